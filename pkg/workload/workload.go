@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package workload knows where image references and pull identities sit in a Kubernetes object.
+//
+// An object is scanned as the JSON that was received, in one pass, and never decoded into typed structs: whatever newer
+// fields it has stay untouched. What comes out are the references with their JSON pointers (RFC 6901), and the little
+// metadata that decides about them. One table (Table) holds all places; kinds beyond the built-in ones are added to it.
+//
+//	kind                                                          pod spec at
+//	Pod                                                           spec
+//	Deployment, ReplicaSet, StatefulSet, DaemonSet, Job,
+//	ReplicationController                                         spec.template.spec
+//	CronJob                                                       spec.jobTemplate.spec.template.spec
+//	PodTemplate                                                   template.spec
+//
+// In a pod spec: containers[*].image, initContainers[*].image, ephemeralContainers[*].image and
+// volumes[*].image.reference.
+//
+// The package decides nothing: which references to pin is package policy's.
+package workload
+
+// Annotations and labels that tagpin reads or writes.
+const (
+	// AnnotationPins, in the metadata beside the pod spec: JSON object, container (or volume/<name>) to text@digest, for
+	// the pins that tagpin made.
+	AnnotationPins = "tagpin.dev/pins"
+	// AnnotationProposedPins, in the object's own metadata, is what dry-run mode would have pinned.
+	AnnotationProposedPins = "tagpin.dev/proposed-pins"
+	// AnnotationRefresh is a marker: when it changes, the pins that tagpin made are resolved anew.
+	AnnotationRefresh = "tagpin.dev/refresh"
+	// AnnotationRefreshed records the markers that the current pins were resolved for.
+	AnnotationRefreshed = "tagpin.dev/refreshed"
+	// AnnotationRestartedAt is set by kubectl rollout restart.
+	AnnotationRestartedAt = "kubectl.kubernetes.io/restartedAt"
+	// AnnotationMirror marks the API server's copy of a static pod.
+	AnnotationMirror = "kubernetes.io/config.mirror"
+)
+
+// Kind names a kind of object without its version: versions of one kind share their places.
+type Kind struct{ Group, Kind string }
+
+// Object is what a scan finds in an object.
+type Object struct {
+	Kind     Kind
+	Version  string // of the apiVersion, as the object spells it
+	Metadata Metadata
+	PodSpecs []PodSpec // one for the built-in kinds; any number for kinds of a list of templates; in document order
+}
+
+// Metadata is the part of an ObjectMeta that decides something.
+type Metadata struct {
+	Pointer        string // JSON pointer of the metadata object, whether it is there or not
+	Present        bool   // the metadata object is there (and not null)
+	HasAnnotations bool   // its annotations map is there (and not null)
+	Name           string
+	GenerateName   string
+	Namespace      string // as the object says; the request's is what counts
+	Deleting       bool   // deletionTimestamp is set
+	Controller     Owner  // the owner reference with controller=true; zero if none
+	Labels         map[string]string
+	Annotations    map[string]string
+}
+
+// Owner is a controlling owner reference.
+type Owner struct{ APIVersion, Kind, Name, UID string }
+
+// IsZero tells that there is no controlling owner.
+func (o Owner) IsZero() bool { return o == Owner{} }
+
+// Group is the API group of the owner's apiVersion; empty for the core group.
+func (o Owner) Group() string {
+	group, _ := splitAPIVersion(o.APIVersion)
+	return group
+}
+
+// PodSpec is one pod spec of an object.
+type PodSpec struct {
+	Pointer    string // JSON pointer of the pod spec: /spec/template/spec
+	Metadata   Metadata // beside the pod spec: the template's, or for a Pod its own
+	Identity   Identity
+	References []Reference // in document order
+}
+
+// Identity is what the kubelet would pull with, but for the namespace: that is the request's, never the object's.
+type Identity struct {
+	ServiceAccount string   // empty: default
+	PullSecrets    []string // names, in order, blank ones dropped; empty: the service account's
+}
+
+// Reference is an image reference in its place.
+type Reference struct {
+	Name    string // the container's name, or volume/<volume's name>
+	Pointer string // JSON pointer of the string: /spec/template/spec/containers/0/image
+	Text    string // as it stands there; empty where the field is missing or blank
+	Missing bool   // the field itself is missing: there is nothing to replace
+	Never   bool   // imagePullPolicy (or the volume's pullPolicy) is Never
+}
+
+// splitAPIVersion splits apps/v1 into apps and v1, and v1 into "" and v1.
+func splitAPIVersion(s string) (group, version string) {
+	for i := range len(s) {
+		if s[i] == '/' {
+			return s[:i], s[i+1:]
+		}
+	}
+	return "", s
+}
