@@ -36,6 +36,13 @@ const (
 	AnnotationMirror = "kubernetes.io/config.mirror"
 )
 
+// Labels by which the pods of one revision of their controller know each other.
+const (
+	LabelControllerRevisionHash = "controller-revision-hash"
+	LabelPodTemplateHash        = "pod-template-hash"
+	LabelControllerUID          = "batch.kubernetes.io/controller-uid"
+)
+
 // Kind names a kind of object without its version: versions of one kind share their places.
 type Kind struct{ Group, Kind string }
 
@@ -54,11 +61,11 @@ type Metadata struct {
 	HasAnnotations bool   // its annotations map is there (and not null)
 	Name           string
 	GenerateName   string
-	Namespace      string // as the object says; the request's is what counts
-	Deleting       bool   // deletionTimestamp is set
-	Controller     Owner  // the owner reference with controller=true; zero if none
-	Labels         map[string]string
-	Annotations    map[string]string
+	Namespace      string            // as the object says; the request's is what counts
+	Deleting       bool              // deletionTimestamp is set
+	Controller     Owner             // the owner reference with controller=true; zero if none
+	Labels         map[string]string // the Label… ones alone
+	Annotations    map[string]string // the Annotation… ones alone
 }
 
 // Owner is a controlling owner reference.
@@ -75,8 +82,9 @@ func (o Owner) Group() string {
 
 // PodSpec is one pod spec of an object.
 type PodSpec struct {
-	Pointer    string // JSON pointer of the pod spec: /spec/template/spec
+	Pointer    string   // JSON pointer of the pod spec: /spec/template/spec
 	Metadata   Metadata // beside the pod spec: the template's, or for a Pod its own
+	Annotated  bool     // tagpin's annotations stand in Metadata; where not, in the object's own (a CRD may prune a template's)
 	Identity   Identity
 	References []Reference // in document order
 }

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"encoding/json"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// Entries are the pins that tagpin made in a pod spec, as its annotation tells them: container (or volume/<name>) to
+// text@digest, whatever the output says.
+type Entries map[string]ref.Reference
+
+// ReadEntries reads the annotation beside a pod spec. What is no JSON object, no pin, or not what the container of that
+// name holds counts for nothing: anybody may write the annotation, so it only says which of the pins that are there may
+// move, never what to run.
+func ReadEntries(o *workload.Object, i int) Entries {
+	spec := &o.PodSpecs[i]
+	annotation := AnnotationMetadata(o, i).Annotations[workload.AnnotationPins]
+	if annotation == "" {
+		return nil
+	}
+	var texts map[string]string
+	if json.Unmarshal([]byte(annotation), &texts) != nil {
+		return nil
+	}
+	entries := make(Entries, len(texts))
+	for _, r := range spec.References {
+		entry, err := ref.Parse(texts[EntryKey(o, i, r.Name)])
+		if err != nil || !entry.Pinned() {
+			continue
+		}
+		held, err := ref.Parse(r.Text)
+		if err == nil && held.Digest() == entry.Digest() && held.Repository() == entry.Repository() {
+			entries[r.Name] = entry
+		}
+	}
+	return entries
+}
+
+// AnnotationMetadata is where the pins of a pod spec are told: beside it, so that its pods inherit them, or in the
+// object's own metadata where a CRD might prune the template's.
+func AnnotationMetadata(o *workload.Object, i int) *workload.Metadata {
+	if o.PodSpecs[i].Annotated {
+		return &o.PodSpecs[i].Metadata
+	}
+	return &o.Metadata
+}
+
+// EntryKey is the key of a reference in the annotation: its name, or where several pod specs share one annotation the
+// pod spec's JSON pointer, a colon and its name.
+func EntryKey(o *workload.Object, i int, name string) string {
+	if o.PodSpecs[i].Annotated || len(o.PodSpecs) == 1 {
+		return name
+	}
+	return o.PodSpecs[i].Pointer + ":" + name
+}
+
+// history is what a pod spec held before the request.
+type history struct {
+	texts   map[string]string
+	entries Entries
+	output  Output
+}
+
+// newHistory finds the pod spec at the same place in the old object. Nil stands for none.
+func newHistory(in Input, spec *workload.PodSpec, output Output) *history {
+	if in.Operation != Update || in.Old == nil {
+		return nil
+	}
+	for i := range in.Old.PodSpecs {
+		old := &in.Old.PodSpecs[i]
+		if old.Pointer != spec.Pointer {
+			continue
+		}
+		h := &history{texts: make(map[string]string, len(old.References)), entries: ReadEntries(in.Old, i), output: output}
+		for _, r := range old.References {
+			h.texts[r.Name] = r.Text
+		}
+		return h
+	}
+	return nil
+}
+
+func (h *history) text(name string) (string, bool) {
+	if h == nil {
+		return "", false
+	}
+	text, ok := h.texts[name]
+	return text, ok
+}
+
+// sticks is rule 5: the old value is a pin of the very text that the new one holds. It sets d.Pin to the old value.
+func (h *history) sticks(d *Decision) bool {
+	old, ok := h.text(d.Reference.Name)
+	if !ok || d.Parsed.IsZero() {
+		return false
+	}
+	parsed, err := ref.Parse(old)
+	if err != nil || !parsed.Pinned() || h.textOf(d.Reference.Name, parsed) != d.Parsed.Text() {
+		return false
+	}
+	d.Pin = parsed
+	return true
+}
+
+// textOf is the text that a pin was made for: what the annotation says, else its own. A pin without a tag may have been
+// made for any tag of its repository, if tags are dropped: then only the annotation can tell, and nothing is guessed.
+func (h *history) textOf(name string, pin ref.Reference) string {
+	if entry, ok := h.entries[name]; ok {
+		return entry.Text()
+	}
+	if h.output == DigestOnly && !pin.Tagged() {
+		return ""
+	}
+	return pin.Text()
+}
+
+// keep is the second half of rule 8: a reference to be resolved takes the digest that a kept pin of the same text has,
+// so that one object has one answer.
+func (h *history) keep(decisions []Decision) {
+	if h == nil {
+		return
+	}
+	kept := make(map[string]ref.Reference)
+	for _, d := range decisions {
+		if d.Pin.Pinned() && (d.Reason == Unchanged || d.Reason == Sticky) {
+			kept[h.textOf(d.Reference.Name, d.Pin)] = d.Pin
+		}
+	}
+	for i := range decisions {
+		d := &decisions[i]
+		if pin, ok := kept[d.Parsed.Text()]; ok && d.Action == Resolve {
+			d.Pin, d.Reason = pin, Kept
+		}
+	}
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package policy says which references of an object are to be pinned, and why not the others.
+//
+// It holds the rules in their order: an object that is not ours; then for each reference unchanged, pinned by its
+// author, sticky, left alone; what is left is to be resolved. It looks at an object and at what the object was before,
+// asks no registry and changes nothing.
+package policy
+
+import (
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// Policy is what the rules can be told. The zero value pins every tag and keeps it in the text.
+type Policy struct {
+	// Output is how a pin is written. Default: the author's text and the digest.
+	Output Output
+	// Exempt are images to leave alone, by canonical name. Default: none.
+	Exempt []Pattern
+	// SkipOwners are controllers whose pods are left alone on creation, because they compare image texts. Default: none.
+	SkipOwners []SkipOwner
+}
+
+// Operation is what a request does with the object.
+type Operation string
+
+// The operations that can bring a new reference.
+const (
+	Create Operation = "CREATE"
+	Update Operation = "UPDATE"
+)
+
+// Input is one object, and what the rules need to know of its request.
+type Input struct {
+	Operation Operation
+	User      string           // who asks, by the API server's word
+	Object    *workload.Object // as it is to be
+	Old       *workload.Object // as it was; nil on Create
+}
+
+// Action is what becomes of a reference.
+type Action int
+
+// The actions.
+const (
+	Leave   Action = iota // as it is
+	Restore               // the pin that it had before is put back
+	Resolve               // its tag is looked up, or takes the digest of Pin where Reason is Kept
+)
+
+// Reason is why an action was chosen, as a word for logs and metrics: the set is closed.
+type Reason string
+
+// The reasons.
+const (
+	Unchanged  Reason = "unchanged"   // the text is as it was
+	Pinned     Reason = "pinned"      // its author wrote a digest
+	Sticky     Reason = "sticky"      // it was pinned, and its text has not changed
+	NeverPull  Reason = "never-pull"  // the kubelet pulls nothing for it
+	Blank      Reason = "blank"       // no text
+	Invalid    Reason = "invalid"     // the kubelet refuses the text
+	Exempt     Reason = "exempt"      // by config
+	Tag        Reason = "tag"         // a tag to look up
+	Kept       Reason = "kept"        // the same text is pinned elsewhere in the object
+	Deleting   Reason = "deleting"    // whole objects from here on: being deleted
+	Mirror     Reason = "mirror"      // the API server's copy of a static pod
+	Controlled Reason = "controlled"  // a controller made it and compares it with its own template
+	SkipOwned  Reason = "skip-owners" // by config
+)
+
+// Decision is what becomes of one reference.
+type Decision struct {
+	PodSpec   int                // index in Object.PodSpecs
+	Reference workload.Reference // in its place
+	Parsed    ref.Reference      // zero where Reason is Blank or Invalid
+	Err       error              // why the text is refused, where Reason is Invalid
+	Action    Action
+	Reason    Reason
+	// Pin is, for Restore, the text to put back; for Leave with Pinned or Unchanged, and Resolve with Kept, the reference
+	// whose digest holds.
+	Pin ref.Reference
+}
+
+// Decide applies the rules. Where skip is not empty the object is not ours, and there are no decisions.
+func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
+	if skip := p.notOurs(in); skip != "" {
+		return nil, skip
+	}
+	for i := range in.Object.PodSpecs {
+		spec := &in.Object.PodSpecs[i]
+		before := newHistory(in, spec, p.Output)
+		first := len(decisions)
+		for _, r := range spec.References {
+			d := p.decide(r, before)
+			d.PodSpec = i
+			decisions = append(decisions, d)
+		}
+		before.keep(decisions[first:])
+	}
+	return decisions, ""
+}
+
+// notOurs is rule 1. Whoever may create a pod may forge its owner, so that an owner exempts no pod: only a template
+// that its controller would compare with its own, and make anew for ever, is left.
+func (p *Policy) notOurs(in Input) Reason {
+	m, kind := &in.Object.Metadata, in.Object.Kind
+	isPod := kind == workload.Kind{Kind: "Pod"}
+	switch {
+	case m.Deleting:
+		return Deleting
+	case isPod && m.Annotations[workload.AnnotationMirror] != "":
+		return Mirror
+	case in.Operation == Create && p.skipsOwner(m.Controller, in.User):
+		return SkipOwned
+	case m.Controller.IsZero() || isPod:
+		return ""
+	case kind == workload.Kind{Group: "batch", Kind: "Job"} && m.Controller.Kind == "CronJob" && m.Controller.Group() == "batch":
+		return ""
+	}
+	return Controlled
+}
+
+// decide is rules 3 to 6 for one reference.
+func (p *Policy) decide(r workload.Reference, before *history) Decision {
+	d := Decision{Reference: r}
+	d.Parsed, d.Err = ref.Parse(r.Text)
+	old, existed := before.text(r.Name)
+	switch {
+	case existed && old == r.Text:
+		d.Reason, d.Pin = Unchanged, pinned(d.Parsed)
+	case d.Parsed.Pinned():
+		d.Reason, d.Pin = Pinned, d.Parsed
+	case before.sticks(&d):
+		d.Action, d.Reason = Restore, Sticky
+	case r.Never:
+		d.Reason = NeverPull
+	case d.Err == ref.ErrBlank: //nolint:errorlint // Parse gives it bare
+		d.Reason, d.Err = Blank, nil
+	case d.Err != nil:
+		d.Reason = Invalid
+	case p.exempts(d.Parsed):
+		d.Reason = Exempt
+	default:
+		d.Action, d.Reason = Resolve, Tag
+	}
+	return d
+}
+
+func (p *Policy) exempts(r ref.Reference) bool {
+	for _, e := range p.Exempt {
+		if e.Match(r) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Policy) skipsOwner(o workload.Owner, user string) bool {
+	if o.IsZero() {
+		return false
+	}
+	for _, s := range p.SkipOwners {
+		if s.Match(o, user) {
+			return true
+		}
+	}
+	return false
+}
+
+// pinned is r where it has a digest, else zero.
+func pinned(r ref.Reference) ref.Reference {
+	if r.Pinned() {
+		return r
+	}
+	return ref.Reference{}
+}

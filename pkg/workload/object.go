@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import (
+	"errors"
+	"io"
+)
+
+// root scans the document as an object of a kind whose templates are where tree says.
+func (s *scanner) root(o *Object, tree *node) error {
+	var apiVersion string
+	var own PodSpec // for a Pod, whose template is the object itself
+	present, err := s.object(func(name []byte) error {
+		switch string(name) {
+		case "apiVersion":
+			return s.text(&apiVersion)
+		case "metadata":
+			return s.metadata(&o.Metadata)
+		case "spec":
+			if tree.template {
+				return s.podSpec(&own)
+			}
+		}
+		return s.descend(o, tree.fields[string(name)])
+	})
+	if err != nil {
+		return err
+	}
+	if !present {
+		return errors.New("not a JSON object")
+	}
+	if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return errors.New("text after the object")
+	}
+	if own.Pointer != "" {
+		own.Metadata, own.Annotated = o.Metadata, true
+		o.PodSpecs = append(o.PodSpecs, own)
+	}
+	_, o.Version = splitAPIVersion(apiVersion)
+	return nil
+}
+
+// descend goes on towards the templates; n is nil where none can be.
+func (s *scanner) descend(o *Object, n *node) error {
+	switch {
+	case n == nil:
+		return s.dec.SkipValue()
+	case n.template:
+		return s.template(o)
+	case n.elements != nil:
+		return s.array(func() error { return s.descend(o, n.elements) })
+	}
+	_, err := s.object(func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
+	return err
+}
+
+// template scans a pod template: metadata beside a pod spec.
+func (s *scanner) template(o *Object) error {
+	t := PodSpec{Metadata: Metadata{Pointer: s.pointer("/metadata")}, Annotated: true}
+	_, err := s.object(func(name []byte) error {
+		switch string(name) {
+		case "metadata":
+			return s.metadata(&t.Metadata)
+		case "spec":
+			return s.podSpec(&t)
+		}
+		return s.dec.SkipValue()
+	})
+	if err == nil && t.Pointer != "" {
+		o.PodSpecs = append(o.PodSpecs, t)
+	}
+	return err
+}
+
+func (s *scanner) metadata(m *Metadata) (err error) {
+	m.Present, err = s.object(func(name []byte) error {
+		switch string(name) {
+		case "name":
+			return s.text(&m.Name)
+		case "generateName":
+			return s.text(&m.GenerateName)
+		case "namespace":
+			return s.text(&m.Namespace)
+		case "deletionTimestamp":
+			m.Deleting = s.dec.PeekKind() == '"'
+		case "annotations":
+			m.HasAnnotations, err = s.known(&m.Annotations, knownAnnotation)
+			return err
+		case "labels":
+			_, err := s.known(&m.Labels, knownLabel)
+			return err
+		case "ownerReferences":
+			return s.array(func() error { return s.owner(&m.Controller) })
+		}
+		return s.dec.SkipValue()
+	})
+	return err
+}
+
+// known keeps of a map of strings what keep knows.
+func (s *scanner) known(into *map[string]string, keep func(string) bool) (bool, error) {
+	return s.object(func(name []byte) error {
+		if !keep(string(name)) {
+			return s.dec.SkipValue()
+		}
+		key, value := string(name), ""
+		if err := s.text(&value); err != nil {
+			return err
+		}
+		if *into == nil {
+			*into = make(map[string]string)
+		}
+		(*into)[key] = value
+		return nil
+	})
+}
+
+func knownAnnotation(name string) bool {
+	switch name {
+	case AnnotationPins, AnnotationProposedPins, AnnotationRefresh, AnnotationRefreshed, AnnotationRestartedAt, AnnotationMirror:
+		return true
+	}
+	return false
+}
+
+func knownLabel(name string) bool {
+	switch name {
+	case LabelControllerRevisionHash, LabelPodTemplateHash, LabelControllerUID:
+		return true
+	}
+	return false
+}
+
+func (s *scanner) owner(into *Owner) error {
+	var o Owner
+	controller := false
+	_, err := s.object(func(name []byte) error {
+		switch string(name) {
+		case "apiVersion":
+			return s.text(&o.APIVersion)
+		case "kind":
+			return s.text(&o.Kind)
+		case "name":
+			return s.text(&o.Name)
+		case "uid":
+			return s.text(&o.UID)
+		case "controller":
+			controller = s.dec.PeekKind() == 't'
+		}
+		return s.dec.SkipValue()
+	})
+	if controller && into.IsZero() {
+		*into = o
+	}
+	return err
+}

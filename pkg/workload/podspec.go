@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload
+
+import "strings"
+
+// pullNever is the pull policy of images that only the node has.
+const pullNever = "Never"
+
+func (s *scanner) podSpec(p *PodSpec) error {
+	at := s.pointer("")
+	var account, deprecated string
+	present, err := s.object(func(name []byte) error {
+		switch string(name) {
+		case "containers", "initContainers", "ephemeralContainers":
+			return s.array(func() error { return s.container(p) })
+		case "volumes":
+			return s.array(func() error { return s.volume(p) })
+		case "serviceAccountName":
+			return s.text(&account)
+		case "serviceAccount":
+			return s.text(&deprecated)
+		case "imagePullSecrets":
+			return s.array(func() error { return s.pullSecret(p) })
+		}
+		return s.dec.SkipValue()
+	})
+	if present {
+		p.Pointer = at
+	}
+	if account == "" {
+		account = deprecated
+	}
+	p.Identity.ServiceAccount = account
+	return err
+}
+
+func (s *scanner) container(p *PodSpec) error {
+	r := Reference{Missing: true}
+	var policy string
+	present, err := s.object(func(name []byte) error {
+		switch string(name) {
+		case "name":
+			return s.text(&r.Name)
+		case "image":
+			return s.image(&r)
+		case "imagePullPolicy":
+			return s.text(&policy)
+		}
+		return s.dec.SkipValue()
+	})
+	if present {
+		p.add(r, policy)
+	}
+	return err
+}
+
+func (s *scanner) volume(p *PodSpec) error {
+	r := Reference{Missing: true}
+	var volume, policy string
+	isImage := false
+	_, err := s.object(func(name []byte) (err error) {
+		switch string(name) {
+		case "name":
+			return s.text(&volume)
+		case "image":
+			isImage, err = s.object(func(name []byte) error {
+				switch string(name) {
+				case "reference":
+					return s.image(&r)
+				case "pullPolicy":
+					return s.text(&policy)
+				}
+				return s.dec.SkipValue()
+			})
+			return err
+		}
+		return s.dec.SkipValue()
+	})
+	if isImage {
+		r.Name = "volume/" + volume
+		p.add(r, policy)
+	}
+	return err
+}
+
+// image reads a reference where it stands.
+func (s *scanner) image(r *Reference) error {
+	if s.dec.PeekKind() == '"' {
+		r.Missing, r.Pointer = false, s.pointer("")
+	}
+	return s.text(&r.Text)
+}
+
+func (p *PodSpec) add(r Reference, policy string) {
+	r.Never = policy == pullNever
+	p.References = append(p.References, r)
+}
+
+func (s *scanner) pullSecret(p *PodSpec) error {
+	var secret string
+	_, err := s.object(func(name []byte) error {
+		if string(name) == "name" {
+			return s.text(&secret)
+		}
+		return s.dec.SkipValue()
+	})
+	if strings.TrimSpace(secret) != "" {
+		p.Identity.PullSecrets = append(p.Identity.PullSecrets, secret)
+	}
+	return err
+}
