@@ -92,7 +92,7 @@ func (h *history) text(name string) (string, bool) {
 	return text, ok
 }
 
-// sticks is rule 5: the old value is a pin of the very text that the new one holds. It sets d.Pin to the old value.
+// sticks is rule 5: the old value is a pin of the very text that the new one holds. It sets d.Held to the old value.
 func (h *history) sticks(d *Decision) bool {
 	old, ok := h.text(d.Reference.Name)
 	if !ok || d.Parsed.IsZero() {
@@ -102,7 +102,7 @@ func (h *history) sticks(d *Decision) bool {
 	if err != nil || !parsed.Pinned() || h.textOf(d.Reference.Name, parsed) != d.Parsed.Text() {
 		return false
 	}
-	d.Pin = parsed
+	d.Held = parsed
 	return true
 }
 
@@ -126,14 +126,14 @@ func (h *history) keep(decisions []Decision) {
 	}
 	kept := make(map[string]ref.Reference)
 	for _, d := range decisions {
-		if d.Pin.Pinned() && (d.Reason == Unchanged || d.Reason == Sticky) {
-			kept[h.textOf(d.Reference.Name, d.Pin)] = d.Pin
+		if d.Held.Pinned() && (d.Reason == Unchanged || d.Reason == Sticky) {
+			kept[h.textOf(d.Reference.Name, d.Held)] = d.Held
 		}
 	}
 	for i := range decisions {
 		d := &decisions[i]
 		if pin, ok := kept[d.Parsed.Text()]; ok && d.Action == Resolve {
-			d.Pin, d.Reason = pin, Kept
+			d.Held, d.Reason = pin, Kept
 		}
 	}
 }

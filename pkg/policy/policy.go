@@ -46,7 +46,7 @@ type Action int
 const (
 	Leave   Action = iota // as it is
 	Restore               // the pin that it had before is put back
-	Resolve               // its tag is looked up, or takes the digest of Pin where Reason is Kept
+	Resolve               // its tag is looked up, or takes the digest of Held where Reason is Kept
 )
 
 // Reason is why an action was chosen, as a word for logs and metrics: the set is closed.
@@ -63,6 +63,7 @@ const (
 	Exempt     Reason = "exempt"      // by config
 	Tag        Reason = "tag"         // a tag to look up
 	Kept       Reason = "kept"        // the same text is pinned elsewhere in the object
+	KeepOnly   Reason = "keep"        // a tag, in a mode that makes no pins
 	Deleting   Reason = "deleting"    // whole objects from here on: being deleted
 	Mirror     Reason = "mirror"      // the API server's copy of a static pod
 	Controlled Reason = "controlled"  // a controller made it and compares it with its own template
@@ -77,9 +78,9 @@ type Decision struct {
 	Err       error              // why the text is refused, where Reason is Invalid
 	Action    Action
 	Reason    Reason
-	// Pin is, for Restore, the text to put back; for Leave with Pinned or Unchanged, and Resolve with Kept, the reference
-	// whose digest holds.
-	Pin ref.Reference
+	// Held is, for Restore, the pin to put back; for Leave with Pinned or Unchanged, and Resolve with Kept, the pin whose
+	// digest holds.
+	Held ref.Reference
 }
 
 // Decide applies the rules. Where skip is not empty the object is not ours, and there are no decisions.
@@ -128,9 +129,9 @@ func (p *Policy) decide(r workload.Reference, before *history) Decision {
 	old, existed := before.text(r.Name)
 	switch {
 	case existed && old == r.Text:
-		d.Reason, d.Pin = Unchanged, pinned(d.Parsed)
+		d.Reason, d.Held = Unchanged, pinned(d.Parsed)
 	case d.Parsed.Pinned():
-		d.Reason, d.Pin = Pinned, d.Parsed
+		d.Reason, d.Held = Pinned, d.Parsed
 	case before.sticks(&d):
 		d.Action, d.Reason = Restore, Sticky
 	case r.Never:

@@ -19,6 +19,8 @@
 // The package decides nothing: which references to pin is package policy's.
 package workload
 
+import "slices"
+
 // Annotations and labels that tagpin reads or writes.
 const (
 	// AnnotationPins, in the metadata beside the pod spec: JSON object, container (or volume/<name>) to text@digest, for
@@ -93,6 +95,11 @@ type PodSpec struct {
 type Identity struct {
 	ServiceAccount string   // empty: default
 	PullSecrets    []string // names, in order, blank ones dropped; empty: the service account's
+}
+
+// Equal tells whether both would pull with the same.
+func (id Identity) Equal(other Identity) bool {
+	return id.ServiceAccount == other.ServiceAccount && slices.Equal(id.PullSecrets, other.PullSecrets)
 }
 
 // Reference is an image reference in its place.

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admit
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// FailurePolicy is what becomes of an object whose look-up failed. The zero value denies.
+type FailurePolicy string
+
+// The failure policies.
+const (
+	Deny  FailurePolicy = "deny"  // the object is denied
+	Defer FailurePolicy = "defer" // a workload is admitted as it is, its pods are denied until they resolve
+	Allow FailurePolicy = "allow" // admitted unpinned
+)
+
+// OnFailure is a policy for each class of failure.
+type OnFailure struct {
+	NotFound, Unauthorized, Unavailable, Invalid FailurePolicy
+}
+
+// of is the policy for an error of a Resolver.
+func (f OnFailure) of(err error) FailurePolicy {
+	var p FailurePolicy
+	switch class(err) {
+	case resolve.ErrNotFound:
+		p = f.NotFound
+	case resolve.ErrUnauthorized:
+		p = f.Unauthorized
+	case resolve.ErrInvalid:
+		p = f.Invalid
+	default:
+		p = f.Unavailable
+	}
+	if p == "" {
+		return Deny
+	}
+	return p
+}
+
+// class is the class that err is in. What is in none was cut off by the budget: another time it may go well.
+func class(err error) error {
+	for _, c := range []error{resolve.ErrNotFound, resolve.ErrUnauthorized, resolve.ErrInvalid} {
+		if errors.Is(err, c) {
+			return c
+		}
+	}
+	return resolve.ErrUnavailable
+}
+
+// describe is a failed look-up in one sentence: the container, the reference, the cause and what to do.
+func describe(o *workload.Object, out *pin.Outcome) string {
+	return fmt.Sprintf("%s: can't pin %s: %v; %s", place(out.Reference.Name), out.Reference.Text, out.Err, advice(o, out))
+}
+
+func advice(o *workload.Object, out *pin.Outcome) string {
+	switch class(out.Err) {
+	case resolve.ErrNotFound:
+		return "check the image's name and tag"
+	case resolve.ErrUnauthorized:
+		id := o.PodSpecs[out.PodSpec].Identity
+		account := id.ServiceAccount
+		if account == "" {
+			account = "default"
+		}
+		if len(id.PullSecrets) > 0 {
+			return "check the image's name and the pod's imagePullSecrets"
+		}
+		return fmt.Sprintf("check the image's name, or give the pod or its service account %q an image pull secret", account)
+	case resolve.ErrInvalid:
+		return "ask the registry's operator, or write the digest into the manifest"
+	}
+	return "try again later, or write the digest into the manifest"
+}
+
+// place is a reference's place in words.
+func place(name string) string {
+	const prefix = "volume/"
+	if len(name) > len(prefix) && name[:len(prefix)] == prefix {
+		return fmt.Sprintf("volume %q", name[len(prefix):])
+	}
+	return fmt.Sprintf("container %q", name)
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package admit answers AdmissionReviews: review → scan → pin → patch, warnings, audit.
+//
+// A Handler serves one mode's path:
+//
+//	POST /enforce?timeout=10s
+//
+// The review is read once, as JSON; the patch touches exact paths of the object as it was received, so that fields newer
+// than any client library survive. A denial is an answer; only what is no review at all is an HTTP error. Nothing here
+// talks to a registry or the API server: that is the Pinner's part.
+package admit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+const (
+	// maxBody bounds a review: the API server takes objects of 3 MiB, an update has two, and JSON may be larger than
+	// the protobuf that was bounded.
+	maxBody = 16 << 20
+	// ephemeralContainers is the subresource of Pods by which kubectl debug adds containers.
+	ephemeralContainers = "ephemeralcontainers"
+	// defaultTimeout is the API server's own for a webhook that names none.
+	defaultTimeout = 10 * time.Second
+	// margin is left of the API server's timeout for the way back.
+	margin = time.Second
+)
+
+// Handler is an http.Handler that answers the AdmissionReviews of one mode. It is safe for concurrent use.
+type Handler struct {
+	Pinner    *pin.Pinner
+	Table     *workload.Table // nil: the built-in kinds
+	Mode      pin.Mode
+	OnFailure OnFailure
+	// Keychain gives the credentials of a pull identity in a namespace. Nil: anonymous alone.
+	Keychain func(namespace string, id workload.Identity) keychain.Keychain
+	// Metrics counts the answers. Nil: none.
+	Metrics *Metrics
+}
+
+// ServeHTTP answers a review. The query parameter timeout, which the API server sends, bounds the work: less one second,
+// but at least half of it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	rv, err := read(w, r)
+	if err != nil {
+		status := http.StatusBadRequest
+		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		h.Metrics.failed(h.Mode)
+		logr.FromContextOrDiscard(r.Context()).Info("review refused", "reason", err.Error())
+		http.Error(w, "tagpin: "+err.Error(), status)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), budget(r.URL.Query().Get("timeout")))
+	defer cancel()
+	response, result := h.review(ctx, rv)
+	h.Metrics.observe(h.Mode, response, result, time.Since(start))
+	logAnswer(ctx, h.Mode, rv, response, result, time.Since(start))
+	w.Header().Set("Content-Type", "application/json")
+	// An error here is the connection's: there is nobody left to tell.
+	_ = json.NewEncoder(w).Encode(&admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "AdmissionReview"},
+		Response: response,
+	})
+}
+
+// read takes the review from the request.
+func read(w http.ResponseWriter, r *http.Request) (*review, error) {
+	if r.Method != http.MethodPost {
+		return nil, fmt.Errorf("method %s: want POST", r.Method)
+	}
+	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mime) != "application/json" {
+		return nil, fmt.Errorf("content type %q: want application/json", r.Header.Get("Content-Type"))
+	}
+	body := make([]byte, 0, max(min(r.ContentLength, maxBody), 0)+512)
+	from := http.MaxBytesReader(w, r.Body, maxBody)
+	for {
+		if len(body) == cap(body) {
+			body = append(body, 0)[:len(body)]
+		}
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return parseReview(body)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the request: %w", err)
+		}
+	}
+}
+
+// budget is how long a review may take, by the API server's timeout.
+func budget(timeout string) time.Duration {
+	t, err := time.ParseDuration(timeout)
+	if err != nil || t <= 0 {
+		t = defaultTimeout
+	}
+	return max(t-margin, t/2)
+}
+
+// review answers one review.
+func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.AdmissionResponse, pin.Result) {
+	response := &admissionv1.AdmissionResponse{UID: types.UID(rv.UID), Allowed: true}
+	if rv.Operation != policy.Create && rv.Operation != policy.Update {
+		return response, pin.Result{}
+	}
+	if !h.Table.Known(rv.Kind) {
+		response.Warnings = []string{fmt.Sprintf("tagpin knows no pod template in a %s: its images are not pinned", rv.Kind)}
+		return response, pin.Result{}
+	}
+	request, err := h.request(rv)
+	if err != nil {
+		return deny(response, err.Error(), http.StatusBadRequest), pin.Result{}
+	}
+	result := h.Pinner.Pin(ctx, request)
+	if result.Skipped != "" {
+		return response, result
+	}
+	a := answer{mode: h.Mode, failures: h.OnFailure, rv: rv, request: request, outcomes: result.Outcomes}
+	a.build()
+	return a.response(response), result
+}
+
+// request scans the objects of a review.
+func (h *Handler) request(rv *review) (pin.Request, error) {
+	if rv.Object == nil {
+		return pin.Request{}, fmt.Errorf("the review of %s holds no object", rv.Operation)
+	}
+	object, err := h.Table.Scan(rv.Kind, rv.Object)
+	if err != nil {
+		return pin.Request{}, err
+	}
+	request := pin.Request{
+		Input:     policy.Input{Operation: rv.Operation, User: rv.User, Object: object},
+		Mode:      h.Mode,
+		Namespace: rv.Namespace,
+	}
+	if h.Keychain != nil {
+		request.Keychain = func(id workload.Identity) keychain.Keychain { return h.Keychain(rv.Namespace, id) }
+	}
+	if rv.Operation == policy.Update && rv.Old != nil {
+		if request.Old, err = h.Table.Scan(rv.Kind, rv.Old); err != nil {
+			return pin.Request{}, fmt.Errorf("old object: %w", err)
+		}
+	}
+	return request, nil
+}
+
+// response completes r by the answer.
+func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.AdmissionResponse {
+	if a.request.Object.Metadata.Controller.IsZero() { // else nobody reads them
+		r.Warnings = a.warnings.list
+	}
+	if len(a.denials) > 0 {
+		return deny(r, strings.Join(a.denials, "; "), http.StatusForbidden)
+	}
+	encoded, err := a.patch.encode()
+	if err != nil {
+		return deny(r, err.Error(), http.StatusInternalServerError)
+	}
+	if encoded != nil {
+		patchType := admissionv1.PatchTypeJSONPatch
+		r.Patch, r.PatchType = encoded, &patchType
+	}
+	if audit := encode(a.pins); audit != "" {
+		r.AuditAnnotations = map[string]string{"pins": audit}
+	}
+	return r
+}
+
+func deny(r *admissionv1.AdmissionResponse, message string, code int32) *admissionv1.AdmissionResponse {
+	r.Allowed = false
+	r.Result = &metav1.Status{Status: metav1.StatusFailure, Message: message, Code: code, Reason: metav1.StatusReasonForbidden}
+	if code == http.StatusBadRequest {
+		r.Result.Reason = metav1.StatusReasonBadRequest
+	}
+	return r
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pin is the heart of tagpin: from the references of an object to their pins.
+//
+//	references → decide (package policy) → unique → resolve side by side (package resolve) → outcomes in order
+//
+// The webhook and the command-line tool are its two users. It knows neither JSON patches nor YAML, and what a failed
+// look-up means for the object is its caller's to say.
+package pin
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// Mode is what to do with references that are not pinned.
+type Mode int
+
+// The modes.
+const (
+	Enforce Mode = iota // pin them
+	DryRun              // propose pins, and keep those there are
+	Keep                // make none, keep those there are: the way out
+)
+
+// String is the mode as it stands in the label and the webhook's path.
+func (m Mode) String() string {
+	switch m {
+	case Enforce:
+		return "enforce"
+	case DryRun:
+		return "dry-run"
+	case Keep:
+		return "keep"
+	}
+	return fmt.Sprintf("Mode(%d)", int(m))
+}
+
+// Pinner pins the references of objects. It is safe for concurrent use.
+type Pinner struct {
+	Policy   policy.Policy
+	Resolver resolve.Resolver
+}
+
+// Request is one object to pin.
+type Request struct {
+	policy.Input
+
+	Mode      Mode
+	Namespace string // the request's: where the pull secrets are, and who shares a registry
+	// Keychain gives the credentials of a pull identity in that namespace. Nil: anonymous alone.
+	Keychain func(workload.Identity) keychain.Keychain
+}
+
+// Result is what becomes of an object.
+type Result struct {
+	Skipped  policy.Reason // not empty: the object is not ours, and there are no outcomes
+	Outcomes []Outcome     // one for each reference, in document order
+}
+
+// Outcome is what becomes of one reference.
+type Outcome struct {
+	policy.Decision
+
+	Pin           ref.Reference // what the field is to hold; in DryRun, for Action Resolve, what it would hold. Zero: as it is
+	Entry         ref.Reference // text@digest, where Pin is tagpin's
+	Err           error         // of the look-up, in one of the classes of package resolve
+	Cached, Stale bool          // as resolve.Result has them
+}
+
+// Pin decides about each reference and resolves those that need it, each once and side by side, within ctx. It costs no
+// request where every decision can be made without one. It returns when each look-up has ended.
+func (p *Pinner) Pin(ctx context.Context, req Request) Result {
+	decisions, skip := p.decide(req)
+	if skip != "" {
+		return Result{Skipped: skip}
+	}
+	outcomes := make([]Outcome, len(decisions))
+	var jobs lookups
+	for i, d := range decisions {
+		outcomes[i].Decision = d
+		switch {
+		case d.Action == policy.Restore:
+			outcomes[i].Pin, outcomes[i].Entry = d.Held, d.Parsed.WithDigest(d.Held.Digest())
+		case d.Action == policy.Resolve && d.Reason == policy.Kept:
+			p.pin(&outcomes[i], d.Held.Digest())
+		case d.Action == policy.Resolve:
+			jobs.add(d, req.Object.PodSpecs[d.PodSpec].Identity, i)
+		}
+	}
+	jobs.run(ctx, p.Resolver, req)
+	for _, job := range jobs {
+		for _, i := range job.wanted {
+			o := &outcomes[i]
+			o.Cached, o.Stale, o.Err = job.result.Cached, job.result.Stale, job.err
+			if job.err == nil {
+				p.pin(o, job.result.Digest)
+			}
+		}
+	}
+	return Result{Outcomes: outcomes}
+}
+
+// decide asks the policy, and then says what the mode makes of it.
+func (p *Pinner) decide(req Request) ([]policy.Decision, policy.Reason) {
+	decisions, skip := p.Policy.Decide(req.Input)
+	if skip != "" || !wantsResolve(decisions) {
+		return decisions, skip
+	}
+	switch req.Mode {
+	case Keep:
+		for i := range decisions {
+			if decisions[i].Action == policy.Resolve {
+				decisions[i].Action, decisions[i].Reason = policy.Leave, policy.KeepOnly
+			}
+		}
+	case DryRun:
+		p.propose(req, decisions)
+	case Enforce:
+	}
+	return decisions, ""
+}
+
+// propose extends the decisions of an update: where one text has changed, the proposals are made anew for all that a
+// creation would resolve.
+func (p *Pinner) propose(req Request, decisions []policy.Decision) {
+	created := req.Input
+	created.Operation, created.Old = policy.Create, nil
+	all, skip := p.Policy.Decide(created)
+	if skip != "" {
+		return
+	}
+	for i := range decisions {
+		if decisions[i].Reason == policy.Unchanged && all[i].Action == policy.Resolve {
+			decisions[i] = all[i]
+		}
+	}
+}
+
+func wantsResolve(decisions []policy.Decision) bool {
+	for i := range decisions {
+		if decisions[i].Action == policy.Resolve {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Pinner) pin(o *Outcome, d digest.Digest) {
+	o.Entry = o.Parsed.WithDigest(d)
+	o.Pin = o.Entry
+	if p.Policy.Output == policy.DigestOnly {
+		o.Pin = o.Entry.WithoutTag()
+	}
+}
+
+// lookups are the distinct look-ups of one object.
+type lookups []*lookup
+
+type lookup struct {
+	canonical string
+	identity  workload.Identity
+	ref       ref.Reference
+	wanted    []int // indices of outcomes
+	result    resolve.Result
+	err       error
+}
+
+// add joins a look-up of the same image by the same identity, so that one object has one answer.
+func (l *lookups) add(d policy.Decision, id workload.Identity, outcome int) {
+	canonical := d.Parsed.Canonical()
+	for _, job := range *l {
+		if job.canonical == canonical && job.identity.Equal(id) {
+			job.wanted = append(job.wanted, outcome)
+			return
+		}
+	}
+	*l = append(*l, &lookup{canonical: canonical, identity: id, ref: d.Parsed, wanted: []int{outcome}})
+}
+
+// run resolves all, the first on this goroutine, and waits.
+func (l lookups) run(ctx context.Context, r resolve.Resolver, req Request) {
+	if len(l) == 0 {
+		return
+	}
+	churn := !req.Object.Metadata.Controller.IsZero()
+	ask := func(job *lookup) {
+		rr := resolve.Request{Ref: job.ref, Namespace: req.Namespace, Fresh: !churn}
+		if req.Keychain != nil {
+			rr.Keychain = req.Keychain(job.identity)
+		}
+		job.result, job.err = r.Resolve(ctx, rr)
+	}
+	var wg sync.WaitGroup
+	for _, job := range l[1:] {
+		wg.Go(func() { ask(job) })
+	}
+	ask(l[0])
+	wg.Wait()
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package resolve turns a tag into a digest.
+//
+// A Resolver answers one request; each layer is one small type around the same interface:
+//
+//	Metrics → Credentials → Cache → Registry
+//
+// The last asks the registry: HEAD, and GET and hash where HEAD is no answer. The package decides nothing about whether
+// to pin, or what becomes of an object whose look-up failed: it says in which class the failure is.
+package resolve
+
+import (
+	"context"
+	"errors"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// The classes of failure, for errors.Is: every error of a Resolver is in exactly one of them.
+var (
+	// ErrNotFound: the registry says that there is no such manifest.
+	ErrNotFound = errors.New("not found")
+	// ErrUnauthorized: no credential was accepted.
+	ErrUnauthorized = errors.New("unauthorized")
+	// ErrUnavailable: unreachable, limited, timed out or a server error; another time it may go well.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrInvalid: an answer that can't be used.
+	ErrInvalid = errors.New("invalid answer")
+)
+
+// Request asks for the digest of one reference.
+type Request struct {
+	// Ref is the reference; it has no digest.
+	Ref ref.Reference
+	// Keychain gives the credentials to try. Nil: anonymous alone.
+	Keychain keychain.Keychain
+	// Credentials are the candidates, in order; the Credentials layer fills them from Keychain.
+	Credentials []keychain.Credential
+	// Namespace is who asks: registries are shared fairly among namespaces.
+	Namespace string
+	// Fresh says that the answer must be the registry's own of now, or of a look-up in flight: what was just pushed is
+	// what is deployed. Without it, an answer may be remembered.
+	Fresh bool
+}
+
+// Result is a digest, and where it came from.
+type Result struct {
+	Digest digest.Digest // always sha256
+	Cached bool          // remembered: the registry was not asked
+	Stale  bool          // remembered for longer than usual, because the registry can't be reached
+}
+
+// Resolver answers requests. Implementations are safe for concurrent use and obey the context.
+type Resolver interface {
+	Resolve(ctx context.Context, req Request) (Result, error)
+}
+
+// Func is a function as a Resolver.
+type Func func(ctx context.Context, req Request) (Result, error)
+
+// Resolve calls f.
+func (f Func) Resolve(ctx context.Context, req Request) (Result, error) { return f(ctx, req) }
