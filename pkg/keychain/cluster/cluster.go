@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cluster gives the credentials that the kubelet would pull with: it reads pull secrets and service accounts from
+// the API server.
+//
+// It reads by get alone, never by list or watch, and remembers what it read for seconds; what is gone, forbidden or
+// malformed is counted and left out. Matching and order are package keychain's. It sends nothing to a registry.
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// maxSecrets bounds what one pod can make tagpin read.
+const maxSecrets = 64
+
+// Getter reads the two kinds of object that credentials stand in. Its methods obey the context.
+type Getter interface {
+	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+	ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error)
+}
+
+// FromClient is a Getter that asks the API server every time, by get.
+func FromClient(c corev1client.CoreV1Interface) Getter { return client{c} }
+
+type client struct{ corev1client.CoreV1Interface }
+
+func (c client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	return c.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+func (c client) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+	return c.ServiceAccounts(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// Cluster gives Keychains for pull identities. It is safe for concurrent use; its fields are set before its first use.
+type Cluster struct {
+	// Getter reads the API server. Nil: no pull secrets, only Shared.
+	Getter Getter
+	// Shared is asked after the pull secrets: a Docker config for all, clouds. Nil: nothing.
+	Shared keychain.Keychain
+	// TTL is how long a secret or service account is remembered. Default: 5 s.
+	TTL time.Duration
+	// Size is how many secrets, and how many service accounts, are remembered. Default: 4096.
+	Size int
+	// Timeout of one read. Default: 2 s.
+	Timeout time.Duration
+	// Metrics counts the reads. Nil: none.
+	Metrics *Metrics
+
+	secrets  memory[*keychain.Keyring]
+	accounts memory[[]string]
+}
+
+// For is the Keychain of a pull identity in a namespace. It reads nothing by itself.
+func (c *Cluster) For(namespace string, id workload.Identity) keychain.Keychain {
+	return &identity{cluster: c, namespace: namespace, Identity: id}
+}
+
+// Close cancels the reads in flight and waits for them. Afterwards nothing more is read.
+func (c *Cluster) Close() {
+	c.secrets.close()
+	c.accounts.close()
+}
+
+// identity is what one pod spec would pull with.
+type identity struct {
+	cluster   *Cluster
+	namespace string
+	workload.Identity
+}
+
+// Credentials reads the identity's secrets side by side, unless they are remembered; with fresh it reads them again, but
+// each at most once a second.
+func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool) []keychain.Credential {
+	c := id.cluster
+	var own []authn.AuthConfig
+	if c.Getter != nil {
+		var room [4]*keychain.Keyring // most pods have fewer
+		own = keychain.Lookup(r, id.rings(ctx, fresh, room[:0])...)
+	}
+	var shared []keychain.Credential
+	if c.Shared != nil {
+		shared = c.Shared.Credentials(ctx, r, fresh)
+	}
+	if len(own) == 0 {
+		return shared
+	}
+	creds := make([]keychain.Credential, len(own), len(own)+len(shared))
+	for i, auth := range own {
+		creds[i].Auth = auth
+	}
+	return append(creds, shared...)
+}
+
+// rings gives the keyrings of the secrets that can be read, in order.
+func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Keyring) []*keychain.Keyring {
+	c, names := id.cluster, id.PullSecrets
+	if len(names) == 0 {
+		account := id.ServiceAccount
+		if account == "" {
+			account = "default"
+		}
+		names = c.accounts.get(c, key{id.namespace, account}, fresh, c.readAccount).wait(ctx)
+	}
+	if len(names) > maxSecrets {
+		c.Metrics.count(secretKind, tooMany)
+		names = names[:maxSecrets]
+	}
+	var room [4]*item[*keychain.Keyring]
+	items := room[:0]
+	for _, name := range names {
+		items = append(items, c.secrets.get(c, key{id.namespace, name}, fresh, c.readSecret))
+	}
+	for _, it := range items {
+		if ring := it.wait(ctx); ring != nil {
+			rings = append(rings, ring)
+		}
+	}
+	return rings
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keychain
+
+import (
+	"net"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// Docker Hub goes by two names: references are docker.io's, and what docker login writes is index.docker.io's.
+const (
+	hubHost  = "docker.io"
+	hubIndex = "index.docker.io"
+)
+
+// Keyring is what one Docker config or pull secret holds. The zero value and nil are empty. It never changes, and is
+// safe for concurrent use.
+type Keyring struct {
+	entries   []entry
+	malformed int
+}
+
+// entry is one key with its credential, taken apart beforehand so that a match allocates nothing.
+type entry struct {
+	key        string // host and path, as the kubelet's index spells it
+	host, port string // the host may hold globs, each within one label
+	path       string // empty, or from the slash on
+	auth       authn.AuthConfig
+}
+
+// Malformed counts the entries that could not be read: they lose only themselves.
+func (k *Keyring) Malformed() int {
+	if k == nil {
+		return 0
+	}
+	return k.malformed
+}
+
+// Len counts the entries that could be read.
+func (k *Keyring) Len() int {
+	if k == nil {
+		return 0
+	}
+	return len(k.entries)
+}
+
+// Lookup gives the credentials that the rings hold for r, in the kubelet's order: the keys of all rings from the last to
+// the first in lexical order, so that a longer path comes before a shorter one, and those of one key in the order of the
+// rings. What docker login writes for Docker Hub counts only if no other key matches. An entry without a credential, or
+// with one that came before, is left out. It costs two small allocations where something matches, and else none.
+func Lookup(r ref.Reference, rings ...*Keyring) []authn.AuthConfig {
+	host, port := splitPort(r.Host())
+	matched := collect(rings, func(e *entry) bool { return e.matches(host, port, r.Path()) })
+	if len(matched) == 0 && r.Host() == hubHost {
+		matched = collect(rings, func(e *entry) bool { return e.key == hubIndex })
+	}
+	slices.SortStableFunc(matched, func(a, b *entry) int { return strings.Compare(b.key, a.key) })
+	return distinct(matched)
+}
+
+func collect(rings []*Keyring, match func(*entry) bool) []*entry {
+	var matched []*entry
+	for _, ring := range rings {
+		if ring == nil {
+			continue
+		}
+		for i := range ring.entries {
+			if e := &ring.entries[i]; match(e) {
+				matched = append(matched, e)
+			}
+		}
+	}
+	return matched
+}
+
+func distinct(entries []*entry) []authn.AuthConfig {
+	if len(entries) == 0 {
+		return nil
+	}
+	auths := make([]authn.AuthConfig, 0, len(entries))
+	for _, e := range entries {
+		if e.auth != (authn.AuthConfig{}) && !slices.Contains(auths, e.auth) {
+			auths = append(auths, e.auth)
+		}
+	}
+	return auths
+}
+
+// newEntry takes a key apart: with or without scheme, host with globs, port, path. As the kubelet, it takes /v1/ and
+// /v2/ for the registry itself, and no other path of an API.
+func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
+	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
+	key, _, _ = strings.Cut(key, "#")
+	key, _, _ = strings.Cut(key, "?")
+	hostport, p := key, ""
+	if i := strings.IndexByte(key, '/'); i >= 0 {
+		hostport, p = key[:i], key[i:]
+	}
+	if _, after, ok := strings.Cut(hostport, "@"); ok {
+		hostport = after // user information in a URL is no part of the host
+	}
+	if hostport == "" || strings.ContainsAny(hostport, " \t\r\n\\%") {
+		return entry{}, false
+	}
+	if strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/v2/") {
+		p = p[len("/v1"):]
+	}
+	if p == "/" {
+		p = ""
+	}
+	e := entry{key: hostport + p, path: p, auth: auth}
+	e.host, e.port = splitPort(hostport)
+	return e, true
+}
+
+// matches tells whether the entry is for the repository: the ports are the same, the path is a raw prefix (a rule of the
+// kubelet's: team matches teammate too), and each label of the host matches its glob. path has no leading slash.
+func (e *entry) matches(host, port, path string) bool {
+	if e.port != port || strings.Count(e.host, ".") != strings.Count(host, ".") {
+		return false
+	}
+	if e.path != "" && !strings.HasPrefix(path, e.path[1:]) {
+		return false
+	}
+	return matchLabels(e.host, host)
+}
+
+// matchLabels compares label by label; a glob never spans a dot. A glob that is none matches nothing.
+func matchLabels(glob, host string) bool {
+	for more := true; more; {
+		var label, want string
+		want, glob, more = strings.Cut(glob, ".")
+		label, host, _ = strings.Cut(host, ".")
+		if ok, err := path.Match(want, label); err != nil || !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// splitPort splits as the kubelet does, for whom what doesn't parse has no port.
+func splitPort(hostport string) (host, port string) {
+	if !strings.Contains(hostport, ":") {
+		return hostport, "" // by far the most common: spare the error
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return hostport, ""
+	}
+	return host, port
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Error is a request that got no manifest. Its text never holds a body, a credential or a URL's query.
+type Error struct {
+	Host       string        // of the reference
+	Status     int           // of the answer; 0: there was none
+	Token      bool          // it was the token endpoint that answered
+	Reason     string        // in words, where there was no status or it is not enough
+	RetryAfter time.Duration // how long the registry asked to wait; 0: it did not
+	Refused    bool          // by our own rules: asking again is of no use
+	err        error
+}
+
+// Error names the host and the cause.
+func (e *Error) Error() string {
+	at := e.Host
+	if e.Token {
+		at += " (token)"
+	}
+	switch {
+	case e.Reason != "":
+		return at + ": " + e.Reason
+	case e.Status == http.StatusTooManyRequests && e.RetryAfter > 0:
+		return fmt.Sprintf("%s: 429 Too Many Requests, to be asked again in %s", at, e.RetryAfter.Round(time.Second))
+	case e.Status != 0:
+		return fmt.Sprintf("%s: %d %s", at, e.Status, http.StatusText(e.Status))
+	}
+	return at + ": unreachable"
+}
+
+// Unwrap is the cause, for errors.Is; it is not part of the text.
+func (e *Error) Unwrap() error { return e.err }
+
+// transportError is an Error for a request that got no answer. What the network said is told only of hosts that the
+// config names: of others it would tell a tenant what is reachable from here.
+func transportError(host string, named bool, err error) *Error {
+	e := &Error{Host: host, err: err, Reason: "unreachable"}
+	var inner *Error
+	switch {
+	case errors.As(err, &inner):
+		return inner
+	case errors.Is(err, ErrAddress):
+		e.Refused = true
+		if named {
+			e.Reason = "its address is not allowed; see network.allow"
+		}
+	case !named:
+	default:
+		e.Reason = networkReason(err)
+	}
+	return e
+}
+
+func networkReason(err error) string {
+	var (
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		record   tls.RecordHeaderError
+		timeout  interface{ Timeout() bool }
+	)
+	switch {
+	case errors.As(err, &unknown):
+		return "its TLS certificate is signed by an unknown authority; see caFile"
+	case errors.As(err, &hostname):
+		return "its TLS certificate is for another host"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "its TLS certificate has expired or is not yet valid"
+	case errors.As(err, &invalid):
+		return "its TLS certificate is not valid"
+	case errors.As(err, &record):
+		return "it does not speak TLS; see insecure"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "timed out"
+	}
+	return "unreachable"
+}

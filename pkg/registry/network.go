@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// ErrAddress says that an address may not be dialled.
+var ErrAddress = errors.New("address not allowed")
+
+// refused are the address ranges that no registry is at, and where tenants must not be led: beside loopback, link-local,
+// unspecified and multicast addresses, the forms that hide another address (NAT64, RFC 6052 and 8215; 6to4, Teredo), and
+// the metadata services of clouds that are at none of those.
+var refused = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.100.100.200/32"), // Alibaba Cloud
+	netip.MustParsePrefix("168.63.129.16/32"),   // Azure
+	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle Cloud
+	netip.MustParsePrefix("255.255.255.255/32"),
+	netip.MustParsePrefix("::/96"), // IPv4-compatible, deprecated
+	netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("2001::/32"),         // Teredo
+	netip.MustParsePrefix("2002::/16"),         // 6to4
+	netip.MustParsePrefix("fd00:ec2::254/128"), // AWS
+}
+
+// Check is nil where addr may be dialled, else ErrAddress.
+func (n Network) Check(addr netip.Addr) error {
+	addr = addr.WithZone("").Unmap()
+	switch {
+	case contains(n.Deny, addr):
+	case contains(n.Allow, addr):
+		return nil
+	case addr.IsLoopback(), addr.IsLinkLocalUnicast(), addr.IsUnspecified(), addr.IsMulticast(), contains(refused, addr):
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrAddress, addr)
+}
+
+func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// dialer checks each address after names are resolved and before it is connected to, so that no second resolution can
+// give another one.
+func (n Network) dialer() *net.Dialer {
+	return &net.Dialer{
+		Timeout:   DefaultTimeout,
+		KeepAlive: 30 * time.Second,
+		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+			ap, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return fmt.Errorf("%w: %s", ErrAddress, address)
+			}
+			return n.Check(ap.Addr())
+		},
+	}
+}
+
+// byProxy sends a request directly, or by the proxy of the environment. What a proxy connects to can't be checked here,
+// so the name is resolved and checked before; where it can't be resolved, only hosts that the config names are asked.
+type byProxy struct {
+	direct, proxied *http.Transport
+	network         Network
+	named           func(host string) bool
+}
+
+func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
+	proxy, err := http.ProxyFromEnvironment(r)
+	if err != nil {
+		return nil, fmt.Errorf("proxy of the environment: %w", err)
+	}
+	if proxy == nil {
+		return t.direct.RoundTrip(r)
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(r.Context(), "ip", r.URL.Hostname())
+	if err != nil && !t.named(r.URL.Host) {
+		return nil, fmt.Errorf("%w: %s can't be resolved here, and the config does not name it", ErrAddress, r.URL.Host)
+	}
+	for _, a := range addrs {
+		if err := t.network.Check(a); err != nil {
+			return nil, err
+		}
+	}
+	return t.proxied.RoundTrip(r)
+}

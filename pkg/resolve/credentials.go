@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+)
+
+// Credentials fills a request's candidates from its keychain, and where all are refused reads them again: a secret may
+// have been rotated. It costs a second look-up only where that gives other candidates.
+type Credentials struct {
+	Next Resolver
+}
+
+// Resolve asks Next, and after a refusal once more with what the keychain reads anew.
+func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) {
+	if req.Keychain == nil {
+		return c.Next.Resolve(ctx, req)
+	}
+	req.Credentials = req.Keychain.Credentials(ctx, req.Ref, false)
+	result, err := c.Next.Resolve(ctx, req)
+	if !errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {
+		return result, err
+	}
+	fresh := req.Keychain.Credentials(ctx, req.Ref, true)
+	if slices.EqualFunc(fresh, req.Credentials, func(a, b keychain.Credential) bool { return a == b }) {
+		return result, err
+	}
+	req.Credentials = fresh
+	return c.Next.Resolve(ctx, req)
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+)
+
+// Registry asks the registry: HEAD, and one GET and a hash where HEAD gives no digest. Each credential is tried until one
+// is accepted, and last none. It remembers no answer.
+type Registry struct {
+	Client *registry.Client
+}
+
+// Resolve costs one request in a known repository.
+func (g *Registry) Resolve(ctx context.Context, req Request) (Result, error) {
+	var first error
+	for _, cred := range append(req.Credentials[:len(req.Credentials):len(req.Credentials)], keychain.Credential{}) {
+		d, err := g.digest(ctx, req.Ref, cred.Auth)
+		if err == nil {
+			return Result{Digest: d}, nil
+		}
+		err = classify(req.Ref, cred, err)
+		if !errors.Is(err, ErrUnauthorized) {
+			return Result{}, err
+		}
+		if first == nil { // what the tenant's own credential got is what helps
+			first = err
+		}
+	}
+	return Result{}, first
+}
+
+func (g *Registry) digest(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (digest.Digest, error) {
+	if g.Client.Host(r.Host()).Verify {
+		return g.hash(ctx, r, auth)
+	}
+	m, err := g.Client.Manifest(ctx, http.MethodHead, r, auth)
+	if err != nil {
+		if e := registry.AsError(err); e != nil && !e.Token && refusesHead(e.Status) {
+			return g.hash(ctx, r, auth)
+		}
+		return "", err
+	}
+	if known(m.MediaType) {
+		if d, err := single(m.Digests); err == nil && d != "" {
+			return d, nil
+		}
+	}
+	return g.hash(ctx, r, auth)
+}
+
+// refusesHead tells the answers to HEAD that a GET may contradict: some registries refuse or hide the method. Never after
+// 401, 429 or a server's error: a GET counts against pull quotas.
+func refusesHead(status int) bool {
+	switch status {
+	case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// hash gets the manifest and hashes exactly its bytes.
+func (g *Registry) hash(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (digest.Digest, error) {
+	m, err := g.Client.Manifest(ctx, http.MethodGet, r, auth)
+	if err != nil {
+		return "", err
+	}
+	if err := Check(m); err != nil {
+		return "", fmt.Errorf("%s: %w", r.Host(), err)
+	}
+	return digest.SHA256.FromBytes(m.Body), nil
+}
+
+// Check tells whether the body of a GET is a manifest or index whose media type and digest header agree with it. Its
+// errors are ErrInvalid.
+func Check(m *registry.Manifest) error {
+	if types.MediaType(m.MediaType).IsSchema1() {
+		return fmt.Errorf("the tag is a Docker schema 1 manifest, which no current runtime pulls: %w", ErrInvalid)
+	}
+	if !known(m.MediaType) {
+		return fmt.Errorf("the answer is no manifest but of another content type: %w", ErrInvalid)
+	}
+	if err := agrees(m); err != nil {
+		return err
+	}
+	d, err := single(m.Digests)
+	if err != nil {
+		return err
+	}
+	if d != "" && d != digest.SHA256.FromBytes(m.Body) {
+		return fmt.Errorf("the manifest's bytes have another digest than its header says: %w", ErrInvalid)
+	}
+	return nil
+}
+
+// agrees tells whether the body is what its media type says: an index or an image, not both (CVE-2021-41190).
+func agrees(m *registry.Manifest) error {
+	var body struct {
+		SchemaVersion int             `json:"schemaVersion"`
+		MediaType     string          `json:"mediaType"`
+		Manifests     json.RawMessage `json:"manifests"`
+		Config        json.RawMessage `json:"config"`
+		Layers        json.RawMessage `json:"layers"`
+	}
+	if err := json.NewDecoder(bytes.NewReader(m.Body)).Decode(&body); err != nil {
+		return fmt.Errorf("the manifest is no JSON: %w", ErrInvalid)
+	}
+	isIndex := types.MediaType(m.MediaType).IsIndex()
+	switch {
+	case body.SchemaVersion == 1:
+		return fmt.Errorf("the tag is a Docker schema 1 manifest, which no current runtime pulls: %w", ErrInvalid)
+	case body.MediaType != "" && body.MediaType != m.MediaType:
+		return fmt.Errorf("the manifest and its header name different media types: %w", ErrInvalid)
+	case isIndex && (body.Manifests == nil || body.Layers != nil || body.Config != nil):
+		return fmt.Errorf("the index is no index: %w", ErrInvalid)
+	case !isIndex && (body.Manifests != nil || body.Config == nil):
+		return fmt.Errorf("the manifest is no image manifest: %w", ErrInvalid)
+	}
+	return nil
+}
+
+func known(mediaType string) bool {
+	m := types.MediaType(mediaType)
+	return m.IsIndex() || m.IsImage() && !m.IsSchema1()
+}
+
+// single is the one well-formed sha256 digest of the headers; empty where there is none.
+func single(headers []string) (digest.Digest, error) {
+	if len(headers) == 0 || len(headers) == 1 && headers[0] == "" {
+		return "", nil
+	}
+	d := digest.Digest(headers[0])
+	if len(headers) > 1 || d.Validate() != nil || d.Algorithm() != digest.SHA256 {
+		return "", fmt.Errorf("the Docker-Content-Digest header is malformed: %w", ErrInvalid)
+	}
+	return d, nil
+}
+
+// classified is an error in a class: its text is the cause's alone.
+type classified struct {
+	class, cause error
+}
+
+func (c *classified) Error() string   { return c.cause.Error() }
+func (c *classified) Unwrap() []error { return []error{c.class, c.cause} }
+
+// classify puts a failure in its class. What a registry answers to a credential that is not the tenant's own is not told.
+func classify(r ref.Reference, cred keychain.Credential, err error) error {
+	e := registry.AsError(err)
+	if e == nil {
+		if errors.Is(err, ErrInvalid) {
+			return err
+		}
+		return &classified{ErrUnavailable, err}
+	}
+	class := classOf(e)
+	if cred.Shared && (errors.Is(class, ErrNotFound) || errors.Is(class, ErrUnauthorized)) {
+		err = fmt.Errorf("%s: not found or not allowed", r.Host())
+	}
+	return &classified{class, err}
+}
+
+func classOf(e *registry.Error) error {
+	switch {
+	case e.Status == http.StatusNotFound && !e.Token:
+		return ErrNotFound
+	case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden, e.Token && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests:
+		return ErrUnauthorized
+	case e.Refused, e.Status >= 300 && e.Status < 500 && e.Status != http.StatusTooManyRequests && e.Status != http.StatusRequestTimeout:
+		return ErrInvalid
+	}
+	return ErrUnavailable
+}
