@@ -13,6 +13,8 @@ package ref
 
 import (
 	"cmp"
+	_ "crypto/sha256" // go-digest takes an algorithm only where it is linked; the kubelet has all three
+	_ "crypto/sha512"
 	"errors"
 	"fmt"
 	"strings"

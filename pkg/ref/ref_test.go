@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ref_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+const d256 = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+var d512 = "sha512:" + strings.Repeat("b", 128)
+
+func TestParse(t *testing.T) {
+	for _, tt := range []struct{ in, canonical, tag, text string }{
+		{"nginx", "docker.io/library/nginx:latest", "latest", "nginx"},
+		{"nginx:1.25", "docker.io/library/nginx:1.25", "1.25", "nginx:1.25"},
+		{"docker.io/a/b:1", "docker.io/a/b:1", "1", "docker.io/a/b:1"},
+		{"index.docker.io/a/b", "docker.io/a/b:latest", "latest", "index.docker.io/a/b"},
+		{"host:5000/c:2", "host:5000/c:2", "2", "host:5000/c:2"},
+		{"[::1]:5000/d", "[::1]:5000/d:latest", "latest", "[::1]:5000/d"},
+		{"MYREG/app:v1", "MYREG/app:v1", "v1", "MYREG/app:v1"},
+		{"localHost/app:1", "localHost/app:1", "1", "localHost/app:1"},
+		{"nginx@" + d256, "docker.io/library/nginx@" + d256, "", "nginx"},
+		{"nginx:1@" + d256, "docker.io/library/nginx:1@" + d256, "1", "nginx:1"},
+		{"nginx:1@" + d512, "docker.io/library/nginx:1@" + d512, "1", "nginx:1"},
+	} {
+		got, err := ref.Parse(tt.in)
+		if err != nil {
+			t.Errorf("Parse(%q): %v", tt.in, err)
+			continue
+		}
+		if got.Canonical() != tt.canonical || got.Tag() != tt.tag || got.Text() != tt.text || got.String() != tt.in {
+			t.Errorf("Parse(%q) = %q, tag %q, text %q, spelled %q, want %q, %q, %q", tt.in, got.Canonical(), got.Tag(), got.Text(), got, tt.canonical, tt.tag, tt.text)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, in := range []string{
+		"Nginx", "a/../b", "a//b", "..", "nginx:-x", "nginx:.x", "r@junk", "nginx@sha256:abc", "https://host/a", "a b", "nginx:", "@" + d256,
+		strings.Repeat("a", 64), strings.Repeat("a/", 200) + "a",
+	} {
+		if got, err := ref.Parse(in); err == nil {
+			t.Errorf("Parse(%q) = %q, want an error", in, got.Canonical())
+		}
+	}
+	for _, in := range []string{"", " ", "\t\n"} {
+		if _, err := ref.Parse(in); !errors.Is(err, ref.ErrBlank) {
+			t.Errorf("Parse(%q): %v, want ErrBlank", in, err)
+		}
+	}
+}
+
+func TestWithDigest(t *testing.T) {
+	for _, tt := range []struct{ in, pin, digestOnly string }{
+		{"nginx", "nginx@" + d256, "nginx@" + d256},
+		{"nginx:1.25", "nginx:1.25@" + d256, "nginx@" + d256},
+		{"host:5000/c:2", "host:5000/c:2@" + d256, "host:5000/c@" + d256},
+		{"host:5000/c", "host:5000/c@" + d256, "host:5000/c@" + d256},
+		{"a:a@" + d512, "a:a@" + d256, "a@" + d256},
+	} {
+		got := ref.MustParse(tt.in).WithDigest(d256)
+		if got.String() != tt.pin || got.WithoutTag().String() != tt.digestOnly {
+			t.Errorf("%q pinned = %q and %q, want %q and %q", tt.in, got, got.WithoutTag(), tt.pin, tt.digestOnly)
+		}
+	}
+	if got := ref.MustParse("nginx:1").WithoutTag(); got.String() != "nginx:1" {
+		t.Errorf("WithoutTag of an unpinned reference = %q", got)
+	}
+}
+
+// FuzzParse compares with the grammar that the kubelet uses, and takes each pin apart again.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"nginx", "host:5000/a/b:1", "a@" + d256, "[::1]:5/a", "A/b", "", "a:b:c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := ref.Parse(text)
+		_, wantErr := reference.ParseNormalizedNamed(text)
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("Parse(%q): %v, the grammar says %v", text, err, wantErr)
+		}
+		if err != nil {
+			return
+		}
+		pin := r.WithDigest(digest.Digest(d256))
+		back, err := ref.Parse(pin.String())
+		if err != nil || back != pin || back.Text() != r.Text() || back.Repository() != r.Repository() {
+			t.Fatalf("pin %q of %q reads back as %q, %v", pin, text, back, err)
+		}
+		dropped := pin.WithoutTag()
+		back, err = ref.Parse(dropped.String())
+		if err != nil || back != dropped || back.Repository() != r.Repository() || back.Tag() != "" {
+			t.Fatalf("digest alone %q of %q reads back as %q, %v", dropped, text, back, err)
+		}
+		again, err := ref.Parse(r.Canonical())
+		if err != nil || again.Canonical() != r.Canonical() {
+			t.Fatalf("canonical %q of %q reads back as %q, %v", r.Canonical(), text, again.Canonical(), err)
+		}
+	})
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
+)
+
+// loopback lets the tests' own servers be dialled.
+var loopback = registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+
+// recorder is a registry that notes what it is asked.
+type recorder struct {
+	handler http.Handler
+	mu      sync.Mutex
+	asked   []string
+}
+
+func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	who := ""
+	if h := req.Header.Get("Authorization"); h != "" {
+		who, _, _ = strings.Cut(h, " ")
+		who = " " + who
+	}
+	r.asked = append(r.asked, req.Method+" "+req.URL.Path+who)
+	r.mu.Unlock()
+	r.handler.ServeHTTP(w, req)
+}
+
+func (r *recorder) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	asked := r.asked
+	r.asked = nil
+	return asked
+}
+
+// start serves h over TLS, and gives its host and a client that trusts it.
+func start(t *testing.T, h http.Handler, hosts ...registry.Host) (*recorder, string, *registry.Client) {
+	t.Helper()
+	rec := &recorder{handler: h}
+	s := httptest.NewTLSServer(rec)
+	t.Cleanup(s.Close)
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	host := strings.TrimPrefix(s.URL, "https://")
+	for i := range hosts {
+		if hosts[i].Name == "" {
+			hosts[i].Name = host
+		}
+	}
+	c := &registry.Client{Network: loopback, RootCAs: pool, Hosts: hosts}
+	t.Cleanup(c.Close)
+	return rec, host, c
+}
+
+// real is ggcr's registry with an image at repository:tag.
+func real(t *testing.T) (http.Handler, func(host string) digest.Digest) {
+	t.Helper()
+	h := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
+	return h, func(host string) digest.Digest {
+		img, err := random.Index(64, 1, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := httptest.NewServer(h)
+		defer plain.Close()
+		_ = host
+		tag, err := name.NewTag(strings.TrimPrefix(plain.URL, "http://")+"/team/app:1", name.Insecure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.WriteIndex(tag, img); err != nil {
+			t.Fatal(err)
+		}
+		d, err := img.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return digest.Digest(d.String())
+	}
+}
+
+func get(t *testing.T, c *registry.Client, image string, creds ...keychain.Credential) (resolve.Result, error) {
+	t.Helper()
+	return (&resolve.Registry{Client: c}).Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(image), Credentials: creds, Fresh: true})
+}
+
+func TestRegistryHead(t *testing.T) {
+	h, push := real(t)
+	rec, host, c := start(t, h)
+	want := push(host)
+	got, err := get(t, c, host+"/team/app:1")
+	if err != nil || got.Digest != want {
+		t.Fatalf("Resolve = %v, %v, want %v", got, err, want)
+	}
+	if asked := rec.take(); len(asked) != 1 || asked[0] != "HEAD /v2/team/app/manifests/1" {
+		t.Errorf("asked %q, want one HEAD", asked)
+	}
+}
+
+func TestRegistryWithoutHeader(t *testing.T) {
+	h, push := real(t)
+	for name, wrap := range map[string]func(http.ResponseWriter, *http.Request){
+		"no digest header": func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(&without{ResponseWriter: w, header: "Docker-Content-Digest"}, r)
+		},
+		"HEAD refused": func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(http.StatusMethodNotAllowed)
+				return
+			}
+			h.ServeHTTP(w, r)
+		},
+		"HEAD hidden": func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			h.ServeHTTP(w, r)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec, host, c := start(t, http.HandlerFunc(wrap))
+			want := push(host)
+			got, err := get(t, c, host+"/team/app:1")
+			if err != nil || got.Digest != want {
+				t.Fatalf("Resolve = %v, %v, want %v", got, err, want)
+			}
+			if asked := rec.take(); len(asked) != 2 {
+				t.Errorf("asked %q, want HEAD and GET", asked)
+			}
+		})
+	}
+}
+
+// without drops a header of the answer.
+type without struct {
+	http.ResponseWriter
+	header string
+}
+
+func (w *without) WriteHeader(code int) {
+	w.Header().Del(w.header)
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func TestRegistryFailures(t *testing.T) {
+	status := func(code int, header ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i+1 < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(code)
+			fmt.Fprint(w, "canary-in-body")
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		handler  http.HandlerFunc
+		class    error
+		requests int
+	}{
+		{"missing", status(404), resolve.ErrNotFound, 2},
+		{"denied", status(403), resolve.ErrUnauthorized, 2},
+		{"401 without challenge", status(401), resolve.ErrUnauthorized, 1},
+		{"limited", status(429, "Retry-After", "17"), resolve.ErrUnavailable, 1},
+		{"server error", status(500), resolve.ErrUnavailable, 1},
+		{"closed for a while", status(503), resolve.ErrUnavailable, 1},
+		{"HTML", status(200, "Content-Type", "text/html"), resolve.ErrInvalid, 2},
+		{"malformed digest", status(200, "Content-Type", "application/vnd.oci.image.index.v1+json", "Docker-Content-Digest", "sha256:ABC"), resolve.ErrInvalid, 2},
+		{"schema 1", status(200, "Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws"), resolve.ErrInvalid, 2},
+		{"foreign realm", status(401, "WWW-Authenticate", `Bearer realm="https://evil.example/token"`), resolve.ErrInvalid, 1},
+		{"realm over http", status(401, "WWW-Authenticate", `Bearer realm="http://127.0.0.1/token"`), resolve.ErrInvalid, 1},
+		{"redirect to plain HTTP", status(302, "Location", "http://127.0.0.1:1/x"), resolve.ErrInvalid, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rec, host, c := start(t, tt.handler)
+			_, err := get(t, c, host+"/team/app:1", keychain.Credential{Auth: authn.AuthConfig{Username: "u", Password: "canary-password"}})
+			if !errors.Is(err, tt.class) {
+				t.Errorf("error %v, want class %v", err, tt.class)
+			}
+			if strings.Contains(fmt.Sprint(err), "canary") {
+				t.Errorf("error %q tells a secret or a body", err)
+			}
+			asked := rec.take()
+			if !errors.Is(tt.class, resolve.ErrUnauthorized) && len(asked) != tt.requests {
+				t.Errorf("asked %q, want %d requests", asked, tt.requests)
+			}
+		})
+	}
+}
+
+// tokens is a registry that wants a bearer token of its own endpoint.
+func tokens(h http.Handler, user, password string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			if u, p, _ := r.BasicAuth(); u != user || p != password {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			fmt.Fprintf(w, `{"token":%q,"expires_in":300}`, "t-"+r.URL.Query().Get("scope"))
+			return
+		}
+		path := strings.TrimPrefix(r.URL.Path, "/v2/")
+		repository, _, _ := strings.Cut(path, "/manifests/")
+		if r.Header.Get("Authorization") != "Bearer t-repository:"+repository+":pull" {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token",service="s, with a comma"`, r.Host))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func TestRegistryBearer(t *testing.T) {
+	h, push := real(t)
+	rec, host, c := start(t, tokens(h, "user", "right"))
+	want := push(host)
+	wrong := keychain.Credential{Auth: authn.AuthConfig{Username: "user", Password: "wrong"}}
+	right := keychain.Credential{Auth: authn.AuthConfig{Username: "user", Password: "right"}}
+	if _, err := get(t, c, host+"/team/app:1", wrong); !errors.Is(err, resolve.ErrUnauthorized) {
+		t.Errorf("wrong password: %v, want unauthorized", err)
+	}
+	rec.take()
+	got, err := get(t, c, host+"/team/app:1", right)
+	if err != nil || got.Digest != want {
+		t.Fatalf("Resolve = %v, %v, want %v", got, err, want)
+	}
+	if asked := rec.take(); len(asked) > 3 {
+		t.Errorf("cold: asked %q, want at most 3 requests", asked)
+	}
+	if _, err := get(t, c, host+"/team/app:1", right); err != nil {
+		t.Fatal(err)
+	}
+	if asked := rec.take(); len(asked) != 1 {
+		t.Errorf("known repository: asked %q, want 1 request", asked)
+	}
+	if got, err := get(t, c, host+"/team/app:1", wrong, right); err != nil || got.Digest != want {
+		t.Errorf("the second of two credentials: %v, %v", got, err)
+	}
+}
+
+func TestNetworkGuard(t *testing.T) {
+	rec, host, c := start(t, http.NotFoundHandler())
+	c.Network = registry.Network{}
+	_, err := get(t, c, host+"/team/app:1")
+	if err == nil || len(rec.take()) != 0 {
+		t.Errorf("loopback was dialled: %v", err)
+	}
+	if !strings.HasSuffix(fmt.Sprint(err), "unreachable") {
+		t.Errorf("error %q, want no more than unreachable", err)
+	}
+}
+
+func TestCredentialsReadAgain(t *testing.T) {
+	var asked []bool
+	kc := keychain.Func(func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
+		asked = append(asked, fresh)
+		if fresh {
+			return []keychain.Credential{{Auth: authn.AuthConfig{Username: "new"}}}
+		}
+		return []keychain.Credential{{Auth: authn.AuthConfig{Username: "old"}}}
+	})
+	next := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+		if req.Credentials[0].Auth.Username == "old" {
+			return resolve.Result{}, resolve.ErrUnauthorized
+		}
+		return resolve.Result{Digest: "sha256:x"}, nil
+	})
+	got, err := (&resolve.Credentials{Next: next}).Resolve(t.Context(), resolve.Request{Ref: ref.MustParse("a"), Keychain: kc})
+	if err != nil || got.Digest != "sha256:x" || len(asked) != 2 {
+		t.Errorf("Resolve = %v, %v after %v", got, err, asked)
+	}
+}
