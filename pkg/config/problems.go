@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// problems collects mistakes, each with the path of its field.
+type problems struct{ errs []error }
+
+func index(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
+
+func (p *problems) add(field string, err error) {
+	if err == nil {
+		return
+	}
+	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined ones themselves
+		for _, e := range several.Unwrap() {
+			p.add(field, e)
+		}
+		return
+	}
+	p.errs = append(p.errs, fmt.Errorf("%s: %w", field, err))
+}
+
+func (p *problems) addf(field, format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf(field+": "+format, args...))
+}
+
+func (p *problems) oneOf(field, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		p.addf(field, "%q: want %s", value, strings.Join(allowed, " or "))
+	}
+}
+
+func (p *problems) within(field string, value, most int) {
+	if value < 1 || value > most {
+		p.addf(field, "%d: want 1 to %d", value, most)
+	}
+}
+
+func (p *problems) positive(field string, d Duration) {
+	if d <= 0 {
+		p.addf(field, "%v: want more than 0s", d)
+	}
+}
+
+func (p *problems) host(field, host string) {
+	if !canonicalHost(host) {
+		p.addf(field, "%q is no registry host as in a canonical reference, such as docker.io or registry.internal:5000", host)
+	}
+}
+
+func (p *problems) cidrs(field string, list []string) {
+	for i, s := range list {
+		prefix, err := netip.ParsePrefix(s)
+		switch {
+		case err != nil:
+			p.addf(index(field, i), "%q is no CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", s)
+		case prefix != prefix.Masked():
+			p.addf(index(field, i), "%q has bits beyond its length: want %s", s, prefix.Masked())
+		}
+	}
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+var pod = workload.Kind{Kind: "Pod"}
+
+func scan(t *testing.T, kind workload.Kind, raw string) *workload.Object {
+	t.Helper()
+	o, err := new(workload.Table).Scan(kind, []byte(raw))
+	if err != nil {
+		t.Fatalf("Scan(%s): %v", raw, err)
+	}
+	return o
+}
+
+func TestScanPod(t *testing.T) {
+	got := scan(t, pod, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"n","deletionTimestamp":"2026-01-01T00:00:00Z",
+		"labels":{"pod-template-hash":"h","app":"x"},"annotations":{"tagpin.dev/pins":"{}","a~b/c":"x"},
+		"ownerReferences":[{"apiVersion":"v1","kind":"X","name":"no","uid":"1"},{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"r","uid":"2","controller":true}]},
+		"spec":{"serviceAccount":"old","serviceAccountName":"sa","imagePullSecrets":[{"name":"s1"},{"name":""},{},{"name":"s2"}],
+		"containers":[{"image":"a:1","name":"q\"uo\\te\u00e9"},{"name":"none"},{"name":"null","image":null},7],
+		"volumes":[{"name":"v","image":{"reference":"m:1","pullPolicy":"Never"}},{"name":"e","emptyDir":{}}]}}`)
+	want := &workload.Object{
+		Kind: pod, Version: "v1",
+		Metadata: workload.Metadata{
+			Pointer: "/metadata", Present: true, HasAnnotations: true, Name: "p", Namespace: "n", Deleting: true,
+			Controller:  workload.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "r", UID: "2"},
+			Labels:      map[string]string{"pod-template-hash": "h"},
+			Annotations: map[string]string{"tagpin.dev/pins": "{}"},
+		},
+	}
+	want.PodSpecs = []workload.PodSpec{{
+		Pointer: "/spec", Metadata: want.Metadata, Annotated: true,
+		Identity: workload.Identity{ServiceAccount: "sa", PullSecrets: []string{"s1", "s2"}},
+		References: []workload.Reference{
+			{Name: "q\"uo\\teé", Pointer: "/spec/containers/0/image", Text: "a:1"},
+			{Name: "none", Missing: true},
+			{Name: "null", Missing: true},
+			{Name: "volume/v", Pointer: "/spec/volumes/0/image/reference", Text: "m:1", Never: true},
+		},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Scan (-want +got):\n%s", diff)
+	}
+}
+
+// TestScanOddTypes has values of other types than a pod's: nothing is found in them, and nothing breaks.
+func TestScanOddTypes(t *testing.T) {
+	deployment := workload.Kind{Group: "apps", Kind: "Deployment"}
+	for _, raw := range []string{
+		`{}`, `{"spec":null}`, `{"spec":{"template":null}}`, `{"spec":{"template":{}}}`, `{"spec":{"template":{"spec":null}}}`, `{"spec":[]}`,
+		`{"spec":{"template":"x"}}`, `{"metadata":[1,{"a":[]}],"spec":{"template":{"metadata":"m"}}}`,
+	} {
+		if o := scan(t, deployment, raw); len(o.PodSpecs) != 0 {
+			t.Errorf("Scan(%s) found %+v", raw, o.PodSpecs)
+		}
+	}
+	for _, raw := range []string{
+		`{"spec":{"containers":{"image":"x"},"volumes":"v","imagePullSecrets":[null,1],"serviceAccountName":{}}}`,
+		`{"spec":{"initContainers":null,"volumes":[null,[],{"image":"x"},{"image":null}]}}`,
+	} {
+		if o := scan(t, pod, raw); len(o.PodSpecs) != 1 || len(o.PodSpecs[0].References) != 0 {
+			t.Errorf("Scan(%s) found %+v", raw, o.PodSpecs)
+		}
+	}
+}
+
+func TestScanRefuses(t *testing.T) {
+	for _, raw := range []string{``, `null`, `[]`, `"x"`, `{`, `{"spec":{"containers":[{"image":"a"`, `{} {}`, `{"spec":}`} {
+		if o, err := new(workload.Table).Scan(pod, []byte(raw)); err == nil {
+			t.Errorf("Scan(%s) = %+v, want an error", raw, o)
+		}
+	}
+	if _, err := new(workload.Table).Scan(workload.Kind{Group: "x", Kind: "Pod"}, []byte(`{}`)); !errors.Is(err, workload.ErrUnknownKind) {
+		t.Errorf("Scan of an unknown kind: %v", err)
+	}
+}
+
+func TestScanLists(t *testing.T) {
+	kind := workload.Kind{Group: "jobset.x-k8s.io", Kind: "JobSet"}
+	table, err := workload.NewTable(workload.Template{Group: kind.Group, Kind: kind.Kind, Paths: []string{"spec.replicatedJobs[*].template.spec.template"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := table.Scan(kind, []byte(`{"spec":{"replicatedJobs":[{"template":{"spec":{"template":{"spec":{"containers":[{"image":"a"}]}}}}},
+		{},{"template":{"spec":{"template":{"spec":{"containers":[{"image":"b"}]}}}}}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range o.PodSpecs {
+		got = append(got, s.References[0].Pointer)
+		if s.Annotated {
+			t.Error("annotations of a kind that may prune them")
+		}
+	}
+	want := []string{
+		"/spec/replicatedJobs/0/template/spec/template/spec/containers/0/image",
+		"/spec/replicatedJobs/2/template/spec/template/spec/containers/0/image",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pointers (-want +got):\n%s", diff)
+	}
+}
+
+func TestNewTableRefuses(t *testing.T) {
+	_, err := workload.NewTable(
+		workload.Template{Group: "g"},
+		workload.Template{Kind: "Pod", Paths: []string{"spec"}},
+		workload.Template{Kind: "A"},
+		workload.Template{Kind: "B", Paths: []string{"spec..x"}},
+		workload.Template{Kind: "C", Paths: []string{"spec[0].x"}},
+		workload.Template{Kind: "D", Paths: []string{"a", "a.b"}},
+		workload.Template{Kind: "E", Paths: []string{"a.b", "a"}},
+		workload.Template{Kind: "F", Paths: []string{""}},
+	)
+	for _, want := range []string{`group "g"`, "of Pod", "of A", "of B", "of C", "of D", "of E", "of F"} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("NewTable: %v, want %q in it", err, want)
+		}
+	}
+}
+
+// FuzzScan scans whatever text, and where it finds a reference follows its pointer to it in the decoded object.
+func FuzzScan(f *testing.F) {
+	f.Add([]byte(`{"spec":{"containers":[{"name":"a","image":"b"}],"volumes":[{"name":"v","image":{"reference":"r"}}]}}`))
+	f.Add([]byte(`{"metadata":{"annotations":{"tagpin.dev/pins":"{}"}},"spec":{"imagePullSecrets":[{"name":"s"}]}}`))
+	f.Add([]byte(`{"spec":{"containers":[{"im\u0061ge":"\ud83d\ude00"}]}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		before := bytes.Clone(raw)
+		o, err := new(workload.Table).Scan(pod, raw)
+		if !bytes.Equal(before, raw) {
+			t.Fatal("Scan wrote to its input")
+		}
+		if (err == nil) && !json.Valid(raw) && bytes.Equal(raw, bytes.ToValidUTF8(raw, nil)) {
+			t.Fatalf("Scan(%q) took what is no JSON", raw)
+		}
+		if err != nil {
+			return
+		}
+		var decoded map[string]any
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber() // a float64 can't hold every number of JSON
+		if err := d.Decode(&decoded); err != nil {
+			return // names twice in an object, of different types
+		}
+		for _, s := range o.PodSpecs {
+			for _, r := range s.References {
+				if r.Pointer != "" && strings.Count(string(raw), `"spec"`) == 1 && !bytes.ContainsRune(raw, '\\') && !twice(raw) {
+					follow(t, decoded, r)
+				}
+			}
+		}
+	})
+}
+
+// twice tells whether any of the names on the way to a reference may stand twice in one object, where decoders differ.
+func twice(raw []byte) bool {
+	for _, name := range []string{"containers", "initContainers", "ephemeralContainers", "volumes", "image", "reference", "spec"} {
+		if strings.Count(strings.ToLower(string(raw)), strings.ToLower(name)) > 1 {
+			return true
+		}
+	}
+	return !bytes.Equal(raw, bytes.ToValidUTF8(raw, nil))
+}
+
+func follow(t *testing.T, v any, r workload.Reference) {
+	t.Helper()
+	for _, step := range strings.Split(r.Pointer[1:], "/") {
+		switch at := v.(type) {
+		case map[string]any:
+			v = at[step]
+		case []any:
+			var i int
+			if _, err := fmt.Sscan(step, &i); err != nil || i >= len(at) {
+				t.Fatalf("pointer %s leads nowhere", r.Pointer)
+			}
+			v = at[i]
+		}
+	}
+	if v != r.Text {
+		t.Fatalf("at %s there is %v, the scan found %q", r.Pointer, v, r.Text)
+	}
+}
+
+// bench is a pod of about 3 KB with two containers, as controllers make them.
+func benchPod(b *testing.B) []byte {
+	b.Helper()
+	env := make([]any, 12)
+	for i := range env {
+		env[i] = map[string]any{"name": fmt.Sprintf("SOME_VARIABLE_%d", i), "value": strings.Repeat("v", 24)}
+	}
+	container := func(name string) map[string]any {
+		return map[string]any{
+			"name": name, "image": "registry.example/team/" + name + ":1.2", "imagePullPolicy": "IfNotPresent", "env": env[:6],
+			"resources":    map[string]any{"limits": map[string]any{"memory": "128Mi"}, "requests": map[string]any{"cpu": "100m"}},
+			"volumeMounts": []any{map[string]any{"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}},
+		}
+	}
+	raw, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": map[string]any{
+			"generateName": "app-5d9c-", "labels": map[string]any{"app": "app", "pod-template-hash": "5d9c"},
+			"managedFields":   []any{map[string]any{"manager": "kube-controller-manager", "fieldsV1": map[string]any{"f:metadata": map[string]any{"f:labels": map[string]any{".": map[string]any{}}}}}},
+			"ownerReferences": []any{map[string]any{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-5d9c", "uid": "u", "controller": true}},
+		},
+		"spec": map[string]any{"containers": []any{container("app"), container("proxy")}, "tolerations": []any{map[string]any{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return raw
+}
+
+// BenchmarkScan is to be read against json.Valid on the same bytes.
+func BenchmarkScan(b *testing.B) {
+	raw := benchPod(b)
+	b.Run("scan", func(b *testing.B) {
+		b.SetBytes(int64(len(raw)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := new(workload.Table).Scan(pod, raw); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("json.Valid", func(b *testing.B) {
+		b.SetBytes(int64(len(raw)))
+		for b.Loop() {
+			json.Valid(raw)
+		}
+	})
+}
