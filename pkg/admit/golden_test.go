@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,14 +35,23 @@ func digestOf(canonical string) digest.Digest {
 	return digest.Digest("sha256:" + hex.EncodeToString(sum[:]))
 }
 
+// failure is an error in a class, as a Resolver gives it.
+type failure struct {
+	text  string
+	class error
+}
+
+func (f failure) Error() string { return f.text }
+func (f failure) Unwrap() error { return f.class }
+
 var registry = resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
 	switch {
 	case strings.HasSuffix(req.Ref.Path(), "missing"):
-		return resolve.Result{}, fmt.Errorf("%s: manifest not found (404): %w", req.Ref.Host(), resolve.ErrNotFound)
+		return resolve.Result{}, failure{req.Ref.Host() + ": manifest not found (404)", resolve.ErrNotFound}
 	case strings.HasSuffix(req.Ref.Path(), "down"):
-		return resolve.Result{}, fmt.Errorf("%s: unreachable: %w", req.Ref.Host(), resolve.ErrUnavailable)
+		return resolve.Result{}, failure{req.Ref.Host() + ": unreachable", resolve.ErrUnavailable}
 	case strings.HasSuffix(req.Ref.Path(), "private"):
-		return resolve.Result{}, fmt.Errorf("%s: denied (401): %w", req.Ref.Host(), resolve.ErrUnauthorized)
+		return resolve.Result{}, failure{req.Ref.Host() + ": denied (401)", resolve.ErrUnauthorized}
 	}
 	return resolve.Result{Digest: digestOf(req.Ref.Canonical())}, nil
 })
@@ -331,4 +339,22 @@ func withoutAnnotations(t *testing.T, raw []byte) any {
 	}
 	drop(v)
 	return v
+}
+
+// checkPatch applies a patch to the object of a review.
+func checkPatch(t *testing.T, body, patch []byte) {
+	t.Helper()
+	var rv struct {
+		Request struct{ Object json.RawMessage }
+	}
+	if json.Unmarshal(body, &rv) != nil || bytes.Count(bytes.ToLower(body), []byte(`"object"`)) != 1 {
+		return // what decoders take differently
+	}
+	p, err := jsonpatch.DecodePatch(patch)
+	if err != nil {
+		t.Fatalf("patch %s: %v", patch, err)
+	}
+	if _, err := p.Apply(rv.Request.Object); err != nil {
+		t.Fatalf("patch %s does not apply to %s: %v", patch, rv.Request.Object, err)
+	}
 }

@@ -89,10 +89,10 @@ func (g *Registry) hash(ctx context.Context, r ref.Reference, auth authn.AuthCon
 // errors are ErrInvalid.
 func Check(m *registry.Manifest) error {
 	if types.MediaType(m.MediaType).IsSchema1() {
-		return fmt.Errorf("the tag is a Docker schema 1 manifest, which no current runtime pulls: %w", ErrInvalid)
+		return invalid("the tag is a Docker schema 1 manifest, which no current runtime pulls")
 	}
 	if !known(m.MediaType) {
-		return fmt.Errorf("the answer is no manifest but of another content type: %w", ErrInvalid)
+		return invalid("the answer is no manifest but of another content type")
 	}
 	if err := agrees(m); err != nil {
 		return err
@@ -102,7 +102,7 @@ func Check(m *registry.Manifest) error {
 		return err
 	}
 	if d != "" && d != digest.SHA256.FromBytes(m.Body) {
-		return fmt.Errorf("the manifest's bytes have another digest than its header says: %w", ErrInvalid)
+		return invalid("the manifest's bytes have another digest than its header says")
 	}
 	return nil
 }
@@ -117,18 +117,18 @@ func agrees(m *registry.Manifest) error {
 		Layers        json.RawMessage `json:"layers"`
 	}
 	if err := json.NewDecoder(bytes.NewReader(m.Body)).Decode(&body); err != nil {
-		return fmt.Errorf("the manifest is no JSON: %w", ErrInvalid)
+		return invalid("the manifest is no JSON")
 	}
 	isIndex := types.MediaType(m.MediaType).IsIndex()
 	switch {
 	case body.SchemaVersion == 1:
-		return fmt.Errorf("the tag is a Docker schema 1 manifest, which no current runtime pulls: %w", ErrInvalid)
+		return invalid("the tag is a Docker schema 1 manifest, which no current runtime pulls")
 	case body.MediaType != "" && body.MediaType != m.MediaType:
-		return fmt.Errorf("the manifest and its header name different media types: %w", ErrInvalid)
+		return invalid("the manifest and its header name different media types")
 	case isIndex && (body.Manifests == nil || body.Layers != nil || body.Config != nil):
-		return fmt.Errorf("the index is no index: %w", ErrInvalid)
+		return invalid("the index is no index")
 	case !isIndex && (body.Manifests != nil || body.Config == nil):
-		return fmt.Errorf("the manifest is no image manifest: %w", ErrInvalid)
+		return invalid("the manifest is no image manifest")
 	}
 	return nil
 }
@@ -145,10 +145,13 @@ func single(headers []string) (digest.Digest, error) {
 	}
 	d := digest.Digest(headers[0])
 	if len(headers) > 1 || d.Validate() != nil || d.Algorithm() != digest.SHA256 {
-		return "", fmt.Errorf("the Docker-Content-Digest header is malformed: %w", ErrInvalid)
+		return "", invalid("the Docker-Content-Digest header is malformed")
 	}
 	return d, nil
 }
+
+// invalid is an answer that can't be used.
+func invalid(cause string) error { return &classified{ErrInvalid, errors.New(cause)} }
 
 // classified is an error in a class: its text is the cause's alone.
 type classified struct {

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admit_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/resolve"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// review makes a review by hand. old may be empty.
+func review(operation, group, kind, object, old string) []byte {
+	if old == "" {
+		old = "null"
+	}
+	return fmt.Appendf(nil, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","kind":{"group":%q,"version":"v1","kind":%q},
+		"operation":%q,"namespace":"team","userInfo":{"username":"jane"},"object":%s,"oldObject":%s}}`, group, kind, operation, object, old)
+}
+
+func TestNoReview(t *testing.T) {
+	for name, body := range map[string]string{
+		"no JSON":      `hello`,
+		"nothing":      ``,
+		"cut off":      `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","object":{"spec"`,
+		"other kind":   `{"kind":"Pod","apiVersion":"v1"}`,
+		"old version":  `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","request":{"uid":"u"}}`,
+		"no request":   `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`,
+		"null request": `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":null}`,
+		"no uid":       `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"operation":"CREATE"}}`,
+		"an array":     `[]`,
+	} {
+		if _, code := post(t, newHandler(t, pin.Enforce, registry), []byte(body)); code != http.StatusBadRequest {
+			t.Errorf("%s: status %d, want 400", name, code)
+		}
+	}
+	huge := append(review("CREATE", "", "Pod", `{"spec":{}}`, ""), bytes.Repeat([]byte(" "), 16<<20)...)
+	if _, code := post(t, newHandler(t, pin.Enforce, registry), huge); code != http.StatusRequestEntityTooLarge {
+		t.Errorf("more than 16 MiB: status %d, want 413", code)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/enforce", nil)
+	w := httptest.NewRecorder()
+	newHandler(t, pin.Enforce, registry).ServeHTTP(w, r)
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "want POST") {
+		t.Errorf("GET: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestOddObjects(t *testing.T) {
+	many := make([]string, 512)
+	for i := range many {
+		many[i] = fmt.Sprintf(`{"name":"c%d","image":"ghcr.io/a/b%d:1"}`, i, i)
+	}
+	big := fmt.Sprintf(`{"metadata":{"annotations":{"x":%q}},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, strings.Repeat("y", 7<<20))
+	for _, tt := range []struct {
+		name                           string
+		operation, group, kind, object string
+		allowed                        bool
+		patches                        int
+	}{
+		{"nil template", "CREATE", "apps", "Deployment", `{"spec":{"template":null}}`, true, 0},
+		{"empty", "CREATE", "apps", "Deployment", `{}`, true, 0},
+		{"unknown kind", "CREATE", "x.example", "Thing", `{}`, true, 0},
+		{"no object", "CREATE", "", "Pod", `null`, false, 0},
+		{"object of another type", "CREATE", "", "Pod", `"x"`, false, 0},
+		{"512 containers", "CREATE", "", "Pod", `{"metadata":{},"spec":{"containers":[` + strings.Join(many, ",") + `]}}`, true, 513},
+		{"7 MiB", "CREATE", "", "Pod", big, true, 2},
+		{"delete", "DELETE", "", "Pod", `null`, true, 0},
+		{"no metadata at all", "CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 2},
+		{"blank and missing images", "CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":""},{"name":"b"},{"image":" "}]}}`, true, 0},
+		{"deleted", "UPDATE", "", "Pod", `{"metadata":{"deletionTimestamp":"x"},"spec":{"containers":[{"name":"a","image":"a/missing"}]}}`, true, 0},
+		{"mirror", "CREATE", "", "Pod", `{"metadata":{"annotations":{"kubernetes.io/config.mirror":"h"}},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 0},
+		{"a Deployment's ReplicaSet", "CREATE", "apps", "ReplicaSet", owned("apps/v1", "Deployment", true), true, 0},
+		{"a CronJob's Job", "CREATE", "batch", "Job", owned("batch/v1", "CronJob", true), true, 2},
+		{"a forged CronJob's Job", "CREATE", "batch", "Job", owned("evil/v1", "CronJob", true), true, 0},
+		{"an owner that controls nothing", "CREATE", "apps", "ReplicaSet", owned("apps/v1", "Deployment", false), true, 2},
+		{"a ReplicaSet's Pod", "CREATE", "", "Pod", `{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","controller":true}]},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, code := post(t, newHandler(t, pin.Enforce, registry), review(tt.operation, tt.group, tt.kind, tt.object, ""))
+			if code != http.StatusOK || r.Allowed != tt.allowed || string(r.UID) != "u" {
+				t.Fatalf("status %d, answer %+v, want allowed %t", code, r, tt.allowed)
+			}
+			var ops []json.RawMessage
+			if r.Patch != nil {
+				if err := json.Unmarshal(r.Patch, &ops); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(ops) != tt.patches || (r.PatchType == nil) != (tt.patches == 0) {
+				t.Errorf("%d operations, type %v, want %d: %.300s", len(ops), r.PatchType, tt.patches, r.Patch)
+			}
+			if !r.Allowed && (r.Result == nil || r.Result.Message == "") {
+				t.Error("denied without a reason")
+			}
+		})
+	}
+}
+
+func owned(apiVersion, kind string, controller bool) string {
+	return fmt.Sprintf(`{"metadata":{"ownerReferences":[{"apiVersion":%q,"kind":%q,"name":"o","uid":"1","controller":%t}]},
+		"spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"a","image":"nginx"}]}}}}`, apiVersion, kind, controller)
+}
+
+const template3 = `{"spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"good","image":"ghcr.io/a/good:1"},{"name":"bad","image":%q},{"name":"fine","image":"ghcr.io/a/fine:1"}]}}}}`
+
+// TestFailures has one bad image among three: the others are pinned all the same, and the answer is what onFailure says
+// for the class of the failure and the kind of the object.
+func TestFailures(t *testing.T) {
+	for _, tt := range []struct {
+		image string
+		onPod bool
+		want  string // of the message or the warning
+		deny  bool
+	}{
+		{"ghcr.io/a/missing:1", false, `container "bad": can't pin ghcr.io/a/missing:1: ghcr.io: manifest not found (404); check the image's name and tag`, true},
+		{"ghcr.io/a/private:1", false, `or give the pod or its service account "default" an image pull secret; admitted as it is, its pods wait until it resolves`, false},
+		{"ghcr.io/a/down:1", false, `admitted as it is, its pods wait`, false},
+		{"ghcr.io/a/down:1", true, `container "bad": can't pin ghcr.io/a/down:1: ghcr.io: unreachable; try again later, or write the digest into the manifest`, true},
+	} {
+		group, kind, object := "apps", "Deployment", fmt.Sprintf(template3, tt.image)
+		if tt.onPod {
+			group, kind = "", "Pod"
+			object = strings.TrimSuffix(strings.TrimPrefix(object, `{"spec":{"template":`), "}}")
+		}
+		r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", group, kind, object, ""))
+		said := strings.Join(r.Warnings, "\n")
+		if tt.deny {
+			said = r.Result.Message
+		} else if strings.Count(string(r.Patch), "replace") != 2 {
+			t.Errorf("%s: patch %s, want the two others pinned", tt.image, r.Patch)
+		}
+		if r.Allowed == tt.deny || !strings.Contains(said, tt.want) {
+			t.Errorf("%s: allowed %t, said %q, want %q", tt.image, r.Allowed, said, tt.want)
+		}
+	}
+}
+
+func TestDryRunNeverDenies(t *testing.T) {
+	r, _ := post(t, newHandler(t, pin.DryRun, registry), review("CREATE", "apps", "Deployment", fmt.Sprintf(template3, "ghcr.io/a/missing:1"), ""))
+	if !r.Allowed || !strings.Contains(string(r.Patch), "error: ghcr.io: manifest not found") || strings.Contains(string(r.Patch), "replace") {
+		t.Errorf("answer %+v, patch %s", r, r.Patch)
+	}
+	if !strings.Contains(string(r.Patch), `"path":"/metadata"`) {
+		t.Errorf("patch %s, want the object's own metadata alone", r.Patch)
+	}
+}
+
+// counting counts look-ups.
+func counting(n *atomic.Int64) resolve.Resolver {
+	return resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+		n.Add(1)
+		return registry(ctx, req)
+	})
+}
+
+// TestLookups counts what an object costs: the same image twice is one look-up, however it is spelled, and what is pinned
+// or sticky none.
+func TestLookups(t *testing.T) {
+	var n atomic.Int64
+	h := newHandler(t, pin.Enforce, counting(&n))
+	post(t, h, review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"},{"name":"b","image":"docker.io/library/nginx:latest"},{"name":"c","image":"busybox"}]}}`, ""))
+	if n.Load() != 2 {
+		t.Errorf("%d look-ups, want 2", n.Load())
+	}
+	pinned := `{"spec":{"containers":[{"name":"a","image":"nginx@` + digestOf("x").String() + `"}]}}`
+	post(t, h, review("CREATE", "", "Pod", pinned, ""))
+	post(t, h, review("UPDATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, pinned))
+	if n.Load() != 2 {
+		t.Errorf("%d look-ups, want none for pinned and sticky references", n.Load()-2)
+	}
+}
+
+// TestKept has a new container with the text of one that is pinned: it takes that digest.
+func TestKept(t *testing.T) {
+	var n atomic.Int64
+	pinned := `{"name":"a","image":"nginx:1@` + digestOf("before").String() + `"}`
+	r, _ := post(t, newHandler(t, pin.Enforce, counting(&n)), review("UPDATE", "apps", "Deployment",
+		`{"spec":{"template":{"spec":{"containers":[`+pinned+`,{"name":"b","image":"nginx:1"}]}}}}`,
+		`{"spec":{"template":{"spec":{"containers":[`+pinned+`]}}}}`))
+	if n.Load() != 0 || !strings.Contains(string(r.Patch), `"value":"nginx:1@`+digestOf("before").String()) {
+		t.Errorf("%d look-ups, patch %s", n.Load(), r.Patch)
+	}
+}
+
+// TestDigestOnly drops the tag, and finds a pin's text by the annotation alone.
+func TestDigestOnly(t *testing.T) {
+	h := newHandler(t, pin.Enforce, registry)
+	h.Pinner.Policy.Output = policy.DigestOnly
+	plain := `{"spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"a","image":"nginx:1"}]}}}}`
+	r, _ := post(t, h, review("CREATE", "apps", "Deployment", plain, ""))
+	d := digestOf("docker.io/library/nginx:1").String()
+	if !strings.Contains(string(r.Patch), `"value":"nginx@`+d) || !strings.Contains(string(r.Patch), `nginx:1@`+d) {
+		t.Fatalf("patch %s", r.Patch)
+	}
+	old := `{"spec":{"template":{"metadata":{"annotations":{"tagpin.dev/pins":"{\"a\":\"nginx:1@%[1]s\"}"}},"spec":{"containers":[{"name":"a","image":"nginx@%[1]s"}]}}}}`
+	moved := digestOf("before").String()
+	r, _ = post(t, h, review("UPDATE", "apps", "Deployment", plain, fmt.Sprintf(old, moved)))
+	if !strings.Contains(string(r.Patch), `"value":"nginx@`+moved) {
+		t.Errorf("re-applied: patch %s, want the old pin", r.Patch)
+	}
+	bare := `{"spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"a","image":"nginx"}]}}}}`
+	r, _ = post(t, h, review("UPDATE", "apps", "Deployment", bare, fmt.Sprintf(strings.Replace(old, "tagpin.dev/pins", "x", 1), moved)))
+	if strings.Contains(string(r.Patch), moved) {
+		t.Errorf("patch %s: guessed that nginx@D was made for nginx", r.Patch)
+	}
+}
+
+// TestStickyWarns tells who changes a template otherwise that its tag was not followed.
+func TestStickyWarns(t *testing.T) {
+	h := newHandler(t, pin.Enforce, registry)
+	object := func(image, env string) string {
+		return fmt.Sprintf(`{"spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"a","image":%q,"env":[{"name":"X","value":%q}]}]}}}}`, image, env)
+	}
+	old := object("nginx:main@"+digestOf("before").String(), "1")
+	for _, tt := range []struct {
+		env   string
+		warns int
+	}{{"1", 0}, {"2", 1}} {
+		r, _ := post(t, h, review("UPDATE", "apps", "Deployment", object("nginx:main", tt.env), old))
+		if len(r.Warnings) != tt.warns {
+			t.Errorf("env %s: warnings %q, want %d", tt.env, r.Warnings, tt.warns)
+		}
+	}
+}
+
+// TestAnnotationIsNotBelieved has entries that are forged, stale or no JSON: they are dropped, and decide nothing.
+func TestAnnotationIsNotBelieved(t *testing.T) {
+	for _, annotation := range []string{
+		`{"a":"nginx:1@` + digestOf("evil").String() + `"}`, `not JSON`, `[]`, `{"a":1}`, `{"a":"evil.example/x:1@` + digestOf("held").String() + `"}`,
+	} {
+		object := fmt.Sprintf(`{"metadata":{"annotations":{"tagpin.dev/pins":%q}},"spec":{"containers":[{"name":"a","image":"nginx:1@%s"},{"name":"b","image":"busybox"}]}}`,
+			annotation, digestOf("held"))
+		r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", object, ""))
+		want := `{"op":"add","path":"/metadata/annotations/tagpin.dev~1pins","value":"{\"b\":\"busybox@` + digestOf("docker.io/library/busybox:latest").String() + `\"}"}`
+		if !strings.Contains(string(r.Patch), want) {
+			t.Errorf("annotation %s: patch %s, want %s in it", annotation, r.Patch, want)
+		}
+	}
+}
+
+// FuzzReview answers whatever comes, and never panics; what it answers with 200 is an AdmissionReview whose patch applies.
+func FuzzReview(f *testing.F) {
+	f.Add(review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, ""))
+	f.Add(review("UPDATE", "apps", "Deployment", fmt.Sprintf(template3, "a"), fmt.Sprintf(template3, "b@"+digestOf("x").String())))
+	f.Add([]byte(`{"request":{"uid":"u","kind":{"kind":"Pod"},"object":{}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
+			r, code := post(t, newHandler(t, mode, registry), body)
+			if code != http.StatusOK {
+				continue
+			}
+			if r == nil || r.UID == "" {
+				t.Fatal("an answer without a uid")
+			}
+			if r.Patch != nil {
+				checkPatch(t, body, r.Patch)
+			}
+		}
+	})
+}
