@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+func TestPattern(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, image string
+		want           bool
+	}{
+		{"docker.io/library/*", "nginx", true},
+		{"docker.io/library/*", "docker.io/team/nginx", false},
+		{"localhost:5000/team/*", "localhost:5000/team/x:1", true},
+		{"localhost:5000/team/*", "localhost:5000/teammate/x", false},
+		{"ghcr.io/a/b", "ghcr.io/a/b:9", true},
+		{"ghcr.io/a/b", "ghcr.io/a/bc", false},
+		{"ghcr.io/a/b", "ghcr.io/a/b/c", false},
+		{"ghcr.io/a/b:1.2", "ghcr.io/a/b:1.2", true},
+		{"ghcr.io/a/b:1.2", "ghcr.io/a/b:1.20", false},
+		{"docker.io/library/auto:latest", "auto", true},
+		{"docker.io/library/auto:latest", "auto:1", false},
+		{"host:5000/a", "host:5000/a", true},
+	} {
+		p, err := policy.ParsePattern(tt.pattern)
+		if err != nil {
+			t.Errorf("ParsePattern(%q): %v", tt.pattern, err)
+			continue
+		}
+		if got := p.Match(ref.MustParse(tt.image)); got != tt.want {
+			t.Errorf("%q.Match(%q) = %t, want %t", tt.pattern, tt.image, got, tt.want)
+		}
+	}
+	for _, s := range []string{"", "*", "nginx", "nginx*", "a/*/b", "a/b:*x", "ghcr.io/a@sha256:" + strings.Repeat("a", 64), "GHCR.io/A", "index.docker.io/a/b", "/x*"} {
+		if p, err := policy.ParsePattern(s); err == nil {
+			t.Errorf("ParsePattern(%q) = %+v, want an error", s, p)
+		}
+	}
+}
+
+func TestSkipOwner(t *testing.T) {
+	s, err := policy.ParseSkipOwner("postgresql.cnpg.io/Cluster", []string{"system:serviceaccount:cnpg-system:*", "admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := workload.Owner{APIVersion: "postgresql.cnpg.io/v1", Kind: "Cluster", Name: "c"}
+	for user, want := range map[string]bool{
+		"system:serviceaccount:cnpg-system:operator": true, "admin": true, "administrator": false, "system:serviceaccount:other:x": false, "": false,
+	} {
+		if got := s.Match(owner, user); got != want {
+			t.Errorf("Match(%q) = %t, want %t", user, got, want)
+		}
+	}
+	owner.APIVersion = "evil.example/v1"
+	if s.Match(owner, "admin") {
+		t.Error("an owner of another group matches")
+	}
+	for _, tt := range []struct {
+		owner string
+		users []string
+	}{{"", []string{"a"}}, {"a/b/C", []string{"a"}}, {"g/K", nil}, {"g/K", []string{"*"}}, {"g/K", []string{"a*b"}}} {
+		if _, err := policy.ParseSkipOwner(tt.owner, tt.users); err == nil {
+			t.Errorf("ParseSkipOwner(%q, %q): want an error", tt.owner, tt.users)
+		}
+	}
+}
+
+const (
+	d1 = "@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	d2 = "@sha256:2222222222222222222222222222222222222222222222222222222222222222"
+)
+
+func object(image, annotation string, never bool) *workload.Object {
+	o := &workload.Object{Kind: workload.Kind{Group: "apps", Kind: "Deployment"}}
+	spec := workload.PodSpec{Pointer: "/spec/template/spec", Annotated: true}
+	spec.References = []workload.Reference{{Name: "app", Pointer: "/spec/template/spec/containers/0/image", Text: image, Never: never}}
+	if annotation != "" {
+		spec.Metadata.Annotations = map[string]string{workload.AnnotationPins: fmt.Sprintf(`{"app":%q}`, annotation)}
+	}
+	o.PodSpecs = []workload.PodSpec{spec}
+	return o
+}
+
+// TestDecide is one reference through the rules, in their order.
+func TestDecide(t *testing.T) {
+	exempt, err := policy.ParsePattern("docker.io/exempt/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, old, annotation, text string
+		output                      policy.Output
+		never                       bool
+		action                      policy.Action
+		reason                      policy.Reason
+		held                        string
+	}{
+		{name: "a tag", text: "nginx:1", action: policy.Resolve, reason: policy.Tag},
+		{name: "the author's pin", text: "nginx:1" + d1, reason: policy.Pinned, held: "nginx:1" + d1},
+		{name: "blank", text: "", reason: policy.Blank},
+		{name: "refused by the kubelet", text: "r@junk", reason: policy.Invalid},
+		{name: "never pulled", text: "nginx:1", never: true, reason: policy.NeverPull},
+		{name: "exempt", text: "exempt/x:1", reason: policy.Exempt},
+		{name: "unchanged, though unpinned", old: "nginx:1", text: "nginx:1", reason: policy.Unchanged},
+		{name: "unchanged, though invalid", old: "r@junk", text: "r@junk", reason: policy.Unchanged},
+		{name: "unchanged pin", old: "nginx:1" + d1, text: "nginx:1" + d1, reason: policy.Unchanged, held: "nginx:1" + d1},
+		{name: "sticky", old: "nginx:1" + d1, text: "nginx:1", action: policy.Restore, reason: policy.Sticky, held: "nginx:1" + d1},
+		{name: "sticky, exempted meanwhile", old: "exempt/x:1" + d1, text: "exempt/x:1", action: policy.Restore, reason: policy.Sticky, held: "exempt/x:1" + d1},
+		{name: "sticky, never pulled meanwhile", old: "nginx:1" + d1, text: "nginx:1", never: true, action: policy.Restore, reason: policy.Sticky, held: "nginx:1" + d1},
+		{name: "another tag", old: "nginx:1" + d1, text: "nginx:2", action: policy.Resolve, reason: policy.Tag},
+		{name: "another spelling", old: "nginx:1" + d1, text: "docker.io/library/nginx:1", action: policy.Resolve, reason: policy.Tag},
+		{name: "the author's own pin over ours", old: "nginx:1" + d1, text: "nginx:1" + d2, reason: policy.Pinned, held: "nginx:1" + d2},
+		{name: "digest alone, by the annotation", output: policy.DigestOnly, old: "nginx" + d1, annotation: "nginx:1" + d1, text: "nginx:1", action: policy.Restore, reason: policy.Sticky, held: "nginx" + d1},
+		{name: "digest alone, for another tag", output: policy.DigestOnly, old: "nginx" + d1, annotation: "nginx:1" + d1, text: "nginx", action: policy.Resolve, reason: policy.Tag},
+		{name: "digest alone, not guessed", output: policy.DigestOnly, old: "nginx" + d1, text: "nginx", action: policy.Resolve, reason: policy.Tag},
+		{name: "an entry for a digest that is not held", output: policy.DigestOnly, old: "nginx" + d1, annotation: "nginx:1" + d2, text: "nginx:1", action: policy.Resolve, reason: policy.Tag},
+		{name: "output switched meanwhile", old: "nginx" + d1, annotation: "nginx:1" + d1, text: "nginx:1", action: policy.Restore, reason: policy.Sticky, held: "nginx" + d1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := policy.Input{Operation: policy.Create, Object: object(tt.text, "", tt.never)}
+			if tt.old != "" {
+				in.Operation, in.Old = policy.Update, object(tt.old, tt.annotation, false)
+			}
+			p := policy.Policy{Output: tt.output, Exempt: []policy.Pattern{exempt}}
+			got, skip := p.Decide(in)
+			if skip != "" || len(got) != 1 {
+				t.Fatalf("Decide = %+v, %q", got, skip)
+			}
+			if d := got[0]; d.Action != tt.action || d.Reason != tt.reason || d.Held.String() != tt.held {
+				t.Errorf("Decide(%q over %q) = %v, %s, held %q, want %v, %s, %q", tt.text, tt.old, d.Action, d.Reason, d.Held, tt.action, tt.reason, tt.held)
+			}
+		})
+	}
+}
+
+func TestSkippedOwnersHoldForCreationAlone(t *testing.T) {
+	s, err := policy.ParseSkipOwner("g/K", []string{"operator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := policy.Policy{SkipOwners: []policy.SkipOwner{s}}
+	o := object("nginx", "", false)
+	o.Kind = workload.Kind{Kind: "Pod"}
+	o.Metadata.Controller = workload.Owner{APIVersion: "g/v1", Kind: "K"}
+	for _, tt := range []struct {
+		operation policy.Operation
+		user      string
+		want      policy.Reason
+	}{{policy.Create, "operator", policy.SkipOwned}, {policy.Create, "jane", ""}, {policy.Update, "operator", ""}} {
+		if _, got := p.Decide(policy.Input{Operation: tt.operation, User: tt.user, Object: o}); got != tt.want {
+			t.Errorf("%s by %s: skipped %q, want %q", tt.operation, tt.user, got, tt.want)
+		}
+	}
+}
