@@ -61,7 +61,7 @@ var custom = []workload.Template{
 	{Group: "jobset.x-k8s.io", Kind: "JobSet", Paths: []string{"spec.replicatedJobs[*].template.spec.template"}},
 }
 
-func newHandler(t *testing.T, mode pin.Mode, r resolve.Resolver) *admit.Handler {
+func newHandler(t testing.TB, mode pin.Mode, r resolve.Resolver) *admit.Handler {
 	t.Helper()
 	table, err := workload.NewTable(custom...)
 	if err != nil {
