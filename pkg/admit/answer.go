@@ -72,13 +72,13 @@ func (a *answer) outcome(o *pin.Outcome) {
 // failed is a look-up that gave no digest.
 func (a *answer) failed(o *pin.Outcome) {
 	sentence := describe(a.request.Object, o)
-	policy := a.failures.of(o.Err)
+	then := a.failures.of(o.Err)
 	switch {
 	case a.mode == pin.DryRun:
 		a.warnings.add(sentence)
-	case policy == Deny, policy == Defer && a.isPod():
+	case then == Deny, then == Defer && a.isPod():
 		a.denials = append(a.denials, sentence)
-	case policy == Defer:
+	case then == Defer:
 		a.warnings.add(sentence + "; admitted as it is, its pods wait until it resolves")
 	default:
 		a.warnings.add(sentence + "; admitted unpinned")

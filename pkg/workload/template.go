@@ -13,8 +13,7 @@ import (
 // and tagpin's own annotations. It decodes both: it is for requests that a person waits for, not for every one.
 func TemplateChanged(before, after []byte, spec PodSpec) bool {
 	pointer := strings.TrimSuffix(spec.Pointer, "/spec")
-	old, new := template(before, pointer, spec), template(after, pointer, spec)
-	return !reflect.DeepEqual(old, new)
+	return !reflect.DeepEqual(template(before, pointer, spec), template(after, pointer, spec))
 }
 
 // template is the value at pointer without what does not count.
