@@ -30,11 +30,11 @@ type OnFailure struct {
 func (f OnFailure) of(err error) FailurePolicy {
 	var p FailurePolicy
 	switch class(err) {
-	case resolve.ErrNotFound:
+	case notFound:
 		p = f.NotFound
-	case resolve.ErrUnauthorized:
+	case unauthorized:
 		p = f.Unauthorized
-	case resolve.ErrInvalid:
+	case invalid:
 		p = f.Invalid
 	default:
 		p = f.Unavailable
@@ -45,14 +45,25 @@ func (f OnFailure) of(err error) FailurePolicy {
 	return p
 }
 
+// The classes of failure, as onFailure and the metrics name them.
+const (
+	notFound     = "notFound"
+	unauthorized = "unauthorized"
+	unavailable  = "unavailable"
+	invalid      = "invalid"
+)
+
 // class is the class that err is in. What is in none was cut off by the budget: another time it may go well.
-func class(err error) error {
-	for _, c := range []error{resolve.ErrNotFound, resolve.ErrUnauthorized, resolve.ErrInvalid} {
-		if errors.Is(err, c) {
-			return c
-		}
+func class(err error) string {
+	switch {
+	case errors.Is(err, resolve.ErrNotFound):
+		return notFound
+	case errors.Is(err, resolve.ErrUnauthorized):
+		return unauthorized
+	case errors.Is(err, resolve.ErrInvalid):
+		return invalid
 	}
-	return resolve.ErrUnavailable
+	return unavailable
 }
 
 // describe is a failed look-up in one sentence: the container, the reference, the cause and what to do.
@@ -62,9 +73,9 @@ func describe(o *workload.Object, out *pin.Outcome) string {
 
 func advice(o *workload.Object, out *pin.Outcome) string {
 	switch class(out.Err) {
-	case resolve.ErrNotFound:
+	case notFound:
 		return "check the image's name and tag"
-	case resolve.ErrUnauthorized:
+	case unauthorized:
 		id := o.PodSpecs[out.PodSpec].Identity
 		account := id.ServiceAccount
 		if account == "" {
@@ -74,7 +85,7 @@ func advice(o *workload.Object, out *pin.Outcome) string {
 			return "check the image's name and the pod's imagePullSecrets"
 		}
 		return fmt.Sprintf("check the image's name, or give the pod or its service account %q an image pull secret", account)
-	case resolve.ErrInvalid:
+	case invalid:
 		return "ask the registry's operator, or write the digest into the manifest"
 	}
 	return "try again later, or write the digest into the manifest"

@@ -75,7 +75,7 @@ func newHandler(t testing.TB, mode pin.Mode, r resolve.Resolver) *admit.Handler 
 
 func post(t *testing.T, h http.Handler, body []byte) (*admissionv1.AdmissionResponse, int) {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodPost, "/enforce?timeout=10s", bytes.NewReader(body))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/enforce?timeout=10s", bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)

@@ -51,7 +51,7 @@ func TestNoReview(t *testing.T) {
 	if _, code := post(t, newHandler(t, pin.Enforce, registry), huge); code != http.StatusRequestEntityTooLarge {
 		t.Errorf("more than 16 MiB: status %d, want 413", code)
 	}
-	r := httptest.NewRequest(http.MethodGet, "/enforce", nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/enforce", nil)
 	w := httptest.NewRecorder()
 	newHandler(t, pin.Enforce, registry).ServeHTTP(w, r)
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "want POST") {

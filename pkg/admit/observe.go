@@ -12,7 +12,6 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 // Metrics counts answers. All labels are closed sets. A nil *Metrics counts nothing.
@@ -75,7 +74,7 @@ func verdict(r *admissionv1.AdmissionResponse, result pin.Result) string {
 func outcomeWord(o *pin.Outcome) string {
 	switch {
 	case o.Action == policy.Resolve && o.Err != nil:
-		return classWord(o.Err)
+		return class(o.Err)
 	case o.Stale:
 		return "stale"
 	case o.Cached:
@@ -84,19 +83,6 @@ func outcomeWord(o *pin.Outcome) string {
 		return "pinned"
 	}
 	return string(o.Reason)
-}
-
-// classWord is a class of failure as onFailure names it.
-func classWord(err error) string {
-	switch class(err) {
-	case resolve.ErrNotFound:
-		return "notFound"
-	case resolve.ErrUnauthorized:
-		return "unauthorized"
-	case resolve.ErrInvalid:
-		return "invalid"
-	}
-	return "unavailable"
 }
 
 // logAnswer writes the one line of a request.

@@ -91,32 +91,42 @@ func TestMistakes(t *testing.T) {
 		want       []string
 	}{
 		{"unknown fields", "outputs: digest\ncache: {tll: 1s}\nregistries: [{host: ghcr.io, time: 1}]\n", []string{
-			"line 3: field outputs is unknown", "line 4: field tll is unknown", "line 5: field time is unknown"}},
+			"line 3: field outputs is unknown", "line 4: field tll is unknown", "line 5: field time is unknown",
+		}},
 		{"types", "maxInFlightPerNamespace: many\ncache: {ttl: 30}\ntemplates: x\n", []string{"line 3", `"30" is no duration`, "line 5"}},
 		{"doubled key", "output: digest\noutput: digest\n", []string{"already defined"}},
 		{"two documents", "---\nkind: Config\n", []string{"more than one document"}},
 		{"values", "output: sha\nmaxInFlightPerNamespace: 0\ncache: {size: -1, ttl: 0s, negativeTTL: -1s, staleFor: 1s}\n", []string{
-			"output: ", "maxInFlightPerNamespace: 0", "cache.size: -1", "cache.ttl: 0s", "cache.negativeTTL: -1s"}},
+			"output: ", "maxInFlightPerNamespace: 0", "cache.size: -1", "cache.ttl: 0s", "cache.negativeTTL: -1s",
+		}},
 		{"stale", "cache: {staleFor: 10s}\n", []string{"cache.staleFor: 10s is less than ttl, 30s"}},
 		{"patterns", "exemptImages: [nginx, 'a*b', 'ghcr.io/a/b']\n", []string{"exemptImages[0]: ", "exemptImages[1]: "}},
 		{"owners", "skipOwners: [{owner: a/b/c, users: ['*']}]\n", []string{"skipOwners[0]: owner", "user \"*\""}},
 		{"templates", "templates: [{group: apps, kind: Deployment, paths: [spec]}, {kind: X}, {kind: Y, paths: ['a[0]']}, {kind: Y, paths: [a]}]\n", []string{
-			"templates[0]: ", "templates[1]: ", "templates[2]: ", "templates[3]: the kind is there already"}},
+			"templates[0]: ", "templates[1]: ", "templates[2]: ", "templates[3]: the kind is there already",
+		}},
 		{"failures", "onFailure: {notFound: ignore, invalid: ''}\n", []string{`onFailure.notFound: "ignore": want deny or defer or allow`, "onFailure.invalid"}},
 		{"credentials", "credentials: {dockerConfig: x, clouds: [gcp, google, google]}\n", []string{
-			"credentials.dockerConfig: ", `credentials.clouds[0]: "gcp"`, `credentials.clouds[2]: "google" is there already`}},
+			"credentials.dockerConfig: ", `credentials.clouds[0]: "gcp"`, `credentials.clouds[2]: "google" is there already`,
+		}},
 		{"hosts", "registries: [{host: ghcr.io}, {host: ghcr.io}, {host: index.docker.io}, {host: reg}, {host: 'https://a.b'}, {host: ''}, {host: a.b/c}]\n", []string{
-			`registries[1].host: "ghcr.io" is there already`, "registries[2].host", "registries[3].host", "registries[4].host", "registries[5].host", "registries[6].host"}},
+			`registries[1].host: "ghcr.io" is there already`, "registries[2].host", "registries[3].host", "registries[4].host", "registries[5].host", "registries[6].host",
+		}},
 		{"limits", "registries: [{host: ghcr.io, timeout: 0s, maxInFlight: 0, requestsPerSecond: .nan}, {host: quay.io, timeout: 1h}]\n", []string{
-			"registries[0].timeout: 0s", "registries[0].maxInFlight: 0", "registries[0].requestsPerSecond: NaN", "registries[1].timeout: 1h"}},
+			"registries[0].timeout: 0s", "registries[0].maxInFlight: 0", "registries[0].requestsPerSecond: NaN", "registries[1].timeout: 1h",
+		}},
 		{"defaults of all", "registries: [{host: '*', insecure: true, caFile: /a, authHosts: [a.b], mirrors: [{host: a.b}]}, {host: '*'}]\n", []string{
-			"registries[0].insecure: not for", "registries[0].caFile: not for", "registries[0].authHosts", "registries[0].mirrors", `registries[1].host: "*" is there already`}},
+			"registries[0].insecure: not for", "registries[0].caFile: not for", "registries[0].authHosts", "registries[0].mirrors", `registries[1].host: "*" is there already`,
+		}},
 		{"reach", "registries: [{host: a.b, insecure: true, caFile: a, mirrors: [{host: a.b}, {host: '*'}], authHosts: ['x/y']}]\n", []string{
-			"registries[0].caFile: ", "registries[0].insecure: ", `mirrors[0].host: "a.b" is there already`, "mirrors[1].host", "authHosts[0]"}},
+			"registries[0].caFile: ", "registries[0].insecure: ", `mirrors[0].host: "a.b" is there already`, "mirrors[1].host", "authHosts[0]",
+		}},
 		{"network", "network: {allow: [10.0.0.1, 10.0.0.1/8], deny: ['::/129']}\n", []string{
-			`network.allow[0]: "10.0.0.1" is no CIDR`, "want 10.0.0.0/8", "network.deny[0]"}},
+			`network.allow[0]: "10.0.0.1" is no CIDR`, "want 10.0.0.0/8", "network.deny[0]",
+		}},
 		{"serving", "certificates: {mode: magic, secret: A_b, service: ''}\nobservability: {pprof: ':6060', tracing: 'ftp://x'}\n", []string{
-			"certificates.mode", "certificates.secret", "certificates.service", "observability.pprof", "observability.tracing"}},
+			"certificates.mode", "certificates.secret", "certificates.service", "observability.pprof", "observability.tracing",
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := config.Parse([]byte(head + tt.body))

@@ -18,7 +18,7 @@ func (p *problems) add(field string, err error) {
 	if err == nil {
 		return
 	}
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined ones themselves
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range several.Unwrap() {
 			p.add(field, e)
 		}

@@ -70,7 +70,7 @@ func (s *Source) Run(ctx context.Context, changed func(*Config, error) error) er
 		case <-ctx.Done():
 			return nil
 		case <-events:
-		case <-faults: // events may be lost
+		case <-faults: //nolint:errcheck // any fault: events may be lost, so look
 		case <-ticker.C:
 		}
 		s.look(changed)

@@ -115,7 +115,7 @@ func (l *lookup) token(ctx context.Context, ch challenge) (string, time.Duration
 	if err != nil {
 		return "", 0, transportError(l.host.Name, l.named, err)
 	}
-	defer discard(resp.Body)
+	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		return "", 0, &Error{Host: l.host.Name, Status: resp.StatusCode, Token: true, RetryAfter: retryAfter(resp.Header)}
 	}
@@ -190,7 +190,7 @@ func (l *lookup) realm(text string) (*url.URL, error) {
 		return nil, l.refuse("its token realm %s holds credentials", u.Host)
 	case !own:
 		return nil, l.refuse("its token realm is on another host, %s; see authHosts", u.Host)
-	case u.Scheme != "https" && !(u.Scheme == "http" && l.host.Insecure):
+	case u.Scheme != "https" && (u.Scheme != "http" || !l.host.Insecure):
 		return nil, l.refuse("its token realm %s is not over TLS", u.Host)
 	}
 	return u, nil

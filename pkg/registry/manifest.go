@@ -111,7 +111,7 @@ func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) > maxRedirects:
 		return l.refuse("more than %d redirects", maxRedirects)
-	case r.URL.Scheme != "https" && !(l.host.Insecure && r.URL.Host == l.api):
+	case r.URL.Scheme != "https" && (!l.host.Insecure || r.URL.Host != l.api):
 		return l.refuse("redirect to %s, not over TLS", r.URL.Host)
 	case r.URL.User != nil:
 		return l.refuse("redirect to %s with credentials in the URL", r.URL.Host)
@@ -171,7 +171,7 @@ func (l *lookup) send(ctx context.Context, method, authorization string) (m *Man
 	if err != nil {
 		return nil, nil, transportError(l.host.Name, l.named, err)
 	}
-	defer discard(resp.Body)
+	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		e := &Error{Host: l.host.Name, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
 		if resp.StatusCode == http.StatusUnauthorized && resp.Request.URL.Host == l.api {
@@ -206,11 +206,8 @@ func (c *Client) userAgent() string {
 	return c.UserAgent
 }
 
-// discard closes a body, after a little reading so that the connection can be used again.
-func discard(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, maxDrain)
-	_ = body.Close()
-}
+// drain reads a little of what is left of a body, so that the connection can be used again.
+func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, maxDrain) }
 
 // AsError is err as an *Error, or nil.
 func AsError(err error) *Error {

@@ -60,7 +60,7 @@ func (r *recorder) take() []string {
 }
 
 // start serves h over TLS, and gives its host and a client that trusts it.
-func start(t *testing.T, h http.Handler, hosts ...registry.Host) (*recorder, string, *registry.Client) {
+func start(t *testing.T, h http.Handler) (*recorder, string, *registry.Client) {
 	t.Helper()
 	rec := &recorder{handler: h}
 	s := httptest.NewTLSServer(rec)
@@ -68,28 +68,22 @@ func start(t *testing.T, h http.Handler, hosts ...registry.Host) (*recorder, str
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
 	host := strings.TrimPrefix(s.URL, "https://")
-	for i := range hosts {
-		if hosts[i].Name == "" {
-			hosts[i].Name = host
-		}
-	}
-	c := &registry.Client{Network: loopback, RootCAs: pool, Hosts: hosts}
+	c := &registry.Client{Network: loopback, RootCAs: pool}
 	t.Cleanup(c.Close)
 	return rec, host, c
 }
 
-// real is ggcr's registry with an image at repository:tag.
-func real(t *testing.T) (http.Handler, func(host string) digest.Digest) {
+// honest is ggcr's registry with an image at repository:tag.
+func honest(t *testing.T) (http.Handler, func() digest.Digest) {
 	t.Helper()
 	h := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
-	return h, func(host string) digest.Digest {
+	return h, func() digest.Digest {
 		img, err := random.Index(64, 1, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
 		plain := httptest.NewServer(h)
 		defer plain.Close()
-		_ = host
 		tag, err := name.NewTag(strings.TrimPrefix(plain.URL, "http://")+"/team/app:1", name.Insecure)
 		if err != nil {
 			t.Fatal(err)
@@ -111,9 +105,9 @@ func get(t *testing.T, c *registry.Client, image string, creds ...keychain.Crede
 }
 
 func TestRegistryHead(t *testing.T) {
-	h, push := real(t)
+	h, push := honest(t)
 	rec, host, c := start(t, h)
-	want := push(host)
+	want := push()
 	got, err := get(t, c, host+"/team/app:1")
 	if err != nil || got.Digest != want {
 		t.Fatalf("Resolve = %v, %v, want %v", got, err, want)
@@ -124,8 +118,8 @@ func TestRegistryHead(t *testing.T) {
 }
 
 func TestRegistryWithoutHeader(t *testing.T) {
-	h, push := real(t)
-	for name, wrap := range map[string]func(http.ResponseWriter, *http.Request){
+	h, push := honest(t)
+	for what, wrap := range map[string]func(http.ResponseWriter, *http.Request){
 		"no digest header": func(w http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(&without{ResponseWriter: w, header: "Docker-Content-Digest"}, r)
 		},
@@ -144,9 +138,9 @@ func TestRegistryWithoutHeader(t *testing.T) {
 			h.ServeHTTP(w, r)
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(what, func(t *testing.T) {
 			rec, host, c := start(t, http.HandlerFunc(wrap))
-			want := push(host)
+			want := push()
 			got, err := get(t, c, host+"/team/app:1")
 			if err != nil || got.Digest != want {
 				t.Fatalf("Resolve = %v, %v, want %v", got, err, want)
@@ -238,9 +232,9 @@ func tokens(h http.Handler, user, password string) http.Handler {
 }
 
 func TestRegistryBearer(t *testing.T) {
-	h, push := real(t)
+	h, push := honest(t)
 	rec, host, c := start(t, tokens(h, "user", "right"))
-	want := push(host)
+	want := push()
 	wrong := keychain.Credential{Auth: authn.AuthConfig{Username: "user", Password: "wrong"}}
 	right := keychain.Credential{Auth: authn.AuthConfig{Username: "user", Password: "right"}}
 	if _, err := get(t, c, host+"/team/app:1", wrong); !errors.Is(err, resolve.ErrUnauthorized) {

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tagpin/tagpin/"
+
+// level is how high a package stands: it may import packages that stand lower. A package below another one's folder
+// stands with it.
+var level = map[string]int{
+	"pkg/ref":      0,
+	"pkg/workload": 1,
+	"pkg/registry": 2, "pkg/keychain": 2,
+	"pkg/policy": 3, "pkg/resolve": 3,
+	"pkg/pin": 4, "pkg/config": 5,
+	"pkg/admit": 5, "pkg/manifest": 5,
+	"cmd/tagpin": 6, "cmd/tagpin-webhook": 6,
+	"hack": 7,
+}
+
+// goPackage is what go list says of a package.
+type goPackage struct {
+	ImportPath string
+	Name, Doc  string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T, args ...string) []goPackage {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Name,Doc,Imports,Deps"}, args...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		exit := new(exec.ExitError)
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var packages []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		switch err := d.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return packages
+		case err != nil:
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// owner is the package of the layout that path belongs to, and whether it is of this module at all.
+func owner(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, module)
+	if !ok {
+		return "", false
+	}
+	parts := strings.Split(rest, "/")
+	if parts[0] == "hack" || len(parts) < 2 {
+		return parts[0], true
+	}
+	return parts[0] + "/" + parts[1], true
+}
+
+// wrongEdge says what is wrong with an import, or nothing.
+func wrongEdge(from, to string) string {
+	a, _ := owner(from)
+	b, ours := owner(to)
+	if !ours || a == b {
+		return ""
+	}
+	la, ok := level[a]
+	if !ok {
+		return fmt.Sprintf("%s is in no place of the layout", from)
+	}
+	lb, ok := level[b]
+	switch {
+	case !ok:
+		return fmt.Sprintf("%s is in no place of the layout", to)
+	case b == "pkg/config" && la < level["cmd/tagpin"]:
+		return fmt.Sprintf("%s imports %s, which is for cmd alone", from, to)
+	case lb >= la:
+		return fmt.Sprintf("%s imports %s: imports point down only", from, to)
+	}
+	return ""
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		for _, i := range p.Imports {
+			if wrong := wrongEdge(p.ImportPath, i); wrong != "" {
+				t.Error(wrong)
+			}
+		}
+	}
+}
+
+// TestWrongEdge shows that the rule can fail.
+func TestWrongEdge(t *testing.T) {
+	for _, tt := range []struct {
+		from, to string
+		wrong    bool
+	}{
+		{"pkg/pin", "pkg/resolve", false},
+		{"pkg/resolve", "pkg/pin", true},
+		{"pkg/registry", "pkg/keychain", true},
+		{"pkg/keychain/cluster", "pkg/keychain", false},
+		{"pkg/keychain/cluster", "pkg/workload", false},
+		{"pkg/admit", "pkg/config", true},
+		{"cmd/tagpin", "pkg/config", false},
+		{"pkg/new", "pkg/ref", true},
+		{"pkg/ref", "pkg/new", true},
+	} {
+		if got := wrongEdge(module+tt.from, module+tt.to); (got != "") != tt.wrong {
+			t.Errorf("wrongEdge(%s, %s) = %q, want wrong %t", tt.from, tt.to, got, tt.wrong)
+		}
+	}
+}
+
+// TestCommandLineToolIsLight keeps the webhook's libraries out of the command-line tool.
+func TestCommandLineToolIsLight(t *testing.T) {
+	for _, p := range list(t, "./cmd/...") {
+		if p.ImportPath != module+"cmd/tagpin" {
+			continue
+		}
+		for _, dep := range p.Deps {
+			for _, heavy := range []string{"sigs.k8s.io/controller-runtime", "github.com/google/go-containerregistry/pkg/authn/k8schain", "k8s.io/client-go"} {
+				if strings.HasPrefix(dep, heavy) {
+					t.Errorf("cmd/tagpin links %s", dep)
+				}
+			}
+		}
+	}
+}
+
+func TestPackageDocs(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		want := "Package " + p.Name + " "
+		if p.Name == "main" {
+			want = ""
+		}
+		if p.Doc == "" || !strings.HasPrefix(p.Doc, want) {
+			t.Errorf("%s: package doc %q, want one that begins with %q", p.ImportPath, p.Doc, want)
+		}
+	}
+}
