@@ -120,12 +120,12 @@ func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
 }
 
 // matches tells whether the entry is for the repository: the ports are the same, the path is a raw prefix (a rule of the
-// kubelet's: team matches teammate too), and each label of the host matches its glob. path has no leading slash.
-func (e *entry) matches(host, port, path string) bool {
+// kubelet's: team matches teammate too), and each label of the host matches its glob. repository has no leading slash.
+func (e *entry) matches(host, port, repository string) bool {
 	if e.port != port || strings.Count(e.host, ".") != strings.Count(host, ".") {
 		return false
 	}
-	if e.path != "" && !strings.HasPrefix(path, e.path[1:]) {
+	if e.path != "" && !strings.HasPrefix(repository, e.path[1:]) {
 		return false
 	}
 	return matchLabels(e.host, host)

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package e2e shows that the whole of tagpin works: a real API server, a real registry, the real binary, installed from
+// the manifests that users install.
+//
+//	cd e2e && GOFLAGS=-trimpath CGO_ENABLED=0 go test ./...
+//
+// The flags are those that the tools are built with; without them the build cache holds all of Kubernetes twice. The
+// first run builds etcd, kube-apiserver and kubectl, which takes minutes; later runs take them from the user's cache
+// folder. It has a module of its own, so that none of this reaches the users of tagpin's packages.
+package e2e

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package registry runs distribution v3, the registry that most others are measured by, over TLS on loopback, with its
+// images in memory: open, or behind tokens, or behind a password.
+//
+//	r, err := registry.Start(registry.Options{CA: ca, Auth: registry.Token, Dir: dir})
+//	digest, err := r.PushImage("team/app:1")
+//
+// It counts what is asked for manifests, and can be switched off and on.
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/distribution/distribution/v3/configuration"
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // the auth of Basic
+	_ "github.com/distribution/distribution/v3/registry/auth/token"    // the auth of Token
+	"github.com/distribution/distribution/v3/registry/handlers"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory" // where the images are
+	"github.com/sirupsen/logrus"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/tagpin/tagpin/e2e/pki"
+)
+
+// Auth is what a registry asks for.
+type Auth int
+
+// The kinds of registries.
+const (
+	Open  Auth = iota // nothing
+	Token             // a bearer token, which its realm gives for a user name and a password
+	Basic             // a user name and a password
+)
+
+// The only user of a registry with Token or Basic.
+const (
+	User     = "puller"
+	Password = "e2e-canary-password"
+)
+
+// Options are what a registry is started with.
+type Options struct {
+	CA   *pki.CA
+	Auth Auth
+	Dir  string // for the files that it is configured by
+}
+
+// Registry is a running registry.
+type Registry struct {
+	Host string // 127.0.0.1:port, as it stands in references
+
+	server    *httptest.Server
+	transport http.RoundTripper
+	auth      Auth
+	manifests atomic.Int64
+	down      atomic.Bool
+}
+
+// Start starts a registry. Stop ends it.
+func Start(o Options) (*Registry, error) {
+	logrus.SetOutput(io.Discard) // distribution logs each request, whatever its config says
+	leaf, err := o.CA.Issue()
+	if err != nil {
+		return nil, err
+	}
+	serving, err := leaf.ServerConfig()
+	if err != nil {
+		return nil, err
+	}
+	r := &Registry{auth: o.Auth}
+	r.transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: o.CA.Pool(), MinVersion: tls.VersionTLS12}}
+	r.server = httptest.NewUnstartedServer(nil)
+	r.Host = r.server.Listener.Addr().(*net.TCPAddr).String()
+	mux, err := r.handler(o)
+	if err != nil {
+		r.server.Listener.Close()
+		return nil, fmt.Errorf("starting a registry: %w", err)
+	}
+	r.server.Config.Handler = r.observe(mux)
+	r.server.TLS = serving
+	r.server.StartTLS()
+	return r, nil
+}
+
+// Stop ends the registry and forgets its images.
+func (r *Registry) Stop() { r.server.Close() }
+
+// SetDown makes the registry answer everything by 503, or ends that.
+func (r *Registry) SetDown(down bool) { r.down.Store(down) }
+
+// Manifests is how often manifests were asked for, by any method.
+func (r *Registry) Manifests() int64 { return r.manifests.Load() }
+
+func (r *Registry) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.Contains(req.URL.Path, "/manifests/") {
+			r.manifests.Add(1)
+		}
+		if r.down.Load() {
+			http.Error(w, "switched off", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// handler is the registry, and for Token the realm beside it.
+func (r *Registry) handler(o Options) (http.Handler, error) {
+	config := &configuration.Configuration{
+		Storage: configuration.Storage{"inmemory": configuration.Parameters{}},
+	}
+	config.HTTP.Secret = "one process, one secret"
+	mux := http.NewServeMux()
+	switch o.Auth {
+	case Open:
+	case Basic:
+		file, err := writeHtpasswd(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		config.Auth = configuration.Auth{"htpasswd": configuration.Parameters{"realm": "e2e", "path": file}}
+	case Token:
+		realm, err := newRealm(r.Host)
+		if err != nil {
+			return nil, err
+		}
+		parameters, err := realm.parameters(o.Dir)
+		if err != nil {
+			return nil, err
+		}
+		config.Auth = configuration.Auth{"token": parameters}
+		mux.Handle("/token", realm)
+	}
+	mux.Handle("/", handlers.NewApp(context.Background(), config))
+	return mux, nil
+}
+
+func writeHtpasswd(dir string) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(Password), bcrypt.MinCost)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "htpasswd")
+	return file, os.WriteFile(file, fmt.Appendf(nil, "%s:%s\n", User, hash), 0o600)
+}
