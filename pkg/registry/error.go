@@ -50,12 +50,9 @@ func transportError(host string, named bool, err error) *Error {
 	switch {
 	case errors.As(err, &inner):
 		return inner
+	case !named: // a refused address looks like one where nothing answers
 	case errors.Is(err, ErrAddress):
-		e.Refused = true
-		if named {
-			e.Reason = "its address is not allowed; see network.allow"
-		}
-	case !named:
+		e.Refused, e.Reason = true, "its address is not allowed; see network.allow"
 	default:
 		e.Reason = networkReason(err)
 	}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"net/http"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tagpin/tagpin/pkg/admit"
+	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/keychain/cloud"
+	"github.com/tagpin/tagpin/pkg/keychain/cluster"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
+)
+
+// handlers answers the reviews of each mode by the current config. A request ends by the config that it began with.
+type handlers struct {
+	log     logr.Logger
+	getter  cluster.Getter // nil: standalone
+	metrics *admit.Metrics
+	reads   *cluster.Metrics
+	reloads *prometheus.CounterVec
+
+	current atomic.Pointer[state]
+
+	mu      sync.Mutex // serialises load and close
+	retired []*state   // to be waited for at the end
+}
+
+// state is what one config has made. Parts whose settings stay are taken over by the next.
+type state struct {
+	config      *config.Config
+	modes       map[pin.Mode]http.Handler
+	client      *registry.Client
+	cache       *resolve.Cache
+	credentials *cluster.Cluster
+}
+
+func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, getter cluster.Getter) (*handlers, error) {
+	h := &handlers{
+		log:     log,
+		getter:  getter,
+		metrics: admit.NewMetrics(r),
+		reads:   cluster.NewMetrics(r),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tagpin_config_reloads_total",
+			Help: "Changes of the config file, by result: ok, or refused where the last good one stays.",
+		}, []string{"result"}),
+	}
+	r.MustRegister(h.reloads)
+	return h, h.load(c)
+}
+
+// counted counts a change of the config file.
+func (h *handlers) counted(err error) {
+	result := "ok"
+	if err != nil {
+		result = "refused"
+	}
+	h.reloads.WithLabelValues(result).Inc()
+}
+
+// load makes c the current config. Where it fails, the last one stays.
+func (h *handlers) load(c *config.Config) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old := h.current.Load()
+	next := &state{config: c}
+	if err := errors.Join(next.resolve(old), next.answer(h, old)); err != nil {
+		return err
+	}
+	h.current.Store(next)
+	if old != nil && (old.cache != next.cache || old.credentials != next.credentials) {
+		h.retired = append(h.retired, old)
+	}
+	return nil
+}
+
+// resolve makes the client and the cache, or takes over the old ones: an exemption added is no reason to ask all
+// registries again.
+func (s *state) resolve(old *state) error {
+	c := s.config
+	if old != nil && reflect.DeepEqual(old.config.Registries, c.Registries) &&
+		reflect.DeepEqual(old.config.Network, c.Network) && old.config.Cache == c.Cache {
+		s.client, s.cache = old.client, old.cache
+		return nil
+	}
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
+	client.UserAgent = "tagpin-webhook"
+	s.client, s.cache = client, c.Remember(&resolve.Registry{Client: client})
+	return client.Init()
+}
+
+// answer makes the handlers.
+func (s *state) answer(h *handlers, old *state) error {
+	policy, errPolicy := s.config.Policy()
+	table, errTable := s.config.Table()
+	if err := errors.Join(errPolicy, errTable); err != nil {
+		return err
+	}
+	if old != nil && reflect.DeepEqual(old.config.Credentials, s.config.Credentials) {
+		s.credentials = old.credentials
+	} else {
+		s.credentials = h.newCredentials(s.config.Credentials)
+	}
+	pinner := &pin.Pinner{Policy: policy, Resolver: &resolve.Credentials{Next: s.cache}}
+	s.modes = map[pin.Mode]http.Handler{}
+	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
+		s.modes[mode] = &admit.Handler{
+			Pinner:    pinner,
+			Table:     table,
+			Mode:      mode,
+			OnFailure: onFailure(s.config.OnFailure),
+			Keychain:  s.credentials.For,
+			Metrics:   h.metrics,
+		}
+	}
+	return nil
+}
+
+func onFailure(f config.OnFailure) admit.OnFailure {
+	return admit.OnFailure{
+		NotFound:     admit.FailurePolicy(f.NotFound),
+		Unauthorized: admit.FailurePolicy(f.Unauthorized),
+		Unavailable:  admit.FailurePolicy(f.Unavailable),
+		Invalid:      admit.FailurePolicy(f.Invalid),
+	}
+}
+
+// newCredentials puts the sources of credentials in their order: pull secrets, the shared Docker config, clouds.
+func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
+	var shared keychain.Chain
+	if c.DockerConfig != "" {
+		shared = append(shared, &keychain.File{
+			Path:   c.DockerConfig,
+			Report: func(err error) { h.log.Error(err, "shared Docker config") },
+		})
+	}
+	if len(c.Clouds) > 0 {
+		ambient := &cloud.Ambient{Report: func(p cloud.Provider, _ error) { // an SDK's error may hold a body or a token
+			h.log.Info("a cloud gave no credential", "cloud", string(p))
+		}}
+		for _, name := range c.Clouds {
+			ambient.Providers = append(ambient.Providers, cloud.Provider(name))
+		}
+		shared = append(shared, ambient)
+	}
+	credentials := &cluster.Cluster{Shared: shared, Metrics: h.reads}
+	if c.PullSecrets {
+		credentials.Getter = h.getter
+	}
+	return credentials
+}
+
+// mode is the handler of a mode's path.
+func (h *handlers) mode(m pin.Mode) http.Handler {
+	log := h.log.WithName("admission")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.current.Load().modes[m].ServeHTTP(w, r.WithContext(logr.NewContext(r.Context(), log)))
+	})
+}
+
+// close waits for the look-ups and reads in flight. There are no requests any more.
+func (h *handlers) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range append(h.retired, h.current.Load()) {
+		s.credentials.Close()
+		s.cache.Wait()
+		s.client.Close()
+	}
+	h.retired = nil
+}

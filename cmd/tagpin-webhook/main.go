@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command tagpin-webhook is the admission webhook: it serves /enforce, /dry-run and /keep over TLS, and probes and metrics
+// beside them.
+//
+//	tagpin-webhook --config /etc/tagpin/config.yaml --cert-dir /etc/tagpin/tls
+//
+// What it does is in the config file; its flags say where it listens and what it reads.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"go.uber.org/zap/zapcore"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/tagpin/tagpin/pkg/config"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it ran, or could not start, for a reason outside of its settings
+	exitUsage  = 2 // a flag or the config is wrong
+)
+
+// drainTime is how long the server goes on serving after it is told to end: until then, an API server that has not yet
+// heard that this replica is going may still send it reviews.
+const drainTime = 10 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	return serve(ctx, args, stdout, stderr, drainTime)
+}
+
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer, drain time.Duration) int {
+	o, err := parseFlags(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		complain(stderr, err)
+		return exitUsage
+	case o.version:
+		_, _ = fmt.Fprintln(stdout, version())
+		return exitOK
+	}
+	source, err := config.Open(o.config)
+	if err != nil {
+		complain(stderr, err)
+		return exitUsage
+	}
+	log := newLogger(stderr, o.logLevel)
+	ctrllog.SetLogger(log)
+	s := &server{options: o, source: source, log: log, drain: drain}
+	if err := s.run(logr.NewContext(ctx, log)); err != nil {
+		complain(stderr, err)
+		if errors.Is(err, errSettings) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitOK
+}
+
+func complain(stderr io.Writer, err error) { _, _ = fmt.Fprintf(stderr, "tagpin-webhook: %v\n", err) }
+
+// newLogger writes JSON, one object a line.
+func newLogger(w io.Writer, level zapcore.Level) logr.Logger {
+	return zap.New(zap.WriteTo(w), zap.JSONEncoder(), zap.Level(level), zap.StacktraceLevel(zapcore.PanicLevel))
+}
+
+// version is the module's, as the build recorded it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "tagpin-webhook (unknown version)"
+	}
+	return fmt.Sprintf("tagpin-webhook %s %s", info.Main.Version, info.GoVersion)
+}
