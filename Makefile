@@ -32,6 +32,10 @@ unit: ## unit tests, with the race detector, in random order
 fmt: $(GOFUMPT) ## format all Go files
 	$(GOFUMPT) -w cmd pkg hack
 
+.PHONY: demo
+demo: ## see it pin, in ten seconds, without a cluster
+	@go run ./hack/demo
+
 .PHONY: build
 build: ## both binaries, static and reproducible, into bin
 	$(BUILD) -o bin/ ./cmd/...

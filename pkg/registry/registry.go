@@ -129,16 +129,22 @@ func (c *Client) pool(file string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := c.RootCAs.Clone()
-	if c.RootCAs == nil {
-		if pool, err = x509.SystemCertPool(); err != nil {
-			return nil, err
-		}
+	pool, err := c.roots()
+	if err != nil {
+		return nil, err
 	}
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("%s holds no PEM certificate", file)
 	}
 	return pool, nil
+}
+
+// roots is a copy of what is trusted for all hosts.
+func (c *Client) roots() (*x509.CertPool, error) {
+	if c.RootCAs != nil {
+		return c.RootCAs.Clone(), nil
+	}
+	return x509.SystemCertPool()
 }
 
 // newTransport makes a transport that dials what Network allows, and goes by the proxy that the environment names.

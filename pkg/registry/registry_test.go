@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry_test
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"go.uber.org/goleak"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestCAFile trusts a registry by a file alone, beside the system's certificates.
+func TestCAFile(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+	}))
+	defer s.Close()
+	host := strings.TrimPrefix(s.URL, "https://")
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	network := registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	for _, tt := range []struct{ file, want string }{
+		{file, ""},
+		{"", "signed by an unknown authority; see caFile"},
+		{file + ".missing", "no such file"},
+	} {
+		c := &registry.Client{Network: network, Hosts: []registry.Host{{Name: host, CAFile: tt.file}}}
+		_, err := c.Manifest(t.Context(), http.MethodHead, ref.MustParse(host+"/a:1"), authn.AuthConfig{})
+		c.Close()
+		if (err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(err), tt.want) {
+			t.Errorf("caFile %q: %v, want %q", tt.file, err, tt.want)
+		}
+	}
+}
+
+func TestNetworkCheck(t *testing.T) {
+	prefixes := func(list ...string) (p []netip.Prefix) {
+		for _, s := range list {
+			p = append(p, netip.MustParsePrefix(s))
+		}
+		return p
+	}
+	n := registry.Network{Allow: prefixes("127.0.0.0/8", "10.0.0.0/8"), Deny: prefixes("10.1.0.0/16", "203.0.113.0/24")}
+	for _, tt := range []struct {
+		network registry.Network
+		addr    string
+		allowed bool
+	}{
+		{registry.Network{}, "8.8.8.8", true},
+		{registry.Network{}, "10.2.3.4", true},
+		{registry.Network{}, "2600::1", true},
+		{registry.Network{}, "127.0.0.1", false},
+		{registry.Network{}, "::1", false},
+		{registry.Network{}, "::ffff:127.0.0.1", false},
+		{registry.Network{}, "0.0.0.0", false},
+		{registry.Network{}, "0.1.2.3", false},
+		{registry.Network{}, "::", false},
+		{registry.Network{}, "169.254.169.254", false},
+		{registry.Network{}, "::ffff:169.254.169.254", false},
+		{registry.Network{}, "fe80::1%eth0", false},
+		{registry.Network{}, "224.0.0.1", false},
+		{registry.Network{}, "ff02::1", false},
+		{registry.Network{}, "168.63.129.16", false},
+		{registry.Network{}, "100.100.100.200", false},
+		{registry.Network{}, "192.0.0.192", false},
+		{registry.Network{}, "fd00:ec2::254", false},
+		{registry.Network{}, "64:ff9b::a9fe:a9fe", false},
+		{registry.Network{}, "64:ff9b:1::1", false},
+		{registry.Network{}, "2002:7f00:1::", false},
+		{registry.Network{}, "::127.0.0.1", false},
+		{n, "127.0.0.1", true},
+		{n, "::ffff:127.0.0.1", true},
+		{n, "10.2.0.1", true},
+		{n, "10.1.0.1", false},
+		{n, "203.0.113.9", false},
+		{n, "::1", false},
+	} {
+		if err := tt.network.Check(netip.MustParseAddr(tt.addr)); (err == nil) != tt.allowed {
+			t.Errorf("Check(%s) = %v, want allowed %t", tt.addr, err, tt.allowed)
+		}
+	}
+}
