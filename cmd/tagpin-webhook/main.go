@@ -84,7 +84,7 @@ func complain(stderr io.Writer, err error) { _, _ = fmt.Fprintf(stderr, "tagpin-
 
 // newLogger writes JSON, one object a line.
 func newLogger(w io.Writer, level zapcore.Level) logr.Logger {
-	return zap.New(zap.WriteTo(w), zap.JSONEncoder(), zap.Level(level), zap.StacktraceLevel(zapcore.PanicLevel))
+	return zap.New(zap.WriteTo(zapcore.Lock(zapcore.AddSync(w))), zap.JSONEncoder(), zap.Level(level), zap.StacktraceLevel(zapcore.PanicLevel))
 }
 
 // version is the module's, as the build recorded it.

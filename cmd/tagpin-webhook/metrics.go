@@ -16,11 +16,12 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
-// newRegistry is a registry of tagpin's own metrics. Those of the process are in controller-runtime's, which is served
-// beside it.
+// newRegistry is a registry of tagpin's own metrics and the process's. Those of the webhook server are in
+// controller-runtime's, which is a global and served beside it.
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewBuildInfoCollector())
+	r.MustRegister(collectors.NewBuildInfoCollector(), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 
@@ -34,7 +35,7 @@ func metricsServer(address string, r *prometheus.Registry) (*manager.Server, err
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{r, ctrlmetrics.Registry}, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{r, ctrlmetrics.Registry}, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	wait := shutdownTime
 	return &manager.Server{
 		Name:            "metrics",

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	admissionv1 "k8s.io/api/admission/v1"
+)
+
+// A server that runs as in a pod, but without an API server: a registry, a certificate, a config file and ports of its own.
+type instance struct {
+	t                        *testing.T
+	webhook, metrics, probes string
+	pool                     *x509.CertPool
+	client                   tls.Certificate
+	config                   string // path
+	registry                 string // host
+	digest                   string // of app:1
+	stop                     context.CancelFunc
+	code                     chan int
+	stderr                   *lines
+}
+
+// lines is what the server logs, as it comes.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{}
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// await waits until the log holds text.
+func (l *lines) await(t *testing.T, text string) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for !strings.Contains(l.String(), text) {
+		select {
+		case <-l.more:
+		case <-deadline:
+			t.Fatalf("the log never says %q:\n%s", text, l.String())
+		}
+	}
+}
+
+func start(t *testing.T, drain time.Duration, flags ...string) *instance {
+	t.Helper()
+	i := &instance{t: t, code: make(chan int, 1), stderr: &lines{more: make(chan struct{}, 1)}}
+	dir := t.TempDir()
+	i.certificates(dir)
+	i.push()
+	i.config = filepath.Join(dir, "config.yaml")
+	i.configure("")
+	port := freePort(t)
+	i.metrics, i.probes = "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
+	i.webhook = "https://127.0.0.1:" + port
+	args := append([]string{
+		"--standalone", "--config", i.config, "--webhook-host", "127.0.0.1", "--webhook-port", port, "--cert-dir", dir,
+		"--metrics-bind-address", i.metrics, "--health-probe-bind-address", i.probes,
+	}, flags...)
+	ctx, stop := context.WithCancel(t.Context())
+	i.stop = stop
+	go func() { i.code <- serve(ctx, args, io.Discard, i.stderr, drain) }()
+	i.awaitReady()
+	return i
+}
+
+// awaitReady asks /readyz until it says yes. The log of controller-runtime is a global that is set once for all tests.
+func (i *instance) awaitReady() {
+	i.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		if resp, err := http.Get("http://" + i.probes + "/readyz"); err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				http.DefaultClient.CloseIdleConnections()
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case code := <-i.code:
+			i.t.Fatalf("serve = %d; log:\n%s", code, i.stderr)
+		case <-deadline:
+			i.t.Fatalf("never ready; log:\n%s", i.stderr)
+		}
+	}
+}
+
+// end stops the server and waits for it.
+func (i *instance) end() {
+	i.t.Helper()
+	i.stop()
+	if code := <-i.code; code != exitOK {
+		i.t.Errorf("serve = %d, want 0; log:\n%s", code, i.stderr)
+	}
+}
+
+func (i *instance) configure(more string) {
+	i.t.Helper()
+	text := fmt.Sprintf("apiVersion: tagpin.dev/v1alpha1\nkind: Config\nnetwork: {allow: [127.0.0.1/32]}\nregistries: [{host: %q, insecure: true}]\n%s", i.registry, more)
+	if err := os.WriteFile(i.config+".new", []byte(text), 0o600); err != nil {
+		i.t.Fatal(err)
+	}
+	if err := os.Rename(i.config+".new", i.config); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// push starts a registry and gives it app:1.
+func (i *instance) push() {
+	i.t.Helper()
+	server := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	i.t.Cleanup(server.Close)
+	i.registry = strings.TrimPrefix(server.URL, "http://")
+	image, err := random.Image(64, 1)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	tag, err := name.ParseReference(i.registry + "/app:1")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	if err := remote.Write(tag, image, remote.WithTransport(transport)); err != nil {
+		i.t.Fatal(err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	i.digest = digest.String()
+}
+
+func (i *instance) certificates(dir string) {
+	i.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	for file, data := range map[string][]byte{"tls.crt": certPEM, "tls.key": keyPEM, "client-ca.crt": certPEM} {
+		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+			i.t.Fatal(err)
+		}
+	}
+	i.pool = x509.NewCertPool()
+	i.pool.AppendCertsFromPEM(certPEM)
+	if i.client, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// caller is a client with a connection pool of its own.
+func (i *instance) caller(certificates ...tls.Certificate) *http.Client {
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: i.pool, Certificates: certificates}}
+	i.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// review posts the creation of a Pod with app:1.
+func (i *instance) review(c *http.Client, path string) (*admissionv1.AdmissionResponse, *http.Response, error) {
+	body := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1","operation":"CREATE",
+		"namespace":"default","kind":{"group":"","version":"v1","kind":"Pod"},"resource":{"group":"","version":"v1","resource":"pods"},
+		"userInfo":{"username":"someone"},"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},
+		"spec":{"containers":[{"name":"app","image":"%s/app:1"}]}}}}`, i.registry)
+	resp, err := c.Post(i.webhook+path+"?timeout=10s", "application/json", strings.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var review admissionv1.AdmissionReview
+	if err := json.NewDecoder(resp.Body).Decode(&review); err != nil {
+		return nil, resp, err
+	}
+	return review.Response, resp, nil
+}
+
+func (i *instance) patch(c *http.Client, path string) string {
+	i.t.Helper()
+	response, _, err := i.review(c, path)
+	if err != nil || !response.Allowed {
+		i.t.Fatalf("POST %s = %+v, %v, want it allowed; log:\n%s", path, response, err, i.stderr)
+	}
+	return string(response.Patch)
+}
+
+func (i *instance) get(url string) (int, string) {
+	i.t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: transport}).Get(url)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestVersionAndHelp(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"--version"}, nil, &stdout, &stderr); code != exitOK || !strings.HasPrefix(stdout.String(), "tagpin-webhook ") {
+		t.Errorf("run(--version) = %d, %q, want 0 and the version", code, stdout.String())
+	}
+	stdout.Reset()
+	code := run(t.Context(), []string{"--help"}, nil, &stdout, &stderr)
+	if code != exitOK || stdout.Len() > 0 || !strings.Contains(stderr.String(), "-webhook-port port") {
+		t.Errorf("run(--help) = %d, stdout %q, stderr %q, want 0 and the flags on stderr", code, stdout.String(), stderr.String())
+	}
+}
+
+// Nothing is served with bad settings, and every fault is named.
+func TestBadSettings(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.yaml")
+	text := "apiVersion: tagpin.dev/v1alpha1\nkind: Config\noutptu: digest\ncache: {ttl: -1s}\nregistries: [{host: a.b}, {host: a.b}]\n"
+	noCA := filepath.Join(dir, "ca.yaml")
+	caText := "apiVersion: tagpin.dev/v1alpha1\nkind: Config\nregistries: [{host: a.b, caFile: /no/such/file}]\n"
+	for path, content := range map[string]string{bad: text, noCA: caText} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want []string
+	}{
+		{"unknown flag", []string{"--colour"}, exitUsage, []string{"-colour"}},
+		{"argument", []string{"--webhook-port", "0", "serve"}, exitUsage, []string{`"serve"`, "--webhook-port 0"}},
+		{"level", []string{"--log-level", "loud"}, exitUsage, []string{"want debug, info, warn or error"}},
+		{"both", []string{"--standalone", "--kubeconfig", "x"}, exitUsage, []string{"--standalone"}},
+		{"no config", []string{"--config", filepath.Join(dir, "none")}, exitUsage, []string{"no such file"}},
+		{"bad config", []string{"--config", bad}, exitUsage, []string{"line 3: field outptu is unknown", "cache.ttl", `registries[1].host: "a.b"`}},
+		{"no CA", []string{"--config", noCA, "--standalone"}, exitUsage, []string{"registry a.b", "/no/such/file"}},
+		{"no API server", []string{"--kubeconfig", filepath.Join(dir, "none")}, exitUsage, []string{"--kubeconfig, or --standalone"}},
+		{"no certificate", []string{"--standalone", "--cert-dir", dir}, exitFailed, []string{"serving certificate"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if code := run(context.Background(), tt.args, nil, &stdout, &stderr); code != tt.code {
+				t.Errorf("run(%q) = %d, want %d; stderr:\n%s", tt.args, code, tt.code, stderr.String())
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("run(%q) says %q, want it to name %q", tt.args, stderr.String(), want)
+				}
+			}
+			if stdout.Len() > 0 {
+				t.Errorf("run(%q) wrote %q to stdout, want nothing", tt.args, stdout.String())
+			}
+		})
+	}
+}

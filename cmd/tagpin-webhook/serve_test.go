@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/tls"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestServe(t *testing.T) {
+	i := start(t, 0)
+	defer i.end()
+	c := i.caller()
+	for path, want := range map[string]string{
+		"/enforce": i.registry + "/app:1@" + i.digest,
+		"/dry-run": "proposed-pins",
+	} {
+		if got := i.patch(c, path); !strings.Contains(got, want) {
+			t.Errorf("POST %s = patch %s, want %s in it", path, got, want)
+		}
+	}
+	if got := i.patch(c, "/keep"); got != "" {
+		t.Errorf("POST /keep = patch %s, want none", got)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if code, body := i.get("http://" + i.probes + path); code != http.StatusOK {
+			t.Errorf("GET %s = %d %s, want 200", path, code, body)
+		}
+	}
+	_, body := i.get("http://" + i.metrics + "/metrics")
+	for _, want := range []string{`tagpin_admission_reviews_total{mode="enforce",result="patched"} 1`, "go_goroutines", "controller_runtime_webhook_requests_total"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("GET /metrics lacks %s", want)
+		}
+	}
+}
+
+func TestReload(t *testing.T) {
+	i := start(t, 0)
+	defer i.end()
+	c := i.caller()
+	i.configure("output: digets\n")
+	i.stderr.await(t, "config refused")
+	if got := i.patch(c, "/enforce"); !strings.Contains(got, "/app:1@"+i.digest) {
+		t.Errorf("after a bad config the patch is %s, want the old one's", got)
+	}
+	i.configure("output: digest\n")
+	i.stderr.await(t, "config reloaded")
+	if got := i.patch(c, "/enforce"); !strings.Contains(got, `/app@`+i.digest) {
+		t.Errorf("after a good config the patch is %s, want no tag", got)
+	}
+	i.configure("output: digest\ncache: {size: 5}\ncredentials: {pullSecrets: false}\n")
+	i.stderr.await(t, "config reloaded")
+	_, body := i.get("http://" + i.metrics + "/metrics")
+	if want := `tagpin_config_reloads_total{result="refused"} 1`; !strings.Contains(body, want) {
+		t.Errorf("GET /metrics lacks %s", want)
+	}
+}
+
+func TestClientCertificate(t *testing.T) {
+	dir := t.TempDir()
+	other := &instance{t: t}
+	other.certificates(dir)
+	ca := filepath.Join(dir, "client-ca.crt")
+	i := start(t, 0, "--client-ca", ca)
+	defer i.end()
+	if got := i.patch(i.caller(other.client), "/enforce"); !strings.Contains(got, i.digest) {
+		t.Errorf("a caller with a certificate gets %s, want a pin", got)
+	}
+	if code, body := i.get("http://" + i.probes + "/readyz"); code != http.StatusOK {
+		t.Errorf("GET /readyz = %d %s, want 200", code, body)
+	}
+	for which, c := range map[string]*http.Client{"without": i.caller(), "with a foreign": i.caller(i.client)} {
+		if response, _, err := i.review(c, "/enforce"); err == nil {
+			t.Errorf("a caller %s certificate gets %+v, want an error", which, response)
+		}
+	}
+}
+
+// While it drains it is not ready, but serves, and closes connections after their answer.
+func TestDrain(t *testing.T) {
+	i := start(t, time.Second)
+	if code, _ := i.get("http://" + i.probes + "/readyz"); code != http.StatusOK {
+		t.Errorf("GET /readyz = %d, want 200", code)
+	}
+	i.stop()
+	i.stderr.await(t, "ending: not ready")
+	if code, _ := i.get("http://" + i.probes + "/readyz"); code == http.StatusOK {
+		t.Errorf("GET /readyz while it drains = %d, want it not ready", code)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: i.pool}} // HTTP/1.1, where the header is seen
+	defer transport.CloseIdleConnections()
+	response, resp, err := i.review(&http.Client{Transport: transport}, "/enforce")
+	if err != nil || !response.Allowed || !resp.Close {
+		t.Errorf("POST while it drains = %+v, %+v, %v, want an answer that closes the connection", response, resp, err)
+	}
+	i.end()
+}
