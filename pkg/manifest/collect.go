@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// collector finds the objects of one document.
+type collector struct {
+	stream   *Stream
+	document int
+}
+
+// collect takes v for an object, or a list of them. inherited is the kind of an item that does not say its own, as in the
+// typed lists of an API server (PodList).
+func (c *collector) collect(v *value, pointer string, inherited workload.Kind) error {
+	if v.kind != '{' {
+		return nil
+	}
+	group, _, found := strings.Cut(v.get("apiVersion").str(), "/")
+	if !found {
+		group = ""
+	}
+	kind := workload.Kind{Group: group, Kind: v.get("kind").str()}
+	if kind.Kind == "" {
+		kind = inherited
+	}
+	if c.stream.table.Known(kind) {
+		return c.object(v, pointer, kind)
+	}
+	items := v.get("items")
+	if items == nil || items.kind != '[' || !strings.HasSuffix(kind.Kind, "List") {
+		return nil
+	}
+	of := workload.Kind{Group: kind.Group, Kind: strings.TrimSuffix(kind.Kind, "List")}
+	for i, item := range items.items {
+		if err := c.collect(item, pointer+"/items/"+strconv.Itoa(i), of); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *collector) object(v *value, pointer string, kind workload.Kind) error {
+	if d := v.doubled(map[*value]bool{}); d != nil {
+		return c.stream.errorf(d.line, "key %q stands twice in one mapping", d.text)
+	}
+	raw := v.appendJSON(nil)
+	if len(raw) > maxExpanded {
+		return c.stream.errorf(v.line, "the object is larger than %d MiB when its aliases are followed", maxExpanded>>20)
+	}
+	scanned, err := c.stream.table.Scan(kind, raw)
+	if err != nil {
+		return c.stream.errorf(v.line, "%v", err)
+	}
+	c.stream.Objects = append(c.stream.Objects, &Object{
+		Object: scanned, Pointer: pointer, stream: c.stream, document: c.document, root: v,
+	})
+	return nil
+}
