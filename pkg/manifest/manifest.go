@@ -19,6 +19,7 @@ package manifest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -102,6 +103,16 @@ func (s *Stream) read() error {
 func (s *Stream) errorf(line int, format string, args ...any) *Error {
 	return &Error{File: s.Name, Line: line, Message: fmt.Sprintf(format, args...)}
 }
+
+// Kubernetes tells whether the stream holds any object of Kubernetes, of a known kind or not.
+func (s *Stream) Kubernetes() bool {
+	return slices.ContainsFunc(s.documents, func(v *value) bool {
+		return v.get("apiVersion").str() != "" && v.get("kind").str() != ""
+	})
+}
+
+// File is the name of the file that the object is in.
+func (o *Object) File() string { return o.stream.Name }
 
 // Position is where the text of a reference begins, in lines and columns (characters) from 1: for one behind an alias,
 // where its anchor's value is. For a reference that is missing it is the object's own.

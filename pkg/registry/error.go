@@ -76,7 +76,7 @@ func networkReason(err error) string {
 		return "its TLS certificate has expired or is not yet valid"
 	case errors.As(err, &invalid):
 		return "its TLS certificate is not valid"
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "it does not speak TLS; see insecure"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timed out"

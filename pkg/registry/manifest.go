@@ -40,7 +40,10 @@ type Manifest struct {
 	Body      []byte   // of a GET: all of it, at most MaxManifest
 }
 
-// Manifest asks for the manifest that r's tag, or where it has none its digest, names: with method HEAD for its headers,
+// IsIndex tells an index or manifest list from an image's manifest.
+func (m *Manifest) IsIndex() bool { return types.MediaType(m.MediaType).IsIndex() }
+
+// Manifest asks for the manifest that r's digest, or where it has none its tag, names: with method HEAD for its headers,
 // with GET for its body too. It presents auth when it is challenged. In a known repository that is one request; at most
 // it is three: challenge, token, manifest. What is no answer with status 200 is an *Error.
 func (c *Client) Manifest(ctx context.Context, method string, r ref.Reference, auth authn.AuthConfig) (*Manifest, error) {
@@ -79,11 +82,11 @@ type lookup struct {
 func (c *Client) lookup(r ref.Reference, auth authn.AuthConfig) *lookup {
 	host := withDefaults(c.Host(r.Host()))
 	l := &lookup{
-		client: c, state: c.state, host: host, named: c.Named(r.Host()), api: apiHost(r.Host()), path: r.Path(), auth: auth,
-		name: r.Tag(), endpoint: c.state.endpoint(host),
+		client: c, state: c.state, host: host, named: c.ExplainAll || c.Named(r.Host()), api: apiHost(r.Host()), path: r.Path(), auth: auth,
+		name: r.Digest().String(), endpoint: c.state.endpoint(host),
 	}
 	if l.name == "" {
-		l.name = r.Digest().String()
+		l.name = r.Tag()
 	}
 	transport, ok := c.state.transports[r.Host()]
 	if !ok {

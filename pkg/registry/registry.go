@@ -63,6 +63,9 @@ type Client struct {
 	Hosts     []Host
 	Network   Network
 	UserAgent string // default: tagpin
+	// ExplainAll makes errors tell what the network answered for hosts that are not named too: for a command line, where
+	// who reads them has chosen the host. To a tenant they would tell what is reachable from here.
+	ExplainAll bool
 	// RootCAs are trusted for all hosts. Nil: the system's.
 	RootCAs *x509.CertPool
 

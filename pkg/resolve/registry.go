@@ -27,21 +27,42 @@ type Registry struct {
 
 // Resolve costs one request in a known repository.
 func (g *Registry) Resolve(ctx context.Context, req Request) (Result, error) {
+	var result Result
+	err := g.eachCredential(req, func(auth authn.AuthConfig) (err error) {
+		result.Digest, err = g.digest(ctx, req.Ref, auth)
+		return err
+	})
+	return result, err
+}
+
+// Manifest gets the manifest that a reference names, by its digest where it has one, and checks it. It takes no Keychain,
+// only Credentials, as Resolve does. It is not cached.
+func (g *Registry) Manifest(ctx context.Context, req Request) (*registry.Manifest, error) {
+	var m *registry.Manifest
+	err := g.eachCredential(req, func(auth authn.AuthConfig) (err error) {
+		m, err = g.get(ctx, req.Ref, auth)
+		return err
+	})
+	return m, err
+}
+
+// eachCredential tries each candidate until one is accepted, and last none.
+func (g *Registry) eachCredential(req Request, try func(authn.AuthConfig) error) error {
 	var first error
 	for _, cred := range append(req.Credentials[:len(req.Credentials):len(req.Credentials)], keychain.Credential{}) {
-		d, err := g.digest(ctx, req.Ref, cred.Auth)
+		err := try(cred.Auth)
 		if err == nil {
-			return Result{Digest: d}, nil
+			return nil
 		}
 		err = classify(req.Ref, cred, err)
 		if !errors.Is(err, ErrUnauthorized) {
-			return Result{}, err
+			return err
 		}
 		if first == nil { // what the tenant's own credential got is what helps
 			first = err
 		}
 	}
-	return Result{}, first
+	return first
 }
 
 func (g *Registry) digest(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (digest.Digest, error) {
@@ -75,14 +96,26 @@ func refusesHead(status int) bool {
 
 // hash gets the manifest and hashes exactly its bytes.
 func (g *Registry) hash(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (digest.Digest, error) {
-	m, err := g.Client.Manifest(ctx, http.MethodGet, r, auth)
+	m, err := g.get(ctx, r, auth)
 	if err != nil {
 		return "", err
 	}
-	if err := Check(m); err != nil {
-		return "", fmt.Errorf("%s: %w", r.Host(), err)
-	}
 	return digest.SHA256.FromBytes(m.Body), nil
+}
+
+func (g *Registry) get(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (*registry.Manifest, error) {
+	m, err := g.Client.Manifest(ctx, http.MethodGet, r, auth)
+	if err != nil {
+		return nil, err
+	}
+	err = Check(m)
+	if want := r.Digest(); err == nil && want != "" && want != want.Algorithm().FromBytes(m.Body) {
+		err = invalid("the manifest's bytes have another digest than the one asked for")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Host(), err)
+	}
+	return m, nil
 }
 
 // Check tells whether the body of a GET is a manifest or index whose media type and digest header agree with it. Its

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command tagpin pins the images of manifests before they reach a cluster, by the same engine as the admission webhook.
+//
+//	tagpin pin --write deploy/
+//	kustomize build . | tagpin pin | kubectl apply -f -
+//	tagpin resolve nginx:1.25
+//
+// stdout is the result, stderr is for people.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFound  = 1 // there is a difference
+	exitUsage  = 2 // a flag is wrong or input can't be read
+	exitLookup = 3 // a look-up failed
+)
+
+// version is set by the build; without it, it is the module's.
+var version string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+const help = `tagpin pins image tags to digests: nginx:1.25 becomes nginx:1.25@sha256:…
+
+Usage: tagpin COMMAND [FLAG]… [ARGUMENT]…
+
+Commands:
+  pin [FILE, DIR, -]…   pin the images of manifests
+  resolve IMAGE…        print the digest of images
+  version               print the version
+  help [COMMAND]        print this, or the help of a command
+
+Exit codes: 0 done, 1 pin --diff found a difference, 2 usage or unreadable input, 3 a look-up failed.
+`
+
+// terminal is where a command reads and writes.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// complain tells people of an error, or of each one of several.
+func (t terminal) complain(err error) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range several.Unwrap() {
+			t.complain(e)
+		}
+		return
+	}
+	fmt.Fprintf(t.err, "tagpin: %v\n", err)
+}
+
+// command runs with its arguments and gives the exit code.
+type command func(ctx context.Context, args []string, t terminal) int
+
+func commands() map[string]command {
+	return map[string]command{"pin": runPin, "resolve": runResolve, "version": runVersion}
+}
+
+// run is main without its process.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	t := terminal{stdin, stdout, stderr}
+	if len(args) == 0 {
+		fmt.Fprint(t.err, help)
+		return exitUsage
+	}
+	name, rest := args[0], args[1:]
+	switch name {
+	case "help", "-h", "-help", "--help":
+		if len(rest) > 0 && name == "help" {
+			name, rest = rest[0], []string{"--help"}
+			break
+		}
+		fmt.Fprint(t.out, help)
+		return exitOK
+	case "-version", "--version":
+		name = "version"
+	}
+	c, ok := commands()[name]
+	if !ok {
+		t.complain(fmt.Errorf("unknown command %q; see tagpin help", name))
+		return exitUsage
+	}
+	return c(ctx, rest, t)
+}
+
+func runVersion(_ context.Context, args []string, t terminal) int {
+	fs := newFlags("version", "tagpin version", "Prints the version of tagpin and of Go.")
+	if code, ok := parse(fs, args, t); !ok {
+		return code
+	}
+	if fs.NArg() > 0 {
+		t.complain(fmt.Errorf("unexpected argument %q", fs.Arg(0)))
+		return exitUsage
+	}
+	info, ok := debug.ReadBuildInfo()
+	v := version
+	if v == "" && ok {
+		v = info.Main.Version
+	}
+	fmt.Fprintf(t.out, "tagpin %s %s\n", v, info.GoVersion)
+	return exitOK
+}
+
+// newFlags declares a command, with its help.
+func newFlags(name, usage, about string) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {
+		fmt.Fprintf(fs.Output(), "Usage: %s\n\n%s\n", usage, about)
+		heading := "\nFlags:\n"
+		fs.VisitAll(func(*flag.Flag) {
+			fmt.Fprint(fs.Output(), heading)
+			heading = ""
+		})
+		fs.PrintDefaults()
+	}
+	return fs
+}
+
+// parse reads flags; where ok is false the command has ended with code. Flags may stand behind arguments too.
+func parse(fs *flag.FlagSet, args []string, t terminal) (code int, ok bool) {
+	var rest []string
+	for {
+		err := fs.Parse(args)
+		switch {
+		case errors.Is(err, flag.ErrHelp):
+			fs.SetOutput(t.out)
+			fs.Usage()
+			return exitOK, false
+		case err != nil:
+			t.complain(fmt.Errorf("%s: %w; see tagpin help %s", fs.Name(), err, fs.Name()))
+			return exitUsage, false
+		}
+		if fs.NArg() == 0 {
+			break
+		}
+		if n := len(args) - fs.NArg(); n > 0 && args[n-1] == "--" {
+			rest = append(rest, fs.Args()...)
+			break
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
+	// What is behind -- is arguments alone.
+	_ = fs.Parse(append([]string{"--"}, rest...))
+	return exitOK, true
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tagpin": main})
+}
+
+// TestScripts runs testdata/*.txtar, one for each behaviour, each with a registry of its own.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata",
+		Setup: setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"requests": requests,
+			"mode":     mode,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// fixture is a registry; what is below private/ asks for a password.
+type fixture struct {
+	http.Handler
+	manifests atomic.Int64
+}
+
+func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.Contains(r.URL.Path, "/manifests/") {
+		f.manifests.Add(1)
+	}
+	if user, password, _ := r.BasicAuth(); strings.HasPrefix(r.URL.Path, "/v2/private/") && (user != "u" || password != "canary") {
+		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	f.Handler.ServeHTTP(w, r)
+}
+
+func setup(env *testscript.Env) error {
+	f := &fixture{Handler: ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))}
+	server := httptest.NewServer(f)
+	env.Defer(server.Close)
+	env.Values["registry"] = f
+	host := strings.TrimPrefix(server.URL, "http://")
+	env.Setenv("REGISTRY", host)
+	env.Setenv("HOME", env.WorkDir)
+	return push(env, f, host)
+}
+
+// push gives the registry app:1 and lib:2, index:1 and private/app:1, whose digests are $APP, $LIB, $INDEX (of $ARM64 and
+// $AMD64) and $APP.
+func push(env *testscript.Env, f *fixture, host string) error {
+	quiet := httptest.NewServer(f.Handler) // without a password
+	defer quiet.Close()
+	to := strings.TrimPrefix(quiet.URL, "http://")
+	app, errApp := image("app")
+	lib, errLib := image("lib")
+	if errApp != nil || errLib != nil {
+		return fmt.Errorf("%w %w", errApp, errLib)
+	}
+	var index v1.ImageIndex = empty.Index
+	for _, i := range []struct {
+		v1.Image
+		v1.Platform
+	}{
+		{lib, v1.Platform{OS: "linux", Architecture: "amd64"}},
+		{app, v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}},
+		{app, v1.Platform{OS: "unknown", Architecture: "unknown"}}, // an attestation
+	} {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: i.Image, Descriptor: v1.Descriptor{Platform: &i.Platform}})
+	}
+	for text, i := range map[string]v1.Image{"app:1": app, "lib:2": lib, "private/app:1": app} {
+		tag, err := name.NewTag(to + "/" + text)
+		if err != nil {
+			return err
+		}
+		if err := remote.Write(tag, i); err != nil {
+			return err
+		}
+	}
+	tag, err := name.NewTag(to + "/index:1")
+	if err != nil {
+		return err
+	}
+	if err := remote.WriteIndex(tag, index); err != nil {
+		return err
+	}
+	for variable, i := range map[string]interface{ Digest() (v1.Hash, error) }{"APP": app, "ARM64": app, "LIB": lib, "AMD64": lib, "INDEX": index} {
+		d, err := i.Digest()
+		if err != nil {
+			return err
+		}
+		env.Setenv(variable, d.String())
+	}
+	config := fmt.Sprintf("apiVersion: tagpin.dev/v1alpha1\nkind: Config\nnetwork: {allow: [127.0.0.0/8]}\nregistries: [{host: %q, insecure: true}]\n", host)
+	if err := os.WriteFile(env.WorkDir+"/config.yaml", []byte(config), 0o600); err != nil {
+		return err
+	}
+	return expandFiles(env)
+}
+
+// expandFiles puts the values of $REGISTRY and the digests into a script's files.
+func expandFiles(env *testscript.Env) error {
+	var pairs []string
+	for _, variable := range []string{"REGISTRY", "APP", "LIB", "INDEX", "ARM64", "AMD64"} {
+		pairs = append(pairs, "$"+variable, env.Getenv(variable))
+	}
+	values := strings.NewReplacer(pairs...)
+	return filepath.WalkDir(env.WorkDir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, []byte(values.Replace(string(data))), 0o600)
+	})
+}
+
+func image(author string) (v1.Image, error) {
+	return mutate.ConfigFile(empty.Image, &v1.ConfigFile{Author: author, RootFS: v1.RootFS{Type: "layers"}})
+}
+
+// requests N checks how many manifests were asked for since the last time.
+func requests(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: requests N")
+	}
+	want, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	if got := ts.Value("registry").(*fixture).manifests.Swap(0); got != want {
+		ts.Fatalf("%d manifests were asked for, want %d", got, want)
+	}
+}
+
+// mode FILE MODE checks a file's permissions.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode FILE MODE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[1] {
+		ts.Fatalf("%s has mode %s, want %s", args[0], got, args[1])
+	}
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/rogpeppe/go-internal/diff"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/manifest"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+const aboutPin = `Pins the images of manifests to the digests that their tags have now, and prints the result.
+
+Without an argument, and for -, it reads stdin. A file may hold several YAML documents, JSON, or lists; a folder
+is read with those below it (*.yaml, *.yml, *.json). Only the bytes of image references change. A ResourceList on stdin
+makes it a KRM function for kustomize and kpt. Where anything can't be read or resolved, nothing is written.`
+
+// pinning is one run of tagpin pin.
+type pinning struct {
+	config      string
+	write, diff bool
+}
+
+func runPin(ctx context.Context, args []string, t terminal) int {
+	var p pinning
+	fs := newFlags("pin", "tagpin pin [--write | --diff] [--config FILE] [FILE, DIR, -]…", aboutPin)
+	fs.StringVar(&p.config, "config", "", "`file` with the webhook's config: exemptions, kinds, registries, network")
+	fs.BoolVar(&p.write, "write", false, "write the files in place")
+	fs.BoolVar(&p.diff, "diff", false, "print a diff instead; exit 1 if there is a difference")
+	if code, ok := parse(fs, args, t); !ok {
+		return code
+	}
+	files := fs.Args()
+	if len(files) == 0 {
+		files = []string{"-"}
+	}
+	if err := p.check(files); err != nil {
+		t.complain(err)
+		return exitUsage
+	}
+	e, err := newEngine(p.config, t.complain)
+	if err != nil {
+		t.complain(err)
+		return exitUsage
+	}
+	defer e.close()
+	sources, err := readAll(files, e.table, t.in)
+	if err != nil {
+		t.complain(err)
+		return exitUsage
+	}
+	return p.pin(ctx, e, sources, t)
+}
+
+func (p *pinning) check(files []string) error {
+	if p.write && p.diff {
+		return errors.New("pin: --write and --diff exclude each other")
+	}
+	for _, f := range files {
+		if f == "-" && p.write {
+			return errors.New("pin: --write is for files, not for stdin")
+		}
+	}
+	return nil
+}
+
+// pin resolves everything before it writes anything.
+func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t terminal) int {
+	results := resolveAll(ctx, e, sources)
+	edits, err := results.edits(t)
+	if err != nil {
+		t.complain(err)
+		return exitLookup
+	}
+	pinned := make([][]byte, len(sources))
+	var errs []error
+	for i, s := range sources {
+		var err error
+		pinned[i], err = s.stream.Edit(edits[i])
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.complain(err)
+		return exitUsage
+	}
+	switch {
+	case p.write:
+		return writeFiles(sources, pinned, edits, t)
+	case p.diff:
+		return printDiff(sources, pinned, t)
+	}
+	return printAll(pinned, t)
+}
+
+// outcome is what becomes of one reference, and where it stands.
+type outcome struct {
+	source int
+	object *manifest.Object
+	pin.Outcome
+}
+
+type outcomes []outcome
+
+// maxObjects bounds how many objects are worked on at a time; the config bounds requests, by registry.
+const maxObjects = 256
+
+// resolveAll pins the references of all objects, side by side, and gives the outcomes in the order of the files.
+func resolveAll(ctx context.Context, e *engine, sources []*source) outcomes {
+	type job struct {
+		source int
+		object *manifest.Object
+		result pin.Result
+	}
+	var jobs []*job
+	for i, s := range sources {
+		for _, o := range s.stream.Objects {
+			jobs = append(jobs, &job{source: i, object: o})
+		}
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxObjects)
+	for _, j := range jobs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			j.result = e.pinner.Pin(ctx, pin.Request{
+				Input:     policy.Input{Operation: policy.Create, Object: j.object.Object},
+				Namespace: j.object.Metadata.Namespace,
+				Keychain:  func(workload.Identity) keychain.Keychain { return e.keychain },
+			})
+		})
+	}
+	wg.Wait()
+	var all outcomes
+	for _, j := range jobs {
+		for _, o := range j.result.Outcomes {
+			all = append(all, outcome{j.source, j.object, o})
+		}
+	}
+	return all
+}
+
+// edits are those of each source. The error names each reference that was not resolved. Texts that no kubelet takes are
+// told, and left.
+func (all outcomes) edits(t terminal) (map[int][]manifest.Edit, error) {
+	edits := map[int][]manifest.Edit{}
+	var errs []error
+	for _, o := range all {
+		switch {
+		case o.Err != nil && o.Action == policy.Resolve:
+			errs = append(errs, fmt.Errorf("%s: %s: %w", o.place(), o.Reference.Text, o.Err))
+		case o.Reason == policy.Invalid:
+			t.complain(fmt.Errorf("%s: %w; it is left as it is", o.place(), o.Decision.Err))
+		case !o.Pin.IsZero():
+			edits[o.source] = append(edits[o.source], manifest.Edit{Object: o.object, Reference: o.Reference, Text: o.Pin.String()})
+		}
+	}
+	return edits, errors.Join(errs...)
+}
+
+func (o *outcome) place() string {
+	line, column := o.object.Position(o.Reference)
+	return fmt.Sprintf("%s:%d:%d", o.object.File(), line, column)
+}
+
+func writeFiles(sources []*source, pinned [][]byte, edits map[int][]manifest.Edit, t terminal) int {
+	code := exitOK
+	for i, s := range sources {
+		if bytes.Equal(s.data, pinned[i]) {
+			continue
+		}
+		if err := replace(s.path, pinned[i]); err != nil {
+			t.complain(err)
+			code = exitUsage
+			continue
+		}
+		fmt.Fprintf(t.err, "%s: %d pinned\n", s.name, len(edits[i]))
+	}
+	return code
+}
+
+func printDiff(sources []*source, pinned [][]byte, t terminal) int {
+	code := exitOK
+	for i, s := range sources {
+		name := strings.TrimPrefix(filepath.ToSlash(s.name), "/")
+		d := diff.Diff("a/"+name, s.data, "b/"+name, pinned[i])
+		if len(d) == 0 {
+			continue
+		}
+		code = exitFound
+		if _, err := t.out.Write(d); err != nil {
+			t.complain(err)
+			return exitUsage
+		}
+	}
+	return code
+}
+
+// printAll prints one file as it is, and several as one stream of documents.
+func printAll(pinned [][]byte, t terminal) int {
+	for i, data := range pinned {
+		if i > 0 && !bytes.HasPrefix(data, []byte("---")) {
+			data = append([]byte("---\n"), data...)
+		}
+		if i+1 < len(pinned) && len(data) > 0 && data[len(data)-1] != '\n' {
+			data = append(data, '\n')
+		}
+		if _, err := t.out.Write(data); err != nil {
+			t.complain(fmt.Errorf("writing: %w", err))
+			return exitUsage
+		}
+	}
+	return exitOK
+}
