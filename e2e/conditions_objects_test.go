@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func (c *conditions) testOwners(t *testing.T) {
+	for _, tt := range []struct {
+		kind, apiVersion, owner string
+		controller              bool
+		want                    int
+	}{
+		{"ReplicaSet", "apps/v1", "Deployment", true, 0},
+		{"ReplicaSet", "apps/v1", "Deployment", false, 1},
+		{"Deployment", "example.com/v1", "App", true, 0},
+		{"StatefulSet", "example.com/v1", "App", true, 0},
+		{"Job", "batch/v1", "CronJob", true, 1},
+		{"Job", "example.com/v1", "CronJob", true, 0},
+		{"Job", "example.com/v1", "Workflow", true, 0},
+		{"Pod", "apps/v1", "ReplicaSet", true, 1},
+		{"Pod", "example.com/v1", "Forged", true, 1},
+		{"CronJob", "batch/v1", "CronJob", true, 0},
+	} {
+		o := kinds()[tt.kind](podSpec("a:1"))
+		o.SetOwnerReferences([]metav1.OwnerReference{{
+			APIVersion: tt.apiVersion, Kind: tt.owner, Name: "o", UID: types.UID("1"), Controller: &tt.controller,
+		}})
+		if got, _ := c.created(t, "enforce", o); got != tt.want {
+			t.Errorf("%s of %s %s, controller %t: %d calls, want %d", tt.kind, tt.apiVersion, tt.owner, tt.controller, got, tt.want)
+		}
+	}
+	mirror := kinds()["Pod"](podSpec("a:1"))
+	mirror.SetAnnotations(map[string]string{corev1.MirrorPodAnnotationKey: "1"})
+	if got, _ := c.created(t, "enforce", mirror); got != 0 {
+		t.Errorf("mirror pod: %d calls, want 0", got)
+	}
+}
+
+func (c *conditions) testDeleted(t *testing.T) {
+	for _, kind := range []string{"Pod", "Deployment"} {
+		o := kinds()[kind](podSpec("a:1"))
+		o.SetFinalizers([]string{"e2e.tagpin.dev/held"})
+		c.created(t, "enforce", o)
+		if err := c.client.Delete(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.client.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			t.Fatal(err)
+		}
+		got := c.updated(t, "enforce", o, func(o client.Object) {
+			o.SetFinalizers(nil)
+			specOf(t, o).Containers[0].Image = "a:2"
+		})
+		if got != 0 {
+			t.Errorf("%s that is being deleted: %d calls, want 0", kind, got)
+		}
+	}
+}
+
+func (c *conditions) testEphemeral(t *testing.T) {
+	o := kinds()["Pod"](podSpec("a:1"))
+	_, ns := c.created(t, "enforce", o)
+	debug := func(name, image string) int {
+		pod := o.(*corev1.Pod)
+		pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, corev1.EphemeralContainer{
+			EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+				Name: name, Image: image, TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+			},
+		})
+		if err := c.client.SubResource("ephemeralcontainers").Update(t.Context(), pod); err != nil {
+			t.Fatal(err)
+		}
+		return c.take("enforce", ns)
+	}
+	if got := debug("d1", "busybox"); got != 1 {
+		t.Errorf("an ephemeral container with a tag: %d calls, want 1", got)
+	}
+	label := func(o client.Object) { o.SetLabels(map[string]string{"new": "label"}) }
+	if got := c.updated(t, "enforce", o, label); got != 0 {
+		t.Errorf("a label after it: %d calls, want 0", got)
+	}
+}
+
+func (c *conditions) testModes(t *testing.T) {
+	pinned := "a:1@" + digestOf("1")
+	proposed := func(o client.Object) { o.SetAnnotations(map[string]string{"tagpin.dev/proposed-pins": "{}"}) }
+	for mode, want := range map[string]struct{ create, pinned, tag, pin, outdated, restart, label int }{
+		"enforce": {create: 1, tag: 1, restart: 1},
+		"dry-run": {create: 1, tag: 1, restart: 1, outdated: 1},
+		"keep":    {tag: 1},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			check := func(what string, got, want int) {
+				t.Helper()
+				if got != want {
+					t.Errorf("%s: %d calls, want %d", what, got, want)
+				}
+			}
+			tagged, o := kinds()["Deployment"](podSpec("a:1")), kinds()["Deployment"](podSpec(pinned))
+			n, _ := c.created(t, mode, tagged)
+			check("created with a tag", n, want.create)
+			n, _ = c.created(t, mode, o)
+			check("created pinned", n, want.pinned)
+			image := func(text string) func(client.Object) {
+				return func(o client.Object) { specOf(t, o).Containers[0].Image = text }
+			}
+			check("a tag for a pin", c.updated(t, mode, o, image("a:1")), want.tag)
+			check("a pin for a tag", c.updated(t, mode, tagged, image(pinned)), want.pin)
+			check("a pin for a tag that had a proposal", c.updated(t, mode, tagged, func(o client.Object) {
+				proposed(o)
+				image(pinned)(o)
+			}), want.outdated)
+			check("a restart", c.updated(t, mode, o, func(o client.Object) {
+				annotate(t, o, "kubectl.kubernetes.io/restartedAt", "now")
+			}), want.restart)
+			check("a label", c.updated(t, mode, tagged, func(o client.Object) {
+				o.SetLabels(map[string]string{"new": "label"})
+			}), want.label)
+		})
+	}
+	n, ns := c.created(t, "off", kinds()["Pod"](podSpec("a:1")))
+	for _, mode := range []string{"enforce", "dry-run", "keep"} {
+		n += c.take(mode, ns)
+	}
+	if n != 0 {
+		t.Errorf("a namespace that is off: %d calls, want 0", n)
+	}
+}
+
+func (c *conditions) testScale(t *testing.T) {
+	o := kinds()["Deployment"](podSpec("a:1"))
+	_, ns := c.created(t, "enforce", o)
+	kubectl(t, "", "-n", ns, "scale", "deployment", o.GetName(), "--replicas=3")
+	if got := c.take("enforce", ns); got != 0 {
+		t.Errorf("scaled: %d calls, want 0", got)
+	}
+}
+
+// testLarge shows that the largest objects are within the cost that the API server allows to conditions.
+func (c *conditions) testLarge(t *testing.T) {
+	const containers = 5000
+	for _, tt := range []struct {
+		name, last string
+		want       int
+	}{
+		{"pinned", "@" + digestOf("1"), 0},
+		{"unpinned", "", 1},
+	} {
+		spec := corev1.PodSpec{}
+		for i := range containers {
+			spec.Containers = append(spec.Containers, corev1.Container{
+				Name:  fmt.Sprintf("container-%d", i),
+				Image: "registry.example.com:5000/team/application:1.2.3@" + digestOf("1"),
+			})
+		}
+		spec.Containers[containers-1].Image = "a:1" + tt.last
+		o := kinds()["Deployment"](spec)
+		if got, _ := c.created(t, "enforce", o); got != tt.want {
+			t.Errorf("created %s: %d calls, want %d", tt.name, got, tt.want)
+		}
+		changed := func(o client.Object) { specOf(t, o).Containers[0].Image = "b:1@" + digestOf("2") }
+		if got := c.updated(t, "enforce", o, changed); got != tt.want {
+			t.Errorf("updated %s: %d calls, want %d", tt.name, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// countedLabel stands for the label of the mode in the copy of the registration that the counter serves.
+const countedLabel = "e2e.tagpin.dev/counted"
+
+// counter is a webhook that allows everything and counts its calls.
+type counter struct {
+	mu    sync.Mutex
+	calls map[string]int // by path and namespace
+}
+
+// ServeHTTP answers a review.
+func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var review admissionv1.AdmissionReview
+	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c.mu.Lock()
+	c.calls[r.URL.Path+" "+review.Request.Namespace]++
+	c.mu.Unlock()
+	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+	review.Request = nil
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(review) // an error is the connection's
+}
+
+// take returns the number of calls since the last time.
+func (c *counter) take(mode, ns string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.calls["/"+mode+" "+ns]
+	delete(c.calls, "/"+mode+" "+ns)
+	return n
+}
+
+// startCounter installs a copy of the registration before a counter.
+func startCounter(t *testing.T) *counter {
+	t.Helper()
+	leaf, err := env.CA.Issue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving, err := leaf.ServerConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &counter{calls: map[string]int{}}
+	server := httptest.NewUnstartedServer(c)
+	server.TLS = serving
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	const name = "zz-tagpin-counted"
+	if err := env.InstallCopy(t.Context(), name, countedLabel, server.URL); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		api := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+		if err := api.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	ns := newLabelled(t, countedLabel, "enforce")
+	eventually(t, func(ctx context.Context) error {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: ns}, Spec: podSpec("a:1")}
+		if _, err := env.Client.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+			return err
+		}
+		if c.take("enforce", ns) == 0 {
+			return fmt.Errorf("the registration is not in force")
+		}
+		return nil
+	})
+	return c
+}
