@@ -12,25 +12,48 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 
 .PHONY: help
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The flags that the e2e module's tools are built with: others would compile Kubernetes twice.
+E2E     := cd e2e && CGO_ENABLED=0 GOFLAGS=-trimpath
 
 .PHONY: test
-test: verify unit ## all that CI runs
+test: verify unit e2e ## all that CI runs: verify, unit, e2e
 
 .PHONY: verify
-verify: $(GOFUMPT) $(LINT) ## formatting, vet, lint, go.mod
-	@unformatted=$$($(GOFUMPT) -l cmd pkg hack); test -z "$$unformatted" || { echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; }
+verify: $(GOFUMPT) $(LINT) ## formatting, vet, lint, generated docs, go.mod
+	@unformatted=$$($(GOFUMPT) -l cmd pkg hack e2e); test -z "$$unformatted" || { echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	$(LINT) run ./...
 	go mod tidy -diff
+	go run ./hack/docs -check
+	$(E2E) go vet ./...
+	$(E2E) $(LINT) run --config ../.golangci.yml ./...
+	cd e2e && go mod tidy -diff
 
 .PHONY: unit
 unit: ## unit tests, with the race detector, in random order
 	go test -race -shuffle=on ./...
 
+.PHONY: e2e
+e2e: ## a real API server and real registries; builds etcd and kube-apiserver the first time
+	$(E2E) go test -shuffle=on -count=1 -timeout 30m ./... # no cache: it does not see deploy and pkg
+
+.PHONY: cluster
+cluster: ## a real API server with tagpin in front, to try, until Ctrl-C
+	@$(E2E) go build -o ../bin/cluster ./cmd/cluster && exec ../bin/cluster
+
+.PHONY: bench
+bench: ## how fast it is, against the goals; writes bench.txt
+	go run ./hack/bench
+
+.PHONY: docs
+docs: ## write the generated parts of the docs
+	go run ./hack/docs
+
 .PHONY: fmt
 fmt: $(GOFUMPT) ## format all Go files
-	$(GOFUMPT) -w cmd pkg hack
+	$(GOFUMPT) -w cmd pkg hack e2e
 
 .PHONY: demo
 demo: ## see it pin, in ten seconds, without a cluster

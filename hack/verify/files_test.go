@@ -146,3 +146,38 @@ func TestOneGoVersion(t *testing.T) {
 		t.Errorf("Dockerfile does not build with golang:%s", want)
 	}
 }
+
+// The README is read whole, or not at all.
+func TestReadmeIsShort(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 700
+	if words := len(strings.Fields(string(text))); words > most {
+		t.Errorf("README.md has %d words, want at most %d", words, most)
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
+
+// TestLinks finds links between the documents that lead nowhere.
+func TestLinks(t *testing.T) {
+	for _, name := range files(t) {
+		if !strings.HasSuffix(name, ".md") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(name), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", name, m[1])
+			}
+		}
+	}
+}
