@@ -39,8 +39,8 @@ func (c *conditions) updated(t *testing.T, mode string, o client.Object, change 
 
 // TestConditions shows which requests the registration spares, against the API server that evaluates it.
 func TestConditions(t *testing.T) {
-	client, _ := newClient(t)
-	c := &conditions{counter: startCounter(t), client: client}
+	api, _ := newClient(t)
+	c := &conditions{counter: startCounter(t), client: api}
 	t.Run("kinds", c.testKinds)
 	t.Run("places", c.testPlaces)
 	t.Run("references", c.testReferences)
@@ -50,6 +50,7 @@ func TestConditions(t *testing.T) {
 	t.Run("modes", c.testModes)
 	t.Run("scale", c.testScale)
 	t.Run("large", c.testLarge)
+	t.Run("custom", c.testCustom)
 }
 
 func (c *conditions) testKinds(t *testing.T) {

@@ -53,29 +53,13 @@ func (c *counter) take(mode, ns string) int {
 // startCounter installs a copy of the registration before a counter.
 func startCounter(t *testing.T) *counter {
 	t.Helper()
-	leaf, err := env.CA.Issue()
-	if err != nil {
-		t.Fatal(err)
-	}
-	serving, err := leaf.ServerConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := &counter{calls: map[string]int{}}
-	server := httptest.NewUnstartedServer(c)
-	server.TLS = serving
-	server.StartTLS()
-	t.Cleanup(server.Close)
+	url := serveTLS(t, c)
 	const name = "zz-tagpin-counted"
-	if err := env.InstallCopy(t.Context(), name, countedLabel, server.URL); err != nil {
+	if err := env.InstallCopy(t.Context(), name, countedLabel, url); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		api := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-		if err := api.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { deleteWebhook(t, name) })
 	ns := newLabelled(t, countedLabel, "enforce")
 	eventually(t, func(ctx context.Context) error {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: ns}, Spec: podSpec("a:1")}
@@ -88,4 +72,30 @@ func startCounter(t *testing.T) *counter {
 		return nil
 	})
 	return c
+}
+
+// serveTLS serves a webhook until the test ends, with a certificate of the environment's CA.
+func serveTLS(t *testing.T, h http.Handler) (url string) {
+	t.Helper()
+	leaf, err := env.CA.Issue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving, err := leaf.ServerConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(h)
+	server.TLS = serving
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func deleteWebhook(t *testing.T, name string) {
+	t.Helper()
+	api := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	if err := api.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
 }

@@ -3,9 +3,10 @@
 // Package e2e shows that the whole of tagpin works: a real API server, a real registry, the real binary, installed from
 // the manifests that users install.
 //
-//	cd e2e && GOFLAGS=-trimpath CGO_ENABLED=0 go test ./...
+//	cd e2e && CGO_ENABLED=0 go test -trimpath -count=1 ./...
 //
-// The flags are those that the tools are built with; without them the build cache holds all of Kubernetes twice. The
-// first run builds etcd, kube-apiserver and kubectl, which takes minutes; later runs take them from the user's cache
-// folder. It has a module of its own, so that none of this reaches the users of tagpin's packages.
+// The first two flags are those that the tools are built with; without them the build cache holds all of Kubernetes
+// twice. The third is for what Go's cache of test results doesn't see: deploy/ and the packages of tagpin. The first run
+// builds etcd, kube-apiserver and kubectl, which takes minutes; later runs take them from the user's cache folder. It has
+// a module of its own, so that none of this reaches the users of tagpin's packages.
 package e2e

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -86,13 +85,6 @@ func newServiceAccount(t testing.TB, ns, name string, pullSecrets ...string) {
 	}
 }
 
-// relabel moves a namespace to another mode, and waits until the API server's webhooks know it.
-func relabel(t testing.TB, ns, mode string) {
-	t.Helper()
-	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, cluster.ModeLabel, mode)
-	kubectl(t, "", "patch", "namespace", ns, "--type=merge", "-p", patch)
-}
-
 // push pushes a new image as repository:tag of a registry and returns the reference and the digest. Pushed again, the
 // tag has moved.
 func push(t testing.TB, r *registry.Registry, tag string) (reference, digest string) {
@@ -121,10 +113,10 @@ func kubectl(t testing.TB, stdin string, args ...string) string {
 }
 
 // create creates an object in a namespace; it has to succeed.
-func create(t testing.TB, c client.Client, ns string, o client.Object, options ...client.CreateOption) {
+func create(t testing.TB, c client.Client, ns string, o client.Object) {
 	t.Helper()
 	o.SetNamespace(ns)
-	if err := c.Create(t.Context(), o, options...); err != nil {
+	if err := c.Create(t.Context(), o); err != nil {
 		t.Fatalf("creating %T: %v", o, err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,15 +17,18 @@ import (
 // env is the one environment of all tests: each has a namespace of its own.
 var env *cluster.Cluster
 
-// buildDeadline bounds a first run, which builds Kubernetes.
-const buildDeadline = 20 * time.Minute
+// startDeadline bounds a first start, which builds Kubernetes.
+const startDeadline = 20 * time.Minute
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
+// run runs the tests in an environment, which it ends also where it is interrupted: the API server would outlive it.
 func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), buildDeadline)
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
+	ctx, cancel := context.WithTimeout(interrupted, startDeadline)
 	defer cancel()
 	c, err := cluster.Start(ctx, os.Stderr)
 	if err != nil {
@@ -31,22 +36,16 @@ func run(m *testing.M) int {
 		return 1
 	}
 	env = c
+	ended := make(chan int, 1)
+	go func() { ended <- m.Run() }()
 	code := 1
-	if err := start(ctx, c); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
+	select {
+	case code = <-ended:
+	case <-interrupted.Done():
 	}
 	if err := c.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return code
-}
-
-func start(ctx context.Context, c *cluster.Cluster) error {
-	if err := c.Install(ctx); err != nil {
-		return err
-	}
-	return c.StartTagpin(ctx)
 }

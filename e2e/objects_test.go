@@ -22,7 +22,7 @@ func podSpec(images ...string) corev1.PodSpec {
 	return spec
 }
 
-// kinds are all kinds of DESIGN's table, by name; each constructor gives a valid object.
+// kinds are all built-in kinds that have images, by name; each constructor gives a valid object.
 func kinds() map[string]func(corev1.PodSpec) client.Object {
 	meta := metav1.ObjectMeta{Name: "w"}
 	labels := map[string]string{"app": "w"}

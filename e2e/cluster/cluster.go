@@ -2,16 +2,16 @@
 
 // Package cluster runs a Kubernetes API server, registries, and tagpin in front, all on loopback.
 //
-//	c, err := cluster.Start(ctx, os.Stderr) // etcd, kube-apiserver, three registries
+//	c, err := cluster.Start(ctx, os.Stderr) // etcd, kube-apiserver, registries, tagpin-webhook, deploy/kustomize
 //	defer c.Stop()
-//	err = c.Install(ctx)                    // deploy/kustomize
-//	err = c.StartTagpin(ctx)                // the binary, outside, as its service account
+//	digest, err := c.Open.PushImage("team/app:1")
 //
 // There are no controllers and no nodes: a Deployment makes no pods, and none runs. It is for tests and for trying
 // tagpin out, and keeps nothing.
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +31,16 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
+// Names that deploy/kustomize gives.
+const (
+	// ConfigurationName is the name of the webhook's registration.
+	ConfigurationName = "zz-tagpin"
+	// ModeLabel is the label of a namespace that switches tagpin on.
+	ModeLabel = "tagpin.dev/mode"
+	// ServiceAccount is the user that the webhook is to the API server.
+	ServiceAccount = "system:serviceaccount:tagpin-system:tagpin-webhook"
+)
+
 // Cluster is a running environment.
 type Cluster struct {
 	Config     *rest.Config // of a cluster administrator
@@ -38,19 +48,19 @@ type Cluster struct {
 	Kubeconfig string // path, of the same
 	Kubectl    string // path
 	CA         *pki.CA
-	// The registries: open, behind tokens, behind a password. Their user is registry.User.
-	Open, Token, Basic *registry.Registry
-	Tagpin             *Tagpin // after StartTagpin
+	// The registries: two open ones, one behind tokens, one behind a password. The user of the last two is registry.User.
+	// Spare is for those who switch a registry off: what failed there is held against none of the others.
+	Open, Spare, Token, Basic *registry.Registry
+	Tagpin                    *Tagpin
 
 	root     string // of the repository
 	dir      string // all that it writes
 	env      *envtest.Environment
-	user     *envtest.AuthenticatedUser // tagpin's service account
 	progress io.Writer
 }
 
-// Start starts the API server and the registries. The first time it builds the binaries first, which takes minutes, and
-// says so on progress. Stop is to be called unless it fails.
+// Start starts everything, and returns when it is ready. The first time it builds the binaries of Kubernetes, which takes
+// minutes; what it is doing it tells progress. Stop is to be called unless it fails.
 func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 	log.SetLogger(logr.Discard()) // controller-runtime complains without one
 	module, err := tools.Module(ctx)
@@ -61,7 +71,7 @@ func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "tagpin-e2e-")
+	dir, err := os.MkdirTemp("", "tagpin-cluster-")
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +79,10 @@ func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 		Kubectl: filepath.Join(binaries, "kubectl"), root: filepath.Dir(module), dir: dir, progress: progress,
 		env: &envtest.Environment{BinaryAssetsDirectory: binaries},
 	}
-	if err := errors.Join(c.startRegistries(), c.startControlPlane()); err != nil {
-		return nil, errors.Join(err, c.Stop())
+	for _, step := range []func(context.Context) error{c.startRegistries, c.startControlPlane, c.startTagpin, c.install} {
+		if err := errors.Join(ctx.Err(), step(ctx)); err != nil {
+			return nil, errors.Join(err, c.Stop())
+		}
 	}
 	return c, nil
 }
@@ -79,12 +91,12 @@ func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 func (c *Cluster) Stop() error {
 	var errs []error
 	if c.Tagpin != nil {
-		errs = append(errs, c.Tagpin.Stop())
+		errs = append(errs, c.Tagpin.stop())
 	}
 	if c.Config != nil {
 		errs = append(errs, c.env.Stop())
 	}
-	for _, r := range []*registry.Registry{c.Open, c.Token, c.Basic} {
+	for _, r := range []*registry.Registry{c.Open, c.Spare, c.Token, c.Basic} {
 		if r != nil {
 			r.Stop()
 		}
@@ -92,7 +104,10 @@ func (c *Cluster) Stop() error {
 	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
 }
 
-func (c *Cluster) startRegistries() (err error) {
+func (c *Cluster) say(text string) { fmt.Fprintln(c.progress, text) }
+
+func (c *Cluster) startRegistries(context.Context) (err error) {
+	c.say("starting registries")
 	if c.CA, err = pki.New(); err != nil {
 		return err
 	}
@@ -104,13 +119,18 @@ func (c *Cluster) startRegistries() (err error) {
 		err = errors.Join(err, e)
 		return r
 	}
-	c.Open, c.Token, c.Basic = start(registry.Open), start(registry.Token), start(registry.Basic)
+	c.Open, c.Spare = start(registry.Open), start(registry.Open)
+	c.Token, c.Basic = start(registry.Token), start(registry.Basic)
 	return err
 }
 
-func (c *Cluster) startControlPlane() (err error) {
+func (c *Cluster) startControlPlane(context.Context) (err error) {
+	c.say("starting etcd and kube-apiserver")
+	args := c.env.ControlPlane.GetAPIServer().Configure()
 	// Without it the API server merges no pull secrets of service accounts into pods.
-	c.env.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
+	args.Disable("disable-admission-plugins")
+	// A field that is younger than most client libraries: emptyDir.mode.
+	args.Set("feature-gates", "EmptyDirVolumeMode=true")
 	if c.Config, err = c.env.Start(); err != nil {
 		return fmt.Errorf("starting the control plane: %w", err)
 	}
@@ -118,40 +138,33 @@ func (c *Cluster) startControlPlane() (err error) {
 	if c.Client, err = kubernetes.NewForConfig(c.Config); err != nil {
 		return err
 	}
-	admin, err := c.env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
-	if err != nil {
-		return err
-	}
-	if c.Kubeconfig, err = c.writeKubeconfig("admin", admin); err != nil {
-		return err
-	}
-	// Its permissions are those that deploy gives to the service account.
-	c.user, err = c.env.AddUser(envtest.User{
-		Name:   "system:serviceaccount:tagpin-system:tagpin-webhook",
-		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:tagpin-system", "system:authenticated"},
-	}, nil)
+	c.Kubeconfig, err = c.writeKubeconfig("kubeconfig", "admin", "system:masters")
 	return err
 }
 
-func (c *Cluster) writeKubeconfig(name string, user *envtest.AuthenticatedUser) (string, error) {
+// writeKubeconfig makes a user of some groups and writes its kubeconfig.
+func (c *Cluster) writeKubeconfig(file, name string, groups ...string) (path string, err error) {
+	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, nil)
+	if err != nil {
+		return "", fmt.Errorf("making user %s: %w", name, err)
+	}
 	data, err := user.KubeConfig()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(c.dir, name+".kubeconfig")
+	path = filepath.Join(c.dir, file)
 	return path, os.WriteFile(path, data, 0o600)
 }
 
 func (c *Cluster) caFile() string { return filepath.Join(c.dir, "ca.crt") }
 
-// RunKubectl runs kubectl as the administrator and returns its stdout. Its error has what it said on stderr, which is
-// returned too.
+// RunKubectl runs kubectl as the administrator. The error of a failure has what it said on stderr, which is returned too.
 func (c *Cluster) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) (stdout, stderr string, err error) {
 	cmd := exec.CommandContext(ctx, c.Kubectl, args...)
 	// Its own home, so that no cache of discovery outlives the API server.
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "HOME="+c.dir)
 	cmd.Stdin = stdin
-	var out, errs limited
+	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err = cmd.Run(); err != nil {
 		err = fmt.Errorf("kubectl %s: %w\n%s", args[0], err, errs.String())

@@ -3,227 +3,187 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
 
+	"github.com/tagpin/tagpin/e2e/registry"
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// Deadlines of the process.
 const (
 	startDeadline = 30 * time.Second
-	stopDeadline  = 30 * time.Second
 	pollInterval  = 20 * time.Millisecond
+	// startAttempts are more than one: another process may take a free port before tagpin does.
+	startAttempts = 3
 )
 
 // Tagpin is the webhook's process.
 type Tagpin struct {
-	address string // that the registration calls
-	metrics string
-	probes  string
+	LogFile    string // what it writes
+	MetricsURL string
 
-	cluster *Cluster
+	address string // that the registration calls
 	cmd     *exec.Cmd
-	ended   chan error
-	log     limited
+	ended   chan struct{} // closed when the process has ended
 }
 
-// StartTagpin builds tagpin-webhook and starts it, and returns when it is ready. Install comes first.
-func (c *Cluster) StartTagpin(ctx context.Context) error {
-	t := c.Tagpin
-	if t == nil {
-		return errors.New("starting tagpin: it is not installed")
-	}
+// startTagpin builds tagpin-webhook and starts it, as its service account and with its own config.
+func (c *Cluster) startTagpin(ctx context.Context) error {
+	c.say("building and starting tagpin-webhook")
 	binary := filepath.Join(c.dir, "tagpin-webhook")
-	if err := tools.Go(ctx, c.root, "build", "-trimpath", "-o", binary, "./cmd/tagpin-webhook"); err != nil {
+	if err := tools.Go(ctx, c.root, "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/tagpin-webhook"); err != nil {
 		return err
 	}
-	args, err := t.prepare()
+	files, err := c.tagpinFiles()
 	if err != nil {
 		return err
 	}
-	t.cmd = exec.Command(binary, args...)
-	t.cmd.Stdout, t.cmd.Stderr = &t.log, &t.log
-	if err := t.cmd.Start(); err != nil {
-		return err
+	for range startAttempts {
+		c.Tagpin = &Tagpin{LogFile: filepath.Join(c.dir, "tagpin.log"), ended: make(chan struct{})}
+		if err = c.Tagpin.start(ctx, binary, files); err == nil || ctx.Err() != nil {
+			return err
+		}
 	}
-	t.ended = make(chan error, 1)
-	go func() { t.ended <- t.cmd.Wait() }()
-	return t.wait(ctx)
+	return err
 }
 
-// prepare writes the files that tagpin reads, and returns its arguments.
-func (t *Tagpin) prepare() (args []string, err error) {
-	c := t.cluster
+// tagpinFiles writes the files that tagpin reads, and returns the flags that name them.
+func (c *Cluster) tagpinFiles() (flags []string, err error) {
+	kubeconfig, err := c.writeKubeconfig("tagpin.kubeconfig", ServiceAccount,
+		"system:serviceaccounts", "system:serviceaccounts:tagpin-system", "system:authenticated")
+	if err != nil {
+		return nil, err
+	}
 	leaf, err := c.CA.Issue()
 	if err != nil {
 		return nil, err
 	}
-	certs := filepath.Join(c.dir, "certs")
+	certs, config := filepath.Join(c.dir, "certs"), filepath.Join(c.dir, "config.yaml")
 	if err := os.MkdirAll(certs, 0o700); err != nil {
-		return nil, err
-	}
-	config := filepath.Join(c.dir, "config.yaml")
-	kubeconfig, err := c.writeKubeconfig("tagpin", c.user)
-	if err != nil {
 		return nil, err
 	}
 	err = errors.Join(
 		os.WriteFile(filepath.Join(certs, "tls.crt"), leaf.CertPEM, 0o600),
 		os.WriteFile(filepath.Join(certs, "tls.key"), leaf.KeyPEM, 0o600),
-		os.WriteFile(config, []byte(c.config()), 0o600),
+		os.WriteFile(config, c.config(), 0o600),
 	)
-	if t.metrics, err = also(err, freeAddress); err != nil {
-		return nil, err
+	return []string{"--config=" + config, "--kubeconfig=" + kubeconfig, "--cert-dir=" + certs}, err
+}
+
+// config is the config of tagpin here: it knows the registries and one kind of a CRD, and may connect to loopback.
+func (c *Cluster) config() []byte {
+	b := []byte(`apiVersion: tagpin.dev/v1alpha1
+kind: Config
+certificates: {mode: mounted}
+cache: {negativeTTL: 500ms}
+network: {allow: [127.0.0.0/8]}
+templates:
+- {group: argoproj.io, kind: Rollout, paths: [spec.template]}
+registries:
+`)
+	for _, r := range []*registry.Registry{c.Open, c.Spare, c.Token, c.Basic} {
+		b = fmt.Appendf(b, "- {host: %q, caFile: %q}\n", r.Host, c.caFile())
 	}
-	if t.probes, err = freeAddress(); err != nil {
-		return nil, err
+	return b
+}
+
+// start starts the process at free addresses and waits until it is ready. Where it fails, nothing runs.
+func (t *Tagpin) start(ctx context.Context, binary string, flags []string) (err error) {
+	var metrics, probes string
+	for _, address := range []*string{&t.address, &metrics, &probes} {
+		if *address, err = freeAddress(ctx); err != nil {
+			return err
+		}
 	}
 	host, port, err := net.SplitHostPort(t.address)
-	return []string{
-		"--config=" + config, "--kubeconfig=" + kubeconfig, "--cert-dir=" + certs,
-		"--webhook-host=" + host, "--webhook-port=" + port,
-		"--metrics-bind-address=" + t.metrics, "--health-probe-bind-address=" + t.probes,
-	}, err
-}
-
-// also calls f unless there is an error already.
-func also(err error, f func() (string, error)) (string, error) {
 	if err != nil {
-		return "", err
+		return err
 	}
-	return f()
+	t.MetricsURL = "http://" + metrics + "/metrics"
+	flags = append(flags[:len(flags):len(flags)], "--webhook-host="+host, "--webhook-port="+port,
+		"--metrics-bind-address="+metrics, "--health-probe-bind-address="+probes)
+	if err := t.exec(ctx, binary, flags); err != nil {
+		return fmt.Errorf("starting tagpin-webhook: %w", err)
+	}
+	if err := t.wait(ctx, "http://"+probes+"/readyz"); err != nil {
+		return fmt.Errorf("starting tagpin-webhook: %w\n%s", errors.Join(err, t.stop()), t.Log())
+	}
+	return nil
 }
 
-// wait polls until tagpin is ready or has ended.
-func (t *Tagpin) wait(ctx context.Context) error {
+// exec starts the process. It ends by stop, not by the context: the API server must not lose it first.
+func (t *Tagpin) exec(ctx context.Context, binary string, flags []string) error {
+	log, err := os.Create(t.LogFile)
+	if err != nil {
+		return err
+	}
+	t.cmd = exec.CommandContext(context.WithoutCancel(ctx), binary, flags...)
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C on the terminal is not for it
+	t.cmd.Stdout, t.cmd.Stderr = log, log
+	err = t.cmd.Start()
+	_ = log.Close() // the process has its own
+	if err != nil {
+		return err
+	}
+	go func() {
+		_ = t.cmd.Wait() // ProcessState tells
+		close(t.ended)
+	}()
+	return nil
+}
+
+// wait polls until tagpin is ready.
+func (t *Tagpin) wait(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
 	for {
-		if body, err := get(ctx, "http://"+t.probes+"/readyz"); err == nil && body != "" {
+		if _, err := get(ctx, url); err == nil {
 			return nil
 		}
 		select {
-		case err := <-t.ended:
-			t.ended <- err
-			return fmt.Errorf("tagpin-webhook ended: %w\n%s", err, t.Log())
+		case <-t.ended:
+			return fmt.Errorf("it ended: %s", t.cmd.ProcessState)
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("tagpin-webhook is not ready: %w\n%s", ctx.Err(), t.Log()), t.Stop())
+			return fmt.Errorf("it is not ready: %w", ctx.Err())
 		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// Stop asks the process to end, and waits for it. It returns at once where nothing runs.
-func (t *Tagpin) Stop() error {
-	if t.cmd == nil {
+// stop kills the process: asked to end, it would go on serving for seconds, for clients that are not there any more.
+func (t *Tagpin) stop() error {
+	if t.cmd == nil || t.cmd.Process == nil {
 		return nil
 	}
-	defer func() { t.cmd = nil }()
-	// An error means that it has ended already, which Wait tells.
-	_ = t.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-t.ended:
-		return nil
-	case <-time.After(stopDeadline):
-		return errors.Join(errors.New("tagpin-webhook did not end in time: killed"), t.Kill())
-	}
-}
-
-// Kill ends the process at once, as a lost node would.
-func (t *Tagpin) Kill() error {
 	err := t.cmd.Process.Kill()
 	<-t.ended
-	t.cmd = nil
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
 	return err
 }
 
-// Log is the last that the process wrote.
-func (t *Tagpin) Log() string { return t.log.String() }
-
-// Metric sums a metric's series whose labels hold all of the given texts, such as `mode="enforce"`.
-func (t *Tagpin) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
-	body, err := get(ctx, "http://"+t.metrics+"/metrics")
+// Log is what the process has written, or why that can't be read.
+func (t *Tagpin) Log() string {
+	log, err := os.ReadFile(t.LogFile)
 	if err != nil {
-		return 0, err
+		return err.Error()
 	}
-	var sum float64
-	for line := range strings.Lines(body) {
-		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		base, set, _ := strings.Cut(series, "{")
-		if base != name || !containsAll(set, labels) {
-			continue
-		}
-		f, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return 0, fmt.Errorf("metric %s: %w", series, err)
-		}
-		sum += f
-	}
-	return sum, nil
+	return string(log)
 }
 
-func containsAll(s string, parts []string) bool {
-	for _, p := range parts {
-		if !strings.Contains(s, p) {
-			return false
-		}
-	}
-	return true
-}
-
-// get returns the body of a 200.
-func get(ctx context.Context, url string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// freeAddress finds a free port of loopback.
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", url, response.Status)
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
-	return string(body), err
-}
-
-// limited is a buffer for what a process writes. It keeps the end.
-type limited struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-const maxLog = 4 << 20
-
-// Write never fails.
-func (l *limited) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if over := l.buf.Len() + len(p) - maxLog; over > 0 {
-		l.buf.Next(over)
-	}
-	return l.buf.Write(p)
-}
-
-// String is what was kept.
-func (l *limited) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
+	return l.Addr().String(), l.Close()
 }

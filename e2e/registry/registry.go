@@ -84,7 +84,7 @@ func Start(o Options) (*Registry, error) {
 	r.Host = r.server.Listener.Addr().(*net.TCPAddr).String()
 	mux, err := r.handler(o)
 	if err != nil {
-		r.server.Listener.Close()
+		_ = r.server.Listener.Close()
 		return nil, fmt.Errorf("starting a registry: %w", err)
 	}
 	r.server.Config.Handler = r.observe(mux)
@@ -108,6 +108,7 @@ func (r *Registry) observe(next http.Handler) http.Handler {
 			r.manifests.Add(1)
 		}
 		if r.down.Load() {
+			w.Header().Set("Retry-After", "1") // so that nobody waits longer when it is back
 			http.Error(w, "switched off", http.StatusServiceUnavailable)
 			return
 		}

@@ -15,12 +15,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -34,6 +34,9 @@ const stamped = "-s -w -X k8s.io/component-base/version.gitVersion=%s" +
 
 // keepFor is how long binaries of other versions stay in the cache folder unused.
 const keepFor = 14 * 24 * time.Hour
+
+// lockInterval is how often the lock is tried.
+const lockInterval = 100 * time.Millisecond
 
 // Binary is one program and the package that it is built from.
 type Binary struct{ Name, Package string }
@@ -65,7 +68,16 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "tagpin-e2e", key)
+	parent := filepath.Join(cache, "tagpin", "kubernetes")
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lock(ctx, filepath.Join(parent, "lock"))
+	if err != nil {
+		return "", fmt.Errorf("waiting for another process that builds Kubernetes: %w", err)
+	}
+	defer unlock()
+	dir := filepath.Join(parent, key)
 	if _, err := os.Stat(dir); err == nil {
 		now := time.Now()
 		return dir, os.Chtimes(dir, now, now)
@@ -76,33 +88,48 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 // build builds beside dir and then renames, so that dir is whole or missing.
 func build(ctx context.Context, root, dir, flags string, progress io.Writer) error {
 	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return err
-	}
 	prune(parent)
 	tmp, err := os.MkdirTemp(parent, "building-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 	for _, b := range binaries() {
 		fmt.Fprintf(progress, "building %s (minutes the first time)\n", b.Name)
 		if err := Go(ctx, root, "build", "-trimpath", "-ldflags", flags, "-o", filepath.Join(tmp, b.Name), b.Package); err != nil {
 			return fmt.Errorf("building %s: %w", b.Name, err)
 		}
 	}
-	err = os.Rename(tmp, dir)
-	if errors.Is(err, fs.ErrExist) { // another process was faster
-		return nil
+	return os.Rename(tmp, dir)
+}
+
+// lock keeps other processes out, which would build the same at the same time. A process that ends gives it back.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = file.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(err, file.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), file.Close())
+		case <-time.After(lockInterval):
+		}
+	}
 }
 
 // prune removes what nobody has used for long. That it can't is no harm.
 func prune(parent string) {
 	entries, _ := os.ReadDir(parent)
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > keepFor {
+		if info, err := e.Info(); err == nil && e.IsDir() && time.Since(info.ModTime()) > keepFor {
 			_ = os.RemoveAll(filepath.Join(parent, e.Name()))
 		}
 	}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// deployment is a manifest; its verb takes the image.
+const deployment = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: app
+        image: %s
+`
+
+// stored is what the tests look at in an object with a template.
+type stored struct {
+	Metadata struct {
+		Generation  int
+		Annotations map[string]string
+	}
+	Spec struct {
+		Template struct {
+			Metadata struct{ Annotations map[string]string }
+			Spec     struct {
+				Containers []struct{ Name, Image string }
+			}
+		}
+	}
+}
+
+func (s *stored) image() string { return s.Spec.Template.Spec.Containers[0].Image }
+
+func parse(t *testing.T, text string) *stored {
+	t.Helper()
+	var o stored
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		t.Fatal(err)
+	}
+	return &o
+}
+
+func get(t *testing.T, ns, name string) *stored {
+	t.Helper()
+	return parse(t, kubectl(t, "", "-n", ns, "get", name, "-o", "json"))
+}
+
+// TestAppliedAgain applies one manifest again after its tag has moved: nothing changes, however it is applied. A new
+// object gets the new digest.
+func TestAppliedAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		first, again []string
+	}{
+		{"client side", []string{"apply"}, []string{"apply"}},
+		{"server side", []string{"apply", "--server-side"}, []string{"apply", "--server-side"}},
+		{"replaced", []string{"create"}, []string{"replace"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tag := repository(t) + ":1"
+			reference, digest := push(t, env.Open, tag)
+			manifest := fmt.Sprintf(deployment, reference)
+			send := func(ns, manifest string, verb []string) *stored {
+				t.Helper()
+				kubectl(t, manifest, append([]string{"-n", ns, "-f", "-"}, verb...)...)
+				return get(t, ns, "deployment/web")
+			}
+			ns := newNamespace(t, "enforce")
+			before := send(ns, manifest, tt.first)
+			wantImage(t, "image", before.image(), reference, digest)
+			_, moved := push(t, env.Open, tag)
+			asked := env.Open.Manifests()
+			after := send(ns, manifest, tt.again)
+			wantImage(t, "image after the same again", after.image(), reference, digest)
+			if after.Metadata.Generation != before.Metadata.Generation {
+				t.Errorf("generation = %d, want %d", after.Metadata.Generation, before.Metadata.Generation)
+			}
+			other := send(ns, strings.ReplaceAll(manifest, "name: app\n", "name: app\n        tty: true\n"), tt.again)
+			wantImage(t, "image after another change", other.image(), reference, digest)
+			if got := env.Open.Manifests() - asked; got != 0 {
+				t.Errorf("%d look-ups for what is pinned, want none", got)
+			}
+			fresh := send(newNamespace(t, "enforce"), manifest, tt.first)
+			wantImage(t, "image of a new object", fresh.image(), reference, moved)
+		})
+	}
+}
+
+// TestJobAppliedAgain has a template that can't be changed: applied again, it has to be the very same.
+func TestJobAppliedAgain(t *testing.T) {
+	ns, tag := newNamespace(t, "enforce"), repository(t)+":1"
+	reference, digest := push(t, env.Open, tag)
+	manifest := `{apiVersion: batch/v1, kind: Job, metadata: {name: web}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: app, image: "` + reference + `"}]}}}}`
+	kubectl(t, manifest, "-n", ns, "apply", "-f", "-")
+	push(t, env.Open, tag)
+	kubectl(t, manifest, "-n", ns, "apply", "-f", "-")
+	wantImage(t, "image", get(t, ns, "job/web").image(), reference, digest)
+}
+
+// TestNewTag has a new image in a new tag.
+func TestNewTag(t *testing.T) {
+	ns := newNamespace(t, "enforce")
+	one, _ := push(t, env.Open, repository(t)+":1")
+	two, digest := push(t, env.Open, repository(t)+":2")
+	kubectl(t, fmt.Sprintf(deployment, one), "-n", ns, "apply", "-f", "-")
+	kubectl(t, "", "-n", ns, "set", "image", "deployment/web", "app="+two)
+	o := get(t, ns, "deployment/web")
+	wantImage(t, "image", o.image(), two, digest)
+	if got, want := o.Spec.Template.Metadata.Annotations["tagpin.dev/pins"], `{"app":"`+two+"@"+digest+`"}`; got != want {
+		t.Errorf("tagpin.dev/pins = %s, want %s", got, want)
+	}
+}
+
+// TestSecondApplier shows a limit: the API server finds the conflict before it calls any webhook. With force the pin
+// stays all the same.
+func TestSecondApplier(t *testing.T) {
+	ns := newNamespace(t, "enforce")
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	manifest := fmt.Sprintf(deployment, reference)
+	apply := func(manager string, more ...string) error {
+		args := append([]string{"-n", ns, "apply", "--server-side", "--field-manager=" + manager, "-f", "-"}, more...)
+		_, _, err := env.RunKubectl(t.Context(), strings.NewReader(manifest), args...)
+		return err
+	}
+	if err := apply("one"); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply("two"); err == nil || !strings.Contains(err.Error(), "Apply failed with 1 conflict") || !strings.Contains(err.Error(), ".image") {
+		t.Errorf("the second applier gets %v, want a conflict on .image", err)
+	}
+	if err := apply("two", "--force-conflicts"); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply("one", "--force-conflicts"); err != nil {
+		t.Fatal(err)
+	}
+	o := get(t, ns, "deployment/web")
+	wantImage(t, "image", o.image(), reference, digest)
+	if o.Metadata.Generation != 1 {
+		t.Errorf("generation = %d, want 1", o.Metadata.Generation)
+	}
+}
+
+// TestServerDryRun shows the pin of a request that stores nothing, and leaves nothing behind.
+func TestServerDryRun(t *testing.T) {
+	ns := newNamespace(t, "enforce")
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	manifest := fmt.Sprintf(deployment, reference)
+	for _, side := range []string{"--server-side=false", "--server-side=true"} {
+		text := kubectl(t, manifest, "-n", ns, "apply", "--dry-run=server", side, "-f", "-", "-o", "json")
+		wantImage(t, "image with "+side, parse(t, text).image(), reference, digest)
+	}
+	if out := kubectl(t, "", "-n", ns, "get", "deployments", "-o", "name"); out != "" {
+		t.Errorf("there is %s, want nothing", out)
+	}
+	kubectl(t, manifest, "-n", ns, "apply", "-f", "-")
+	before := get(t, ns, "deployment/web")
+	two, second := push(t, env.Open, repository(t)+":2")
+	text := kubectl(t, "", "-n", ns, "set", "image", "deployment/web", "app="+two, "--dry-run=server", "-o", "json")
+	wantImage(t, "image to be", parse(t, text).image(), two, second)
+	after := get(t, ns, "deployment/web")
+	wantImage(t, "image", after.image(), reference, digest)
+	if after.Metadata.Generation != before.Metadata.Generation {
+		t.Errorf("generation = %d, want %d", after.Metadata.Generation, before.Metadata.Generation)
+	}
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// maxMetrics bounds what is read of an answer.
+const maxMetrics = 16 << 20
+
+// Metric sums the series of a metric of tagpin whose labels hold all of the given texts, such as `mode="enforce"`.
+func (t *Tagpin) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
+	body, err := get(ctx, t.MetricsURL)
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+	for line := range strings.Lines(body) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		base, set, _ := strings.Cut(series, "{")
+		if base != name || !containsAll(set, labels) {
+			continue
+		}
+		f, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("metric %s: %w", series, err)
+		}
+		sum += f
+	}
+	return sum, nil
+}
+
+func containsAll(s string, parts []string) bool {
+	for _, p := range parts {
+		if !strings.Contains(s, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// get returns the body of a 200.
+func get(ctx context.Context, url string) (body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", url, response.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxMetrics))
+	return string(data), err
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command cluster runs a Kubernetes API server with tagpin in front, to try it with kubectl, until it is interrupted.
+//
+//	cd e2e && go run ./cmd/cluster
+//
+// It tells what it is doing on stderr, and prints what to try to stdout. The Enter key moves a tag. It leaves nothing
+// behind but the binaries of Kubernetes in the user's cache folder.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/registry"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	// Whatever ends it, the API server has to be ended too: Ctrl-C, make, the terminal's window, a pipe's reader.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run returns after ctx has ended and all that it started has too.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		fmt.Fprintf(stderr, "cluster: unexpected argument %q; it takes none\n", args[0])
+		return exitUsage
+	}
+	err := serve(ctx, stdin, stdout, stderr)
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintf(stderr, "cluster: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// serve brings the cluster up, prints the guide and serves until ctx ends.
+func serve(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	c, err := cluster.Start(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		fmt.Fprintln(stderr, "\nstopping")
+		if err := c.Stop(); err != nil {
+			fmt.Fprintf(stderr, "cluster: stopping: %v\n", err)
+		}
+	}()
+	ctx, end := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { end(keepAccounts(ctx, c.Client)) })
+	defer wg.Wait()
+	defer end(nil)
+	if err := prepare(ctx, c); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprint(stdout, guide(c)); err != nil {
+		return err
+	}
+	return moveTags(ctx, c.Open, lines(ctx, stdin), stderr)
+}
+
+// moveTags moves the tag at each line, until ctx ends.
+func moveTags(ctx context.Context, at *registry.Registry, lines <-chan struct{}, stderr io.Writer) error {
+	for {
+		select {
+		case <-ctx.Done():
+			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return nil
+		case _, ok := <-lines:
+			if !ok {
+				lines = nil // no terminal: the tag stays
+				continue
+			}
+			digest, err := at.PushImage(movingTag)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(stderr, "%s/%s is %s now\n", at.Host, movingTag, digest)
+		}
+	}
+}
+
+// lines tells of each line of r. A read of a terminal can't be interrupted: the goroutine may outlive ctx until the next
+// line, or the process's end.
+func lines(ctx context.Context, r io.Reader) <-chan struct{} {
+	c := make(chan struct{})
+	go func() {
+		defer close(c)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			select {
+			case c <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return c
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// TestNothingElseChanges creates one rich object with tagpin and without: they differ by the image and the annotation.
+// emptyDir.mode is a field that few client libraries know so far.
+func TestNothingElseChanges(t *testing.T) {
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	created := func(ns string) map[string]any {
+		text := kubectl(t, strings.ReplaceAll(richDeployment, "IMAGE", reference), "-n", ns, "create", "-f", "-", "-o", "json")
+		var o map[string]any
+		if err := json.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		for _, own := range []string{"namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields"} {
+			unstructured.RemoveNestedField(o, "metadata", own)
+		}
+		return o
+	}
+	want, got := created(newNamespace(t, "off")), created(newNamespace(t, "enforce"))
+	pin := reference + "@" + digest
+	if err := unstructured.SetNestedField(want, `{"a":"`+pin+`"}`, "spec", "template", "metadata", "annotations", "tagpin.dev/pins"); err != nil {
+		t.Fatal(err)
+	}
+	setImage(t, want, pin)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("a deployment with tagpin: -without +with\n%s", diff)
+	}
+	if mode, ok, _ := unstructured.NestedSlice(want, "spec", "template", "spec", "volumes"); !ok || mode[1].(map[string]any)["emptyDir"].(map[string]any)["mode"] == nil {
+		t.Errorf("emptyDir.mode is not in %v: the API server does not know it", mode)
+	}
+}
+
+const richDeployment = `
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: rich
+  annotations: {a/b.c: "quoted \"text\" and ünicode"}
+spec:
+  selector: {matchLabels: {app: rich}}
+  strategy: {rollingUpdate: {maxSurge: 30%}}
+  template:
+    metadata: {labels: {app: rich}, annotations: {note: "line\nline"}}
+    spec:
+      hostUsers: false
+      shareProcessNamespace: true
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: rich}}, matchLabelKeys: [pod-template-hash]}
+      resources: {requests: {cpu: 100m}}
+      containers:
+      - name: a
+        image: IMAGE
+        resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}]
+        lifecycle: {preStop: {sleep: {seconds: 3}}}
+        securityContext: {appArmorProfile: {type: RuntimeDefault}}
+        env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+      volumes:
+      - {name: p, projected: {sources: [{downwardAPI: {items: [{path: l, fieldRef: {fieldPath: metadata.labels}}]}}]}}
+      - {name: e, emptyDir: {mode: 0700}}
+`
+
+// setImage sets the image of the first container of an object's template.
+func setImage(t *testing.T, o map[string]any, image string) {
+	t.Helper()
+	path := []string{"spec", "template", "spec", "containers"}
+	containers, _, err := unstructured.NestedSlice(o, path...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	containers[0].(map[string]any)["image"] = image
+	if err := unstructured.SetNestedSlice(o, containers, path...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rolloutCRD is a kind with a pod template that only the config knows. As some do, it prunes the template's metadata.
+const rolloutCRD = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rollouts.argoproj.io}
+spec:
+  group: argoproj.io
+  names: {kind: Rollout, plural: rollouts}
+  scope: Namespaced
+  versions:
+  - name: v1alpha1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            x-kubernetes-preserve-unknown-fields: true
+            properties:
+              template:
+                type: object
+                nullable: true
+                x-kubernetes-preserve-unknown-fields: true
+                properties:
+                  metadata: {type: object}
+`
+
+// installRollouts installs the kind, and returns when it is served.
+func installRollouts(t *testing.T) {
+	t.Helper()
+	kubectl(t, rolloutCRD, "apply", "-f", "-")
+	kubectl(t, "", "wait", "--for=condition=Established", "crd/rollouts.argoproj.io", "--timeout="+deadline.String())
+}
+
+// rollout is a Rollout with a spec.
+func rollout(spec map[string]any) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": "r"}}}
+	if spec != nil {
+		o.Object["spec"] = spec
+	}
+	o.SetGroupVersionKind(schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"})
+	return o
+}
+
+// TestUnknownFields pins a custom resource, which has fields that no type of k8s.io/api has: they stay. Its annotation
+// stands in the object's own metadata, as the template's would be pruned.
+func TestUnknownFields(t *testing.T) {
+	installRollouts(t)
+	c, _ := newClient(t)
+	ns, tag := newNamespace(t, "enforce"), repository(t)+":1"
+	reference, digest := push(t, env.Open, tag)
+	fresh := func() *unstructured.Unstructured {
+		return rollout(map[string]any{
+			"novelty": map[string]any{"number": int64(9007199254740993), "text": "<&>"},
+			"template": map[string]any{"metadata": map[string]any{}, "spec": map[string]any{
+				"futureField": []any{nil, true},
+				"containers": []any{map[string]any{
+					"name": "a", "image": reference, "inTheYear2525": "if man is still alive",
+				}},
+			}},
+		})
+	}
+	o, want := fresh(), fresh()
+	if err := unstructured.SetNestedField(o.Object, map[string]any{"note": "pruned"}, "spec", "template", "metadata", "annotations"); err != nil {
+		t.Fatal(err)
+	}
+	create(t, c, ns, o)
+	setImage(t, want.Object, reference+"@"+digest)
+	if diff := cmp.Diff(want.Object["spec"], o.Object["spec"]); diff != "" {
+		t.Errorf("spec: -want +got\n%s", diff)
+	}
+	if got, want := o.GetAnnotations()["tagpin.dev/pins"], `{"a":"`+reference+"@"+digest+`"}`; got != want {
+		t.Errorf("tagpin.dev/pins = %s, want %s", got, want)
+	}
+	push(t, env.Open, tag)
+	again := fresh()
+	again.SetNamespace(ns)
+	again.SetResourceVersion(o.GetResourceVersion())
+	if err := c.Update(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	if again.GetGeneration() != o.GetGeneration() {
+		t.Errorf("after the same again the generation is %d, want %d", again.GetGeneration(), o.GetGeneration())
+	}
+	if diff := cmp.Diff(o.GetAnnotations(), again.GetAnnotations()); diff != "" {
+		t.Errorf("annotations after the same again: -before +after\n%s", diff)
+	}
+}
+
+// TestIncomplete has custom resources that lack what a pod spec has to have: they are their controller's to refuse.
+func TestIncomplete(t *testing.T) {
+	installRollouts(t)
+	c, _ := newClient(t)
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	for spec, want := range map[string]string{
+		`{"template":{"spec":{"containers":[{"name":"a"}]}}}`:                     "",
+		`{"template":{"spec":{"containers":[{"name":"a","image":null}]}}}`:        "",
+		`{"template":{"spec":{"volumes":[{"image":{}},{"image":null}]}}}`:         "",
+		`{"template":{"spec":{"volumes":null,"containers":[{"image":"IMAGE"}]}}}`: reference + "@" + digest,
+	} {
+		spec, want = strings.ReplaceAll(spec, "IMAGE", reference), strings.ReplaceAll(spec, "IMAGE", want)
+		o, expected := custom(t, spec), custom(t, want)
+		create(t, c, newNamespace(t, "enforce"), o)
+		if diff := cmp.Diff(expected.Object["spec"], o.Object["spec"]); diff != "" {
+			t.Errorf("spec %s: -want +got\n%s", spec, diff)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// injector is a webhook that adds a container to pods that have it not, as service meshes do.
+type injector struct{ image string }
+
+// ServeHTTP answers a review.
+func (i injector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var review admissionv1.AdmissionReview
+	var pod corev1.Pod
+	err := json.NewDecoder(r.Body).Decode(&review)
+	if err == nil {
+		err = json.Unmarshal(review.Request.Object.Raw, &pod)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+	if sidecarOf(&pod) == "" {
+		patchType := admissionv1.PatchTypeJSONPatch
+		review.Response.PatchType = &patchType
+		review.Response.Patch = []byte(`[{"op":"add","path":"/spec/containers/-","value":{"name":"sidecar","image":"` + i.image + `"}}]`)
+	}
+	review.Request = nil
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(review) // an error is the connection's
+}
+
+// sidecarOf is the image of the injected container.
+func sidecarOf(pod *corev1.Pod) string {
+	for _, c := range pod.Spec.Containers {
+		if c.Name == "sidecar" {
+			return c.Image
+		}
+	}
+	return ""
+}
+
+// installInjector registers an injector for a namespace until the test ends, and returns when it is in force.
+func installInjector(t *testing.T, name, ns, image string) {
+	t.Helper()
+	url := serveTLS(t, injector{image})
+	none, again := admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.IfNeededReinvocationPolicy
+	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Webhooks: []admissionregistrationv1.MutatingWebhook{{
+			Name: "injector.e2e.tagpin.dev", AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: env.CA.PEM},
+			SideEffects:  &none, ReinvocationPolicy: &again,
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}},
+			Rules: []admissionregistrationv1.RuleWithOperations{{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+			}},
+		}},
+	}
+	api := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	if _, err := api.Create(t.Context(), configuration, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { deleteWebhook(t, name) })
+	eventually(t, func(ctx context.Context) error {
+		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec("a@" + digestOf("1"))}
+		o, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil && sidecarOf(o) == "" {
+			err = errors.New("the injector is not in force")
+		}
+		return err
+	})
+}
+
+// TestInjector pins what injectors add: always where they sort before tagpin; where they sort after it, if tagpin was
+// called for the pod at all. That it is not called for a pod that its author has pinned is a limit.
+func TestInjector(t *testing.T) {
+	c, _ := newClient(t)
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	sidecar, sidecarDigest := push(t, env.Open, repository(t)+"-sidecar:1")
+	for _, tt := range []struct {
+		name, injector, image string
+		pinned                bool
+	}{
+		{"before", "a-injector", reference, true},
+		{"before, of a pinned pod", "a-injector", reference + "@" + digest, true},
+		{"after", "zzz-injector", reference, true},
+		{"after, of a pinned pod", "zzz-injector", reference + "@" + digest, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ns := newNamespace(t, "enforce")
+			installInjector(t, tt.injector, ns, sidecar)
+			pod := kinds()["Pod"](podSpec(tt.image)).(*corev1.Pod)
+			create(t, c, ns, pod)
+			wantImage(t, "image", pod.Spec.Containers[0].Image, reference, digest)
+			want := sidecar
+			if tt.pinned {
+				want += "@" + sidecarDigest
+			}
+			if got := sidecarOf(pod); got != want {
+				t.Errorf("sidecar = %s, want %s", got, want)
+			}
+		})
+	}
+}
