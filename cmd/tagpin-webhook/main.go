@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -59,7 +60,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer, drain t
 		complain(stderr, err)
 		return exitUsage
 	case o.version:
-		_, _ = fmt.Fprintln(stdout, version())
+		_, _ = fmt.Fprintln(stdout, versionText())
 		return exitOK
 	}
 	source, err := config.Open(o.config)
@@ -87,11 +88,14 @@ func newLogger(w io.Writer, level zapcore.Level) logr.Logger {
 	return zap.New(zap.WriteTo(zapcore.Lock(zapcore.AddSync(w))), zap.JSONEncoder(), zap.Level(level), zap.StacktraceLevel(zapcore.PanicLevel))
 }
 
-// version is the module's, as the build recorded it.
-func version() string {
+// version is set by the build; without it, it is the module's.
+var version string
+
+// versionText is the version of tagpin and of Go.
+func versionText() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "tagpin-webhook (unknown version)"
+		return "tagpin-webhook " + version
 	}
-	return fmt.Sprintf("tagpin-webhook %s %s", info.Main.Version, info.GoVersion)
+	return fmt.Sprintf("tagpin-webhook %s %s", cmp.Or(version, info.Main.Version), info.GoVersion)
 }

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -111,12 +112,11 @@ func runVersion(_ context.Context, args []string, t terminal) int {
 		t.complain(fmt.Errorf("unexpected argument %q", fs.Arg(0)))
 		return exitUsage
 	}
-	info, ok := debug.ReadBuildInfo()
-	v := version
-	if v == "" && ok {
-		v = info.Main.Version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		fmt.Fprintf(t.out, "tagpin %s %s\n", cmp.Or(version, info.Main.Version), info.GoVersion)
+		return exitOK
 	}
-	fmt.Fprintf(t.out, "tagpin %s %s\n", v, info.GoVersion)
+	fmt.Fprintln(t.out, "tagpin", version)
 	return exitOK
 }
 

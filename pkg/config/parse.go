@@ -21,8 +21,17 @@ const maxFile = 1 << 20
 // Duration is a time.Duration that is written as 30s, 5m or 1h.
 type Duration time.Duration
 
-// String is what UnmarshalYAML reads.
-func (d Duration) String() string { return time.Duration(d).String() }
+// String is what UnmarshalYAML reads, without units of which there are none: 1h, not 1h0m0s.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if trimmed, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = trimmed + "m"
+	}
+	if trimmed, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = trimmed + "h"
+	}
+	return s
+}
 
 // MarshalYAML writes what UnmarshalYAML reads.
 func (d Duration) MarshalYAML() (any, error) { return d.String(), nil }

@@ -186,3 +186,17 @@ func must(data []byte, err error) []byte {
 	}
 	return data
 }
+
+func TestDuration(t *testing.T) {
+	for in, want := range map[time.Duration]string{
+		time.Hour: "1h", 90 * time.Minute: "1h30m", 5 * time.Minute: "5m", 30 * time.Second: "30s",
+		time.Hour + time.Second: "1h0m1s", 1500 * time.Millisecond: "1.5s", 0: "0s", 10 * time.Minute: "10m", 20 * time.Hour: "20h",
+	} {
+		if got := config.Duration(in).String(); got != want {
+			t.Errorf("Duration(%d).String() = %s, want %s", in, got, want)
+		}
+		if back, err := time.ParseDuration(want); err != nil || back != in {
+			t.Errorf("ParseDuration(%s) = %s, %v, want %s", want, back, err, in)
+		}
+	}
+}
