@@ -4,6 +4,7 @@ package keychain
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tagpin/tagpin/pkg/ref"
 )
@@ -18,7 +19,7 @@ func (c Chain) Credentials(ctx context.Context, r ref.Reference, fresh bool) []C
 		if creds := k.Credentials(ctx, r, fresh); len(all) == 0 {
 			all = creds
 		} else {
-			all = append(all, creds...)
+			all = append(slices.Clip(all), creds...) // it may be what the keychain remembers
 		}
 	}
 	return all

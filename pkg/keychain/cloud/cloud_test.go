@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cloud_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/keychain/cloud"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// source is a cloud's library: what it was asked for, and what it answers.
+type source struct {
+	mu    sync.Mutex
+	asked []string
+	err   error
+	hold  chan struct{} // not nil: it waits, and obeys no context
+}
+
+func (s *source) Resolve(r authn.Resource) (authn.Authenticator, error) {
+	s.mu.Lock()
+	s.asked = append(s.asked, r.RegistryStr())
+	hold, err := s.hold, s.err
+	s.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &authn.Basic{Username: "cloud", Password: "p"}, nil
+}
+
+func (s *source) take() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.asked)
+	s.asked = nil
+	return n
+}
+
+// TestOwns has the hosts of each cloud, and those that only look like them: the library behind this check would hand a
+// management token to some of these.
+func TestOwns(t *testing.T) {
+	for host, want := range map[string]cloud.Provider{
+		"gcr.io": cloud.Google, "eu.gcr.io": cloud.Google, "europe-west1-docker.pkg.dev": cloud.Google, "marketplace.gcr.io": cloud.Google,
+		"123456789012.dkr.ecr.eu-west-1.amazonaws.com": cloud.Amazon, "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com": cloud.Amazon,
+		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn": cloud.Amazon, "public.ecr.aws": cloud.Amazon,
+		"myregistry.azurecr.io": cloud.Azure, "my-registry.azurecr.cn": cloud.Azure, "a.azurecr.us": cloud.Azure,
+
+		"x.azurecr.io.attacker.example": "", "azurecr.io": "", "x.azurecr.io:5000": "", "x.y.azurecr.io": "", "xazurecr.io": "", "-x.azurecr.io": "",
+		"gcr.io.attacker.example": "", "evilgcr.io": "", "gcr.io:443": "", "pkg.dev": "", "xpkg.dev": "", "a.pkg.dev.attacker.example": "",
+		"123456789012.dkr.ecr.eu-west-1.amazonaws.com.attacker.example": "", "12345.dkr.ecr.eu-west-1.amazonaws.com": "",
+		"attacker.123456789012.dkr.ecr.eu-west-1.amazonaws.com": "", "public.ecr.aws.attacker.example": "",
+		"user@gcr.io": "", "docker.io": "", "": "", strings.Repeat("a", 250) + ".gcr.io": "",
+	} {
+		for _, p := range []cloud.Provider{cloud.Google, cloud.Amazon, cloud.Azure} {
+			if got := p.Owns(host); got != (p == want) {
+				t.Errorf("%s.Owns(%q) = %t, want %t", p, host, got, p == want)
+			}
+		}
+	}
+}
+
+func TestParseProvider(t *testing.T) {
+	for text, ok := range map[string]bool{"google": true, "amazon": true, "azure": true, "Google": false, "": false, "ibm": false} {
+		if p, err := cloud.ParseProvider(text); (err == nil) != ok || ok && string(p) != text {
+			t.Errorf("ParseProvider(%q) = %q, %v", text, p, err)
+		}
+	}
+}
+
+// A cloud is asked where it is switched on and the host is its own, once for a while, and a failure is remembered too.
+func TestAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		var reports []string
+		a := &cloud.Ambient{
+			Providers: []cloud.Provider{cloud.Google}, Source: s,
+			Report: func(p cloud.Provider, err error) { reports = append(reports, fmt.Sprint(p, err)) },
+		}
+		for i, step := range []struct {
+			wait  time.Duration
+			image string
+			fresh bool
+			err   error
+			found bool
+			asked int
+		}{
+			{0, "gcr.io/a/b", false, nil, true, 1},
+			{0, "gcr.io/c/d", false, nil, true, 0},
+			{0, "myregistry.azurecr.io/a", false, nil, false, 0}, // not switched on
+			{0, "gcr.io.attacker.example/a", false, nil, false, 0},
+			{5 * time.Second, "gcr.io/a/b", true, nil, true, 0},
+			{6 * time.Second, "gcr.io/a/b", true, nil, true, 1}, // refused, and no longer new
+			{61 * time.Second, "gcr.io/a/b", false, errors.New("no metadata"), false, 1},
+			{30 * time.Second, "gcr.io/a/b", false, nil, false, 0},
+			{31 * time.Second, "gcr.io/a/b", false, nil, true, 1},
+		} {
+			time.Sleep(step.wait)
+			s.mu.Lock()
+			s.err = step.err
+			s.mu.Unlock()
+			got := a.Credentials(t.Context(), ref.MustParse(step.image), step.fresh)
+			if (len(got) == 1 && got[0].Shared) != step.found {
+				t.Errorf("step %d: Credentials(%s) = %v, want one: %t", i, step.image, got, step.found)
+			}
+			if n := s.take(); n != step.asked {
+				t.Errorf("step %d: asked %d times, want %d", i, n, step.asked)
+			}
+		}
+		synctest.Wait()
+		if len(reports) != 1 {
+			t.Errorf("reports = %v, want one", reports)
+		}
+	})
+}
+
+// A library that hangs costs its deadline, and a bounded number of goroutines.
+func TestHanging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{hold: make(chan struct{})}
+		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Azure}, Source: s, Timeout: time.Second}
+		begin := time.Now()
+		if got := a.Credentials(t.Context(), ref.MustParse("r0.azurecr.io/a"), false); got != nil || time.Since(begin) != time.Second {
+			t.Errorf("Credentials = %v after %v, want none after 1 s", got, time.Since(begin))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for i := range 20 { // tenants choose the host
+			a.Credentials(ctx, ref.MustParse(fmt.Sprintf("r%d.azurecr.io/a", i)), false)
+		}
+		synctest.Wait()
+		if n := s.take(); n != 8 {
+			t.Errorf("%d questions are out, want 8", n)
+		}
+		close(s.hold)
+		synctest.Wait()
+		if got := a.Credentials(t.Context(), ref.MustParse("r99.azurecr.io/a"), false); len(got) != 1 {
+			t.Errorf("Credentials afterwards = %v, want one", got)
+		}
+	})
+}

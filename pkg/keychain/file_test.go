@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keychain_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+func credentials(users ...string) (creds []keychain.Credential) {
+	for _, u := range users {
+		creds = append(creds, keychain.Credential{Auth: authn.AuthConfig{Username: u, Password: "p"}, Shared: true})
+	}
+	return creds
+}
+
+// A mounted file is read again when it has changed, and what was good stays when it becomes bad.
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.json")
+	var reports []string
+	f := &keychain.File{Path: path, Interval: time.Nanosecond, Report: func(err error) { reports = append(reports, err.Error()) }}
+	r := ref.MustParse("ghcr.io/a/b")
+	at := time.Now().Add(-time.Hour)
+	for i, step := range []struct {
+		name    string
+		data    []byte // nil: no file
+		want    []keychain.Credential
+		reports int
+	}{
+		{"missing", nil, nil, 1},
+		{"still missing", nil, nil, 1},
+		{"there", config("ghcr.io", "one"), credentials("one"), 1},
+		{"unchanged", config("ghcr.io", "one"), credentials("one"), 1},
+		{"changed", config("ghcr.io", "two"), credentials("two"), 1},
+		{"bad", []byte("canary"), credentials("two"), 2},
+		{"one bad entry", []byte(`{"auths":{"quay.io":"canary","ghcr.io":{"username":"three","password":"p"}}}`), credentials("three"), 3},
+		{"too large", []byte(strings.Repeat(" ", 1<<20+1)), credentials("three"), 4},
+		{"gone", nil, credentials("three"), 5},
+	} {
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if step.data != nil {
+			if err := os.WriteFile(path, step.data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			when := at.Add(time.Duration(i) * time.Second)
+			if err := os.Chtimes(path, when, when); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(step.want, f.Credentials(t.Context(), r, false)); diff != "" {
+			t.Errorf("%s: -want +got\n%s", step.name, diff)
+		}
+		if len(reports) != step.reports {
+			t.Errorf("%s: %d reports, want %d: %q", step.name, len(reports), step.reports, reports)
+		}
+	}
+	if all := strings.Join(reports, "\n"); strings.Contains(all, "canary") || !strings.Contains(all, path) {
+		t.Errorf("reports are %s, want the path and no content", all)
+	}
+}
+
+// Within the interval the file is not even looked at.
+func TestFileInterval(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, config("ghcr.io", "one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := &keychain.File{Path: path, Interval: time.Hour}
+	r := ref.MustParse("ghcr.io/a/b")
+	for range 2 {
+		if diff := cmp.Diff(credentials("one"), f.Credentials(t.Context(), r, true)); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+		if err := os.WriteFile(path, config("ghcr.io", "changed"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var none *keychain.File
+	if got := none.Credentials(t.Context(), r, false); got != nil {
+		t.Errorf("nil File gives %v, want nothing", got)
+	}
+}
+
+func TestChain(t *testing.T) {
+	fixed := func(users ...string) keychain.Keychain {
+		return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential { return credentials(users...) })
+	}
+	r := ref.MustParse("ghcr.io/a/b")
+	got := keychain.Chain{fixed("a"), keychain.Anonymous{}, fixed("b", "c")}.Credentials(t.Context(), r, false)
+	if diff := cmp.Diff(credentials("a", "b", "c"), got); diff != "" {
+		t.Errorf("Chain: -want +got\n%s", diff)
+	}
+	if got := (keychain.Chain{}).Credentials(t.Context(), r, false); got != nil {
+		t.Errorf("an empty Chain gives %v, want nothing", got)
+	}
+}
+
+// A chain must not write into what one of its keychains remembers.
+func TestChainCopies(t *testing.T) {
+	remembered := make([]keychain.Credential, 1, 4)
+	remembered[0] = credentials("a")[0]
+	first := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential { return remembered })
+	second := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential { return credentials("b") })
+	keychain.Chain{first, second}.Credentials(t.Context(), ref.MustParse("a"), false)
+	if got := remembered[:2][1]; got != (keychain.Credential{}) {
+		t.Errorf("behind what was given stands %v, want nothing", got)
+	}
+}
+
+// What docker login wrote is used; a helper that fails is told, without what it printed.
+func TestLocal(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
+	t.Setenv("REGISTRY_AUTH_FILE", "")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var reports []error
+	l := keychain.Local{Report: func(err error) { reports = append(reports, err) }}
+	write(`{"auths":{"ghcr.io":{"username":"u","password":"p"},"https://index.docker.io/v1/":{"username":"hub","password":"p"}}}`)
+	for image, want := range map[string]string{"ghcr.io/a/b": "u", "nginx": "hub", "quay.io/a": ""} {
+		got := l.Credentials(t.Context(), ref.MustParse(image), false)
+		if want == "" && got != nil || want != "" && (len(got) != 1 || got[0].Auth.Username != want || got[0].Shared) {
+			t.Errorf("Credentials(%s) = %v, want %q", image, got, want)
+		}
+	}
+	write(`{"credHelpers":{"ghcr.io":"none-such"}}`)
+	if got := l.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false); got != nil || len(reports) != 1 {
+		t.Errorf("Credentials with a broken helper = %v, reports %v, want none and one", got, reports)
+	}
+}
