@@ -5,6 +5,7 @@ package keychain
 import (
 	"context"
 	"slices"
+	"slices"
 
 	"github.com/tagpin/tagpin/pkg/ref"
 )

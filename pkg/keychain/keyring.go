@@ -4,6 +4,7 @@ package keychain
 
 import (
 	"net"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -50,6 +51,19 @@ func (k *Keyring) Len() int {
 	return len(k.entries)
 }
 
+// Size is about how many bytes the keyring holds: what is remembered of tenants' secrets has a bound.
+func (k *Keyring) Size() int {
+	if k == nil {
+		return 0
+	}
+	n := int(unsafe.Sizeof(entry{})) * len(k.entries)
+	for i := range k.entries {
+		e := &k.entries[i]
+		n += len(e.key) + len(e.host) + len(e.path) + len(e.auth.Username) + len(e.auth.Password) + len(e.auth.IdentityToken) + len(e.auth.RegistryToken)
+	}
+	return n
+}
+
 // Lookup gives the credentials that the rings hold for r, in the kubelet's order: the keys of all rings from the last to
 // the first in lexical order, so that a longer path comes before a shorter one, and those of one key in the order of the
 // rings. What docker login writes for Docker Hub counts only if no other key matches. An entry without a credential, or
@@ -92,30 +106,25 @@ func distinct(entries []*entry) []authn.AuthConfig {
 	return auths
 }
 
-// newEntry takes a key apart: with or without scheme, host with globs, port, path. As the kubelet, it takes /v1/ and
-// /v2/ for the registry itself, and no other path of an API.
+// newEntry takes a key apart: with or without scheme, host with globs, port, path. What is a host is net/url's to say, as
+// it is for the kubelet, which also takes /v1/ and /v2/ for the registry itself, and no other path of an API.
 func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
-	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
-	key, _, _ = strings.Cut(key, "#")
-	key, _, _ = strings.Cut(key, "?")
-	hostport, p := key, ""
-	if i := strings.IndexByte(key, '/'); i >= 0 {
-		hostport, p = key[:i], key[i:]
+	if !strings.HasPrefix(key, "https://") && !strings.HasPrefix(key, "http://") {
+		key = "https://" + key
 	}
-	if _, after, ok := strings.Cut(hostport, "@"); ok {
-		hostport = after // user information in a URL is no part of the host
-	}
-	if hostport == "" || strings.ContainsAny(hostport, " \t\r\n\\%") {
+	u, err := url.Parse(key)
+	if err != nil || u.Host == "" {
 		return entry{}, false
 	}
+	p := u.Path
 	if strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/v2/") {
 		p = p[len("/v1"):]
 	}
 	if p == "/" {
 		p = ""
 	}
-	e := entry{key: hostport + p, path: p, auth: auth}
-	e.host, e.port = splitPort(hostport)
+	e := entry{key: u.Host + p, path: p, auth: auth}
+	e.host, e.port = splitPort(u.Host)
 	return e, true
 }
 

@@ -73,16 +73,7 @@ func (a *Ambient) credentials(ctx context.Context, p Provider, r ref.Reference, 
 	if ans == nil {
 		return nil
 	}
-	timer := time.NewTimer(time.Until(ans.asked.Add(a.timeout())))
-	defer timer.Stop()
-	select {
-	case <-ans.done:
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return nil
-	}
-	if ans.auth == (authn.AuthConfig{}) {
+	if !ans.wait(ctx, a.timeout()) || ans.auth == (authn.AuthConfig{}) {
 		return nil
 	}
 	return []keychain.Credential{{Auth: ans.auth, Shared: true}}
@@ -113,6 +104,23 @@ func (a *Ambient) ask(p Provider, r ref.Reference, fresh bool) *answer {
 	a.answers.Add(r.Host(), ans)
 	go a.fill(ans, p, r) // nobody waits for its end: a library that ignores the context would hold up a shutdown
 	return ans
+}
+
+// wait waits for the answer until its deadline. What is answered already is taken, however old its question is.
+func (ans *answer) wait(ctx context.Context, timeout time.Duration) bool {
+	if ans.finished() {
+		return true
+	}
+	timer := time.NewTimer(time.Until(ans.asked.Add(timeout)))
+	defer timer.Stop()
+	select {
+	case <-ans.done:
+		return true
+	case <-timer.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (ans *answer) finished() bool {
