@@ -5,7 +5,6 @@ package keychain
 import (
 	"context"
 	"slices"
-	"slices"
 
 	"github.com/tagpin/tagpin/pkg/ref"
 )

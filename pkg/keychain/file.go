@@ -19,91 +19,99 @@ import (
 const maxFile = 1 << 20
 
 // File is a mounted Docker config, shared by all as the one on a node is. It looks whether the file has changed when it
-// is asked, at most once an Interval; a change that can't be read is reported, and what was read before stays. Safe for
-// concurrent use.
+// is asked, at most once an Interval or when a credential was refused. A change that can't be read is reported, and what
+// was read before stays, also when the file is gone. Safe for concurrent use.
 type File struct {
 	// Path of the file. Empty: no credentials.
 	Path string
 	// Interval between two looks at the file. Default: 1 s.
 	Interval time.Duration
-	// Report is told once of each version of the file that can't be read, or not whole. Default: nobody is.
+	// Report is told once of each version of the file that is malformed, and once when the file can't be read at all.
+	// Default: nobody is.
 	Report func(error)
 
 	mu     sync.Mutex
 	ring   *Keyring
 	looked time.Time
-	seen   version
-}
-
-// version tells two states of a file apart without reading it.
-type version struct {
-	modified time.Time
-	size     int64
-	err      string // why there is none
+	seen   os.FileInfo // of what was read last, be it malformed; nil: it could not be read
+	told   string      // why it could not be read, once that is reported
 }
 
 // Credentials gives what the file holds for r, marked as shared.
-func (f *File) Credentials(_ context.Context, r ref.Reference, _ bool) []Credential {
+func (f *File) Credentials(_ context.Context, r ref.Reference, fresh bool) []Credential {
 	if f == nil || f.Path == "" {
 		return nil
 	}
-	return shared(Lookup(r, f.current()))
+	return shared(Lookup(r, f.current(fresh)))
 }
 
-func (f *File) current() *Keyring {
+func (f *File) current(fresh bool) *Keyring {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	interval := f.Interval
-	if interval == 0 {
+	if interval <= 0 {
 		interval = time.Second
 	}
 	now := time.Now()
-	if !f.looked.IsZero() && now.Sub(f.looked) < interval {
-		return f.ring
-	}
-	f.looked = now
-	at := stat(f.Path)
-	if at == f.seen {
-		return f.ring
-	}
-	f.seen = at
-	ring, err := readFile(f.Path)
-	switch {
-	case err != nil:
-	case ring.Malformed() > 0:
-		f.ring, err = ring, fmt.Errorf("%d malformed entries", ring.Malformed())
-	default:
-		f.ring = ring
-	}
-	if err != nil && f.Report != nil {
-		f.Report(fmt.Errorf("reading Docker config %s: %w", f.Path, err))
+	if fresh || f.looked.IsZero() || now.Sub(f.looked) >= interval {
+		f.looked = now
+		if err := f.lookLocked(); err != nil && f.Report != nil {
+			f.Report(fmt.Errorf("reading Docker config %s: %w", f.Path, err))
+		}
 	}
 	return f.ring
 }
 
-func stat(path string) version {
-	info, err := os.Stat(path)
+// lookLocked takes up the file if it has changed. Its errors are those to report.
+func (f *File) lookLocked() error {
+	data, changed, err := f.readLocked()
 	if err != nil {
-		return version{err: err.Error()}
+		f.seen = nil // once it can be read it is, also if it is the version of before
+		if f.told == err.Error() {
+			return nil
+		}
+		f.told = err.Error()
+		return err
 	}
-	return version{modified: info.ModTime(), size: info.Size()}
+	f.told = ""
+	if !changed {
+		return nil
+	}
+	ring, err := ParseDockerConfig(data)
+	if err != nil {
+		return err
+	}
+	f.ring = ring
+	if ring.Malformed() > 0 {
+		return fmt.Errorf("%d malformed entries", ring.Malformed())
+	}
+	return nil
 }
 
-// readFile reads a Docker config.
-func readFile(path string) (*Keyring, error) {
-	file, err := os.Open(path)
+// readLocked reads the file unless it is the one that was seen: a mounted secret is another file after a change, even
+// where size and time are the same.
+func (f *File) readLocked() (data []byte, changed bool, err error) {
+	file, err := os.Open(f.Path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	info, err := file.Stat()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("larger than %d bytes", maxFile)
+	if s := f.seen; s != nil && os.SameFile(s, info) && s.Size() == info.Size() && s.ModTime().Equal(info.ModTime()) {
+		return nil, false, nil
 	}
-	return ParseDockerConfig(data)
+	data, err = io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("larger than %d bytes", maxFile)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	f.seen = info
+	return data, true, nil
 }
 
 func shared(auths []authn.AuthConfig) []Credential {

@@ -71,20 +71,20 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// Within the interval the file is not even looked at.
+// Within the interval the file is not even looked at, unless a credential was refused.
 func TestFileInterval(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(path, config("ghcr.io", "one"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	f := &keychain.File{Path: path, Interval: time.Hour}
 	r := ref.MustParse("ghcr.io/a/b")
-	for range 2 {
-		if diff := cmp.Diff(credentials("one"), f.Credentials(t.Context(), r, true)); diff != "" {
-			t.Errorf("-want +got\n%s", diff)
-		}
-		if err := os.WriteFile(path, config("ghcr.io", "changed"), 0o600); err != nil {
+	for _, step := range []struct {
+		user, want string
+		fresh      bool
+	}{{"one", "one", false}, {"second", "one", false}, {"second", "second", true}} {
+		if err := os.WriteFile(path, config("ghcr.io", step.user), 0o600); err != nil {
 			t.Fatal(err)
+		}
+		if diff := cmp.Diff(credentials(step.want), f.Credentials(t.Context(), r, step.fresh)); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
 		}
 	}
 	var none *keychain.File

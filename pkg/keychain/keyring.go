@@ -20,6 +20,9 @@ const (
 	hubIndex = "index.docker.io"
 )
 
+// entrySize is about what an entry takes without its texts: as many string headers as it has fields.
+const entrySize = 9 * 16
+
 // Keyring is what one Docker config or pull secret holds. The zero value and nil are empty. It never changes, and is
 // safe for concurrent use.
 type Keyring struct {
@@ -56,7 +59,7 @@ func (k *Keyring) Size() int {
 	if k == nil {
 		return 0
 	}
-	n := int(unsafe.Sizeof(entry{})) * len(k.entries)
+	n := entrySize * len(k.entries)
 	for i := range k.entries {
 		e := &k.entries[i]
 		n += len(e.key) + len(e.host) + len(e.path) + len(e.auth.Username) + len(e.auth.Password) + len(e.auth.IdentityToken) + len(e.auth.RegistryToken)

@@ -9,6 +9,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -21,8 +22,12 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// maxSecrets bounds what one pod can make tagpin read.
-const maxSecrets = 64
+const (
+	// maxSecrets bounds what one pod can make tagpin read.
+	maxSecrets = 64
+	// maxReads bounds the reads under way: the answers, which may be of 1 MiB each, are in memory at once.
+	maxReads = 32
+)
 
 // Getter reads the two kinds of object that credentials stand in. Its methods obey the context.
 type Getter interface {
@@ -30,18 +35,42 @@ type Getter interface {
 	ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error)
 }
 
-// FromClient is a Getter that asks the API server every time, by get.
-func FromClient(c corev1client.CoreV1Interface) Getter { return client{c} }
+// FromClient is a Getter that asks the API server every time, by get, and a bounded number of times at once.
+func FromClient(c corev1client.CoreV1Interface) Getter {
+	return client{c, make(chan struct{}, maxReads)}
+}
 
-type client struct{ corev1client.CoreV1Interface }
+type client struct {
+	api   corev1client.CoreV1Interface
+	slots chan struct{}
+}
 
 func (c client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	return c.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err := c.take(ctx); err != nil {
+		return nil, err
+	}
+	defer c.release()
+	return c.api.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
 func (c client) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
-	return c.ServiceAccounts(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err := c.take(ctx); err != nil {
+		return nil, err
+	}
+	defer c.release()
+	return c.api.ServiceAccounts(namespace).Get(ctx, name, metav1.GetOptions{})
 }
+
+func (c client) take(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c client) release() { <-c.slots }
 
 // Cluster gives Keychains for pull identities. It is safe for concurrent use; its fields are set before its first use.
 type Cluster struct {
@@ -59,7 +88,7 @@ type Cluster struct {
 	Metrics *Metrics
 
 	secrets  memory[*keychain.Keyring]
-	accounts memory[[]string]
+	accounts memory[names]
 }
 
 // For is the Keychain of a pull identity in a namespace. It reads nothing by itself.
@@ -100,26 +129,31 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	for i, auth := range own {
 		creds[i].Auth = auth
 	}
-	return append(creds, shared...)
+	for _, s := range shared {
+		if !slices.Contains(own, s.Auth) { // refused once is refused: registries lock out who tries again and again
+			creds = append(creds, s)
+		}
+	}
+	return creds
 }
 
 // rings gives the keyrings of the secrets that can be read, in order.
 func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Keyring) []*keychain.Keyring {
-	c, names := id.cluster, id.PullSecrets
-	if len(names) == 0 {
+	c, secrets := id.cluster, id.PullSecrets
+	if len(secrets) == 0 {
 		account := id.ServiceAccount
 		if account == "" {
 			account = "default"
 		}
-		names = c.accounts.get(c, key{id.namespace, account}, fresh, c.readAccount).wait(ctx)
+		secrets = c.accounts.get(c, key{id.namespace, account}, fresh, c.readAccount).wait(ctx)
 	}
-	if len(names) > maxSecrets {
+	if len(secrets) > maxSecrets {
 		c.Metrics.count(secretKind, tooMany)
-		names = names[:maxSecrets]
+		secrets = secrets[:maxSecrets]
 	}
 	var room [4]*item[*keychain.Keyring]
 	items := room[:0]
-	for _, name := range names {
+	for _, name := range secrets {
 		items = append(items, c.secrets.get(c, key{id.namespace, name}, fresh, c.readSecret))
 	}
 	for _, it := range items {

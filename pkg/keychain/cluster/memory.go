@@ -7,17 +7,22 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 const (
 	defaultTTL     = 5 * time.Second
 	defaultSize    = 4096
 	defaultTimeout = 2 * time.Second
-	// freshAfter is how old what is remembered has to be before a refused credential makes it be read again.
+	// freshAfter is how old what is remembered has to be before a refused credential makes it be read again, or a read
+	// that got no answer is tried again.
 	freshAfter = time.Second
 	// keepFor is how long what was read last holds while the API server gives no answer at all.
 	keepFor = time.Minute
+	// maxBytes bounds what all items of a memory hold: a secret may be of 1 MiB, and its author is a tenant.
+	maxBytes = 16 << 20
+	// maxName is how long a name can be: of what an author writes in a pod spec, nothing longer is there to read.
+	maxName = 253
 )
 
 // key is an object of one kind. The names are an author's own text: a joined string could be read as another pair.
@@ -25,24 +30,31 @@ type key struct{ namespace, name string }
 
 // memory remembers what was read for a while, by key, and lets those who want one object at once share one read, which
 // outlives the one who started it. The zero value is ready for use.
-type memory[T any] struct {
+type memory[T sized] struct {
 	mu     sync.Mutex
-	items  *lru.Cache[key, *item[T]]
+	items  *simplelru.LRU[key, *item[T]]
+	bytes  int             // that the items hold
 	base   context.Context // of all reads; ended by close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
 // item is one read, done or in flight.
-type item[T any] struct {
-	done    chan struct{} // closed after value is written
-	started time.Time
-	good    time.Time // when what value holds was read; older than started where the API server gave no answer
-	value   T
+type item[T sized] struct {
+	done     chan struct{} // closed after what follows is written
+	started  time.Time
+	answered bool
+	good     time.Time // when what value holds was read; older than started where the API server gave no answer
+	value    T
+
+	bytes int // that value holds; under the memory's lock
 }
 
 // read reads one object. ok tells an answer, be it that there is none, from no answer at all.
-type read[T any] func(ctx context.Context, k key) (value T, ok bool)
+type read[T sized] func(ctx context.Context, k key) (value T, ok bool)
+
+// sized is a value that can tell about how many bytes it holds.
+type sized interface{ Size() int }
 
 // wait waits for the read, or for ctx; then the value is zero.
 func (it *item[T]) wait(ctx context.Context) (zero T) {
@@ -68,6 +80,17 @@ func (it *item[T]) finished() bool {
 	}
 }
 
+// fits tells whether what is remembered is young enough; a read in flight always is.
+func (it *item[T]) fits(age time.Duration) bool {
+	if !it.finished() {
+		return true
+	}
+	if !it.answered {
+		age = min(age, freshAfter)
+	}
+	return time.Since(it.started) < age
+}
+
 // get gives what is remembered, joins a read in flight, or starts one.
 func (m *memory[T]) get(c *Cluster, k key, fresh bool, r read[T]) *item[T] {
 	age := c.TTL
@@ -81,31 +104,48 @@ func (m *memory[T]) get(c *Cluster, k key, fresh bool, r read[T]) *item[T] {
 	defer m.mu.Unlock()
 	m.initLocked(c)
 	old, _ := m.items.Get(k)
-	if old != nil && (!old.finished() || time.Since(old.started) < age) {
+	if old != nil && old.fits(age) {
 		return old
 	}
 	it := &item[T]{done: make(chan struct{}), started: time.Now()}
-	if m.base.Err() != nil {
+	if m.base.Err() != nil || len(k.namespace) > maxName || len(k.name) > maxName {
 		close(it.done)
 		return it
 	}
+	m.items.Remove(k) // Add alone would not tell that old is gone
 	m.items.Add(k, it)
 	timeout := c.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
 	m.wg.Go(func() {
-		defer close(it.done)
 		ctx, cancel := context.WithTimeout(m.base, timeout)
 		defer cancel()
 		it.fill(old, func() (T, bool) { return r(ctx, k) })
+		close(it.done)
+		m.weigh(k, it)
 	})
 	return it
+}
+
+// weigh counts what it holds, and forgets what has not been wanted for longest until the bound is kept.
+func (m *memory[T]) weigh(k key, it *item[T]) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now, _ := m.items.Peek(k); now != it {
+		return // forgotten meanwhile
+	}
+	it.bytes = it.value.Size()
+	m.bytes += it.bytes
+	for m.bytes > maxBytes {
+		m.items.RemoveOldest()
+	}
 }
 
 // fill reads; where there is no answer, what old holds stays for a while.
 func (it *item[T]) fill(old *item[T], r func() (T, bool)) {
 	value, ok := r()
+	it.answered = ok
 	switch {
 	case ok:
 		it.value, it.good = value, it.started
@@ -122,7 +162,7 @@ func (m *memory[T]) initLocked(c *Cluster) {
 	if size <= 0 {
 		size = defaultSize
 	}
-	m.items, _ = lru.New[key, *item[T]](size) // refuses sizes below one alone
+	m.items, _ = simplelru.NewLRU(size, func(_ key, it *item[T]) { m.bytes -= it.bytes }) // refuses sizes below one alone
 	if m.base == nil {
 		m.base, m.cancel = context.WithCancel(context.Background())
 	}

@@ -73,20 +73,32 @@ func parse(secret *corev1.Secret) (*keychain.Keyring, string) {
 	return ring, readOK
 }
 
+// names are a service account's pull secrets, in order.
+type names []string
+
+// Size is about how many bytes they hold.
+func (n names) Size() int {
+	size := 0
+	for _, s := range n {
+		size += 16 + len(s)
+	}
+	return size
+}
+
 // readAccount reads the names of the pull secrets of a service account.
-func (c *Cluster) readAccount(ctx context.Context, k key) ([]string, bool) {
+func (c *Cluster) readAccount(ctx context.Context, k key) (names, bool) {
 	account, err := c.Getter.ServiceAccount(ctx, k.namespace, k.name)
 	if err != nil {
 		return nil, c.failed(accountKind, err)
 	}
 	c.Metrics.count(accountKind, readOK)
-	var names []string
+	var secrets names
 	for _, s := range account.ImagePullSecrets {
 		if s.Name != "" {
-			names = append(names, s.Name)
+			secrets = append(secrets, s.Name)
 		}
 	}
-	return names, true
+	return secrets, true
 }
 
 // failed counts a failed read, and tells whether it was an answer all the same.
