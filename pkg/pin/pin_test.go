@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+	"go.uber.org/goleak"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// backend gives each image the digest of its canonical name, or an error to those that are called missing.
+type backend struct {
+	mu    sync.Mutex
+	asked []resolve.Request
+	hold  chan struct{} // not nil: each look-up waits for it, or for its context
+}
+
+func (b *backend) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+	b.mu.Lock()
+	b.asked = append(b.asked, req)
+	b.mu.Unlock()
+	if b.hold != nil {
+		select {
+		case <-b.hold:
+		case <-ctx.Done():
+			return resolve.Result{}, fmt.Errorf("%w: %w", resolve.ErrUnavailable, ctx.Err())
+		}
+	}
+	if strings.Contains(req.Ref.Path(), "missing") {
+		return resolve.Result{}, fmt.Errorf("gone: %w", resolve.ErrNotFound)
+	}
+	return resolve.Result{Digest: digestOf(req.Ref.Canonical())}, nil
+}
+
+func digestOf(s string) digest.Digest { return digest.FromString(s) }
+
+// pinOf is text pinned to the digest of its canonical name.
+func pinOf(text, canonical string) string { return text + "@" + digestOf(canonical).String() }
+
+// deployment has a container for each image: c0, c1, and so on. An image with a ! has the pull policy Never.
+func deployment(t testing.TB, images ...string) *workload.Object {
+	t.Helper()
+	var containers []map[string]string
+	for i, image := range images {
+		c := map[string]string{"name": fmt.Sprintf("c%d", i), "image": strings.TrimPrefix(image, "!")}
+		if strings.HasPrefix(image, "!") {
+			c["imagePullPolicy"] = "Never"
+		}
+		containers = append(containers, c)
+	}
+	return scan(t, "apps", "Deployment", map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": containers}}}})
+}
+
+func scan(t testing.TB, group, kind string, object any) *workload.Object {
+	t.Helper()
+	raw, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := new(workload.Table).Scan(workload.Kind{Group: group, Kind: kind}, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// texts are what the outcomes pin, in order; an error as its text, nothing where the reference is left.
+func texts(r pin.Result) []string {
+	var list []string
+	for _, o := range r.Outcomes {
+		switch {
+		case o.Err != nil:
+			list = append(list, "error: "+o.Err.Error())
+		default:
+			list = append(list, o.Pin.String())
+		}
+	}
+	return list
+}
+
+func create(o *workload.Object) policy.Input {
+	return policy.Input{Operation: policy.Create, Object: o}
+}
+
+func TestPin(t *testing.T) {
+	const nginx = "docker.io/library/nginx:1"
+	for _, tt := range []struct {
+		name   string
+		mode   pin.Mode
+		output policy.Output
+		input  policy.Input
+		want   []string
+		asked  int
+	}{
+		{"each once, in document order", pin.Enforce, policy.TagAndDigest, create(deployment(t, "nginx:1", "a.b/c", "docker.io/library/nginx:1", "!x")), []string{pinOf("nginx:1", nginx), pinOf("a.b/c", "a.b/c:latest"), pinOf(nginx, nginx), ""}, 2},
+		{"one that fails leaves the others", pin.Enforce, policy.TagAndDigest, create(deployment(t, "a.b/missing", "nginx:1")), []string{"error: gone: not found", pinOf("nginx:1", nginx)}, 2},
+		{"without the tag", pin.Enforce, policy.DigestOnly, create(deployment(t, "nginx:1", "nginx")), []string{pinOf("nginx", nginx), pinOf("nginx", "docker.io/library/nginx:latest")}, 2},
+		{"keep makes none", pin.Keep, policy.TagAndDigest, create(deployment(t, "nginx:1")), []string{""}, 0},
+		{"keep keeps", pin.Keep, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1", "new:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old"), ""}, 0},
+		{"sticky asks nobody", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old")}, 0},
+		{"a new container takes the kept pin", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1", "nginx:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old"), pinOf("nginx:1", "old")}, 0},
+		{"dry-run proposes what a creation would make", pin.DryRun, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c", "nginx:1"), Old: deployment(t, "a.b/c", "nginx:0")}, []string{pinOf("a.b/c", "a.b/c:latest"), pinOf("nginx:1", nginx)}, 2},
+		{"enforce leaves what has not changed", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c", "nginx:1"), Old: deployment(t, "a.b/c", "nginx:0")}, []string{"", pinOf("nginx:1", nginx)}, 1},
+		{"dry-run leaves an object without a change", pin.DryRun, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c"), Old: deployment(t, "a.b/c")}, []string{""}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &backend{}
+			p := &pin.Pinner{Policy: policy.Policy{Output: tt.output}, Resolver: b}
+			got := p.Pin(t.Context(), pin.Request{Input: tt.input, Mode: tt.mode})
+			if diff := cmp.Diff(tt.want, texts(got)); diff != "" {
+				t.Errorf("Pin: -want +got\n%s", diff)
+			}
+			if len(b.asked) != tt.asked {
+				t.Errorf("%d look-ups, want %d", len(b.asked), tt.asked)
+			}
+		})
+	}
+}
+
+// What a pin was made from is told with its tag, whatever the output says.
+func TestEntry(t *testing.T) {
+	p := &pin.Pinner{Policy: policy.Policy{Output: policy.DigestOnly}, Resolver: &backend{}}
+	got := p.Pin(t.Context(), pin.Request{Input: create(deployment(t, "nginx:1"))}).Outcomes[0]
+	if want := pinOf("nginx:1", "docker.io/library/nginx:1"); got.Entry.String() != want {
+		t.Errorf("Entry = %s, want %s", got.Entry, want)
+	}
+}
+
+func TestSkipped(t *testing.T) {
+	o := scan(t, "apps", "ReplicaSet", map[string]any{"metadata": map[string]any{"ownerReferences": []any{map[string]any{"controller": true, "kind": "Deployment"}}}})
+	got := (&pin.Pinner{Resolver: &backend{}}).Pin(t.Context(), pin.Request{Input: create(o)})
+	if got.Skipped != policy.Controlled || got.Outcomes != nil {
+		t.Errorf("Pin = %+v, want it skipped as %s", got, policy.Controlled)
+	}
+}
+
+// All look-ups of an object are under way at once, and each one's identity is its pod spec's. A deploy asks the registry.
+func TestSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{hold: make(chan struct{})}
+		var mu sync.Mutex
+		var identities []workload.Identity
+		req := pin.Request{
+			Input: create(deployment(t, "a:1", "b:1", "c:1")), Namespace: "ns",
+			Keychain: func(id workload.Identity) keychain.Keychain {
+				mu.Lock()
+				defer mu.Unlock()
+				identities = append(identities, id)
+				return keychain.Anonymous{}
+			},
+		}
+		done := make(chan pin.Result)
+		go func() { done <- (&pin.Pinner{Resolver: b}).Pin(t.Context(), req) }()
+		synctest.Wait()
+		b.mu.Lock()
+		for _, r := range b.asked {
+			if !r.Fresh || r.Namespace != "ns" || r.Keychain == nil {
+				t.Errorf("request = %+v, want it fresh, of the namespace, with a keychain", r)
+			}
+		}
+		if len(b.asked) != 3 {
+			t.Errorf("%d look-ups under way, want 3", len(b.asked))
+		}
+		b.mu.Unlock()
+		close(b.hold)
+		if got := <-done; len(got.Outcomes) != 3 || got.Outcomes[2].Pin.IsZero() {
+			t.Errorf("Pin = %+v", got)
+		}
+		if len(identities) != 3 {
+			t.Errorf("%d identities, want 3", len(identities))
+		}
+	})
+}
+
+// A pod of a controller may be answered from memory.
+func TestChurn(t *testing.T) {
+	b := &backend{}
+	pod := scan(t, "", "Pod", map[string]any{
+		"metadata": map[string]any{"ownerReferences": []any{map[string]any{"controller": true, "kind": "ReplicaSet", "apiVersion": "apps/v1"}}},
+		"spec":     map[string]any{"containers": []any{map[string]any{"name": "a", "image": "a:1"}}},
+	})
+	(&pin.Pinner{Resolver: b}).Pin(t.Context(), pin.Request{Input: create(pod)})
+	if len(b.asked) != 1 || b.asked[0].Fresh {
+		t.Errorf("asked %+v, want one request that is not fresh", b.asked)
+	}
+}
+
+// When the time is up each look-up ends, and the object has its answer.
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		p := &pin.Pinner{Resolver: &backend{hold: make(chan struct{})}}
+		done := make(chan pin.Result)
+		go func() { done <- p.Pin(ctx, pin.Request{Input: create(deployment(t, "a:1", "b:1"))}) }()
+		synctest.Wait()
+		cancel()
+		for _, o := range (<-done).Outcomes {
+			if !errors.Is(o.Err, resolve.ErrUnavailable) || !o.Pin.IsZero() {
+				t.Errorf("outcome = %+v, want it unavailable", o)
+			}
+		}
+	})
+}
+
+func TestMode(t *testing.T) {
+	for mode, want := range map[pin.Mode]string{pin.Enforce: "enforce", pin.DryRun: "dry-run", pin.Keep: "keep", 7: "Mode(7)"} {
+		if got := mode.String(); got != want {
+			t.Errorf("Mode(%d).String() = %s, want %s", int(mode), got, want)
+		}
+	}
+}
