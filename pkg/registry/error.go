@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -65,6 +67,7 @@ func networkReason(err error) string {
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
 		record   tls.RecordHeaderError
+		dns      *net.DNSError
 		timeout  interface{ Timeout() bool }
 	)
 	switch {
@@ -78,6 +81,12 @@ func networkReason(err error) string {
 		return "its TLS certificate is not valid"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "it does not speak TLS; see insecure"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "DNS knows no such host"
+	case errors.As(err, &dns):
+		return "its name can't be looked up in DNS"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timed out"
 	}

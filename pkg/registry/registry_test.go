@@ -95,3 +95,40 @@ func TestNetworkCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestReasons: who names a host in the config, or asks from a command line, is told what the network said; a tenant is
+// not, since it would tell what is reachable from here.
+func TestReasons(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	other := httptest.NewTLSServer(http.NotFoundHandler())
+	defer other.Close()
+	allow := registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	for _, tt := range []struct {
+		name, host string
+		network    registry.Network
+		want       string
+	}{
+		{"no TLS", strings.TrimPrefix(plain.URL, "http://"), allow, "it does not speak TLS; see insecure"},
+		{"closed", strings.TrimPrefix(closed.URL, "http://"), allow, "connection refused"},
+		{"unknown CA", strings.TrimPrefix(other.URL, "https://"), allow, "its TLS certificate is signed by an unknown authority; see caFile"},
+		{"no such host", "registry.invalid", allow, "DNS"},
+		{"address", strings.TrimPrefix(plain.URL, "http://"), registry.Network{}, "its address is not allowed; see network.allow"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for client, want := range map[*registry.Client]string{
+				{Network: tt.network, Hosts: []registry.Host{{Name: tt.host}}}: tt.want,
+				{Network: tt.network, ExplainAll: true}:                        tt.want,
+				{Network: tt.network}:                                          "unreachable",
+			} {
+				_, err := client.Manifest(t.Context(), http.MethodHead, ref.MustParse(tt.host+"/a:1"), authn.AuthConfig{})
+				client.Close()
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("Manifest = %v, want %s", err, want)
+				}
+			}
+		})
+	}
+}
