@@ -67,7 +67,7 @@ build: ## both binaries, static and reproducible, into bin
 fuzz: ## every fuzz target, a minute each
 	@go list ./... | while read -r pkg; do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
-	    echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 60s $$pkg || exit 1; \
+	    echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 60s -fuzzminimizetime 10x $$pkg || exit 1; \
 	  done; \
 	done
 
