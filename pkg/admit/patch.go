@@ -93,5 +93,5 @@ func (a *annotations) appendTo(ops []operation) []operation {
 
 // escape makes a name a part of a JSON pointer (RFC 6901, section 3).
 func escape(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }

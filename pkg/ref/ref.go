@@ -102,14 +102,14 @@ func (r Reference) Pinned() bool { return r.digest != "" }
 // Canonical is the fully spelled form, docker.io/library/nginx:latest for nginx. Two references with one canonical form
 // mean the same image.
 func (r Reference) Canonical() string {
-	s := r.Repository()
-	if t := r.Tag(); t != "" {
-		s += ":" + t
+	switch tag := r.Tag(); { // in one piece each: it is the key of every look-up
+	case r.digest == "":
+		return r.host + "/" + r.path + ":" + tag
+	case tag == "":
+		return r.host + "/" + r.path + "@" + string(r.digest)
+	default:
+		return r.host + "/" + r.path + ":" + tag + "@" + string(r.digest)
 	}
-	if r.digest != "" {
-		s += "@" + r.digest.String()
-	}
-	return s
 }
 
 // Text is the author's text up to the digest: nginx:1.25 for nginx:1.25@sha256:….
