@@ -28,6 +28,7 @@ type handlers struct {
 	getter  cluster.Getter // nil: standalone
 	metrics *admit.Metrics
 	reads   *cluster.Metrics
+	lookups *resolve.Metrics
 	reloads *prometheus.CounterVec
 
 	current atomic.Pointer[state]
@@ -51,6 +52,7 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, get
 		getter:  getter,
 		metrics: admit.NewMetrics(r),
 		reads:   cluster.NewMetrics(r),
+		lookups: resolve.NewMetrics(r),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_config_reloads_total",
 			Help: "Changes of the config file, by result: ok, or refused where the last good one stays.",
@@ -115,7 +117,8 @@ func (s *state) answer(h *handlers, old *state) error {
 	} else {
 		s.credentials = h.newCredentials(s.config.Credentials)
 	}
-	pinner := &pin.Pinner{Policy: policy, Resolver: &resolve.Credentials{Next: s.cache}}
+	resolver := &resolve.Measured{Next: &resolve.Credentials{Next: s.cache}, Metrics: h.lookups, Named: s.client.Named}
+	pinner := &pin.Pinner{Policy: policy, Resolver: resolver}
 	s.modes = map[pin.Mode]http.Handler{}
 	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
 		s.modes[mode] = &admit.Handler{

@@ -33,7 +33,7 @@ type File struct {
 	mu     sync.Mutex
 	ring   *Keyring
 	looked time.Time
-	seen   os.FileInfo // of what was read last, be it malformed; nil: it could not be read
+	seen   os.FileInfo // of what was read last, be it malformed; nil: nothing was
 	told   string      // why it could not be read, once that is reported
 }
 
@@ -66,7 +66,6 @@ func (f *File) current(fresh bool) *Keyring {
 func (f *File) lookLocked() error {
 	data, changed, err := f.readLocked()
 	if err != nil {
-		f.seen = nil // once it can be read it is, also if it is the version of before
 		if f.told == err.Error() {
 			return nil
 		}

@@ -96,7 +96,9 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	if ok && !req.Fresh {
 		switch {
 		case known.err != nil && now.Sub(known.errAt) < orDefault(c.NegativeTTL, DefaultNegativeTTL):
-			return c.stale(known, now, known.err)
+			result, err := c.stale(known, now, known.err)
+			result.Cached = true
+			return result, err
 		case known.err == nil && now.Sub(known.at) < orDefault(c.TTL, DefaultTTL):
 			known.result.Cached = true
 			return known.result, nil

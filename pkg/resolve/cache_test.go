@@ -79,7 +79,7 @@ func TestCacheFreshness(t *testing.T) {
 			{60 * time.Minute, "", unavailable, false, "", 6, ""},   // too old: an hour has passed since D3
 			{6 * time.Second, "D4", nil, false, "D4", 7, ""},
 			{31 * time.Second, "", notFound, false, "", 8, ""}, // taken back: nothing stale
-			{time.Second, "D5", nil, false, "", 8, ""},         // remembered
+			{time.Second, "D5", nil, false, "", 8, "cached"},   // remembered
 			{time.Second, "D5", nil, true, "D5", 9, ""},        // a deploy ignores it
 		} {
 			time.Sleep(step.wait)

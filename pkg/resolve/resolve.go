@@ -47,10 +47,10 @@ type Request struct {
 	Fresh bool
 }
 
-// Result is a digest, and where it came from.
+// Result is a digest, and where it came from. Beside an error there is no digest.
 type Result struct {
 	Digest digest.Digest // always sha256
-	Cached bool          // remembered: the registry was not asked
+	Cached bool          // remembered, be it a failure: the registry was not asked
 	Stale  bool          // remembered for longer than usual, because the registry can't be reached
 }
 

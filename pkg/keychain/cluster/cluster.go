@@ -82,6 +82,8 @@ type Cluster struct {
 	TTL time.Duration
 	// Size is how many secrets, and how many service accounts, are remembered. Default: 4096.
 	Size int
+	// Bytes is how many bytes, about, they may hold: a secret may be of 1 MiB, and its author is a tenant. Default: 16 MiB.
+	Bytes int
 	// Timeout of one read. Default: 2 s.
 	Timeout time.Duration
 	// Metrics counts the reads. Nil: none.

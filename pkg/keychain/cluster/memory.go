@@ -13,14 +13,13 @@ import (
 const (
 	defaultTTL     = 5 * time.Second
 	defaultSize    = 4096
+	defaultBytes   = 16 << 20
 	defaultTimeout = 2 * time.Second
 	// freshAfter is how old what is remembered has to be before a refused credential makes it be read again, or a read
 	// that got no answer is tried again.
 	freshAfter = time.Second
 	// keepFor is how long what was read last holds while the API server gives no answer at all.
 	keepFor = time.Minute
-	// maxBytes bounds what all items of a memory hold: a secret may be of 1 MiB, and its author is a tenant.
-	maxBytes = 16 << 20
 	// maxName is how long a name can be: of what an author writes in a pod spec, nothing longer is there to read.
 	maxName = 253
 )
@@ -34,6 +33,7 @@ type memory[T sized] struct {
 	mu     sync.Mutex
 	items  *simplelru.LRU[key, *item[T]]
 	bytes  int             // that the items hold
+	most   int             // of them
 	base   context.Context // of all reads; ended by close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -122,8 +122,8 @@ func (m *memory[T]) get(c *Cluster, k key, fresh bool, r read[T]) *item[T] {
 		ctx, cancel := context.WithTimeout(m.base, timeout)
 		defer cancel()
 		it.fill(old, func() (T, bool) { return r(ctx, k) })
-		close(it.done)
 		m.weigh(k, it)
+		close(it.done)
 	})
 	return it
 }
@@ -137,7 +137,7 @@ func (m *memory[T]) weigh(k key, it *item[T]) {
 	}
 	it.bytes = it.value.Size()
 	m.bytes += it.bytes
-	for m.bytes > maxBytes {
+	for m.bytes > m.most {
 		m.items.RemoveOldest()
 	}
 }
@@ -163,6 +163,9 @@ func (m *memory[T]) initLocked(c *Cluster) {
 		size = defaultSize
 	}
 	m.items, _ = simplelru.NewLRU(size, func(_ key, it *item[T]) { m.bytes -= it.bytes }) // refuses sizes below one alone
+	if m.most = c.Bytes; m.most <= 0 {
+		m.most = defaultBytes
+	}
 	if m.base == nil {
 		m.base, m.cancel = context.WithCancel(context.Background())
 	}

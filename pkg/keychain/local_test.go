@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keychain_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// home is an empty home of a user who has the program in the path.
+func home(t *testing.T, program, script string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"} {
+		t.Setenv(name, dir)
+	}
+	t.Setenv("DOCKER_CONFIG", "")
+	t.Setenv("REGISTRY_AUTH_FILE", "")
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if err := os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Credential helpers are run, and an identity token of one is an identity token.
+func TestLocalHelper(t *testing.T) {
+	dir := home(t, "docker-credential-test", `read -r host
+case "$host" in
+ghcr.io) echo '{"Username":"u","Secret":"p"}' ;;
+a.azurecr.io) echo '{"Username":"<token>","Secret":"t"}' ;;
+*) echo 'credentials not found in native keychain'; exit 1 ;;
+esac
+`)
+	t.Setenv("DOCKER_CONFIG", dir) // where there is none, Docker's library asks for the home but once a process
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore":"test"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := keychain.Local{Report: func(err error) { t.Errorf("reported: %v", err) }}
+	for image, want := range map[string][]keychain.Credential{
+		"ghcr.io/a":      {{Auth: authn.AuthConfig{Username: "u", Password: "p"}}},
+		"a.azurecr.io/a": {{Auth: authn.AuthConfig{IdentityToken: "t"}}},
+		"quay.io/a":      nil, // has no credential, which is no failure of the helper
+	} {
+		if diff := cmp.Diff(want, l.Credentials(t.Context(), ref.MustParse(image), false)); diff != "" {
+			t.Errorf("Credentials(%s): -want +got\n%s", image, diff)
+		}
+	}
+}
+
+// Who has no Docker config may have podman's.
+func TestLocalPodman(t *testing.T) {
+	dir := home(t, "none", "exit 1")
+	if err := os.Mkdir(filepath.Join(dir, "containers"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := (keychain.Local{}).Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false); got != nil {
+		t.Errorf("without any file: %v, want nothing", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "containers", "auth.json"), []byte(`{"auths":{"ghcr.io/team":{"auth":"dTpw"},"ghcr.io":{"auth":"djpw"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := (keychain.Local{}).Credentials(t.Context(), ref.MustParse("ghcr.io/team"), false)
+	if diff := cmp.Diff([]keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: "p"}}}, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}

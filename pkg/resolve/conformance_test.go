@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve_test
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
+)
+
+// layers are the Resolvers that wrap another, alone and together as the webhook has them. They are made before what they
+// wrap, so that a look-up that nobody waits for any more has ended when they are cleaned up.
+func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
+	remember := func() func(next resolve.Resolver) resolve.Resolver {
+		c := &resolve.Cache{}
+		t.Cleanup(c.Wait)
+		return func(next resolve.Resolver) resolve.Resolver { c.Next = next; return c }
+	}
+	credentials := func(next resolve.Resolver) resolve.Resolver { return &resolve.Credentials{Next: next} }
+	measured := func(next resolve.Resolver) resolve.Resolver {
+		return &resolve.Measured{Next: next, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
+	}
+	remembered := remember()
+	return map[string]func(resolve.Resolver) resolve.Resolver{
+		"alone":       func(next resolve.Resolver) resolve.Resolver { return next },
+		"Func":        func(next resolve.Resolver) resolve.Resolver { return resolve.Func(next.Resolve) },
+		"Cache":       remember(),
+		"Credentials": credentials,
+		"Measured":    measured,
+		"together":    func(next resolve.Resolver) resolve.Resolver { return measured(credentials(remembered(next))) },
+	}
+}
+
+// fakeSubject is a fake with an answer of each kind.
+func fakeSubject(t *testing.T) resolvetest.Subject {
+	f := &resolvetest.Fake{}
+	s := resolvetest.Subject{
+		Resolver: f, Image: ref.MustParse("image"), Hangs: ref.MustParse("hangs"),
+		NotFound: ref.MustParse("missing"), Unauthorized: ref.MustParse("denied"), Unavailable: ref.MustParse("down"), Invalid: ref.MustParse("broken"),
+	}
+	moved := 0
+	s.Move = func() digest.Digest {
+		moved++
+		d := resolvetest.Digest(strconv.Itoa(moved))
+		f.Set("image", d)
+		return d
+	}
+	f.Fail("denied", resolve.ErrUnauthorized)
+	f.Fail("down", resolve.ErrUnavailable)
+	f.Fail("broken", resolve.ErrInvalid)
+	t.Cleanup(f.Hold("hangs", resolvetest.Digest("late")))
+	return s
+}
+
+// registrySubject is a registry in memory, whose other repositories behave badly.
+func registrySubject(t *testing.T) resolvetest.Subject {
+	h, push := honest(t)
+	over := make(chan struct{})
+	_, host, client := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch repository, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/"); repository {
+		case "denied":
+			w.WriteHeader(http.StatusUnauthorized)
+		case "down":
+			w.WriteHeader(http.StatusInternalServerError)
+		case "broken":
+			w.Header().Set("Content-Type", "text/html")
+		case "hangs":
+			select {
+			case <-r.Context().Done():
+			case <-over:
+			}
+		default:
+			h.ServeHTTP(w, r)
+		}
+	}))
+	client.Hosts = []registry.Host{{Name: "*", RequestsPerSecond: 1e6, MaxInFlight: 100}}
+	t.Cleanup(func() { close(over) })
+	in := func(repository string) ref.Reference { return ref.MustParse(host + "/" + repository) }
+	return resolvetest.Subject{
+		Resolver: &resolve.Registry{Client: client}, Image: in("team/app:1"), Move: push, Hangs: in("hangs"),
+		NotFound: in("missing"), Unauthorized: in("denied"), Unavailable: in("down"), Invalid: in("broken"),
+	}
+}
+
+// TestConformance tries each layer over the fake, and the registry as it is and as the webhook has it.
+func TestConformance(t *testing.T) {
+	try := func(name string, open func(*testing.T) resolvetest.Subject) func(*testing.T) {
+		return func(t *testing.T) {
+			resolvetest.Conformance(t, func(t *testing.T) resolvetest.Subject {
+				wrap := layers(t)[name]
+				s := open(t)
+				s.Resolver = wrap(s.Resolver)
+				return s
+			})
+		}
+	}
+	for name := range layers(t) {
+		t.Run(name+" over fake", try(name, fakeSubject))
+	}
+	for _, name := range []string{"alone", "together"} {
+		t.Run(name+" over registry", try(name, registrySubject))
+	}
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
+)
+
+// TestMetrics goes through the life of some images, and counts where each answer came from.
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &resolvetest.Fake{}
+		registry := prometheus.NewPedanticRegistry()
+		m := &resolve.Measured{
+			Next: &resolve.Cache{Next: f}, Metrics: resolve.NewMetrics(registry),
+			Named: func(host string) bool { return host == "ghcr.io" },
+		}
+		ask := func(image string, fresh bool) {
+			_, _ = m.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(image), Fresh: fresh}) // counted below
+		}
+		f.Set("ghcr.io/a", resolvetest.Digest("1"))
+		ask("ghcr.io/a", true)
+		ask("ghcr.io/a", false)
+		time.Sleep(time.Minute)
+		f.Fail("ghcr.io/a", resolve.ErrUnavailable)
+		ask("ghcr.io/a", false) // stale
+		ask("ghcr.io/a", true)  // no answer for a deploy
+		f.Fail("ghcr.io/b", resolve.ErrUnauthorized)
+		ask("ghcr.io/b", false)
+		ask("ghcr.io/b", false) // remembered
+		f.Fail("evil.example/c", resolve.ErrInvalid)
+		ask("evil.example/c", true)
+		ask("evil2.example/d", true) // not found
+		want := []string{
+			"ghcr.io ok cache 1", "ghcr.io ok registry 1", "ghcr.io ok stale 1",
+			"ghcr.io unauthorized cache 1", "ghcr.io unauthorized registry 1", "ghcr.io unavailable registry 1",
+			"other invalid registry 1", "other notFound registry 1",
+		}
+		if diff := cmp.Diff(want, lookups(t, registry)); diff != "" {
+			t.Errorf("look-ups: -want +got\n%s", diff)
+		}
+		if n := observed(t, registry); n != 5 {
+			t.Errorf("%d durations, want those of the 5 look-ups at a registry", n)
+		}
+		if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+			t.Errorf("lint of the metrics: %v, %v", problems, err)
+		}
+	})
+}
+
+// lookups are the series of the counter, each as its labels and its value.
+func lookups(t *testing.T, r prometheus.Gatherer) (got []string) {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if m.GetCounter() == nil {
+				continue
+			}
+			var words []string
+			for _, l := range m.GetLabel() { // sorted by name: registry, result, source
+				words = append(words, l.GetValue())
+			}
+			got = append(got, strings.Join(append(words, fmt.Sprint(m.GetCounter().GetValue())), " "))
+		}
+	}
+	slices.Sort(got)
+	return got
+}
+
+// observed counts what the histogram has.
+func observed(t *testing.T, r prometheus.Gatherer) (n uint64) {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			n += m.GetHistogram().GetSampleCount()
+		}
+	}
+	return n
+}
+
+// However many hosts tenants think of, they are one series.
+func TestMetricsAreBounded(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := &resolve.Measured{Next: &resolvetest.Fake{}, Metrics: resolve.NewMetrics(registry)}
+	for i := range 1000 {
+		if _, err := m.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(fmt.Sprintf("r%d.example/a", i))}); err == nil {
+			t.Fatal("found")
+		}
+	}
+	if diff := cmp.Diff([]string{"other notFound registry 1000"}, lookups(t, registry)); diff != "" {
+		t.Errorf("look-ups: -want +got\n%s", diff)
+	}
+}
+
+func TestMeasuredWithoutMetrics(t *testing.T) {
+	f := &resolvetest.Fake{}
+	f.Set("a", resolvetest.Digest("1"))
+	got, err := (&resolve.Measured{Next: f}).Resolve(t.Context(), resolve.Request{Ref: ref.MustParse("a")})
+	if err != nil || got.Digest != resolvetest.Digest("1") {
+		t.Errorf("Resolve = %v, %v", got, err)
+	}
+}
+
+func BenchmarkMeasured(b *testing.B) {
+	f := &backend{digest: "D"}
+	m := &resolve.Measured{Next: &resolve.Cache{Next: f}, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
+	r := request(false)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Resolve(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
