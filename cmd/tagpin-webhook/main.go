@@ -22,9 +22,10 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/zapr"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/tagpin/tagpin/pkg/config"
 )
@@ -83,9 +84,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer, drain t
 
 func complain(stderr io.Writer, err error) { _, _ = fmt.Fprintf(stderr, "tagpin-webhook: %v\n", err) }
 
-// newLogger writes JSON, one object a line.
+// newLogger writes JSON, one object a line, and every line: controller-runtime's own drops most of those that come often,
+// and each review has its line.
 func newLogger(w io.Writer, level zapcore.Level) logr.Logger {
-	return zap.New(zap.WriteTo(zapcore.Lock(zapcore.AddSync(w))), zap.JSONEncoder(), zap.Level(level), zap.StacktraceLevel(zapcore.PanicLevel))
+	format := zap.NewProductionEncoderConfig()
+	format.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(format), zapcore.Lock(zapcore.AddSync(w)), level)
+	return zapr.NewLogger(zap.New(core))
 }
 
 // version is set by the build; without it, it is the module's.

@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/tagpin/tagpin/pkg/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,6 +27,32 @@ func TestVersionAndHelp(t *testing.T) {
 	code := run(t.Context(), []string{"--help"}, nil, &stdout, &stderr)
 	if code != exitOK || stdout.Len() > 0 || !strings.Contains(stderr.String(), "-webhook-port port") {
 		t.Errorf("run(--help) = %d, stdout %q, stderr %q, want 0 and the flags on stderr", code, stdout.String(), stderr.String())
+	}
+}
+
+// Every review has its line: none is dropped, however many there are.
+func TestNoLineIsDropped(t *testing.T) {
+	var out bytes.Buffer
+	log := newLogger(&out, zapcore.InfoLevel)
+	for range 1000 {
+		log.Info("admission", "uid", "u")
+	}
+	log.V(1).Info("not at this level")
+	if lines := strings.Count(out.String(), "\n"); lines != 1000 || !strings.Contains(out.String(), `"uid":"u"`) {
+		t.Errorf("%d lines, want 1000, like %.200s", lines, out.String())
+	}
+}
+
+// What has no effect yet is said.
+func TestNotes(t *testing.T) {
+	c := config.Default()
+	if notes := notBuilt(c); len(notes) != 1 {
+		t.Errorf("notes on the defaults = %q, want one, on certificates", notes)
+	}
+	c.Certificates.Mode, c.Observability.Tracing, c.MaxInFlightPerNamespace, c.RefreshOnRestart = config.Mounted, "http://x", 1, false
+	c.Registries = append(c.Registries, config.Registry{Host: "a.b", Mirrors: []config.Mirror{{Host: "m"}}})
+	if notes := notBuilt(c); len(notes) != 4 {
+		t.Errorf("notes = %q, want four", notes)
 	}
 }
 

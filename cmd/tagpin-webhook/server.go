@@ -159,9 +159,7 @@ func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, watche
 
 // reload takes up the config file whenever it changes, if it is good.
 func (s *server) reload(h *handlers) func(context.Context) error {
-	for _, note := range notBuilt(s.source.Current()) {
-		s.log.Info(note)
-	}
+	s.note(s.source.Current())
 	return func(ctx context.Context) error {
 		return s.source.Run(ctx, func(c *config.Config, err error) error {
 			if err == nil {
@@ -173,8 +171,15 @@ func (s *server) reload(h *handlers) func(context.Context) error {
 				return err
 			}
 			s.log.Info("config reloaded")
+			s.note(c)
 			return nil
 		})
+	}
+}
+
+func (s *server) note(c *config.Config) {
+	for _, note := range notBuilt(c) {
+		s.log.Info(note)
 	}
 }
 
@@ -186,6 +191,17 @@ func notBuilt(c *config.Config) []string {
 	}
 	if c.Observability.Tracing != "" {
 		notes = append(notes, "observability.tracing has no effect yet")
+	}
+	if c.MaxInFlightPerNamespace != config.Default().MaxInFlightPerNamespace {
+		notes = append(notes, "maxInFlightPerNamespace has no effect yet")
+	}
+	if !c.RefreshOnRestart {
+		notes = append(notes, "refreshOnRestart has no effect yet: no restart refreshes")
+	}
+	for _, r := range c.Registries {
+		if len(r.Mirrors) > 0 {
+			notes = append(notes, "registries: mirrors of "+r.Host+" have no effect yet: the registry itself is asked")
+		}
 	}
 	return notes
 }

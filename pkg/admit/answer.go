@@ -24,6 +24,7 @@ type answer struct {
 	warnings warnings
 	denials  []string
 	pins     map[string]string // for the audit annotation
+	changed  []bool            // of each pod spec; nil: nobody has asked
 }
 
 // build turns the outcomes into a patch, warnings and denials.
@@ -38,7 +39,6 @@ func (a *answer) build() {
 	}
 	if a.mode == pin.DryRun {
 		a.patch.annotate(&object.Metadata, workload.AnnotationProposedPins, a.proposals())
-		return
 	}
 	if a.mode == pin.Enforce {
 		a.patch.annotate(&object.Metadata, workload.AnnotationProposedPins, "")
@@ -50,7 +50,7 @@ func (a *answer) build() {
 func (a *answer) outcome(o *pin.Outcome) {
 	switch {
 	case o.Reason == policy.Invalid:
-		a.warn(o, "the kubelet will refuse this image: %v", o.Err)
+		a.warn(o, "the kubelet will refuse this image: %v", o.Decision.Err)
 	case o.Err != nil:
 		a.failed(o)
 	case o.Pin.IsZero():
@@ -96,7 +96,10 @@ func (a *answer) templateChanged(i int) bool {
 	if a.isPod() {
 		return false
 	}
-	return workload.TemplateChanged(a.rv.Old, a.rv.Object, a.request.Object.PodSpecs[i])
+	if a.changed == nil {
+		a.changed = workload.TemplatesChanged(a.rv.Old, a.rv.Object, a.request.Object.PodSpecs)
+	}
+	return a.changed[i]
 }
 
 // record brings the annotation of each pod spec that changes up to date.
@@ -137,7 +140,7 @@ func (a *answer) entries(i int) policy.Entries {
 		if entry, ok := counted[o.Reference.Name]; ok {
 			entries[o.Reference.Name] = entry
 		}
-		if !o.Entry.IsZero() {
+		if !o.Entry.IsZero() && (a.mode != pin.DryRun || o.Action == policy.Restore) { // a proposal is no pin
 			entries[o.Reference.Name] = o.Entry
 		}
 	}

@@ -36,6 +36,8 @@ const (
 	// maxBody bounds a review: the API server takes objects of 3 MiB, an update has two, and JSON may be larger than
 	// the protobuf that was bounded.
 	maxBody = 16 << 20
+	// firstRead is what is allocated for a body before any of it has come.
+	firstRead = 256 << 10
 	// ephemeralContainers is the subresource of Pods by which kubectl debug adds containers.
 	ephemeralContainers = "ephemeralcontainers"
 	// defaultTimeout is the API server's own for a webhook that names none.
@@ -71,7 +73,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "tagpin: "+err.Error(), status)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), budget(r.URL.Query().Get("timeout")))
+	// The server's context ends when it begins to shut down, which would deny the last reviews: they have their budget.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), budget(r.URL.Query().Get("timeout")))
 	defer cancel()
 	response, result := h.review(ctx, rv)
 	h.Metrics.observe(h.Mode, response, result, time.Since(start))
@@ -92,7 +95,12 @@ func read(w http.ResponseWriter, r *http.Request) (*review, error) {
 	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mime) != "application/json" {
 		return nil, fmt.Errorf("content type %q: want application/json", r.Header.Get("Content-Type"))
 	}
-	body := make([]byte, 0, max(min(r.ContentLength, maxBody), 0)+512)
+	// Who sends nothing holds a connection for the budget at most, and memory only for what has come. A recorder in a test
+	// knows no deadlines.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(budget(r.URL.Query().Get("timeout"))))
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	body := make([]byte, 0, max(min(r.ContentLength, firstRead), 0)+512)
 	from := http.MaxBytesReader(w, r.Body, maxBody)
 	for {
 		if len(body) == cap(body) {
@@ -125,7 +133,7 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 		return response, pin.Result{}
 	}
 	if !h.Table.Known(rv.Kind) {
-		response.Warnings = []string{fmt.Sprintf("tagpin knows no pod template in a %s: its images are not pinned", rv.Kind)}
+		response.Warnings = []string{truncate(fmt.Sprintf("tagpin knows no pod template in a %s: its images are not pinned", rv.Kind), maxWarning)}
 		return response, pin.Result{}
 	}
 	request, err := h.request(rv)

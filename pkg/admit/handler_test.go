@@ -237,6 +237,74 @@ func TestStickyWarns(t *testing.T) {
 	}
 }
 
+// TestInvalidWarns says what the kubelet will have against the text.
+func TestInvalidWarns(t *testing.T) {
+	r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx:1:2"}]}}`, ""))
+	if want := `container "a": the kubelet will refuse this image: invalid image reference "nginx:1:2"`; len(r.Warnings) != 1 || !strings.HasPrefix(r.Warnings[0], want) {
+		t.Errorf("warnings %q, want %s", r.Warnings, want)
+	}
+}
+
+// TestManySticky re-applies the largest Deployment with another label: the templates are compared once, not once for each
+// container.
+func TestManySticky(t *testing.T) {
+	object := func(label, digest string) string {
+		var containers []string
+		for i := range 512 {
+			containers = append(containers, fmt.Sprintf(`{"name":"c%d","image":"nginx:1%s","env":[%s{}]}`, i, digest, strings.Repeat(`{"name":"X","value":"some value"},`, 40)))
+		}
+		return fmt.Sprintf(`{"spec":{"template":{"metadata":{"labels":{"x":%q}},"spec":{"containers":[%s]}}}}`, label, strings.Join(containers, ","))
+	}
+	r, _ := post(t, newHandler(t, pin.Keep, registry), review("UPDATE", "apps", "Deployment", object("2", ""), object("1", "@"+digestOf("before").String())))
+	if n := strings.Count(string(r.Patch), `"replace"`); n != 512 || len(r.Warnings) == 0 {
+		t.Errorf("%d pins restored, %d warnings, want 512 and some", n, len(r.Warnings))
+	}
+}
+
+// A dry-run keeps a pin as enforce does, with its entry: without it the template would differ, and roll out.
+func TestDryRunRestoresEntries(t *testing.T) {
+	d := digestOf("before").String()
+	old := `{"spec":{"template":{"metadata":{"annotations":{"tagpin.dev/pins":"{\"a\":\"nginx:1@` + d + `\"}"}},"spec":{"containers":[{"name":"a","image":"nginx:1@` + d + `"}]}}}}`
+	replaced := `{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"nginx:1"},{"name":"b","image":"busybox"}]}}}}`
+	r, _ := post(t, newHandler(t, pin.DryRun, registry), review("UPDATE", "apps", "Deployment", replaced, old))
+	for _, want := range []string{`"path":"/spec/template/metadata","value":{"annotations":{"tagpin.dev/pins":"{\"a\":\"nginx:1@` + d + `\"}"}}`, `proposed-pins":"{\"b\":`} {
+		if !strings.Contains(string(r.Patch), want) {
+			t.Errorf("patch %s lacks %s", r.Patch, want)
+		}
+	}
+}
+
+// A server that begins to shut down ends the contexts of requests; reviews under way have their budget all the same.
+func TestShutdownCancelsNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := newHandler(t, pin.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+		cancel()
+		if err := ctx.Err(); err != nil {
+			return resolve.Result{}, fmt.Errorf("%w: %w", resolve.ErrUnavailable, err)
+		}
+		return registry(ctx, req)
+	}))
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/enforce?timeout=10s", bytes.NewReader(review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, "")))
+	req.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	if !strings.Contains(w.Body.String(), `"allowed":true`) || !strings.Contains(w.Body.String(), `"patch"`) {
+		t.Errorf("answer %s, want a pin", w.Body)
+	}
+}
+
+// Who posts a review of megabytes of names gets none of them back.
+func TestLongNames(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/enforce", bytes.NewReader(review("CREATE", "g", long, `{}`, "")))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	newHandler(t, pin.Enforce, registry).ServeHTTP(w, r)
+	if w.Code != http.StatusBadRequest || w.Body.Len() > 1000 {
+		t.Errorf("status %d with %d bytes, want 400 in few", w.Code, w.Body.Len())
+	}
+}
+
 // TestAnnotationIsNotBelieved has entries that are forged, stale or no JSON: they are dropped, and decide nothing.
 func TestAnnotationIsNotBelieved(t *testing.T) {
 	for _, annotation := range []string{

@@ -16,6 +16,10 @@ import (
 // apiVersion is the version of AdmissionReview that is spoken; every API server since 1.16 does.
 const apiVersion = "admission.k8s.io/v1"
 
+// maxName is longer than any name that an API server passes on; user names, which are the longest, are URLs of issuers
+// and subjects at most.
+const maxName = 4096
+
 // review is what tagpin reads of an AdmissionReview. The raw values are parts of the body.
 type review struct {
 	APIVersion, ReviewKind string
@@ -51,8 +55,10 @@ func parseReview(body []byte) (*review, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading the AdmissionReview: %w", err)
+	case max(len(rv.UID), len(rv.Kind.Group), len(rv.Kind.Kind), len(rv.Namespace), len(rv.Name), len(rv.User)) > maxName:
+		return nil, errors.New("the AdmissionReview has a name that is longer than any")
 	case rv.ReviewKind != "AdmissionReview" || rv.APIVersion != apiVersion:
-		return nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q", apiVersion, rv.ReviewKind, rv.APIVersion)
+		return nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q", apiVersion, truncate(rv.ReviewKind, maxWarning), truncate(rv.APIVersion, maxWarning))
 	case !rv.requested || rv.UID == "":
 		return nil, errors.New("the AdmissionReview holds no request with a uid")
 	}

@@ -13,14 +13,16 @@ import (
 type collector struct {
 	stream   *Stream
 	document int
+	seen     map[*value]bool // by aliases a list may hold a thing many times; an edit of one is an edit of all
 }
 
 // collect takes v for an object, or a list of them. inherited is the kind of an item that does not say its own, as in the
 // typed lists of an API server (PodList).
 func (c *collector) collect(v *value, pointer string, inherited workload.Kind) error {
-	if v.kind != '{' {
+	if v.kind != '{' || c.seen[v] {
 		return nil
 	}
+	c.seen[v] = true
 	group, _, found := strings.Cut(v.get("apiVersion").str(), "/")
 	if !found {
 		group = ""

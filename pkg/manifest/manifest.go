@@ -73,7 +73,7 @@ func Parse(name string, data []byte, table *workload.Table) (*Stream, error) {
 		return nil, err
 	}
 	for i, root := range s.documents {
-		c := collector{stream: s, document: i}
+		c := collector{stream: s, document: i, seen: map[*value]bool{}}
 		if err := c.collect(root, "", workload.Kind{}); err != nil {
 			return nil, err
 		}

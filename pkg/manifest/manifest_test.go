@@ -167,6 +167,22 @@ func TestEditsDisagree(t *testing.T) {
 	}
 }
 
+// By aliases a few lines name a pod a million times: it is one.
+func TestListsOfLists(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("kind: List\napiVersion: v1\nitems:\n- &l0 {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: nginx}]}}\n")
+	for i := range 40 {
+		fmt.Fprintf(&b, "- &l%d {kind: List, apiVersion: v1, items: [*l%d, *l%d]}\n", i+1, i, i)
+	}
+	s, err := manifest.Parse("f.yaml", []byte(b.String()), nil)
+	if err != nil || len(s.Objects) != 1 {
+		t.Fatalf("Parse = %d objects, %v, want one", len(s.Objects), err)
+	}
+	if got, err := s.Edit(edits(s)); err != nil || !strings.Contains(string(got), "nginx@sha256:") {
+		t.Errorf("Edit = %s, %v", got, err)
+	}
+}
+
 // A text that would not be one scalar is refused, not written.
 func TestEditConfirmed(t *testing.T) {
 	for _, text := range []string{"a: b", "x # y", "'", "x\nkind: y", ""} {

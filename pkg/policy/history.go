@@ -33,7 +33,9 @@ func ReadEntries(o *workload.Object, i int) Entries {
 			continue
 		}
 		held, err := ref.Parse(r.Text)
-		if err == nil && held.Digest() == entry.Digest() && held.Repository() == entry.Repository() {
+		// A tag of the author's own beside the digest is the text that the pin stands for, whatever was before.
+		retagged := held.Tagged() && held.Text() != entry.Text()
+		if err == nil && held.Digest() == entry.Digest() && held.Repository() == entry.Repository() && !retagged {
 			entries[r.Name] = entry
 		}
 	}
@@ -49,10 +51,10 @@ func AnnotationMetadata(o *workload.Object, i int) *workload.Metadata {
 	return &o.Metadata
 }
 
-// EntryKey is the key of a reference in the annotation: its name, or where several pod specs share one annotation the
-// pod spec's JSON pointer, a colon and its name.
+// EntryKey is the key of a reference in the annotation: its name, or where several pod specs share or may come to share
+// one annotation the pod spec's JSON pointer, a colon and its name.
 func EntryKey(o *workload.Object, i int, name string) string {
-	if o.PodSpecs[i].Annotated || len(o.PodSpecs) == 1 {
+	if s := &o.PodSpecs[i]; s.Annotated || !s.Listed && len(o.PodSpecs) == 1 {
 		return name
 	}
 	return o.PodSpecs[i].Pointer + ":" + name
@@ -119,14 +121,14 @@ func (h *history) textOf(name string, pin ref.Reference) string {
 }
 
 // keep is the second half of rule 8: a reference to be resolved takes the digest that a kept pin of the same text has,
-// so that one object has one answer.
-func (h *history) keep(decisions []Decision) {
-	if h == nil {
-		return
-	}
-	kept := make(map[string]ref.Reference)
+// so that one object has one answer. before is each pod spec's history.
+func keep(decisions []Decision, before []*history) {
+	var kept map[string]ref.Reference
 	for _, d := range decisions {
-		if d.Held.Pinned() && (d.Reason == Unchanged || d.Reason == Sticky) {
+		if h := before[d.PodSpec]; h != nil && d.Held.Pinned() && (d.Reason == Unchanged || d.Reason == Sticky) {
+			if kept == nil {
+				kept = make(map[string]ref.Reference)
+			}
 			kept[h.textOf(d.Reference.Name, d.Held)] = d.Held
 		}
 	}

@@ -55,6 +55,15 @@ func ParsePattern(s string) (Pattern, error) {
 		if !slash || host == "" || strings.ContainsAny(prefix, "*@ ") {
 			return Pattern{}, fmt.Errorf("image pattern %q: want host/path, with * at the end alone", s)
 		}
+		// One repository that it would cover shows whether it can cover any.
+		r, err := ref.Parse(prefix + "x")
+		switch {
+		case err != nil:
+			return Pattern{}, fmt.Errorf("image pattern %q: %w", s, err)
+		case !strings.HasPrefix(r.Canonical(), prefix):
+			canonical := strings.TrimSuffix(r.Canonical(), "x:"+ref.DefaultTag)
+			return Pattern{}, fmt.Errorf("image pattern %q: want the canonical name, %s*", s, canonical)
+		}
 		return Pattern{prefix: prefix}, nil
 	}
 	if strings.Contains(s, "*") {

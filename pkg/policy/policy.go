@@ -59,7 +59,7 @@ const (
 	Sticky     Reason = "sticky"      // it was pinned, and its text has not changed
 	NeverPull  Reason = "never-pull"  // the kubelet pulls nothing for it
 	Blank      Reason = "blank"       // no text
-	Invalid    Reason = "invalid"     // the kubelet refuses the text
+	Invalid    Reason = "bad-text"    // the kubelet refuses the text
 	Exempt     Reason = "exempt"      // by config
 	Tag        Reason = "tag"         // a tag to look up
 	Kept       Reason = "kept"        // the same text is pinned elsewhere in the object
@@ -88,17 +88,17 @@ func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
 	if skip := p.notOurs(in); skip != "" {
 		return nil, skip
 	}
+	before := make([]*history, len(in.Object.PodSpecs))
 	for i := range in.Object.PodSpecs {
 		spec := &in.Object.PodSpecs[i]
-		before := newHistory(in, spec, p.Output)
-		first := len(decisions)
+		before[i] = newHistory(in, spec, p.Output)
 		for _, r := range spec.References {
-			d := p.decide(r, before)
+			d := p.decide(r, before[i])
 			d.PodSpec = i
 			decisions = append(decisions, d)
 		}
-		before.keep(decisions[first:])
 	}
+	keep(decisions, before)
 	return decisions, ""
 }
 

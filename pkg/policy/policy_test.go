@@ -39,7 +39,7 @@ func TestPattern(t *testing.T) {
 			t.Errorf("%q.Match(%q) = %t, want %t", tt.pattern, tt.image, got, tt.want)
 		}
 	}
-	for _, s := range []string{"", "*", "nginx", "nginx*", "a/*/b", "a/b:*x", "ghcr.io/a@sha256:" + strings.Repeat("a", 64), "GHCR.io/A", "index.docker.io/a/b", "/x*"} {
+	for _, s := range []string{"", "*", "nginx", "nginx*", "a/*/b", "a/b:*x", "ghcr.io/a@sha256:" + strings.Repeat("a", 64), "GHCR.io/A", "index.docker.io/a/b", "/x*", "bitnami/*", "library/*", "index.docker.io/library/*", "ghcr.io/A*"} {
 		if p, err := policy.ParsePattern(s); err == nil {
 			t.Errorf("ParsePattern(%q) = %+v, want an error", s, p)
 		}
@@ -122,6 +122,8 @@ func TestDecide(t *testing.T) {
 		{name: "digest alone, for another tag", output: policy.DigestOnly, old: "nginx" + d1, annotation: "nginx:1" + d1, text: "nginx", action: policy.Resolve, reason: policy.Tag},
 		{name: "digest alone, not guessed", output: policy.DigestOnly, old: "nginx" + d1, text: "nginx", action: policy.Resolve, reason: policy.Tag},
 		{name: "an entry for a digest that is not held", output: policy.DigestOnly, old: "nginx" + d1, annotation: "nginx:1" + d2, text: "nginx:1", action: policy.Resolve, reason: policy.Tag},
+		{name: "the author's new tag beside the old digest", old: "nginx:2" + d1, annotation: "nginx:1" + d1, text: "nginx:2", action: policy.Restore, reason: policy.Sticky, held: "nginx:2" + d1},
+		{name: "the tag before the author's new one", old: "nginx:2" + d1, annotation: "nginx:1" + d1, text: "nginx:1", action: policy.Resolve, reason: policy.Tag},
 		{name: "output switched meanwhile", old: "nginx" + d1, annotation: "nginx:1" + d1, text: "nginx:1", action: policy.Restore, reason: policy.Sticky, held: "nginx" + d1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -138,6 +140,32 @@ func TestDecide(t *testing.T) {
 				t.Errorf("Decide(%q over %q) = %v, %s, held %q, want %v, %s, %q", tt.text, tt.old, d.Action, d.Reason, d.Held, tt.action, tt.reason, tt.held)
 			}
 		})
+	}
+}
+
+// One object has one answer, also where it has several templates.
+func TestKeptAcrossTemplates(t *testing.T) {
+	in := func(texts ...string) *workload.Object {
+		o := &workload.Object{Kind: workload.Kind{Group: "g", Kind: "Set"}}
+		for i, text := range texts {
+			pointer := fmt.Sprintf("/spec/jobs/%d/spec", i)
+			o.PodSpecs = append(o.PodSpecs, workload.PodSpec{
+				Pointer: pointer, Listed: true,
+				References: []workload.Reference{{Name: "app", Pointer: pointer + "/containers/0/image", Text: text}},
+			})
+		}
+		return o
+	}
+	var p policy.Policy
+	got, _ := p.Decide(policy.Input{Operation: policy.Update, Object: in("nginx:1", "nginx:1", "nginx:2"), Old: in("nginx:1" + d1)})
+	want := []policy.Reason{policy.Sticky, policy.Kept, policy.Tag}
+	for i, d := range got {
+		if d.Reason != want[i] || d.Reason == policy.Kept && d.Held.String() != "nginx:1"+d1 {
+			t.Errorf("template %d: %s, held %q, want %s", i, d.Reason, d.Held, want[i])
+		}
+	}
+	if one, two := policy.EntryKey(in("a"), 0, "app"), policy.EntryKey(in("a", "b"), 0, "app"); one != two {
+		t.Errorf("the key of an entry is %s, and %s beside another template", one, two)
 	}
 }
 

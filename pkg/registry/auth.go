@@ -188,10 +188,10 @@ func (l *lookup) realm(text string) (*url.URL, error) {
 	switch {
 	case u.User != nil:
 		return nil, l.refuse("its token realm %s holds credentials", u.Host)
-	case !own:
-		return nil, l.refuse("its token realm is on another host, %s; see authHosts", u.Host)
 	case u.Scheme != "https" && (u.Scheme != "http" || !l.host.Insecure):
 		return nil, l.refuse("its token realm %s is not over TLS", u.Host)
+	case !own && l.auth != (authn.AuthConfig{}): // without credentials there is nothing to give away
+		return nil, &Error{Host: l.host.Name, Reason: "its token realm is on another host, " + u.Host + "; see authHosts", Foreign: true}
 	}
 	return u, nil
 }

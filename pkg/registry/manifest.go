@@ -51,14 +51,14 @@ func (c *Client) Manifest(ctx context.Context, method string, r ref.Reference, a
 		return nil, &Error{Host: r.Host(), Reason: err.Error(), err: err}
 	}
 	l := c.lookup(r, auth)
-	ctx, cancel := context.WithTimeout(ctx, l.host.Timeout)
-	defer cancel()
-	release, err := l.enter(ctx)
+	release, err := l.enter(ctx) // within the caller's time: the registry's begins with the request
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	m, err := l.ask(ctx, method)
+	asking, cancel := context.WithTimeout(ctx, l.host.Timeout)
+	defer cancel()
+	m, err := l.ask(asking, method)
 	if err != nil && ctx.Err() == nil {
 		l.punish(err)
 	}

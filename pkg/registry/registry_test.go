@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"go.uber.org/goleak"
@@ -130,5 +131,31 @@ func TestReasons(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Waiting for a place among the requests is the caller's time; a request's own begins when it is sent.
+func TestQueue(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+	}))
+	defer s.Close()
+	host := strings.TrimPrefix(s.URL, "http://")
+	c := &registry.Client{
+		Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Hosts:   []registry.Host{{Name: host, Insecure: true, RequestsPerSecond: 20, Timeout: 200 * time.Millisecond}},
+	}
+	defer c.Close()
+	errs := make(chan error)
+	for range 30 { // ten more than there is room for in a second
+		go func() {
+			_, err := c.Manifest(t.Context(), http.MethodHead, ref.MustParse(host+"/a:1"), authn.AuthConfig{})
+			errs <- err
+		}()
+	}
+	for range 30 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
 	}
 }

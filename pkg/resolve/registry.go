@@ -55,11 +55,11 @@ func (g *Registry) eachCredential(req Request, try func(authn.AuthConfig) error)
 			return nil
 		}
 		err = classify(req.Ref, cred, err)
-		if !errors.Is(err, ErrUnauthorized) {
-			return err
-		}
 		if first == nil { // what the tenant's own credential got is what helps
 			first = err
+		}
+		if !errors.Is(err, ErrUnauthorized) {
+			break
 		}
 	}
 	return first
@@ -198,23 +198,32 @@ func (c *classified) Unwrap() []error { return []error{c.class, c.cause} }
 func classify(r ref.Reference, cred keychain.Credential, err error) error {
 	e := registry.AsError(err)
 	if e == nil {
+		if errors.Is(err, ErrInvalid) && cred.Shared {
+			return hidden(r)
+		}
 		if errors.Is(err, ErrInvalid) {
 			return err
 		}
 		return &classified{ErrUnavailable, err}
 	}
 	class := classOf(e)
-	if cred.Shared && (errors.Is(class, ErrNotFound) || errors.Is(class, ErrUnauthorized)) {
-		err = fmt.Errorf("%s: not found or not allowed", r.Host())
+	if cred.Shared && class != ErrUnavailable { //nolint:errorlint // it is one of the four
+		return hidden(r)
 	}
 	return &classified{class, err}
+}
+
+// hidden is the one answer to a credential that is not the tenant's own: what there is behind it is not for the tenant to
+// learn, be it by the class of the failure.
+func hidden(r ref.Reference) error {
+	return &classified{ErrUnauthorized, fmt.Errorf("%s: not found or not allowed", r.Host())}
 }
 
 func classOf(e *registry.Error) error {
 	switch {
 	case e.Status == http.StatusNotFound && !e.Token:
 		return ErrNotFound
-	case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden, e.Token && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests:
+	case e.Foreign, e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden, e.Token && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests:
 		return ErrUnauthorized
 	case e.Refused, e.Status >= 300 && e.Status < 500 && e.Status != http.StatusTooManyRequests && e.Status != http.StatusRequestTimeout:
 		return ErrInvalid

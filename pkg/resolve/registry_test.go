@@ -188,7 +188,7 @@ func TestRegistryFailures(t *testing.T) {
 		{"HTML", status(200, "Content-Type", "text/html"), resolve.ErrInvalid, 2},
 		{"malformed digest", status(200, "Content-Type", "application/vnd.oci.image.index.v1+json", "Docker-Content-Digest", "sha256:ABC"), resolve.ErrInvalid, 2},
 		{"schema 1", status(200, "Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws"), resolve.ErrInvalid, 2},
-		{"foreign realm", status(401, "WWW-Authenticate", `Bearer realm="https://evil.example/token"`), resolve.ErrInvalid, 1},
+		{"foreign realm", status(401, "WWW-Authenticate", `Bearer realm="https://evil.example/token"`), resolve.ErrUnauthorized, 2},
 		{"realm over http", status(401, "WWW-Authenticate", `Bearer realm="http://127.0.0.1/token"`), resolve.ErrInvalid, 1},
 		{"redirect to plain HTTP", status(302, "Location", "http://127.0.0.1:1/x"), resolve.ErrInvalid, 1},
 	} {
@@ -204,6 +204,52 @@ func TestRegistryFailures(t *testing.T) {
 			asked := rec.take()
 			if !errors.Is(tt.class, resolve.ErrUnauthorized) && len(asked) != tt.requests {
 				t.Errorf("asked %q, want %d requests", asked, tt.requests)
+			}
+		})
+	}
+}
+
+// The tenant's own credential is what the answer is about, whatever the ones after it get; and what a registry answers to
+// a credential that is not the tenant's is one thing always.
+func TestWhoseAnswer(t *testing.T) {
+	own := keychain.Credential{Auth: authn.AuthConfig{Username: "own", Password: "p"}}
+	shared := keychain.Credential{Auth: authn.AuthConfig{Username: "shared", Password: "p"}, Shared: true}
+	hidden := "not found or not allowed"
+	for _, tt := range []struct {
+		name   string
+		answer map[string]int // by user
+		creds  []keychain.Credential
+		class  error
+		want   string
+	}{
+		{"own refused, then nothing to see", map[string]int{"own": 401, "": 404}, []keychain.Credential{own}, resolve.ErrUnauthorized, "401"},
+		{"own refused, then shared", map[string]int{"own": 401, "shared": 404, "": 404}, []keychain.Credential{own, shared}, resolve.ErrUnauthorized, "401"},
+		{"own refused, then limited", map[string]int{"own": 403, "": 429}, []keychain.Credential{own}, resolve.ErrUnauthorized, "403"},
+		{"own finds nothing", map[string]int{"own": 404}, []keychain.Credential{own}, resolve.ErrNotFound, "404"},
+		{"shared finds nothing", map[string]int{"shared": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
+		{"shared is refused", map[string]int{"shared": 403, "": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
+		{"shared finds what can't be used", map[string]int{"shared": 200, "": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
+		{"shared is limited", map[string]int{"shared": 503}, []keychain.Credential{shared}, resolve.ErrUnavailable, "503"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, host, c := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/token" {
+					user, _, _ := r.BasicAuth()
+					fmt.Fprintf(w, `{"token":"t-%s"}`, user)
+					return
+				}
+				user, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer t-")
+				if !ok {
+					w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token"`, r.Host))
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
+				w.Header().Set("Content-Type", "application/vnd.docker.distribution.manifest.v1+json")
+				w.WriteHeader(tt.answer[user])
+			}))
+			_, err := get(t, c, host+"/team/app:1", tt.creds...)
+			if !errors.Is(err, tt.class) || !strings.Contains(fmt.Sprint(err), tt.want) {
+				t.Errorf("Resolve = %v, want %s in class %v", err, tt.want, tt.class)
 			}
 		})
 	}

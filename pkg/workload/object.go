@@ -49,7 +49,12 @@ func (s *scanner) descend(o *Object, n *node) error {
 	case n.template:
 		return s.template(o)
 	case n.elements != nil:
-		return s.array(func() error { return s.descend(o, n.elements) })
+		first := len(o.PodSpecs)
+		err := s.array(func() error { return s.descend(o, n.elements) })
+		for i := range o.PodSpecs[first:] {
+			o.PodSpecs[first+i].Listed = true
+		}
+		return err
 	}
 	_, err := s.object(func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
 	return err

@@ -9,20 +9,24 @@ import (
 	"strings"
 )
 
-// TemplateChanged tells whether the pod template around spec differs between two objects in more than image references
-// and tagpin's own annotations. It decodes both: it is for requests that a person waits for, not for every one.
-func TemplateChanged(before, after []byte, spec PodSpec) bool {
-	pointer := strings.TrimSuffix(spec.Pointer, "/spec")
-	return !reflect.DeepEqual(template(before, pointer, spec), template(after, pointer, spec))
+// TemplatesChanged tells for each pod spec whether the pod template around it differs between two objects in more than
+// image references and tagpin's own annotations. It decodes both objects once: it is for requests that a person waits
+// for, not for every one.
+func TemplatesChanged(before, after []byte, specs []PodSpec) []bool {
+	var old, now any
+	if json.Unmarshal(before, &old) != nil || json.Unmarshal(after, &now) != nil {
+		return make([]bool, len(specs))
+	}
+	changed := make([]bool, len(specs))
+	for i := range specs {
+		changed[i] = !reflect.DeepEqual(template(old, &specs[i]), template(now, &specs[i]))
+	}
+	return changed
 }
 
-// template is the value at pointer without what does not count.
-func template(raw []byte, pointer string, spec PodSpec) any {
-	var root any
-	if json.Unmarshal(raw, &root) != nil {
-		return nil
-	}
-	t := at(root, pointer)
+// template is the pod template around spec, without what does not count.
+func template(root any, spec *PodSpec) any {
+	t := at(root, strings.TrimSuffix(spec.Pointer, "/spec"))
 	if metadata, ok := at(t, "/metadata").(map[string]any); ok {
 		delete(metadata, "creationTimestamp")
 		if annotations, ok := metadata["annotations"].(map[string]any); ok {

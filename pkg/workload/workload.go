@@ -87,6 +87,7 @@ type PodSpec struct {
 	Pointer    string   // JSON pointer of the pod spec: /spec/template/spec
 	Metadata   Metadata // beside the pod spec: the template's, or for a Pod its own
 	Annotated  bool     // tagpin's annotations stand in Metadata; where not, in the object's own (a CRD may prune a template's)
+	Listed     bool     // it is an element of a list, which may grow
 	Identity   Identity
 	References []Reference // in document order
 }
