@@ -10,85 +10,82 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
 
-// review is the creation of a Pod of about 1.5 KB a container, by a controller or by a person.
-func review(byController bool, images ...string) []byte {
-	env := strings.TrimSuffix(strings.Repeat(`{"name":"SOME_VARIABLE","value":"some value of it"},`, 20), ",")
-	var containers []string
-	for i, image := range images {
-		containers = append(containers, fmt.Sprintf(`{"name":"c%d","image":%q,"env":[%s]}`, i, image, env))
-	}
-	owners := ""
-	if byController {
-		owners = `,"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"app-5d9c","uid":"u","controller":true}]`
-	}
-	return fmt.Appendf(nil, `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"5f2b1c9e","operation":"CREATE",
-		"namespace":"bench","name":"app","kind":{"group":"","version":"v1","kind":"Pod"},"resource":{"group":"","version":"v1","resource":"pods"},
-		"userInfo":{"username":"bench"},"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"app","labels":{"pod-template-hash":"5d9c"}%s},
-		"spec":{"containers":[%s]}}}}`, owners, strings.Join(containers, ","))
-}
-
-// post sends a review and gives the answer, whose status is 200.
-func (st *stage) post(ctx context.Context, url string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"?timeout=10s", bytes.NewReader(body))
+// admitted sends a review. The answer has to hold a patch, or with patch false none.
+func (st *stage) admitted(ctx context.Context, to server, body []byte, patch bool) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url+"?timeout=10s", bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := st.client.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", resp.Status, answer)
+	if err != nil {
+		return err
 	}
-	return answer, err
+	allowed := bytes.Contains(answer, []byte(`"allowed":true`))
+	if resp.StatusCode != http.StatusOK || !allowed || bytes.Contains(answer, []byte(`"patch":`)) != patch {
+		return fmt.Errorf("unexpected answer: %s: %.300s", resp.Status, answer)
+	}
+	return nil
 }
 
-// admitted is post where the answer has to be a patch, or with patch false to have none.
-func (st *stage) admitted(ctx context.Context, url string, body []byte, patch bool) error {
-	answer, err := st.post(ctx, url, body)
-	if err == nil && (!bytes.Contains(answer, []byte(`"allowed":true`)) || bytes.Contains(answer, []byte(`"patch":`)) != patch) {
-		err = fmt.Errorf("unexpected answer: %.300s", answer)
+// together sends one review many times at once.
+func (st *stage) together(ctx context.Context, to server, body []byte, n int) error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = st.admitted(ctx, to, body, true) })
 	}
-	return err
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
-// inFlight is how many requests are under way at once.
+// inFlight is how many requests of a load are under way at once.
 const inFlight = 8
 
 // load is what a round of requests took.
 type load struct {
+	requests  int
 	perSecond float64
 	p99       time.Duration
+	cpu       time.Duration // of the server
 }
 
-// run sends the bodies in turn for a time, always so many in flight.
-func (st *stage) run(ctx context.Context, url string, bodies [][]byte, patch bool, d time.Duration) (load, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	times, errs := make([][]time.Duration, inFlight), make([]error, inFlight)
-	begin := time.Now()
+// run sends the bodies in turn for a time, always so many in flight. The first error ends it.
+func (st *stage) run(ctx context.Context, to server, bodies [][]byte, patch bool, d time.Duration) (load, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	times := make([][]time.Duration, inFlight)
+	before, begin := to.cpu(), time.Now()
 	var wg sync.WaitGroup
 	for w := range inFlight {
 		wg.Go(func() {
-			for i := w; time.Since(begin) < d && errs[w] == nil; i += inFlight {
+			for i := w; time.Since(begin) < d; i += inFlight {
 				sent := time.Now()
-				if errs[w] = st.admitted(ctx, url, bodies[i%len(bodies)], patch); errs[w] != nil {
-					cancel()
+				if err := st.admitted(ctx, to, bodies[i%len(bodies)], patch); err != nil {
+					cancel(err)
+					return
 				}
 				times[w] = append(times[w], time.Since(sent))
 			}
 		})
 	}
 	wg.Wait()
-	all := slices.Concat(times...)
-	slices.Sort(all)
-	return load{float64(len(all)) / time.Since(begin).Seconds(), all[len(all)*99/100]}, errors.Join(errs...)
+	took, cpu := time.Since(begin), to.cpu()-before
+	if ctx.Err() != nil {
+		return load{}, context.Cause(ctx)
+	}
+	all := slices.Sorted(slices.Values(slices.Concat(times...)))
+	if len(all) == 0 {
+		return load{}, errors.New("no time for one request")
+	}
+	return load{len(all), float64(len(all)) / took.Seconds(), all[len(all)*99/100], cpu}, nil
 }

@@ -8,14 +8,15 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
 
 // figure is one line of the table.
 type figure struct {
-	id, what, value, goal, peer string
-	met                         bool
+	id, what, value, goal, peers string
+	met                          bool
 }
 
 // report collects figures for people and samples for benchstat.
@@ -26,35 +27,66 @@ type report struct {
 
 func (r *report) add(f figure) { r.figures = append(r.figures, f) }
 
-// sample is one line of Go's benchmark format: values and their units in turn.
-func (r *report) sample(name string, valuesAndUnits ...any) {
-	fmt.Fprintf(&r.samples, "Benchmark%s-%d 1", name, runtime.GOMAXPROCS(0))
-	for i := 0; i+1 < len(valuesAndUnits); i += 2 {
-		fmt.Fprintf(&r.samples, " %.4g %s", valuesAndUnits[i], valuesAndUnits[i+1])
+// atLeast and atMost add a ratio and its goal.
+func (r *report) atLeast(id, what string, value, goal float64, peers string) {
+	r.add(figure{id, what, fmt.Sprintf("%.2f", value), fmt.Sprintf("≥ %.1f", goal), peers, value >= goal})
+}
+
+func (r *report) atMost(id, what string, value, goal float64, peers string) {
+	r.add(figure{id, what, fmt.Sprintf("%.2f", value), fmt.Sprintf("≤ %.1f", goal), peers, value <= goal})
+}
+
+// count adds a number that is to be at most its goal.
+func (r *report) count(id, what string, value, goal int64, peers string) {
+	r.add(figure{id, what, strconv.FormatInt(value, 10), fmt.Sprintf("≤ %d", goal), peers, value <= goal})
+}
+
+// value is a number and its unit.
+type value struct {
+	number float64
+	unit   string
+}
+
+// sample is one line of Go's benchmark format (golang.org/design/14313-benchmark-format).
+func (r *report) sample(name string, iterations int, values ...value) {
+	fmt.Fprintf(&r.samples, "Benchmark%s-%d %d", name, runtime.GOMAXPROCS(0), iterations)
+	for _, v := range values {
+		fmt.Fprintf(&r.samples, " %s %s", strconv.FormatFloat(v.number, 'f', -1, 64), v.unit)
 	}
 	r.samples.WriteByte('\n')
 }
 
-func (r *report) print(w io.Writer) {
+func (r *report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "\twhat\tfigure\tgoal\t\tpeers")
+	fmt.Fprintln(t, "id\twhat\tfigure\tgoal\tpeers\t")
 	for _, f := range r.figures {
-		verdict := "met"
+		verdict := "ok"
 		if !f.met {
-			verdict = "MISSED"
+			verdict = "short"
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.id, f.what, f.value, f.goal, verdict, f.peer)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.id, f.what, f.value, f.goal, f.peers, verdict)
 	}
-	_ = t.Flush()
+	return t.Flush()
 }
+
+// head tells benchstat of units that it does not know.
+const head = `goos: %s
+goarch: %s
+pkg: github.com/tagpin/tagpin/hack/bench
+Unit rate/floor better=higher
+Unit req/s better=higher
+Unit p99/floor better=lower
+Unit cpu-µs/req better=lower
+Unit time/roundtrip better=lower
+`
 
 func (r *report) write(file string) error {
-	head := fmt.Sprintf("goos: %s\ngoarch: %s\npkg: github.com/tagpin/tagpin/hack/bench\n", runtime.GOOS, runtime.GOARCH)
-	return os.WriteFile(file, []byte(head+r.samples.String()), 0o644) //nolint:gosec // it is for everybody
+	text := fmt.Sprintf(head, runtime.GOOS, runtime.GOARCH) + r.samples.String()
+	return os.WriteFile(file, []byte(text), 0o644) //nolint:gosec // it is for everybody
 }
 
-// median of an odd or even number of values; it needs one at least.
-func median(values []float64) float64 {
-	s := slices.Sorted(slices.Values(values))
+// median of one value or more.
+func median(all []float64) float64 {
+	s := slices.Sorted(slices.Values(all))
 	return (s[len(s)/2] + s[(len(s)-1)/2]) / 2
 }

@@ -15,26 +15,30 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/util/cert"
 )
 
-// stage is a registry, tagpin and the floor, each server a process of its own.
+// stage is a registry in this process, and tagpin and the floor in their own.
 type stage struct {
 	images        *images
 	registry      string // host
-	tagpin, floor string // URLs of /enforce
+	tagpin, floor server
+	pprof         string // address of tagpin's profiles
+	log           string // tagpin's log file
 	client        *http.Client
 	close         func()
 }
 
+// A cache.ttl beyond the run: the warm path is measured, not the refresh; and no limit of ours is in the way.
 const config = `apiVersion: tagpin.dev/v1alpha1
 kind: Config
+cache: {ttl: 30m}
 network: {allow: ["127.0.0.0/8"]}
+observability: {pprof: %q}
 registries:
-- {host: %q, insecure: true, requestsPerSecond: 100000, maxInFlight: 256} # no limit of ours in the way
+- {host: %q, caFile: %q, requestsPerSecond: 100000, maxInFlight: 256}
 `
 
 func newStage(ctx context.Context, dir string) (_ *stage, err error) {
@@ -42,35 +46,37 @@ func newStage(ctx context.Context, dir string) (_ *stage, err error) {
 	if err != nil {
 		return nil, err
 	}
+	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err = errors.Join(err, os.WriteFile(certFile, certPEM, 0o600), os.WriteFile(keyFile, keyPEM, 0o600)); err != nil {
+		return nil, err
+	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certPEM)
-	st := &stage{client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 256,
+	// HTTP/1.1, as API servers speak to webhooks (kubernetes#75791): a transport with settings of TLS has no other.
+	st := &stage{client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 256,
 	}}}
 	if st.images, err = newImages(); err != nil {
 		return nil, err
 	}
-	server := httptest.NewServer(st.images)
-	st.close = server.Close
-	defer func() {
-		if err != nil {
-			st.close()
-		}
-	}()
-	st.registry = strings.TrimPrefix(server.URL, "http://")
-	file := filepath.Join(dir, "config.yaml")
-	err = errors.Join(
-		os.WriteFile(filepath.Join(dir, "tls.crt"), certPEM, 0o600), os.WriteFile(filepath.Join(dir, "tls.key"), keyPEM, 0o600),
-		os.WriteFile(file, fmt.Appendf(nil, config, st.registry), 0o600))
-	if err != nil {
+	server := httptest.NewUnstartedServer(st.images)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	st.registry = strings.TrimPrefix(server.URL, "https://")
+	st.close = func() { st.client.CloseIdleConnections(); server.Close() }
+	if err := st.startServers(ctx, dir); err != nil {
+		st.close()
 		return nil, err
 	}
-	return st, st.startServers(ctx, dir, file)
+	return st, nil
 }
 
-func (st *stage) startServers(ctx context.Context, dir, file string) error {
+// startServers builds tagpin-webhook and starts both servers.
+func (st *stage) startServers(ctx context.Context, dir string) error {
 	binary := filepath.Join(dir, "tagpin-webhook")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/tagpin-webhook")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/tagpin-webhook")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building tagpin-webhook, from the root of the repository: %w", err)
@@ -79,73 +85,21 @@ func (st *stage) startServers(ctx context.Context, dir, file string) error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(ctx, 2)
+	ports, err := freePorts(ctx, 3)
 	if err != nil {
 		return err
 	}
-	st.tagpin, st.floor = "https://127.0.0.1:"+ports[0]+"/enforce", "https://127.0.0.1:"+ports[1]+"/enforce"
-	return errors.Join(
-		st.start(ctx, st.tagpin, binary, "--standalone", "--config", file, "--cert-dir", dir, "--webhook-host", "127.0.0.1",
-			"--webhook-port", ports[0], "--health-probe-bind-address", "0", "--metrics-bind-address", "0"),
-		st.start(ctx, st.floor, self, floorCommand, dir, ports[1]))
-}
-
-// start starts a process and waits until its URL answers.
-func (st *stage) start(ctx context.Context, url, binary string, args ...string) error {
-	process := exec.CommandContext(ctx, binary, args...)
-	process.Cancel = func() error { return process.Process.Signal(syscall.SIGKILL) }
-	if err := process.Start(); err != nil {
+	st.log = filepath.Join(dir, "tagpin.log")
+	st.pprof = "127.0.0.1:" + ports[2]
+	file := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, st.pprof, st.registry, filepath.Join(dir, "tls.crt")), 0o600); err != nil {
 		return err
 	}
-	exited := make(chan struct{})
-	go func() { _ = process.Wait(); close(exited) }()
-	before := st.close
-	st.close = func() { _ = process.Process.Kill(); <-exited; before() } // nobody is left to drain for
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for {
-		if st.answers(ctx, url) {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-exited:
-			return fmt.Errorf("%s ended: %s", binary, process.ProcessState)
-		case <-deadline:
-			return fmt.Errorf("%s did not get ready", binary)
-		}
+	url := func(port string) string { return "https://127.0.0.1:" + port + "/enforce" }
+	if st.floor, err = st.start(ctx, url(ports[1]), filepath.Join(dir, "floor.log"), self, floorCommand, dir, ports[1]); err != nil {
+		return err
 	}
-}
-
-// answers tells whether somebody serves the URL, whatever the answer is to a request that is no review.
-func (st *stage) answers(ctx context.Context, url string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	resp, err := st.client.Do(req)
-	if err != nil {
-		return false
-	}
-	_ = resp.Body.Close()
-	return true
-}
-
-// freePorts gives ports that nobody listened on a moment ago.
-func freePorts(ctx context.Context, n int) ([]string, error) {
-	var ports []string
-	for range n {
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return nil, err
-		}
-		ports = append(ports, port)
-	}
-	return ports, nil
+	st.tagpin, err = st.start(ctx, url(ports[0]), st.log, binary, "--standalone", "--config", file, "--cert-dir", dir,
+		"--webhook-host", "127.0.0.1", "--webhook-port", ports[0], "--health-probe-bind-address", "0", "--metrics-bind-address", "0")
+	return err
 }

@@ -133,7 +133,7 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 		return response, pin.Result{}
 	}
 	if !h.Table.Known(rv.Kind) {
-		response.Warnings = []string{truncate(fmt.Sprintf("tagpin knows no pod template in a %s: its images are not pinned", rv.Kind), maxWarning)}
+		response.Warnings = []string{truncate(fmt.Sprintf("tagpin knows no pod template in a %s: its images are not pinned", rv.Kind))}
 		return response, pin.Result{}
 	}
 	request, err := h.request(rv)

@@ -58,7 +58,7 @@ func parseReview(body []byte) (*review, error) {
 	case max(len(rv.UID), len(rv.Kind.Group), len(rv.Kind.Kind), len(rv.Namespace), len(rv.Name), len(rv.User)) > maxName:
 		return nil, errors.New("the AdmissionReview has a name that is longer than any")
 	case rv.ReviewKind != "AdmissionReview" || rv.APIVersion != apiVersion:
-		return nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q", apiVersion, truncate(rv.ReviewKind, maxWarning), truncate(rv.APIVersion, maxWarning))
+		return nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q", apiVersion, truncate(rv.ReviewKind), truncate(rv.APIVersion))
 	case !rv.requested || rv.UID == "":
 		return nil, errors.New("the AdmissionReview holds no request with a uid")
 	}

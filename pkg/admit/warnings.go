@@ -22,7 +22,7 @@ type warnings struct {
 }
 
 func (w *warnings) add(s string) {
-	s = truncate(s, maxWarning)
+	s = truncate(s)
 	if w.size += len(s); w.size > maxWarnings {
 		return
 	}
@@ -34,13 +34,13 @@ func (a *answer) warn(o *pin.Outcome, format string, args ...any) {
 	a.warnings.add(place(o.Reference.Name) + ": " + fmt.Sprintf(format, args...))
 }
 
-// truncate cuts s to at most n bytes, at the border of a character.
-func truncate(s string, n int) string {
-	if len(s) <= n {
+// truncate cuts s to at most maxWarning bytes, at the border of a character.
+func truncate(s string) string {
+	if len(s) <= maxWarning {
 		return s
 	}
 	const more = "…"
-	n -= len(more)
+	n := maxWarning - len(more)
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}

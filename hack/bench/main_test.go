@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestReview(t *testing.T) {
+	body, err := review(true, "registry.example:5000/warm/app1:1.4", "registry.example:5000/warm/app2:1.4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rv admissionv1.AdmissionReview
+	if err := json.Unmarshal(body, &rv); err != nil {
+		t.Fatal(err)
+	}
+	if size := len(rv.Request.Object.Raw); size < 2700 || size > 3300 {
+		t.Errorf("the Pod has %d bytes, want about 3 KB", size)
+	}
+	var p corev1.Pod
+	decoder := json.NewDecoder(strings.NewReader(string(rv.Request.Object.Raw)))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&p); err != nil {
+		t.Errorf("no API server would send the Pod: %v", err)
+	}
+	if len(p.Spec.Containers) != 2 || len(p.OwnerReferences) != 1 {
+		t.Errorf("%d containers, %d owners, want 2 and 1", len(p.Spec.Containers), len(p.OwnerReferences))
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, tt := range []struct {
+		in   []float64
+		want float64
+	}{
+		{[]float64{3}, 3},
+		{[]float64{9, 1, 2}, 2},
+		{[]float64{4, 1, 100, 2}, 3},
+	} {
+		if got := median(tt.in); got != tt.want {
+			t.Errorf("median(%v) = %v, want %v", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	r := &report{}
+	r.atLeast("P1", "rate", 0.899, 0.9, "peer")
+	r.atMost("P2", "tail", 1.3, 1.3, "")
+	r.count("P6", "requests", 2, 1, "")
+	r.sample("Warm", 1, value{8000.5, "req/s"}, value{1e9, "p99-ms"})
+	var table strings.Builder
+	if err := r.print(&table); err != nil {
+		t.Fatal(err)
+	}
+	var got [][]string
+	for line := range strings.Lines(table.String()) {
+		got = append(got, strings.Fields(line))
+	}
+	want := [][]string{
+		{"id", "what", "figure", "goal", "peers"},
+		{"P1", "rate", "0.90", "≥", "0.9", "peer", "short"},
+		{"P2", "tail", "1.30", "≤", "1.3", "ok"},
+		{"P6", "requests", "2", "≤", "1", "short"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+	file := filepath.Join(t.TempDir(), "bench.txt")
+	if err := r.write(file); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text)[strings.Index(string(text), "Benchmark"):])
+	if diff := cmp.Diff([]string{"1", "8000.5", "req/s", "1000000000", "p99-ms"}, fields[1:]); diff != "" {
+		t.Errorf("sample (-want +got):\n%s", diff)
+	}
+}
+
+func TestFlagsThatAreWrong(t *testing.T) {
+	for _, args := range [][]string{{"-run", "("}, {"-run", "P99"}, {"-rounds", "0"}, {"-duration", "0"}, {"-duration", "-1s"}, {"P1"}, {"-nonsense"}} {
+		if _, err := parseFlags(args, io.Discard); err == nil {
+			t.Errorf("parseFlags(%q) took it", args)
+		}
+	}
+}
+
+func TestParseCPU(t *testing.T) {
+	for stat, want := range map[string]time.Duration{
+		"7 (tagpin-webhook) S 1 7 7 0 -1 4194304 100 0 0 0 125 30 0 0 20 0 9 0 1 2": 1550 * time.Millisecond,
+		"7 (odd) name) S 1 7 7 0 -1 4194304 100 0 0 0 2 1 0 0 20 0 9 0 1 2":         30 * time.Millisecond,
+		"7 (short) S 1": 0,
+		"":              0,
+	} {
+		if got := parseCPU(stat); got != want {
+			t.Errorf("parseCPU(%q) = %v, want %v", stat, got, want)
+		}
+	}
+}

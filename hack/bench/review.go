@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// review is the creation of a Pod with a container for each image, by a ReplicaSet or by a person. Of two containers the
+// Pod has about 3 KB, with what the API server's defaults and admission plugins have put into it by then.
+func review(byController bool, images ...string) ([]byte, error) {
+	user, owners := "jane", []any{}
+	if byController {
+		user = "system:serviceaccount:kube-system:replicaset-controller"
+		owners = []any{values{
+			"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shop-5d9c7b6f4", "uid": "0b8f6a56-1d1e-4d0c-9b0c-6b1a2f6c4d11",
+			"controller": true, "blockOwnerDeletion": true,
+		}}
+	}
+	kind := values{"group": "", "version": "v1", "kind": "Pod"}
+	resource := values{"group": "", "version": "v1", "resource": "pods"}
+	return json.Marshal(values{
+		"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+		"request": values{
+			"uid": "5f2b1c9e-7c1a-4a57-9d3f-3a6c1b2d4e5f", "kind": kind, "resource": resource, "requestKind": kind, "requestResource": resource,
+			"namespace": "bench", "operation": "CREATE", "oldObject": nil, "dryRun": false,
+			"userInfo": values{"username": user, "uid": "c9d8", "groups": []any{"system:serviceaccounts", "system:authenticated"}},
+			"options":  values{"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
+			"object":   pod(owners, images),
+		},
+	})
+}
+
+type values = map[string]any
+
+func pod(owners []any, images []string) values {
+	containers := make([]any, len(images))
+	for i, image := range images {
+		containers[i] = container(fmt.Sprintf("c%d", i), image)
+	}
+	return values{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": values{
+			"generateName": "shop-5d9c7b6f4-", "namespace": "bench", "creationTimestamp": nil, "ownerReferences": owners,
+			"labels":      values{"app.kubernetes.io/name": "shop", "app.kubernetes.io/part-of": "bench", "pod-template-hash": "5d9c7b6f4"},
+			"annotations": values{"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
+		},
+		"spec": values{
+			"containers": containers, "serviceAccountName": "default", "restartPolicy": "Always", "dnsPolicy": "ClusterFirst",
+			"terminationGracePeriodSeconds": 30, "schedulerName": "default-scheduler", "priority": 0, "enableServiceLinks": true,
+			"securityContext": values{"runAsNonRoot": true, "seccompProfile": values{"type": "RuntimeDefault"}},
+			"tolerations": []any{
+				values{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+				values{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+			},
+			"volumes": []any{values{"name": "kube-api-access-x7k2p", "projected": values{"defaultMode": 420, "sources": []any{
+				values{"serviceAccountToken": values{"expirationSeconds": 3607, "path": "token"}},
+				values{"configMap": values{"name": "kube-root-ca.crt", "items": []any{values{"key": "ca.crt", "path": "ca.crt"}}}},
+			}}}},
+		},
+		"status": values{},
+	}
+}
+
+func container(name, image string) values {
+	env := []any{}
+	for _, variable := range []string{"LOG_LEVEL", "DATABASE_URL", "FEATURES"} {
+		env = append(env, values{"name": variable, "value": "the value of " + variable})
+	}
+	return values{
+		"name": name, "image": image, "imagePullPolicy": "IfNotPresent", "env": env, "args": []any{"--listen=:8080", "--verbose"},
+		"ports":                    []any{values{"name": "http", "containerPort": 8080, "protocol": "TCP"}},
+		"resources":                values{"requests": values{"cpu": "100m", "memory": "128Mi"}, "limits": values{"memory": "256Mi"}},
+		"readinessProbe":           values{"httpGet": values{"path": "/healthz", "port": 8080, "scheme": "HTTP"}, "periodSeconds": 10, "timeoutSeconds": 1},
+		"securityContext":          values{"allowPrivilegeEscalation": false, "capabilities": values{"drop": []any{"ALL"}}},
+		"volumeMounts":             []any{values{"name": "kube-api-access-x7k2p", "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}},
+		"terminationMessagePath":   "/dev/termination-log",
+		"terminationMessagePolicy": "File",
+	}
+}
