@@ -69,6 +69,7 @@ func setup(env *testscript.Env) error {
 	host := strings.TrimPrefix(server.URL, "http://")
 	env.Setenv("REGISTRY", host)
 	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command otherwise
 	return push(env, f, host)
 }
 
