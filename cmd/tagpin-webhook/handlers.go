@@ -100,7 +100,7 @@ func (s *state) resolve(old *state) error {
 	if err != nil {
 		return err
 	}
-	client.UserAgent = "tagpin-webhook"
+	client.UserAgent = userAgent()
 	s.client, s.cache = client, c.Remember(&resolve.Registry{Client: client})
 	return client.Init()
 }

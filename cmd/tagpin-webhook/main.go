@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -96,11 +97,17 @@ func newLogger(w io.Writer, level zapcore.Level) logr.Logger {
 // version is set by the build; without it, it is the module's.
 var version string
 
-// versionText is the version of tagpin and of Go.
-func versionText() string {
+// moduleVersion is the version of tagpin.
+func moduleVersion() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "tagpin-webhook " + version
+	if !ok || version != "" {
+		return cmp.Or(version, "unknown")
 	}
-	return fmt.Sprintf("tagpin-webhook %s %s", cmp.Or(version, info.Main.Version), info.GoVersion)
+	return info.Main.Version
 }
+
+// versionText is the version of tagpin and of Go.
+func versionText() string { return "tagpin-webhook " + moduleVersion() + " " + runtime.Version() }
+
+// userAgent tells registries who asks.
+func userAgent() string { return "tagpin/" + moduleVersion() }

@@ -37,7 +37,7 @@ func newEngine(path string, report func(error)) (*engine, error) {
 	if err := errors.Join(errPolicy, errTable, errClient); err != nil {
 		return nil, err
 	}
-	client.UserAgent, client.ExplainAll = "tagpin", true
+	client.UserAgent, client.ExplainAll = "tagpin/"+moduleVersion(), true
 	if err := client.Init(); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 )
@@ -112,12 +113,17 @@ func runVersion(_ context.Context, args []string, t terminal) int {
 		t.complain(fmt.Errorf("unexpected argument %q", fs.Arg(0)))
 		return exitUsage
 	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		fmt.Fprintf(t.out, "tagpin %s %s\n", cmp.Or(version, info.Main.Version), info.GoVersion)
-		return exitOK
-	}
-	fmt.Fprintln(t.out, "tagpin", version)
+	fmt.Fprintln(t.out, "tagpin", moduleVersion(), runtime.Version())
 	return exitOK
+}
+
+// moduleVersion is the version of tagpin.
+func moduleVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || version != "" {
+		return cmp.Or(version, "unknown")
+	}
+	return info.Main.Version
 }
 
 // newFlags declares a command, with its help.

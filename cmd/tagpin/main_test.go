@@ -52,6 +52,10 @@ type fixture struct {
 func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(r.URL.Path, "/manifests/") {
 		f.manifests.Add(1)
+		if agent := r.UserAgent(); r.Method == http.MethodHead && !strings.HasPrefix(agent, "tagpin/") {
+			http.Error(w, "unexpected User-Agent "+agent, http.StatusTeapot)
+			return
+		}
 	}
 	if user, password, _ := r.BasicAuth(); strings.HasPrefix(r.URL.Path, "/v2/private/") && (user != "u" || password != "canary") {
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)

@@ -58,7 +58,7 @@ func (g *Registry) eachCredential(req Request, try func(authn.AuthConfig) error)
 		if first == nil { // what the tenant's own credential got is what helps
 			first = err
 		}
-		if !errors.Is(err, ErrUnauthorized) {
+		if !errors.Is(err, ErrUnauthorized) && !errors.Is(err, ErrNotFound) { // some hide by 404 what a credential may not see
 			break
 		}
 	}

@@ -3,6 +3,7 @@
 package resolve_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -225,7 +226,7 @@ func TestWhoseAnswer(t *testing.T) {
 		{"own refused, then nothing to see", map[string]int{"own": 401, "": 404}, []keychain.Credential{own}, resolve.ErrUnauthorized, "401"},
 		{"own refused, then shared", map[string]int{"own": 401, "shared": 404, "": 404}, []keychain.Credential{own, shared}, resolve.ErrUnauthorized, "401"},
 		{"own refused, then limited", map[string]int{"own": 403, "": 429}, []keychain.Credential{own}, resolve.ErrUnauthorized, "403"},
-		{"own finds nothing", map[string]int{"own": 404}, []keychain.Credential{own}, resolve.ErrNotFound, "404"},
+		{"own finds nothing", map[string]int{"own": 404, "": 401}, []keychain.Credential{own}, resolve.ErrNotFound, "404"},
 		{"shared finds nothing", map[string]int{"shared": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
 		{"shared is refused", map[string]int{"shared": 403, "": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
 		{"shared finds what can't be used", map[string]int{"shared": 200, "": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
@@ -245,13 +246,40 @@ func TestWhoseAnswer(t *testing.T) {
 					return
 				}
 				w.Header().Set("Content-Type", "application/vnd.docker.distribution.manifest.v1+json")
-				w.WriteHeader(tt.answer[user])
+				w.WriteHeader(cmp.Or(tt.answer[user], http.StatusUnauthorized))
 			}))
 			_, err := get(t, c, host+"/team/app:1", tt.creds...)
 			if !errors.Is(err, tt.class) || !strings.Contains(fmt.Sprint(err), tt.want) {
 				t.Errorf("Resolve = %v, want %s in class %v", err, tt.want, tt.class)
 			}
 		})
+	}
+}
+
+// Some registries hide from a credential what it may not see by 404: the next one is tried, as the kubelet does.
+func TestHiddenByNotFound(t *testing.T) {
+	h, push := honest(t)
+	_, host, c := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch user, _, ok := r.BasicAuth(); {
+		case !ok:
+			w.Header().Set("WWW-Authenticate", "Basic")
+			w.WriteHeader(http.StatusUnauthorized)
+		case user != "second":
+			w.WriteHeader(http.StatusNotFound)
+		default:
+			h.ServeHTTP(w, r)
+		}
+	}))
+	want := push()
+	var creds []keychain.Credential
+	for _, user := range []string{"first", "second"} {
+		creds = append(creds, keychain.Credential{Auth: authn.AuthConfig{Username: user, Password: "p"}})
+	}
+	if got, err := get(t, c, host+"/team/app:1", creds...); err != nil || got.Digest != want {
+		t.Errorf("Resolve = %v, %v, want %v", got, err, want)
+	}
+	if _, err := get(t, c, host+"/team/app:1", creds[:1]...); !errors.Is(err, resolve.ErrNotFound) {
+		t.Errorf("Resolve with the first alone = %v, want not found", err)
 	}
 }
 
