@@ -21,6 +21,7 @@ type Error struct {
 	Reason     string        // in words, where there was no status or it is not enough
 	RetryAfter time.Duration // how long the registry asked to wait; 0: it did not
 	Refused    bool          // by our own rules: asking again is of no use
+	Presented  bool          // the request that was answered had a credential, or a token that was given for one or for none
 	Foreign    bool          // the credential was not sent, since the token realm is on a host that is not the registry's
 	err        error
 }

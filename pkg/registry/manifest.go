@@ -176,7 +176,7 @@ func (l *lookup) send(ctx context.Context, method, authorization string) (m *Man
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		e := &Error{Host: l.host.Name, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
+		e := &Error{Host: l.host.Name, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Presented: authorization != ""}
 		if resp.StatusCode == http.StatusUnauthorized && resp.Request.URL.Host == l.api {
 			challenged = parseChallenges(resp.Header.Values("WWW-Authenticate"))
 		}

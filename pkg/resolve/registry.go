@@ -58,11 +58,18 @@ func (g *Registry) eachCredential(req Request, try func(authn.AuthConfig) error)
 		if first == nil { // what the tenant's own credential got is what helps
 			first = err
 		}
-		if !errors.Is(err, ErrUnauthorized) && !errors.Is(err, ErrNotFound) { // some hide by 404 what a credential may not see
+		if !another(err) {
 			break
 		}
 	}
 	return first
+}
+
+// another tells whether another credential may get another answer: where this one was refused, and where it was shown and
+// nothing found, since some registries hide by 404 what a credential may not see.
+func another(err error) bool {
+	e := registry.AsError(err)
+	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrNotFound) && e != nil && e.Presented
 }
 
 func (g *Registry) digest(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (digest.Digest, error) {
