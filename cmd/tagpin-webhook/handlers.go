@@ -92,7 +92,8 @@ func (h *handlers) load(c *config.Config) error {
 func (s *state) resolve(old *state) error {
 	c := s.config
 	if old != nil && reflect.DeepEqual(old.config.Registries, c.Registries) &&
-		reflect.DeepEqual(old.config.Network, c.Network) && old.config.Cache == c.Cache {
+		reflect.DeepEqual(old.config.Network, c.Network) && old.config.Cache == c.Cache &&
+		old.config.MaxInFlightPerNamespace == c.MaxInFlightPerNamespace {
 		s.client, s.cache = old.client, old.cache
 		return nil
 	}
@@ -101,7 +102,8 @@ func (s *state) resolve(old *state) error {
 		return err
 	}
 	client.UserAgent = userAgent()
-	s.client, s.cache = client, c.Remember(&resolve.Registry{Client: client})
+	limited := &resolve.Limit{Next: &resolve.Registry{Client: client}, PerNamespace: c.MaxInFlightPerNamespace}
+	s.client, s.cache = client, c.Remember(limited)
 	return client.Init()
 }
 

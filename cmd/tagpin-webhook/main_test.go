@@ -49,10 +49,10 @@ func TestNotes(t *testing.T) {
 	if notes := notBuilt(c); len(notes) != 1 {
 		t.Errorf("notes on the defaults = %q, want one, on certificates", notes)
 	}
-	c.Certificates.Mode, c.Observability.Tracing, c.MaxInFlightPerNamespace, c.RefreshOnRestart = config.Mounted, "http://x", 1, false
+	c.Certificates.Mode, c.Observability.Tracing, c.RefreshOnRestart = config.Mounted, "http://x", false
 	c.Registries = append(c.Registries, config.Registry{Host: "a.b", Mirrors: []config.Mirror{{Host: "m"}}})
-	if notes := notBuilt(c); len(notes) != 4 {
-		t.Errorf("notes = %q, want four", notes)
+	if notes := notBuilt(c); len(notes) != 3 {
+		t.Errorf("notes = %q, want three", notes)
 	}
 }
 

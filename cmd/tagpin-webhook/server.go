@@ -192,9 +192,6 @@ func notBuilt(c *config.Config) []string {
 	if c.Observability.Tracing != "" {
 		notes = append(notes, "observability.tracing has no effect yet")
 	}
-	if c.MaxInFlightPerNamespace != config.Default().MaxInFlightPerNamespace {
-		notes = append(notes, "maxInFlightPerNamespace has no effect yet")
-	}
 	if !c.RefreshOnRestart {
 		notes = append(notes, "refreshOnRestart has no effect yet: no restart refreshes")
 	}

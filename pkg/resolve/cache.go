@@ -155,6 +155,9 @@ func (c *Cache) fly(key cacheKey, req Request, f *flight) {
 }
 
 func (c *Cache) remember(key cacheKey, f *flight) {
+	if errors.Is(f.err, errBusy) {
+		return
+	}
 	now := time.Now()
 	if f.err == nil {
 		c.entries.Add(key, entry{result: f.result, at: now})

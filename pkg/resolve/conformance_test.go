@@ -36,6 +36,7 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 		"Cache":       remember(),
 		"Credentials": credentials,
 		"Measured":    measured,
+		"Limit":       func(next resolve.Resolver) resolve.Resolver { return &resolve.Limit{Next: next} },
 		"together":    func(next resolve.Resolver) resolve.Resolver { return measured(credentials(remembered(next))) },
 	}
 }

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// DefaultPerNamespace is Limit's default.
+const DefaultPerNamespace = 64
+
+// errBusy says that a namespace has no place: that is nothing about the image, and not to be remembered.
+var errBusy = errors.New("too many look-ups")
+
+// Limit bounds the look-ups that one namespace has under way, so that a tenant who asks for a thousand images at once
+// leaves room for the others; more wait, within their context. It stands behind the cache: what is remembered is not
+// bounded. It holds memory for namespaces with look-ups under way alone. The zero value with Next set is ready.
+type Limit struct {
+	Next         Resolver
+	PerNamespace int // 0: DefaultPerNamespace
+
+	mu         sync.Mutex
+	namespaces map[string]*places
+}
+
+// places are those of one namespace.
+type places struct {
+	slots chan struct{}
+	users int // that hold a place or wait for one; guarded by Limit.mu
+}
+
+// Resolve asks Next when there is a place. Its own error is ErrUnavailable.
+func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
+	p := l.join(req.Namespace)
+	defer l.leave(req.Namespace, p)
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return Result{}, &classified{ErrUnavailable, fmt.Errorf("%s: %w of namespace %s under way; no place within the time allowed", req.Ref.Host(), errBusy, req.Namespace)}
+	}
+	defer func() { <-p.slots }()
+	return l.Next.Resolve(ctx, req)
+}
+
+func (l *Limit) join(namespace string) *places {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.namespaces == nil {
+		l.namespaces = map[string]*places{}
+	}
+	p := l.namespaces[namespace]
+	if p == nil {
+		p = &places{slots: make(chan struct{}, orDefault(l.PerNamespace, DefaultPerNamespace))}
+		l.namespaces[namespace] = p
+	}
+	p.users++
+	return p
+}
+
+func (l *Limit) leave(namespace string, p *places) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.users--; p.users == 0 {
+		delete(l.namespaces, namespace)
+	}
+}
