@@ -12,7 +12,7 @@ import (
 // DefaultPerNamespace is Limit's default.
 const DefaultPerNamespace = 64
 
-// errBusy says that a namespace has no place: that is nothing about the image, and not to be remembered.
+// errBusy says that a namespace had no place in time: that is nothing about the image, and not to be remembered.
 var errBusy = errors.New("too many look-ups")
 
 // Limit bounds the look-ups that one namespace has under way, so that a tenant who asks for a thousand images at once
@@ -32,17 +32,32 @@ type places struct {
 	users int // that hold a place or wait for one; guarded by Limit.mu
 }
 
-// Resolve asks Next when there is a place. Its own error is ErrUnavailable.
+// Resolve asks Next when there is a place. Its own error is ErrUnavailable; it stands also for a look-up that got its
+// place so late that its time ran out.
 func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 	p := l.join(req.Namespace)
 	defer l.leave(req.Namespace, p)
+	waited := false
 	select {
 	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return Result{}, &classified{ErrUnavailable, fmt.Errorf("%s: %w of namespace %s under way; no place within the time allowed", req.Ref.Host(), errBusy, req.Namespace)}
+	default:
+		waited = true
+		select {
+		case p.slots <- struct{}{}:
+		case <-ctx.Done():
+			return Result{}, busy(req)
+		}
 	}
 	defer func() { <-p.slots }()
-	return l.Next.Resolve(ctx, req)
+	result, err := l.Next.Resolve(ctx, req)
+	if err != nil && waited && ctx.Err() != nil {
+		return Result{}, busy(req)
+	}
+	return result, err
+}
+
+func busy(req Request) error {
+	return &classified{ErrUnavailable, fmt.Errorf("%s: %w of namespace %s under way; no place within the time allowed", req.Ref.Host(), errBusy, req.Namespace)}
 }
 
 func (l *Limit) join(namespace string) *places {

@@ -57,32 +57,41 @@ func TestLimit(t *testing.T) {
 	})
 }
 
-// That one namespace had no place is not what another one hears from the cache.
+// That one namespace had no place, or got it too late to be answered, is not what another one hears from the cache.
 func TestBusyIsNotRemembered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &backend{digest: "D", hold: make(chan struct{})}
-		c := &resolve.Cache{Next: &resolve.Limit{Next: b, PerNamespace: 1}, LookupTimeout: time.Second}
-		ask := func(image, namespace string) error {
-			r := request(false)
-			r.Ref, r.Namespace = ref.MustParse(image), namespace
-			_, err := c.Resolve(t.Context(), r)
-			return err
-		}
-		slow := make(chan error, 1)
-		go func() { slow <- ask("slow", "greedy") }()
-		synctest.Wait()
-		late := make(chan error, 1)
-		go func() { late <- ask("image", "greedy") }()
-		if err := <-late; !errors.Is(err, resolve.ErrUnavailable) {
-			t.Errorf("without a place: %v, want it unavailable", err)
-		}
-		if err := <-slow; !errors.Is(err, resolve.ErrUnavailable) {
-			t.Errorf("a registry that does not answer: %v, want it unavailable", err)
-		}
-		close(b.hold)
-		if err := ask("image", "modest"); err != nil {
-			t.Errorf("another namespace afterwards: %v, want its answer", err)
-		}
-		c.Wait()
-	})
+	for name, free := range map[string]time.Duration{"no place": 2 * time.Second, "too late": 900 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { busyIsNotRemembered(t, free) }) })
+	}
+}
+
+// busyIsNotRemembered has a place that becomes free only then, and look-ups of one second.
+func busyIsNotRemembered(t *testing.T, free time.Duration) {
+	hold := make(chan struct{})
+	b := &backend{digest: "D", hold: hold}
+	limit := &resolve.Limit{Next: b, PerNamespace: 1}
+	c := &resolve.Cache{Next: limit, LookupTimeout: time.Second}
+	request := func(image, namespace string) resolve.Request {
+		r := request(false)
+		r.Ref, r.Namespace = ref.MustParse(image), namespace
+		return r
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), free)
+	defer cancel()
+	slow := make(chan error, 1)
+	go func() {
+		_, err := limit.Resolve(ctx, request("slow", "greedy"))
+		slow <- err
+	}()
+	synctest.Wait()
+	if _, err := c.Resolve(t.Context(), request("image", "greedy")); !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many") {
+		t.Errorf("without a place in time: %v, want it unavailable", err)
+	}
+	if err := <-slow; err == nil {
+		t.Error("the place was never held")
+	}
+	close(hold)
+	if _, err := c.Resolve(t.Context(), request("image", "modest")); err != nil {
+		t.Errorf("another namespace afterwards: %v, want its answer", err)
+	}
+	c.Wait()
 }
