@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,30 +18,62 @@ import (
 type Error struct {
 	Host       string        // of the reference
 	Status     int           // of the answer; 0: there was none
-	Token      bool          // it was the token endpoint that answered
+	Token      bool          // it was the token endpoint that answered, or did not
 	Reason     string        // in words, where there was no status or it is not enough
 	RetryAfter time.Duration // how long the registry asked to wait; 0: it did not
 	Refused    bool          // by our own rules: asking again is of no use
 	Presented  bool          // the request that was answered had a credential, or a token that was given for one or for none
 	Foreign    bool          // the credential was not sent, since the token realm is on a host that is not the registry's
+
+	via        string  // host that the registry redirected to, and that answered, or did not
+	network    network // what became of the connection where no answer came
+	login      bool    // the credential was presented and not accepted
+	remembered bool    // the registry was not asked: this is what it said before
 	err        error
 }
 
-// Error names the host and the cause.
+// network is how far a request came that got no answer.
+type network int
+
+const (
+	notConnected network = iota + 1
+	broken               // hung, or ended before the answer was whole
+)
+
+// Error names the host, or both where the registry redirected to another one, and the cause.
 func (e *Error) Error() string {
 	at := e.Host
 	if e.Token {
 		at += " (token)"
 	}
+	if e.via != "" {
+		at += " (redirected to " + e.via + ")"
+	}
+	cause := e.cause()
+	switch {
+	case e.remembered && e.login:
+		return at + ": " + cause + "; this credential is not shown again for " + round(e.RetryAfter)
+	case e.remembered:
+		return at + ": " + cause + " a moment ago; not asked again for " + round(e.RetryAfter)
+	case e.RetryAfter > 0:
+		return at + ": " + cause + ", to be asked again in " + round(e.RetryAfter)
+	}
+	return at + ": " + cause
+}
+
+func (e *Error) cause() string {
 	switch {
 	case e.Reason != "":
-		return at + ": " + e.Reason
-	case e.Status == http.StatusTooManyRequests && e.RetryAfter > 0:
-		return fmt.Sprintf("%s: 429 Too Many Requests, to be asked again in %s", at, e.RetryAfter.Round(time.Second))
+		return e.Reason
 	case e.Status != 0:
-		return fmt.Sprintf("%s: %d %s", at, e.Status, http.StatusText(e.Status))
+		return strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
 	}
-	return at + ": unreachable"
+	return "unreachable"
+}
+
+// round is d in seconds, and not less than it is.
+func round(d time.Duration) string {
+	return fmt.Sprintf("%ds", int((d+time.Second-1)/time.Second))
 }
 
 // Unwrap is the cause, for errors.Is; it is not part of the text.
@@ -93,4 +126,13 @@ func networkReason(err error) string {
 		return "timed out"
 	}
 	return "unreachable"
+}
+
+// AsError is err as an *Error, or nil.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
 }

@@ -4,103 +4,197 @@ package registry
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"golang.org/x/time/rate"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-const (
-	// maxRetryAfter caps what a registry may ask to wait.
-	maxRetryAfter = 10 * time.Minute
-	// limited is how long a 429 or 503 without Retry-After closes a gate.
-	limited = 5 * time.Second
-	// unreachable is how long a failed connection closes a registry.
-	unreachable = time.Second
+// maxRetryAfter caps what a registry may ask to wait.
+const maxRetryAfter = 10 * time.Minute
+
+// backoff is how long a gate stays closed where the registry does not say: at first, and at most after it doubled with
+// each failure in a row.
+type backoff struct{ first, most time.Duration }
+
+var (
+	unreachable = backoff{time.Second, 30 * time.Second}
+	limited     = backoff{5 * time.Second, time.Minute}
+	// refusedLogin is for a user name and password that were not accepted: some registries lock the user out after a few.
+	refusedLogin = backoff{30 * time.Second, 10 * time.Minute}
 )
 
-// endpoint bounds the requests to one registry.
-type endpoint struct {
-	slots chan struct{}
-	rate  *rate.Limiter
-}
-
-// gateKey is what a gate closes: a registry for one credential, or with none for all.
+// gateKey is what a gate closes: a registry for all, for one credential, or for one credential in one repository.
 type gateKey struct {
-	host string
-	all  bool
-	auth authn.AuthConfig
+	host, path string
+	all        bool
+	auth       authn.AuthConfig
 }
 
-func (s *state) endpoint(h Host) *endpoint {
-	if e, ok := s.hosts.Get(h.Name); ok {
-		return e
-	}
-	e := &endpoint{
-		slots: make(chan struct{}, h.MaxInFlight),
-		rate:  rate.NewLimiter(rate.Limit(h.RequestsPerSecond), max(1, int(h.RequestsPerSecond))),
-	}
-	if before, ok, _ := s.hosts.PeekOrAdd(h.Name, e); ok {
-		return before
-	}
-	return e
+// gates are closed after an answer that says that the next request will fail too. When its time is over, one request
+// tries again, and others wait for what comes of it.
+type gates struct {
+	mu  sync.Mutex
+	all *simplelru.LRU[gateKey, *gate]
 }
 
-// enter waits for a place among the requests to the registry, within ctx. A closed gate answers at once.
-func (l *lookup) enter(ctx context.Context) (release func(), err error) {
-	for _, key := range []gateKey{{host: l.api, all: true}, {host: l.api, auth: l.auth}} {
-		until, ok := l.state.gates.Get(key)
-		if !ok {
-			continue
+// gate is closed, or has been and nobody has got through since.
+type gate struct {
+	key      gateKey
+	until    time.Time
+	failures int           // in a row
+	cause    *Error        // why it is closed
+	trying   chan struct{} // closed when the request that tries again has ended; nil: none is under way
+}
+
+func newGates() *gates {
+	g := &gates{}
+	g.all, _ = simplelru.NewLRU(maxGates, func(_ gateKey, forgotten *gate) { forgotten.tried() }) // refuses sizes below one alone
+	return g
+}
+
+// check gives the error of the first gate that is closed.
+func (g *gates) check(keys [3]gateKey) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, key := range keys {
+		if gate, ok := g.all.Get(key); ok && time.Now().Before(gate.until) {
+			return gate.refusal()
 		}
-		if wait := time.Until(until); wait > 0 {
-			return nil, &Error{Host: l.host.Name, RetryAfter: wait, Reason: "asked us to wait, or failed just now; to be asked again in " + round(wait)}
+	}
+	return nil
+}
+
+// pass goes through the gates, in order: where one was closed before, as the one that tries again, or after the one that
+// does. Whatever it gives, done must be called for what is held.
+func (g *gates) pass(ctx context.Context, keys [3]gateKey) (held []*gate, err error) {
+	for _, key := range keys {
+		mine, err := g.passOne(ctx, key)
+		if err != nil {
+			return held, err
 		}
-		l.state.gates.Remove(key)
+		if mine != nil {
+			held = append(held, mine)
+		}
 	}
-	select {
-	case l.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, l.overflow(ctx.Err())
-	}
-	if err := l.rate.Wait(ctx); err != nil {
-		<-l.slots
-		return nil, l.overflow(err)
-	}
-	return func() { <-l.slots }, nil
+	return held, nil
 }
 
-func (l *lookup) overflow(err error) error {
-	return &Error{Host: l.host.Name, Reason: "no place among the requests to it within the time allowed", err: err}
+func (g *gates) passOne(ctx context.Context, key gateKey) (mine *gate, err error) {
+	for {
+		trying, mine, err := g.look(key)
+		if trying == nil {
+			return mine, err
+		}
+		select {
+		case <-trying:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
-func round(d time.Duration) string {
-	return fmt.Sprintf("%ds", int((d+time.Second-1)/time.Second))
-}
-
-// punish closes the gate that an error asks for: 429 is the credential's, 503 and failed connections are the registry's.
-func (l *lookup) punish(err error) {
-	e := AsError(err)
+// look gives what there is to wait for, or the gate that the caller is to try, or neither where it is open.
+func (g *gates) look(key gateKey) (trying chan struct{}, mine *gate, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gate, ok := g.all.Get(key)
 	switch {
-	case e == nil || e.Refused:
-	case e.Status == http.StatusTooManyRequests:
-		l.close(gateKey{host: l.api, auth: l.auth}, e.RetryAfter, limited)
-	case e.Status == http.StatusServiceUnavailable:
-		l.close(gateKey{host: l.api, all: true}, e.RetryAfter, limited)
-	case e.Status == 0 && e.err != nil && !e.Token:
-		l.close(gateKey{host: l.api, all: true}, 0, unreachable)
+	case !ok:
+		return nil, nil, nil
+	case time.Now().Before(gate.until):
+		return nil, nil, gate.refusal()
+	case gate.trying == nil:
+		gate.trying = make(chan struct{})
+		return nil, gate, nil
+	}
+	return gate.trying, nil, nil
+}
+
+// done lets others try. Where an answer has come, the gates are open that were not closed again.
+func (g *gates) done(held []*gate, answered bool) {
+	if len(held) == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, gate := range held {
+		gate.tried()
+		if now, ok := g.all.Peek(gate.key); ok && now == gate && answered && !time.Now().Before(gate.until) {
+			g.all.Remove(gate.key)
+		}
 	}
 }
 
-func (l *lookup) close(key gateKey, asked, otherwise time.Duration) {
-	if asked <= 0 {
-		asked = otherwise
+func (g *gate) tried() {
+	if g.trying != nil {
+		close(g.trying)
+		g.trying = nil
 	}
-	l.state.gates.Add(key, time.Now().Add(min(asked, maxRetryAfter)))
+}
+
+// close closes a gate for as long as cause asks, else by back-off. Failures of requests that were sent side by side count
+// once.
+func (g *gates) close(key gateKey, cause *Error, b backoff) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	closed, ok := g.all.Peek(key)
+	if !ok {
+		closed = &gate{key: key}
+		g.all.Add(key, closed)
+	}
+	if !now.Before(closed.until) {
+		closed.failures++
+	}
+	wait := cause.RetryAfter
+	if wait <= 0 {
+		wait = min(b.first<<min(closed.failures-1, 16), b.most)
+	}
+	closed.cause = cause
+	if until := now.Add(min(wait, maxRetryAfter)); until.After(closed.until) {
+		closed.until = until
+	}
+}
+
+// refusal is the error of who finds the gate closed: the one that closed it, so that it is in its class.
+func (g *gate) refusal() error {
+	e := *g.cause
+	e.RetryAfter = time.Until(g.until)
+	e.remembered = true
+	return &e
+}
+
+// gates are those that a look-up goes through.
+func (l *lookup) gates() [3]gateKey {
+	return [3]gateKey{{host: l.api, all: true}, {host: l.api, auth: l.auth}, {host: l.api, path: l.path, auth: l.auth}}
+}
+
+// judge closes the gate that an answer says is to be closed. What a tenant can bring about for one repository alone, a
+// slow answer, another host that is redirected to, a token endpoint, closes nothing for others.
+func (l *lookup) judge(e *Error) {
+	keys, shut := l.gates(), l.state.gates.close
+	all, credential, repository := keys[0], keys[1], keys[2]
+	elsewhere := e.Token || e.via != ""
+	switch {
+	case e.remembered, e.Refused:
+	case e.network == notConnected && !elsewhere:
+		shut(all, e, unreachable)
+	case e.Status == http.StatusServiceUnavailable && !elsewhere:
+		shut(all, e, unreachable)
+	case e.Status == http.StatusTooManyRequests && e.via == "":
+		shut(credential, e, limited)
+	case e.Status == http.StatusTooManyRequests, e.Status == http.StatusServiceUnavailable, e.network != 0:
+		shut(repository, e, unreachable)
+	case e.login && l.req.Shared: // whether it was the login or the repository is not told by all registries
+		shut(repository, e, refusedLogin)
+	case e.login:
+		shut(credential, e, refusedLogin)
+	}
 }
 
 // retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3); 0 where it says nothing.

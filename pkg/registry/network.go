@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"syscall"
 	"time"
@@ -31,6 +30,11 @@ var refused = []netip.Prefix{
 	netip.MustParsePrefix("2001::/32"),         // Teredo
 	netip.MustParsePrefix("2002::/16"),         // 6to4
 	netip.MustParsePrefix("fd00:ec2::254/128"), // AWS
+}
+
+// Network says which addresses may be dialled, beyond the built-in rules: Deny over Allow over those.
+type Network struct {
+	Allow, Deny []netip.Prefix
 }
 
 // Check is nil where addr may be dialled, else ErrAddress.
@@ -58,10 +62,11 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 
 // dialer checks each address after names are resolved and before it is connected to, so that no second resolution can
 // give another one.
-func (n Network) dialer() *net.Dialer {
+func (n Network) dialer(resolver *net.Resolver) *net.Dialer {
 	return &net.Dialer{
 		Timeout:   DefaultTimeout,
 		KeepAlive: 30 * time.Second,
+		Resolver:  resolver,
 		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(address)
 			if err != nil {
@@ -70,32 +75,4 @@ func (n Network) dialer() *net.Dialer {
 			return n.Check(ap.Addr())
 		},
 	}
-}
-
-// byProxy sends a request directly, or by the proxy of the environment. What a proxy connects to can't be checked here,
-// so the name is resolved and checked before; where it can't be resolved, only hosts that the config names are asked.
-type byProxy struct {
-	direct, proxied *http.Transport
-	network         Network
-	named           func(host string) bool
-}
-
-func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
-	proxy, err := http.ProxyFromEnvironment(r)
-	if err != nil {
-		return nil, fmt.Errorf("proxy of the environment: %w", err)
-	}
-	if proxy == nil {
-		return t.direct.RoundTrip(r)
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(r.Context(), "ip", r.URL.Hostname())
-	if err != nil && !t.named(r.URL.Host) {
-		return nil, fmt.Errorf("%w: %s can't be resolved here, and the config does not name it", ErrAddress, r.URL.Host)
-	}
-	for _, a := range addrs {
-		if err := t.network.Check(a); err != nil {
-			return nil, err
-		}
-	}
-	return t.proxied.RoundTrip(r)
 }

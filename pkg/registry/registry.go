@@ -7,29 +7,38 @@
 // where Hosts say so, and credentials go to the registry's own host and its own token realm alone.
 //
 //	c := &registry.Client{Network: registry.Network{Allow: prefixes}}
-//	m, err := c.Manifest(ctx, http.MethodHead, reference, authn.AuthConfig{})
+//	m, err := c.Manifest(ctx, registry.Request{Ref: reference, Method: http.MethodHead})
 //
-// Of go-containerregistry the package takes authn's credentials and the media types. The round trips are its own: ggcr's
-// client pings each registry before each look-up, follows redirects and realms anywhere, retries past the context's end,
-// and hides Retry-After. A request here goes to the manifest at once; the challenge in its answer names the realm, and
-// what was learnt (challenge of a host, token of a repository and credential) is remembered, bounded and expiring, so
-// that a look-up in a known repository is one request.
+// A request goes to the manifest at once; the challenge in its answer names the realm, and what was learnt (challenge of a
+// host, token of a repository and credential) is remembered, bounded and expiring, so that a look-up in a known repository
+// is one request, and one with nothing known three. Look-ups enter by turns (line) where no gate is closed (gates).
 //
-// It decides nothing: which credential to try, and what an answer means, is package resolve's.
+// Of go-containerregistry the package takes authn's credentials, and of v1/types the media types. Its own are:
+//   - names, which are package ref's, since ggcr's parser refuses texts that run and takes some that don't;
+//   - the round trips: remote.Head pings each registry before each look-up, and the ping follows redirects and reads without
+//     a bound; remote's retries ignore the context's end; a Puller belongs to its first caller's credentials;
+//   - the token exchange: transport's asks any public realm, with the credential, and follows its redirects;
+//   - errors: transport.Error holds no header, so that Retry-After is lost, and quotes bodies.
+//
+// The package decides nothing: which credential to try, and what an answer means, is package resolve's.
 package registry
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
-	"net/netip"
-	"os"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
 )
+
+// allHosts is the name of the Host that holds the defaults of all.
+const allHosts = "*"
 
 // Defaults of Host.
 const (
@@ -53,8 +62,8 @@ type Host struct {
 
 // Mirror is another host that serves a registry's repositories.
 type Mirror struct {
-	Host    string
-	Resolve bool // tags too: without it, a mirror is not asked for digests
+	Host    string // and, where its repositories stand below one: harbor.internal/docker-hub
+	Resolve bool   // tags too: without it, a mirror is not asked for digests
 }
 
 // Client makes requests to registries. The zero value is ready: no host is named, and only public and private addresses
@@ -68,6 +77,10 @@ type Client struct {
 	ExplainAll bool
 	// RootCAs are trusted for all hosts. Nil: the system's.
 	RootCAs *x509.CertPool
+	// Proxy gives the proxy for a request, or nil. Default: http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Resolver looks up names. Nil: the system's.
+	Resolver *net.Resolver
 
 	once  sync.Once
 	err   error
@@ -76,149 +89,136 @@ type Client struct {
 
 // state is what a Client has made of its fields, and learnt since.
 type state struct {
-	named      map[string]Host
-	defaults   Host
-	transports map[string]http.RoundTripper // of named hosts with an own CA
-	shared     http.RoundTripper
-	hosts      *lru.Cache[string, *endpoint]
-	challenges *lru.Cache[string, remembered[challenge]]
-	tokens     *lru.Cache[tokenKey, remembered[string]]
-	gates      *lru.Cache[gateKey, time.Time]
-}
+	hosts      map[string]Host     // by name
+	named      map[string]struct{} // hosts of registries and mirrors that the config names
+	apis       map[string]struct{} // hosts of URLs that it names: of these, and of token realms
+	transports map[string]http.RoundTripper
+	shared     http.RoundTripper // of hosts without an own CA
 
-// Bounds of what is remembered: tenants choose the keys.
-const (
-	maxEndpoints  = 1024
-	maxChallenges = 1024
-	maxTokens     = 4096
-	maxGates      = 4096
-)
+	namedLines map[string]*line
+	lines      *lru.Cache[string, *line] // of other hosts
+	gates      *gates
+	challenges memory[string, challenge]
+	tokens     memory[tokenKey, string]
+	asking     singleflight.Group // for tokens
+	noHead     memory[string, struct{}]
+}
 
 // Init reads the CA files and makes the transports. The first request does it too; calling it early shows a bad file
 // before there is one.
 func (c *Client) Init() error {
-	c.once.Do(func() { c.state, c.err = c.newState() })
+	c.once.Do(func() {
+		c.state = c.newState()
+		c.err = c.state.trust(c)
+	})
 	return c.err
 }
 
-func (c *Client) newState() (*state, error) {
-	s := &state{named: make(map[string]Host, len(c.Hosts)), transports: map[string]http.RoundTripper{}}
-	s.shared = c.newTransport(c.RootCAs)
+func (c *Client) newState() *state {
+	s := &state{
+		hosts: map[string]Host{}, named: map[string]struct{}{}, apis: map[string]struct{}{}, transports: map[string]http.RoundTripper{},
+		namedLines: map[string]*line{}, gates: newGates(),
+		challenges: newMemory[string, challenge](maxChallenges), tokens: newMemory[tokenKey, string](maxTokens),
+		noHead: newMemory[string, struct{}](maxNoHead),
+	}
+	s.lines, _ = lru.New[string, *line](maxLines) // refuses sizes below one alone
 	for _, h := range c.Hosts {
-		if h.Name == "*" {
-			s.defaults = h
-			continue
+		s.hosts[h.Name] = h
+		if h.Name != allHosts {
+			s.name(h)
 		}
-		s.named[h.Name] = h
+	}
+	for name := range s.named {
+		h := s.hostOf(name)
+		s.namedLines[name] = newLine(h.MaxInFlight, h.RequestsPerSecond)
+	}
+	s.shared = c.newTransport(c.RootCAs)
+	return s
+}
+
+// name notes the hosts that the settings of one name.
+func (s *state) name(h Host) {
+	names := []string{h.Name}
+	for _, m := range h.Mirrors {
+		host, _, _ := strings.Cut(m.Host, "/")
+		names = append(names, host)
+	}
+	for _, name := range names {
+		api := apiHost(name)
+		s.named[name], s.apis[api] = struct{}{}, struct{}{}
+		if realm, ok := knownRealms[api]; ok {
+			s.apis[realm] = struct{}{}
+		}
+	}
+	for _, realm := range h.AuthHosts {
+		s.apis[realm] = struct{}{}
+	}
+}
+
+// hostOf is what is known of a registry.
+func (s *state) hostOf(name string) Host {
+	h, ok := s.hosts[name]
+	if !ok {
+		h = s.hosts[allHosts]
+		h.Name = name
+	}
+	return withDefaults(h)
+}
+
+func withDefaults(h Host) Host {
+	if h.Timeout <= 0 {
+		h.Timeout = DefaultTimeout
+	}
+	if h.MaxInFlight <= 0 {
+		h.MaxInFlight = DefaultMaxInFlight
+	}
+	if h.RequestsPerSecond <= 0 {
+		h.RequestsPerSecond = DefaultRequestsPerSecond
+	}
+	return h
+}
+
+// trust makes the transports of hosts with a CA of their own.
+func (s *state) trust(c *Client) error {
+	for _, h := range c.Hosts {
 		if h.CAFile == "" {
 			continue
 		}
 		pool, err := c.pool(h.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("registry %s: %w", h.Name, err)
+			return fmt.Errorf("registry %s: %w", h.Name, err)
 		}
 		s.transports[h.Name] = c.newTransport(pool)
 	}
-	// Errors of lru.New are for sizes below one.
-	s.hosts, _ = lru.New[string, *endpoint](maxEndpoints)
-	s.challenges, _ = lru.New[string, remembered[challenge]](maxChallenges)
-	s.tokens, _ = lru.New[tokenKey, remembered[string]](maxTokens)
-	s.gates, _ = lru.New[gateKey, time.Time](maxGates)
-	return s, nil
+	return nil
 }
 
-func (c *Client) pool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+// line is that of a host. What is named is not forgotten, however many others there are.
+func (s *state) line(h Host) *line {
+	if l, ok := s.namedLines[h.Name]; ok {
+		return l
 	}
-	pool, err := c.roots()
-	if err != nil {
-		return nil, err
+	if l, ok := s.lines.Get(h.Name); ok {
+		return l
 	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	l := newLine(h.MaxInFlight, h.RequestsPerSecond)
+	if before, ok, _ := s.lines.PeekOrAdd(h.Name, l); ok {
+		return before
 	}
-	return pool, nil
-}
-
-// roots is a copy of what is trusted for all hosts.
-func (c *Client) roots() (*x509.CertPool, error) {
-	if c.RootCAs != nil {
-		return c.RootCAs.Clone(), nil
-	}
-	return x509.SystemCertPool()
-}
-
-// newTransport makes a transport that dials what Network allows, and goes by the proxy that the environment names.
-func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
-	base := &http.Transport{
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    DefaultTimeout,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           256,
-		MaxIdleConnsPerHost:    DefaultMaxInFlight,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true, // the bytes that are hashed are those that were sent
-	}
-	direct, proxied := base.Clone(), base.Clone()
-	direct.DialContext = c.Network.dialer().DialContext
-	proxied.Proxy = http.ProxyFromEnvironment
-	return &byProxy{direct: direct, proxied: proxied, network: c.Network, named: c.names}
-}
-
-func (c *Client) names(host string) bool {
-	for _, h := range c.Hosts {
-		if apiHost(h.Name) == host {
-			return true
-		}
-	}
-	return false
-}
-
-// Close closes idle connections.
-func (c *Client) Close() {
-	if c.Init() != nil {
-		return
-	}
-	closeIdle(c.state.shared)
-	for _, t := range c.state.transports {
-		closeIdle(t)
-	}
-}
-
-func closeIdle(t http.RoundTripper) {
-	if t, ok := t.(*byProxy); ok {
-		t.direct.CloseIdleConnections()
-		t.proxied.CloseIdleConnections()
-	}
+	return l
 }
 
 // Host is what is known of a registry: its own settings, else the defaults of all.
 func (c *Client) Host(name string) Host {
-	for _, h := range c.Hosts {
-		if h.Name == name {
-			return h
-		}
-	}
-	for _, h := range c.Hosts {
-		if h.Name == "*" {
-			h.Name = name
-			return h
-		}
-	}
-	return Host{Name: name}
+	_ = c.Init() // its error concerns files
+	return c.state.hostOf(name)
 }
 
 // Named tells whether the config names the registry: only then may an error tell what its network answered.
 func (c *Client) Named(name string) bool {
-	for _, h := range c.Hosts {
-		if h.Name == name {
-			return true
-		}
-	}
-	return false
+	_ = c.Init()
+	_, ok := c.state.named[name]
+	return ok
 }
 
 // apiHost is where a registry is to be asked: Docker Hub's name is not its API's.
@@ -227,9 +227,4 @@ func apiHost(name string) string {
 		return "registry-1.docker.io"
 	}
 	return name
-}
-
-// Network says which addresses may be dialled, beyond the built-in rules: Deny over Allow over those.
-type Network struct {
-	Allow, Deny []netip.Prefix
 }

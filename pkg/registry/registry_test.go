@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"go.uber.org/goleak"
 
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -41,7 +40,7 @@ func TestCAFile(t *testing.T) {
 		{file + ".missing", "no such file"},
 	} {
 		c := &registry.Client{Network: network, Hosts: []registry.Host{{Name: host, CAFile: tt.file}}}
-		_, err := c.Manifest(t.Context(), http.MethodHead, ref.MustParse(host+"/a:1"), authn.AuthConfig{})
+		_, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead})
 		c.Close()
 		if (err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(err), tt.want) {
 			t.Errorf("caFile %q: %v, want %q", tt.file, err, tt.want)
@@ -124,7 +123,7 @@ func TestReasons(t *testing.T) {
 				{Network: tt.network, ExplainAll: true}:                        tt.want,
 				{Network: tt.network}:                                          "unreachable",
 			} {
-				_, err := client.Manifest(t.Context(), http.MethodHead, ref.MustParse(tt.host+"/a:1"), authn.AuthConfig{})
+				_, err := client.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(tt.host + "/a:1"), Method: http.MethodHead})
 				client.Close()
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("Manifest = %v, want %s", err, want)
@@ -149,7 +148,7 @@ func TestQueue(t *testing.T) {
 	errs := make(chan error)
 	for range 30 { // ten more than there is room for in a second
 		go func() {
-			_, err := c.Manifest(t.Context(), http.MethodHead, ref.MustParse(host+"/a:1"), authn.AuthConfig{})
+			_, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead})
 			errs <- err
 		}()
 	}

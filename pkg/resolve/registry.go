@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 
@@ -28,8 +27,8 @@ type Registry struct {
 // Resolve costs one request in a known repository.
 func (g *Registry) Resolve(ctx context.Context, req Request) (Result, error) {
 	var result Result
-	err := g.eachCredential(req, func(auth authn.AuthConfig) (err error) {
-		result.Digest, err = g.digest(ctx, req.Ref, auth)
+	err := g.eachCredential(req, func(ask registry.Request) (err error) {
+		result.Digest, err = g.digest(ctx, ask)
 		return err
 	})
 	return result, err
@@ -39,18 +38,18 @@ func (g *Registry) Resolve(ctx context.Context, req Request) (Result, error) {
 // only Credentials, as Resolve does. It is not cached.
 func (g *Registry) Manifest(ctx context.Context, req Request) (*registry.Manifest, error) {
 	var m *registry.Manifest
-	err := g.eachCredential(req, func(auth authn.AuthConfig) (err error) {
-		m, err = g.get(ctx, req.Ref, auth)
+	err := g.eachCredential(req, func(ask registry.Request) (err error) {
+		m, err = g.get(ctx, ask)
 		return err
 	})
 	return m, err
 }
 
 // eachCredential tries each candidate until one is accepted, and last none.
-func (g *Registry) eachCredential(req Request, try func(authn.AuthConfig) error) error {
+func (g *Registry) eachCredential(req Request, try func(registry.Request) error) error {
 	var first error
 	for _, cred := range append(req.Credentials[:len(req.Credentials):len(req.Credentials)], keychain.Credential{}) {
-		err := try(cred.Auth)
+		err := try(registry.Request{Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace})
 		if err == nil {
 			return nil
 		}
@@ -72,14 +71,16 @@ func another(err error) bool {
 	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrNotFound) && e != nil && e.Presented
 }
 
-func (g *Registry) digest(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (digest.Digest, error) {
-	if g.Client.Host(r.Host()).Verify {
-		return g.hash(ctx, r, auth)
+func (g *Registry) digest(ctx context.Context, ask registry.Request) (digest.Digest, error) {
+	host := ask.Ref.Host()
+	if g.Client.Host(host).Verify || g.Client.HeadRefused(host) {
+		return g.hash(ctx, ask)
 	}
-	m, err := g.Client.Manifest(ctx, http.MethodHead, r, auth)
+	ask.Method = http.MethodHead
+	m, err := g.Client.Manifest(ctx, ask)
 	if err != nil {
 		if e := registry.AsError(err); e != nil && !e.Token && refusesHead(e.Status) {
-			return g.hash(ctx, r, auth)
+			return g.hash(ctx, ask)
 		}
 		return "", err
 	}
@@ -88,7 +89,10 @@ func (g *Registry) digest(ctx context.Context, r ref.Reference, auth authn.AuthC
 			return d, nil
 		}
 	}
-	return g.hash(ctx, r, auth)
+	if m.Remaining == 0 {
+		return "", &classified{ErrUnavailable, fmt.Errorf("%s: no pull is left of the registry's quota, and without one its answer is not enough", host)}
+	}
+	return g.hash(ctx, ask)
 }
 
 // refusesHead tells the answers to HEAD that a GET may contradict: some registries refuse or hide the method. Never after
@@ -102,25 +106,26 @@ func refusesHead(status int) bool {
 }
 
 // hash gets the manifest and hashes exactly its bytes.
-func (g *Registry) hash(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (digest.Digest, error) {
-	m, err := g.get(ctx, r, auth)
+func (g *Registry) hash(ctx context.Context, ask registry.Request) (digest.Digest, error) {
+	m, err := g.get(ctx, ask)
 	if err != nil {
 		return "", err
 	}
 	return digest.SHA256.FromBytes(m.Body), nil
 }
 
-func (g *Registry) get(ctx context.Context, r ref.Reference, auth authn.AuthConfig) (*registry.Manifest, error) {
-	m, err := g.Client.Manifest(ctx, http.MethodGet, r, auth)
+func (g *Registry) get(ctx context.Context, ask registry.Request) (*registry.Manifest, error) {
+	ask.Method = http.MethodGet
+	m, err := g.Client.Manifest(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
 	err = Check(m)
-	if want := r.Digest(); err == nil && want != "" && want != want.Algorithm().FromBytes(m.Body) {
+	if want := ask.Ref.Digest(); err == nil && want != "" && want != want.Algorithm().FromBytes(m.Body) {
 		err = invalid("the manifest's bytes have another digest than the one asked for")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.Host(), err)
+		return nil, fmt.Errorf("%s: %w", ask.Ref.Host(), err)
 	}
 	return m, nil
 }

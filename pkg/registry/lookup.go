@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+)
+
+const (
+	// maxHost bounds the host of a registry: a DNS name, a colon and a port (RFC 1035, section 2.3.4).
+	maxHost = 253 + 6
+	// maxDrain and drainTime are how much of a body is read, and how long, only to use the connection again.
+	maxDrain  = 16 << 10
+	drainTime = 100 * time.Millisecond
+	// maxRedirects bounds the hops of one request.
+	maxRedirects = 3
+)
+
+// lookup is one Request and what it needs.
+type lookup struct {
+	req    Request
+	client *Client
+	state  *state
+	host   Host
+	named  bool   // the config names the host
+	api    string // host that is asked
+	path   string
+	name   string // tag or digest
+	auth   authn.AuthConfig
+	http   *http.Client
+	line   *line
+	via    string // host that the registry redirected to
+}
+
+func (c *Client) lookup(req Request) *lookup {
+	r := req.Ref
+	host := c.state.hostOf(r.Host())
+	l := &lookup{
+		req: req, client: c, state: c.state, host: host, named: c.ExplainAll || c.Named(r.Host()), api: apiHost(r.Host()), path: r.Path(),
+		name: r.Digest().String(), auth: req.Auth, line: c.state.line(host),
+	}
+	if l.name == "" {
+		l.name = r.Tag()
+	}
+	transport, ok := c.state.transports[r.Host()]
+	if !ok {
+		transport = c.state.shared
+	}
+	l.http = &http.Client{Transport: transport, CheckRedirect: l.redirect}
+	return l
+}
+
+// redirect lets a request go on to another place: a few times, over TLS, and without credentials.
+func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) > maxRedirects:
+		return l.refuse("more than %d redirects, the last one to %s", maxRedirects, r.URL.Host)
+	case r.URL.Scheme != "https" && (!l.host.Insecure || r.URL.Host != l.api):
+		return l.refuse("redirect to %s, not over TLS", r.URL.Host)
+	case r.URL.User != nil:
+		return l.refuse("redirect to %s with credentials in the URL", r.URL.Host)
+	}
+	l.via = ""
+	if r.URL.Host != l.api {
+		l.via = r.URL.Host
+		r.Header.Del("Authorization")
+	}
+	return nil
+}
+
+// refuse is an error by our own rules. Hosts in it are others' texts, and bounded.
+func (l *lookup) refuse(format string, args ...any) *Error {
+	for i, arg := range args {
+		if s, ok := arg.(string); ok && len(s) > maxHost {
+			args[i] = s[:maxHost] + "…"
+		}
+	}
+	return &Error{Host: l.host.Name, Reason: fmt.Sprintf(format, args...), Refused: true}
+}
+
+// anonymous tells whether there is no credential to present.
+func (l *lookup) anonymous() bool { return l.auth == (authn.AuthConfig{}) }
+
+func (l *lookup) scheme() string {
+	if l.host.Insecure {
+		return "http"
+	}
+	return "https"
+}
+
+// ask sends the request with what is known of the registry, and once more with what its challenge says.
+func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
+	if len(l.host.Name) > maxHost {
+		return nil, &Error{Host: l.host.Name[:maxHost] + "…", Reason: "the name of the host is too long", Refused: true}
+	}
+	header, err := l.remembered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, challenged, err := l.send(ctx, header)
+	if challenged == nil {
+		return m, err
+	}
+	l.forget()
+	again, authErr := l.authorize(ctx, *challenged)
+	switch {
+	case authErr != nil:
+		return nil, authErr
+	case again == "": // nothing to present
+		return nil, err
+	}
+	if again != header {
+		m, challenged, err = l.send(ctx, again)
+	}
+	if e := AsError(err); e != nil && challenged != nil && challenged.basic {
+		e.login = true
+	}
+	return m, err
+}
+
+// send makes one request. challenged is not nil where the answer is a challenge that can be met.
+func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, challenged *challenge, err error) {
+	u := url.URL{Scheme: l.scheme(), Host: l.api, Path: "/v2/" + l.path + "/manifests/" + l.name}
+	l.via = ""
+	connected := false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
+	req, err := http.NewRequestWithContext(ctx, l.req.Method, u.String(), nil)
+	if err != nil {
+		return nil, nil, l.refuse("no valid address")
+	}
+	req.Header["Accept"] = accept
+	req.Header.Set("User-Agent", l.client.userAgent())
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	resp, err := l.http.Do(req)
+	if err != nil {
+		return nil, nil, l.failed(err, connected)
+	}
+	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusOK {
+		m, err := l.read(resp)
+		return m, nil, err
+	}
+	if resp.StatusCode == http.StatusUnauthorized && l.via == "" {
+		challenged = parseChallenges(resp.Header.Values("WWW-Authenticate"))
+	}
+	if l.req.Method == http.MethodHead && (resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) && l.via == "" {
+		l.state.noHead.add(l.host.Name, struct{}{}, headLifetime)
+	}
+	return nil, challenged, &Error{
+		Host: l.host.Name, via: l.via, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Presented: authorization != "",
+	}
+}
+
+// read takes what counts of an answer with status 200.
+func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
+	m = &Manifest{Digests: resp.Header.Values("Docker-Content-Digest"), Remaining: parseRemaining(resp.Header)}
+	m.MediaType, _, _ = strings.Cut(resp.Header.Get("Content-Type"), ";")
+	m.MediaType = strings.TrimSpace(m.MediaType)
+	if resp.Request.Method != http.MethodGet {
+		return m, nil
+	}
+	m.Body, err = io.ReadAll(io.LimitReader(resp.Body, MaxManifest+1))
+	if err != nil {
+		return nil, l.failed(err, true)
+	}
+	if len(m.Body) > MaxManifest {
+		return nil, l.refuse("manifest larger than %d MiB", MaxManifest>>20)
+	}
+	return m, nil
+}
+
+// failed is the error of a request that got no whole answer.
+func (l *lookup) failed(err error, connected bool) *Error {
+	e := transportError(l.host.Name, l.named, err)
+	e.via = l.via
+	if e.network = broken; !connected {
+		e.network = notConnected
+	}
+	return e
+}
+
+func (c *Client) userAgent() string {
+	if c.UserAgent == "" {
+		return "tagpin"
+	}
+	return c.UserAgent
+}
+
+// drain reads a little of what is left of a body, so that the connection can be used again. It may hang: then it is closed.
+func drain(body io.ReadCloser) {
+	late := time.AfterFunc(drainTime, func() { _ = body.Close() })
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, body, maxDrain)
+}

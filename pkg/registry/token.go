@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// maxToken bounds the answer of a token endpoint.
+	maxToken = 64 << 10
+	// tokenLifetime is assumed where the answer names none (distribution's token specification).
+	tokenLifetime = 60 * time.Second
+	// maxLifetime bounds what it names.
+	maxLifetime = time.Hour
+)
+
+// token is the header with a token that the realm gives. Look-ups that want one at the same time share one request; it
+// ends when the time of the one that began it does, and not before.
+func (l *lookup) token(ctx context.Context, ch challenge) (header string, err error) {
+	key := fmt.Sprintf("%q %q %+q", ch.realm, ch.service, l.key())
+	result := l.state.asking.DoChan(key, func() (any, error) {
+		asking := context.WithoutCancel(ctx)
+		if deadline, ok := ctx.Deadline(); ok {
+			var cancel context.CancelFunc
+			asking, cancel = context.WithDeadline(asking, deadline)
+			defer cancel()
+		}
+		token, lifetime, err := l.askToken(asking, ch)
+		if err != nil {
+			return "", err
+		}
+		header := "Bearer " + token
+		l.state.tokens.add(l.key(), header, lifetime-lifetime/10)
+		return header, nil
+	})
+	select {
+	case r := <-result:
+		return r.Val.(string), r.Err //nolint:forcetypeassert // it is what the function above gives
+	case <-ctx.Done():
+		e := transportError(l.host.Name, l.named, ctx.Err())
+		e.Token, e.network = true, broken
+		return "", e
+	}
+}
+
+// askToken asks the realm for a token: by GET, as every registry takes it, and by POST for an identity token alone.
+func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Duration, error) {
+	realm, err := l.realm(ch.realm)
+	if err != nil {
+		return "", 0, err
+	}
+	connected := false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
+	req, err := l.tokenRequest(ctx, realm, ch.service, "repository:"+l.path+":pull")
+	if err != nil {
+		return "", 0, l.refuse("token realm %s is no valid address", realm.Host)
+	}
+	req.Header.Set("User-Agent", l.client.userAgent())
+	client := http.Client{Transport: l.http.Transport, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		return l.refuse("token realm %s redirects to %s", realm.Host, r.URL.Host)
+	}}
+	resp, err := client.Do(req)
+	if err != nil {
+		e := transportError(l.host.Name, l.named, err)
+		if e.Token, e.network = true, broken; !connected {
+			e.network = notConnected
+		}
+		return "", 0, e
+	}
+	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return "", 0, &Error{
+			Host: l.host.Name, Status: resp.StatusCode, Token: true, RetryAfter: retryAfter(resp.Header),
+			login: resp.StatusCode == http.StatusUnauthorized && !l.anonymous(),
+		}
+	}
+	return l.parseToken(resp.Body)
+}
+
+func (l *lookup) tokenRequest(ctx context.Context, realm *url.URL, service, scope string) (*http.Request, error) {
+	if l.auth.IdentityToken == "" {
+		q := realm.Query()
+		q.Set("scope", scope)
+		if service != "" {
+			q.Set("service", service)
+		}
+		realm.RawQuery = q.Encode()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
+		if err == nil {
+			if header := basic(l.auth); header != "" {
+				req.Header.Set("Authorization", header)
+			}
+		}
+		return req, err
+	}
+	form := url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {l.auth.IdentityToken},
+		"scope": {scope}, "service": {service}, "client_id": {"tagpin"},
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
+	if err == nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return req, err
+}
+
+func (l *lookup) parseToken(from io.Reader) (string, time.Duration, error) {
+	var t struct {
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int64  `json:"expires_in"`
+	}
+	if err := json.NewDecoder(io.LimitReader(from, maxToken)).Decode(&t); err != nil {
+		return "", 0, &Error{Host: l.host.Name, Token: true, Reason: "its token endpoint's answer is not usable", err: err}
+	}
+	if t.Token == "" {
+		t.Token = t.AccessToken
+	}
+	if t.Token == "" || strings.ContainsAny(t.Token, "\r\n") {
+		return "", 0, &Error{Host: l.host.Name, Token: true, Reason: "its token endpoint gave no token"}
+	}
+	lifetime := tokenLifetime
+	if t.ExpiresIn > 0 {
+		lifetime = time.Duration(min(t.ExpiresIn, int64(maxLifetime/time.Second))) * time.Second
+	}
+	return t.Token, lifetime, nil
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+)
+
+func (c *Client) pool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := c.roots()
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	}
+	return pool, nil
+}
+
+// roots is a copy of what is trusted for all hosts.
+func (c *Client) roots() (*x509.CertPool, error) {
+	if c.RootCAs != nil {
+		return c.RootCAs.Clone(), nil
+	}
+	return x509.SystemCertPool()
+}
+
+// newTransport makes a transport that dials what Network allows, or goes by the proxy.
+func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
+	base := &http.Transport{
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    DefaultTimeout,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           256,
+		MaxIdleConnsPerHost:    DefaultMaxInFlight,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true, // the bytes that are hashed are those that were sent
+	}
+	direct, proxied := base.Clone(), base.Clone()
+	direct.DialContext = c.Network.dialer(c.Resolver).DialContext
+	t := &byProxy{direct: direct, proxied: proxied, network: c.Network, named: c.names, proxy: c.Proxy, resolver: c.Resolver}
+	if t.proxy == nil {
+		t.proxy = http.ProxyFromEnvironment
+	}
+	proxied.Proxy = t.proxy
+	return t
+}
+
+// names tells whether the config names the host of a URL: a registry's, a mirror's, or a token realm's.
+func (c *Client) names(host string) bool {
+	_, ok := c.state.apis[host]
+	return ok
+}
+
+// Close closes idle connections.
+func (c *Client) Close() {
+	if c.Init() != nil {
+		return
+	}
+	closeIdle(c.state.shared)
+	for _, t := range c.state.transports {
+		closeIdle(t)
+	}
+}
+
+func closeIdle(t http.RoundTripper) {
+	if t, ok := t.(*byProxy); ok {
+		t.direct.CloseIdleConnections()
+		t.proxied.CloseIdleConnections()
+	}
+}
+
+// byProxy sends a request directly, or by the proxy of the environment. What a proxy connects to can't be checked here,
+// so the name is resolved and checked before; where it can't be resolved, only hosts that the config names are asked.
+type byProxy struct {
+	direct, proxied *http.Transport
+	network         Network
+	resolver        *net.Resolver // nil: the default
+	proxy           func(*http.Request) (*url.URL, error)
+	named           func(host string) bool
+}
+
+func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
+	proxy, err := t.proxy(r)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	if proxy == nil {
+		return t.direct.RoundTrip(r)
+	}
+	addrs, err := t.resolver.LookupNetIP(r.Context(), "ip", r.URL.Hostname())
+	if err != nil && !t.named(r.URL.Host) {
+		return nil, fmt.Errorf("%w: %s can't be resolved here, and the config does not name it", ErrAddress, r.URL.Host)
+	}
+	for _, a := range addrs {
+		if err := t.network.Check(a); err != nil {
+			return nil, err
+		}
+	}
+	return t.proxied.RoundTrip(r)
+}
