@@ -119,7 +119,8 @@ func (s *state) answer(h *handlers, old *state) error {
 	} else {
 		s.credentials = h.newCredentials(s.config.Credentials)
 	}
-	resolver := &resolve.Measured{Next: &resolve.Credentials{Next: s.cache}, Metrics: h.lookups, Named: s.client.Named}
+	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
+	resolver := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Named: s.client.Named}
 	pinner := &pin.Pinner{Policy: policy, Resolver: resolver}
 	s.modes = map[pin.Mode]http.Handler{}
 	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {

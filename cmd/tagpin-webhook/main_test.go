@@ -50,9 +50,8 @@ func TestNotes(t *testing.T) {
 		t.Errorf("notes on the defaults = %q, want one, on certificates", notes)
 	}
 	c.Certificates.Mode, c.Observability.Tracing, c.RefreshOnRestart = config.Mounted, "http://x", false
-	c.Registries = append(c.Registries, config.Registry{Host: "a.b", Mirrors: []config.Mirror{{Host: "m"}}})
-	if notes := notBuilt(c); len(notes) != 3 {
-		t.Errorf("notes = %q, want three", notes)
+	if notes := notBuilt(c); len(notes) != 2 {
+		t.Errorf("notes = %q, want two", notes)
 	}
 }
 

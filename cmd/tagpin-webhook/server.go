@@ -195,10 +195,5 @@ func notBuilt(c *config.Config) []string {
 	if !c.RefreshOnRestart {
 		notes = append(notes, "refreshOnRestart has no effect yet: no restart refreshes")
 	}
-	for _, r := range c.Registries {
-		if len(r.Mirrors) > 0 {
-			notes = append(notes, "registries: mirrors of "+r.Host+" have no effect yet: the registry itself is asked")
-		}
-	}
 	return notes
 }

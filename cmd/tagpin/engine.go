@@ -19,7 +19,7 @@ import (
 type engine struct {
 	table    *workload.Table
 	client   *registry.Client
-	registry *resolve.Registry
+	mirrors  *resolve.Mirrors
 	resolver resolve.Resolver
 	pinner   *pin.Pinner
 	keychain keychain.Keychain
@@ -42,10 +42,10 @@ func newEngine(path string, report func(error)) (*engine, error) {
 		return nil, err
 	}
 	e := &engine{
-		table: table, client: client, registry: &resolve.Registry{Client: client},
-		keychain: keychain.Local{Report: report},
+		table: table, client: client, keychain: keychain.Local{Report: report},
+		mirrors: &resolve.Mirrors{Next: &resolve.Credentials{Next: &resolve.Registry{Client: client}}, Client: client},
 	}
-	e.resolver = &once{next: &resolve.Credentials{Next: e.registry}}
+	e.resolver = &once{next: e.mirrors}
 	e.pinner = &pin.Pinner{Policy: policy, Resolver: e.resolver}
 	return e, nil
 }

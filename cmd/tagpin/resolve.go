@@ -167,7 +167,7 @@ func noPlatform(want string, there []string) error {
 
 // manifest gets what a pinned reference names.
 func (e *engine) manifest(ctx context.Context, r ref.Reference) (*registry.Manifest, error) {
-	return e.registry.Manifest(ctx, resolve.Request{Ref: r, Credentials: e.keychain.Credentials(ctx, r, false)})
+	return e.mirrors.Manifest(ctx, resolve.Request{Ref: r, Keychain: e.keychain})
 }
 
 func (r *resolving) print(results []resolved, t terminal) int {

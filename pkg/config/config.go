@@ -121,9 +121,9 @@ type Registry struct {
 	Host string `yaml:"host"`
 	// Timeout of one request. Default: `5s`.
 	Timeout Duration `yaml:"timeout"`
-	// MaxInFlight bounds the requests at a time. Default: `32`.
+	// MaxInFlight bounds the requests at a time, of which one namespace has at most half. Default: `32`.
 	MaxInFlight int `yaml:"maxInFlight"`
-	// RequestsPerSecond bounds the rate. Default: `50`.
+	// RequestsPerSecond bounds the rate of look-ups, with as many at once after a pause. Default: `50`.
 	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 	// Verify gets each manifest and hashes it, instead of taking the registry's word. Default: `false`.
 	Verify bool `yaml:"verify"`
@@ -140,9 +140,11 @@ type Registry struct {
 
 // Mirror is another host that serves a registry's images.
 type Mirror struct {
-	// Host of the mirror. Required.
+	// Host of the mirror, and where it has the registry's repositories below a path, that path: `mirror.internal:5000`,
+	// `harbor.internal/docker-hub`. Settings of its own, such as a `caFile`, stand in an entry for its host. Required.
 	Host string `yaml:"host"`
-	// Resolve asks it for the digests of tags too. Default: `false`.
+	// Resolve asks it for the digests of tags too, which a mirror may have older ones of; with `verify` its answer counts only
+	// if the registry itself gives the same. Default: `false`: then only what has a digest is asked for.
 	Resolve bool `yaml:"resolve"`
 }
 

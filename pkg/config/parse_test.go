@@ -118,8 +118,8 @@ func TestMistakes(t *testing.T) {
 		{"defaults of all", "registries: [{host: '*', insecure: true, caFile: /a, authHosts: [a.b], mirrors: [{host: a.b}]}, {host: '*'}]\n", []string{
 			"registries[0].insecure: not for", "registries[0].caFile: not for", "registries[0].authHosts", "registries[0].mirrors", `registries[1].host: "*" is there already`,
 		}},
-		{"reach", "registries: [{host: a.b, insecure: true, caFile: a, mirrors: [{host: a.b}, {host: '*'}], authHosts: ['x/y']}]\n", []string{
-			"registries[0].caFile: ", "registries[0].insecure: ", `mirrors[0].host: "a.b" is there already`, "mirrors[1].host", "authHosts[0]",
+		{"reach", "registries: [{host: a.b, insecure: true, caFile: a, mirrors: [{host: a.b}, {host: '*'}, {host: m.b/hub/}, {host: 'm.b/hub:1'}, {host: m.b/hub}], authHosts: ['x/y']}]\n", []string{
+			"registries[0].caFile: ", "registries[0].insecure: ", `mirrors[0].host: "a.b" is there already`, "mirrors[1].host", `mirrors[2].host: "hub/" is no path`, `mirrors[3].host: "hub:1" is no path`, "authHosts[0]",
 		}},
 		{"network", "network: {allow: [10.0.0.1, 10.0.0.1/8], deny: ['::/129']}\n", []string{
 			`network.allow[0]: "10.0.0.1" is no CIDR`, "want 10.0.0.0/8", "network.deny[0]",

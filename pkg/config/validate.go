@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -131,7 +132,11 @@ func (p *problems) reach(field string, r *Registry) {
 	}
 	for i, m := range r.Mirrors {
 		at := index(field+".mirrors", i) + ".host"
-		p.host(at, m.Host)
+		host, path, below := strings.Cut(m.Host, "/")
+		p.host(at, host)
+		if _, err := ref.Parse(host + "/" + path); below && canonicalHost(host) && (err != nil || strings.ContainsAny(path, ":@")) {
+			p.addf(at, "%q is no path of repositories", path)
+		}
 		if m.Host == r.Host || slices.ContainsFunc(r.Mirrors[:i], func(before Mirror) bool { return before.Host == m.Host }) {
 			p.addf(at, "%q is there already", m.Host)
 		}

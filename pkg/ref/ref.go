@@ -137,6 +137,19 @@ func (r Reference) WithoutTag() Reference {
 	return r
 }
 
+// At is the same tag and digest in another place: a registry host, and where it mirrors below a path, that path too. Its
+// error says that there is no such reference, as names have a greatest length.
+func (r Reference) At(place string) (Reference, error) {
+	text := place + "/" + r.path
+	if r.tag != "" {
+		text += ":" + r.tag
+	}
+	if r.digest != "" {
+		text += "@" + r.digest.String()
+	}
+	return Parse(text)
+}
+
 // Compare orders references by canonical form, then by spelling.
 func Compare(a, b Reference) int {
 	return cmp.Or(cmp.Compare(a.Canonical(), b.Canonical()), cmp.Compare(a.text, b.text))

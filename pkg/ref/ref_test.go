@@ -106,3 +106,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestAt(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("a", 64)
+	for _, tt := range []struct{ text, place, want string }{
+		{"nginx", "m.internal:5000", "m.internal:5000/library/nginx:latest"},
+		{"ghcr.io/a/b:1", "harbor.internal/ghcr", "harbor.internal/ghcr/a/b:1"},
+		{"ghcr.io/a/b:1" + digest, "m.internal", "m.internal/a/b:1" + digest},
+		{"ghcr.io/a/b" + digest, "m.internal", "m.internal/a/b" + digest},
+		{"ghcr.io/" + strings.Repeat("a", 254), "m.internal/b", ""},
+		{"ghcr.io/a", "m.internal/UPPER", ""},
+	} {
+		got, err := ref.MustParse(tt.text).At(tt.place)
+		if (err == nil) != (tt.want != "") || err == nil && got.Canonical() != tt.want {
+			t.Errorf("%s At(%s) = %v, %v, want %s", tt.text, tt.place, got, err, tt.want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -200,8 +201,9 @@ func (l *lookup) judge(e *Error) {
 // retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3); 0 where it says nothing.
 func retryAfter(h http.Header) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil {
-		return min(max(0, time.Duration(seconds)*time.Second), maxRetryAfter)
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the greatest number there is
+		return time.Duration(min(max(0, seconds), int64(maxRetryAfter/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return min(max(0, time.Until(at)), maxRetryAfter)

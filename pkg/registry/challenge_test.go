@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseChallenges(t *testing.T) {
+	bearer := func(realm, service string) *challenge { return &challenge{realm: realm, service: service} }
+	basic := &challenge{basic: true}
+	for _, tt := range []struct {
+		name    string
+		headers []string
+		want    *challenge
+	}{
+		{"none", nil, nil},
+		{"empty", []string{""}, nil},
+		{"basic", []string{`Basic realm="Registry"`}, basic},
+		{"basic alone", []string{"basic"}, basic},
+		{"bearer", []string{`Bearer realm="https://a.example/token",service="s",scope="repository:a:pull"`}, bearer("https://a.example/token", "s")},
+		{"other case and blanks", []string{`  bEARER  REALM = "https://a.example" , Service = s `}, bearer("https://a.example", "s")},
+		{"without quotes", []string{`Bearer realm=https://a.example/token?x=y,service=s`}, bearer("https://a.example/token?x=y", "s")},
+		{"escaped", []string{`Bearer realm="https://a.example/\"x\\",service=""`}, bearer(`https://a.example/"x\`, "")},
+		{"a comma in quotes", []string{`Bearer scope="repository:a:pull,push",realm="https://a.example"`}, bearer("https://a.example", "")},
+		{"the first of a name", []string{`Bearer realm="https://a.example",realm="https://b.example"`}, bearer("https://a.example", "")},
+		{"bearer without a realm", []string{`Bearer service="s"`}, nil},
+		{"two headers", []string{`Basic realm="r"`, `Bearer realm="https://a.example"`}, bearer("https://a.example", "")},
+		{"two in a header", []string{`Basic realm="a, b", Bearer realm="https://a.example",service="s"`}, bearer("https://a.example", "s")},
+		{"two the other way", []string{`Bearer service="s", realm="https://a.example", Basic realm="r"`}, bearer("https://a.example", "s")},
+		{"after another scheme", []string{`Negotiate, NTLM TlRMTVNTUAAB==, Basic realm="r"`}, basic},
+		{"bearer within quotes", []string{`Basic realm="x, Bearer realm=\"https://evil.example\""`}, basic},
+		{"unknown", []string{`Digest realm="r", nonce="n"`}, nil},
+		{"quotes left open", []string{`Bearer realm="https://a.example`}, bearer(`"https://a.example`, "")},
+		{"no names", []string{`=,"",;;, Basic`}, basic},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, parseChallenges(tt.headers), cmp.AllowUnexported(challenge{})); diff != "" {
+				t.Errorf("parseChallenges(%q) -want +got\n%s", tt.headers, diff)
+			}
+		})
+	}
+}
+
+// FuzzParseChallenges: any header ends, and a realm is a part of it.
+func FuzzParseChallenges(f *testing.F) {
+	f.Add(`Basic realm="a, b", Bearer realm="https://a.example",service="s"`)
+	f.Add(`Negotiate abc==, =,"\`)
+	f.Fuzz(func(t *testing.T, header string) {
+		if c := parseChallenges([]string{header}); c != nil && (len(c.realm) > len(header) || !c.basic && c.realm == "") {
+			t.Errorf("parseChallenges(%q) = %q", header, c.realm)
+		}
+	})
+}
