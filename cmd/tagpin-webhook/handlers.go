@@ -29,6 +29,7 @@ type handlers struct {
 	metrics *admit.Metrics
 	reads   *cluster.Metrics
 	lookups *resolve.Metrics
+	wire    *registry.Metrics
 	reloads *prometheus.CounterVec
 
 	current atomic.Pointer[state]
@@ -53,6 +54,7 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, get
 		metrics: admit.NewMetrics(r),
 		reads:   cluster.NewMetrics(r),
 		lookups: resolve.NewMetrics(r),
+		wire:    registry.NewMetrics(r),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_config_reloads_total",
 			Help: "Changes of the config file, by result: ok, or refused where the last good one stays.",
@@ -77,7 +79,7 @@ func (h *handlers) load(c *config.Config) error {
 	defer h.mu.Unlock()
 	old := h.current.Load()
 	next := &state{config: c}
-	if err := errors.Join(next.resolve(old), next.answer(h, old)); err != nil {
+	if err := errors.Join(next.resolve(old, h.wire), next.answer(h, old)); err != nil {
 		return err
 	}
 	h.current.Store(next)
@@ -89,7 +91,7 @@ func (h *handlers) load(c *config.Config) error {
 
 // resolve makes the client and the cache, or takes over the old ones: an exemption added is no reason to ask all
 // registries again.
-func (s *state) resolve(old *state) error {
+func (s *state) resolve(old *state, wire *registry.Metrics) error {
 	c := s.config
 	if old != nil && reflect.DeepEqual(old.config.Registries, c.Registries) &&
 		reflect.DeepEqual(old.config.Network, c.Network) && old.config.Cache == c.Cache &&
@@ -101,7 +103,7 @@ func (s *state) resolve(old *state) error {
 	if err != nil {
 		return err
 	}
-	client.UserAgent = userAgent()
+	client.UserAgent, client.Metrics = userAgent(), wire
 	limited := &resolve.Limit{Next: &resolve.Registry{Client: client}, PerNamespace: c.MaxInFlightPerNamespace}
 	s.client, s.cache = client, c.Remember(limited)
 	return client.Init()

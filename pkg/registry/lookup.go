@@ -144,9 +144,11 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 	}
 	resp, err := l.http.Do(req)
 	if err != nil {
+		l.count(l.req.Method, nil)
 		return nil, nil, l.failed(err, connected)
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
+	l.count(l.req.Method, resp)
 	if resp.StatusCode == http.StatusOK {
 		m, err := l.read(resp)
 		return m, nil, err

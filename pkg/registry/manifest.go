@@ -57,6 +57,7 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	}
 	l := c.lookup(req)
 	if err := l.state.gates.check(l.gates()); err != nil {
+		l.countClosed()
 		return nil, err
 	}
 	if err := l.line.enter(ctx, req.Namespace); err != nil {
@@ -82,7 +83,8 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 
 // overflow is for a look-up whose turn did not come.
 func (l *lookup) overflow(err error) error {
-	if e := AsError(err); e != nil {
+	if e := AsError(err); e != nil { // a gate was closed meanwhile
+		l.countClosed()
 		return e
 	}
 	return &Error{Host: l.host.Name, Reason: "no place among the requests to it within the time allowed", err: err}

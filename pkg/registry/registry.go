@@ -54,7 +54,7 @@ type Host struct {
 	MaxInFlight       int           // requests at a time; 0: DefaultMaxInFlight
 	RequestsPerSecond float64       // 0: DefaultRequestsPerSecond
 	Verify            bool          // always GET and hash
-	CAFile            string        // PEM, trusted beside the system's for this host
+	CAFile            string        // PEM, trusted beside the system's for this host; read again when it changes
 	Insecure          bool          // plain HTTP
 	AuthHosts         []string      // other hosts that may be the realm of its tokens
 	Mirrors           []Mirror      // asked first, in order
@@ -79,6 +79,8 @@ type Client struct {
 	RootCAs *x509.CertPool
 	// Proxy gives the proxy for a request, or nil. Default: http.ProxyFromEnvironment.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Metrics counts requests. Nil: nothing.
+	Metrics *Metrics
 	// Resolver looks up names. Nil: the system's.
 	Resolver *net.Resolver
 
@@ -184,11 +186,11 @@ func (s *state) trust(c *Client) error {
 		if h.CAFile == "" {
 			continue
 		}
-		pool, err := c.pool(h.CAFile)
+		t, err := newTrusting(c, h.CAFile)
 		if err != nil {
 			return fmt.Errorf("registry %s: %w", h.Name, err)
 		}
-		s.transports[h.Name] = c.newTransport(pool)
+		s.transports[h.Name] = t
 	}
 	return nil
 }

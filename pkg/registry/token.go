@@ -70,6 +70,7 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 	}}
 	resp, err := client.Do(req)
 	if err != nil {
+		l.count(tokenRequest, nil)
 		e := transportError(l.host.Name, l.named, err)
 		if e.Token, e.network = true, broken; !connected {
 			e.network = notConnected
@@ -77,6 +78,7 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 		return "", 0, e
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
+	l.count(tokenRequest, resp)
 	if resp.StatusCode != http.StatusOK {
 		return "", 0, &Error{
 			Host: l.host.Name, Status: resp.StatusCode, Token: true, RetryAfter: retryAfter(resp.Header),

@@ -9,32 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 )
-
-func (c *Client) pool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := c.roots()
-	if err != nil {
-		return nil, err
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
-	}
-	return pool, nil
-}
-
-// roots is a copy of what is trusted for all hosts.
-func (c *Client) roots() (*x509.CertPool, error) {
-	if c.RootCAs != nil {
-		return c.RootCAs.Clone(), nil
-	}
-	return x509.SystemCertPool()
-}
 
 // newTransport makes a transport that dials what Network allows, or goes by the proxy.
 func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
@@ -76,9 +52,12 @@ func (c *Client) Close() {
 }
 
 func closeIdle(t http.RoundTripper) {
-	if t, ok := t.(*byProxy); ok {
+	switch t := t.(type) {
+	case *byProxy:
 		t.direct.CloseIdleConnections()
 		t.proxied.CloseIdleConnections()
+	case *trusting:
+		closeIdle(t.transport())
 	}
 }
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+)
+
+// plain serves h without TLS, and gives a client that names it.
+func plain(t *testing.T, h http.HandlerFunc) (string, *registry.Client) {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	host := strings.TrimPrefix(s.URL, "http://")
+	c := &registry.Client{
+		Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Hosts:   []registry.Host{{Name: host, Insecure: true}},
+	}
+	t.Cleanup(c.Close)
+	return host, c
+}
+
+func TestMetrics(t *testing.T) {
+	host, c := plain(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("RateLimit-Remaining", "76;w=21600")
+		switch r.URL.Path {
+		case "/v2/busy/manifests/1":
+			w.WriteHeader(http.StatusTooManyRequests)
+		case "/v2/odd/manifests/1":
+			w.WriteHeader(799)
+		}
+	})
+	reg := prometheus.NewRegistry()
+	c.Metrics = registry.NewMetrics(reg)
+	for _, image := range []string{host + "/a:1", host + "/odd:1", host + "/busy:1", host + "/a:1", "127.0.0.2:1/a:1"} {
+		_, _ = c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(image), Method: http.MethodHead})
+	}
+	want := fmt.Sprintf(`
+# HELP tagpin_registry_not_asked_total Requests that were not made, since an answer a moment ago (429, 503, a refused login, a failed connection) said not to.
+# TYPE tagpin_registry_not_asked_total counter
+tagpin_registry_not_asked_total{registry=%[1]q} 1
+# HELP tagpin_registry_pulls_remaining Pulls that a registry said it still allows (ratelimit-remaining), by its last answer that said so; other registries than those that the config names are left out.
+# TYPE tagpin_registry_pulls_remaining gauge
+tagpin_registry_pulls_remaining{registry=%[1]q} 76
+# HELP tagpin_registry_requests_total Requests to registries (other where the config does not name it), by kind (HEAD, GET, token) and answer: a status, 4xx or 5xx for the rarer ones, none.
+# TYPE tagpin_registry_requests_total counter
+tagpin_registry_requests_total{answer="200",kind="HEAD",registry=%[1]q} 1
+tagpin_registry_requests_total{answer="429",kind="HEAD",registry=%[1]q} 1
+tagpin_registry_requests_total{answer="5xx",kind="HEAD",registry=%[1]q} 1
+tagpin_registry_requests_total{answer="none",kind="HEAD",registry="other"} 1
+`, host)
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
