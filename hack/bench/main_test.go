@@ -111,3 +111,24 @@ func TestParseCPU(t *testing.T) {
 		}
 	}
 }
+
+func TestParseResident(t *testing.T) {
+	got, err := parseResident("Name:\tx\nVmHWM:\t 99 kB\nVmRSS:\t  2560 kB\n")
+	if err != nil || got != 2.5 {
+		t.Errorf("parseResident = %v, %v, want 2.5", got, err)
+	}
+	if _, err := parseResident("Name:\tx\n"); err == nil {
+		t.Error("parseResident found what is not there")
+	}
+}
+
+// Requests side by side are one round trip, whoever is answered first.
+func TestChain(t *testing.T) {
+	at := func(from, to int) span { return span{time.Unix(int64(from), 0), time.Unix(int64(to), 0)} }
+	for want, spans := range [][]span{{}, {at(0, 10), at(1, 9), at(2, 12)}, {at(0, 10), at(3, 13), at(13, 20)}, {at(20, 30), at(0, 10), at(10, 20), at(11, 21)}} {
+		i := &images{spans: spans}
+		if got := i.chain(); got != want {
+			t.Errorf("chain of %v = %d, want %d", spans, got, want)
+		}
+	}
+}

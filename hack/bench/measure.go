@@ -18,7 +18,7 @@ type group struct {
 }
 
 func groups() []group {
-	return []group{{"P1 P2 P3", warm}, {"P4", cold}, {"P6", burst}, {"P11", allocations}}
+	return []group{{"P1 P2 P3", warm}, {"P4", cold}, {"P5", fromNothing}, {"P6", burst}, {"P9", memory}, {"P11", allocations}}
 }
 
 func groupNames() string {

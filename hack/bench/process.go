@@ -19,8 +19,10 @@ import (
 
 // server is a process that serves a URL.
 type server struct {
-	url string
-	pid int
+	url   string
+	pid   int
+	pprof string // address of its profiles; empty: it has none
+	log   string // file
 }
 
 // cpu is the processor time that the server has used so far, in the kernel too; zero where there is no /proc.
@@ -76,7 +78,7 @@ func (st *stage) start(ctx context.Context, url, logFile, binary string, args ..
 			return server{}, fmt.Errorf("%s did not get ready", filepath.Base(binary))
 		}
 	}
-	return server{url, process.Process.Pid}, nil
+	return server{url: url, pid: process.Process.Pid, log: logFile}, nil
 }
 
 // answers tells whether somebody serves the URL, whatever the answer is to a request that is no review.
@@ -116,7 +118,7 @@ func (st *stage) profile(ctx context.Context, s settings) (finish func() error, 
 		return func() error { return nil }, nil
 	}
 	seconds := int(max(1, (time.Duration(3*s.rounds) * s.round).Seconds()))
-	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", st.pprof, seconds)
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", st.tagpin.pprof, seconds)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err

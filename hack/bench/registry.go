@@ -10,12 +10,15 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/opencontainers/go-digest"
 )
 
 // bearer is the token that the registry gives to everybody, and wants to see.
@@ -29,6 +32,41 @@ type images struct {
 	delay     atomic.Int64 // of each answer, in nanoseconds
 	manifests atomic.Int64 // requests for manifests, refused ones too
 	tokens    atomic.Int64 // requests for tokens
+
+	mu    sync.Mutex
+	spans []span // of the requests while they are traced; nil: they are not
+}
+
+// span is when a request came and when it was answered.
+type span struct{ from, to time.Time }
+
+// trace notes the requests from now on; chain ends it, and gives how many of them came one after another.
+func (i *images) trace() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.spans = []span{}
+}
+
+func (i *images) chain() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n, last := 0, time.Time{}
+	slices.SortFunc(i.spans, func(a, b span) int { return a.to.Compare(b.to) })
+	for _, s := range i.spans {
+		if !s.from.Before(last) {
+			n, last = n+1, s.to
+		}
+	}
+	i.spans = nil
+	return n
+}
+
+func (i *images) note(from time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.spans != nil {
+		i.spans = append(i.spans, span{from, time.Now()})
+	}
 }
 
 func newImages() (*images, error) {
@@ -47,6 +85,7 @@ func newImages() (*images, error) {
 
 // ServeHTTP waits, and then answers.
 func (i *images) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer i.note(time.Now())
 	time.Sleep(time.Duration(i.delay.Load()))
 	if r.URL.Path == "/token" {
 		i.tokens.Add(1)
@@ -61,8 +100,16 @@ func (i *images) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	if tag, ok := strings.CutPrefix(r.URL.Path, "/v2/"+anything+"/manifests/"); ok {
+		w.Header().Set("Content-Type", i.mediaType)
+		w.Header().Set("Docker-Content-Digest", digest.FromString(tag).String())
+		return
+	}
 	i.next.ServeHTTP(w, r)
 }
+
+// anything is a repository that has every tag.
+const anything = "anything/app"
 
 // asked is the number of requests so far.
 func (i *images) asked() int64 { return i.manifests.Load() + i.tokens.Load() }

@@ -25,16 +25,16 @@ type stage struct {
 	images        *images
 	registry      string // host
 	tagpin, floor server
-	pprof         string // address of tagpin's profiles
-	log           string // tagpin's log file
 	client        *http.Client
+	dir           string // of certificates, configs and logs
+	binary        string // tagpin-webhook
 	close         func()
 }
 
 // A cache.ttl beyond the run: the warm path is measured, not the refresh; and no limit of ours is in the way.
 const config = `apiVersion: tagpin.dev/v1alpha1
 kind: Config
-cache: {ttl: 30m}
+cache: {ttl: 30m, size: %d}
 network: {allow: ["127.0.0.0/8"]}
 observability: {pprof: %q}
 registries:
@@ -54,7 +54,7 @@ func newStage(ctx context.Context, dir string) (_ *stage, err error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certPEM)
 	// HTTP/1.1, as API servers speak to webhooks (kubernetes#75791): a transport with settings of TLS has no other.
-	st := &stage{client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	st := &stage{dir: dir, binary: filepath.Join(dir, "tagpin-webhook"), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 256,
 	}}}
 	if st.images, err = newImages(); err != nil {
@@ -66,7 +66,7 @@ func newStage(ctx context.Context, dir string) (_ *stage, err error) {
 	server.StartTLS()
 	st.registry = strings.TrimPrefix(server.URL, "https://")
 	st.close = func() { st.client.CloseIdleConnections(); server.Close() }
-	if err := st.startServers(ctx, dir); err != nil {
+	if err := st.startServers(ctx); err != nil {
 		st.close()
 		return nil, err
 	}
@@ -74,9 +74,8 @@ func newStage(ctx context.Context, dir string) (_ *stage, err error) {
 }
 
 // startServers builds tagpin-webhook and starts both servers.
-func (st *stage) startServers(ctx context.Context, dir string) error {
-	binary := filepath.Join(dir, "tagpin-webhook")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/tagpin-webhook")
+func (st *stage) startServers(ctx context.Context) error {
+	build := exec.CommandContext(ctx, "go", "build", "-o", st.binary, "./cmd/tagpin-webhook")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building tagpin-webhook, from the root of the repository: %w", err)
@@ -85,21 +84,34 @@ func (st *stage) startServers(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(ctx, 3)
+	ports, err := freePorts(ctx, 1)
 	if err != nil {
 		return err
 	}
-	st.log = filepath.Join(dir, "tagpin.log")
-	st.pprof = "127.0.0.1:" + ports[2]
-	file := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, st.pprof, st.registry, filepath.Join(dir, "tls.crt")), 0o600); err != nil {
+	if st.floor, err = st.start(ctx, enforce(ports[0]), filepath.Join(st.dir, "floor.log"), self, floorCommand, st.dir, ports[0]); err != nil {
 		return err
 	}
-	url := func(port string) string { return "https://127.0.0.1:" + port + "/enforce" }
-	if st.floor, err = st.start(ctx, url(ports[1]), filepath.Join(dir, "floor.log"), self, floorCommand, dir, ports[1]); err != nil {
-		return err
-	}
-	st.tagpin, err = st.start(ctx, url(ports[0]), st.log, binary, "--standalone", "--config", file, "--cert-dir", dir,
-		"--webhook-host", "127.0.0.1", "--webhook-port", ports[0], "--health-probe-bind-address", "0", "--metrics-bind-address", "0")
+	st.tagpin, err = st.startTagpin(ctx, "tagpin", defaultSize)
 	return err
 }
+
+// defaultSize is that of the cache where the config says nothing.
+const defaultSize = 10000
+
+// startTagpin starts one more tagpin-webhook, with a cache of so many entries.
+func (st *stage) startTagpin(ctx context.Context, name string, size int) (server, error) {
+	ports, err := freePorts(ctx, 2)
+	if err != nil {
+		return server{}, err
+	}
+	pprof, file := "127.0.0.1:"+ports[1], filepath.Join(st.dir, name+".yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, size, pprof, st.registry, filepath.Join(st.dir, "tls.crt")), 0o600); err != nil {
+		return server{}, err
+	}
+	s, err := st.start(ctx, enforce(ports[0]), filepath.Join(st.dir, name+".log"), st.binary, "--standalone", "--config", file, "--cert-dir", st.dir,
+		"--webhook-host", "127.0.0.1", "--webhook-port", ports[0], "--health-probe-bind-address", "0", "--metrics-bind-address", "0")
+	s.pprof = pprof
+	return s, err
+}
+
+func enforce(port string) string { return "https://127.0.0.1:" + port + "/enforce" }

@@ -49,7 +49,7 @@ func warm(ctx context.Context, st *stage, s settings, r *report) error {
 
 // traces are what admissions leave: requests to the registry, and lines in tagpin's log.
 func (st *stage) traces() (asked int64, lines int, err error) {
-	log, err := os.ReadFile(st.log)
+	log, err := os.ReadFile(st.tagpin.log)
 	return st.images.asked(), bytes.Count(log, []byte(`"msg":"admission"`)), err
 }
 

@@ -4,17 +4,17 @@ package resolve
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-
-	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/opencontainers/go-digest"
 )
 
 // Defaults of Cache.
@@ -43,6 +43,7 @@ type Cache struct {
 
 	once    sync.Once
 	secret  [sha256.Size]byte
+	began   time.Time // all times of entries are since then
 	entries *lru.Cache[cacheKey, entry]
 
 	mu      sync.Mutex
@@ -50,18 +51,26 @@ type Cache struct {
 	wg      sync.WaitGroup
 }
 
-// cacheKey is what an entry belongs to. who is a keyed hash of the ordered candidates; zero for anonymous.
-type cacheKey struct {
-	canonical string
-	who       [sha256.Size]byte
+// cacheKey is a keyed hash of what an entry belongs to: a canonical reference, and the ordered candidates. So no
+// credential is in memory as a key, nor can be guessed from one, and each key has one size, whatever an author writes.
+type cacheKey [sha256.Size]byte
+
+// entry is the last answer, and the last good one. It is kept small: there are as many as the config says.
+type entry struct {
+	digest [sha256.Size]byte
+	good   bool          // there is a digest
+	at     time.Duration // when it was asked for
+	err    error         // nil: the last answer is the digest
+	errAt  time.Duration
 }
 
-// entry is the last answer, and the last good one.
-type entry struct {
-	result Result
-	at     time.Time // of result; zero: there has been none
-	err    error
-	errAt  time.Time
+// prefix is what a digest of an entry begins with.
+const prefix = "sha256:"
+
+func (e *entry) result(stale bool) Result {
+	var text [len(prefix) + 2*sha256.Size]byte // go-digest's own way has five allocations
+	hex.Encode(text[copy(text[:], prefix):], e.digest[:])
+	return Result{Digest: digest.Digest(text[:]), Cached: true, Stale: stale}
 }
 
 // flight is a look-up under way. Its fields are set when done is closed.
@@ -74,6 +83,7 @@ type flight struct {
 func (c *Cache) init() {
 	c.once.Do(func() {
 		_, _ = rand.Read(c.secret[:]) // never fails (crypto/rand)
+		c.began = time.Now()
 		c.entries, _ = lru.New[cacheKey, entry](orDefault(c.Size, DefaultSize))
 		c.flights = map[cacheKey]*flight{}
 	})
@@ -90,18 +100,17 @@ func orDefault[T int | time.Duration](v, otherwise T) T {
 // look-up in flight.
 func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	c.init()
-	key := cacheKey{req.Ref.Canonical(), c.identity(req.Credentials)}
+	key := c.key(req)
 	known, ok := c.entries.Get(key)
-	now := time.Now()
+	now := time.Since(c.began)
 	if ok && !req.Fresh {
 		switch {
-		case known.err != nil && now.Sub(known.errAt) < orDefault(c.NegativeTTL, DefaultNegativeTTL):
-			result, err := c.stale(known, now, known.err)
+		case known.err != nil && now-known.errAt < orDefault(c.NegativeTTL, DefaultNegativeTTL):
+			result, err := c.stale(&known, now, known.err)
 			result.Cached = true
 			return result, err
-		case known.err == nil && now.Sub(known.at) < orDefault(c.TTL, DefaultTTL):
-			known.result.Cached = true
-			return known.result, nil
+		case known.err == nil && now-known.at < orDefault(c.TTL, DefaultTTL):
+			return known.result(false), nil
 		}
 	}
 	f := c.join(key, req)
@@ -112,21 +121,20 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 		if req.Fresh {
 			return Result{}, err
 		}
-		return c.stale(known, now, err)
+		return c.stale(&known, now, err)
 	}
 	if f.err != nil && !req.Fresh {
-		return c.stale(known, now, f.err)
+		return c.stale(&known, now, f.err)
 	}
 	return f.result, f.err
 }
 
 // stale is the last good answer where the registry can't be reached and it is not too old, else err.
-func (c *Cache) stale(known entry, now time.Time, err error) (Result, error) {
-	if !errors.Is(err, ErrUnavailable) || known.at.IsZero() || now.Sub(known.at) >= orDefault(c.StaleFor, DefaultStaleFor) {
+func (c *Cache) stale(known *entry, now time.Duration, err error) (Result, error) {
+	if !errors.Is(err, ErrUnavailable) || !known.good || now-known.at >= orDefault(c.StaleFor, DefaultStaleFor) {
 		return Result{}, err
 	}
-	known.result.Cached, known.result.Stale = true, true
-	return known.result, nil
+	return known.result(true), nil
 }
 
 // join finds the look-up of key in flight, or starts one.
@@ -158,40 +166,56 @@ func (c *Cache) remember(key cacheKey, f *flight) {
 	if errors.Is(f.err, errBusy) {
 		return
 	}
-	now := time.Now()
-	if f.err == nil {
-		c.entries.Add(key, entry{result: f.result, at: now})
+	e, now := entry{}, time.Since(c.began)
+	if f.err != nil {
+		if errors.Is(f.err, ErrUnavailable) { // a registry that can't be reached takes nothing back
+			e, _ = c.entries.Peek(key)
+		}
+		e.err, e.errAt = flat(f.err), now
+		c.entries.Add(key, e)
 		return
 	}
-	e := entry{err: f.err, errAt: now}
-	if errors.Is(f.err, ErrUnavailable) { // a registry that can't be reached takes nothing back
-		before, _ := c.entries.Peek(key)
-		e.result, e.at = before.result, before.at
+	encoded, ok := strings.CutPrefix(string(f.result.Digest), prefix)
+	sum, err := hex.DecodeString(encoded)
+	if !ok || err != nil || len(sum) != len(e.digest) {
+		return // there are no others
 	}
+	e.good, e.at = true, now
+	copy(e.digest[:], sum)
 	c.entries.Add(key, e)
 }
 
-// identity is a keyed hash of the candidates, so that no credential is a key in memory, nor can be guessed from one.
-func (c *Cache) identity(candidates []keychain.Credential) (sum [sha256.Size]byte) {
-	if len(candidates) == 0 {
-		return sum
+// flat is what of an error is remembered: its class and its text.
+func flat(err error) error {
+	for _, class := range [...]error{ErrNotFound, ErrUnauthorized, ErrUnavailable, ErrInvalid} {
+		if errors.Is(err, class) {
+			return &classified{class, errors.New(err.Error())}
+		}
 	}
-	h := hmac.New(sha256.New, c.secret[:])
-	var size [4]byte
-	for _, cand := range candidates {
-		a := cand.Auth
-		shared := "own"
+	return err
+}
+
+// key hashes what stands in the request, each part with its length before it.
+func (c *Cache) key(req Request) cacheKey {
+	var room [512]byte // most have no more
+	text := append(room[:0], c.secret[:]...)
+	for _, s := range [...]string{req.Ref.Host(), req.Ref.Path(), req.Ref.Tag(), string(req.Ref.Digest())} {
+		text = appendPart(text, s)
+	}
+	for _, cand := range req.Credentials {
+		a, shared := cand.Auth, "own"
 		if cand.Shared {
 			shared = "shared"
 		}
 		for _, s := range [...]string{shared, a.Username, a.Password, a.Auth, a.IdentityToken, a.RegistryToken} {
-			binary.BigEndian.PutUint32(size[:], uint32(len(s))) //nolint:gosec // a secret is at most 1 MiB
-			h.Write(size[:])
-			h.Write([]byte(s))
+			text = appendPart(text, s)
 		}
 	}
-	h.Sum(sum[:0])
-	return sum
+	return sha256.Sum256(text)
+}
+
+func appendPart(text []byte, s string) []byte {
+	return append(binary.AppendUvarint(text, uint64(len(s))), s...)
 }
 
 // Len is the number of entries.

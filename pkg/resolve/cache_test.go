@@ -19,6 +19,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // backend answers what it is told to, and counts.
 type backend struct {
 	asked  atomic.Int64
-	digest string
+	digest digest.Digest
 	err    error
 	hold   chan struct{} // not nil: each look-up waits for it
 }
@@ -40,7 +41,7 @@ func (b *backend) Resolve(ctx context.Context, _ resolve.Request) (resolve.Resul
 			return resolve.Result{}, fmt.Errorf("%w: cut off", resolve.ErrUnavailable)
 		}
 	}
-	return resolve.Result{Digest: digest.Digest(b.digest)}, b.err
+	return resolve.Result{Digest: b.digest}, b.err
 }
 
 func request(fresh bool, users ...string) resolve.Request {
@@ -57,30 +58,30 @@ func TestCacheFreshness(t *testing.T) {
 	unavailable := fmt.Errorf("down: %w", resolve.ErrUnavailable)
 	notFound := fmt.Errorf("gone: %w", resolve.ErrNotFound)
 	synctest.Test(t, func(t *testing.T) {
-		b := &backend{digest: "D1"}
+		b := &backend{digest: d("D1")}
 		c := &resolve.Cache{Next: b}
 		for i, step := range []struct {
 			wait  time.Duration
-			say   string
+			say   digest.Digest
 			err   error
 			fresh bool
-			want  string // digest, or "" for an error
+			want  digest.Digest // "" for an error
 			asked int64
 			flags string
 		}{
-			{0, "D1", nil, false, "D1", 1, ""},
-			{29 * time.Second, "D2", nil, false, "D1", 1, "cached"},
-			{0, "D2", nil, true, "D2", 2, ""}, // a deploy always asks
-			{29 * time.Second, "D3", nil, false, "D2", 2, "cached"},
-			{2 * time.Second, "D3", nil, false, "D3", 3, ""},
-			{31 * time.Second, "", unavailable, false, "D3", 4, "stale"},
-			{time.Second, "", unavailable, false, "D3", 4, "stale"}, // the failure is remembered, and the answer too
-			{time.Second, "", unavailable, true, "", 5, ""},         // never for a deploy
-			{60 * time.Minute, "", unavailable, false, "", 6, ""},   // too old: an hour has passed since D3
-			{6 * time.Second, "D4", nil, false, "D4", 7, ""},
-			{31 * time.Second, "", notFound, false, "", 8, ""}, // taken back: nothing stale
-			{time.Second, "D5", nil, false, "", 8, "cached"},   // remembered
-			{time.Second, "D5", nil, true, "D5", 9, ""},        // a deploy ignores it
+			{0, d("D1"), nil, false, d("D1"), 1, ""},
+			{29 * time.Second, d("D2"), nil, false, d("D1"), 1, "cached"},
+			{0, d("D2"), nil, true, d("D2"), 2, ""}, // a deploy always asks
+			{29 * time.Second, d("D3"), nil, false, d("D2"), 2, "cached"},
+			{2 * time.Second, d("D3"), nil, false, d("D3"), 3, ""},
+			{31 * time.Second, "", unavailable, false, d("D3"), 4, "stale"},
+			{time.Second, "", unavailable, false, d("D3"), 4, "stale"}, // the failure is remembered, and the answer too
+			{time.Second, "", unavailable, true, "", 5, ""},            // never for a deploy
+			{60 * time.Minute, "", unavailable, false, "", 6, ""},      // too old: an hour has passed since D3
+			{6 * time.Second, d("D4"), nil, false, d("D4"), 7, ""},
+			{31 * time.Second, "", notFound, false, "", 8, ""},  // taken back: nothing stale
+			{time.Second, d("D5"), nil, false, "", 8, "cached"}, // remembered
+			{time.Second, d("D5"), nil, true, d("D5"), 9, ""},   // a deploy ignores it
 		} {
 			time.Sleep(step.wait)
 			b.digest, b.err = step.say, step.err
@@ -91,7 +92,7 @@ func TestCacheFreshness(t *testing.T) {
 			} else if got.Cached {
 				flags = "cached"
 			}
-			if string(got.Digest) != step.want || (err != nil) != (step.want == "") || b.asked.Load() != step.asked || flags != step.flags {
+			if got.Digest != step.want || (err != nil) != (step.want == "") || b.asked.Load() != step.asked || flags != step.flags {
 				t.Errorf("step %d: Resolve = %+v, %v after %d look-ups, want %q %s after %d", i, got, err, b.asked.Load(), step.want, step.flags, step.asked)
 			}
 		}
@@ -99,7 +100,7 @@ func TestCacheFreshness(t *testing.T) {
 }
 
 func TestCacheKeepsTenantsApart(t *testing.T) {
-	b := &backend{digest: "D1"}
+	b := &backend{digest: d("D1")}
 	c := &resolve.Cache{Next: b}
 	for _, users := range [][]string{nil, {"a"}, {"b"}, {"a", "b"}, {"b", "a"}} {
 		if _, err := c.Resolve(t.Context(), request(false, users...)); err != nil {
@@ -116,7 +117,7 @@ func TestCacheKeepsTenantsApart(t *testing.T) {
 
 func TestCacheCoalesces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &backend{digest: "D1", hold: make(chan struct{})}
+		b := &backend{digest: d("D1"), hold: make(chan struct{})}
 		c := &resolve.Cache{Next: b}
 		first, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -128,7 +129,7 @@ func TestCacheCoalesces(t *testing.T) {
 		synctest.Wait()
 		for range 99 {
 			wg.Go(func() {
-				if got, err := c.Resolve(t.Context(), request(true)); err != nil || got.Digest != "D1" {
+				if got, err := c.Resolve(t.Context(), request(true)); err != nil || got.Digest != d("D1") {
 					t.Errorf("Resolve = %v, %v", got, err)
 				}
 			})
@@ -146,7 +147,7 @@ func TestCacheCoalesces(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	c := &resolve.Cache{Next: &backend{digest: "D"}, Size: 10}
+	c := &resolve.Cache{Next: &backend{digest: d("D")}, Size: 10}
 	for i := range 100 {
 		r := request(false)
 		r.Ref = ref.MustParse(fmt.Sprintf("ghcr.io/a/b:%d", i))
@@ -160,7 +161,7 @@ func TestCacheIsBounded(t *testing.T) {
 }
 
 func BenchmarkCacheHit(b *testing.B) {
-	c := &resolve.Cache{Next: &backend{digest: "D"}}
+	c := &resolve.Cache{Next: &backend{digest: d("D")}}
 	for name, r := range map[string]resolve.Request{"anonymous": request(false), "secret": request(false, "user")} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -172,3 +173,6 @@ func BenchmarkCacheHit(b *testing.B) {
 		})
 	}
 }
+
+// d is a digest that name stands for.
+func d(name string) digest.Digest { return resolvetest.Digest(name) }

@@ -17,7 +17,7 @@ import (
 // A namespace that asks for more than its places waits; another one is answered meanwhile.
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &backend{digest: "D", hold: make(chan struct{})}
+		b := &backend{digest: d("D"), hold: make(chan struct{})}
 		l := &resolve.Limit{Next: b, PerNamespace: 3}
 		ask := func(ctx context.Context, namespace string, results chan<- error) {
 			r := request(true)
@@ -67,7 +67,7 @@ func TestBusyIsNotRemembered(t *testing.T) {
 // busyIsNotRemembered has a place that becomes free only then, and look-ups of one second.
 func busyIsNotRemembered(t *testing.T, free time.Duration) {
 	hold := make(chan struct{})
-	b := &backend{digest: "D", hold: hold}
+	b := &backend{digest: d("D"), hold: hold}
 	limit := &resolve.Limit{Next: b, PerNamespace: 1}
 	c := &resolve.Cache{Next: limit, LookupTimeout: time.Second}
 	request := func(image, namespace string) resolve.Request {

@@ -123,7 +123,7 @@ func TestMeasuredWithoutMetrics(t *testing.T) {
 }
 
 func BenchmarkMeasured(b *testing.B) {
-	f := &backend{digest: "D"}
+	f := &backend{digest: d("D")}
 	m := &resolve.Measured{Next: &resolve.Cache{Next: f}, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
 	r := request(false)
 	b.ReportAllocs()
