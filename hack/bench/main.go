@@ -107,7 +107,7 @@ func measureAll(ctx context.Context, s settings, stdout, stderr io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer func() { st.close() }() // as it is then: it grows with each server
 	r := &report{}
 	for _, g := range groups() {
 		if !s.only.MatchString(g.name) {
