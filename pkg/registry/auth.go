@@ -23,17 +23,18 @@ type tokenKey struct {
 
 func (l *lookup) key() tokenKey { return tokenKey{l.api, l.path, l.auth} }
 
-// remembered is the Authorization header that was good before: it costs no request if there is one, and one where only
-// the realm is known.
-func (l *lookup) remembered(ctx context.Context) (string, error) {
+// remembered is the Authorization header that was good before: it costs no request if there is one. Where only the
+// challenge is known it costs one, and met is that challenge: asking for another token at once would be of no use.
+func (l *lookup) remembered(ctx context.Context) (header string, met *challenge, err error) {
 	if header, ok := l.state.tokens.get(l.key()); ok {
-		return header, nil
+		return header, nil, nil
 	}
 	ch, ok := l.state.challenges.get(l.api)
 	if !ok {
-		return "", nil
+		return "", nil, nil
 	}
-	return l.authorize(ctx, ch)
+	header, err = l.authorize(ctx, ch)
+	return header, &ch, err
 }
 
 // forget drops what was remembered and is refused now.

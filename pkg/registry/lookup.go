@@ -102,26 +102,23 @@ func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
 	if len(l.host.Name) > maxHost {
 		return nil, &Error{Host: l.host.Name[:maxHost] + "…", Reason: "the name of the host is too long", Refused: true}
 	}
-	header, err := l.remembered(ctx)
+	header, met, err := l.remembered(ctx)
 	if err != nil {
 		return nil, err
 	}
 	m, challenged, err := l.send(ctx, header)
-	if challenged == nil {
-		return m, err
+	if challenged != nil && (met == nil || *met != *challenged) {
+		l.forget()
+		again, failed := l.authorize(ctx, *challenged)
+		switch {
+		case failed != nil:
+			return nil, failed
+		case again != "": // there is something to present
+			header = again
+			m, challenged, err = l.send(ctx, again)
+		}
 	}
-	l.forget()
-	again, authErr := l.authorize(ctx, *challenged)
-	switch {
-	case authErr != nil:
-		return nil, authErr
-	case again == "": // nothing to present
-		return nil, err
-	}
-	if again != header {
-		m, challenged, err = l.send(ctx, again)
-	}
-	if e := AsError(err); e != nil && challenged != nil && challenged.basic {
+	if e := AsError(err); e != nil && challenged != nil && challenged.basic && header != "" {
 		e.login = true
 	}
 	return m, err

@@ -3,7 +3,6 @@
 package resolve
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -161,7 +160,7 @@ func agrees(m *registry.Manifest) error {
 		Config        json.RawMessage `json:"config"`
 		Layers        json.RawMessage `json:"layers"`
 	}
-	if err := json.NewDecoder(bytes.NewReader(m.Body)).Decode(&body); err != nil {
+	if err := json.Unmarshal(m.Body, &body); err != nil {
 		return invalid("the manifest is no JSON")
 	}
 	isIndex := types.MediaType(m.MediaType).IsIndex()

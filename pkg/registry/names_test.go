@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+)
+
+// nameserver answers with the addresses of a name, in order, over UDP on loopback.
+func nameserver(t *testing.T, names map[string][]string) *net.Resolver {
+	t.Helper()
+	conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = conn.Close(); wg.Wait() })
+	wg.Go(func() {
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(buf[:n]) != nil || len(m.Questions) == 0 {
+				continue
+			}
+			if reply, err := dnsAnswer(m, names); err == nil {
+				_, _ = conn.WriteTo(reply, from)
+			}
+		}
+	})
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
+}
+
+func dnsAnswer(m dnsmessage.Message, names map[string][]string) ([]byte, error) {
+	q := m.Questions[0]
+	addrs, ok := names[strings.TrimSuffix(q.Name.String(), ".")]
+	reply := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, Authoritative: true, RecursionAvailable: true}, Questions: m.Questions[:1]}
+	if !ok {
+		reply.RCode = dnsmessage.RCodeNameError
+	}
+	for _, text := range addrs {
+		addr := netip.MustParseAddr(text)
+		header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: dnsmessage.ClassINET, TTL: 1}
+		switch {
+		case q.Type == dnsmessage.TypeA && addr.Is4():
+			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AResource{A: addr.As4()}})
+		case q.Type == dnsmessage.TypeAAAA && addr.Is6():
+			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AAAAResource{AAAA: addr.As16()}})
+		}
+	}
+	return reply.Pack()
+}
+
+// listener counts the connections to an address.
+func listener(t *testing.T, address string) (l net.Listener, connections func() int) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	n := 0
+	counted := &counting{Listener: l, count: func() { mu.Lock(); n++; mu.Unlock() }}
+	return counted, func() int { mu.Lock(); defer mu.Unlock(); return n }
+}
+
+type counting struct {
+	net.Listener
+	count func()
+}
+
+func (c *counting) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err == nil {
+		c.count()
+	}
+	return conn, err
+}
+
+// TestNames: of the addresses of a name those alone are connected to that may be, whichever comes first; where a proxy
+// would connect, a name with one that may not be is not asked for at all.
+func TestNames(t *testing.T) {
+	good, toGood := listener(t, "127.0.0.1:0")
+	_, port, _ := net.SplitHostPort(good.Addr().String())
+	bad, toBad := listener(t, "127.0.0.2:"+port)
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+	})
+	for _, l := range []net.Listener{good, bad} {
+		s := &httptest.Server{Listener: l, Config: &http.Server{Handler: ok}} //nolint:gosec // no client here is slow by intent
+		s.Start()
+		t.Cleanup(s.Close)
+	}
+	proxy := httptest.NewServer(ok)
+	t.Cleanup(proxy.Close)
+	proxied, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolver := nameserver(t, map[string][]string{
+		"good.example": {"127.0.0.1"}, "bad.example": {"127.0.0.2"}, "badfirst.example": {"127.0.0.2", "127.0.0.1"}, "goodfirst.example": {"127.0.0.1", "127.0.0.2"},
+		"mapped.example": {"::ffff:127.0.0.2"}, "six.example": {"::1", "127.0.0.1"}, "metadata.example": {"169.254.169.254", "fd00:ec2::254", "64:ff9b::a9fe:a9fe"},
+	})
+	for name, want := range map[string]struct{ direct, byProxy bool }{
+		"good.example": {true, true}, "bad.example": {false, false}, "badfirst.example": {true, false}, "goodfirst.example": {true, false},
+		"mapped.example": {false, false}, "six.example": {true, false}, "metadata.example": {false, false}, "unknown.example": {false, false},
+	} {
+		for _, direct := range []bool{true, false} {
+			host := name + ":" + port
+			c := &registry.Client{
+				Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, Resolver: resolver,
+				Hosts: []registry.Host{{Name: host, Insecure: true}}, Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
+			}
+			expected := want.direct
+			if !direct {
+				c.Proxy, expected = http.ProxyURL(proxied), want.byProxy || name == "unknown.example" // which the config names
+			}
+			_, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead})
+			c.Close()
+			if (err == nil) != expected {
+				t.Errorf("%s, directly: %t: %v, want an answer: %t", name, direct, err, expected)
+			}
+		}
+	}
+	if toBad() != 0 || toGood() == 0 {
+		t.Errorf("%d connections to the address that is refused, %d to the other", toBad(), toGood())
+	}
+}
+
+// A host that the config does not name, and that can't be looked up here, is not asked for by a proxy.
+func TestProxyOfUnknownHosts(t *testing.T) {
+	asked := false
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	defer proxy.Close()
+	proxied, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &registry.Client{Resolver: nameserver(t, nil), Proxy: http.ProxyURL(proxied)}
+	defer c.Close()
+	if _, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse("unknown.example/a:1"), Method: http.MethodHead}); err == nil || asked {
+		t.Errorf("Manifest = %v, the proxy was asked: %t", err, asked)
+	}
+}
+
+// The proxy's own address is the operator's choice, and its password is in no error.
+func TestProxyRefuses(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect || r.Header.Get("Proxy-Authorization") == "" {
+			t.Errorf("%s %s, want CONNECT with the proxy's password", r.Method, r.URL)
+		}
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	defer proxy.Close()
+	proxied, err := url.Parse(strings.Replace(proxy.URL, "http://", "http://user:canary@", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &registry.Client{
+		Resolver: nameserver(t, map[string][]string{"r.example": {"192.0.2.1"}}), Proxy: http.ProxyURL(proxied), ExplainAll: true,
+	}
+	defer c.Close()
+	_, err = c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse("r.example/a:1"), Method: http.MethodHead})
+	if err == nil || strings.Contains(err.Error(), "canary") || !strings.HasPrefix(err.Error(), "r.example: ") {
+		t.Errorf("Manifest = %v", err)
+	}
+}

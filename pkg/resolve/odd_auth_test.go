@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/registrytest"
+	"github.com/tagpin/tagpin/pkg/resolve"
+)
+
+var (
+	challenge, token, denied, right = registrytest.Challenge, registrytest.Token, registrytest.Denied, registrytest.Image
+	refusedToken                    = answer{Status: http.StatusUnauthorized, Body: registrytest.Canary}
+)
+
+// bearer is a registry whose tokens are good for one user.
+func bearer(user string) rules {
+	return rules{own: {{On: "token", As: user, Then: token}, {On: "token", Then: refusedToken}, {On: "app", As: user, Then: right}, {On: "app", Then: challenge}}}
+}
+
+// basic is a registry that takes one user's password.
+func basicFor(user string) rules {
+	return rules{own: {{As: user, Then: right}, {Then: denied}}}
+}
+
+// with is a registry that challenges as said, and gives tokens to everybody.
+func with(challenge string) rules {
+	return rules{
+		own:   {{On: "token", Then: token}, {On: "app", As: "u", Then: right}, {Then: registrytest.Challenged(challenge)}},
+		realm: {{On: "token", Then: token}},
+		other: {{On: "token", Then: token}},
+	}
+}
+
+// authCases are about credentials, and who sees them.
+var authCases = []odd{
+	{name: "R08 challenge without a scope", rules: with(`Bearer realm="https://{registry}/token",service="s"`), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image},
+	{
+		name: "R08 challenge for another scope", rules: with(`Bearer realm="https://{registry}/token",scope="repository:secret:push,pull"`), creds: users("u"),
+		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image,
+	},
+	{name: "R09 403 for a missing tag", rules: always(answer{Status: http.StatusForbidden}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "HEAD app:1", "GET app:1"}, class: resolve.ErrUnauthorized, says: "403 Forbidden"},
+	{name: "R10 the token by GET", rules: bearer("u"), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image},
+	{
+		name: "R10 by POST for an identity token alone", rules: bearer("u"), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}},
+		asked: []string{"HEAD app:1", "POST token:app:pull Identity u", "HEAD app:1 Bearer u"}, want: image,
+	},
+	{
+		name: "R13 a refused password is not shown again", rules: basicFor("v"), creds: users("u"), times: 3,
+		asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1", "HEAD app:1", "HEAD app:1"}, class: resolve.ErrUnauthorized, says: "this credential is not shown again for 30s",
+	},
+	{
+		name: "R13 nor to a token endpoint", rules: bearer("v"), creds: users("u"), times: 2,
+		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull", "GET token:app:pull"}, class: resolve.ErrUnauthorized,
+		says: "{registry} (token): 401 Unauthorized; this credential is not shown again for 30s",
+	},
+	{name: "R14 401 for missing and private alike", rules: always(denied), asked: []string{"HEAD app:1"}, class: resolve.ErrUnauthorized, says: "401 Unauthorized"},
+	{name: "R16 one token for a repository", rules: bearer("u"), creds: users("u"), times: 4, asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u"}, want: image},
+	{
+		name: "R17 the token endpoint denies", asked: []string{"HEAD app:1", "GET token:app:pull"}, class: resolve.ErrUnauthorized, says: "(token): 403 Forbidden",
+		rules: rules{own: {{On: "token", Then: answer{Status: http.StatusForbidden, Body: `{"errors":[{"code":"DENIED"}]}`}}, {Then: challenge}}},
+	},
+	{
+		name: "R18 a stale credential and a public image", creds: users("u"),
+		rules: rules{own: {{On: "token", As: "nobody", Then: token}, {On: "token", Then: refusedToken}, {As: "public", Then: right}, {Then: challenge}}},
+		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull", "HEAD app:1 Bearer public"}, want: image,
+	},
+	{
+		name: "R18 where it is hidden by 404", creds: users("u"), want: image,
+		rules: rules{own: {{On: "token", Then: token}, {As: "u", Then: answer{Status: http.StatusNotFound}}, {As: "public", Then: right}, {Then: challenge}}},
+		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "GET app:1 Bearer u", "GET token:app:pull", "HEAD app:1 Bearer public"},
+	},
+	{name: "R21 basic is remembered", rules: basicFor("u"), creds: users("u"), times: 3, asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1 Basic u", "HEAD app:1 Basic u"}, want: image},
+	{
+		name: "R27 an identity token, and insufficient scope", creds: []keychain.Credential{{Auth: registrytest.Identity("u")}},
+		rules: with(`Bearer realm="https://{registry}/token",service="{registry}",error="insufficient_scope"`),
+		asked: []string{"HEAD app:1", "POST token:app:pull Identity u", "HEAD app:1 Bearer u"}, want: image,
+	},
+	{
+		name: "R29 a realm that the config names", rules: with(`Bearer realm="https://{realm}/token"`), host: registry.Host{AuthHosts: []string{"{realm}"}}, creds: users("u"),
+		asked: []string{"HEAD app:1", "realm: GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image,
+	},
+	{name: "R34 several secrets for a host", rules: bearer("w"), creds: users("u", "v", "w"), want: image, asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull Basic v", "GET token:app:pull Basic w", "HEAD app:1 Bearer w"}},
+	{
+		name: "R37 a realm on another host", rules: with(`Bearer realm="https://{other}/token"`), creds: users("u"), class: resolve.ErrUnauthorized, says: "its token realm is on another host, {other}; see authHosts",
+		asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"},
+	},
+	{name: "N04 a realm over HTTP", rules: with(`Bearer realm="http://{registry}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: resolve.ErrInvalid, says: "is not over TLS"},
+	{name: "N04 a realm with credentials", rules: with(`Bearer realm="https://a:b@{other}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: resolve.ErrInvalid, says: "holds credentials"},
+	{name: "N04 a realm at a metadata service", rules: with(`Bearer realm="https://169.254.169.254/token"`), asked: []string{"HEAD app:1"}, class: resolve.ErrInvalid, says: "its address is not allowed"},
+	{name: "N04 a realm on another port", rules: with(`Bearer realm="https://{other}/token"`), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}}, asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"}, class: resolve.ErrUnauthorized},
+	{name: "N04 a realm that redirects", creds: users("u"), rules: rules{own: {{On: "token", Then: registrytest.Redirect(http.StatusTemporaryRedirect, "https://{other}/token")}, {Then: challenge}}}, asked: []string{"HEAD app:1", "GET token:app:pull Basic u"}, class: resolve.ErrInvalid, says: "redirects to {other}"},
+	{name: "N04 no address at all", rules: with(`Bearer realm="/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: resolve.ErrInvalid, says: "no valid address"},
+	{
+		name: "N10 the right one after a wrong one", rules: basicFor("v"), creds: users("u", "v"), asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1 Basic v"}, want: image,
+	},
+	{
+		name: "N10 one that all share says no more than that", rules: basicFor("v"), creds: []keychain.Credential{shared("u")},
+		asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1"}, class: resolve.ErrUnauthorized, says: "{registry}: not found or not allowed",
+	},
+	{
+		name: "N15 a secret in the registry's own words", rules: always(answer{
+			Status: http.StatusForbidden, Body: `{"errors":[{"message":"` + registrytest.Canary + `"}]}`,
+			Header: map[string]string{"X-Token": registrytest.Canary, "Www-Authenticate": `Bearer realm="https://x/?` + registrytest.Canary + `"`},
+		}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "HEAD app:1", "GET app:1"}, class: resolve.ErrUnauthorized,
+	},
+	{
+		name: "N15 a secret in the realm's query", creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull"}, class: resolve.ErrUnauthorized,
+		rules: rules{own: {{On: "token", Then: answer{Status: http.StatusForbidden}}, {Then: registrytest.Challenged(`Bearer realm="https://{registry}/token?key=` + registrytest.Canary + `"`)}}},
+	},
+}
+
+func TestOddAuth(t *testing.T) { try(t, authCases) }
