@@ -17,7 +17,7 @@ func busy(code int, after string) answer {
 }
 
 // short is the time of a request to a host that hangs.
-const short = 2 * time.Second
+const short = time.Second
 
 func hangs(at string) rules {
 	return rules{own: {{Then: answer{Header: registrytest.Image.Header, Body: "{", Hang: at}}}}

@@ -99,7 +99,6 @@ func (a Answer) write(w *World, rw http.ResponseWriter, r *http.Request, who str
 	}
 	if a.Hang == "status" {
 		w.hang(r)
-		return
 	}
 	if a.Raw != "" || a.Hang == "header" {
 		a.hijack(w, rw)
@@ -142,12 +141,13 @@ func (a Answer) writeBody(w *World, rw http.ResponseWriter, body string) {
 	}
 }
 
-// hang waits for the client or the test to end.
+// hang waits for the client or the test to end, and says nothing more: a client that is about to hang up may still hear it.
 func (w *World) hang(r *http.Request) {
 	select {
 	case <-r.Context().Done():
 	case <-w.over:
 	}
+	panic(http.ErrAbortHandler)
 }
 
 // hijack writes a raw answer, or the beginning of one.
