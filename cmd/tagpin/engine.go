@@ -42,7 +42,7 @@ func newEngine(path string, report func(error)) (*engine, error) {
 		return nil, err
 	}
 	e := &engine{
-		table: table, client: client, keychain: keychain.Local{Report: report},
+		table: table, client: client, keychain: &keychain.Local{Report: report},
 		mirrors: &resolve.Mirrors{Next: &resolve.Credentials{Next: &resolve.Registry{Client: client}}, Client: client},
 	}
 	e.resolver = &once{next: e.mirrors}

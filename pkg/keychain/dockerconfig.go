@@ -3,6 +3,7 @@
 package keychain
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -15,30 +16,37 @@ import (
 var errMalformed = errors.New("malformed Docker config")
 
 // ParseDockerConfig reads a Docker config (config.json, and the secret type kubernetes.io/dockerconfigjson). Malformed
-// entries are counted and left out; an error says that the whole is malformed, and never quotes it. Credential helpers
-// are not run: the file is data.
+// entries, and those beyond the first 1,024, are counted and left out; an error says that the whole is malformed, and never
+// quotes it. Credential helpers are not run: the file is data.
 func ParseDockerConfig(data []byte) (*Keyring, error) {
 	var config struct {
-		Auths map[string]json.RawMessage `json:"auths"`
+		Auths json.RawMessage `json:"auths"`
 	}
 	if err := json.Unmarshal(data, &config); err != nil {
 		return nil, errMalformed
 	}
-	return newKeyring(config.Auths), nil
+	if config.Auths == nil {
+		return &Keyring{}, nil
+	}
+	return newKeyring(config.Auths)
 }
 
 // ParseDockercfg reads the older format (.dockercfg, and the secret type kubernetes.io/dockercfg): the entries alone.
 func ParseDockercfg(data []byte) (*Keyring, error) {
-	var auths map[string]json.RawMessage
-	if err := json.Unmarshal(data, &auths); err != nil {
+	if !json.Valid(data) {
 		return nil, errMalformed
 	}
-	return newKeyring(auths), nil
+	return newKeyring(data)
 }
 
-// newKeyring reads the entries in the order of their keys: in JSON they have none.
-func newKeyring(auths map[string]json.RawMessage) *Keyring {
-	ring := &Keyring{}
+// newKeyring reads the entries of a JSON object in the order of their keys: in JSON they have none. The data is well
+// formed; nothing of it is kept.
+func newKeyring(data []byte) (*Keyring, error) {
+	auths, surplus, err := split(data)
+	if err != nil {
+		return nil, err
+	}
+	ring := &Keyring{malformed: surplus}
 	for _, key := range slices.Sorted(maps.Keys(auths)) {
 		auth, ok := parseAuth(auths[key])
 		if !ok {
@@ -52,7 +60,43 @@ func newKeyring(auths map[string]json.RawMessage) *Keyring {
 		}
 		ring.entries = append(ring.entries, e)
 	}
-	return ring
+	return ring, nil
+}
+
+// split takes a JSON object apart, as far as it is to be read; surplus counts what is left. Of a key that is there twice the
+// last value counts, as for encoding/json.
+func split(data []byte) (auths map[string]json.RawMessage, surplus int, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	switch begin, err := d.Token(); {
+	case err != nil:
+		return nil, 0, errMalformed
+	case begin == nil: // null
+		return nil, 0, nil
+	case begin != json.Delim('{'):
+		return nil, 0, errMalformed
+	}
+	auths = map[string]json.RawMessage{}
+	var left json.RawMessage
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, 0, errMalformed
+		}
+		name, _ := key.(string)
+		if _, again := auths[name]; len(auths) == maxEntries && !again {
+			surplus++
+			if err := d.Decode(&left); err != nil {
+				return nil, 0, errMalformed
+			}
+			continue
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, 0, errMalformed
+		}
+		auths[name] = value
+	}
+	return auths, surplus, nil
 }
 
 // parseAuth reads one entry: auth, which is stronger, or username and password; identitytoken; registrytoken. Auth is

@@ -131,7 +131,7 @@ func TestLocal(t *testing.T) {
 		}
 	}
 	var reports []error
-	l := keychain.Local{Report: func(err error) { reports = append(reports, err) }}
+	l := &keychain.Local{Report: func(err error) { reports = append(reports, err) }}
 	write(`{"auths":{"ghcr.io":{"username":"u","password":"p"},"https://index.docker.io/v1/":{"username":"hub","password":"p"}}}`)
 	for image, want := range map[string]string{"ghcr.io/a/b": "u", "nginx": "hub", "quay.io/a": ""} {
 		got := l.Credentials(t.Context(), ref.MustParse(image), false)

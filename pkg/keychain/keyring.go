@@ -20,8 +20,21 @@ const (
 	hubIndex = "index.docker.io"
 )
 
-// entrySize is about what an entry takes without its texts: as many string headers as it has fields.
-const entrySize = 9 * 16
+// Bounds of what a tenant writes.
+const (
+	// maxEntries are those of one config that are read: a secret of 1 MiB has room for 100,000.
+	maxEntries = 1024
+	// maxKey bounds a key: a scheme, a host with its port, or globs for them, and a path, each of which has a greatest length.
+	maxKey = 1024
+	// maxGlobs bounds the entries with globs that one look-up compares, over all configs.
+	maxGlobs = 4096
+	// maxLabel bounds a label that a glob is compared with (RFC 1035, section 2.3.4).
+	maxLabel = 63
+)
+
+// entrySize is about what an entry takes without its texts: a string header for each of its fields, and what each text's
+// own memory is rounded up by.
+const entrySize = 15 * 16
 
 // Keyring is what one Docker config or pull secret holds. The zero value and nil are empty. It never changes, and is
 // safe for concurrent use.
@@ -35,6 +48,7 @@ type entry struct {
 	key        string // host and path, as the kubelet's index spells it
 	host, port string // the host may hold globs, each within one label
 	path       string // empty, or from the slash on
+	glob       bool
 	auth       authn.AuthConfig
 }
 
@@ -62,7 +76,7 @@ func (k *Keyring) Size() int {
 	n := entrySize * len(k.entries)
 	for i := range k.entries {
 		e := &k.entries[i]
-		n += len(e.key) + len(e.host) + len(e.path) + len(e.auth.Username) + len(e.auth.Password) + len(e.auth.IdentityToken) + len(e.auth.RegistryToken)
+		n += len(e.key) + len(e.auth.Username) + len(e.auth.Password) + len(e.auth.IdentityToken) + len(e.auth.RegistryToken)
 	}
 	return n
 }
@@ -83,12 +97,19 @@ func Lookup(r ref.Reference, rings ...*Keyring) []authn.AuthConfig {
 
 func collect(rings []*Keyring, match func(*entry) bool) []*entry {
 	var matched []*entry
+	globs := 0
 	for _, ring := range rings {
 		if ring == nil {
 			continue
 		}
 		for i := range ring.entries {
-			if e := &ring.entries[i]; match(e) {
+			e := &ring.entries[i]
+			if e.glob {
+				if globs++; globs > maxGlobs {
+					continue
+				}
+			}
+			if match(e) {
 				matched = append(matched, e)
 			}
 		}
@@ -111,7 +132,12 @@ func distinct(entries []*entry) []authn.AuthConfig {
 
 // newEntry takes a key apart: with or without scheme, host with globs, port, path. What is a host is net/url's to say, as
 // it is for the kubelet, which also takes /v1/ and /v2/ for the registry itself, and no other path of an API.
+//
+// Of the key nothing is kept but host and path: the rest may be long, and would be kept with any part of it.
 func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
+	if len(key) > maxKey {
+		return entry{}, false
+	}
 	if !strings.HasPrefix(key, "https://") && !strings.HasPrefix(key, "http://") {
 		key = "https://" + key
 	}
@@ -126,8 +152,9 @@ func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
 	if p == "/" {
 		p = ""
 	}
-	e := entry{key: u.Host + p, path: p, auth: auth}
-	e.host, e.port = splitPort(u.Host)
+	e := entry{key: strings.Clone(u.Host + p), auth: auth, glob: strings.ContainsAny(u.Host, `*?[\`)}
+	e.path = e.key[len(u.Host):]
+	e.host, e.port = splitPort(e.key[:len(u.Host)])
 	return e, true
 }
 
@@ -140,6 +167,9 @@ func (e *entry) matches(host, port, repository string) bool {
 	if e.path != "" && !strings.HasPrefix(repository, e.path[1:]) {
 		return false
 	}
+	if !e.glob {
+		return e.host == host
+	}
 	return matchLabels(e.host, host)
 }
 
@@ -149,6 +179,9 @@ func matchLabels(glob, host string) bool {
 		var label, want string
 		want, glob, more = strings.Cut(glob, ".")
 		label, host, _ = strings.Cut(host, ".")
+		if len(label) > maxLabel {
+			return false
+		}
 		if ok, err := path.Match(want, label); err != nil || !ok {
 			return false
 		}

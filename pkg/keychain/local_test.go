@@ -3,8 +3,10 @@
 package keychain_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,7 +45,7 @@ esac
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore":"test"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := keychain.Local{Report: func(err error) { t.Errorf("reported: %v", err) }}
+	l := &keychain.Local{Report: func(err error) { t.Errorf("reported: %v", err) }}
 	for image, want := range map[string][]keychain.Credential{
 		"ghcr.io/a":      {{Auth: authn.AuthConfig{Username: "u", Password: "p"}}},
 		"a.azurecr.io/a": {{Auth: authn.AuthConfig{IdentityToken: "t"}}},
@@ -61,14 +63,44 @@ func TestLocalPodman(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "containers"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if got := (keychain.Local{}).Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false); got != nil {
+	if got := (&keychain.Local{}).Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false); got != nil {
 		t.Errorf("without any file: %v, want nothing", got)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "containers", "auth.json"), []byte(`{"auths":{"ghcr.io/team":{"auth":"dTpw"},"ghcr.io":{"auth":"djpw"}}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := (keychain.Local{}).Credentials(t.Context(), ref.MustParse("ghcr.io/team"), false)
+	got := (&keychain.Local{}).Credentials(t.Context(), ref.MustParse("ghcr.io/team"), false)
 	if diff := cmp.Diff([]keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: "p"}}}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// A helper that hangs is waited for no longer than the caller wants, and one that fails is told of once.
+func TestLocalHelperThatHangs(t *testing.T) {
+	dir := home(t, "docker-credential-test", `read -r host
+case "$host" in
+slow.example) while [ ! -e "$HOME/done" ]; do sleep 0.02; done; exit 1 ;;
+*) echo 'the keyring is locked'; exit 1 ;;
+esac
+`)
+	t.Setenv("DOCKER_CONFIG", dir)
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore":"test"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var reports []string
+	l := &keychain.Local{Report: func(err error) { reports = append(reports, err.Error()) }}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := l.Credentials(ctx, ref.MustParse("slow.example/a"), false); got != nil {
+		t.Errorf("Credentials = %v, want none", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "done"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		l.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false)
+	}
+	if len(reports) != 2 || !strings.Contains(reports[0], "credentials for slow.example: ") || !strings.Contains(reports[1], "the keyring is locked") {
+		t.Errorf("reports = %q, want one of each failure", reports)
 	}
 }

@@ -23,12 +23,17 @@ import (
 
 const (
 	defaultTimeout = 2 * time.Second
-	defaultTTL     = time.Minute
+	// defaultTTL is less than what is left at least of a token that Google's metadata server gives: five minutes. Amazon's
+	// and Azure's live for hours, and their libraries don't tell how long.
+	defaultTTL = 4 * time.Minute
+	failureTTL = time.Minute
+	// keepFor is how long the last credential is tried on while its cloud gives no new one.
+	keepFor = time.Hour
 	// freshAfter is how old an answer has to be before a refused credential makes the cloud be asked again.
 	freshAfter = 10 * time.Second
 	// hosts bounds what is remembered: the hosts of Amazon and Azure name accounts, so that tenants choose them.
 	hosts = 256
-	// flights bounds the questions that are out: what a library does after the deadline can't be cut short.
+	// flights bounds the questions that are out to one cloud: what a library does after the deadline can't be cut short.
 	flights = 8
 )
 
@@ -41,14 +46,14 @@ type Ambient struct {
 	Source authn.Keychain
 	// Timeout of a question. Default: 2 s.
 	Timeout time.Duration
-	// TTL is how long an answer is remembered, be it a failure. Default: 1 min.
+	// TTL is how long a credential is remembered. Default: 4 min. A failure is remembered for a minute at most.
 	TTL time.Duration
 	// Report is told of each failed question. Default: nobody is.
 	Report func(provider Provider, err error)
 
 	mu      sync.Mutex
 	answers *lru.Cache[string, *answer] // by host
-	running int
+	running map[Provider]int
 }
 
 // answer is one question, answered or not yet.
@@ -56,6 +61,8 @@ type answer struct {
 	done  chan struct{} // closed after auth is written
 	asked time.Time
 	auth  authn.AuthConfig // zero: none, or it failed
+	last  authn.AuthConfig // of the answer before, and when that was good
+	good  time.Time
 }
 
 // Credentials asks the cloud that r's host belongs to, if it is switched on.
@@ -73,37 +80,52 @@ func (a *Ambient) credentials(ctx context.Context, p Provider, r ref.Reference, 
 	if ans == nil {
 		return nil
 	}
-	if !ans.wait(ctx, a.timeout()) || ans.auth == (authn.AuthConfig{}) {
+	auth := ans.last
+	if ans.wait(ctx, a.timeout()) {
+		auth = ans.auth
+	}
+	if auth == (authn.AuthConfig{}) {
 		return nil
 	}
-	return []keychain.Credential{{Auth: ans.auth, Shared: true}}
+	return []keychain.Credential{{Auth: auth, Shared: true}}
 }
 
-// ask gives the remembered answer, joins a question that is out, or asks. Nil: too many are out.
+// ask gives the remembered answer, joins a question that is out, or asks. Where too many are out it is the last answer, or
+// nil: tenants choose the hosts, and may choose those that hang.
 func (a *Ambient) ask(p Provider, r ref.Reference, fresh bool) *answer {
-	age := a.TTL
-	if age <= 0 {
-		age = defaultTTL
-	}
-	if fresh {
-		age = min(age, freshAfter)
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.answers == nil {
 		a.answers, _ = lru.New[string, *answer](hosts) // refuses sizes below one alone
+		a.running = map[Provider]int{}
 	}
-	if old, ok := a.answers.Get(r.Host()); ok && (!old.finished() || time.Since(old.asked) < age) {
+	old, _ := a.answers.Get(r.Host())
+	if old != nil && (!old.finished() || time.Since(old.asked) < a.age(old, fresh)) || a.running[p] >= flights {
 		return old
 	}
-	if a.running >= flights {
-		return nil
-	}
-	a.running++
+	a.running[p]++
 	ans := &answer{done: make(chan struct{}), asked: time.Now()}
+	if old != nil && time.Since(old.good) < keepFor {
+		ans.last, ans.good = old.auth, old.good
+	}
 	a.answers.Add(r.Host(), ans)
 	go a.fill(ans, p, r) // nobody waits for its end: a library that ignores the context would hold up a shutdown
 	return ans
+}
+
+// age is how old an answer may get.
+func (a *Ambient) age(ans *answer, fresh bool) time.Duration {
+	age := a.TTL
+	if age <= 0 {
+		age = defaultTTL
+	}
+	if !ans.good.Equal(ans.asked) {
+		age = min(age, failureTTL)
+	}
+	if fresh {
+		age = min(age, freshAfter)
+	}
+	return age
 }
 
 // wait waits for the answer until its deadline. What is answered already is taken, however old its question is.
@@ -137,7 +159,7 @@ func (ans *answer) finished() bool {
 func (a *Ambient) fill(ans *answer, p Provider, r ref.Reference) {
 	defer func() {
 		a.mu.Lock()
-		a.running--
+		a.running[p]--
 		a.mu.Unlock()
 		close(ans.done)
 	}()
@@ -146,9 +168,10 @@ func (a *Ambient) fill(ans *answer, p Provider, r ref.Reference) {
 		if a.Report != nil {
 			a.Report(p, err)
 		}
+		ans.auth = ans.last
 		return
 	}
-	ans.auth = auth
+	ans.auth, ans.good = auth, ans.asked
 }
 
 func (a *Ambient) question(ctx context.Context, r ref.Reference) (authn.AuthConfig, error) {

@@ -101,8 +101,12 @@ func TestAsked(t *testing.T) {
 			{0, "myregistry.azurecr.io/a", false, nil, false, 0}, // not switched on
 			{0, "gcr.io.attacker.example/a", false, nil, false, 0},
 			{5 * time.Second, "gcr.io/a/b", true, nil, true, 0},
-			{6 * time.Second, "gcr.io/a/b", true, nil, true, 1}, // refused, and no longer new
-			{61 * time.Second, "gcr.io/a/b", false, errors.New("no metadata"), false, 1},
+			{6 * time.Second, "gcr.io/a/b", true, nil, true, 1},                        // refused, and no longer new
+			{4 * time.Minute, "gcr.io/a/b", false, errors.New("no metadata"), true, 1}, // the last one may still be good
+			{30 * time.Second, "gcr.io/a/b", false, nil, true, 0},
+			{31 * time.Second, "gcr.io/a/b", false, nil, true, 1},
+			{3 * time.Minute, "gcr.io/a/b", false, nil, true, 0},
+			{62 * time.Minute, "gcr.io/a/b", false, errors.New("no metadata"), false, 1}, // no longer
 			{30 * time.Second, "gcr.io/a/b", false, nil, false, 0},
 			{31 * time.Second, "gcr.io/a/b", false, nil, true, 1},
 		} {
@@ -119,8 +123,8 @@ func TestAsked(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if len(reports) != 1 {
-			t.Errorf("reports = %v, want one", reports)
+		if len(reports) != 2 {
+			t.Errorf("reports = %v, want two", reports)
 		}
 	})
 }
@@ -147,6 +151,36 @@ func TestHanging(t *testing.T) {
 		synctest.Wait()
 		if got := a.Credentials(t.Context(), ref.MustParse("r99.azurecr.io/a"), false); len(got) != 1 {
 			t.Errorf("Credentials afterwards = %v, want one", got)
+		}
+	})
+}
+
+// One tenant's hosts that hang hold up no other cloud, and not the hosts that are known.
+func TestHangingAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Azure, cloud.Amazon}, Source: s, Timeout: time.Second}
+		ask := func(image string) int { return len(a.Credentials(t.Context(), ref.MustParse(image), false)) }
+		if ask("known.azurecr.io/a") != 1 {
+			t.Fatal("no credential")
+		}
+		time.Sleep(5 * time.Minute) // it is to be asked for again
+		s.mu.Lock()
+		s.hold = make(chan struct{})
+		s.mu.Unlock()
+		for i := range 8 {
+			ask(fmt.Sprintf("r%d.azurecr.io/a", i))
+		}
+		if n := ask("known.azurecr.io/a"); n != 1 {
+			t.Errorf("of a host that was known %d, want the last one", n)
+		}
+		close(s.hold)
+		s.mu.Lock()
+		s.hold = nil
+		s.mu.Unlock()
+		synctest.Wait()
+		if ask("known.azurecr.io/a") != 1 || ask("123456789012.dkr.ecr.eu-west-1.amazonaws.com/a") != 1 {
+			t.Error("no credential afterwards")
 		}
 	})
 }

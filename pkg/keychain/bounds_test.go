@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keychain_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// many is a config of so many entries, as small as they can be.
+func many(entries int, key func(i int) string) []byte {
+	var b strings.Builder
+	b.WriteString(`{"auths":{`)
+	for i := range entries {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `%q:{"username":"u%d","password":"p"}`, key(i), i)
+	}
+	b.WriteString(`}}`)
+	return []byte(b.String())
+}
+
+// A secret may be of 1 MiB: what is read of it, and what reading it allocates, has a bound.
+func TestTooManyEntries(t *testing.T) {
+	data := many(20000, func(i int) string { return fmt.Sprintf("h%05d.example", i) })
+	k := ring(t, data)
+	if k.Len() != 1024 || k.Malformed() != 20000-1024 {
+		t.Errorf("%d entries, %d left out, want 1024 and the others", k.Len(), k.Malformed())
+	}
+	if got := keychain.Lookup(ref.MustParse("h01023.example/a"), k); len(got) != 1 {
+		t.Errorf("the last entry that is read: %v", got)
+	}
+	if got := keychain.Lookup(ref.MustParse("h01024.example/a"), k); len(got) != 0 {
+		t.Errorf("the first one that is not: %v", got)
+	}
+	allocated := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			if _, err := keychain.ParseDockerConfig(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}).AllocedBytesPerOp()
+	if most := int64(6 * len(data)); allocated > most {
+		t.Errorf("reading %d bytes allocates %d, want at most %d", len(data), allocated, most)
+	}
+}
+
+// What is left of a key, and of a config, is not kept in memory by what is read of it.
+func TestSizeIsWhatIsHeld(t *testing.T) {
+	rings := make([]*keychain.Keyring, 4000)
+	before := held()
+	total := 0
+	for i := range rings {
+		rings[i] = ring(t, many(1, func(int) string { return fmt.Sprintf("ghcr.io?%d%s", i, strings.Repeat("x", 900)) }))
+		total += rings[i].Size()
+	}
+	grown := int(held() - before)
+	if keychain.Lookup(ref.MustParse("ghcr.io/a"), rings...); grown > 2*total+1<<20 {
+		t.Errorf("%d bytes are held, and said to be %d", grown, total)
+	}
+}
+
+func held() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A key that is longer than any host and path is none.
+func TestLongKey(t *testing.T) {
+	k := ring(t, config("ghcr.io?"+strings.Repeat("x", 2000), "u", "ghcr.io/"+strings.Repeat("a", 255), "v"))
+	if k.Len() != 1 || k.Malformed() != 1 {
+		t.Errorf("%d entries, %d malformed, want one of each", k.Len(), k.Malformed())
+	}
+}
+
+// Globs cost time: of those in many secrets so many are compared, while what is spelled out is always found; and no glob
+// matches what can't be a label of a DNS name.
+func TestGlobsAreBounded(t *testing.T) {
+	var rings []*keychain.Keyring
+	for range 5 {
+		rings = append(rings, ring(t, many(1000, func(i int) string { return fmt.Sprintf("*%d.example.com", i) })))
+	}
+	rings = append(rings, ring(t, config("*.example.com", "glob", "a.example.com", "exact")))
+	got := users(keychain.Lookup(ref.MustParse("a.example.com/a"), rings...))
+	if got != "exact" {
+		t.Errorf("after 5,000 globs: %q, want what is spelled out alone", got)
+	}
+	label := strings.Repeat("a", 63)
+	k := ring(t, config("*.example.org", "u"))
+	if got := users(keychain.Lookup(ref.MustParse(label+".example.org/a"), k)); got != "u" {
+		t.Errorf("a label of 63: %q", got)
+	}
+	if got := users(keychain.Lookup(ref.MustParse(label+"a.example.org/a"), k)); got != "" {
+		t.Errorf("a label of 64: %q", got)
+	}
+}
+
+// Both formats have the same odd cases.
+func TestOddObjects(t *testing.T) {
+	for text, want := range map[string]string{
+		`null`:                            "0 0",
+		`{}`:                              "0 0",
+		`[]`:                              "error",
+		`"ghcr.io"`:                       "error",
+		`{"a.b":null}`:                    "1 0",
+		`{"a.b":{},"a.b":{"auth":"x"}}`:   "0 1",
+		`{"a.b":{"auth":"x"},"a.b":{}}`:   "1 0",
+		`{"a.b":{}`:                       "error",
+		`{"a.b":{}} {}`:                   "error",
+		`{"a.b":{"username":1},"c.d":{}}`: "1 1",
+	} {
+		for name, parse := range map[string]func() (*keychain.Keyring, error){
+			"older": func() (*keychain.Keyring, error) { return keychain.ParseDockercfg([]byte(text)) },
+			"newer": func() (*keychain.Keyring, error) { return keychain.ParseDockerConfig([]byte(`{"auths":` + text + `}`)) },
+		} {
+			k, err := parse()
+			got := fmt.Sprint(k.Len(), k.Malformed())
+			if err != nil {
+				got = "error"
+			}
+			if got != want {
+				t.Errorf("%s, %s: %s, want %s", name, text, got, want)
+			}
+		}
+	}
+}
