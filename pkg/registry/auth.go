@@ -4,7 +4,10 @@ package registry
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"net/url"
 	"slices"
 	"time"
@@ -12,16 +15,37 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
+// maxRealm bounds the address of a token endpoint, and the name of its service.
+const maxRealm = 2 << 10
+
 // challengeLifetime is how long the realm of a host is remembered.
 const challengeLifetime = 10 * time.Minute
+
+// identity stands for a credential where something is remembered of it: a keyed hash, for a password may be of a megabyte,
+// and is not to be kept. The zero value is nobody.
+type identity [sha256.Size]byte
+
+func (s *state) identity(a authn.AuthConfig) identity {
+	if a == (authn.AuthConfig{}) {
+		return identity{}
+	}
+	h := hmac.New(sha256.New, s.secret[:])
+	var size [8]byte
+	for _, part := range []string{a.Username, a.Password, a.Auth, a.IdentityToken, a.RegistryToken} {
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		h.Write(size[:])
+		h.Write([]byte(part))
+	}
+	return identity(h.Sum(nil))
+}
 
 // tokenKey is what a token is good for.
 type tokenKey struct {
 	host, path string
-	auth       authn.AuthConfig
+	who        identity
 }
 
-func (l *lookup) key() tokenKey { return tokenKey{l.api, l.path, l.auth} }
+func (l *lookup) key() tokenKey { return tokenKey{l.api, l.path, l.who} }
 
 // remembered is the Authorization header that was good before: it costs no request if there is one. Where only the
 // challenge is known it costs one, and met is that challenge: asking for another token at once would be of no use.
@@ -45,7 +69,9 @@ func (l *lookup) forget() {
 
 // authorize gives the Authorization header that meets a challenge; empty where there is nothing to present.
 func (l *lookup) authorize(ctx context.Context, ch challenge) (header string, err error) {
-	l.state.challenges.add(l.api, ch, challengeLifetime)
+	if len(ch.realm)+len(ch.service) <= 2*maxRealm {
+		l.state.challenges.add(l.api, ch, challengeLifetime)
+	}
 	switch {
 	case ch.basic:
 		return basic(l.auth), nil
@@ -75,7 +101,7 @@ var knownRealms = map[string]string{
 // what the config names; over TLS, unless the registry itself is plain.
 func (l *lookup) realm(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
+	if err != nil || u.Host == "" || len(text) > maxRealm {
 		return nil, l.refuse("its token realm is no valid address")
 	}
 	own := u.Host == l.api || u.Host == knownRealms[l.api] || slices.Contains(l.host.AuthHosts, u.Host)

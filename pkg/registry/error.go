@@ -55,7 +55,7 @@ func (e *Error) Error() string {
 		return at + ": " + cause + "; this credential is not shown again for " + round(e.RetryAfter)
 	case e.remembered:
 		return at + ": " + cause + " a moment ago; not asked again for " + round(e.RetryAfter)
-	case e.RetryAfter > 0:
+	case e.RetryAfter > 0 && (e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError):
 		return at + ": " + cause + ", to be asked again in " + round(e.RetryAfter)
 	}
 	return at + ": " + cause

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
@@ -33,7 +32,7 @@ var (
 type gateKey struct {
 	host, path string
 	all        bool
-	auth       authn.AuthConfig
+	who        identity
 }
 
 // gates are closed after an answer that says that the next request will fail too. When its time is over, one request
@@ -172,7 +171,7 @@ func (g *gate) refusal() error {
 
 // gates are those that a look-up goes through.
 func (l *lookup) gates() [3]gateKey {
-	return [3]gateKey{{host: l.api, all: true}, {host: l.api, auth: l.auth}, {host: l.api, path: l.path, auth: l.auth}}
+	return [3]gateKey{{host: l.api, all: true}, {host: l.api, who: l.who}, {host: l.api, path: l.path, who: l.who}}
 }
 
 // judge closes the gate that an answer says is to be closed. What a tenant can bring about for one repository alone, a

@@ -22,6 +22,7 @@ func at(g *gates, path, user string, shared bool) *lookup {
 	if user != "" {
 		l.auth = authn.AuthConfig{Username: user, Password: "canary"}
 	}
+	l.who = l.state.identity(l.auth)
 	l.req = Request{Ref: ref.MustParse("r.example/" + path), Auth: l.auth, Shared: shared}
 	return l
 }

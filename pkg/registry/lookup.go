@@ -36,6 +36,7 @@ type lookup struct {
 	path   string
 	name   string // tag or digest
 	auth   authn.AuthConfig
+	who    identity // of auth
 	http   *http.Client
 	line   *line
 	via    string // host that the registry redirected to
@@ -46,7 +47,7 @@ func (c *Client) lookup(req Request) *lookup {
 	host := c.state.hostOf(r.Host())
 	l := &lookup{
 		req: req, client: c, state: c.state, host: host, named: c.ExplainAll || c.Named(r.Host()), api: apiHost(r.Host()), path: r.Path(),
-		name: r.Digest().String(), auth: req.Auth, line: c.state.line(host),
+		name: r.Digest().String(), auth: req.Auth, who: c.state.identity(req.Auth), line: c.state.line(host),
 	}
 	if l.name == "" {
 		l.name = r.Tag()
@@ -68,6 +69,9 @@ func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
 		return l.refuse("redirect to %s, not over TLS", r.URL.Host)
 	case r.URL.User != nil:
 		return l.refuse("redirect to %s with credentials in the URL", r.URL.Host)
+	}
+	if len(r.URL.Host) > maxHost {
+		return l.refuse("redirect to %s, which is too long for a host", r.URL.Host)
 	}
 	l.via = ""
 	if r.URL.Host != l.api {
@@ -99,9 +103,6 @@ func (l *lookup) scheme() string {
 
 // ask sends the request with what is known of the registry, and once more with what its challenge says.
 func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
-	if len(l.host.Name) > maxHost {
-		return nil, &Error{Host: l.host.Name[:maxHost] + "…", Reason: "the name of the host is too long", Refused: true}
-	}
 	header, met, err := l.remembered(ctx)
 	if err != nil {
 		return nil, err

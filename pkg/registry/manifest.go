@@ -55,6 +55,9 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	if err := c.Init(); err != nil {
 		return nil, &Error{Host: req.Ref.Host(), Reason: err.Error(), err: err}
 	}
+	if name := req.Ref.Host(); len(name) > maxHost {
+		return nil, &Error{Host: name[:maxHost] + "…", Reason: "the name of the host is too long", Refused: true}
+	}
 	l := c.lookup(req)
 	if err := l.state.gates.check(l.gates()); err != nil {
 		l.countClosed()

@@ -12,7 +12,7 @@ import (
 const (
 	maxLines      = 1024
 	maxChallenges = 1024
-	maxTokens     = 4096
+	maxTokens     = 2048
 	maxGates      = 4096
 	maxNoHead     = 1024
 )

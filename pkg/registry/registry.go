@@ -24,6 +24,8 @@
 package registry
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -100,6 +102,7 @@ type state struct {
 	namedLines map[string]*line
 	lines      *lru.Cache[string, *line] // of other hosts
 	gates      *gates
+	secret     [sha256.Size]byte // of identities
 	challenges memory[string, challenge]
 	tokens     memory[tokenKey, string]
 	asking     singleflight.Group // for tokens
@@ -123,6 +126,7 @@ func (c *Client) newState() *state {
 		challenges: newMemory[string, challenge](maxChallenges), tokens: newMemory[tokenKey, string](maxTokens),
 		noHead: newMemory[string, struct{}](maxNoHead),
 	}
+	_, _ = rand.Read(s.secret[:])                 // never fails (crypto/rand)
 	s.lines, _ = lru.New[string, *line](maxLines) // refuses sizes below one alone
 	for _, h := range c.Hosts {
 		s.hosts[h.Name] = h

@@ -17,6 +17,8 @@ import (
 const (
 	// maxToken bounds the answer of a token endpoint.
 	maxToken = 64 << 10
+	// maxRemembered bounds a token that is used again; hardly a server takes longer headers.
+	maxRemembered = 8 << 10
 	// tokenLifetime is assumed where the answer names none (distribution's token specification).
 	tokenLifetime = 60 * time.Second
 	// maxLifetime bounds what it names.
@@ -26,7 +28,7 @@ const (
 // token is the header with a token that the realm gives. Look-ups that want one at the same time share one request; it
 // ends when the time of the one that began it does, and not before.
 func (l *lookup) token(ctx context.Context, ch challenge) (header string, err error) {
-	key := fmt.Sprintf("%q %q %+q", ch.realm, ch.service, l.key())
+	key := fmt.Sprintf("%q %q %q %q %x", ch.realm, ch.service, l.api, l.path, l.who)
 	result := l.state.asking.DoChan(key, func() (any, error) {
 		asking := context.WithoutCancel(ctx)
 		if deadline, ok := ctx.Deadline(); ok {
@@ -39,7 +41,9 @@ func (l *lookup) token(ctx context.Context, ch challenge) (header string, err er
 			return "", err
 		}
 		header := "Bearer " + token
-		l.state.tokens.add(l.key(), header, lifetime-lifetime/10)
+		if len(token) <= maxRemembered {
+			l.state.tokens.add(l.key(), header, lifetime-lifetime/10)
+		}
 		return header, nil
 	})
 	select {

@@ -95,3 +95,32 @@ func busyIsNotRemembered(t *testing.T, free time.Duration) {
 	}
 	c.Wait()
 }
+
+// Of a flood so many wait, and the rest is told at once.
+func TestLimitOfWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{digest: d("D"), hold: make(chan struct{})}
+		l := &resolve.Limit{Next: b, PerNamespace: 2}
+		results := make(chan error, 100)
+		for range 100 {
+			go func() {
+				_, err := l.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse("image"), Namespace: "flood"})
+				results <- err
+			}()
+		}
+		synctest.Wait()
+		if n := len(results); n != 100-2*17 {
+			t.Errorf("%d were told at once, want all but 34", n)
+		}
+		close(b.hold)
+		failed := 0
+		for range 100 {
+			if <-results != nil {
+				failed++
+			}
+		}
+		if failed != 66 || b.asked.Load() != 34 {
+			t.Errorf("%d failed and %d were asked for, want 66 and 34", failed, b.asked.Load())
+		}
+	})
+}
