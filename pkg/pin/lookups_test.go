@@ -5,6 +5,7 @@ package pin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -236,4 +237,35 @@ func TestAnonymous(t *testing.T) {
 	if asked := f.Asked(); len(asked) != 1 || asked[0].Keychain != nil || len(asked[0].Credentials) > 0 {
 		t.Errorf("asked %+v, want no credentials", asked)
 	}
+}
+
+// An object with very many images has so many look-ups under way at a time, and still one of each image.
+func TestManyImages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{hold: make(chan struct{})}
+		var images []string
+		for i := range 1000 {
+			images = append(images, fmt.Sprintf("a:%d", i%500))
+		}
+		done := make(chan pin.Result)
+		go func() {
+			done <- (&pin.Pinner{Resolver: b}).Pin(t.Context(), pin.Request{Input: create(deployment(t, images...))})
+		}()
+		synctest.Wait()
+		b.mu.Lock()
+		if n := len(b.asked); n != 128 {
+			t.Errorf("%d look-ups under way, want 128", n)
+		}
+		b.mu.Unlock()
+		close(b.hold)
+		got := <-done
+		for i, o := range got.Outcomes {
+			if o.Pin.String() != pinOf(images[i], fmt.Sprintf("docker.io/library/a:%d", i%500)) {
+				t.Fatalf("outcome %d of %s: %+v", i, images[i], o)
+			}
+		}
+		if n := len(b.asked); n != 500 || len(got.Outcomes) != 1000 {
+			t.Errorf("%d look-ups and %d outcomes, want 500 and 1000", n, len(got.Outcomes))
+		}
+	})
 }

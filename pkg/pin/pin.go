@@ -11,9 +11,9 @@ package pin
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -98,7 +98,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 		}
 	}
 	jobs.run(ctx, p.Resolver, req)
-	for _, job := range jobs {
+	for _, job := range jobs.all {
 		for _, i := range job.wanted {
 			o := &outcomes[i]
 			o.Cached, o.Stale, o.Err = job.result.Cached, job.result.Stale, job.err
@@ -163,8 +163,17 @@ func (p *Pinner) pin(o *Outcome, d digest.Digest) {
 	}
 }
 
+// Bounds of one object, of which a tenant may make one with tens of thousands of images.
+const (
+	maxSideBySide = 128 // look-ups
+	fewLookups    = 16  // that are compared one by one
+)
+
 // lookups are the distinct look-ups of one object.
-type lookups []*lookup
+type lookups struct {
+	all []*lookup
+	by  map[string][]*lookup // by canonical form, where they are more than a few
+}
 
 type lookup struct {
 	canonical string
@@ -178,18 +187,32 @@ type lookup struct {
 // add joins a look-up of the same image by the same identity, so that one object has one answer.
 func (l *lookups) add(d policy.Decision, id workload.Identity, outcome int) {
 	canonical := d.Parsed.Canonical()
-	for _, job := range *l {
+	alike := l.all
+	if l.by != nil {
+		alike = l.by[canonical]
+	}
+	for _, job := range alike {
 		if job.canonical == canonical && job.identity.Equal(id) {
 			job.wanted = append(job.wanted, outcome)
 			return
 		}
 	}
-	*l = append(*l, &lookup{canonical: canonical, identity: id, ref: d.Parsed, wanted: []int{outcome}})
+	l.all = append(l.all, &lookup{canonical: canonical, identity: id, ref: d.Parsed, wanted: []int{outcome}})
+	fresh := l.all[len(l.all)-1:]
+	switch {
+	case len(l.all) == fewLookups:
+		l.by, fresh = map[string][]*lookup{}, l.all
+	case len(l.all) < fewLookups:
+		return
+	}
+	for _, job := range fresh {
+		l.by[job.canonical] = append(l.by[job.canonical], job)
+	}
 }
 
-// run resolves all, the first on this goroutine, and waits.
-func (l lookups) run(ctx context.Context, r resolve.Resolver, req Request) {
-	if len(l) == 0 {
+// run resolves all, so many at a time, the first on this goroutine, and waits.
+func (l *lookups) run(ctx context.Context, r resolve.Resolver, req Request) {
+	if len(l.all) == 0 {
 		return
 	}
 	churn := !req.Object.Metadata.Controller.IsZero()
@@ -200,10 +223,11 @@ func (l lookups) run(ctx context.Context, r resolve.Resolver, req Request) {
 		}
 		job.result, job.err = r.Resolve(ctx, rr)
 	}
-	var wg sync.WaitGroup
-	for _, job := range l[1:] {
-		wg.Go(func() { ask(job) })
+	var group errgroup.Group
+	group.SetLimit(maxSideBySide)
+	for _, job := range l.all[1:] {
+		group.Go(func() error { ask(job); return nil })
 	}
-	ask(l[0])
-	wg.Wait()
+	ask(l.all[0])
+	_ = group.Wait() // there are none: each job has its own
 }

@@ -113,20 +113,24 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 			return known.result(false), nil
 		}
 	}
-	f := c.join(key, req)
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		err := &classified{ErrUnavailable, errors.New(req.Ref.Host() + ": no answer within the time allowed")}
-		if req.Fresh {
-			return Result{}, err
-		}
+	result, err := c.await(ctx, key, req)
+	if err != nil && !req.Fresh {
 		return c.stale(&known, now, err)
 	}
-	if f.err != nil && !req.Fresh {
-		return c.stale(&known, now, f.err)
+	return result, err
+}
+
+// await waits for the look-up of key, which it starts unless there is one, or the time is over already.
+func (c *Cache) await(ctx context.Context, key cacheKey, req Request) (Result, error) {
+	if ctx.Err() == nil {
+		f := c.join(key, req)
+		select {
+		case <-f.done:
+			return f.result, f.err
+		case <-ctx.Done():
+		}
 	}
-	return f.result, f.err
+	return Result{}, &classified{ErrUnavailable, errors.New(req.Ref.Host() + ": no answer within the time allowed")}
 }
 
 // stale is the last good answer where the registry can't be reached and it is not too old, else err.
