@@ -72,6 +72,15 @@ func setup(env *testscript.Env) error {
 	env.Values["registry"] = f
 	host := strings.TrimPrefix(server.URL, "http://")
 	env.Setenv("REGISTRY", host)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Host != "registry.invalid:5000" { // only who asks a proxy names the host in the URL
+			http.Error(w, "no request for a proxy", http.StatusTeapot)
+			return
+		}
+		f.ServeHTTP(w, r)
+	}))
+	env.Defer(proxy.Close)
+	env.Setenv("PROXY", proxy.URL)
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command otherwise
 	return push(env, f, host)
