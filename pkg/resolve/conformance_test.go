@@ -29,6 +29,10 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 	measured := func(next resolve.Resolver) resolve.Resolver {
 		return &resolve.Measured{Next: next, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
 	}
+	limit := func(next resolve.Resolver) resolve.Resolver { return &resolve.Limit{Next: next} }
+	mirrors := func(next resolve.Resolver) resolve.Resolver {
+		return &resolve.Mirrors{Next: next, Client: &registry.Client{}}
+	}
 	remembered := remember()
 	return map[string]func(resolve.Resolver) resolve.Resolver{
 		"alone":       func(next resolve.Resolver) resolve.Resolver { return next },
@@ -36,8 +40,9 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 		"Cache":       remember(),
 		"Credentials": credentials,
 		"Measured":    measured,
-		"Limit":       func(next resolve.Resolver) resolve.Resolver { return &resolve.Limit{Next: next} },
-		"together":    func(next resolve.Resolver) resolve.Resolver { return measured(credentials(remembered(next))) },
+		"Limit":       limit,
+		"Mirrors":     mirrors,
+		"together":    func(next resolve.Resolver) resolve.Resolver { return measured(mirrors(credentials(remembered(limit(next))))) },
 	}
 }
 
