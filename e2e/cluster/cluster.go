@@ -131,6 +131,11 @@ func (c *Cluster) startControlPlane(context.Context) (err error) {
 	args.Disable("disable-admission-plugins")
 	// A field that is younger than most client libraries: emptyDir.mode.
 	args.Set("feature-gates", "EmptyDirVolumeMode=true")
+	admission, err := c.callerFiles()
+	if err != nil {
+		return err
+	}
+	args.Set("admission-control-config-file", admission)
 	if c.Config, err = c.env.Start(); err != nil {
 		return fmt.Errorf("starting the control plane: %w", err)
 	}

@@ -45,7 +45,7 @@ func (c *Cluster) overlay() (dir string, err error) {
 	for i, mode := range []string{"enforce", "dry-run", "keep"} {
 		fmt.Fprintf(&b, "    - {op: test, path: /webhooks/%d/name, value: %s.tagpin.dev}\n", i, mode)
 		fmt.Fprintf(&b, "    - {op: replace, path: /webhooks/%d/clientConfig, value: {url: %q, caBundle: %s}}\n",
-			i, "https://"+c.Tagpin.address+"/"+mode, ca)
+			i, c.Tagpin.URL(mode), ca)
 		fmt.Fprintf(&b, "    - {op: add, path: /webhooks/%d/rules/-, value: {operations: [CREATE, UPDATE], "+
 			"apiGroups: [argoproj.io], apiVersions: [v1alpha1], resources: [rollouts], scope: Namespaced}}\n", i)
 	}

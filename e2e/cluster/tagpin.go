@@ -74,7 +74,7 @@ func (c *Cluster) tagpinFiles() (flags []string, err error) {
 		os.WriteFile(filepath.Join(certs, "tls.key"), leaf.KeyPEM, 0o600),
 		os.WriteFile(config, c.config(), 0o600),
 	)
-	return []string{"--config=" + config, "--kubeconfig=" + kubeconfig, "--cert-dir=" + certs}, err
+	return []string{"--config=" + config, "--kubeconfig=" + kubeconfig, "--cert-dir=" + certs, "--client-ca=" + c.clientCAFile()}, err
 }
 
 // config is the config of tagpin here: it knows the registries and one kind of a CRD, and may connect to loopback.

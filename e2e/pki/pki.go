@@ -48,12 +48,33 @@ func New() (*CA, error) {
 
 // Issue makes a certificate for localhost and 127.0.0.1.
 func (ca *CA) Issue() (*Leaf, error) {
-	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: "localhost"},
-		DNSNames:    []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	return ca.issue(&x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+}
+
+// IssueExpired makes one as Issue does, which was good until an hour ago.
+func (ca *CA) IssueExpired() (*Leaf, error) {
+	return ca.issue(&x509.Certificate{
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
+	})
+}
+
+// IssueFor makes a certificate for a DNS name alone.
+func (ca *CA) IssueFor(name string) (*Leaf, error) {
+	return ca.issue(&x509.Certificate{DNSNames: []string{name}})
+}
+
+// IssueClient makes a certificate for a client.
+func (ca *CA) IssueClient(name string) (*Leaf, error) {
+	return ca.issue(&x509.Certificate{Subject: pkix.Name{CommonName: name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+}
+
+// issue makes a certificate, which is a server's unless the template says otherwise.
+func (ca *CA) issue(template *x509.Certificate) (*Leaf, error) {
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	if template.ExtKeyUsage == nil {
+		template.Subject = pkix.Name{CommonName: template.DNSNames[0]}
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	}
 	cert, key, err := sign(template, ca.cert, ca.key)
 	if err != nil {
@@ -82,7 +103,8 @@ func (l *Leaf) ServerConfig() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
-// sign makes a key and its certificate; without a parent it signs itself.
+// sign makes a key and its certificate, which is good from now unless the template says otherwise; without a parent it
+// signs itself.
 func sign(template, parent *x509.Certificate, parentKey crypto.Signer) (*x509.Certificate, crypto.Signer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -91,8 +113,9 @@ func sign(template, parent *x509.Certificate, parentKey crypto.Signer) (*x509.Ce
 	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
 		return nil, nil, err
 	}
-	template.NotBefore = time.Now().Add(-time.Hour)
-	template.NotAfter = time.Now().Add(life)
+	if template.NotAfter.IsZero() {
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(life)
+	}
 	if parent == nil {
 		parent, parentKey = template, key
 	}
