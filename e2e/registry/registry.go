@@ -132,15 +132,15 @@ func (r *Registry) handler(o Options) (http.Handler, error) {
 		}
 		config.Auth = configuration.Auth{"htpasswd": configuration.Parameters{"realm": "e2e", "path": file}}
 	case Token:
-		realm, err := newRealm(r.Host)
+		realm, err := NewRealm(o.CA, r.Host)
 		if err != nil {
 			return nil, err
 		}
-		parameters, err := realm.parameters(o.Dir)
-		if err != nil {
+		roots := filepath.Join(o.Dir, "token-roots.crt")
+		if err := os.WriteFile(roots, o.CA.PEM, 0o600); err != nil {
 			return nil, err
 		}
-		config.Auth = configuration.Auth{"token": parameters}
+		config.Auth = configuration.Auth{"token": realm.Parameters("https://"+r.Host+"/token", roots)}
 		mux.Handle("/token", realm)
 	}
 	mux.Handle("/", handlers.NewApp(context.Background(), config))

@@ -3,63 +3,93 @@
 package registry
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/auth/token"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/tagpin/tagpin/e2e/pki"
 )
 
-// realm issues the tokens of a registry, by distribution's token specification: all that is asked for to the user, and
-// a token without any access to everybody else, as Docker Hub does.
-type realm struct {
-	host   string
-	key    jose.JSONWebKey
-	signer jose.Signer
+// Realm issues the tokens of a registry, by distribution's token specification: all that is asked for to the user, and
+// a token without any access to everybody else, as Docker Hub does. Its tokens bear the certificate of their key, as both
+// distribution v3 and its predecessor 2.8 take it.
+type Realm struct {
+	service string
+	key     any // public
+	signer  jose.Signer
+
+	mu     sync.Mutex
+	tokens []string
 }
 
-const tokenLife = 5 * time.Minute
+const (
+	issuer    = "e2e"
+	tokenLife = 5 * time.Minute
+)
 
-func newRealm(host string) (*realm, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// NewRealm makes the realm of a service. Its key is certified by ca.
+func NewRealm(ca *pki.CA, service string) (*Realm, error) {
+	leaf, err := ca.Issue()
 	if err != nil {
 		return nil, err
 	}
-	key := jose.JSONWebKey{Key: private, KeyID: "e2e", Algorithm: string(jose.ES256), Use: "sig"}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
+	pair, err := tls.X509KeyPair(leaf.CertPEM, leaf.KeyPEM)
 	if err != nil {
 		return nil, err
 	}
-	return &realm{host: host, key: key, signer: signer}, nil
+	options := &jose.SignerOptions{ExtraHeaders: map[jose.HeaderKey]any{
+		"x5c": []string{base64.StdEncoding.EncodeToString(pair.Certificate[0])},
+	}}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: pair.PrivateKey}, options)
+	if err != nil {
+		return nil, fmt.Errorf("making a token realm: %w", err)
+	}
+	return &Realm{service: service, key: pair.Leaf.PublicKey, signer: signer}, nil
 }
 
-// parameters make a registry trust the realm.
-func (r *realm) parameters(dir string) (configuration.Parameters, error) {
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{r.key.Public()}})
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(dir, "jwks.json")
-	if err := os.WriteFile(file, keys, 0o600); err != nil {
-		return nil, err
-	}
-	return configuration.Parameters{
-		"realm": "https://" + r.host + "/token", "service": r.host, "issuer": "e2e", "jwks": file,
+// Parameters make a registry trust the realm, which is at url: those of the access controller "token" in its config.
+// roots is a file with the CA's certificate.
+func (r *Realm) Parameters(url, roots string) map[string]any {
+	return map[string]any{
+		"realm": url, "service": r.service, "issuer": issuer, "rootcertbundle": roots,
 		"signingalgorithms": []any{string(jose.ES256)},
-	}, nil
+	}
+}
+
+// Tokens are all that it has given.
+func (r *Realm) Tokens() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.tokens)
+}
+
+// Allows tells whether it has given a token, and for pulling from a repository.
+func (r *Realm) Allows(text, repository string) bool {
+	parsed, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		return false
+	}
+	var c claims
+	if err := parsed.Claims(r.key, &c); err != nil {
+		return false
+	}
+	return slices.ContainsFunc(c.Access, func(a *token.ResourceActions) bool {
+		return a.Type == "repository" && a.Name == repository && slices.Contains(a.Actions, "pull")
+	})
 }
 
 // ServeHTTP answers GET /token?service=…&scope=repository:name:pull.
-func (r *realm) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r *Realm) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	user, password, given := req.BasicAuth()
 	if given && (user != User || password != Password) {
 		http.Error(w, "wrong user name or password", http.StatusUnauthorized)
@@ -69,12 +99,7 @@ func (r *realm) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if given {
 		access = scopes(req.URL.Query()["scope"])
 	}
-	now := time.Now()
-	signed, err := jwt.Signed(r.signer).Claims(token.ClaimSet{
-		Issuer: "e2e", Subject: user, Audience: token.AudienceList{r.host},
-		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expiration: now.Add(tokenLife).Unix(),
-		Access: access,
-	}).Serialize()
+	signed, err := r.sign(user, access)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -82,6 +107,27 @@ func (r *realm) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	// An error here is the connection's.
 	_ = json.NewEncoder(w).Encode(map[string]any{"token": signed, "expires_in": int(tokenLife.Seconds())})
+}
+
+// claims are distribution's, with one audience as a string: 2.8 takes no list.
+type claims struct {
+	token.ClaimSet
+	Audience string `json:"aud"`
+}
+
+func (r *Realm) sign(user string, access []*token.ResourceActions) (string, error) {
+	now := time.Now()
+	signed, err := jwt.Signed(r.signer).Claims(claims{
+		Audience: r.service,
+		ClaimSet: token.ClaimSet{
+			Issuer: issuer, Subject: user, Access: access,
+			IssuedAt: now.Unix(), NotBefore: now.Unix(), Expiration: now.Add(tokenLife).Unix(),
+		},
+	}).Serialize()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tokens = append(r.tokens, signed)
+	return signed, err
 }
 
 // scopes reads repository:name:pull,push; a name has no colon where no host stands in it.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package tools builds the binaries of a Kubernetes control plane from their Go modules, as this module's go.mod pins
-// them, and keeps them in the user's cache folder.
+// them, and keeps them in the user's cache folder. There it also keeps programs of Debian's packages that a machine lacks.
 //
 //	dir, err := tools.Build(ctx, os.Stderr) // etcd, kube-apiserver, kubectl
+//	programs, err := tools.Debian(ctx, os.Stderr, "docker-registry", "nginx")
 //
-// It downloads nothing but Go modules.
+// It downloads nothing but Go modules and those packages, and installs nothing.
 package tools
 
 import (

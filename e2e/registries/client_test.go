@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registries
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
+)
+
+// client asks one endpoint, and tells the witness what it got.
+type client struct {
+	at       string // the endpoint's host
+	private  bool
+	direct   *resolve.Registry
+	resolver resolve.Resolver
+}
+
+// client makes a client that knows the endpoint's config and nothing else.
+func (e *endpoint) client(t testing.TB) *client {
+	t.Helper()
+	return e.clientOf(t, &registry.Client{Hosts: []registry.Host{e.host}})
+}
+
+func (e *endpoint) clientOf(t testing.TB, c *registry.Client) *client {
+	t.Helper()
+	c.Network = registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	c.UserAgent = userAgent
+	c.Metrics = env.seen.requests
+	t.Cleanup(c.Close)
+	e.asked() // what others have asked
+	direct := &resolve.Registry{Client: c}
+	return &client{
+		at: e.host.Name, private: e.access.private(), direct: direct,
+		resolver: &resolve.Measured{Next: direct, Metrics: env.seen.lookups, Named: c.Named},
+	}
+}
+
+// resolve looks up a tag, or where it holds a slash or a colon another reference of the registry.
+func (c *client) resolve(t testing.TB, tag string, credentials ...keychain.Credential) (digest.Digest, error) {
+	t.Helper()
+	result, err := c.resolver.Resolve(t.Context(), c.request(tag, credentials))
+	env.seen.err(err)
+	if (err == nil) != (result.Digest != "") {
+		t.Errorf("Resolve(%s) = %v beside the error %v", tag, result.Digest, err)
+	}
+	return result.Digest, err
+}
+
+func (c *client) request(tag string, credentials []keychain.Credential) resolve.Request {
+	text := c.at + "/" + repository + ":" + tag
+	if strings.ContainsAny(tag, "/:") {
+		text = c.at + "/" + tag
+	}
+	return resolve.Request{Ref: ref.MustParse(text), Credentials: credentials, Fresh: true, Namespace: "team"}
+}
+
+// credentials are those that the endpoint wants.
+func (c *client) credentials() []keychain.Credential {
+	if c.private {
+		return []keychain.Credential{right()}
+	}
+	return nil
+}
+
+// want looks up a tag with the credential that the endpoint wants.
+func (c *client) want(t testing.TB, tag string, want digest.Digest) {
+	t.Helper()
+	if got, err := c.resolve(t, tag, c.credentials()...); err != nil || got != want {
+		t.Errorf("Resolve(%s) = %v, %v, want %v", tag, got, err, want)
+	}
+}
+
+// wantError looks up a tag, which has to fail in a class and with a text.
+func (c *client) wantError(t testing.TB, tag string, class error, text string, credentials ...keychain.Credential) {
+	t.Helper()
+	_, err := c.resolve(t, tag, credentials...)
+	if !errors.Is(err, class) || !strings.Contains(err.Error(), text) {
+		t.Errorf("Resolve(%s) = %v, want %q in the class %q", tag, err, text, class)
+	}
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registries
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+)
+
+// repository is where all images are.
+const repository = "team/app"
+
+// contents are the tags of the images that a store has from the beginning, with the media types of what they name.
+var contents = map[string]types.MediaType{
+	"oci-image":    types.OCIManifestSchema1,
+	"oci-index":    types.OCIImageIndex,
+	"docker-image": types.DockerManifestSchema2,
+	"docker-list":  types.DockerManifestList,
+}
+
+// push pushes a new random image or index of a media type to a plain registry, and returns its digest.
+func push(t testing.TB, host, tag string, of types.MediaType) digest.Digest {
+	t.Helper()
+	to, err := name.NewTag(host+"/"+repository+":"+tag, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	var pushed partial.Describable
+	if of.IsIndex() {
+		index := newIndex(t, of)
+		pushed, err = index, remote.WriteIndex(to, index, remote.WithTransport(transport))
+	} else {
+		image := newImage(t, of)
+		pushed, err = image, remote.Write(to, image, remote.WithTransport(transport))
+	}
+	if err != nil {
+		t.Fatalf("pushing %s: %v", to, err)
+	}
+	d, err := pushed.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest.Digest(d.String())
+}
+
+// newImage makes an image as docker build does, or as OCI says.
+func newImage(t testing.TB, of types.MediaType) v1.Image {
+	t.Helper()
+	layer, config := types.DockerLayer, types.DockerConfigJSON
+	if of == types.OCIManifestSchema1 {
+		layer, config = types.OCILayer, types.OCIConfigJSON
+	}
+	content, err := random.Layer(64, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, of), config), content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// newIndex makes an index for two platforms: a registry that converts would answer with the first of them.
+func newIndex(t testing.TB, of types.MediaType) v1.ImageIndex {
+	t.Helper()
+	child := types.OCIManifestSchema1
+	if of == types.DockerManifestList {
+		child = types.DockerManifestSchema2
+	}
+	index := mutate.IndexMediaType(empty.Index, of)
+	for _, architecture := range []string{"amd64", "arm64"} {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add:        newImage(t, child),
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: architecture}},
+		})
+	}
+	return index
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registries
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/prometheus/client_golang/prometheus"
+
+	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
+)
+
+// canary is in every password of this package.
+const canary = "e2e-canary"
+
+// witness keeps all that tagpin says in these tests, and what it must not say.
+type witness struct {
+	prometheus *prometheus.Registry
+	requests   *registry.Metrics
+	lookups    *resolve.Metrics
+
+	mu      sync.Mutex
+	said    strings.Builder
+	secrets map[string]bool
+}
+
+func newWitness() *witness {
+	r := prometheus.NewRegistry()
+	return &witness{
+		prometheus: r, requests: registry.NewMetrics(r), lookups: resolve.NewMetrics(r),
+		secrets: map[string]bool{canary: true},
+	}
+}
+
+// Write takes a log's text.
+func (w *witness) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said.Write(p)
+}
+
+// err takes the text of an error, and of each that it wraps: somebody may log those.
+func (w *witness) err(err error) {
+	if err == nil {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "%v\n", err)
+	switch u := err.(type) { //nolint:errorlint // it walks the tree itself
+	case interface{ Unwrap() error }:
+		w.err(u.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, e := range u.Unwrap() {
+			w.err(e)
+		}
+	}
+}
+
+func (w *witness) secret(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.secrets[text] = true
+}
+
+// check fails where a secret was said, or stands in the metrics.
+func (w *witness) check() error {
+	families, err := w.prometheus.Gather()
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range families {
+		fmt.Fprintln(&w.said, f)
+	}
+	var errs []error
+	said := w.said.String()
+	for secret := range w.secrets {
+		if i := strings.Index(said, secret); i >= 0 {
+			errs = append(errs, fmt.Errorf("a secret was told: %s", said[max(0, i-100):min(len(said), i+len(secret)+100)]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// login is a credential of the user, whose password the witness knows.
+func login(password string) keychain.Credential {
+	env.seen.secret(password)
+	env.seen.secret(base64.StdEncoding.EncodeToString([]byte(e2eregistry.User + ":" + password)))
+	return keychain.Credential{Auth: authn.AuthConfig{Username: e2eregistry.User, Password: password}}
+}
+
+func right() keychain.Credential { return login(e2eregistry.Password) }
+
+func wrong() keychain.Credential { return login(canary + "-wrong") }
+
+// TestWitness has the witness find what it is there for, wherever it stands.
+func TestWitness(t *testing.T) {
+	if !strings.Contains(e2eregistry.Password, canary) {
+		t.Errorf("the password has no canary")
+	}
+	for where, tell := range map[string]func(w *witness){
+		"error":         func(w *witness) { w.err(errors.New("the " + canary)) },
+		"wrapped error": func(w *witness) { w.err(&hiding{errors.New("the token is abc")}) },
+		"log":           func(w *witness) { _, _ = w.Write([]byte("the " + canary)) },
+		"metric": func(w *witness) {
+			w.prometheus.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "g", ConstLabels: prometheus.Labels{"host": canary}}))
+		},
+	} {
+		w := newWitness()
+		w.secret("abc")
+		if err := w.check(); err != nil {
+			t.Errorf("nothing said: %v", err)
+		}
+		tell(w)
+		if w.check() == nil {
+			t.Errorf("%s: the secret was not found", where)
+		}
+	}
+}
+
+// hiding does not tell what it wraps.
+type hiding struct{ inner error }
+
+func (h *hiding) Error() string { return "hidden" }
+func (h *hiding) Unwrap() error { return h.inner }

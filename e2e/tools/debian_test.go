@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tools
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParsePackages(t *testing.T) {
+	const text = `Package: docker-registry
+Version: 2.8.2+ds1-1
+Architecture: amd64
+Depends: adduser, lsb-base, libc6 (>= 2.34)
+Description-en: Docker toolset: to pack, ship
+ Package: this is not a field
+
+Package: nginx
+Version: 1.22.1-9
+Architecture: amd64
+Depends: libc6 (>= 2.34), libssl3 (>= 3.0.0), zlib1g (>= 1:1.1.4), iproute2, nginx-common (<< 1.22.1-9.1~), nginx-common (>= 1.22.1-9)
+
+`
+	packages := parsePackages([]byte(text))
+	var got [][]string
+	for _, p := range packages {
+		got = append(got, append([]string{p.name, p.version, p.architecture}, p.libraries()...))
+	}
+	want := [][]string{{"docker-registry", "2.8.2+ds1-1", "amd64"}, {"nginx", "1.22.1-9", "amd64", "libssl3", "zlib1g"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parsePackages, -want +got:\n%s", diff)
+	}
+}
+
+// TestDebianOnThePath takes what is there.
+func TestDebianOnThePath(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "docker-registry")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	got, err := Debian(t.Context(), io.Discard, "docker-registry")
+	if err != nil || got["docker-registry"].Path != program {
+		t.Errorf("Debian = %v, %v, want %s", got, err, program)
+	}
+}
+
+// TestDebianWithoutApt says what to install.
+func TestDebianWithoutApt(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := Debian(t.Context(), io.Discard, "docker-registry", "no-such-program")
+	if err == nil {
+		t.Fatal("Debian found programs in an empty PATH")
+	}
+	for _, want := range []string{"docker-registry", "no-such-program", "install", "apt-get"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error %q does not say %s", err, want)
+		}
+	}
+}
