@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
@@ -53,38 +54,87 @@ func eachAccess(t *testing.T, test func(t *testing.T, r *running, e *endpoint)) 
 	})
 }
 
+// TestNotFound asks for a tag and in a repository that there is not. Some registries hide by 404 what a credential may not
+// see: nobody asks last.
 func TestNotFound(t *testing.T) {
+	wants := map[access]asked{
+		plain:  {Manifests: []string{"HEAD 404", "GET 404"}},
+		secure: {Manifests: []string{"HEAD 404", "GET 404"}},
+		basic:  {Manifests: []string{"HEAD 401", "HEAD 404", "GET 404", "HEAD 401"}},
+		bearer: {Manifests: []string{"HEAD 401", "HEAD 404", "GET 404", "HEAD 401"}, Tokens: []string{"200", "200"}},
+	}
 	eachAccess(t, func(t *testing.T, _ *running, e *endpoint) {
-		for what, reference := range map[string]string{"tag": "none", "repository": "nobody/none:1"} {
-			t.Run(what, func(t *testing.T) {
-				c := e.client(t)
-				c.wantError(t, reference, resolve.ErrNotFound, "404 Not Found", c.credentials()...)
-			})
-		}
+		c := e.client(t)
+		c.wantError(t, "none", resolve.ErrNotFound, "404 Not Found", c.credentials()...)
+		wantAsked(t, "tag", e, wants[e.access])
+		c = e.client(t)
+		c.wantError(t, "nobody/none:1", resolve.ErrNotFound, "404 Not Found", c.credentials()...)
 	})
 }
 
 // TestUnauthorized asks private registries without a credential, with a wrong one, and with the right one after that.
 func TestUnauthorized(t *testing.T) {
+	const tag = "oci-index"
+	tests := []struct {
+		name          string
+		credentials   []keychain.Credential
+		accepted      bool
+		basic, bearer asked
+	}{
+		{
+			"none", nil, false,
+			asked{Manifests: []string{"HEAD 401"}},
+			asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}}, // nobody gets a token too
+		},
+		{
+			"wrong",
+			[]keychain.Credential{wrong()},
+			false,
+			asked{Manifests: []string{"HEAD 401", "HEAD 401", "HEAD 401"}}, // last as nobody
+			asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"401", "200"}},
+		},
+		{
+			"right after wrong",
+			[]keychain.Credential{wrong(), right()},
+			true,
+			asked{Manifests: []string{"HEAD 401", "HEAD 401", "HEAD 200"}},
+			asked{Manifests: []string{"HEAD 401", "HEAD 200"}, Tokens: []string{"401", "200"}},
+		},
+	}
 	eachStore(t, func(t *testing.T, r *running) {
-		for _, a := range []access{basic, bearer} {
+		for _, tt := range tests {
+			for a, want := range map[access]asked{basic: tt.basic, bearer: tt.bearer} {
+				t.Run(string(a)+"/"+tt.name, func(t *testing.T) {
+					e := r.at[a]
+					c := e.client(t)
+					if tt.accepted {
+						c.wantDigest(t, tag, r.digests[tag], tt.credentials...)
+					} else {
+						c.wantError(t, tag, resolve.ErrUnauthorized, ": 401 Unauthorized", tt.credentials...)
+					}
+					wantAsked(t, "cold", e, want)
+					// What another got, and that a wrong one was shown, is nothing to the right one, nor that to nobody.
+					c.wantDigest(t, tag, r.digests[tag], wrong(), right())
+					c.wantError(t, tag, resolve.ErrUnauthorized, c.at+": 401 Unauthorized")
+				})
+			}
+		}
+	})
+}
+
+// TestWrongIsNotShownAgain spares a user whom a registry may lock out after a few failures.
+func TestWrongIsNotShownAgain(t *testing.T) {
+	eachStore(t, func(t *testing.T, r *running) {
+		for a, nobody := range map[access]asked{
+			basic:  {Manifests: []string{"HEAD 401"}},
+			bearer: {Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}},
+		} {
 			e := r.at[a]
-			t.Run(string(a), func(t *testing.T) {
-				const tag = "oci-index"
-				c := e.client(t)
-				c.wantError(t, tag, resolve.ErrUnauthorized, "401 Unauthorized")
-				c.wantError(t, tag, resolve.ErrUnauthorized, "401 Unauthorized", wrong())
-				c.wantError(t, "none", resolve.ErrUnauthorized, "401 Unauthorized")
-				if got, err := c.resolve(t, tag, wrong(), right()); err != nil || got != r.digests[tag] {
-					t.Errorf("the right credential after a wrong one: %v, %v, want %v", got, err, r.digests[tag])
-				}
-				// What the right one got is not for others.
-				c.wantError(t, tag, resolve.ErrUnauthorized, "401 Unauthorized")
-				fresh := e.client(t)
-				if got, err := fresh.resolve(t, tag, wrong(), right()); err != nil || got != r.digests[tag] {
-					t.Errorf("nothing known, the right credential after a wrong one: %v, %v, want %v", got, err, r.digests[tag])
-				}
-			})
+			c := e.client(t)
+			c.wantError(t, "oci-index", resolve.ErrUnauthorized, ": 401 Unauthorized", wrong())
+			e.asked()
+			c.wantError(t, "oci-index", resolve.ErrUnauthorized, "this credential is not shown again for ", wrong())
+			wantAsked(t, string(a), e, nobody)
 		}
 	})
 }
@@ -94,9 +144,7 @@ func TestUnneeded(t *testing.T) {
 	eachStore(t, func(t *testing.T, r *running) {
 		for _, a := range []access{plain, secure} {
 			c := r.at[a].client(t)
-			if got, err := c.resolve(t, "oci-index", wrong()); err != nil || got != r.digests["oci-index"] {
-				t.Errorf("%s: Resolve = %v, %v, want %v", a, got, err, r.digests["oci-index"])
-			}
+			c.wantDigest(t, "oci-index", r.digests["oci-index"], wrong())
 			wantAsked(t, string(a), r.at[a], asked{Manifests: []string{"HEAD 200"}})
 		}
 	})

@@ -4,6 +4,7 @@ package registries
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -74,7 +75,12 @@ func (c *client) credentials() []keychain.Credential {
 // want looks up a tag with the credential that the endpoint wants.
 func (c *client) want(t testing.TB, tag string, want digest.Digest) {
 	t.Helper()
-	if got, err := c.resolve(t, tag, c.credentials()...); err != nil || got != want {
+	c.wantDigest(t, tag, want, c.credentials()...)
+}
+
+func (c *client) wantDigest(t testing.TB, tag string, want digest.Digest, credentials ...keychain.Credential) {
+	t.Helper()
+	if got, err := c.resolve(t, tag, credentials...); err != nil || got != want {
 		t.Errorf("Resolve(%s) = %v, %v, want %v", tag, got, err, want)
 	}
 }
@@ -83,7 +89,7 @@ func (c *client) want(t testing.TB, tag string, want digest.Digest) {
 func (c *client) wantError(t testing.TB, tag string, class error, text string, credentials ...keychain.Credential) {
 	t.Helper()
 	_, err := c.resolve(t, tag, credentials...)
-	if !errors.Is(err, class) || !strings.Contains(err.Error(), text) {
+	if !errors.Is(err, class) || !strings.Contains(fmt.Sprint(err), text) {
 		t.Errorf("Resolve(%s) = %v, want %q in the class %q", tag, err, text, class)
 	}
 }

@@ -23,7 +23,7 @@ const (
 	readyDeadline = 20 * time.Second
 	endDeadline   = 5 * time.Second
 	pollInterval  = 5 * time.Millisecond
-	maxShown      = 4 << 10 // of a log
+	maxShown      = 2 << 10 // of a log
 )
 
 // process is a program that runs until the test ends.
