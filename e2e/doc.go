@@ -8,5 +8,6 @@
 // The first two flags are those that the tools are built with; without them the build cache holds all of Kubernetes
 // twice. The third is for what Go's cache of test results doesn't see: deploy/ and the packages of tagpin. The first run
 // builds etcd, kube-apiserver and kubectl, which takes minutes; later runs take them from the user's cache folder. It has
-// a module of its own, so that none of this reaches the users of tagpin's packages.
+// a module of its own, so that none of this reaches the users of tagpin's packages. What needs registries alone is in
+// package registries.
 package e2e

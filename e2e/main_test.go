@@ -41,6 +41,10 @@ func run(m *testing.M) int {
 	code := 1
 	select {
 	case code = <-ended:
+		if err := told(interrupted); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
 	case <-interrupted.Done():
 	}
 	if err := c.Stop(); err != nil {

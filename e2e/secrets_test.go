@@ -61,7 +61,7 @@ func TestPrivate(t *testing.T) {
 			t.Run(auth+"/"+name, func(t *testing.T) {
 				ns := newNamespace(t, "enforce")
 				newSecret(t, ns, "pull", at.Host, registry.Password)
-				newSecret(t, ns, "wrong", at.Host, "no-password")
+				newSecret(t, ns, "wrong", at.Host, registry.WrongPassword)
 				newServiceAccount(t, ns, "puller", "pull")
 				create(t, c, ns, o)
 				wantImage(t, "image", specOf(t, o).Containers[0].Image, reference, digest)
@@ -108,7 +108,7 @@ func TestWrongSecret(t *testing.T) {
 		t.Run(auth, func(t *testing.T) {
 			ns := newNamespace(t, "enforce")
 			reference, _ := push(t, at, repository(t)+":1")
-			newSecret(t, ns, "wrong", at.Host, "no-password")
+			newSecret(t, ns, "wrong", at.Host, registry.WrongPassword+"-of-"+ns) // not yet refused
 			spec := podSpec(reference)
 			spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "wrong"}}
 			denied(t, c, ns, spec, "401 Unauthorized; check the image's name and the pod's imagePullSecrets")
@@ -131,7 +131,7 @@ func denied(t *testing.T, c client.Client, ns string, spec corev1.PodSpec, text 
 func TestRotatedSecret(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := push(t, env.Basic, repository(t)+":1")
-	newSecret(t, ns, "pull", env.Basic.Host, "no-password")
+	newSecret(t, ns, "pull", env.Basic.Host, registry.WrongPassword)
 	pod := ownedPod(reference)
 	pod.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
 	if _, err := createPod(t.Context(), ns, pod); err == nil {
@@ -165,6 +165,26 @@ func TestOtherTenant(t *testing.T) {
 	}
 }
 
+// TestSecretsInDryRun stores what failed with a credential: told, after all tests, reads that too.
+func TestSecretsInDryRun(t *testing.T) {
+	c, _ := newClient(t)
+	for auth, at := range private() {
+		for password, want := range map[string]string{registry.Password: "404 Not Found", registry.WrongPassword: "401 Unauthorized"} {
+			t.Run(auth+"/"+want, func(t *testing.T) {
+				ns := newNamespace(t, "dry-run")
+				newSecret(t, ns, "pull", at.Host, password)
+				spec := podSpec(at.Host + "/nowhere:1")
+				spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
+				pod := kinds()["Pod"](spec)
+				create(t, c, ns, pod)
+				if got := pod.GetAnnotations()[proposedPins]; !strings.Contains(got, "error: ") || !strings.Contains(got, want) {
+					t.Errorf("%s = %s, want an error with %s", proposedPins, got, want)
+				}
+			})
+		}
+	}
+}
+
 // TestPasswordIsNowhere reads what tagpin has logged in this test and those before, and answered.
 func TestPasswordIsNowhere(t *testing.T) {
 	c, warnings := newClient(t)
@@ -182,10 +202,15 @@ func TestPasswordIsNowhere(t *testing.T) {
 	if !strings.Contains(log, ns) {
 		t.Error("the log does not name the namespace")
 	}
-	encoded := base64.StdEncoding.EncodeToString([]byte(registry.User + ":" + registry.Password))
 	for where, text := range map[string]string{"denial": err.Error(), "warnings": warnings.String(), "log": log} {
-		if strings.Contains(text, registry.Password) || strings.Contains(text, encoded) {
-			t.Errorf("the %s holds the password", where)
+		if leak := find(text, env.Basic.Secrets()); leak != "" {
+			t.Errorf("the %s holds the password: %q", where, leak)
+		}
+	}
+	for _, password := range []string{registry.Password, registry.WrongPassword} {
+		sent := base64.StdEncoding.EncodeToString([]byte(registry.User + ":" + password))
+		if find("plain: "+password, env.Basic.Secrets()) == "" || find("sent: "+sent, env.Basic.Secrets()) == "" {
+			t.Errorf("a leak of %s would not be found", password)
 		}
 	}
 }

@@ -15,9 +15,12 @@ import (
 // maxMetrics bounds what is read of an answer.
 const maxMetrics = 16 << 20
 
+// MetricsPage is all metrics of tagpin as text.
+func (t *Tagpin) MetricsPage(ctx context.Context) (string, error) { return get(ctx, t.MetricsURL) }
+
 // Metric sums the series of a metric of tagpin whose labels hold all of the given texts, such as `mode="enforce"`.
 func (t *Tagpin) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
-	body, err := get(ctx, t.MetricsURL)
+	body, err := t.MetricsPage(ctx)
 	if err != nil {
 		return 0, err
 	}

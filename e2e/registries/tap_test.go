@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
 )
 
 // tap passes connections on and keeps what clients send.
@@ -86,7 +88,7 @@ func (p *tap) wantTLS(t testing.TB) {
 	}
 	for _, sent := range p.sent {
 		const handshake, alert = 22, 21 // RFC 8446, section 5.1
-		if b := sent.Bytes(); len(b) > 0 && b[0] != handshake && b[0] != alert || bytes.Contains(b, []byte(" HTTP/1")) || bytes.Contains(b, []byte(canary)) {
+		if b := sent.Bytes(); len(b) > 0 && b[0] != handshake && b[0] != alert || bytes.Contains(b, []byte(" HTTP/1")) || bytes.Contains(b, []byte(e2eregistry.Canary)) {
 			t.Errorf("sent %q, want nothing but TLS", b)
 		}
 	}

@@ -19,9 +19,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// canary is in every password of this package.
-const canary = "e2e-canary"
-
 // witness keeps all that tagpin says in these tests, and what it must not say.
 type witness struct {
 	prometheus *prometheus.Registry
@@ -37,7 +34,7 @@ func newWitness() *witness {
 	r := prometheus.NewRegistry()
 	return &witness{
 		prometheus: r, requests: registry.NewMetrics(r), lookups: resolve.NewMetrics(r),
-		secrets: map[string]bool{canary: true},
+		secrets: map[string]bool{e2eregistry.Canary: true, e2eregistry.EncodedCanary(): true},
 	}
 }
 
@@ -91,28 +88,26 @@ func (w *witness) check() error {
 	return errors.Join(errs...)
 }
 
-// login is a credential of the user, whose password the witness knows.
+// login is a credential of the user.
 func login(password string) keychain.Credential {
-	env.seen.secret(password)
-	env.seen.secret(base64.StdEncoding.EncodeToString([]byte(e2eregistry.User + ":" + password)))
 	return keychain.Credential{Auth: authn.AuthConfig{Username: e2eregistry.User, Password: password}}
 }
 
 func right() keychain.Credential { return login(e2eregistry.Password) }
 
-func wrong() keychain.Credential { return login(canary + "-wrong") }
+func wrong() keychain.Credential { return login(e2eregistry.WrongPassword) }
 
 // TestWitness has the witness find what it is there for, wherever it stands.
 func TestWitness(t *testing.T) {
-	if !strings.Contains(e2eregistry.Password, canary) {
-		t.Errorf("the password has no canary")
-	}
 	for where, tell := range map[string]func(w *witness){
-		"error":         func(w *witness) { w.err(errors.New("the " + canary)) },
+		"error": func(w *witness) { w.err(errors.New("the " + e2eregistry.Password)) },
+		"encoded": func(w *witness) {
+			w.err(errors.New(base64.StdEncoding.EncodeToString([]byte(e2eregistry.User + ":" + e2eregistry.WrongPassword))))
+		},
 		"wrapped error": func(w *witness) { w.err(&hiding{errors.New("the token is abc")}) },
-		"log":           func(w *witness) { _, _ = w.Write([]byte("the " + canary)) },
+		"log":           func(w *witness) { _, _ = w.Write([]byte("the " + e2eregistry.Canary)) },
 		"metric": func(w *witness) {
-			w.prometheus.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "g", ConstLabels: prometheus.Labels{"host": canary}}))
+			w.prometheus.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "g", ConstLabels: prometheus.Labels{"host": e2eregistry.Canary}}))
 		},
 	} {
 		w := newWitness()

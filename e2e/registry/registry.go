@@ -12,6 +12,7 @@ package registry
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -43,10 +44,13 @@ const (
 	Basic             // a user name and a password
 )
 
-// The only user of a registry with Token or Basic.
+// The only user of a registry with Token or Basic. All passwords hold the canary, by which they are found where they must
+// not be.
 const (
-	User     = "puller"
-	Password = "e2e-canary-password"
+	User          = "puller"
+	Password      = Canary + "-password"
+	WrongPassword = Canary + "-wrong-password"
+	Canary        = "e2e-canary"
 )
 
 // Options are what a registry is started with.
@@ -63,6 +67,7 @@ type Registry struct {
 	server    *httptest.Server
 	transport http.RoundTripper
 	auth      Auth
+	realm     *Realm // of Token
 	manifests atomic.Int64
 	down      atomic.Bool
 }
@@ -101,6 +106,21 @@ func (r *Registry) SetDown(down bool) { r.down.Store(down) }
 
 // Manifests is how often manifests were asked for, by any method.
 func (r *Registry) Manifests() int64 { return r.manifests.Load() }
+
+// Secrets are what nobody but the registry and its users may see: passwords, as they are and as they are sent, and tokens.
+func (r *Registry) Secrets() []string {
+	secrets := []string{Canary, EncodedCanary()}
+	if r.realm != nil {
+		secrets = append(secrets, r.realm.Tokens()...)
+	}
+	return secrets
+}
+
+// EncodedCanary is in every password of the user as it is sent: base64 of user:password, as far as the canary fills it.
+func EncodedCanary() string {
+	text := []byte(User + ":" + Canary)
+	return base64.StdEncoding.EncodeToString(text[:len(text)/3*3])
+}
 
 func (r *Registry) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -141,6 +161,7 @@ func (r *Registry) handler(o Options) (http.Handler, error) {
 			return nil, err
 		}
 		config.Auth = configuration.Auth{"token": realm.Parameters("https://"+r.Host+"/token", roots)}
+		r.realm = realm
 		mux.Handle("/token", realm)
 	}
 	mux.Handle("/", handlers.NewApp(context.Background(), config))

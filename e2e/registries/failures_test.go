@@ -9,6 +9,19 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
+// TestForeignRealm meets registries whose token realm is on a host that the config does not name: it gets no credential.
+func TestForeignRealm(t *testing.T) {
+	eachStore(t, func(t *testing.T, r *running) {
+		e := behind(t, r.at[bearer])[1] // whose realm stands elsewhere
+		realm := e.host.AuthHosts[len(e.host.AuthHosts)-1]
+		e.host.AuthHosts = nil
+		c := e.client(t)
+		c.wantError(t, "oci-index", resolve.ErrUnauthorized, c.at+": its token realm is on another host, "+realm+"; see authHosts", right())
+		// Then the realm is asked by nobody: there is nothing to give away.
+		wantAsked(t, "cold", e, asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}})
+	})
+}
+
 // TestKilled kills registries while connections to them are open: docker-registry by SIGKILL, those of this process by
 // closing what they have open.
 func TestKilled(t *testing.T) {
