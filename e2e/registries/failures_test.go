@@ -9,6 +9,25 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
+// TestFailuresBehindFronts has fronts that hide what HEAD would have said: what GET says counts.
+func TestFailuresBehindFronts(t *testing.T) {
+	eachStore(t, func(t *testing.T, r *running) {
+		for _, a := range []access{plain, basic, bearer} {
+			for i, e := range behind(t, r.at[a]) {
+				t.Run(string(a)+"/"+fronts[i].name, func(t *testing.T) {
+					c := e.client(t)
+					c.wantError(t, "none", resolve.ErrNotFound, c.at+": 404 Not Found", c.credentials()...)
+					if a.private() {
+						c.wantError(t, "oci-index", resolve.ErrUnauthorized, c.at+": 401 Unauthorized")
+						c.wantError(t, "oci-index", resolve.ErrUnauthorized, ": 401 Unauthorized", wrong())
+					}
+					c.want(t, "oci-index", r.digests["oci-index"])
+				})
+			}
+		}
+	})
+}
+
 // TestForeignRealm meets registries whose token realm is on a host that the config does not name: it gets no credential.
 func TestForeignRealm(t *testing.T) {
 	eachStore(t, func(t *testing.T, r *running) {

@@ -45,7 +45,7 @@ func Debian(ctx context.Context, progress io.Writer, names ...string) (map[strin
 	}
 	dir, err := unpack(ctx, progress, missing)
 	if err != nil {
-		return nil, fmt.Errorf("this machine has no %s, and fetching them from Debian went wrong (install the packages of these names): %w",
+		return nil, fmt.Errorf("this machine has no %s: install the packages of that name, which can't be fetched from Debian here: %w",
 			strings.Join(missing, " and no "), err)
 	}
 	for _, name := range missing {
