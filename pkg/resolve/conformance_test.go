@@ -42,7 +42,9 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 		"Measured":    measured,
 		"Limit":       limit,
 		"Mirrors":     mirrors,
-		"together":    func(next resolve.Resolver) resolve.Resolver { return measured(mirrors(credentials(remembered(limit(next))))) },
+		"together": func(next resolve.Resolver) resolve.Resolver {
+			return measured(mirrors(credentials(remembered(limit(next)))))
+		},
 	}
 }
 
