@@ -128,9 +128,6 @@ func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
 // send makes one request. challenged is not nil where the answer is a challenge that can be met.
 func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, challenged *challenge, err error) {
 	u := url.URL{Scheme: l.scheme(), Host: l.api, Path: "/v2/" + l.path + "/manifests/" + l.name}
-	l.via = ""
-	connected := false
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	req, err := http.NewRequestWithContext(ctx, l.req.Method, u.String(), nil)
 	if err != nil {
 		return nil, nil, l.refuse("no valid address")
@@ -140,7 +137,7 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
-	resp, err := l.http.Do(req)
+	resp, connected, err := l.do(req)
 	if err != nil {
 		l.count(l.req.Method, nil)
 		return nil, nil, l.failed(err, connected)
@@ -160,6 +157,24 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 	return nil, challenged, &Error{
 		Host: l.host.Name, via: l.via, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Presented: authorization != "",
 	}
+}
+
+// do sends the request, and once more where the connection was an old one that the server closed before it answered: for
+// HTTP/1.1 net/http does that itself, for HTTP/2 it does not.
+func (l *lookup) do(req *http.Request) (resp *http.Response, connected bool, err error) {
+	for range 2 {
+		old, begun := false, false
+		trace := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			GotConn:              func(info httptrace.GotConnInfo) { connected, old = true, info.Reused },
+			GotFirstResponseByte: func() { begun = true },
+		})
+		l.via = ""
+		resp, err = l.http.Do(req.WithContext(trace))
+		if err == nil || !old || begun || req.Context().Err() != nil {
+			break
+		}
+	}
+	return resp, connected, err
 }
 
 // read takes what counts of an answer with status 200.

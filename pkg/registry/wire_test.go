@@ -3,6 +3,7 @@
 package registry_test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -62,5 +63,32 @@ tagpin_registry_requests_total{answer="none",kind="HEAD",registry="other"} 1
 `, host)
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A connection that the server has closed meanwhile costs no look-up, by HTTP/2 either.
+func TestClosedConnection(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("%s, want HTTP/2", r.Proto)
+		}
+		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	c := &registry.Client{
+		Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, RootCAs: pool,
+		Hosts: []registry.Host{{Name: "*", RequestsPerSecond: 1e6}},
+	}
+	defer c.Close()
+	host := strings.TrimPrefix(s.URL, "https://")
+	for range 50 {
+		if _, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead}); err != nil {
+			t.Fatal(err)
+		}
+		s.CloseClientConnections()
 	}
 }
