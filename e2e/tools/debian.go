@@ -83,17 +83,9 @@ func unpack(ctx context.Context, progress io.Writer, names []string) (dir string
 			return "", fmt.Errorf("there is no %s here", tool)
 		}
 	}
-	cache, err := os.UserCacheDir()
+	parent, unlock, err := folder(ctx, "debian")
 	if err != nil {
 		return "", err
-	}
-	parent := filepath.Join(cache, "tagpin", "debian")
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return "", err
-	}
-	unlock, err := lock(ctx, filepath.Join(parent, "lock"))
-	if err != nil {
-		return "", fmt.Errorf("waiting for another process that downloads: %w", err)
 	}
 	defer unlock()
 	a := &apt{}

@@ -65,17 +65,9 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
+	parent, unlock, err := folder(ctx, "kubernetes")
 	if err != nil {
 		return "", err
-	}
-	parent := filepath.Join(cache, "tagpin", "kubernetes")
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return "", err
-	}
-	unlock, err := lock(ctx, filepath.Join(parent, "lock"))
-	if err != nil {
-		return "", fmt.Errorf("waiting for another process that builds Kubernetes: %w", err)
 	}
 	defer unlock()
 	dir := filepath.Join(parent, key)
@@ -102,6 +94,22 @@ func build(ctx context.Context, root, dir, flags string, progress io.Writer) err
 		}
 	}
 	return os.Rename(tmp, dir)
+}
+
+// folder is one of the user's cache, for this process alone until it is unlocked.
+func folder(ctx context.Context, name string) (path string, unlock func(), err error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", nil, err
+	}
+	path = filepath.Join(cache, "tagpin", name)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return "", nil, err
+	}
+	if unlock, err = lock(ctx, filepath.Join(path, "lock")); err != nil {
+		return "", nil, fmt.Errorf("waiting for another process that fills %s: %w", path, err)
+	}
+	return path, unlock, nil
 }
 
 // lock keeps other processes out, which would build the same at the same time. A process that ends gives it back.
