@@ -105,7 +105,11 @@ func (l *lookup) scheme() string {
 func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
 	header, met, err := l.remembered(ctx)
 	if err != nil {
-		return nil, err
+		if e := AsError(err); e == nil || !e.wrongRealm() {
+			return nil, err
+		}
+		header, met = "", nil // it may have moved: the registry says where it is
+		l.state.challenges.remove(l.api)
 	}
 	m, challenged, err := l.send(ctx, header)
 	if challenged != nil && (met == nil || *met != *challenged) {

@@ -77,7 +77,7 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	defer cancel()
 	m, err := l.ask(asking)
 	if e := AsError(err); e != nil && ctx.Err() == nil {
-		answered = e.Status != 0
+		answered = e.Status != 0 || e.network == broken // somebody is there
 		l.judge(e)
 	}
 	answered = answered || err == nil

@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -112,6 +115,32 @@ var authCases = []odd{
 		name: "N15 a secret in the realm's query", creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull"}, class: resolve.ErrUnauthorized,
 		rules: rules{own: {{On: "token", Then: answer{Status: http.StatusForbidden}}, {Then: registrytest.Challenged(`Bearer realm="https://{registry}/token?key=` + registrytest.Canary + `"`)}}},
 	},
+}
+
+// A registry's token endpoint moves: what was learnt of it is learnt anew, within one look-up.
+func TestRealmMoves(t *testing.T) {
+	at := func(path string) rules {
+		return rules{own: {{On: path, Then: token}, {As: "u", Then: right}, {Then: registrytest.Challenged(`Bearer realm="https://{registry}/` + path + `"`)}}}
+	}
+	w := registrytest.Start(t, at("old/token"))
+	top := build(t, w.Client(registry.Host{Name: w.Host(own)}))
+	ask := func(image string) {
+		t.Helper()
+		_, err := top.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(w.Host(own) + "/" + image), Keychain: having(users("u")...), Fresh: true})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	ask("app:1")
+	w.Change(rules{own: append([]rule{{On: "old/token", Then: answer{Status: http.StatusNotFound}}}, at("new/token")[own]...)})
+	ask("app2:1")
+	want := []string{
+		"HEAD app:1", "GET old/token:app:pull Basic u", "HEAD app:1 Bearer u",
+		"GET old/token:app2:pull Basic u", "HEAD app2:1", "GET new/token:app2:pull Basic u", "HEAD app2:1 Bearer u",
+	}
+	if diff := cmp.Diff(want, w.Requests()); diff != "" {
+		t.Errorf("requests -want +got\n%s", diff)
+	}
 }
 
 func TestOddAuth(t *testing.T) { try(t, authCases) }

@@ -175,9 +175,9 @@ func describe(r *http.Request) (on, shown, who string) {
 		repository, tag, _ := strings.Cut(rest, "/manifests/")
 		on = r.Method + " " + repository + ":" + tag
 	}
-	if r.URL.Path == "/token" {
+	if strings.HasSuffix(r.URL.Path, "/token") {
 		_ = r.ParseForm()
-		on = r.Method + " token:" + strings.TrimPrefix(r.Form.Get("scope"), "repository:")
+		on = r.Method + " " + r.URL.Path[1:] + ":" + strings.TrimPrefix(r.Form.Get("scope"), "repository:")
 		if of, ok := strings.CutPrefix(r.Form.Get("refresh_token"), Canary+"-identity-of-"); ok {
 			return on, "Identity " + of, of
 		}

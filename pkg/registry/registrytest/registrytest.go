@@ -56,7 +56,8 @@ type Rules map[string][]Rule
 
 // Rule is an answer to a kind of request.
 type Rule struct {
-	// On is a method, if it matters, and a repository: "HEAD app", "app"; or "token". Empty: anything.
+	// On is a method, if it matters, and a repository: "HEAD app", "app"; or the path of a token endpoint, which ends in
+	// token. Empty: anything.
 	On string
 	// As is the user who asks; "nobody" is who shows nothing, "public" who shows a token that nobody asked for. Empty:
 	// whoever it is.
