@@ -192,8 +192,5 @@ func notBuilt(c *config.Config) []string {
 	if c.Observability.Tracing != "" {
 		notes = append(notes, "observability.tracing has no effect yet")
 	}
-	if !c.RefreshOnRestart {
-		notes = append(notes, "refreshOnRestart has no effect yet: no restart refreshes")
-	}
 	return notes
 }

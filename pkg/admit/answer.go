@@ -14,6 +14,7 @@ import (
 
 // answer is built from the outcomes of one object.
 type answer struct {
+	policy   *policy.Policy
 	mode     pin.Mode
 	failures OnFailure
 	rv       *review
@@ -57,11 +58,12 @@ func (a *answer) outcome(o *pin.Outcome) {
 	case a.mode == pin.DryRun && o.Action == policy.Resolve:
 		a.warn(o, "would be pinned: %s", o.Pin)
 	default:
-		a.patch.replace(o.Reference.Pointer, o.Pin.String())
+		if pin := o.Pin.String(); pin != o.Reference.Text {
+			a.patch.replace(o.Reference.Pointer, pin)
+		}
 		a.pins[policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)] = o.Entry.String()
 		if o.Reason == policy.Sticky && a.templateChanged(o.PodSpec) {
-			a.warn(o, "%s kept at %s though the template has changed: a tag that moves is not followed on update; to move it, change the tag or write the digest",
-				o.Reference.Text, o.Pin.Digest())
+			a.warn(o, "%s kept at %s though the template has changed; to resolve it anew: %s", o.Reference.Text, short(o.Pin), a.howToRefresh())
 		}
 	}
 	if o.Stale {
@@ -78,11 +80,31 @@ func (a *answer) failed(o *pin.Outcome) {
 		a.warnings.add(sentence)
 	case then == Deny, then == Defer && a.isPod():
 		a.denials = append(a.denials, sentence)
+	case o.Held.Pinned(): // of a refresh
+		a.warnings.add(sentence + "; kept at " + short(o.Held))
 	case then == Defer:
 		a.warnings.add(sentence + "; admitted as it is, its pods wait until it resolves")
 	default:
 		a.warnings.add(sentence + "; admitted unpinned")
 	}
+}
+
+// howToRefresh is what a person has to do.
+func (a *answer) howToRefresh() string {
+	switch {
+	case a.isJob():
+		return "make a new Job"
+	case a.policy.IgnoreRestart:
+		return "change the pod template's annotation " + workload.AnnotationRefresh
+	}
+	return "kubectl rollout restart, or change the pod template's annotation " + workload.AnnotationRefresh
+}
+
+// short is a pin's digest, as people tell them apart.
+func short(pin ref.Reference) string {
+	const digits = 12
+	d := pin.Digest()
+	return string(d.Algorithm()) + ":" + d.Encoded()[:digits]
 }
 
 func (a *answer) isPod() bool { return a.request.Object.Kind == workload.Kind{Kind: "Pod"} }
@@ -100,60 +122,6 @@ func (a *answer) templateChanged(i int) bool {
 		a.changed = workload.TemplatesChanged(a.rv.Old, a.rv.Object, a.request.Object.PodSpecs)
 	}
 	return a.changed[i]
-}
-
-// record brings the annotation of each pod spec that changes up to date.
-func (a *answer) record() {
-	if len(a.patch.operations) == 0 {
-		return
-	}
-	object := a.request.Object
-	entries := map[*workload.Metadata]map[string]string{}
-	var order []*workload.Metadata
-	for i := range object.PodSpecs {
-		m := policy.AnnotationMetadata(object, i)
-		if entries[m] == nil {
-			entries[m] = map[string]string{}
-			order = append(order, m)
-		}
-		for name, entry := range a.entries(i) {
-			entries[m][policy.EntryKey(object, i, name)] = entry.String()
-		}
-	}
-	for _, m := range order {
-		value := encode(entries[m])
-		if a.isJob() && a.request.Operation == policy.Update {
-			value = a.oldAnnotation() // a Job's template can't change: put back byte for byte
-		}
-		a.patch.annotate(m, workload.AnnotationPins, value)
-	}
-}
-
-// entries are the pins of one pod spec that tagpin made: those that counted before and still do, and the new ones.
-func (a *answer) entries(i int) policy.Entries {
-	counted := policy.ReadEntries(a.request.Object, i)
-	entries := policy.Entries{}
-	for _, o := range a.outcomes {
-		if o.PodSpec != i {
-			continue
-		}
-		if entry, ok := counted[o.Reference.Name]; ok {
-			entries[o.Reference.Name] = entry
-		}
-		if !o.Entry.IsZero() && (a.mode != pin.DryRun || o.Action == policy.Restore) { // a proposal is no pin
-			entries[o.Reference.Name] = o.Entry
-		}
-	}
-	return entries
-}
-
-// oldAnnotation is the pins annotation of the old object's only pod spec.
-func (a *answer) oldAnnotation() string {
-	old := a.request.Old
-	if old == nil || len(old.PodSpecs) == 0 {
-		return ""
-	}
-	return policy.AnnotationMetadata(old, 0).Annotations[workload.AnnotationPins]
 }
 
 // proposals is the value of the annotation of proposed pins: what a creation now would make, and what was proposed

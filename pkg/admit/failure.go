@@ -68,7 +68,7 @@ func class(err error) string {
 
 // describe is a failed look-up in one sentence: the container, the reference, the cause and what to do.
 func describe(o *workload.Object, out *pin.Outcome) string {
-	return fmt.Sprintf("%s: can't pin %s: %v; %s", place(out.Reference.Name), out.Reference.Text, out.Err, advice(o, out))
+	return fmt.Sprintf("%s: can't pin %s: %v; %s", place(out.Reference.Name), out.Parsed, out.Err, advice(o, out))
 }
 
 func advice(o *workload.Object, out *pin.Outcome) string {

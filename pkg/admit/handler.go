@@ -144,7 +144,7 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	if result.Skipped != "" {
 		return response, result
 	}
-	a := answer{mode: h.Mode, failures: h.OnFailure, rv: rv, request: request, outcomes: result.Outcomes}
+	a := answer{policy: &h.Pinner.Policy, mode: h.Mode, failures: h.OnFailure, rv: rv, request: request, outcomes: result.Outcomes}
 	a.build()
 	return a.response(response), result
 }

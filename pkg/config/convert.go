@@ -16,7 +16,7 @@ import (
 // Policy is what package policy is to decide by. Its error is one that Validate gives too.
 func (c *Config) Policy() (policy.Policy, error) {
 	output, err := policy.ParseOutput(c.Output)
-	p, errs := policy.Policy{Output: output}, []error{err}
+	p, errs := policy.Policy{Output: output, IgnoreRestart: !c.RefreshOnRestart}, []error{err}
 	for _, s := range c.ExemptImages {
 		pattern, err := policy.ParsePattern(s)
 		p.Exempt, errs = append(p.Exempt, pattern), append(errs, err)

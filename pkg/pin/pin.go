@@ -112,26 +112,26 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 
 // decide asks the policy, and then says what the mode makes of it.
 func (p *Pinner) decide(req Request) ([]policy.Decision, policy.Reason) {
+	req.Hold = req.Mode != Enforce
 	decisions, skip := p.Policy.Decide(req.Input)
-	if skip != "" || !wantsResolve(decisions) {
-		return decisions, skip
+	if skip != "" {
+		return nil, skip
 	}
-	switch req.Mode {
-	case Keep:
+	switch {
+	case req.Mode == Keep:
 		for i := range decisions {
 			if decisions[i].Action == policy.Resolve {
 				decisions[i].Action, decisions[i].Reason = policy.Leave, policy.KeepOnly
 			}
 		}
-	case DryRun:
+	case req.Mode == DryRun && (wantsResolve(decisions) || p.Policy.Refreshes(req.Input)):
 		p.propose(req, decisions)
-	case Enforce:
 	}
 	return decisions, ""
 }
 
-// propose extends the decisions of an update: where one text has changed, the proposals are made anew for all that a
-// creation would resolve.
+// propose extends the decisions of an update: where one text has changed, or a refresh is asked for, the proposals are
+// made anew for all that a creation would resolve.
 func (p *Pinner) propose(req Request, decisions []policy.Decision) {
 	created := req.Input
 	created.Operation, created.Old = policy.Create, nil

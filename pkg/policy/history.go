@@ -52,12 +52,12 @@ func AnnotationMetadata(o *workload.Object, i int) *workload.Metadata {
 }
 
 // EntryKey is the key of a reference in the annotation: its name, or where several pod specs share or may come to share
-// one annotation the pod spec's JSON pointer, a colon and its name.
+// one annotation the pod spec's key, a colon and its name.
 func EntryKey(o *workload.Object, i int, name string) string {
 	if s := &o.PodSpecs[i]; s.Annotated || !s.Listed && len(o.PodSpecs) == 1 {
 		return name
 	}
-	return o.PodSpecs[i].Pointer + ":" + name
+	return o.PodSpecs[i].Key + ":" + name
 }
 
 // history is what a pod spec held before the request.
@@ -67,23 +67,34 @@ type history struct {
 	output  Output
 }
 
-// newHistory finds the pod spec at the same place in the old object. Nil stands for none.
-func newHistory(in Input, spec *workload.PodSpec, output Output) *history {
-	if in.Operation != Update || in.Old == nil {
+// newHistory is what the same pod spec held in the old object. Nil stands for none.
+func newHistory(in Input, i int, output Output) *history {
+	if in.Operation != Update {
 		return nil
 	}
-	for i := range in.Old.PodSpecs {
-		old := &in.Old.PodSpecs[i]
-		if old.Pointer != spec.Pointer {
-			continue
-		}
-		h := &history{texts: make(map[string]string, len(old.References)), entries: ReadEntries(in.Old, i), output: output}
-		for _, r := range old.References {
-			h.texts[r.Name] = r.Text
-		}
-		return h
+	j, ok := Before(in.Object, i, in.Old)
+	if !ok {
+		return nil
 	}
-	return nil
+	old := &in.Old.PodSpecs[j]
+	h := &history{texts: make(map[string]string, len(old.References)), entries: ReadEntries(in.Old, j), output: output}
+	for _, r := range old.References {
+		h.texts[r.Name] = r.Text
+	}
+	return h
+}
+
+// Before finds the pod spec of the old object that pod spec i of o was, which may be none; old may be nil.
+func Before(o *workload.Object, i int, old *workload.Object) (j int, ok bool) {
+	if old == nil {
+		return 0, false
+	}
+	for j := range old.PodSpecs {
+		if old.PodSpecs[j].Key == o.PodSpecs[i].Key {
+			return j, true
+		}
+	}
+	return 0, false
 }
 
 func (h *history) text(name string) (string, bool) {
@@ -134,7 +145,7 @@ func keep(decisions []Decision, before []*history) {
 	}
 	for i := range decisions {
 		d := &decisions[i]
-		if pin, ok := kept[d.Parsed.Text()]; ok && d.Action == Resolve {
+		if pin, ok := kept[d.Parsed.Text()]; ok && d.Action == Resolve && d.Reason != Refresh {
 			d.Held, d.Reason = pin, Kept
 		}
 	}

@@ -2,8 +2,8 @@
 
 // Package policy says which references of an object are to be pinned, and why not the others.
 //
-// It holds the rules in their order: an object that is not ours; then for each reference unchanged, pinned by its
-// author, sticky, left alone; what is left is to be resolved. It looks at an object and at what the object was before,
+// It holds the rules in their order: an object that is not ours; then for each reference refreshed, unchanged, pinned by
+// its author, sticky, left alone; what is left is to be resolved. It looks at an object and at what the object was before,
 // asks no registry and changes nothing.
 package policy
 
@@ -20,6 +20,8 @@ type Policy struct {
 	Exempt []Pattern
 	// SkipOwners are controllers whose pods are left alone on creation, because they compare image texts. Default: none.
 	SkipOwners []SkipOwner
+	// IgnoreRestart makes kubectl rollout restart no refresh. Default: it is one.
+	IgnoreRestart bool
 }
 
 // Operation is what a request does with the object.
@@ -37,6 +39,7 @@ type Input struct {
 	User      string           // who asks, by the API server's word
 	Object    *workload.Object // as it is to be
 	Old       *workload.Object // as it was; nil on Create
+	Hold      bool             // no refresh, whatever the markers say
 }
 
 // Action is what becomes of a reference.
@@ -62,6 +65,7 @@ const (
 	Invalid    Reason = "bad-text"    // the kubelet refuses the text
 	Exempt     Reason = "exempt"      // by config
 	Tag        Reason = "tag"         // a tag to look up
+	Refresh    Reason = "refresh"     // the same, since a marker has changed
 	Kept       Reason = "kept"        // the same text is pinned elsewhere in the object
 	KeepOnly   Reason = "keep"        // a tag, in a mode that makes no pins
 	Deleting   Reason = "deleting"    // whole objects from here on: being deleted
@@ -79,7 +83,7 @@ type Decision struct {
 	Action    Action
 	Reason    Reason
 	// Held is, for Restore, the pin to put back; for Leave with Pinned or Unchanged, and Resolve with Kept, the pin whose
-	// digest holds.
+	// digest holds; for Resolve with Refresh the pin that stands there, if any.
 	Held ref.Reference
 }
 
@@ -90,11 +94,14 @@ func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
 	}
 	before := make([]*history, len(in.Object.PodSpecs))
 	for i := range in.Object.PodSpecs {
-		spec := &in.Object.PodSpecs[i]
-		before[i] = newHistory(in, spec, p.Output)
-		for _, r := range spec.References {
+		before[i] = newHistory(in, i, p.Output)
+		movable, refresh := p.refresh(in, i)
+		for _, r := range in.Object.PodSpecs[i].References {
 			d := p.decide(r, before[i])
 			d.PodSpec = i
+			if refresh {
+				p.renew(&d, movable)
+			}
 			decisions = append(decisions, d)
 		}
 	}

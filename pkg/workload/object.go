@@ -5,6 +5,7 @@ package workload
 import (
 	"errors"
 	"io"
+	"strings"
 )
 
 // root scans the document as an object of a kind whose templates are where tree says.
@@ -50,13 +51,36 @@ func (s *scanner) descend(o *Object, n *node) error {
 		return s.template(o)
 	case n.elements != nil:
 		first := len(o.PodSpecs)
-		err := s.array(func() error { return s.descend(o, n.elements) })
+		err := s.array(func() error { return s.element(o, n.elements) })
 		for i := range o.PodSpecs[first:] {
 			o.PodSpecs[first+i].Listed = true
 		}
 		return err
 	}
 	_, err := s.object(func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
+	return err
+}
+
+// element goes on in one element of a list. Its name, and not its place, says which it is: others may be put before it.
+func (s *scanner) element(o *Object, n *node) error {
+	if n.template || n.elements != nil || n.fields["name"] != nil {
+		return s.descend(o, n)
+	}
+	at, first, name := s.pointer(""), len(o.PodSpecs), ""
+	_, err := s.object(func(field []byte) error {
+		if string(field) == "name" {
+			return s.text(&name)
+		}
+		return s.descend(o, n.fields[string(field)])
+	})
+	if name == "" {
+		return err
+	}
+	named := string(appendStep([]byte(at[:strings.LastIndexByte(at, '/')]), []byte(name)))
+	for i := range o.PodSpecs[first:] {
+		spec := &o.PodSpecs[first+i]
+		spec.Key = named + strings.TrimPrefix(spec.Key, at)
+	}
 	return err
 }
 

@@ -26,7 +26,7 @@ func (s *scanner) podSpec(p *PodSpec) error {
 		return s.dec.SkipValue()
 	})
 	if present {
-		p.Pointer = at
+		p.Pointer, p.Key = at, at
 	}
 	if account == "" {
 		account = deprecated

@@ -93,18 +93,24 @@ func (s *scanner) push(quoted []byte) []byte {
 	if bytes.IndexByte(name, '\\') >= 0 {
 		name, _ = jsontext.AppendUnquote(nil, quoted)
 	}
-	s.at = append(s.at, '/')
+	s.at = appendStep(s.at, name)
+	return name
+}
+
+// appendStep appends a name to a JSON pointer (RFC 6901, section 3).
+func appendStep(to, name []byte) []byte {
+	to = append(to, '/')
 	for _, c := range name {
-		switch c { // RFC 6901, section 3
+		switch c {
 		case '~':
-			s.at = append(s.at, "~0"...)
+			to = append(to, "~0"...)
 		case '/':
-			s.at = append(s.at, "~1"...)
+			to = append(to, "~1"...)
 		default:
-			s.at = append(s.at, c)
+			to = append(to, c)
 		}
 	}
-	return name
+	return to
 }
 
 // array calls element for each element of the array that is next; element has to consume it.

@@ -43,7 +43,7 @@ func TestScanPod(t *testing.T) {
 		},
 	}
 	want.PodSpecs = []workload.PodSpec{{
-		Pointer: "/spec", Metadata: want.Metadata, Annotated: true,
+		Pointer: "/spec", Key: "/spec", Metadata: want.Metadata, Annotated: true,
 		Identity: workload.Identity{ServiceAccount: "sa", PullSecrets: []string{"s1", "s2"}},
 		References: []workload.Reference{
 			{Name: "q\"uo\\teé", Pointer: "/spec/containers/0/image", Text: "a:1"},
@@ -113,6 +113,30 @@ func TestScanLists(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pointers (-want +got):\n%s", diff)
+	}
+}
+
+// A list's element is known by its name, wherever it stands, and in lists of lists too.
+func TestScanNamesElements(t *testing.T) {
+	kind := workload.Kind{Group: "g", Kind: "Sets"}
+	table, err := workload.NewTable(workload.Template{Group: kind.Group, Kind: kind.Kind, Paths: []string{"spec.sets[*].jobs[*].template"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const job = `"template":{"spec":{"containers":[{"image":"a"}]}}`
+	for _, tt := range []struct{ spec, want string }{
+		{`{"sets":[{"name":"one","jobs":[{` + job + `,"name":"two"}]}]}`, "/spec/sets/one/jobs/two/template/spec"},
+		{`{"sets":[{},{"jobs":[{"name":"a/b",` + job + `}],"name":"~"}]}`, "/spec/sets/~0/jobs/a~1b/template/spec"},
+		{`{"sets":[{"jobs":[{},{` + job + `}],"name":"one"}]}`, "/spec/sets/one/jobs/1/template/spec"},
+		{`{"sets":[{"name":7,"jobs":[{"name":"",` + job + `}]}]}`, "/spec/sets/0/jobs/0/template/spec"},
+	} {
+		o, err := table.Scan(kind, []byte(`{"spec":`+tt.spec+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.PodSpecs[0].Key; got != tt.want {
+			t.Errorf("key in %s = %s, want %s", tt.spec, got, tt.want)
+		}
 	}
 }
 

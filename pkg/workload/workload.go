@@ -85,6 +85,7 @@ func (o Owner) Group() string {
 // PodSpec is one pod spec of an object.
 type PodSpec struct {
 	Pointer    string   // JSON pointer of the pod spec: /spec/template/spec
+	Key        string   // the same with the names of list elements, where they have one, in place of their indices
 	Metadata   Metadata // beside the pod spec: the template's, or for a Pod its own
 	Annotated  bool     // tagpin's annotations stand in Metadata; where not, in the object's own (a CRD may prune a template's)
 	Listed     bool     // it is an element of a list, which may grow
