@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,24 +19,33 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain/cloud"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
 // handlers answers the reviews of each mode by the current config. A request ends by the config that it began with.
 type handlers struct {
 	log     logr.Logger
-	getter  cluster.Getter // nil: standalone
+	api     api
 	metrics *admit.Metrics
 	reads   *cluster.Metrics
 	lookups *resolve.Metrics
 	wire    *registry.Metrics
+	lists   *sibling.Metrics
 	reloads *prometheus.CounterVec
 
 	current atomic.Pointer[state]
 
 	mu      sync.Mutex // serialises load and close
 	retired []*state   // to be waited for at the end
+}
+
+// api is what is asked of the API server. The zero value is for standalone: nothing.
+type api struct {
+	getter cluster.Getter
+	lister sibling.Lister
 }
 
 // state is what one config has made. Parts whose settings stay are taken over by the next.
@@ -45,16 +55,18 @@ type state struct {
 	client      *registry.Client
 	cache       *resolve.Cache
 	credentials *cluster.Cluster
+	siblings    *sibling.Siblings // nil: standalone
 }
 
-func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, getter cluster.Getter) (*handlers, error) {
+func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a api) (*handlers, error) {
 	h := &handlers{
 		log:     log,
-		getter:  getter,
+		api:     a,
 		metrics: admit.NewMetrics(r),
 		reads:   cluster.NewMetrics(r),
 		lookups: resolve.NewMetrics(r),
 		wire:    registry.NewMetrics(r),
+		lists:   sibling.NewMetrics(r),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_config_reloads_total",
 			Help: "Changes of the config file, by result: ok, or refused where the last good one stays.",
@@ -83,7 +95,7 @@ func (h *handlers) load(c *config.Config) error {
 		return err
 	}
 	h.current.Store(next)
-	if old != nil && (old.cache != next.cache || old.credentials != next.credentials) {
+	if old != nil && (old.cache != next.cache || old.credentials != next.credentials || old.siblings != next.siblings) {
 		h.retired = append(h.retired, old)
 	}
 	return nil
@@ -111,7 +123,7 @@ func (s *state) resolve(old *state, wire *registry.Metrics) error {
 
 // answer makes the handlers.
 func (s *state) answer(h *handlers, old *state) error {
-	policy, errPolicy := s.config.Policy()
+	rules, errPolicy := s.config.Policy()
 	table, errTable := s.config.Table()
 	if err := errors.Join(errPolicy, errTable); err != nil {
 		return err
@@ -123,7 +135,10 @@ func (s *state) answer(h *handlers, old *state) error {
 	}
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
 	resolver := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Named: s.client.Named}
-	pinner := &pin.Pinner{Policy: policy, Resolver: resolver}
+	pinner := &pin.Pinner{Policy: rules, Resolver: resolver}
+	if s.siblings = h.newSiblings(s.config, &pinner.Policy, old); s.siblings != nil {
+		pinner.Siblings = s.siblings
+	}
 	s.modes = map[pin.Mode]http.Handler{}
 	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
 		s.modes[mode] = &admit.Handler{
@@ -136,6 +151,17 @@ func (s *state) answer(h *handlers, old *state) error {
 		}
 	}
 	return nil
+}
+
+// newSiblings remembers what pods run, or takes over the old one: standalone there is none.
+func (h *handlers) newSiblings(c *config.Config, p *policy.Policy, old *state) *sibling.Siblings {
+	switch {
+	case h.api.lister == nil:
+		return nil
+	case old != nil && old.config.Cache.TTL == c.Cache.TTL && old.config.Output == c.Output:
+		return old.siblings
+	}
+	return &sibling.Siblings{Lister: h.api.lister, Policy: p, TTL: time.Duration(c.Cache.TTL), Metrics: h.lists}
 }
 
 func onFailure(f config.OnFailure) admit.OnFailure {
@@ -167,7 +193,7 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 	}
 	credentials := &cluster.Cluster{Shared: shared, Metrics: h.reads}
 	if c.PullSecrets {
-		credentials.Getter = h.getter
+		credentials.Getter = h.api.getter
 	}
 	return credentials
 }
@@ -186,6 +212,9 @@ func (h *handlers) close() {
 	defer h.mu.Unlock()
 	for _, s := range append(h.retired, h.current.Load()) {
 		s.credentials.Close()
+		if s.siblings != nil {
+			s.siblings.Close()
+		}
 		s.cache.Wait()
 		s.client.Close()
 	}

@@ -21,14 +21,15 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
 // errSettings says that what is wrong is a setting: nothing is served.
 var errSettings = errors.New("bad settings")
 
 // Limits of requests to the API server: what there is are gets of pull secrets and service accounts, remembered for
-// seconds. client-go's own 5 a second would hold up the first pods of a hundred namespaces for a minute; the API server
-// guards itself by priority and fairness.
+// seconds, and a list of pods for an owner revision. client-go's own 5 a second would hold up the first pods of a hundred
+// namespaces for a minute; the API server guards itself by priority and fairness.
 const (
 	clientQPS   = 200
 	clientBurst = 400
@@ -48,11 +49,11 @@ type server struct {
 // run serves until ctx ends, then drains.
 func (s *server) run(ctx context.Context) error {
 	registry := newRegistry()
-	getter, restConfig, err := s.cluster()
+	asked, restConfig, err := s.cluster()
 	if err != nil {
 		return err
 	}
-	handlers, err := newHandlers(s.source.Current(), s.log, registry, getter)
+	handlers, err := newHandlers(s.source.Current(), s.log, registry, asked)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSettings, err)
 	}
@@ -106,21 +107,22 @@ func (s *server) serve(ctx context.Context, mgr manager.Manager, phase *phase) e
 }
 
 // cluster is how the API server is asked. Standalone there is none: the manager gets an address that it never asks.
-func (s *server) cluster() (cluster.Getter, *rest.Config, error) {
+func (s *server) cluster() (api, *rest.Config, error) {
 	if s.options.standalone {
-		return nil, &rest.Config{Host: "https://standalone.invalid"}, nil
+		return api{}, &rest.Config{Host: "https://standalone.invalid"}, nil
 	}
 	c, err := clientcmd.BuildConfigFromFlags("", s.options.kubeconfig)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: no API server: give --kubeconfig, or --standalone to run without: %w", errSettings, err)
+		return api{}, nil, fmt.Errorf("%w: no API server: give --kubeconfig, or --standalone to run without: %w", errSettings, err)
 	}
 	c.QPS, c.Burst = clientQPS, clientBurst
 	c.UserAgent = "tagpin-webhook"
 	client, err := kubernetes.NewForConfig(c)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errSettings, err)
+		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
 	}
-	return cluster.FromClient(client.CoreV1()), c, nil
+	core := client.CoreV1()
+	return api{getter: cluster.FromClient(core), lister: sibling.FromClient(core.RESTClient())}, c, nil
 }
 
 // manager runs the servers. It has no leader: each replica answers by itself. Metrics are served by our own server, from

@@ -58,8 +58,8 @@ func (a *answer) outcome(o *pin.Outcome) {
 	case a.mode == pin.DryRun && o.Action == policy.Resolve:
 		a.warn(o, "would be pinned: %s", o.Pin)
 	default:
-		if pin := o.Pin.String(); pin != o.Reference.Text {
-			a.patch.replace(o.Reference.Pointer, pin)
+		if text := o.Pin.String(); text != o.Reference.Text {
+			a.patch.replace(o.Reference.Pointer, text)
 		}
 		a.pins[policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)] = o.Entry.String()
 		if o.Reason == policy.Sticky && a.templateChanged(o.PodSpec) {
@@ -101,9 +101,9 @@ func (a *answer) howToRefresh() string {
 }
 
 // short is a pin's digest, as people tell them apart.
-func short(pin ref.Reference) string {
+func short(r ref.Reference) string {
 	const digits = 12
-	d := pin.Digest()
+	d := r.Digest()
 	return string(d.Algorithm()) + ":" + d.Encoded()[:digits]
 }
 

@@ -162,6 +162,7 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 		Input:     policy.Input{Operation: rv.Operation, User: rv.User, Object: object},
 		Mode:      h.Mode,
 		Namespace: rv.Namespace,
+		DryRun:    rv.DryRun,
 	}
 	if h.Keychain != nil {
 		request.Keychain = func(id workload.Identity) keychain.Keychain { return h.Keychain(rv.Namespace, id) }

@@ -141,10 +141,10 @@ const (
 	refresh     = "tagpin.dev/refresh"
 )
 
-// workloadOf is a manifest with a template of one container, and annotations of the template in pairs.
-func workloadOf(image string, annotations ...string) map[string]any {
+// workloadOf is a manifest with a template of one container, of r:1, and annotations of the template in pairs.
+func workloadOf(annotations ...string) map[string]any {
 	template := map[string]any{"metadata": map[string]any{}, "spec": map[string]any{
-		"containers": []any{map[string]any{"name": "app", "image": image}},
+		"containers": []any{map[string]any{"name": "app", "image": "r:1"}},
 	}}
 	for i := 0; i < len(annotations); i += 2 {
 		annotate(template, annotations[i], annotations[i+1])
@@ -174,7 +174,7 @@ func TestRestartAndUndo(t *testing.T) {
 		for _, marker := range []string{restartedAt, refresh} {
 			t.Run(kind+" "+marker, func(t *testing.T) {
 				l := newLife(t, kind)
-				l.send(workloadOf("r:1"))
+				l.send(workloadOf())
 				l.wantImage("created", "r:1", "one")
 				first := l.template()
 				l.push = "two"
@@ -206,41 +206,41 @@ func TestRestartAndUndo(t *testing.T) {
 // A marker that a manifest had from its beginning is recorded with its pins: to undo its first change is no refresh.
 func TestMarkerFromTheBeginning(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
-	l.send(workloadOf("r:1", refresh, "c1"))
+	l.send(workloadOf(refresh, "c1"))
 	first := l.template()
 	l.push = "two"
-	l.send(workloadOf("r:1", refresh, "c2"))
+	l.send(workloadOf(refresh, "c2"))
 	l.wantImage("another commit", "r:1", "two")
 	l.push = "three"
 	l.undo(first)
 	l.wantImage("undone", "r:1", "one")
-	l.send(workloadOf("r:1", refresh, "c1"))
+	l.send(workloadOf(refresh, "c1"))
 	l.wantImage("the same manifest again", "r:1", "one")
 }
 
 // The same manifest again, which knows nothing of what tagpin and kubectl added, changes nothing.
 func TestRefreshedThenApplied(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
-	l.send(workloadOf("r:1", refresh, "c1"))
+	l.send(workloadOf(refresh, "c1"))
 	l.push = "two"
-	l.send(workloadOf("r:1", refresh, "c2"))
+	l.send(workloadOf(refresh, "c2"))
 	before := string(l.encode(l.stored))
 	l.push = "three"
 	asked := l.asked
-	l.send(workloadOf("r:1", refresh, "c2"))
+	l.send(workloadOf(refresh, "c2"))
 	if got := string(l.encode(l.stored)); got != before || l.asked != asked {
 		t.Errorf("applied again, %d look-ups:\n%s, want none and\n%s", l.asked-asked, got, before)
 	}
-	l.send(workloadOf("r:1"))
+	l.send(workloadOf())
 	l.wantImage("without the marker", "r:1", "two")
-	l.send(workloadOf("r:1", refresh, ""))
+	l.send(workloadOf(refresh, ""))
 	l.wantImage("with an empty one", "r:1", "two")
 }
 
 // What its author pinned, exempted or never pulls does not move.
 func TestRefreshLeaves(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
-	o := workloadOf("r:1")
+	o := workloadOf()
 	containers := []any{
 		map[string]any{"name": "app", "image": "r:1"},
 		map[string]any{"name": "author", "image": "r:1@" + digestOf("author").String()},
@@ -265,7 +265,7 @@ func TestRefreshLeaves(t *testing.T) {
 // What has been there before tagpin is pinned when it is restarted: its pods are new anyway.
 func TestRefreshPinsTheOld(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
-	l.stored = workloadOf("r:1")
+	l.stored = workloadOf()
 	l.change(func(template map[string]any) { template["unrelated"] = "edit" })
 	l.wantImage("edited", "r:1", "")
 	l.mark(restartedAt, "now")
@@ -276,7 +276,7 @@ func TestRefreshPinsTheOld(t *testing.T) {
 // its marker counts as seen, so that an undo is no refresh.
 func TestRefreshFails(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
-	l.send(workloadOf("r:1"))
+	l.send(workloadOf())
 	l.down = failure{"r: manifest not found (404)", resolve.ErrNotFound}
 	l.mark(restartedAt, "a")
 	if l.last.Allowed {
@@ -301,18 +301,18 @@ func TestRefreshFails(t *testing.T) {
 // Pods and Jobs are never refreshed, and the template of a Job stays as it is.
 func TestNoRefresh(t *testing.T) {
 	l := newLife(t, "batch/Job")
-	l.send(workloadOf("r:1", refresh, "a"))
+	l.send(workloadOf(refresh, "a"))
 	before := string(l.encode(l.template()))
 	l.push = "two"
 	l.mark(refresh, "b")
 	l.wantImage("a Job", "r:1", "one")
-	l.send(workloadOf("r:1", refresh, "a"))
+	l.send(workloadOf(refresh, "a"))
 	if got := string(l.encode(l.template())); got != before {
 		t.Errorf("a Job applied again: template =\n%s, want\n%s", got, before)
 	}
 	l = newLife(t, "apps/Deployment")
 	l.handler.Pinner.Policy.IgnoreRestart = true
-	l.send(workloadOf("r:1"))
+	l.send(workloadOf())
 	l.push = "two"
 	l.mark(restartedAt, "a")
 	l.wantImage("refreshOnRestart: false", "r:1", "one")
@@ -324,16 +324,16 @@ func TestNoRefresh(t *testing.T) {
 func TestRefreshInOtherModes(t *testing.T) {
 	for _, mode := range []pin.Mode{pin.Keep, pin.DryRun} {
 		l := newLife(t, "apps/Deployment")
-		l.send(workloadOf("r:1"))
+		l.send(workloadOf())
 		l.push, l.handler.Mode = "two", mode
 		l.mark(restartedAt, "a")
 		l.wantImage(mode.String()+": restarted", "r:1", "one")
-		l.send(workloadOf("r:1", refresh, "a"))
+		l.send(workloadOf(refresh, "a"))
 		l.wantImage(mode.String()+": applied with a marker", "r:1", "one")
 	}
 	l := newLife(t, "apps/Deployment")
 	l.handler.Mode = pin.DryRun
-	l.send(workloadOf("r:1"))
+	l.send(workloadOf())
 	l.push = "two"
 	l.mark(restartedAt, "a")
 	annotations, _ := l.stored["metadata"].(map[string]any)["annotations"].(map[string]any)
@@ -349,7 +349,7 @@ func TestRefreshPruned(t *testing.T) {
 		return o
 	}
 	manifest := func(marker string) map[string]any {
-		o := prune(workloadOf("r:1"))
+		o := prune(workloadOf())
 		if marker != "" {
 			o["metadata"].(map[string]any)["annotations"] = map[string]any{refresh: marker}
 		}
@@ -374,18 +374,18 @@ func TestRefreshPruned(t *testing.T) {
 func TestRefreshDigestOnly(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
 	l.handler.Pinner.Policy.Output = policy.DigestOnly
-	l.send(workloadOf("r:1"))
+	l.send(workloadOf())
 	l.push = "two"
 	l.mark(restartedAt, "a")
 	l.wantImage("refreshed", "r", "two")
-	l.send(workloadOf("r:1"))
+	l.send(workloadOf())
 	l.wantImage("applied again", "r", "two")
 }
 
 // A long marker is recorded by its hash, and a record that is no JSON counts for nothing.
 func TestOddRecords(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
-	l.send(workloadOf("r:1"))
+	l.send(workloadOf())
 	l.push = "two"
 	l.mark(refresh, strings.Repeat("x", 10_000))
 	if got := len(l.encode(l.template())); got > 11_000 {

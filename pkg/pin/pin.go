@@ -45,10 +45,21 @@ func (m Mode) String() string {
 	return fmt.Sprintf("Mode(%d)", int(m))
 }
 
+// Siblings know what the pods of one owner revision run.
+type Siblings interface {
+	// Running returns the digests that the siblings of a pod run, by text, as far as any do.
+	Running(ctx context.Context, namespace string, pod *workload.Object, texts []string) map[string]digest.Digest
+	// Decide tells what the first pod of a revision gets for a text, and returns what it is to get: another may have been
+	// faster.
+	Decide(namespace string, pod *workload.Object, text string, d digest.Digest) digest.Digest
+}
+
 // Pinner pins the references of objects. It is safe for concurrent use.
 type Pinner struct {
 	Policy   policy.Policy
 	Resolver resolve.Resolver
+	// Siblings are asked for the pods that controllers make. Nil: nothing is known of them.
+	Siblings Siblings
 }
 
 // Request is one object to pin.
@@ -57,6 +68,7 @@ type Request struct {
 
 	Mode      Mode
 	Namespace string // the request's: where the pull secrets are, and who shares a registry
+	DryRun    bool   // the request stores nothing, whatever the mode: what is decided is not remembered
 	// Keychain gives the credentials of a pull identity in that namespace. Nil: anonymous alone.
 	Keychain func(workload.Identity) keychain.Keychain
 }
@@ -84,15 +96,20 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	if skip != "" {
 		return Result{Skipped: skip}
 	}
+	running := p.running(ctx, req, decisions)
 	outcomes := make([]Outcome, len(decisions))
 	var jobs lookups
 	for i, d := range decisions {
 		outcomes[i].Decision = d
+		sibling := running[d.Parsed.Text()]
 		switch {
 		case d.Action == policy.Restore:
 			outcomes[i].Pin, outcomes[i].Entry = d.Held, d.Parsed.WithDigest(d.Held.Digest())
 		case d.Action == policy.Resolve && d.Reason == policy.Kept:
 			p.pin(&outcomes[i], d.Held.Digest())
+		case d.Action == policy.Resolve && sibling != "":
+			outcomes[i].Reason = policy.Sibling
+			p.pin(&outcomes[i], sibling)
 		case d.Action == policy.Resolve:
 			jobs.add(d, req.Object.PodSpecs[d.PodSpec].Identity, i)
 		}
@@ -103,11 +120,41 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 			o := &outcomes[i]
 			o.Cached, o.Stale, o.Err = job.result.Cached, job.result.Stale, job.err
 			if job.err == nil {
-				p.pin(o, job.result.Digest)
+				p.pin(o, p.decided(req, o.Parsed.Text(), job.result.Digest))
 			}
 		}
 	}
 	return Result{Outcomes: outcomes}
+}
+
+// running is rule 7: what the siblings of a pod that a controller makes run, by text.
+func (p *Pinner) running(ctx context.Context, req Request, decisions []policy.Decision) map[string]digest.Digest {
+	if !p.hasSiblings(req) {
+		return nil
+	}
+	var texts []string
+	for i := range decisions {
+		if d := &decisions[i]; d.Action == policy.Resolve && d.Reason == policy.Tag {
+			texts = append(texts, d.Parsed.Text())
+		}
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	return p.Siblings.Running(ctx, req.Namespace, req.Object, texts)
+}
+
+func (p *Pinner) hasSiblings(req Request) bool {
+	return p.Siblings != nil && req.Operation == policy.Create &&
+		req.Object.Kind == workload.Kind{Kind: "Pod"} && !req.Object.Metadata.Controller.IsZero()
+}
+
+// decided tells the siblings to come of a digest that was looked up, if it is to be stored.
+func (p *Pinner) decided(req Request, text string, d digest.Digest) digest.Digest {
+	if req.DryRun || req.Mode != Enforce || !p.hasSiblings(req) {
+		return d
+	}
+	return p.Siblings.Decide(req.Namespace, req.Object, text, d)
 }
 
 // decide asks the policy, and then says what the mode makes of it.

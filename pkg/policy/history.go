@@ -5,6 +5,8 @@ package policy
 import (
 	"encoding/json"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -129,6 +131,24 @@ func (h *history) textOf(name string, pin ref.Reference) string {
 		return ""
 	}
 	return pin.Text()
+}
+
+// Running is what a pod spec runs, by the text that each pin was made for. Where two pins are for one text, tagpin's own
+// counts, as the other is its author's.
+func (p *Policy) Running(o *workload.Object, i int) map[string]digest.Digest {
+	h := &history{entries: ReadEntries(o, i), output: p.Output}
+	running := map[string]digest.Digest{}
+	for _, r := range o.PodSpecs[i].References {
+		pin, err := ref.Parse(r.Text)
+		if err != nil || !pin.Pinned() || pin.Digest().Algorithm() != digest.SHA256 {
+			continue // tagpin writes no other
+		}
+		_, ours := h.entries[r.Name]
+		if text := h.textOf(r.Name, pin); text != "" && (ours || running[text] == "") {
+			running[text] = pin.Digest()
+		}
+	}
+	return running
 }
 
 // keep is the second half of rule 8: a reference to be resolved takes the digest that a kept pin of the same text has,

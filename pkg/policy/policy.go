@@ -67,6 +67,7 @@ const (
 	Tag        Reason = "tag"         // a tag to look up
 	Refresh    Reason = "refresh"     // the same, since a marker has changed
 	Kept       Reason = "kept"        // the same text is pinned elsewhere in the object
+	Sibling    Reason = "sibling"     // its controller's other pods of the revision run a digest for it
 	KeepOnly   Reason = "keep"        // a tag, in a mode that makes no pins
 	Deleting   Reason = "deleting"    // whole objects from here on: being deleted
 	Mirror     Reason = "mirror"      // the API server's copy of a static pod

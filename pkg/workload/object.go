@@ -111,6 +111,8 @@ func (s *scanner) metadata(m *Metadata) (err error) {
 			return s.text(&m.GenerateName)
 		case "namespace":
 			return s.text(&m.Namespace)
+		case "creationTimestamp":
+			return s.text(&m.Created)
 		case "deletionTimestamp":
 			m.Deleting = s.dec.PeekKind() == '"'
 		case "annotations":

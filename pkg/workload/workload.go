@@ -64,6 +64,7 @@ type Metadata struct {
 	Name           string
 	GenerateName   string
 	Namespace      string            // as the object says; the request's is what counts
+	Created        string            // creationTimestamp: RFC 3339 in UTC, to the second
 	Deleting       bool              // deletionTimestamp is set
 	Controller     Owner             // the owner reference with controller=true; zero if none
 	Labels         map[string]string // the Label… ones alone
