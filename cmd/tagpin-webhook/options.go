@@ -37,7 +37,7 @@ func newFlags(o *options) *flag.FlagSet {
 	fs.StringVar(&o.clientCA, "client-ca", "", "`file` of PEM certificates; callers have to show a certificate that they signed (default: none is asked for)")
 	fs.StringVar(&o.metrics, "metrics-bind-address", ":8080", "`address` to serve /metrics on; 0 for none")
 	fs.StringVar(&o.probes, "health-probe-bind-address", ":8081", "`address` to serve /healthz and /readyz on; 0 for none")
-	fs.BoolVar(&o.standalone, "standalone", false, "run without an API server: no pull secrets, and no regard to a pod's siblings")
+	fs.BoolVar(&o.standalone, "standalone", false, "run without an API server: no pull secrets, no siblings")
 	o.logLevel = zapcore.InfoLevel
 	fs.Var(level{&o.logLevel}, "log-level", "least `level` to log: debug, info, warn or error")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")

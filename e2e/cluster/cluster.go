@@ -6,8 +6,8 @@
 //	defer c.Stop()
 //	digest, err := c.Open.PushImage("team/app:1")
 //
-// There are no controllers and no nodes: a Deployment makes no pods, and none runs. It is for tests and for trying
-// tagpin out, and keeps nothing.
+// There are no controllers and no nodes, so that a Deployment makes no pods, until StartControllers. It is for tests and for
+// trying tagpin out, and keeps nothing.
 package cluster
 
 import (
@@ -53,10 +53,12 @@ type Cluster struct {
 	Open, Spare, Token, Basic *registry.Registry
 	Tagpin                    *Tagpin
 
-	root     string // of the repository
-	dir      string // all that it writes
-	env      *envtest.Environment
-	progress io.Writer
+	root        string // of the repository
+	dir         string // all that it writes
+	binaries    string
+	env         *envtest.Environment
+	controllers []*process
+	progress    io.Writer
 }
 
 // Start starts everything, and returns when it is ready. The first time it builds the binaries of Kubernetes, which takes
@@ -76,7 +78,7 @@ func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{
-		Kubectl: filepath.Join(binaries, "kubectl"), root: filepath.Dir(module), dir: dir, progress: progress,
+		Kubectl: filepath.Join(binaries, "kubectl"), binaries: binaries, root: filepath.Dir(module), dir: dir, progress: progress,
 		env: &envtest.Environment{BinaryAssetsDirectory: binaries},
 	}
 	for _, step := range []func(context.Context) error{c.startRegistries, c.startControlPlane, c.startTagpin, c.install} {
@@ -91,7 +93,10 @@ func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 func (c *Cluster) Stop() error {
 	var errs []error
 	if c.Tagpin != nil {
-		errs = append(errs, c.Tagpin.stop())
+		errs = append(errs, c.Tagpin.Kill())
+	}
+	for _, p := range c.controllers {
+		errs = append(errs, p.kill())
 	}
 	if c.Config != nil {
 		errs = append(errs, c.env.Stop())
@@ -165,9 +170,14 @@ func (c *Cluster) caFile() string { return filepath.Join(c.dir, "ca.crt") }
 
 // RunKubectl runs kubectl as the administrator. The error of a failure has what it said on stderr, which is returned too.
 func (c *Cluster) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) (stdout, stderr string, err error) {
+	return c.RunKubectlWith(ctx, nil, stdin, args...)
+}
+
+// RunKubectlWith is RunKubectl with more in its environment.
+func (c *Cluster) RunKubectlWith(ctx context.Context, environment []string, stdin io.Reader, args ...string) (stdout, stderr string, err error) {
 	cmd := exec.CommandContext(ctx, c.Kubectl, args...)
 	// Its own home, so that no cache of discovery outlives the API server.
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "HOME="+c.dir)
+	cmd.Env = append(append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "HOME="+c.dir), environment...)
 	cmd.Stdin = stdin
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

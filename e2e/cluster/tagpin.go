@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/tagpin/tagpin/e2e/registry"
@@ -29,9 +27,9 @@ type Tagpin struct {
 	LogFile    string // what it writes
 	MetricsURL string
 
-	address string // that the registration calls
-	cmd     *exec.Cmd
-	ended   chan struct{} // closed when the process has ended
+	address  string // that the registration calls
+	readyURL string
+	process  *process
 }
 
 // startTagpin builds tagpin-webhook and starts it, as its service account and with its own config.
@@ -46,7 +44,7 @@ func (c *Cluster) startTagpin(ctx context.Context) error {
 		return err
 	}
 	for range startAttempts {
-		c.Tagpin = &Tagpin{LogFile: filepath.Join(c.dir, "tagpin.log"), ended: make(chan struct{})}
+		c.Tagpin = &Tagpin{LogFile: filepath.Join(c.dir, "tagpin.log")}
 		if err = c.Tagpin.start(ctx, binary, files); err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -86,6 +84,8 @@ cache: {negativeTTL: 500ms}
 network: {allow: [127.0.0.0/8]}
 templates:
 - {group: argoproj.io, kind: Rollout, paths: [spec.template]}
+skipOwners:
+- {owner: e2e.tagpin.dev/Picky, users: [picky]}
 registries:
 `)
 	for _, r := range []*registry.Registry{c.Open, c.Spare, c.Token, c.Basic} {
@@ -107,49 +107,34 @@ func (t *Tagpin) start(ctx context.Context, binary string, flags []string) (err 
 		return err
 	}
 	t.MetricsURL = "http://" + metrics + "/metrics"
-	flags = append(flags[:len(flags):len(flags)], "--webhook-host="+host, "--webhook-port="+port,
-		"--metrics-bind-address="+metrics, "--health-probe-bind-address="+probes)
-	if err := t.exec(ctx, binary, flags); err != nil {
-		return fmt.Errorf("starting tagpin-webhook: %w", err)
-	}
-	if err := t.wait(ctx, "http://"+probes+"/readyz"); err != nil {
-		return fmt.Errorf("starting tagpin-webhook: %w\n%s", errors.Join(err, t.stop()), t.Log())
-	}
-	return nil
+	t.readyURL = "http://" + probes + "/readyz"
+	t.process = newProcess(t.LogFile, binary, append(flags[:len(flags):len(flags)], "--webhook-host="+host, "--webhook-port="+port,
+		"--metrics-bind-address="+metrics, "--health-probe-bind-address="+probes)...)
+	return t.Start(ctx)
 }
 
-// exec starts the process. It ends by stop, not by the context: the API server must not lose it first.
-func (t *Tagpin) exec(ctx context.Context, binary string, flags []string) error {
-	log, err := os.Create(t.LogFile)
-	if err != nil {
-		return err
+// Start starts it, also after Kill, at the address that it had, and waits until it is ready. Where it fails, nothing runs.
+func (t *Tagpin) Start(ctx context.Context) error {
+	if err := t.process.start(ctx); err != nil {
+		return fmt.Errorf("starting tagpin-webhook: %w", err)
 	}
-	t.cmd = exec.CommandContext(context.WithoutCancel(ctx), binary, flags...)
-	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C on the terminal is not for it
-	t.cmd.Stdout, t.cmd.Stderr = log, log
-	err = t.cmd.Start()
-	_ = log.Close() // the process has its own
-	if err != nil {
-		return err
+	if err := t.wait(ctx); err != nil {
+		return fmt.Errorf("starting tagpin-webhook: %w\n%s", errors.Join(err, t.Kill()), t.Log())
 	}
-	go func() {
-		_ = t.cmd.Wait() // ProcessState tells
-		close(t.ended)
-	}()
 	return nil
 }
 
 // wait polls until tagpin is ready.
-func (t *Tagpin) wait(ctx context.Context, url string) error {
+func (t *Tagpin) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
 	for {
-		if _, err := get(ctx, url); err == nil {
+		if _, err := get(ctx, t.readyURL); err == nil {
 			return nil
 		}
 		select {
-		case <-t.ended:
-			return fmt.Errorf("it ended: %s", t.cmd.ProcessState)
+		case <-t.process.ended:
+			return fmt.Errorf("it ended: %s", t.process.cmd.ProcessState)
 		case <-ctx.Done():
 			return fmt.Errorf("it is not ready: %w", ctx.Err())
 		case <-time.After(pollInterval):
@@ -157,18 +142,9 @@ func (t *Tagpin) wait(ctx context.Context, url string) error {
 	}
 }
 
-// stop kills the process: asked to end, it would go on serving for seconds, for clients that are not there any more.
-func (t *Tagpin) stop() error {
-	if t.cmd == nil || t.cmd.Process == nil {
-		return nil
-	}
-	err := t.cmd.Process.Kill()
-	<-t.ended
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
-}
+// Kill kills the process: asked to end, it would go on serving for seconds, for clients that are not there any more. What
+// it remembered is gone.
+func (t *Tagpin) Kill() error { return t.process.kill() }
 
 // Log is what the process has written, or why that can't be read.
 func (t *Tagpin) Log() string {

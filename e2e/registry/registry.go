@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -70,6 +71,9 @@ type Registry struct {
 	realm     *Realm // of Token
 	manifests atomic.Int64
 	down      atomic.Bool
+
+	mu      sync.Mutex
+	lookups map[string]int // by repository
 }
 
 // Start starts a registry. Stop ends it.
@@ -83,7 +87,7 @@ func Start(o Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{auth: o.Auth}
+	r := &Registry{auth: o.Auth, lookups: map[string]int{}}
 	r.transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: o.CA.Pool(), MinVersion: tls.VersionTLS12}}
 	r.server = httptest.NewUnstartedServer(nil)
 	r.Host = r.server.Listener.Addr().(*net.TCPAddr).String()
@@ -107,6 +111,27 @@ func (r *Registry) SetDown(down bool) { r.down.Store(down) }
 // Manifests is how often manifests were asked for, by any method.
 func (r *Registry) Manifests() int64 { return r.manifests.Load() }
 
+// Lookups is how often manifests of a repository were asked for, by HEAD and GET.
+func (r *Registry) Lookups(repository string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lookups[repository]
+}
+
+func (r *Registry) count(req *http.Request) {
+	repository, _, ok := strings.Cut(strings.TrimPrefix(req.URL.Path, "/v2/"), "/manifests/")
+	if !ok {
+		return
+	}
+	r.manifests.Add(1)
+	if req.Method == http.MethodPut {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lookups[repository]++
+}
+
 // Secrets are what nobody but the registry and its users may see: passwords, as they are and as they are sent, and tokens.
 func (r *Registry) Secrets() []string {
 	secrets := []string{Canary, EncodedCanary()}
@@ -124,9 +149,7 @@ func EncodedCanary() string {
 
 func (r *Registry) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if strings.Contains(req.URL.Path, "/manifests/") {
-			r.manifests.Add(1)
-		}
+		r.count(req)
 		if r.down.Load() {
 			w.Header().Set("Retry-After", "1") // so that nobody waits longer when it is back
 			http.Error(w, "switched off", http.StatusServiceUnavailable)

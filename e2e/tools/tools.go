@@ -47,6 +47,9 @@ func binaries() []Binary {
 		{"etcd", "go.etcd.io/etcd/server/v3"},
 		{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
 		{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
+		{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
+		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
+		{"kwok", "sigs.k8s.io/kwok/cmd/kwok"},
 	}
 }
 

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// kwokModule is the module whose folder has the stages that make pods run and nodes ready, for want of a kubelet.
+const kwokModule = "sigs.k8s.io/kwok"
+
+// StartControllers starts kube-controller-manager and kube-scheduler, and kwok, which tells of the pods of some nodes that
+// they run. They end with the cluster.
+func (c *Cluster) StartControllers(ctx context.Context, nodes int) error {
+	c.say("starting kube-controller-manager, kube-scheduler and kwok")
+	stages, err := c.stages(ctx)
+	if err != nil {
+		return err
+	}
+	common := []string{"--kubeconfig=" + c.Kubeconfig, "--leader-elect=false", "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400"}
+	for _, p := range []struct {
+		name  string
+		flags []string
+	}{
+		// Nothing here has a token of a service account.
+		{"kube-controller-manager", append(common[:len(common):len(common)], "--controllers=*,-serviceaccount-token-controller")},
+		{"kube-scheduler", common},
+		{"kwok", []string{"--kubeconfig=" + c.Kubeconfig, "--config=" + stages, "--manage-all-nodes"}},
+	} {
+		process := newProcess(filepath.Join(c.dir, p.name+".log"), filepath.Join(c.binaries, p.name), p.flags...)
+		if err := process.start(ctx); err != nil {
+			return fmt.Errorf("starting %s: %w", p.name, err)
+		}
+		c.controllers = append(c.controllers, process)
+	}
+	return c.addNodes(ctx, nodes)
+}
+
+// stages writes the stages of kwok's module into one file and returns its path.
+func (c *Cluster) stages(ctx context.Context) (path string, err error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", kwokModule)
+	cmd.Dir = filepath.Join(c.root, "e2e")
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("finding module %s: %w", kwokModule, err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(out)), "kustomize", "stage")
+	var all bytes.Buffer
+	for _, stage := range []string{"node/fast", "node/heartbeat-with-lease", "pod/fast"} {
+		files, err := filepath.Glob(filepath.Join(dir, stage, "*-*.yaml"))
+		if err != nil || len(files) == 0 {
+			return "", errors.Join(fmt.Errorf("no stages in %s", stage), err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&all, "---\n%s\n", text)
+		}
+	}
+	path = filepath.Join(c.dir, "stages.yaml")
+	return path, os.WriteFile(path, all.Bytes(), 0o600)
+}
+
+func (c *Cluster) addNodes(ctx context.Context, n int) error {
+	room := corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"), corev1.ResourcePods: resource.MustParse("1000"),
+	}
+	for i := range n {
+		node := &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", i)},
+			Status:     corev1.NodeStatus{Allocatable: room, Capacity: room},
+		}
+		if _, err := c.Client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ControllerLogs is what the controllers have written, for who looks for the reason of something.
+func (c *Cluster) ControllerLogs() string {
+	var all strings.Builder
+	for _, p := range c.controllers {
+		text, _ := os.ReadFile(p.logFile)
+		fmt.Fprintf(&all, "== %s\n%s", p.logFile, text)
+	}
+	return all.String()
+}

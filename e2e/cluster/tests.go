@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// firstStart bounds a start, which builds Kubernetes the first time.
+const firstStart = 20 * time.Minute
+
+// RunTests runs the tests of a package in one environment, and returns the exit code. before makes it ready for them, and
+// after looks back at what they did. The environment is ended also where the tests are interrupted: the API server would
+// outlive them.
+func RunTests(tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
+	ctx, cancel := context.WithTimeout(interrupted, firstStart)
+	defer cancel()
+	code, err := runTests(ctx, interrupted, tests, before, after)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
+	}
+	return code
+}
+
+func runTests(ctx, interrupted context.Context, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) (code int, err error) {
+	c, err := Start(ctx, os.Stderr)
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	if err := before(ctx, c); err != nil {
+		return 1, err
+	}
+	ended := make(chan int, 1)
+	go func() { ended <- tests.Run() }()
+	select {
+	case code = <-ended:
+		return code, after(interrupted, c)
+	case <-interrupted.Done():
+		return 1, interrupted.Err()
+	}
+}

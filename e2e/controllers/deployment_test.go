@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/registry"
+)
+
+// TestOldDeployment has a Deployment from before tagpin. Nothing rolls it out: its new pods alone are pinned. What is rolled
+// out is pinned, and so is a rollback to the revision from before.
+func TestOldDeployment(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t, "")
+	one, first := s.push("1")
+	two, second := s.push("2")
+	s.apply(manifest("Deployment", one, 2))
+	s.rolledOut("deployment/web")
+	s.enforce()
+	before, old, asked := s.deployment(), s.pods(), s.lookups()
+
+	s.edit("deployment/web", "s/^  labels:$/  labels:\\n    new: label/;s/^  name: web$/  name: web\\n  labels:\\n    new: label/")
+	if s.deployment().Labels["new"] != "label" {
+		t.Error("the label that was edited is not there")
+	}
+	s.kubectl("", "scale", "deployment", "web", "--replicas=1")
+	s.wantPods("scaled down", 1, one)
+	s.kubectl("", "label", "pod", s.pods()[0].Name, "new=label")
+	if got := s.lookups() - asked; got != 0 {
+		t.Errorf("%d look-ups for labels and fewer pods, want none", got)
+	}
+	s.scaleAsAutoscalersDo(4)
+	s.rolledOut("deployment/web")
+	s.wantPods("scaled up", 4, one, one+"@"+first)
+	if got := s.lookups() - asked; got != 1 {
+		t.Errorf("%d look-ups for three pods, want 1", got)
+	}
+	s.wantStable("scaled", one, 1)
+	if diff := cmp.Diff(before.Spec.Template, s.deployment().Spec.Template); diff != "" {
+		t.Errorf("the template: -before +now\n%s", diff)
+	}
+	if !slices.ContainsFunc(s.pods(), func(p corev1.Pod) bool { return p.UID == old[0].UID || p.UID == old[1].UID }) {
+		t.Error("no pod from before is left")
+	}
+
+	s.kubectl("", "set", "image", "deployment/web", "app="+two)
+	s.rolledOut("deployment/web")
+	s.wantStable("rolled", two+"@"+second, 2)
+	s.wantPods("rolled", 4, two+"@"+second)
+	s.kubectl("", "rollout", "undo", "deployment/web")
+	s.rolledOut("deployment/web")
+	s.wantStable("rolled back to what was never pinned", one+"@"+first, 3)
+	s.wantPods("rolled back", 4, one+"@"+first)
+	s.kubectl("", "rollout", "undo", "deployment/web")
+	s.rolledOut("deployment/web")
+	s.wantStable("and again", two+"@"+second, 3)
+	s.wantPods("and again", 4, two+"@"+second)
+}
+
+// edit changes an object by kubectl edit, with sed as the editor.
+func (s *space) edit(object, script string) {
+	s.t.Helper()
+	editor := filepath.Join(s.t.TempDir(), "editor")
+	if err := os.WriteFile(editor, []byte("#!/bin/sh\nexec sed -i -e '"+script+"' \"$1\"\n"), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, stderr, err := env.RunKubectlWith(s.t.Context(), []string{"KUBE_EDITOR=" + editor}, nil, "-n", s.name, "edit", object); err != nil {
+		s.t.Fatal(err, stderr)
+	}
+}
+
+// scaleAsAutoscalersDo changes the number of replicas by the subresource.
+func (s *space) scaleAsAutoscalersDo(replicas int32) {
+	s.t.Helper()
+	scale := &autoscalingv1.Scale{
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: s.name}, Spec: autoscalingv1.ScaleSpec{Replicas: replicas},
+	}
+	if _, err := env.Client.AppsV1().Deployments(s.name).UpdateScale(s.t.Context(), "web", scale, metav1.UpdateOptions{}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestRevisions has a tag that moves between restarts: each revision runs its own digest, also undone, and undone again.
+func TestRevisions(t *testing.T) {
+	for name, restart := range map[string]func(s *space, value string){
+		"restarted": func(s *space, _ string) { s.restart("deployment/web") },
+		"refreshed": func(s *space, value string) {
+			s.kubectl("", "patch", "deployment", "web", "--type=merge", "-p",
+				`{"spec":{"template":{"metadata":{"annotations":{"tagpin.dev/refresh":"`+value+`"}}}}}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSpace(t, "enforce")
+			var reference string
+			digests := make([]string, 3)
+			reference, digests[0] = s.push("1")
+			s.apply(manifest("Deployment", reference, 2))
+			s.rolledOut("deployment/web")
+			for i := 1; i < len(digests); i++ {
+				_, digests[i] = s.push("1")
+				restart(s, fmt.Sprint(i))
+				s.rolledOut("deployment/web")
+				s.wantStable("revision "+fmt.Sprint(i+1), reference+"@"+digests[i], i+1)
+				s.wantPods("of it", 2, reference+"@"+digests[i])
+			}
+			_, newest := s.push("1")
+			asked := s.lookups()
+			// kubectl numbers a revision anew that is taken up again: 1 2 3, then the one before twice, then the first.
+			for _, tt := range []struct{ to, want string }{
+				{"", digests[1]}, {"", digests[2]}, {"1", digests[0]}, {"", digests[2]},
+			} {
+				s.kubectl("", append([]string{"rollout", "undo", "deployment/web"}, toRevision(tt.to)...)...)
+				s.rolledOut("deployment/web")
+				s.wantStable("undone to "+tt.to, reference+"@"+tt.want, len(digests))
+				s.wantPods("of it", 2, reference+"@"+tt.want)
+			}
+			if got := s.lookups() - asked; got != 0 {
+				t.Errorf("undone with %d look-ups, want none", got)
+			}
+			restart(s, "last")
+			s.rolledOut("deployment/web")
+			s.wantStable("after all", reference+"@"+newest, len(digests)+1)
+		})
+	}
+}
+
+func toRevision(n string) []string {
+	if n == "" {
+		return nil
+	}
+	return []string{"--to-revision=" + n}
+}
+
+// TestAppliedWhileRunning applies one manifest again and again while its tag moves: no pod is made anew.
+func TestAppliedWhileRunning(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t, "enforce")
+	reference, digest := s.push("1")
+	s.apply(manifest("Deployment", reference, 2))
+	s.rolledOut("deployment/web")
+	before := s.pods()
+	for range 3 {
+		s.push("1")
+		s.apply(manifest("Deployment", reference, 2))
+	}
+	s.wantStable("applied again", reference+"@"+digest, 1)
+	s.wantPods("applied again", 2, reference+"@"+digest)
+	for i, p := range s.pods() {
+		if p.UID != before[i].UID {
+			t.Errorf("pod %s was made anew", p.Name)
+		}
+	}
+}
+
+// TestDeferred has an image that comes later than its Deployment, and one whose pull secret does: the pods are denied, and
+// made by retries.
+func TestDeferred(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t, "enforce")
+	digest, err := env.Token.PushImage(s.name + "/app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := env.Token.Host + "/" + s.name + "/app:1"
+	_, stderr, err := env.RunKubectl(t.Context(), stdin(manifest("Deployment", reference, 1)), "-n", s.name, "apply", "-f", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, "kubectl apply", stderr, "admitted as it is, its pods wait until it resolves")
+	s.eventually("the pods to be denied", func(context.Context) error {
+		events := s.kubectl("", "get", "events", "-o", "jsonpath={.items[*].message}")
+		return hasText(events, "denied the request")
+	})
+	s.kubectl("", "create", "secret", "docker-registry", "pull", "--docker-server="+env.Token.Host,
+		"--docker-username="+registry.User, "--docker-password="+registry.Password)
+	s.kubectl("", "patch", "serviceaccount", "default", "-p", `{"imagePullSecrets":[{"name":"pull"}]}`)
+	s.rolledOut("deployment/web")
+	s.wantStable("with its secret", reference, 1)
+	s.wantPods("with its secret", 1, reference+"@"+digest)
+}
