@@ -4,7 +4,9 @@
 // beside them.
 //
 //	tagpin-webhook --config /etc/tagpin/config.yaml --cert-dir /etc/tagpin/tls
+//	tagpin-webhook manifests --config config.yaml
 //
+// The second prints the registration that goes with a config.
 // What it does is in the config file; its flags say where it listens and what it reads.
 package main
 
@@ -48,8 +50,11 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run serves until ctx ends.
+// run serves until ctx ends, or writes manifests.
 func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "manifests" {
+		return manifests(args[1:], stdout, stderr)
+	}
 	return serve(ctx, args, stdout, stderr, drainTime)
 }
 

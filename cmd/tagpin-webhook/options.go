@@ -52,6 +52,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	if errors.Is(err, flag.ErrHelp) {
 		fs.SetOutput(stderr)
 		fs.Usage()
+		fmt.Fprintln(stderr, "\nTo print the webhook's registration for a config: tagpin-webhook manifests --help")
 	}
 	if err != nil {
 		return o, err

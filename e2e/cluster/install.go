@@ -5,52 +5,47 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
+	"errors"
 	"fmt"
-	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// install installs deploy/kustomize by kubectl, as users do.
+// install installs deploy/kustomize by kubectl, as users do, and then the registration that goes with the config here. The
+// webhook's address is that of the process: there is no node to run it on.
 func (c *Cluster) install(ctx context.Context) error {
 	c.say("installing deploy/kustomize")
-	overlay, err := c.overlay()
-	if err != nil {
-		return err
-	}
-	if _, _, err := c.RunKubectl(ctx, nil, "apply", "-k", overlay); err != nil {
+	if _, _, err := c.RunKubectl(ctx, nil, "apply", "-k", filepath.Join(c.root, "deploy", "kustomize")); err != nil {
 		return fmt.Errorf("installing deploy/kustomize: %w", err)
 	}
-	return nil
+	return c.Register(ctx)
 }
 
-// overlay is a kustomization of deploy/kustomize. The webhook's address is that of the process: there is no node to run
-// it on. And the kind of the config's templates is registered.
-func (c *Cluster) overlay() (dir string, err error) {
-	dir = filepath.Join(c.dir, "overlay")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	base, err := filepath.Rel(dir, filepath.Join(c.root, "deploy", "kustomize"))
+// Register installs the registration that goes with the config, as tagpin-webhook manifests prints it with some flags.
+func (c *Cluster) Register(ctx context.Context, flags ...string) error {
+	flags = append([]string{"manifests", "--config=" + c.configFile(), "--ca-file=" + c.caFile()}, flags...)
+	cmd := exec.CommandContext(ctx, c.binary(), flags...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	manifest, err := cmd.Output()
 	if err != nil {
-		return "", err
+		return fmt.Errorf("tagpin-webhook manifests: %w\n%s", err, stderr.String())
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "resources: [%q]\npatches:\n- target: {kind: MutatingWebhookConfiguration}\n  patch: |-\n", base)
-	ca := base64.StdEncoding.EncodeToString(c.CA.PEM)
-	for i, mode := range []string{"enforce", "dry-run", "keep"} {
-		fmt.Fprintf(&b, "    - {op: test, path: /webhooks/%d/name, value: %s.tagpin.dev}\n", i, mode)
-		fmt.Fprintf(&b, "    - {op: replace, path: /webhooks/%d/clientConfig, value: {url: %q, caBundle: %s}}\n",
-			i, c.Tagpin.URL(mode), ca)
-		fmt.Fprintf(&b, "    - {op: add, path: /webhooks/%d/rules/-, value: {operations: [CREATE, UPDATE], "+
-			"apiGroups: [argoproj.io], apiVersions: [v1alpha1], resources: [rollouts], scope: Namespaced}}\n", i)
+	manifest = service.ReplaceAll(manifest, []byte("url: "+c.Tagpin.URL("$1")))
+	if !bytes.Contains(manifest, []byte(c.Tagpin.URL("enforce"))) {
+		return errors.New("the registration names no service")
 	}
-	return dir, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), b.Bytes(), 0o600)
+	_, _, err = c.RunKubectl(ctx, bytes.NewReader(manifest), "apply", "-f", "-")
+	return err
 }
+
+// service is where the registration says who is to be called.
+var service = regexp.MustCompile(`service: \{.*path: /([a-z-]+)\}`)
 
 // InstallCopy installs a copy of the registration for namespaces with another label, whose webhooks are below another
 // URL: for tests of the conditions alone.

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ type Tagpin struct {
 // startTagpin builds tagpin-webhook and starts it, as its service account and with its own config.
 func (c *Cluster) startTagpin(ctx context.Context) error {
 	c.say("building and starting tagpin-webhook")
-	binary := filepath.Join(c.dir, "tagpin-webhook")
+	binary := c.binary()
 	if err := tools.Go(ctx, c.root, "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/tagpin-webhook"); err != nil {
 		return err
 	}
@@ -63,27 +64,33 @@ func (c *Cluster) tagpinFiles() (flags []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	certs, config := filepath.Join(c.dir, "certs"), filepath.Join(c.dir, "config.yaml")
+	config, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	certs := filepath.Join(c.dir, "certs")
 	if err := os.MkdirAll(certs, 0o700); err != nil {
 		return nil, err
 	}
 	err = errors.Join(
 		os.WriteFile(filepath.Join(certs, "tls.crt"), leaf.CertPEM, 0o600),
 		os.WriteFile(filepath.Join(certs, "tls.key"), leaf.KeyPEM, 0o600),
-		os.WriteFile(config, c.config(), 0o600),
+		os.WriteFile(c.configFile(), config, 0o600),
 	)
-	return []string{"--config=" + config, "--kubeconfig=" + kubeconfig, "--cert-dir=" + certs, "--client-ca=" + c.clientCAFile()}, err
+	return []string{"--config=" + c.configFile(), "--kubeconfig=" + kubeconfig, "--cert-dir=" + certs, "--client-ca=" + c.clientCAFile()}, err
 }
 
-// config is the config of tagpin here: it knows the registries and one kind of a CRD, and may connect to loopback.
-func (c *Cluster) config() []byte {
+func (c *Cluster) binary() string     { return filepath.Join(c.dir, "tagpin-webhook") }
+func (c *Cluster) configFile() string { return filepath.Join(c.dir, "config.yaml") }
+
+// config is the config of tagpin here: it knows the registries, all kinds of deploy/templates, and an operator that compares
+// texts, and may connect to loopback.
+func (c *Cluster) config() ([]byte, error) {
 	b := []byte(`apiVersion: tagpin.dev/v1alpha1
 kind: Config
 certificates: {mode: mounted}
 cache: {negativeTTL: 500ms}
 network: {allow: [127.0.0.0/8]}
-templates:
-- {group: argoproj.io, kind: Rollout, paths: [spec.template]}
 skipOwners:
 - {owner: e2e.tagpin.dev/Picky, users: [picky]}
 registries:
@@ -91,7 +98,23 @@ registries:
 	for _, r := range []*registry.Registry{c.Open, c.Spare, c.Token, c.Basic} {
 		b = fmt.Appendf(b, "- {host: %q, caFile: %q}\n", r.Host, c.caFile())
 	}
-	return b
+	files, err := filepath.Glob(filepath.Join(c.root, "deploy", "templates", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		return nil, errors.Join(errors.New("there are no files in deploy/templates"), err)
+	}
+	b = append(b, "templates:\n"...)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		_, list, ok := bytes.Cut(text, []byte("\ntemplates:\n"))
+		if !ok {
+			return nil, fmt.Errorf("%s has no templates", file)
+		}
+		b = append(b, list...)
+	}
+	return b, nil
 }
 
 // start starts the process at free addresses and waits until it is ready. Where it fails, nothing runs.

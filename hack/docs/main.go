@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command docs writes what the documentation says of flags and settings, from their sources: the flags' help and the
-// comments of package config. With -check it writes nothing, and fails where a file is out of date.
+// comments of package config; and the registration in deploy/kustomize. With -check it writes nothing, and fails where a
+// file is out of date.
 //
 // A generated part of a file stands between two comments:
 //
@@ -51,6 +52,10 @@ func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) i
 			code = 1
 		}
 	}
+	if err := whole(ctx, "deploy/kustomize/mutatingwebhookconfiguration.yaml", registration, *check); err != nil {
+		fmt.Fprintf(stderr, "docs: %v\n", err)
+		code = 1
+	}
 	return code
 }
 
@@ -72,13 +77,36 @@ func update(ctx context.Context, file string, parts map[string]generator, check 
 			return err
 		}
 	}
+	return write(file, before, after, check)
+}
+
+// whole makes a whole file.
+func whole(ctx context.Context, file string, generate generator, check bool) error {
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	after, err := generate(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return write(file, before, []byte(after), check)
+}
+
+func write(file string, before, after []byte, check bool) error {
 	switch {
 	case bytes.Equal(before, after):
 		return nil
 	case check:
-		return errors.New("it is out of date: run make docs")
+		return fmt.Errorf("%s is out of date: run make docs", file)
 	}
 	return os.WriteFile(file, after, 0o644) //nolint:gosec // it is for everybody
+}
+
+// registration is that of the default config.
+func registration(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "run", "./cmd/tagpin-webhook", "manifests").Output()
+	return string(out), err
 }
 
 // replace puts text in its place.

@@ -74,6 +74,8 @@ type Template struct {
 	Group string `yaml:"group"`
 	// Kind is the kind: `Rollout`. Required.
 	Kind string `yaml:"kind"`
+	// Resource is the kind's name in URLs, for the webhook's registration. Default: the kind in small letters, in the plural.
+	Resource string `yaml:"resource"`
 	// Paths lead to its pod templates, with `[*]` for each element of a list: `spec.template`,
 	// `spec.replicatedJobs[*].template.spec.template`. At least one is required.
 	Paths []string `yaml:"paths"`

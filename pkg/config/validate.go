@@ -29,6 +29,9 @@ const (
 // dnsName is what Kubernetes takes for the name of a secret or service (RFC 1123, section 2.1).
 var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
+// resourceName is what a CRD takes for the plural of its names (RFC 1035, section 2.3.1).
+var resourceName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
 // Validate names every mistake at once, one a line, each with the path of its field. It reads no file and asks no network.
 func (c *Config) Validate() error { return errors.Join(c.problems()...) }
 
@@ -70,6 +73,9 @@ func (c *Config) checkTemplates(p *problems) {
 		field := index("templates", i)
 		_, err := workload.NewTable(t.template())
 		p.add(field, err)
+		if t.Resource != "" && !resourceName.MatchString(t.Resource) {
+			p.addf(field+".resource", "%q is no name of a resource", t.Resource)
+		}
 		for _, before := range c.Templates[:i] {
 			if before.Group == t.Group && before.Kind == t.Kind {
 				p.addf(field, "the kind is there already")

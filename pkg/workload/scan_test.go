@@ -150,8 +150,9 @@ func TestNewTableRefuses(t *testing.T) {
 		workload.Template{Kind: "D", Paths: []string{"a", "a.b"}},
 		workload.Template{Kind: "E", Paths: []string{"a.b", "a"}},
 		workload.Template{Kind: "F", Paths: []string{""}},
+		workload.Template{Kind: "G", Paths: []string{"spec.it's"}},
 	)
-	for _, want := range []string{`group "g"`, "of Pod", "of A", "of B", "of C", "of D", "of E", "of F"} {
+	for _, want := range []string{`group "g"`, "of Pod", "of A", "of B", "of C", "of D", "of E", "of F", "of G"} {
 		if !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("NewTable: %v, want %q in it", err, want)
 		}

@@ -122,7 +122,7 @@ func (n *node) add(path string) error {
 	at := n
 	for _, step := range strings.Split(path, ".") {
 		name, list := strings.CutSuffix(step, "[*]")
-		if name == "" || strings.ContainsAny(name, "[]*") {
+		if name == "" || strings.ContainsAny(name, "[]*'\"\\ \n\t") {
 			return fmt.Errorf("path %q: %q is no field name, with or without [*]", path, step)
 		}
 		if at.fields == nil {

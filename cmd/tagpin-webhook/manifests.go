@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/registration"
+)
+
+// manifestFlags are the flags of tagpin-webhook manifests.
+type manifestFlags struct {
+	config, namespace, caFile string
+	podsOnly, failOpen        bool
+}
+
+func newManifestFlags(o *manifestFlags) *flag.FlagSet {
+	fs := flag.NewFlagSet("tagpin-webhook manifests", flag.ContinueOnError)
+	fs.StringVar(&o.config, "config", "", "`file` of the config, whose templates are registered (default: none)")
+	fs.StringVar(&o.namespace, "namespace", "tagpin-system", "`namespace` that tagpin is in")
+	fs.StringVar(&o.caFile, "ca-file", "", "`file` of the PEM certificates that the webhook's is signed by (default: none, to be filled in)")
+	fs.BoolVar(&o.podsOnly, "pods-only", false, "register pods alone: workloads stay as they are, and each revision's pods run one digest")
+	fs.BoolVar(&o.failOpen, "fail-open", false, "let pods through unpinned while tagpin is away; needs --pods-only")
+	return fs
+}
+
+// manifests prints the registration that goes with a config.
+func manifests(args []string, stdout, stderr io.Writer) int {
+	var o manifestFlags
+	fs := newManifestFlags(&o)
+	fs.SetOutput(io.Discard)
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fs.SetOutput(stderr)
+		fs.Usage()
+		return exitOK
+	case err == nil && fs.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	var r *registration.Registration
+	if err == nil {
+		r, err = o.registration()
+	}
+	if err == nil {
+		err = r.WriteYAML(stdout)
+	}
+	if err != nil {
+		complain(stderr, err)
+		return exitUsage
+	}
+	return exitOK
+}
+
+func (o *manifestFlags) registration() (*registration.Registration, error) {
+	source, err := config.Open(o.config)
+	if err != nil {
+		return nil, err
+	}
+	c := source.Current()
+	r := &registration.Registration{
+		Namespace: o.namespace, Service: c.Certificates.Service,
+		PodsOnly: o.podsOnly, FailOpen: o.failOpen, IgnoreRestart: !c.RefreshOnRestart,
+	}
+	for _, t := range c.Templates {
+		resource := t.Resource
+		if resource == "" {
+			plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: t.Group, Kind: t.Kind})
+			resource = plural.Resource
+		}
+		r.Kinds = append(r.Kinds, registration.Kind{Group: t.Group, Kind: t.Kind, Resource: resource, Paths: t.Paths})
+	}
+	if o.caFile != "" {
+		if r.CABundle, err = os.ReadFile(o.caFile); err != nil {
+			return nil, err
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(r.CABundle) {
+			return nil, fmt.Errorf("%s: no PEM certificate in it", o.caFile)
+		}
+	}
+	return r, nil
+}

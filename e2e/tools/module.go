@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Source is a Go module of which files are wanted that are not Go, such as CRDs: it is downloaded, and compiled into nothing.
+type Source struct {
+	Path, Version string
+	Sum           string // as go.sum would have it
+}
+
+// File is the path of a file of the module, in Go's cache of modules.
+func (s Source) File(ctx context.Context, name string) (path string, err error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", s.Path+"@"+s.Version)
+	cmd.Dir = os.TempDir() // outside of any module, whose go.mod would choose a version
+	out, err := cmd.Output()
+	if err != nil {
+		exit := new(exec.ExitError)
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w\n%s%s", err, out, exit.Stderr)
+		}
+		return "", fmt.Errorf("downloading %s@%s: %w", s.Path, s.Version, err)
+	}
+	var got struct{ Dir, Sum string }
+	if err := json.Unmarshal(out, &got); err != nil {
+		return "", err
+	}
+	if got.Sum != s.Sum {
+		return "", fmt.Errorf("%s@%s is %s, want %s", s.Path, s.Version, got.Sum, s.Sum)
+	}
+	return filepath.Join(got.Dir, filepath.FromSlash(name)), nil
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package registration writes the webhook's registration: which requests call tagpin, and which are spared.
+//
+// The rules and the conditions (CEL, evaluated by the API server) come from one list: the built-in kinds, and those that the
+// config adds. Conditions spare every call that could do nothing, so that pinned workloads and unrelated edits never depend
+// on tagpin. An expression that fails denies, where the registration fails closed, so that each field is guarded: in a custom
+// resource it may be missing or null.
+//
+// It writes YAML, with the reasons as comments, for people to read and keep; it talks to no cluster.
+package registration
+
+import (
+	"embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+)
+
+// Registration is a MutatingWebhookConfiguration. The zero value is that of deploy/kustomize.
+type Registration struct {
+	// Namespace and Service are where tagpin is. Default: tagpin-system, tagpin-webhook.
+	Namespace, Service string
+	// CABundle are the PEM certificates that its own is signed by. Default: none, to be filled in.
+	CABundle []byte
+	// PodsOnly leaves workloads as they are: pods alone are pinned.
+	PodsOnly bool
+	// FailOpen lets requests through while tagpin can't be asked. It needs PodsOnly: a workload that is applied again without
+	// its pin is rolled out.
+	FailOpen bool
+	// IgnoreRestart makes kubectl rollout restart no refresh.
+	IgnoreRestart bool
+	// Kinds are those beyond the built-in ones.
+	Kinds []Kind
+}
+
+// Kind is a kind beyond the built-in ones.
+type Kind struct {
+	Group, Kind string
+	// Resource is its name in URLs: rollouts. Required.
+	Resource string
+	// Paths lead to its pod templates, as those of workload.Template.
+	Paths []string
+}
+
+// maxConditions is how many matchConditions the API server takes for one webhook
+// (k8s.io/kubernetes pkg/apis/admissionregistration/validation).
+const maxConditions = 64
+
+// shared are the conditions of all modes.
+const shared = 3
+
+//go:embed registration.yaml.tmpl
+var files embed.FS
+
+// WriteYAML writes the registration.
+func (r *Registration) WriteYAML(w io.Writer) error {
+	if r.FailOpen && !r.PodsOnly {
+		return errors.New("to fail open is for pods alone: a workload that is applied again while tagpin is away would lose its pin and be rolled out")
+	}
+	for _, m := range r.Modes() {
+		if len(m.Conditions)+shared > maxConditions {
+			return fmt.Errorf("%d kinds with paths of their own: the API server takes %d conditions a webhook", len(m.Conditions)-1, maxConditions)
+		}
+	}
+	t, err := template.New("registration.yaml.tmpl").Funcs(template.FuncMap{"indent": indent}).ParseFS(files, "registration.yaml.tmpl")
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, r)
+}
+
+// indent puts a text of several lines into a block of YAML.
+func indent(n int, text string) string {
+	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+strings.Repeat(" ", n))
+}
+
+// At is the namespace and the service, as YAML.
+func (r *Registration) At() string {
+	namespace, service := r.Namespace, r.Service
+	if namespace == "" {
+		namespace = "tagpin-system"
+	}
+	if service == "" {
+		service = "tagpin-webhook"
+	}
+	return fmt.Sprintf("namespace: %s, name: %s", namespace, service)
+}
+
+// Own is the namespace that is never served, beside those of Kubernetes.
+func (r *Registration) Own() string {
+	if r.Namespace == "" {
+		return "tagpin-system"
+	}
+	return r.Namespace
+}
+
+// CA is the CA bundle as YAML, or nothing.
+func (r *Registration) CA() string {
+	if len(r.CABundle) == 0 {
+		return ""
+	}
+	return "\n    caBundle: " + base64.StdEncoding.EncodeToString(r.CABundle)
+}
+
+// FailurePolicy is what becomes of a request while tagpin can't be asked.
+func (r *Registration) FailurePolicy() string {
+	if r.FailOpen {
+		return "Ignore"
+	}
+	return "Fail"
+}
+
+// Rule is a group and some of its resources.
+type Rule struct{ Group, Version, Resources string }
+
+// Rules are the resources that tagpin is called for, at all.
+func (r *Registration) Rules() []Rule {
+	if r.PodsOnly {
+		return []Rule{{`""`, "v1", "pods, pods/ephemeralcontainers"}}
+	}
+	rules := []Rule{
+		{`""`, "v1", "pods, pods/ephemeralcontainers, podtemplates, replicationcontrollers"},
+		{"apps", "v1", "deployments, replicasets, statefulsets, daemonsets"},
+		{"batch", "v1", "jobs, cronjobs"},
+	}
+	at := map[string]int{}
+	for _, k := range r.Kinds {
+		if i, ok := at[k.Group]; ok {
+			rules[i].Resources += ", " + k.Resource
+			continue
+		}
+		at[k.Group] = len(rules)
+		rules = append(rules, Rule{k.Group, `"*"`, k.Resource})
+	}
+	return rules
+}
+
+// Mode is one entry of the registration.
+type Mode struct {
+	Name, About string
+	Conditions  []Condition
+}
+
+// Condition is a matchCondition of one mode; all others are those of all modes.
+type Condition struct{ Name, Expression string }
+
+// Modes are the entries, in their order.
+func (r *Registration) Modes() []Mode {
+	modes := []Mode{
+		{Name: "enforce"},
+		{Name: "dry-run", About: "Never denies. It is called as enforce is, and also where a proposal that stands in the object may be out of date."},
+		{Name: "keep", About: `The way out: pins that are there are put back into re-applied manifests, and nothing is looked up. It has nothing to do
+# for what is created or refreshed.`},
+	}
+	for i := range modes {
+		m := &modes[i]
+		m.Conditions = []Condition{{"something-to-" + verb(m.Name), r.builtin(m.Name)}}
+		for _, group := range r.byPaths() {
+			m.Conditions = append(m.Conditions, Condition{conditionName(group[0]), r.custom(m.Name, group)})
+		}
+	}
+	return modes
+}
+
+func verb(mode string) string {
+	switch mode {
+	case "dry-run":
+		return "propose"
+	case "keep":
+		return "keep"
+	}
+	return "pin"
+}
+
+// byPaths are the kinds, those with the same paths together.
+func (r *Registration) byPaths() [][]Kind {
+	if r.PodsOnly {
+		return nil
+	}
+	var groups [][]Kind
+	at := map[string]int{}
+	for _, k := range r.Kinds {
+		paths := strings.Join(k.Paths, " ")
+		i, ok := at[paths]
+		if !ok {
+			i = len(groups)
+			at[paths] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], k)
+	}
+	return groups
+}
+
+func conditionName(k Kind) string {
+	return strings.TrimSuffix(strings.ToLower(k.Kind+"."+k.Group), ".")
+}
