@@ -12,13 +12,14 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 
 .PHONY: help
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The flags that the e2e module's tools are built with: others would compile Kubernetes twice.
 E2E     := cd e2e && CGO_ENABLED=0 GOFLAGS=-trimpath
+GATOR   := cd hack/gatekeeper && CGO_ENABLED=0 GOFLAGS=-trimpath
 
 .PHONY: test
-test: verify unit e2e ## all that CI runs: verify, unit, e2e
+test: verify unit test-tools e2e ## all that CI runs: verify, unit, test-tools, e2e
 
 .PHONY: verify
 verify: $(GOFUMPT) $(LINT) ## formatting, vet, lint, generated docs, go.mod
@@ -30,10 +31,16 @@ verify: $(GOFUMPT) $(LINT) ## formatting, vet, lint, generated docs, go.mod
 	$(E2E) go vet ./...
 	$(E2E) $(LINT) run --config ../.golangci.yml ./...
 	cd e2e && go mod tidy -diff
+	$(GATOR) $(LINT) run --config ../../.golangci.yml ./...
+	cd hack/gatekeeper && go mod tidy -diff
 
 .PHONY: unit
 unit: ## unit tests, with the race detector, in random order
 	go test -race -shuffle=on ./...
+
+.PHONY: test-tools
+test-tools: ## what is tested by others' tools: the policy for Gatekeeper, by its gator
+	$(GATOR) go test -count=1 ./... # no cache: it does not see deploy
 
 .PHONY: e2e
 e2e: ## a real API server and real registries; builds etcd and kube-apiserver the first time

@@ -54,6 +54,19 @@ func sidecarOf(pod *corev1.Pod) string {
 // installInjector registers an injector for a namespace until the test ends, and returns when it is in force.
 func installInjector(t *testing.T, name, ns, image string) {
 	t.Helper()
+	registerInjector(t, name, ns, image)
+	eventually(t, func(ctx context.Context) error {
+		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec("a@" + digestOf("1"))}
+		o, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil && sidecarOf(o) == "" {
+			err = errors.New("the injector is not in force")
+		}
+		return err
+	})
+}
+
+func registerInjector(t *testing.T, name, ns, image string) {
+	t.Helper()
 	url := serveTLS(t, injector{image})
 	none, again := admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.IfNeededReinvocationPolicy
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
@@ -74,14 +87,6 @@ func installInjector(t *testing.T, name, ns, image string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { deleteWebhook(t, name) })
-	eventually(t, func(ctx context.Context) error {
-		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec("a@" + digestOf("1"))}
-		o, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err == nil && sidecarOf(o) == "" {
-			err = errors.New("the injector is not in force")
-		}
-		return err
-	})
 }
 
 // TestInjector pins what injectors add: always where they sort before tagpin; where they sort after it, if tagpin was

@@ -19,13 +19,14 @@ import (
 
 // manifestFlags are the flags of tagpin-webhook manifests.
 type manifestFlags struct {
-	config, namespace, caFile string
-	podsOnly, failOpen        bool
+	what, config, namespace, caFile string
+	podsOnly, failOpen              bool
 }
 
 func newManifestFlags(o *manifestFlags) *flag.FlagSet {
 	fs := flag.NewFlagSet("tagpin-webhook manifests", flag.ContinueOnError)
-	fs.StringVar(&o.config, "config", "", "`file` of the config, whose templates are registered (default: none)")
+	fs.StringVar(&o.what, "print", "registration", "`what` to print: the registration; policy, by which the API server demands digests; or gatekeeper, by which Gatekeeper does")
+	fs.StringVar(&o.config, "config", "", "`file` of the config, whose templates are registered and whose exemptImages are exempted (default: none)")
 	fs.StringVar(&o.namespace, "namespace", "tagpin-system", "`namespace` that tagpin is in")
 	fs.StringVar(&o.caFile, "ca-file", "", "`file` of the PEM certificates that the webhook's is signed by (default: none, to be filled in)")
 	fs.BoolVar(&o.podsOnly, "pods-only", false, "register pods alone: workloads stay as they are, and each revision's pods run one digest")
@@ -33,7 +34,7 @@ func newManifestFlags(o *manifestFlags) *flag.FlagSet {
 	return fs
 }
 
-// manifests prints the registration that goes with a config.
+// manifests prints what has to go with a config.
 func manifests(args []string, stdout, stderr io.Writer) int {
 	var o manifestFlags
 	fs := newManifestFlags(&o)
@@ -47,12 +48,8 @@ func manifests(args []string, stdout, stderr io.Writer) int {
 	case err == nil && fs.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
-	var r *registration.Registration
 	if err == nil {
-		r, err = o.registration()
-	}
-	if err == nil {
-		err = r.WriteYAML(stdout)
+		err = o.write(stdout)
 	}
 	if err != nil {
 		complain(stderr, err)
@@ -61,13 +58,30 @@ func manifests(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-func (o *manifestFlags) registration() (*registration.Registration, error) {
+func (o *manifestFlags) write(w io.Writer) error {
 	source, err := config.Open(o.config)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c := source.Current()
-	r := &registration.Registration{
+	policy := registration.Policy{ExemptImages: c.ExemptImages}
+	switch o.what {
+	case "registration":
+		r, err := o.registration(c)
+		if err != nil {
+			return err
+		}
+		return r.WriteYAML(w)
+	case "policy":
+		return policy.WriteYAML(w)
+	case "gatekeeper":
+		return policy.WriteGatekeeperYAML(w)
+	}
+	return fmt.Errorf("--print %q: want registration, policy or gatekeeper", o.what)
+}
+
+func (o *manifestFlags) registration(c *config.Config) (r *registration.Registration, err error) {
+	r = &registration.Registration{
 		Namespace: o.namespace, Service: c.Certificates.Service,
 		PodsOnly: o.podsOnly, FailOpen: o.failOpen, IgnoreRestart: !c.RefreshOnRestart,
 	}

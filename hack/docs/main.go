@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command docs writes what the documentation says of flags and settings, from their sources: the flags' help and the
-// comments of package config; and the registration in deploy/kustomize. With -check it writes nothing, and fails where a
+// comments of package config; and what tagpin-webhook manifests prints into deploy. With -check it writes nothing, and fails where a
 // file is out of date.
 //
 // A generated part of a file stands between two comments:
@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,15 +37,15 @@ func main() {
 
 // run works in the repository's root.
 func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) int {
-	fs := flag.NewFlagSet("docs", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	check := fs.Bool("check", false, "write nothing, and fail where a file is out of date")
-	if fs.Parse(args) != nil {
+	flags := flag.NewFlagSet("docs", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	check := flags.Bool("check", false, "write nothing, and fail where a file is out of date")
+	if flags.Parse(args) != nil {
 		return 2
 	}
 	code := 0
 	for file, parts := range map[string]map[string]generator{
-		"README.md":            {"flags": flags, "config": defaults},
+		"README.md":            {"flags": flagTable, "config": defaults},
 		"pkg/config/README.md": {"fields": fields},
 	} {
 		if err := update(ctx, file, parts, *check); err != nil {
@@ -52,9 +53,15 @@ func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) i
 			code = 1
 		}
 	}
-	if err := whole(ctx, "deploy/kustomize/mutatingwebhookconfiguration.yaml", registration, *check); err != nil {
-		fmt.Fprintf(stderr, "docs: %v\n", err)
-		code = 1
+	for file, what := range map[string]string{
+		"deploy/kustomize/mutatingwebhookconfiguration.yaml": "registration",
+		"deploy/policies/policy.yaml":                        "policy",
+		"deploy/policies/gatekeeper.yaml":                    "gatekeeper",
+	} {
+		if err := whole(ctx, file, what, *check); err != nil {
+			fmt.Fprintf(stderr, "docs: %v\n", err)
+			code = 1
+		}
 	}
 	return code
 }
@@ -80,17 +87,17 @@ func update(ctx context.Context, file string, parts map[string]generator, check 
 	return write(file, before, after, check)
 }
 
-// whole makes a whole file.
-func whole(ctx context.Context, file string, generate generator, check bool) error {
+// whole makes a whole file: what tagpin-webhook manifests prints for the default config.
+func whole(ctx context.Context, file, what string, check bool) error {
 	before, err := os.ReadFile(file)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	after, err := generate(ctx)
+	after, err := exec.CommandContext(ctx, "go", "run", "./cmd/tagpin-webhook", "manifests", "--print="+what).Output()
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	return write(file, before, []byte(after), check)
+	return write(file, before, after, check)
 }
 
 func write(file string, before, after []byte, check bool) error {
@@ -101,12 +108,6 @@ func write(file string, before, after []byte, check bool) error {
 		return fmt.Errorf("%s is out of date: run make docs", file)
 	}
 	return os.WriteFile(file, after, 0o644) //nolint:gosec // it is for everybody
-}
-
-// registration is that of the default config.
-func registration(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "run", "./cmd/tagpin-webhook", "manifests").Output()
-	return string(out), err
 }
 
 // replace puts text in its place.
@@ -123,8 +124,8 @@ func replace(data []byte, name, text string) ([]byte, error) {
 // helpEntry is one flag in the help of package flag.
 var helpEntry = regexp.MustCompile(`(?m)^  -([a-z-]+)(?: ([a-z]+))?\n    \t(.*)$`)
 
-// flags is the table of tagpin-webhook's flags, out of its help.
-func flags(ctx context.Context) (string, error) {
+// flagTable is the table of tagpin-webhook's flags, out of its help.
+func flagTable(ctx context.Context) (string, error) {
 	help, err := exec.CommandContext(ctx, "go", "run", "./cmd/tagpin-webhook", "--help").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, help)

@@ -150,7 +150,7 @@ func walk(path string) (templates func(then string) string, depth int) {
 		after += ")"
 		depth++
 	}
-	return func(then string) string { return nest(before+"\n"+then+after) }, depth
+	return func(then string) string { return nest(before + "\n" + then + after) }, depth
 }
 
 // nest indents all lines but the first.

@@ -53,7 +53,7 @@ const maxConditions = 64
 // shared are the conditions of all modes.
 const shared = 3
 
-//go:embed registration.yaml.tmpl
+//go:embed *.yaml.tmpl
 var files embed.FS
 
 // WriteYAML writes the registration.

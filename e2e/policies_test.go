@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/tagpin/tagpin/e2e/cluster"
+)
+
+// policyLabel stands for the label of the mode where the policy is tested without tagpin in front.
+const policyLabel = "e2e.tagpin.dev/policy"
+
+// installPolicy installs deploy/policies/policy.yaml, as it is or with changes, for namespaces with a label, until the test
+// ends. It returns when it is in force there.
+func installPolicy(t *testing.T, label string, change func(*admissionregistrationv1.ValidatingAdmissionPolicy)) {
+	t.Helper()
+	text, err := os.ReadFile("../deploy/policies/policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := newClient(t)
+	marker := fmt.Sprintf("e2e.tagpin.dev/%x", t.Name()) // exempt, to tell this policy from the one of the test before
+	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	for {
+		document, err := documents.Read()
+		if err != nil {
+			break
+		}
+		var o client.Object
+		if strings.Contains(string(document), "kind: ValidatingAdmissionPolicyBinding") {
+			b := new(admissionregistrationv1.ValidatingAdmissionPolicyBinding)
+			o = b
+			if err := sigsyaml.UnmarshalStrict(document, b); err != nil {
+				t.Fatal(err)
+			}
+			b.Spec.MatchResources.NamespaceSelector.MatchExpressions[0].Key = label
+		} else {
+			p := new(admissionregistrationv1.ValidatingAdmissionPolicy)
+			o = p
+			if err := sigsyaml.UnmarshalStrict(document, p); err != nil {
+				t.Fatal(err)
+			}
+			change(p)
+			v := &p.Spec.Variables[0]
+			v.Expression = "(" + v.Expression + ") + ['" + marker + "']"
+		}
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := c.Delete(context.WithoutCancel(t.Context()), o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ns := newLabelled(t, label, "enforce")
+	eventually(t, func(ctx context.Context) error {
+		// With tagpin in front, the marker is nowhere to be found, and denied.
+		taken, refused := podDryRun(ctx, ns, marker), podDryRun(ctx, ns, "a@junk")
+		if taken != nil && label == policyLabel || refused == nil {
+			return fmt.Errorf("the policy is not in force: %w", errors.Join(taken, errors.New("a@junk is taken or the marker is not")))
+		}
+		return nil
+	})
+}
+
+// podDryRun tells whether a pod of an image would be taken.
+func podDryRun(ctx context.Context, ns, image string) error {
+	probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec(image)}
+	_, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+// testCase is a row of the table.
+type testCase struct {
+	Image   string
+	Exempt  []string
+	Allowed bool
+}
+
+// TestPolicyTable has the table that tagpin's own rules and Gatekeeper's are tested by.
+func TestPolicyTable(t *testing.T) {
+	text, err := os.ReadFile("../deploy/policies/testdata/cases.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []testCase
+	if err := sigsyaml.UnmarshalStrict(text, &cases); err != nil || len(cases) < 40 {
+		t.Fatalf("%d cases, %v", len(cases), err)
+	}
+	byExemption := map[string][]testCase{}
+	for _, c := range cases {
+		key := strings.Join(c.Exempt, " ")
+		byExemption[key] = append(byExemption[key], c)
+	}
+	for _, group := range byExemption {
+		t.Run(strings.Join(group[0].Exempt, " "), func(t *testing.T) {
+			installPolicy(t, policyLabel, func(p *admissionregistrationv1.ValidatingAdmissionPolicy) { setExemptions(t, p, group[0].Exempt) })
+			for _, tt := range group {
+				_, err := createPod(t.Context(), newLabelled(t, policyLabel, "enforce"), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: podSpec(tt.Image)})
+				if got := err == nil; got != tt.Allowed || err != nil && !refusedByPolicy(err) {
+					t.Errorf("%s, exempt %q: %v, want allowed: %t", tt.Image, tt.Exempt, err, tt.Allowed)
+				}
+			}
+		})
+	}
+}
+
+func setExemptions(t *testing.T, p *admissionregistrationv1.ValidatingAdmissionPolicy, exempt []string) {
+	t.Helper()
+	list := "[]"
+	if len(exempt) > 0 {
+		list = "['" + strings.Join(exempt, "', '") + "']"
+	}
+	if v := &p.Spec.Variables[0]; v.Name == "exemptImages" {
+		v.Expression = list
+		return
+	}
+	t.Fatal("the first variable is not the list of exemptions")
+}
+
+func refusedByPolicy(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "tagpin-digests") && strings.Contains(err.Error(), "has no digest")
+}
+
+// TestPolicyPlaces has an unpinned reference in each place, of each kind: pods are refused, and of workloads is told.
+func TestPolicyPlaces(t *testing.T) {
+	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	c, seen := newClient(t)
+	pinned := "a@" + digestOf("1")
+	for place, change := range map[string]func(*corev1.PodSpec){
+		"containers":     func(s *corev1.PodSpec) { s.Containers[0].Image = "a:1" },
+		"initContainers": func(s *corev1.PodSpec) { s.InitContainers = []corev1.Container{{Name: "c1", Image: "a:1"}} },
+		"volumes":        func(s *corev1.PodSpec) { s.Volumes = []corev1.Volume{imageVolume("c1", "a:1")} },
+		"nothing":        func(*corev1.PodSpec) {},
+	} {
+		for kind, object := range kinds() {
+			ns := newLabelled(t, policyLabel, "enforce")
+			spec := podSpec(pinned)
+			change(&spec)
+			o := object(spec)
+			o.SetNamespace(ns)
+			before := len(seen.String())
+			err := c.Create(t.Context(), o)
+			told := seen.String()[before:]
+			switch {
+			case place == "nothing":
+				if err != nil || strings.Contains(told, "tagpin") {
+					t.Errorf("%s, pinned: %v, %s, want nothing", kind, err, told)
+				}
+			case kind == "Pod":
+				if err == nil || !refusedByPolicy(err) {
+					t.Errorf("%s with a tag in %s: %v, want it refused", kind, place, err)
+				}
+			case err != nil || !strings.Contains(told, "a:1 has no digest"):
+				t.Errorf("%s with a tag in %s: %v, told %q, want a warning", kind, place, err, told)
+			}
+		}
+	}
+}
+
+// TestPolicyOnOldObjects has pods from before: what stays as it is is not looked at.
+func TestPolicyOnOldObjects(t *testing.T) {
+	c, _ := newClient(t)
+	ns := newLabelled(t, policyLabel, "off")
+	pod := kinds()["Pod"](podSpec("a:1", "b@"+digestOf("1"))).(*corev1.Pod)
+	pod.Finalizers = []string{"e2e.tagpin.dev/hold"}
+	create(t, c, ns, pod)
+	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	kubectl(t, "", "label", "namespace", ns, policyLabel+"=enforce", "--overwrite")
+	eventually(t, func(ctx context.Context) error {
+		if _, err := createPod(ctx, ns, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"}, Spec: podSpec("a:1")}); err == nil {
+			return errors.New("the policy is not in force there")
+		}
+		return nil
+	})
+	kubectl(t, "", "-n", ns, "label", "pod", pod.Name, "new=label")
+	_, _, err := env.RunKubectl(t.Context(), nil, "-n", ns, "set", "image", "pod/"+pod.Name, "c1=a:2")
+	if err == nil || !strings.Contains(err.Error(), "c1: a:2 has no digest") {
+		t.Errorf("another tag: %v, want it refused", err)
+	}
+	debug := func(image string) error {
+		_, _, err := env.RunKubectl(t.Context(), nil, "-n", ns, "debug", pod.Name, "--image="+image, "--attach=false", "--profile=general", "--container=d"+fmt.Sprint(len(image)))
+		return err
+	}
+	if err := debug("tools:1"); err == nil || !strings.Contains(err.Error(), "tools:1 has no digest") {
+		t.Errorf("an ephemeral container with a tag: %v, want it refused", err)
+	}
+	if err := debug("tools:1@" + digestOf("2")); err != nil {
+		t.Errorf("an ephemeral container with a digest: %v", err)
+	}
+	kubectl(t, "", "-n", ns, "delete", "pod", pod.Name, "--wait=false")
+	kubectl(t, "", "-n", ns, "patch", "pod", pod.Name, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+}
+
+// TestPolicyBehindTagpin has both: what tagpin has pinned is taken, and what an injector behind it has added is not.
+func TestPolicyBehindTagpin(t *testing.T) {
+	installPolicy(t, cluster.ModeLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	c, _ := newClient(t)
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	ns := newNamespace(t, "enforce")
+	for kind, object := range kinds() {
+		o := object(podSpec(reference))
+		create(t, c, ns, o)
+		wantImage(t, kind, specOf(t, o).Containers[0].Image, reference, digest)
+	}
+	kubectl(t, "", "-n", ns, "debug", "w", "--image="+reference, "--attach=false", "--profile=general")
+	auto := kinds()["Pod"](podSpec("auto"))
+	auto.SetName("auto")
+	create(t, c, ns, auto)
+	sidecar, _ := push(t, env.Open, repository(t)+"-sidecar:1")
+	injected := newNamespace(t, "enforce")
+	registerInjector(t, "zzz-injector", injected, sidecar)
+	eventually(t, func(ctx context.Context) error {
+		_, err := createPod(ctx, injected, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"}, Spec: podSpec(reference + "@" + digest)})
+		if err == nil || !strings.Contains(err.Error(), "sidecar: "+sidecar+" has no digest") {
+			return fmt.Errorf("a sidecar that is injected behind tagpin: %w, want it refused", err)
+		}
+		return nil
+	})
+}
+
+// TestPolicyOnLargeObjects stays within the cost that the API server allows.
+func TestPolicyOnLargeObjects(t *testing.T) {
+	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	c, _ := newClient(t)
+	for name, image := range map[string]string{"pinned": "a@" + digestOf("1"), "unpinned": "auto"} {
+		spec := podSpec(image)
+		for i := range 1000 {
+			spec.Containers = append(spec.Containers, corev1.Container{Name: fmt.Sprint("n", i), Image: image})
+		}
+		create(t, c, newLabelled(t, policyLabel, "enforce"), kinds()["Deployment"](spec))
+		o := kinds()["Pod"](spec)
+		o.SetName(name)
+		create(t, c, newLabelled(t, policyLabel, "enforce"), o)
+	}
+}
