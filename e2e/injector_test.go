@@ -93,8 +93,9 @@ func registerInjector(t *testing.T, name, ns, image string) {
 // called for the pod at all. That it is not called for a pod that its author has pinned is a limit.
 func TestInjector(t *testing.T) {
 	c, _ := newClient(t)
-	reference, digest := push(t, env.Open, repository(t)+":1")
-	sidecar, sidecarDigest := push(t, env.Open, repository(t)+"-sidecar:1")
+	repository := repository(t)
+	reference, digest := push(t, env.Open, repository+":1")
+	sidecar, sidecarDigest := push(t, env.Open, repository+"-sidecar:1")
 	for _, tt := range []struct {
 		name, injector, image string
 		pinned                bool
@@ -107,9 +108,13 @@ func TestInjector(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ns := newNamespace(t, "enforce")
 			installInjector(t, tt.injector, ns, sidecar)
+			asked := env.Open.Lookups(repository)
 			pod := kinds()["Pod"](podSpec(tt.image)).(*corev1.Pod)
 			create(t, c, ns, pod)
 			wantImage(t, "image", pod.Spec.Containers[0].Image, reference, digest)
+			if got := env.Open.Lookups(repository) - asked; got > 1 || got == 1 && tt.image != reference {
+				t.Errorf("the tag of the other container is asked for %d times, want once, and not if it is pinned", got)
+			}
 			want := sidecar
 			if tt.pinned {
 				want += "@" + sidecarDigest

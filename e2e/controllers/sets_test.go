@@ -2,9 +2,7 @@
 
 package controllers
 
-import (
-	"testing"
-)
+import "testing"
 
 // TestReplacedAfterTagMoved has workloads from before tagpin, whose templates hold a tag, so that their pods alone are
 // pinned. The tag moves, tagpin is started anew, a pod is replaced: it runs what its siblings run.
@@ -45,9 +43,11 @@ func TestReplacedAfterTagMoved(t *testing.T) { // not parallel: tagpin is away f
 }
 
 // lists is how often tagpin has listed siblings.
-func (s *space) lists() float64 {
+func (s *space) lists() float64 { return s.metric("tagpin_sibling_lists_total") }
+
+func (s *space) metric(name string) float64 {
 	s.t.Helper()
-	n, err := env.Tagpin.Metric(s.t.Context(), "tagpin_sibling_lists_total")
+	n, err := env.Tagpin.Metric(s.t.Context(), name)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"testing"
+)
+
+// TestPodsOnly has pods alone registered: workloads stay as their authors wrote them, and the pods of a revision run one digest,
+// while the tag moves and tagpin begins anew; a new revision runs the digest of its beginning.
+func TestPodsOnly(t *testing.T) { // not parallel: the registration is another
+	if err := env.Register(t.Context(), "--pods-only"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := env.Register(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := newSpace(t, "enforce")
+	s.awaitMode(true)
+	reference, first := s.push("1")
+	s.eventually("the registration to be in force", func(context.Context) error {
+		s.apply(manifest("Deployment", reference, 0))
+		if got := s.template("Deployment"); got != reference {
+			s.kubectl("", "delete", "deployment", "web", "--wait")
+			return fmt.Errorf("the template's image = %s", got)
+		}
+		return nil
+	})
+	s.apply(manifest("Deployment", reference, 2))
+	s.rolledOut("deployment/web")
+	s.wantStable("made", reference, 1)
+	s.wantPods("made", 2, reference+"@"+first)
+	_, second := s.push("1")
+	s.restartTagpin()
+	before := s.lists()
+	s.apply(manifest("Deployment", reference, 4))
+	s.rolledOut("deployment/web")
+	s.wantStable("scaled", reference, 1)
+	s.wantPods("scaled", 4, reference+"@"+first)
+	if got := s.lists() - before; got != 1 {
+		t.Errorf("%v lists for two more pods, want 1", got)
+	}
+	s.restart("deployment/web")
+	s.rolledOut("deployment/web")
+	s.wantStable("restarted", reference, 2)
+	s.wantPods("restarted", 4, reference+"@"+second)
+}
+
+// TestManyPods has hundreds of pods of unpinned workloads: what they cost is counted by revisions, and not by pods.
+func TestManyPods(t *testing.T) { // not parallel: it counts
+	const deployments, replicas = 4, 50
+	s := newSpace(t, "")
+	s.push("1")
+	for i := range deployments {
+		s.kubectl("", "create", "deployment", fmt.Sprint("web", i), "--image="+env.Open.Host+"/"+s.name+"/app:1", "--replicas=0")
+	}
+	s.enforce()
+	asked, lists, reads := s.lookups(), s.lists(), s.metric("tagpin_keychain_reads_total")
+	for i := range deployments {
+		s.kubectl("", "scale", "deployment", fmt.Sprint("web", i), fmt.Sprint("--replicas=", replicas))
+	}
+	for i := range deployments {
+		s.rolledOut(fmt.Sprint("deployment/web", i))
+	}
+	if got := len(s.pods()); got != deployments*replicas {
+		t.Errorf("%d pods, want %d", got, deployments*replicas)
+	}
+	if got := len(s.images()); got != 1 {
+		t.Errorf("they run %q, want one image", s.images())
+	}
+	if got := s.lookups() - asked; got > 2 { // a second where the first is more than 30 s old
+		t.Errorf("%d look-ups for one tag, want 1", got)
+	}
+	if got := s.lists() - lists; got > 2*deployments {
+		t.Errorf("%v lists of siblings, want 1 a revision, and another where that is more than 30 s old", got)
+	}
+	if got := s.metric("tagpin_keychain_reads_total") - reads; got > 10 {
+		t.Errorf("%v reads of service accounts and secrets, want one in five seconds", got)
+	}
+}
