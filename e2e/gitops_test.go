@@ -178,8 +178,8 @@ func TestTwoAppliers(t *testing.T) {
 }
 
 // TestThreeWayDiff has Argo CD's default: what the manifest would change of what is there, worked out by the client. It sees
-// the pin as a difference, of the image alone, and not of the annotations; so the image has to be ignored, as deploy/docs
-// says. To sync all the same changes nothing.
+// the pin as a difference, of the image alone, and not of the annotations: deploy/docs/gitops.md says what to set. To sync all
+// the same changes nothing.
 func TestThreeWayDiff(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	tag := repository(t) + ":1"
