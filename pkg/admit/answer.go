@@ -39,10 +39,10 @@ func (a *answer) build() {
 		return // the API server discards changes of anything else
 	}
 	if a.mode == pin.DryRun {
-		a.patch.annotate(&object.Metadata, workload.AnnotationProposedPins, a.proposals())
+		a.annotate(&object.Metadata, workload.AnnotationProposedPins, a.proposals())
 	}
 	if a.mode == pin.Enforce {
-		a.patch.annotate(&object.Metadata, workload.AnnotationProposedPins, "")
+		a.annotate(&object.Metadata, workload.AnnotationProposedPins, nil)
 	}
 	a.record()
 }
@@ -63,7 +63,7 @@ func (a *answer) outcome(o *pin.Outcome) {
 		}
 		a.pins[policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)] = o.Entry.String()
 		if o.Reason == policy.Sticky && a.templateChanged(o.PodSpec) {
-			a.warn(o, "%s kept at %s though the template has changed; to resolve it anew: %s", o.Reference.Text, short(o.Pin), a.howToRefresh())
+			a.warn(o, "%s kept at %s though the template has changed; to resolve it anew: %s", o.Reference.Text, short(o.Pin), a.howToRefresh(o.PodSpec))
 		}
 	}
 	if o.Stale {
@@ -81,6 +81,7 @@ func (a *answer) failed(o *pin.Outcome) {
 	case then == Deny, then == Defer && a.isPod():
 		a.denials = append(a.denials, sentence)
 	case o.Held.Pinned(): // of a refresh
+		a.hold(o)
 		a.warnings.add(sentence + "; kept at " + short(o.Held))
 	case then == Defer:
 		a.warnings.add(sentence + "; admitted as it is, its pods wait until it resolves")
@@ -89,15 +90,38 @@ func (a *answer) failed(o *pin.Outcome) {
 	}
 }
 
+// hold keeps the pin that stood there before a refresh that failed, also where the manifest has it no more: unpinned, the
+// workload would stay so.
+func (a *answer) hold(o *pin.Outcome) {
+	if text := o.Held.String(); text != o.Reference.Text {
+		a.patch.replace(o.Reference.Pointer, text)
+		o.Entry = o.Parsed.WithDigest(o.Held.Digest())
+	}
+}
+
 // howToRefresh is what a person has to do.
-func (a *answer) howToRefresh() string {
+func (a *answer) howToRefresh(i int) string {
+	change := "change the pod template's annotation " + workload.AnnotationRefresh
+	if !a.request.Object.PodSpecs[i].Annotated { // whose CRD may prune the template's
+		change = "change the object's annotation " + workload.AnnotationRefresh
+	}
 	switch {
 	case a.isJob():
 		return "make a new Job"
-	case a.policy.IgnoreRestart:
-		return "change the pod template's annotation " + workload.AnnotationRefresh
+	case a.policy.IgnoreRestart || !a.restartable():
+		return change
 	}
-	return "kubectl rollout restart, or change the pod template's annotation " + workload.AnnotationRefresh
+	return "kubectl rollout restart, or " + change
+}
+
+// restartable tells whether kubectl rollout restart knows the kind
+// (k8s.io/kubectl/pkg/polymorphichelpers/objectrestarter.go).
+func (a *answer) restartable() bool {
+	switch a.request.Object.Kind {
+	case workload.Kind{Group: "apps", Kind: "Deployment"}, workload.Kind{Group: "apps", Kind: "StatefulSet"}, workload.Kind{Group: "apps", Kind: "DaemonSet"}:
+		return true
+	}
+	return false
 }
 
 // short is a pin's digest, as people tell them apart.
@@ -126,7 +150,7 @@ func (a *answer) templateChanged(i int) bool {
 
 // proposals is the value of the annotation of proposed pins: what a creation now would make, and what was proposed
 // before for texts that stay.
-func (a *answer) proposals() string {
+func (a *answer) proposals() map[string]string {
 	var before map[string]string
 	if a.request.Old != nil {
 		_ = json.Unmarshal([]byte(a.request.Old.Metadata.Annotations[workload.AnnotationProposedPins]), &before)
@@ -143,7 +167,7 @@ func (a *answer) proposals() string {
 			proposals[key] = before[key]
 		}
 	}
-	return encode(proposals)
+	return proposals
 }
 
 // encode is m as JSON with its keys in order, or empty.

@@ -6,15 +6,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"unicode/utf8"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -146,6 +153,116 @@ func TestFailures(t *testing.T) {
 		if r.Allowed == tt.deny || !strings.Contains(said, tt.want) {
 			t.Errorf("%s: allowed %t, said %q, want %q", tt.image, r.Allowed, said, tt.want)
 		}
+	}
+}
+
+// TestAllow has one bad image among three where onFailure allows it: two are pinned, and the third is warned of, in the audit
+// annotation missing, and counted.
+func TestAllow(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	h := newHandler(t, pin.Enforce, registry)
+	h.OnFailure, h.Metrics = admit.OnFailure{NotFound: admit.Allow}, admit.NewMetrics(metrics)
+	r, _ := post(t, h, review("CREATE", "apps", "Deployment", fmt.Sprintf(template3, "ghcr.io/a/missing:1"), ""))
+	const warning = `container "bad": can't pin ghcr.io/a/missing:1: ghcr.io: manifest not found (404); check the image's name and tag; admitted unpinned`
+	if !r.Allowed || len(r.Warnings) != 1 || r.Warnings[0] != warning {
+		t.Errorf("allowed %t, warnings %q, want %q", r.Allowed, r.Warnings, warning)
+	}
+	audit := fmt.Sprintf(`{"fine":"ghcr.io/a/fine:1@%s","good":"ghcr.io/a/good:1@%s"}`, digestOf("ghcr.io/a/fine:1"), digestOf("ghcr.io/a/good:1"))
+	if got := r.AuditAnnotations["pins"]; got != audit {
+		t.Errorf("audit annotation %s, want %s", got, audit)
+	}
+	if n := strings.Count(string(r.Patch), `"replace"`); n != 2 {
+		t.Errorf("%d images are replaced, want 2: %s", n, r.Patch)
+	}
+	const counted = `
+# HELP tagpin_admission_references_total References decided, by mode and result: pinned, cached, stale, a class of failure, or the reason why it was left.
+# TYPE tagpin_admission_references_total counter
+tagpin_admission_references_total{mode="enforce",result="notFound"} 1
+tagpin_admission_references_total{mode="enforce",result="pinned"} 2
+`
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(counted), "tagpin_admission_references_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOddNames has what JSON and JSON pointers escape in names, annotations and images: the patch, applied, holds it as it was.
+func TestOddNames(t *testing.T) {
+	for _, name := range []string{`a/b`, `a~b`, `a~1b`, `a"b`, `a\b`, "größe", "a	b", "<&>"} {
+		object, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"annotations": map[string]any{name: name}},
+			"spec":     map[string]any{"containers": []any{map[string]any{"name": name, "image": "ghcr.io/a/b:1"}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", string(object), ""))
+		p, err := jsonpatch.DecodePatch(r.Patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patched, err := p.Apply(object)
+		if err != nil {
+			t.Fatalf("%q: %v", name, err)
+		}
+		var pod corev1.Pod
+		var pins map[string]string
+		if err := errors.Join(json.Unmarshal(patched, &pod), json.Unmarshal([]byte(pod.Annotations["tagpin.dev/pins"]), &pins)); err != nil {
+			t.Fatalf("%q: %v", name, err)
+		}
+		want := "ghcr.io/a/b:1@" + digestOf("ghcr.io/a/b:1").String()
+		if c := pod.Spec.Containers[0]; c.Name != name || c.Image != want || pins[name] != want || pod.Annotations[name] != name {
+			t.Errorf("%q: container %q has %s, the entry is %s, its annotation %q", name, c.Name, c.Image, pins[name], pod.Annotations[name])
+		}
+	}
+}
+
+// TestWarningLimits has as many warnings as there are images: the API server's limits are kept, whose own way would be to drop
+// all that is more.
+func TestWarningLimits(t *testing.T) {
+	var containers []string
+	for i := range 100 {
+		containers = append(containers, fmt.Sprintf(`{"name":"c%dü","image":"ghcr.io/a/%s/private:%d"}`, i, strings.Repeat("x", 2*i+1), i))
+	}
+	object := `{"spec":{"template":{"spec":{"containers":[` + strings.Join(containers, ",") + `]}}}}`
+	r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "apps", "Deployment", object, ""))
+	total := 0
+	for _, w := range r.Warnings {
+		total += len(w)
+		if len(w) > 256 || !utf8.ValidString(w) {
+			t.Errorf("a warning of %d bytes: %q", len(w), w)
+		}
+	}
+	if total > 4096 || len(r.Warnings) < 10 {
+		t.Errorf("%d warnings of %d bytes, want some, of 4096 at most", len(r.Warnings), total)
+	}
+}
+
+// TestManyPins has more pins than annotations have room for: all are made, and the annotation is left out with a warning, as
+// the API server would refuse the object.
+func TestManyPins(t *testing.T) {
+	var containers []string
+	for i := range 1200 {
+		containers = append(containers, fmt.Sprintf(`{"name":"c%d","image":"ghcr.io/a/%s:%d"}`, i, strings.Repeat("x", 100), i))
+	}
+	object := `{"spec":{"template":{"spec":{"containers":[` + strings.Join(containers, ",") + `]}}}}`
+	for mode, replaced := range map[pin.Mode]int{pin.Enforce: 1200, pin.DryRun: 0} {
+		r, _ := post(t, newHandler(t, mode, registry), review("CREATE", "apps", "Deployment", object, ""))
+		if n := strings.Count(string(r.Patch), `"replace"`); !r.Allowed || n != replaced || strings.Contains(string(r.Patch), "annotations") {
+			t.Errorf("%s: %d images are replaced, want %d, and no annotation", mode, n, replaced)
+		}
+		if said := strings.Join(r.Warnings, "\n"); mode == pin.Enforce && !strings.Contains(said, "tagpin.dev/pins would be too long") {
+			t.Errorf("warnings %q", r.Warnings)
+		}
+	}
+}
+
+// TestProposalIsKept sends an object again without its proposal, whose texts are the same: it is put back.
+func TestProposalIsKept(t *testing.T) {
+	const texts = `"spec":{"template":{"spec":{"containers":[{"name":"a","image":"nginx:1"}]}}}`
+	old := `{"metadata":{"annotations":{"tagpin.dev/proposed-pins":"{\"a\":\"nginx:1@sha256:x\"}"}},` + texts + `}`
+	r, _ := post(t, newHandler(t, pin.DryRun, registry), review("UPDATE", "apps", "Deployment", `{"metadata":{},`+texts+`}`, old))
+	if want := `"value":{"tagpin.dev/proposed-pins":"{\"a\":\"nginx:1@sha256:x\"}"}`; !strings.Contains(string(r.Patch), want) {
+		t.Errorf("patch %s, want %s in it", r.Patch, want)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // life is an object that is created, changed and stored, with a handler in front, and a registry whose tags move.
@@ -296,6 +297,69 @@ func TestRefreshFails(t *testing.T) {
 	l.push = "three"
 	l.undo(kept)
 	l.wantImage("undone", "r:1", "one")
+}
+
+// A refresh that comes with a manifest, which has no pin, keeps the old one too where it can't be made: unpinned, the workload
+// would be rolled out, and stay so. The next one is made.
+func TestRefreshOfManifestFails(t *testing.T) {
+	for _, output := range []policy.Output{policy.TagAndDigest, policy.DigestOnly} {
+		l := newLife(t, "apps/Deployment")
+		l.handler.Pinner.Policy.Output = output
+		l.send(workloadOf(refresh, "a"))
+		one := l.image()
+		l.push, l.down = "two", failure{"r: unreachable", resolve.ErrUnavailable}
+		l.send(workloadOf(refresh, "b"))
+		if got := l.image(); got != one {
+			t.Errorf("the registry is down: image = %s, want %s", got, one)
+		}
+		if len(l.last.Warnings) != 1 || !strings.Contains(l.last.Warnings[0], "; kept at "+digestOf("one").String()[:19]) {
+			t.Errorf("warnings = %q", l.last.Warnings)
+		}
+		l.down = nil
+		l.send(workloadOf(refresh, "b"))
+		if got := l.image(); got != one {
+			t.Errorf("the same again: image = %s, want %s", got, one)
+		}
+		l.send(workloadOf(refresh, "c"))
+		if got, want := l.image(), digestOf("two").String(); !strings.HasSuffix(got, want) {
+			t.Errorf("the next: image = %s, want %s", got, want)
+		}
+	}
+}
+
+// A manifest that is sent again without what tagpin wrote is no other template: nobody is warned.
+func TestSentAgainAfterRestart(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	l.send(workloadOf(refresh, "a"))
+	l.send(workloadOf(refresh, "b"))
+	l.send(workloadOf(refresh, "b"))
+	if len(l.last.Warnings) > 0 {
+		t.Errorf("warnings = %q, want none", l.last.Warnings)
+	}
+}
+
+// What a person is told to do can be done: kubectl restarts three kinds, and a CRD may prune the metadata of its templates.
+func TestHowToRefresh(t *testing.T) {
+	for kind, want := range map[string]string{
+		"apps/Deployment": "anew: kubectl rollout restart, or change the pod template's annotation tagpin.dev/refresh",
+		"apps/ReplicaSet": "anew: change the pod template's annotation tagpin.dev/refresh",
+		"batch/Job":       "anew: make a new Job",
+		"g/Custom":        "anew: change the object's annotation tagpin.dev/refresh",
+	} {
+		l := newLife(t, kind)
+		table, err := workload.NewTable(workload.Template{Group: "g", Kind: "Custom", Paths: []string{"spec.template"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.handler.Table = table
+		l.send(workloadOf())
+		changed := workloadOf()
+		changed["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)["hostNetwork"] = true
+		l.send(changed)
+		if len(l.last.Warnings) != 1 || !strings.HasSuffix(l.last.Warnings[0], want) {
+			t.Errorf("%s: warnings = %q, want %q", kind, l.last.Warnings, want)
+		}
+	}
 }
 
 // Pods and Jobs are never refreshed, and the template of a Job stays as it is.

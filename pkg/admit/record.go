@@ -3,6 +3,8 @@
 package admit
 
 import (
+	"fmt"
+
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -35,11 +37,26 @@ func (a *answer) record() {
 		}
 	}
 	for _, m := range order {
-		a.patch.annotate(m, workload.AnnotationPins, encode(pins[m]))
+		a.annotate(m, workload.AnnotationPins, pins[m])
 		if !a.isPod() && !a.isJob() { // which are never refreshed
-			a.patch.annotate(m, workload.AnnotationRefreshed, encode(markers[m]))
+			a.annotate(m, workload.AnnotationRefreshed, markers[m])
 		}
 	}
+}
+
+// maxAnnotation is the longest annotation that is written. The API server takes 256 KiB of all of an object's
+// (k8s.io/apimachinery/pkg/api/validation), and refuses the object otherwise.
+const maxAnnotation = 128 << 10
+
+// annotate brings an annotation to the JSON of value. One that is too long is left out: an object of a thousand images is
+// pinned all the same, and its pins can't be refreshed.
+func (a *answer) annotate(m *workload.Metadata, key string, value map[string]string) {
+	text := encode(value)
+	if len(text) > maxAnnotation {
+		a.warnings.add(fmt.Sprintf("tagpin: the annotation %s would be too long, and is left out", key))
+		text = ""
+	}
+	a.patch.annotate(m, key, text)
 }
 
 // putBack is for a Job, whose template can't change: its annotations are as they were, byte for byte.

@@ -115,6 +115,8 @@ func (p *Policy) renew(d *Decision, movable Entries) {
 	if d.Reference.Never || text.IsZero() || p.exempts(text) {
 		return
 	}
-	d.Held = pinned(d.Parsed)
+	if d.Action != Restore { // which holds the pin that stood there
+		d.Held = pinned(d.Parsed)
+	}
 	d.Parsed, d.Action, d.Reason = text, Resolve, Refresh
 }

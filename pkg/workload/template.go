@@ -31,6 +31,7 @@ func template(root any, spec *PodSpec) any {
 		delete(metadata, "creationTimestamp")
 		if annotations, ok := metadata["annotations"].(map[string]any); ok {
 			delete(annotations, AnnotationPins)
+			delete(annotations, AnnotationRefreshed)
 			if len(annotations) == 0 {
 				delete(metadata, "annotations")
 			}
