@@ -121,8 +121,12 @@ func (s *server) cluster() (api, *rest.Config, error) {
 	if err != nil {
 		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
 	}
-	core := client.CoreV1()
-	return api{getter: cluster.FromClient(core), lister: sibling.FromClient(core.RESTClient())}, c, nil
+	// Lists have a client, and so a limit, of their own: a tenant who makes many necessary holds up no pull secrets.
+	listing, err := kubernetes.NewForConfig(rest.CopyConfig(c))
+	if err != nil {
+		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
+	}
+	return api{getter: cluster.FromClient(client.CoreV1()), lister: sibling.FromClient(listing.CoreV1().RESTClient())}, c, nil
 }
 
 // manager runs the servers. It has no leader: each replica answers by itself. Metrics are served by our own server, from

@@ -47,8 +47,9 @@ func (m Mode) String() string {
 
 // Siblings know what the pods of one owner revision run.
 type Siblings interface {
-	// Running returns the digests that the siblings of a pod run, by text, as far as any do.
-	Running(ctx context.Context, namespace string, pod *workload.Object, texts []string) map[string]digest.Digest
+	// Running returns the digests that the siblings of a pod run, by text, as far as any do. all is false where there may be
+	// more than is known, or the pod is of no revision.
+	Running(ctx context.Context, namespace string, pod *workload.Object, texts []string) (running map[string]digest.Digest, all bool)
 	// Decide tells what the first pod of a revision gets for a text, and returns what it is to get: another may have been
 	// faster.
 	Decide(namespace string, pod *workload.Object, text string, d digest.Digest) digest.Digest
@@ -96,7 +97,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	if skip != "" {
 		return Result{Skipped: skip}
 	}
-	running := p.running(ctx, req, decisions)
+	running, first := p.running(ctx, req, decisions)
 	outcomes := make([]Outcome, len(decisions))
 	var jobs lookups
 	for i, d := range decisions {
@@ -114,7 +115,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 			jobs.add(d, req.Object.PodSpecs[d.PodSpec].Identity, i)
 		}
 	}
-	jobs.run(ctx, p.Resolver, req)
+	jobs.run(ctx, p.Resolver, req, first)
 	for _, job := range jobs.all {
 		for _, i := range job.wanted {
 			o := &outcomes[i]
@@ -127,10 +128,11 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	return Result{Outcomes: outcomes}
 }
 
-// running is rule 7: what the siblings of a pod that a controller makes run, by text.
-func (p *Pinner) running(ctx context.Context, req Request, decisions []policy.Decision) map[string]digest.Digest {
+// running is rule 7: what the siblings of a pod that a controller makes run, by text. first tells that what is missing there
+// no sibling runs.
+func (p *Pinner) running(ctx context.Context, req Request, decisions []policy.Decision) (running map[string]digest.Digest, first bool) {
 	if !p.hasSiblings(req) {
-		return nil
+		return nil, false
 	}
 	var texts []string
 	for i := range decisions {
@@ -139,7 +141,7 @@ func (p *Pinner) running(ctx context.Context, req Request, decisions []policy.De
 		}
 	}
 	if len(texts) == 0 {
-		return nil
+		return nil, false
 	}
 	return p.Siblings.Running(ctx, req.Namespace, req.Object, texts)
 }
@@ -257,14 +259,14 @@ func (l *lookups) add(d policy.Decision, id workload.Identity, outcome int) {
 	}
 }
 
-// run resolves all, so many at a time, the first on this goroutine, and waits.
-func (l *lookups) run(ctx context.Context, r resolve.Resolver, req Request) {
+// run resolves all, so many at a time, the first on this goroutine, and waits. first is for the first pod of a revision.
+func (l *lookups) run(ctx context.Context, r resolve.Resolver, req Request, first bool) {
 	if len(l.all) == 0 {
 		return
 	}
 	churn := !req.Object.Metadata.Controller.IsZero()
 	ask := func(job *lookup) {
-		rr := resolve.Request{Ref: job.ref, Namespace: req.Namespace, Fresh: !churn}
+		rr := resolve.Request{Ref: job.ref, Namespace: req.Namespace, Fresh: !churn, First: first}
 		if req.Keychain != nil {
 			rr.Keychain = req.Keychain(job.identity)
 		}

@@ -20,11 +20,12 @@ type siblings struct {
 	runs    map[string]digest.Digest
 	asked   [][]string
 	decided map[string]digest.Digest
+	unsure  bool // there may be more
 }
 
-func (s *siblings) Running(_ context.Context, _ string, _ *workload.Object, texts []string) map[string]digest.Digest {
+func (s *siblings) Running(_ context.Context, _ string, _ *workload.Object, texts []string) (map[string]digest.Digest, bool) {
 	s.asked = append(s.asked, texts)
-	return s.runs
+	return s.runs, !s.unsure
 }
 
 func (s *siblings) Decide(_ string, _ *workload.Object, text string, d digest.Digest) digest.Digest {
@@ -110,5 +111,23 @@ func TestSiblingWasFaster(t *testing.T) {
 	got := p.Pin(t.Context(), pin.Request{Input: policy.Input{Operation: policy.Create, Object: o}}).Outcomes[0]
 	if got.Pin.Digest() != first || got.Entry.Digest() != first {
 		t.Errorf("pinned to %s, entry %s, want what was decided, %s", got.Pin, got.Entry, first)
+	}
+}
+
+// The first pod of a revision asks the registry, since all others will run what it gets; where it is not sure to be the first,
+// a remembered answer will do, as for every pod of a controller.
+func TestFirstOfARevision(t *testing.T) {
+	for unsure, want := range map[bool]bool{false: true, true: false} {
+		var asked resolve.Request
+		p := &pin.Pinner{Siblings: &siblings{unsure: unsure}, Resolver: resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+			asked = req
+			return resolve.Result{}, resolve.ErrUnavailable
+		})}
+		o := &workload.Object{Kind: workload.Kind{Kind: "Pod"}, Metadata: workload.Metadata{Controller: workload.Owner{UID: "u"}}}
+		o.PodSpecs = []workload.PodSpec{{Annotated: true, References: []workload.Reference{{Name: "a", Text: "a:1"}}}}
+		p.Pin(t.Context(), pin.Request{Input: policy.Input{Operation: policy.Create, Object: o}})
+		if asked.First != want || asked.Fresh {
+			t.Errorf("unsure %t: asked with First %t, Fresh %t, want First %t alone", unsure, asked.First, asked.Fresh, want)
+		}
 	}
 }

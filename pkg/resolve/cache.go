@@ -35,7 +35,7 @@ const (
 type Cache struct {
 	Next        Resolver
 	Size        int           // entries; 0: DefaultSize
-	TTL         time.Duration // how old an answer may be for a request that is not Fresh; 0: DefaultTTL
+	TTL         time.Duration // how old an answer may be for a request that is neither Fresh nor First; 0: DefaultTTL
 	NegativeTTL time.Duration // the same for failures; 0: DefaultNegativeTTL
 	StaleFor    time.Duration // the same where the registry can't be reached; 0: DefaultStaleFor
 	// LookupTimeout bounds a look-up that may outlive its callers; 0: DefaultLookupTimeout.
@@ -109,7 +109,7 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 			result, err := c.stale(&known, now, known.err)
 			result.Cached = true
 			return result, err
-		case known.err == nil && now-known.at < orDefault(c.TTL, DefaultTTL):
+		case known.err == nil && !req.First && now-known.at < orDefault(c.TTL, DefaultTTL):
 			return known.result(false), nil
 		}
 	}

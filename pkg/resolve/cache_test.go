@@ -99,6 +99,29 @@ func TestCacheFreshness(t *testing.T) {
 	})
 }
 
+// The first of a revision is told nothing that was remembered, but what a registry that can't be reached said before.
+func TestCacheAsksForTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{digest: d("D1")}
+		c := &resolve.Cache{Next: b}
+		first := request(false)
+		first.First = true
+		ask := func(when string, want digest.Digest, stale bool, asked int64) {
+			t.Helper()
+			got, err := c.Resolve(t.Context(), first)
+			if err != nil || got.Digest != want || got.Stale != stale || b.asked.Load() != asked {
+				t.Errorf("%s: %+v, %v after %d look-ups, want %s, stale %t, after %d", when, got, err, b.asked.Load(), want, stale, asked)
+			}
+		}
+		ask("cold", d("D1"), false, 1)
+		b.digest = d("D2")
+		ask("at once", d("D2"), false, 2)
+		b.digest, b.err = "", fmt.Errorf("down: %w", resolve.ErrUnavailable)
+		ask("the registry is down", d("D2"), true, 3)
+		ask("which is remembered", d("D2"), true, 3)
+	})
+}
+
 func TestCacheKeepsTenantsApart(t *testing.T) {
 	b := &backend{digest: d("D1")}
 	c := &resolve.Cache{Next: b}

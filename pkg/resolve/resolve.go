@@ -45,6 +45,9 @@ type Request struct {
 	// Fresh says that the answer must be the registry's own of now, or of a look-up in flight: what was just pushed is
 	// what is deployed. Without it, an answer may be remembered.
 	Fresh bool
+	// First says the same of a digest alone: a failure may be remembered, and where the registry can't be reached a digest
+	// may too. It is for the first pod of a revision, as all others will run what it gets.
+	First bool
 }
 
 // Result is a digest, and where it came from. Beside an error there is no digest.

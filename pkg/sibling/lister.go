@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,8 @@ const (
 	maxList = 64 << 20
 	// maxLists bounds the lists under way: of each one pod is in memory.
 	maxLists = 32
+	// maxPerNamespace bounds those of one namespace: whoever may make pods there may forge owners, each of which costs a list.
+	maxPerNamespace = 4
 )
 
 // Lister lists the pods of a namespace that have a label, as far as a bound of its own, and calls pod with the JSON of
@@ -35,25 +38,33 @@ type Lister interface {
 // FromClient is a Lister that asks the API server by one list of at most 100 pods, and a bounded number of times at once.
 // c is a client of the core group's v1.
 func FromClient(c rest.Interface) Lister {
-	return client{c, make(chan struct{}, maxLists)}
+	return &client{api: c, slots: make(chan struct{}, maxLists), namespaces: map[string]*places{}}
 }
 
 type client struct {
 	api   rest.Interface
 	slots chan struct{}
+
+	mu         sync.Mutex
+	namespaces map[string]*places
 }
 
-func (c client) List(ctx context.Context, namespace, label, value string, pod func(raw []byte) error) (err error) {
+// places are those of one namespace. They are forgotten when nobody has or wants one.
+type places struct {
+	slots chan struct{}
+	users int
+}
+
+func (c *client) List(ctx context.Context, namespace, label, value string, pod func(raw []byte) error) (err error) {
 	selector, err := labels.ValidatedSelectorFromSet(labels.Set{label: value})
 	if err != nil {
 		return fmt.Errorf("label %s: %w", label, err)
 	}
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	leave, err := c.enter(ctx, namespace)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	options := metav1.ListOptions{LabelSelector: selector.String(), Limit: maxPods}
 	body, err := c.api.Get().Namespace(namespace).Resource("pods").VersionedParams(&options, scheme.ParameterCodec).
 		SetHeader("Accept", "application/json").Stream(ctx)
@@ -62,6 +73,42 @@ func (c client) List(ctx context.Context, namespace, label, value string, pod fu
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
 	return items(io.LimitReader(body, maxList), pod)
+}
+
+// enter waits for a place of the namespace, and then for one of all.
+func (c *client) enter(ctx context.Context, namespace string) (leave func(), err error) {
+	c.mu.Lock()
+	p := c.namespaces[namespace]
+	if p == nil {
+		p = &places{slots: make(chan struct{}, maxPerNamespace)}
+		c.namespaces[namespace] = p
+	}
+	p.users++
+	c.mu.Unlock()
+	forget := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if p.users--; p.users == 0 {
+			delete(c.namespaces, namespace)
+		}
+	}
+	var taken []chan struct{}
+	leave = func() {
+		for _, slots := range taken {
+			<-slots
+		}
+		forget()
+	}
+	for _, slots := range []chan struct{}{p.slots, c.slots} {
+		select {
+		case slots <- struct{}{}:
+			taken = append(taken, slots)
+		case <-ctx.Done():
+			leave()
+			return nil, ctx.Err()
+		}
+	}
+	return leave, nil
 }
 
 // items calls item with each element of the field items of a list.

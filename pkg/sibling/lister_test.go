@@ -3,10 +3,13 @@
 package sibling_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -71,5 +74,44 @@ func TestLister(t *testing.T) {
 	answer, status = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`, http.StatusForbidden
 	if err := lister.List(t.Context(), "n", "pod-template-hash", "h", nil); !apierrors.IsForbidden(err) {
 		t.Errorf("forbidden: %v", err)
+	}
+}
+
+// One namespace has its own lists under way, and no more of all than a few: another's are made meanwhile.
+func TestNamespacesShare(t *testing.T) {
+	const flood = 40
+	var asked atomic.Int32
+	hold := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/namespaces/loud/") {
+			asked.Add(1)
+			<-hold
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"items":[]}`)
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, QPS: 1000, Burst: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lister := sibling.FromClient(client.CoreV1().RESTClient())
+	none := func([]byte) error { return nil }
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range flood {
+		wg.Go(func() { _ = lister.List(ctx, "loud", "pod-template-hash", "h", none) })
+	}
+	if err := lister.List(t.Context(), "quiet", "pod-template-hash", "h", none); err != nil {
+		t.Errorf("the other namespace's list: %v", err)
+	}
+	cancel()
+	close(hold)
+	wg.Wait()
+	if got := asked.Load(); got > 4 {
+		t.Errorf("%d lists of one namespace at once, want 4 at most", got)
+	}
+	if err := lister.List(t.Context(), "loud", "pod-template-hash", "h", none); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }

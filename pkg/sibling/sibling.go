@@ -27,9 +27,6 @@ const (
 	defaultSize    = 10_000
 	defaultBytes   = 16 << 20
 	defaultTimeout = 2 * time.Second
-	// believed is how long what runs is remembered. It could be for as long as the revision has pods: a revision that was
-	// scaled to nothing and back may run another digest then, which another replica has resolved.
-	believed = 10 * time.Minute
 	// retryAfter is how long a list that failed holds.
 	retryAfter = time.Second
 	// maxTexts bounds what is remembered of one revision.
@@ -42,7 +39,9 @@ type Siblings struct {
 	Lister Lister
 	// Policy tells for which text a pin was made.
 	Policy *policy.Policy
-	// TTL is how long a decision is remembered whose pod no list has shown: it may never have been stored. Default: 30 s.
+	// TTL is how long a list is remembered: a revision that was scaled to nothing and back may run another digest then, which
+	// another replica has resolved. It is also how long a decision is whose pod no list has shown: it may never have been
+	// stored. Default: 30 s.
 	TTL time.Duration
 	// Size is how many revisions are remembered. Default: 10,000.
 	Size int
@@ -77,29 +76,33 @@ type decision struct {
 	at     time.Time
 }
 
-// Running returns what the oldest siblings of a pod that is to be created run for each of some texts, as far as any do.
-// It costs one list a revision, while it is remembered, and none for a pod without a revision. Where the API server gives
-// no answer in time, nothing is known.
-func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.Object, texts []string) map[string]digest.Digest {
+// Running returns what the oldest siblings of a pod that is to be created run for each of some texts, as far as any do, and
+// whether those are all. It costs one list a revision, while it is remembered, and none for a pod without a revision. Where
+// the API server gives no answer in time, what was known before holds.
+func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.Object, texts []string) (running map[string]digest.Digest, all bool) {
 	r, ok := RevisionOf(namespace, pod)
 	if !ok {
-		return nil
+		return nil, false
 	}
-	it := s.item(r, texts)
+	it, open := s.item(r)
+	if !open {
+		return nil, false
+	}
+	ended := true
 	select {
 	case <-it.done:
 	case <-ctx.Done():
-		return nil
+		ended = false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	running := map[string]digest.Digest{}
+	running = map[string]digest.Digest{}
 	for _, text := range texts {
 		if d := s.knownLocked(it, text); d != "" {
 			running[text] = d
 		}
 	}
-	return running
+	return running, ended && !it.failed
 }
 
 // Decide tells which digest the first pod of a revision gets for a text, and returns it, or the one that another pod of
@@ -140,54 +143,56 @@ func (s *Siblings) knownLocked(it *item, text string) digest.Digest {
 	return ""
 }
 
-// item gives what is remembered, joins a list in flight, or starts one.
-func (s *Siblings) item(r Revision, texts []string) *item {
+// item gives what is remembered, joins a list in flight, or starts one, with what was known before: a list that fails takes
+// nothing back. open is false after Close.
+func (s *Siblings) item(r Revision) (it *item, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.initLocked()
 	old, _ := s.items.Get(r)
-	if old != nil && s.holdsLocked(old, texts) {
-		return old
+	if old != nil && s.holdsLocked(old) {
+		return old, true
 	}
-	it := &item{done: make(chan struct{}), listed: time.Now(), own: map[string]decision{}}
 	if s.base.Err() != nil {
-		close(it.done)
-		return it
+		return nil, false
 	}
+	it = &item{done: make(chan struct{}), listed: time.Now(), own: map[string]decision{}}
 	s.items.Remove(r) // Add alone would not tell that old is gone
 	s.items.Add(r, it)
 	if old != nil {
-		for text, own := range old.own {
-			if time.Since(own.at) < s.ttl() {
-				it.own[text] = own
-				s.weighLocked(it, weight(text))
-			}
-		}
+		s.inheritLocked(it, old)
 	}
 	s.wg.Go(func() { s.list(r, it) })
-	return it
+	return it, true
 }
 
-// holdsLocked tells whether what is remembered is young enough for the texts; a list in flight always is.
-func (s *Siblings) holdsLocked(it *item, texts []string) bool {
+// inheritLocked takes over what old knew.
+func (s *Siblings) inheritLocked(it, old *item) {
+	it.found = old.found
+	size := 0
+	for text := range it.found {
+		size += weight(text)
+	}
+	for text, own := range old.own {
+		if time.Since(own.at) < s.ttl() {
+			it.own[text] = own
+			size += weight(text)
+		}
+	}
+	s.weighLocked(it, size)
+}
+
+// holdsLocked tells whether what is remembered is young enough; a list in flight always is.
+func (s *Siblings) holdsLocked(it *item) bool {
 	select {
 	case <-it.done:
 	default:
 		return true
 	}
-	age := time.Since(it.listed)
 	if it.failed {
-		return age < min(retryAfter, s.ttl())
+		return time.Since(it.listed) < min(retryAfter, s.ttl())
 	}
-	if age < s.ttl() {
-		return true
-	}
-	for _, text := range texts {
-		if it.found[text] == "" {
-			return false
-		}
-	}
-	return age < believed
+	return time.Since(it.listed) < s.ttl()
 }
 
 // list fills the item.
@@ -208,8 +213,11 @@ func (s *Siblings) list(r Revision, it *item) {
 	if err != nil {
 		return
 	}
-	it.found = make(map[string]digest.Digest, len(found.texts))
 	size := 0
+	for text := range it.found {
+		size -= weight(text)
+	}
+	it.found = make(map[string]digest.Digest, len(found.texts)) // another item may hold the former
 	for text, run := range found.texts {
 		it.found[text] = run.digest
 		size += weight(text)

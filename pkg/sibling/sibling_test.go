@@ -98,7 +98,15 @@ func newSiblings(t *testing.T, p *pods) *sibling.Siblings {
 // running asks for r:1.
 func running(t *testing.T, s *sibling.Siblings, pod *workload.Object) digest.Digest {
 	t.Helper()
-	return s.Running(t.Context(), "n", pod, []string{"r:1"})["r:1"]
+	got, _ := s.Running(t.Context(), "n", pod, []string{"r:1"})
+	return got["r:1"]
+}
+
+// known tells whether all that siblings run is known.
+func known(t *testing.T, s *sibling.Siblings, pod *workload.Object) bool {
+	t.Helper()
+	_, all := s.Running(t.Context(), "n", pod, []string{"r:1"})
+	return all
 }
 
 // What the oldest pod of the revision runs counts, and of no other revision or owner.
@@ -190,17 +198,17 @@ func TestOneList(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		time.Sleep(5 * time.Minute)
+		time.Sleep(29 * time.Second)
 		running(t, s, newPod("u", "h"))
 		p.wantLists(t, "one revision", 1)
 		running(t, s, newPod("u", "g"))
 		p.wantLists(t, "another", 1)
-		time.Sleep(10 * time.Minute)
+		time.Sleep(2 * time.Second)
 		p.set()
 		if got := running(t, s, newPod("u", "h")); got != "" {
-			t.Errorf("long after: %q, want what runs now: none", got)
+			t.Errorf("after the TTL: %q, want what runs now: none", got)
 		}
-		p.wantLists(t, "long after", 1)
+		p.wantLists(t, "after the TTL", 1)
 	})
 }
 
@@ -236,9 +244,48 @@ func TestOwnDecision(t *testing.T) {
 			t.Errorf("Decide = %s, want what runs, %s", got, d1)
 		}
 		p.wantLists(t, "after the TTL, twice", 2)
-		time.Sleep(time.Minute)
-		running(t, s, pod)
-		p.wantLists(t, "once it was seen", 0)
+	})
+}
+
+// Two replicas see one revision: what one of them has seen before is no more than what runs.
+func TestReplicasAgree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pods{json: []string{podJSON("a", "", "u", "h", "", "app", "r:1@"+d1.String())}}
+		one, other := newSiblings(t, p), newSiblings(t, p)
+		running(t, one, newPod("u", "h"))
+		p.set() // scaled to nothing
+		time.Sleep(31 * time.Second)
+		for _, s := range []*sibling.Siblings{one, other} {
+			if got := running(t, s, newPod("u", "h")); got != "" {
+				t.Errorf("with no pod left: %q, want none", got)
+			}
+		}
+		other.Decide("n", newPod("u", "h"), "r:1", d2)
+		p.set(podJSON("b", "", "u", "h", "", "app", "r:1@"+d2.String()))
+		time.Sleep(31 * time.Second)
+		for _, s := range []*sibling.Siblings{one, other} {
+			if got := running(t, s, newPod("u", "h")); got != d2 {
+				t.Errorf("scaled up again: %q, want %s", got, d2)
+			}
+		}
+	})
+}
+
+// A list that fails takes nothing back of what was known; and it is not known whether that is all.
+func TestKnownBeforeListFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pods{json: []string{podJSON("a", "", "u", "h", "", "app", "r:1@"+d1.String())}}
+		s := newSiblings(t, p)
+		if !known(t, s, newPod("u", "h")) || known(t, s, newPod("", "h")) {
+			t.Error("all is known of a revision that was listed, and nothing of a pod without one")
+		}
+		p.err = errors.New("down")
+		for range 3 {
+			time.Sleep(time.Hour)
+			if got := running(t, s, newPod("u", "h")); got != d1 || known(t, s, newPod("u", "h")) {
+				t.Errorf("while lists fail: %q, all known: %t, want %s, and not all", got, known(t, s, newPod("u", "h")), d1)
+			}
+		}
 	})
 }
 
@@ -294,11 +341,23 @@ func TestBounds(t *testing.T) {
 		p.wantLists(t, name+": the first again", 1)
 		running(t, s, newPod("99", "h"))
 		p.wantLists(t, name+": the last again", 0)
-		for i := range 1000 {
-			s.Decide("n", newPod("99", "h"), fmt.Sprint("r:", i), d1)
-		}
-		running(t, s, newPod("0", "h"))
 		s.Close()
+	}
+}
+
+// Of one revision so many texts are remembered: a tenant's pods may have any number.
+func TestTexts(t *testing.T) {
+	const most = 128
+	p := &pods{}
+	s := newSiblings(t, p)
+	running(t, s, newPod("u", "h"))
+	var texts []string
+	for i := range 10 * most {
+		texts = append(texts, fmt.Sprint("r:", i))
+		s.Decide("n", newPod("u", "h"), texts[i], d1)
+	}
+	if got, _ := s.Running(t.Context(), "n", newPod("u", "h"), texts); len(got) != most {
+		t.Errorf("%d texts are remembered, want %d", len(got), most)
 	}
 }
 
