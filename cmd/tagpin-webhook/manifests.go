@@ -26,7 +26,7 @@ type manifestFlags struct {
 func newManifestFlags(o *manifestFlags) *flag.FlagSet {
 	fs := flag.NewFlagSet("tagpin-webhook manifests", flag.ContinueOnError)
 	fs.StringVar(&o.what, "print", "registration", "`what` to print: the registration; policy, by which the API server demands digests; or gatekeeper, by which Gatekeeper does")
-	fs.StringVar(&o.config, "config", "", "`file` of the config, whose templates are registered and whose exemptImages are exempted (default: none)")
+	fs.StringVar(&o.config, "config", "", "`file` of the config, whose templates are registered and whose exemptImages and skipOwners are exempted (default: none)")
 	fs.StringVar(&o.namespace, "namespace", "tagpin-system", "`namespace` that tagpin is in")
 	fs.StringVar(&o.caFile, "ca-file", "", "`file` of the PEM certificates that the webhook's is signed by (default: none, to be filled in)")
 	fs.BoolVar(&o.podsOnly, "pods-only", false, "register pods alone: workloads stay as they are, and each revision's pods run one digest")
@@ -64,7 +64,14 @@ func (o *manifestFlags) write(w io.Writer) error {
 		return err
 	}
 	c := source.Current()
-	policy := registration.Policy{ExemptImages: c.ExemptImages}
+	rules, err := c.Policy()
+	if err != nil {
+		return err
+	}
+	policy := registration.Policy{Namespace: o.namespace, ExemptImages: c.ExemptImages}
+	for _, s := range rules.SkipOwners {
+		policy.SkipOwners = append(policy.SkipOwners, registration.SkipOwner{Group: s.Owner.Group, Kind: s.Owner.Kind, Users: s.Users})
+	}
 	switch o.what {
 	case "registration":
 		r, err := o.registration(c)

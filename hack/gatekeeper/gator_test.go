@@ -95,6 +95,10 @@ func (f *folder) add(name string, exempt []string, cases ...testCase) {
 	if exempt != nil {
 		spec["parameters"].(map[string]any)["exemptImages"] = exempt
 	}
+	spec["parameters"].(map[string]any)["skipOwners"] = []any{
+		map[string]any{"owner": "g.example/Cluster", "users": []string{"operator", "system:serviceaccount:op:*"}},
+		map[string]any{"owner": "Cluster", "users": []string{"operator"}},
+	}
 	f.suite.Tests = append(f.suite.Tests, test{Name: name, Template: f.write(template), Constraint: f.write(constraint), Cases: cases})
 }
 
@@ -267,5 +271,35 @@ func TestSpared(t *testing.T) {
 		f.want("null", object("v1/Pod", map[string]any{"spec": map[string]any{"containers": nil, "volumes": nil}}), ""),
 		f.want("nothing", object("apps/v1/Deployment", map[string]any{}), ""),
 	)
+	f.verify()
+}
+
+// TestSkippedOwners has what the config's operators make, and what others do in their name.
+func TestSkippedOwners(t *testing.T) {
+	f := newFolder(t)
+	f.add("owners", nil)
+	made := func(user, operation, apiVersion, kind string, controller bool) map[string]any {
+		o := with(t, pod("a:1"), map[string]any{"ownerReferences": []any{map[string]any{
+			"apiVersion": apiVersion, "kind": kind, "name": "o", "uid": "u", "controller": controller,
+		}}})
+		r := review(pod("b:1"), o)
+		request := r["request"].(map[string]any)
+		request["operation"], request["userInfo"] = operation, map[string]any{"username": user}
+		if operation == "CREATE" {
+			delete(request, "oldObject")
+		}
+		return r
+	}
+	const refused = "has no digest"
+	f.suite.Tests[0].Cases = []testCase{
+		f.want("by a user", made("operator", "CREATE", "g.example/v1", "Cluster", true), ""),
+		f.want("by a group of users", made("system:serviceaccount:op:x", "CREATE", "g.example/v2", "Cluster", true), ""),
+		f.want("of the core group", made("operator", "CREATE", "v1", "Cluster", true), ""),
+		f.want("by another user", made("operator2", "CREATE", "g.example/v1", "Cluster", true), refused),
+		f.want("of another group", made("operator", "CREATE", "evil.example/v1", "Cluster", true), refused),
+		f.want("of another kind", made("operator", "CREATE", "g.example/v1", "Thing", true), refused),
+		f.want("not its controller", made("operator", "CREATE", "g.example/v1", "Cluster", false), refused),
+		f.want("changed", made("operator", "UPDATE", "g.example/v1", "Cluster", true), refused),
+	}
 	f.verify()
 }

@@ -24,6 +24,10 @@ const (
     .map(l, l == null ? [] : l.filter(v, v.?image.orValue(null) != null).map(v, [v.?name.orValue(''), v.?image.?reference.orValue('')])))`
 	// proposed tells that the object holds a proposal.
 	proposed = "object.?metadata.?annotations[?'tagpin.dev/proposed-pins'].hasValue()"
+	// forgotten tells that it does not hold the proposal that it had: a manifest that was sent again has none.
+	forgotten = `request.operation == 'UPDATE' &&
+oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'].orValue('') != '' &&
+oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'] != object.?metadata.?annotations[?'tagpin.dev/proposed-pins']`
 )
 
 // builtinSpec leads to the pod spec of every built-in kind: spec, spec.template.spec, spec.jobTemplate.spec.template.spec, or
@@ -47,12 +51,16 @@ const builtinAnnotations = `[object, oldObject]
 
 // builtin is the condition of a mode for the built-in kinds. It holds for the others, which have their own.
 func (r *Registration) builtin(mode string) string {
-	expression := changed(mode, builtinSpec+nest(references), 0)
+	some := []string{changed(mode, builtinSpec+nest(references), 0)}
 	if mode != "keep" && !r.PodsOnly {
-		expression = either(expression, "request.operation == 'UPDATE' && !(request.kind.kind in ['Pod', 'Job']) &&\n"+
+		some = append(some, "request.operation == 'UPDATE' && !(request.kind.kind in ['Pod', 'Job']) &&\n"+
 			"["+nest(builtinAnnotations)+"\n].exists(a, "+r.markers()+".exists(m,\n"+
 			"  a[0][?m].orValue('') != '' && a[0][?m].orValue('') != a[1][?m].orValue('')))")
 	}
+	if mode == "dry-run" {
+		some = append(some, forgotten)
+	}
+	expression := either(some...)
 	var others []Kind
 	if !r.PodsOnly {
 		others = r.Kinds
@@ -78,6 +86,9 @@ func (r *Registration) custom(mode string, kinds []Kind) string {
 		some = append(some, "request.operation == 'UPDATE' &&\n"+
 			"[[object, oldObject].map(o, o.?metadata.?annotations[?'tagpin.dev/refresh'].orValue(''))\n].exists(a, a[0] != '' && a[0] != a[1])")
 	}
+	if mode == "dry-run" {
+		some = append(some, forgotten)
+	}
 	return fmt.Sprintf("!(%s in %s) ||\n%s", kindOfRequest, names(kinds), either(some...))
 }
 
@@ -99,13 +110,14 @@ func (r *Registration) markers() string {
 	return "['tagpin.dev/refresh', 'kubectl.kubernetes.io/restartedAt']"
 }
 
-// changed tells that references are not as they were, and that one of them is unpinned; of a creation, the latter alone.
+// changed tells that references are not as they were, and that one of them is unpinned, or was proposed to be pinned; of a
+// creation, the latter alone.
 // refs is an expression for the references of both objects, in so many lists.
 func changed(mode, refs string, depth int) string {
 	const perSpec = 2 // a list for each kind of container
 	update, when, some := "", "(request.operation == 'CREATE' || refs[0] != refs[1])", exists("refs[0]", depth+perSpec, unpinned)
 	switch mode {
-	case "dry-run":
+	case "enforce", "dry-run": // a proposal for what is not there any more is removed
 		some = "(" + proposed + " ||\n  " + some + ")"
 	case "keep":
 		update, when = "request.operation == 'UPDATE' &&\n", "refs[0] != refs[1]"

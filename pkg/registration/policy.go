@@ -12,9 +12,25 @@ import (
 // Policy demands digests without tagpin: by the API server itself, or by Gatekeeper. It knows the built-in kinds; of others
 // the pods.
 type Policy struct {
+	// Namespace is where tagpin is, which is not looked at. Default: tagpin-system.
+	Namespace string
 	// ExemptImages need no digest, as policy.Pattern reads them.
 	ExemptImages []string
+	// SkipOwners are controllers whose objects need none, when one of their users creates them.
+	SkipOwners []SkipOwner
 }
+
+// SkipOwner is one of a config's skipOwners: a user is exact, or a prefix with * at its end.
+type SkipOwner struct {
+	Group, Kind string
+	Users       []string
+}
+
+// Owner is the group and the kind, as in a config.
+func (s SkipOwner) Owner() string { return strings.TrimPrefix(s.Group+"/"+s.Kind, "/") }
+
+// Own is the namespace that is not looked at, beside those of Kubernetes: what tagpin never pins can't be refused.
+func (p *Policy) Own() string { return (&Registration{Namespace: p.Namespace}).Own() }
 
 // WriteYAML writes a ValidatingAdmissionPolicy and its bindings.
 func (p *Policy) WriteYAML(w io.Writer) error { return p.write(w, "policy.yaml.tmpl") }
@@ -48,4 +64,26 @@ func (p *Policy) ExemptList() string {
 // PolicyReferences is an expression for the references of both objects.
 func (p *Policy) PolicyReferences() string {
 	return builtinSpec + references + "\n  .map(l, l[0] + l[1] + l[2] + l[3])"
+}
+
+// Skipped is an expression that holds for the objects of SkipOwners.
+func (p *Policy) Skipped() string {
+	var owners []string
+	for _, s := range p.SkipOwners {
+		group := fmt.Sprintf("o.?apiVersion.orValue('').startsWith(%q)", s.Group+"/")
+		if s.Group == "" {
+			group = "!o.?apiVersion.orValue('').contains('/')"
+		}
+		var users []string
+		for _, u := range s.Users {
+			user := fmt.Sprintf("request.userInfo.username == %q", u)
+			if prefix, glob := strings.CutSuffix(u, "*"); glob {
+				user = fmt.Sprintf("request.userInfo.username.startsWith(%q)", prefix)
+			}
+			users = append(users, user)
+		}
+		owners = append(owners, fmt.Sprintf("  o.?kind.orValue('') == %q && %s &&\n  (%s)", s.Kind, group, strings.Join(users, " || ")))
+	}
+	return "request.operation == 'CREATE' &&\nobject.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) && (\n" +
+		strings.Join(owners, " ||\n") + "))"
 }

@@ -152,7 +152,7 @@ type Condition struct{ Name, Expression string }
 func (r *Registration) Modes() []Mode {
 	modes := []Mode{
 		{Name: "enforce"},
-		{Name: "dry-run", About: "Never denies. It is called as enforce is, and also where a proposal that stands in the object may be out of date."},
+		{Name: "dry-run", About: "Never denies. It is called as enforce is, and also where an object would lose the proposal that stands in it."},
 		{Name: "keep", About: `The way out: pins that are there are put back into re-applied manifests, and nothing is looked up. It has nothing to do
 # for what is created or refreshed.`},
 	}
