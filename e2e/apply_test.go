@@ -136,6 +136,7 @@ func TestSecondApplier(t *testing.T) {
 	if err := apply("one"); err != nil {
 		t.Fatal(err)
 	}
+	push(t, env.Open, repository(t)+":1")
 	if err := apply("two"); err == nil || !strings.Contains(err.Error(), "Apply failed with 1 conflict") || !strings.Contains(err.Error(), ".image") {
 		t.Errorf("the second applier gets %v, want a conflict on .image", err)
 	}

@@ -91,10 +91,10 @@ func (c *conditions) testEphemeral(t *testing.T) {
 
 func (c *conditions) testModes(t *testing.T) {
 	pinned := "a:1@" + digestOf("1")
-	proposed := func(o client.Object) { o.SetAnnotations(map[string]string{"tagpin.dev/proposed-pins": "{}"}) }
-	for mode, want := range map[string]struct{ create, pinned, tag, pin, outdated, restart, label int }{
-		"enforce": {create: 1, tag: 1, restart: 1},
-		"dry-run": {create: 1, tag: 1, restart: 1, outdated: 1},
+	proposed := func(o client.Object) { o.SetAnnotations(map[string]string{"tagpin.dev/proposed-pins": `{"c1":"a:1"}`}) }
+	for mode, want := range map[string]struct{ create, pinned, tag, pin, outdated, forgotten, restart, label int }{
+		"enforce": {create: 1, tag: 1, restart: 1, outdated: 1},
+		"dry-run": {create: 1, tag: 1, restart: 1, outdated: 1, forgotten: 1},
 		"keep":    {tag: 1},
 	} {
 		t.Run(mode, func(t *testing.T) {
@@ -118,6 +118,7 @@ func (c *conditions) testModes(t *testing.T) {
 				proposed(o)
 				image(pinned)(o)
 			}), want.outdated)
+			check("a proposal is forgotten", c.updated(t, mode, tagged, func(o client.Object) { o.SetAnnotations(nil) }), want.forgotten)
 			check("a restart", c.updated(t, mode, o, func(o client.Object) {
 				annotate(t, o, "kubectl.kubernetes.io/restartedAt", "now")
 			}), want.restart)

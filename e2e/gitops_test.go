@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -248,9 +249,39 @@ func diff(t *testing.T, ns, manifest string) string {
 	return out
 }
 
-// TestExemptedLater has a container that may not be pinned any more: manifests with Never, applied again, keep the pin, as to
-// take it away would roll out.
+// TestExemptedLater has an image that is exempted after it was pinned: its manifest, applied again, keeps the pin, as to take it
+// away would roll out.
 func TestExemptedLater(t *testing.T) {
+	ns := newNamespace(t, "enforce")
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	manifest := fmt.Sprintf(deployment, reference)
+	apply(t, ns, manifest)
+	exempt := func(config string) string {
+		return config + "exemptImages: ['docker.io/library/auto:latest', '" + strings.TrimSuffix(reference, ":1") + "']\n"
+	}
+	if err := env.Reconfigure(t.Context(), exempt); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := env.Reconfigure(context.WithoutCancel(t.Context()), nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	apply(t, ns, manifest)
+	o := get(t, ns, "deployment/web")
+	wantImage(t, "exempted", o.image(), reference, digest)
+	if o.Metadata.Generation != 1 {
+		t.Errorf("generation = %d, want 1", o.Metadata.Generation)
+	}
+	other := newNamespace(t, "enforce")
+	apply(t, other, manifest)
+	if got := get(t, other, "deployment/web").image(); got != reference {
+		t.Errorf("exempt from the beginning: image = %s, want %s", got, reference)
+	}
+}
+
+// TestNeverLater has a container that is set to Never after it was pinned: the pin stays.
+func TestNeverLater(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	manifest := fmt.Sprintf(deployment, reference)

@@ -103,6 +103,25 @@ func TestLeft(t *testing.T) {
 	}
 }
 
+// TestVolumeLeft has an image volume that the kubelet is told never to pull.
+func TestVolumeLeft(t *testing.T) {
+	c, _ := newClient(t)
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	for _, kind := range []string{"Pod", "Deployment", "CronJob"} {
+		spec := podSpec(reference)
+		never := imageVolume("never", reference)
+		never.Image.PullPolicy = corev1.PullNever
+		spec.Volumes = []corev1.Volume{imageVolume("pulled", reference), never}
+		o := kinds()[kind](spec)
+		create(t, c, newNamespace(t, "enforce"), o)
+		volumes := specOf(t, o).Volumes
+		wantImage(t, kind+"'s volume", volumes[0].Image.Reference, reference, digest)
+		if got := volumes[1].Image.Reference; got != reference {
+			t.Errorf("%s's volume that is never pulled = %s, want %s", kind, got, reference)
+		}
+	}
+}
+
 // TestNotFound denies a tag that is nowhere at once, and everything that is wrong is named.
 func TestNotFound(t *testing.T) {
 	c, _ := newClient(t)

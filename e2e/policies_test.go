@@ -17,6 +17,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	sigsyaml "sigs.k8s.io/yaml"
 
@@ -34,6 +36,11 @@ func installPolicy(t *testing.T, label string, change func(*admissionregistratio
 	if err != nil {
 		t.Fatal(err)
 	}
+	installPolicyText(t, text, label, change)
+}
+
+func installPolicyText(t *testing.T, text []byte, label string, change func(*admissionregistrationv1.ValidatingAdmissionPolicy)) {
+	t.Helper()
 	c, _ := newClient(t)
 	marker := fmt.Sprintf("e2e.tagpin.dev/%x", t.Name()) // exempt, to tell this policy from the one of the test before
 	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
@@ -249,5 +256,47 @@ func TestPolicyOnLargeObjects(t *testing.T) {
 		o := kinds()["Pod"](spec)
 		o.SetName(name)
 		create(t, c, newLabelled(t, policyLabel, "enforce"), o)
+	}
+}
+
+// TestPolicyOfConfig has the policy that goes with the config, which names an operator: what it makes is taken, what others make in
+// its name is not.
+func TestPolicyOfConfig(t *testing.T) {
+	text, err := env.Manifests(t.Context(), "--print=policy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	installPolicyText(t, text, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	for _, tt := range []struct {
+		user, apiVersion string
+		taken            bool
+	}{
+		{"picky", "e2e.tagpin.dev/v1", true},
+		{"forger", "e2e.tagpin.dev/v1", false},
+		{"picky", "evil.example/v1", false},
+	} {
+		config := rest.CopyConfig(env.Config)
+		config.Impersonate = rest.ImpersonationConfig{UserName: tt.user, Groups: []string{"system:masters"}}
+		as, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		controller := true
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: podSpec("a:1")}
+		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: tt.apiVersion, Kind: "Picky", Name: "p", UID: "u", Controller: &controller}}
+		_, err = as.CoreV1().Pods(newLabelled(t, policyLabel, "enforce")).Create(t.Context(), pod, metav1.CreateOptions{})
+		if (err == nil) != tt.taken || err != nil && !refusedByPolicy(err) {
+			t.Errorf("a pod of %s by %s: %v, want taken: %t", tt.apiVersion, tt.user, err, tt.taken)
+		}
+	}
+}
+
+// TestPolicyInSystemNamespaces labels a namespace that tagpin never serves: what it can't pin is not refused.
+func TestPolicyInSystemNamespaces(t *testing.T) {
+	const ns = "kube-node-lease"
+	kubectl(t, "", "label", "namespace", ns, policyLabel+"=enforce", "--overwrite")
+	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	if err := podDryRun(t.Context(), ns, "a:1"); refusedByPolicy(err) {
+		t.Errorf("a pod in %s: %v, want it taken", ns, err)
 	}
 }

@@ -53,6 +53,7 @@ func TestPrivate(t *testing.T) {
 		for name, o := range map[string]client.Object{
 			"Pod's":                          kinds()["Pod"](own),
 			"Deployment's":                   kinds()["Deployment"](own),
+			"CronJob's":                      kinds()["CronJob"](own),
 			"service account's, Pod":         kinds()["Pod"](account),
 			"service account's, Deployment":  kinds()["Deployment"](account),
 			"service account's, StatefulSet": kinds()["StatefulSet"](account),

@@ -28,13 +28,9 @@ func (c *Cluster) install(ctx context.Context) error {
 
 // Register installs the registration that goes with the config, as tagpin-webhook manifests prints it with some flags.
 func (c *Cluster) Register(ctx context.Context, flags ...string) error {
-	flags = append([]string{"manifests", "--config=" + c.configFile(), "--ca-file=" + c.caFile()}, flags...)
-	cmd := exec.CommandContext(ctx, c.binary(), flags...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	manifest, err := cmd.Output()
+	manifest, err := c.Manifests(ctx, flags...)
 	if err != nil {
-		return fmt.Errorf("tagpin-webhook manifests: %w\n%s", err, stderr.String())
+		return err
 	}
 	manifest = service.ReplaceAll(manifest, []byte("url: "+c.Tagpin.URL("$1")))
 	if !bytes.Contains(manifest, []byte(c.Tagpin.URL("enforce"))) {
@@ -42,6 +38,19 @@ func (c *Cluster) Register(ctx context.Context, flags ...string) error {
 	}
 	_, _, err = c.RunKubectl(ctx, bytes.NewReader(manifest), "apply", "-f", "-")
 	return err
+}
+
+// Manifests is what tagpin-webhook manifests prints for the config, with some flags.
+func (c *Cluster) Manifests(ctx context.Context, flags ...string) ([]byte, error) {
+	flags = append([]string{"manifests", "--config=" + c.configFile(), "--ca-file=" + c.caFile()}, flags...)
+	cmd := exec.CommandContext(ctx, c.binary(), flags...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("tagpin-webhook manifests: %w\n%s", err, stderr.String())
+	}
+	return out, nil
 }
 
 // service is where the registration says who is to be called.

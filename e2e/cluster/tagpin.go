@@ -117,6 +117,38 @@ registries:
 	return b, nil
 }
 
+// Reconfigure changes the config of the running tagpin, nil to what it was, and returns when that is in force.
+func (c *Cluster) Reconfigure(ctx context.Context, change func(config string) string) error {
+	const reloads = "tagpin_config_reloads_total"
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	if change != nil {
+		config = []byte(change(string(config)))
+	}
+	before, err := c.Tagpin.Metric(ctx, reloads, `result="ok"`)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.configFile(), config, 0o600); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	for {
+		now, err := c.Tagpin.Metric(ctx, reloads, `result="ok"`)
+		if err == nil && now > before {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the config is not loaded: %w", errors.Join(err, ctx.Err()))
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
 // start starts the process at free addresses and waits until it is ready. Where it fails, nothing runs.
 func (t *Tagpin) start(ctx context.Context, binary string, flags []string) (err error) {
 	var metrics, probes string

@@ -164,8 +164,7 @@ func TestAppliedWhileRunning(t *testing.T) {
 	}
 }
 
-// TestDeferred has an image that comes later than its Deployment, and one whose pull secret does: the pods are denied, and
-// made by retries.
+// TestDeferred has a pull secret that comes later than its Deployment: the pods are denied, and made by retries.
 func TestDeferred(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "enforce")
@@ -189,4 +188,31 @@ func TestDeferred(t *testing.T) {
 	s.rolledOut("deployment/web")
 	s.wantStable("with its secret", reference, 1)
 	s.wantPods("with its secret", 1, reference+"@"+digest)
+}
+
+// TestDeferredImage has an image that comes later, where onFailure defers that.
+func TestDeferredImage(t *testing.T) { // not parallel: the config is another
+	change := func(config string) string { return config + "onFailure: {notFound: defer}\n" }
+	if err := env.Reconfigure(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := env.Reconfigure(context.WithoutCancel(t.Context()), nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := newSpace(t, "enforce")
+	reference := env.Open.Host + "/" + s.name + "/app:1"
+	_, stderr, err := env.RunKubectl(t.Context(), stdin(manifest("Deployment", reference, 1)), "-n", s.name, "apply", "-f", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, "kubectl apply", stderr, "admitted as it is, its pods wait until it resolves")
+	s.eventually("the pods to be denied", func(context.Context) error {
+		return hasText(s.kubectl("", "get", "events", "-o", "jsonpath={.items[*].message}"), "denied the request")
+	})
+	_, digest := s.push("1")
+	s.rolledOut("deployment/web")
+	s.wantStable("with its image", reference, 1)
+	s.wantPods("with its image", 1, reference+"@"+digest)
 }

@@ -118,7 +118,7 @@ func TestDeletedWhileRegistryIsDown(t *testing.T) { // not parallel: the registr
 	}
 }
 
-// TestDebugTwice adds ephemeral containers to a controller's pod, after the tag has moved: they run what the pod runs.
+// TestDebugTwice adds two ephemeral containers of one tag, which moves in between, to a controller's pod: both run one digest.
 func TestDebugTwice(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "enforce")
