@@ -118,7 +118,10 @@ func (c *conditions) testModes(t *testing.T) {
 				proposed(o)
 				image(pinned)(o)
 			}), want.outdated)
-			check("a proposal is forgotten", c.updated(t, mode, tagged, func(o client.Object) { o.SetAnnotations(nil) }), want.forgotten)
+			had := kinds()["Deployment"](podSpec("a:1"))
+			proposed(had)
+			c.created(t, mode, had)
+			check("a proposal is forgotten", c.updated(t, mode, had, func(o client.Object) { o.SetAnnotations(nil) }), want.forgotten)
 			check("a restart", c.updated(t, mode, o, func(o client.Object) {
 				annotate(t, o, "kubectl.kubernetes.io/restartedAt", "now")
 			}), want.restart)

@@ -21,7 +21,7 @@ import (
 
 const (
 	// deadline bounds each wait. Controllers try again after growing pauses.
-	deadline = 90 * time.Second
+	deadline = 3 * time.Minute
 	pause    = 50 * time.Millisecond
 )
 
