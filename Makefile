@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 
 CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tagpin
+BIN     := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Built tools are kept by what they are built from.
 TOOLS   := $(CACHE)/tools-$(shell cat hack/tools/go.sum | cksum | cut -d' ' -f1)
@@ -17,6 +18,7 @@ help: ## list the targets
 # The flags that the e2e module's tools are built with: others would compile Kubernetes twice.
 E2E     := cd e2e && CGO_ENABLED=0 GOFLAGS=-trimpath
 GATOR   := cd hack/gatekeeper && CGO_ENABLED=0 GOFLAGS=-trimpath
+IMAGER  := cd hack/image && CGO_ENABLED=0 GOFLAGS=-trimpath
 
 .PHONY: test
 test: verify unit test-tools e2e ## all that CI runs: verify, unit, test-tools, e2e
@@ -33,15 +35,18 @@ verify: $(GOFUMPT) $(LINT) ## formatting, vet, lint, generated docs, go.mod
 	cd e2e && go mod tidy -diff
 	$(GATOR) $(LINT) run --config ../../.golangci.yml ./...
 	cd hack/gatekeeper && go mod tidy -diff
+	$(IMAGER) $(LINT) run --config ../../.golangci.yml ./...
+	cd hack/image && go mod tidy -diff
 
 .PHONY: unit
 unit: ## unit tests, with the race detector, in random order
 	go test -race -shuffle=on ./...
 
 .PHONY: test-tools
-test-tools: ## what is tested by others' tools: the policy for Gatekeeper, by its gator
+test-tools: ## what is tested by others' tools: the policy for Gatekeeper by its gator, the image by oras
 	$(GATOR) go tool gator --help > /dev/null # builds it: minutes, once
 	$(GATOR) go test -count=1 -timeout 30m ./... # no cache: it does not see deploy
+	$(IMAGER) go test -shuffle=on -count=1 -timeout 30m ./...
 
 .PHONY: e2e
 e2e: ## a real API server and real registries; builds etcd and kube-apiserver the first time
@@ -69,7 +74,12 @@ demo: ## see it pin, in ten seconds, without a cluster
 
 .PHONY: build
 build: ## both binaries, static and reproducible, into bin
-	$(BUILD) -o bin/ ./cmd/...
+	$(BUILD) -o $(BIN)/ ./cmd/...
+
+.PHONY: image
+image: ## the image of all platforms and its SBOMs, into bin/image; IMAGE_FLAGS='--push REF' pushes it
+	@$(IMAGER) go build -o ../../bin/make-image .
+	@bin/make-image --version '$(VERSION)' $(IMAGE_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target, a minute each
