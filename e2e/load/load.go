@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package load makes many admissions, so many at once, and counts what became of each: what a restart, a crash or a new
+// certificate costs those who deploy meanwhile.
+//
+//	l := load.Start(ctx, load.Options{N: 10000, AtOnce: 16}, load.Pods(client, "shop", images))
+//	… restart it …
+//	if r := l.Wait(); r.Pinned != 10000 {
+//		t.Error(r)
+//	}
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Attempt makes admission number i, and tells whether the image was pinned. An error is an admission that failed: no answer,
+// or a denial.
+type Attempt func(ctx context.Context, i int) (pinned bool, err error)
+
+// Options are what a load is like.
+type Options struct {
+	N       int           // how many; 0: until the context ends
+	AtOnce  int           // how many are under way at once (default 8)
+	Rate    float64       // how many are begun a second, at most (default: no limit)
+	Timeout time.Duration // of one (default 30 s)
+}
+
+// fewErrors is how many errors a result has.
+const fewErrors = 5
+
+// Result is what became of the admissions that have ended.
+type Result struct {
+	Pinned, Unpinned, Failed int
+
+	Errors []error       // the first few, with their time since the start
+	Gap    time.Duration // the longest time without an admission that ended pinned, from the start to now
+	Took   time.Duration
+}
+
+// String is for a test's log.
+func (r Result) String() string {
+	text := fmt.Sprintf("%d pinned, %d unpinned, %d failed in %s; longest gap %s",
+		r.Pinned, r.Unpinned, r.Failed, r.Took.Round(time.Millisecond), r.Gap.Round(time.Millisecond))
+	if len(r.Errors) > 0 {
+		text += fmt.Sprintf("; the first errors:\n%v", errors.Join(r.Errors...))
+	}
+	return text
+}
+
+// Done is how many have ended.
+func (r Result) Done() int { return r.Pinned + r.Unpinned + r.Failed }
+
+// Load is admissions under way.
+type Load struct {
+	wg    sync.WaitGroup
+	start time.Time
+
+	mu     sync.Mutex // guards what follows
+	result Result
+	begun  int
+	last   time.Time // a pinned one ended, or the start
+	end    time.Time // zero while it runs
+}
+
+// Start begins a load. When ctx ends, no more are begun, and those under way still end by themselves: who ends a load
+// makes no failures. Wait is to be called.
+func Start(ctx context.Context, o Options, attempt Attempt) *Load {
+	if o.AtOnce == 0 {
+		o.AtOnce = 8
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
+	}
+	l := &Load{start: time.Now()}
+	l.last = l.start
+	var tick <-chan time.Time
+	stop := func() {}
+	if o.Rate > 0 {
+		ticker := time.NewTicker(time.Duration(float64(time.Second) / o.Rate))
+		tick, stop = ticker.C, ticker.Stop
+	}
+	var callers sync.WaitGroup
+	for range o.AtOnce {
+		callers.Go(func() { l.call(ctx, o, tick, attempt) })
+	}
+	l.wg.Go(func() {
+		callers.Wait()
+		stop()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.end = time.Now()
+	})
+	return l
+}
+
+// Wait waits for the last admission.
+func (l *Load) Wait() Result {
+	l.wg.Wait()
+	return l.Result()
+}
+
+// Result is what became of those that have ended until now.
+func (l *Load) Result() Result {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.end
+	if now.IsZero() {
+		now = time.Now()
+	}
+	r := l.result
+	r.Errors = append([]error(nil), r.Errors...)
+	r.Took, r.Gap = now.Sub(l.start), max(r.Gap, now.Sub(l.last))
+	return r
+}
+
+// call makes one admission after the other.
+func (l *Load) call(ctx context.Context, o Options, tick <-chan time.Time, attempt Attempt) {
+	for {
+		i, more := l.next(o.N)
+		if !more || !wait(ctx, tick) {
+			return
+		}
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.Timeout)
+		pinned, err := attempt(one, i)
+		cancel()
+		l.count(pinned, err)
+	}
+}
+
+func (l *Load) next(n int) (i int, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n > 0 && l.begun == n {
+		return 0, false
+	}
+	l.begun++
+	return l.begun - 1, true
+}
+
+// wait waits for a tick, where there are any, and tells whether to go on.
+func wait(ctx context.Context, tick <-chan time.Time) bool {
+	if tick != nil {
+		select {
+		case <-tick:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
+}
+
+func (l *Load) count(pinned bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	switch {
+	case err != nil:
+		l.result.Failed++
+		if len(l.result.Errors) < fewErrors {
+			l.result.Errors = append(l.result.Errors, fmt.Errorf("after %s: %w", now.Sub(l.start).Round(time.Millisecond), err))
+		}
+	case !pinned:
+		l.result.Unpinned++
+	default:
+		l.result.Pinned++
+		l.result.Gap, l.last = max(l.result.Gap, now.Sub(l.last)), now
+	}
+}
