@@ -34,7 +34,7 @@ type handlers struct {
 	lookups *resolve.Metrics
 	wire    *registry.Metrics
 	lists   *sibling.Metrics
-	reloads *prometheus.CounterVec
+	reloads *reloads
 
 	current atomic.Pointer[state]
 
@@ -67,22 +67,9 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		lookups: resolve.NewMetrics(r),
 		wire:    registry.NewMetrics(r),
 		lists:   sibling.NewMetrics(r),
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tagpin_config_reloads_total",
-			Help: "Changes of the config file, by result: ok, or refused where the last good one stays.",
-		}, []string{"result"}),
+		reloads: newReloads(r),
 	}
-	r.MustRegister(h.reloads)
 	return h, h.load(c)
-}
-
-// counted counts a change of the config file.
-func (h *handlers) counted(err error) {
-	result := "ok"
-	if err != nil {
-		result = "refused"
-	}
-	h.reloads.WithLabelValues(result).Inc()
 }
 
 // load makes c the current config. Where it fails, the last one stays.
@@ -134,8 +121,8 @@ func (s *state) answer(h *handlers, old *state) error {
 		s.credentials = h.newCredentials(s.config.Credentials)
 	}
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
-	resolver := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Named: s.client.Named}
-	pinner := &pin.Pinner{Policy: rules, Resolver: resolver}
+	measured := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Named: s.client.Named}
+	pinner := &pin.Pinner{Policy: rules, Resolver: &resolve.Traced{Next: measured}}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, old); s.siblings != nil {
 		pinner.Siblings = s.siblings
 	}

@@ -86,12 +86,18 @@ func (l *lines) await(t *testing.T, text string) {
 
 func start(t *testing.T, drain time.Duration, flags ...string) *instance {
 	t.Helper()
+	return startWith(t, drain, "", flags...)
+}
+
+// startWith has more in its config.
+func startWith(t *testing.T, drain time.Duration, more string, flags ...string) *instance {
+	t.Helper()
 	i := &instance{t: t, code: make(chan int, 1), stderr: &lines{more: make(chan struct{}, 1)}}
 	dir := t.TempDir()
 	i.certificates(dir)
 	i.push()
 	i.config = filepath.Join(dir, "config.yaml")
-	i.configure("")
+	i.configure(more)
 	port := freePort(t)
 	i.metrics, i.probes = "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
 	i.webhook = "https://127.0.0.1:" + port

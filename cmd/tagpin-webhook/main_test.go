@@ -50,8 +50,8 @@ func TestNotes(t *testing.T) {
 		t.Errorf("notes on the defaults = %q, want one, on certificates", notes)
 	}
 	c.Certificates.Mode, c.Observability.Tracing = config.Mounted, "http://x"
-	if notes := notBuilt(c); len(notes) != 1 || !strings.Contains(notes[0], "tracing") {
-		t.Errorf("notes = %q, want one, on tracing", notes)
+	if notes := notBuilt(c); len(notes) > 0 {
+		t.Errorf("notes = %q, want none", notes)
 	}
 }
 

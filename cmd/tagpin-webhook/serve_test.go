@@ -4,6 +4,8 @@ package main
 
 import (
 	"crypto/tls"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -53,11 +55,65 @@ func TestReload(t *testing.T) {
 	if got := i.patch(c, "/enforce"); !strings.Contains(got, `/app@`+i.digest) {
 		t.Errorf("after a good config the patch is %s, want no tag", got)
 	}
+	if _, body := i.get("http://" + i.metrics + "/metrics"); !strings.Contains(body, "tagpin_config_last_reload_successful 1") {
+		t.Errorf("after a good config the metrics do not say so")
+	}
+	i.configure("output: digest\nobservability: {tracing: 'http://127.0.0.1:1'}\n")
+	i.stderr.await(t, "a restart takes that up")
 	i.configure("output: digest\ncache: {size: 5}\ncredentials: {pullSecrets: false}\n")
 	i.stderr.await(t, "config reloaded")
 	_, body := i.get("http://" + i.metrics + "/metrics")
 	if want := `tagpin_config_reloads_total{result="refused"} 1`; !strings.Contains(body, want) {
 		t.Errorf("GET /metrics lacks %s", want)
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	address := "127.0.0.1:" + freePort(t)
+	i := startWith(t, 0, fmt.Sprintf("observability: {pprof: %q}\n", address))
+	defer i.end()
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/goroutine?debug=1"} {
+		if code, _ := i.get("http://" + address + path); code != http.StatusOK {
+			t.Errorf("GET %s = %d, want 200", path, code)
+		}
+	}
+}
+
+// TestLog: each line is a JSON object, and each review has one, with who, what and how long.
+func TestLog(t *testing.T) {
+	i := start(t, 0)
+	c := i.caller()
+	for _, path := range []string{"/enforce", "/dry-run", "/keep"} {
+		i.patch(c, path)
+	}
+	resp, err := c.Post(i.webhook+"/enforce", "application/json", strings.NewReader("no review"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	i.end()
+	lines := map[string]int{}
+	for line := range strings.Lines(i.stderr.String()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Errorf("the line %q is no JSON object: %v", line, err)
+			continue
+		}
+		message := fmt.Sprint(entry["msg"])
+		if lines[message]++; message != "admission" {
+			continue
+		}
+		for _, field := range []string{"level", "ts", "logger", "uid", "mode", "verdict", "namespace", "kind", "name", "references", "pinned", "cached", "failed", "ms"} {
+			if _, ok := entry[field]; !ok {
+				t.Errorf("the line of a review lacks %s: %s", field, line)
+			}
+		}
+		if entry["uid"] != "u1" || entry["references"] != 1.0 {
+			t.Errorf("the line of a review is %s", line)
+		}
+	}
+	if lines["admission"] != 3 || lines["review refused"] != 1 {
+		t.Errorf("lines %v, want 3 of reviews and 1 of none", lines)
 	}
 }
 

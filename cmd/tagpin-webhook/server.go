@@ -58,6 +58,11 @@ func (s *server) run(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errSettings, err)
 	}
 	defer handlers.close()
+	traces, err := newTracing(ctx, s.source.Current().Observability.Tracing, s.log, registry)
+	if err != nil {
+		return err
+	}
+	defer traces.close()
 	tlsOptions, watcher, err := s.tls()
 	if err != nil {
 		return err
@@ -65,7 +70,7 @@ func (s *server) run(ctx context.Context) error {
 	phase := &phase{}
 	hooks := webhook.NewServer(webhook.Options{Host: s.options.webhookHost, Port: s.options.webhookPort, TLSOpts: tlsOptions})
 	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
-		hooks.Register("/"+mode.String(), phase.wrap(handlers.mode(mode)))
+		hooks.Register("/"+mode.String(), phase.wrap(traces.wrap(handlers.mode(mode))))
 	}
 	mgr, err := s.manager(restConfig, hooks)
 	if err != nil {
@@ -165,18 +170,22 @@ func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, watche
 
 // reload takes up the config file whenever it changes, if it is good.
 func (s *server) reload(h *handlers) func(context.Context) error {
-	s.note(s.source.Current())
+	began := s.source.Current()
+	s.note(began)
 	return func(ctx context.Context) error {
 		return s.source.Run(ctx, func(c *config.Config, err error) error {
 			if err == nil {
 				err = h.load(c)
 			}
-			h.counted(err)
+			h.reloads.count(err)
 			if err != nil {
 				s.log.Error(err, "config refused, the last good one stays")
 				return err
 			}
 			s.log.Info("config reloaded")
+			if c.Observability != began.Observability {
+				s.log.Info("observability has changed: a restart takes that up")
+			}
 			s.note(c)
 			return nil
 		})
@@ -194,9 +203,6 @@ func notBuilt(c *config.Config) []string {
 	var notes []string
 	if c.Certificates.Mode == config.SelfManaged {
 		notes = append(notes, "certificates.mode self-managed has no effect yet: the files in --cert-dir are served, and read again when they change")
-	}
-	if c.Observability.Tracing != "" {
-		notes = append(notes, "observability.tracing has no effect yet")
 	}
 	return notes
 }

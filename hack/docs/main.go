@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command docs writes what the documentation says of flags and settings, from their sources: the flags' help and the
-// comments of package config; and what tagpin-webhook manifests prints into deploy. With -check it writes nothing, and fails where a
-// file is out of date.
+// Command docs writes what the documentation says of flags, settings and metrics, from their sources: the flags' help, the
+// comments of package config and the metrics' help; and what tagpin-webhook manifests prints into deploy. With -check it
+// writes nothing, and fails where a file is out of date.
 //
 // A generated part of a file stands between two comments:
 //
@@ -45,8 +45,9 @@ func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) i
 	}
 	code := 0
 	for file, parts := range map[string]map[string]generator{
-		"README.md":            {"flags": flagTable, "config": defaults},
-		"pkg/config/README.md": {"fields": fields},
+		"README.md":              {"flags": flagTable, "config": defaults},
+		"pkg/config/README.md":   {"fields": fields},
+		"deploy/docs/metrics.md": {"metrics": metrics},
 	} {
 		if err := update(ctx, file, parts, *check); err != nil {
 			fmt.Fprintf(stderr, "docs: %s: %v\n", file, err)

@@ -29,6 +29,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/span"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -69,6 +70,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			status = http.StatusRequestEntityTooLarge
 		}
 		h.Metrics.failed(h.Mode)
+		span.Of(r.Context()).Fail("refused")
 		logr.FromContextOrDiscard(r.Context()).Info("review refused", "reason", err.Error())
 		http.Error(w, "tagpin: "+err.Error(), status)
 		return
@@ -78,6 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	response, result := h.review(ctx, rv)
 	h.Metrics.observe(h.Mode, response, result, time.Since(start))
+	trace(ctx, h.Mode, rv, response, result)
 	logAnswer(ctx, h.Mode, rv, response, result, time.Since(start))
 	w.Header().Set("Content-Type", "application/json")
 	// An error here is the connection's: there is nobody left to tell.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/span"
 )
 
 // Metrics counts answers. All labels are closed sets. A nil *Metrics counts nothing.
@@ -26,19 +27,24 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		reviews: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_admission_reviews_total",
-			Help: "Reviews answered, by mode and result: patched, unchanged, skipped, denied, or refused where it was no review.",
+			Help: "Reviews answered, by mode (enforce, dry-run, keep) and result: patched, unchanged, skipped, denied, or refused where it was no review.",
 		}, []string{"mode", "result"}),
 		references: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_admission_references_total",
-			Help: "References decided, by mode and result: pinned, cached, stale, a class of failure, or the reason why it was left.",
+			Help: "References decided, by mode (enforce, dry-run, keep) and result: pinned; cached or stale, where no registry was asked; a class of failure (notFound, unauthorized, unavailable, invalid); else the reason: unchanged, sticky, refresh, kept, sibling, keep, exempt, never-pull, blank, bad-text.",
 		}, []string{"mode", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tagpin_admission_duration_seconds",
-			Help:    "Time to answer a review, from its first byte.",
+			Help:    "Time to answer a review, from its first byte, by mode (enforce, dry-run, keep).",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"mode"}),
 	}
 	r.MustRegister(m.reviews, m.references, m.seconds)
+	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} { // from 0 on, so that the first one is an increase
+		for _, result := range []string{"patched", "unchanged", "skipped", "denied", "refused"} {
+			m.reviews.WithLabelValues(mode.String(), result)
+		}
+	}
 	return m
 }
 
@@ -85,11 +91,29 @@ func outcomeWord(o *pin.Outcome) string {
 	return string(o.Reason)
 }
 
+// trace tells the span of a request, which its context has, what it was and what became of it.
+func trace(ctx context.Context, mode pin.Mode, rv *review, r *admissionv1.AdmissionResponse, result pin.Result) {
+	s := span.Of(ctx)
+	if !s.Recording() {
+		return
+	}
+	s.Text("tagpin.uid", rv.UID)
+	s.Text("tagpin.mode", mode.String())
+	s.Text("tagpin.verdict", verdict(r, result))
+	s.Text("tagpin.kind", rv.Kind.String())
+	s.Text("tagpin.name", rv.Name)
+	s.Text("k8s.namespace.name", rv.Namespace)
+	s.Number("tagpin.references", len(result.Outcomes))
+}
+
 // logAnswer writes the one line of a request.
 func logAnswer(ctx context.Context, mode pin.Mode, rv *review, r *admissionv1.AdmissionResponse, result pin.Result, took time.Duration) {
 	log := logr.FromContextOrDiscard(ctx)
 	if !log.Enabled() {
 		return
+	}
+	if id := span.TraceID(ctx); id != "" {
+		log = log.WithValues("trace", id)
 	}
 	pinned, cached, failed := 0, 0, 0
 	for i := range result.Outcomes {

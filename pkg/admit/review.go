@@ -98,15 +98,15 @@ func (rv *review) field(dec *jsontext.Decoder, name string, body []byte) error {
 	case "dryRun":
 		rv.DryRun = dec.PeekKind() == 't'
 	case "object":
-		return span(dec, &rv.Object, body)
+		return part(dec, &rv.Object, body)
 	case "oldObject":
-		return span(dec, &rv.Old, body)
+		return part(dec, &rv.Old, body)
 	}
 	return dec.SkipValue()
 }
 
-// span takes the value that is next as a part of body: null is none. The decoder's own buffer is not kept.
-func span(dec *jsontext.Decoder, into *jsontext.Value, body []byte) error {
+// part takes the value that is next as a part of body: null is none. The decoder's own buffer is not kept.
+func part(dec *jsontext.Decoder, into *jsontext.Value, body []byte) error {
 	null := dec.PeekKind() == 'n'
 	value, err := dec.ReadValue()
 	if err != nil || null {

@@ -55,7 +55,7 @@ type Config struct {
 	Network Network `yaml:"network"`
 	// Certificates says who makes the serving certificate.
 	Certificates Certificates `yaml:"certificates"`
-	// Observability switches tracing and profiling on.
+	// Observability switches tracing and profiling on, at the start: a change of it takes a restart.
 	Observability Observability `yaml:"observability"`
 }
 
@@ -168,9 +168,10 @@ type Certificates struct {
 	Service string `yaml:"service"`
 }
 
-// Observability is off where it is empty.
+// Observability is off where it is empty. It is read when the server starts.
 type Observability struct {
-	// Tracing is the OTLP endpoint that spans are sent to: `http://collector:4318`. Default: off.
+	// Tracing is the OTLP endpoint that spans are sent to, over HTTP: `http://collector:4318`, or with the whole path where it
+	// is not `/v1/traces`. Default: off.
 	Tracing string `yaml:"tracing"`
 	// Pprof is a loopback address that Go profiles are served on: `localhost:6060`. Default: off.
 	Pprof string `yaml:"pprof"`

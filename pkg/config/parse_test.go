@@ -3,6 +3,7 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,6 +143,41 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("Parse(%q) names %d mistakes, want %d:\n%v", tt.body, got, len(tt.want), err)
 			}
 		})
+	}
+}
+
+// TestObservability: profiles are for who is on the machine alone, and an endpoint holds no secret.
+func TestObservability(t *testing.T) {
+	for _, tt := range []struct {
+		field, value string
+		ok           bool
+	}{
+		{"pprof", "localhost:6060", true},
+		{"pprof", "127.0.0.1:6060", true},
+		{"pprof", "[::1]:6060", true},
+		{"pprof", ":6060", false},
+		{"pprof", "0.0.0.0:6060", false},
+		{"pprof", "[::]:6060", false},
+		{"pprof", "10.0.0.1:6060", false},
+		{"pprof", "localhost.example:6060", false},
+		{"pprof", "localhost", false},
+		{"pprof", "localhost:0", false},
+		{"tracing", "http://collector:4318", true},
+		{"tracing", "https://collector.example/otlp/v1/traces", true},
+		{"tracing", "grpc://collector:4317", false},
+		{"tracing", "collector:4318", false},
+		{"tracing", "http://:4318", false},
+		{"tracing", "http://user:secret@collector:4318", false},
+		{"tracing", "http://collector:4318?token=secret", false},
+		{"tracing", "http://collector:4318#secret", false},
+	} {
+		_, err := config.Parse(fmt.Appendf(nil, "%sobservability: {%s: %q}\n", head, tt.field, tt.value))
+		if (err == nil) != tt.ok {
+			t.Errorf("%s %q: %v, want ok %t", tt.field, tt.value, err, tt.ok)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s %q: the error repeats a secret: %v", tt.field, tt.value, err)
+		}
 	}
 }
 

@@ -174,14 +174,17 @@ func (c *Config) checkServing(p *problems) {
 	if !dnsName.MatchString(c.Certificates.Service) {
 		p.addf("certificates.service", "%q is no name of a service", c.Certificates.Service)
 	}
-	if t := c.Observability.Tracing; t != "" {
-		if u, err := url.Parse(t); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-			p.addf("observability.tracing", "want the URL of an OTLP endpoint, such as http://collector:4318")
-		}
+	if t := c.Observability.Tracing; t != "" && !endpoint(t) { // it may hold a secret, and is not repeated
+		p.addf("observability.tracing", "want the URL of an OTLP endpoint over HTTP, such as http://collector:4318, without user, query and fragment")
 	}
 	if a := c.Observability.Pprof; a != "" && !loopback(a) {
 		p.addf("observability.pprof", "%q: want a loopback address with a port, such as localhost:6060", a)
 	}
+}
+
+func endpoint(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 func loopback(address string) bool {

@@ -19,6 +19,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/span"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -93,7 +94,10 @@ type Outcome struct {
 // Pin decides about each reference and resolves those that need it, each once and side by side, within ctx. It costs no
 // request where every decision can be made without one. It returns when each look-up has ended.
 func (p *Pinner) Pin(ctx context.Context, req Request) Result {
+	_, s := span.Start(ctx, "decide")
 	decisions, skip := p.decide(req)
+	s.Number("tagpin.references", len(decisions))
+	s.End()
 	if skip != "" {
 		return Result{Skipped: skip}
 	}

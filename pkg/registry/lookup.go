@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/span"
 )
 
 const (
@@ -132,6 +134,8 @@ func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
 // send makes one request. challenged is not nil where the answer is a challenge that can be met.
 func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, challenged *challenge, err error) {
 	u := url.URL{Scheme: l.scheme(), Host: l.api, Path: "/v2/" + l.path + "/manifests/" + l.name}
+	ctx, s := span.Call(ctx, "registry request")
+	defer s.End()
 	req, err := http.NewRequestWithContext(ctx, l.req.Method, u.String(), nil)
 	if err != nil {
 		return nil, nil, l.refuse("no valid address")
@@ -143,11 +147,11 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 	}
 	resp, connected, err := l.do(req)
 	if err != nil {
-		l.count(l.req.Method, nil)
+		l.count(l.req.Method, nil, s)
 		return nil, nil, l.failed(err, connected)
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
-	l.count(l.req.Method, resp)
+	l.count(l.req.Method, resp, s)
 	if resp.StatusCode == http.StatusOK {
 		m, err := l.read(resp)
 		return m, nil, err

@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tagpin/tagpin/pkg/span"
 )
 
 const (
@@ -25,15 +27,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_requests_total",
-			Help: "Requests to registries (other where the config does not name it), by kind (HEAD, GET, token) and answer: a status, 4xx or 5xx for the rarer ones, none.",
+			Help: "Requests to registries (other where the config does not name it), by kind (HEAD, GET, token) and answer: 200, 401, 403, 404, 429, 503, 4xx and 5xx for the rarer ones, else for redirects that lead nowhere and the like, none.",
 		}, []string{"registry", "kind", "answer"}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_not_asked_total",
-			Help: "Requests that were not made, since an answer a moment ago (429, 503, a refused login, a failed connection) said not to.",
+			Help: "Requests to registries (other where the config does not name it) that were not made, since an answer a moment ago (429, 503, a refused login, a failed connection) said not to.",
 		}, []string{"registry"}),
 		pulls: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tagpin_registry_pulls_remaining",
-			Help: "Pulls that a registry said it still allows (ratelimit-remaining), by its last answer that said so; other registries than those that the config names are left out.",
+			Help: "Pulls that a registry said it still allows (ratelimit-remaining), by its last answer that said so; only of registries that the config names.",
 		}, []string{"registry"}),
 	}
 	r.MustRegister(m.requests, m.closed, m.pulls)
@@ -47,8 +49,16 @@ func (l *lookup) label() string {
 	return otherRegistry
 }
 
-// count counts a request and its answer; nil where there was none.
-func (l *lookup) count(kind string, resp *http.Response) {
+// count counts a request and its answer, nil where there was none, and tells its span of them.
+func (l *lookup) count(kind string, resp *http.Response, s span.Span) {
+	s.Text("tagpin.registry", l.host.Name)
+	s.Text("tagpin.kind", kind)
+	if s.Text("tagpin.redirected_to", l.via); resp == nil || resp.StatusCode != http.StatusOK {
+		s.Fail(answer(resp))
+	}
+	if resp != nil {
+		s.Number("http.response.status_code", resp.StatusCode)
+	}
 	m := l.client.Metrics
 	if m == nil {
 		return

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/tagpin/tagpin/pkg/span"
 )
 
 const (
@@ -63,6 +65,8 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 		return "", 0, err
 	}
 	connected := false
+	ctx, s := span.Call(ctx, "registry token")
+	defer s.End()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	req, err := l.tokenRequest(ctx, realm, ch.service, "repository:"+l.path+":pull")
 	if err != nil {
@@ -74,7 +78,7 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 	}}
 	resp, err := client.Do(req)
 	if err != nil {
-		l.count(tokenRequest, nil)
+		l.count(tokenRequest, nil, s)
 		e := transportError(l.host.Name, l.named, err)
 		if e.Token, e.network = true, broken; !connected {
 			e.network = notConnected
@@ -82,7 +86,7 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 		return "", 0, e
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
-	l.count(tokenRequest, resp)
+	l.count(tokenRequest, resp, s)
 	if resp.StatusCode != http.StatusOK {
 		return "", 0, &Error{
 			Host: l.host.Name, Status: resp.StatusCode, Token: true, RetryAfter: retryAfter(resp.Header),

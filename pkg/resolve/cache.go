@@ -15,6 +15,8 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/span"
 )
 
 // Defaults of Cache.
@@ -123,7 +125,7 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 // await waits for the look-up of key, which it starts unless there is one, or the time is over already.
 func (c *Cache) await(ctx context.Context, key cacheKey, req Request) (Result, error) {
 	if ctx.Err() == nil {
-		f := c.join(key, req)
+		f := c.join(ctx, key, req)
 		select {
 		case <-f.done:
 			return f.result, f.err
@@ -141,8 +143,8 @@ func (c *Cache) stale(known *entry, now time.Duration, err error) (Result, error
 	return known.result(true), nil
 }
 
-// join finds the look-up of key in flight, or starts one.
-func (c *Cache) join(key cacheKey, req Request) *flight {
+// join finds the look-up of key in flight, or starts one, which belongs to the trace of ctx, if any, and not to its end.
+func (c *Cache) join(ctx context.Context, key cacheKey, req Request) *flight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f, ok := c.flights[key]; ok {
@@ -150,13 +152,14 @@ func (c *Cache) join(key cacheKey, req Request) *flight {
 	}
 	f := &flight{done: make(chan struct{})}
 	c.flights[key] = f
-	c.wg.Go(func() { c.fly(key, req, f) })
+	base := span.Under(context.Background(), ctx)
+	c.wg.Go(func() { c.fly(base, key, req, f) })
 	return f
 }
 
 // fly looks up, apart from any caller's context, and remembers the answer.
-func (c *Cache) fly(key cacheKey, req Request, f *flight) {
-	ctx, cancel := context.WithTimeout(context.Background(), orDefault(c.LookupTimeout, DefaultLookupTimeout))
+func (c *Cache) fly(base context.Context, key cacheKey, req Request, f *flight) {
+	ctx, cancel := context.WithTimeout(base, orDefault(c.LookupTimeout, DefaultLookupTimeout))
 	defer cancel()
 	f.result, f.err = c.Next.Resolve(ctx, req)
 	c.remember(key, f)

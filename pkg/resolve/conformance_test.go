@@ -29,6 +29,7 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 	measured := func(next resolve.Resolver) resolve.Resolver {
 		return &resolve.Measured{Next: next, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
 	}
+	traced := func(next resolve.Resolver) resolve.Resolver { return &resolve.Traced{Next: next} }
 	limit := func(next resolve.Resolver) resolve.Resolver { return &resolve.Limit{Next: next} }
 	mirrors := func(next resolve.Resolver) resolve.Resolver {
 		return &resolve.Mirrors{Next: next, Client: &registry.Client{}}
@@ -40,10 +41,11 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 		"Cache":       remember(),
 		"Credentials": credentials,
 		"Measured":    measured,
+		"Traced":      traced,
 		"Limit":       limit,
 		"Mirrors":     mirrors,
 		"together": func(next resolve.Resolver) resolve.Resolver {
-			return measured(mirrors(credentials(remembered(limit(next)))))
+			return traced(measured(mirrors(credentials(remembered(limit(next))))))
 		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/span"
 )
 
 // Credentials fills a request's candidates from its keychain, and where all are refused reads them again: a secret may
@@ -21,15 +22,24 @@ func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) 
 	if req.Keychain == nil {
 		return c.Next.Resolve(ctx, req)
 	}
-	req.Credentials = req.Keychain.Credentials(ctx, req.Ref, false)
+	req.Credentials = candidates(ctx, req, false)
 	result, err := c.Next.Resolve(ctx, req)
 	if !errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {
 		return result, err
 	}
-	fresh := req.Keychain.Credentials(ctx, req.Ref, true)
+	fresh := candidates(ctx, req, true)
 	if slices.EqualFunc(fresh, req.Credentials, func(a, b keychain.Credential) bool { return a == b }) {
 		return result, err
 	}
 	req.Credentials = fresh
 	return c.Next.Resolve(ctx, req)
+}
+
+// candidates asks the keychain. Of the credentials, a trace has their number.
+func candidates(ctx context.Context, req Request, fresh bool) []keychain.Credential {
+	ctx, s := span.Start(ctx, "credentials")
+	defer s.End()
+	found := req.Keychain.Credentials(ctx, req.Ref, fresh)
+	s.Number("tagpin.credentials", len(found))
+	return found
 }

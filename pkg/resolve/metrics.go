@@ -30,7 +30,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_resolve_lookups_total",
-			Help: "Look-ups, by registry (other where the config does not name it), result (ok or the class of failure) and source (registry, cache, stale).",
+			Help: "Look-ups, by registry (other where the config does not name it), result (ok, or the class of failure: notFound, unauthorized, unavailable, invalid) and source (registry; cache; stale, where the registry can't be reached).",
 		}, []string{"registry", "result", "source"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tagpin_resolve_duration_seconds",

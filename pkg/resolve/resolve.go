@@ -4,7 +4,7 @@
 //
 // A Resolver answers one request; each layer is one small type around the same interface:
 //
-//	Measured → Mirrors → Credentials → Cache → Limit → Registry
+//	Traced → Measured → Mirrors → Credentials → Cache → Limit → Registry
 //
 // The last asks the registry: HEAD, and GET and hash where HEAD is no answer. The package decides nothing about whether
 // to pin, or what becomes of an object whose look-up failed: it says in which class the failure is.

@@ -163,21 +163,25 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Help: "Lists of the pods of one owner revision, by result: found, none where no pod is pinned, forbidden, or error.",
 	}, []string{"result"})}
 	r.MustRegister(m.lists)
+	m.lists.WithLabelValues("forbidden") // from 0 on, so that the first one is an increase
 	return m
 }
 
-func (m *Metrics) count(err error, texts int) {
-	if m == nil {
-		return
+func (m *Metrics) count(result string) {
+	if m != nil {
+		m.lists.WithLabelValues(result).Inc()
 	}
-	result := "none"
+}
+
+// resultOf is what came of a list, by its error and the number of texts that it had a pin of.
+func resultOf(err error, texts int) string {
 	switch {
 	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
-		result = "forbidden"
+		return "forbidden"
 	case err != nil:
-		result = "error"
+		return "error"
 	case texts > 0:
-		result = "found"
+		return "found"
 	}
-	m.lists.WithLabelValues(result).Inc()
+	return "none"
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/span"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -84,7 +85,7 @@ func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.
 	if !ok {
 		return nil, false
 	}
-	it, open := s.item(r)
+	it, open := s.item(ctx, r)
 	if !open {
 		return nil, false
 	}
@@ -143,9 +144,9 @@ func (s *Siblings) knownLocked(it *item, text string) digest.Digest {
 	return ""
 }
 
-// item gives what is remembered, joins a list in flight, or starts one, with what was known before: a list that fails takes
-// nothing back. open is false after Close.
-func (s *Siblings) item(r Revision) (it *item, open bool) {
+// item gives what is remembered, joins a list in flight, or starts one, which belongs to the trace of ctx, if any. It begins
+// with what was known before: a list that fails takes nothing back. open is false after Close.
+func (s *Siblings) item(ctx context.Context, r Revision) (it *item, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.initLocked()
@@ -162,7 +163,8 @@ func (s *Siblings) item(r Revision) (it *item, open bool) {
 	if old != nil {
 		s.inheritLocked(it, old)
 	}
-	s.wg.Go(func() { s.list(r, it) })
+	base := span.Under(s.base, ctx)
+	s.wg.Go(func() { s.list(base, r, it) })
 	return it, true
 }
 
@@ -196,17 +198,21 @@ func (s *Siblings) holdsLocked(it *item) bool {
 }
 
 // list fills the item.
-func (s *Siblings) list(r Revision, it *item) {
+func (s *Siblings) list(base context.Context, r Revision, it *item) {
 	defer close(it.done)
 	timeout := s.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	ctx, cancel := context.WithTimeout(s.base, timeout)
+	ctx, cancel := context.WithTimeout(base, timeout)
 	defer cancel()
+	ctx, listing := span.Call(ctx, "siblings")
+	defer listing.End()
 	found := oldest{policy: s.Policy, revision: r}
 	err := s.Lister.List(ctx, r.Namespace, r.Label, r.Value, found.add)
-	s.Metrics.count(err, len(found.texts))
+	result := resultOf(err, len(found.texts))
+	s.Metrics.count(result)
+	listing.Text("tagpin.result", result)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	it.failed = err != nil

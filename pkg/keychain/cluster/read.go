@@ -33,9 +33,12 @@ type Metrics struct{ reads *prometheus.CounterVec }
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tagpin_keychain_reads_total",
-		Help: "Pull secrets and service accounts read from the API server, by kind and result: ok, missing, forbidden, malformed, unsuitable, error, too-many.",
+		Help: "Pull secrets and service accounts read from the API server, by kind (secret, serviceaccount) and result: ok; missing; forbidden, where a role lacks; malformed; unsuitable, of another type; error; too-many in one pod.",
 	}, []string{"kind", "result"})}
 	r.MustRegister(m.reads)
+	for _, kind := range []string{secretKind, accountKind} {
+		m.reads.WithLabelValues(kind, forbidden) // from 0 on, so that the first one is an increase
+	}
 	return m
 }
 
