@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package observability
+
+import (
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
+)
+
+// rules are the alerts, as Prometheus reads them.
+func rules(t *testing.T) map[string]rulefmt.Rule {
+	t.Helper()
+	groups, errs := rulefmt.ParseFile(filepath.Join(deploy, "chart/files/alerts.yaml"), false, model.UTF8Validation,
+		parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	for _, err := range errs {
+		t.Error(err)
+	}
+	if groups == nil {
+		t.FailNow()
+	}
+	all := map[string]rulefmt.Rule{}
+	for _, g := range groups.Groups {
+		for _, r := range g.Rules {
+			all[r.Alert] = r
+		}
+	}
+	return all
+}
+
+const runbooks = "https://github.com/tagpin/tagpin/blob/main/deploy/docs/runbooks.md#"
+
+var heading = regexp.MustCompile(`(?m)^##+ (.+)$`)
+
+// anchors are those that GitHub gives the headings of the runbooks.
+func anchors(t *testing.T) []string {
+	var all []string
+	for _, h := range heading.FindAllStringSubmatch(read(t, "docs/runbooks.md"), -1) {
+		all = append(all, strings.ReplaceAll(strings.ToLower(h[1]), " ", "-"))
+	}
+	return all
+}
+
+// TestAlertsAreWhole: each says what is wrong, how bad, and what to do, on a page that says it.
+func TestAlertsAreWhole(t *testing.T) {
+	all, pages := known(t), anchors(t)
+	for alert, r := range rules(t) {
+		if s := r.Labels["severity"]; s != "critical" && s != "warning" {
+			t.Errorf("%s: severity %q", alert, s)
+		}
+		if r.For < model.Duration(5*time.Minute) {
+			t.Errorf("%s: fires after %s, want it not to flap", alert, r.For)
+		}
+		for _, annotation := range []string{"summary", "description"} {
+			if text := r.Annotations[annotation]; !strings.HasSuffix(text, ".") || strings.Contains(text, "  ") {
+				t.Errorf("%s: its %s is %q, want sentences", alert, annotation, text)
+			}
+		}
+		anchor, ok := strings.CutPrefix(r.Annotations["runbook_url"], runbooks)
+		if !ok || anchor != strings.ToLower(alert) || !slices.Contains(pages, anchor) {
+			t.Errorf("%s: its runbook is %s, want a heading of the page with its name", alert, r.Annotations["runbook_url"])
+		}
+		check(t, all, alert, r.Expr)
+	}
+}
+
+var inner = regexp.MustCompile(`\]\((?:runbooks\.md)?#([a-z-]+)\)`)
+
+// TestRunbooks: each is an alert's, and the links between them lead somewhere.
+func TestRunbooks(t *testing.T) {
+	all, pages := rules(t), anchors(t)
+	for _, page := range pages {
+		isAlert := false
+		for alert := range all {
+			isAlert = isAlert || strings.ToLower(alert) == page
+		}
+		if !isAlert && page != "emergency-switch" {
+			t.Errorf("the runbook %s is no alert's", page)
+		}
+	}
+	for _, l := range inner.FindAllStringSubmatch(read(t, "docs/runbooks.md"), -1) {
+		if !slices.Contains(pages, l[1]) {
+			t.Errorf("there is no runbook %s", l[1])
+		}
+	}
+}
+
+// TestAlertsFire plays series, a sample a minute, and asks at a minute which alerts fire.
+func TestAlertsFire(t *testing.T) {
+	const up = "\ntagpin_build_info{version=\"1\"} 1x90"
+	for _, tt := range []struct {
+		name, series string
+		want         []string // of all alerts, at minute 75
+	}{
+		{"all is well", up + `
+			tagpin_admission_reviews_total{mode="enforce",result="patched"} 0+60x90
+			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0+1x90
+			tagpin_admission_duration_seconds_bucket{le="0.1"} 0+60x90
+			tagpin_admission_duration_seconds_bucket{le="+Inf"} 0+60x90
+			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="registry"} 0+60x90
+			tagpin_resolve_lookups_total{registry="ghcr.io",result="notFound",source="registry"} 0+60x90
+			tagpin_resolve_lookups_total{registry="other",result="unavailable",source="registry"} 0+60x90
+			tagpin_keychain_reads_total{kind="secret",result="forbidden"} 0x90
+			tagpin_keychain_reads_total{kind="secret",result="missing"} 0+60x90
+			tagpin_sibling_lists_total{result="forbidden"} 0x90
+			tagpin_registry_pulls_remaining{registry="docker.io"} 90x90
+			tagpin_config_last_reload_successful 1x90
+			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 900000x90
+			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
+			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
+			kube_deployment_status_replicas_available{namespace="shop",deployment="web"} 0x90
+			kube_deployment_spec_replicas{namespace="shop",deployment="web"} 2x90
+			apiserver_admission_webhook_rejection_count{name="enforce.tagpin.dev",error_type="no_error"} 0+9x90
+			apiserver_admission_webhook_rejection_count{name="other.example",error_type="calling_webhook_error"} 0+9x90`, nil},
+		{"nothing is measured", `tagpin_build_info 1x20`, []string{"TagpinAbsent"}},
+		{"not for long", up + `
+			tagpin_config_last_reload_successful 1x72 0x10`, nil},
+		{"a replica is missing", up + `
+			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
+			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90`, []string{"TagpinReplicasMissing"}},
+		{"calls fail", up + `
+			apiserver_admission_webhook_rejection_count{name="enforce.tagpin.dev",error_type="calling_webhook_error"} 0+1x90
+			apiserver_admission_webhook_fail_open_count{name="enforce.tagpin.dev"} 0+1x90`, []string{"TagpinCallsFail", "TagpinPassedBy"}},
+		{"a third is denied", up + `
+			tagpin_admission_reviews_total{mode="enforce",result="patched"} 0+2x90
+			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0+1x90`, []string{"TagpinDenies"}},
+		{"a few are denied, and there are no others", up + `
+			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0x70 1x20`, nil},
+		{"slow", up + `
+			tagpin_admission_duration_seconds_bucket{le="5"} 0+1x90
+			tagpin_admission_duration_seconds_bucket{le="10"} 0+2x90
+			tagpin_admission_duration_seconds_bucket{le="+Inf"} 0+2x90`, []string{"TagpinSlow"}},
+		{"a registry is down", up + `
+			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="stale"} 0+1x90
+			tagpin_resolve_lookups_total{registry="ghcr.io",result="unavailable",source="registry"} 0+3x90`, []string{"TagpinRegistryUnavailable", "TagpinStale"}},
+		{"an unnamed registry is down", up + `
+			tagpin_resolve_lookups_total{registry="other",result="ok",source="stale"} 0+1x90`, []string{"TagpinStale"}},
+		{"pulls run out", up + `
+			tagpin_registry_pulls_remaining{registry="docker.io"} 90-2x90`, []string{"TagpinPullsRunOut"}},
+		{"no role for secrets", up + `
+			tagpin_keychain_reads_total{kind="secret",result="forbidden"} 0+1x90`, []string{"TagpinForbidden"}},
+		{"no role for pods", up + `
+			tagpin_sibling_lists_total{result="forbidden"} 0+1x90`, []string{"TagpinForbidden"}},
+		{"one replica has refused the config", up + `
+			tagpin_config_last_reload_successful{instance="a"} 1x90
+			tagpin_config_last_reload_successful{instance="b"} 0x90`, []string{"TagpinConfigRefused"}},
+		{"a CA ends", up + `
+			tagpin_certificate_expiry_timestamp_seconds{kind="ca"} 86400x90
+			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 900000x90`, []string{"TagpinCertificateExpires"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := firing(t, tt.series, time.Unix(0, 0).Add(75*time.Minute)); !slices.Equal(got, tt.want) {
+				t.Errorf("%q fire, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// firing are the alerts that have been pending for as long as they want.
+func firing(t *testing.T, series string, at time.Time) []string {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(series), "\n")
+	for i := range lines {
+		lines[i] = "  " + strings.TrimSpace(lines[i])
+	}
+	storage := promqltest.LoadedStorage(t, "load 1m\n"+strings.Join(lines, "\n")+"\n")
+	engine := promqltest.NewTestEngine(t, false, 5*time.Minute, 1e6)
+	var names []string
+	for alert, r := range rules(t) {
+		on := true
+		for when := at.Add(-time.Duration(r.For)); on && !when.After(at); when = when.Add(time.Minute) {
+			query, err := engine.NewInstantQuery(t.Context(), storage, promql.NewPrometheusQueryOpts(false, 0, nil), r.Expr, when)
+			if err != nil {
+				t.Fatal(err)
+			}
+			vector, err := query.Exec(t.Context()).Vector()
+			if err != nil {
+				t.Fatalf("%s: %v", alert, err)
+			}
+			on = len(vector) > 0
+			query.Close()
+		}
+		if on {
+			names = append(names, alert)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
