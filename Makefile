@@ -4,7 +4,8 @@
 
 CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tagpin
 BIN     := bin
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Twelve digits: git's own choice of a length differs between clones.
+VERSION ?= $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
 # Built tools are kept by what they are built from.
 TOOLS   := $(CACHE)/tools-$(shell cat hack/tools/go.sum | cksum | cut -d' ' -f1)
 GOFUMPT := $(TOOLS)/gofumpt

@@ -20,7 +20,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -69,8 +68,8 @@ func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
 	fs.SetOutput(stderr)
 	platforms := fs.String("platform", "linux/amd64,linux/arm64", "`platforms` to build for, with commas between")
 	fs.StringVar(&s.output, "output", "bin/image", "`folder` to write the OCI image layout to; what is in it is replaced")
-	fs.StringVar(&s.base, "base", scratch, "`image` to lay the binaries over, by digest (default: folders, users and CA certificates alone)")
-	fs.Func("push", "`reference`, with a tag, to push the image to; may be given several times (default: none)", func(ref string) error {
+	fs.StringVar(&s.base, "base", scratch, "`image` to lay the binaries over, by digest; scratch is users, folders and CA certificates alone")
+	fs.Func("push", "`reference`, with a tag, to push the image to; may be given several times", func(ref string) error {
 		s.push = append(s.push, ref)
 		return nil
 	})
@@ -130,7 +129,7 @@ func (s settings) make(ctx context.Context, progress io.Writer) (v1.Hash, error)
 	if err := r.save(s.output); err != nil {
 		return v1.Hash{}, err
 	}
-	fmt.Fprintln(progress, "wrote", s.output, "and", filepath.Base(s.output)+".*"+sbomSuffix)
+	fmt.Fprintln(progress, "wrote", s.output, "and", s.output+".*"+sbomSuffix)
 	for _, ref := range s.push {
 		if err := r.push(ctx, ref); err != nil {
 			return v1.Hash{}, fmt.Errorf("pushing %s: %w", ref, err)
