@@ -49,6 +49,23 @@ const builtinAnnotations = `[object, oldObject]
   .map(m, m == null ? null : m.?annotations.orValue(null))
   .map(a, a == null ? {} : a)`
 
+// Shared are the conditions of all modes.
+func (r *Registration) Shared() []Condition {
+	return []Condition{
+		{Name: "not-being-deleted", Expression: "!object.?metadata.?deletionTimestamp.hasValue()"},
+		{Name: "not-a-mirror-pod", Expression: `request.kind.kind != 'Pod' ||
+!object.?metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()`},
+		{
+			Name: "not-made-by-a-controller",
+			About: `What a controller owns is as its owner's template says; pinning it would make the two differ for ever. Pods are the
+  # exception, and Jobs of a CronJob, whose template may be older than tagpin.`,
+			Expression: `request.kind.kind == 'Pod' ||
+!object.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
+  !(request.kind.kind == 'Job' && o.?kind.orValue('') == 'CronJob' && o.?apiVersion.orValue('').startsWith('batch/')))`,
+		},
+	}
+}
+
 // builtin is the condition of a mode for the built-in kinds. It holds for the others, which have their own.
 func (r *Registration) builtin(mode string) string {
 	some := []string{changed(mode, builtinSpec+nest(references), 0)}

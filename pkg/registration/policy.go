@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/template"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 )
 
 // Policy demands digests without tagpin: by the API server itself, or by Gatekeeper. It knows the built-in kinds; of others
@@ -33,21 +34,15 @@ func (s SkipOwner) Owner() string { return strings.TrimPrefix(s.Group+"/"+s.Kind
 func (p *Policy) Own() string { return (&Registration{Namespace: p.Namespace}).Own() }
 
 // WriteYAML writes a ValidatingAdmissionPolicy and its bindings.
-func (p *Policy) WriteYAML(w io.Writer) error { return p.write(w, "policy.yaml.tmpl") }
+func (p *Policy) WriteYAML(w io.Writer) error { return write(w, "policy.yaml.tmpl", p) }
 
 // WriteGatekeeperYAML writes a ConstraintTemplate and its constraint.
-func (p *Policy) WriteGatekeeperYAML(w io.Writer) error { return p.write(w, "gatekeeper.yaml.tmpl") }
-
-func (p *Policy) write(w io.Writer, name string) error {
-	t, err := template.New(name).Funcs(template.FuncMap{"indent": indent}).ParseFS(files, name)
-	if err != nil {
-		return err
-	}
-	return t.Execute(w, p)
-}
+func (p *Policy) WriteGatekeeperYAML(w io.Writer) error { return write(w, "gatekeeper.yaml.tmpl", p) }
 
 // Rules are the resources that are looked at.
-func (p *Policy) Rules() []Rule { return new(Registration).Rules() }
+func (p *Policy) Rules() []admissionregistrationv1.RuleWithOperations {
+	return new(Registration).Rules()
+}
 
 // ExemptList is the exemptions as a CEL list.
 func (p *Policy) ExemptList() string {

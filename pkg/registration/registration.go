@@ -7,7 +7,8 @@
 // on tagpin. An expression that fails denies, where the registration fails closed, so that each field is guarded: in a custom
 // resource it may be missing or null.
 //
-// It writes YAML, with the reasons as comments, for people to read and keep; it talks to no cluster.
+// It writes YAML, with the reasons as comments, for people to read and keep, and fills in a registration that has none of
+// them; it talks to no cluster.
 package registration
 
 import (
@@ -16,8 +17,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"text/template"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 )
 
 // Registration is a MutatingWebhookConfiguration. The zero value is that of deploy/kustomize.
@@ -50,27 +55,62 @@ type Kind struct {
 // (k8s.io/kubernetes pkg/apis/admissionregistration/validation).
 const maxConditions = 64
 
-// shared are the conditions of all modes.
-const shared = 3
-
 //go:embed *.yaml.tmpl
 var files embed.FS
 
-// WriteYAML writes the registration.
-func (r *Registration) WriteYAML(w io.Writer) error {
+// Validate says why the registration can't be.
+func (r *Registration) Validate() error {
 	if r.FailOpen && !r.PodsOnly {
 		return errors.New("to fail open is for pods alone: a workload that is applied again while tagpin is away would lose its pin and be rolled out")
 	}
 	for _, m := range r.Modes() {
-		if len(m.Conditions)+shared > maxConditions {
+		if len(m.Conditions)+len(r.Shared()) > maxConditions {
 			return fmt.Errorf("%d kinds with paths of their own: the API server takes %d conditions a webhook", len(m.Conditions)-1, maxConditions)
 		}
 	}
-	t, err := template.New("registration.yaml.tmpl").Funcs(template.FuncMap{"indent": indent}).ParseFS(files, "registration.yaml.tmpl")
+	return nil
+}
+
+// WriteYAML writes the registration.
+func (r *Registration) WriteYAML(w io.Writer) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	return write(w, "registration.yaml.tmpl", r)
+}
+
+func write(w io.Writer, name string, data any) error {
+	t, err := template.New(name).Funcs(template.FuncMap{"indent": indent, "words": words}).ParseFS(files, name)
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, r)
+	return t.Execute(w, data)
+}
+
+// Fill gives a webhook, by its name, the rules and the conditions that WriteYAML writes. It returns false, and leaves it as it
+// is, where the name is none of a mode.
+func (r *Registration) Fill(w *admissionregistrationv1.MutatingWebhook) bool {
+	modes := r.Modes()
+	i := slices.IndexFunc(modes, func(m Mode) bool { return m.Webhook() == w.Name })
+	if i < 0 {
+		return false
+	}
+	w.Rules, w.MatchConditions = r.Rules(), nil
+	for _, c := range append(r.Shared(), modes[i].Conditions...) {
+		w.MatchConditions = append(w.MatchConditions, admissionregistrationv1.MatchCondition{Name: c.Name, Expression: c.Expression})
+	}
+	return true
+}
+
+// words is a list as YAML.
+func words(list []string) string {
+	quoted := make([]string, len(list))
+	for i, w := range list {
+		if quoted[i] = w; w == "" || w == "*" {
+			quoted[i] = strconv.Quote(w)
+		}
+	}
+	return strings.Join(quoted, ", ")
 }
 
 // indent puts a text of several lines into a block of YAML.
@@ -114,39 +154,51 @@ func (r *Registration) FailurePolicy() string {
 	return "Fail"
 }
 
-// Rule is a group and some of its resources.
-type Rule struct{ Group, Version, Resources string }
-
 // Rules are the resources that tagpin is called for, at all.
-func (r *Registration) Rules() []Rule {
+func (r *Registration) Rules() []admissionregistrationv1.RuleWithOperations {
 	if r.PodsOnly {
-		return []Rule{{`""`, "v1", "pods, pods/ephemeralcontainers"}}
+		return []admissionregistrationv1.RuleWithOperations{rule("", "v1", "pods", "pods/ephemeralcontainers")}
 	}
-	rules := []Rule{
-		{`""`, "v1", "pods, pods/ephemeralcontainers, podtemplates, replicationcontrollers"},
-		{"apps", "v1", "deployments, replicasets, statefulsets, daemonsets"},
-		{"batch", "v1", "jobs, cronjobs"},
+	rules := []admissionregistrationv1.RuleWithOperations{
+		rule("", "v1", "pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"),
+		rule("apps", "v1", "deployments", "replicasets", "statefulsets", "daemonsets"),
+		rule("batch", "v1", "jobs", "cronjobs"),
 	}
 	at := map[string]int{}
 	for _, k := range r.Kinds {
 		if i, ok := at[k.Group]; ok {
-			rules[i].Resources += ", " + k.Resource
+			rules[i].Resources = append(rules[i].Resources, k.Resource)
 			continue
 		}
 		at[k.Group] = len(rules)
-		rules = append(rules, Rule{k.Group, `"*"`, k.Resource})
+		rules = append(rules, rule(k.Group, "*", k.Resource))
 	}
 	return rules
+}
+
+// rule is some resources of a group, when they are created or updated.
+func rule(group, version string, resources ...string) admissionregistrationv1.RuleWithOperations {
+	namespaced := admissionregistrationv1.NamespacedScope
+	return admissionregistrationv1.RuleWithOperations{
+		Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+		Rule: admissionregistrationv1.Rule{
+			APIGroups: []string{group}, APIVersions: []string{version}, Resources: resources, Scope: &namespaced,
+		},
+	}
 }
 
 // Mode is one entry of the registration.
 type Mode struct {
 	Name, About string
-	Conditions  []Condition
+	// Conditions are its own, beside those of all modes.
+	Conditions []Condition
 }
 
-// Condition is a matchCondition of one mode; all others are those of all modes.
-type Condition struct{ Name, Expression string }
+// Webhook is its name in the registration.
+func (m Mode) Webhook() string { return m.Name + ".tagpin.dev" }
+
+// Condition is a matchCondition.
+type Condition struct{ Name, About, Expression string }
 
 // Modes are the entries, in their order.
 func (r *Registration) Modes() []Mode {
@@ -158,9 +210,9 @@ func (r *Registration) Modes() []Mode {
 	}
 	for i := range modes {
 		m := &modes[i]
-		m.Conditions = []Condition{{"something-to-" + verb(m.Name), r.builtin(m.Name)}}
+		m.Conditions = []Condition{{Name: "something-to-" + verb(m.Name), Expression: r.builtin(m.Name)}}
 		for _, group := range r.byPaths() {
-			m.Conditions = append(m.Conditions, Condition{conditionName(group[0]), r.custom(m.Name, group)})
+			m.Conditions = append(m.Conditions, Condition{Name: conditionName(group[0]), Expression: r.custom(m.Name, group)})
 		}
 	}
 	return modes

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"sigs.k8s.io/yaml"
 
@@ -67,6 +68,28 @@ func TestModes(t *testing.T) {
 				t.Errorf("%s: resources %s", mode, r.Resources)
 			}
 		}
+	}
+}
+
+// What is filled in is what is written, so that both can be told apart by nobody.
+func TestFill(t *testing.T) {
+	for name, r := range map[string]registration.Registration{
+		"all": {Kinds: kinds(7, "spec.template")}, "pods": {PodsOnly: true}, "built-in": {IgnoreRestart: true},
+	} {
+		for _, w := range write(t, r).Webhooks {
+			filled := *w.DeepCopy()
+			filled.Rules, filled.MatchConditions = nil, []admissionregistrationv1.MatchCondition{{Name: "of-another-time"}}
+			if ok := r.Fill(&filled); !ok {
+				t.Errorf("%s: Fill(%s) = false", name, w.Name)
+			}
+			if diff := cmp.Diff(w, filled); diff != "" {
+				t.Errorf("%s: %s filled in differs from what is written (-written +filled):\n%s", name, w.Name, diff)
+			}
+		}
+	}
+	other := admissionregistrationv1.MutatingWebhook{Name: "enforce.example.com"}
+	if new(registration.Registration).Fill(&other) || other.Rules != nil {
+		t.Errorf("Fill(%s) = true, %v, want it left", other.Name, other.Rules)
 	}
 }
 
