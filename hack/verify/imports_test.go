@@ -20,7 +20,7 @@ const module = "github.com/tagpin/tagpin/"
 var level = map[string]int{
 	"pkg/ref": 0, "pkg/span": 0,
 	"pkg/workload": 1,
-	"pkg/registry": 2, "pkg/keychain": 2, "pkg/registration": 2,
+	"pkg/registry": 2, "pkg/keychain": 2, "pkg/registration": 2, "pkg/certificate": 2,
 	"pkg/policy": 3, "pkg/resolve": 3,
 	"pkg/pin": 4, "pkg/sibling": 4, "pkg/config": 5,
 	"pkg/admit": 5, "pkg/manifest": 5,

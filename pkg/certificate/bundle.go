@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certificate
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Bundle is what a registration should hold as its caBundle, where it holds current: all CAs of the secret, and, while leaves
+// that others have signed may still be served, what is there and has not ended. current itself is returned where that is
+// the same.
+func (m *Material) Bundle(current []byte) []byte {
+	now := time.Now()
+	there, clean := parseCertificates(current)
+	want := slices.Clone(m.CAs)
+	if m.overlaps(now) {
+		for _, c := range there {
+			if alive(c, now) && !slices.ContainsFunc(want, c.Equal) {
+				want = append(want, c)
+			}
+		}
+	}
+	want = bound(want, func(c *x509.Certificate) bool { return slices.ContainsFunc(m.CAs, c.Equal) })
+	if clean && len(there) == len(want) && !slices.ContainsFunc(want, func(c *x509.Certificate) bool { return !slices.ContainsFunc(there, c.Equal) }) {
+		return current
+	}
+	return encodeCertificates(want...)
+}
+
+// Verify says why a client that trusts bundle would not take a leaf for a DNS name. As for the API server, an empty bundle
+// stands for the system's.
+func Verify(leaf *tls.Certificate, bundle []byte, dnsName string) error {
+	options := x509.VerifyOptions{DNSName: dnsName, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, Intermediates: x509.NewCertPool()}
+	if len(bytes.TrimSpace(bundle)) > 0 {
+		options.Roots = x509.NewCertPool()
+		options.Roots.AppendCertsFromPEM(bundle)
+	}
+	for _, der := range leaf.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			options.Intermediates.AddCert(c)
+		}
+	}
+	_, err := leaf.Leaf.Verify(options)
+	return err
+}
+
+// verify is Verify for the CAs of the secret.
+func verify(leaf *x509.Certificate, cas []*x509.Certificate, dnsName string, now time.Time) error {
+	if len(cas) == 0 {
+		return errors.New("no CA")
+	}
+	roots := x509.NewCertPool()
+	for _, ca := range cas {
+		roots.AddCert(ca)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{DNSName: dnsName, Roots: roots, CurrentTime: now})
+	return err
+}
+
+// settleTime is how long a CA has to stand in the registration until all API servers are taken to trust it. They see a change
+// through a watch, in milliseconds when all is well; more, where etcd or one of several is slow.
+const settleTime = 10 * time.Second
+
+// youth is the age of a CA below which it may not have settled, for who has not seen it come.
+const youth = time.Minute
+
+// Sightings are since when each certificate has stood in the registration without a gap, as far as this process saw. The
+// zero value has seen nothing.
+type Sightings struct {
+	since map[[sha256.Size]byte]time.Time
+}
+
+// Note takes down what stands there now: in all bundles.
+func (s *Sightings) Note(bundles ...[]byte) {
+	since, now := map[[sha256.Size]byte]time.Time{}, time.Now()
+	for i, bundle := range bundles {
+		certs, _ := parseCertificates(bundle)
+		there := map[[sha256.Size]byte]time.Time{}
+		for _, c := range certs {
+			sum := sha256.Sum256(c.Raw)
+			if _, ok := since[sum]; !ok && i > 0 {
+				continue // another bundle lacks it
+			}
+			if there[sum] = now; !s.since[sum].IsZero() {
+				there[sum] = s.since[sum]
+			}
+		}
+		since = there
+	}
+	s.since = since
+}
+
+// Settled tells whether a CA has stood there for so long that whoever calls trusts it.
+func (s *Sightings) Settled(ca *x509.Certificate) bool {
+	since, ok := s.since[sha256.Sum256(ca.Raw)]
+	return ok && time.Since(since) >= settleTime
+}
+
+// Known is Settled, and also holds for a CA that stands there and is no longer new: who has just started need not wait.
+func (s *Sightings) Known(ca *x509.Certificate) bool {
+	_, ok := s.since[sha256.Sum256(ca.Raw)]
+	return s.Settled(ca) || ok && time.Since(made(ca)) >= youth
+}

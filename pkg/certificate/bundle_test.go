@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certificate_test
+
+import (
+	"bytes"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/certificate"
+)
+
+// While leaves of others may be served, what a registration trusts stays; then the secret's CA is all.
+func TestBundle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		former := renew(t, newStore(), unsure)
+		s := newStore()
+		m := renew(t, s, unsure)
+		bundle := m.Bundle(former.Bundle(nil))
+		for name, leaf := range map[string]*certificate.Material{"new": m, "former": former} {
+			if err := certificate.Verify(leaf.Leaf, bundle, dnsName); err != nil {
+				t.Errorf("the %s leaf: %v", name, err)
+			}
+		}
+		if again := m.Bundle(bundle); !bytes.Equal(again, bundle) {
+			t.Error("a bundle that is as it should be is changed")
+		}
+		if mended := m.Bundle(append([]byte("-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n"), bundle...)); len(mended) != len(bundle) {
+			t.Errorf("what is no certificate stays:\n%s", mended)
+		}
+		time.Sleep(25 * time.Hour)
+		if later := renew(t, s, unsure).Bundle(bundle); !bytes.Equal(later, m.Bundle(nil)) {
+			t.Errorf("a day later the former CA is still there:\n%s", later)
+		}
+	})
+}
+
+// However many CAs there were, few are trusted: the newest, and that of the leaf.
+func TestBundleIsBounded(t *testing.T) {
+	var bundle []byte
+	for range 10 {
+		m := renew(t, newStore(), unsure)
+		bundle = m.Bundle(bundle)
+		if got := bytes.Count(bundle, []byte("BEGIN CERTIFICATE")); got > 4 {
+			t.Fatalf("%d CAs, want at most 4", got)
+		}
+		if err := certificate.Verify(m.Leaf, bundle, dnsName); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestVerify(t *testing.T) {
+	m, other := renew(t, newStore(), unsure), renew(t, newStore(), unsure)
+	for name, tt := range map[string]struct {
+		bundle []byte
+		dns    string
+		ok     bool
+	}{
+		"its CA":           {m.Bundle(nil), dnsName, true},
+		"another name":     {m.Bundle(nil), "other.tagpin-system.svc", false},
+		"another CA":       {other.Bundle(nil), dnsName, false},
+		"the system's CAs": {nil, dnsName, false},
+		"garbage":          {[]byte("x"), dnsName, false},
+	} {
+		if err := certificate.Verify(m.Leaf, tt.bundle, tt.dns); (err == nil) != tt.ok {
+			t.Errorf("%s: Verify = %v, want it to succeed: %t", name, err, tt.ok)
+		}
+	}
+}
+
+// A CA is settled when it has stood in every bundle without a gap; who has just started takes it if it is not new.
+func TestSightings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, other := renew(t, newStore(), unsure), renew(t, newStore(), unsure)
+		ca, mine, both := m.CAs[0], m.Bundle(nil), m.Bundle(other.Bundle(nil))
+		var s certificate.Sightings
+		want := func(when string, isSettled, known bool) {
+			t.Helper()
+			if s.Settled(ca) != isSettled || s.Known(ca) != known {
+				t.Errorf("%s: Settled %t, Known %t, want %t, %t", when, s.Settled(ca), s.Known(ca), isSettled, known)
+			}
+		}
+		want("at first", false, false)
+		s.Note(mine, both)
+		want("just seen", false, false)
+		time.Sleep(9 * time.Second)
+		s.Note(both, mine)
+		want("seen for nine seconds", false, false)
+		time.Sleep(time.Second)
+		s.Note(mine)
+		want("seen for ten", true, true)
+		s.Note(mine, other.Bundle(nil))
+		want("with a gap", false, false)
+		time.Sleep(time.Minute)
+		s.Note(mine)
+		want("an old one, just seen", false, true)
+		s.Note()
+		want("without a registration", false, false)
+	})
+}

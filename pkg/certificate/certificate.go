@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package certificate makes the certificate that the webhook serves with, and its CA; keeps them in a secret that all replicas
+// share; and renews them, so that no call fails meanwhile.
+//
+//	secret := &certificate.Secret{Client: core.Secrets(namespace), Name: "tagpin-webhook-tls", DNSName: "tagpin-webhook.tagpin-system.svc"}
+//	material, err := secret.Renew(ctx, sightings.Settled)
+//
+// Every replica does so by itself, without a leader: an update counts only for the version of the secret that was read, so that
+// of several replicas on an empty secret one is first, and the others take what it made.
+//
+// A new CA comes in two steps. First it is added to the secret and to the registration, beside the former one, whose leaf is
+// served on. When all API servers trust it (Sightings), the leaf is made by it, and each replica takes that up when it sees it.
+// A day later the former CA is dropped. So at any time whoever reads the secret gets a leaf that is trusted.
+//
+// The secret is read by name, never listed or watched, and never created.
+package certificate
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Client reads and writes the secrets of a namespace; client-go's is one.
+type Client interface {
+	Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Secret, error)
+	Update(ctx context.Context, secret *corev1.Secret, options metav1.UpdateOptions) (*corev1.Secret, error)
+}
+
+// Secret is where the certificates are kept.
+type Secret struct {
+	Client Client
+	// Name of the secret. It has to be there; it may be empty.
+	Name string
+	// DNSName is what the leaf is for.
+	DNSName string
+	// Renewed is told of what was made or dropped. Default: nobody is.
+	Renewed func(*Material)
+}
+
+// attempts bounds how often another replica may be first: the one that was has renewed everything, unless they were made to
+// differ by their versions or clocks.
+const attempts = 5
+
+// Renew reads the secret, renews what is missing or near its end, and returns what it holds then. settled tells whether all
+// API servers trust a CA; of a new one they don't until it has stood in the registration for a while.
+func (s *Secret) Renew(ctx context.Context, settled func(*x509.Certificate) bool) (*Material, error) {
+	var err error
+	for range attempts {
+		var m *Material
+		if m, err = s.renew(ctx, settled); !apierrors.IsConflict(err) {
+			return m, err
+		}
+	}
+	return nil, err
+}
+
+func (s *Secret) renew(ctx context.Context, settled func(*x509.Certificate) bool) (*Material, error) {
+	secret, err := s.Client.Get(ctx, s.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("secret %s is not there: install it, empty, with the manifests", s.Name)
+	case err != nil:
+		return nil, fmt.Errorf("reading secret %s: %w", s.Name, err)
+	}
+	now := time.Now()
+	held := parse(secret.Data, s.DNSName, now)
+	next, err := held.renew(s.DNSName, now, settled)
+	if err != nil {
+		return nil, fmt.Errorf("making a certificate: %w", err)
+	}
+	if next.same(held) {
+		return next, nil
+	}
+	if secret.Data == nil {
+		secret.Data = map[string][]byte{}
+	}
+	if err := next.store(secret.Data); err != nil {
+		return nil, fmt.Errorf("encoding a certificate: %w", err)
+	}
+	if _, err := s.Client.Update(ctx, secret, metav1.UpdateOptions{FieldManager: "tagpin-webhook"}); err != nil {
+		return nil, fmt.Errorf("writing secret %s: %w", s.Name, err)
+	}
+	if s.Renewed != nil {
+		s.Renewed(next)
+	}
+	return next, nil
+}
