@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/config"
@@ -44,6 +45,7 @@ type handlers struct {
 
 // api is what is asked of the API server. The zero value is for standalone: nothing.
 type api struct {
+	client kubernetes.Interface
 	getter cluster.Getter
 	lister sibling.Lister
 }
@@ -78,7 +80,7 @@ func (h *handlers) load(c *config.Config) error {
 	defer h.mu.Unlock()
 	old := h.current.Load()
 	next := &state{config: c}
-	if err := errors.Join(next.resolve(old, h.wire), next.answer(h, old)); err != nil {
+	if err := errors.Join(next.resolve(old, h.wire), next.answer(h, old), next.register()); err != nil {
 		return err
 	}
 	h.current.Store(next)
@@ -106,6 +108,14 @@ func (s *state) resolve(old *state, wire *registry.Metrics) error {
 	limited := &resolve.Limit{Next: &resolve.Registry{Client: client}, PerNamespace: c.MaxInFlightPerNamespace}
 	s.client, s.cache = client, c.Remember(limited)
 	return client.Init()
+}
+
+// register checks that what the config has registered can be.
+func (s *state) register() error {
+	if s.config.Registration.Name == "" {
+		return nil
+	}
+	return newRegistration(s.config).Validate()
 }
 
 // answer makes the handlers.

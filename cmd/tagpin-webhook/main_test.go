@@ -43,15 +43,34 @@ func TestNoLineIsDropped(t *testing.T) {
 	}
 }
 
-// What has no effect yet is said.
+// What has no effect, or needs more, is said.
 func TestNotes(t *testing.T) {
-	c := config.Default()
-	if notes := notBuilt(c); len(notes) != 1 {
-		t.Errorf("notes on the defaults = %q, want one, on certificates", notes)
-	}
-	c.Certificates.Mode, c.Observability.Tracing = config.Mounted, "http://x"
-	if notes := notBuilt(c); len(notes) > 0 {
-		t.Errorf("notes = %q, want none", notes)
+	for _, tt := range []struct {
+		change     func(*config.Config)
+		standalone bool
+		want       []string
+	}{
+		{func(*config.Config) {}, false, []string{"no registration.name"}},
+		{func(*config.Config) {}, true, []string{"needs an API server"}},
+		{func(c *config.Config) { c.Certificates.Mode = config.Mounted }, false, nil},
+		{func(c *config.Config) { c.Registration.Name = "zz-tagpin" }, false, nil},
+		{func(c *config.Config) {
+			c.Registration.Name, c.Certificates.Mode = "zz-tagpin", config.Mounted
+			c.Observability.Tracing = "http://x"
+		}, true, []string{"registration.name has no effect"}},
+	} {
+		c := config.Default()
+		tt.change(c)
+		got := notes(c, tt.standalone)
+		if len(got) != len(tt.want) {
+			t.Errorf("notes = %q, want %q", got, tt.want)
+			continue
+		}
+		for i, want := range tt.want {
+			if !strings.Contains(got[i], want) {
+				t.Errorf("note %q, want %q", got[i], want)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -88,18 +89,8 @@ func (o *manifestFlags) write(w io.Writer) error {
 }
 
 func (o *manifestFlags) registration(c *config.Config) (r *registration.Registration, err error) {
-	r = &registration.Registration{
-		Namespace: o.namespace, Service: c.Certificates.Service,
-		PodsOnly: o.podsOnly, FailOpen: o.failOpen, IgnoreRestart: !c.RefreshOnRestart,
-	}
-	for _, t := range c.Templates {
-		resource := t.Resource
-		if resource == "" {
-			plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: t.Group, Kind: t.Kind})
-			resource = plural.Resource
-		}
-		r.Kinds = append(r.Kinds, registration.Kind{Group: t.Group, Kind: t.Kind, Resource: resource, Paths: t.Paths})
-	}
+	r = newRegistration(c)
+	r.Namespace, r.FailOpen, r.PodsOnly = o.namespace, o.failOpen, r.PodsOnly || o.podsOnly
 	if o.caFile != "" {
 		if r.CABundle, err = os.ReadFile(o.caFile); err != nil {
 			return nil, err
@@ -109,4 +100,22 @@ func (o *manifestFlags) registration(c *config.Config) (r *registration.Registra
 		}
 	}
 	return r, nil
+}
+
+// newRegistration is the registration that goes with a config, but for where tagpin is.
+func newRegistration(c *config.Config) *registration.Registration {
+	r := &registration.Registration{
+		Service:       c.Certificates.Service,
+		PodsOnly:      !slices.Contains(c.Registration.Pin, config.Workloads),
+		IgnoreRestart: !c.RefreshOnRestart,
+	}
+	for _, t := range c.Templates {
+		resource := t.Resource
+		if resource == "" {
+			plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: t.Group, Kind: t.Kind})
+			resource = plural.Resource
+		}
+		r.Kinds = append(r.Kinds, registration.Kind{Group: t.Group, Kind: t.Kind, Resource: resource, Paths: t.Paths})
+	}
+	return r
 }

@@ -33,7 +33,7 @@ func newFlags(o *options) *flag.FlagSet {
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` that names the API server (default: that of the cluster it runs in)")
 	fs.StringVar(&o.webhookHost, "webhook-host", "", "`address` to serve the webhook on (default: all)")
 	fs.IntVar(&o.webhookPort, "webhook-port", 9443, "`port` to serve the webhook on")
-	fs.StringVar(&o.certDir, "cert-dir", "/etc/tagpin/tls", "`directory` of tls.crt and tls.key; read again when they change")
+	fs.StringVar(&o.certDir, "cert-dir", "/etc/tagpin/tls", "`directory` of tls.crt and tls.key, where certificates.mode is mounted; read again when they change")
 	fs.StringVar(&o.clientCA, "client-ca", "", "`file` of PEM certificates; callers have to show a certificate that they signed (default: none is asked for)")
 	fs.StringVar(&o.metrics, "metrics-bind-address", ":8080", "`address` to serve /metrics on; 0 for none")
 	fs.StringVar(&o.probes, "health-probe-bind-address", ":8081", "`address` to serve /healthz and /readyz on; 0 for none")

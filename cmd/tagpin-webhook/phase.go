@@ -29,8 +29,8 @@ func (p *phase) wrap(next http.Handler) http.Handler {
 
 func (p *phase) alive(*http.Request) error { return nil }
 
-// ready means: the certificate is loaded, the handlers are registered and the config is valid, without which nothing is
-// started; and the port answers. That is asked until it did once: each time costs a TLS handshake, and with --client-ca a
+// ready means: the handlers are registered and the config is valid, without which nothing is started; and the port answers,
+// for which there has to be a certificate. That is asked until it did once: each time costs a TLS handshake, and with --client-ca a
 // line in the log.
 func (p *phase) ready(serving healthz.Checker) healthz.Checker {
 	return func(r *http.Request) error {

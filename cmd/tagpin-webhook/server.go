@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -21,6 +20,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/registration"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
@@ -63,7 +63,11 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer traces.close()
-	tlsOptions, watcher, err := s.tls()
+	upkeep, err := s.upkeep(asked, registry, handlers)
+	if err != nil {
+		return err
+	}
+	tlsOptions, err := s.tls(upkeep.certificates)
 	if err != nil {
 		return err
 	}
@@ -76,7 +80,7 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.add(mgr, phase, hooks, watcher, handlers, registry); err != nil {
+	if err := s.add(mgr, phase, hooks, upkeep, handlers, registry); err != nil {
 		return err
 	}
 	return s.serve(ctx, mgr, phase)
@@ -131,7 +135,22 @@ func (s *server) cluster() (api, *rest.Config, error) {
 	if err != nil {
 		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
 	}
-	return api{getter: cluster.FromClient(client.CoreV1()), lister: sibling.FromClient(listing.CoreV1().RESTClient())}, c, nil
+	return api{client: client, getter: cluster.FromClient(client.CoreV1()), lister: sibling.FromClient(listing.CoreV1().RESTClient())}, c, nil
+}
+
+// upkeep is what keeps the certificate and the registration.
+func (s *server) upkeep(a api, r prometheus.Registerer, h *handlers) (*upkeep, error) {
+	namespace, err := s.ownNamespace()
+	if err != nil {
+		return nil, err
+	}
+	own, err := s.certificates(a, namespace)
+	if err != nil {
+		return nil, err
+	}
+	u := newUpkeep(s.log.WithName("upkeep"), hook{client: a.client, name: s.registrationName()}, own, r)
+	u.wanted = func() *registration.Registration { return newRegistration(h.current.Load().config) }
+	return u, nil
 }
 
 // manager runs the servers. It has no leader: each replica answers by itself. Metrics are served by our own server, from
@@ -149,8 +168,13 @@ func (s *server) manager(c *rest.Config, hooks webhook.Server) (manager.Manager,
 }
 
 // add gives the manager all that runs beside the webhook.
-func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, watcher *certwatcher.CertWatcher, h *handlers, r *prometheus.Registry) error {
-	runnables := []manager.Runnable{hooks, watcher, manager.RunnableFunc(s.reload(h))}
+func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, u *upkeep, h *handlers, r *prometheus.Registry) error {
+	ready := p.ready(hooks.StartedChecker())
+	u.answers = func() error { return ready(nil) }
+	runnables := []manager.Runnable{hooks, manager.RunnableFunc(u.run), manager.RunnableFunc(s.reload(h, u.wake))}
+	if watcher := u.certificates.watcher; watcher != nil {
+		runnables = append(runnables, watcher)
+	}
 	metrics, err := metricsServer(s.options.metrics, r)
 	if err != nil {
 		return err
@@ -160,7 +184,8 @@ func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, watche
 	}
 	errs := []error{
 		mgr.AddHealthzCheck("ping", p.alive),
-		mgr.AddReadyzCheck("serving", p.ready(hooks.StartedChecker())),
+		mgr.AddReadyzCheck("certificate", u.certificates.ready),
+		mgr.AddReadyzCheck("serving", ready),
 	}
 	for _, runnable := range runnables {
 		errs = append(errs, mgr.Add(runnable))
@@ -169,9 +194,9 @@ func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, watche
 }
 
 // reload takes up the config file whenever it changes, if it is good.
-func (s *server) reload(h *handlers) func(context.Context) error {
-	began := s.source.Current()
-	s.note(began)
+func (s *server) reload(h *handlers, changed func()) func(context.Context) error {
+	first := s.source.Current()
+	s.note(first)
 	return func(ctx context.Context) error {
 		return s.source.Run(ctx, func(c *config.Config, err error) error {
 			if err == nil {
@@ -183,26 +208,34 @@ func (s *server) reload(h *handlers) func(context.Context) error {
 				return err
 			}
 			s.log.Info("config reloaded")
-			if c.Observability != began.Observability {
-				s.log.Info("observability has changed: a restart takes that up")
-			}
 			s.note(c)
+			if c.Observability != first.Observability || c.Certificates != first.Certificates || c.Registration.Name != first.Registration.Name {
+				s.log.Info("observability, certificates and registration.name have changed: a restart takes that up")
+			}
+			changed()
 			return nil
 		})
 	}
 }
 
 func (s *server) note(c *config.Config) {
-	for _, note := range notBuilt(c) {
+	for _, note := range notes(c, s.options.standalone) {
 		s.log.Info(note)
 	}
 }
 
-// notBuilt names the settings that have no effect so far: better said than found out.
-func notBuilt(c *config.Config) []string {
+// notes names the settings that have no effect, or not all that one may expect: better said than found out.
+func notes(c *config.Config, standalone bool) []string {
 	var notes []string
-	if c.Certificates.Mode == config.SelfManaged {
-		notes = append(notes, "certificates.mode self-managed has no effect yet: the files in --cert-dir are served, and read again when they change")
+	selfManaged := c.Certificates.Mode == config.SelfManaged
+	if standalone && selfManaged {
+		notes = append(notes, "certificates.mode self-managed needs an API server: standalone the files in --cert-dir are served, and read again when they change")
+	}
+	if standalone && c.Registration.Name != "" {
+		notes = append(notes, "registration.name has no effect standalone")
+	}
+	if !standalone && selfManaged && c.Registration.Name == "" {
+		notes = append(notes, "no registration.name: put ca.crt of the secret "+c.Certificates.Secret+" into the registration's caBundle, and whenever it changes")
 	}
 	return notes
 }

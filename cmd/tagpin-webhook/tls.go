@@ -8,35 +8,26 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 )
 
-// tls makes the settings of the webhook's listener: the certificate of --cert-dir, watched, and the callers' that
-// --client-ca asks for.
-func (s *server) tls() ([]func(*tls.Config), *certwatcher.CertWatcher, error) {
-	dir := s.options.certDir
-	watcher, err := certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("serving certificate: %w", err)
-	}
+// tls makes the settings of the webhook's listener: its certificate, and the callers' that --client-ca asks for.
+func (s *server) tls(own *certificates) ([]func(*tls.Config), error) {
 	options := []func(*tls.Config){func(c *tls.Config) {
 		c.MinVersion = tls.VersionTLS12
-		c.GetCertificate = watcher.GetCertificate
+		c.GetCertificate = own.get
 	}}
 	if s.options.clientCA == "" {
-		return options, watcher, nil
+		return options, nil
 	}
 	authorities := &authorities{path: s.options.clientCA, report: func(err error) {
 		s.log.Error(err, "client CA refused, the last good one stays")
 	}}
 	if err := authorities.load(); err != nil {
-		return nil, nil, fmt.Errorf("%w: --client-ca: %w", errSettings, err)
+		return nil, fmt.Errorf("%w: --client-ca: %w", errSettings, err)
 	}
-	return append(options, authorities.require), watcher, nil
+	return append(options, authorities.require), nil
 }
 
 // lookInterval is how often the file of --client-ca is looked at, at most, when callers connect.

@@ -53,6 +53,8 @@ type Config struct {
 	Registries []Registry `yaml:"registries"`
 	// Network says which addresses may be connected to.
 	Network Network `yaml:"network"`
+	// Registration says what the webhook is called for, where the server is to see to that.
+	Registration Registration `yaml:"registration"`
 	// Certificates says who makes the serving certificate.
 	Certificates Certificates `yaml:"certificates"`
 	// Observability switches tracing and profiling on, at the start: a change of it takes a restart.
@@ -158,11 +160,22 @@ type Network struct {
 	Deny []string `yaml:"deny"`
 }
 
-// Certificates says where the serving certificate comes from.
+// Registration is the MutatingWebhookConfiguration that a server fills in.
+type Registration struct {
+	// Name is that of the MutatingWebhookConfiguration. Once a server serves and the `caBundle` there verifies its certificate,
+	// it puts in the rules and the conditions, also those of `templates`. Read at the start. Default: none, and nothing is put in.
+	Name string `yaml:"name"`
+	// Pin is what is to be pinned: `workloads` and `pods`, or `pods` alone. Default: `[workloads, pods]`.
+	Pin []string `yaml:"pin"`
+}
+
+// Certificates says where the serving certificate comes from. Read at the start.
 type Certificates struct {
-	// Mode is `self-managed` or `mounted`. Default: `self-managed`.
+	// Mode is `self-managed` (tagpin makes and renews the certificate and its CA, and puts the CA into the registration that
+	// `registration.name` names) or `mounted` (the files of `--cert-dir`). Default: `self-managed`.
 	Mode string `yaml:"mode"`
-	// Secret is the name of the secret that holds a self-managed certificate. Default: `tagpin-webhook-tls`.
+	// Secret is the name of the secret that holds a self-managed certificate; it has to be there, and may be empty. Default:
+	// `tagpin-webhook-tls`.
 	Secret string `yaml:"secret"`
 	// Service is the name of the service that a self-managed certificate is for. Default: `tagpin-webhook`.
 	Service string `yaml:"service"`

@@ -17,6 +17,12 @@ const (
 	Mounted     = "mounted"
 )
 
+// The values of registration.pin.
+const (
+	Workloads = "workloads"
+	Pods      = "pods"
+)
+
 // allHosts is the host that holds the defaults of all.
 const allHosts = "*"
 
@@ -33,6 +39,7 @@ func Default() *Config {
 		Credentials:             Credentials{PullSecrets: true},
 		MaxInFlightPerNamespace: 64,
 		Registries:              []Registry{defaultRegistry()},
+		Registration:            Registration{Pin: []string{Workloads, Pods}},
 		Certificates:            Certificates{Mode: SelfManaged, Secret: "tagpin-webhook-tls", Service: "tagpin-webhook"},
 	}
 }

@@ -125,6 +125,8 @@ func TestMistakes(t *testing.T) {
 		{"network", "network: {allow: [10.0.0.1, 10.0.0.1/8], deny: ['::/129']}\n", []string{
 			`network.allow[0]: "10.0.0.1" is no CIDR`, "want 10.0.0.0/8", "network.deny[0]",
 		}},
+		{"registration", "registration: {name: A_b, pin: [workloads]}\n", []string{`registration.name: "A_b" is no name`, "registration.pin: [\"workloads\"]: want [workloads, pods]"}},
+		{"nothing to pin", "registration: {pin: []}\n", []string{"registration.pin: []: want"}},
 		{"serving", "certificates: {mode: magic, secret: A_b, service: ''}\nobservability: {pprof: ':6060', tracing: 'ftp://x'}\n", []string{
 			"certificates.mode", "certificates.secret", "certificates.service", "observability.pprof", "observability.tracing",
 		}},

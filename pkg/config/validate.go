@@ -64,6 +64,7 @@ func (c *Config) problems() []error {
 	c.checkRegistries(p)
 	p.cidrs("network.allow", c.Network.Allow)
 	p.cidrs("network.deny", c.Network.Deny)
+	c.checkRegistration(p)
 	c.checkServing(p)
 	return p.errs
 }
@@ -163,6 +164,16 @@ func (p *problems) defaultsAlone(field string, r *Registry) {
 		if f.set {
 			p.addf(field+"."+f.name, "not for the host *: name the registry")
 		}
+	}
+}
+
+func (c *Config) checkRegistration(p *problems) {
+	if name := c.Registration.Name; name != "" && !dnsName.MatchString(name) {
+		p.addf("registration.name", "%q is no name of a MutatingWebhookConfiguration", name)
+	}
+	pins := slices.Sorted(slices.Values(c.Registration.Pin))
+	if !slices.Equal(pins, []string{Pods}) && !slices.Equal(pins, []string{Pods, Workloads}) {
+		p.addf("registration.pin", "%q: want [workloads, pods], or [pods] alone", c.Registration.Pin)
 	}
 }
 

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+
+	"github.com/tagpin/tagpin/pkg/certificate"
+	"github.com/tagpin/tagpin/pkg/config"
+)
+
+// errNone is for who calls before there is a certificate. Why there is none is in the log.
+var errNone = errors.New("no certificate yet")
+
+// certificates is where the serving certificate comes from: the files of --cert-dir, or a secret that the server keeps
+// itself. The latter is served from memory: its key is written to no file.
+type certificates struct {
+	dnsName string                   // of the Service
+	watcher *certwatcher.CertWatcher // of the files; nil: self-managed
+	secret  *certificate.Secret      // nil: files
+
+	leaf atomic.Pointer[tls.Certificate]  // self-managed, from when it may be served
+	ca   atomic.Pointer[x509.Certificate] // of the secret, the newest
+}
+
+// certificates says where it comes from. Standalone there is no secret: then it is the files.
+func (s *server) certificates(a api, namespace string) (*certificates, error) {
+	c := s.source.Current().Certificates
+	made := &certificates{dnsName: c.Service + "." + namespace + ".svc"}
+	if s.selfManaged() {
+		made.secret = &certificate.Secret{
+			Client: a.client.CoreV1().Secrets(namespace), Name: c.Secret, DNSName: made.dnsName,
+		}
+		return made, nil
+	}
+	var err error
+	dir := s.options.certDir
+	if made.watcher, err = certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")); err != nil {
+		return nil, fmt.Errorf("serving certificate: %w", err)
+	}
+	return made, nil
+}
+
+// selfManaged tells whether the server makes its certificate.
+func (s *server) selfManaged() bool {
+	return !s.options.standalone && s.source.Current().Certificates.Mode == config.SelfManaged
+}
+
+// get is the certificate of now, for a TLS listener.
+func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.watcher != nil {
+		return c.watcher.GetCertificate(hello)
+	}
+	if leaf := c.leaf.Load(); leaf != nil {
+		return leaf, nil
+	}
+	return nil, errNone
+}
+
+// ready tells whether there is one.
+func (c *certificates) ready(*http.Request) error {
+	_, err := c.get(nil)
+	return err
+}
+
+// expiry is the metric of the certificates' ends.
+var expiry = prometheus.NewDesc("tagpin_certificate_expiry_timestamp_seconds",
+	"When a certificate ends, in Unix time: the leaf that is served, and the CA that signs the next one, where that is self-managed.",
+	[]string{"kind"}, nil)
+
+// Describe implements prometheus.Collector.
+func (c *certificates) Describe(out chan<- *prometheus.Desc) { out <- expiry }
+
+// Collect implements prometheus.Collector.
+func (c *certificates) Collect(out chan<- prometheus.Metric) {
+	add := func(kind string, cert *x509.Certificate) {
+		out <- prometheus.MustNewConstMetric(expiry, prometheus.GaugeValue, float64(cert.NotAfter.Unix()), kind)
+	}
+	if leaf, err := c.get(nil); err == nil {
+		add("leaf", leaf.Leaf)
+	}
+	if ca := c.ca.Load(); ca != nil {
+		add("ca", ca)
+	}
+}
+
+// namespaceFile is where a pod finds its namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// ownNamespace is the namespace that the server runs in, where it has to be known.
+func (s *server) ownNamespace() (string, error) {
+	text, _ := os.ReadFile(namespaceFile) // outside of a pod there is none
+	namespace := cmp.Or(os.Getenv("POD_NAMESPACE"), strings.TrimSpace(string(text)))
+	if namespace == "" && (s.selfManaged() || s.registrationName() != "") {
+		return "", fmt.Errorf("%w: the namespace that this runs in is not known: set POD_NAMESPACE; "+
+			"with certificates.mode mounted and no registration.name it is not needed", errSettings)
+	}
+	return namespace, nil
+}
+
+// registrationName is the registration that is to be filled in; empty: none.
+func (s *server) registrationName() string {
+	if s.options.standalone {
+		return ""
+	}
+	return s.source.Current().Registration.Name
+}

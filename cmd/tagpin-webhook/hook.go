@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tagpin/tagpin/pkg/registration"
+)
+
+// hook is a registration in the API server: a MutatingWebhookConfiguration.
+type hook struct {
+	client kubernetes.Interface
+	name   string // empty: none
+}
+
+// read returns the registration, or nothing where there is none.
+func (h *hook) read(ctx context.Context) (*admissionregistrationv1.MutatingWebhookConfiguration, error) {
+	if h.name == "" {
+		return nil, nil
+	}
+	live, err := h.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, h.name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading registration %s: %w", h.name, err)
+	}
+	return live, nil
+}
+
+// write makes the registration as it is wanted, if it still is as it was read. Where it is so already, it returns live itself.
+func (h *hook) write(ctx context.Context, live, want *admissionregistrationv1.MutatingWebhookConfiguration) (*admissionregistrationv1.MutatingWebhookConfiguration, error) {
+	operations := difference(live, want)
+	if len(operations) == 0 {
+		return live, nil
+	}
+	// It holds for the version that was read: an update of another one is a conflict.
+	patch, err := json.Marshal(append([]operation{{"replace", "/metadata/resourceVersion", live.ResourceVersion}}, operations...))
+	if err != nil {
+		return nil, err
+	}
+	written, err := h.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(ctx, h.name, types.JSONPatchType, patch,
+		metav1.PatchOptions{FieldManager: "tagpin-webhook"})
+	if err != nil {
+		return nil, fmt.Errorf("writing registration %s: %w", h.name, err)
+	}
+	return written, nil
+}
+
+// operation is one of a JSON patch (RFC 6902). "add" replaces what is there.
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+}
+
+// difference is a patch of the fields that the server owns. It touches no others, not even those that are younger than the
+// types here, as an update would.
+func difference(live, want *admissionregistrationv1.MutatingWebhookConfiguration) []operation {
+	var operations []operation
+	for i := range want.Webhooks {
+		was, is := &live.Webhooks[i], &want.Webhooks[i]
+		add := func(field string, before, after any) {
+			if !equality.Semantic.DeepEqual(before, after) {
+				operations = append(operations, operation{"add", fmt.Sprintf("/webhooks/%d/%s", i, field), after})
+			}
+		}
+		add("clientConfig/caBundle", was.ClientConfig.CABundle, is.ClientConfig.CABundle)
+		add("rules", was.Rules, is.Rules)
+		add("matchConditions", was.MatchConditions, is.MatchConditions)
+	}
+	return operations
+}
+
+// ours are the webhooks of a registration that are tagpin's.
+func ours(live *admissionregistrationv1.MutatingWebhookConfiguration) []*admissionregistrationv1.MutatingWebhook {
+	if live == nil {
+		return nil
+	}
+	var list []*admissionregistrationv1.MutatingWebhook
+	for i := range live.Webhooks {
+		if copied := live.Webhooks[i]; new(registration.Registration).Fill(&copied) {
+			list = append(list, &live.Webhooks[i])
+		}
+	}
+	return list
+}
+
+// inert tells whether the registration calls for nothing: it has no rules, or is not there.
+func inert(live *admissionregistrationv1.MutatingWebhookConfiguration) bool {
+	for _, w := range ours(live) {
+		if len(w.Rules) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// filling is what was put into which registration.
+type filling struct {
+	uid  types.UID
+	with *registration.Registration
+}
+
+// is tells whether it was this. An operator who takes the rules out, to switch tagpin off, is not contradicted.
+func (f filling) is(other filling) bool {
+	return f.uid == other.uid && reflect.DeepEqual(f.with, other.with)
+}

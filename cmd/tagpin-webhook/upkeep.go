@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tagpin/tagpin/pkg/certificate"
+	"github.com/tagpin/tagpin/pkg/registration"
+)
+
+// How often upkeep looks: two small reads. It watches nothing, for which it would need the right to list.
+const (
+	lookSoon    = time.Second      // while something is to come
+	lookLater   = 10 * time.Second // while all is well
+	lookTimeout = 10 * time.Second
+)
+
+// upkeep keeps the certificate, and the registration as the certificate and the config want it. It runs beside the webhook, in
+// every replica, and no review waits for it.
+type upkeep struct {
+	log          logr.Logger
+	hook         hook
+	certificates *certificates
+	// answers says why the webhook's port does not answer.
+	answers func() error
+	// wanted is what the current config has registered.
+	wanted   func() *registration.Registration
+	changed  chan struct{} // the config has
+	updates  *prometheus.CounterVec
+	renewals *prometheus.CounterVec
+
+	sightings certificate.Sightings
+	filled    filling
+	said      string
+}
+
+func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer) *upkeep {
+	u := &upkeep{
+		log: log, hook: h, certificates: c, changed: make(chan struct{}, 1),
+		updates: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tagpin_registration_updates_total",
+			Help: "Looks at the registration that had something to do, by result: updated, unchanged where another replica was first, or failed.",
+		}, []string{"result"}),
+		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tagpin_certificate_renewals_total",
+			Help: "Self-managed certificates that were made anew, by result: ok, or failed for each time that the secret could not be read or written.",
+		}, []string{"result"}),
+	}
+	r.MustRegister(u.updates, u.renewals, c)
+	if c.secret != nil {
+		c.secret.Renewed = u.renewed
+	}
+	return u
+}
+
+// renewed tells of what was made anew.
+func (u *upkeep) renewed(m *certificate.Material) {
+	u.renewals.WithLabelValues("ok").Inc()
+	u.log.Info("certificates renewed", "leafEnds", m.Leaf.Leaf.NotAfter, "caEnds", m.CAs[0].NotAfter, "cas", len(m.CAs))
+}
+
+// failed counts what went wrong; that another replica was first is none.
+func failed(v *prometheus.CounterVec, err error) error {
+	if err != nil && !apierrors.IsConflict(err) && !errors.Is(err, context.Canceled) {
+		v.WithLabelValues("failed").Inc()
+	}
+	return err
+}
+
+// wake makes it look at once.
+func (u *upkeep) wake() {
+	select {
+	case u.changed <- struct{}{}:
+	default: // it is going to look
+	}
+}
+
+// run looks until ctx ends.
+func (u *upkeep) run(ctx context.Context) error {
+	if u.hook.name == "" && u.certificates.secret == nil {
+		return nil
+	}
+	for {
+		wait := lookSoon
+		if u.look(ctx) {
+			wait = lookLater
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-u.changed:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// look does what is due, and returns whether there is nothing to come.
+func (u *upkeep) look(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	waits, err := u.step(ctx)
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled): // the end
+	case apierrors.IsConflict(err): // another replica was first
+	case err != nil:
+		if u.say(err.Error()) {
+			u.log.Error(err, "certificates and registration")
+		}
+	case waits != "":
+		if u.say(waits) {
+			u.log.Info("certificates and registration", "waiting", waits)
+		}
+	default:
+		u.say("")
+		return true
+	}
+	return waits == notThere
+}
+
+// say tells whether a text was not said last.
+func (u *upkeep) say(text string) bool {
+	was := u.said
+	u.said = text
+	return text != "" && text != was
+}
+
+// notThere is no reason to hurry: nobody calls, and nobody may ever register it.
+const notThere = "the registration is not there"
+
+// step does what can be done, and says what it waits for.
+func (u *upkeep) step(ctx context.Context) (waits string, err error) {
+	live, unread := u.hook.read(ctx)
+	if unread == nil {
+		u.note(live)
+	}
+	material, broken := u.renew(ctx, live, unread == nil) // what does not need the secret is done all the same
+	if err := errors.Join(failed(u.updates, unread), broken); unread != nil {
+		u.serve(material, u.renewedOnly)
+		return "", err
+	}
+	if live == nil {
+		u.serve(material, u.distrust(nil))
+		if u.hook.name != "" {
+			waits = notThere
+		}
+		return waits, broken
+	}
+	written, waits, err := u.tend(ctx, live, material)
+	if err != nil {
+		return "", failed(u.updates, err)
+	}
+	if reason := u.serve(material, u.distrust(written)); reason != "" {
+		return reason, broken
+	}
+	if material != nil && material.Issuer() != material.CAs[0] {
+		return unknownCA, nil
+	}
+	return waits, broken
+}
+
+// unknownCA is why a certificate waits.
+const unknownCA = "the CA is not known to all API servers yet"
+
+// tend makes the registration as it should be.
+func (u *upkeep) tend(ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration, material *certificate.Material) (
+	written *admissionregistrationv1.MutatingWebhookConfiguration, waits string, err error,
+) {
+	if len(ours(live)) == 0 {
+		return nil, "", fmt.Errorf("registration %s has no webhook of tagpin's", u.hook.name)
+	}
+	want, with := live.DeepCopy(), u.wanted()
+	trust(want, material)
+	filled := filling{live.UID, with}
+	if !u.filled.is(filled) {
+		waits = u.fill(want, with)
+	}
+	if written, err = u.hook.write(ctx, live, want); err != nil {
+		return nil, "", err
+	}
+	first := waits == "" && !u.filled.is(filled)
+	switch {
+	case live != written:
+		u.updates.WithLabelValues("updated").Inc()
+		u.note(written)
+		u.log.Info("registration updated", "name", u.hook.name)
+	case first:
+		u.updates.WithLabelValues("unchanged").Inc()
+		u.log.Info("registration is as it should be", "name", u.hook.name)
+	}
+	if first {
+		u.filled = filled
+	}
+	return written, waits, nil
+}
+
+// note takes down which CAs are trusted.
+func (u *upkeep) note(live *admissionregistrationv1.MutatingWebhookConfiguration) {
+	var bundles [][]byte
+	for _, w := range ours(live) {
+		bundles = append(bundles, w.ClientConfig.CABundle)
+	}
+	u.sightings.Note(bundles...)
+}
+
+// renew renews the secret. Nothing: the certificate is in files, or there is an error.
+func (u *upkeep) renew(ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration, read bool) (*certificate.Material, error) {
+	if u.certificates.secret == nil {
+		return nil, nil
+	}
+	settled := u.sightings.Settled
+	switch {
+	case !read:
+		settled = func(*x509.Certificate) bool { return false }
+	case inert(live): // nobody calls
+		settled = func(*x509.Certificate) bool { return true }
+	}
+	material, err := u.certificates.secret.Renew(ctx, settled)
+	if err != nil {
+		return nil, failed(u.renewals, err)
+	}
+	u.certificates.ca.Store(material.CAs[0])
+	return material, nil
+}
+
+// trust puts the CAs into the webhooks.
+func trust(want *admissionregistrationv1.MutatingWebhookConfiguration, material *certificate.Material) {
+	if material == nil {
+		return
+	}
+	for _, w := range ours(want) {
+		w.ClientConfig.CABundle = material.Bundle(w.ClientConfig.CABundle)
+	}
+}
+
+// fill puts rules and conditions into the webhooks, when the server serves, and with a certificate that is trusted there: until
+// then they call for nothing, so that nothing is denied. It does so once for a registration and a config, not for good: of two
+// versions that differ each would take out what the other has put in.
+func (u *upkeep) fill(want *admissionregistrationv1.MutatingWebhookConfiguration, with *registration.Registration) (waits string) {
+	leaf, err := u.certificates.get(nil)
+	if err == nil {
+		err = u.answers()
+	}
+	if err != nil {
+		return fmt.Sprintf("the webhook does not serve yet: %v", err)
+	}
+	for _, w := range ours(want) {
+		if err := certificate.Verify(leaf, w.ClientConfig.CABundle, u.certificates.dnsName); err != nil {
+			return fmt.Sprintf("webhook %s does not trust the certificate that is served: %v", w.Name, err)
+		}
+	}
+	for _, w := range ours(want) {
+		with.Fill(w)
+	}
+	return ""
+}
+
+// serve takes the leaf of the secret up when it may be served, and says why not yet. Where the former one is of the same CA,
+// or has ended, there is nothing to wait for.
+func (u *upkeep) serve(material *certificate.Material, distrusted func(*certificate.Material) string) (waits string) {
+	if material == nil {
+		return ""
+	}
+	former := u.certificates.leaf.Load()
+	if former != nil && former.Leaf.Equal(material.Leaf.Leaf) {
+		return ""
+	}
+	if former == nil || former.Leaf.CheckSignatureFrom(material.Issuer()) != nil && time.Now().Before(former.Leaf.NotAfter) {
+		if waits = distrusted(material); waits != "" {
+			return waits
+		}
+	}
+	u.certificates.leaf.Store(material.Leaf)
+	u.log.Info("serving certificate", "serial", material.Leaf.Leaf.SerialNumber.Text(16), "ends", material.Leaf.Leaf.NotAfter)
+	return ""
+}
+
+// renewedOnly trusts no other CA: the registration could not be read.
+func (u *upkeep) renewedOnly(*certificate.Material) string { return unknownCA }
+
+// distrust says why a registration does not trust the leaf of the secret yet. Where there is none, or it calls for nothing, there
+// is nobody who could not know the CA.
+func (u *upkeep) distrust(live *admissionregistrationv1.MutatingWebhookConfiguration) func(*certificate.Material) string {
+	return func(m *certificate.Material) string {
+		for _, w := range ours(live) {
+			if err := certificate.Verify(m.Leaf, w.ClientConfig.CABundle, u.certificates.dnsName); err != nil {
+				return fmt.Sprintf("webhook %s does not trust the certificate of the secret: %v", w.Name, err)
+			}
+		}
+		if !inert(live) && !u.sightings.Known(m.Issuer()) {
+			return unknownCA
+		}
+		return ""
+	}
+}

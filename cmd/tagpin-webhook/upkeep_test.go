@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tagpin/tagpin/pkg/certificate"
+	"github.com/tagpin/tagpin/pkg/registration"
+)
+
+const (
+	hookName  = "zz-tagpin"
+	ownDNS    = "tagpin-webhook.tagpin-system.svc"
+	ownSpace  = "tagpin-system"
+	ownSecret = "tagpin-webhook-tls"
+)
+
+// tended is one upkeep, and what it keeps. The API server is client-go's fake, which counts no versions; the real one is in
+// e2e.
+type tended struct {
+	*upkeep
+	t      *testing.T
+	client *fake.Clientset
+	with   *registration.Registration
+	down   error // why the webhook does not answer
+}
+
+// tend makes an upkeep, with an empty secret and an inert registration.
+func tend(t *testing.T) *tended {
+	t.Helper()
+	hook1 := &admissionregistrationv1.MutatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: hookName, UID: "1", ResourceVersion: "1"},
+		Webhooks:   []admissionregistrationv1.MutatingWebhook{{Name: "enforce.tagpin.dev"}, {Name: "other.example.com"}, {Name: "keep.tagpin.dev"}},
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ownSpace, Name: ownSecret, ResourceVersion: "1"}}
+	w := &tended{t: t, client: fake.NewClientset(hook1, secret), with: &registration.Registration{}}
+	w.upkeep = w.replica()
+	return w
+}
+
+// replica is another upkeep of the same.
+func (w *tended) replica() *upkeep {
+	own := &certificates{dnsName: ownDNS, secret: &certificate.Secret{
+		Client: w.client.CoreV1().Secrets(ownSpace), Name: ownSecret, DNSName: ownDNS,
+	}}
+	u := newUpkeep(logr.Discard(), hook{client: w.client, name: hookName}, own, prometheus.NewRegistry())
+	u.wanted = func() *registration.Registration { return w.with }
+	u.answers = func() error { return w.down }
+	return u
+}
+
+func (w *tended) live() *admissionregistrationv1.MutatingWebhookConfiguration {
+	w.t.Helper()
+	live, err := w.hook.read(w.t.Context())
+	if err != nil || live == nil {
+		w.t.Fatalf("registration: %v, %v", live, err)
+	}
+	return live
+}
+
+// change changes the registration as an operator does.
+func (w *tended) change(f func(*admissionregistrationv1.MutatingWebhookConfiguration)) {
+	w.t.Helper()
+	live := w.live()
+	f(live)
+	if _, err := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Update(w.t.Context(), live, metav1.UpdateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func clearRules(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+	for i := range c.Webhooks {
+		c.Webhooks[i].Rules, c.Webhooks[i].MatchConditions = nil, nil
+	}
+}
+
+// want looks until nothing is to come, at most n times, and compares the number of rules of each webhook.
+func (w *tended) want(when string, n int, rules ...int) {
+	w.t.Helper()
+	for range n {
+		if w.look(w.t.Context()) {
+			break
+		}
+	}
+	live := w.live()
+	for i, want := range rules {
+		if got := len(live.Webhooks[i].Rules); got != want {
+			w.t.Errorf("%s: %s has %d rules, want %d (said last: %q)", when, live.Webhooks[i].Name, got, want, w.said)
+		}
+	}
+}
+
+func TestRegistrationBecomesActive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.down = errors.New("down")
+		w.want("while it does not serve", 3, 0, 0, 0)
+		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS); err != nil {
+			t.Errorf("the certificate that is served: %v", err)
+		}
+		w.down = nil
+		w.want("when it serves", 2, 3, 0, 3)
+		if live := w.live(); len(live.Webhooks[1].ClientConfig.CABundle) > 0 || len(live.Webhooks[0].MatchConditions) != 4 {
+			t.Errorf("%+v, want four conditions, and another's webhook left", live.Webhooks)
+		}
+		w.change(clearRules)
+		w.want("taken out by an operator", 3, 0, 0, 0)
+		w.with = &registration.Registration{PodsOnly: true}
+		w.want("with another config", 3, 1, 0, 1)
+		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+			clearRules(c)
+			c.UID = types.UID("2")
+		})
+		w.want("made anew", 3, 1, 0, 1)
+		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 4 {
+			t.Errorf("%v updates, want 4: the CA, and the rules three times", got)
+		}
+		time.Sleep(time.Minute)
+		second := w.replica()
+		second.look(t.Context())
+		second.look(t.Context())
+		if got := testutil.ToFloat64(second.updates.WithLabelValues("unchanged")); got != 1 || !second.certificates.leaf.Load().Leaf.Equal(w.certificates.leaf.Load().Leaf) {
+			t.Errorf("a second replica found it unchanged %v times, want once, with the same certificate", got)
+		}
+	})
+}
+
+// Whose CA is not there, is not called.
+func TestRegistrationOfOthers(t *testing.T) {
+	w, other := tend(t), tend(t)
+	other.look(t.Context())
+	w.certificates.leaf.Store(other.certificates.leaf.Load())
+	w.certificates.secret = nil // as if it were mounted
+	w.want("without a CA", 2, 0, 0, 0)
+	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+		c.Webhooks[0].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
+	})
+	w.want("with the CA in one webhook", 2, 0, 0, 0)
+	if !strings.Contains(w.said, "keep.tagpin.dev does not trust") {
+		t.Errorf("it says %q, want it to name the other one", w.said)
+	}
+	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+		c.Webhooks[2].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
+	})
+	w.want("with the CA in both", 2, 3, 0, 3)
+}
+
+// Without a registration it serves, at a slow pace, until there is one.
+func TestNoRegistration(t *testing.T) {
+	w := tend(t)
+	api := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	before := w.live()
+	if err := api.Delete(t.Context(), hookName, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if slow := w.look(t.Context()); !slow || w.certificates.ready(nil) != nil || w.said != notThere {
+		t.Errorf("without a registration: slow %t, certificate %v, said %q", slow, w.certificates.ready(nil), w.said)
+	}
+	if _, err := api.Create(t.Context(), before, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.want("when it is there", 3, 3, 0, 3)
+	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks = c.Webhooks[1:2] })
+	if w.look(t.Context()) || !strings.Contains(w.said, "no webhook of tagpin's") {
+		t.Errorf("with others' webhooks alone it says %q", w.said)
+	}
+}
+
+// While requests come, another certificate waits until its CA has settled; the former one is served.
+func TestNewCertificateWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.want("at first", 3, 3, 0, 3)
+		former := w.certificates.leaf.Load()
+		w.empty()
+		w.look(t.Context())
+		if got := w.certificates.leaf.Load(); got != former {
+			t.Errorf("it serves %v at once", got.Leaf.SerialNumber)
+		}
+		fresh := w.replica()
+		fresh.look(t.Context())
+		if err := fresh.certificates.ready(nil); !errors.Is(err, errNone) {
+			t.Errorf("one that has just started: ready %v, want %v", err, errNone)
+		}
+		time.Sleep(10 * time.Second)
+		w.look(t.Context())
+		fresh.look(t.Context())
+		if got := w.certificates.leaf.Load(); got == former || !got.Leaf.Equal(fresh.certificates.leaf.Load().Leaf) {
+			t.Errorf("after ten seconds it serves %v, want the new one, as the other does", got.Leaf.SerialNumber)
+		}
+		for _, hook := range ours(w.live()) {
+			if err := certificate.Verify(former, hook.ClientConfig.CABundle, ownDNS); err != nil {
+				t.Errorf("%s: the former certificate: %v", hook.Name, err)
+			}
+		}
+	})
+}
+
+// empty takes some out of the secret, or everything.
+func (w *tended) empty(keys ...string) {
+	w.t.Helper()
+	secrets := w.client.CoreV1().Secrets(ownSpace)
+	secret, err := secrets.Get(w.t.Context(), ownSecret, metav1.GetOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, key := range keys {
+		delete(secret.Data, key)
+	}
+	if len(keys) == 0 {
+		secret.Data = nil
+	}
+	if _, err := secrets.Update(w.t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A secret that can't be read keeps nobody from what does not need it.
+func TestSecretIsGone(t *testing.T) {
+	w := tend(t)
+	w.want("at first", 3, 3, 0, 3)
+	if err := w.client.CoreV1().Secrets(ownSpace).Delete(t.Context(), ownSecret, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.with = &registration.Registration{PodsOnly: true}
+	w.want("with another config", 1, 1, 0, 1)
+	if !strings.Contains(w.said, "is not there: install it, empty") || w.certificates.ready(nil) != nil {
+		t.Errorf("it says %q, certificate %v", w.said, w.certificates.ready(nil))
+	}
+	if got := testutil.ToFloat64(w.renewals.WithLabelValues("failed")); got != 1 {
+		t.Errorf("%v failures, want 1", got)
+	}
+}
+
+// A registration that can't be read keeps no leaf from being renewed, as long as the CA is the same.
+func TestRegistrationCannotBeRead(t *testing.T) {
+	w := tend(t)
+	w.want("at first", 3, 3, 0, 3)
+	former := w.certificates.leaf.Load()
+	w.client.PrependReactor("get", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, errors.New("no role")
+	})
+	w.empty("tls.crt")
+	if w.look(t.Context()) || !strings.Contains(w.said, "no role") || w.certificates.leaf.Load() == former {
+		t.Errorf("it says %q, and serves the former leaf: %t", w.said, w.certificates.leaf.Load() == former)
+	}
+	renewed := w.certificates.leaf.Load()
+	w.empty()
+	if w.look(t.Context()); w.certificates.leaf.Load() != renewed {
+		t.Error("it serves a leaf of a CA that nobody may trust")
+	}
+	fresh := w.replica()
+	fresh.look(t.Context())
+	if err := fresh.certificates.ready(nil); !errors.Is(err, errNone) {
+		t.Errorf("one that has just started: ready %v, want %v", err, errNone)
+	}
+	if got := testutil.ToFloat64(w.updates.WithLabelValues("failed")); got != 2 {
+		t.Errorf("%v failures, want 2", got)
+	}
+}
+
+// It ends when it is told to, and looks at once when the config changes.
+func TestUpkeepRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.run(ctx) }()
+		time.Sleep(lookSoon + lookSoon/2)
+		synctest.Wait()
+		w.wake()
+		w.wake()
+		synctest.Wait()
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("run = %v", err)
+		}
+		w.want("after two looks", 0, 3, 0, 3)
+	})
+}
+
+// Both ends are told.
+func TestExpiry(t *testing.T) {
+	w := tend(t)
+	if got := testutil.CollectAndCount(w.certificates); got != 0 {
+		t.Errorf("%d ends of certificates, before there is one", got)
+	}
+	w.look(t.Context())
+	if got := testutil.CollectAndCount(w.certificates); got != 2 {
+		t.Errorf("%d ends of certificates, want those of the leaf and the CA", got)
+	}
+}
