@@ -77,7 +77,7 @@ func (c *certificates) ready(*http.Request) error {
 
 // expiry is the metric of the certificates' ends.
 var expiry = prometheus.NewDesc("tagpin_certificate_expiry_timestamp_seconds",
-	"When a certificate ends, in Unix time: the leaf that is served, and the CA that signs the next one, where that is self-managed.",
+	"When a certificate ends, in Unix time, by kind: leaf, which is served; ca, which signs the next one, where that is self-managed.",
 	[]string{"kind"}, nil)
 
 // Describe implements prometheus.Collector.

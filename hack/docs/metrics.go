@@ -24,8 +24,8 @@ type metric struct {
 	labels           []string
 }
 
-// constructor is a function that makes a metric.
-var constructor = regexp.MustCompile(`^New(Counter|Gauge|Histogram|Summary)(Vec|Func)?$`)
+// constructor is a function that makes a metric, or with NewDesc what a collector of our own gives, which are gauges.
+var constructor = regexp.MustCompile(`^New(Counter|Gauge|Histogram|Summary|Desc)(Vec|Func)?$`)
 
 // metrics is the table of all metrics, out of the calls that make them.
 func metrics(context.Context) (string, error) {
@@ -97,6 +97,9 @@ func nameOf(s *ast.SelectorExpr) (string, bool) {
 
 // metricOf reads the arguments of a constructor: options, and the labels of a vector.
 func metricOf(constructor []string, args []ast.Expr) (metric, error) {
+	if constructor[1] == "Desc" {
+		return describe(args)
+	}
 	m := metric{kind: strings.ToLower(constructor[1])}
 	options, ok := args[0].(*ast.CompositeLit)
 	if !ok {
@@ -115,18 +118,35 @@ func metricOf(constructor []string, args []ast.Expr) (metric, error) {
 		}
 	}
 	if constructor[2] == "Vec" {
-		labels, ok := args[1].(*ast.CompositeLit)
-		if !ok {
-			return m, fmt.Errorf("%s: its labels are no literal", m.name)
-		}
-		for _, e := range labels.Elts {
-			m.labels = append(m.labels, literal(e))
-		}
+		m.labels = literals(args[1])
 	}
+	return m, m.check()
+}
+
+// describe reads the arguments of NewDesc.
+func describe(args []ast.Expr) (metric, error) {
+	m := metric{kind: "gauge", name: literal(args[0]), help: literal(args[1]), labels: literals(args[2])}
+	return m, m.check()
+}
+
+func (m *metric) check() error {
 	if m.name == "" || m.help == "" || slices.Contains(m.labels, "") {
-		return m, fmt.Errorf("metric %q: its name, help and labels have to be literals", m.name)
+		return fmt.Errorf("metric %q: its name, help and labels have to be literals", m.name)
 	}
-	return m, nil
+	return nil
+}
+
+// literals are those of a list; of what is none, an empty one.
+func literals(e ast.Expr) []string {
+	list, ok := e.(*ast.CompositeLit)
+	if !ok {
+		return []string{""}
+	}
+	var all []string
+	for _, e := range list.Elts {
+		all = append(all, literal(e))
+	}
+	return all
 }
 
 // literal is the text of a string literal, or of several that are added; else empty.

@@ -34,8 +34,6 @@ var others = map[string]measured{
 	"process_cpu_seconds_total":                              {},
 	"go_memstats_heap_inuse_bytes":                           {},
 	"go_goroutines":                                          {},
-	"tagpin_certificate_expiry_timestamp_seconds":            {labels: []string{"kind"}, words: []string{"ca", "leaf"}},
-	"tagpin_registration_updates_total":                      {labels: []string{"result"}},
 }
 
 // target are labels that Prometheus adds, and that of a histogram's buckets.
