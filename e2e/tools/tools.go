@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tools builds the binaries of a Kubernetes control plane from their Go modules, as this module's go.mod pins
+// Package tools builds the binaries of Kubernetes from their Go modules, as this module's go.mod pins
 // them, and keeps them in the user's cache folder. There it also keeps programs of Debian's packages that a machine lacks.
 //
 //	dir, err := tools.Build(ctx, os.Stderr) // etcd, kube-apiserver, kubectl
@@ -43,7 +43,7 @@ const lockInterval = 100 * time.Millisecond
 type Binary struct{ Name, Package string }
 
 func binaries() []Binary {
-	return []Binary{
+	all := []Binary{
 		{"etcd", "go.etcd.io/etcd/server/v3"},
 		{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
 		{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
@@ -51,6 +51,10 @@ func binaries() []Binary {
 		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
 		{"kwok", "sigs.k8s.io/kwok/cmd/kwok"},
 	}
+	if runtime.GOOS != "linux" { // package node needs it
+		return all
+	}
+	return append(all, Binary{"kubelet", "k8s.io/kubernetes/cmd/kubelet"}, Binary{"kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"})
 }
 
 // Build returns the folder that holds the binaries. The first time, and whenever go.mod or the flags change, it builds

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+// Command pid1 is the first process of a node. Started in new namespaces, it makes them a node's, says so by a line on
+// stdout, and then takes leave of processes that have lost their parents, until its stdin ends. With it everything in the
+// namespaces ends: processes, mounts, interfaces.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: pid1 ADDRESS/BITS")
+		os.Exit(2)
+	}
+	children := make(chan os.Signal, 1)
+	signal.Notify(children, syscall.SIGCHLD)
+	for _, step := range []func() error{mounts, sysctls, func() error { return network(os.Args[1]) }} {
+		if err := step(); err != nil {
+			fmt.Fprintln(os.Stderr, "pid1:", err)
+			os.Exit(1)
+		}
+	}
+	fmt.Println("ready")
+	go reap(children)
+	_, _ = io.Copy(io.Discard, os.Stdin) // ends with whoever holds the other end
+}
+
+// reap waits for processes whose parents have ended, as containers leave them behind.
+func reap(children <-chan os.Signal) {
+	for range children {
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 && err != syscall.EINTR { //nolint:errorlint // a bare number
+				break
+			}
+		}
+	}
+}
+
+// mount is one mount, of a kind, with options.
+type mount struct {
+	kind, target, options string
+	flags                 uintptr
+}
+
+// mounts keeps what kubelet, containerd and the CNI plugins write at fixed places to the node.
+func mounts() error {
+	const upper, work = "/run/var-lib/upper", "/run/var-lib/work"
+	for _, m := range []mount{
+		{target: "/", flags: syscall.MS_REC | syscall.MS_PRIVATE},
+		{kind: "proc", target: "/proc"},
+		{kind: "tmpfs", target: "/run"},
+		{kind: "tmpfs", target: "/var/log"},
+		{kind: "overlay", target: "/var/lib", options: "lowerdir=/var/lib,upperdir=" + upper + ",workdir=" + work},
+	} {
+		if m.kind == "overlay" {
+			for _, dir := range []string{upper, work} {
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					return err
+				}
+			}
+		}
+		if err := syscall.Mount(m.kind, m.target, m.kind, m.flags, m.options); err != nil {
+			return fmt.Errorf("mounting %s on %s: %w", m.kind, m.target, err)
+		}
+	}
+	return nil
+}
+
+// sysctls gives kubelet files of its own for the settings that it would change for the whole machine.
+func sysctls() error {
+	for _, name := range []string{
+		"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
+		"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+	} {
+		from, to := filepath.Join("/run/sysctl", name), filepath.Join("/proc/sys", name)
+		value, err := os.ReadFile(to)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(from), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(from, value, 0o600); err != nil {
+			return err
+		}
+		if err := syscall.Mount(from, to, "", syscall.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mounting %s on %s: %w", from, to, err)
+		}
+	}
+	return nil
+}
+
+// network gives the node its address, on a bridge that nothing is plugged into: kubelet takes none of loopback, and not
+// every kernel has dummy interfaces. What has no other way goes there, for kube-proxy to send it to where it should go.
+func network(address string) error {
+	loopback, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	node := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "node"}}
+	if err := netlink.LinkAdd(node); err != nil {
+		return fmt.Errorf("making a bridge: %w", err)
+	}
+	addr, err := netlink.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(node, addr); err != nil {
+		return fmt.Errorf("adding address %s: %w", address, err)
+	}
+	for _, link := range []netlink.Link{loopback, node} {
+		if err := netlink.LinkSetUp(link); err != nil {
+			return err
+		}
+	}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: node.Index, Gw: addr.IP, Flags: int(netlink.FLAG_ONLINK)}); err != nil {
+		return fmt.Errorf("adding the default route: %w", err)
+	}
+	return nil
+}
