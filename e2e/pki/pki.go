@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pki makes a private CA and certificates of loopback servers.
+// Package pki makes a private CA and certificates of its servers and clients.
 package pki
 
 import (
@@ -28,7 +28,7 @@ type CA struct {
 	key  crypto.Signer
 }
 
-// Leaf is a certificate of a server on loopback, with its key.
+// Leaf is a certificate with its key.
 type Leaf struct{ CertPEM, KeyPEM []byte }
 
 // New makes an authority.
@@ -48,20 +48,29 @@ func New() (*CA, error) {
 
 // Issue makes a certificate for localhost and 127.0.0.1.
 func (ca *CA) Issue() (*Leaf, error) {
-	return ca.issue(&x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	return ca.IssueFor("localhost", "127.0.0.1")
 }
 
 // IssueExpired makes one as Issue does, which was good until an hour ago.
 func (ca *CA) IssueExpired() (*Leaf, error) {
 	return ca.issue(&x509.Certificate{
+		Subject:  pkix.Name{CommonName: "localhost"},
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
 	})
 }
 
-// IssueFor makes a certificate for a DNS name alone.
-func (ca *CA) IssueFor(name string) (*Leaf, error) {
-	return ca.issue(&x509.Certificate{DNSNames: []string{name}})
+// IssueFor makes a certificate for DNS names and addresses, and nothing else.
+func (ca *CA) IssueFor(names ...string) (*Leaf, error) {
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: names[0]}}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+			continue
+		}
+		template.DNSNames = append(template.DNSNames, name)
+	}
+	return ca.issue(template)
 }
 
 // IssueClient makes a certificate for a client.
@@ -73,7 +82,6 @@ func (ca *CA) IssueClient(name string) (*Leaf, error) {
 func (ca *CA) issue(template *x509.Certificate) (*Leaf, error) {
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	if template.ExtKeyUsage == nil {
-		template.Subject = pkix.Name{CommonName: template.DNSNames[0]}
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	}
 	cert, key, err := sign(template, ca.cert, ca.key)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
@@ -17,6 +18,11 @@ func (r *Registry) PushImage(tag string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return r.Push(tag, image)
+}
+
+// Push pushes an image as repository:tag, and returns its digest.
+func (r *Registry) Push(tag string, image v1.Image) (string, error) {
 	to, err := r.name(tag)
 	if err != nil {
 		return "", err

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registry runs distribution v3, the registry that most others are measured by, over TLS on loopback, with its
-// images in memory: open, or behind tokens, or behind a password.
+// Package registry runs distribution v3, the registry that most others are measured by, over TLS, with its images in
+// memory: open, or behind tokens, or behind a password.
 //
 //	r, err := registry.Start(registry.Options{CA: ca, Auth: registry.Token, Dir: dir})
 //	digest, err := r.PushImage("team/app:1")
@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -59,11 +60,14 @@ type Options struct {
 	CA   *pki.CA
 	Auth Auth
 	Dir  string // for the files that it is configured by
+	// Listener is where it listens, and Dial how it is reached from here to push; by default a free port of loopback.
+	Listener net.Listener
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Registry is a running registry.
 type Registry struct {
-	Host string // 127.0.0.1:port, as it stands in references
+	Host string // address:port, as it stands in references
 
 	server    *httptest.Server
 	transport http.RoundTripper
@@ -79,27 +83,35 @@ type Registry struct {
 // Start starts a registry. Stop ends it.
 func Start(o Options) (*Registry, error) {
 	logrus.SetOutput(io.Discard) // distribution logs each request, whatever its config says
-	leaf, err := o.CA.Issue()
-	if err != nil {
-		return nil, err
-	}
-	serving, err := leaf.ServerConfig()
-	if err != nil {
-		return nil, err
-	}
 	r := &Registry{auth: o.Auth, lookups: map[string]int{}}
-	r.transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: o.CA.Pool(), MinVersion: tls.VersionTLS12}}
+	r.transport = &http.Transport{DialContext: o.Dial, TLSClientConfig: &tls.Config{RootCAs: o.CA.Pool(), MinVersion: tls.VersionTLS12}}
 	r.server = httptest.NewUnstartedServer(nil)
-	r.Host = r.server.Listener.Addr().(*net.TCPAddr).String()
+	if o.Listener != nil {
+		_ = r.server.Listener.Close()
+		r.server.Listener = o.Listener
+	}
+	at := r.server.Listener.Addr().(*net.TCPAddr)
+	r.Host = at.String()
+	serving, err := serverConfig(o.CA, at.IP)
+	if err != nil {
+		return nil, errors.Join(err, r.server.Listener.Close())
+	}
 	mux, err := r.handler(o)
 	if err != nil {
-		_ = r.server.Listener.Close()
-		return nil, fmt.Errorf("starting a registry: %w", err)
+		return nil, errors.Join(fmt.Errorf("starting a registry: %w", err), r.server.Listener.Close())
 	}
 	r.server.Config.Handler = r.observe(mux)
 	r.server.TLS = serving
 	r.server.StartTLS()
 	return r, nil
+}
+
+func serverConfig(ca *pki.CA, at net.IP) (*tls.Config, error) {
+	leaf, err := ca.IssueFor("localhost", at.String())
+	if err != nil {
+		return nil, err
+	}
+	return leaf.ServerConfig()
 }
 
 // Stop ends the registry and forgets its images.

@@ -63,24 +63,43 @@ func unpackedProgram(dir, name string) (Program, error) {
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
-		var libs []string
-		for _, pattern := range []string{"usr/lib/*-linux-*", "lib/*-linux-*"} {
-			found, err := filepath.Glob(filepath.Join(dir, pattern))
-			if err != nil {
-				return Program{}, err
-			}
-			libs = append(libs, found...)
-		}
-		return Program{Path: path, Env: []string{"LD_LIBRARY_PATH=" + strings.Join(libs, ":")}}, nil
+		libs, err := libraryPath(dir)
+		return Program{Path: path, Env: []string{libs}}, err
 	}
 	return Program{}, fmt.Errorf("the package %s has no program of its name", name)
+}
+
+// libraryPath tells the loader of a folder's libraries, by a variable of the environment.
+func libraryPath(dir string) (string, error) {
+	var libs []string
+	for _, pattern := range []string{"usr/lib/*-linux-*", "lib/*-linux-*"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return "", err
+		}
+		libs = append(libs, found...)
+	}
+	return "LD_LIBRARY_PATH=" + strings.Join(libs, ":"), nil
+}
+
+// ErrNotDebian tells that a machine lacks Debian's tools.
+var ErrNotDebian = errors.New("this is no Debian")
+
+// DebianFiles returns the folder of Debian's packages, unpacked in the cache folder, whatever the machine itself has of
+// them, and the variables that their programs need, but for PATH. What scripts of the packages would do is not done.
+func DebianFiles(ctx context.Context, progress io.Writer, names ...string) (dir string, env []string, err error) {
+	if dir, err = unpack(ctx, progress, names); err != nil {
+		return "", nil, fmt.Errorf("fetching Debian's packages %s: %w", strings.Join(names, ", "), err)
+	}
+	libs, err := libraryPath(dir)
+	return dir, []string{libs}, err
 }
 
 // unpack returns the folder with the files of packages, and of the libraries that they need.
 func unpack(ctx context.Context, progress io.Writer, names []string) (dir string, err error) {
 	for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return "", fmt.Errorf("there is no %s here", tool)
+			return "", fmt.Errorf("%w: there is no %s here", ErrNotDebian, tool)
 		}
 	}
 	parent, unlock, err := folder(ctx, "debian")

@@ -3,6 +3,7 @@
 package tools
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -62,5 +63,13 @@ func TestDebianWithoutApt(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error %q does not say %s", err, want)
 		}
+	}
+}
+
+// TestDebianFilesElsewhere can be told from what else may go wrong.
+func TestDebianFilesElsewhere(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if _, _, err := DebianFiles(t.Context(), io.Discard, "containerd"); !errors.Is(err, ErrNotDebian) {
+		t.Errorf("DebianFiles = %v, want %v", err, ErrNotDebian)
 	}
 }

@@ -8,8 +8,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -40,7 +42,7 @@ func main() {
 func reap(children <-chan os.Signal) {
 	for range children {
 		for {
-			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 && err != syscall.EINTR { //nolint:errorlint // a bare number
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 && err != syscall.EINTR {
 				break
 			}
 		}
@@ -56,20 +58,22 @@ type mount struct {
 // mounts keeps what kubelet, containerd and the CNI plugins write at fixed places to the node.
 func mounts() error {
 	const upper, work = "/run/var-lib/upper", "/run/var-lib/work"
-	for _, m := range []mount{
-		{target: "/", flags: syscall.MS_REC | syscall.MS_PRIVATE},
-		{kind: "proc", target: "/proc"},
-		{kind: "tmpfs", target: "/run"},
-		{kind: "tmpfs", target: "/var/log"},
-		{kind: "overlay", target: "/var/lib", options: "lowerdir=/var/lib,upperdir=" + upper + ",workdir=" + work},
-	} {
-		if m.kind == "overlay" {
-			for _, dir := range []string{upper, work} {
-				if err := os.MkdirAll(dir, 0o755); err != nil {
-					return err
-				}
-			}
-		}
+	if err := mountAll(
+		mount{target: "/", flags: syscall.MS_REC | syscall.MS_PRIVATE},
+		mount{kind: "proc", target: "/proc"},
+		mount{kind: "tmpfs", target: "/run"},
+		mount{kind: "tmpfs", target: "/var/log"},
+	); err != nil {
+		return err
+	}
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+		return err
+	}
+	return mountAll(mount{kind: "overlay", target: "/var/lib", options: "lowerdir=/var/lib,upperdir=" + upper + ",workdir=" + work})
+}
+
+func mountAll(mounts ...mount) error {
+	for _, m := range mounts {
 		if err := syscall.Mount(m.kind, m.target, m.kind, m.flags, m.options); err != nil {
 			return fmt.Errorf("mounting %s on %s: %w", m.kind, m.target, err)
 		}
@@ -127,7 +131,8 @@ func network(address string) error {
 			return err
 		}
 	}
-	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: node.Index, Gw: addr.IP, Flags: int(netlink.FLAG_ONLINK)}); err != nil {
+	everywhere := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: node.Index, Dst: everywhere, Scope: netlink.SCOPE_LINK}); err != nil {
 		return fmt.Errorf("adding the default route: %w", err)
 	}
 	return nil

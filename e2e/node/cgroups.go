@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+const (
+	cgroupRoot = "/sys/fs/cgroup"
+	// endDeadline bounds the wait for processes that have been killed.
+	endDeadline = 20 * time.Second
+)
+
+// hierarchies are the folders of cgroup v1's hierarchies, or the one of v2.
+func hierarchies() ([]string, error) {
+	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.controllers")); err == nil {
+		return []string{cgroupRoot}, nil
+	}
+	// Links such as cpu,cpuacct are the same again.
+	entries, err := os.ReadDir(cgroupRoot)
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs = append(dirs, filepath.Join(cgroupRoot, e.Name()))
+		}
+	}
+	return dirs, nil
+}
+
+// makeCgroups makes the cgroup that all pods of a node are in.
+func makeCgroups(name string) error {
+	dirs, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		group := filepath.Join(dir, name)
+		if err := os.Mkdir(group, 0o755); err != nil {
+			return fmt.Errorf("making a cgroup: %w", err)
+		}
+		if filepath.Base(dir) != "cpuset" {
+			continue
+		}
+		// A new one of v1 is empty, and takes no processes.
+		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+			all, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(group, file), bytes.TrimSpace(all), 0o600); err != nil {
+				return fmt.Errorf("filling a cgroup: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// removeCgroups removes it with all below, when the processes in it have ended.
+func removeCgroups(name string) error {
+	dirs, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		deadline := time.Now().Add(endDeadline)
+		for {
+			err := removeTree(filepath.Join(dir, name))
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("removing a cgroup: %w", err)
+			}
+			time.Sleep(pollInterval)
+		}
+	}
+	return nil
+}
+
+// removeTree removes folders, whose files the kernel removes.
+func removeTree(root string) error {
+	var dirs []string
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			dirs = append(dirs, path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	for _, dir := range slices.Backward(dirs) {
+		if e := os.Remove(dir); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}

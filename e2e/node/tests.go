@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const (
+	// firstStart bounds a start, which builds Kubernetes the first time.
+	firstStart       = 20 * time.Minute
+	describeDeadline = time.Minute
+)
+
+// RunTests runs the tests of a package on one node with tagpin on it, and returns the exit code. ready gets the node first,
+// or the reason why there can be none on this machine, for the tests to be skipped by. The node is ended also where the
+// tests are interrupted.
+func RunTests(tests interface{ Run() int }, ready func(n *Node, unsupported error)) int {
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
+	ctx, cancel := context.WithTimeout(interrupted, firstStart)
+	defer cancel()
+	n, err := Start(ctx, Options{Progress: os.Stderr})
+	if errors.Is(err, ErrUnsupported) {
+		ready(nil, err)
+		return tests.Run()
+	}
+	code := 1
+	if err == nil {
+		ready(n, nil)
+		code, err = n.runTests(ctx, interrupted, tests)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
+	}
+	return code
+}
+
+func (n *Node) runTests(ctx, interrupted context.Context, tests interface{ Run() int }) (code int, err error) {
+	defer func() { err = errors.Join(err, n.Stop()) }()
+	defer func() {
+		if code != 0 || err != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), describeDeadline)
+			defer cancel()
+			fmt.Fprintln(os.Stderr, n.Describe(ctx))
+		}
+	}()
+	if err := n.InstallTagpin(ctx); err != nil {
+		return 1, err
+	}
+	ended := make(chan int, 1)
+	go func() { ended <- tests.Run() }()
+	select {
+	case code = <-ended:
+		return code, nil
+	case <-interrupted.Done():
+		return 1, interrupted.Err()
+	}
+}

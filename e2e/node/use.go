@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 16 << 20
+
+// RunKubectl runs kubectl as the administrator. The error of a failure has what it said on stderr, which is returned too.
+func (n *Node) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) (stdout, stderr string, err error) {
+	cmd := exec.CommandContext(ctx, n.binary("kubectl"), args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+n.file("admin.kubeconfig"), "HOME="+n.Dir)
+	cmd.Stdin = stdin
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err = n.namespaces.start(cmd); err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		err = fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, errs.String())
+	}
+	return out.String(), errs.String(), err
+}
+
+// Get returns the body of a 200, from a number's address on the node's network.
+func (n *Node) Get(ctx context.Context, url string) (body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: n.Dial, DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", url, response.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	return string(data), err
+}
+
+// Describe is how the pods are, what has happened, and what the programs have written at last, for who looks for the
+// reason of something.
+func (n *Node) Describe(ctx context.Context) string {
+	var all strings.Builder
+	for _, args := range [][]string{
+		{"get", "pods", "--all-namespaces", "--output=wide"},
+		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
+		{"logs", "--namespace=" + TagpinNamespace, "--selector=app.kubernetes.io/name=tagpin", "--prefix", "--tail=30"},
+	} {
+		out, stderr, _ := n.RunKubectl(ctx, nil, args...) // what it says is shown
+		fmt.Fprintf(&all, "== kubectl %s\n%s%s\n", strings.Join(args, " "), out, stderr)
+	}
+	return all.String() + n.Logs()
+}
