@@ -18,8 +18,8 @@ help: ## list the targets
 
 # The flags that the e2e module's tools are built with: others would compile Kubernetes twice.
 E2E     := cd e2e && CGO_ENABLED=0 GOFLAGS=-trimpath
-# Modules of their own, since what they test with drags in much: Gatekeeper's gator, oras, Prometheus.
-OTHERS  := hack/gatekeeper hack/image hack/observability
+# Modules of their own, since what they test with drags in much: gator, Helm, oras, Prometheus.
+OTHERS  := hack/gatekeeper hack/helm hack/image hack/observability
 PLAIN   := CGO_ENABLED=0 GOFLAGS=-trimpath
 
 .PHONY: test
@@ -44,7 +44,7 @@ unit: ## unit tests, with the race detector, in random order
 	go test -race -shuffle=on ./...
 
 .PHONY: test-tools
-test-tools: ## what is tested by others' tools: gator, oras, Prometheus
+test-tools: ## what is tested by others' tools: gator, Helm, oras, Prometheus
 	@cd hack/gatekeeper && $(PLAIN) go tool gator --help > /dev/null # builds it: minutes, once
 	@for module in $(OTHERS); do (cd $$module && $(PLAIN) go test -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done # no cache: it does not see deploy
 
@@ -61,8 +61,9 @@ bench: ## how fast it is, against the goals; writes bench.txt
 	go run ./hack/bench
 
 .PHONY: docs
-docs: ## write the generated parts of the docs
+docs: ## write the generated parts of the docs, and deploy/kustomize
 	go run ./hack/docs
+	cd hack/helm && $(PLAIN) go run .
 
 .PHONY: fmt
 fmt: $(GOFUMPT) ## format all Go files
@@ -78,7 +79,7 @@ build: ## both binaries, static and reproducible, into bin
 
 .PHONY: image
 image: ## the image of all platforms and its SBOMs, into bin/image; IMAGE_FLAGS='--push REF' pushes it
-	@$(IMAGER) go build -o ../../bin/make-image .
+	@cd hack/image && $(PLAIN) go build -o ../../bin/make-image .
 	@bin/make-image --version '$(VERSION)' $(IMAGE_FLAGS)
 
 .PHONY: fuzz

@@ -16,25 +16,53 @@ import (
 
 // fields is the table of all settings, out of the comments of package config.
 func fields(context.Context) (string, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "pkg/config/config.go", nil, parser.ParseComments)
+	types, err := configTypes()
 	if err != nil {
 		return "", err
 	}
-	r := reference{types: map[string]*ast.StructType{}}
+	r := reference{types: types}
+	r.b.WriteString("| field | |\n|---|---|\n")
+	err = r.add("", r.types["Config"])
+	return r.b.String(), err
+}
+
+// configTypes are the types of the config file, by their Go names.
+func configTypes() (map[string]*ast.StructType, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), "pkg/config/config.go", nil, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	types := map[string]*ast.StructType{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		if spec, ok := n.(*ast.TypeSpec); ok {
 			if s, ok := spec.Type.(*ast.StructType); ok {
-				r.types[spec.Name.Name] = s
+				types[spec.Name.Name] = s
 			}
 		}
 		return true
 	})
-	r.b.WriteString("| field | |\n|---|---|\n")
-	if r.types["Config"] == nil {
-		return "", errors.New("there is no type Config")
+	if types["Config"] == nil {
+		return nil, errors.New("there is no type Config")
 	}
-	err = r.add("", r.types["Config"])
-	return r.b.String(), err
+	return types, nil
+}
+
+// describe gives a field's name in the file, and its comment in one line.
+func describe(f *ast.Field) (name, about string, err error) {
+	tag, err := strconv.Unquote(f.Tag.Value)
+	if err != nil {
+		return "", "", err
+	}
+	name = reflect.StructTag(tag).Get("yaml")
+	about = strings.Join(strings.Fields(f.Doc.Text()), " ")
+	if about == "" {
+		return "", "", fmt.Errorf("field %s has no comment", name)
+	}
+	// A comment begins with the field's Go name, as is the custom; here it stands beside its name in the file.
+	for _, start := range []string{f.Names[0].Name, ": ", " ", "is ", "are "} {
+		about = strings.TrimPrefix(about, start)
+	}
+	return name, about, nil
 }
 
 // reference is a table in the making.
@@ -46,20 +74,11 @@ type reference struct {
 // add adds the fields of a type, and below each one those of its own type.
 func (r *reference) add(path string, s *ast.StructType) error {
 	for _, f := range s.Fields.List {
-		tag, err := strconv.Unquote(f.Tag.Value)
+		name, about, err := describe(f)
 		if err != nil {
 			return err
 		}
-		name := path + reflect.StructTag(tag).Get("yaml")
-		about := strings.Join(strings.Fields(f.Doc.Text()), " ")
-		if about == "" {
-			return fmt.Errorf("field %s has no comment", name)
-		}
-		// A comment begins with the field's Go name, as is the custom; the table has its name in the file.
-		goName := f.Names[0].Name
-		for _, start := range []string{goName, ": ", " ", "is ", "are "} {
-			about = strings.TrimPrefix(about, start)
-		}
+		name = path + name
 		of := f.Type
 		if array, ok := of.(*ast.ArrayType); ok {
 			of = array.Elt

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command docs writes what the documentation says of flags, settings and metrics, from their sources: the flags' help, the
-// comments of package config and the metrics' help; and what tagpin-webhook manifests prints into deploy. With -check it
-// writes nothing, and fails where a file is out of date.
+// Command docs writes what the documentation says of flags, settings, metrics and the chart's values, from their sources:
+// the flags' help, the comments of package config, the metrics' help and the comments of values.yaml; the config's part of
+// the chart's schema; and what tagpin-webhook manifests prints into deploy. With -check it writes nothing, and fails where a
+// file is out of date.
 //
 // A generated part of a file stands between two comments:
 //
@@ -48,6 +49,7 @@ func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) i
 		"README.md":              {"flags": flagTable, "config": defaults},
 		"pkg/config/README.md":   {"fields": fields},
 		"deploy/docs/metrics.md": {"metrics": metrics},
+		"deploy/chart/README.md": {"values": valueTable},
 	} {
 		if err := update(ctx, file, parts, *check); err != nil {
 			fmt.Fprintf(stderr, "docs: %s: %v\n", file, err)
@@ -55,14 +57,17 @@ func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) i
 		}
 	}
 	for file, what := range map[string]string{
-		"deploy/kustomize/mutatingwebhookconfiguration.yaml": "registration",
-		"deploy/policies/policy.yaml":                        "policy",
-		"deploy/policies/gatekeeper.yaml":                    "gatekeeper",
+		"deploy/policies/policy.yaml":     "policy",
+		"deploy/policies/gatekeeper.yaml": "gatekeeper",
 	} {
 		if err := whole(ctx, file, what, *check); err != nil {
 			fmt.Fprintf(stderr, "docs: %v\n", err)
 			code = 1
 		}
+	}
+	if err := updateSchema(*check); err != nil {
+		fmt.Fprintf(stderr, "docs: %s: %v\n", chartSchema, err)
+		code = 1
 	}
 	return code
 }

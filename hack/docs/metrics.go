@@ -98,7 +98,7 @@ func nameOf(s *ast.SelectorExpr) (string, bool) {
 // metricOf reads the arguments of a constructor: options, and the labels of a vector.
 func metricOf(constructor []string, args []ast.Expr) (metric, error) {
 	if constructor[1] == "Desc" {
-		return describe(args)
+		return described(args)
 	}
 	m := metric{kind: strings.ToLower(constructor[1])}
 	options, ok := args[0].(*ast.CompositeLit)
@@ -123,8 +123,8 @@ func metricOf(constructor []string, args []ast.Expr) (metric, error) {
 	return m, m.check()
 }
 
-// describe reads the arguments of NewDesc.
-func describe(args []ast.Expr) (metric, error) {
+// described reads the arguments of NewDesc.
+func described(args []ast.Expr) (metric, error) {
 	m := metric{kind: "gauge", name: literal(args[0]), help: literal(args[1]), labels: literals(args[2])}
 	return m, m.check()
 }

@@ -1,0 +1,151 @@
+{{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
+
+{{- /* The labels of all objects. */ -}}
+{{- define "tagpin.labels" -}}
+{{- with .Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
+app.kubernetes.io/name: tagpin
+{{- end }}
+
+{{- define "tagpin.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- /* What the config has that the chart knows: the user's own fields come on top, and must not say otherwise. */ -}}
+{{- define "tagpin.ownConfig" -}}
+apiVersion: tagpin.dev/v1alpha1
+kind: Config
+registration:
+  name: {{ if eq .Values.registration "managed" }}zz-tagpin{{ else }}""{{ end }}
+  pin: {{ toJson .Values.pin }}
+certificates:
+  mode: {{ if eq .Values.certificates.mode "self-managed" }}self-managed{{ else }}mounted{{ end }}
+  secret: {{ .Values.certificates.secret }}
+  service: tagpin-webhook
+credentials:
+  pullSecrets: {{ ne .Values.pullSecretAccess "none" }}
+{{- end }}
+
+{{- define "tagpin.config" -}}
+{{- mergeOverwrite (include "tagpin.ownConfig" . | fromYaml) (deepCopy .Values.config) | toYaml -}}
+{{- end }}
+
+{{- /* What of the config is read at the start alone. */ -}}
+{{- define "tagpin.atStart" -}}
+{{- $config := include "tagpin.config" . | fromYaml -}}
+{{- list $config.certificates $config.observability $config.registration.name | toJson -}}
+{{- end }}
+
+{{- /* Whether the server may change its registration. */ -}}
+{{- define "tagpin.managed" -}}
+{{- if eq .Values.registration "managed" }}yes{{ end -}}
+{{- end }}
+
+{{- /* What values.schema.json can't say: values that contradict each other. Each is one sentence. */ -}}
+{{- define "tagpin.check" -}}
+{{- $own := include "tagpin.ownConfig" . | fromYaml -}}
+{{- $config := include "tagpin.config" . | fromYaml -}}
+{{- with .Values -}}
+{{- if not (has "pods" .pin) -}}
+{{- fail "pin is [workloads, pods], or [pods] alone, since a workload's pods would go unpinned where it is not" -}}
+{{- end -}}
+{{- range $name, $labels := dict "podLabels" .podLabels "commonLabels" .commonLabels -}}
+{{- if hasKey $labels "app.kubernetes.io/name" -}}
+{{- fail (print $name " can't set app.kubernetes.io/name, by which the pods are found") -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq .failurePolicy "Ignore") (has "workloads" .pin) -}}
+{{- fail "failurePolicy: Ignore needs pin: [pods], since a workload that is applied again while tagpin is away would lose its pin and be rolled out" -}}
+{{- end -}}
+{{- if ne (eq .pullSecretAccess "namespaces") (gt (len .pullSecretNamespaces) 0) -}}
+{{- fail "pullSecretNamespaces lists the namespaces of pullSecretAccess: namespaces, and the one needs the other" -}}
+{{- end -}}
+{{- with .certificates -}}
+{{- if and (eq .mode "given") (not .caBundle) -}}
+{{- fail "certificates.mode: given needs certificates.caBundle, the PEM certificates that the given one is signed by" -}}
+{{- end -}}
+{{- if and .caBundle (ne .mode "given") -}}
+{{- fail "certificates.caBundle is for certificates.mode: given alone" -}}
+{{- end -}}
+{{- if and .issuerRef (ne .mode "cert-manager") -}}
+{{- fail "certificates.issuerRef is for certificates.mode: cert-manager alone" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq .registration "manual") (eq .certificates.mode "self-managed") -}}
+{{- fail "registration: manual needs certificates.mode: given or cert-manager, since a self-managed CA has to be written into the registration" -}}
+{{- end -}}
+{{- if and .clientCA.configMap .clientCA.secret -}}
+{{- fail "clientCA has a configMap and a secret, and takes one of them" -}}
+{{- end -}}
+{{- end -}}
+{{- if ne (toJson $config.registration) (toJson $own.registration) -}}
+{{- fail "config.registration contradicts the values pin and registration, which set it" -}}
+{{- end -}}
+{{- if ne (toJson $config.certificates) (toJson $own.certificates) -}}
+{{- fail "config.certificates contradicts the value certificates, which sets it" -}}
+{{- end -}}
+{{- if ne $config.credentials.pullSecrets $own.credentials.pullSecrets -}}
+{{- fail "config.credentials.pullSecrets contradicts the value pullSecretAccess, which sets it" -}}
+{{- end -}}
+{{- end }}
+
+{{- /* The rules for pull secrets and siblings, in all namespaces or one. */ -}}
+{{- define "tagpin.pullSecretRules" -}}
+# Pull secrets, by the names that pods and service accounts give: never listed, never watched.
+- apiGroups: [""]
+  resources: [secrets, serviceaccounts]
+  verbs: [get]
+{{- end }}
+
+{{- define "tagpin.siblingRules" -}}
+# The siblings of a controller's pod, whose digest it takes.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
+
+{{- /* Which namespaces a mode's webhook is for: given the root, and the mode. */ -}}
+{{- define "tagpin.mode" -}}
+{{- $v := .root.Values -}}
+{{- $key := "key: tagpin.dev/mode, operator" -}}
+{{- $optOut := eq $v.namespaces "opt-out" -}}
+{{- if and $v.keepOnly (ne .mode "keep") -}}
+- { {{- $key }}: In, values: [{{ .mode }}]} # and without the label: none, they are all served by keep
+- { {{- $key }}: DoesNotExist}
+{{- else if $v.keepOnly -}}
+- { {{- $key }}: {{ if $optOut }}NotIn, values: ["off"]{{ else }}In, values: [enforce, dry-run, keep]{{ end }}}
+{{- else if and $optOut (eq $v.defaultMode .mode) -}}
+- { {{- $key }}: NotIn, values: [{{ join ", " (without (list "enforce" "dry-run" "keep") .mode) }}, "off"]}
+{{- else -}}
+- { {{- $key }}: In, values: [{{ .mode }}]}
+{{- end }}
+{{- end }}
+
+{{- /* The registration, without what the server puts in when it serves: the rules, the conditions, and a CA of its own. A
+webhook without rules is called for nothing, so that nothing is denied before there is a server; and no update of the
+chart takes away what the server has put in. */ -}}
+{{- define "tagpin.webhooks" -}}
+{{- $namespace := .Release.Namespace -}}
+{{- $excluded := concat (list "kube-system" "kube-node-lease" $namespace) .Values.excludedNamespaces | uniq -}}
+{{- range $mode := list "enforce" "dry-run" "keep" }}
+- name: {{ $mode }}.tagpin.dev
+  admissionReviewVersions: [v1]
+  clientConfig:
+    service: {namespace: {{ $namespace }}, name: tagpin-webhook, path: /{{ $mode }}}
+    {{- with $.Values.certificates.caBundle }}
+    caBundle: {{ b64enc . }}
+    {{- end }}
+  failurePolicy: {{ $.Values.failurePolicy }}
+  timeoutSeconds: {{ $.Values.timeoutSeconds }}
+  reinvocationPolicy: IfNeeded
+  sideEffects: None
+  matchPolicy: Equivalent
+  namespaceSelector:
+    matchExpressions:
+    {{- include "tagpin.mode" (dict "root" $ "mode" $mode) | nindent 4 }}
+    - {key: kubernetes.io/metadata.name, operator: NotIn, values: [{{ join ", " $excluded }}]}
+{{- end }}
+{{- end }}

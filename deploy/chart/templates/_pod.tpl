@@ -1,0 +1,62 @@
+{{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
+
+{{- /* Variables of the environment, beside the namespace. */ -}}
+{{- define "tagpin.env" -}}
+{{- with .Values.extraCAs }}
+- name: SSL_CERT_DIR
+  value: {{ range $i, $ca := . }}{{ if $i }}:{{ end }}/etc/tagpin-ca/{{ $ca.configMap | default $ca.secret }}{{ end }}
+{{- end }}
+{{- with .Values.proxy }}
+{{- range $name, $value := dict "HTTPS_PROXY" .https "HTTP_PROXY" .http }}
+{{- with $value }}
+- name: {{ $name }}
+  value: {{ quote . }}
+{{- end }}
+{{- end }}
+{{- if or .https .http }}
+- name: NO_PROXY
+  value: {{ concat (list "$(KUBERNETES_SERVICE_HOST)" ".svc" ".cluster.local") .except | join "," | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Mounts of what is optional. */ -}}
+{{- define "tagpin.mounts" -}}
+{{- if or .Values.clientCA.configMap .Values.clientCA.secret }}
+- {name: client-ca, mountPath: /etc/tagpin-client-ca, readOnly: true}
+{{- end }}
+{{- range $i, $ca := .Values.extraCAs }}
+- {name: ca-{{ $i }}, mountPath: /etc/tagpin-ca/{{ $ca.configMap | default $ca.secret }}, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* And their volumes. */ -}}
+{{- define "tagpin.volumes" -}}
+{{- with .Values.clientCA }}
+{{- if or .configMap .secret }}
+- name: client-ca
+  {{- include "tagpin.source" . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- range $i, $ca := .Values.extraCAs }}
+- name: ca-{{ $i }}
+  {{- include "tagpin.source" $ca | nindent 2 }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "tagpin.source" -}}
+{{- if .configMap -}}
+configMap: {name: {{ .configMap }}}
+{{- else -}}
+secret: {secretName: {{ .secret }}}
+{{- end }}
+{{- end }}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	lint3 "helm.sh/helm/v3/pkg/lint"
+	support3 "helm.sh/helm/v3/pkg/lint/support"
+	"helm.sh/helm/v4/pkg/chart/v2/lint"
+	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tagpin/tagpin/pkg/config"
+)
+
+// TestCases renders each case with both Helms: they lint without a warning and give the same, and what must always hold does.
+func TestCases(t *testing.T) {
+	for name, v := range cases(t) {
+		t.Run(name, func(t *testing.T) {
+			for _, m := range lint.RunAll(chartDir, v, namespace).Messages {
+				if m.Severity >= support.WarningSev {
+					t.Errorf("lint by Helm 4: %v", m)
+				}
+			}
+			for _, m := range lint3.All(chartDir, v, namespace, true).Messages {
+				if m.Severity >= support3.WarningSev {
+					t.Errorf("lint by Helm 3: %v", m)
+				}
+			}
+			files, err := render(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files3, err := render3(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(files3, files); diff != "" {
+				t.Errorf("Helm 4 gives other objects than 3, -3 +4:\n%s", diff)
+			}
+			for file, text := range files {
+				tidy(t, file, text)
+			}
+			checkObjects(t, objects(t, files))
+		})
+	}
+}
+
+// tidy: what people read has no gaps.
+func tidy(t *testing.T, file, text string) {
+	t.Helper()
+	if !strings.HasPrefix(text, "# SPDX-License-Identifier: Apache-2.0\n") {
+		t.Errorf("%s does not begin with the SPDX line", file)
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+		if line != strings.TrimRight(line, " ") || line == "" && file != "dashboard.yaml" {
+			t.Errorf("%s has a gap:\n%s", file, text)
+			return
+		}
+	}
+}
+
+// checkObjects checks what no value may change.
+func checkObjects(t *testing.T, all map[string]object) {
+	t.Helper()
+	for key, o := range all {
+		if got := at(o, "metadata", "labels", "app.kubernetes.io/name"); got != "tagpin" {
+			t.Errorf("%s has the label app.kubernetes.io/name: %v, want tagpin", key, got)
+		}
+	}
+	if _, err := config.Parse([]byte(at(all["ConfigMap tagpin-webhook"], "data", "config.yaml").(string))); err != nil {
+		t.Errorf("the config is refused: %v", err)
+	}
+	spec := at(all["Deployment tagpin-webhook"], "spec").(object)
+	pod := at(spec, "template", "spec")
+	for path, want := range map[string]any{
+		"strategy.rollingUpdate.maxUnavailable":                               float64(0),
+		"strategy.rollingUpdate.maxSurge":                                     float64(1),
+		"template.spec.securityContext.runAsNonRoot":                          true,
+		"template.spec.securityContext.seccompProfile.type":                   "RuntimeDefault",
+		"template.spec.terminationGracePeriodSeconds":                         float64(30),
+		"template.spec.automountServiceAccountToken":                          true,
+		"template.spec.topologySpreadConstraints.0.topologyKey":               "kubernetes.io/hostname",
+		"template.spec.containers.0.securityContext.allowPrivilegeEscalation": false,
+		"template.spec.containers.0.securityContext.readOnlyRootFilesystem":   true,
+		"template.spec.containers.0.securityContext.capabilities.drop.0":      "ALL",
+		"template.spec.containers.0.resources.limits.cpu":                     nil,
+		"template.spec.containers.0.livenessProbe.httpGet.path":               "/healthz",
+		"template.spec.containers.0.readinessProbe.httpGet.path":              "/readyz",
+	} {
+		if got := at(spec, steps(path)...); got != want {
+			t.Errorf("the Deployment's %s = %v, want %v", path, got, want)
+		}
+	}
+	for _, path := range []string{"requests.cpu", "requests.memory", "limits.memory"} {
+		if at(pod, append([]any{"containers", 0, "resources"}, steps(path)...)...) == nil {
+			t.Errorf("the container has no %s", path)
+		}
+	}
+	for _, w := range webhooks(all) {
+		if at(w, "rules") != nil || at(w, "matchConditions") != nil {
+			t.Errorf("webhook %v has rules before there is a server", at(w, "name"))
+		}
+	}
+}
+
+func webhooks(all map[string]object) []any {
+	list, _ := all["MutatingWebhookConfiguration zz-tagpin"]["webhooks"].([]any)
+	return list
+}
+
+// steps are those of a path with dots.
+func steps(path string) []any {
+	var all []any
+	for part := range strings.SplitSeq(path, ".") {
+		var n int
+		if _, err := fmt.Sscanf(part, "%d", &n); err == nil {
+			all = append(all, n)
+			continue
+		}
+		all = append(all, part)
+	}
+	return all
+}
+
+// rendered are the objects of some values.
+func rendered(t *testing.T, text string) map[string]object {
+	t.Helper()
+	files, err := render(values(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects(t, files)
+}
+
+// TestEffects says what each value does: the objects that come and go, and what is in the Deployment.
+func TestEffects(t *testing.T) {
+	const (
+		deployment = "Deployment tagpin-webhook"
+		policy     = "NetworkPolicy tagpin-webhook"
+		account    = "ServiceAccount tagpin-webhook"
+	)
+	all := cases(t)
+	for _, tt := range []struct {
+		name, object string
+		has, lacks   []string // texts
+	}{
+		{"default", deployment, []string{`"image":"ghcr.io/tagpin/tagpin-webhook:latest"`, `"--webhook-port=9443"`, `"priorityClassName":"system-cluster-critical"`, `"fieldPath":"metadata.namespace"`, `"replicas":2`}, []string{"client-ca", "HTTPS_PROXY", "SSL_CERT_DIR", "hostNetwork", "imagePullSecrets", "cert-dir", "tls"}},
+		{"default", policy, []string{`"ingress":[{"ports":[{"port":"webhook"`}, []string{"from", "Egress"}},
+		{"default", "ResourceQuota tagpin-webhook", []string{`"values":["system-cluster-critical"]`}, nil},
+		{"default", "Secret tagpin-webhook-tls", []string{`"type":"Opaque"`}, []string{`"data":`, "stringData"}},
+		{"default", "ConfigMap tagpin-webhook", []string{`  name: zz-tagpin\n`, `  mode: self-managed\n`, `  pullSecrets: true\n`}, nil},
+		{"bare", policy, nil, nil},
+		{"bare", "ResourceQuota tagpin-webhook", nil, nil},
+		{"openshift", "ResourceQuota tagpin-webhook", nil, nil},
+		{"openshift", deployment, []string{"openshift-user-critical"}, []string{"runAsUser", "fsGroup"}},
+		{"scheduling", deployment, []string{`"replicas":3`, `safe-to-evict":"true"`, "podAntiAffinity", "control-plane", `"kubernetes.io/os":"linux"`, `"team":"platform"`, `"cpu":1`}, []string{"priorityClassName"}},
+		{"private", deployment, []string{
+			`"registry.internal:5000/tagpin/tagpin-webhook@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"`, `"imagePullPolicy":"Always"`,
+			`{"name":"SSL_CERT_DIR","value":"/etc/tagpin-ca/company-ca:/etc/tagpin-ca/team-ca"}`, `"mountPath":"/etc/tagpin-ca/team-ca","name":"ca-1"`,
+			`{"name":"HTTPS_PROXY","value":"http://proxy.internal:3128"}`, `{"name":"NO_PROXY","value":"$(KUBERNETES_SERVICE_HOST),.svc,.cluster.local,registry.internal,192.0.2.0/24"}`,
+			`{"configMap":{"name":"company-ca"},"name":"ca-0"}`, `{"name":"ca-1","secret":{"secretName":"team-ca"}}`, `{"name":"GODEBUG","value":"netdns=go"}`, `"imagePullSecrets":[{"name":"pull"}]`,
+		}, []string{":latest"}},
+		{"host-network", deployment, []string{`"hostNetwork":true`, "ClusterFirstWithHostNet", `"--webhook-port=10250"`, `"--metrics-bind-address=:10251"`, `"containerPort":10252`}, nil},
+		{"given", deployment, []string{`"secret":{"secretName":"pins-tls"}`, `"--cert-dir=/etc/tagpin-tls"`, `"--client-ca=/etc/tagpin-client-ca/client.crt"`, `{"name":"client-ca","secret":{"secretName":"api-server-ca"}}`}, nil},
+		{"given", policy, []string{`"from":[{"ipBlock":{"cidr":"192.0.2.10/32"}},{"ipBlock":{"cidr":"2001:db8::/64"}}],"ports":[{"port":"webhook"`}, nil},
+		{"given", "Secret pins-tls", nil, nil},
+		{"given", "Role tagpin-webhook", nil, nil},
+		{"given", "ConfigMap tagpin-webhook", []string{`  mode: mounted\n  secret: pins-tls\n`}, nil},
+		{"cert-manager", "Certificate tagpin-webhook", []string{"tagpin-webhook.tagpin-system.svc", `"secretName":"tagpin-webhook-tls"`, `{"name":"tagpin-ca"}`}, nil},
+		{"cert-manager", "Issuer tagpin-ca", []string{`"ca":{"secretName":"tagpin-ca"}`}, nil},
+		{"cert-manager", "MutatingWebhookConfiguration zz-tagpin", []string{`"cert-manager.io/inject-ca-from":"tagpin-system/tagpin-webhook"`}, []string{"caBundle"}},
+		{"cert-manager", "Secret tagpin-webhook-tls", nil, nil},
+		{"cert-manager-issuer", "Issuer tagpin-ca", nil, nil},
+		{"cert-manager-issuer", "Certificate tagpin-webhook", []string{`{"kind":"ClusterIssuer","name":"company"}`}, nil},
+		{"manual", "MutatingWebhookConfiguration zz-tagpin", nil, nil},
+		{"manual", "ClusterRole tagpin-webhook", nil, nil},
+		{"manual", "ClusterRoleBinding tagpin-webhook", nil, nil},
+		{"manual", deployment, []string{`{"configMap":{"name":"api-server-ca"},"name":"client-ca"}`}, nil},
+		{"pods-alone", "MutatingWebhookConfiguration zz-tagpin", []string{`"failurePolicy":"Ignore"`, `"timeoutSeconds":5`}, []string{`"Fail"`}},
+		{"pods-alone", "ConfigMap tagpin-webhook", []string{`  pin:\n  - pods\n`}, []string{"workloads"}},
+		{"pull-secrets-none", account, []string{`"eks.amazonaws.com/role-arn":"arn:aws:iam::111122223333:role/tagpin"`}, nil},
+		{"pull-secrets-none", deployment, []string{`"azure.workload.identity/use":"true"`, `"mountPath":"/etc/docker"`, `"secretName":"docker-config"`}, nil},
+		{"pull-secrets-none", "ConfigMap tagpin-webhook", []string{"pullSecrets: false", "dockerConfig: /etc/docker/.dockerconfigjson"}, nil},
+		{"monitoring", "ServiceMonitor tagpin-webhook", []string{`"release":"prometheus"`, `"interval":"15s"`, `"port":"metrics"`}, nil},
+		{"monitoring", "PrometheusRule tagpin-webhook", []string{`"release":"prometheus"`}, nil},
+		{"monitoring", "ConfigMap tagpin-dashboard", []string{`"grafana_dashboard":"1"`, `"grafana_folder":"Admission"`}, nil},
+		{"monitoring", policy, []string{`"kubernetes.io/metadata.name":"monitoring"`}, nil},
+		{"monitoring", deployment, []string{`"--log-level=debug"`}, nil},
+		{"default", "PrometheusRule tagpin-webhook", nil, nil},
+		{"default", "ServiceMonitor tagpin-webhook", nil, nil},
+		{"default", "ConfigMap tagpin-dashboard", nil, nil},
+	} {
+		t.Run(tt.name+"/"+tt.object, func(t *testing.T) {
+			files, err := render(all[tt.name])
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := objects(t, files)[tt.object]
+			if (o != nil) != (len(tt.has) > 0) {
+				t.Fatalf("there is an object: %t, want %t", o != nil, len(tt.has) > 0)
+			}
+			text := marshal(t, o)
+			for _, want := range tt.has {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s is not in\n%s", want, text)
+				}
+			}
+			for _, not := range tt.lacks {
+				if strings.Contains(text, not) {
+					t.Errorf("%s is in\n%s", not, text)
+				}
+			}
+		})
+	}
+}
+
+// marshal is an object as JSON.
+func marshal(t *testing.T, o object) string {
+	t.Helper()
+	text, err := yaml.Marshal(o)
+	if err == nil {
+		text, err = yaml.YAMLToJSON(text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestFiles: alerts and dashboard are in their objects as they are in the files, though these have braces of their own.
+func TestFiles(t *testing.T) {
+	all := rendered(t, "{prometheusRule: {enabled: true}, dashboard: {enabled: true}}")
+	alerts, err := os.ReadFile(filepath.Join(chartDir, "files", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(values(t, string(alerts)), all["PrometheusRule tagpin-webhook"]["spec"]); diff != "" {
+		t.Errorf("alerts, -want +got:\n%s", diff)
+	}
+	dashboard, err := os.ReadFile(filepath.Join(chartDir, "files", "dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := at(all["ConfigMap tagpin-dashboard"], "data", "tagpin.json").(string)
+	if diff := cmp.Diff(strings.TrimSpace(string(dashboard)), strings.TrimSpace(got)); diff != "" {
+		t.Errorf("dashboard, -want +got:\n%s", diff)
+	}
+}
+
+// TestPodsAreMadeAnew tells which changes of the config make new pods: what is read at the start alone.
+func TestPodsAreMadeAnew(t *testing.T) {
+	annotation := func(text string) any {
+		return at(rendered(t, text)["Deployment tagpin-webhook"], "spec", "template", "metadata", "annotations", "tagpin.dev/read-at-start")
+	}
+	before := annotation("{}")
+	for text, want := range map[string]bool{
+		"{config: {output: digest, cache: {ttl: 1m}}}":         false,
+		"{config: {observability: {pprof: 'localhost:6060'}}}": true,
+		"{certificates: {mode: cert-manager}}":                 true,
+	} {
+		if got := annotation(text) != before; got != want {
+			t.Errorf("%s makes new pods: %t, want %t", text, got, want)
+		}
+	}
+}
+
+// TestEveryKindIsCounted: a kind that is new in the chart has to be thought of in the test of what an uninstall leaves.
+func TestKinds(t *testing.T) {
+	kinds := map[string]bool{}
+	for _, v := range cases(t) {
+		files, err := render(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range objects(t, files) {
+			kind, _, _ := strings.Cut(key, " ")
+			kinds[kind] = true
+		}
+	}
+	want := []string{
+		"Certificate", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "Issuer", "MutatingWebhookConfiguration", "NetworkPolicy",
+		"PodDisruptionBudget", "PrometheusRule", "ResourceQuota", "Role", "RoleBinding", "Secret", "Service", "ServiceAccount", "ServiceMonitor",
+	}
+	var got []string
+	for kind := range kinds {
+		got = append(got, kind)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("kinds, -want +got:\n%s", diff)
+	}
+}
