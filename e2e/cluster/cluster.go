@@ -64,6 +64,15 @@ type Cluster struct {
 // Start starts everything, and returns when it is ready. The first time it builds the binaries of Kubernetes, which takes
 // minutes; what it is doing it tells progress. Stop is to be called unless it fails.
 func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
+	return start(ctx, progress, (*Cluster).startRegistries, (*Cluster).startControlPlane, (*Cluster).startTagpin, (*Cluster).install)
+}
+
+// StartAPIServer starts etcd and kube-apiserver alone: there are no registries, and there is no tagpin.
+func StartAPIServer(ctx context.Context, progress io.Writer) (*Cluster, error) {
+	return start(ctx, progress, (*Cluster).startControlPlane)
+}
+
+func start(ctx context.Context, progress io.Writer, steps ...func(*Cluster, context.Context) error) (*Cluster, error) {
 	log.SetLogger(logr.Discard()) // controller-runtime complains without one
 	module, err := tools.Module(ctx)
 	if err != nil {
@@ -81,8 +90,8 @@ func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 		Kubectl: filepath.Join(binaries, "kubectl"), binaries: binaries, root: filepath.Dir(module), dir: dir, progress: progress,
 		env: &envtest.Environment{BinaryAssetsDirectory: binaries},
 	}
-	for _, step := range []func(context.Context) error{c.startRegistries, c.startControlPlane, c.startTagpin, c.install} {
-		if err := errors.Join(ctx.Err(), step(ctx)); err != nil {
+	for _, step := range steps {
+		if err := errors.Join(ctx.Err(), step(c, ctx)); err != nil {
 			return nil, errors.Join(err, c.Stop())
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,11 +20,23 @@ const firstStart = 20 * time.Minute
 // after looks back at what they did. The environment is ended also where the tests are interrupted: the API server would
 // outlive them.
 func RunTests(tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
+	return runTestsIn(Start, tests, before, after)
+}
+
+// RunTestsOnAPIServer is RunTests in an environment of StartAPIServer.
+func RunTestsOnAPIServer(tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
+	return runTestsIn(StartAPIServer, tests, before, after)
+}
+
+// starter starts an environment, and tells progress.
+type starter func(context.Context, io.Writer) (*Cluster, error)
+
+func runTestsIn(start starter, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
 	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	ctx, cancel := context.WithTimeout(interrupted, firstStart)
 	defer cancel()
-	code, err := runTests(ctx, interrupted, tests, before, after)
+	code, err := runTests(ctx, interrupted, start, tests, before, after)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return max(code, 1)
@@ -31,8 +44,8 @@ func RunTests(tests interface{ Run() int }, before, after func(context.Context, 
 	return code
 }
 
-func runTests(ctx, interrupted context.Context, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) (code int, err error) {
-	c, err := Start(ctx, os.Stderr)
+func runTests(ctx, interrupted context.Context, start starter, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) (code int, err error) {
+	c, err := start(ctx, os.Stderr)
 	if err != nil {
 		return 1, err
 	}

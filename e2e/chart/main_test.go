@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chart
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/tools"
+)
+
+const (
+	namespace    = "tagpin-system"
+	registration = "zz-tagpin"
+	selector     = "app.kubernetes.io/name=tagpin"
+)
+
+var (
+	env    *cluster.Cluster  // an API server alone
+	helms  map[string]string // the programs by their version
+	deploy string            // the repository's folder
+)
+
+// crds are those of kinds that the chart has where a value asks for it.
+func crds(ctx context.Context) ([]string, error) {
+	var files []string
+	for source, names := range map[tools.Source][]string{
+		{Path: "github.com/prometheus-operator/prometheus-operator", Version: "v0.85.0", Sum: "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s="}: {
+			"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+			"example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+		},
+		{Path: "github.com/cert-manager/cert-manager", Version: "v1.21.2", Sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68="}: {
+			"deploy/crds/cert-manager.io_certificates.yaml",
+			"deploy/crds/cert-manager.io_issuers.yaml",
+		},
+	} {
+		for _, name := range names {
+			file, err := source.File(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, file)
+		}
+	}
+	return files, nil
+}
+
+func TestMain(m *testing.M) {
+	before := func(ctx context.Context, c *cluster.Cluster) error {
+		env = c
+		module, err := tools.Module(ctx)
+		if err != nil {
+			return err
+		}
+		deploy = filepath.Join(filepath.Dir(module), "deploy")
+		if helms, err = tools.Helm(ctx, os.Stderr); err != nil {
+			return err
+		}
+		files, err := crds(ctx)
+		if err != nil {
+			return err
+		}
+		if _, _, err := c.RunKubectl(ctx, nil, "create", "-f", strings.Join(files, ",")); err != nil {
+			return err
+		}
+		if _, _, err := c.RunKubectl(ctx, nil, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"); err != nil {
+			return err
+		}
+		return namespaces(ctx, c)
+	}
+	after := func(context.Context, *cluster.Cluster) error { return nil }
+	os.Exit(cluster.RunTestsOnAPIServer(m, before, after))
+}
+
+// namespaces makes those that the cases name. tagpin's own takes only pods that are restricted, and warns of workloads
+// whose pods are not.
+func namespaces(ctx context.Context, c *cluster.Cluster) error {
+	for _, name := range []string{namespace, "shop", "other"} {
+		if _, _, err := c.RunKubectl(ctx, nil, "create", "namespace", name); err != nil {
+			return err
+		}
+	}
+	// A controller makes it elsewhere; without one there are no pods.
+	if _, _, err := c.RunKubectl(ctx, nil, "create", "serviceaccount", "default", "--namespace="+namespace); err != nil {
+		return err
+	}
+	_, _, err := c.RunKubectl(ctx, nil, "label", "namespace", namespace,
+		"pod-security.kubernetes.io/enforce=restricted", "pod-security.kubernetes.io/warn=restricted")
+	return err
+}
+
+// helm runs a version of Helm in the cluster, and returns what it wrote to stdout.
+func helm(t *testing.T, version string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), helms[version], append(args, "--namespace", namespace)...)
+	home := t.TempDir() // no settings and plugins of the user's
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+env.Kubeconfig, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("helm %s %s: %v\n%s", version, strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out)
+}
+
+// kubectl returns what it wrote to stdout and stderr.
+func kubectl(t *testing.T, stdin string, args ...string) (stdout, stderr string) {
+	t.Helper()
+	stdout, stderr, err := env.RunKubectl(t.Context(), strings.NewReader(stdin), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stdout, stderr
+}
+
+// cases are the files of values, by their names.
+func cases(t *testing.T) map[string]string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(deploy, "chart", "ci", "*-values.yaml"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	files := map[string]string{}
+	for _, path := range paths {
+		files[strings.TrimSuffix(filepath.Base(path), "-values.yaml")] = path
+	}
+	return files
+}
+
+// left are all objects of tagpin's that there are.
+func left(t *testing.T) string {
+	t.Helper()
+	const kinds = "serviceaccounts,secrets,configmaps,services,deployments,poddisruptionbudgets,networkpolicies,resourcequotas," +
+		"roles,rolebindings,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,certificates,issuers,servicemonitors,prometheusrules"
+	out, _ := kubectl(t, "", "get", kinds, "--all-namespaces", "--selector="+selector, "--output=name")
+	return out
+}
