@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -106,4 +108,21 @@ func removeTree(root string) error {
 		}
 	}
 	return err
+}
+
+// processesOf are those of the cgroups below root whose names hold a pod's UID, by their numbers in this process' namespace.
+func processesOf(root, uid string) (pids []int) {
+	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.Name() != "cgroup.procs" || !strings.Contains(path, uid) {
+			return nil // what has ended meanwhile is no error
+		}
+		text, err := os.ReadFile(path)
+		for _, field := range strings.Fields(string(text)) {
+			if pid, bad := strconv.Atoi(field); bad == nil && err == nil {
+				pids = append(pids, pid)
+			}
+		}
+		return nil
+	})
+	return pids
 }

@@ -4,15 +4,21 @@ package node
 
 import (
 	"context"
-	"encoding/base64"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// Names that deploy/kustomize gives.
+// Names that the chart gives.
 const (
 	// TagpinNamespace is where tagpin runs.
 	TagpinNamespace = "tagpin-system"
@@ -22,34 +28,18 @@ const (
 
 const tagpinImage = "tagpin/tagpin-webhook"
 
-// overlay is what deploy/README.md tells to write: an image, a certificate, settings.
-const overlay = `apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [%q]
-images: [{name: ghcr.io/tagpin/tagpin-webhook, newName: %s, digest: %q}]
-generatorOptions: {disableNameSuffixHash: true}
-secretGenerator:
-- {name: tagpin-webhook-tls, namespace: tagpin-system, type: kubernetes.io/tls, files: [tls.crt, tls.key]}
-configMapGenerator:
-- {name: tagpin-webhook, namespace: tagpin-system, behavior: replace, files: [config.yaml, ca.crt]}
-patches:
-- target: {kind: MutatingWebhookConfiguration}
-  patch: |-
-    - {op: add, path: /webhooks/0/clientConfig/caBundle, value: %[4]s}
-    - {op: add, path: /webhooks/1/clientConfig/caBundle, value: %[4]s}
-    - {op: add, path: /webhooks/2/clientConfig/caBundle, value: %[4]s}
+// values are for the chart what is special here: the image, and a registry with a CA of its own.
+const values = `image: {repository: %q, digest: %q}
+extraCAs: [{configMap: registry-ca}]
+config:
+  cache: {negativeTTL: 500ms}
+  registries: [{host: %q, caFile: /etc/tagpin-ca/registry-ca/ca.crt}]
 `
 
-const tagpinConfig = `apiVersion: tagpin.dev/v1alpha1
-kind: Config
-certificates: {mode: mounted}
-registries: [{host: %q, caFile: /etc/tagpin/ca.crt}]
-`
-
-// InstallTagpin builds tagpin's image, pushes it and installs tagpin as pods, as deploy/README.md says. It returns when
-// all of them are ready.
+// InstallTagpin makes tagpin's image, pushes it and installs tagpin as pods, by the chart, as deploy/README.md says. It returns
+// when all of them are ready.
 func (n *Node) InstallTagpin(ctx context.Context) error {
-	n.say("building and installing tagpin")
+	n.say("making tagpin's image")
 	image, err := n.tagpinImage(ctx)
 	if err != nil {
 		return err
@@ -58,39 +48,107 @@ func (n *Node) InstallTagpin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	leaf, err := n.CA.IssueFor("tagpin-webhook." + TagpinNamespace + ".svc")
-	if err != nil {
-		return err
-	}
-	const dir = "tagpin"
-	resources, err := filepath.Rel(n.file(dir), filepath.Join(n.root, "deploy", "kustomize"))
-	if err != nil {
-		return err
-	}
 	if err := n.write(map[string][]byte{
-		dir + "/kustomization.yaml": fmt.Appendf(nil, overlay, resources, path.Join(n.Registry.Host, tagpinImage), digest,
-			base64.StdEncoding.EncodeToString(n.CA.PEM)),
-		dir + "/config.yaml": fmt.Appendf(nil, tagpinConfig, n.Registry.Host),
-		dir + "/ca.crt":      n.CA.PEM, dir + "/tls.crt": leaf.CertPEM, dir + "/tls.key": leaf.KeyPEM,
+		"values.yaml":     fmt.Appendf(nil, values, path.Join(n.Registry.Host, tagpinImage), digest, n.Registry.Host),
+		"registry-ca.crt": n.CA.PEM,
 	}); err != nil {
 		return err
 	}
-	if _, _, err := n.RunKubectl(ctx, nil, "apply", "--kustomize="+n.file(dir)); err != nil {
-		return err
+	for _, args := range [][]string{
+		{"create", "namespace", TagpinNamespace},
+		{"create", "configmap", "registry-ca", "--namespace=" + TagpinNamespace, "--from-file=ca.crt=" + n.file("registry-ca.crt")},
+	} {
+		if _, _, err := n.RunKubectl(ctx, nil, args...); err != nil {
+			return err
+		}
 	}
-	_, _, err = n.RunKubectl(ctx, nil, "--namespace="+TagpinNamespace, "rollout", "status", "deployment/tagpin-webhook", "--timeout="+startDeadline.String())
+	n.say("installing deploy/chart")
+	_, err = n.RunHelm(ctx, "install", "tagpin", "deploy/chart", "--namespace", TagpinNamespace, "--wait", "--values", n.ValuesFile())
 	return err
 }
 
-// tagpinImage is tagpin's own image, with what the Dockerfile puts there.
-func (n *Node) tagpinImage(ctx context.Context) (v1.Image, error) {
-	files := map[string][]byte{}
-	for _, name := range []string{"tagpin", "tagpin-webhook"} {
-		binary, err := n.build(ctx, n.root, "./cmd/"+name)
-		if err != nil {
-			return nil, err
-		}
-		files["usr/local/bin/"+name] = binary
+// ValuesFile is the file of values that tagpin is installed with.
+func (n *Node) ValuesFile() string { return n.file("values.yaml") }
+
+// RunHelm runs Helm 4 in the repository's root, as the administrator, and returns what it said.
+func (n *Node) RunHelm(ctx context.Context, args ...string) (stdout string, err error) {
+	helm, err := tools.Helm(ctx, n.options.Progress)
+	if err != nil {
+		return "", err
 	}
-	return newImage("/usr/local/bin/tagpin-webhook", nobody, files)
+	cmd := exec.CommandContext(ctx, helm["4"], args...)
+	cmd.Dir = n.root
+	stdout, _, err = n.client(cmd, "helm", args)
+	return stdout, err
+}
+
+// tagpinImage is tagpin's own image, as make image makes it.
+func (n *Node) tagpinImage(ctx context.Context) (v1.Image, error) {
+	dir := n.file("image")
+	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	cmd := exec.CommandContext(ctx, "make", "-C", n.root, "image", "VERSION=e2e",
+		"IMAGE_FLAGS=--platform "+platform.String()+" --output "+dir)
+	// What make hands down to what it runs is meant for another make.
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make image: %w\n%s", err, out)
+	}
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	return find(index, platform)
+}
+
+// find finds the image of a platform in an index, or in those that it holds.
+func find(index v1.ImageIndex, platform v1.Platform) (v1.Image, error) {
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range manifest.Manifests {
+		if m.MediaType.IsIndex() {
+			inner, err := index.ImageIndex(m.Digest)
+			if err != nil {
+				return nil, err
+			}
+			if image, err := find(inner, platform); err == nil {
+				return image, nil
+			}
+		}
+		if m.MediaType.IsImage() && m.Platform != nil && m.Platform.Satisfies(platform) {
+			return index.Image(m.Digest)
+		}
+	}
+	return nil, errors.New("the index has no image of " + platform.String())
+}
+
+// ErrNoProcess tells that a pod has no such process.
+var ErrNoProcess = errors.New("no such process")
+
+// KillPod sends SIGKILL to a pod's processes of a program. The kubelet starts its container again.
+func (n *Node) KillPod(uid, program string) error {
+	dirs, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	killed := 0
+	for _, pid := range processesOf(filepath.Join(dirs[0], n.place.name()), uid) {
+		name, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err != nil || filepath.Base(name) != program {
+			continue
+		}
+		process, err := os.FindProcess(pid)
+		if err != nil {
+			return err
+		}
+		if err := process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		killed++
+	}
+	if killed == 0 {
+		return ErrNoProcess
+	}
+	return nil
 }

@@ -20,15 +20,20 @@ const maxAnswer = 16 << 20
 // RunKubectl runs kubectl as the administrator. The error of a failure has what it said on stderr, which is returned too.
 func (n *Node) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) (stdout, stderr string, err error) {
 	cmd := exec.CommandContext(ctx, n.binary("kubectl"), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+n.file("admin.kubeconfig"), "HOME="+n.Dir)
 	cmd.Stdin = stdin
+	return n.client(cmd, "kubectl", args)
+}
+
+// client runs a client of the API server on the node's network.
+func (n *Node) client(cmd *exec.Cmd, name string, args []string) (stdout, stderr string, err error) {
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+n.file("admin.kubeconfig"), "HOME="+n.Dir)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err = n.namespaces.start(cmd); err == nil {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		err = fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, errs.String())
+		err = fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, out.String(), errs.String())
 	}
 	return out.String(), errs.String(), err
 }
