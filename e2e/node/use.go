@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/tagpin/tagpin/e2e/tools"
 )
 
 // maxAnswer bounds what is read of an answer.
@@ -22,6 +25,23 @@ func (n *Node) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) 
 	cmd := exec.CommandContext(ctx, n.binary("kubectl"), args...)
 	cmd.Stdin = stdin
 	return n.client(cmd, "kubectl", args)
+}
+
+// RunShell runs a command line in the repository's root, as the administrator, with kubectl and helm in its PATH.
+func (n *Node) RunShell(ctx context.Context, line string) (stdout string, err error) {
+	helm, err := tools.Helm(ctx, n.options.Progress)
+	if err != nil {
+		return "", err
+	}
+	for name, target := range map[string]string{"kubectl": n.binary("kubectl"), "helm": helm["4"]} {
+		if err := os.Symlink(target, n.file("bin/"+name)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", "PATH='"+n.file("bin")+"':$PATH\n"+line)
+	cmd.Dir = n.root
+	stdout, _, err = n.client(cmd, line, nil)
+	return stdout, err
 }
 
 // client runs a client of the API server on the node's network.

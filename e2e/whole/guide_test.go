@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package whole
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/node"
+)
+
+// elsewhere are command lines of the docs that are run by other tests, by what they begin with.
+var elsewhere = []string{
+	"make image", // InstallTagpin, and hack/image
+	"kubectl --namespace tagpin-system port-forward", // pprof, of cmd/tagpin-webhook
+	"go tool pprof",
+}
+
+// guide follows the docs: their command lines, as they stand there.
+type guide struct {
+	t       *testing.T
+	n       *node.Node
+	open    map[string]string // command lines that were not run yet, and where they stand
+	replace *strings.Replacer // of what is special here
+}
+
+func newGuide(t *testing.T, n *node.Node, replace ...string) *guide {
+	t.Helper()
+	g := &guide{t: t, n: n, open: map[string]string{}, replace: strings.NewReplacer(replace...)}
+	pages, err := filepath.Glob("../../deploy/docs/*.md")
+	if err != nil || len(pages) < 8 {
+		t.Fatal(len(pages), err)
+	}
+	for _, page := range append(pages, "../../deploy/README.md") {
+		if filepath.Base(page) == "images.md" {
+			continue // hack/image follows it
+		}
+		for _, line := range commands(t, page) {
+			g.open[line] = filepath.Base(page)
+		}
+	}
+	return g
+}
+
+// commands are the command lines in a page's blocks of sh.
+func commands(t *testing.T, page string) (lines []string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, begun := false, ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = line == "```sh"
+		case !inside || line == "" || strings.HasPrefix(line, "#"):
+		case strings.HasSuffix(line, "\\"):
+			begun += strings.TrimSuffix(line, "\\")
+		default:
+			lines, begun = append(lines, begun+line), ""
+		}
+	}
+	return lines
+}
+
+// run runs the command line that is this, or the one that begins so, and returns what it says.
+func (g *guide) run(begin string) string {
+	g.t.Helper()
+	var found []string
+	for line := range g.open {
+		if strings.HasPrefix(line, begin) {
+			found = append(found, line)
+		}
+	}
+	if _, exact := g.open[begin]; exact {
+		found = []string{begin}
+	}
+	if len(found) != 1 {
+		g.t.Fatalf("the docs have %d command lines that begin with %q, and were not run yet, want one: %q", len(found), begin, found)
+	}
+	delete(g.open, found[0])
+	return g.shell(g.replace.Replace(found[0]))
+}
+
+func (g *guide) shell(line string) string {
+	g.t.Helper()
+	line, _, _ = strings.Cut(line, " | grep ") // where nothing is wrong, there is nothing to be found
+	out, err := g.n.RunShell(g.t.Context(), line)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return out
+}
+
+// wantText compares what a command line says.
+func (g *guide) wantText(begin string, want ...string) {
+	g.t.Helper()
+	out := g.run(begin)
+	for _, w := range want {
+		if !strings.Contains(out, w) {
+			g.t.Errorf("%s says\n%s\nwant %q in it", begin, out, w)
+		}
+	}
+}
+
+// TestGuide follows deploy/README.md and the pages in deploy/docs: each command line there is run, as it stands there.
+func TestGuide(t *testing.T) {
+	n := theNode(t)
+	const shop = "shop"
+	if _, err := n.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shop}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Client.CoreV1().Namespaces().Delete(context.WithoutCancel(t.Context()), shop, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	image := strings.SplitN(replicas(t, n)[0].Spec.Containers[0].Image, "@", 2)
+	g := newGuide(t, n, "registry.example.com/tagpin-webhook", image[0], "sha256:…", image[1], "--create-namespace --wait", "--create-namespace --wait --values "+n.ValuesFile(), "NAMESPACE", shop)
+	g.begin()
+	g.lookAround()
+	g.upgrade()
+	g.emergency()
+	g.remove()
+	for line, page := range g.open {
+		if !hasPrefixOf(line, elsewhere) {
+			t.Errorf("%s: no test runs %s", page, line)
+		}
+	}
+}
+
+func hasPrefixOf(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// begin switches tagpin on, as README says.
+func (g *guide) begin() {
+	t := g.t
+	g.run("kubectl label namespace shop tagpin.dev/mode=dry-run")
+	reference, digest := push(t, g.n, "guide", "one")
+	eventually(t, func(context.Context) error {
+		apply(t, g.n, "shop", "web", reference, 1)
+		out := g.shell("kubectl get deployment web -n shop -o yaml")
+		if !strings.Contains(out, "tagpin.dev/proposed-pins") {
+			g.shell("kubectl delete deployment,service web -n shop --wait")
+			return errors.New("there is no proposal")
+		}
+		return nil
+	})
+	g.wantText("kubectl get deployments -A -o custom-columns=", "shop", "web", reference+"@"+digest)
+	g.run("kubectl label namespace shop tagpin.dev/mode=enforce --overwrite")
+	g.pinned(true)
+}
+
+// pinned waits until a new pod in the shop is pinned, or not.
+func (g *guide) pinned(want bool) {
+	t := g.t
+	t.Helper()
+	reference, _ := push(t, g.n, "pinned", "one")
+	eventually(t, func(ctx context.Context) error {
+		pod, err := g.n.Client.CoreV1().Pods("shop").Create(ctx, newPod("probe", reference), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil && strings.Contains(pod.Spec.Containers[0].Image, "@") != want {
+			err = errors.New("a pod has the image " + pod.Spec.Containers[0].Image)
+		}
+		return err
+	})
+}
+
+// lookAround is what runbooks and troubleshooting tell to look at.
+func (g *guide) lookAround() {
+	g.wantText("kubectl logs -n tagpin-system -l", `"msg":"admission"`, `"namespace":"shop"`)
+	g.run("kubectl get events -n shop --field-selector reason=FailedCreate")
+	g.wantText("kubectl get namespace -L tagpin.dev/mode", "shop", "enforce")
+	g.wantText("kubectl get mutatingwebhookconfiguration zz-tagpin -o yaml", "rules:", "matchConditions:", "caBundle:")
+	g.wantText("kubectl get pods -n NAMESPACE --sort-by", "web-")
+	g.run("kubectl --namespace tagpin-system logs")
+	lines := commands(g.t, "../../deploy/docs/runbooks.md")
+	for _, line := range lines {
+		if _, open := g.open[line]; !open || strings.HasPrefix(line, "kubectl delete") {
+			continue // the emergency switch comes later
+		}
+		out := g.run(line)
+		if strings.HasPrefix(line, "kubectl auth can-i") && strings.TrimSpace(out) != "yes" {
+			g.t.Errorf("%s: %s", line, out)
+		}
+		if strings.Contains(line, "openssl") && !strings.Contains(out, "notAfter=") {
+			g.t.Errorf("%s: %s", line, out)
+		}
+	}
+	g.shell("kubectl config set-context --current --namespace default") // what the runbook set
+	g.shell("kubectl label namespace shop tagpin.dev/mode=enforce --overwrite")
+	g.pinned(true)
+}
+
+func (g *guide) upgrade() {
+	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reset-then-reuse-values --wait")
+	g.run("helm rollback tagpin --namespace tagpin-system --wait")
+	tagpinReady(g.t, g.n, 2)
+	g.pinned(true)
+}
+
+func (g *guide) emergency() {
+	g.run("kubectl delete mutatingwebhookconfiguration zz-tagpin")
+	g.pinned(false)
+	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reuse-values")
+	g.pinned(true)
+}
+
+// remove keeps the pins, removes tagpin, looks for what is left, and installs it again.
+func (g *guide) remove() {
+	t := g.t
+	reference, one := push(t, g.n, "kept", "one")
+	apply(t, g.n, "shop", "kept", reference, 1)
+	w := want{ns: "shop", app: "kept", replicas: 1, digest: one, code: "one"}
+	w.runs(t, g.n)
+	push(t, g.n, "kept", "two")
+	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reuse-values --set keepOnly=true")
+	g.pinned(false)
+	apply(t, g.n, "shop", "kept", reference, 1)
+	if got := g.shell("kubectl get deployment kept -n shop -o jsonpath={.spec.template.spec.containers[0].image}"); got != reference+"@"+one {
+		t.Errorf("applied again in keep mode: image = %s, want the pin", got)
+	}
+	g.run("helm uninstall tagpin --namespace tagpin-system")
+	g.nothingLeft()
+	g.pinned(false)
+	g.run("helm install tagpin deploy/chart")
+	tagpinReady(t, g.n, 2)
+	g.pinned(true)
+}
+
+// nothingLeft looks for anything of tagpin's in the cluster.
+func (g *guide) nothingLeft() {
+	t := g.t
+	_, err := g.n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), "zz-tagpin", metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		t.Errorf("the registration: %v, want it gone", err)
+	}
+	eventually(t, func(context.Context) error { // pods end in their own time
+		const kinds = "mutatingwebhookconfigurations,clusterroles,clusterrolebindings,deployments,replicasets,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings,poddisruptionbudgets,networkpolicies,resourcequotas"
+		if out := g.shell("kubectl get " + kinds + " -A -l app.kubernetes.io/name=tagpin -o name"); out != "" {
+			return errors.New("there is left " + out)
+		}
+		return nil
+	})
+}
