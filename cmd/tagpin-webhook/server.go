@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -169,11 +170,17 @@ func (s *server) manager(c *rest.Config, hooks webhook.Server) (manager.Manager,
 
 // add gives the manager all that runs beside the webhook.
 func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, u *upkeep, h *handlers, r *prometheus.Registry) error {
-	ready := p.ready(hooks.StartedChecker())
-	u.answers = func() error { return ready(nil) }
+	own, port := u.certificates, p.ready(hooks.StartedChecker())
+	serving := func(r *http.Request) error {
+		if err := own.ready(r); err != nil {
+			return err // the port would be asked in vain, and say so in the log
+		}
+		return port(r)
+	}
+	u.answers = func() error { return serving(nil) }
 	runnables := []manager.Runnable{hooks, manager.RunnableFunc(u.run), manager.RunnableFunc(s.reload(h, u.wake))}
-	if watcher := u.certificates.watcher; watcher != nil {
-		runnables = append(runnables, watcher)
+	if own.watcher != nil {
+		runnables = append(runnables, own.watcher)
 	}
 	metrics, err := metricsServer(s.options.metrics, r)
 	if err != nil {
@@ -184,8 +191,8 @@ func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, u *upk
 	}
 	errs := []error{
 		mgr.AddHealthzCheck("ping", p.alive),
-		mgr.AddReadyzCheck("certificate", u.certificates.ready),
-		mgr.AddReadyzCheck("serving", ready),
+		mgr.AddReadyzCheck("certificate", own.ready),
+		mgr.AddReadyzCheck("serving", serving),
 	}
 	for _, runnable := range runnables {
 		errs = append(errs, mgr.Add(runnable))

@@ -246,12 +246,12 @@ func trust(want *admissionregistrationv1.MutatingWebhookConfiguration, material 
 // then they call for nothing, so that nothing is denied. It does so once for a registration and a config, not for good: of two
 // versions that differ each would take out what the other has put in.
 func (u *upkeep) fill(want *admissionregistrationv1.MutatingWebhookConfiguration, with *registration.Registration) (waits string) {
-	leaf, err := u.certificates.get(nil)
-	if err == nil {
-		err = u.answers()
-	}
-	if err != nil {
+	if err := u.answers(); err != nil {
 		return fmt.Sprintf("the webhook does not serve yet: %v", err)
+	}
+	leaf, err := u.certificates.get(nil)
+	if err != nil {
+		return err.Error()
 	}
 	for _, w := range ours(want) {
 		if err := certificate.Verify(leaf, w.ClientConfig.CABundle, u.certificates.dnsName); err != nil {

@@ -14,6 +14,7 @@ import (
 type process struct {
 	logFile, binary string
 	flags           []string
+	environment     []string // beside that of this process
 
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process has ended
@@ -32,6 +33,7 @@ func (p *process) start(ctx context.Context) error {
 	}
 	p.cmd, p.ended = exec.CommandContext(context.WithoutCancel(ctx), p.binary, p.flags...), make(chan struct{})
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C on the terminal is not for it
+	p.cmd.Env = append(os.Environ(), p.environment...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	err = p.cmd.Start()
 	_ = log.Close() // the process has its own

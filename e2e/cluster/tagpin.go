@@ -28,9 +28,10 @@ type Tagpin struct {
 	LogFile    string // what it writes
 	MetricsURL string
 
-	address  string // that the registration calls
-	readyURL string
-	process  *process
+	address     string // that the registration calls
+	readyURL    string
+	environment []string
+	process     *process
 }
 
 // startTagpin builds tagpin-webhook and starts it, as its service account and with its own config.
@@ -165,6 +166,7 @@ func (t *Tagpin) start(ctx context.Context, binary string, flags []string) (err 
 	t.readyURL = "http://" + probes + "/readyz"
 	t.process = newProcess(t.LogFile, binary, append(flags[:len(flags):len(flags)], "--webhook-host="+host, "--webhook-port="+port,
 		"--metrics-bind-address="+metrics, "--health-probe-bind-address="+probes)...)
+	t.process.environment = t.environment
 	return t.Start(ctx)
 }
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certificates
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// load is requests without a pause, and handshakes: what fails is counted.
+type load struct {
+	mu       sync.Mutex
+	counts   map[string]int
+	failures []string
+}
+
+// under runs a change under load, which ends after it, and wants no failure.
+func under(t *testing.T, f *fixture, change func()) {
+	t.Helper()
+	const callers = 4
+	l := &load{counts: map[string]int{}}
+	ctx, stop := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	for i := range callers {
+		group.Go(func() {
+			l.repeat(ctx, "requests", func(n int) error { return f.create(ctx, fmt.Sprintf("load-%d-%d", i, n)) })
+		})
+	}
+	w := &witness{fixture: f}
+	group.Go(func() { l.repeat(ctx, "handshakes", func(int) error { return w.look(ctx) }) })
+	defer group.Wait()
+	defer stop()
+	l.await(t, 100) // it has begun before, and goes on after it
+	change()
+	l.await(t, 100)
+	stop()
+	group.Wait()
+	t.Logf("%d requests, %d rounds of handshakes, %d failed", l.counts["requests"], l.counts["handshakes"], len(l.failures))
+	if len(l.failures) > 0 {
+		t.Errorf("failed, among others: %s", l.failures[0])
+	}
+}
+
+// repeat does something until ctx ends.
+func (l *load) repeat(ctx context.Context, what string, do func(n int) error) {
+	for n := 0; ctx.Err() == nil; n++ {
+		err := do(n)
+		if ctx.Err() != nil {
+			return
+		}
+		l.mu.Lock()
+		l.counts[what]++
+		if err != nil {
+			l.failures = append(l.failures, err.Error())
+		}
+		l.mu.Unlock()
+	}
+}
+
+// await waits for so many more requests.
+func (l *load) await(t *testing.T, more int) {
+	t.Helper()
+	count := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.counts["requests"]
+	}
+	want := count() + more
+	eventually(t, func(context.Context) error {
+		if got := count(); got < want {
+			return fmt.Errorf("%d requests, want %d", got, want)
+		}
+		return nil
+	})
+}
+
+// create asks for a pod that has to be pinned; it is not stored.
+func (f *fixture) create(ctx context.Context, name string) error {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: f.image}}},
+	}
+	made, err := env.Client.CoreV1().Pods(f.pods).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return err
+	}
+	if image := made.Spec.Containers[0].Image; !strings.Contains(image, "@sha256:") {
+		return fmt.Errorf("%s is not pinned: %s", name, image)
+	}
+	return nil
+}
+
+// witness is an API server that is behind: it trusts what the registration held a while ago. The real one keeps its
+// connections, where this one makes one to each replica each time.
+type witness struct {
+	*fixture
+	seen []sight
+}
+
+type sight struct {
+	at     time.Time
+	bundle []byte
+}
+
+// behind is how much.
+const behind = 2 * time.Second
+
+func (w *witness) look(ctx context.Context) error {
+	live, err := w.registration(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	w.seen = append(w.seen, sight{now, live.Webhooks[0].ClientConfig.CABundle})
+	for len(w.seen) > 1 && now.Sub(w.seen[1].at) >= behind {
+		w.seen = w.seen[1:]
+	}
+	var errs []error
+	for _, r := range w.service.all() {
+		if r.Ready(ctx) == nil {
+			_, err := handshake(ctx, r.Address(), w.seen[0].bundle)
+			errs = append(errs, err)
+		}
+	}
+	time.Sleep(pause)
+	return errors.Join(errs...)
+}
+
+// handshake connects as the API server does, and returns the certificate that it is shown.
+func handshake(ctx context.Context, address string, bundle []byte) (*x509.Certificate, error) {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(bundle)
+	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: serverName, MinVersion: tls.VersionTLS12}}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("handshake with %s: %w", address, err)
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
+}
