@@ -121,7 +121,7 @@ func (s *server) cluster() (api, *rest.Config, error) {
 	if s.options.standalone {
 		return api{}, &rest.Config{Host: "https://standalone.invalid"}, nil
 	}
-	c, err := clientcmd.BuildConfigFromFlags("", s.options.kubeconfig)
+	c, err := clientConfig(s.options.kubeconfig)
 	if err != nil {
 		return api{}, nil, fmt.Errorf("%w: no API server: give --kubeconfig, or --standalone to run without: %w", errSettings, err)
 	}
@@ -137,6 +137,14 @@ func (s *server) cluster() (api, *rest.Config, error) {
 		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
 	}
 	return api{client: client, getter: cluster.FromClient(client.CoreV1()), lister: sibling.FromClient(listing.CoreV1().RESTClient())}, c, nil
+}
+
+// clientConfig is that of the cluster it runs in, or of a file.
+func clientConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		return rest.InClusterConfig()
+	}
+	return clientcmd.BuildConfigFromFlags("", kubeconfig)
 }
 
 // upkeep is what keeps the certificate and the registration.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"log"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
+	"k8s.io/klog/v2"
 
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -66,5 +68,16 @@ func TestNothingOfARegistryIsLogged(t *testing.T) {
 	log.Print("something else")
 	if text := out.String(); !strings.Contains(text, `"msg":"something else"`) {
 		t.Errorf("the log is %q", text)
+	}
+}
+
+// What client-go has to say is a line of JSON too.
+func TestKlog(t *testing.T) {
+	out := &signalled{written: make(chan struct{}, 1)}
+	redirect(newLogger(out, zapcore.InfoLevel))
+	t.Cleanup(func() { log.SetOutput(os.Stderr); log.SetFlags(log.LstdFlags); klog.SetOutput(os.Stderr) })
+	klog.Warning("of client-go")
+	if text := out.String(); !json.Valid([]byte(text)) || !strings.Contains(text, "of client-go") {
+		t.Errorf("logged %q, want a line of JSON", text)
 	}
 }

@@ -4,6 +4,7 @@ package whole
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -184,6 +185,11 @@ func (g *guide) pinned(want bool) {
 // lookAround is what runbooks and troubleshooting tell to look at.
 func (g *guide) lookAround() {
 	g.wantText("kubectl logs -n tagpin-system -l", `"msg":"admission"`, `"namespace":"shop"`)
+	for line := range strings.Lines(g.shell("kubectl logs -n tagpin-system -l app.kubernetes.io/name=tagpin --tail=-1")) {
+		if !json.Valid([]byte(line)) {
+			g.t.Errorf("a line of the log is no JSON: %s", line)
+		}
+	}
 	g.run("kubectl get events -n shop --field-selector reason=FailedCreate")
 	g.wantText("kubectl get namespace -L tagpin.dev/mode", "shop", "enforce")
 	g.wantText("kubectl get mutatingwebhookconfiguration zz-tagpin -o yaml", "rules:", "matchConditions:", "caBundle:")
