@@ -114,11 +114,11 @@ func removeTree(root string) error {
 func processesOf(root, uid string) (pids []int) {
 	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.Name() != "cgroup.procs" || !strings.Contains(path, uid) {
-			return nil // what has ended meanwhile is no error
+			return nil //nolint:nilerr // what has ended meanwhile is no error
 		}
-		text, err := os.ReadFile(path)
+		text, _ := os.ReadFile(path) // the same
 		for _, field := range strings.Fields(string(text)) {
-			if pid, bad := strconv.Atoi(field); bad == nil && err == nil {
+			if pid, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, pid)
 			}
 		}
