@@ -74,9 +74,9 @@ func (n *nginx) config(t testing.TB, sites []site) []byte {
 	}
 	b = fmt.Appendf(b, "log_format asked '$request_method $request_uri $status $http_user_agent'; access_log access.log asked;\n")
 	b = fmt.Appendf(b, "proxy_ssl_trusted_certificate %s; proxy_ssl_verify on; proxy_ssl_name localhost;\n", rootsFile())
+	n.addresses = freeAddresses(t, len(sites))
 	for i, s := range sites {
-		address := freeAddress(t)
-		n.addresses = append(n.addresses, address)
+		address := n.addresses[i]
 		listen, scheme := address, "http"
 		if s.leaf != nil {
 			certificate, key := writeLeaf(t, s.leaf)

@@ -122,13 +122,17 @@ func (p *process) log() string {
 	return string(text)
 }
 
-// freeAddress finds a free port of loopback. Another process may take it first.
-func freeAddress(t testing.TB) string {
+// freeAddresses finds free ports of loopback, of which no two are the same: none is given back before all are found. Another
+// process may take one first.
+func freeAddresses(t testing.TB, n int) (addresses []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		addresses = append(addresses, l.Addr().String())
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return addresses
 }
