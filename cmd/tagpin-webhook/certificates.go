@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
@@ -23,6 +24,9 @@ import (
 
 // errNone is for who calls before there is a certificate. Why there is none is in the log.
 var errNone = errors.New("no certificate yet")
+
+// errEnded is a certificate that nobody trusts any more.
+var errEnded = errors.New("the certificate has ended")
 
 // certificates is where the serving certificate comes from: the files of --cert-dir, or a secret that the server keeps
 // itself. The latter is served from memory: its key is written to no file.
@@ -69,9 +73,12 @@ func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	return nil, errNone
 }
 
-// ready tells whether there is one.
+// ready tells whether there is one that has not ended.
 func (c *certificates) ready(*http.Request) error {
-	_, err := c.get(nil)
+	leaf, err := c.get(nil)
+	if err == nil && leaf.Leaf != nil && time.Now().After(leaf.Leaf.NotAfter) {
+		return errEnded
+	}
 	return err
 }
 

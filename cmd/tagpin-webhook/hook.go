@@ -107,13 +107,24 @@ func inert(live *admissionregistrationv1.MutatingWebhookConfiguration) bool {
 	return true
 }
 
+// rules are how many the registration's webhooks have, at least.
+func rules(live *admissionregistrationv1.MutatingWebhookConfiguration) int {
+	least := -1
+	for _, w := range ours(live) {
+		if n := len(w.Rules); least < 0 || n < least {
+			least = n
+		}
+	}
+	return max(least, 0)
+}
+
 // filling is what was put into which registration.
 type filling struct {
 	uid  types.UID
 	with *registration.Registration
 }
 
-// is tells whether it was this. An operator who takes the rules out, to switch tagpin off, is not contradicted.
+// is tells whether it was this.
 func (f filling) is(other filling) bool {
 	return f.uid == other.uid && reflect.DeepEqual(f.with, other.with)
 }

@@ -38,6 +38,7 @@ type upkeep struct {
 	changed  chan struct{} // the config has
 	updates  *prometheus.CounterVec
 	renewals *prometheus.CounterVec
+	rules    prometheus.Gauge
 
 	sightings certificate.Sightings
 	filled    filling
@@ -56,7 +57,17 @@ func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer
 			Help: "Self-managed certificates that were made anew, by result: ok, or failed for each time that the secret could not be read or written.",
 		}, []string{"result"}),
 	}
+	u.rules = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tagpin_registration_rules",
+		Help: "Rules in the registration that the server fills in: 0 where it is not there, or has none, so that nothing is pinned.",
+	})
+	for _, v := range []*prometheus.CounterVec{u.updates, u.renewals} {
+		v.WithLabelValues("failed") // from 0, which alerts count from
+	}
 	r.MustRegister(u.updates, u.renewals, c)
+	if h.name != "" {
+		r.MustRegister(u.rules)
+	}
 	if c.secret != nil {
 		c.secret.Renewed = u.renewed
 	}
@@ -149,6 +160,7 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 		return "", err
 	}
 	if live == nil {
+		u.rules.Set(0)
 		u.serve(material, u.distrust(nil))
 		if u.hook.name != "" {
 			waits = notThere
@@ -156,13 +168,15 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 		return waits, broken
 	}
 	written, waits, err := u.tend(ctx, live, material)
-	if err != nil {
-		return "", failed(u.updates, err)
-	}
-	if reason := u.serve(material, u.distrust(written)); reason != "" {
+	u.rules.Set(float64(rules(written)))
+	// A certificate that is trusted is served also where the registration can't be written: no review depends on that.
+	reason := u.serve(material, u.distrust(written))
+	switch {
+	case err != nil:
+		return "", errors.Join(failed(u.updates, err), broken)
+	case reason != "":
 		return reason, broken
-	}
-	if material != nil && material.Issuer() != material.CAs[0] {
+	case material != nil && material.Issuer() != material.CAs[0]:
 		return unknownCA, nil
 	}
 	return waits, broken
@@ -171,36 +185,50 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 // unknownCA is why a certificate waits.
 const unknownCA = "the CA is not known to all API servers yet"
 
-// tend makes the registration as it should be.
+// tend makes the registration as it should be, and returns how it is, also beside an error. What is trusted is written first, so
+// that rules that the API server refuses hold up no certificate.
 func (u *upkeep) tend(ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration, material *certificate.Material) (
 	written *admissionregistrationv1.MutatingWebhookConfiguration, waits string, err error,
 ) {
 	if len(ours(live)) == 0 {
-		return nil, "", fmt.Errorf("registration %s has no webhook of tagpin's", u.hook.name)
+		return live, "", fmt.Errorf("registration %s has no webhook of tagpin's", u.hook.name)
 	}
-	want, with := live.DeepCopy(), u.wanted()
-	trust(want, material)
-	filled := filling{live.UID, with}
-	if !u.filled.is(filled) {
-		waits = u.fill(want, with)
+	want := live.DeepCopy()
+	u.trust(want, material)
+	if written, err = u.update(ctx, live, want); err != nil {
+		return live, "", err
 	}
-	if written, err = u.hook.write(ctx, live, want); err != nil {
-		return nil, "", err
+	filled := filling{live.UID, u.wanted()}
+	if u.filled.is(filled) && !inert(written) {
+		return written, "", nil
 	}
-	first := waits == "" && !u.filled.is(filled)
-	switch {
-	case live != written:
-		u.updates.WithLabelValues("updated").Inc()
-		u.note(written)
-		u.log.Info("registration updated", "name", u.hook.name)
-	case first:
+	want = written.DeepCopy()
+	if waits = u.fill(want, filled.with); waits != "" {
+		return written, waits, nil
+	}
+	full, err := u.update(ctx, written, want)
+	if err != nil {
+		return written, "", err
+	}
+	if full == written {
 		u.updates.WithLabelValues("unchanged").Inc()
 		u.log.Info("registration is as it should be", "name", u.hook.name)
 	}
-	if first {
-		u.filled = filled
+	u.filled = filled
+	return full, "", nil
+}
+
+// update writes what differs.
+func (u *upkeep) update(ctx context.Context, live, want *admissionregistrationv1.MutatingWebhookConfiguration) (
+	written *admissionregistrationv1.MutatingWebhookConfiguration, err error,
+) {
+	written, err = u.hook.write(ctx, live, want)
+	if err == nil && written != live {
+		u.updates.WithLabelValues("updated").Inc()
+		u.note(written)
+		u.log.Info("registration updated", "name", u.hook.name)
 	}
-	return written, waits, nil
+	return written, err
 }
 
 // note takes down which CAs are trusted.
@@ -232,13 +260,15 @@ func (u *upkeep) renew(ctx context.Context, live *admissionregistrationv1.Mutati
 	return material, nil
 }
 
-// trust puts the CAs into the webhooks.
-func trust(want *admissionregistrationv1.MutatingWebhookConfiguration, material *certificate.Material) {
+// trust puts the CAs into the webhooks. Those that are there stay until the secret's has stood there for a while: other replicas
+// may serve by them.
+func (u *upkeep) trust(want *admissionregistrationv1.MutatingWebhookConfiguration, material *certificate.Material) {
 	if material == nil {
 		return
 	}
+	settled := u.sightings.Settled(material.CAs[0])
 	for _, w := range ours(want) {
-		w.ClientConfig.CABundle = material.Bundle(w.ClientConfig.CABundle)
+		w.ClientConfig.CABundle = material.Bundle(w.ClientConfig.CABundle, settled)
 	}
 }
 

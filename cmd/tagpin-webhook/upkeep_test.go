@@ -121,7 +121,7 @@ func TestRegistrationBecomesActive(t *testing.T) {
 			t.Errorf("%+v, want four conditions, and another's webhook left", live.Webhooks)
 		}
 		w.change(clearRules)
-		w.want("taken out by an operator", 3, 0, 0, 0)
+		w.want("replaced by one without rules", 3, 3, 0, 3)
 		w.with = &registration.Registration{PodsOnly: true}
 		w.want("with another config", 3, 1, 0, 1)
 		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
@@ -129,8 +129,8 @@ func TestRegistrationBecomesActive(t *testing.T) {
 			c.UID = types.UID("2")
 		})
 		w.want("made anew", 3, 1, 0, 1)
-		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 4 {
-			t.Errorf("%v updates, want 4: the CA, and the rules three times", got)
+		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 5 {
+			t.Errorf("%v updates, want 5: the CA, and the rules four times", got)
 		}
 		time.Sleep(time.Minute)
 		second := w.replica()
@@ -306,4 +306,30 @@ func TestExpiry(t *testing.T) {
 	if got := testutil.CollectAndCount(w.certificates); got != 2 {
 		t.Errorf("%d ends of certificates, want those of the leaf and the CA", got)
 	}
+}
+
+// Where the API server refuses to write the registration, a replica that starts serves all the same by the CA that is there.
+func TestRegistrationIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.want("at first", 2, 3, 0, 3)
+		time.Sleep(time.Hour)
+		w.client.PrependReactor("patch", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("refused")
+		})
+		w.with = &registration.Registration{PodsOnly: true}
+		second := w.replica()
+		for range 3 {
+			second.look(t.Context())
+		}
+		if err := second.certificates.ready(nil); err != nil {
+			t.Errorf("a new replica is not ready: %v (said last: %q)", err, second.said)
+		}
+		if got := testutil.ToFloat64(second.updates.WithLabelValues("failed")); got == 0 {
+			t.Error("no failure is counted")
+		}
+		if got := testutil.ToFloat64(second.rules); got != 3 {
+			t.Errorf("%v rules are told of, want those that are there, 3", got)
+		}
+	})
 }

@@ -13,13 +13,13 @@ import (
 )
 
 // Bundle is what a registration should hold as its caBundle, where it holds current: all CAs of the secret, and, while leaves
-// that others have signed may still be served, what is there and has not ended. current itself is returned where that is
-// the same.
-func (m *Material) Bundle(current []byte) []byte {
+// that others have signed may still be served, what is there and has not ended: also until the secret's CA is settled, which may
+// be one of before, restored from a backup. current itself is returned where that is the same.
+func (m *Material) Bundle(current []byte, settled bool) []byte {
 	now := time.Now()
 	there, clean := parseCertificates(current)
 	want := slices.Clone(m.CAs)
-	if m.overlaps(now) {
+	if !settled || m.overlaps(now) {
 		for _, c := range there {
 			if alive(c, now) && !slices.ContainsFunc(want, c.Equal) {
 				want = append(want, c)

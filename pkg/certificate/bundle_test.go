@@ -17,20 +17,20 @@ func TestBundle(t *testing.T) {
 		former := renew(t, newStore(), unsure)
 		s := newStore()
 		m := renew(t, s, unsure)
-		bundle := m.Bundle(former.Bundle(nil))
+		bundle := m.Bundle(former.Bundle(nil, true), true)
 		for name, leaf := range map[string]*certificate.Material{"new": m, "former": former} {
 			if err := certificate.Verify(leaf.Leaf, bundle, dnsName); err != nil {
 				t.Errorf("the %s leaf: %v", name, err)
 			}
 		}
-		if again := m.Bundle(bundle); !bytes.Equal(again, bundle) {
+		if again := m.Bundle(bundle, true); !bytes.Equal(again, bundle) {
 			t.Error("a bundle that is as it should be is changed")
 		}
-		if mended := m.Bundle(append([]byte("-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n"), bundle...)); len(mended) != len(bundle) {
+		if mended := m.Bundle(append([]byte("-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n"), bundle...), true); len(mended) != len(bundle) {
 			t.Errorf("what is no certificate stays:\n%s", mended)
 		}
 		time.Sleep(25 * time.Hour)
-		if later := renew(t, s, unsure).Bundle(bundle); !bytes.Equal(later, m.Bundle(nil)) {
+		if later := renew(t, s, unsure).Bundle(bundle, true); !bytes.Equal(later, m.Bundle(nil, true)) {
 			t.Errorf("a day later the former CA is still there:\n%s", later)
 		}
 	})
@@ -41,7 +41,7 @@ func TestBundleIsBounded(t *testing.T) {
 	var bundle []byte
 	for range 10 {
 		m := renew(t, newStore(), unsure)
-		bundle = m.Bundle(bundle)
+		bundle = m.Bundle(bundle, true)
 		if got := bytes.Count(bundle, []byte("BEGIN CERTIFICATE")); got > 4 {
 			t.Fatalf("%d CAs, want at most 4", got)
 		}
@@ -58,9 +58,9 @@ func TestVerify(t *testing.T) {
 		dns    string
 		ok     bool
 	}{
-		"its CA":           {m.Bundle(nil), dnsName, true},
-		"another name":     {m.Bundle(nil), "other.tagpin-system.svc", false},
-		"another CA":       {other.Bundle(nil), dnsName, false},
+		"its CA":           {m.Bundle(nil, true), dnsName, true},
+		"another name":     {m.Bundle(nil, true), "other.tagpin-system.svc", false},
+		"another CA":       {other.Bundle(nil, true), dnsName, false},
 		"the system's CAs": {nil, dnsName, false},
 		"garbage":          {[]byte("x"), dnsName, false},
 	} {
@@ -74,7 +74,7 @@ func TestVerify(t *testing.T) {
 func TestSightings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, other := renew(t, newStore(), unsure), renew(t, newStore(), unsure)
-		ca, mine, both := m.CAs[0], m.Bundle(nil), m.Bundle(other.Bundle(nil))
+		ca, mine, both := m.CAs[0], m.Bundle(nil, true), m.Bundle(other.Bundle(nil, true), true)
 		var s certificate.Sightings
 		want := func(when string, isSettled, known bool) {
 			t.Helper()
@@ -91,7 +91,7 @@ func TestSightings(t *testing.T) {
 		time.Sleep(time.Second)
 		s.Note(mine)
 		want("seen for ten", true, true)
-		s.Note(mine, other.Bundle(nil))
+		s.Note(mine, other.Bundle(nil, true))
 		want("with a gap", false, false)
 		time.Sleep(time.Minute)
 		s.Note(mine)

@@ -76,7 +76,7 @@ func renew(t *testing.T, s *store, by func(*x509.Certificate) bool) *certificate
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := certificate.Verify(m.Leaf, m.Bundle(nil), dnsName); err != nil {
+	if err := certificate.Verify(m.Leaf, m.Bundle(nil, true), dnsName); err != nil {
 		t.Errorf("the leaf: %v", err)
 	}
 	return m
@@ -134,7 +134,7 @@ func TestRotation(t *testing.T) {
 		if len(third.CAs) != 2 || third.Issuer() != third.CAs[0] || !third.CAs[0].Equal(second.CAs[0]) {
 			t.Errorf("once it is settled: %d CAs, want a leaf of the new one, and both", len(third.CAs))
 		}
-		if err := certificate.Verify(second.Leaf, third.Bundle(nil), dnsName); err != nil {
+		if err := certificate.Verify(second.Leaf, third.Bundle(nil, true), dnsName); err != nil {
 			t.Errorf("the former leaf is not trusted any more: %v", err)
 		}
 		time.Sleep(day)

@@ -73,7 +73,9 @@ func matches(c *x509.Certificate, key crypto.Signer) bool {
 }
 
 // good tells whether c is a CA that may sign.
-func good(c *x509.Certificate, now time.Time) bool { return c.IsCA && alive(c, now) }
+func good(c *x509.Certificate, now time.Time) bool {
+	return c.IsCA && c.KeyUsage&x509.KeyUsageCertSign != 0 && alive(c, now)
+}
 
 // alive tells whether c has begun and not ended.
 func alive(c *x509.Certificate, now time.Time) bool {
