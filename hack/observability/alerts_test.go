@@ -115,6 +115,9 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_sibling_lists_total{result="forbidden"} 0x90
 			tagpin_registry_pulls_remaining{registry="docker.io"} 90x90
 			tagpin_config_last_reload_successful 1x90
+			tagpin_registration_rules 3x90
+			tagpin_registration_updates_total{result="failed"} 0x90
+			tagpin_certificate_renewals_total{result="failed"} 0x90
 			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 900000x90
 			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
 			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
@@ -157,6 +160,17 @@ func TestAlertsFire(t *testing.T) {
 		{"a CA ends", up + `
 			tagpin_certificate_expiry_timestamp_seconds{kind="ca"} 86400x90
 			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 900000x90`, []string{"TagpinCertificateExpires"}},
+		{"the registration is gone", up + `
+			tagpin_registration_rules{instance="a"} 0x90
+			tagpin_registration_rules{instance="b"} 0x90`, []string{"TagpinNotRegistered"}},
+		{"one replica has not looked yet", up + `
+			tagpin_registration_rules{instance="a"} 3x90
+			tagpin_registration_rules{instance="b"} 0x90`, nil},
+		{"the certificate can't be renewed", up + `
+			tagpin_certificate_renewals_total{result="failed"} 0+1x90`, []string{"TagpinUpkeepFails"}},
+		{"the registration can't be written", up + `
+			tagpin_registration_updates_total{result="failed"} 0+1x90
+			tagpin_certificate_renewals_total{result="failed"} 0x90`, []string{"TagpinUpkeepFails"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := firing(t, tt.series, time.Unix(0, 0).Add(75*time.Minute)); !slices.Equal(got, tt.want) {

@@ -23,7 +23,7 @@ registration:
   pin: {{ toJson .Values.pin }}
 certificates:
   mode: {{ if eq .Values.certificates.mode "self-managed" }}self-managed{{ else }}mounted{{ end }}
-  secret: {{ .Values.certificates.secret }}
+  secret: {{ toJson .Values.certificates.secret }}
   service: tagpin-webhook
 credentials:
   pullSecrets: {{ ne .Values.pullSecretAccess "none" }}
@@ -76,6 +76,14 @@ credentials:
 {{- end -}}
 {{- if and (eq .registration "manual") (eq .certificates.mode "self-managed") -}}
 {{- fail "registration: manual needs certificates.mode: given or cert-manager, since a self-managed CA has to be written into the registration" -}}
+{{- end -}}
+{{- if eq .registration "manual" -}}
+{{- if or .keepOnly .excludedNamespaces (ne .namespaces "opt-in") (ne .failurePolicy "Fail") (ne (int .timeoutSeconds) 10) -}}
+{{- fail "registration: manual leaves keepOnly, namespaces, excludedNamespaces, failurePolicy and timeoutSeconds to who writes the registration" -}}
+{{- end -}}
+{{- end -}}
+{{- if ne (len (uniq (list .ports.webhook .ports.metrics .ports.probes))) 3 -}}
+{{- fail "ports takes three ports that differ" -}}
 {{- end -}}
 {{- if and .clientCA.configMap .clientCA.secret -}}
 {{- fail "clientCA has a configMap and a secret, and takes one of them" -}}
@@ -134,7 +142,7 @@ chart takes away what the server has put in. */ -}}
 - name: {{ $mode }}.tagpin.dev
   admissionReviewVersions: [v1]
   clientConfig:
-    service: {namespace: {{ $namespace }}, name: tagpin-webhook, path: /{{ $mode }}}
+    service: {namespace: {{ toJson $namespace }}, name: tagpin-webhook, path: /{{ $mode }}}
     {{- with $.Values.certificates.caBundle }}
     caBundle: {{ b64enc . }}
     {{- end }}
@@ -146,6 +154,6 @@ chart takes away what the server has put in. */ -}}
   namespaceSelector:
     matchExpressions:
     {{- include "tagpin.mode" (dict "root" $ "mode" $mode) | nindent 4 }}
-    - {key: kubernetes.io/metadata.name, operator: NotIn, values: [{{ join ", " $excluded }}]}
+    - {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ toJson $excluded }}}
 {{- end }}
 {{- end }}
