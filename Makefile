@@ -49,8 +49,9 @@ test-tools: ## what is tested by others' tools: gator, Helm, oras, Prometheus
 	@for module in $(OTHERS); do (cd $$module && $(PLAIN) go test -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done # no cache: it does not see deploy
 
 .PHONY: e2e
-e2e: ## a real API server and real registries; builds etcd and kube-apiserver the first time
-	$(E2E) go test -shuffle=on -count=1 -timeout 30m ./... # no cache: it does not see deploy and pkg
+e2e: ## real registries, a real API server, a whole node; builds Kubernetes the first time
+	$(E2E) go test -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v /whole$$) # no cache: it does not see deploy and pkg
+	$(E2E) go test -v -shuffle=on -count=1 -timeout 30m ./whole # by itself, as it is loaded; with its figures
 
 .PHONY: cluster
 cluster: ## a real API server with tagpin in front, to try, until Ctrl-C

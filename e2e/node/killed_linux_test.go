@@ -87,9 +87,13 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]bool{dir: false, other.dir: true} {
-		groups, err := filepath.Glob(filepath.Join(cgroupRoot, "*", filepath.Base(path)))
-		if _, e := os.Stat(path); (e == nil) != want || err != nil || (len(groups) > 0) != want {
-			t.Errorf("%s: %v, cgroups %s, want it there: %t", path, e, groups, want)
+		dirs, err := hierarchies()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, group := os.Stat(filepath.Join(dirs[0], filepath.Base(path)))
+		if _, err := os.Stat(path); (err == nil) != want || (group == nil) != want {
+			t.Errorf("%s: %v, its cgroup: %v, want it there: %t", path, err, group, want)
 		}
 	}
 }
