@@ -33,8 +33,10 @@ func (c *Cluster) StartControllers(ctx context.Context, nodes int) error {
 		name  string
 		flags []string
 	}{
-		// Nothing here has a token of a service account.
-		{"kube-controller-manager", append(common[:len(common):len(common)], "--controllers=*,-serviceaccount-token-controller")},
+		// Nothing here has a token of a service account. And on a busy machine kwok is late with the nodes' heartbeats, whose pods
+		// would then not be ready any more, for good: kwok says so once.
+		{"kube-controller-manager", append(common[:len(common):len(common)],
+			"--controllers=*,-serviceaccount-token-controller", "--node-monitor-grace-period=1h")},
 		{"kube-scheduler", common},
 		{"kwok", []string{"--kubeconfig=" + c.Kubeconfig, "--config=" + stages, "--manage-all-nodes"}},
 	} {

@@ -109,7 +109,23 @@ func (s *space) apply(manifest string) {
 // rolledOut waits until a workload's controller has done what it was told.
 func (s *space) rolledOut(workload string) {
 	s.t.Helper()
-	s.kubectl("", "rollout", "status", workload, "--timeout="+deadline.String())
+	if _, _, err := env.RunKubectl(s.t.Context(), nil, "-n", s.name, "rollout", "status", workload, "--timeout="+deadline.String()); err != nil {
+		s.t.Fatalf("%v\n%s", err, s.state())
+	}
+}
+
+// state is what there is in the namespace, and what has happened, for who looks for the reason of something.
+func (s *space) state() string {
+	var all strings.Builder
+	for _, args := range [][]string{
+		{"get", "deployments,replicasets,statefulsets,daemonsets,jobs"},
+		{"get", "pods", "--field-selector=status.phase!=Running"},
+		{"get", "events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp"},
+	} {
+		out, stderr, _ := env.RunKubectl(context.WithoutCancel(s.t.Context()), nil, append([]string{"-n", s.name}, args...)...) // what it says is shown
+		fmt.Fprintf(&all, "== kubectl %s\n%s%s\n", strings.Join(args, " "), out, stderr)
+	}
+	return all.String()
 }
 
 // restart restarts a workload. kubectl refuses to do it twice in a second, which its marker can't tell apart.
