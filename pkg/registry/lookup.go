@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -171,14 +172,14 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 // HTTP/1.1 net/http does that itself, for HTTP/2 it does not.
 func (l *lookup) do(req *http.Request) (resp *http.Response, connected bool, err error) {
 	for range 2 {
-		old, begun := false, false
+		old, begun := false, new(atomic.Bool)
 		trace := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 			GotConn:              func(info httptrace.GotConnInfo) { connected, old = true, info.Reused },
-			GotFirstResponseByte: func() { begun = true },
+			GotFirstResponseByte: func() { begun.Store(true) }, // by the connection's reader, also after the request has been given up
 		})
 		l.via = ""
 		resp, err = l.http.Do(req.WithContext(trace))
-		if err == nil || !old || begun || req.Context().Err() != nil {
+		if err == nil || !old || begun.Load() || req.Context().Err() != nil {
 			break
 		}
 	}
