@@ -10,6 +10,8 @@ VERSION ?= $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null 
 TOOLS   := $(CACHE)/tools-$(shell cat hack/tools/go.sum | cksum | cut -d' ' -f1)
 GOFUMPT := $(TOOLS)/gofumpt
 LINT    := $(TOOLS)/golangci-lint
+# It is go test, and says at the end once more what has failed, and what was skipped.
+TEST    := $(TOOLS)/gotestsum --format standard-quiet --
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
 
 .PHONY: help
@@ -26,7 +28,7 @@ PLAIN   := CGO_ENABLED=0 GOFLAGS=-trimpath
 test: verify unit test-tools e2e ## all that CI runs: verify, unit, test-tools, e2e
 
 .PHONY: verify
-verify: $(GOFUMPT) $(LINT) ## formatting, vet, lint, generated docs, go.mod
+verify: $(TOOLS)/built ## formatting, vet, lint, generated docs, go.mod
 	@unformatted=$$($(GOFUMPT) -l cmd pkg hack e2e); test -z "$$unformatted" || { echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	$(LINT) run ./...
@@ -40,18 +42,18 @@ verify: $(GOFUMPT) $(LINT) ## formatting, vet, lint, generated docs, go.mod
 	done
 
 .PHONY: unit
-unit: ## unit tests, with the race detector, in random order
-	go test -race -shuffle=on ./...
+unit: $(TOOLS)/built ## unit tests, with the race detector, in random order
+	$(TEST) -race -shuffle=on ./...
 
 .PHONY: test-tools
-test-tools: ## what is tested by others' tools: gator, Helm, oras, Prometheus
+test-tools: $(TOOLS)/built ## what is tested by others' tools: gator, Helm, oras, Prometheus
 	@cd hack/gatekeeper && $(PLAIN) go tool gator --help > /dev/null # builds it: minutes, once
-	@for module in $(OTHERS); do (cd $$module && $(PLAIN) go test -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done # no cache: it does not see deploy
+	@for module in $(OTHERS); do (cd $$module && $(PLAIN) $(TEST) -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done # no cache: it does not see deploy
 
 .PHONY: e2e
-e2e: ## real registries, a real API server, a whole node; builds Kubernetes the first time
-	$(E2E) go test -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v /whole$$) # no cache: it does not see deploy and pkg
-	$(E2E) go test -v -shuffle=on -count=1 -timeout 30m ./whole # by itself, as it is loaded; with its figures
+e2e: $(TOOLS)/built ## real registries, a real API server, a whole node; builds Kubernetes the first time
+	$(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v /whole$$) # no cache: it does not see deploy and pkg
+	$(E2E) $(subst quiet,verbose,$(TEST)) -shuffle=on -count=1 -timeout 30m ./whole # by itself, as it is loaded; with its figures
 
 .PHONY: cluster
 cluster: ## a real API server with tagpin in front, to try, until Ctrl-C
@@ -67,7 +69,7 @@ docs: ## write the generated parts of the docs, and deploy/kustomize
 	cd hack/helm && $(PLAIN) go run .
 
 .PHONY: fmt
-fmt: $(GOFUMPT) ## format all Go files
+fmt: $(TOOLS)/built ## format all Go files
 	$(GOFUMPT) -w cmd pkg hack e2e
 
 .PHONY: demo
@@ -95,10 +97,7 @@ fuzz: ## every fuzz target, a minute each
 clean: ## remove what was built here; the caches stay
 	rm -rf bin
 
-$(GOFUMPT):
-	@echo "building gofumpt into $(TOOLS)" >&2
-	@cd hack/tools && CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath mvdan.cc/gofumpt
-
-$(LINT):
-	@echo "building golangci-lint into $(TOOLS); about a minute, once" >&2
-	@cd hack/tools && CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(TOOLS)/built:
+	@echo "building gofumpt, golangci-lint and gotestsum into $(TOOLS); about a minute, once" >&2
+	@cd hack/tools && CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath tool
+	@touch $@

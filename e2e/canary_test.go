@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tagpin/tagpin/e2e/poll"
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
@@ -17,7 +18,7 @@ const toldIn = "pods,deployments,replicasets,statefulsets,daemonsets,jobs,cronjo
 // told is an error where a password or a token of the registries stands in anything that tagpin has written in this run:
 // its log, its metrics, the objects. It looks when all tests have ended.
 func told(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+	ctx, cancel := context.WithTimeout(ctx, poll.Deadline)
 	defer cancel()
 	metrics, err := env.Tagpin.MetricsPage(ctx)
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // countedLabel stands for the label of the mode in the copy of the registration that the counter serves.
@@ -61,7 +63,7 @@ func startCounter(t *testing.T) *counter {
 	}
 	t.Cleanup(func() { deleteWebhook(t, name) })
 	ns := newLabelled(t, countedLabel, "enforce")
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: ns}, Spec: podSpec("a:1")}
 		if _, err := env.Client.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
 			return err

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // TestNothingElseChanges creates one rich object with tagpin and without: they differ by the image and the annotation.
@@ -117,7 +119,7 @@ spec:
 func installRollouts(t *testing.T) {
 	t.Helper()
 	kubectl(t, rolloutCRD, "apply", "-f", "-")
-	kubectl(t, "", "wait", "--for=condition=Established", "crd/rollouts.argoproj.io", "--timeout="+deadline.String())
+	kubectl(t, "", "wait", "--for=condition=Established", "crd/rollouts.argoproj.io", "--timeout="+poll.Deadline.String())
 }
 
 // rollout is a Rollout with a spec.

@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"context"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,12 +15,6 @@ import (
 
 	"github.com/tagpin/tagpin/e2e/cluster"
 	"github.com/tagpin/tagpin/e2e/registry"
-)
-
-const (
-	// deadline bounds each wait.
-	deadline = 20 * time.Second
-	pause    = 20 * time.Millisecond
 )
 
 // newClient is an administrator's client. It collects warnings.
@@ -118,24 +110,6 @@ func create(t testing.TB, c client.Client, ns string, o client.Object) {
 	o.SetNamespace(ns)
 	if err := c.Create(t.Context(), o); err != nil {
 		t.Fatalf("creating %T: %v", o, err)
-	}
-}
-
-// eventually calls f until it succeeds.
-func eventually(t testing.TB, f func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	for {
-		err := f(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("in %v: %v", deadline, err)
-		case <-time.After(pause):
-		}
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // injector is a webhook that adds a container to pods that have it not, as service meshes do.
@@ -55,7 +57,7 @@ func sidecarOf(pod *corev1.Pod) string {
 func installInjector(t *testing.T, name, ns, image string) {
 	t.Helper()
 	registerInjector(t, name, ns, image)
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec("a@" + digestOf("1"))}
 		o, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil && sidecarOf(o) == "" {

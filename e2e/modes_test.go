@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // relabel moves a namespace to another mode, and waits until the API server calls the webhook of that mode for it, as an
@@ -20,7 +21,7 @@ func relabel(t *testing.T, ns, mode, reference string) {
 	t.Helper()
 	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, cluster.ModeLabel, mode)
 	kubectl(t, "", "patch", "namespace", ns, "--type=merge", "-p", patch)
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec(reference)}
 		o, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // ownedPod is a pod as a ReplicaSet's controller makes it.
@@ -38,7 +40,7 @@ func pushSpare(t *testing.T, ns string) (reference, digest string) {
 	t.Helper()
 	reference, digest = push(t, env.Spare, repository(t)+":1")
 	other, _ := push(t, env.Spare, repository(t)+"-other:1") // tagpin is not to know the first
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec(other)}
 		_, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
@@ -82,7 +84,7 @@ func TestRegistryDown(t *testing.T) {
 		}
 	}
 	switchOn()
-	eventually(t, func(ctx context.Context) error { // as its controller would
+	poll.Until(t, func(ctx context.Context) error { // as its controller would
 		image, err := createPod(ctx, ns, ownedPod(reference))
 		if err != nil {
 			return err

@@ -23,6 +23,7 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // policyLabel stands for the label of the mode where the policy is tested without tagpin in front.
@@ -77,7 +78,7 @@ func installPolicyText(t *testing.T, text []byte, label string, change func(*adm
 		})
 	}
 	ns := newLabelled(t, label, "enforce")
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		// With tagpin in front, the marker is nowhere to be found, and denied.
 		taken, refused := podDryRun(ctx, ns, marker), podDryRun(ctx, ns, "a@junk")
 		if taken != nil && label == policyLabel || refused == nil {
@@ -191,7 +192,7 @@ func TestPolicyOnOldObjects(t *testing.T) {
 	create(t, c, ns, pod)
 	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
 	kubectl(t, "", "label", "namespace", ns, policyLabel+"=enforce", "--overwrite")
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		if _, err := createPod(ctx, ns, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"}, Spec: podSpec("a:1")}); err == nil {
 			return errors.New("the policy is not in force there")
 		}
@@ -234,7 +235,7 @@ func TestPolicyBehindTagpin(t *testing.T) {
 	sidecar, _ := push(t, env.Open, repository(t)+"-sidecar:1")
 	injected := newNamespace(t, "enforce")
 	registerInjector(t, "zzz-injector", injected, sidecar)
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		_, err := createPod(ctx, injected, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"}, Spec: podSpec(reference + "@" + digest)})
 		if err == nil || !strings.Contains(err.Error(), "sidecar: "+sidecar+" has no digest") {
 			return fmt.Errorf("a sidecar that is injected behind tagpin: %w, want it refused", err)

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tagpin/tagpin/e2e/poll"
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
@@ -91,7 +92,7 @@ func TestNoSecret(t *testing.T) {
 				`check the image's name, or give the pod or its service account "default" an image pull secret`)
 			newSecret(t, ns, "pull", at.Host, registry.Password)
 			addPullSecret(t, ns, "default", "pull")
-			eventually(t, func(ctx context.Context) error { // until the API server knows the account's secret
+			poll.Until(t, func(ctx context.Context) error { // until the API server knows the account's secret
 				image, err := createPod(ctx, ns, ownedPod(reference))
 				if err == nil {
 					wantImage(t, "image of its pod", image, reference, digest)
@@ -140,7 +141,7 @@ func TestRotatedSecret(t *testing.T) {
 	}
 	kubectl(t, "", "-n", ns, "delete", "secret", "pull")
 	newSecret(t, ns, "pull", env.Basic.Host, registry.Password)
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		image, err := createPod(ctx, ns, pod)
 		if err == nil {
 			wantImage(t, "image", image, reference, digest)

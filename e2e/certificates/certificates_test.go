@@ -23,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 const (
@@ -30,10 +31,7 @@ const (
 	secretName = "tagpin-webhook-tls"
 	hookName   = "zz-certificates"
 	serverName = "tagpin-webhook.certificates.svc"
-
-	deadline = time.Minute
-	pause    = 20 * time.Millisecond
-	day      = 24 * time.Hour
+	day        = 24 * time.Hour
 )
 
 // fixture is three replicas behind a service, and a namespace where pods are pinned.
@@ -147,7 +145,7 @@ func (f *fixture) registration(ctx context.Context) (*admissionregistrationv1.Mu
 // wantRules waits until each webhook has so many rules.
 func (f *fixture) wantRules(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		live, err := f.registration(ctx)
 		if err != nil {
 			return err
@@ -164,7 +162,7 @@ func (f *fixture) wantRules(t *testing.T, n int) {
 // wantLeaf waits until all replicas serve one certificate, which the registration trusts, and that holds.
 func (f *fixture) wantLeaf(t *testing.T, holds func(*x509.Certificate) bool) (leaf *x509.Certificate) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		live, err := f.registration(ctx)
 		if err != nil {
 			return err
@@ -208,7 +206,7 @@ func (f *fixture) converge(t *testing.T) {
 		t.Errorf("the secret has %d CAs, want the one that all are served by", len(cas))
 	}
 	f.wantRules(t, 3)
-	eventually(t, func(ctx context.Context) error { return f.create(ctx, "first") })
+	poll.Until(t, func(ctx context.Context) error { return f.create(ctx, "first") })
 	for _, r := range f.service.all() {
 		if got, err := r.Metric(t.Context(), "tagpin_certificate_expiry_timestamp_seconds", `kind="leaf"`); err != nil || int64(got) != leaf.NotAfter.Unix() {
 			t.Errorf("%s tells of %v as the leaf's end (%v), want %d", r.Address(), got, err, leaf.NotAfter.Unix())
@@ -319,7 +317,7 @@ func (f *fixture) reload(t *testing.T) {
 	f.configure(t, ", pin: [pods]")
 	f.wantRules(t, 1)
 	for r, n := range before { // each has seen to it, or found it done
-		eventually(t, func(ctx context.Context) error {
+		poll.Until(t, func(ctx context.Context) error {
 			if looks(ctx, r) == n {
 				return fmt.Errorf("%s has not looked", r.Address())
 			}
@@ -418,23 +416,5 @@ func certificatesOf(t *testing.T, data []byte) (all []*x509.Certificate) {
 			t.Fatal(err)
 		}
 		all = append(all, c)
-	}
-}
-
-// eventually calls f until it succeeds.
-func eventually(t *testing.T, f func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	for {
-		err := f(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("in %v: %v", deadline, err)
-		case <-time.After(pause):
-		}
 	}
 }

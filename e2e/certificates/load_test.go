@@ -15,6 +15,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // load is requests without a pause, and handshakes: what fails is counted.
@@ -76,7 +78,7 @@ func (l *load) await(t *testing.T, more int) {
 		return l.counts["requests"]
 	}
 	want := count() + more
-	eventually(t, func(context.Context) error {
+	poll.Until(t, func(context.Context) error {
 		if got := count(); got < want {
 			return fmt.Errorf("%d requests, want %d", got, want)
 		}
@@ -132,7 +134,7 @@ func (w *witness) look(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	time.Sleep(pause)
+	time.Sleep(20 * time.Millisecond)
 	return errors.Join(errs...)
 }
 

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"github.com/tagpin/tagpin/e2e/interrupt"
 )
 
 // firstStart bounds a start, which builds Kubernetes the first time.
@@ -32,7 +32,7 @@ func RunTestsOnAPIServer(tests interface{ Run() int }, before, after func(contex
 type starter func(context.Context, io.Writer) (*Cluster, error)
 
 func runTestsIn(start starter, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
-	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	interrupted, stop := interrupt.Context()
 	defer stop()
 	ctx, cancel := context.WithTimeout(interrupted, firstStart)
 	defer cancel()
@@ -59,6 +59,6 @@ func runTests(ctx, interrupted context.Context, start starter, tests interface{ 
 	case code = <-ended:
 		return code, after(interrupted, c)
 	case <-interrupted.Done():
-		return 1, interrupted.Err()
+		return 1, fmt.Errorf("the tests were interrupted: %w", context.Cause(interrupted))
 	}
 }

@@ -10,19 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
-)
-
-const (
-	// deadline bounds each wait. Controllers try again after growing pauses.
-	deadline = 3 * time.Minute
-	pause    = 50 * time.Millisecond
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // space is a namespace of a test, and a repository of the same name.
@@ -109,7 +103,7 @@ func (s *space) apply(manifest string) {
 // rolledOut waits until a workload's controller has done what it was told.
 func (s *space) rolledOut(workload string) {
 	s.t.Helper()
-	if _, _, err := env.RunKubectl(s.t.Context(), nil, "-n", s.name, "rollout", "status", workload, "--timeout="+deadline.String()); err != nil {
+	if _, _, err := env.RunKubectl(s.t.Context(), nil, "-n", s.name, "rollout", "status", workload, "--timeout="+poll.Deadline.String()); err != nil {
 		s.t.Fatalf("%v\n%s", err, s.state())
 	}
 }
@@ -140,19 +134,12 @@ func (s *space) restart(workload string) {
 // eventually calls f until it succeeds.
 func (s *space) eventually(what string, f func(context.Context) error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), deadline)
-	defer cancel()
-	for {
-		err := f(ctx)
-		if err == nil {
-			return
+	poll.Until(s.t, func(ctx context.Context) error {
+		if err := f(ctx); err != nil {
+			return fmt.Errorf("waiting for %s: %w", what, err)
 		}
-		select {
-		case <-ctx.Done():
-			s.t.Fatalf("waiting for %s: %v", what, err)
-		case <-time.After(pause):
-		}
-	}
+		return nil
+	})
 }
 
 // pods are those that are not being deleted, in the order of their names.

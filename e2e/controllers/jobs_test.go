@@ -11,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // job is a manifest whose verbs take the name, what the spec begins with, and the image.
@@ -53,7 +55,7 @@ func (s *space) jobImage(name string) string {
 // completed waits until a Job is done.
 func (s *space) completed(name string) {
 	s.t.Helper()
-	s.kubectl("", "wait", "job/"+name, "--for=condition=Complete", "--timeout="+deadline.String())
+	s.kubectl("", "wait", "job/"+name, "--for=condition=Complete", "--timeout="+poll.Deadline.String())
 }
 
 // TestSuspendedJob has a Job that waits while its tag moves. Its template can't be changed: unsuspended, and applied again,

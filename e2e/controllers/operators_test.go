@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // operator makes one pod, and makes it anew when its image is not the text that the operator wants, as some operators do.
@@ -67,7 +69,7 @@ func runOperator(t *testing.T, s *space, user, image string) *operator {
 		if err := o.reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(pause / 5)
+		time.Sleep(10 * time.Millisecond)
 	}
 	return o
 }
@@ -114,7 +116,7 @@ func TestDeletedWhileRegistryIsDown(t *testing.T) { // not parallel: the registr
 		s.kubectl("", "delete", object, "--wait=false")
 		s.kubectl("", "label", object, "last=edit")
 		s.kubectl("", "patch", object, "--type=merge", "-p", fmt.Sprintf(finalizer, "null"))
-		s.kubectl("", "wait", object, "--for=delete", "--timeout="+deadline.String())
+		s.kubectl("", "wait", object, "--for=delete", "--timeout="+poll.Deadline.String())
 	}
 }
 

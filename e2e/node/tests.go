@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"github.com/tagpin/tagpin/e2e/interrupt"
 )
 
 const (
@@ -22,7 +22,7 @@ const (
 // or the reason why there can be none on this machine, for the tests to be skipped by. The node is ended also where the
 // tests are interrupted.
 func RunTests(tests interface{ Run() int }, ready func(n *Node, unsupported error)) int {
-	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	interrupted, stop := interrupt.Context()
 	defer stop()
 	ctx, cancel := context.WithTimeout(interrupted, firstStart)
 	defer cancel()
@@ -61,6 +61,6 @@ func (n *Node) runTests(ctx, interrupted context.Context, tests interface{ Run()
 	case code = <-ended:
 		return code, nil
 	case <-interrupted.Done():
-		return 1, interrupted.Err()
+		return 1, fmt.Errorf("the tests were interrupted: %w", context.Cause(interrupted))
 	}
 }

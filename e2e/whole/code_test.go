@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // TestRunsWhatWasDeployed is what tagpin is for, told by the programs themselves: a tag moves, and nothing runs other code
@@ -54,7 +56,7 @@ func answers(t *testing.T, ns, code string) {
 		t.Fatal(err)
 	}
 	var got string
-	eventually(t, func(ctx context.Context) (err error) { // kube-proxy hears of pods a little later
+	poll.Until(t, func(ctx context.Context) (err error) { // kube-proxy hears of pods a little later
 		got, err = n.Get(ctx, "http://"+service.Spec.ClusterIP)
 		return err
 	})

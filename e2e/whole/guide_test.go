@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/node"
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // elsewhere are command lines of the docs that are run by other tests, by what they begin with.
@@ -154,7 +155,7 @@ func (g *guide) begin() {
 	t := g.t
 	g.run("kubectl label namespace shop tagpin.dev/mode=dry-run")
 	reference, digest := push(t, g.n, "guide", "one")
-	eventually(t, func(context.Context) error {
+	poll.Until(t, func(context.Context) error {
 		apply(t, g.n, "shop", "web", reference, 1)
 		out := g.shell("kubectl get deployment web -n shop -o yaml")
 		if !strings.Contains(out, "tagpin.dev/proposed-pins") {
@@ -173,7 +174,7 @@ func (g *guide) pinned(want bool) {
 	t := g.t
 	t.Helper()
 	reference, _ := push(t, g.n, "pinned", "one")
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		pod, err := g.n.Client.CoreV1().Pods("shop").Create(ctx, newPod("probe", reference), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil && strings.Contains(pod.Spec.Containers[0].Image, "@") != want {
 			err = errors.New("a pod has the image " + pod.Spec.Containers[0].Image)
@@ -256,7 +257,7 @@ func (g *guide) nothingLeft() {
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("the registration: %v, want it gone", err)
 	}
-	eventually(t, func(context.Context) error { // pods end in their own time
+	poll.Until(t, func(context.Context) error { // pods end in their own time
 		const kinds = "mutatingwebhookconfigurations,clusterroles,clusterrolebindings,deployments,replicasets,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings,poddisruptionbudgets,networkpolicies,resourcequotas"
 		if out := g.shell("kubectl get " + kinds + " -A -l app.kubernetes.io/name=tagpin -o name"); out != "" {
 			return errors.New("there is left " + out)

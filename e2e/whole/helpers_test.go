@@ -14,12 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/node"
-)
-
-const (
-	// deadline bounds each wait.
-	deadline = 2 * time.Minute
-	pause    = 50 * time.Millisecond
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // kubectl runs kubectl, which has to succeed, and returns its stdout.
@@ -44,7 +39,7 @@ func newNamespace(t *testing.T, n *node.Node, mode string) string {
 			t.Error(err)
 		}
 	})
-	eventually(t, func(ctx context.Context) error { // its controller makes it
+	poll.Until(t, func(ctx context.Context) error { // its controller makes it
 		_, err := n.Client.CoreV1().ServiceAccounts(ns.Name).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
@@ -60,7 +55,7 @@ func switchOn(t *testing.T, n *node.Node, ns, mode string) {
 	t.Helper()
 	kubectl(t, n, "", "label", "namespace", ns, node.ModeLabel+"="+mode, "--overwrite")
 	reference, digest := push(t, n, "probe", t.Name())
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		pod := newPod("probe", reference)
 		pod, err := n.Client.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil && pod.Spec.Containers[0].Image != reference+"@"+digest {
@@ -135,7 +130,7 @@ type want struct {
 func (w want) runs(t *testing.T, n *node.Node) (pods []corev1.Pod, took time.Duration) {
 	t.Helper()
 	began := time.Now()
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		list, err := n.Client.CoreV1().Pods(w.ns).List(ctx, metav1.ListOptions{LabelSelector: "app=" + w.app})
 		if err != nil {
 			return err
@@ -178,22 +173,4 @@ func isReady(pod *corev1.Pod) bool {
 		}
 	}
 	return false
-}
-
-// eventually calls f until it succeeds. It goes on at the end of a test, too.
-func eventually(t *testing.T, f func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), deadline)
-	defer cancel()
-	for {
-		err := f(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("in %v: %v", deadline, err)
-		case <-time.After(pause):
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tagpin/tagpin/e2e/load"
 	"github.com/tagpin/tagpin/e2e/node"
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 const (
@@ -51,7 +53,7 @@ func TestRollingRestart(t *testing.T) {
 	restarts := 0
 	for ; l.Result().Done() < enough && l.Result().Failed == 0; restarts++ {
 		kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "rollout", "restart", "deployment/tagpin-webhook")
-		kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "rollout", "status", "deployment/tagpin-webhook", "--timeout="+deadline.String())
+		kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "rollout", "status", "deployment/tagpin-webhook", "--timeout="+poll.Deadline.String())
 		tagpinReady(t, n, 2) // and the former ones have ended
 	}
 	stop()
@@ -94,11 +96,12 @@ func TestKilledReplica(t *testing.T) {
 func await(t *testing.T, l *load.Load, more int) {
 	t.Helper()
 	done := l.Result().Done() + more
-	for end := time.Now().Add(deadline); l.Result().Done() < done; time.Sleep(pause) {
-		if time.Now().After(end) {
-			t.Fatalf("the load stands still: %s", l.Result())
+	poll.Until(t, func(context.Context) error {
+		if r := l.Result(); r.Done() < done {
+			return fmt.Errorf("the load stands still: %s", r)
 		}
-	}
+		return nil
+	})
 }
 
 // killReplica kills one replica's process, and returns when its container has been restarted.
@@ -108,7 +111,7 @@ func killReplica(t *testing.T, n *node.Node) {
 	if err := n.KillPod(string(pod.UID), "tagpin-webhook"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		p, err := n.Client.CoreV1().Pods(node.TagpinNamespace).Get(ctx, pod.Name, metav1.GetOptions{})
 		if err == nil && p.Status.ContainerStatuses[0].RestartCount == pod.Status.ContainerStatuses[0].RestartCount {
 			err = errors.New("the container was not restarted")
@@ -156,7 +159,7 @@ func rotate(t *testing.T, n *node.Node) {
 	}
 	until := func(what string, holds func(now *x509.Certificate) bool) (leaf *x509.Certificate) {
 		t.Helper()
-		eventually(t, func(context.Context) error {
+		poll.Until(t, func(context.Context) error {
 			if leaf = served(t, n); leaf == nil || !holds(leaf) {
 				return errors.New("the replicas don't serve " + what)
 			}

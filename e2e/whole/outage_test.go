@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/node"
+	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 // TestRegistryDown starts all pods of the node again while the registry is down: those that are pinned, which were here
@@ -65,7 +66,7 @@ func TestTagpinDown(t *testing.T) {
 	t.Logf("without tagpin a pod of kube-system is ready after %v", took)
 
 	scaleTagpin(t, n, 2)
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		_, err := n.Client.CoreV1().Pods(ns).Create(ctx, newPod("new", reference), metav1.CreateOptions{})
 		return err
 	})
@@ -94,7 +95,7 @@ func scaleTagpin(t *testing.T, n *node.Node, replicas int) {
 // tagpinReady waits until so many replicas are there, all ready and none about to end.
 func tagpinReady(t *testing.T, n *node.Node, replicas int) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) error {
+	poll.Until(t, func(ctx context.Context) error {
 		list, err := n.Client.CoreV1().Pods(node.TagpinNamespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err

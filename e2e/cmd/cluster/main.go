@@ -15,11 +15,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/interrupt"
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
@@ -31,8 +30,8 @@ const (
 )
 
 func main() {
-	// Whatever ends it, the API server has to be ended too: Ctrl-C, make, the terminal's window, a pipe's reader.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	// Whatever ends it, the API server has to be ended too.
+	ctx, stop := interrupt.Context()
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
