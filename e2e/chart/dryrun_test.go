@@ -13,12 +13,18 @@ import (
 )
 
 // TestDryRun gives what helm template makes of every case to the API server: it takes all of it, without a warning, and no field
-// is unknown to it. The pods are restricted, as their namespace demands.
+// is unknown to it. The pods are restricted, as their namespace demands. What both versions of Helm make alike is given once.
 func TestDryRun(t *testing.T) {
 	for name, file := range cases(t) {
+		given := map[string]bool{}
 		for version := range helms {
 			t.Run(name+"/helm "+version, func(t *testing.T) {
 				manifest := helm(t, version, "template", "tagpin", deploy+"/chart", "--values", file)
+				manifest = strings.ReplaceAll(manifest, "\n\n---", "\n---") // Helm 4 has a line more
+				if given[manifest] {
+					return
+				}
+				given[manifest] = true
 				_, stderr := kubectl(t, manifest, "apply", "--dry-run=server", "--validate=strict", "-f", "-")
 				err := admit(t, manifest)
 				if name == "host-network" { // which restricted pods may not have

@@ -4,6 +4,7 @@ package kinds
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
 	"github.com/tagpin/tagpin/pkg/config"
@@ -191,18 +194,36 @@ func testKind(t *testing.T, k kind, how []string) {
 func TestSpared(t *testing.T) {
 	const reviews = "tagpin_admission_reviews_total"
 	reference := "r.example/app:1@sha256:" + strings.Repeat("1", 64)
+	c, err := client.New(env.Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, k := range kinds(t) {
 		for _, mode := range []string{"enforce", "dry-run", "keep"} {
 			s := newSpace(t, mode)
 			before := metric(t, reviews)
-			spec := specOf(k, reference)
-			s.apply(k, "", spec)
-			s.apply(k, `"new":"annotation"`, spec)
-			s.kubectl("", "delete", k.resource, "w")
+			s.live(c, k, specOf(k, reference))
 			if got := metric(t, reviews) - before; got != 0 {
 				t.Errorf("%s, pinned, in %s: %v reviews, want none", k.resource, mode, got)
 			}
 		}
+	}
+}
+
+// live creates, annotates and deletes an object.
+func (s *space) live(c client.Client, k kind, spec string) {
+	s.t.Helper()
+	o := &unstructured.Unstructured{}
+	text := fmt.Sprintf(`{"apiVersion":%q,"kind":%q,"metadata":{"name":"w","namespace":%q},"spec":%s}`, k.apiVersion, k.name, s.name, spec)
+	if err := o.UnmarshalJSON([]byte(text)); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := c.Create(s.t.Context(), o); err != nil {
+		s.t.Fatal(err)
+	}
+	o.SetAnnotations(map[string]string{"new": "annotation"})
+	if err := errors.Join(c.Update(s.t.Context(), o), c.Delete(s.t.Context(), o)); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

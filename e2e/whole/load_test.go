@@ -26,7 +26,7 @@ const (
 	// perSecond is the rate of a load: of a busy cluster.
 	perSecond = 200
 	// atOnce is how many admissions are under way.
-	atOnce = 8
+	atOnce = 16
 )
 
 // shop is a namespace of a test, and images for its load.
