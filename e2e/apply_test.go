@@ -56,6 +56,19 @@ func get(t *testing.T, ns, name string) *stored {
 	return parse(t, kubectl(t, "", "-n", ns, "get", name, "-o", "json"))
 }
 
+// TestForgedDeletion creates what says of itself that it is being deleted: an apply by the server leaves that in until tagpin
+// and its conditions have seen it, and it is gone in what is stored. It is pinned as any other.
+func TestForgedDeletion(t *testing.T) {
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	ns := newNamespace(t, "enforce")
+	manifest := strings.Replace(fmt.Sprintf(deployment, reference), "name: web", "name: web, deletionTimestamp: 2020-01-01T00:00:00Z", 1)
+	for _, verb := range [][]string{{"apply", "--server-side"}, {"apply"}} {
+		kubectl(t, manifest, append([]string{"-n", ns, "-f", "-"}, verb...)...)
+		wantImage(t, strings.Join(verb, " "), get(t, ns, "deployment/web").image(), reference, digest)
+		kubectl(t, "", "-n", ns, "delete", "deployment/web")
+	}
+}
+
 // TestAppliedAgain applies one manifest again after its tag has moved: nothing changes, however it is applied. A new
 // object gets the new digest.
 func TestAppliedAgain(t *testing.T) {

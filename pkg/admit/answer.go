@@ -63,7 +63,7 @@ func (a *answer) outcome(o *pin.Outcome) {
 		}
 		a.pins[policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)] = o.Entry.String()
 		if o.Reason == policy.Sticky && a.templateChanged(o.PodSpec) {
-			a.warn(o, "%s kept at %s though the template has changed; to resolve it anew: %s", o.Reference.Text, short(o.Pin), a.howToRefresh(o.PodSpec))
+			a.warn(o, "%s kept at %s though the template has changed%s", o.Reference.Text, short(o.Pin), a.howToRefresh(o.PodSpec))
 		}
 	}
 	if o.Stale {
@@ -99,8 +99,15 @@ func (a *answer) hold(o *pin.Outcome) {
 	}
 }
 
-// howToRefresh is what a person has to do.
+// howToRefresh is what a person has to do to have a pin resolved anew. Modes that make no pins have no way.
 func (a *answer) howToRefresh(i int) string {
+	if a.mode != pin.Enforce {
+		return ""
+	}
+	return "; to resolve it anew: " + a.refreshing(i)
+}
+
+func (a *answer) refreshing(i int) string {
 	change := "change the pod template's annotation " + workload.AnnotationRefresh
 	if !a.request.Object.PodSpecs[i].Annotated { // whose CRD may prune the template's
 		change = "change the object's annotation " + workload.AnnotationRefresh

@@ -180,7 +180,7 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 
 // response completes r by the answer.
 func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.AdmissionResponse {
-	if a.request.Object.Metadata.Controller.IsZero() { // else nobody reads them
+	if a.request.Object.Metadata.Controller.IsZero() || a.rv.SubResource == ephemeralContainers { // else nobody reads them
 		r.Warnings = a.warnings.list
 	}
 	if len(a.denials) > 0 {

@@ -71,7 +71,7 @@ func TestOddObjects(t *testing.T) {
 	for i := range many {
 		many[i] = fmt.Sprintf(`{"name":"c%d","image":"ghcr.io/a/b%d:1"}`, i, i)
 	}
-	big := fmt.Sprintf(`{"metadata":{"annotations":{"x":%q}},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, strings.Repeat("y", 7<<20))
+	big := fmt.Sprintf(`{"metadata":{},"spec":{"x":%q,"containers":[{"name":"a","image":"nginx"}]}}`, strings.Repeat("y", 7<<20))
 	for _, tt := range []struct {
 		name                           string
 		operation, group, kind, object string
@@ -88,6 +88,7 @@ func TestOddObjects(t *testing.T) {
 		{"delete", "DELETE", "", "Pod", `null`, true, 0},
 		{"no metadata at all", "CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 2},
 		{"blank and missing images", "CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":""},{"name":"b"},{"image":" "}]}}`, true, 0},
+		{"forged as deleted", "CREATE", "", "Pod", `{"metadata":{"deletionTimestamp":"2020-01-01T00:00:00Z"},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 2},
 		{"deleted", "UPDATE", "", "Pod", `{"metadata":{"deletionTimestamp":"x"},"spec":{"containers":[{"name":"a","image":"a/missing"}]}}`, true, 0},
 		{"mirror", "CREATE", "", "Pod", `{"metadata":{"annotations":{"kubernetes.io/config.mirror":"h"}},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 0},
 		{"a Deployment's ReplicaSet", "CREATE", "apps", "ReplicaSet", owned("apps/v1", "Deployment", true), true, 0},

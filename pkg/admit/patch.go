@@ -48,6 +48,28 @@ func (p *patch) annotate(m *workload.Metadata, key, value string) {
 	}
 }
 
+// size is how many bytes a metadata's annotations will have when this one has the value too.
+func (p *patch) size(m *workload.Metadata, key, value string) int {
+	size, planned := m.Size, p.of(m)
+	for k, v := range planned.set {
+		if k != key {
+			size += cost(k, v) - cost(k, m.Annotations[k])
+		}
+	}
+	for _, k := range planned.remove {
+		size -= cost(k, m.Annotations[k])
+	}
+	return size + cost(key, value) - cost(key, m.Annotations[key])
+}
+
+// cost is what an annotation has of the bytes that there may be.
+func cost(key, value string) int {
+	if value == "" {
+		return 0
+	}
+	return len(key) + len(value)
+}
+
 func (p *patch) of(m *workload.Metadata) *annotations {
 	for _, a := range p.annotations {
 		if a.metadata.Pointer == m.Pointer {

@@ -20,39 +20,92 @@ func (a *answer) record() {
 		a.putBack()
 		return
 	}
-	object := a.request.Object
-	pins, markers := map[*workload.Metadata]map[string]string{}, map[*workload.Metadata]map[string]string{}
-	var order []*workload.Metadata
+	object, old := a.request.Object, a.request.Old
+	now, was, before := policy.Read(object), policy.Read(old), policy.Before(object, old)
+	var beside *notes
+	rest := a.outcomes
 	for i := range object.PodSpecs {
-		m := policy.AnnotationMetadata(object, i)
-		if pins[m] == nil {
-			pins[m], markers[m] = map[string]string{}, map[string]string{}
-			order = append(order, m)
+		if m := policy.AnnotationMetadata(object, i); beside == nil || m != beside.metadata {
+			a.write(beside)
+			beside = &notes{metadata: m, pins: map[string]string{}, markers: map[string]string{}}
 		}
-		for name, entry := range a.entries(i) {
-			pins[m][policy.EntryKey(object, i, name)] = entry.String()
+		stood := now[i].Record
+		if j := before[i]; j >= 0 {
+			stood = was[j].Record
+			beside.old = policy.AnnotationMetadata(old, j)
 		}
-		for marker, value := range a.markers(i) {
-			markers[m][policy.EntryKey(object, i, marker)] = value
+		var own []pin.Outcome
+		own, rest = outcomesOf(i, rest)
+		for name, entry := range a.entries(own, now[i].Entries) {
+			beside.pins[policy.EntryKey(object, i, name)] = entry.String()
+		}
+		for marker, value := range a.markers(i, own, stood) {
+			beside.markers[policy.EntryKey(object, i, marker)] = value
 		}
 	}
-	for _, m := range order {
-		a.annotate(m, workload.AnnotationPins, pins[m])
-		if !a.isPod() && !a.isJob() { // which are never refreshed
-			a.annotate(m, workload.AnnotationRefreshed, markers[m])
-		}
+	a.write(beside)
+}
+
+// notes are what is to stand in one metadata.
+type notes struct {
+	metadata, old *workload.Metadata // old: what it was; may be nil
+	pins, markers map[string]string
+}
+
+// outcomesOf cuts those of pod spec i off the front: they are in the order of pod specs.
+func outcomesOf(i int, outcomes []pin.Outcome) (own, rest []pin.Outcome) {
+	n := 0
+	for n < len(outcomes) && outcomes[n].PodSpec == i {
+		n++
+	}
+	return outcomes[:n], outcomes[n:]
+}
+
+// write writes notes; nil has none.
+func (a *answer) write(n *notes) {
+	if n == nil {
+		return
+	}
+	a.rewrite(n, workload.AnnotationPins, n.pins)
+	if !a.isPod() && !a.isJob() { // which are never refreshed
+		a.rewrite(n, workload.AnnotationRefreshed, n.markers)
 	}
 }
 
-// maxAnnotation is the longest annotation that is written. The API server takes 256 KiB of all of an object's
-// (k8s.io/apimachinery/pkg/api/validation), and refuses the object otherwise.
-const maxAnnotation = 128 << 10
+// rewrite is annotate, but for what stands or stood there and tells all of value: it is that, byte for byte. Entries that count
+// no more, or another spelling, would make another template, and roll it out.
+func (a *answer) rewrite(n *notes, key string, value map[string]string) {
+	texts := []string{n.metadata.Annotations[key]}
+	if n.old != nil {
+		texts = append(texts, n.old.Annotations[key])
+	}
+	for _, text := range texts {
+		if text != "" && holds(policy.Decode(text), value) {
+			a.patch.annotate(n.metadata, key, text)
+			return
+		}
+	}
+	a.annotate(n.metadata, key, value)
+}
 
-// annotate brings an annotation to the JSON of value. One that is too long is left out: an object of a thousand images is
-// pinned all the same, and its pins can't be refreshed.
+// holds tells whether all of some is in all.
+func holds(all, some map[string]string) bool {
+	for k, v := range some {
+		if all[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// maxAnnotation is the longest annotation that is written: there are others.
+const maxAnnotation = policy.MaxAnnotations / 2
+
+// annotate brings an annotation to the JSON of value. One that the API server would refuse the object for is left out: an
+// object of a thousand images is pinned all the same, and its pins can't be refreshed.
 func (a *answer) annotate(m *workload.Metadata, key string, value map[string]string) {
 	text := encode(value)
-	if len(text) > maxAnnotation {
+	if len(text) > maxAnnotation || a.patch.size(m, key, text) > policy.MaxAnnotations {
 		a.warnings.add(fmt.Sprintf("tagpin: the annotation %s would be too long, and is left out", key))
 		text = ""
 	}
@@ -81,13 +134,10 @@ func (a *answer) refreshed() bool {
 }
 
 // entries are the pins of one pod spec that tagpin made: those that counted before and still do, and the new ones.
-func (a *answer) entries(i int) policy.Entries {
-	counted := policy.ReadEntries(a.request.Object, i)
+func (a *answer) entries(outcomes []pin.Outcome, counted policy.Entries) policy.Entries {
 	entries := policy.Entries{}
-	for _, o := range a.outcomes {
-		if o.PodSpec != i {
-			continue
-		}
+	for i := range outcomes {
+		o := &outcomes[i]
 		if entry, ok := counted[o.Reference.Name]; ok {
 			entries[o.Reference.Name] = entry
 		}
@@ -98,17 +148,13 @@ func (a *answer) entries(i int) policy.Entries {
 	return entries
 }
 
-// markers are those that the pins of one pod spec were resolved for: those of now where anything was resolved, else the
-// ones before: a manifest that is applied again without them is to change nothing.
-func (a *answer) markers(i int) policy.Markers {
-	object, old := a.request.Object, a.request.Old
-	for o := range a.outcomes {
-		if a.outcomes[o].PodSpec == i && a.outcomes[o].Action == policy.Resolve && a.mode == pin.Enforce {
-			return a.policy.ReadMarkers(object, i)
+// markers are those that the pins of pod spec i were resolved for: those of now where anything was resolved, else the ones
+// that stood there: a manifest that is applied again without them is to change nothing.
+func (a *answer) markers(i int, outcomes []pin.Outcome, stood policy.Markers) policy.Markers {
+	for o := range outcomes {
+		if outcomes[o].Action == policy.Resolve && a.mode == pin.Enforce {
+			return a.policy.ReadMarkers(a.request.Object, i)
 		}
 	}
-	if j, ok := policy.Before(object, i, old); ok {
-		return policy.ReadRecord(old, j)
-	}
-	return policy.ReadRecord(object, i)
+	return stood
 }

@@ -15,33 +15,66 @@ import (
 // text@digest, whatever the output says.
 type Entries map[string]ref.Reference
 
-// ReadEntries reads the annotation beside a pod spec. What is no JSON object, no pin, or not what the container of that
-// name holds counts for nothing: anybody may write the annotation, so it only says which of the pins that are there may
-// move, never what to run.
-func ReadEntries(o *workload.Object, i int) Entries {
+// Told is what tagpin's annotations tell of a pod spec.
+type Told struct {
+	Entries Entries // the pins that tagpin made, and that are still there
+	Record  Markers // what they were resolved for
+	// Other tells that an entry is for a reference with another digest now: the annotation is of other pins.
+	Other bool
+}
+
+// Read reads what is told of each pod spec of an object; nil has none. What is no JSON object, no pin, or not what the
+// container of that name holds counts for nothing: anybody may write the annotations, so they only say which of the pins
+// that are there may move, never what to run. Each is decoded once, though many pod specs may share it.
+func Read(o *workload.Object) []Told {
+	if o == nil {
+		return nil
+	}
+	told := make([]Told, len(o.PodSpecs))
+	var from *workload.Metadata
+	var pins, record map[string]string
+	for i := range o.PodSpecs {
+		if m := AnnotationMetadata(o, i); m != from {
+			from, pins, record = m, Decode(m.Annotations[workload.AnnotationPins]), Decode(m.Annotations[workload.AnnotationRefreshed])
+		}
+		if pins != nil {
+			told[i].read(o, i, pins)
+		}
+		told[i].Record = readRecord(o, i, record)
+	}
+	return told
+}
+
+// MaxAnnotations is how many bytes the annotations of one metadata may have (k8s.io/apimachinery/pkg/api/validation).
+const MaxAnnotations = 256 << 10
+
+// Decode reads an annotation that is a JSON object of texts. What is none, or longer than any that is stored, has none.
+func Decode(annotation string) (texts map[string]string) {
+	if annotation == "" || len(annotation) > MaxAnnotations || json.Unmarshal([]byte(annotation), &texts) != nil {
+		return nil
+	}
+	return texts
+}
+
+// read reads the entries of pod spec i.
+func (t *Told) read(o *workload.Object, i int, pins map[string]string) {
 	spec := &o.PodSpecs[i]
-	annotation := AnnotationMetadata(o, i).Annotations[workload.AnnotationPins]
-	if annotation == "" {
-		return nil
-	}
-	var texts map[string]string
-	if json.Unmarshal([]byte(annotation), &texts) != nil {
-		return nil
-	}
-	entries := make(Entries, len(texts))
+	t.Entries = make(Entries, len(spec.References))
 	for _, r := range spec.References {
-		entry, err := ref.Parse(texts[EntryKey(o, i, r.Name)])
+		entry, err := ref.Parse(pins[EntryKey(o, i, r.Name)])
 		if err != nil || !entry.Pinned() {
 			continue
 		}
 		held, err := ref.Parse(r.Text)
+		if err == nil && held.Pinned() && held.Digest() != entry.Digest() {
+			t.Other = true
+		}
 		// A tag of the author's own beside the digest is the text that the pin stands for, whatever was before.
 		retagged := held.Tagged() && held.Text() != entry.Text()
 		if err == nil && held.Digest() == entry.Digest() && held.Repository() == entry.Repository() && !retagged {
-			entries[r.Name] = entry
+			t.Entries[r.Name] = entry
 		}
 	}
-	return entries
 }
 
 // AnnotationMetadata is where the pins of a pod spec are told: beside it, so that its pods inherit them, or in the
@@ -56,7 +89,7 @@ func AnnotationMetadata(o *workload.Object, i int) *workload.Metadata {
 // EntryKey is the key of a reference in the annotation: its name, or where several pod specs share or may come to share
 // one annotation the pod spec's key, a colon and its name.
 func EntryKey(o *workload.Object, i int, name string) string {
-	if s := &o.PodSpecs[i]; s.Annotated || !s.Listed && len(o.PodSpecs) == 1 {
+	if s := &o.PodSpecs[i]; s.Annotated || !s.Shared {
 		return name
 	}
 	return o.PodSpecs[i].Key + ":" + name
@@ -69,34 +102,51 @@ type history struct {
 	output  Output
 }
 
-// newHistory is what the same pod spec held in the old object. Nil stands for none.
-func newHistory(in Input, i int, output Output) *history {
+// reading is what the rules need of both objects of a request, read once.
+type reading struct {
+	now, old []Told
+	before   []int
+}
+
+func read(in Input) reading {
 	if in.Operation != Update {
-		return nil
+		in.Old = nil
 	}
-	j, ok := Before(in.Object, i, in.Old)
-	if !ok {
+	return reading{now: Read(in.Object), old: Read(in.Old), before: Before(in.Object, in.Old)}
+}
+
+// history is what pod spec i held in the old object. Nil stands for none.
+func (r *reading) history(in Input, i int, output Output) *history {
+	j := r.before[i]
+	if j < 0 {
 		return nil
 	}
 	old := &in.Old.PodSpecs[j]
-	h := &history{texts: make(map[string]string, len(old.References)), entries: ReadEntries(in.Old, j), output: output}
-	for _, r := range old.References {
-		h.texts[r.Name] = r.Text
+	h := &history{texts: make(map[string]string, len(old.References)), entries: r.old[j].Entries, output: output}
+	for _, reference := range old.References {
+		h.texts[reference.Name] = reference.Text
 	}
 	return h
 }
 
-// Before finds the pod spec of the old object that pod spec i of o was, which may be none; old may be nil.
-func Before(o *workload.Object, i int, old *workload.Object) (j int, ok bool) {
-	if old == nil {
-		return 0, false
-	}
-	for j := range old.PodSpecs {
-		if old.PodSpecs[j].Key == o.PodSpecs[i].Key {
-			return j, true
+// Before finds for each pod spec of an object the one of the old object that it was: its index, or -1. old may be nil.
+func Before(o, old *workload.Object) []int {
+	before := make([]int, len(o.PodSpecs))
+	var byKey map[string]int
+	if old != nil {
+		byKey = make(map[string]int, len(old.PodSpecs))
+		for j := range old.PodSpecs {
+			byKey[old.PodSpecs[j].Key] = j
 		}
 	}
-	return 0, false
+	for i := range o.PodSpecs {
+		j, ok := byKey[o.PodSpecs[i].Key]
+		if !ok {
+			j = -1
+		}
+		before[i] = j
+	}
+	return before
 }
 
 func (h *history) text(name string) (string, bool) {
@@ -136,7 +186,7 @@ func (h *history) textOf(name string, pin ref.Reference) string {
 // Running is what a pod spec runs, by the text that each pin was made for. Where two pins are for one text, tagpin's own
 // counts, as the other is its author's.
 func (p *Policy) Running(o *workload.Object, i int) map[string]digest.Digest {
-	h := &history{entries: ReadEntries(o, i), output: p.Output}
+	h := &history{entries: Read(o)[i].Entries, output: p.Output}
 	running := map[string]digest.Digest{}
 	for _, r := range o.PodSpecs[i].References {
 		pin, err := ref.Parse(r.Text)
@@ -152,7 +202,7 @@ func (p *Policy) Running(o *workload.Object, i int) map[string]digest.Digest {
 }
 
 // keep is the second half of rule 8: a reference to be resolved takes the digest that a kept pin of the same text has,
-// so that one object has one answer. before is each pod spec's history.
+// so that one object has one answer. Of two, tagpin's own counts. before is each pod spec's history.
 func keep(decisions []Decision, before []*history) {
 	var kept map[string]ref.Reference
 	for _, d := range decisions {
@@ -160,7 +210,10 @@ func keep(decisions []Decision, before []*history) {
 			if kept == nil {
 				kept = make(map[string]ref.Reference)
 			}
-			kept[h.textOf(d.Reference.Name, d.Held)] = d.Held
+			text := h.textOf(d.Reference.Name, d.Held)
+			if _, ours := h.entries[d.Reference.Name]; ours || kept[text].IsZero() {
+				kept[text] = d.Held
+			}
 		}
 	}
 	for i := range decisions {

@@ -58,7 +58,7 @@ type Reason string
 // The reasons.
 const (
 	Unchanged  Reason = "unchanged"   // the text is as it was
-	Pinned     Reason = "pinned"      // its author wrote a digest
+	Pinned     Reason = "author"      // its author wrote a digest
 	Sticky     Reason = "sticky"      // it was pinned, and its text has not changed
 	NeverPull  Reason = "never-pull"  // the kubelet pulls nothing for it
 	Blank      Reason = "blank"       // no text
@@ -93,15 +93,16 @@ func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
 	if skip := p.notOurs(in); skip != "" {
 		return nil, skip
 	}
+	told := read(in)
 	before := make([]*history, len(in.Object.PodSpecs))
 	for i := range in.Object.PodSpecs {
-		before[i] = newHistory(in, i, p.Output)
-		movable, refresh := p.refresh(in, i)
+		before[i] = told.history(in, i, p.Output)
+		refresh := !in.Hold && p.refreshes(in, &told, i)
 		for _, r := range in.Object.PodSpecs[i].References {
 			d := p.decide(r, before[i])
 			d.PodSpec = i
 			if refresh {
-				p.renew(&d, movable)
+				p.renew(&d, before[i], told.now[i].Entries)
 			}
 			decisions = append(decisions, d)
 		}
@@ -116,7 +117,7 @@ func (p *Policy) notOurs(in Input) Reason {
 	m, kind := &in.Object.Metadata, in.Object.Kind
 	isPod := kind == workload.Kind{Kind: "Pod"}
 	switch {
-	case m.Deleting:
+	case m.Deleting && in.Operation == Update: // on creation by server-side apply it is anybody's word, and wiped later
 		return Deleting
 	case isPod && m.Annotations[workload.AnnotationMirror] != "":
 		return Mirror

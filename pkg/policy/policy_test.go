@@ -150,7 +150,7 @@ func TestKeptAcrossTemplates(t *testing.T) {
 		for i, text := range texts {
 			pointer := fmt.Sprintf("/spec/jobs/%d/spec", i)
 			o.PodSpecs = append(o.PodSpecs, workload.PodSpec{
-				Pointer: pointer, Key: pointer, Listed: true,
+				Pointer: pointer, Key: pointer, Shared: true,
 				References: []workload.Reference{{Name: "app", Pointer: pointer + "/containers/0/image", Text: text}},
 			})
 		}

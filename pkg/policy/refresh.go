@@ -5,7 +5,6 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -43,11 +42,9 @@ func (m Markers) add(marker string, annotations map[string]string) {
 	}
 }
 
-// ReadRecord reads the markers that the pins of a pod spec were resolved for. What is no JSON object counts for nothing.
-func ReadRecord(o *workload.Object, i int) Markers {
-	var recorded map[string]string
-	annotation := AnnotationMetadata(o, i).Annotations[workload.AnnotationRefreshed]
-	if annotation == "" || json.Unmarshal([]byte(annotation), &recorded) != nil {
+// readRecord reads the markers that the pins of a pod spec were resolved for.
+func readRecord(o *workload.Object, i int, recorded map[string]string) Markers {
+	if recorded == nil {
 		return nil
 	}
 	m := Markers{}
@@ -61,8 +58,9 @@ func ReadRecord(o *workload.Object, i int) Markers {
 
 // Refreshes tells whether the request asks for any pod spec to be refreshed.
 func (p *Policy) Refreshes(in Input) bool {
+	r := read(in)
 	for i := range in.Object.PodSpecs {
-		if p.refreshes(in, i) {
+		if p.refreshes(in, &r, i) {
 			return true
 		}
 	}
@@ -70,18 +68,21 @@ func (p *Policy) Refreshes(in Input) bool {
 }
 
 // refreshes is the condition of rule 2: a marker is another than before, and not the one that is recorded beside it. The
-// second is for kubectl rollout undo, which brings back both: the revision's own digest is to run.
-func (p *Policy) refreshes(in Input, i int) bool {
+// second is for kubectl rollout undo, which brings back both: the revision's own digest is to run. Where the record stands in
+// the object's own metadata, an undo brings the template alone; the record is then of other pins, and counts no more.
+func (p *Policy) refreshes(in Input, r *reading, i int) bool {
 	kind := in.Object.Kind
 	if kind == (workload.Kind{Kind: "Pod"}) || kind == (workload.Kind{Group: "batch", Kind: "Job"}) || in.Operation != Update {
 		return false
 	}
-	j, existed := Before(in.Object, i, in.Old)
-	now := p.ReadMarkers(in.Object, i)
-	if !existed || len(now) == 0 {
+	j, now := r.before[i], p.ReadMarkers(in.Object, i)
+	if j < 0 || len(now) == 0 {
 		return false
 	}
-	before, recorded := p.ReadMarkers(in.Old, j), ReadRecord(in.Object, i)
+	before, recorded := p.ReadMarkers(in.Old, j), r.now[i].Record
+	if !in.Object.PodSpecs[i].Annotated && r.old[j].Other {
+		recorded = nil
+	}
 	for marker, value := range now {
 		if value != before[marker] && value != recorded[marker] {
 			return true
@@ -90,22 +91,15 @@ func (p *Policy) refreshes(in Input, i int) bool {
 	return false
 }
 
-// refresh tells whether a pod spec is refreshed, and then which of its pins may move.
-func (p *Policy) refresh(in Input, i int) (movable Entries, refresh bool) {
-	if in.Hold || !p.refreshes(in, i) {
-		return nil, false
-	}
-	return ReadEntries(in.Object, i), true
-}
-
 // renew is rule 2 for one reference: a pin that tagpin made, and what has none, is resolved anew, unless it would be left
-// alone.
-func (p *Policy) renew(d *Decision, movable Entries) {
+// alone. before is what the pod spec held, ours are the pins that tagpin made.
+func (p *Policy) renew(d *Decision, before *history, ours Entries) {
 	text := d.Parsed
 	if text.Pinned() {
-		entry, ok := movable[d.Reference.Name]
-		if !ok {
-			return // its author's
+		entry, ok := ours[d.Reference.Name]
+		stood, _ := before.text(d.Reference.Name)
+		if !ok || stood != d.Reference.Text {
+			return // its author's, or a revision's own, which an undo brings back
 		}
 		var err error
 		if text, err = ref.Parse(entry.Text()); err != nil {

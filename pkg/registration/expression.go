@@ -52,7 +52,12 @@ const builtinAnnotations = `[object, oldObject]
 // Shared are the conditions of all modes.
 func (r *Registration) Shared() []Condition {
 	return []Condition{
-		{Name: "not-being-deleted", Expression: "!object.?metadata.?deletionTimestamp.hasValue()"},
+		{
+			Name: "not-being-deleted",
+			About: `What is created by server-side apply has any deletionTimestamp that its manifest has, which is wiped after this
+  # (k8s.io/apiserver/pkg/registry/generic/registry/store.go, create on update).`,
+			Expression: "request.operation == 'CREATE' || !object.?metadata.?deletionTimestamp.hasValue()",
+		},
 		{Name: "not-a-mirror-pod", Expression: `request.kind.kind != 'Pod' ||
 !object.?metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()`},
 		{

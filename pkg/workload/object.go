@@ -50,12 +50,7 @@ func (s *scanner) descend(o *Object, n *node) error {
 	case n.template:
 		return s.template(o)
 	case n.elements != nil:
-		first := len(o.PodSpecs)
-		err := s.array(func() error { return s.element(o, n.elements) })
-		for i := range o.PodSpecs[first:] {
-			o.PodSpecs[first+i].Listed = true
-		}
-		return err
+		return s.array(func() error { return s.element(o, n.elements) })
 	}
 	_, err := s.object(func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
 	return err
@@ -116,10 +111,10 @@ func (s *scanner) metadata(m *Metadata) (err error) {
 		case "deletionTimestamp":
 			m.Deleting = s.dec.PeekKind() == '"'
 		case "annotations":
-			m.HasAnnotations, err = s.known(&m.Annotations, knownAnnotation)
+			m.HasAnnotations, m.Size, err = s.known(&m.Annotations, knownAnnotation)
 			return err
 		case "labels":
-			_, err := s.known(&m.Labels, knownLabel)
+			_, _, err := s.known(&m.Labels, knownLabel)
 			return err
 		case "ownerReferences":
 			return s.array(func() error { return s.owner(&m.Controller) })
@@ -129,22 +124,27 @@ func (s *scanner) metadata(m *Metadata) (err error) {
 	return err
 }
 
-// known keeps of a map of strings what keep knows.
-func (s *scanner) known(into *map[string]string, keep func(string) bool) (bool, error) {
-	return s.object(func(name []byte) error {
+// known keeps of a map of strings what keep knows. size is that of the whole map.
+func (s *scanner) known(into *map[string]string, keep func(string) bool) (present bool, size int, err error) {
+	present, err = s.object(func(name []byte) error {
+		size += len(name)
 		if !keep(string(name)) {
-			return s.dec.SkipValue()
+			n, err := s.length()
+			size += n
+			return err
 		}
 		key, value := string(name), ""
 		if err := s.text(&value); err != nil {
 			return err
 		}
+		size += len(value)
 		if *into == nil {
 			*into = make(map[string]string)
 		}
 		(*into)[key] = value
 		return nil
 	})
+	return present, size, err
 }
 
 func knownAnnotation(name string) bool {

@@ -34,7 +34,7 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	}
 	if t.Custom(kind) {
 		for i := range o.PodSpecs {
-			o.PodSpecs[i].Annotated = false
+			o.PodSpecs[i].Annotated, o.PodSpecs[i].Shared = false, tree.several
 		}
 	}
 	return o, nil
@@ -149,6 +149,25 @@ func (s *scanner) text(into *string) error {
 	unquoted, err := jsontext.AppendUnquote(nil, raw)
 	*into = string(unquoted)
 	return err
+}
+
+// length passes over the string that is next and returns the bytes of its text, or a little more where there is a \u; 0 for a
+// value of another kind.
+func (s *scanner) length() (int, error) {
+	if s.dec.PeekKind() != '"' {
+		return 0, s.dec.SkipValue()
+	}
+	raw, err := s.dec.ReadValue()
+	if err != nil {
+		return 0, err
+	}
+	raw = raw[1 : len(raw)-1]
+	n := len(raw)
+	for i := bytes.IndexByte(raw, '\\'); i >= 0; i = bytes.IndexByte(raw, '\\') {
+		n--
+		raw = raw[i+2:]
+	}
+	return n, nil
 }
 
 // pointer is the JSON pointer of the value that is next, with suffix.

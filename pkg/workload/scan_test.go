@@ -28,7 +28,7 @@ func scan(t *testing.T, kind workload.Kind, raw string) *workload.Object {
 
 func TestScanPod(t *testing.T) {
 	got := scan(t, pod, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"n","deletionTimestamp":"2026-01-01T00:00:00Z",
-		"labels":{"pod-template-hash":"h","app":"x"},"annotations":{"tagpin.dev/pins":"{}","a~b/c":"x"},
+		"labels":{"pod-template-hash":"h","app":"x"},"annotations":{"tagpin.dev/pins":"{}","a~b/c":"\"x\\\\"},
 		"ownerReferences":[{"apiVersion":"v1","kind":"X","name":"no","uid":"1"},{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"r","uid":"2","controller":true}]},
 		"spec":{"serviceAccount":"old","serviceAccountName":"sa","imagePullSecrets":[{"name":"s1"},{"name":""},{},{"name":"s2"}],
 		"containers":[{"image":"a:1","name":"q\"uo\\te\u00e9"},{"name":"none"},{"name":"null","image":null},7],
@@ -36,7 +36,7 @@ func TestScanPod(t *testing.T) {
 	want := &workload.Object{
 		Kind: pod, Version: "v1",
 		Metadata: workload.Metadata{
-			Pointer: "/metadata", Present: true, HasAnnotations: true, Name: "p", Namespace: "n", Deleting: true,
+			Pointer: "/metadata", Present: true, HasAnnotations: true, Name: "p", Namespace: "n", Deleting: true, Size: 26,
 			Controller:  workload.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "r", UID: "2"},
 			Labels:      map[string]string{"pod-template-hash": "h"},
 			Annotations: map[string]string{"tagpin.dev/pins": "{}"},

@@ -24,6 +24,7 @@ type Table struct {
 // node is a step on the way to the templates of one kind.
 type node struct {
 	template bool             // a pod template is here
+	several  bool             // of the root: the kind has several templates, or a list of them
 	fields   map[string]*node // by the name of the field
 	elements *node            // of a list
 }
@@ -109,7 +110,7 @@ func newTree(paths []string) (*node, error) {
 	if len(paths) == 0 {
 		return nil, errors.New("no path to a pod template")
 	}
-	root := &node{}
+	root := &node{several: len(paths) > 1 || strings.Contains(paths[0], "[*]")}
 	for _, p := range paths {
 		if err := root.add(p); err != nil {
 			return nil, err

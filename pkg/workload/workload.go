@@ -66,6 +66,7 @@ type Metadata struct {
 	Namespace      string            // as the object says; the request's is what counts
 	Created        string            // creationTimestamp: RFC 3339 in UTC, to the second
 	Deleting       bool              // deletionTimestamp is set
+	Size           int               // bytes of all annotations, their names and values
 	Controller     Owner             // the owner reference with controller=true; zero if none
 	Labels         map[string]string // the Label… ones alone
 	Annotations    map[string]string // the Annotation… ones alone
@@ -89,7 +90,7 @@ type PodSpec struct {
 	Key        string   // the same with the names of list elements, where they have one, in place of their indices
 	Metadata   Metadata // beside the pod spec: the template's, or for a Pod its own
 	Annotated  bool     // tagpin's annotations stand in Metadata; where not, in the object's own (a CRD may prune a template's)
-	Listed     bool     // it is an element of a list, which may grow
+	Shared     bool     // where not Annotated: its kind has several pod specs or may come to have them, and one annotation for all
 	Identity   Identity
 	References []Reference // in document order
 }
