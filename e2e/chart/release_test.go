@@ -109,12 +109,12 @@ func TestModesOfCertificates(t *testing.T) {
 	for version := range helms {
 		t.Run("helm "+version, func(t *testing.T) {
 			helm(t, version, "install", "tagpin", deploy+"/chart", "--set=certificates.mode=cert-manager")
+			defer helm(t, version, "uninstall", "tagpin")
 			out, _ := kubectl(t, "", "get", "certificate", "tagpin-webhook", "-n", namespace, "-o", "jsonpath={.spec.secretName}")
 			kubectl(t, "", "create", "secret", "generic", out, "-n", namespace)
 			defer kubectl(t, "", "delete", "secret", out, "-n", namespace)
 			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--set=certificates.mode=self-managed")
 			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--set=certificates.mode=cert-manager")
-			helm(t, version, "uninstall", "tagpin")
 		})
 	}
 }
