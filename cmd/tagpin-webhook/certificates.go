@@ -82,18 +82,27 @@ func (c *certificates) ready(*http.Request) error {
 	return err
 }
 
-// expiry is the metric of the certificates' ends.
-var expiry = prometheus.NewDesc("tagpin_certificate_expiry_timestamp_seconds",
-	"When a certificate ends, in Unix time, by kind: leaf, which is served; ca, which signs the next one, where that is self-managed.",
-	[]string{"kind"}, nil)
+// expiry and lifetime are the metrics of certificates.
+var (
+	expiry = prometheus.NewDesc("tagpin_certificate_expiry_timestamp_seconds",
+		"When a certificate ends, in Unix time, by kind: leaf, which is served; ca, which signs the next one, where that is self-managed.",
+		[]string{"kind"}, nil)
+	lifetime = prometheus.NewDesc("tagpin_certificate_lifetime_seconds",
+		"How long a certificate holds, from its begin to its end, by kind (leaf, ca): what is made for a day is always about to expire.",
+		[]string{"kind"}, nil)
+)
 
 // Describe implements prometheus.Collector.
-func (c *certificates) Describe(out chan<- *prometheus.Desc) { out <- expiry }
+func (c *certificates) Describe(out chan<- *prometheus.Desc) {
+	out <- expiry
+	out <- lifetime
+}
 
 // Collect implements prometheus.Collector.
 func (c *certificates) Collect(out chan<- prometheus.Metric) {
 	add := func(kind string, cert *x509.Certificate) {
 		out <- prometheus.MustNewConstMetric(expiry, prometheus.GaugeValue, float64(cert.NotAfter.Unix()), kind)
+		out <- prometheus.MustNewConstMetric(lifetime, prometheus.GaugeValue, cert.NotAfter.Sub(cert.NotBefore).Seconds(), kind)
 	}
 	if leaf, err := c.get(nil); err == nil {
 		add("leaf", leaf.Leaf)

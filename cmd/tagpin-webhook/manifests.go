@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,15 +21,21 @@ import (
 
 // manifestFlags are the flags of tagpin-webhook manifests.
 type manifestFlags struct {
-	what, config, namespace, caFile string
-	podsOnly, failOpen              bool
+	what, config, caFile string
+	namespaces           registration.Namespaces
+	podsOnly, failOpen   bool
 }
 
 func newManifestFlags(o *manifestFlags) *flag.FlagSet {
 	fs := flag.NewFlagSet("tagpin-webhook manifests", flag.ContinueOnError)
 	fs.StringVar(&o.what, "print", "registration", "`what` to print: the registration; policy, by which the API server demands digests; or gatekeeper, by which Gatekeeper does")
 	fs.StringVar(&o.config, "config", "", "`file` of the config, whose templates are registered and whose exemptImages and skipOwners are exempted (default: none)")
-	fs.StringVar(&o.namespace, "namespace", "tagpin-system", "`namespace` that tagpin is in")
+	fs.StringVar(&o.namespaces.Namespace, "namespace", "tagpin-system", "`namespace` that tagpin is in")
+	fs.StringVar(&o.namespaces.DefaultMode, "default-mode", "", "`mode` of namespaces without the label tagpin.dev/mode: dry-run or enforce (default: none, they are not served)")
+	fs.Func("excluded-namespaces", "`names`, with commas between them, of namespaces that are never served, beside kube-system, kube-node-lease and tagpin's own", func(names string) error {
+		o.namespaces.Excluded = strings.Split(names, ",")
+		return nil
+	})
 	fs.StringVar(&o.caFile, "ca-file", "", "`file` of the PEM certificates that the webhook's is signed by (default: none, to be filled in)")
 	fs.BoolVar(&o.podsOnly, "pods-only", false, "register pods alone: workloads stay as they are, and each revision's pods run one digest")
 	fs.BoolVar(&o.failOpen, "fail-open", false, "let pods through unpinned while tagpin is away; needs --pods-only")
@@ -69,7 +76,7 @@ func (o *manifestFlags) write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	policy := registration.Policy{Namespace: o.namespace, ExemptImages: c.ExemptImages}
+	policy := registration.Policy{Namespaces: o.namespaces, ExemptImages: c.ExemptImages}
 	for _, s := range rules.SkipOwners {
 		policy.SkipOwners = append(policy.SkipOwners, registration.SkipOwner{Group: s.Owner.Group, Kind: s.Owner.Kind, Users: s.Users})
 	}
@@ -90,7 +97,7 @@ func (o *manifestFlags) write(w io.Writer) error {
 
 func (o *manifestFlags) registration(c *config.Config) (r *registration.Registration, err error) {
 	r = newRegistration(c)
-	r.Namespace, r.FailOpen, r.PodsOnly = o.namespace, o.failOpen, r.PodsOnly || o.podsOnly
+	r.Namespaces, r.FailOpen, r.PodsOnly = o.namespaces, o.failOpen, r.PodsOnly || o.podsOnly
 	if o.caFile != "" {
 		if r.CABundle, err = os.ReadFile(o.caFile); err != nil {
 			return nil, err

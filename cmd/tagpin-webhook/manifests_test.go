@@ -36,6 +36,14 @@ func TestManifests(t *testing.T) {
 		{[]string{"--config", filepath.Join(dir, "none")}, 2, []string{"none"}},
 		{[]string{"--ca-file", file("ca", "no PEM")}, 2, []string{"no PEM certificate"}},
 		{[]string{"--ca-file", filepath.Join(dir, "none")}, 2, []string{"none"}},
+		{[]string{"--default-mode", "dry-run", "--excluded-namespaces", "istio-system,off"}, 0, []string{
+			`operator: In, values: [enforce]}`, `operator: NotIn, values: [enforce, keep, "off"]}`, `[kube-system, kube-node-lease, tagpin-system, istio-system, "off"]}`,
+		}},
+		{[]string{"--print", "policy", "--default-mode", "enforce", "--excluded-namespaces", "istio-system"}, 0, []string{
+			`operator: NotIn, values: [dry-run, keep, "off"]}`, `[kube-system, kube-node-lease, tagpin-system, istio-system]}`,
+		}},
+		{[]string{"--default-mode", "keep", "--excluded-namespaces", "a, b"}, 2, []string{`default mode "keep": want enforce or dry-run`, `" b" can't be`}},
+		{[]string{"--print", "gatekeeper", "--default-mode", "off"}, 2, []string{`default mode "off"`}},
 		{[]string{"--flag-of-tomorrow"}, 2, []string{"flag-of-tomorrow"}},
 		{[]string{"more"}, 2, []string{`unexpected argument "more"`}},
 		{[]string{"--help"}, 0, []string{"-pods-only"}},

@@ -296,15 +296,17 @@ func TestUpkeepRuns(t *testing.T) {
 	})
 }
 
-// Both ends are told.
+// Both ends are told, and both lifetimes.
 func TestExpiry(t *testing.T) {
 	w := tend(t)
 	if got := testutil.CollectAndCount(w.certificates); got != 0 {
 		t.Errorf("%d ends of certificates, before there is one", got)
 	}
 	w.look(t.Context())
-	if got := testutil.CollectAndCount(w.certificates); got != 2 {
-		t.Errorf("%d ends of certificates, want those of the leaf and the CA", got)
+	for _, name := range []string{"tagpin_certificate_expiry_timestamp_seconds", "tagpin_certificate_lifetime_seconds"} {
+		if got := testutil.CollectAndCount(w.certificates, name); got != 2 {
+			t.Errorf("%d of %s, want those of the leaf and the CA", got, name)
+		}
 	}
 }
 

@@ -44,10 +44,10 @@ var (
 func TestPermissions(t *testing.T) {
 	access := map[string][]string{"cluster": pullSecrets, "namespaces,pullSecretNamespaces={shop}": inShop, "none": siblings}
 	modes := map[string][]string{
-		"certificates.mode=self-managed":                                            slices.Concat(managed, certificates),
-		"certificates.mode=cert-manager":                                            managed,
-		"certificates.mode=given,certificates.caBundle=-----BEGIN CERTIFICATE-----": managed,
-		"certificates.mode=cert-manager,registration=manual":                        nil,
+		"certificates.mode=self-managed": slices.Concat(managed, certificates),
+		"certificates.mode=cert-manager": managed,
+		"certificates.mode=given,certificates.secret=pins,certificates.caBundle=-----BEGIN CERTIFICATE-----": managed,
+		"certificates.mode=cert-manager,registration=manual":                                                 nil,
 	}
 	for a, allowed := range access {
 		for mode, more := range modes {

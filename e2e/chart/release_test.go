@@ -104,6 +104,21 @@ func TestUninstallAfterTheSwitch(t *testing.T) {
 	}
 }
 
+// TestModesOfCertificates changes the mode while the other mode's secret is there, as cert-manager leaves it, and back.
+func TestModesOfCertificates(t *testing.T) {
+	for version := range helms {
+		t.Run("helm "+version, func(t *testing.T) {
+			helm(t, version, "install", "tagpin", deploy+"/chart", "--set=certificates.mode=cert-manager")
+			defer helm(t, version, "uninstall", "tagpin")
+			out, _ := kubectl(t, "", "get", "certificate", "tagpin-webhook", "-n", namespace, "-o", "jsonpath={.spec.secretName}")
+			kubectl(t, "", "create", "secret", "generic", out, "-n", namespace)
+			defer kubectl(t, "", "delete", "secret", out, "-n", namespace)
+			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--set=certificates.mode=self-managed")
+			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--set=certificates.mode=cert-manager")
+		})
+	}
+}
+
 // TestKeepOnly: the step before an uninstall makes all namespaces those of the mode keep, and the server's rules stay.
 func TestKeepOnly(t *testing.T) {
 	for version := range helms {

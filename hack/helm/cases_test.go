@@ -165,25 +165,36 @@ func TestEffects(t *testing.T) {
 		{"private", deployment, []string{
 			`"registry.internal:5000/tagpin/tagpin-webhook@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"`, `"imagePullPolicy":"Always"`,
 			`{"name":"SSL_CERT_DIR","value":"/etc/tagpin-ca/company-ca:/etc/tagpin-ca/team-ca"}`, `"mountPath":"/etc/tagpin-ca/team-ca","name":"ca-1"`,
-			`{"name":"HTTPS_PROXY","value":"http://proxy.internal:3128"}`, `{"name":"NO_PROXY","value":"$(KUBERNETES_SERVICE_HOST),.svc,.cluster.local,registry.internal,192.0.2.0/24"}`,
+			`{"name":"HTTPS_PROXY","value":"http://proxy.internal:3128"}`, `{"name":"NO_PROXY","value":"$(KUBERNETES_SERVICE_HOST),.svc,.cluster.local,169.254.0.0/16,fd00:ec2::/32,registry.internal,192.0.2.0/24"}`,
 			`{"configMap":{"name":"company-ca"},"name":"ca-0"}`, `{"name":"ca-1","secret":{"secretName":"team-ca"}}`, `{"name":"GODEBUG","value":"netdns=go"}`, `"imagePullSecrets":[{"name":"pull"}]`,
 		}, []string{":latest"}},
 		{"host-network", deployment, []string{`"hostNetwork":true`, "ClusterFirstWithHostNet", `"--webhook-port=10250"`, `"--metrics-bind-address=:10251"`, `"containerPort":10252`}, nil},
-		{"given", deployment, []string{`"secret":{"secretName":"pins-tls"}`, `"--cert-dir=/etc/tagpin-tls"`, `"--client-ca=/etc/tagpin-client-ca/client.crt"`, `{"name":"client-ca","secret":{"secretName":"api-server-ca"}}`}, nil},
+		{"given", deployment, []string{`"secret":{"secretName":"pins-tls"}`, `"--cert-dir=/etc/tagpin-tls"`, `"--client-ca=/etc/tagpin-client-ca/client.crt"`, `{"name":"client-ca","secret":{"items":[{"key":"client.crt","path":"client.crt"}],"secretName":"api-server-ca"}}`}, nil},
 		{"given", policy, []string{`"from":[{"ipBlock":{"cidr":"192.0.2.10/32"}},{"ipBlock":{"cidr":"2001:db8::/64"}}],"ports":[{"port":"webhook"`}, nil},
 		{"given", "Secret pins-tls", nil, nil},
 		{"given", "Role tagpin-webhook", nil, nil},
 		{"given", "ConfigMap tagpin-webhook", []string{`  mode: mounted\n  secret: pins-tls\n`}, nil},
-		{"cert-manager", "Certificate tagpin-webhook", []string{"tagpin-webhook.tagpin-system.svc", `"secretName":"tagpin-webhook-tls"`, `{"name":"tagpin-ca"}`}, nil},
+		{"cert-manager", "Certificate tagpin-webhook", []string{"tagpin-webhook.tagpin-system.svc", `"secretName":"tagpin-webhook-cert-manager"`, `{"name":"tagpin-ca"}`}, nil},
 		{"cert-manager", "Issuer tagpin-ca", []string{`"ca":{"secretName":"tagpin-ca"}`}, nil},
 		{"cert-manager", "MutatingWebhookConfiguration zz-tagpin", []string{`"cert-manager.io/inject-ca-from":"tagpin-system/tagpin-webhook"`}, []string{"caBundle"}},
 		{"cert-manager", "Secret tagpin-webhook-tls", nil, nil},
+		{"cert-manager", deployment, []string{`"secret":{"secretName":"tagpin-webhook-cert-manager"}`}, []string{"tagpin-webhook-tls"}},
+		{"managed-cluster", "MutatingWebhookConfiguration zz-tagpin", []string{`{"admissions.enforcer/disabled":"true","cert-manager.io/inject-ca-from":"tagpin-system/tagpin-webhook"}`}, nil},
+		{"managed-cluster", policy, []string{`"from":[{"ipBlock":{"cidr":"192.0.2.10/32"}},{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"kube-system"}},"podSelector":{"matchLabels":{"app":"konnectivity-agent"}}}],"ports":[{"port":"webhook"`}, nil},
+		{"managed-cluster", "PrometheusRule tagpin-webhook", []string{`\u003e 0.5 * 15`, "waits for 15 seconds"}, []string{"10 seconds", "0.5 * 10"}},
+		{"managed-cluster", "ConfigMap tagpin-dashboard", []string{`\"value\": 3.75`, `\"value\": 7.5`, "API server waits for 15 seconds", "API server's 15 seconds"}, []string{"10 seconds"}},
+		{"labels", deployment, []string{`"app.kubernetes.io/name":"tagpin","part":"pods","team":"platform"`, `"annotations":{"tagpin.dev/read-at-start":"`}, []string{`"mine"`}},
+		{"labels", "ServiceMonitor tagpin-webhook", []string{`"team":"watchers"`}, []string{"platform"}},
+		{"labels", "PodDisruptionBudget tagpin-webhook", []string{`"team":"platform"`}, nil},
+		{"labels", "Secret 1234", []string{`"name":"1234"`}, nil},
+		{"labels", "Role tagpin-webhook", []string{`"resourceNames":["1234"]`}, nil},
+		{"labels", "ResourceQuota tagpin-webhook", nil, nil},
 		{"cert-manager-issuer", "Issuer tagpin-ca", nil, nil},
 		{"cert-manager-issuer", "Certificate tagpin-webhook", []string{`{"kind":"ClusterIssuer","name":"company"}`}, nil},
 		{"manual", "MutatingWebhookConfiguration zz-tagpin", nil, nil},
 		{"manual", "ClusterRole tagpin-webhook", nil, nil},
 		{"manual", "ClusterRoleBinding tagpin-webhook", nil, nil},
-		{"manual", deployment, []string{`{"configMap":{"name":"api-server-ca"},"name":"client-ca"}`}, nil},
+		{"manual", deployment, []string{`{"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],"name":"api-server-ca"},"name":"client-ca"}`}, nil},
 		{"pods-alone", "MutatingWebhookConfiguration zz-tagpin", []string{`"failurePolicy":"Ignore"`, `"timeoutSeconds":5`}, []string{`"Fail"`}},
 		{"pods-alone", "ConfigMap tagpin-webhook", []string{`  pin:\n  - pods\n`}, []string{"workloads"}},
 		{"pull-secrets-none", account, []string{`"eks.amazonaws.com/role-arn":"arn:aws:iam::111122223333:role/tagpin"`}, nil},
@@ -252,6 +263,42 @@ func TestFiles(t *testing.T) {
 	got := at(all["ConfigMap tagpin-dashboard"], "data", "tagpin.json").(string)
 	if diff := cmp.Diff(strings.TrimSpace(string(dashboard)), strings.TrimSpace(got)); diff != "" {
 		t.Errorf("dashboard, -want +got:\n%s", diff)
+	}
+}
+
+// TestNamespaces renders into namespaces whose names YAML reads as something else than a text.
+func TestNamespaces(t *testing.T) {
+	for _, in := range []string{"1234", "on", "0x1f", "1e3", "null"} {
+		for name, v := range cases(t) {
+			files, err := renderIn(in, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for key, o := range objects(t, files) {
+				if got := at(o, "metadata", "namespace"); strings.HasPrefix(key, "Service ") && got != in {
+					t.Errorf("%s: %s is in the namespace %v, want %q", name, key, got, in)
+				}
+				texts(t, name+": "+key, o)
+			}
+		}
+	}
+}
+
+// texts: whatever is called a namespace or a name is a text.
+func texts(t *testing.T, where string, o any) {
+	t.Helper()
+	switch o := o.(type) {
+	case object:
+		for key, value := range o {
+			if _, text := value.(string); (key == "namespace" || strings.HasSuffix(strings.ToLower(key), "name")) && !text {
+				t.Errorf("%s: %s is %v, no text", where, key, value)
+			}
+			texts(t, where, value)
+		}
+	case []any:
+		for _, value := range o {
+			texts(t, where, value)
+		}
 	}
 }
 

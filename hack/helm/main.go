@@ -101,7 +101,9 @@ resources:
 }
 
 // render is the text of each template that has any, as helm template gives it, by its file's name.
-func render(values map[string]any) (map[string]string, error) {
+func render(values map[string]any) (map[string]string, error) { return renderIn(namespace, values) }
+
+func renderIn(namespace string, values map[string]any) (map[string]string, error) {
 	chart, err := loader.LoadDir(chartDir)
 	if err != nil {
 		return nil, err

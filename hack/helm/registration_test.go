@@ -20,9 +20,13 @@ import (
 // the same.
 func TestRegistrationIsInert(t *testing.T) {
 	for values, r := range map[string]registration.Registration{
-		"{}":                                   {},
-		"{pin: [pods], failurePolicy: Ignore}": {PodsOnly: true, FailOpen: true},
-		"{certificates: {mode: given, caBundle: " + quoted + "}}": {CABundle: []byte(pem)},
+		"{}": {},
+		"{namespaces: opt-out, defaultMode: enforce, excludedNamespaces: [istio-system, kube-system, 'off']}": {
+			Namespaces: registration.Namespaces{DefaultMode: "enforce", Excluded: []string{"istio-system", "kube-system", "off"}},
+		},
+		"{namespaces: opt-out}":                                                {Namespaces: registration.Namespaces{DefaultMode: "dry-run"}},
+		"{pin: [pods], failurePolicy: Ignore}":                                 {PodsOnly: true, FailOpen: true},
+		"{certificates: {mode: given, secret: tls, caBundle: " + quoted + "}}": {CABundle: []byte(pem)},
 	} {
 		t.Run(values, func(t *testing.T) {
 			var text bytes.Buffer

@@ -77,16 +77,22 @@ func walk(t *testing.T, path string, typ reflect.Type, schema object) {
 // TestSchemaOfValues: the schema knows no value that values.yaml does not document. (That values.yaml has none beside the schema is
 // what every rendering checks.)
 func TestSchemaOfValues(t *testing.T) {
+	all := defaults(t)
+	all["global"], all["enabled"] = object{}, true // what is of a chart that has this one in it
+	known(t, "values", all, schemaFile(t))
+}
+
+// defaults are those of values.yaml.
+func defaults(t *testing.T) (all object) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(chartDir, "values.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var defaults object
-	if err := yaml.UnmarshalStrict(text, &defaults); err != nil {
+	if err := yaml.UnmarshalStrict(text, &all); err != nil {
 		t.Fatal(err)
 	}
-	defaults["global"] = object{}
-	known(t, "values", defaults, schemaFile(t))
+	return all
 }
 
 func known(t *testing.T, path string, defaults, schema object) {

@@ -26,6 +26,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// annotated are values by which the registration has an annotation.
+const annotated = `{webhookAnnotations: {admissions.enforcer/disabled: "true"}}`
+
 const webhookKind = "MutatingWebhookConfiguration"
 
 // inCluster is a cluster that templates may ask, as a release's are.
@@ -46,7 +49,7 @@ func TestUninstallOrder3(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := chartutil.ToRenderValues(c, nil, chartutil.ReleaseOptions{Name: "tagpin", Namespace: namespace}, nil)
+	v, err := chartutil.ToRenderValues(c, values(t, annotated), chartutil.ReleaseOptions{Name: "tagpin", Namespace: namespace}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +75,7 @@ func TestUninstallOrder3(t *testing.T) {
 	if last := manifests[len(manifests)-1]; last.Head.Kind != webhookKind {
 		t.Errorf("Helm 3 deletes %s last, not the registration: the hook may go", last.Head.Kind)
 	}
-	sameButAnnotations(t, hooks[0].Manifest, manifests[len(manifests)-1].Content)
+	sameButHook(t, hooks[0].Manifest, manifests[len(manifests)-1].Content)
 }
 
 // TestUninstallOrder4 does so with Helm 4, which knows the registration's kind.
@@ -81,7 +84,7 @@ func TestUninstallOrder4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := util.ToRenderValues(c, nil, common.ReleaseOptions{Name: "tagpin", Namespace: namespace}, nil)
+	v, err := util.ToRenderValues(c, values(t, annotated), common.ReleaseOptions{Name: "tagpin", Namespace: namespace}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,18 +102,20 @@ func TestUninstallOrder4(t *testing.T) {
 	if first := manifests[0]; first.Head.Kind != webhookKind {
 		t.Errorf("Helm 4 deletes %s first, want the registration", first.Head.Kind)
 	}
-	sameButAnnotations(t, hooks[0].Manifest, manifests[0].Content)
+	sameButHook(t, hooks[0].Manifest, manifests[0].Content)
 }
 
-// sameButAnnotations: a hook that is not the object itself would take something away from it.
-func sameButAnnotations(t *testing.T, hook, manifest string) {
+// sameButHook: a hook that is not the object itself would take something away from it.
+func sameButHook(t *testing.T, hook, manifest string) {
 	t.Helper()
 	var a, b object
 	for text, into := range map[string]*object{hook: &a, manifest: &b} {
 		if err := yaml.Unmarshal([]byte(text), into); err != nil {
 			t.Fatal(err)
 		}
-		delete((*into)["metadata"].(object), "annotations")
+		annotations := at(*into, "metadata", "annotations").(object)
+		delete(annotations, "helm.sh/hook")
+		delete(annotations, "helm.sh/hook-delete-policy")
 	}
 	if diff := cmp.Diff(b, a); diff != "" {
 		t.Errorf("the hook is not the registration, -want +got:\n%s", diff)

@@ -109,6 +109,7 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_admission_duration_seconds_bucket{le="+Inf"} 0+60x90
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="registry"} 0+60x90
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="notFound",source="registry"} 0+60x90
+			tagpin_resolve_lookups_total{registry="other",result="ok",source="registry"} 0+60x90
 			tagpin_resolve_lookups_total{registry="other",result="unavailable",source="registry"} 0+60x90
 			tagpin_keychain_reads_total{kind="secret",result="forbidden"} 0x90
 			tagpin_keychain_reads_total{kind="secret",result="missing"} 0+60x90
@@ -119,6 +120,7 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_registration_updates_total{result="failed"} 0x90
 			tagpin_certificate_renewals_total{result="failed"} 0x90
 			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 900000x90
+			tagpin_certificate_lifetime_seconds{kind="leaf"} 31536000x90
 			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
 			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
 			kube_deployment_status_replicas_available{namespace="shop",deployment="web"} 0x90
@@ -131,6 +133,11 @@ func TestAlertsFire(t *testing.T) {
 		{"a replica is missing", up + `
 			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
 			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90`, []string{"TagpinReplicasMissing"}},
+		{"a replica is missing, by two who count", up + `
+			kube_deployment_status_replicas_available{job="a",namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
+			kube_deployment_spec_replicas{job="a",namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
+			kube_deployment_status_replicas_available{job="b",namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
+			kube_deployment_spec_replicas{job="b",namespace="tagpin-system",deployment="tagpin-webhook"} 2x90`, []string{"TagpinReplicasMissing"}},
 		{"calls fail", up + `
 			apiserver_admission_webhook_rejection_count{name="enforce.tagpin.dev",error_type="calling_webhook_error"} 0+1x90
 			apiserver_admission_webhook_fail_open_count{name="enforce.tagpin.dev"} 0+1x90`, []string{"TagpinCallsFail", "TagpinPassedBy"}},
@@ -146,10 +153,26 @@ func TestAlertsFire(t *testing.T) {
 		{"a registry is down", up + `
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="stale"} 0+1x90
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="unavailable",source="registry"} 0+3x90`, []string{"TagpinRegistryUnavailable", "TagpinStale"}},
-		{"an unnamed registry is down", up + `
+		{"a registry is down, and most have old answers", up + `
+			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="stale"} 0+30x90
+			tagpin_resolve_lookups_total{registry="ghcr.io",result="unavailable",source="cache"} 0+30x90
+			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="cache"} 0+30x90
+			tagpin_resolve_lookups_total{registry="ghcr.io",result="unavailable",source="registry"} 0+3x90`, []string{"TagpinRegistryUnavailable", "TagpinStale"}},
+		{"an unnamed registry is down, for what is remembered", up + `
 			tagpin_resolve_lookups_total{registry="other",result="ok",source="stale"} 0+1x90`, []string{"TagpinStale"}},
+		{"unnamed registries are down", up + `
+			tagpin_resolve_lookups_total{registry="other",result="ok",source="cache"} 0+30x90
+			tagpin_resolve_lookups_total{registry="other",result="unavailable",source="registry"} 0+3x90`, []string{"TagpinOthersUnavailable"}},
+		{"somebody deploys from a host that is none, now and then", up + `
+			tagpin_resolve_lookups_total{registry="other",result="unavailable",source="registry"} 0+0.5x90`, nil},
 		{"pulls run out", up + `
+			tagpin_registry_requests_total{registry="docker.io",kind="HEAD",answer="200"} 0+1x90
 			tagpin_registry_pulls_remaining{registry="docker.io"} 90-2x90`, []string{"TagpinPullsRunOut"}},
+		{"pulls have run out for a replica that asks no more", up + `
+			tagpin_registry_requests_total{instance="a",registry="docker.io",kind="HEAD",answer="200"} 7x90
+			tagpin_registry_pulls_remaining{instance="a",registry="docker.io"} 8x90
+			tagpin_registry_requests_total{instance="b",registry="docker.io",kind="HEAD",answer="200"} 0+1x90
+			tagpin_registry_pulls_remaining{instance="b",registry="docker.io"} 90x90`, nil},
 		{"no role for secrets", up + `
 			tagpin_keychain_reads_total{kind="secret",result="forbidden"} 0+1x90`, []string{"TagpinForbidden"}},
 		{"no role for pods", up + `
@@ -159,7 +182,15 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_config_last_reload_successful{instance="b"} 0x90`, []string{"TagpinConfigRefused"}},
 		{"a CA ends", up + `
 			tagpin_certificate_expiry_timestamp_seconds{kind="ca"} 86400x90
-			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 900000x90`, []string{"TagpinCertificateExpires"}},
+			tagpin_certificate_lifetime_seconds{kind="ca"} 315360000x90
+			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 900000x90
+			tagpin_certificate_lifetime_seconds{kind="leaf"} 31536000x90`, []string{"TagpinCertificateExpires"}},
+		{"a certificate is made for a day, and renewed in time", up + `
+			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 36000x90
+			tagpin_certificate_lifetime_seconds{kind="leaf"} 86400x90`, nil},
+		{"a certificate is made for a day, and is not renewed", up + `
+			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 18000x90
+			tagpin_certificate_lifetime_seconds{kind="leaf"} 86400x90`, []string{"TagpinCertificateExpires"}},
 		{"the registration is gone", up + `
 			tagpin_registration_rules{instance="a"} 0x90
 			tagpin_registration_rules{instance="b"} 0x90`, []string{"TagpinNotRegistered"}},

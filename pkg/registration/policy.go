@@ -11,10 +11,9 @@ import (
 )
 
 // Policy demands digests without tagpin: by the API server itself, or by Gatekeeper. It knows the built-in kinds; of others
-// the pods.
+// the pods. It looks at the namespaces of the mode enforce: what tagpin never pins can't be refused.
 type Policy struct {
-	// Namespace is where tagpin is, which is not looked at. Default: tagpin-system.
-	Namespace string
+	Namespaces
 	// ExemptImages need no digest, as policy.Pattern reads them.
 	ExemptImages []string
 	// SkipOwners are controllers whose objects need none, when one of their users creates them.
@@ -30,14 +29,18 @@ type SkipOwner struct {
 // Owner is the group and the kind, as in a config.
 func (s SkipOwner) Owner() string { return strings.TrimPrefix(s.Group+"/"+s.Kind, "/") }
 
-// Own is the namespace that is not looked at, beside those of Kubernetes: what tagpin never pins can't be refused.
-func (p *Policy) Own() string { return (&Registration{Namespace: p.Namespace}).Own() }
-
 // WriteYAML writes a ValidatingAdmissionPolicy and its bindings.
-func (p *Policy) WriteYAML(w io.Writer) error { return write(w, "policy.yaml.tmpl", p) }
+func (p *Policy) WriteYAML(w io.Writer) error { return p.write(w, "policy.yaml.tmpl") }
 
 // WriteGatekeeperYAML writes a ConstraintTemplate and its constraint.
-func (p *Policy) WriteGatekeeperYAML(w io.Writer) error { return write(w, "gatekeeper.yaml.tmpl", p) }
+func (p *Policy) WriteGatekeeperYAML(w io.Writer) error { return p.write(w, "gatekeeper.yaml.tmpl") }
+
+func (p *Policy) write(w io.Writer, name string) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	return write(w, name, p)
+}
 
 // Rules are the resources that are looked at.
 func (p *Policy) Rules() []admissionregistrationv1.RuleWithOperations {

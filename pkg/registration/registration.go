@@ -23,12 +23,14 @@ import (
 	"text/template"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // Registration is a MutatingWebhookConfiguration. The zero value is that of deploy/kustomize.
 type Registration struct {
-	// Namespace and Service are where tagpin is. Default: tagpin-system, tagpin-webhook.
-	Namespace, Service string
+	Namespaces
+	// Service is where tagpin is, in its namespace. Default: tagpin-webhook.
+	Service string
 	// CABundle are the PEM certificates that its own is signed by. Default: none, to be filled in.
 	CABundle []byte
 	// PodsOnly leaves workloads as they are: pods alone are pinned.
@@ -60,6 +62,9 @@ var files embed.FS
 
 // Validate says why the registration can't be.
 func (r *Registration) Validate() error {
+	if err := r.Namespaces.Validate(); err != nil {
+		return err
+	}
 	if r.FailOpen && !r.PodsOnly {
 		return errors.New("to fail open is for pods alone: a workload that is applied again while tagpin is away would lose its pin and be rolled out")
 	}
@@ -106,11 +111,18 @@ func (r *Registration) Fill(w *admissionregistrationv1.MutatingWebhook) bool {
 func words(list []string) string {
 	quoted := make([]string, len(list))
 	for i, w := range list {
-		if quoted[i] = w; w == "" || w == "*" {
-			quoted[i] = strconv.Quote(w)
-		}
+		quoted[i] = word(w)
 	}
 	return strings.Join(quoted, ", ")
+}
+
+// word is a text as YAML, quoted where it would be read as something else: *, off, 1234.
+func word(w string) string {
+	var read []any
+	if err := yaml.Unmarshal([]byte("["+w+"]"), &read); err != nil || len(read) != 1 || read[0] != w {
+		return strconv.Quote(w)
+	}
+	return w
 }
 
 // indent puts a text of several lines into a block of YAML.
@@ -120,22 +132,11 @@ func indent(n int, text string) string {
 
 // At is the namespace and the service, as YAML.
 func (r *Registration) At() string {
-	namespace, service := r.Namespace, r.Service
-	if namespace == "" {
-		namespace = "tagpin-system"
-	}
+	service := r.Service
 	if service == "" {
 		service = "tagpin-webhook"
 	}
-	return fmt.Sprintf("namespace: %s, name: %s", namespace, service)
-}
-
-// Own is the namespace that is never served, beside those of Kubernetes.
-func (r *Registration) Own() string {
-	if r.Namespace == "" {
-		return "tagpin-system"
-	}
-	return r.Namespace
+	return fmt.Sprintf("namespace: %s, name: %s", word(r.own()), word(service))
 }
 
 // CA is the CA bundle as YAML, or nothing.

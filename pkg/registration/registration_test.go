@@ -42,7 +42,7 @@ func kinds(n int, path string) []registration.Kind {
 
 // One entry a mode, all with the same rules, and none for what tagpin never serves.
 func TestModes(t *testing.T) {
-	c := write(t, registration.Registration{Namespace: "ns", Service: "svc", CABundle: []byte("pem"), Kinds: kinds(7, "spec.template")})
+	c := write(t, registration.Registration{Namespaces: registration.Namespaces{Namespace: "ns"}, Service: "svc", CABundle: []byte("pem"), Kinds: kinds(7, "spec.template")})
 	if c.Name != "zz-tagpin" || len(c.Webhooks) != 3 {
 		t.Fatalf("%s with %d webhooks, want zz-tagpin with 3", c.Name, len(c.Webhooks))
 	}

@@ -2,10 +2,39 @@
 
 {{- /* The labels of all objects. */ -}}
 {{- define "tagpin.labels" -}}
-{{- with .Values.commonLabels }}
-{{- toYaml . }}
-{{ end -}}
-app.kubernetes.io/name: tagpin
+{{- include "tagpin.labelsAnd" (list . dict) -}}
+{{- end }}
+
+{{- /* The same, and an object's own, which are given after the root: no key is there twice. */ -}}
+{{- define "tagpin.labelsAnd" -}}
+{{- $common := (first .).Values.commonLabels | default dict | deepCopy -}}
+{{- mergeOverwrite $common (last . | default dict) (dict "app.kubernetes.io/name" "tagpin") | toYaml -}}
+{{- end }}
+
+{{- /* The annotations of the registration. */ -}}
+{{- define "tagpin.webhookAnnotations" -}}
+{{- $annotations := .Values.webhookAnnotations | default dict | deepCopy -}}
+{{- if eq .Values.certificates.mode "cert-manager" -}}
+{{- $_ := set $annotations "cert-manager.io/inject-ca-from" (print .Release.Namespace "/tagpin-webhook") -}}
+{{- end -}}
+{{- toYaml $annotations -}}
+{{- end }}
+
+{{- /* The secret of the serving certificate. Each mode has one of its own, since Helm takes over none that is there already. */ -}}
+{{- define "tagpin.secret" -}}
+{{- with .Values.certificates -}}
+{{- .secret | default (eq .mode "cert-manager" | ternary "tagpin-webhook-cert-manager" "tagpin-webhook-tls") -}}
+{{- end -}}
+{{- end }}
+
+{{- /* A file, which is given after the root: it is written for ten seconds, and gets those of timeoutSeconds. */ -}}
+{{- define "tagpin.timed" -}}
+{{- $seconds := int (first .).Values.timeoutSeconds -}}
+{{- $text := (first .).Files.Get (last .) -}}
+{{- $text = replace "10 seconds" (printf "%d seconds" $seconds) $text -}}
+{{- $text = replace "0.5 * 10" (printf "0.5 * %d" $seconds) $text -}}
+{{- $text = replace "\"value\": 2.5\n" (printf "\"value\": %v\n" (divf $seconds 4)) $text -}}
+{{- replace "\"value\": 5\n" (printf "\"value\": %v\n" (divf $seconds 2)) $text -}}
 {{- end }}
 
 {{- define "tagpin.image" -}}
@@ -23,14 +52,14 @@ registration:
   pin: {{ toJson .Values.pin }}
 certificates:
   mode: {{ if eq .Values.certificates.mode "self-managed" }}self-managed{{ else }}mounted{{ end }}
-  secret: {{ toJson .Values.certificates.secret }}
+  secret: {{ include "tagpin.secret" . | toJson }}
   service: tagpin-webhook
 credentials:
   pullSecrets: {{ ne .Values.pullSecretAccess "none" }}
 {{- end }}
 
 {{- define "tagpin.config" -}}
-{{- mergeOverwrite (include "tagpin.ownConfig" . | fromYaml) (deepCopy .Values.config) | toYaml -}}
+{{- mergeOverwrite (include "tagpin.ownConfig" . | fromYaml) (.Values.config | default dict | deepCopy) | toYaml -}}
 {{- end }}
 
 {{- /* What of the config is read at the start alone. */ -}}
@@ -52,23 +81,29 @@ credentials:
 {{- if not (has "pods" .pin) -}}
 {{- fail "pin is [workloads, pods], or [pods] alone, since a workload's pods would go unpinned where it is not" -}}
 {{- end -}}
-{{- range $name, $labels := dict "podLabels" .podLabels "commonLabels" .commonLabels -}}
-{{- if hasKey $labels "app.kubernetes.io/name" -}}
-{{- fail (print $name " can't set app.kubernetes.io/name, by which the pods are found") -}}
+{{- range $name, $labels := dict "podLabels" .podLabels "commonLabels" .commonLabels "serviceMonitor.labels" .serviceMonitor.labels "prometheusRule.labels" .prometheusRule.labels "dashboard.labels" .dashboard.labels -}}
+{{- if hasKey ($labels | default dict) "app.kubernetes.io/name" -}}
+{{- fail (print $name " can't set app.kubernetes.io/name, by which tagpin's objects are found") -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq .failurePolicy "Ignore") (has "workloads" .pin) -}}
 {{- fail "failurePolicy: Ignore needs pin: [pods], since a workload that is applied again while tagpin is away would lose its pin and be rolled out" -}}
 {{- end -}}
-{{- if ne (eq .pullSecretAccess "namespaces") (gt (len .pullSecretNamespaces) 0) -}}
+{{- if ne (eq .pullSecretAccess "namespaces") (not (empty .pullSecretNamespaces)) -}}
 {{- fail "pullSecretNamespaces lists the namespaces of pullSecretAccess: namespaces, and the one needs the other" -}}
 {{- end -}}
 {{- with .certificates -}}
 {{- if and (eq .mode "given") (not .caBundle) -}}
 {{- fail "certificates.mode: given needs certificates.caBundle, the PEM certificates that the given one is signed by" -}}
 {{- end -}}
+{{- if and (eq .mode "given") (not .secret) -}}
+{{- fail "certificates.mode: given needs certificates.secret, the secret with tls.crt and tls.key" -}}
+{{- end -}}
 {{- if and .caBundle (ne .mode "given") -}}
 {{- fail "certificates.caBundle is for certificates.mode: given alone" -}}
+{{- end -}}
+{{- if and .issuerRef (not .issuerRef.name) -}}
+{{- fail "certificates.issuerRef needs the issuer's name" -}}
 {{- end -}}
 {{- if and .issuerRef (ne .mode "cert-manager") -}}
 {{- fail "certificates.issuerRef is for certificates.mode: cert-manager alone" -}}
@@ -78,12 +113,17 @@ credentials:
 {{- fail "registration: manual needs certificates.mode: given or cert-manager, since a self-managed CA has to be written into the registration" -}}
 {{- end -}}
 {{- if eq .registration "manual" -}}
-{{- if or .keepOnly .excludedNamespaces (ne .namespaces "opt-in") (ne .failurePolicy "Fail") (ne (int .timeoutSeconds) 10) -}}
-{{- fail "registration: manual leaves keepOnly, namespaces, excludedNamespaces, failurePolicy and timeoutSeconds to who writes the registration" -}}
+{{- if or .keepOnly .excludedNamespaces .webhookAnnotations (ne .namespaces "opt-in") (ne .failurePolicy "Fail") (ne (int .timeoutSeconds) 10) -}}
+{{- fail "registration: manual leaves keepOnly, namespaces, excludedNamespaces, failurePolicy, timeoutSeconds and webhookAnnotations to who writes the registration" -}}
 {{- end -}}
 {{- end -}}
 {{- if ne (len (uniq (list .ports.webhook .ports.metrics .ports.probes))) 3 -}}
 {{- fail "ports takes three ports that differ" -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range .extraCAs -}}{{- $names = append $names (.configMap | default .secret) -}}{{- end -}}
+{{- if ne (len (uniq $names)) (len $names) -}}
+{{- fail "extraCAs has a name twice, and each is mounted by its name" -}}
 {{- end -}}
 {{- if and .clientCA.configMap .clientCA.secret -}}
 {{- fail "clientCA has a configMap and a secret, and takes one of them" -}}
@@ -137,7 +177,7 @@ webhook without rules is called for nothing, so that nothing is denied before th
 chart takes away what the server has put in. */ -}}
 {{- define "tagpin.webhooks" -}}
 {{- $namespace := .Release.Namespace -}}
-{{- $excluded := concat (list "kube-system" "kube-node-lease" $namespace) .Values.excludedNamespaces | uniq -}}
+{{- $excluded := concat (list "kube-system" "kube-node-lease" $namespace) (.Values.excludedNamespaces | default list) | uniq -}}
 {{- range $mode := list "enforce" "dry-run" "keep" }}
 - name: {{ $mode }}.tagpin.dev
   admissionReviewVersions: [v1]

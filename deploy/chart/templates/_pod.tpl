@@ -15,7 +15,7 @@
 {{- end }}
 {{- if or .https .http }}
 - name: NO_PROXY
-  value: {{ concat (list "$(KUBERNETES_SERVICE_HOST)" ".svc" ".cluster.local") .except | join "," | quote }}
+  value: {{ concat (list "$(KUBERNETES_SERVICE_HOST)" ".svc" ".cluster.local" "169.254.0.0/16" "fd00:ec2::/32") (.except | default list) | join "," | quote }}
 {{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
@@ -41,7 +41,9 @@
 {{- with .Values.clientCA }}
 {{- if or .configMap .secret }}
 - name: client-ca
-  {{- include "tagpin.source" . | nindent 2 }}
+  {{- /* Of a secret that holds the CA's key too, its certificate alone. */}}
+  {{- $items := printf ", items: [{key: %s, path: %s}]" (toYaml .key) (toYaml .key) }}
+  {{- include "tagpin.source" (merge (dict "items" $items) .) | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- range $i, $ca := .Values.extraCAs }}
@@ -55,8 +57,8 @@
 
 {{- define "tagpin.source" -}}
 {{- if .configMap -}}
-configMap: {name: {{ .configMap }}}
+configMap: {name: {{ toYaml .configMap }}{{ .items }}}
 {{- else -}}
-secret: {secretName: {{ .secret }}}
+secret: {secretName: {{ toYaml .secret }}{{ .items }}}
 {{- end }}
 {{- end }}
