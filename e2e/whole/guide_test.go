@@ -12,11 +12,11 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/node"
 	"github.com/tagpin/tagpin/e2e/poll"
+	"github.com/tagpin/tagpin/e2e/tools"
 )
 
 // elsewhere are command lines of the docs that are run by other tests, by what they begin with.
@@ -78,6 +78,13 @@ func commands(t *testing.T, page string) (lines []string) {
 // run runs the command line that is this, or the one that begins so, and returns what it says.
 func (g *guide) run(begin string) string {
 	g.t.Helper()
+	line, _, _ := strings.Cut(g.take(begin), " | grep ") // where nothing is wrong, there is nothing to be found
+	return g.shell(line)
+}
+
+// take finds the command line that is this, or the one that begins so, which is then run.
+func (g *guide) take(begin string) string {
+	g.t.Helper()
 	var found []string
 	for line := range g.open {
 		if strings.HasPrefix(line, begin) {
@@ -91,12 +98,11 @@ func (g *guide) run(begin string) string {
 		g.t.Fatalf("the docs have %d command lines that begin with %q, and were not run yet, want one: %q", len(found), begin, found)
 	}
 	delete(g.open, found[0])
-	return g.shell(g.replace.Replace(found[0]))
+	return g.replace.Replace(found[0])
 }
 
 func (g *guide) shell(line string) string {
 	g.t.Helper()
-	line, _, _ = strings.Cut(line, " | grep ") // where nothing is wrong, there is nothing to be found
 	out, err := g.n.RunShell(g.t.Context(), line)
 	if err != nil {
 		g.t.Fatal(err)
@@ -128,7 +134,10 @@ func TestGuide(t *testing.T) {
 		}
 	})
 	image := strings.SplitN(replicas(t, n)[0].Spec.Containers[0].Image, "@", 2)
-	g := newGuide(t, n, "registry.example.com/tagpin-webhook", image[0], "sha256:…", image[1], "--create-namespace --wait", "--create-namespace --wait --values "+n.ValuesFile(), "NAMESPACE", shop)
+	tried, _ := push(t, n, "tried", "one")
+	g := newGuide(t, n, "registry.example.com/tagpin-webhook", image[0], "sha256:…", image[1],
+		"--create-namespace --wait", "--create-namespace --wait --values "+n.ValuesFile(), "NAMESPACE", shop,
+		"registry.example.com/app:1", tried, "bin/tagpin-webhook", program(t))
 	g.begin()
 	g.lookAround()
 	g.upgrade()
@@ -139,6 +148,16 @@ func TestGuide(t *testing.T) {
 			t.Errorf("%s: no test runs %s", page, line)
 		}
 	}
+}
+
+// program is tagpin-webhook, as make build makes it.
+func program(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tagpin-webhook")
+	if err := tools.Go(t.Context(), "../..", "build", "-trimpath", "-o", path, "./cmd/tagpin-webhook"); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func hasPrefixOf(s string, prefixes []string) bool {
@@ -165,6 +184,7 @@ func (g *guide) begin() {
 		return nil
 	})
 	g.wantText("kubectl get deployments -A -o custom-columns=", "shop", "web", reference+"@"+digest)
+	g.wantText("kubectl create deployment try", "tagpin.dev/proposed-pins")
 	g.run("kubectl label namespace shop tagpin.dev/mode=enforce --overwrite")
 	g.pinned(true)
 }
@@ -196,6 +216,8 @@ func (g *guide) lookAround() {
 	g.wantText("kubectl get mutatingwebhookconfiguration zz-tagpin -o yaml", "rules:", "matchConditions:", "caBundle:")
 	g.wantText("kubectl get pods -n NAMESPACE --sort-by", "web-")
 	g.run("kubectl --namespace tagpin-system logs")
+	g.run("kubectl label namespace tagpin-system pod-security")
+	g.unpinned()
 	lines := commands(g.t, "../../deploy/docs/runbooks.md")
 	for _, line := range lines {
 		if _, open := g.open[line]; !open || strings.HasPrefix(line, "kubectl delete") {
@@ -214,54 +236,28 @@ func (g *guide) lookAround() {
 	g.pinned(true)
 }
 
+// unpinned finds the images without a digest, also of a pod that has others with one.
+func (g *guide) unpinned() {
+	reference, digest := push(g.t, g.n, "passed", "one")
+	pod := newPod("passed", reference+"@"+digest)
+	pod.Spec.InitContainers = []corev1.Container{{Name: "init", Image: reference}}
+	pods := g.n.Client.CoreV1().Pods("default") // which tagpin does not serve
+	if _, err := pods.Create(g.t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		g.t.Fatal(err)
+	}
+	out := g.shell(g.take("kubectl get pods --all-namespaces --output go-template="))
+	if got := strings.Count(out, "default/passed "); got != 1 || !strings.Contains(out, "default/passed "+reference+"\n") {
+		g.t.Errorf("what is not pinned: %s\nwant the init container of default/passed alone", out)
+	}
+	if err := pods.Delete(g.t.Context(), "passed", metav1.DeleteOptions{}); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 func (g *guide) upgrade() {
+	g.wantText("helm get values tagpin", "name: zz-tagpin")
 	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reset-then-reuse-values --wait")
 	g.run("helm rollback tagpin --namespace tagpin-system --wait")
 	tagpinReady(g.t, g.n, 2)
 	g.pinned(true)
-}
-
-func (g *guide) emergency() {
-	g.run("kubectl delete mutatingwebhookconfiguration zz-tagpin")
-	g.pinned(false)
-	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reuse-values")
-	g.pinned(true)
-}
-
-// remove keeps the pins, removes tagpin, looks for what is left, and installs it again.
-func (g *guide) remove() {
-	t := g.t
-	reference, one := push(t, g.n, "kept", "one")
-	apply(t, g.n, "shop", "kept", reference, 1)
-	w := want{ns: "shop", app: "kept", replicas: 1, digest: one, code: "one"}
-	w.runs(t, g.n)
-	push(t, g.n, "kept", "two")
-	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reuse-values --set keepOnly=true")
-	g.pinned(false)
-	apply(t, g.n, "shop", "kept", reference, 1)
-	if got := g.shell("kubectl get deployment kept -n shop -o jsonpath={.spec.template.spec.containers[0].image}"); got != reference+"@"+one {
-		t.Errorf("applied again in keep mode: image = %s, want the pin", got)
-	}
-	g.run("helm uninstall tagpin --namespace tagpin-system")
-	g.nothingLeft()
-	g.pinned(false)
-	g.run("helm install tagpin deploy/chart")
-	tagpinReady(t, g.n, 2)
-	g.pinned(true)
-}
-
-// nothingLeft looks for anything of tagpin's in the cluster.
-func (g *guide) nothingLeft() {
-	t := g.t
-	_, err := g.n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), "zz-tagpin", metav1.GetOptions{})
-	if !apierrors.IsNotFound(err) {
-		t.Errorf("the registration: %v, want it gone", err)
-	}
-	poll.Until(t, func(context.Context) error { // pods end in their own time
-		const kinds = "mutatingwebhookconfigurations,clusterroles,clusterrolebindings,deployments,replicasets,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings,poddisruptionbudgets,networkpolicies,resourcequotas"
-		if out := g.shell("kubectl get " + kinds + " -A -l app.kubernetes.io/name=tagpin -o name"); out != "" {
-			return errors.New("there is left " + out)
-		}
-		return nil
-	})
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	examples := 0
-	for _, page := range pages {
+	for _, page := range append(pages, "../../deploy/templates/README.md") {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -30,7 +31,7 @@ func TestDocs(t *testing.T) {
 				if _, err := config.Parse([]byte(example)); err != nil {
 					t.Errorf("%s: %v\n%s", page, err, example)
 				}
-			case filepath.Base(page) == "credentials.md" || filepath.Base(page) == "private-clusters.md":
+			case slices.Contains([]string{"credentials.md", "private-clusters.md", "README.md"}, filepath.Base(page)):
 				if _, err := render(values(t, example)); err != nil {
 					t.Errorf("%s: %v\n%s", page, err, example)
 				}
