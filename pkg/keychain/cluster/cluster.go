@@ -18,6 +18,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/place"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -27,6 +28,10 @@ const (
 	maxSecrets = 64
 	// maxReads bounds the reads under way: the answers, which may be of 1 MiB each, are in memory at once.
 	maxReads = 32
+	// maxPerNamespace bounds those of one namespace: whoever may make pods there can name secrets without end.
+	maxPerNamespace = 8
+	// waiting is how many reads of a namespace may wait for each that is under way. Those of two pods may.
+	waiting = 16
 )
 
 // Getter reads the two kinds of object that credentials stand in. Its methods obey the context.
@@ -35,42 +40,34 @@ type Getter interface {
 	ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error)
 }
 
-// FromClient is a Getter that asks the API server every time, by get, and a bounded number of times at once.
+// FromClient is a Getter that asks the API server every time, by get, and a bounded number of times at once: of one
+// namespace more wait, and when too many do a further one fails, while others are read.
 func FromClient(c corev1client.CoreV1Interface) Getter {
-	return client{c, make(chan struct{}, maxReads)}
+	return &client{api: c, places: place.Places{Each: maxPerNamespace, All: maxReads, Waiting: waiting}}
 }
 
 type client struct {
-	api   corev1client.CoreV1Interface
-	slots chan struct{}
+	api    corev1client.CoreV1Interface
+	places place.Places
 }
 
-func (c client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	if err := c.take(ctx); err != nil {
+func (c *client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	leave, _, err := c.places.Enter(ctx, namespace)
+	if err != nil {
 		return nil, err
 	}
-	defer c.release()
+	defer leave()
 	return c.api.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
-func (c client) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
-	if err := c.take(ctx); err != nil {
+func (c *client) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+	leave, _, err := c.places.Enter(ctx, namespace)
+	if err != nil {
 		return nil, err
 	}
-	defer c.release()
+	defer leave()
 	return c.api.ServiceAccounts(namespace).Get(ctx, name, metav1.GetOptions{})
 }
-
-func (c client) take(ctx context.Context) error {
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (c client) release() { <-c.slots }
 
 // Cluster gives Keychains for pull identities. It is safe for concurrent use; its fields are set before its first use.
 type Cluster struct {
