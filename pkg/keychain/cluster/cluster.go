@@ -4,10 +4,11 @@
 // the API server.
 //
 // It reads by get alone, never by list or watch, and remembers what it read for seconds; what is gone, forbidden or
-// malformed is counted and left out. Matching and order are package keychain's. It sends nothing to a registry.
+// malformed is counted and left out, and what the API server gave no answer about is marked as unread. Matching and order are package keychain's. It sends nothing to a registry.
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -113,20 +114,26 @@ type identity struct {
 func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool) []keychain.Credential {
 	c := id.cluster
 	var own []authn.AuthConfig
+	whole := true
 	if c.Getter != nil {
 		var room [4]*keychain.Keyring // most pods have fewer
-		own = keychain.Lookup(r, id.rings(ctx, fresh, room[:0])...)
+		var rings []*keychain.Keyring
+		rings, whole = id.rings(ctx, fresh, room[:0])
+		own = keychain.Lookup(r, rings...)
 	}
 	var shared []keychain.Credential
 	if c.Shared != nil {
 		shared = c.Shared.Credentials(ctx, r, fresh)
 	}
-	if len(own) == 0 {
+	if len(own) == 0 && whole {
 		return shared
 	}
-	creds := make([]keychain.Credential, len(own), len(own)+len(shared))
+	creds := make([]keychain.Credential, len(own), len(own)+1+len(shared))
 	for i, auth := range own {
 		creds[i].Auth = auth
+	}
+	if !whole {
+		creds = append(creds, keychain.Credential{Unread: true})
 	}
 	for _, s := range shared {
 		if !slices.Contains(own, s.Auth) { // refused once is refused: registries lock out who tries again and again
@@ -136,16 +143,11 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	return creds
 }
 
-// rings gives the keyrings of the secrets that can be read, in order.
-func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Keyring) []*keychain.Keyring {
-	c, secrets := id.cluster, id.PullSecrets
-	if len(secrets) == 0 {
-		account := id.ServiceAccount
-		if account == "" {
-			account = "default"
-		}
-		secrets = c.accounts.get(c, key{id.namespace, account}, fresh, c.readAccount).wait(ctx)
-	}
+// rings adds the keyrings of the secrets that can be read, in order. whole tells that nothing is missing for want of an
+// answer.
+func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Keyring) (_ []*keychain.Keyring, whole bool) {
+	c := id.cluster
+	secrets, whole := id.secrets(ctx, fresh)
 	if len(secrets) > maxSecrets {
 		c.Metrics.count(secretKind, tooMany)
 		secrets = secrets[:maxSecrets]
@@ -156,9 +158,20 @@ func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Key
 		items = append(items, c.secrets.get(c, key{id.namespace, name}, fresh, c.readSecret))
 	}
 	for _, it := range items {
-		if ring := it.wait(ctx); ring != nil {
+		ring, known := it.wait(ctx)
+		whole = whole && known
+		if ring != nil {
 			rings = append(rings, ring)
 		}
 	}
-	return rings
+	return rings, whole
+}
+
+// secrets are the names of the pod's pull secrets, or else of its service account's. known tells whether that could be read.
+func (id *identity) secrets(ctx context.Context, fresh bool) (secrets names, known bool) {
+	if len(id.PullSecrets) > 0 {
+		return id.PullSecrets, true
+	}
+	account := cmp.Or(id.ServiceAccount, "default")
+	return id.cluster.accounts.get(id.cluster, key{id.namespace, account}, fresh, id.cluster.readAccount).wait(ctx)
 }
