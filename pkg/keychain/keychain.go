@@ -22,11 +22,14 @@ type Credential struct {
 	// Shared says that it is not the tenant's own, but the nodes' or a cloud's: what a registry answers to it is not for
 	// the tenant to read.
 	Shared bool
+	// Unread says that it is none, but stands for those of a secret that could not be read: the API server gave no answer.
+	// What is refused without them may go well another time.
+	Unread bool
 }
 
 // Keychain gives the credentials to try for a reference, in order; anonymous is not among them, it always comes last.
 // With fresh, what was remembered is read again: a registry has refused it. It never fails: what can't be read is counted
-// and left out. Implementations are safe for concurrent use.
+// and left out, and where another time it might be, one Credential is Unread. Implementations are safe for concurrent use.
 type Keychain interface {
 	Credentials(ctx context.Context, r ref.Reference, fresh bool) []Credential
 }

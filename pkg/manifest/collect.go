@@ -55,6 +55,9 @@ func (c *collector) object(v *value, pointer string, kind workload.Kind) error {
 	if len(raw) > maxExpanded {
 		return c.stream.errorf(v.line, "the object is larger than %d MiB when its aliases are followed", maxExpanded>>20)
 	}
+	if err := c.stream.expand(v.line, len(raw)); err != nil {
+		return err
+	}
 	scanned, err := c.stream.table.Scan(kind, raw)
 	if err != nil {
 		return c.stream.errorf(v.line, "%v", err)

@@ -38,8 +38,7 @@ func (r *jsonReader) error(err error) *Error {
 	if errors.As(err, &syntax) {
 		at, message = r.base+int(syntax.ByteOffset), syntax.Err.Error()
 	}
-	line, _ := r.stream.lines.position(at)
-	return r.stream.errorf(line, "%s", message)
+	return r.stream.errorf(r.stream.lines.line(at), "%s", message)
 }
 
 // value reads the next value. Its error is io.EOF only where there is none.
@@ -51,8 +50,7 @@ func (r *jsonReader) value() (*value, error) {
 	if _, err := r.dec.ReadToken(); err != nil {
 		return nil, err
 	}
-	line, _ := r.stream.lines.position(r.base + int(r.dec.InputOffset()) - 1)
-	v := &value{kind: kind, line: line}
+	v := &value{kind: kind, line: r.stream.lines.line(r.base + int(r.dec.InputOffset()) - 1)}
 	for {
 		if k := r.dec.PeekKind(); k == '}' || k == ']' {
 			_, err := r.dec.ReadToken()
@@ -95,8 +93,8 @@ func (r *jsonReader) scalar() (*value, error) {
 		return nil, err
 	}
 	end := r.base + int(r.dec.InputOffset())
-	v := &value{kind: raw.Kind(), text: string(raw), span: span{end - len(raw), end}}
-	v.line, _ = r.stream.lines.position(v.span.start)
+	at := span{end - len(raw), end}
+	v := &value{kind: raw.Kind(), text: string(raw), line: r.stream.lines.line(at.start), span: at}
 	if v.kind == '"' {
 		text, err := jsontext.AppendUnquote(nil, raw)
 		if err != nil {

@@ -46,6 +46,7 @@ type Stream struct {
 	table     *workload.Table
 	lines     lines
 	documents []*value
+	expanded  int // bytes that objects and merges have made of data
 }
 
 // Object is an object of a known kind, and where it is.
@@ -102,6 +103,15 @@ func (s *Stream) read() error {
 
 func (s *Stream) errorf(line int, format string, args ...any) *Error {
 	return &Error{File: s.Name, Line: line, Message: fmt.Sprintf(format, args...)}
+}
+
+// expand counts what the file has become by following its aliases and merges, and fails where that is too much.
+func (s *Stream) expand(line, size int) error {
+	s.expanded += size
+	if s.expanded > maxExpanded+maxGrowth*len(s.data) {
+		return s.errorf(line, "the file is too large when its aliases and merge keys are followed")
+	}
+	return nil
 }
 
 // Kubernetes tells whether the stream holds any object of Kubernetes, of a known kind or not.

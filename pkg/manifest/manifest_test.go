@@ -115,6 +115,23 @@ func TestPosition(t *testing.T) {
 	}
 }
 
+// A byte order mark has no column.
+func TestPositionBehindMark(t *testing.T) {
+	for text, want := range map[string]int{
+		"{kind: Pod, apiVersion: v1, spec: {containers: [{name: é, image: nginx}]}}":            66,
+		`{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"é","image":"nginx"}]}}`: 75,
+	} {
+		s, err := manifest.Parse("f", []byte("\uFEFF"+text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := s.Objects[0]
+		if line, column := o.Position(o.PodSpecs[0].References[0]); line != 1 || column != want {
+			t.Errorf("Position in %s = %d:%d, want 1:%d", text, line, column, want)
+		}
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ name, file, text, want string }{
 		{"tab", "f.yaml", pod + "spec:\n\tcontainers: []\n", "f.yaml:5: found character that cannot start any token"},
@@ -133,6 +150,8 @@ func TestParseErrors(t *testing.T) {
 		{"binary", "f.yaml", "\x00\x01", "f.yaml:1: control characters are not allowed"},
 		{"no UTF-8", "f.yaml", "a: b\nc: \xff\n", "f.yaml:2: "},
 		{"bomb", "f.yaml", bomb(), "is larger than 16 MiB when its aliases are followed"},
+		{"bomb of objects", "f.yaml", shared("spec: *x, kind: Pod, apiVersion: v1"), "the file is too large when its aliases and merge keys are followed"},
+		{"bomb of merges", "f.yaml", shared("<<: *x"), "the file is too large when its aliases and merge keys are followed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := manifest.Parse(tt.file, []byte(tt.text), nil)
@@ -150,6 +169,17 @@ func bomb() string {
 	for i := range 12 {
 		fmt.Fprintf(&b, "  a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
 	}
+	return b.String()
+}
+
+// shared is a file of 128 KiB in which thousands of items have a mapping of thousands of keys.
+func shared(item string) string {
+	var b strings.Builder
+	b.WriteString("apiVersion: v1\nkind: List\nx: &x\n")
+	for i := range 6000 {
+		fmt.Fprintf(&b, "  k%d: v\n", i)
+	}
+	b.WriteString("items:\n" + strings.Repeat("- {"+item+"}\n", 3000))
 	return b.String()
 }
 

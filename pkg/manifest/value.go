@@ -54,14 +54,28 @@ func (v *value) add(key, item *value) {
 	v.keys, v.items = append(v.keys, key), append(v.items, item)
 }
 
+// names are the keys that v has.
+func (v *value) names() map[string]bool {
+	names := make(map[string]bool, len(v.keys))
+	for _, k := range v.keys {
+		if k.scalar() {
+			names[k.text] = true
+		}
+	}
+	return names
+}
+
 // merge adds the pairs of base whose keys v has not (https://yaml.org/type/merge.html).
-func (v *value) merge(base *value) {
+func (v *value) merge(has map[string]bool, base *value) {
 	for i, k := range base.keys {
-		if k.scalar() && v.get(k.text) == nil {
-			v.keys, v.items = append(v.keys, k), append(v.items, base.items[i])
+		if k.scalar() && !has[k.text] {
+			has[k.text] = true
+			v.add(k, base.items[i])
 		}
 	}
 }
+
+var unescape = strings.NewReplacer("~1", "/", "~0", "~")
 
 // at follows a JSON pointer (RFC 6901); nil where it leads nowhere.
 func (v *value) at(pointer string) *value {
@@ -77,13 +91,20 @@ func (v *value) at(pointer string) *value {
 			v = v.items[i]
 			continue
 		}
-		v = v.get(strings.NewReplacer("~1", "/", "~0", "~").Replace(step))
+		v = v.get(unescape.Replace(step))
 	}
 	return v
 }
 
-// maxExpanded bounds the JSON of one object: aliases of aliases can make much of little. An API server takes 3 MiB.
-const maxExpanded = 16 << 20
+const (
+	// maxExpanded bounds the JSON of one object: aliases of aliases can make much of little. An API server takes 3 MiB.
+	maxExpanded = 16 << 20
+	// maxGrowth bounds, as a multiple of its bytes, what a file may become beyond maxExpanded: many objects may have aliases
+	// of one large value, and many mappings merge it. Without either JSON has less than six bytes for one.
+	maxGrowth = 8
+	// pairSize is what a merged pair is counted for.
+	pairSize = 16
+)
 
 // appendJSON writes v for a scan that looks at strings, true and null: a number's own value does not matter to it. A key
 // that is a mapping or sequence is left out. It ends early where the text is longer than maxExpanded.

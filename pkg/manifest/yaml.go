@@ -46,12 +46,11 @@ func (b *byLine) Read(p []byte) (int, error) {
 	if len(b.data) == 0 {
 		return 0, io.EOF
 	}
-	end := len(b.data)
-	if i := bytes.IndexByte(b.data, '\n'); i >= 0 {
-		end = i + 1
+	n := copy(p, b.data)
+	if i := bytes.IndexByte(b.data[:n], '\n'); i >= 0 {
+		n = i + 1
 	}
-	n := copy(p, b.data[:end])
-	if n == end {
+	if n == len(b.data) || bytes.HasSuffix(b.data[:n], []byte("\n")) {
 		b.lines++
 	}
 	b.data = b.data[n:]
@@ -132,8 +131,12 @@ func (t *tree) mapping(v *value, n *yaml.Node) error {
 		}
 		v.add(k, it)
 	}
+	if len(merged) == 0 {
+		return nil
+	}
+	has := v.names()
 	for _, m := range merged {
-		if err := t.merge(v, m); err != nil {
+		if err := t.merge(v, has, m); err != nil {
 			return err
 		}
 	}
@@ -141,7 +144,7 @@ func (t *tree) mapping(v *value, n *yaml.Node) error {
 }
 
 // merge adds what a merge key brings: a mapping, or a sequence of them, the first of which wins.
-func (t *tree) merge(v *value, n *yaml.Node) error {
+func (t *tree) merge(v *value, has map[string]bool, n *yaml.Node) error {
 	base, err := t.value(n)
 	if err != nil {
 		return err
@@ -154,7 +157,10 @@ func (t *tree) merge(v *value, n *yaml.Node) error {
 		if b.kind != '{' {
 			return t.stream.errorf(n.Line, "a merge key takes mappings")
 		}
-		v.merge(b)
+		if err := t.stream.expand(n.Line, pairSize*len(b.keys)); err != nil {
+			return err
+		}
+		v.merge(has, b)
 	}
 	return nil
 }

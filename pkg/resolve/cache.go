@@ -210,11 +210,14 @@ func (c *Cache) key(req Request) cacheKey {
 		text = appendPart(text, s)
 	}
 	for _, cand := range req.Credentials {
-		a, shared := cand.Auth, "own"
-		if cand.Shared {
-			shared = "shared"
+		a, whose := cand.Auth, "own"
+		switch {
+		case cand.Shared:
+			whose = "shared"
+		case cand.Unread:
+			whose = "unread"
 		}
-		for _, s := range [...]string{shared, a.Username, a.Password, a.Auth, a.IdentityToken, a.RegistryToken} {
+		for _, s := range [...]string{whose, a.Username, a.Password, a.Auth, a.IdentityToken, a.RegistryToken} {
 			text = appendPart(text, s)
 		}
 	}

@@ -136,6 +136,11 @@ func TestCacheKeepsTenantsApart(t *testing.T) {
 	if _, err := c.Resolve(t.Context(), request(false, "a", "b")); err != nil || b.asked.Load() != 5 {
 		t.Errorf("the same credentials asked again: %v", err)
 	}
+	unread := request(false)
+	unread.Credentials = []keychain.Credential{{Unread: true}}
+	if _, err := c.Resolve(t.Context(), unread); err != nil || b.asked.Load() != 6 {
+		t.Errorf("without what could not be read: %v after %d look-ups, want one of its own", err, b.asked.Load())
+	}
 }
 
 func TestCacheCoalesces(t *testing.T) {

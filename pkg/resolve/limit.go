@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/tagpin/tagpin/pkg/place"
 )
 
 // DefaultPerNamespace is Limit's default.
@@ -27,36 +29,19 @@ type Limit struct {
 	Next         Resolver
 	PerNamespace int // 0: DefaultPerNamespace
 
-	mu         sync.Mutex
-	namespaces map[string]*places
-}
-
-// places are those of one namespace.
-type places struct {
-	slots chan struct{}
-	users int // that hold a place or wait for one; guarded by Limit.mu
+	once   sync.Once
+	places place.Places
 }
 
 // Resolve asks Next when there is a place. Its own error is ErrUnavailable; it stands also for a look-up that got its
 // place so late that its time ran out.
 func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
-	p, ok := l.join(req.Namespace)
-	if !ok {
+	l.once.Do(func() { l.places.Each, l.places.Waiting = orDefault(l.PerNamespace, DefaultPerNamespace), waiting })
+	leave, waited, err := l.places.Enter(ctx, req.Namespace)
+	if err != nil {
 		return Result{}, busy(req)
 	}
-	defer l.leave(req.Namespace, p)
-	waited := false
-	select {
-	case p.slots <- struct{}{}:
-	default:
-		waited = true
-		select {
-		case p.slots <- struct{}{}:
-		case <-ctx.Done():
-			return Result{}, busy(req)
-		}
-	}
-	defer func() { <-p.slots }()
+	defer leave()
 	result, err := l.Next.Resolve(ctx, req)
 	if err != nil && waited && ctx.Err() != nil {
 		return Result{}, busy(req)
@@ -66,30 +51,4 @@ func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 
 func busy(req Request) error {
 	return &classified{ErrUnavailable, fmt.Errorf("%s: %w of namespace %s under way; no place for this one", req.Ref.Host(), errBusy, req.Namespace)}
-}
-
-func (l *Limit) join(namespace string) (p *places, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.namespaces == nil {
-		l.namespaces = map[string]*places{}
-	}
-	p = l.namespaces[namespace]
-	if p == nil {
-		p = &places{slots: make(chan struct{}, orDefault(l.PerNamespace, DefaultPerNamespace))}
-		l.namespaces[namespace] = p
-	}
-	if p.users >= (1+waiting)*cap(p.slots) {
-		return nil, false
-	}
-	p.users++
-	return p, true
-}
-
-func (l *Limit) leave(namespace string, p *places) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if p.users--; p.users == 0 {
-		delete(l.namespaces, namespace)
-	}
 }

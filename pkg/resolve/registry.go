@@ -44,10 +44,16 @@ func (g *Registry) Manifest(ctx context.Context, req Request) (*registry.Manifes
 	return m, err
 }
 
-// eachCredential tries each candidate until one is accepted, and last none.
+// eachCredential tries each candidate until one is accepted, and last none. Where one could not be read, a refusal, or that
+// there is nothing to see, is not the last word.
 func (g *Registry) eachCredential(req Request, try func(registry.Request) error) error {
 	var first error
+	unread := false
 	for _, cred := range append(req.Credentials[:len(req.Credentials):len(req.Credentials)], keychain.Credential{}) {
+		if cred.Unread {
+			unread = true
+			continue
+		}
 		err := try(registry.Request{Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace})
 		if err == nil {
 			return nil
@@ -59,6 +65,9 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 		if !another(err) {
 			break
 		}
+	}
+	if unread && (errors.Is(first, ErrUnauthorized) || errors.Is(first, ErrNotFound)) {
+		return &classified{ErrUnavailable, fmt.Errorf("%s: not found or not allowed without a pull secret that could not be read", req.Ref.Host())}
 	}
 	return first
 }

@@ -215,7 +215,8 @@ func TestRegistryFailures(t *testing.T) {
 func TestWhoseAnswer(t *testing.T) {
 	own := keychain.Credential{Auth: authn.AuthConfig{Username: "own", Password: "p"}}
 	shared := keychain.Credential{Auth: authn.AuthConfig{Username: "shared", Password: "p"}, Shared: true}
-	hidden := "not found or not allowed"
+	unread := keychain.Credential{Unread: true}
+	hidden, unreadText := "not found or not allowed", "pull secret"
 	for _, tt := range []struct {
 		name   string
 		answer map[string]int // by user
@@ -231,6 +232,12 @@ func TestWhoseAnswer(t *testing.T) {
 		{"shared is refused", map[string]int{"shared": 403, "": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
 		{"shared finds what can't be used", map[string]int{"shared": 200, "": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
 		{"shared is limited", map[string]int{"shared": 503}, []keychain.Credential{shared}, resolve.ErrUnavailable, "503"},
+		{"refused without what was not read", nil, []keychain.Credential{unread}, resolve.ErrUnavailable, unreadText},
+		{"nothing to see without it", map[string]int{"": 404}, []keychain.Credential{unread}, resolve.ErrUnavailable, unreadText},
+		{"own refused, another not read", map[string]int{"own": 403}, []keychain.Credential{own, unread}, resolve.ErrUnavailable, unreadText},
+		{"shared refused, own not read", map[string]int{"shared": 404}, []keychain.Credential{unread, shared}, resolve.ErrUnavailable, unreadText},
+		{"limited without it", map[string]int{"": 503}, []keychain.Credential{unread}, resolve.ErrUnavailable, "503"},
+		{"what can't be used", map[string]int{"": 200}, []keychain.Credential{unread}, resolve.ErrInvalid, "schema 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, host, c := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -253,6 +260,20 @@ func TestWhoseAnswer(t *testing.T) {
 				t.Errorf("Resolve = %v, want %s in class %v", err, tt.want, tt.class)
 			}
 		})
+	}
+}
+
+// A public image needs no secret, and a private one not those that it has no need of.
+func TestUnreadIsNotNeeded(t *testing.T) {
+	h, push := honest(t)
+	_, host, c := start(t, h)
+	want := push()
+	creds := []keychain.Credential{{Auth: authn.AuthConfig{Username: "own", Password: "p"}}, {Unread: true}}
+	for _, list := range [][]keychain.Credential{creds, creds[1:]} {
+		got, err := get(t, c, host+"/team/app:1", list...)
+		if err != nil || got.Digest != want {
+			t.Errorf("Resolve = %v, %v, want %s", got, err, want)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+
+	"github.com/tagpin/tagpin/pkg/place"
 )
 
 const (
@@ -38,21 +39,12 @@ type Lister interface {
 // FromClient is a Lister that asks the API server by one list of at most 100 pods, and a bounded number of times at once.
 // c is a client of the core group's v1.
 func FromClient(c rest.Interface) Lister {
-	return &client{api: c, slots: make(chan struct{}, maxLists), namespaces: map[string]*places{}}
+	return &client{api: c, places: place.Places{Each: maxPerNamespace, All: maxLists}}
 }
 
 type client struct {
-	api   rest.Interface
-	slots chan struct{}
-
-	mu         sync.Mutex
-	namespaces map[string]*places
-}
-
-// places are those of one namespace. They are forgotten when nobody has or wants one.
-type places struct {
-	slots chan struct{}
-	users int
+	api    rest.Interface
+	places place.Places
 }
 
 func (c *client) List(ctx context.Context, namespace, label, value string, pod func(raw []byte) error) (err error) {
@@ -60,7 +52,7 @@ func (c *client) List(ctx context.Context, namespace, label, value string, pod f
 	if err != nil {
 		return fmt.Errorf("label %s: %w", label, err)
 	}
-	leave, err := c.enter(ctx, namespace)
+	leave, _, err := c.places.Enter(ctx, namespace)
 	if err != nil {
 		return err
 	}
@@ -73,42 +65,6 @@ func (c *client) List(ctx context.Context, namespace, label, value string, pod f
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
 	return items(io.LimitReader(body, maxList), pod)
-}
-
-// enter waits for a place of the namespace, and then for one of all.
-func (c *client) enter(ctx context.Context, namespace string) (leave func(), err error) {
-	c.mu.Lock()
-	p := c.namespaces[namespace]
-	if p == nil {
-		p = &places{slots: make(chan struct{}, maxPerNamespace)}
-		c.namespaces[namespace] = p
-	}
-	p.users++
-	c.mu.Unlock()
-	forget := func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if p.users--; p.users == 0 {
-			delete(c.namespaces, namespace)
-		}
-	}
-	var taken []chan struct{}
-	leave = func() {
-		for _, slots := range taken {
-			<-slots
-		}
-		forget()
-	}
-	for _, slots := range []chan struct{}{p.slots, c.slots} {
-		select {
-		case slots <- struct{}{}:
-			taken = append(taken, slots)
-		case <-ctx.Done():
-			leave()
-			return nil, ctx.Err()
-		}
-	}
-	return leave, nil
 }
 
 // items calls item with each element of the field items of a list.

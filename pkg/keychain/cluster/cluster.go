@@ -4,10 +4,11 @@
 // the API server.
 //
 // It reads by get alone, never by list or watch, and remembers what it read for seconds; what is gone, forbidden or
-// malformed is counted and left out. Matching and order are package keychain's. It sends nothing to a registry.
+// malformed is counted and left out, and what the API server gave no answer about is marked as unread. Matching and order are package keychain's. It sends nothing to a registry.
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -18,6 +19,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/place"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -27,6 +29,10 @@ const (
 	maxSecrets = 64
 	// maxReads bounds the reads under way: the answers, which may be of 1 MiB each, are in memory at once.
 	maxReads = 32
+	// maxPerNamespace bounds those of one namespace: whoever may make pods there can name secrets without end.
+	maxPerNamespace = 8
+	// waiting is how many reads of a namespace may wait for each that is under way. Those of two pods may.
+	waiting = 16
 )
 
 // Getter reads the two kinds of object that credentials stand in. Its methods obey the context.
@@ -35,42 +41,34 @@ type Getter interface {
 	ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error)
 }
 
-// FromClient is a Getter that asks the API server every time, by get, and a bounded number of times at once.
+// FromClient is a Getter that asks the API server every time, by get, and a bounded number of times at once: of one
+// namespace more wait, and when too many do a further one fails, while others are read.
 func FromClient(c corev1client.CoreV1Interface) Getter {
-	return client{c, make(chan struct{}, maxReads)}
+	return &client{api: c, places: place.Places{Each: maxPerNamespace, All: maxReads, Waiting: waiting}}
 }
 
 type client struct {
-	api   corev1client.CoreV1Interface
-	slots chan struct{}
+	api    corev1client.CoreV1Interface
+	places place.Places
 }
 
-func (c client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	if err := c.take(ctx); err != nil {
+func (c *client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	leave, _, err := c.places.Enter(ctx, namespace)
+	if err != nil {
 		return nil, err
 	}
-	defer c.release()
+	defer leave()
 	return c.api.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
-func (c client) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
-	if err := c.take(ctx); err != nil {
+func (c *client) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+	leave, _, err := c.places.Enter(ctx, namespace)
+	if err != nil {
 		return nil, err
 	}
-	defer c.release()
+	defer leave()
 	return c.api.ServiceAccounts(namespace).Get(ctx, name, metav1.GetOptions{})
 }
-
-func (c client) take(ctx context.Context) error {
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (c client) release() { <-c.slots }
 
 // Cluster gives Keychains for pull identities. It is safe for concurrent use; its fields are set before its first use.
 type Cluster struct {
@@ -116,20 +114,26 @@ type identity struct {
 func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool) []keychain.Credential {
 	c := id.cluster
 	var own []authn.AuthConfig
+	whole := true
 	if c.Getter != nil {
 		var room [4]*keychain.Keyring // most pods have fewer
-		own = keychain.Lookup(r, id.rings(ctx, fresh, room[:0])...)
+		var rings []*keychain.Keyring
+		rings, whole = id.rings(ctx, fresh, room[:0])
+		own = keychain.Lookup(r, rings...)
 	}
 	var shared []keychain.Credential
 	if c.Shared != nil {
 		shared = c.Shared.Credentials(ctx, r, fresh)
 	}
-	if len(own) == 0 {
+	if len(own) == 0 && whole {
 		return shared
 	}
-	creds := make([]keychain.Credential, len(own), len(own)+len(shared))
+	creds := make([]keychain.Credential, len(own), len(own)+1+len(shared))
 	for i, auth := range own {
 		creds[i].Auth = auth
+	}
+	if !whole {
+		creds = append(creds, keychain.Credential{Unread: true})
 	}
 	for _, s := range shared {
 		if !slices.Contains(own, s.Auth) { // refused once is refused: registries lock out who tries again and again
@@ -139,16 +143,11 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	return creds
 }
 
-// rings gives the keyrings of the secrets that can be read, in order.
-func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Keyring) []*keychain.Keyring {
-	c, secrets := id.cluster, id.PullSecrets
-	if len(secrets) == 0 {
-		account := id.ServiceAccount
-		if account == "" {
-			account = "default"
-		}
-		secrets = c.accounts.get(c, key{id.namespace, account}, fresh, c.readAccount).wait(ctx)
-	}
+// rings adds the keyrings of the secrets that can be read, in order. whole tells that nothing is missing for want of an
+// answer.
+func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Keyring) (_ []*keychain.Keyring, whole bool) {
+	c := id.cluster
+	secrets, whole := id.secrets(ctx, fresh)
 	if len(secrets) > maxSecrets {
 		c.Metrics.count(secretKind, tooMany)
 		secrets = secrets[:maxSecrets]
@@ -159,9 +158,20 @@ func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Key
 		items = append(items, c.secrets.get(c, key{id.namespace, name}, fresh, c.readSecret))
 	}
 	for _, it := range items {
-		if ring := it.wait(ctx); ring != nil {
+		ring, known := it.wait(ctx)
+		whole = whole && known
+		if ring != nil {
 			rings = append(rings, ring)
 		}
 	}
-	return rings
+	return rings, whole
+}
+
+// secrets are the names of the pod's pull secrets, or else of its service account's. known tells whether that could be read.
+func (id *identity) secrets(ctx context.Context, fresh bool) (secrets names, known bool) {
+	if len(id.PullSecrets) > 0 {
+		return id.PullSecrets, true
+	}
+	account := cmp.Or(id.ServiceAccount, "default")
+	return id.cluster.accounts.get(id.cluster, key{id.namespace, account}, fresh, id.cluster.readAccount).wait(ctx)
 }

@@ -106,6 +106,9 @@ func users(creds []keychain.Credential) string {
 		if c.Shared {
 			names[i] += "(shared)"
 		}
+		if c.Unread {
+			names[i] += "(unread)"
+		}
 	}
 	return strings.Join(names, " ")
 }
@@ -238,7 +241,7 @@ func TestLife(t *testing.T) {
 			{6 * time.Second, "four", nil, false, "four", 1},
 			{6 * time.Second, "four", errors.New("connection refused"), false, "four", 1},
 			{50 * time.Second, "four", errors.New("connection refused"), false, "four", 1},
-			{20 * time.Second, "four", errors.New("connection refused"), false, "", 1}, // for a minute, not for ever
+			{20 * time.Second, "four", errors.New("connection refused"), false, "(unread)", 1}, // for a minute, not for ever
 			{6 * time.Second, "five", nil, false, "five", 1},
 			{6 * time.Second, "five", forbidden, false, "", 1},
 			{6 * time.Second, "", nil, false, "", 1},
@@ -280,8 +283,8 @@ func TestShared(t *testing.T) {
 		}
 		synctest.Wait()
 		cancel()
-		if got := <-results; got != "" {
-			t.Errorf("who left has %q, want nothing", got)
+		if got := <-results; got != "(unread)" {
+			t.Errorf("who left has %q, want to know that there is more", got)
 		}
 		close(a.hold)
 		for range 10 {
@@ -303,8 +306,8 @@ func TestHanging(t *testing.T) {
 		c := &cluster.Cluster{Getter: a, Timeout: 2 * time.Second}
 		begin := time.Now()
 		k := c.For("ns", workload.Identity{PullSecrets: []string{"a", "b", "c"}})
-		if got := k.Credentials(t.Context(), image, false); got != nil || time.Since(begin) != 2*time.Second {
-			t.Errorf("Credentials = %v after %v, want nothing after 2 s", got, time.Since(begin))
+		if got := users(k.Credentials(t.Context(), image, false)); got != "(unread)" || time.Since(begin) != 2*time.Second {
+			t.Errorf("Credentials = %q after %v, want none, and to know it, after 2 s", got, time.Since(begin))
 		}
 		done := make(chan struct{})
 		go func() { k.Credentials(context.Background(), image, true); close(done) }()
@@ -312,8 +315,8 @@ func TestHanging(t *testing.T) {
 		c.Close()
 		<-done
 		a.take()
-		if got := k.Credentials(t.Context(), image, false); got != nil || len(a.take()) > 0 {
-			t.Errorf("after Close: %v, want no read", got)
+		if got := users(k.Credentials(t.Context(), image, false)); got != "(unread)" || len(a.take()) > 0 {
+			t.Errorf("after Close: %q, want no read", got)
 		}
 	})
 }

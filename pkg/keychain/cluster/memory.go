@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 )
 
 const (
@@ -26,6 +27,11 @@ const (
 
 // key is an object of one kind. The names are an author's own text: a joined string could be read as another pair.
 type key struct{ namespace, name string }
+
+// possible tells whether there may be such an object. The API server can't be asked for others.
+func (k key) possible() bool {
+	return k.name != "" && len(k.namespace) <= maxName && len(k.name) <= maxName && len(content.IsPathSegmentName(k.name)) == 0
+}
 
 // memory remembers what was read for a while, by key, and lets those who want one object at once share one read, which
 // outlives the one who started it. The zero value is ready for use.
@@ -56,19 +62,17 @@ type read[T sized] func(ctx context.Context, k key) (value T, ok bool)
 // sized is a value that can tell about how many bytes it holds.
 type sized interface{ Size() int }
 
-// wait waits for the read, or for ctx; then the value is zero.
-func (it *item[T]) wait(ctx context.Context) (zero T) {
-	select {
-	case <-it.done:
-		return it.value
-	default:
+// wait waits for the read, or for ctx. known tells whether the value is an answer, now or a while ago, be it that there is
+// none; otherwise it is zero.
+func (it *item[T]) wait(ctx context.Context) (value T, known bool) {
+	if !it.finished() {
+		select {
+		case <-it.done:
+		case <-ctx.Done():
+			return value, false
+		}
 	}
-	select {
-	case <-it.done:
-		return it.value
-	case <-ctx.Done():
-		return zero
-	}
+	return it.value, !it.good.IsZero()
 }
 
 func (it *item[T]) finished() bool {
@@ -108,7 +112,10 @@ func (m *memory[T]) get(c *Cluster, k key, fresh bool, r read[T]) *item[T] {
 		return old
 	}
 	it := &item[T]{done: make(chan struct{}), started: time.Now()}
-	if m.base.Err() != nil || len(k.namespace) > maxName || len(k.name) > maxName {
+	if !k.possible() {
+		it.good = it.started
+	}
+	if m.base.Err() != nil || !k.possible() {
 		close(it.done)
 		return it
 	}

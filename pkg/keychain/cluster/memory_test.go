@@ -92,12 +92,13 @@ func TestImpossibleNames(t *testing.T) {
 	c := &cluster.Cluster{Getter: a}
 	defer c.Close()
 	long := strings.Repeat("x", 254)
-	if got := users(named(c, long, "s").Credentials(t.Context(), image, false)); got != "u" {
+	if got := users(named(c, long, "", "..", "a/b", "a%2fb", "s").Credentials(t.Context(), image, false)); got != "u" {
 		t.Errorf("Credentials = %q, want u", got)
 	}
 	for _, k := range []keychain.Keychain{
 		c.For(long, workload.Identity{PullSecrets: []string{"s"}}),
 		c.For("ns", workload.Identity{ServiceAccount: long}),
+		c.For("ns", workload.Identity{ServiceAccount: "../secrets/s"}),
 	} {
 		if got := k.Credentials(t.Context(), image, false); got != nil {
 			t.Errorf("Credentials = %v, want nothing", got)
@@ -120,8 +121,8 @@ func TestNoAnswer(t *testing.T) {
 			want  string
 			asked int
 		}{
-			{0, errors.New("connection refused"), "", 1},
-			{500 * time.Millisecond, nil, "", 0},
+			{0, errors.New("connection refused"), "(unread)", 1},
+			{500 * time.Millisecond, nil, "(unread)", 0},
 			{600 * time.Millisecond, nil, "u", 1},
 			{4 * time.Second, nil, "u", 0},
 		} {
@@ -134,6 +135,34 @@ func TestNoAnswer(t *testing.T) {
 			}
 			if got := len(a.take()); got != step.asked {
 				t.Errorf("step %d: %d reads, want %d", i, got, step.asked)
+			}
+		}
+	})
+}
+
+// An account whose secrets are not known hides them all; what the shared sources have is used. Of a secret that was not
+// there a while ago it is known that there is none.
+func TestUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{}
+		shared := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
+			return []keychain.Credential{{Auth: authn.AuthConfig{Username: "node"}, Shared: true}}
+		})
+		c := &cluster.Cluster{Getter: a, Shared: shared}
+		defer c.Close()
+		if got, want := users(named(c, "gone").Credentials(t.Context(), image, false)), "node(shared)"; got != want {
+			t.Errorf("Credentials of what is not there = %q, want %q", got, want)
+		}
+		time.Sleep(10 * time.Second)
+		a.mu.Lock()
+		a.err = errors.New("connection refused")
+		a.mu.Unlock()
+		if got, want := users(named(c, "gone").Credentials(t.Context(), image, false)), "node(shared)"; got != want {
+			t.Errorf("Credentials of what was not there = %q, want %q", got, want)
+		}
+		for _, id := range []workload.Identity{{}, {PullSecrets: []string{"a", "b"}}} {
+			if got, want := users(c.For("ns", id).Credentials(t.Context(), image, false)), "(unread) node(shared)"; got != want {
+				t.Errorf("Credentials of %v = %q, want %q", id, got, want)
 			}
 		}
 	})
@@ -167,8 +196,8 @@ func TestCancelled(t *testing.T) {
 		a.mu.Unlock()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if got := users(named(c, "s", "known").Credentials(ctx, image, false)); got != "known" {
-			t.Errorf("Credentials = %q, want what is known", got)
+		if got := users(named(c, "s", "known").Credentials(ctx, image, false)); got != "known (unread)" {
+			t.Errorf("Credentials = %q, want what is known, and that there is more", got)
 		}
 		close(a.hold)
 	})

@@ -22,7 +22,7 @@ const (
 	forbidden  = "forbidden"  // tagpin may not read it: its RBAC
 	malformed  = "malformed"  // whole, or some of its entries
 	unsuitable = "unsuitable" // a secret of another type
-	failed     = "error"      // no answer of the API server, or an error of its own
+	failed     = "error"      // no answer of the API server in time, an error of its own, or too many reads of the namespace
 	tooMany    = "too-many"   // a pod names more secrets than are read
 )
 

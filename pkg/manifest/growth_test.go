@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/manifest"
+)
+
+// shapes are files of about so many bytes, each long in its own way.
+var shapes = map[string]func(size int) string{
+	"JSON on one line": func(size int) string {
+		return `{"apiVersion":"v1","kind":"List","items":[` + many(size, ",", func(i int) string {
+			return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p%d"},"spec":{"containers":[{"name":"ä","image":"nginx:%d"}]}}`, i, i)
+		}) + `]}`
+	},
+	"YAML on one line": func(size int) string {
+		return `{apiVersion: v1, kind: List, items: [` + many(size, ", ", func(i int) string {
+			return fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: p%d}, spec: {containers: [{name: ä, image: nginx:%d}]}}`, i, i)
+		}) + `]}`
+	},
+	"YAML of many lines": func(size int) string {
+		return "apiVersion: v1\nkind: List\nitems:\n" + many(size, "", func(i int) string {
+			return fmt.Sprintf("- apiVersion: v1\n  kind: Pod\n  metadata: {name: p%d}\n  # c\n  spec:\n    containers:\n    - name: ä\n      image: nginx:%d # d\n", i, i)
+		})
+	},
+	"documents": func(size int) string {
+		return many(size, "---\n", func(i int) string {
+			return pod + fmt.Sprintf("spec: {containers: [{name: a, image: nginx:%d}]}\n", i)
+		})
+	},
+	"JSON documents": func(size int) string {
+		return many(size, "", func(i int) string {
+			return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p%d"},"spec":{"containers":[{"name":"ä","image":"nginx:%d"}]}}`, i, i)
+		})
+	},
+	"containers": func(size int) string {
+		return pod + "spec:\n  containers:\n" + many(size, "", func(i int) string {
+			return fmt.Sprintf("  - {name: c%d, image: nginx:%d}\n", i, i)
+		})
+	},
+	"anchors": func(size int) string {
+		return "apiVersion: v1\nkind: List\nitems:\n" + many(size, "", func(i int) string {
+			return fmt.Sprintf("- {apiVersion: v1, kind: Pod, spec: &a%d {containers: &b%d [&c%d {name: a, image: &d%d nginx:%d}]}}\n- {apiVersion: v1, kind: Pod, spec: *a%d}\n", i, i, i, i, i, i)
+		})
+	},
+	"block": func(size int) string {
+		return pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1\n    command:\n    - |\n" + strings.Repeat("      some text\n", size/16)
+	},
+	"merge": func(size int) string {
+		return pod + "x: &x\n" + many(size, "", func(i int) string {
+			return fmt.Sprintf("  k%d: v\n", i)
+		}) + "y:\n  <<: *x\nspec:\n  containers:\n  - name: a\n    image: nginx:1\n"
+	},
+}
+
+// many joins texts until there are enough bytes.
+func many(size int, separator string, text func(i int) string) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size; i++ {
+		if i > 0 {
+			b.WriteString(separator)
+		}
+		b.WriteString(text(i))
+	}
+	return b.String()
+}
+
+// pinAll does what the command line does with a file.
+func pinAll(data []byte) (references int, err error) {
+	s, err := manifest.Parse("f.yaml", data, nil)
+	if err != nil {
+		return 0, err
+	}
+	list := edits(s)
+	for _, e := range list {
+		e.Object.Position(e.Reference)
+	}
+	_, err = s.Edit(list)
+	return len(list), err
+}
+
+// A large file on one line, as an API server writes it. Were each place in it counted from the line's beginning, the test
+// would take longer than a test may.
+func TestOneLongLine(t *testing.T) {
+	data := []byte(shapes["JSON on one line"](2 << 20))
+	if n, err := pinAll(data); err != nil || n < 15000 {
+		t.Errorf("%d references in %d bytes, %v, want some 18,000", n, len(data), err)
+	}
+}
+
+// BenchmarkGrowth has the same speed whatever the size.
+func BenchmarkGrowth(b *testing.B) {
+	for name, shape := range shapes {
+		for _, size := range []int{64 << 10, 256 << 10, 1 << 20} {
+			b.Run(fmt.Sprintf("%s/%dKiB", name, size>>10), func(b *testing.B) {
+				data := []byte(shape(size))
+				b.SetBytes(int64(len(data)))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := pinAll(data); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
