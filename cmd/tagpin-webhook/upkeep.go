@@ -38,7 +38,7 @@ type upkeep struct {
 	changed  chan struct{} // the config has
 	updates  *prometheus.CounterVec
 	renewals *prometheus.CounterVec
-	rules    prometheus.Gauge
+	rules    *prometheus.GaugeVec // without labels: not told of before the registration was read
 
 	sightings certificate.Sightings
 	filled    filling
@@ -57,10 +57,10 @@ func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer
 			Help: "Self-managed certificates that were made anew, by result: ok, or failed for each time that the secret could not be read or written.",
 		}, []string{"result"}),
 	}
-	u.rules = prometheus.NewGauge(prometheus.GaugeOpts{
+	u.rules = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tagpin_registration_rules",
-		Help: "Rules in the registration that the server fills in: 0 where it is not there, or has none, so that nothing is pinned.",
-	})
+		Help: "Rules in the registration that the server fills in: 0 where it is not there, or has none, so that nothing is pinned; absent until it was read.",
+	}, []string{})
 	for _, v := range []*prometheus.CounterVec{u.updates, u.renewals} {
 		v.WithLabelValues("failed") // from 0, which alerts count from
 	}
@@ -156,11 +156,11 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 	}
 	material, broken := u.renew(ctx, live, unread == nil) // what does not need the secret is done all the same
 	if err := errors.Join(failed(u.updates, unread), broken); unread != nil {
-		u.serve(material, u.renewedOnly)
+		u.serve(material, u.unread)
 		return "", err
 	}
 	if live == nil {
-		u.rules.Set(0)
+		u.rules.WithLabelValues().Set(0)
 		u.serve(material, u.distrust(nil))
 		if u.hook.name != "" {
 			waits = notThere
@@ -168,7 +168,7 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 		return waits, broken
 	}
 	written, waits, err := u.tend(ctx, live, material)
-	u.rules.Set(float64(rules(written)))
+	u.rules.WithLabelValues().Set(float64(rules(written)))
 	// A certificate that is trusted is served also where the registration can't be written: no review depends on that.
 	reason := u.serve(material, u.distrust(written))
 	switch {
@@ -177,7 +177,7 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 	case reason != "":
 		return reason, broken
 	case material != nil && material.Issuer() != material.CAs[0]:
-		return unknownCA, nil
+		return unknownCA, broken
 	}
 	return waits, broken
 }
@@ -240,7 +240,7 @@ func (u *upkeep) note(live *admissionregistrationv1.MutatingWebhookConfiguration
 	u.sightings.Note(bundles...)
 }
 
-// renew renews the secret. Nothing: the certificate is in files, or there is an error.
+// renew renews the secret. Nothing: the certificate is in files, or the secret has none that is good. It may come beside an error.
 func (u *upkeep) renew(ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration, read bool) (*certificate.Material, error) {
 	if u.certificates.secret == nil {
 		return nil, nil
@@ -253,11 +253,10 @@ func (u *upkeep) renew(ctx context.Context, live *admissionregistrationv1.Mutati
 		settled = func(*x509.Certificate) bool { return true }
 	}
 	material, err := u.certificates.secret.Renew(ctx, settled)
-	if err != nil {
-		return nil, failed(u.renewals, err)
+	if material != nil {
+		u.certificates.ca.Store(material.CAs[0])
 	}
-	u.certificates.ca.Store(material.CAs[0])
-	return material, nil
+	return material, failed(u.renewals, err)
 }
 
 // trust puts the CAs into the webhooks. Those that are there stay until the secret's has stood there for a while: other replicas
@@ -314,8 +313,14 @@ func (u *upkeep) serve(material *certificate.Material, distrusted func(*certific
 	return ""
 }
 
-// renewedOnly trusts no other CA: the registration could not be read.
-func (u *upkeep) renewedOnly(*certificate.Material) string { return unknownCA }
+// unread trusts no other CA, as the registration could not be read; but where nothing is served yet, one that is no longer new: it
+// has most likely stood there for long, and with no certificate every review fails.
+func (u *upkeep) unread(m *certificate.Material) string {
+	if u.certificates.leaf.Load() == nil && certificate.Aged(m.Issuer()) {
+		return ""
+	}
+	return unknownCA
+}
 
 // distrust says why a registration does not trust the leaf of the secret yet. Where there is none, or it calls for nothing, there
 // is nobody who could not know the CA.

@@ -249,31 +249,119 @@ func TestSecretIsGone(t *testing.T) {
 	}
 }
 
-// A registration that can't be read keeps no leaf from being renewed, as long as the CA is the same.
-func TestRegistrationCannotBeRead(t *testing.T) {
-	w := tend(t)
-	w.want("at first", 3, 3, 0, 3)
-	former := w.certificates.leaf.Load()
+// A secret that can't be written keeps nobody from serving what is in it, nor from trusting its CA.
+func TestSecretCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.want("at first", 3, 3, 0, 3)
+		time.Sleep(70 * 24 * time.Hour) // it is to be renewed
+		w.client.PrependReactor("update", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("field is immutable")
+		})
+		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+			clearRules(c)
+			for i := range c.Webhooks {
+				c.Webhooks[i].ClientConfig.CABundle = nil
+			}
+		})
+		second := w.replica()
+		for range 2 {
+			if second.look(t.Context()) || !strings.Contains(second.said, "field is immutable") {
+				t.Errorf("it says %q, want that the secret can't be written", second.said)
+			}
+		}
+		if err := second.certificates.ready(nil); err != nil {
+			t.Errorf("a new replica is not ready: %v", err)
+		}
+		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS); err != nil || rules(w.live()) != 3 {
+			t.Errorf("the certificate in the registration: %v; %d rules, want 3", err, rules(w.live()))
+		}
+		if got := testutil.ToFloat64(second.renewals.WithLabelValues("failed")); got != 2 {
+			t.Errorf("%v failures, want 2", got)
+		}
+	})
+}
+
+// noRead lets nobody read the registration.
+func (w *tended) noRead() {
 	w.client.PrependReactor("get", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, errors.New("no role")
 	})
-	w.empty("tls.crt")
-	if w.look(t.Context()) || !strings.Contains(w.said, "no role") || w.certificates.leaf.Load() == former {
-		t.Errorf("it says %q, and serves the former leaf: %t", w.said, w.certificates.leaf.Load() == former)
-	}
-	renewed := w.certificates.leaf.Load()
-	w.empty()
-	if w.look(t.Context()); w.certificates.leaf.Load() != renewed {
-		t.Error("it serves a leaf of a CA that nobody may trust")
-	}
-	fresh := w.replica()
-	fresh.look(t.Context())
-	if err := fresh.certificates.ready(nil); !errors.Is(err, errNone) {
-		t.Errorf("one that has just started: ready %v, want %v", err, errNone)
-	}
-	if got := testutil.ToFloat64(w.updates.WithLabelValues("failed")); got != 2 {
-		t.Errorf("%v failures, want 2", got)
-	}
+}
+
+// A registration that can't be read keeps no leaf from being renewed, as long as the CA is the same.
+func TestRegistrationCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.want("at first", 3, 3, 0, 3)
+		former := w.certificates.leaf.Load()
+		w.noRead()
+		w.empty("tls.crt")
+		if w.look(t.Context()) || !strings.Contains(w.said, "no role") || w.certificates.leaf.Load() == former {
+			t.Errorf("it says %q, and serves the former leaf: %t", w.said, w.certificates.leaf.Load() == former)
+		}
+		renewed := w.certificates.leaf.Load()
+		w.empty()
+		w.look(t.Context())
+		time.Sleep(time.Hour)
+		if w.look(t.Context()); w.certificates.leaf.Load() != renewed {
+			t.Error("it serves a leaf of a CA that nobody may trust")
+		}
+		if got := testutil.ToFloat64(w.updates.WithLabelValues("failed")); got != 3 {
+			t.Errorf("%v failures, want 3", got)
+		}
+	})
+}
+
+// Who starts while it can't be read serves by a CA that is no longer new, and tells of no rules: it knows of none.
+func TestStartsWithoutTheRegistration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.want("at first", 3, 3, 0, 3)
+		w.noRead()
+		fresh := w.replica()
+		fresh.look(t.Context())
+		if err := fresh.certificates.ready(nil); !errors.Is(err, errNone) {
+			t.Errorf("with a new CA: ready %v, want %v", err, errNone)
+		}
+		time.Sleep(time.Minute)
+		fresh.look(t.Context())
+		if err := fresh.certificates.ready(nil); err != nil || !strings.Contains(fresh.said, "no role") {
+			t.Errorf("with an older CA: ready %v, said %q", err, fresh.said)
+		}
+		if got := testutil.CollectAndCount(fresh.rules); got != 0 {
+			t.Errorf("rules are told of %d times, want none: that would be an alert", got)
+		}
+		w.client.ReactionChain = w.client.ReactionChain[1:]
+		if fresh.look(t.Context()); testutil.ToFloat64(fresh.rules) != 3 {
+			t.Errorf("%v rules are told of once it can be read, want 3", testutil.ToFloat64(fresh.rules))
+		}
+	})
+}
+
+// A secret that was restored from a backup has an old CA, which the API servers hear of no sooner for that.
+func TestRestoredSecretWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, backup := tend(t), tend(t)
+		backup.look(t.Context())
+		time.Sleep(time.Hour)
+		w.want("at first", 3, 3, 0, 3)
+		former := w.certificates.leaf.Load()
+		old, err := backup.client.CoreV1().Secrets(ownSpace).Get(t.Context(), ownSecret, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.client.CoreV1().Secrets(ownSpace).Update(t.Context(), old, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if w.look(t.Context()); w.certificates.leaf.Load() != former {
+			t.Error("it serves the restored leaf at once")
+		}
+		time.Sleep(10 * time.Second)
+		if w.look(t.Context()); !w.certificates.leaf.Load().Leaf.Equal(backup.certificates.leaf.Load().Leaf) {
+			t.Errorf("it does not serve the restored leaf ten seconds later (said last: %q)", w.said)
+		}
+	})
 }
 
 // It ends when it is told to, and looks at once when the config changes.
