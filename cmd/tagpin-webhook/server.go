@@ -188,8 +188,11 @@ func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, u *upk
 	}
 	u.answers = func() error { return serving(nil) }
 	runnables := []manager.Runnable{hooks, manager.RunnableFunc(u.run), manager.RunnableFunc(s.reload(h, u.wake))}
-	if own.watcher != nil {
-		runnables = append(runnables, own.watcher)
+	if own.secret == nil {
+		runnables = append(runnables, manager.RunnableFunc(func(ctx context.Context) error {
+			own.poll(ctx, s.log)
+			return nil
+		}))
 	}
 	metrics, err := metricsServer(s.options.metrics, r)
 	if err != nil {

@@ -308,8 +308,7 @@ func (u *upkeep) serve(material *certificate.Material, distrusted func(*certific
 			return waits
 		}
 	}
-	u.certificates.leaf.Store(material.Leaf)
-	u.log.Info("serving certificate", "serial", material.Leaf.Leaf.SerialNumber.Text(16), "ends", material.Leaf.Leaf.NotAfter)
+	u.certificates.serve(material.Leaf, u.log)
 	return ""
 }
 
