@@ -18,10 +18,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/registration"
 )
 
-// How often upkeep looks: two small reads. It watches nothing, for which it would need the right to list.
+// How often upkeep looks: two small reads. It watches nothing, for which it would need the right to list. While an error stays it
+// looks later each time.
 const (
 	lookSoon    = time.Second      // while something is to come
-	lookLater   = 10 * time.Second // while all is well
+	lookLater   = 10 * time.Second // while all is well, and at most
 	lookTimeout = 10 * time.Second
 )
 
@@ -43,6 +44,7 @@ type upkeep struct {
 	sightings certificate.Sightings
 	filled    filling
 	said      string
+	failing   time.Duration // what it waited for after the last look, if that failed
 }
 
 func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer) *upkeep {
@@ -102,10 +104,7 @@ func (u *upkeep) run(ctx context.Context) error {
 		return nil
 	}
 	for {
-		wait := lookSoon
-		if u.look(ctx) {
-			wait = lookLater
-		}
+		wait := u.look(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -115,11 +114,13 @@ func (u *upkeep) run(ctx context.Context) error {
 	}
 }
 
-// look does what is due, and returns whether there is nothing to come.
-func (u *upkeep) look(ctx context.Context) bool {
+// look does what is due, and returns when to look again.
+func (u *upkeep) look(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	waits, err := u.step(ctx)
+	failing := u.failing
+	u.failing = 0
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled): // the end
 	case apierrors.IsConflict(err): // another replica was first
@@ -127,15 +128,20 @@ func (u *upkeep) look(ctx context.Context) bool {
 		if u.say(err.Error()) {
 			u.log.Error(err, "certificates and registration")
 		}
-	case waits != "":
+		u.failing = min(max(2*failing, lookSoon), lookLater)
+		return u.failing
+	case waits == "":
+		u.say("")
+		return lookLater
+	default:
 		if u.say(waits) {
 			u.log.Info("certificates and registration", "waiting", waits)
 		}
-	default:
-		u.say("")
-		return true
+		if waits == notThere {
+			return lookLater
+		}
 	}
-	return waits == notThere
+	return lookSoon
 }
 
 // say tells whether a text was not said last.
@@ -199,7 +205,7 @@ func (u *upkeep) tend(ctx context.Context, live *admissionregistrationv1.Mutatin
 		return live, "", err
 	}
 	filled := filling{live.UID, u.wanted()}
-	if u.filled.is(filled) && !inert(written) {
+	if u.filled.is(filled) && rules(written) > 0 { // to switch a webhook off, delete it
 		return written, "", nil
 	}
 	want = written.DeepCopy()

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -95,7 +96,7 @@ func clearRules(c *admissionregistrationv1.MutatingWebhookConfiguration) {
 func (w *tended) want(when string, n int, rules ...int) {
 	w.t.Helper()
 	for range n {
-		if w.look(w.t.Context()) {
+		if w.look(w.t.Context()) == lookLater && w.said == "" {
 			break
 		}
 	}
@@ -122,6 +123,8 @@ func TestRegistrationBecomesActive(t *testing.T) {
 		}
 		w.change(clearRules)
 		w.want("replaced by one without rules", 3, 3, 0, 3)
+		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks[2].Rules = nil })
+		w.want("with one webhook emptied", 3, 3, 0, 3)
 		w.with = &registration.Registration{PodsOnly: true}
 		w.want("with another config", 3, 1, 0, 1)
 		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
@@ -129,8 +132,8 @@ func TestRegistrationBecomesActive(t *testing.T) {
 			c.UID = types.UID("2")
 		})
 		w.want("made anew", 3, 1, 0, 1)
-		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 5 {
-			t.Errorf("%v updates, want 5: the CA, and the rules four times", got)
+		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 6 {
+			t.Errorf("%v updates, want 6: the CA, and the rules five times", got)
 		}
 		time.Sleep(time.Minute)
 		second := w.replica()
@@ -170,15 +173,15 @@ func TestNoRegistration(t *testing.T) {
 	if err := api.Delete(t.Context(), hookName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if slow := w.look(t.Context()); !slow || w.certificates.ready(nil) != nil || w.said != notThere {
-		t.Errorf("without a registration: slow %t, certificate %v, said %q", slow, w.certificates.ready(nil), w.said)
+	if wait := w.look(t.Context()); wait != lookLater || w.certificates.ready(nil) != nil || w.said != notThere {
+		t.Errorf("without a registration: wait %v, certificate %v, said %q", wait, w.certificates.ready(nil), w.said)
 	}
 	if _, err := api.Create(t.Context(), before, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.want("when it is there", 3, 3, 0, 3)
 	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks = c.Webhooks[1:2] })
-	if w.look(t.Context()) || !strings.Contains(w.said, "no webhook of tagpin's") {
+	if w.look(t.Context()); !strings.Contains(w.said, "no webhook of tagpin's") {
 		t.Errorf("with others' webhooks alone it says %q", w.said)
 	}
 }
@@ -266,7 +269,7 @@ func TestSecretCannotBeWritten(t *testing.T) {
 		})
 		second := w.replica()
 		for range 2 {
-			if second.look(t.Context()) || !strings.Contains(second.said, "field is immutable") {
+			if second.look(t.Context()); !strings.Contains(second.said, "field is immutable") {
 				t.Errorf("it says %q, want that the secret can't be written", second.said)
 			}
 		}
@@ -297,7 +300,7 @@ func TestRegistrationCannotBeRead(t *testing.T) {
 		former := w.certificates.leaf.Load()
 		w.noRead()
 		w.empty("tls.crt")
-		if w.look(t.Context()) || !strings.Contains(w.said, "no role") || w.certificates.leaf.Load() == former {
+		if w.look(t.Context()); !strings.Contains(w.said, "no role") || w.certificates.leaf.Load() == former {
 			t.Errorf("it says %q, and serves the former leaf: %t", w.said, w.certificates.leaf.Load() == former)
 		}
 		renewed := w.certificates.leaf.Load()
@@ -373,14 +376,36 @@ func TestUpkeepRuns(t *testing.T) {
 		go func() { done <- w.run(ctx) }()
 		time.Sleep(lookSoon + lookSoon/2)
 		synctest.Wait()
+		w.with = &registration.Registration{PodsOnly: true}
 		w.wake()
 		w.wake()
 		synctest.Wait()
+		w.want("at once with another config", 0, 1, 0, 1)
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("run = %v", err)
 		}
-		w.want("after two looks", 0, 3, 0, 3)
+	})
+}
+
+// While an error stays it looks ever less often, but not less than when all is well.
+func TestUpkeepBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.noRead()
+		var waits []time.Duration
+		for range 6 {
+			waits = append(waits, w.look(t.Context()))
+		}
+		w.client.ReactionChain = w.client.ReactionChain[1:]
+		w.down = errors.New("down")
+		waits = append(waits, w.look(t.Context()))
+		w.noRead()
+		waits = append(waits, w.look(t.Context()))
+		const s = time.Second
+		if want := []time.Duration{s, 2 * s, 4 * s, 8 * s, 10 * s, 10 * s, s, s}; !slices.Equal(waits, want) {
+			t.Errorf("it waits for %v, want %v", waits, want)
+		}
 	})
 }
 
