@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -15,8 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/config"
@@ -31,11 +32,11 @@ var errEnded = errors.New("the certificate has ended")
 // certificates is where the serving certificate comes from: the files of --cert-dir, or a secret that the server keeps
 // itself. The latter is served from memory: its key is written to no file.
 type certificates struct {
-	dnsName string                   // of the Service
-	watcher *certwatcher.CertWatcher // of the files; nil: self-managed
-	secret  *certificate.Secret      // nil: files
+	dnsName string              // of the Service
+	dir     string              // of the files
+	secret  *certificate.Secret // nil: files
 
-	leaf atomic.Pointer[tls.Certificate]  // self-managed, from when it may be served
+	leaf atomic.Pointer[tls.Certificate]  // what is served; self-managed, from when it may be
 	ca   atomic.Pointer[x509.Certificate] // of the secret, the newest
 }
 
@@ -49,12 +50,51 @@ func (s *server) certificates(a api, namespace string) (*certificates, error) {
 		}
 		return made, nil
 	}
-	var err error
-	dir := s.options.certDir
-	if made.watcher, err = certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")); err != nil {
-		return nil, fmt.Errorf("serving certificate: %w", err)
+	made.dir = s.options.certDir
+	if err := made.read(s.log); err != nil {
+		return nil, err
 	}
 	return made, nil
+}
+
+// readInterval is how often the files are read. No watch tells of them: a node may be out of inotify instances.
+const readInterval = 10 * time.Second
+
+// poll reads the files again and again until ctx ends. What can't be used is told once, and the last good certificate stays.
+func (c *certificates) poll(ctx context.Context, log logr.Logger) {
+	ticker := time.NewTicker(readInterval)
+	defer ticker.Stop()
+	for said := ""; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		text := ""
+		if err := c.read(log); err != nil {
+			if text = err.Error(); text != said {
+				log.Error(err, "certificate refused, the last good one stays")
+			}
+		}
+		said = text
+	}
+}
+
+// read takes up the certificate that is in the files.
+func (c *certificates) read(log logr.Logger) error {
+	leaf, err := tls.LoadX509KeyPair(filepath.Join(c.dir, "tls.crt"), filepath.Join(c.dir, "tls.key"))
+	if err != nil {
+		return fmt.Errorf("serving certificate: %w", err)
+	}
+	c.serve(&leaf, log)
+	return nil
+}
+
+// serve makes leaf what is served.
+func (c *certificates) serve(leaf *tls.Certificate, log logr.Logger) {
+	if former := c.leaf.Swap(leaf); former == nil || !former.Leaf.Equal(leaf.Leaf) {
+		log.Info("serving certificate", "serial", leaf.Leaf.SerialNumber.Text(16), "ends", leaf.Leaf.NotAfter)
+	}
 }
 
 // selfManaged tells whether the server makes its certificate.
@@ -63,10 +103,7 @@ func (s *server) selfManaged() bool {
 }
 
 // get is the certificate of now, for a TLS listener.
-func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if c.watcher != nil {
-		return c.watcher.GetCertificate(hello)
-	}
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if leaf := c.leaf.Load(); leaf != nil {
 		return leaf, nil
 	}
@@ -76,7 +113,7 @@ func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 // ready tells whether there is one that has not ended.
 func (c *certificates) ready(*http.Request) error {
 	leaf, err := c.get(nil)
-	if err == nil && leaf.Leaf != nil && time.Now().After(leaf.Leaf.NotAfter) {
+	if err == nil && time.Now().After(leaf.Leaf.NotAfter) {
 		return errEnded
 	}
 	return err

@@ -38,9 +38,10 @@ type handlers struct {
 	reloads *reloads
 
 	current atomic.Pointer[state]
+	using   sync.RWMutex // held to begin a review, and to change current
 
-	mu      sync.Mutex // serialises load and close
-	retired []*state   // to be waited for at the end
+	mu     sync.Mutex    // serialises load and close
+	closed chan struct{} // closed when all former states are
 }
 
 // api is what is asked of the API server. The zero value is for standalone: nothing.
@@ -58,6 +59,8 @@ type state struct {
 	cache       *resolve.Cache
 	credentials *cluster.Cluster
 	siblings    *sibling.Siblings // nil: standalone
+
+	reviews sync.WaitGroup
 }
 
 func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a api) (*handlers, error) {
@@ -70,7 +73,9 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		wire:    registry.NewMetrics(r),
 		lists:   sibling.NewMetrics(r),
 		reloads: newReloads(r),
+		closed:  make(chan struct{}),
 	}
+	close(h.closed)
 	return h, h.load(c)
 }
 
@@ -83,11 +88,26 @@ func (h *handlers) load(c *config.Config) error {
 	if err := errors.Join(next.resolve(old, h.wire), next.answer(h, old), next.register()); err != nil {
 		return err
 	}
+	h.using.Lock()
 	h.current.Store(next)
-	if old != nil && (old.cache != next.cache || old.credentials != next.credentials || old.siblings != next.siblings) {
-		h.retired = append(h.retired, old)
+	h.using.Unlock()
+	if old != nil {
+		h.retire(old, next)
 	}
 	return nil
+}
+
+// retire closes what next has not taken over of old, when the reviews that began with it have ended; one state after the other,
+// as an older one may have had the same parts.
+func (h *handlers) retire(old, next *state) {
+	before, done := h.closed, make(chan struct{})
+	h.closed = done
+	go func() {
+		defer close(done)
+		<-before
+		old.reviews.Wait()
+		old.close(next)
+	}()
 }
 
 // resolve makes the client and the cache, or takes over the old ones: an exemption added is no reason to ask all
@@ -199,21 +219,39 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 func (h *handlers) mode(m pin.Mode) http.Handler {
 	log := h.log.WithName("admission")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.current.Load().modes[m].ServeHTTP(w, r.WithContext(logr.NewContext(r.Context(), log)))
+		s := h.use()
+		defer s.reviews.Done()
+		s.modes[m].ServeHTTP(w, r.WithContext(logr.NewContext(r.Context(), log)))
 	})
+}
+
+// use is the current state, which is not closed before the review is done.
+func (h *handlers) use() *state {
+	h.using.RLock()
+	defer h.using.RUnlock()
+	s := h.current.Load()
+	s.reviews.Add(1)
+	return s
 }
 
 // close waits for the look-ups and reads in flight. There are no requests any more.
 func (h *handlers) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, s := range append(h.retired, h.current.Load()) {
+	<-h.closed
+	h.current.Load().close(&state{})
+}
+
+// close waits for the look-ups and reads in flight of those parts that next does not have.
+func (s *state) close(next *state) {
+	if s.credentials != next.credentials {
 		s.credentials.Close()
-		if s.siblings != nil {
-			s.siblings.Close()
-		}
+	}
+	if s.siblings != next.siblings {
+		s.siblings.Close()
+	}
+	if s.cache != next.cache {
 		s.cache.Wait()
 		s.client.Close()
 	}
-	h.retired = nil
 }

@@ -90,7 +90,7 @@ func ours(live *admissionregistrationv1.MutatingWebhookConfiguration) []*admissi
 	}
 	var list []*admissionregistrationv1.MutatingWebhook
 	for i := range live.Webhooks {
-		if copied := live.Webhooks[i]; new(registration.Registration).Fill(&copied) {
+		if registration.IsMode(live.Webhooks[i].Name) {
 			list = append(list, &live.Webhooks[i])
 		}
 	}

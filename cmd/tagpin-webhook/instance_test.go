@@ -53,6 +53,7 @@ type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	more chan struct{}
+	read int // up to where it was awaited
 }
 
 func (l *lines) Write(p []byte) (int, error) {
@@ -71,15 +72,19 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// await waits until the log holds text.
+// await waits until the log holds text, after what was awaited before.
 func (l *lines) await(t *testing.T, text string) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
-	for !strings.Contains(l.String(), text) {
+	for {
+		if i := strings.Index(l.String()[l.read:], text); i >= 0 {
+			l.read += i + len(text)
+			return
+		}
 		select {
 		case <-l.more:
 		case <-deadline:
-			t.Fatalf("the log never says %q:\n%s", text, l.String())
+			t.Fatalf("the log does not say %q once more:\n%s", text, l.String())
 		}
 	}
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,7 +22,8 @@ const maxReply = 64 << 10
 // otlp sends spans by OTLP over HTTP, a POST a batch. OpenTelemetry's own client links gRPC and its gateway to do so: 70
 // packages more, for a server that mostly traces nothing.
 type otlp struct {
-	url    string
+	url    string      // its path may hold a secret
+	host   string      // what is told of it
 	header http.Header // may hold secrets
 	client http.Client
 }
@@ -31,12 +33,12 @@ type otlp struct {
 func newOTLP(endpoint, headers string) (*otlp, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
-		return nil, err
+		return nil, errors.New("the endpoint is no URL") // which the error would repeat
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
 	}
-	o := &otlp{url: u.String(), header: http.Header{}}
+	o := &otlp{url: u.String(), host: u.Host, header: http.Header{}}
 	for i, entry := range strings.FieldsFunc(headers, func(r rune) bool { return r == ',' }) {
 		name, escaped, ok := strings.Cut(strings.TrimSpace(entry), "=")
 		value, err := url.PathUnescape(strings.TrimSpace(escaped))
@@ -61,7 +63,7 @@ func (o *otlp) Stop(context.Context) error {
 	return nil
 }
 
-// UploadTraces sends a batch. What the endpoint answers is not told, but for its status.
+// UploadTraces sends a batch. What the endpoint answers is not told, but for its status; nor its URL, but for the host.
 func (o *otlp) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpans) error {
 	// On the wire this is an ExportTraceServiceRequest, whose own type comes with gRPC.
 	body, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: spans})
@@ -74,13 +76,16 @@ func (o *otlp) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpans)
 	}
 	req.Header = o.header.Clone()
 	resp, err := o.client.Do(req)
+	if whole := new(url.Error); errors.As(err, &whole) {
+		err = whole.Err
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", o.host, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, resp.Body, maxReply)
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s: %s", o.url, resp.Status)
+		return fmt.Errorf("%s: %s", o.host, resp.Status)
 	}
 	return nil
 }

@@ -62,6 +62,9 @@ func TestReload(t *testing.T) {
 	i.stderr.await(t, "a restart takes that up")
 	i.configure("output: digest\ncache: {size: 5}\ncredentials: {pullSecrets: false}\n")
 	i.stderr.await(t, "config reloaded")
+	if got := i.patch(c, "/enforce"); !strings.Contains(got, `/app@`+i.digest) {
+		t.Errorf("with another cache the patch is %s, want it pinned", got)
+	}
 	_, body := i.get("http://" + i.metrics + "/metrics")
 	if want := `tagpin_config_reloads_total{result="refused"} 1`; !strings.Contains(body, want) {
 		t.Errorf("GET /metrics lacks %s", want)

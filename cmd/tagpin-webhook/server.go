@@ -36,7 +36,8 @@ const (
 	clientBurst = 400
 )
 
-// shutdownTime is what reviews under way have to end, after the drain: longer than the API server waits for any.
+// shutdownTime is what reviews under way have to end, after the drain: as long as the API server waits for any, with the longest
+// timeoutSeconds that the chart takes.
 const shutdownTime = 15 * time.Second
 
 // server is one run of the program.
@@ -187,8 +188,11 @@ func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, u *upk
 	}
 	u.answers = func() error { return serving(nil) }
 	runnables := []manager.Runnable{hooks, manager.RunnableFunc(u.run), manager.RunnableFunc(s.reload(h, u.wake))}
-	if own.watcher != nil {
-		runnables = append(runnables, own.watcher)
+	if own.secret == nil {
+		runnables = append(runnables, manager.RunnableFunc(func(ctx context.Context) error {
+			own.poll(ctx, s.log)
+			return nil
+		}))
 	}
 	metrics, err := metricsServer(s.options.metrics, r)
 	if err != nil {
@@ -213,14 +217,11 @@ func (s *server) reload(h *handlers, changed func()) func(context.Context) error
 	first := s.source.Current()
 	s.note(first)
 	return func(ctx context.Context) error {
-		return s.source.Run(ctx, func(c *config.Config, err error) error {
-			if err == nil {
-				err = h.load(c)
-			}
+		return s.source.Run(ctx, h.load, func(c *config.Config, err error) {
 			h.reloads.count(err)
 			if err != nil {
 				s.log.Error(err, "config refused, the last good one stays")
-				return err
+				return
 			}
 			s.log.Info("config reloaded")
 			s.note(c)
@@ -228,7 +229,6 @@ func (s *server) reload(h *handlers, changed func()) func(context.Context) error
 				s.log.Info("observability, certificates and registration.name have changed: a restart takes that up")
 			}
 			changed()
-			return nil
 		})
 	}
 }

@@ -159,6 +159,31 @@ func TestTracingToNobody(t *testing.T) {
 	}
 }
 
+// A path may hold a secret: what goes wrong is told of the host alone.
+func TestEndpointIsNotTold(t *testing.T) {
+	refusing := httptest.NewServer(http.NotFoundHandler())
+	defer refusing.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, tt := range []struct{ url, want string }{
+		{refusing.URL, strings.TrimPrefix(refusing.URL, "http://") + ": 404 Not Found"},
+		{gone.URL, strings.TrimPrefix(gone.URL, "http://") + ": "},
+	} {
+		o, err := newOTLP(tt.url+"/secret", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = o.UploadTraces(t.Context(), nil)
+		if err == nil || strings.Contains(err.Error(), "secret") || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("UploadTraces = %v, want it to begin with %s, and not to tell the path", err, tt.want)
+		}
+		_ = o.Stop(t.Context())
+	}
+	if _, err := newOTLP("http://a:port/secret", ""); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("newOTLP of no URL = %v, want it not to tell the URL", err)
+	}
+}
+
 func TestEndpoints(t *testing.T) {
 	for _, tt := range []struct{ endpoint, headers, url string }{
 		{"http://a:4318", "", "http://a:4318/v1/traces"},

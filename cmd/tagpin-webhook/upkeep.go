@@ -18,10 +18,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/registration"
 )
 
-// How often upkeep looks: two small reads. It watches nothing, for which it would need the right to list.
+// How often upkeep looks: two small reads. It watches nothing, for which it would need the right to list. While an error stays it
+// looks later each time.
 const (
 	lookSoon    = time.Second      // while something is to come
-	lookLater   = 10 * time.Second // while all is well
+	lookLater   = 10 * time.Second // while all is well, and at most
 	lookTimeout = 10 * time.Second
 )
 
@@ -38,11 +39,12 @@ type upkeep struct {
 	changed  chan struct{} // the config has
 	updates  *prometheus.CounterVec
 	renewals *prometheus.CounterVec
-	rules    prometheus.Gauge
+	rules    *prometheus.GaugeVec // without labels: not told of before the registration was read
 
 	sightings certificate.Sightings
 	filled    filling
 	said      string
+	failing   time.Duration // what it waited for after the last look, if that failed
 }
 
 func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer) *upkeep {
@@ -57,10 +59,10 @@ func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer
 			Help: "Self-managed certificates that were made anew, by result: ok, or failed for each time that the secret could not be read or written.",
 		}, []string{"result"}),
 	}
-	u.rules = prometheus.NewGauge(prometheus.GaugeOpts{
+	u.rules = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tagpin_registration_rules",
-		Help: "Rules in the registration that the server fills in: 0 where it is not there, or has none, so that nothing is pinned.",
-	})
+		Help: "Rules in the registration that the server fills in: 0 where it is not there, or has none, so that nothing is pinned; absent until it was read.",
+	}, []string{})
 	for _, v := range []*prometheus.CounterVec{u.updates, u.renewals} {
 		v.WithLabelValues("failed") // from 0, which alerts count from
 	}
@@ -102,10 +104,7 @@ func (u *upkeep) run(ctx context.Context) error {
 		return nil
 	}
 	for {
-		wait := lookSoon
-		if u.look(ctx) {
-			wait = lookLater
-		}
+		wait := u.look(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -115,11 +114,13 @@ func (u *upkeep) run(ctx context.Context) error {
 	}
 }
 
-// look does what is due, and returns whether there is nothing to come.
-func (u *upkeep) look(ctx context.Context) bool {
+// look does what is due, and returns when to look again.
+func (u *upkeep) look(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	waits, err := u.step(ctx)
+	failing := u.failing
+	u.failing = 0
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled): // the end
 	case apierrors.IsConflict(err): // another replica was first
@@ -127,15 +128,20 @@ func (u *upkeep) look(ctx context.Context) bool {
 		if u.say(err.Error()) {
 			u.log.Error(err, "certificates and registration")
 		}
-	case waits != "":
+		u.failing = min(max(2*failing, lookSoon), lookLater)
+		return u.failing
+	case waits == "":
+		u.say("")
+		return lookLater
+	default:
 		if u.say(waits) {
 			u.log.Info("certificates and registration", "waiting", waits)
 		}
-	default:
-		u.say("")
-		return true
+		if waits == notThere {
+			return lookLater
+		}
 	}
-	return waits == notThere
+	return lookSoon
 }
 
 // say tells whether a text was not said last.
@@ -156,11 +162,11 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 	}
 	material, broken := u.renew(ctx, live, unread == nil) // what does not need the secret is done all the same
 	if err := errors.Join(failed(u.updates, unread), broken); unread != nil {
-		u.serve(material, u.renewedOnly)
+		u.serve(material, u.unread)
 		return "", err
 	}
 	if live == nil {
-		u.rules.Set(0)
+		u.rules.WithLabelValues().Set(0)
 		u.serve(material, u.distrust(nil))
 		if u.hook.name != "" {
 			waits = notThere
@@ -168,7 +174,7 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 		return waits, broken
 	}
 	written, waits, err := u.tend(ctx, live, material)
-	u.rules.Set(float64(rules(written)))
+	u.rules.WithLabelValues().Set(float64(rules(written)))
 	// A certificate that is trusted is served also where the registration can't be written: no review depends on that.
 	reason := u.serve(material, u.distrust(written))
 	switch {
@@ -177,7 +183,7 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 	case reason != "":
 		return reason, broken
 	case material != nil && material.Issuer() != material.CAs[0]:
-		return unknownCA, nil
+		return unknownCA, broken
 	}
 	return waits, broken
 }
@@ -199,7 +205,7 @@ func (u *upkeep) tend(ctx context.Context, live *admissionregistrationv1.Mutatin
 		return live, "", err
 	}
 	filled := filling{live.UID, u.wanted()}
-	if u.filled.is(filled) && !inert(written) {
+	if u.filled.is(filled) && rules(written) > 0 { // to switch a webhook off, delete it
 		return written, "", nil
 	}
 	want = written.DeepCopy()
@@ -240,7 +246,7 @@ func (u *upkeep) note(live *admissionregistrationv1.MutatingWebhookConfiguration
 	u.sightings.Note(bundles...)
 }
 
-// renew renews the secret. Nothing: the certificate is in files, or there is an error.
+// renew renews the secret. Nothing: the certificate is in files, or the secret has none that is good. It may come beside an error.
 func (u *upkeep) renew(ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration, read bool) (*certificate.Material, error) {
 	if u.certificates.secret == nil {
 		return nil, nil
@@ -253,11 +259,10 @@ func (u *upkeep) renew(ctx context.Context, live *admissionregistrationv1.Mutati
 		settled = func(*x509.Certificate) bool { return true }
 	}
 	material, err := u.certificates.secret.Renew(ctx, settled)
-	if err != nil {
-		return nil, failed(u.renewals, err)
+	if material != nil {
+		u.certificates.ca.Store(material.CAs[0])
 	}
-	u.certificates.ca.Store(material.CAs[0])
-	return material, nil
+	return material, failed(u.renewals, err)
 }
 
 // trust puts the CAs into the webhooks. Those that are there stay until the secret's has stood there for a while: other replicas
@@ -309,13 +314,18 @@ func (u *upkeep) serve(material *certificate.Material, distrusted func(*certific
 			return waits
 		}
 	}
-	u.certificates.leaf.Store(material.Leaf)
-	u.log.Info("serving certificate", "serial", material.Leaf.Leaf.SerialNumber.Text(16), "ends", material.Leaf.Leaf.NotAfter)
+	u.certificates.serve(material.Leaf, u.log)
 	return ""
 }
 
-// renewedOnly trusts no other CA: the registration could not be read.
-func (u *upkeep) renewedOnly(*certificate.Material) string { return unknownCA }
+// unread trusts no other CA, as the registration could not be read; but where nothing is served yet, one that is no longer new: it
+// has most likely stood there for long, and with no certificate every review fails.
+func (u *upkeep) unread(m *certificate.Material) string {
+	if u.certificates.leaf.Load() == nil && certificate.Aged(m.Issuer()) {
+		return ""
+	}
+	return unknownCA
+}
 
 // distrust says why a registration does not trust the leaf of the secret yet. Where there is none, or it calls for nothing, there
 // is nobody who could not know the CA.

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -95,7 +96,7 @@ func clearRules(c *admissionregistrationv1.MutatingWebhookConfiguration) {
 func (w *tended) want(when string, n int, rules ...int) {
 	w.t.Helper()
 	for range n {
-		if w.look(w.t.Context()) {
+		if w.look(w.t.Context()) == lookLater && w.said == "" {
 			break
 		}
 	}
@@ -122,6 +123,8 @@ func TestRegistrationBecomesActive(t *testing.T) {
 		}
 		w.change(clearRules)
 		w.want("replaced by one without rules", 3, 3, 0, 3)
+		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks[2].Rules = nil })
+		w.want("with one webhook emptied", 3, 3, 0, 3)
 		w.with = &registration.Registration{PodsOnly: true}
 		w.want("with another config", 3, 1, 0, 1)
 		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
@@ -129,8 +132,8 @@ func TestRegistrationBecomesActive(t *testing.T) {
 			c.UID = types.UID("2")
 		})
 		w.want("made anew", 3, 1, 0, 1)
-		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 5 {
-			t.Errorf("%v updates, want 5: the CA, and the rules four times", got)
+		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 6 {
+			t.Errorf("%v updates, want 6: the CA, and the rules five times", got)
 		}
 		time.Sleep(time.Minute)
 		second := w.replica()
@@ -170,15 +173,15 @@ func TestNoRegistration(t *testing.T) {
 	if err := api.Delete(t.Context(), hookName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if slow := w.look(t.Context()); !slow || w.certificates.ready(nil) != nil || w.said != notThere {
-		t.Errorf("without a registration: slow %t, certificate %v, said %q", slow, w.certificates.ready(nil), w.said)
+	if wait := w.look(t.Context()); wait != lookLater || w.certificates.ready(nil) != nil || w.said != notThere {
+		t.Errorf("without a registration: wait %v, certificate %v, said %q", wait, w.certificates.ready(nil), w.said)
 	}
 	if _, err := api.Create(t.Context(), before, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.want("when it is there", 3, 3, 0, 3)
 	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks = c.Webhooks[1:2] })
-	if w.look(t.Context()) || !strings.Contains(w.said, "no webhook of tagpin's") {
+	if w.look(t.Context()); !strings.Contains(w.said, "no webhook of tagpin's") {
 		t.Errorf("with others' webhooks alone it says %q", w.said)
 	}
 }
@@ -249,31 +252,119 @@ func TestSecretIsGone(t *testing.T) {
 	}
 }
 
-// A registration that can't be read keeps no leaf from being renewed, as long as the CA is the same.
-func TestRegistrationCannotBeRead(t *testing.T) {
-	w := tend(t)
-	w.want("at first", 3, 3, 0, 3)
-	former := w.certificates.leaf.Load()
+// A secret that can't be written keeps nobody from serving what is in it, nor from trusting its CA.
+func TestSecretCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.want("at first", 3, 3, 0, 3)
+		time.Sleep(70 * 24 * time.Hour) // it is to be renewed
+		w.client.PrependReactor("update", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("field is immutable")
+		})
+		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+			clearRules(c)
+			for i := range c.Webhooks {
+				c.Webhooks[i].ClientConfig.CABundle = nil
+			}
+		})
+		second := w.replica()
+		for range 2 {
+			if second.look(t.Context()); !strings.Contains(second.said, "field is immutable") {
+				t.Errorf("it says %q, want that the secret can't be written", second.said)
+			}
+		}
+		if err := second.certificates.ready(nil); err != nil {
+			t.Errorf("a new replica is not ready: %v", err)
+		}
+		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS); err != nil || rules(w.live()) != 3 {
+			t.Errorf("the certificate in the registration: %v; %d rules, want 3", err, rules(w.live()))
+		}
+		if got := testutil.ToFloat64(second.renewals.WithLabelValues("failed")); got != 2 {
+			t.Errorf("%v failures, want 2", got)
+		}
+	})
+}
+
+// noRead lets nobody read the registration.
+func (w *tended) noRead() {
 	w.client.PrependReactor("get", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, errors.New("no role")
 	})
-	w.empty("tls.crt")
-	if w.look(t.Context()) || !strings.Contains(w.said, "no role") || w.certificates.leaf.Load() == former {
-		t.Errorf("it says %q, and serves the former leaf: %t", w.said, w.certificates.leaf.Load() == former)
-	}
-	renewed := w.certificates.leaf.Load()
-	w.empty()
-	if w.look(t.Context()); w.certificates.leaf.Load() != renewed {
-		t.Error("it serves a leaf of a CA that nobody may trust")
-	}
-	fresh := w.replica()
-	fresh.look(t.Context())
-	if err := fresh.certificates.ready(nil); !errors.Is(err, errNone) {
-		t.Errorf("one that has just started: ready %v, want %v", err, errNone)
-	}
-	if got := testutil.ToFloat64(w.updates.WithLabelValues("failed")); got != 2 {
-		t.Errorf("%v failures, want 2", got)
-	}
+}
+
+// A registration that can't be read keeps no leaf from being renewed, as long as the CA is the same.
+func TestRegistrationCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.want("at first", 3, 3, 0, 3)
+		former := w.certificates.leaf.Load()
+		w.noRead()
+		w.empty("tls.crt")
+		if w.look(t.Context()); !strings.Contains(w.said, "no role") || w.certificates.leaf.Load() == former {
+			t.Errorf("it says %q, and serves the former leaf: %t", w.said, w.certificates.leaf.Load() == former)
+		}
+		renewed := w.certificates.leaf.Load()
+		w.empty()
+		w.look(t.Context())
+		time.Sleep(time.Hour)
+		if w.look(t.Context()); w.certificates.leaf.Load() != renewed {
+			t.Error("it serves a leaf of a CA that nobody may trust")
+		}
+		if got := testutil.ToFloat64(w.updates.WithLabelValues("failed")); got != 3 {
+			t.Errorf("%v failures, want 3", got)
+		}
+	})
+}
+
+// Who starts while it can't be read serves by a CA that is no longer new, and tells of no rules: it knows of none.
+func TestStartsWithoutTheRegistration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.want("at first", 3, 3, 0, 3)
+		w.noRead()
+		fresh := w.replica()
+		fresh.look(t.Context())
+		if err := fresh.certificates.ready(nil); !errors.Is(err, errNone) {
+			t.Errorf("with a new CA: ready %v, want %v", err, errNone)
+		}
+		time.Sleep(time.Minute)
+		fresh.look(t.Context())
+		if err := fresh.certificates.ready(nil); err != nil || !strings.Contains(fresh.said, "no role") {
+			t.Errorf("with an older CA: ready %v, said %q", err, fresh.said)
+		}
+		if got := testutil.CollectAndCount(fresh.rules); got != 0 {
+			t.Errorf("rules are told of %d times, want none: that would be an alert", got)
+		}
+		w.client.ReactionChain = w.client.ReactionChain[1:]
+		if fresh.look(t.Context()); testutil.ToFloat64(fresh.rules) != 3 {
+			t.Errorf("%v rules are told of once it can be read, want 3", testutil.ToFloat64(fresh.rules))
+		}
+	})
+}
+
+// A secret that was restored from a backup has an old CA, which the API servers hear of no sooner for that.
+func TestRestoredSecretWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, backup := tend(t), tend(t)
+		backup.look(t.Context())
+		time.Sleep(time.Hour)
+		w.want("at first", 3, 3, 0, 3)
+		former := w.certificates.leaf.Load()
+		old, err := backup.client.CoreV1().Secrets(ownSpace).Get(t.Context(), ownSecret, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.client.CoreV1().Secrets(ownSpace).Update(t.Context(), old, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if w.look(t.Context()); w.certificates.leaf.Load() != former {
+			t.Error("it serves the restored leaf at once")
+		}
+		time.Sleep(10 * time.Second)
+		if w.look(t.Context()); !w.certificates.leaf.Load().Leaf.Equal(backup.certificates.leaf.Load().Leaf) {
+			t.Errorf("it does not serve the restored leaf ten seconds later (said last: %q)", w.said)
+		}
+	})
 }
 
 // It ends when it is told to, and looks at once when the config changes.
@@ -285,14 +376,36 @@ func TestUpkeepRuns(t *testing.T) {
 		go func() { done <- w.run(ctx) }()
 		time.Sleep(lookSoon + lookSoon/2)
 		synctest.Wait()
+		w.with = &registration.Registration{PodsOnly: true}
 		w.wake()
 		w.wake()
 		synctest.Wait()
+		w.want("at once with another config", 0, 1, 0, 1)
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("run = %v", err)
 		}
-		w.want("after two looks", 0, 3, 0, 3)
+	})
+}
+
+// While an error stays it looks ever less often, but not less than when all is well.
+func TestUpkeepBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := tend(t)
+		w.noRead()
+		var waits []time.Duration
+		for range 6 {
+			waits = append(waits, w.look(t.Context()))
+		}
+		w.client.ReactionChain = w.client.ReactionChain[1:]
+		w.down = errors.New("down")
+		waits = append(waits, w.look(t.Context()))
+		w.noRead()
+		waits = append(waits, w.look(t.Context()))
+		const s = time.Second
+		if want := []time.Duration{s, 2 * s, 4 * s, 8 * s, 10 * s, 10 * s, s, s}; !slices.Equal(waits, want) {
+			t.Errorf("it waits for %v, want %v", waits, want)
+		}
 	})
 }
 

@@ -70,40 +70,49 @@ const settleTime = 10 * time.Second
 // youth is the age of a CA below which it may not have settled, for who has not seen it come.
 const youth = time.Minute
 
+// Aged tells whether a CA is no longer new.
+func Aged(ca *x509.Certificate) bool { return time.Since(made(ca)) >= youth }
+
 // Sightings are since when each certificate has stood in the registration without a gap, as far as this process saw. The
 // zero value has seen nothing.
 type Sightings struct {
-	since map[[sha256.Size]byte]time.Time
+	there map[[sha256.Size]byte]sighting // nil: it has not looked yet
+}
+
+type sighting struct {
+	since time.Time
+	first bool // the first look saw it: since when it has stood there nobody knows
 }
 
 // Note takes down what stands there now: in all bundles.
 func (s *Sightings) Note(bundles ...[]byte) {
-	since, now := map[[sha256.Size]byte]time.Time{}, time.Now()
+	there, now := map[[sha256.Size]byte]sighting{}, sighting{time.Now(), s.there == nil}
 	for i, bundle := range bundles {
 		certs, _ := parseCertificates(bundle)
-		there := map[[sha256.Size]byte]time.Time{}
+		both := map[[sha256.Size]byte]sighting{}
 		for _, c := range certs {
 			sum := sha256.Sum256(c.Raw)
-			if _, ok := since[sum]; !ok && i > 0 {
+			if _, ok := there[sum]; !ok && i > 0 {
 				continue // another bundle lacks it
 			}
-			if there[sum] = now; !s.since[sum].IsZero() {
-				there[sum] = s.since[sum]
+			both[sum] = now
+			if before, ok := s.there[sum]; ok {
+				both[sum] = before
 			}
 		}
-		since = there
+		there = both
 	}
-	s.since = since
+	s.there = there
 }
 
 // Settled tells whether a CA has stood there for so long that whoever calls trusts it.
 func (s *Sightings) Settled(ca *x509.Certificate) bool {
-	since, ok := s.since[sha256.Sum256(ca.Raw)]
-	return ok && time.Since(since) >= settleTime
+	seen, ok := s.there[sha256.Sum256(ca.Raw)]
+	return ok && time.Since(seen.since) >= settleTime
 }
 
-// Known is Settled, and also holds for a CA that stands there and is no longer new: who has just started need not wait.
+// Known is Settled, and also holds for a CA that stood there when this process first looked, and is no longer new: who has just
+// started need not wait. One that was seen to come has to settle, however old it is, as of a secret restored from a backup.
 func (s *Sightings) Known(ca *x509.Certificate) bool {
-	_, ok := s.since[sha256.Sum256(ca.Raw)]
-	return s.Settled(ca) || ok && time.Since(made(ca)) >= youth
+	return s.Settled(ca) || s.there[sha256.Sum256(ca.Raw)].first && Aged(ca)
 }

@@ -70,7 +70,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// A CA is settled when it has stood in every bundle without a gap; who has just started takes it if it is not new.
+// A CA is settled when it has stood in every bundle without a gap.
 func TestSightings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, other := renew(t, newStore(), unsure), renew(t, newStore(), unsure)
@@ -95,8 +95,44 @@ func TestSightings(t *testing.T) {
 		want("with a gap", false, false)
 		time.Sleep(time.Minute)
 		s.Note(mine)
-		want("an old one, just seen", false, true)
+		want("an old one, seen to come", false, false)
 		s.Note()
 		want("without a registration", false, false)
+	})
+}
+
+// Who has just started takes a CA that is there already, if it is not new; not one that it has seen come, however old it is.
+func TestKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, other := renew(t, newStore(), unsure), renew(t, newStore(), unsure)
+		mine, others := m.Bundle(nil, true), other.Bundle(nil, true)
+		both := m.Bundle(others, true)
+		time.Sleep(time.Hour)
+		young := renew(t, newStore(), unsure)
+		for name, tt := range map[string]struct {
+			notes [][][]byte // each of some bundles
+			want  bool
+		}{
+			"there at first":                 {[][][]byte{{mine, both}}, true},
+			"there at first, and still":      {[][][]byte{{mine}, {both}}, true},
+			"seen to come":                   {[][][]byte{{others}, {both}}, false},
+			"seen to come where nothing was": {[][][]byte{{}, {mine}}, false},
+			"seen to come in one of two":     {[][][]byte{{mine, others}, {mine, both}}, false},
+			"gone and back":                  {[][][]byte{{both}, {others}, {both}}, false},
+			"gone":                           {[][][]byte{{both}, {others}}, false},
+		} {
+			var s certificate.Sightings
+			for _, bundles := range tt.notes {
+				s.Note(bundles...)
+			}
+			if got := s.Known(m.CAs[0]); got != tt.want {
+				t.Errorf("%s: Known = %t, want %t", name, got, tt.want)
+			}
+		}
+		var s certificate.Sightings
+		s.Note(young.Bundle(nil, true))
+		if s.Known(young.CAs[0]) {
+			t.Error("a new one that is there at first: Known = true, want false")
+		}
 	})
 }

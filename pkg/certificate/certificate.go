@@ -48,17 +48,16 @@ type Secret struct {
 // differ by their versions or clocks.
 const attempts = 5
 
-// Renew reads the secret, renews what is missing or near its end, and returns what it holds then. settled tells whether all
-// API servers trust a CA; of a new one they don't until it has stood in the registration for a while.
-func (s *Secret) Renew(ctx context.Context, settled func(*x509.Certificate) bool) (*Material, error) {
-	var err error
+// Renew reads the secret, renews what is missing or near its end, and returns what it holds then: beside an error too, where
+// it can't be renewed but has a leaf that is good. settled tells whether all API servers trust a CA; of a new one they don't
+// until it has stood in the registration for a while.
+func (s *Secret) Renew(ctx context.Context, settled func(*x509.Certificate) bool) (m *Material, err error) {
 	for range attempts {
-		var m *Material
 		if m, err = s.renew(ctx, settled); !apierrors.IsConflict(err) {
-			return m, err
+			break
 		}
 	}
-	return nil, err
+	return m, err
 }
 
 func (s *Secret) renew(ctx context.Context, settled func(*x509.Certificate) bool) (*Material, error) {
@@ -73,22 +72,31 @@ func (s *Secret) renew(ctx context.Context, settled func(*x509.Certificate) bool
 	held := parse(secret.Data, s.DNSName, now)
 	next, err := held.renew(s.DNSName, now, settled)
 	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
+		err = fmt.Errorf("making a certificate: %w", err)
+	} else if !next.same(held) {
+		err = s.write(ctx, secret, next)
 	}
-	if next.same(held) {
+	switch {
+	case err == nil:
 		return next, nil
+	case held.Leaf == nil:
+		return nil, err
 	}
+	return held, err
+}
+
+func (s *Secret) write(ctx context.Context, secret *corev1.Secret, m *Material) error {
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
 	}
-	if err := next.store(secret.Data); err != nil {
-		return nil, fmt.Errorf("encoding a certificate: %w", err)
+	if err := m.store(secret.Data); err != nil {
+		return fmt.Errorf("encoding a certificate: %w", err)
 	}
 	if _, err := s.Client.Update(ctx, secret, metav1.UpdateOptions{FieldManager: "tagpin-webhook"}); err != nil {
-		return nil, fmt.Errorf("writing secret %s: %w", s.Name, err)
+		return fmt.Errorf("writing secret %s: %w", s.Name, err)
 	}
 	if s.Renewed != nil {
-		s.Renewed(next)
+		s.Renewed(m)
 	}
-	return next, nil
+	return nil
 }

@@ -22,6 +22,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/certificate"
 )
 
+const day = 24 * time.Hour
+
 const dnsName = "tagpin-webhook.tagpin-system.svc"
 
 // store holds one secret as an API server does: an update counts for the version that was read alone. That it is as the real
@@ -112,7 +114,6 @@ func TestReplicasConverge(t *testing.T) {
 // A leaf near its end is made anew by its CA; a CA near its end comes anew in two steps, and the former one goes a day later.
 func TestRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const day = 24 * time.Hour
 		s := newStore()
 		first := renew(t, s, unsure)
 		if again := renew(t, s, unsure); s.updates != 1 || !again.Leaf.Leaf.Equal(first.Leaf.Leaf) {
@@ -181,6 +182,29 @@ func TestBrokenSecret(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What can't be written keeps nobody from what is there: a leaf that is good comes beside the error.
+func TestCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		first := renew(t, s, unsure)
+		time.Sleep(70 * day) // less than a month before its end
+		for name, err := range map[string]error{
+			"forbidden":      apierrors.NewForbidden(secrets, "tls", errors.New("no role")),
+			"always a loser": apierrors.NewConflict(secrets, "tls", errors.New("modified")),
+		} {
+			s.err = err
+			m, got := s.keeper().Renew(t.Context(), unsure)
+			if !errors.Is(got, err) || m == nil || !m.Leaf.Leaf.Equal(first.Leaf.Leaf) || !m.CAs[0].Equal(first.CAs[0]) {
+				t.Errorf("%s: Renew = %+v, %v, want what is there, and the error", name, m, got)
+			}
+		}
+		time.Sleep(25 * day)
+		if m, err := s.keeper().Renew(t.Context(), unsure); err == nil || m != nil {
+			t.Errorf("when the leaf has ended: Renew = %+v, %v, want nothing", m, err)
+		}
+	})
 }
 
 func TestErrors(t *testing.T) {

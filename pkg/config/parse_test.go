@@ -106,6 +106,11 @@ func TestMistakes(t *testing.T) {
 		{"templates", "templates: [{group: apps, kind: Deployment, paths: [spec]}, {kind: X}, {kind: Y, paths: ['a[0]']}, {kind: Y, paths: [a]}]\n", []string{
 			"templates[0]: ", "templates[1]: ", "templates[2]: ", "templates[3]: the kind is there already",
 		}},
+		{"names of kinds", `templates: [{group: argoproj.io/v1alpha1, kind: Rollout, paths: [a]}, {group: A.b, kind: X, paths: [a]}, {group: a..b, kind: X, paths: [a]},
+  {group: a.b, kind: "X'", paths: [a]}, {group: a.b, kind: Rollout.argoproj.io, paths: [a]}, {group: c.d, kind: Job, paths: [a]}, {group: c.d, kind: JOB, paths: [a]}, {kind: ` + strings.Repeat("x", 64) + ", paths: [a]}]\n", []string{
+			`templates[0].group: "argoproj.io/v1alpha1" has a version in it: want argoproj.io alone`, `templates[1].group: "A.b" is no`, `templates[2].group: "a..b" is no`,
+			`templates[3].kind: "X'" is no`, `templates[4].kind: "Rollout.argoproj.io" is no`, "templates[6]: the kind is there already", "templates[7].kind: ",
+		}},
 		{"failures", "onFailure: {notFound: ignore, invalid: ''}\n", []string{`onFailure.notFound: "ignore": want deny or defer or allow`, "onFailure.invalid"}},
 		{"credentials", "credentials: {dockerConfig: x, clouds: [gcp, google, google]}\n", []string{
 			"credentials.dockerConfig: ", `credentials.clouds[0]: "gcp"`, `credentials.clouds[2]: "google" is there already`,

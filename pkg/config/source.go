@@ -20,7 +20,10 @@ const pollInterval = 30 * time.Second
 type Source struct {
 	path    string
 	current atomic.Pointer[Config]
-	data    []byte // what was read last, good or bad; Run's alone
+	// Run's alone:
+	data    []byte  // what was read last, good or bad
+	waiting *Config // what was read last, where it is good and refused
+	refusal string  // why it was
 }
 
 // Open loads the file; an empty path gives the defaults, which never change.
@@ -46,10 +49,11 @@ func Open(path string) (*Source, error) {
 // Current is the last good config. It is not to be changed.
 func (s *Source) Current() *Config { return s.current.Load() }
 
-// Run looks for changes until ctx ends. Each changed file is given to changed: a config to take up, or an error. What it
-// refuses, by an error of its own, does not become current either; it gets no second call for that. The directory is
-// watched, not the file: a ConfigMap is replaced by a symbolic link to another directory.
-func (s *Source) Run(ctx context.Context, changed func(*Config, error) error) error {
+// Run looks for changes until ctx ends. Each changed config is given to take, which may refuse it by an error: then it does not
+// become current, and take is asked again from time to time, as a file that the config names may come after it. report is told of
+// each config that was taken, and of each error that is another than before. The directory is watched, not the file: a ConfigMap
+// is replaced by a symbolic link to another directory.
+func (s *Source) Run(ctx context.Context, take func(*Config) error, report func(*Config, error)) error {
 	if s.path == "" {
 		<-ctx.Done()
 		return nil
@@ -64,7 +68,7 @@ func (s *Source) Run(ctx context.Context, changed func(*Config, error) error) er
 	}
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
-	s.look(changed) // what came between Open and the watch
+	s.look(take, report) // what came between Open and the watch
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,30 +77,40 @@ func (s *Source) Run(ctx context.Context, changed func(*Config, error) error) er
 		case <-faults: //nolint:errcheck // any fault: events may be lost, so look
 		case <-ticker.C:
 		}
-		s.look(changed)
+		s.look(take, report)
 	}
 }
 
-// look reads the file and tells of it where it is not what it was.
-func (s *Source) look(changed func(*Config, error) error) {
+// look reads the file and takes it up where it is not what it was, or was refused.
+func (s *Source) look(take func(*Config) error, report func(*Config, error)) {
 	data, err := read(s.path)
 	if err != nil {
 		if s.data != nil { // tell it once
-			_ = changed(nil, err)
+			report(nil, err)
 		}
-		s.data = nil
+		s.data, s.waiting = nil, nil
 		return
 	}
-	if bytes.Equal(data, s.data) {
-		return
+	if !bytes.Equal(data, s.data) {
+		s.data, s.refusal = data, ""
+		if s.waiting, err = Parse(data); err != nil {
+			report(nil, fmt.Errorf("config %s: %w", s.path, err))
+		}
 	}
-	s.data = data
-	c, err := Parse(data)
-	if err != nil {
-		_ = changed(nil, fmt.Errorf("config %s: %w", s.path, err))
-		return
+	if s.waiting != nil {
+		s.take(take, report)
 	}
-	if changed(c, nil) == nil {
+}
+
+func (s *Source) take(take func(*Config) error, report func(*Config, error)) {
+	c := s.waiting
+	err := take(c)
+	if err == nil {
 		s.current.Store(c)
+		s.waiting = nil
+		report(c, nil)
+	} else if err.Error() != s.refusal {
+		s.refusal = err.Error()
+		report(nil, err)
 	}
 }

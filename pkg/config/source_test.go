@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/config"
@@ -40,48 +41,76 @@ type change struct {
 	err    error
 }
 
-func TestReload(t *testing.T) {
-	m := &mount{t: t, dir: t.TempDir()}
-	m.write(head + "output: digest\n")
+// mounted is a source of a mounted file, which runs.
+type mounted struct {
+	*mount
+	source  *config.Source
+	changes chan change
+}
+
+func run(t *testing.T, dir, first string, take func(*config.Config) error) *mounted {
+	t.Helper()
+	m := &mounted{mount: &mount{t: t, dir: dir}, changes: make(chan change)}
+	m.write(first)
 	path := filepath.Join(m.dir, "config.yaml")
 	if err := os.Symlink(filepath.Join("..data", "config.yaml"), path); err != nil {
 		t.Fatal(err)
 	}
-	source, err := config.Open(path)
-	if err != nil {
+	var err error
+	if m.source, err = config.Open(path); err != nil {
 		t.Fatal(err)
 	}
-	changes, done := make(chan change), make(chan error)
+	done := make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
-	refuse := errors.New("refused")
 	go func() {
-		done <- source.Run(ctx, func(c *config.Config, err error) error {
-			changes <- change{c, err}
-			if err == nil && c.MaxInFlightPerNamespace == 1 {
-				return refuse
-			}
-			return nil
-		})
+		done <- m.source.Run(ctx, take, func(c *config.Config, err error) { m.changes <- change{c, err} })
 	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+	})
+	return m
+}
+
+func TestReload(t *testing.T) {
+	m := run(t, t.TempDir(), head+"output: digest\n", func(*config.Config) error { return nil })
+	first := m.source.Current()
 	m.write(head + "output: wrong\n")
-	if got := <-changes; got.err == nil {
-		t.Errorf("a bad file gave %+v, want an error", got.config)
-	}
-	m.write(head + "maxInFlightPerNamespace: 1\n")
-	if got := <-changes; got.err != nil {
-		t.Errorf("a good file gave %v", got.err)
+	if got := <-m.changes; got.err == nil || m.source.Current() != first {
+		t.Errorf("a bad file gave %+v, want an error, and the first one kept", got.config)
 	}
 	m.write(head + "output: tag-and-digest\n")
-	got := <-changes
-	if got.err != nil {
-		t.Errorf("a good file gave %v", got.err)
+	if got := <-m.changes; got.err != nil || m.source.Current() != got.config {
+		t.Errorf("a good file gave %v, and Current is %+v, want it", got.err, m.source.Current())
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("Run() = %v", err)
+}
+
+// What is refused is asked for again, when what it waits for may have come; each reason is told once.
+func TestRefusedIsTriedAgain(t *testing.T) {
+	dir := t.TempDir()
+	m := run(t, dir, head, func(c *config.Config) error {
+		if c.MaxInFlightPerNamespace != 1 {
+			return nil
+		}
+		_, errFirst := os.Stat(filepath.Join(dir, "ca.crt"))
+		_, errSecond := os.Stat(filepath.Join(dir, "ca2.crt"))
+		return errors.Join(errFirst, errSecond)
+	})
+	m.write(head + "maxInFlightPerNamespace: 1\n")
+	for _, file := range []string{"ca.crt", "ca2.crt"} {
+		if got := <-m.changes; got.err == nil || !strings.Contains(got.err.Error(), file) {
+			t.Errorf("without %s: %+v, %v, want an error that names it", file, got.config, got.err)
+		}
+		for _, name := range []string{"nothing to do with it", "nor this", file} {
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	if current := source.Current(); current != got.config {
-		t.Errorf("Current() = %+v, want the last good one", current)
+	if got := <-m.changes; got.err != nil || m.source.Current() != got.config || got.config.MaxInFlightPerNamespace != 1 {
+		t.Errorf("when all is there: %+v, %v, want it taken up", got.config, got.err)
 	}
 }
 

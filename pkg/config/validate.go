@@ -26,8 +26,13 @@ const (
 	maxTimeout  = 30 * time.Second // the longest that an API server waits for a webhook
 )
 
-// dnsName is what Kubernetes takes for the name of a secret or service (RFC 1123, section 2.1).
-var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+// dnsName is what Kubernetes takes for the name of a secret or a group (RFC 1123, section 2.1), but for its length.
+var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+
+func isName(text string) bool { return len(text) <= 253 && dnsName.MatchString(text) }
+
+// kindName is what a CRD takes for its kind: a label (RFC 1035, section 2.3.1), in which capitals are usual.
+var kindName = regexp.MustCompile(`^[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$`)
 
 // resourceName is what a CRD takes for the plural of its names (RFC 1035, section 2.3.1).
 var resourceName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -74,14 +79,28 @@ func (c *Config) checkTemplates(p *problems) {
 		field := index("templates", i)
 		_, err := workload.NewTable(t.template())
 		p.add(field, err)
+		p.kind(field, t.Group, t.Kind)
 		if t.Resource != "" && !resourceName.MatchString(t.Resource) {
 			p.addf(field+".resource", "%q is no name of a resource", t.Resource)
 		}
 		for _, before := range c.Templates[:i] {
-			if before.Group == t.Group && before.Kind == t.Kind {
+			if before.Group == t.Group && strings.EqualFold(before.Kind, t.Kind) {
 				p.addf(field, "the kind is there already")
 			}
 		}
+	}
+}
+
+// kind checks the names of a kind, which go into the expressions of the webhook's registration. That there is one is checked
+// elsewhere.
+func (p *problems) kind(field, group, kind string) {
+	if before, _, ok := strings.Cut(group, "/"); ok && isName(before) {
+		p.addf(field+".group", "%q has a version in it: want %s alone", group, before)
+	} else if group != "" && !isName(group) {
+		p.addf(field+".group", "%q is no name of an API group, such as argoproj.io", group)
+	}
+	if kind != "" && !kindName.MatchString(kind) {
+		p.addf(field+".kind", "%q is no name of a kind, such as Rollout", kind)
 	}
 }
 
@@ -168,7 +187,7 @@ func (p *problems) defaultsAlone(field string, r *Registry) {
 }
 
 func (c *Config) checkRegistration(p *problems) {
-	if name := c.Registration.Name; name != "" && !dnsName.MatchString(name) {
+	if name := c.Registration.Name; name != "" && !isName(name) {
 		p.addf("registration.name", "%q is no name of a MutatingWebhookConfiguration", name)
 	}
 	pins := slices.Sorted(slices.Values(c.Registration.Pin))
@@ -179,10 +198,10 @@ func (c *Config) checkRegistration(p *problems) {
 
 func (c *Config) checkServing(p *problems) {
 	p.oneOf("certificates.mode", c.Certificates.Mode, SelfManaged, Mounted)
-	if !dnsName.MatchString(c.Certificates.Secret) {
+	if !isName(c.Certificates.Secret) {
 		p.addf("certificates.secret", "%q is no name of a secret", c.Certificates.Secret)
 	}
-	if !dnsName.MatchString(c.Certificates.Service) {
+	if !isName(c.Certificates.Service) {
 		p.addf("certificates.service", "%q is no name of a service", c.Certificates.Service)
 	}
 	if t := c.Observability.Tracing; t != "" && !endpoint(t) { // it may hold a secret, and is not repeated

@@ -12,6 +12,7 @@
 package registration
 
 import (
+	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"errors"
@@ -201,14 +202,24 @@ func (m Mode) Webhook() string { return m.Name + ".tagpin.dev" }
 // Condition is a matchCondition.
 type Condition struct{ Name, About, Expression string }
 
-// Modes are the entries, in their order.
-func (r *Registration) Modes() []Mode {
-	modes := []Mode{
+// bare are the modes without their conditions, in their order.
+func bare() []Mode {
+	return []Mode{
 		{Name: "enforce"},
 		{Name: "dry-run", About: "Never denies. It is called as enforce is, and also where an object would lose the proposal that stands in it."},
 		{Name: "keep", About: `The way out: pins that are there are put back into re-applied manifests, and nothing is looked up. It has nothing to do
 # for what is created or refreshed.`},
 	}
+}
+
+// IsMode tells whether a webhook's name in a registration is that of a mode.
+func IsMode(webhook string) bool {
+	return slices.ContainsFunc(bare(), func(m Mode) bool { return m.Webhook() == webhook })
+}
+
+// Modes are the entries, in their order.
+func (r *Registration) Modes() []Mode {
+	modes := bare()
 	for i := range modes {
 		m := &modes[i]
 		m.Conditions = []Condition{{Name: "something-to-" + verb(m.Name), Expression: r.builtin(m.Name)}}
@@ -249,6 +260,16 @@ func (r *Registration) byPaths() [][]Kind {
 	return groups
 }
 
+// maxName is how long the API server takes the name of a condition to be (a qualified name's, of
+// k8s.io/apimachinery pkg/util/validation).
+const maxName = 63
+
+// conditionName is a kind's with its group. One that is too long ends in a hash, which tells it from others that begin alike.
 func conditionName(k Kind) string {
-	return strings.TrimSuffix(strings.ToLower(k.Kind+"."+k.Group), ".")
+	name := strings.TrimSuffix(strings.ToLower(k.Kind+"."+k.Group), ".")
+	if len(name) > maxName {
+		sum := sha256.Sum256([]byte(name))
+		name = fmt.Sprintf("%s-%x", name[:maxName-9], sum[:4])
+	}
+	return name
 }

@@ -5,6 +5,7 @@ package registration_test
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -79,8 +80,8 @@ func TestFill(t *testing.T) {
 		for _, w := range write(t, r).Webhooks {
 			filled := *w.DeepCopy()
 			filled.Rules, filled.MatchConditions = nil, []admissionregistrationv1.MatchCondition{{Name: "of-another-time"}}
-			if ok := r.Fill(&filled); !ok {
-				t.Errorf("%s: Fill(%s) = false", name, w.Name)
+			if ok := r.Fill(&filled); !ok || !registration.IsMode(w.Name) {
+				t.Errorf("%s: Fill(%s) = %t, IsMode = %t, want both true", name, w.Name, ok, registration.IsMode(w.Name))
 			}
 			if diff := cmp.Diff(w, filled); diff != "" {
 				t.Errorf("%s: %s filled in differs from what is written (-written +filled):\n%s", name, w.Name, diff)
@@ -88,7 +89,7 @@ func TestFill(t *testing.T) {
 		}
 	}
 	other := admissionregistrationv1.MutatingWebhook{Name: "enforce.example.com"}
-	if new(registration.Registration).Fill(&other) || other.Rules != nil {
+	if new(registration.Registration).Fill(&other) || other.Rules != nil || registration.IsMode(other.Name) {
 		t.Errorf("Fill(%s) = true, %v, want it left", other.Name, other.Rules)
 	}
 }
@@ -114,6 +115,29 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	write(t, registration.Registration{Kinds: kinds(60, "spec.t#")})
+}
+
+// Names of conditions are such as the API server takes, and differ, however long and alike those of the kinds are.
+func TestConditionNames(t *testing.T) {
+	taken := regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+	long := strings.Repeat("x", 40)
+	var all []registration.Kind
+	for i, group := range []string{"", "argoproj.io", long + ".a.example", long + ".b.example", strings.Repeat("y.", 100) + "example"} {
+		all = append(all, registration.Kind{Group: group, Kind: "Rollout" + long[7:], Resource: "rollouts", Paths: []string{fmt.Sprint("spec.t", i)}})
+	}
+	all[1].Kind = "Rollout"
+	for _, w := range write(t, registration.Registration{Kinds: all}).Webhooks {
+		names := map[string]bool{}
+		for _, c := range w.MatchConditions {
+			if !taken.MatchString(c.Name) || names[c.Name] {
+				t.Errorf("%s: the condition's name %q is refused, or doubled", w.Name, c.Name)
+			}
+			names[c.Name] = true
+		}
+		if !names["rollout.argoproj.io"] {
+			t.Errorf("%s: the conditions are %v, want rollout.argoproj.io among them", w.Name, names)
+		}
+	}
 }
 
 // What the config switches off is not waited for.
