@@ -29,6 +29,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
 // refusing is an API server that answers each read in another way.
@@ -53,11 +54,11 @@ func (refusing) ServiceAccount(context.Context, string, string) (*corev1.Service
 	return &corev1.ServiceAccount{}, nil
 }
 
-func (refusing) List(_ context.Context, namespace, _, _ string, _ func([]byte) error) error {
-	if namespace == "team" {
-		return nil
+func (refusing) List(_ context.Context, r sibling.Revision, _ string, _ func([]byte) error) (string, error) {
+	if r.Namespace == "team" {
+		return "", nil
 	}
-	return errors.New("no answer")
+	return "", errors.New("no answer")
 }
 
 // hostile are texts that tenants may put wherever a text may stand.

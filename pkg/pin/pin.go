@@ -48,9 +48,10 @@ func (m Mode) String() string {
 
 // Siblings know what the pods of one owner revision run.
 type Siblings interface {
-	// Running returns the digests that the siblings of a pod run, by text, as far as any do. all is false where there may be
-	// more than is known, or the pod is of no revision.
-	Running(ctx context.Context, namespace string, pod *workload.Object, texts []string) (running map[string]digest.Digest, all bool)
+	// Running returns the digests that the siblings of a pod run, by text, as far as any do. first says that none runs the
+	// others; it is false without an error where siblings are no matter, or not to be had. An error says that they are not known.
+	// decides says that what is missing will be decided, so that it is worth a request to know it for sure.
+	Running(ctx context.Context, namespace string, pod *workload.Object, texts []string, decides bool) (running map[string]digest.Digest, first bool, err error)
 	// Decide tells what the first pod of a revision gets for a text, and returns what it is to get: another may have been
 	// faster.
 	Decide(namespace string, pod *workload.Object, text string, d digest.Digest) digest.Digest
@@ -101,7 +102,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	if skip != "" {
 		return Result{Skipped: skip}
 	}
-	running, first := p.running(ctx, req, decisions)
+	running, first, unknown := p.running(ctx, req, decisions)
 	outcomes := make([]Outcome, len(decisions))
 	var jobs lookups
 	for i, d := range decisions {
@@ -115,6 +116,8 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 		case d.Action == policy.Resolve && sibling != "":
 			outcomes[i].Reason = policy.Sibling
 			p.pin(&outcomes[i], sibling)
+		case d.Action == policy.Resolve && unknown != nil:
+			outcomes[i].Err = unknown
 		case d.Action == policy.Resolve:
 			jobs.add(d, req.Object.PodSpecs[d.PodSpec].Identity, i)
 		}
@@ -132,11 +135,14 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	return Result{Outcomes: outcomes}
 }
 
+// errSiblings is what is told of siblings that are not known: the cause is not the tenant's, and may name addresses.
+var errSiblings = fmt.Errorf("%w: the API server has not told what the other pods of its revision run", resolve.ErrUnavailable)
+
 // running is rule 7: what the siblings of a pod that a controller makes run, by text. first tells that what is missing there
-// no sibling runs.
-func (p *Pinner) running(ctx context.Context, req Request, decisions []policy.Decision) (running map[string]digest.Digest, first bool) {
+// no sibling runs, and err that it is not known, so that nothing may be resolved.
+func (p *Pinner) running(ctx context.Context, req Request, decisions []policy.Decision) (running map[string]digest.Digest, first bool, err error) {
 	if !p.hasSiblings(req) {
-		return nil, false
+		return nil, false, nil
 	}
 	var texts []string
 	for i := range decisions {
@@ -145,9 +151,13 @@ func (p *Pinner) running(ctx context.Context, req Request, decisions []policy.De
 		}
 	}
 	if len(texts) == 0 {
-		return nil, false
+		return nil, false, nil
 	}
-	return p.Siblings.Running(ctx, req.Namespace, req.Object, texts)
+	running, first, err = p.Siblings.Running(ctx, req.Namespace, req.Object, texts, stored(req))
+	if err != nil {
+		err = errSiblings
+	}
+	return running, first, err
 }
 
 func (p *Pinner) hasSiblings(req Request) bool {
@@ -157,11 +167,14 @@ func (p *Pinner) hasSiblings(req Request) bool {
 
 // decided tells the siblings to come of a digest that was looked up, if it is to be stored.
 func (p *Pinner) decided(req Request, text string, d digest.Digest) digest.Digest {
-	if req.DryRun || req.Mode != Enforce || !p.hasSiblings(req) {
+	if !stored(req) || !p.hasSiblings(req) {
 		return d
 	}
 	return p.Siblings.Decide(req.Namespace, req.Object, text, d)
 }
+
+// stored tells whether the pins of a request may come to be stored.
+func stored(req Request) bool { return req.Mode == Enforce && !req.DryRun }
 
 // decide asks the policy, and then says what the mode makes of it.
 func (p *Pinner) decide(req Request) ([]policy.Decision, policy.Reason) {

@@ -4,6 +4,7 @@ package pin_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -21,11 +23,13 @@ type siblings struct {
 	asked   [][]string
 	decided map[string]digest.Digest
 	unsure  bool // there may be more
+	decides bool // what was asked
+	err     error
 }
 
-func (s *siblings) Running(_ context.Context, _ string, _ *workload.Object, texts []string) (map[string]digest.Digest, bool) {
-	s.asked = append(s.asked, texts)
-	return s.runs, !s.unsure
+func (s *siblings) Running(_ context.Context, _ string, _ *workload.Object, texts []string, decides bool) (map[string]digest.Digest, bool, error) {
+	s.asked, s.decides = append(s.asked, texts), decides
+	return s.runs, s.err == nil && !s.unsure, s.err
 }
 
 func (s *siblings) Decide(_ string, _ *workload.Object, text string, d digest.Digest) digest.Digest {
@@ -86,8 +90,8 @@ func TestSiblings(t *testing.T) {
 			if len(s.asked) != tt.asked || tt.asked == 1 && len(s.asked[0]) != 2 {
 				t.Errorf("asked for %q, want %d times for both", s.asked, tt.asked)
 			}
-			if _, ok := s.decided["b:1"]; ok != tt.decided || len(s.decided) > 1 {
-				t.Errorf("told of %v, want b:1: %t", s.decided, tt.decided)
+			if _, ok := s.decided["b:1"]; ok != tt.decided || len(s.decided) > 1 || s.decides != tt.decided {
+				t.Errorf("told of %v, and that it decides: %t, want b:1: %t", s.decided, s.decides, tt.decided)
 			}
 			if tt.want == running && (lookups.Load() != 1 || outcomes[0].Reason != policy.Sibling) {
 				t.Errorf("%d look-ups, reason %s, want one, sibling", lookups.Load(), outcomes[0].Reason)
@@ -129,5 +133,29 @@ func TestFirstOfARevision(t *testing.T) {
 		if asked.First != want || asked.Fresh {
 			t.Errorf("unsure %t: asked with First %t, Fresh %t, want First %t alone", unsure, asked.First, asked.Fresh, want)
 		}
+	}
+}
+
+// Where it is not known what siblings run, nothing is resolved in their place: another time it may go well. What is known,
+// counts, and the cause is not told.
+func TestSiblingsUnknown(t *testing.T) {
+	const running = digest.Digest("sha256:1111111111111111111111111111111111111111111111111111111111111111")
+	s := &siblings{runs: map[string]digest.Digest{"a:1": running}, err: errors.New("dial tcp 10.0.0.1:443: refused")}
+	p := &pin.Pinner{Siblings: s, Resolver: resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+		t.Errorf("asked for %s, want nothing asked", req.Ref)
+		return resolve.Result{}, resolve.ErrNotFound
+	})}
+	o := &workload.Object{Kind: workload.Kind{Kind: "Pod"}, Metadata: workload.Metadata{Controller: workload.Owner{UID: "u"}}}
+	o.PodSpecs = []workload.PodSpec{{Annotated: true, References: []workload.Reference{{Name: "a", Text: "a:1"}, {Name: "b", Text: "b:1"}}}}
+	got := p.Pin(t.Context(), pin.Request{Input: policy.Input{Operation: policy.Create, Object: o}}).Outcomes
+	if got[0].Pin.Digest() != running || got[0].Err != nil {
+		t.Errorf("what a sibling runs: %s, %v, want it pinned to %s", got[0].Pin, got[0].Err, running)
+	}
+	const want = "unavailable: the API server has not told what the other pods of its revision run"
+	if err := got[1].Err; !errors.Is(err, resolve.ErrUnavailable) || err.Error() != want || got[1].Pin != (ref.Reference{}) {
+		t.Errorf("the other: %s, %v, want no pin, and %s", got[1].Pin, err, want)
+	}
+	if len(s.decided) > 0 {
+		t.Errorf("decided %v, want nothing", s.decided)
 	}
 }

@@ -4,9 +4,11 @@ package sibling
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +22,7 @@ import (
 )
 
 const (
-	// maxPods bounds one list.
+	// maxPods bounds one page.
 	maxPods = 100
 	// maxList bounds what is read of an answer: pods may be of 1.5 MiB each, and most are of some KiB.
 	maxList = 64 << 20
@@ -28,16 +30,19 @@ const (
 	maxLists = 32
 	// maxPerNamespace bounds those of one namespace: whoever may make pods there may forge owners, each of which costs a list.
 	maxPerNamespace = 4
+	// callTimeout bounds one call, from when it has its turn. It leaves time to ask a registry.
+	callTimeout = 5 * time.Second
 )
 
-// Lister lists the pods of a namespace that have a label, as far as a bound of its own, and calls pod with the JSON of
-// each, which is good until pod returns. It obeys the context.
+// Lister lists the pods that have the label of a revision by pages, and calls pod with the JSON of each, which is good until
+// pod returns. A page begins where from says, "" for the first, and next is where the one after it does, "" after the last. It obeys
+// the context.
 type Lister interface {
-	List(ctx context.Context, namespace, label, value string, pod func(raw []byte) error) error
+	List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error)
 }
 
-// FromClient is a Lister that asks the API server by one list of at most 100 pods, and a bounded number of times at once.
-// c is a client of the core group's v1.
+// FromClient is a Lister that asks the API server for pages of at most 100 pods, and a bounded number of times at once.
+// c is a client of the core group's v1. A call may take 5 s, and the wait for its turn as long as the context.
 func FromClient(c rest.Interface) Lister {
 	return &client{api: c, places: place.Places{Each: maxPerNamespace, All: maxLists}}
 }
@@ -47,49 +52,69 @@ type client struct {
 	places place.Places
 }
 
-func (c *client) List(ctx context.Context, namespace, label, value string, pod func(raw []byte) error) (err error) {
-	selector, err := labels.ValidatedSelectorFromSet(labels.Set{label: value})
+func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error) {
+	selector, err := labels.ValidatedSelectorFromSet(labels.Set{r.Label: r.Value})
 	if err != nil {
-		return fmt.Errorf("label %s: %w", label, err)
+		return "", fmt.Errorf("label %s: %w", r.Label, err)
 	}
-	leave, _, err := c.places.Enter(ctx, namespace)
+	leave, _, err := c.places.Enter(ctx, r.Namespace)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer leave()
-	options := metav1.ListOptions{LabelSelector: selector.String(), Limit: maxPods}
-	body, err := c.api.Get().Namespace(namespace).Resource("pods").VersionedParams(&options, scheme.ParameterCodec).
+	if limit := c.api.GetRateLimiter(); limit != nil {
+		if err := limit.Wait(ctx); err != nil {
+			return "", err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	options := metav1.ListOptions{LabelSelector: selector.String(), Limit: maxPods, Continue: from}
+	body, err := c.api.Get().Throttle(nil).Namespace(r.Namespace).Resource("pods").VersionedParams(&options, scheme.ParameterCodec).
 		SetHeader("Accept", "application/json").Stream(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
 	return items(io.LimitReader(body, maxList), pod)
 }
 
-// items calls item with each element of the field items of a list.
-func items(list io.Reader, item func(raw []byte) error) error {
+// items calls item with each element of the field items of a list, and returns where the next page begins.
+func items(list io.Reader, item func(raw []byte) error) (next string, err error) {
 	dec := jsontext.NewDecoder(list, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if token, err := dec.ReadToken(); err != nil || token.Kind() != '{' {
-		return errors.Join(errors.New("not a list of pods"), err)
+		return "", errors.Join(errors.New("not a list of pods"), err)
 	}
 	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
+		token, err := dec.ReadToken()
 		if err != nil {
-			return err
+			return "", err
 		}
-		if name.String() != "items" || dec.PeekKind() != '[' {
-			if err := dec.SkipValue(); err != nil {
-				return err
-			}
-			continue
+		switch name := token.String(); {
+		case name == "items" && dec.PeekKind() == '[':
+			err = elements(dec, item)
+		case name == "metadata":
+			next, err = continued(dec)
+		default:
+			err = dec.SkipValue()
 		}
-		if err := elements(dec, item); err != nil {
-			return err
+		if err != nil {
+			return "", err
 		}
 	}
-	_, err := dec.ReadToken()
-	return err
+	_, err = dec.ReadToken()
+	return next, err
+}
+
+// continued reads where the next page begins from the metadata of a list.
+func continued(dec *jsontext.Decoder) (next string, err error) {
+	raw, err := dec.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	var metadata metav1.ListMeta
+	err = json.Unmarshal(raw, &metadata)
+	return metadata.Continue, err
 }
 
 func elements(dec *jsontext.Decoder, element func(raw []byte) error) error {
@@ -116,7 +141,7 @@ type Metrics struct{ lists *prometheus.CounterVec }
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{lists: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tagpin_sibling_lists_total",
-		Help: "Lists of the pods of one owner revision, by result: found, none where no pod is pinned, forbidden, or error.",
+		Help: "Lists of the pods of one owner revision, by result: found, none where no pod is pinned, forbidden, or error where the pod is not taken for the first one.",
 	}, []string{"result"})}
 	r.MustRegister(m.lists)
 	m.lists.WithLabelValues("forbidden") // from 0 on, so that the first one is an increase

@@ -3,6 +3,8 @@
 package sibling
 
 import (
+	"slices"
+
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -31,7 +33,7 @@ func RevisionOf(namespace string, pod *workload.Object) (r Revision, ok bool) {
 	return Revision{}, false
 }
 
-// oldest collects what the oldest pods of a revision run.
+// oldest collects what the oldest pods of a revision run, of those that are listed.
 type oldest struct {
 	policy   *policy.Policy
 	revision Revision
@@ -70,4 +72,9 @@ func (o *oldest) add(raw []byte) error {
 		}
 	}
 	return nil
+}
+
+// has tells whether all texts are found.
+func (o *oldest) has(texts []string) bool {
+	return !slices.ContainsFunc(texts, func(text string) bool { return o.texts[text].digest == "" })
 }

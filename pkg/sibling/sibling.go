@@ -5,21 +5,24 @@
 // A revision is a controller's UID and the label by which the controller tells its revisions apart:
 // controller-revision-hash, pod-template-hash, or for a Job batch.kubernetes.io/controller-uid. Its pods are asked of the
 // API server by one list, which is remembered: what is running is the same for every replica of the webhook, and after its
-// restart. Only what a pod's spec runs is believed.
+// restart. Only what a pod's spec runs is believed. Who is to decide for lack of a sibling asks anew: another replica may have
+// made the first pod meanwhile. Where the API server does not answer, a pod is not taken for the first one.
 //
 // It resolves nothing: which digest the first pod of a revision gets is its caller's to say, and to tell (Decide).
 package sibling
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/opencontainers/go-digest"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tagpin/tagpin/pkg/policy"
-	"github.com/tagpin/tagpin/pkg/span"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -27,12 +30,16 @@ const (
 	defaultTTL     = 30 * time.Second
 	defaultSize    = 10_000
 	defaultBytes   = 16 << 20
-	defaultTimeout = 2 * time.Second
-	// retryAfter is how long a list that failed holds.
+	defaultTimeout = 10 * time.Second
+	// retryAfter is how long a list that failed holds, from its end on.
 	retryAfter = time.Second
+	// patience is how long a pod waits for a list where what was known before will do.
+	patience = 2 * time.Second
 	// maxTexts bounds what is remembered of one revision.
 	maxTexts = 128
 )
+
+var errClosed = errors.New("closed")
 
 // Siblings remembers what revisions run. It is safe for concurrent use; its fields are set before its first use.
 type Siblings struct {
@@ -48,7 +55,8 @@ type Siblings struct {
 	Size int
 	// Bytes is how many bytes, about, what is remembered may hold: texts are a tenant's. Default: 16 MiB.
 	Bytes int
-	// Timeout of one list. Default: 2 s.
+	// Timeout of one list with the wait for its turn. It outlives the pod that it was begun for, which may come again. Default:
+	// 10 s, as long as the API server waits for the answer to a review.
 	Timeout time.Duration
 	// Metrics counts the lists. Nil: none.
 	Metrics *Metrics
@@ -61,49 +69,71 @@ type Siblings struct {
 	wg     sync.WaitGroup
 }
 
-// item is what is known of one revision. All but done is written under the lock of Siblings.
-type item struct {
-	done   chan struct{} // closed when the list has ended
-	listed time.Time     // when it was begun
-	failed bool
-	found  map[string]digest.Digest // by text, what a sibling runs
-	own    map[string]decision      // by text, what was decided since
-	bytes  int
-}
-
-// decision is one of our own.
-type decision struct {
-	digest digest.Digest
-	at     time.Time
-}
-
-// Running returns what the oldest siblings of a pod that is to be created run for each of some texts, as far as any do, and
-// whether those are all. It costs one list a revision, while it is remembered, and none for a pod without a revision. Where
-// the API server gives no answer in time, what was known before holds.
-func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.Object, texts []string) (running map[string]digest.Digest, all bool) {
+// Running returns what the oldest siblings of a pod that is to be created run for each of some texts, as far as any do. first
+// says that none runs the others. Where neither that is so nor there is an error, there may be siblings that are not told:
+// the pod is of no revision, the API server forbids the list, or there are more pods than 1,000. The error says that it gave no
+// answer in time; what was known before holds all the same.
+//
+// It costs one list a revision while that is remembered, and none for a pod without a revision. decides says that what is
+// missing will be decided: then no list will do that had ended before.
+func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.Object, texts []string, decides bool) (running map[string]digest.Digest, first bool, err error) {
 	r, ok := RevisionOf(namespace, pod)
 	if !ok {
-		return nil, false
+		return nil, false, nil
 	}
-	it, open := s.item(ctx, r)
-	if !open {
-		return nil, false
+	for anew := false; ; anew = true {
+		it, from := s.item(ctx, r, texts, anew)
+		if it == nil {
+			return nil, false, errClosed
+		}
+		running, err = s.await(ctx, it, texts)
+		switch {
+		case !lacks(running, texts):
+			return running, false, nil
+		case apierrors.IsForbidden(err):
+			return running, false, nil
+		case err != nil:
+			return running, false, err
+		case !decides || from == begun || from == joined && !it.cut:
+			return running, !it.cut, nil
+		}
 	}
-	ended := true
+}
+
+// await waits for the list of an item, as long as it is needed, and returns what is known then. The error is the list's.
+func (s *Siblings) await(ctx context.Context, it *item, texts []string) (map[string]digest.Digest, error) {
+	if !lacks(s.known(it, texts), texts) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
 	select {
 	case <-it.done:
 	case <-ctx.Done():
-		ended = false
 	}
+	known := s.known(it, texts)
+	if !it.ended() {
+		return known, ctx.Err()
+	}
+	return known, it.err
+}
+
+// known is what is known of some texts now.
+func (s *Siblings) known(it *item, texts []string) map[string]digest.Digest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	running = map[string]digest.Digest{}
+	known := map[string]digest.Digest{}
 	for _, text := range texts {
 		if d := s.knownLocked(it, text); d != "" {
-			running[text] = d
+			known[text] = d
 		}
 	}
-	return running, ended && !it.failed
+	return known
+}
+
+// lacks tells whether one of the texts is missing.
+func lacks(known map[string]digest.Digest, texts []string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return known[text] == "" })
 }
 
 // Decide tells which digest the first pod of a revision gets for a text, and returns it, or the one that another pod of
@@ -132,145 +162,6 @@ func (s *Siblings) Decide(namespace string, pod *workload.Object, text string, d
 		it.own[text] = decision{d, time.Now()}
 	}
 	return d
-}
-
-func (s *Siblings) knownLocked(it *item, text string) digest.Digest {
-	if d := it.found[text]; d != "" {
-		return d
-	}
-	if own, ok := it.own[text]; ok && time.Since(own.at) < s.ttl() {
-		return own.digest
-	}
-	return ""
-}
-
-// item gives what is remembered, joins a list in flight, or starts one, which belongs to the trace of ctx, if any. It begins
-// with what was known before: a list that fails takes nothing back. open is false after Close.
-func (s *Siblings) item(ctx context.Context, r Revision) (it *item, open bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.initLocked()
-	old, _ := s.items.Get(r)
-	if old != nil && s.holdsLocked(old) {
-		return old, true
-	}
-	if s.base.Err() != nil {
-		return nil, false
-	}
-	it = &item{done: make(chan struct{}), listed: time.Now(), own: map[string]decision{}}
-	s.items.Remove(r) // Add alone would not tell that old is gone
-	s.items.Add(r, it)
-	if old != nil {
-		s.inheritLocked(it, old)
-	}
-	base := span.Under(s.base, ctx)
-	s.wg.Go(func() { s.list(base, r, it) })
-	return it, true
-}
-
-// inheritLocked takes over what old knew.
-func (s *Siblings) inheritLocked(it, old *item) {
-	it.found = old.found
-	size := 0
-	for text := range it.found {
-		size += weight(text)
-	}
-	for text, own := range old.own {
-		if time.Since(own.at) < s.ttl() {
-			it.own[text] = own
-			size += weight(text)
-		}
-	}
-	s.weighLocked(it, size)
-}
-
-// holdsLocked tells whether what is remembered is young enough; a list in flight always is.
-func (s *Siblings) holdsLocked(it *item) bool {
-	select {
-	case <-it.done:
-	default:
-		return true
-	}
-	if it.failed {
-		return time.Since(it.listed) < min(retryAfter, s.ttl())
-	}
-	return time.Since(it.listed) < s.ttl()
-}
-
-// list fills the item.
-func (s *Siblings) list(base context.Context, r Revision, it *item) {
-	defer close(it.done)
-	timeout := s.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(base, timeout)
-	defer cancel()
-	ctx, listing := span.Call(ctx, "siblings")
-	defer listing.End()
-	found := oldest{policy: s.Policy, revision: r}
-	err := s.Lister.List(ctx, r.Namespace, r.Label, r.Value, found.add)
-	result := resultOf(err, len(found.texts))
-	s.Metrics.count(result)
-	listing.Text("tagpin.result", result)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	it.failed = err != nil
-	if err != nil {
-		return
-	}
-	size := 0
-	for text := range it.found {
-		size -= weight(text)
-	}
-	it.found = make(map[string]digest.Digest, len(found.texts)) // another item may hold the former
-	for text, run := range found.texts {
-		it.found[text] = run.digest
-		size += weight(text)
-	}
-	if now, _ := s.items.Peek(r); now == it { // else it is forgotten meanwhile
-		s.weighLocked(it, size)
-	}
-}
-
-// weight is about how many bytes a text and its digest hold.
-func weight(text string) int {
-	const entry = 160
-	return entry + len(text)
-}
-
-// weighLocked counts what an item holds more, and forgets what has not been wanted for longest until the bound is kept.
-func (s *Siblings) weighLocked(it *item, more int) {
-	it.bytes += more
-	s.bytes += more
-	most := s.Bytes
-	if most <= 0 {
-		most = defaultBytes
-	}
-	for s.bytes > most && s.items.Len() > 0 {
-		s.items.RemoveOldest()
-	}
-}
-
-func (s *Siblings) ttl() time.Duration {
-	if s.TTL > 0 {
-		return s.TTL
-	}
-	return defaultTTL
-}
-
-func (s *Siblings) initLocked() {
-	if s.items != nil {
-		return
-	}
-	size := s.Size
-	if size <= 0 {
-		size = defaultSize
-	}
-	s.items, _ = simplelru.NewLRU(size, func(_ Revision, it *item) { s.bytes -= it.bytes }) // refuses sizes below one alone
-	if s.base == nil {
-		s.base, s.cancel = context.WithCancel(context.Background())
-	}
 }
 
 // Close cancels the lists in flight and waits for them. Afterwards nothing more is listed.

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,10 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
@@ -40,28 +47,42 @@ type pods struct {
 	mu    sync.Mutex
 	json  []string
 	err   error
-	hang  bool
-	lists int
+	page  int           // so many a page; 0: all
+	takes time.Duration // so long
+	lists int           // first pages
+	pages int
 }
 
-func (p *pods) List(ctx context.Context, namespace, label, value string, pod func([]byte) error) error {
+func (p *pods) List(ctx context.Context, r sibling.Revision, from string, pod func([]byte) error) (next string, err error) {
 	p.mu.Lock()
-	p.lists++
-	list, err, hang := p.json, p.err, p.hang
-	p.mu.Unlock()
-	if hang {
-		<-ctx.Done()
-		return ctx.Err()
+	p.pages++
+	if from == "" {
+		p.lists++
 	}
-	if namespace != "n" || label != "pod-template-hash" || value == "" {
-		return fmt.Errorf("asked for %s, %s=%s", namespace, label, value)
+	list, page, takes, err := p.json, p.page, p.takes, p.err
+	p.mu.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	if r.Namespace != "n" || r.Label != "pod-template-hash" || r.Value == "" {
+		return "", fmt.Errorf("asked for %v", r)
+	}
+	if from != "" {
+		begin, _ := strconv.Atoi(from)
+		list = list[begin:]
+	}
+	if page > 0 && len(list) > page {
+		begin, _ := strconv.Atoi(from)
+		next, list = strconv.Itoa(begin+page), list[:page]
 	}
 	for _, j := range list {
 		if err := pod([]byte(j)); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return err
+	return next, err
 }
 
 func (p *pods) set(json ...string) {
@@ -95,18 +116,20 @@ func newSiblings(t *testing.T, p *pods) *sibling.Siblings {
 	return s
 }
 
-// running asks for r:1.
+// running asks for r:1, as a pod whose digest is decided by that. A failure counts as none.
 func running(t *testing.T, s *sibling.Siblings, pod *workload.Object) digest.Digest {
 	t.Helper()
-	got, _ := s.Running(t.Context(), "n", pod, []string{"r:1"})
+	got, _, _ := s.Running(t.Context(), "n", pod, []string{"r:1"}, true)
 	return got["r:1"]
 }
 
-// known tells whether all that siblings run is known.
-func known(t *testing.T, s *sibling.Siblings, pod *workload.Object) bool {
+// wantRunning asks for r:1, as one that is to be created, and compares all that it is told.
+func wantRunning(t *testing.T, when string, s *sibling.Siblings, pod *workload.Object, want digest.Digest, wantFirst, wantErr bool) {
 	t.Helper()
-	_, all := s.Running(t.Context(), "n", pod, []string{"r:1"})
-	return all
+	got, first, err := s.Running(t.Context(), "n", pod, []string{"r:1"}, true)
+	if got["r:1"] != want || first != wantFirst || (err != nil) != wantErr {
+		t.Errorf("%s: Running = %q, first: %t, %v, want %q, %t, error: %t", when, got["r:1"], first, err, want, wantFirst, wantErr)
+	}
 }
 
 // What the oldest pod of the revision runs counts, and of no other revision or owner.
@@ -174,9 +197,7 @@ func TestNoRevision(t *testing.T) {
 		"a long label":   newPod("u", strings.Repeat("h", 1000)),
 		"nothing at all": {},
 	} {
-		if got := running(t, s, pod); got != "" {
-			t.Errorf("%s: Running = %q, want none", name, got)
-		}
+		wantRunning(t, name, s, pod, "", false, false)
 		if got := s.Decide("n", pod, "r:1", d1); got != d1 {
 			t.Errorf("%s: Decide = %s, want it as it was", name, got)
 		}
@@ -271,58 +292,214 @@ func TestReplicasAgree(t *testing.T) {
 	})
 }
 
-// A list that fails takes nothing back of what was known; and it is not known whether that is all.
+// A list that fails takes nothing back of what was known.
 func TestKnownBeforeListFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pods{json: []string{podJSON("a", "", "u", "h", "", "app", "r:1@"+d1.String())}}
 		s := newSiblings(t, p)
-		if !known(t, s, newPod("u", "h")) || known(t, s, newPod("", "h")) {
-			t.Error("all is known of a revision that was listed, and nothing of a pod without one")
-		}
+		wantRunning(t, "at first", s, newPod("u", "h"), d1, false, false)
 		p.err = errors.New("down")
 		for range 3 {
 			time.Sleep(time.Hour)
-			if got := running(t, s, newPod("u", "h")); got != d1 || known(t, s, newPod("u", "h")) {
-				t.Errorf("while lists fail: %q, all known: %t, want %s, and not all", got, known(t, s, newPod("u", "h")), d1)
-			}
+			wantRunning(t, "while lists fail", s, newPod("u", "h"), d1, false, false)
 		}
 	})
 }
 
-// Where the API server gives no answer nothing is known, for a second.
+// Where the API server gives no answer nothing is known, and nobody is the first, for a second.
 func TestListFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pods{err: errors.New("down"), json: []string{podJSON("a", "", "u", "h", "", "app", "r:1@"+d1.String())}}
 		s := newSiblings(t, p)
 		for range 3 {
-			if got := running(t, s, newPod("u", "h")); got != "" {
-				t.Errorf("half a list: %q, want none", got)
-			}
+			wantRunning(t, "half a list", s, newPod("u", "h"), "", false, true)
 		}
 		p.wantLists(t, "failing", 1)
 		p.err = nil
 		time.Sleep(2 * time.Second)
-		if got := running(t, s, newPod("u", "h")); got != d1 {
-			t.Errorf("again: %q, want %s", got, d1)
+		wantRunning(t, "again", s, newPod("u", "h"), d1, false, false)
+	})
+}
+
+// A list that is not allowed is no reason to make no pods: they are pinned anew.
+func TestForbidden(t *testing.T) {
+	p := &pods{err: apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)}
+	s := newSiblings(t, p)
+	for range 3 {
+		wantRunning(t, "forbidden", s, newPod("u", "h"), "", false, false)
+	}
+	p.wantLists(t, "forbidden", 1)
+}
+
+// A list that hangs ends by itself; who waits no longer than its context is not held up. Who comes next is not held up by
+// another list that hangs.
+func TestListHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pods{takes: time.Hour}
+		s := newSiblings(t, p)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, first, err := s.Running(ctx, "n", newPod("u", "h"), []string{"r:1"}, true); first || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Running = first: %t, %v, want the context's end", first, err)
+		}
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("waited %v, want the context's second", took)
+		}
+		for range 5 {
+			wantRunning(t, "hanging", s, newPod("u", "h"), "", false, true)
+		}
+		if took := time.Since(start); took != 10*time.Second {
+			t.Errorf("waited %v, want the list's ten seconds", took)
+		}
+		p.wantLists(t, "five pods", 1)
+	})
+}
+
+// What an API server takes long to tell is there for the pod that comes again; who can do with what was known waits less.
+func TestSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pods{takes: 4 * time.Second, json: []string{podJSON("a", "", "u", "h", "", "app", "r:1@"+d1.String())}}
+		s := newSiblings(t, p)
+		for _, want := range []digest.Digest{"", d1} {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			got, first, err := s.Running(ctx, "n", newPod("u", "h"), []string{"r:1"}, true)
+			if cancel(); got["r:1"] != want || first || (err == nil) != (want != "") {
+				t.Errorf("Running = %q, first: %t, %v, want %q, or an error", got["r:1"], first, err, want)
+			}
+		}
+		p.wantLists(t, "slow", 1)
+		time.Sleep(time.Minute)
+		start := time.Now()
+		wantRunning(t, "known", s, newPod("u", "h"), d1, false, false)
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("waited %v, want two seconds, as it was known before", took)
 		}
 	})
 }
 
-// A list that hangs ends by itself; who waits no longer than its context is not held up.
-func TestListHangs(t *testing.T) {
+// However many revisions are asked for at once, none of their pods is taken for the first while a sibling runs.
+func TestManyRevisions(t *testing.T) {
+	const many = 200
 	synctest.Test(t, func(t *testing.T) {
-		s := newSiblings(t, &pods{hang: true})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		client, err := kubernetes.NewForConfig(&rest.Config{Host: "https://api.example", QPS: 20, Burst: 40, Transport: owners{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &sibling.Siblings{Lister: sibling.FromClient(client.CoreV1().RESTClient()), Policy: &policy.Policy{}}
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
 		defer cancel()
-		start := time.Now()
-		s.Running(ctx, "n", newPod("u", "h"), []string{"r:1"})
-		if took := time.Since(start); took != time.Second {
-			t.Errorf("waited %v, want the context's second", took)
+		var wg sync.WaitGroup
+		for i := range many {
+			wg.Go(func() {
+				got, first, err := s.Running(ctx, "n", newPod("u", fmt.Sprint("h", i)), []string{"r:1"}, true)
+				if got["r:1"] != d1 {
+					t.Errorf("Running = %q, first: %t, %v, want %q", got["r:1"], first, err, d1)
+				}
+			})
 		}
-		s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:1"})
-		if took := time.Since(start); took != 2*time.Second {
-			t.Errorf("waited %v, want the list's two seconds", took)
+		wg.Wait()
+	})
+}
+
+// owners is an API server that has one pod of each revision, and tells it at once.
+type owners struct{}
+
+func (owners) RoundTrip(r *http.Request) (*http.Response, error) {
+	_, hash, _ := strings.Cut(r.URL.Query().Get("labelSelector"), "=")
+	body := `{"items":[` + podJSON("a", "", "u", hash, "", "app", "r:1@"+d1.String()) + `]}`
+	return &http.Response{
+		StatusCode: http.StatusOK, Request: r,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
+	}, nil
+}
+
+// Who is to decide for lack of a sibling has it listed anew, since another replica may have made one; who is not takes what
+// is remembered.
+func TestNoneIsNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pods{}
+		s := newSiblings(t, p)
+		wantRunning(t, "denied afterwards", s, newPod("u", "h"), "", true, false)
+		p.wantLists(t, "denied afterwards", 1)
+		p.set(podJSON("a", "", "u", "h", "", "app", "r:1@"+d1.String()))
+		time.Sleep(time.Second)
+		if got, first, err := s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:1"}, false); len(got) > 0 || !first || err != nil {
+			t.Errorf("stored nowhere: %q, first: %t, %v, want what is remembered: none", got, first, err)
 		}
+		p.wantLists(t, "stored nowhere", 0)
+		wantRunning(t, "another replica made one", s, newPod("u", "h"), d1, false, false)
+		wantRunning(t, "and then", s, newPod("u", "h"), d1, false, false)
+		p.wantLists(t, "another replica made one", 1)
+		got, first, err := s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:1", "r:2", "r:1"}, true)
+		if got["r:1"] != d1 || !first || err != nil {
+			t.Errorf("with another text: %q, first: %t, %v, want what is found, and first", got, first, err)
+		}
+		p.wantLists(t, "another text", 1)
+		p.err = errors.New("down")
+		wantRunning(t, "found while lists fail", s, newPod("u", "h"), d1, false, false)
+		got, first, err = s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:1", "r:2"}, true)
+		if got["r:1"] != d1 || first || err == nil {
+			t.Errorf("with another text while lists fail: %q, first: %t, %v, want what is known and an error", got, first, err)
+		}
+	})
+}
+
+// A list is followed until what is wanted is found, and whoever is not found within a bound may be there all the same.
+func TestPages(t *testing.T) {
+	pinned := podJSON("z", "", "u", "h", "", "app", "r:1@"+d1.String())
+	for _, tt := range []struct {
+		name   string
+		before int // pods that are not pinned
+		after  int
+		pages  int
+		want   digest.Digest
+		first  bool
+	}{
+		{"on the first page", 5, 100, 1, d1, false},
+		{"on the third", 25, 100, 3, d1, false},
+		{"on the last", 99, 0, 10, d1, false},
+		{"none", 100, -1, 10, "", true},
+		{"beyond the bound", 100, 50, 10, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &pods{page: 10}
+			for i := range tt.before {
+				p.json = append(p.json, podJSON(fmt.Sprint(i), "", "u", "h", "", "app", "r:1"))
+			}
+			if tt.after >= 0 {
+				p.json = append(p.json, pinned)
+			}
+			for i := range tt.after {
+				p.json = append(p.json, podJSON(fmt.Sprint(i), "", "u", "h", "", "app", "r:1"))
+			}
+			s := newSiblings(t, p)
+			wantRunning(t, tt.name, s, newPod("u", "h"), tt.want, tt.first, false)
+			if p.pages != tt.pages {
+				t.Errorf("%d pages, want %d", p.pages, tt.pages)
+			}
+		})
+	}
+}
+
+// A list under way that ends with what another pod wants does not tell that there is no more.
+func TestJoinedPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pods{page: 1, takes: time.Second, json: []string{
+			podJSON("a", "", "u", "h", "", "app", "r:1@"+d1.String()),
+			podJSON("b", "", "u", "h", "", "app", "r:2@"+d2.String()),
+		}}
+		s := newSiblings(t, p)
+		var wg sync.WaitGroup
+		wg.Go(func() { wantRunning(t, "the first asked for", s, newPod("u", "h"), d1, false, false) })
+		synctest.Wait()
+		got, first, err := s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:2"}, true)
+		if got["r:2"] != d2 || first || err != nil {
+			t.Errorf("the other: %q, first: %t, %v, want %q", got["r:2"], first, err, d2)
+		}
+		wg.Wait()
+		p.wantLists(t, "two texts on two pages", 2)
 	})
 }
 
@@ -356,7 +533,7 @@ func TestTexts(t *testing.T) {
 		texts = append(texts, fmt.Sprint("r:", i))
 		s.Decide("n", newPod("u", "h"), texts[i], d1)
 	}
-	if got, _ := s.Running(t.Context(), "n", newPod("u", "h"), texts); len(got) != most {
+	if got, _, _ := s.Running(t.Context(), "n", newPod("u", "h"), texts, true); len(got) != most {
 		t.Errorf("%d texts are remembered, want %d", len(got), most)
 	}
 }
@@ -366,8 +543,6 @@ func TestClosed(t *testing.T) {
 	p := &pods{}
 	s := newSiblings(t, p)
 	s.Close()
-	if got := running(t, s, newPod("u", "h")); got != "" {
-		t.Errorf("Running = %q, want none", got)
-	}
+	wantRunning(t, "closed", s, newPod("u", "h"), "", false, true)
 	p.wantLists(t, "closed", 0)
 }
