@@ -43,6 +43,9 @@ const (
 	ephemeralContainers = "ephemeralcontainers"
 	// defaultTimeout is the API server's own for a webhook that names none.
 	defaultTimeout = 10 * time.Second
+	// maxTimeout is the longest that the API server has (k8s.io/kubernetes pkg/apis/admissionregistration/validation); of who says
+	// more, a caller of its own, no review holds up what waits for its end.
+	maxTimeout = 30 * time.Second
 	// margin is left of the API server's timeout for the way back.
 	margin = time.Second
 )
@@ -126,6 +129,7 @@ func budget(timeout string) time.Duration {
 	if err != nil || t <= 0 {
 		t = defaultTimeout
 	}
+	t = min(t, maxTimeout)
 	return max(t-margin, t/2)
 }
 

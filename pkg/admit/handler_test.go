@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode/utf8"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -401,6 +403,30 @@ func TestDryRunRestoresEntries(t *testing.T) {
 		if !strings.Contains(string(r.Patch), want) {
 			t.Errorf("patch %s lacks %s", r.Patch, want)
 		}
+	}
+}
+
+// TestTimeout has what callers say of their patience: the API server's is 30 seconds at most.
+func TestTimeout(t *testing.T) {
+	for timeout, want := range map[string]time.Duration{
+		"": 9 * time.Second, "junk": 9 * time.Second, "-1s": 9 * time.Second, "1s": 500 * time.Millisecond, "15s": 14 * time.Second,
+		"30s": 29 * time.Second, "2540400h": 29 * time.Second,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var got time.Duration
+			h := newHandler(t, pin.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+				end, _ := ctx.Deadline()
+				got = time.Until(end)
+				return registry(ctx, req)
+			}))
+			body := review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, "")
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/enforce?timeout="+timeout, bytes.NewReader(body))
+			req.Header.Set("Content-Type", "application/json")
+			h.ServeHTTP(httptest.NewRecorder(), req)
+			if got != want {
+				t.Errorf("timeout %q: a review has %v, want %v", timeout, got, want)
+			}
+		})
 	}
 }
 

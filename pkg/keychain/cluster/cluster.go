@@ -4,7 +4,8 @@
 // the API server.
 //
 // It reads by get alone, never by list or watch, and remembers what it read for seconds; what is gone, forbidden or
-// malformed is counted and left out, and what the API server gave no answer about is marked as unread. Matching and order are package keychain's. It sends nothing to a registry.
+// malformed is counted and left out, and what the API server gave no answer about is marked as unread. Matching and order
+// are package keychain's. It sends nothing to a registry.
 package cluster
 
 import (

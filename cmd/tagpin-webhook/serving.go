@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+
+	"github.com/tagpin/tagpin/pkg/certificate"
+)
+
+// serve takes the leaf of the secret up when it may be served, and says why not yet. Where the former one is of the same CA,
+// or has ended, there is nothing to wait for.
+func (u *upkeep) serve(material *certificate.Material, distrusted func(*certificate.Material) string) (waits string) {
+	if material == nil {
+		return ""
+	}
+	former := u.certificates.leaf.Load()
+	if former != nil && former.Leaf.Equal(material.Leaf.Leaf) {
+		return ""
+	}
+	if former == nil || former.Leaf.CheckSignatureFrom(material.Issuer()) != nil && time.Now().Before(former.Leaf.NotAfter) {
+		if waits = distrusted(material); waits != "" {
+			return waits
+		}
+	}
+	u.certificates.serve(material.Leaf, u.log)
+	return ""
+}
+
+// unread trusts no other CA, as the registration could not be read; but where nothing is served yet, one that is no longer new: it
+// has most likely stood there for long, and with no certificate every review fails.
+func (u *upkeep) unread(m *certificate.Material) string {
+	if u.certificates.leaf.Load() == nil && certificate.Aged(m.Issuer()) {
+		return ""
+	}
+	return unknownCA
+}
+
+// distrust says why a registration does not trust the leaf of the secret yet. Where there is none, or it calls for nothing, there
+// is nobody who could not know the CA.
+func (u *upkeep) distrust(live *admissionregistrationv1.MutatingWebhookConfiguration) func(*certificate.Material) string {
+	return func(m *certificate.Material) string {
+		for _, w := range ours(live) {
+			if err := certificate.Verify(m.Leaf, w.ClientConfig.CABundle, u.certificates.dnsName); err != nil {
+				return fmt.Sprintf("webhook %s does not trust the certificate of the secret: %v", w.Name, err)
+			}
+		}
+		if !inert(live) && !u.sightings.Known(m.Issuer()) {
+			return unknownCA
+		}
+		return ""
+	}
+}
