@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -36,8 +37,11 @@ type life struct {
 
 func newLife(t *testing.T, kind string) *life {
 	l := &life{t: t, kind: kind, push: "one"}
+	var mu sync.Mutex // guards asked: an object's look-ups are side by side
 	l.handler = newHandler(t, pin.Enforce, resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
+		mu.Lock()
 		l.asked++
+		mu.Unlock()
 		if l.down != nil {
 			return resolve.Result{}, l.down
 		}
