@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestMemoryForgetsTheOldest(t *testing.T) {
+	m := &Memory[string, int]{Size: 2}
+	m.Put("a", 1, 0)
+	m.Put("b", 2, 0)
+	m.Get("a")
+	m.Put("c", 3, 0)
+	for key, want := range map[string]bool{"a": true, "b": false, "c": true} {
+		if _, ok := m.Get(key); ok != want {
+			t.Errorf("Get(%s) found %v, want %v", key, ok, want)
+		}
+	}
+	if m.Resize(1); m.Len() != 1 {
+		t.Errorf("%d entries after Resize(1)", m.Len())
+	}
+}
+
+func TestMemoryExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Memory[string, int]{}
+		m.Put("short", 1, time.Second)
+		m.Put("long", 2, 0)
+		time.Sleep(time.Second)
+		if _, ok := m.Get("short"); ok {
+			t.Error("a value is there after its lifetime")
+		}
+		if v, ok := m.Get("long"); !ok || v != 2 {
+			t.Errorf("Get(long) = %d, %v, want 2", v, ok)
+		}
+	})
+}
+
+// Bytes are counted by what is there now, also when a value is replaced or removed, and what is larger
+// than the bound is not kept.
+func TestMemoryBytes(t *testing.T) {
+	m := &Memory[string, string]{Bytes: 10, Weigh: func(_, v string) int { return len(v) }}
+	m.Put("a", "12345678", 0)
+	m.Put("a", "1234", 0)
+	m.Put("b", "12345", 0)
+	if m.Held() != 9 || m.Len() != 2 {
+		t.Errorf("%d bytes in %d entries, want 9 in 2", m.Held(), m.Len())
+	}
+	m.Put("c", "123456", 0)
+	if _, ok := m.Get("a"); ok || m.Held() > 10 {
+		t.Errorf("a found %v, %d bytes held: want the oldest gone, and 10 bytes at most", ok, m.Held())
+	}
+	m.Remove("c")
+	m.Remove("c")
+	m.Put("huge", strings.Repeat("x", 11), 0)
+	if _, ok := m.Get("huge"); ok || m.Held() > 10 {
+		t.Errorf("huge found %v, %d bytes held", ok, m.Held())
+	}
+}
+
+// The owner that has most loses its entries first: one that adds without end pushes out its own.
+func TestMemoryIsFair(t *testing.T) {
+	m := &Memory[string, int]{Size: 10, Owner: func(k string) string { return k[:1] }}
+	m.Put("a1", 1, 0)
+	m.Put("b1", 1, 0)
+	for i := range 100 {
+		m.Put("x"+string(rune('0'+i)), i, 0)
+	}
+	for _, key := range []string{"a1", "b1"} {
+		if _, ok := m.Get(key); !ok {
+			t.Errorf("%s was pushed out by another owner's entries", key)
+		}
+	}
+	if m.Len() != 10 {
+		t.Errorf("%d entries, want 10", m.Len())
+	}
+}
+
+func TestMemoryUpdate(t *testing.T) {
+	m := &Memory[string, int]{}
+	add := func(known int, ok bool) (int, bool) { return known + 1, known < 2 }
+	for want := 1; want <= 2; want++ {
+		m.Update("n", 0, add)
+		if got, _ := m.Get("n"); got != want {
+			t.Errorf("after %d updates: %d", want, got)
+		}
+	}
+	if m.Update("n", 0, add); m.Len() != 0 {
+		t.Error("the entry is there though change returned false")
+	}
+}
+
+func BenchmarkMemoryGet(b *testing.B) {
+	m := &Memory[int, int]{Size: 1000}
+	for i := range 1000 {
+		m.Put(i, i, 0)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		m.Get(i % 1000)
+	}
+}
