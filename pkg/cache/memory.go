@@ -23,6 +23,7 @@
 package cache
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -45,19 +46,20 @@ type Memory[K comparable, V any] struct {
 	Bytes int
 	// Weigh returns about how many bytes an entry holds. Nil: entries are only counted.
 	Weigh func(K, V) int
-	// Owner returns who a key belongs to, such as its namespace: when a bound is reached, the owner
-	// that holds most loses its oldest entry. Nil: all keys have one owner.
-	Owner func(K) string
+	// Owner returns who an entry belongs to, such as the namespace that asked for it: when a bound is
+	// reached, the owner that holds most loses its oldest entry. Nil: all entries have one owner.
+	Owner func(K, V) string
 
 	mu     sync.Mutex
+	index  map[K]*owner[K, V]
 	owners map[string]*owner[K, V]
-	size   int
 	bytes  int
 	clock  uint64
 }
 
 // owner holds the entries of one owner.
 type owner[K comparable, V any] struct {
+	name    string
 	entries *simplelru.LRU[K, entry[V]]
 	bytes   int
 	used    uint64 // by the clock of the Memory
@@ -107,7 +109,7 @@ func (m *Memory[K, V]) Remove(key K) {
 func (m *Memory[K, V]) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.size
+	return len(m.index)
 }
 
 // Held returns about how many bytes the entries hold.
@@ -125,20 +127,13 @@ func (m *Memory[K, V]) Resize(size int) {
 	m.boundLocked()
 }
 
-func (m *Memory[K, V]) ownerOf(key K) string {
-	if m.Owner == nil {
-		return ""
-	}
-	return m.Owner(key)
-}
-
 func (m *Memory[K, V]) getLocked(key K) (value V, ok bool) {
-	o := m.owners[m.ownerOf(key)]
+	o := m.index[key]
 	if o == nil {
 		return value, false
 	}
-	e, ok := o.entries.Get(key)
-	if !ok || !e.until.IsZero() && !time.Now().Before(e.until) {
+	e, _ := o.entries.Get(key)
+	if !e.until.IsZero() && !time.Now().Before(e.until) {
 		return value, false
 	}
 	m.clock++
@@ -148,17 +143,6 @@ func (m *Memory[K, V]) getLocked(key K) (value V, ok bool) {
 
 func (m *Memory[K, V]) putLocked(key K, value V, lifetime time.Duration) {
 	m.removeLocked(key)
-	name := m.ownerOf(key)
-	o := m.owners[name]
-	if o == nil {
-		if m.owners == nil {
-			m.owners = map[string]*owner[K, V]{}
-		}
-		o = &owner[K, V]{}
-		// boundLocked keeps the bound; simplelru only refuses a size below one.
-		o.entries, _ = simplelru.NewLRU[K, entry[V]](int(^uint(0)>>1), nil)
-		m.owners[name] = o
-	}
 	e := entry[V]{value: value}
 	if lifetime > 0 {
 		e.until = time.Now().Add(lifetime)
@@ -166,34 +150,52 @@ func (m *Memory[K, V]) putLocked(key K, value V, lifetime time.Duration) {
 	if m.Weigh != nil {
 		e.bytes = m.Weigh(key, value)
 	}
+	o := m.ownerLocked(key, value)
 	o.entries.Add(key, e)
 	o.bytes += e.bytes
-	m.size++
+	m.index[key] = o
 	m.bytes += e.bytes
 	m.clock++
 	o.used = m.clock
 	m.boundLocked()
 }
 
+// ownerLocked returns the owner of an entry that is to be added.
+func (m *Memory[K, V]) ownerLocked(key K, value V) *owner[K, V] {
+	name := ""
+	if m.Owner != nil {
+		name = m.Owner(key, value)
+	}
+	if o := m.owners[name]; o != nil {
+		return o
+	}
+	if m.owners == nil {
+		m.index, m.owners = map[K]*owner[K, V]{}, map[string]*owner[K, V]{}
+	}
+	o := &owner[K, V]{name: name}
+	// boundLocked keeps the bound; NewLRU only refuses a size below one.
+	o.entries, _ = simplelru.NewLRU[K, entry[V]](math.MaxInt, nil)
+	m.owners[name] = o
+	return o
+}
+
 func (m *Memory[K, V]) removeLocked(key K) {
-	name := m.ownerOf(key)
-	o := m.owners[name]
+	o := m.index[key]
 	if o == nil {
 		return
 	}
-	if e, ok := o.entries.Peek(key); ok {
-		o.entries.Remove(key)
-		m.forgetLocked(name, o, e)
-	}
+	e, _ := o.entries.Peek(key)
+	o.entries.Remove(key)
+	m.forgetLocked(o, key, e)
 }
 
-// forgetLocked counts an entry that was removed.
-func (m *Memory[K, V]) forgetLocked(name string, o *owner[K, V], e entry[V]) {
+// forgetLocked counts an entry that its owner has lost.
+func (m *Memory[K, V]) forgetLocked(o *owner[K, V], key K, e entry[V]) {
+	delete(m.index, key)
 	o.bytes -= e.bytes
-	m.size--
 	m.bytes -= e.bytes
 	if o.entries.Len() == 0 {
-		delete(m.owners, name)
+		delete(m.owners, o.name)
 	}
 }
 
@@ -204,25 +206,25 @@ func (m *Memory[K, V]) boundLocked() {
 	if size <= 0 {
 		size = DefaultSize
 	}
-	for m.size > size || m.Bytes > 0 && m.bytes > m.Bytes && m.size > 0 {
-		name, o := m.largestLocked(m.size > size)
-		_, e, _ := o.entries.RemoveOldest()
-		m.forgetLocked(name, o, e)
+	for len(m.index) > size || m.Bytes > 0 && m.bytes > m.Bytes && len(m.index) > 0 {
+		o := m.largestLocked(len(m.index) > size)
+		key, e, _ := o.entries.RemoveOldest()
+		m.forgetLocked(o, key, e)
 	}
 }
 
 // largestLocked returns the owner that holds most, by entries or by bytes. Of owners that hold the
 // same, it is the one whose last use is longest ago.
-func (m *Memory[K, V]) largestLocked(byEntries bool) (name string, largest *owner[K, V]) {
+func (m *Memory[K, V]) largestLocked(byEntries bool) (largest *owner[K, V]) {
 	most := -1
-	for n, o := range m.owners {
+	for _, o := range m.owners {
 		held := o.bytes
 		if byEntries {
 			held = o.entries.Len()
 		}
 		if held > most || held == most && o.used < largest.used {
-			name, largest, most = n, o, held
+			largest, most = o, held
 		}
 	}
-	return name, largest
+	return largest
 }

@@ -64,7 +64,7 @@ func TestMemoryBytes(t *testing.T) {
 
 // The owner that has most loses its entries first: one that adds without end pushes out its own.
 func TestMemoryIsFair(t *testing.T) {
-	m := &Memory[string, int]{Size: 10, Owner: func(k string) string { return k[:1] }}
+	m := &Memory[string, int]{Size: 10, Owner: func(k string, _ int) string { return k[:1] }}
 	m.Put("a1", 1, 0)
 	m.Put("b1", 1, 0)
 	for i := range 100 {
