@@ -16,6 +16,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/keychain/cloud"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
@@ -37,6 +38,9 @@ type handlers struct {
 	lists   *sibling.Metrics
 	reloads *reloads
 
+	answers *resolve.Answers  // of all configs
+	learned *registry.Learned // by the clients of all configs
+
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current
 
@@ -56,6 +60,7 @@ type state struct {
 	config      *config.Config
 	modes       map[pin.Mode]http.Handler
 	client      *registry.Client
+	places      *fair.Queue // of look-ups
 	cache       *resolve.Cache
 	credentials *cluster.Cluster
 	siblings    *sibling.Siblings // nil: standalone
@@ -73,6 +78,8 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		wire:    registry.NewMetrics(r),
 		lists:   sibling.NewMetrics(r),
 		reloads: newReloads(r),
+		answers: &resolve.Answers{Limits: c.Limits()},
+		learned: &registry.Learned{},
 		closed:  make(chan struct{}),
 	}
 	close(h.closed)
@@ -85,12 +92,13 @@ func (h *handlers) load(c *config.Config) error {
 	defer h.mu.Unlock()
 	old := h.current.Load()
 	next := &state{config: c}
-	if err := errors.Join(next.resolve(old, h.wire), next.answer(h, old), next.register()); err != nil {
+	if err := errors.Join(next.resolve(h, old), next.answer(h, old), next.register()); err != nil {
 		return err
 	}
 	h.using.Lock()
 	h.current.Store(next)
 	h.using.Unlock()
+	h.answers.Set(c.Limits())
 	if old != nil {
 		h.retire(old, next)
 	}
@@ -110,24 +118,30 @@ func (h *handlers) retire(old, next *state) {
 	}()
 }
 
-// resolve makes the client and the cache, or takes over the old ones: an exemption added is no reason to ask all
-// registries again.
-func (s *state) resolve(old *state, wire *registry.Metrics) error {
+// resolve makes the client and the layers on it, or takes over the old ones. Digests, and what was
+// learned about registries, outlive every change of the config: an operator who edits it while a registry
+// is down takes nothing away from the pods that are waiting.
+func (s *state) resolve(h *handlers, old *state) error {
 	c := s.config
-	if old != nil && reflect.DeepEqual(old.config.Registries, c.Registries) &&
-		reflect.DeepEqual(old.config.Network, c.Network) && old.config.Cache == c.Cache &&
-		old.config.MaxInFlightPerNamespace == c.MaxInFlightPerNamespace {
-		s.client, s.cache = old.client, old.cache
-		return nil
+	s.places = resolve.Places(c.MaxInFlightPerNamespace)
+	if old != nil && old.config.MaxInFlightPerNamespace == c.MaxInFlightPerNamespace {
+		s.places = old.places
 	}
-	client, err := c.Client()
-	if err != nil {
-		return err
+	if old != nil && reflect.DeepEqual(old.config.Registries, c.Registries) && reflect.DeepEqual(old.config.Network, c.Network) {
+		s.client = old.client
+	} else {
+		client, err := c.Client()
+		if err != nil {
+			return err
+		}
+		client.UserAgent, client.Metrics, client.Learned = userAgent(), h.wire, h.learned
+		s.client = client
 	}
-	client.UserAgent, client.Metrics = userAgent(), wire
-	limited := &resolve.Limit{Next: &resolve.Registry{Client: client}, PerNamespace: c.MaxInFlightPerNamespace}
-	s.client, s.cache = client, c.Remember(limited)
-	return client.Init()
+	s.cache = &resolve.Cache{
+		Next:    &resolve.Limit{Next: &resolve.Registry{Client: s.client}, Places: s.places},
+		Answers: h.answers, Settings: s.client.Settings,
+	}
+	return s.client.Init()
 }
 
 // register checks that what the config has registered can be.
@@ -234,11 +248,13 @@ func (h *handlers) use() *state {
 	return s
 }
 
-// close waits for the look-ups and reads in flight. There are no requests any more.
+// close cancels the look-ups and reads that are under way and waits for them. There are no requests any more.
 func (h *handlers) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	<-h.closed
+	h.answers.Close()
+	h.learned.Close()
 	h.current.Load().close(&state{})
 }
 
@@ -250,8 +266,7 @@ func (s *state) close(next *state) {
 	if s.siblings != next.siblings {
 		s.siblings.Close()
 	}
-	if s.cache != next.cache {
-		s.cache.Wait()
+	if s.client != next.client {
 		s.client.Close()
 	}
 }

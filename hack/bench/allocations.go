@@ -43,7 +43,7 @@ func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
 	if err := scanning(envelope.Request.Object, r); err != nil {
 		return err
 	}
-	cache := &resolve.Cache{Next: resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
+	cache := &resolve.Cache{Answers: &resolve.Answers{}, Next: resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
 		return resolve.Result{Digest: digest.FromString(app)}, nil
 	})}
 	handler := &admit.Handler{Pinner: &pin.Pinner{Resolver: cache}, Table: new(workload.Table), Mode: pin.Enforce}

@@ -25,7 +25,7 @@ func BenchmarkAdmission(b *testing.B) {
 	}
 	for name, body := range map[string][]byte{"cached": pod(""), "pinned": pod("@" + digestOf("x").String())} {
 		b.Run(name, func(b *testing.B) {
-			h := newHandler(b, pin.Enforce, &resolve.Cache{Next: registry})
+			h := newHandler(b, pin.Enforce, &resolve.Cache{Next: registry, Answers: &resolve.Answers{}})
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {

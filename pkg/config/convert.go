@@ -79,10 +79,9 @@ func prefixes(list []string) ([]netip.Prefix, error) {
 	return parsed, errors.Join(errs...)
 }
 
-// Remember is a new cache before next, of the size and with the times that the file says.
-func (c *Config) Remember(next resolve.Resolver) *resolve.Cache {
-	return &resolve.Cache{
-		Next:        next,
+// Limits say how many answers of registries are remembered, and for how long they hold.
+func (c *Config) Limits() resolve.Limits {
+	return resolve.Limits{
 		Size:        c.Cache.Size,
 		TTL:         time.Duration(c.Cache.TTL),
 		NegativeTTL: time.Duration(c.Cache.NegativeTTL),

@@ -80,7 +80,7 @@ func TestWholeFile(t *testing.T) {
 	if other := client.Host("ghcr.io"); other.Timeout != 3*time.Second || !other.Verify {
 		t.Errorf("Host(ghcr.io) = %+v, want the settings of *", other)
 	}
-	if cache := c.Remember(nil); cache.Size != 7 || cache.TTL != time.Minute || cache.StaleFor != 2*time.Hour {
+	if cache := c.Limits(); cache.Size != 7 || cache.TTL != time.Minute || cache.StaleFor != 2*time.Hour {
 		t.Errorf("Remember = %+v", cache)
 	}
 }

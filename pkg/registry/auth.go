@@ -25,7 +25,7 @@ const challengeLifetime = 10 * time.Minute
 // and is not to be kept. The zero value is nobody.
 type identity [sha256.Size]byte
 
-func (s *state) identity(a authn.AuthConfig) identity {
+func (s *Learned) identity(a authn.AuthConfig) identity {
 	if a == (authn.AuthConfig{}) {
 		return identity{}
 	}
@@ -45,15 +45,15 @@ type tokenKey struct {
 	who        identity
 }
 
-func (l *lookup) key() tokenKey { return tokenKey{l.api, l.path, l.who} }
+func (l *lookup) key() tokenKey { return tokenKey{l.origin, l.path, l.who} }
 
 // remembered is the Authorization header that was good before: it costs no request if there is one. Where only the
 // challenge is known it costs one, and met is that challenge: asking for another token at once would be of no use.
 func (l *lookup) remembered(ctx context.Context) (header string, met *challenge, err error) {
-	if header, ok := l.state.tokens.get(l.key()); ok {
+	if header, ok := l.state.tokens.Get(l.key()); ok {
 		return header, nil, nil
 	}
-	ch, ok := l.state.challenges.get(l.api)
+	ch, ok := l.state.challenges.Get(l.origin)
 	if !ok {
 		return "", nil, nil
 	}
@@ -63,14 +63,14 @@ func (l *lookup) remembered(ctx context.Context) (header string, met *challenge,
 
 // forget drops what was remembered and is refused now.
 func (l *lookup) forget() {
-	l.state.tokens.remove(l.key())
-	l.state.challenges.remove(l.api)
+	l.state.tokens.Remove(l.key())
+	l.state.challenges.Remove(l.origin)
 }
 
 // authorize gives the Authorization header that meets a challenge; empty where there is nothing to present.
 func (l *lookup) authorize(ctx context.Context, ch challenge) (header string, err error) {
 	if len(ch.realm)+len(ch.service) <= 2*maxRealm {
-		l.state.challenges.add(l.api, ch, challengeLifetime)
+		l.state.challenges.Put(l.origin, ch, challengeLifetime)
 	}
 	switch {
 	case ch.basic:

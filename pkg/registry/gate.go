@@ -57,62 +57,57 @@ func newGates() *gates {
 	return g
 }
 
-// check gives the error of the first gate that is closed.
-func (g *gates) check(keys [3]gateKey) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, key := range keys {
-		if gate, ok := g.all.Get(key); ok && time.Now().Before(gate.until) {
-			return gate.refusal()
-		}
-	}
-	return nil
-}
-
-// pass goes through the gates, in order: where one was closed before, as the one that tries again, or after the one that
-// does. Whatever it gives, done must be called for what is held.
-func (g *gates) pass(ctx context.Context, keys [3]gateKey) (held []*gate, err error) {
-	for _, key := range keys {
-		mine, err := g.passOne(ctx, key)
-		if err != nil {
-			return held, err
-		}
-		if mine != nil {
-			held = append(held, mine)
-		}
-	}
-	return held, nil
-}
-
-func (g *gates) passOne(ctx context.Context, key gateKey) (mine *gate, err error) {
+// wait waits until nobody tries a gate. Its error is that of a gate that is closed, or of ctx.
+func (g *gates) wait(ctx context.Context, keys [3]gateKey) error {
 	for {
-		trying, mine, err := g.look(key)
+		trying, err := g.look(keys)
 		if trying == nil {
-			return mine, err
+			return err
 		}
 		select {
 		case <-trying:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
 
-// look gives what there is to wait for, or the gate that the caller is to try, or neither where it is open.
-func (g *gates) look(key gateKey) (trying chan struct{}, mine *gate, err error) {
+// look returns the first try that there is to wait for, or the error of a gate that is closed.
+func (g *gates) look(keys [3]gateKey) (trying chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	gate, ok := g.all.Get(key)
-	switch {
-	case !ok:
-		return nil, nil, nil
-	case time.Now().Before(gate.until):
-		return nil, nil, gate.refusal()
-	case gate.trying == nil:
-		gate.trying = make(chan struct{})
-		return nil, gate, nil
+	for _, key := range keys {
+		switch gate, ok := g.all.Get(key); {
+		case !ok:
+		case time.Now().Before(gate.until):
+			return nil, gate.refusal()
+		case gate.trying != nil:
+			return gate.trying, nil
+		}
 	}
-	return gate.trying, nil, nil
+	return nil, nil
+}
+
+// take makes the caller the one that tries the gates that were closed before. It takes all or none: its
+// error is errTrying, or that of a gate that is closed. done must be called for what is held.
+func (g *gates) take(keys [3]gateKey) (held []*gate, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, key := range keys {
+		switch gate, ok := g.all.Get(key); {
+		case !ok:
+		case time.Now().Before(gate.until):
+			return nil, gate.refusal()
+		case gate.trying != nil:
+			return nil, errTrying
+		default:
+			held = append(held, gate)
+		}
+	}
+	for _, gate := range held {
+		gate.trying = make(chan struct{})
+	}
+	return held, nil
 }
 
 // done lets others try. Where an answer has come, the gates are open that were not closed again.
@@ -171,7 +166,7 @@ func (g *gate) refusal() error {
 
 // gates are those that a look-up goes through.
 func (l *lookup) gates() [3]gateKey {
-	return [3]gateKey{{host: l.api, all: true}, {host: l.api, who: l.who}, {host: l.api, path: l.path, who: l.who}}
+	return [3]gateKey{{host: l.origin, all: true}, {host: l.origin, who: l.who}, {host: l.origin, path: l.path, who: l.who}}
 }
 
 // judge closes the gate that an answer says is to be closed. What a tenant can bring about for one repository alone, a

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -18,13 +19,32 @@ import (
 
 // at is a look-up of a repository with a user's credential, without a network behind it.
 func at(g *gates, path, user string, shared bool) *lookup {
-	l := &lookup{state: &state{gates: g}, host: Host{Name: "r.example"}, api: "r.example", path: path}
+	l := &lookup{state: &state{Learned: &Learned{gates: g}}, host: Host{Name: "r.example"}, api: "r.example", origin: "r.example", path: path}
 	if user != "" {
 		l.auth = authn.AuthConfig{Username: user, Password: "canary"}
 	}
 	l.who = l.state.identity(l.auth)
 	l.req = Request{Ref: ref.MustParse("r.example/" + path), Auth: l.auth, Shared: shared}
 	return l
+}
+
+// pass waits and takes the gates, as turn does without a queue.
+func pass(ctx context.Context, g *gates, keys [3]gateKey) ([]*gate, error) {
+	for {
+		if err := g.wait(ctx, keys); err != nil {
+			return nil, err
+		}
+		held, err := g.take(keys)
+		if !errors.Is(err, errTrying) {
+			return held, err
+		}
+	}
+}
+
+// closed is the error of the first gate that is closed.
+func closed(g *gates, keys [3]gateKey) error {
+	_, err := g.look(keys)
+	return err
 }
 
 // TestJudge has for each answer whom it closes a gate for.
@@ -62,19 +82,19 @@ func TestJudge(t *testing.T) {
 				g := newGates()
 				l := at(g, "a", "u", tt.shared)
 				l.judge(&tt.err)
-				closed := map[string]error{
-					repository: g.check(l.gates()),
-					credential: g.check(at(g, "b", "u", tt.shared).gates()),
-					all:        g.check(at(g, "b", "", false).gates()),
+				gates := map[string]error{
+					repository: closed(g, l.gates()),
+					credential: closed(g, at(g, "b", "u", tt.shared).gates()),
+					all:        closed(g, at(g, "b", "", false).gates()),
 				}
 				order := map[string]int{nobody: 0, repository: 1, credential: 2, all: 3}
-				for who, err := range closed {
+				for who, err := range gates {
 					if (err != nil) != (order[who] <= order[tt.want]) {
 						t.Errorf("for %s: %v, want it closed for %s", who, err, tt.want)
 					}
 				}
 				time.Sleep(tt.wait)
-				if err := g.check(l.gates()); err != nil {
+				if err := closed(g, l.gates()); err != nil {
 					t.Errorf("after %v: %v", tt.wait, err)
 				}
 			})
@@ -89,7 +109,7 @@ func TestBackoff(t *testing.T) {
 		l := at(g, "a", "", false)
 		for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30, -1, 1, 2} {
 			if want < 0 {
-				held, err := g.pass(t.Context(), l.gates())
+				held, err := pass(t.Context(), g, l.gates())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -99,7 +119,7 @@ func TestBackoff(t *testing.T) {
 			for range 5 {
 				l.judge(&Error{Host: "r.example", network: notConnected})
 			}
-			err := AsError(g.check(l.gates()))
+			err := AsError(closed(g, l.gates()))
 			if err == nil || err.RetryAfter != want*time.Second || !strings.Contains(err.Error(), fmt.Sprintf("r.example: unreachable a moment ago; not asked again for %ds", want)) {
 				t.Errorf("%v, want it closed for %ds", err, want)
 			}
@@ -126,7 +146,7 @@ func TestOneTriesAgain(t *testing.T) {
 				l := at(g, "a", "", false)
 				l.judge(&Error{Status: 503})
 				time.Sleep(time.Second)
-				first, err := g.pass(t.Context(), l.gates())
+				first, err := pass(t.Context(), g, l.gates())
 				if err != nil || len(first) != 1 {
 					t.Fatalf("pass = %v, %v, want to try one gate", first, err)
 				}
@@ -134,7 +154,7 @@ func TestOneTriesAgain(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				for range 9 {
 					go func() {
-						held, err := g.pass(ctx, at(g, "b", "", false).gates())
+						held, err := pass(ctx, g, at(g, "b", "", false).gates())
 						if err != nil {
 							refused <- err
 							return
@@ -171,12 +191,12 @@ func TestGateForgotten(t *testing.T) {
 		l := at(g, "a", "", false)
 		l.judge(&Error{Status: 503})
 		time.Sleep(time.Second)
-		held, err := g.pass(t.Context(), l.gates())
+		held, err := pass(t.Context(), g, l.gates())
 		if err != nil {
 			t.Fatal(err)
 		}
 		waited := make(chan error, 1)
-		go func() { _, err := g.pass(t.Context(), l.gates()); waited <- err }()
+		go func() { _, err := pass(t.Context(), g, l.gates()); waited <- err }()
 		synctest.Wait()
 		for i := range maxGates {
 			g.close(gateKey{host: fmt.Sprint(i)}, &Error{}, limited)

@@ -36,12 +36,12 @@ type lookup struct {
 	host   Host
 	named  bool   // the config names the host
 	api    string // host that is asked
+	origin string // stands for the host and its settings where something is remembered of it
 	path   string
 	name   string // tag or digest
 	auth   authn.AuthConfig
 	who    identity // of auth
 	http   *http.Client
-	line   *line
 	via    string // host that the registry redirected to
 }
 
@@ -50,7 +50,7 @@ func (c *Client) lookup(req Request) *lookup {
 	host := c.state.hostOf(r.Host())
 	l := &lookup{
 		req: req, client: c, state: c.state, host: host, named: c.ExplainAll || c.Named(r.Host()), api: apiHost(r.Host()), path: r.Path(),
-		name: r.Digest().String(), auth: req.Auth, who: c.state.identity(req.Auth), line: c.state.line(host),
+		origin: c.state.origin(r.Host()), name: r.Digest().String(), auth: req.Auth, who: c.state.identity(req.Auth),
 	}
 	if l.name == "" {
 		l.name = r.Tag()
@@ -112,7 +112,7 @@ func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
 			return nil, err
 		}
 		header, met = "", nil // it may have moved: the registry says where it is
-		l.state.challenges.remove(l.api)
+		l.state.challenges.Remove(l.origin)
 	}
 	m, challenged, err := l.send(ctx, header)
 	if challenged != nil && (met == nil || *met != *challenged) {
@@ -161,7 +161,7 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 		challenged = parseChallenges(resp.Header.Values("WWW-Authenticate"))
 	}
 	if l.req.Method == http.MethodHead && (resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) && l.via == "" {
-		l.state.noHead.add(l.host.Name, struct{}{}, headLifetime)
+		l.state.noHead.Put(l.origin, struct{}{}, headLifetime)
 	}
 	return nil, challenged, &Error{
 		Host: l.host.Name, via: l.via, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Presented: authorization != "",

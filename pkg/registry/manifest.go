@@ -35,6 +35,9 @@ type Request struct {
 	Shared bool
 	// Namespace is for whom it is asked; namespaces take turns. Empty: for nobody in particular.
 	Namespace string
+	// Begin is called when the request's turn has come, before anything is sent; its error ends the
+	// request, and is returned as it is. Nil: nobody is asked.
+	Begin func() error
 }
 
 // Manifest is a registry's answer with status 200.
@@ -59,20 +62,12 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 		return nil, &Error{Host: name[:maxHost] + "…", Reason: "the name of the host is too long", Refused: true}
 	}
 	l := c.lookup(req)
-	if err := l.state.gates.check(l.gates()); err != nil {
-		l.countClosed()
+	turn, err := l.turn(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if err := l.line.enter(ctx, req.Namespace); err != nil {
-		return nil, l.overflow(err)
-	}
-	defer l.line.leave(req.Namespace)
-	held, err := l.state.gates.pass(ctx, l.gates())
 	answered := false
-	defer func() { l.state.gates.done(held, answered) }()
-	if err != nil {
-		return nil, l.overflow(err)
-	}
+	defer func() { turn.end(answered) }()
 	asking, cancel := context.WithTimeout(ctx, l.host.Timeout) // within the caller's time: the registry's begins now
 	defer cancel()
 	m, err := l.ask(asking)
@@ -84,22 +79,13 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	return m, err
 }
 
-// overflow is for a look-up whose turn did not come.
-func (l *lookup) overflow(err error) error {
-	if e := AsError(err); e != nil { // a gate was closed meanwhile
-		l.countClosed()
-		return e
-	}
-	return &Error{Host: l.host.Name, Reason: "no place among the requests to it within the time allowed", err: err}
-}
-
 // HeadRefused tells whether the registry answered a HEAD just now that it takes none at all: then a GET need not be
 // preceded by one.
 func (c *Client) HeadRefused(host string) bool {
 	if c.Init() != nil {
 		return false
 	}
-	_, ok := c.state.noHead.get(host)
+	_, ok := c.state.noHead.Get(c.state.origin(host))
 	return ok
 }
 

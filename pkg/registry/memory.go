@@ -3,14 +3,17 @@
 package registry
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
+	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/tagpin/tagpin/pkg/cache"
 )
 
 // Bounds of what is remembered: tenants choose the keys.
 const (
-	maxLines      = 1024
+	maxQueues     = 1024
 	maxChallenges = 1024
 	maxTokens     = 2048
 	maxGates      = 4096
@@ -20,31 +23,30 @@ const (
 // headLifetime is how long it is remembered that a registry takes no HEAD.
 const headLifetime = 10 * time.Minute
 
-// memory is a bounded map whose values have an end. hashicorp's expirable.LRU starts a goroutine that can't be stopped.
-type memory[K comparable, V any] struct {
-	entries *lru.Cache[K, entry[V]]
+// Learned is what requests have taught about registries: their challenges, tokens and closed gates, and
+// the queues before them. It outlives the Client that learned it, so that a new config does not ask
+// every registry again. What was learned by other settings of a host is not used. The zero value is
+// ready. It is safe for concurrent use.
+type Learned struct {
+	once       sync.Once
+	secret     [sha256.Size]byte // of identities
+	gates      *gates
+	queues     queues
+	challenges cache.Memory[string, challenge]        // by origin
+	tokens     cache.Memory[tokenKey, string]         // Authorization headers
+	noHead     cache.Memory[string, struct{}]         // by origin
+	asking     cache.Flights[tokenRequestKey, string] // for tokens
 }
 
-type entry[V any] struct {
-	value V
-	until time.Time
+func (l *Learned) init(c *Client) {
+	l.once.Do(func() {
+		_, _ = rand.Read(l.secret[:]) // never fails (crypto/rand)
+		l.gates = newGates()
+		l.queues.idle.Size = maxQueues
+		l.challenges.Size, l.tokens.Size, l.noHead.Size = maxChallenges, maxTokens, maxNoHead
+		l.asking.Doing, l.asking.Panics = "asking a registry for a token", c.Panics
+	})
 }
 
-func newMemory[K comparable, V any](size int) memory[K, V] {
-	entries, _ := lru.New[K, entry[V]](size) // refuses sizes below one alone
-	return memory[K, V]{entries}
-}
-
-func (m memory[K, V]) get(key K) (value V, ok bool) {
-	e, ok := m.entries.Get(key)
-	if !ok || !time.Now().Before(e.until) {
-		return value, false
-	}
-	return e.value, true
-}
-
-func (m memory[K, V]) add(key K, value V, lifetime time.Duration) {
-	m.entries.Add(key, entry[V]{value, time.Now().Add(lifetime)})
-}
-
-func (m memory[K, V]) remove(key K) { m.entries.Remove(key) }
+// Close cancels the requests for tokens that are under way and waits for them.
+func (l *Learned) Close() { l.asking.Close() }

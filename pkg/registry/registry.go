@@ -11,7 +11,7 @@
 //
 // A request goes to the manifest at once; the challenge in its answer names the realm, and what was learnt (challenge of a
 // host, token of a repository and credential) is remembered, bounded and expiring, so that a look-up in a known repository
-// is one request, and one with nothing known three. Look-ups enter by turns (line) where no gate is closed (gates).
+// is one request, and one with nothing known three. Look-ups take turns (turn) where no gate is closed (gates).
 //
 // Of go-containerregistry the package takes authn's credentials, and of v1/types the media types. Its own are:
 //   - names, which are package ref's, since ggcr's parser refuses texts that run and takes some that don't;
@@ -24,8 +24,6 @@
 package registry
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -35,8 +33,7 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
+	"github.com/tagpin/tagpin/pkg/panics"
 )
 
 // allHosts is the name of the Host that holds the defaults of all.
@@ -85,6 +82,10 @@ type Client struct {
 	Metrics *Metrics
 	// Resolver looks up names. Nil: the system's.
 	Resolver *net.Resolver
+	// Learned is what earlier Clients have learned. Nil: nothing.
+	Learned *Learned
+	// Panics is told of panics in requests for tokens.
+	Panics *panics.Reporter
 
 	once  sync.Once
 	err   error
@@ -98,15 +99,9 @@ type state struct {
 	apis       map[string]struct{} // hosts of URLs that it names: of these, and of token realms
 	transports map[string]http.RoundTripper
 	shared     http.RoundTripper // of hosts without an own CA
+	answers    map[string]string // by name, the settings that an answer may depend on
 
-	namedLines map[string]*line
-	lines      *lru.Cache[string, *line] // of other hosts
-	gates      *gates
-	secret     [sha256.Size]byte // of identities
-	challenges memory[string, challenge]
-	tokens     memory[tokenKey, string]
-	asking     singleflight.Group // for tokens
-	noHead     memory[string, struct{}]
+	*Learned
 }
 
 // Init reads the CA files and makes the transports. The first request does it too; calling it early shows a bad file
@@ -122,21 +117,17 @@ func (c *Client) Init() error {
 func (c *Client) newState() *state {
 	s := &state{
 		hosts: map[string]Host{}, named: map[string]struct{}{}, apis: map[string]struct{}{}, transports: map[string]http.RoundTripper{},
-		namedLines: map[string]*line{}, gates: newGates(),
-		challenges: newMemory[string, challenge](maxChallenges), tokens: newMemory[tokenKey, string](maxTokens),
-		noHead: newMemory[string, struct{}](maxNoHead),
+		Learned: c.Learned, answers: c.answers(),
 	}
-	_, _ = rand.Read(s.secret[:])                 // never fails (crypto/rand)
-	s.lines, _ = lru.New[string, *line](maxLines) // refuses sizes below one alone
+	if s.Learned == nil {
+		s.Learned = &Learned{}
+	}
+	s.init(c)
 	for _, h := range c.Hosts {
 		s.hosts[h.Name] = h
 		if h.Name != allHosts {
 			s.name(h)
 		}
-	}
-	for name := range s.named {
-		h := s.hostOf(name)
-		s.namedLines[name] = newLine(h.MaxInFlight, h.RequestsPerSecond)
 	}
 	s.shared = c.newTransport(c.RootCAs)
 	return s
@@ -199,19 +190,46 @@ func (s *state) trust(c *Client) error {
 	return nil
 }
 
-// line is that of a host. What is named is not forgotten, however many others there are.
-func (s *state) line(h Host) *line {
-	if l, ok := s.namedLines[h.Name]; ok {
-		return l
+// origin stands for a registry and for what its settings say about how it is reached. What was learned
+// about it by other settings is not used: an operator who trusts another CA, say, is not told for a
+// while yet that the former one failed.
+func (s *state) origin(name string) string {
+	h, ok := s.hosts[name]
+	if !ok {
+		return apiHost(name)
 	}
-	if l, ok := s.lines.Get(h.Name); ok {
-		return l
+	return apiHost(name) + h.settings()
+}
+
+// answers identifies, by the names of c.Hosts, the settings that an answer may depend on.
+func (c *Client) answers() map[string]string {
+	all := make(map[string]string, len(c.Hosts))
+	for i := range c.Hosts {
+		h := &c.Hosts[i]
+		all[h.Name] = h.settings()
+		if h.Verify {
+			all[h.Name] += " verify"
+		}
 	}
-	l := newLine(h.MaxInFlight, h.RequestsPerSecond)
-	if before, ok, _ := s.lines.PeekOrAdd(h.Name, l); ok {
-		return before
+	return all
+}
+
+// settings identifies what is said about how the registry is reached; empty where nothing is.
+func (h *Host) settings() string {
+	if h.CAFile == "" && !h.Insecure && len(h.AuthHosts) == 0 {
+		return ""
 	}
-	return l
+	return fmt.Sprintf(" caFile=%q insecure=%t authHosts=%q", h.CAFile, h.Insecure, h.AuthHosts)
+}
+
+// Settings identifies what the config says about a registry, apart from bounds: an answer that was got
+// by other settings may be another one.
+func (c *Client) Settings(name string) string {
+	_ = c.Init() // its error concerns files
+	if settings, ok := c.state.answers[name]; ok {
+		return settings
+	}
+	return c.state.answers[allHosts]
 }
 
 // Host is what is known of a registry: its own settings, else the defaults of all.

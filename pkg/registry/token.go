@@ -5,7 +5,6 @@ package registry
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -27,35 +26,34 @@ const (
 	maxLifetime = time.Hour
 )
 
-// token is the header with a token that the realm gives. Look-ups that want one at the same time share one request; it
-// ends when the time of the one that began it does, and not before.
+// tokenRequestKey is what a request for a token depends on.
+type tokenRequestKey struct {
+	challenge challenge
+	key       tokenKey
+}
+
+// token is the header with a token that the realm gives. Look-ups that want one at the same time share
+// one request, which has the registry's whole timeout, whoever began it.
 func (l *lookup) token(ctx context.Context, ch challenge) (header string, err error) {
-	key := fmt.Sprintf("%q %q %q %q %x", ch.realm, ch.service, l.api, l.path, l.who)
-	result := l.state.asking.DoChan(key, func() (any, error) {
-		asking := context.WithoutCancel(ctx)
-		if deadline, ok := ctx.Deadline(); ok {
-			var cancel context.CancelFunc
-			asking, cancel = context.WithDeadline(asking, deadline)
-			defer cancel()
-		}
-		token, lifetime, err := l.askToken(asking, ch)
+	header, err = l.state.asking.Do(ctx, tokenRequestKey{ch, l.key()}, func(ctx context.Context) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, l.host.Timeout)
+		defer cancel()
+		token, lifetime, err := l.askToken(ctx, ch)
 		if err != nil {
 			return "", err
 		}
 		header := "Bearer " + token
 		if len(token) <= maxRemembered {
-			l.state.tokens.add(l.key(), header, lifetime-lifetime/10)
+			l.state.tokens.Put(l.key(), header, lifetime-lifetime/10)
 		}
 		return header, nil
 	})
-	select {
-	case r := <-result:
-		return r.Val.(string), r.Err //nolint:forcetypeassert // it is what the function above gives
-	case <-ctx.Done():
-		e := transportError(l.host.Name, l.named, ctx.Err())
+	if err != nil && AsError(err) == nil { // ctx has ended, or a bug in what reads the answer
+		e := transportError(l.host.Name, l.named, err)
 		e.Token, e.network = true, broken
 		return "", e
 	}
+	return header, err
 }
 
 // askToken asks the realm for a token: by GET, as every registry takes it, and by POST for an identity token alone.

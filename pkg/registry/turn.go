@@ -4,162 +4,131 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"sync"
-	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// line lets look-ups through to one registry: so many at a time, so many a second, and in turn among the namespaces that
-// ask. One namespace has at most half of the places, so that one whose look-ups hang leaves room; those for nobody in
-// particular have all. It holds memory for namespaces with look-ups that run or wait alone.
-type line struct {
-	places int
-	rate   *rate.Limiter
-
-	mu      sync.Mutex
-	running int
-	asking  map[string]*party
-	waiting []*party    // with look-ups that wait, whose turn it is first
-	passed  bool        // the rate has let one through that has not gone yet
-	timer   *time.Timer // until the rate lets the next one through; nil: it was not asked
+// queueKey is a registry with the bounds of its queue: a config that changes them gets a new queue.
+type queueKey struct {
+	origin    string
+	places    int
+	perSecond float64
 }
 
-// party is a namespace in a line.
-type party struct {
-	name    string
-	most    int // places
-	running int
-	queue   []chan struct{} // closed when it is the look-up's turn
+// queues are those before the registries. One that is in use is never forgotten, and of the others as
+// many are remembered as the bound allows: what is lost with one is only how fast it was asked lately.
+type queues struct {
+	mu    sync.Mutex
+	inUse map[queueKey]*queue
+	idle  cache.Memory[queueKey, *fair.Queue]
 }
 
-func newLine(places int, perSecond float64) *line {
-	return &line{
-		places: places, asking: map[string]*party{},
-		rate: rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond))),
+// queue is one in use.
+type queue struct {
+	*fair.Queue
+	users int // guarded by queues.mu
+}
+
+// enter waits for a place in the queue of a registry. One namespace has at most half of the places, so
+// that one whose look-ups hang leaves room for others.
+func (q *queues) enter(ctx context.Context, key queueKey, namespace string) (leave func(), err error) {
+	used := q.use(key)
+	out, err := used.Enter(ctx, namespace, 1)
+	if err != nil {
+		q.unuse(key, used)
+		return nil, err
 	}
+	return func() {
+		out()
+		q.unuse(key, used)
+	}, nil
 }
 
-// enter waits for a turn, within ctx. After it, leave must be called.
-func (l *line) enter(ctx context.Context, namespace string) error {
-	turn := make(chan struct{})
-	l.mu.Lock()
-	l.joinLocked(namespace, turn)
-	l.dispatchLocked()
-	l.mu.Unlock()
-	select {
-	case <-turn:
-		return nil
-	case <-ctx.Done():
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.withdrawLocked(namespace, turn) { // it was its turn in the same instant
-		l.leaveLocked(namespace)
-	}
-	return ctx.Err()
-}
-
-func (l *line) leave(namespace string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.leaveLocked(namespace)
-}
-
-func (l *line) joinLocked(namespace string, turn chan struct{}) {
-	p := l.asking[namespace]
-	if p == nil {
-		p = &party{name: namespace, most: l.places}
-		if namespace != "" {
-			p.most = (l.places + 1) / 2
+func (q *queues) use(key queueKey) *queue {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	used := q.inUse[key]
+	if used == nil {
+		idle, ok := q.idle.Get(key)
+		if !ok {
+			places := int64(key.places)
+			idle = &fair.Queue{Capacity: places, Share: (places + 1) / 2, PerSecond: key.perSecond}
 		}
-		l.asking[namespace] = p
-	}
-	if len(p.queue) == 0 {
-		l.waiting = append(l.waiting, p)
-	}
-	p.queue = append(p.queue, turn)
-}
-
-// dispatchLocked lets through what may go.
-func (l *line) dispatchLocked() {
-	for l.running < l.places {
-		i := 0
-		for i < len(l.waiting) && l.waiting[i].running >= l.waiting[i].most {
-			i++
+		used = &queue{Queue: idle}
+		if q.inUse == nil {
+			q.inUse = map[queueKey]*queue{}
 		}
-		if i == len(l.waiting) || !l.passLocked() {
-			return
+		q.inUse[key] = used
+	}
+	used.users++
+	return used
+}
+
+func (q *queues) unuse(key queueKey, used *queue) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if used.users--; used.users == 0 {
+		delete(q.inUse, key)
+		q.idle.Put(key, used.Queue, 0)
+	}
+}
+
+// turn is a look-up's time to make a request: it has a place in the registry's queue, and is the one
+// that tries the gates that it holds.
+type turn struct {
+	gates *gates
+	held  []*gate
+	leave func()
+}
+
+// end gives the place back. answered says that the registry has answered, whatever it said.
+func (t *turn) end(answered bool) {
+	t.gates.done(t.held, answered)
+	t.leave()
+}
+
+// errTrying says that another request is finding out whether a gate can be opened.
+var errTrying = errors.New("another request is trying")
+
+// turn waits until no gate is closed, nobody else is trying one, and there is a place in the registry's
+// queue. A look-up that waits for what comes of another one's try holds no place meanwhile.
+func (l *lookup) turn(ctx context.Context) (*turn, error) {
+	for {
+		if err := l.state.gates.wait(ctx, l.gates()); err != nil {
+			return nil, l.noTurn(err)
 		}
-		p := l.waiting[i]
-		close(p.queue[0])
-		p.queue = p.queue[1:]
-		p.running++
-		l.running++
-		l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
-		if len(p.queue) > 0 {
-			l.waiting = append(l.waiting, p)
+		leave, err := l.state.queues.enter(ctx, queueKey{l.origin, l.host.MaxInFlight, l.host.RequestsPerSecond}, l.req.Namespace)
+		if err != nil {
+			return nil, l.noTurn(err)
 		}
-	}
-}
-
-// passLocked tells whether the rate lets one through now; if not, dispatchLocked is called when it does.
-func (l *line) passLocked() bool {
-	if l.passed {
-		l.passed = false
-		return true
-	}
-	if l.timer != nil {
-		return false
-	}
-	wait := l.rate.Reserve().Delay()
-	if wait <= 0 {
-		return true
-	}
-	l.timer = time.AfterFunc(wait, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.timer, l.passed = nil, true
-		l.dispatchLocked()
-	})
-	return false
-}
-
-func (l *line) withdrawLocked(namespace string, turn chan struct{}) bool {
-	p := l.asking[namespace]
-	for i, waiting := range p.queue {
-		if waiting != turn {
-			continue
+		held, err := l.state.gates.take(l.gates())
+		if err == nil && l.req.Begin != nil {
+			err = l.req.Begin()
 		}
-		p.queue = append(p.queue[:i:i], p.queue[i+1:]...)
-		if len(p.queue) == 0 {
-			l.waiting = without(l.waiting, p)
-		}
-		l.forgetLocked(p)
-		return true
-	}
-	return false
-}
-
-func (l *line) leaveLocked(namespace string) {
-	p := l.asking[namespace]
-	p.running--
-	l.running--
-	l.forgetLocked(p)
-	l.dispatchLocked()
-}
-
-func (l *line) forgetLocked(p *party) {
-	if p.running == 0 && len(p.queue) == 0 {
-		delete(l.asking, p.name)
-	}
-}
-
-func without(list []*party, p *party) []*party {
-	for i, q := range list {
-		if q == p {
-			return append(list[:i], list[i+1:]...)
+		t := &turn{gates: l.state.gates, held: held, leave: leave}
+		switch {
+		case err == nil:
+			return t, nil
+		case errors.Is(err, errTrying):
+			t.end(false)
+		default:
+			t.end(false)
+			return nil, l.noTurn(err)
 		}
 	}
-	return list
+}
+
+// noTurn is the error of a look-up that may not ask.
+func (l *lookup) noTurn(err error) error {
+	switch {
+	case errors.Is(err, cache.ErrTaken):
+		return err
+	case AsError(err) != nil: // of a gate that is closed
+		l.countClosed()
+		return err
+	}
+	return &Error{Host: l.host.Name, Reason: "no place among the requests to it within the time allowed", err: err}
 }

@@ -4,207 +4,149 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
-	"sync"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// queue is a line and those who went through it, in order.
-type queue struct {
-	*line
-	mu      sync.Mutex
-	entered []string
+// held is a registry whose answers wait until the test lets them go.
+type held struct {
+	asked  chan *http.Request
+	answer chan int // statuses
 }
 
-// ask has a namespace's look-up wait for its turn. It leaves when the test says so.
-func (q *queue) ask(ctx context.Context, namespace string) {
-	go func() {
-		if q.enter(ctx, namespace) == nil {
-			q.mu.Lock()
-			q.entered = append(q.entered, namespace)
-			q.mu.Unlock()
-		}
-	}()
-	synctest.Wait()
-}
-
-// went is who has gone through, in order.
-func (q *queue) went() []string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return slices.Clone(q.entered)
-}
-
-func (q *queue) empty(t *testing.T) {
-	t.Helper()
-	q.line.mu.Lock()
-	defer q.line.mu.Unlock()
-	if len(q.asking) != 0 || len(q.waiting) != 0 || q.running != 0 {
-		t.Errorf("left behind: %d namespaces, %d waiting, %d running", len(q.asking), len(q.waiting), q.running)
+func (h *held) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.asked <- r
+	select {
+	case status := <-h.answer:
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
 	}
 }
 
-// A flood of one namespace has half of the places; another one's look-up is the next after it, and they take turns.
-func TestTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := &queue{line: newLine(4, 1e6)}
-		for range 10 {
-			q.ask(t.Context(), "flood")
-		}
-		if diff := cmp.Diff([]string{"flood", "flood"}, q.went()); diff != "" {
-			t.Errorf("of a flood -want +got\n%s", diff)
-		}
-		for range 3 {
-			q.ask(t.Context(), "a")
-		}
-		q.ask(t.Context(), "b")
-		want := []string{"flood", "flood", "a", "a"}
-		for _, next := range []struct{ leaves, enters string }{{"flood", "flood"}, {"a", "a"}, {"a", "b"}, {"b", ""}, {"flood", "flood"}} {
-			q.leave(next.leaves)
-			synctest.Wait()
-			if next.enters != "" {
-				want = append(want, next.enters)
-			}
-			if diff := cmp.Diff(want, q.went()); diff != "" {
-				t.Errorf("after one of %s left -want +got\n%s", next.leaves, diff)
-			}
-		}
-		for q.running > 0 {
-			if q.asking["a"] != nil && q.asking["a"].running > 0 {
-				q.leave("a")
-			} else {
-				q.leave("flood")
-			}
-			synctest.Wait()
-		}
-		if len(q.went()) != 14 {
-			t.Errorf("%d went through, want 14", len(q.went()))
-		}
-		q.empty(t)
-	})
+func newHeld() *held { return &held{asked: make(chan *http.Request, 1000), answer: make(chan int)} }
+
+// client is a Client of a registry that is held.
+func (h *held) client(hosts ...Host) *Client {
+	c := &Client{Hosts: hosts}
+	_ = c.Init()
+	c.state.shared = h
+	return c
 }
 
-// Look-ups for nobody in particular, as of a command line, have all places; one place is a place for a namespace too.
-func TestTurnsOfOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for namespace, want := range map[string]int{"": 3, "a": 2} {
-			q := &queue{line: newLine(3, 1e6)}
-			for range 5 {
-				q.ask(t.Context(), namespace)
-			}
-			if len(q.went()) != want {
-				t.Errorf("%d of namespace %q at once, want %d", len(q.went()), namespace, want)
-			}
-			for range 5 {
-				q.leave(namespace)
-				synctest.Wait()
-			}
-			q.empty(t)
-		}
-		q := &queue{line: newLine(1, 1e6)}
-		q.ask(t.Context(), "a")
-		if len(q.went()) != 1 {
-			t.Error("no place")
-		}
-		q.leave("a")
-	})
+func head(image, namespace string) Request {
+	return Request{Ref: ref.MustParse(image), Method: http.MethodHead, Namespace: namespace}
 }
 
-// The rate is shared by turns too: of each second's worth, each of two namespaces has half, whoever asks for more.
-func TestTurnsOfRate(t *testing.T) {
+// The queue of a registry that is in use is the same for all who ask it, however many other registries
+// a tenant has made tagpin ask meanwhile.
+func TestQueueInUseIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := &queue{line: newLine(1000, 10)}
-		for range 10 {
-			q.ask(t.Context(), "first") // what may be had at once
-		}
-		for range 100 {
-			q.ask(t.Context(), "flood")
-		}
-		for range 5 {
-			q.ask(t.Context(), "modest")
-		}
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if got := q.went()[10:]; len(got) != 10 || count(got, "modest") != 5 {
-			t.Errorf("in a second %v, want ten, five of them modest", got)
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if got := count(q.went(), "flood"); got != 100 {
-			t.Errorf("%d of the flood, want all in the end", got)
-		}
-	})
-}
-
-func count(list []string, s string) (n int) {
-	for _, e := range list {
-		if e == s {
-			n++
-		}
-	}
-	return n
-}
-
-// Who gives up leaves nothing behind, and takes nobody's place.
-func TestTurnsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := &queue{line: newLine(2, 1e6)}
-		q.ask(t.Context(), "a")
+		h := newHeld()
+		c := h.client(Host{Name: "*", MaxInFlight: 2, Timeout: time.Hour})
 		ctx, cancel := context.WithCancel(t.Context())
-		for range 3 {
-			q.ask(ctx, "a")
+		ask := func(image, namespace string) {
+			go func() { _, _ = c.Manifest(ctx, head(image, namespace)) }()
+			synctest.Wait()
 		}
-		q.ask(t.Context(), "a")
+		ask("busy.example/a:1", "a")
+		for i := range 2 * maxQueues {
+			leave, err := c.state.queues.enter(ctx, queueKey{origin: fmt.Sprint(i), places: 2}, "flood")
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave()
+		}
+		ask("busy.example/a:2", "a")
+		ask("busy.example/b:1", "b")
+		ask("busy.example/b:2", "b")
+		if n := len(h.asked); n != 2 {
+			t.Errorf("%d requests are under way, want one of each namespace: two places", n)
+		}
 		cancel()
 		synctest.Wait()
-		q.leave("a")
-		synctest.Wait()
-		if len(q.went()) != 2 {
-			t.Errorf("%d went through, want 2", len(q.went()))
+		if n := len(c.state.queues.inUse); n != 0 {
+			t.Errorf("%d queues are in use in the end", n)
 		}
-		q.leave("a")
-		q.empty(t)
-		if err := q.enter(ctx, "a"); err == nil { // free, though it is too late: either is right, but nothing may stay
-			q.leave("a")
-		}
-		q.empty(t)
 	})
 }
 
-// Many at once, of whom some give up: never more than there are places, and everybody else comes through.
-func TestTurnsConcurrently(t *testing.T) {
-	q := &queue{line: newLine(8, 1e6)}
-	var wg sync.WaitGroup
-	for i := range 400 {
-		wg.Go(func() {
-			namespace := fmt.Sprint(i % 7)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			if i%5 == 0 {
-				cancel()
-			}
-			if q.enter(ctx, namespace) != nil {
-				return
-			}
-			q.mu.Lock()
-			q.entered = append(q.entered, namespace)
-			q.mu.Unlock()
-			q.line.mu.Lock()
-			if q.running > 8 || slices.ContainsFunc([]*party{q.asking[namespace]}, func(p *party) bool { return p.running > 4 }) {
-				t.Errorf("%d at once, %d of one", q.running, q.asking[namespace].running)
-			}
-			q.line.mu.Unlock()
-			q.leave(namespace)
-		})
-	}
-	wg.Wait()
-	if len(q.went()) < 320 {
-		t.Errorf("%d came through, want at least 320", len(q.went()))
-	}
-	q.empty(t)
+// Those that wait for another request to find out whether the registry is back hold no places, so that
+// those places are free for the registry's other credentials and repositories.
+func TestWaitingForATryHoldsNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeld()
+		c := h.client(Host{Name: "*", MaxInFlight: 8, Timeout: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		l := c.lookup(head("r.example/a:1", "a"))
+		l.judge(&Error{Host: "r.example", network: broken}) // closes the gate of repository a
+		time.Sleep(time.Second)
+		for i := range 6 {
+			go func() { _, _ = c.Manifest(ctx, head(fmt.Sprintf("r.example/a:%d", i), "a")) }()
+			synctest.Wait()
+		}
+		if n := len(h.asked); n != 1 {
+			t.Fatalf("%d requests are under way, want the one that tries", n)
+		}
+		go func() { _, _ = c.Manifest(ctx, head("r.example/b:1", "a")) }()
+		synctest.Wait()
+		if n := len(h.asked); n != 2 {
+			t.Errorf("%d requests are under way, want that of another repository too", n)
+		}
+		h.answer <- http.StatusNotFound
+		synctest.Wait()
+		if n := len(h.asked); n < 5 {
+			t.Errorf("%d requests were sent once the registry was back, want the others to follow", n)
+		}
+	})
+}
+
+// A look-up that was begun for another namespace sends nothing, and gives back what it took.
+func TestBegunForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeld()
+		c := h.client()
+		req := head("r.example/a:1", "a")
+		req.Begin = func() error { return cache.ErrTaken }
+		if _, err := c.Manifest(t.Context(), req); !errors.Is(err, cache.ErrTaken) || len(h.asked) != 0 {
+			t.Errorf("Manifest = %v after %d requests, want ErrTaken after none", err, len(h.asked))
+		}
+		if n := len(c.state.queues.inUse); n != 0 {
+			t.Errorf("%d queues are in use", n)
+		}
+	})
+}
+
+// A look-up that joins the request for a token has the registry's whole timeout, and not what the first
+// caller had left.
+func TestTokenOutlivesItsFirstCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := start()
+		hurried, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- c.head(hurried, "1", "u") }()
+		synctest.Wait()
+		go func() { second <- c.head(t.Context(), "2", "u") }()
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		if err := <-first; err == nil {
+			t.Error("the first caller's time is over, and it got an answer")
+		}
+		close(w.answer)
+		if err := <-second; err != nil {
+			t.Errorf("the second caller: %v", err)
+		}
+		if n := len(w.tokens); n != 1 {
+			t.Errorf("%d requests for tokens, want 1", n)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
@@ -32,7 +34,10 @@ type backend struct {
 	hold   chan struct{} // not nil: each look-up waits for it
 }
 
-func (b *backend) Resolve(ctx context.Context, _ resolve.Request) (resolve.Result, error) {
+func (b *backend) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+	if err := req.Begin(); err != nil {
+		return resolve.Result{}, err
+	}
 	b.asked.Add(1)
 	if b.hold != nil {
 		select {
@@ -59,7 +64,7 @@ func TestCacheFreshness(t *testing.T) {
 	notFound := fmt.Errorf("gone: %w", resolve.ErrNotFound)
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D1")}
-		c := &resolve.Cache{Next: b}
+		c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
 		for i, step := range []struct {
 			wait  time.Duration
 			say   digest.Digest
@@ -103,7 +108,7 @@ func TestCacheFreshness(t *testing.T) {
 func TestCacheAsksForTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D1")}
-		c := &resolve.Cache{Next: b}
+		c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
 		first := request(false)
 		first.First = true
 		ask := func(when string, want digest.Digest, stale bool, asked int64) {
@@ -124,7 +129,7 @@ func TestCacheAsksForTheFirst(t *testing.T) {
 
 func TestCacheKeepsTenantsApart(t *testing.T) {
 	b := &backend{digest: d("D1")}
-	c := &resolve.Cache{Next: b}
+	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
 	for _, users := range [][]string{nil, {"a"}, {"b"}, {"a", "b"}, {"b", "a"}} {
 		if _, err := c.Resolve(t.Context(), request(false, users...)); err != nil {
 			t.Fatal(err)
@@ -143,39 +148,216 @@ func TestCacheKeepsTenantsApart(t *testing.T) {
 	}
 }
 
+// Of a hundred at once one asks. Where they are deploys, those that come when that question was sent
+// share a second one, which is sent when the first has its answer.
 func TestCacheCoalesces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &backend{digest: d("D1"), hold: make(chan struct{})}
-		c := &resolve.Cache{Next: b}
-		first, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if _, err := c.Resolve(first, request(true)); !errors.Is(err, resolve.ErrUnavailable) {
-				t.Errorf("the one that gave up: %v", err)
-			}
-		})
-		synctest.Wait()
-		for range 99 {
+	for fresh, want := range map[bool]int64{false: 1, true: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &backend{digest: d("D1"), hold: make(chan struct{})}
+			c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
+			defer c.Answers.Close()
+			first, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
 			wg.Go(func() {
-				if got, err := c.Resolve(t.Context(), request(true)); err != nil || got.Digest != d("D1") {
-					t.Errorf("Resolve = %v, %v", got, err)
+				if _, err := c.Resolve(first, request(fresh)); !errors.Is(err, resolve.ErrUnavailable) {
+					t.Errorf("the one that gave up: %v", err)
 				}
 			})
+			synctest.Wait()
+			for range 99 {
+				wg.Go(func() {
+					if got, err := c.Resolve(t.Context(), request(fresh)); err != nil || got.Digest != d("D1") {
+						t.Errorf("Resolve = %v, %v", got, err)
+					}
+				})
+			}
+			synctest.Wait()
+			if b.asked.Load() != 1 {
+				t.Errorf("fresh %t: %d look-ups at once, want 1", fresh, b.asked.Load())
+			}
+			cancel() // the caller that started it goes away: the others get their answer all the same
+			synctest.Wait()
+			close(b.hold)
+			wg.Wait()
+			if b.asked.Load() != want {
+				t.Errorf("fresh %t: %d look-ups for 100 requests at once, want %d", fresh, b.asked.Load(), want)
+			}
+		})
+	}
+}
+
+// pushed is a registry whose tag can be moved while a question is under way.
+type pushed struct {
+	mu     sync.Mutex
+	digest digest.Digest
+	hold   chan struct{}
+}
+
+func (p *pushed) Resolve(_ context.Context, req resolve.Request) (resolve.Result, error) {
+	if err := req.Begin(); err != nil {
+		return resolve.Result{}, err
+	}
+	p.mu.Lock()
+	result := resolve.Result{Digest: p.digest}
+	p.mu.Unlock()
+	<-p.hold // the answer is on its way
+	return result, nil
+}
+
+// A deploy gets what was pushed before it, also while a question that was sent before the push is under
+// way, of its own namespace or another one. So does the first pod of a revision. Other pods may have either.
+func TestDeployDoesNotJoinWhatWasSent(t *testing.T) {
+	deploy, first, churn := request(true), request(false), request(false)
+	first.First = true
+	for name, tt := range map[string]struct {
+		req       resolve.Request
+		namespace string
+		want      digest.Digest
+	}{
+		"deploy":                       {deploy, "a", d("new")},
+		"deploy in another namespace":  {deploy, "b", d("new")},
+		"first pod of a revision":      {first, "a", d("new")},
+		"another pod":                  {churn, "a", d("old")},
+		"another pod in another place": {churn, "b", d("old")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &pushed{digest: d("old"), hold: make(chan struct{})}
+				c := &resolve.Cache{Next: p, Answers: &resolve.Answers{}}
+				defer c.Answers.Close()
+				ask := func(req resolve.Request, namespace string) <-chan digest.Digest {
+					req.Namespace = namespace
+					answers := make(chan digest.Digest, 1)
+					go func() {
+						got, err := c.Resolve(t.Context(), req)
+						if err != nil {
+							t.Error(err)
+						}
+						answers <- got.Digest
+					}()
+					synctest.Wait()
+					return answers
+				}
+				before := ask(deploy, "a")
+				p.mu.Lock()
+				p.digest = d("new")
+				p.mu.Unlock()
+				after := ask(tt.req, tt.namespace)
+				close(p.hold)
+				if got := <-before; got != d("old") {
+					t.Errorf("the deploy before the push got %s", got)
+				}
+				if got := <-after; got != tt.want {
+					t.Errorf("after the push: %s, want %s", got, tt.want)
+				}
+				// The answer to the later question is what is remembered, whichever came last.
+				if got := <-ask(churn, "c"); got != tt.want {
+					t.Errorf("remembered: %s, want %s", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A namespace that has used up its places delays no other one that wants the same image, and its name is
+// in no answer to another.
+func TestJoinedByAnotherNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{digest: d("D1"), hold: make(chan struct{})}
+		c := &resolve.Cache{Next: &resolve.Limit{Next: b, Places: resolve.Places(1)}, Answers: &resolve.Answers{}}
+		defer c.Answers.Close()
+		ask := func(image, namespace string) <-chan error {
+			req := request(true)
+			req.Ref, req.Namespace = ref.MustParse(image), namespace
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			answers := make(chan error, 1)
+			go func() {
+				defer cancel()
+				_, err := c.Resolve(ctx, req)
+				answers <- err
+			}()
+			synctest.Wait()
+			return answers
 		}
-		synctest.Wait()
-		cancel() // who started it goes away: the others get their answer all the same
-		synctest.Wait()
+		ask("hangs.example/a:1", "loud")
+		queued := ask("ghcr.io/a/b:1", "loud")
+		other := ask("ghcr.io/a/b:1", "other")
+		if n := b.asked.Load(); n != 2 {
+			t.Fatalf("%d look-ups are under way, want that of the other namespace too", n)
+		}
 		close(b.hold)
-		wg.Wait()
-		c.Wait()
-		if b.asked.Load() != 1 {
-			t.Errorf("%d look-ups for 100 requests at once", b.asked.Load())
+		if err := <-other; err != nil {
+			t.Errorf("the other namespace: %v", err)
+		}
+		if err := <-queued; err != nil {
+			t.Errorf("the loud one, whose image was looked up for the other: %v", err)
 		}
 	})
 }
 
+// A panic in a look-up is an error of those that wait for it.
+func TestCacheSurvivesAPanic(t *testing.T) {
+	reported := 0
+	c := &resolve.Cache{
+		Next:    resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) { panic("odd manifest") }),
+		Answers: &resolve.Answers{Panics: &panics.Reporter{Report: func(*panics.Error) { reported++ }}},
+	}
+	_, err := c.Resolve(t.Context(), request(true))
+	if !errors.Is(err, resolve.ErrUnavailable) || strings.Contains(err.Error(), "odd") || reported != 1 {
+		t.Errorf("Resolve = %v, reported %d times, want it unavailable, reported once, without the panic's text", err, reported)
+	}
+	c.Answers.Close()
+}
+
+// A new config keeps what is remembered, unless it says something else about the registry.
+func TestAnswersOutliveAConfig(t *testing.T) {
+	b, answers := &backend{digest: d("D1")}, &resolve.Answers{}
+	before := &resolve.Cache{Next: b, Answers: answers}
+	after := &resolve.Cache{Next: b, Answers: answers, Settings: func(host string) string {
+		if host == "changed.example" {
+			return "another CA"
+		}
+		return ""
+	}}
+	for image, want := range map[string]int64{"same.example/a:1": 1, "changed.example/a:1": 2} {
+		b.asked.Store(0)
+		for _, c := range []*resolve.Cache{before, after} {
+			req := request(false)
+			req.Ref = ref.MustParse(image)
+			if _, err := c.Resolve(t.Context(), req); err != nil {
+				t.Fatal(err)
+			}
+			answers.Set(resolve.Limits{Size: 100})
+		}
+		if got := b.asked.Load(); got != want {
+			t.Errorf("%s: %d look-ups, want %d", image, got, want)
+		}
+	}
+}
+
+// One namespace that looks up images without end pushes out its own answers, not those of another one.
+func TestAnswersAreShared(t *testing.T) {
+	b := &backend{digest: d("D1")}
+	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{Limits: resolve.Limits{Size: 10}}}
+	ask := func(image, namespace string) {
+		req := request(false)
+		req.Ref, req.Namespace = ref.MustParse(image), namespace
+		if _, err := c.Resolve(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask("ghcr.io/a/b:1", "modest")
+	for i := range 100 {
+		ask(fmt.Sprintf("ghcr.io/a/b:flood-%d", i), "flood")
+	}
+	asked := b.asked.Load()
+	if ask("ghcr.io/a/b:1", "modest"); b.asked.Load() != asked {
+		t.Error("the answer of the modest namespace was pushed out")
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
-	c := &resolve.Cache{Next: &backend{digest: d("D")}, Size: 10}
+	c := &resolve.Cache{Next: &backend{digest: d("D")}, Answers: &resolve.Answers{Limits: resolve.Limits{Size: 10}}}
 	for i := range 100 {
 		r := request(false)
 		r.Ref = ref.MustParse(fmt.Sprintf("ghcr.io/a/b:%d", i))
@@ -183,13 +365,13 @@ func TestCacheIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c.Len() != 10 {
-		t.Errorf("Len() = %d, want 10", c.Len())
+	if c.Answers.Len() != 10 {
+		t.Errorf("Len() = %d, want 10", c.Answers.Len())
 	}
 }
 
 func BenchmarkCacheHit(b *testing.B) {
-	c := &resolve.Cache{Next: &backend{digest: d("D")}}
+	c := &resolve.Cache{Next: &backend{digest: d("D")}, Answers: &resolve.Answers{}}
 	for name, r := range map[string]resolve.Request{"anonymous": request(false), "secret": request(false, "user")} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -21,8 +21,8 @@ import (
 // wrap, so that a look-up that nobody waits for any more has ended when they are cleaned up.
 func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 	remember := func() func(next resolve.Resolver) resolve.Resolver {
-		c := &resolve.Cache{}
-		t.Cleanup(c.Wait)
+		c := &resolve.Cache{Answers: &resolve.Answers{}}
+		t.Cleanup(c.Answers.Close)
 		return func(next resolve.Resolver) resolve.Resolver { c.Next = next; return c }
 	}
 	credentials := func(next resolve.Resolver) resolve.Resolver { return &resolve.Credentials{Next: next} }
@@ -30,7 +30,9 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 		return &resolve.Measured{Next: next, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
 	}
 	traced := func(next resolve.Resolver) resolve.Resolver { return &resolve.Traced{Next: next} }
-	limit := func(next resolve.Resolver) resolve.Resolver { return &resolve.Limit{Next: next} }
+	limit := func(next resolve.Resolver) resolve.Resolver {
+		return &resolve.Limit{Next: next, Places: resolve.Places(0)}
+	}
 	mirrors := func(next resolve.Resolver) resolve.Resolver {
 		return &resolve.Mirrors{Next: next, Client: &registry.Client{}}
 	}

@@ -4,51 +4,40 @@ package resolve
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 
-	"github.com/tagpin/tagpin/pkg/place"
+	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// DefaultPerNamespace is Limit's default.
+// DefaultPerNamespace is the default of Limit.PerNamespace.
 const DefaultPerNamespace = 64
 
-// waiting is how many look-ups of a namespace may wait for each that is under way: each that waits costs memory, whether or
-// not somebody still waits for its answer.
-const waiting = 16
+// backlog is the number of look-ups of a namespace that may wait for each that is under way. Each one
+// that waits costs memory, whether or not anybody still waits for its answer.
+const backlog = 16
 
-// errBusy says that a namespace had no place in time: that is nothing about the image, and not to be remembered.
-var errBusy = errors.New("too many look-ups")
-
-// Limit bounds the look-ups that one namespace has under way, so that a tenant who asks for a thousand images at once
-// leaves room for the others; more wait, within their context. It stands behind the cache: what is remembered is not
-// bounded. It holds memory for namespaces with look-ups under way alone. When too many wait, a further one fails at once.
-// The zero value with Next set is ready.
-type Limit struct {
-	Next         Resolver
-	PerNamespace int // 0: DefaultPerNamespace
-
-	once   sync.Once
-	places place.Places
+// Places returns the queue of a Limit: perNamespace look-ups of each namespace. 0: DefaultPerNamespace.
+func Places(perNamespace int) *fair.Queue {
+	share := orDefault(perNamespace, DefaultPerNamespace)
+	return &fair.Queue{Share: int64(share), Backlog: backlog * share}
 }
 
-// Resolve asks Next when there is a place. Its own error is ErrUnavailable; it stands also for a look-up that got its
-// place so late that its time ran out.
+// Limit bounds the look-ups that one namespace has under way, so that a tenant that asks for a thousand
+// images at once leaves room for the others. Further ones wait; when too many wait, the next one fails
+// at once. It stands behind the cache, so that answers from memory are not bounded.
+type Limit struct {
+	Next Resolver
+	// Places is the queue that Places made. Required.
+	Places *fair.Queue
+}
+
+// Resolve asks Next when there is a place. Its own error is ErrUnavailable.
 func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
-	l.once.Do(func() { l.places.Each, l.places.Waiting = orDefault(l.PerNamespace, DefaultPerNamespace), waiting })
-	leave, waited, err := l.places.Enter(ctx, req.Namespace)
+	leave, err := l.Places.Enter(ctx, req.Namespace, 1)
 	if err != nil {
-		return Result{}, busy(req)
+		return Result{}, &classified{ErrUnavailable, fmt.Errorf(
+			"%s: too many look-ups of namespace %s are under way, so that this one got no turn", req.Ref.Host(), req.Namespace)}
 	}
 	defer leave()
-	result, err := l.Next.Resolve(ctx, req)
-	if err != nil && waited && ctx.Err() != nil {
-		return Result{}, busy(req)
-	}
-	return result, err
-}
-
-func busy(req Request) error {
-	return &classified{ErrUnavailable, fmt.Errorf("%s: %w of namespace %s under way; no place for this one", req.Ref.Host(), errBusy, req.Namespace)}
+	return l.Next.Resolve(ctx, req)
 }

@@ -18,7 +18,7 @@ import (
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D"), hold: make(chan struct{})}
-		l := &resolve.Limit{Next: b, PerNamespace: 3}
+		l := &resolve.Limit{Next: b, Places: resolve.Places(3)}
 		ask := func(ctx context.Context, namespace string, results chan<- error) {
 			r := request(true)
 			r.Namespace = namespace
@@ -42,7 +42,7 @@ func TestLimit(t *testing.T) {
 		defer cancel()
 		late := make(chan error, 1)
 		go ask(hurried, "greedy", late)
-		if err := <-late; !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace greedy") {
+		if err := <-late; !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace greedy are under way") {
 			t.Errorf("without a place in time: %v, want it unavailable", err)
 		}
 		close(b.hold)
@@ -68,8 +68,8 @@ func TestBusyIsNotRemembered(t *testing.T) {
 func busyIsNotRemembered(t *testing.T, free time.Duration) {
 	hold := make(chan struct{})
 	b := &backend{digest: d("D"), hold: hold}
-	limit := &resolve.Limit{Next: b, PerNamespace: 1}
-	c := &resolve.Cache{Next: limit, LookupTimeout: time.Second}
+	limit := &resolve.Limit{Next: b, Places: resolve.Places(1)}
+	c := &resolve.Cache{Next: limit, Answers: &resolve.Answers{LookupTimeout: time.Second}}
 	request := func(image, namespace string) resolve.Request {
 		r := request(false)
 		r.Ref, r.Namespace = ref.MustParse(image), namespace
@@ -83,7 +83,7 @@ func busyIsNotRemembered(t *testing.T, free time.Duration) {
 		slow <- err
 	}()
 	synctest.Wait()
-	if _, err := c.Resolve(t.Context(), request("image", "greedy")); !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many") {
+	if _, err := c.Resolve(t.Context(), request("image", "greedy")); !errors.Is(err, resolve.ErrUnavailable) {
 		t.Errorf("without a place in time: %v, want it unavailable", err)
 	}
 	if err := <-slow; err == nil {
@@ -93,14 +93,13 @@ func busyIsNotRemembered(t *testing.T, free time.Duration) {
 	if _, err := c.Resolve(t.Context(), request("image", "modest")); err != nil {
 		t.Errorf("another namespace afterwards: %v, want its answer", err)
 	}
-	c.Wait()
 }
 
 // Of a flood so many wait, and the rest is told at once.
 func TestLimitOfWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D"), hold: make(chan struct{})}
-		l := &resolve.Limit{Next: b, PerNamespace: 2}
+		l := &resolve.Limit{Next: b, Places: resolve.Places(2)}
 		results := make(chan error, 100)
 		for range 100 {
 			go func() {

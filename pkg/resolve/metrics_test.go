@@ -25,7 +25,7 @@ func TestMetrics(t *testing.T) {
 		f := &resolvetest.Fake{}
 		registry := prometheus.NewPedanticRegistry()
 		m := &resolve.Measured{
-			Next: &resolve.Cache{Next: f}, Metrics: resolve.NewMetrics(registry),
+			Next: &resolve.Cache{Next: f, Answers: &resolve.Answers{}}, Metrics: resolve.NewMetrics(registry),
 			Named: func(host string) bool { return host == "ghcr.io" },
 		}
 		ask := func(image string, fresh bool) {
@@ -124,7 +124,7 @@ func TestMeasuredWithoutMetrics(t *testing.T) {
 
 func BenchmarkMeasured(b *testing.B) {
 	f := &backend{digest: d("D")}
-	m := &resolve.Measured{Next: &resolve.Cache{Next: f}, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
+	m := &resolve.Measured{Next: &resolve.Cache{Next: f, Answers: &resolve.Answers{}}, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
 	r := request(false)
 	b.ReportAllocs()
 	for b.Loop() {

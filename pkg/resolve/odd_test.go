@@ -81,8 +81,11 @@ type tower struct {
 func build(t *testing.T, c *registry.Client) *tower {
 	metrics := prometheus.NewRegistry()
 	c.Metrics = registry.NewMetrics(metrics)
-	cache := &resolve.Cache{Next: &resolve.Limit{Next: &resolve.Registry{Client: c}}}
-	t.Cleanup(cache.Wait)
+	cache := &resolve.Cache{
+		Next:    &resolve.Limit{Next: &resolve.Registry{Client: c}, Places: resolve.Places(0)},
+		Answers: &resolve.Answers{}, Settings: c.Settings,
+	}
+	t.Cleanup(cache.Answers.Close)
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: cache}, Client: c}
 	return &tower{&resolve.Measured{Next: mirrors, Metrics: resolve.NewMetrics(metrics), Named: c.Named}, cache, metrics}
 }

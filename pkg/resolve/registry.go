@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -54,9 +55,9 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 			unread = true
 			continue
 		}
-		err := try(registry.Request{Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace})
-		if err == nil {
-			return nil
+		err := try(registry.Request{Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace, Begin: req.Begin})
+		if err == nil || errors.Is(err, cache.ErrTaken) {
+			return err
 		}
 		err = classify(req.Ref, cred, err)
 		if first == nil { // what the tenant's own credential got is what helps

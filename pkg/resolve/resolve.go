@@ -32,6 +32,16 @@ var (
 	ErrInvalid = errors.New("invalid answer")
 )
 
+// Class returns the class of failure that err is in, or nil if it is in none.
+func Class(err error) error {
+	for _, class := range [...]error{ErrNotFound, ErrUnauthorized, ErrUnavailable, ErrInvalid} {
+		if errors.Is(err, class) {
+			return class
+		}
+	}
+	return nil
+}
+
 // Request asks for the digest of one reference.
 type Request struct {
 	// Ref is the reference; it has no digest.
@@ -42,12 +52,26 @@ type Request struct {
 	Credentials []keychain.Credential
 	// Namespace is who asks: registries are shared fairly among namespaces.
 	Namespace string
-	// Fresh says that the answer must be the registry's own of now, or of a look-up in flight: what was just pushed is
-	// what is deployed. Without it, an answer may be remembered.
+	// Fresh asks for the registry's own answer to a question that is sent after now, so that what was
+	// just pushed is what is deployed. Without it, an answer may be remembered.
 	Fresh bool
 	// First says the same of a digest alone: a failure may be remembered, and where the registry can't be reached a digest
 	// may too. It is for the first pod of a revision, as all others will run what it gets.
 	First bool
+
+	// begin is called when the turn of the look-up has come, before anything is sent. Its error ends
+	// the look-up: another namespace's turn came first. Nil: there is nobody to ask.
+	begin func() error
+}
+
+// Begin must be called by a Resolver that asks a registry when its turn has come, before it sends
+// anything, and its error returned: then the same look-up was begun for another namespace. It may be
+// called again.
+func (r *Request) Begin() error {
+	if r.begin == nil {
+		return nil
+	}
+	return r.begin()
 }
 
 // Result is a digest, and where it came from. Beside an error there is no digest.

@@ -68,6 +68,9 @@ func canonical(image string) string { return ref.MustParse(image).Canonical() }
 // Resolve answers at once, unless it is told to hold the answer back: then it waits, but no longer than ctx.
 func (f *Fake) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 	name := req.Ref.Canonical()
+	if err := req.Begin(); err != nil {
+		return resolve.Result{}, err
+	}
 	f.mu.Lock()
 	f.asked = append(f.asked, req)
 	a, ok := f.answers[name]

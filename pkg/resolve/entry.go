@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// cacheKey is a keyed hash of what an entry belongs to: a canonical reference, and the ordered
+// credentials. So no credential is in memory as a key, nor can be guessed from one, and each key has
+// one size, whatever an author writes.
+type cacheKey [sha256.Size]byte
+
+// entry is the last answer, and the last good one. It is kept small: there are as many as the config
+// says. Times are since the cache began.
+type entry struct {
+	digest    [sha256.Size]byte
+	good      bool          // there is a digest
+	at        time.Duration // when the digest was asked for
+	err       error         // nil: the last answer is the digest
+	errAt     time.Duration // when err came
+	namespace string        // that asked last
+}
+
+// prefix is what a digest of an entry begins with.
+const prefix = "sha256:"
+
+// set makes a digest the good answer. It returns false if that is not a sha256.
+func (e *entry) set(d digest.Digest, at time.Duration) bool {
+	encoded, ok := strings.CutPrefix(string(d), prefix)
+	sum, err := hex.DecodeString(encoded)
+	if !ok || err != nil || len(sum) != len(e.digest) {
+		return false
+	}
+	e.good, e.at = true, at
+	copy(e.digest[:], sum)
+	return true
+}
+
+func (e *entry) result(stale bool) Result {
+	var text [len(prefix) + 2*sha256.Size]byte // go-digest's own way has five allocations
+	hex.Encode(text[copy(text[:], prefix):], e.digest[:])
+	return Result{Digest: digest.Digest(text[:]), Cached: true, Stale: stale}
+}
+
+// flat is what of an error is remembered: its class and its text.
+func flat(err error) error {
+	if class := Class(err); class != nil {
+		return &classified{class, errors.New(err.Error())}
+	}
+	return err
+}
+
+// keys makes the keys of one cache.
+type keys struct{ secret [sha256.Size]byte }
+
+func (k *keys) init() { _, _ = rand.Read(k.secret[:]) } // never fails (crypto/rand)
+
+// of hashes what stands in the request and the settings, each part with its length before it.
+func (k *keys) of(req Request, settings string) cacheKey {
+	var room [512]byte // most have no more
+	text := append(room[:0], k.secret[:]...)
+	for _, s := range [...]string{req.Ref.Host(), req.Ref.Path(), req.Ref.Tag(), string(req.Ref.Digest()), settings} {
+		text = appendPart(text, s)
+	}
+	for _, cand := range req.Credentials {
+		a, whose := cand.Auth, "own"
+		switch {
+		case cand.Shared:
+			whose = "shared"
+		case cand.Unread:
+			whose = "unread"
+		}
+		for _, s := range [...]string{whose, a.Username, a.Password, a.Auth, a.IdentityToken, a.RegistryToken} {
+			text = appendPart(text, s)
+		}
+	}
+	return sha256.Sum256(text)
+}
+
+func appendPart(text []byte, s string) []byte {
+	return append(binary.AppendUvarint(text, uint64(len(s))), s...)
+}
