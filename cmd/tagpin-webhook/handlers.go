@@ -20,6 +20,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/keychain/cloud"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -37,6 +38,7 @@ type handlers struct {
 	wire    *registry.Metrics
 	lists   *sibling.Metrics
 	reloads *reloads
+	panics  *panics.Reporter
 
 	answers *resolve.Answers  // of all configs
 	learned *registry.Learned // by the clients of all configs
@@ -78,11 +80,12 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		wire:    registry.NewMetrics(r),
 		lists:   sibling.NewMetrics(r),
 		reloads: newReloads(r),
-		answers: &resolve.Answers{Limits: c.Limits()},
+		panics:  newPanics(log, r),
 		learned: &registry.Learned{},
 		closed:  make(chan struct{}),
 	}
 	close(h.closed)
+	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
 	return h, h.load(c)
 }
 
@@ -134,7 +137,7 @@ func (s *state) resolve(h *handlers, old *state) error {
 		if err != nil {
 			return err
 		}
-		client.UserAgent, client.Metrics, client.Learned = userAgent(), h.wire, h.learned
+		client.UserAgent, client.Metrics, client.Learned, client.Panics = userAgent(), h.wire, h.learned, h.panics
 		s.client = client
 	}
 	s.cache = &resolve.Cache{
@@ -166,7 +169,7 @@ func (s *state) answer(h *handlers, old *state) error {
 	}
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
 	measured := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Named: s.client.Named}
-	pinner := &pin.Pinner{Policy: rules, Resolver: &resolve.Traced{Next: measured}}
+	pinner := &pin.Pinner{Policy: rules, Resolver: &resolve.Traced{Next: measured}, Panics: h.panics}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, old); s.siblings != nil {
 		pinner.Siblings = s.siblings
 	}
@@ -232,11 +235,11 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 // mode is the handler of a mode's path.
 func (h *handlers) mode(m pin.Mode) http.Handler {
 	log := h.log.WithName("admission")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return recovering(h.panics, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := h.use()
 		defer s.reviews.Done()
 		s.modes[m].ServeHTTP(w, r.WithContext(logr.NewContext(r.Context(), log)))
-	})
+	}))
 }
 
 // use is the current state, which is not closed before the review is done.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -25,6 +26,35 @@ type asked struct {
 func (a asked) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	a.reads <- name
 	return a.refusing.Secret(ctx, namespace, name)
+}
+
+// Digests outlive an edit of the config, so that an operator who edits it while a registry is down takes
+// nothing away from the pods that wait.
+func TestReloadKeepsAnswers(t *testing.T) {
+	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), api{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	pod := resolve.Request{Ref: ref.MustParse("registry.invalid/a:1"), Namespace: "team"}
+	answer := resolve.Result{Digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+	before := &resolve.Cache{
+		Next:    resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) { return answer, nil }),
+		Answers: h.answers, Settings: h.current.Load().client.Settings,
+	}
+	if _, err := before.Resolve(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	c := *h.current.Load().config
+	c.Cache.Size, c.MaxInFlightPerNamespace = 7, 3
+	c.Network.Deny = []string{"192.0.2.0/24"}
+	c.Registries = append([]config.Registry{{Host: "other.example", Timeout: c.Registries[0].Timeout, MaxInFlight: 1, RequestsPerSecond: 1}}, c.Registries...)
+	if err := h.load(&c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := h.current.Load().cache.Resolve(t.Context(), pod); err != nil || got.Digest != answer.Digest || !got.Cached {
+		t.Errorf("after the edit: %+v, %v, want the digest that is remembered", got, err)
+	}
 }
 
 // What a reload replaces is closed when the last review that began with it has ended, and what it takes over is not.

@@ -197,6 +197,8 @@ func TestAlertsFire(t *testing.T) {
 		{"one replica has not looked yet", up + `
 			tagpin_registration_rules{instance="a"} 3x90
 			tagpin_registration_rules{instance="b"} 0x90`, nil},
+		{"a bug", up + `
+			tagpin_panics_total{instance="a"} 0x65 1x25`, []string{"TagpinBug"}},
 		{"the certificate can't be renewed", up + `
 			tagpin_certificate_renewals_total{result="failed"} 0+1x90`, []string{"TagpinUpkeepFails"}},
 		{"the registration can't be written", up + `

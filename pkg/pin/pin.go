@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -63,6 +64,8 @@ type Pinner struct {
 	Resolver resolve.Resolver
 	// Siblings are asked for the pods that controllers make. Nil: nothing is known of them.
 	Siblings Siblings
+	// Panics is told of panics in look-ups: each fails the references that wait for it.
+	Panics *panics.Reporter
 }
 
 // Request is one object to pin.
@@ -122,7 +125,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 			jobs.add(d, req.Object.PodSpecs[d.PodSpec].Identity, i)
 		}
 	}
-	jobs.run(ctx, p.Resolver, req, first)
+	jobs.run(ctx, p, req, first)
 	for _, job := range jobs.all {
 		for _, i := range job.wanted {
 			o := &outcomes[i]
@@ -277,17 +280,23 @@ func (l *lookups) add(d policy.Decision, id workload.Identity, outcome int) {
 }
 
 // run resolves all, so many at a time, the first on this goroutine, and waits. first is for the first pod of a revision.
-func (l *lookups) run(ctx context.Context, r resolve.Resolver, req Request, first bool) {
+func (l *lookups) run(ctx context.Context, p *Pinner, req Request, first bool) {
 	if len(l.all) == 0 {
 		return
 	}
 	churn := !req.Object.Metadata.Controller.IsZero()
 	ask := func(job *lookup) {
 		rr := resolve.Request{Ref: job.ref, Namespace: req.Namespace, Fresh: !churn, First: first}
-		if req.Keychain != nil {
-			rr.Keychain = req.Keychain(job.identity)
+		err := p.Panics.Catch("looking up an image", func() error {
+			if req.Keychain != nil {
+				rr.Keychain = req.Keychain(job.identity)
+			}
+			job.result, job.err = p.Resolver.Resolve(ctx, rr)
+			return nil
+		})
+		if err != nil {
+			job.err = fmt.Errorf("%w: %w", resolve.ErrUnavailable, err)
 		}
-		job.result, job.err = r.Resolve(ctx, rr)
 	}
 	var group errgroup.Group
 	group.SetLimit(maxSideBySide)

@@ -150,3 +150,24 @@ func TestTokenOutlivesItsFirstCaller(t *testing.T) {
 		}
 	})
 }
+
+// What one Client has learned is known to the next, unless the settings of the registry have changed.
+func TestLearnedOutlivesAClient(t *testing.T) {
+	learned := &Learned{}
+	closes := &Client{Learned: learned, Hosts: []Host{{Name: "r.example", AuthHosts: []string{"auth.example"}}}}
+	_ = closes.Init()
+	closes.lookup(head("r.example/a:1", "a")).judge(&Error{Host: "r.example", Status: http.StatusServiceUnavailable})
+	for name, tt := range map[string]struct {
+		host Host
+		open bool
+	}{
+		"other bounds":   {Host{Name: "r.example", AuthHosts: []string{"auth.example"}, MaxInFlight: 3, Timeout: time.Minute}, false},
+		"other settings": {Host{Name: "r.example", AuthHosts: []string{"auth.example", "more.example"}}, true},
+	} {
+		next := &Client{Learned: learned, Hosts: []Host{tt.host}}
+		_ = next.Init()
+		if err := closed(next.state.gates, next.lookup(head("r.example/b:1", "b")).gates()); (err == nil) != tt.open {
+			t.Errorf("%s: the gate says %v, want it open: %t", name, err, tt.open)
+		}
+	}
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// A panic while a review is answered is an error of that review, counted, and in the log with its stack.
+func TestRecovering(t *testing.T) {
+	var lines []string
+	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+	metrics := prometheus.NewRegistry()
+	handler := recovering(newPanics(log, metrics), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("odd object") }))
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/enforce", http.NoBody))
+	if answer.Code != http.StatusInternalServerError || strings.Contains(answer.Body.String(), "odd") {
+		t.Errorf("answer %d %q, want 500 without the panic's text", answer.Code, answer.Body)
+	}
+	if len(lines) != 1 || !strings.Contains(lines[0], "odd object") || !strings.Contains(lines[0], "panics_test.go") {
+		t.Errorf("logged %q, want one line with the text and the stack", lines)
+	}
+	want := `
+# HELP tagpin_panics_total Bugs that stopped a review or a look-up; the log has each with its stack.
+# TYPE tagpin_panics_total counter
+tagpin_panics_total 1
+`
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "tagpin_panics_total"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pin_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/panics"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// A panic in one look-up fails its reference; the others are pinned.
+func TestPanicFailsOneReference(t *testing.T) {
+	pod := `{"spec":{"containers":[{"name":"a","image":"odd"},{"name":"b","image":"even"}]}}`
+	object, err := new(workload.Table).Scan(workload.Kind{Kind: "Pod"}, []byte(pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reported := 0
+	p := &pin.Pinner{
+		Resolver: resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+			if req.Ref.String() == "odd" {
+				panic("odd")
+			}
+			return resolve.Result{Digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}, nil
+		}),
+		Panics: &panics.Reporter{Report: func(*panics.Error) { reported++ }},
+	}
+	result := p.Pin(t.Context(), pin.Request{Input: policy.Input{Operation: policy.Create, Object: object}})
+	if odd := result.Outcomes[0]; !errors.Is(odd.Err, resolve.ErrUnavailable) || reported != 1 {
+		t.Errorf("odd: %v, reported %d times, want it unavailable, reported once", odd.Err, reported)
+	}
+	if even := result.Outcomes[1]; even.Err != nil || even.Pin.IsZero() {
+		t.Errorf("even: %v, want it pinned", even.Err)
+	}
+}
