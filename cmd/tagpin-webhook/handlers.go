@@ -39,6 +39,7 @@ type handlers struct {
 	lists   *sibling.Metrics
 	reloads *reloads
 	panics  *panics.Reporter
+	queues  *queueMetrics
 
 	answers *resolve.Answers  // of all configs
 	learned *registry.Learned // by the clients of all configs
@@ -81,6 +82,7 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		lists:   sibling.NewMetrics(r),
 		reloads: newReloads(r),
 		panics:  newPanics(log, r),
+		queues:  newQueueMetrics(r),
 		learned: &registry.Learned{},
 		closed:  make(chan struct{}),
 	}
@@ -102,6 +104,7 @@ func (h *handlers) load(c *config.Config) error {
 	h.current.Store(next)
 	h.using.Unlock()
 	h.answers.Set(c.Limits())
+	h.queues.add("lookups", next.places)
 	if old != nil {
 		h.retire(old, next)
 	}
