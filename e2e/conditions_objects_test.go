@@ -37,10 +37,50 @@ func (c *conditions) testOwners(t *testing.T) {
 			t.Errorf("%s of %s %s, controller %t: %d calls, want %d", tt.kind, tt.apiVersion, tt.owner, tt.controller, got, tt.want)
 		}
 	}
-	mirror := kinds()["Pod"](podSpec("a:1"))
-	mirror.SetAnnotations(map[string]string{corev1.MirrorPodAnnotationKey: "1"})
-	if got, _ := c.created(t, "enforce", mirror); got != 0 {
-		t.Errorf("mirror pod: %d calls, want 0", got)
+}
+
+// testMirror has pods that say that they are the copy of a static pod. It counts if a node creates
+// them.
+func (c *conditions) testMirror(t *testing.T) {
+	mirror := func() client.Object {
+		o := kinds()["Pod"](podSpec("a:1"))
+		o.SetAnnotations(map[string]string{corev1.MirrorPodAnnotationKey: "1"})
+		specOf(t, o).NodeName = "n"
+		return o
+	}
+	forged := mirror()
+	if got, _ := c.created(t, "enforce", forged); got != 1 {
+		t.Errorf("a mirror pod of an administrator: %d calls, want 1", got)
+	}
+	image := func(o client.Object) { specOf(t, o).Containers[0].Image = "a:2" }
+	if got := c.updated(t, "enforce", forged, image); got != 1 {
+		t.Errorf("the same, given another image: %d calls, want 1", got)
+	}
+	ns := newLabelled(t, countedLabel, "enforce")
+	o := mirror()
+	o.SetNamespace(ns)
+	node := clientAs(t, "system:node:n", "system:nodes", "system:masters")
+	if err := node.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.take("enforce", ns); got != 0 {
+		t.Errorf("a mirror pod of a node: %d calls, want 0", got)
+	}
+}
+
+// testForgedMetadata updates objects with metadata that the API server takes from no update.
+func (c *conditions) testForgedMetadata(t *testing.T) {
+	now := metav1.Now()
+	for _, kind := range []string{"Pod", "Deployment"} {
+		o := kinds()[kind](podSpec("a:1"))
+		c.created(t, "enforce", o)
+		got := c.updated(t, "enforce", o, func(o client.Object) {
+			o.SetDeletionTimestamp(&now)
+			specOf(t, o).Containers[0].Image = "a:2"
+		})
+		if got != 1 {
+			t.Errorf("%s that says it is being deleted: %d calls, want 1", kind, got)
+		}
 	}
 }
 

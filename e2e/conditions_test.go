@@ -45,6 +45,8 @@ func TestConditions(t *testing.T) {
 	t.Run("places", c.testPlaces)
 	t.Run("references", c.testReferences)
 	t.Run("owners", c.testOwners)
+	t.Run("mirror", c.testMirror)
+	t.Run("forged metadata", c.testForgedMetadata)
 	t.Run("deleted", c.testDeleted)
 	t.Run("ephemeral", c.testEphemeral)
 	t.Run("modes", c.testModes)

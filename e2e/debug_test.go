@@ -3,10 +3,13 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -60,4 +63,36 @@ func TestDebugAfterTagMoved(t *testing.T) {
 	kubectl(t, "", "-n", ns, "debug", "shell", "--image="+reference, "--container=debugger", "--attach=false", "--profile=general")
 	got := kubectl(t, "", "-n", ns, "get", "pod", "shell", "-o", "jsonpath={.spec.ephemeralContainers[0].image}")
 	wantImage(t, "ephemeral container", got, reference, digest)
+}
+
+// TestDebugWithForgedMetadata adds ephemeral containers by patches that also set metadata which
+// exempts an object elsewhere. The API server takes the containers alone, and drops the rest after
+// the webhooks.
+func TestDebugWithForgedMetadata(t *testing.T) {
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	ns := newNamespace(t, "enforce")
+	kubectl(t, "", "-n", ns, "run", "shell", "--image="+reference)
+	for name, more := range map[string]string{
+		"mirror":  `"metadata":{"annotations":{"kubernetes.io/config.mirror":"x"}}`,
+		"deleted": `"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"}`,
+		"owned": `"metadata":{"ownerReferences":[
+			{"apiVersion":"e2e.tagpin.dev/v1","kind":"Picky","name":"p","uid":"u","controller":true}]}`,
+	} {
+		patch := fmt.Appendf(nil, `{%s,"spec":{"ephemeralContainers":[{"name":%q,"image":%q}]}}`,
+			more, name, reference)
+		pod, err := env.Client.CoreV1().Pods(ns).Patch(t.Context(), "shell",
+			types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "ephemeralcontainers")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, e := range pod.Spec.EphemeralContainers {
+			if e.Name == name {
+				wantImage(t, "ephemeral container "+name, e.Image, reference, digest)
+			}
+		}
+		if len(pod.Annotations) != 1 || pod.DeletionTimestamp != nil || len(pod.OwnerReferences) != 0 {
+			t.Errorf("%s: the metadata was taken: %+v", name, pod.ObjectMeta)
+		}
+	}
 }

@@ -30,6 +30,18 @@ func newClient(t testing.TB) (client.Client, *warnings) {
 	return c, seen
 }
 
+// clientAs is a client of some user.
+func clientAs(t testing.TB, user string, groups ...string) client.Client {
+	t.Helper()
+	config := rest.CopyConfig(env.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // warnings are those of the API server's answers.
 type warnings struct {
 	mu    sync.Mutex

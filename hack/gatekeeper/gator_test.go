@@ -246,6 +246,22 @@ func with(t *testing.T, o map[string]any, metadata map[string]any) map[string]an
 	return changed
 }
 
+// created makes the review of an update one of a creation.
+func created(o map[string]any) map[string]any {
+	r := review(o, o)
+	request := r["request"].(map[string]any)
+	request["operation"] = "CREATE"
+	delete(request, "oldObject")
+	return r
+}
+
+// by gives the user of a review a group.
+func by(r map[string]any, group string) map[string]any {
+	user := map[string]any{"username": "someone", "groups": []any{group}}
+	r["request"].(map[string]any)["userInfo"] = user
+	return r
+}
+
 // TestSpared has what is not looked at: what stays as it was, is being deleted, or is as its owner's template says.
 func TestSpared(t *testing.T) {
 	f := newFolder(t)
@@ -256,12 +272,22 @@ func TestSpared(t *testing.T) {
 	workload := func(kind string) map[string]any {
 		return object(kind, map[string]any{"spec": map[string]any{"template": map[string]any{"spec": podSpec("a:1")}}})
 	}
+	deleting := map[string]any{"deletionTimestamp": "2026-01-01T00:00:00Z"}
+	mirror := func(image string) map[string]any {
+		annotations := map[string]any{"kubernetes.io/config.mirror": "x"}
+		return with(t, pod(image), map[string]any{"annotations": annotations})
+	}
 	f.add("spared", nil,
 		f.want("as it was", review(pod("a:1"), with(t, pod("a:1"), map[string]any{"labels": map[string]any{"new": "label"}})), ""),
 		f.want("another tag", review(pod("a:1"), pod("a:2")), refused),
 		f.want("a tag for a digest", review(pod("a@sha256:"+strings.Repeat("0", 64)), pod("a:1")), refused),
-		f.want("being deleted", with(t, pod("a:1"), map[string]any{"deletionTimestamp": "2026-01-01T00:00:00Z"}), ""),
-		f.want("a mirror pod", with(t, pod("a:1"), map[string]any{"annotations": map[string]any{"kubernetes.io/config.mirror": "x"}}), ""),
+		f.want("being deleted, in an audit", with(t, pod("a:1"), deleting), ""),
+		f.want("being deleted, by a request", review(with(t, pod("a:1"), deleting), pod("a:2")), ""),
+		f.want("as the request says", review(pod("a:1"), with(t, pod("a:2"), deleting)), refused),
+		f.want("a node's mirror pod", by(created(mirror("a:1")), "system:nodes"), ""),
+		f.want("a user's mirror pod", by(created(mirror("a:1")), "system:masters"), refused),
+		f.want("changed by a node", by(review(mirror("a:1"), mirror("a:2")), "system:nodes"), refused),
+		f.want("a mirror pod in an audit", mirror("a:1"), refused),
 		f.want("a Deployment's ReplicaSet", with(t, workload("apps/v1/ReplicaSet"), owner("apps/v1", "Deployment")), ""),
 		f.want("a ReplicaSet's pod", with(t, pod("a:1"), owner("apps/v1", "ReplicaSet")), refused),
 		f.want("a CronJob's Job", with(t, workload("batch/v1/Job"), owner("batch/v1", "CronJob")), refused),

@@ -166,7 +166,7 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 		return pin.Request{}, err
 	}
 	request := pin.Request{
-		Input:     policy.Input{Operation: rv.Operation, User: rv.User, Object: object},
+		Input:     policy.Input{Operation: rv.Operation, User: rv.User, Node: rv.Node, Object: object},
 		Mode:      h.Mode,
 		Namespace: rv.Namespace,
 		DryRun:    rv.DryRun,
@@ -177,6 +177,9 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 	if rv.Operation == policy.Update && rv.Old != nil {
 		if request.Old, err = h.Table.Scan(rv.Kind, rv.Old); err != nil {
 			return pin.Request{}, fmt.Errorf("old object: %w", err)
+		}
+		if rv.SubResource == ephemeralContainers {
+			request.Object = request.Old.WithEphemeralContainers(object)
 		}
 	}
 	return request, nil

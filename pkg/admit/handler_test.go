@@ -92,8 +92,6 @@ func TestOddObjects(t *testing.T) {
 		{"no metadata at all", "CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 2},
 		{"blank and missing images", "CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":""},{"name":"b"},{"image":" "}]}}`, true, 0},
 		{"forged as deleted", "CREATE", "", "Pod", `{"metadata":{"deletionTimestamp":"2020-01-01T00:00:00Z"},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 2},
-		{"deleted", "UPDATE", "", "Pod", `{"metadata":{"deletionTimestamp":"x"},"spec":{"containers":[{"name":"a","image":"a/missing"}]}}`, true, 0},
-		{"mirror", "CREATE", "", "Pod", `{"metadata":{"annotations":{"kubernetes.io/config.mirror":"h"}},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 0},
 		{"a Deployment's ReplicaSet", "CREATE", "apps", "ReplicaSet", owned("apps/v1", "Deployment", true), true, 0},
 		{"a CronJob's Job", "CREATE", "batch", "Job", owned("batch/v1", "CronJob", true), true, 2},
 		{"a forged CronJob's Job", "CREATE", "batch", "Job", owned("evil/v1", "CronJob", true), true, 0},

@@ -20,6 +20,10 @@ const apiVersion = "admission.k8s.io/v1"
 // and subjects at most.
 const maxName = 4096
 
+// groupOfNodes is the group that the API server puts every node into (k8s.io/apiserver
+// pkg/authentication/user).
+const groupOfNodes = "system:nodes"
+
 // review is what tagpin reads of an AdmissionReview. The raw values are parts of the body.
 type review struct {
 	APIVersion, ReviewKind string
@@ -31,6 +35,7 @@ type review struct {
 	Namespace   string
 	Name        string
 	User        string
+	Node        bool // the user is a node: of the group system:nodes
 	DryRun      bool
 	Object, Old jsontext.Value
 	requested   bool
@@ -90,8 +95,11 @@ func (rv *review) field(dec *jsontext.Decoder, name string, body []byte) error {
 		return text(dec, &rv.Name)
 	case "userInfo":
 		return object(dec, func(name string) error {
-			if name == "username" {
+			switch name {
+			case "username":
 				return text(dec, &rv.User)
+			case "groups":
+				return among(dec, groupOfNodes, &rv.Node)
 			}
 			return dec.SkipValue()
 		})
@@ -147,5 +155,24 @@ func text(dec *jsontext.Decoder, into *string) error {
 	if err == nil {
 		*into = token.String()
 	}
+	return err
+}
+
+// among reports in found whether the array that is next holds want; another value is skipped.
+func among(dec *jsontext.Decoder, want string, found *bool) error {
+	if dec.PeekKind() != '[' {
+		return dec.SkipValue()
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != ']' {
+		var element string
+		if err := text(dec, &element); err != nil {
+			return err
+		}
+		*found = *found || element == want
+	}
+	_, err := dec.ReadToken()
 	return err
 }

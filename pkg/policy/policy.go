@@ -37,6 +37,7 @@ const (
 type Input struct {
 	Operation Operation
 	User      string           // who asks, by the API server's word
+	Node      bool             // the user is a node: of the group system:nodes
 	Object    *workload.Object // as it is to be
 	Old       *workload.Object // as it was; nil on Create
 	Hold      bool             // no refresh, whatever the markers say
@@ -111,15 +112,19 @@ func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
 	return decisions, ""
 }
 
-// notOurs is rule 1. Whoever may create a pod may forge its owner, so that an owner exempts no pod: only a template
-// that its controller would compare with its own, and make anew for ever, is left.
+// notOurs is rule 1. Anybody who may create a pod may forge its owner, so an owner exempts no pod:
+// only a template that its controller would compare with its own, and make anew for ever, is left.
+//
+// Only the old object tells whether an object is being deleted: the API server drops a
+// deletionTimestamp that a request brings. A mirror pod is exempt only when a node creates it: a
+// node never changes its images later, and anybody else may write the annotation.
 func (p *Policy) notOurs(in Input) Reason {
 	m, kind := &in.Object.Metadata, in.Object.Kind
 	isPod := kind == workload.Kind{Kind: "Pod"}
 	switch {
-	case m.Deleting && in.Operation == Update: // on creation by server-side apply it is anybody's word, and wiped later
+	case in.Operation == Update && in.Old != nil && in.Old.Metadata.Deleting:
 		return Deleting
-	case isPod && m.Annotations[workload.AnnotationMirror] != "":
+	case isPod && in.Operation == Create && in.Node && m.Annotations[workload.AnnotationMirror] != "":
 		return Mirror
 	case in.Operation == Create && p.skipsOwner(m.Controller, in.User):
 		return SkipOwned

@@ -50,20 +50,32 @@ const builtinAnnotations = `[object, oldObject]
   .map(a, a == null ? {} : a)`
 
 // Shared are the conditions of all modes.
-func (r *Registration) Shared() []Condition {
+func (r *Registration) Shared() []Condition { return shared() }
+
+// shared are the conditions that the webhooks and the policies have in common: rule 1 of package
+// policy.
+func shared() []Condition {
 	return []Condition{
 		{
 			Name: "not-being-deleted",
-			About: `What is created by server-side apply has any deletionTimestamp that its manifest has, which is wiped after this
-  # (k8s.io/apiserver/pkg/registry/generic/registry/store.go, create on update).`,
-			Expression: "request.operation == 'CREATE' || !object.?metadata.?deletionTimestamp.hasValue()",
+			About: `Only the old object tells: the API server drops a deletionTimestamp that a request
+  # brings, behind the webhooks (k8s.io/kubernetes pkg/registry/core/pod/strategy.go).`,
+			Expression: "request.operation == 'CREATE' ||\n" +
+				"!oldObject.?metadata.?deletionTimestamp.hasValue()",
 		},
-		{Name: "not-a-mirror-pod", Expression: `request.kind.kind != 'Pod' ||
-!object.?metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()`},
+		{
+			Name: "not-a-mirror-pod",
+			About: `A node makes a mirror pod of each of its static pods. Anybody else may write the
+  # annotation too, and some kubelets run such a pod.`,
+			Expression: `request.kind.kind != 'Pod' || request.operation != 'CREATE' ||
+!('system:nodes' in request.userInfo.?groups.orValue([])) ||
+!object.?metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()`,
+		},
 		{
 			Name: "not-made-by-a-controller",
-			About: `What a controller owns is as its owner's template says; pinning it would make the two differ for ever. Pods are the
-  # exception, and Jobs of a CronJob, whose template may be older than tagpin.`,
+			About: `What a controller owns is as its owner's template says; pinning it would make the two
+  # differ for ever. Pods are the exception, and Jobs of a CronJob, whose template may be older
+  # than tagpin.`,
 			Expression: `request.kind.kind == 'Pod' ||
 !object.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
   !(request.kind.kind == 'Job' && o.?kind.orValue('') == 'CronJob' && o.?apiVersion.orValue('').startsWith('batch/')))`,

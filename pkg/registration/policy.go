@@ -47,6 +47,9 @@ func (p *Policy) Rules() []admissionregistrationv1.RuleWithOperations {
 	return new(Registration).Rules()
 }
 
+// Conditions are the match conditions: what the webhooks are not called for is not looked at.
+func (p *Policy) Conditions() []Condition { return shared() }
+
 // ExemptList is the exemptions as a CEL list.
 func (p *Policy) ExemptList() string {
 	if len(p.ExemptImages) == 0 {

@@ -12,8 +12,10 @@ func (s *scanner) podSpec(p *PodSpec) error {
 	var account, deprecated string
 	present, err := s.object(func(name []byte) error {
 		switch string(name) {
-		case "containers", "initContainers", "ephemeralContainers":
-			return s.array(func() error { return s.container(p) })
+		case "containers", "initContainers":
+			return s.array(func() error { return s.container(p, false) })
+		case "ephemeralContainers":
+			return s.array(func() error { return s.container(p, true) })
 		case "volumes":
 			return s.array(func() error { return s.volume(p) })
 		case "serviceAccountName":
@@ -35,8 +37,8 @@ func (s *scanner) podSpec(p *PodSpec) error {
 	return err
 }
 
-func (s *scanner) container(p *PodSpec) error {
-	r := Reference{Missing: true}
+func (s *scanner) container(p *PodSpec, ephemeral bool) error {
+	r := Reference{Missing: true, Ephemeral: ephemeral}
 	var policy string
 	present, err := s.object(func(name []byte) error {
 		switch string(name) {

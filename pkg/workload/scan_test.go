@@ -269,3 +269,34 @@ func BenchmarkScan(b *testing.B) {
 		}
 	})
 }
+
+// TestWithEphemeralContainers takes of an update its ephemeral containers, and nothing else.
+func TestWithEphemeralContainers(t *testing.T) {
+	old := scan(t, pod, `{"metadata":{"labels":{"pod-template-hash":"h"}},
+		"spec":{"serviceAccountName":"own","containers":[{"name":"a","image":"a:1"}],
+		"ephemeralContainers":[{"name":"d1","image":"d:1"}],
+		"volumes":[{"name":"v","image":{"reference":"v:1"}}]}}`)
+	update := scan(t, pod, `{"metadata":{"annotations":{"kubernetes.io/config.mirror":"x"},
+		"deletionTimestamp":"2026-01-01T00:00:00Z"},
+		"spec":{"serviceAccountName":"other","containers":[{"name":"b","image":"b:1"}],
+		"ephemeralContainers":[{"name":"d1","image":"d:2"},{"name":"d2"}]}}`)
+	got := old.WithEphemeralContainers(update)
+	want := []workload.Reference{
+		{Name: "a", Pointer: "/spec/containers/0/image", Text: "a:1"},
+		{Name: "volume/v", Pointer: "/spec/volumes/0/image/reference", Text: "v:1"},
+		{Name: "d1", Pointer: "/spec/ephemeralContainers/0/image", Text: "d:2", Ephemeral: true},
+		{Name: "d2", Missing: true, Ephemeral: true},
+	}
+	if diff := cmp.Diff(want, got.PodSpecs[0].References); diff != "" {
+		t.Errorf("references: -want +got\n%s", diff)
+	}
+	if diff := cmp.Diff(old.Metadata, got.Metadata); diff != "" {
+		t.Errorf("metadata: -want +got\n%s", diff)
+	}
+	if got.PodSpecs[0].Identity.ServiceAccount != "own" || len(old.PodSpecs[0].References) != 3 {
+		t.Errorf("identity %+v, old references %v", got.PodSpecs[0].Identity, old.PodSpecs[0].References)
+	}
+	if none := scan(t, pod, `{}`).WithEphemeralContainers(update); len(none.PodSpecs) != 0 {
+		t.Errorf("of a pod without a spec: %+v", none.PodSpecs)
+	}
+}

@@ -113,6 +113,8 @@ type Reference struct {
 	Text    string // as it stands there; empty where the field is missing or blank
 	Missing bool   // the field itself is missing: there is nothing to replace
 	Never   bool   // imagePullPolicy (or the volume's pullPolicy) is Never
+	// Ephemeral is true in an ephemeral container.
+	Ephemeral bool
 }
 
 // splitAPIVersion splits apps/v1 into apps and v1, and v1 into "" and v1.

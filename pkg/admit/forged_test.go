@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admit_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// asked is a review with some fields of the request replaced or added.
+func asked(t *testing.T, body []byte, fields map[string]any) []byte {
+	t.Helper()
+	var rv map[string]any
+	if err := json.Unmarshal(body, &rv); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range fields {
+		rv["request"].(map[string]any)[name] = value
+	}
+	changed, err := json.Marshal(rv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return changed
+}
+
+// debug is a review of an update of a pod through a subresource.
+func debug(t *testing.T, subresource, after, before string) []byte {
+	t.Helper()
+	body := review("UPDATE", "", "Pod", after, before)
+	return asked(t, body, map[string]any{"subResource": subresource})
+}
+
+// debugged is a pod, given more of its metadata, more of its spec and its ephemeral containers.
+func debugged(metadata, spec, ephemeral string) string {
+	return `{"metadata":{` + metadata + `},"spec":{` + spec +
+		`"containers":[{"name":"a","image":"nginx"}],"ephemeralContainers":[` + ephemeral + `]}}`
+}
+
+const debugger = `{"name":"d","image":"ghcr.io/a/debugger:1"}`
+
+// TestForgedMetadata updates a pod with metadata that would exempt it on creation. The API server
+// drops it after the webhooks, so it exempts nothing.
+func TestForgedMetadata(t *testing.T) {
+	for name, metadata := range map[string]string{
+		"mirror":  `"annotations":{"kubernetes.io/config.mirror":"h"}`,
+		"deleted": `"deletionTimestamp":"2026-01-01T00:00:00Z"`,
+	} {
+		for _, subresource := range []string{"", "ephemeralcontainers"} {
+			body := debug(t, subresource, debugged(metadata, "", debugger), debugged("", "", ""))
+			r, _ := post(t, newHandler(t, pin.Enforce, registry), body)
+			if !strings.Contains(string(r.Patch), "/spec/ephemeralContainers/0/image") {
+				t.Errorf("%s through %q: patch %s, want the container pinned", name, subresource, r.Patch)
+			}
+		}
+	}
+}
+
+// TestBeingDeleted changes what is being deleted, also by an update that says it is not.
+func TestBeingDeleted(t *testing.T) {
+	deployment := func(metadata, image string) string {
+		return `{"metadata":{` + metadata + `},"spec":{"template":{"spec":{"containers":[
+			{"name":"a","image":"` + image + `"}]}}}}`
+	}
+	const deleted = `"deletionTimestamp":"2026-01-01T00:00:00Z"`
+	for _, metadata := range []string{"", deleted} {
+		after, before := deployment(metadata, "a/missing"), deployment(deleted, "nginx")
+		body := review("UPDATE", "apps", "Deployment", after, before)
+		r, _ := post(t, newHandler(t, pin.Enforce, registry), body)
+		if !r.Allowed || r.Patch != nil {
+			t.Errorf("with %q: allowed %t, patch %s, want it left alone", metadata, r.Allowed, r.Patch)
+		}
+	}
+}
+
+// TestMirror has pods that say that they are the copy of a static pod. It counts if a node creates
+// them.
+func TestMirror(t *testing.T) {
+	const mirror = `{"metadata":{"annotations":{"kubernetes.io/config.mirror":"h"}},
+		"spec":{"containers":[{"name":"a","image":%q}]}}`
+	for _, tt := range []struct {
+		name, operation string
+		groups          any
+		spared          bool
+	}{
+		{"a node", "CREATE", []string{"system:authenticated", "system:nodes"}, true},
+		{"a user", "CREATE", []string{"system:authenticated"}, false},
+		{"a user whose groups are not told", "CREATE", nil, false},
+		{"a group with a similar name", "CREATE", []string{"x:system:nodes", "system:nodes:x"}, false},
+		{"groups of another type", "CREATE", map[string]string{"system:nodes": "system:nodes"}, false},
+		{"a node that changes it", "UPDATE", []string{"system:nodes"}, false},
+	} {
+		after, before := fmt.Sprintf(mirror, "nginx:2"), fmt.Sprintf(mirror, "nginx:1")
+		body := review(tt.operation, "", "Pod", after, before)
+		user := map[string]any{"groups": tt.groups, "username": "someone"}
+		body = asked(t, body, map[string]any{"userInfo": user})
+		r, _ := post(t, newHandler(t, pin.Enforce, registry), body)
+		if spared := r.Allowed && r.Patch == nil; spared != tt.spared {
+			t.Errorf("%s: spared %t, want %t", tt.name, spared, tt.spared)
+		}
+	}
+}
+
+// TestDebugIdentity updates the ephemeral containers of a pod, and its pull identity. The API
+// server keeps the pod's own pull secrets and service account, so the kubelet pulls with those.
+func TestDebugIdentity(t *testing.T) {
+	const own = `"serviceAccountName":"own","imagePullSecrets":[{"name":"own"}],`
+	const other = `"serviceAccountName":"other","imagePullSecrets":[{"name":"other"}],`
+	var got []workload.Identity
+	h := newHandler(t, pin.Enforce, registry)
+	h.Keychain = func(_ string, id workload.Identity) keychain.Keychain {
+		got = append(got, id)
+		none := func(context.Context, ref.Reference, bool) []keychain.Credential { return nil }
+		return keychain.Func(none)
+	}
+	body := debug(t, "ephemeralcontainers", debugged("", other, debugger), debugged("", own, ""))
+	if r, _ := post(t, h, body); !r.Allowed {
+		t.Fatal(r.Result)
+	}
+	want := []workload.Identity{{ServiceAccount: "own", PullSecrets: []string{"own"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pull identities: -want +got\n%s", diff)
+	}
+}
+
+// TestDebugLeavesTheRest updates ephemeral containers, and the others with them. The API server
+// drops the latter, so they are neither looked up nor a reason to deny.
+func TestDebugLeavesTheRest(t *testing.T) {
+	after := `{"metadata":{},"spec":{"containers":[{"name":"a","image":"ghcr.io/a/missing:1"}],
+		"volumes":[{"name":"v","image":{"reference":"ghcr.io/a/missing:1"}}],
+		"ephemeralContainers":[` + debugger + `,{"name":"e"}]}}`
+	body := debug(t, "ephemeralcontainers", after, debugged("", "", ""))
+	r, _ := post(t, newHandler(t, pin.Enforce, registry), body)
+	const debugger = "ghcr.io/a/debugger:1"
+	want := fmt.Sprintf(`[{"op":"replace","path":"/spec/ephemeralContainers/0/image","value":"%s@%s"}]`,
+		debugger, digestOf(debugger))
+	if !r.Allowed || string(r.Patch) != want {
+		t.Errorf("allowed %t, patch %s, want %s", r.Allowed, r.Patch, want)
+	}
+}
