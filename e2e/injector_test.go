@@ -22,6 +22,17 @@ type injector struct{ image string }
 
 // ServeHTTP answers a review.
 func (i injector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(pod *corev1.Pod) string {
+		if sidecarOf(pod) != "" {
+			return ""
+		}
+		return `[{"op":"add","path":"/spec/containers/-",
+			"value":{"name":"sidecar","image":"` + i.image + `"}}]`
+	})
+}
+
+// answer answers the review of a pod by a JSON patch; empty for none.
+func answer(w http.ResponseWriter, r *http.Request, patch func(*corev1.Pod) string) {
 	var review admissionv1.AdmissionReview
 	var pod corev1.Pod
 	err := json.NewDecoder(r.Body).Decode(&review)
@@ -33,10 +44,10 @@ func (i injector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
-	if sidecarOf(&pod) == "" {
+	if text := patch(&pod); text != "" {
 		patchType := admissionv1.PatchTypeJSONPatch
 		review.Response.PatchType = &patchType
-		review.Response.Patch = []byte(`[{"op":"add","path":"/spec/containers/-","value":{"name":"sidecar","image":"` + i.image + `"}}]`)
+		review.Response.Patch = []byte(text)
 	}
 	review.Request = nil
 	w.Header().Set("Content-Type", "application/json")
@@ -69,7 +80,13 @@ func installInjector(t *testing.T, name, ns, image string) {
 
 func registerInjector(t *testing.T, name, ns, image string) {
 	t.Helper()
-	url := serveTLS(t, injector{image})
+	registerWebhook(t, name, ns, injector{image})
+}
+
+// registerWebhook registers a webhook for the pods of a namespace until the test ends.
+func registerWebhook(t *testing.T, name, ns string, h http.Handler) {
+	t.Helper()
+	url := serveTLS(t, h)
 	none, again := admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.IfNeededReinvocationPolicy
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: name},

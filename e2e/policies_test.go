@@ -229,9 +229,6 @@ func TestPolicyBehindTagpin(t *testing.T) {
 		wantImage(t, kind, specOf(t, o).Containers[0].Image, reference, digest)
 	}
 	kubectl(t, "", "-n", ns, "debug", "w", "--image="+reference, "--attach=false", "--profile=general")
-	auto := kinds()["Pod"](podSpec("auto"))
-	auto.SetName("auto")
-	create(t, c, ns, auto)
 	sidecar, _ := push(t, env.Open, repository(t)+"-sidecar:1")
 	injected := newNamespace(t, "enforce")
 	registerInjector(t, "zzz-injector", injected, sidecar)
@@ -244,11 +241,28 @@ func TestPolicyBehindTagpin(t *testing.T) {
 	})
 }
 
+// TestPolicyOnPlaceholder has Istio's placeholder: it may stand in a pod template, and in no pod.
+func TestPolicyOnPlaceholder(t *testing.T) {
+	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	c, seen := newClient(t)
+	ns := newLabelled(t, policyLabel, "enforce")
+	create(t, c, ns, kinds()["Deployment"](podSpec("auto")))
+	if told := seen.String(); strings.Contains(told, "tagpin") {
+		t.Errorf("a Deployment: told %q, want nothing", told)
+	}
+	if err := podDryRun(t.Context(), ns, "auto"); !refusedByPolicy(err) {
+		t.Errorf("a Pod: %v, want it refused", err)
+	}
+}
+
 // TestPolicyOnLargeObjects stays within the cost that the API server allows.
 func TestPolicyOnLargeObjects(t *testing.T) {
-	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	installPolicy(t, policyLabel, func(p *admissionregistrationv1.ValidatingAdmissionPolicy) {
+		setExemptions(t, p, []string{"docker.io/exempt/*"})
+	})
 	c, _ := newClient(t)
-	for name, image := range map[string]string{"pinned": "a@" + digestOf("1"), "unpinned": "auto"} {
+	images := map[string]string{"pinned": "a@" + digestOf("1"), "unpinned": "exempt/a"}
+	for name, image := range images {
 		spec := podSpec(image)
 		for i := range 1000 {
 			spec.Containers = append(spec.Containers, corev1.Container{Name: fmt.Sprint("n", i), Image: image})

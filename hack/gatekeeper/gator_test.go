@@ -273,6 +273,9 @@ func TestSpared(t *testing.T) {
 		return object(kind, map[string]any{"spec": map[string]any{"template": map[string]any{"spec": podSpec("a:1")}}})
 	}
 	deleting := map[string]any{"deletionTimestamp": "2026-01-01T00:00:00Z"}
+	placeholder := object("apps/v1/Deployment", map[string]any{"spec": map[string]any{
+		"template": map[string]any{"spec": podSpec("auto")},
+	}})
 	mirror := func(image string) map[string]any {
 		annotations := map[string]any{"kubernetes.io/config.mirror": "x"}
 		return with(t, pod(image), map[string]any{"annotations": annotations})
@@ -292,7 +295,8 @@ func TestSpared(t *testing.T) {
 		f.want("a ReplicaSet's pod", with(t, pod("a:1"), owner("apps/v1", "ReplicaSet")), refused),
 		f.want("a CronJob's Job", with(t, workload("batch/v1/Job"), owner("batch/v1", "CronJob")), refused),
 		f.want("another's Job", with(t, workload("batch/v1/Job"), owner("x.example/v1", "CronJob")), ""),
-		f.want("Istio's placeholder", pod("auto"), ""),
+		f.want("Istio's placeholder in a pod", pod("auto"), refused),
+		f.want("Istio's placeholder in a template", placeholder, ""),
 		f.want("no image", object("v1/Pod", map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "a"}}}}), ""),
 		f.want("null", object("v1/Pod", map[string]any{"spec": map[string]any{"containers": nil, "volumes": nil}}), ""),
 		f.want("nothing", object("apps/v1/Deployment", map[string]any{}), ""),

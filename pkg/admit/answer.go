@@ -52,6 +52,8 @@ func (a *answer) outcome(o *pin.Outcome) {
 	switch {
 	case o.Reason == policy.Invalid:
 		a.warn(o, "the kubelet will refuse this image: %v", o.Decision.Err)
+	case o.Reason == policy.Unreplaced:
+		a.unreplaced(o)
 	case o.Err != nil:
 		a.failed(o)
 	case o.Pin.IsZero():
@@ -168,6 +170,8 @@ func (a *answer) proposals() map[string]string {
 		switch {
 		case o.Action == policy.Resolve && o.Err != nil:
 			proposals[key] = "error: " + o.Err.Error()
+		case o.Reason == policy.Unreplaced:
+			proposals[key] = "error: " + describePlaceholder(&o)
 		case o.Action == policy.Resolve:
 			proposals[key] = o.Pin.String()
 		case o.Reason == policy.Unchanged && o.Held == (ref.Reference{}) && before[key] != "":

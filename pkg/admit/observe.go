@@ -31,7 +31,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"mode", "result"}),
 		references: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_admission_references_total",
-			Help: "References decided, by mode (enforce, dry-run, keep) and result: pinned; cached or stale, where no registry was asked; a class of failure (notFound, unauthorized, unavailable, invalid); else the reason: author, who wrote a digest; unchanged, sticky, refresh, kept, sibling, keep, exempt, never-pull, blank, bad-text.",
+			Help: "References decided, by mode (enforce, dry-run, keep) and result: pinned; cached or stale, where no registry was asked; a class of failure (notFound, unauthorized, unavailable, invalid); else the reason: author, who wrote a digest; unchanged, sticky, refresh, kept, sibling, keep, exempt, placeholder, never-pull, blank, bad-text.",
 		}, []string{"mode", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tagpin_admission_duration_seconds",

@@ -30,8 +30,10 @@ type Config struct {
 	// Output is how a pin is written: `tag-and-digest` (`nginx:1.25@sha256:…`) or `digest` (`nginx@sha256:…`).
 	// Default: `tag-and-digest`.
 	Output string `yaml:"output"`
-	// ExemptImages are images to leave alone, by canonical name: `docker.io/library/*`, `ghcr.io/a/b` for every tag,
-	// `ghcr.io/a/b:1.2`. Default: `docker.io/library/auto:latest`, which is Istio's placeholder.
+	// ExemptImages are images to leave alone, by canonical name: `docker.io/library/*`, `ghcr.io/a/b`
+	// for every tag, `ghcr.io/a/b:1.2`. Default: `docker.io/library/auto:latest`, Istio's placeholder.
+	// That name counts in pod templates alone, since Istio's injector replaces it in each Pod; a Pod
+	// that still has it is denied. To leave it alone in Pods too, write `docker.io/library/auto`.
 	ExemptImages []string `yaml:"exemptImages"`
 	// SkipOwners are operators that compare the image text of their pods and would delete pinned ones for ever.
 	// Default: none.

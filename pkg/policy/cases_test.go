@@ -4,13 +4,12 @@ package policy_test
 
 import (
 	"os"
-	"slices"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/policy"
-	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // TestCasesOfPolicies has the table that the policies of deploy/policies are tested by, for the rules that they copy.
@@ -28,16 +27,20 @@ func TestCasesOfPolicies(t *testing.T) {
 		t.Fatalf("%d cases, %v", len(cases), err)
 	}
 	for _, tt := range cases {
-		r, err := ref.Parse(tt.Image)
-		exempt := slices.ContainsFunc(tt.Exempt, func(s string) bool {
-			p, err := policy.ParsePattern(s)
+		var p policy.Policy
+		for _, s := range tt.Exempt {
+			pattern, err := policy.ParsePattern(s)
 			if err != nil {
 				t.Errorf("exemption %s: %v", s, err)
 			}
-			return p.Match(r)
-		})
-		if got := err == nil && (r.Pinned() || exempt); got != tt.Allowed {
-			t.Errorf("%s, exempt %q: allowed %t, want %t (%v)", tt.Image, tt.Exempt, got, tt.Allowed, err)
+			p.Exempt = append(p.Exempt, pattern)
+		}
+		o := object(tt.Image, "", false)
+		o.Kind = workload.Kind{Kind: "Pod"}
+		decisions, _ := p.Decide(policy.Input{Operation: policy.Create, Object: o})
+		reason := decisions[0].Reason
+		if got := reason == policy.Pinned || reason == policy.Exempt; got != tt.Allowed {
+			t.Errorf("%s, exempt %q: allowed %t (%s), want %t", tt.Image, tt.Exempt, got, reason, tt.Allowed)
 		}
 	}
 }

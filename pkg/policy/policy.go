@@ -65,6 +65,7 @@ const (
 	Blank      Reason = "blank"       // no text
 	Invalid    Reason = "bad-text"    // the kubelet refuses the text
 	Exempt     Reason = "exempt"      // by config
+	Unreplaced Reason = "placeholder" // workload.Placeholder in a Pod, which is denied
 	Tag        Reason = "tag"         // a tag to look up
 	Refresh    Reason = "refresh"     // the same, since a marker has changed
 	Kept       Reason = "kept"        // the same text is pinned elsewhere in the object
@@ -101,6 +102,9 @@ func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
 		refresh := !in.Hold && p.refreshes(in, &told, i)
 		for _, r := range in.Object.PodSpecs[i].References {
 			d := p.decide(r, before[i])
+			if d.Reason == Exempt && p.unreplaced(in.Object.Kind, d.Parsed) {
+				d.Reason = Unreplaced
+			}
 			d.PodSpec = i
 			if refresh {
 				p.renew(&d, before[i], told.now[i].Entries)

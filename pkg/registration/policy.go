@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // Policy demands digests without tagpin: by the API server itself, or by Gatekeeper. It knows the built-in kinds; of others
@@ -46,6 +48,9 @@ func (p *Policy) write(w io.Writer, name string) error {
 func (p *Policy) Rules() []admissionregistrationv1.RuleWithOperations {
 	return new(Registration).Rules()
 }
+
+// Placeholder is an exemption that is for pod templates alone.
+func (p *Policy) Placeholder() string { return workload.Placeholder }
 
 // Conditions are the match conditions: what the webhooks are not called for is not looked at.
 func (p *Policy) Conditions() []Condition { return shared() }

@@ -38,6 +38,10 @@ const (
 	AnnotationMirror = "kubernetes.io/config.mirror"
 )
 
+// Placeholder is the image, by its canonical name, that Istio's pod templates have where they hold
+// "auto". Istio's injector puts the real image into each Pod, before tagpin is called for it.
+const Placeholder = "docker.io/library/auto:latest"
+
 // Labels by which the pods of one revision of their controller know each other.
 const (
 	LabelControllerRevisionHash = "controller-revision-hash"
