@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -214,5 +215,30 @@ func (c *conditions) testLarge(t *testing.T) {
 		if got := c.updated(t, "enforce", o, changed); got != tt.want {
 			t.Errorf("updated %s: %d calls, want %d", tt.name, got, tt.want)
 		}
+	}
+}
+
+// testTooLarge has more containers than the conditions can look at: the API server refuses the
+// object, as the registration fails closed, and counts it in the metric that an alert reads.
+func (c *conditions) testTooLarge(t *testing.T) {
+	const containers = 40_000
+	const metric = `apiserver_admission_match_condition_evaluation_errors_total{kind="webhook",` +
+		`name="enforce.tagpin.dev",operation="CREATE",type="admit"}`
+	spec := corev1.PodSpec{}
+	for i := range containers {
+		spec.Containers = append(spec.Containers, corev1.Container{Name: fmt.Sprint("n", i), Image: "a"})
+	}
+	o := kinds()["Deployment"](spec)
+	o.SetNamespace(newLabelled(t, countedLabel, "enforce"))
+	err := c.client.Create(t.Context(), o, client.DryRunAll)
+	if err == nil || !strings.Contains(err.Error(), "cost limit exceeded") {
+		t.Fatalf("%d containers: %v, want a condition that costs too much", containers, err)
+	}
+	metrics, err := env.Client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(metrics), "\n"+metric+" ") {
+		t.Errorf("the API server does not count it in %s", metric)
 	}
 }

@@ -52,6 +52,7 @@ func TestConditions(t *testing.T) {
 	t.Run("modes", c.testModes)
 	t.Run("scale", c.testScale)
 	t.Run("large", c.testLarge)
+	t.Run("too large", c.testTooLarge)
 	t.Run("custom", c.testCustom)
 }
 

@@ -274,6 +274,22 @@ func TestPolicyOnLargeObjects(t *testing.T) {
 	}
 }
 
+// TestPolicyOnTooLargeObjects has more containers than the policy can look at: it fails closed.
+func TestPolicyOnTooLargeObjects(t *testing.T) {
+	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	c, _ := newClient(t)
+	spec := corev1.PodSpec{}
+	for i := range 40_000 {
+		spec.Containers = append(spec.Containers, corev1.Container{Name: fmt.Sprint("n", i), Image: "a"})
+	}
+	o := kinds()["Pod"](spec)
+	o.SetNamespace(newLabelled(t, policyLabel, "enforce"))
+	err := c.Create(t.Context(), o, client.DryRunAll)
+	if err == nil || !strings.Contains(err.Error(), "tagpin-digests") {
+		t.Errorf("a pod of 40,000 containers: %.300v, want it refused by the policy", err)
+	}
+}
+
 // TestPolicyOfConfig has the policy that goes with the config, which names an operator: what it makes is taken, what others make in
 // its name is not.
 func TestPolicyOfConfig(t *testing.T) {

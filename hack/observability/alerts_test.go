@@ -141,6 +141,19 @@ func TestAlertsFire(t *testing.T) {
 		{"calls fail", up + `
 			apiserver_admission_webhook_rejection_count{name="enforce.tagpin.dev",error_type="calling_webhook_error"} 0+1x90
 			apiserver_admission_webhook_fail_open_count{name="enforce.tagpin.dev"} 0+1x90`, []string{"TagpinCallsFail", "TagpinPassedBy"}},
+		{
+			"a condition fails, once", up + `
+			` + conditionErrors + `{name="enforce.tagpin.dev",kind="webhook"} _x65 1x25`,
+			[]string{"TagpinConditionsFail"},
+		},
+		{
+			"the policy's condition fails, again", up + `
+			` + conditionErrors + `{name="tagpin-digests",kind="policy"} 1x65 2x25`,
+			[]string{"TagpinConditionsFail"},
+		},
+		{"a condition failed long ago, and another's fails", up + `
+			` + conditionErrors + `{name="enforce.tagpin.dev",kind="webhook"} 0x30 5x60
+			` + conditionErrors + `{name="other.example",kind="webhook"} 0+9x90`, nil},
 		{"a third is denied", up + `
 			tagpin_admission_reviews_total{mode="enforce",result="patched"} 0+2x90
 			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0+1x90`, []string{"TagpinDenies"}},

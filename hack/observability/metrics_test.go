@@ -23,10 +23,14 @@ type measured struct {
 	histogram     bool
 }
 
+// conditionErrors counts, in the API server, the match conditions that could not be evaluated.
+const conditionErrors = "apiserver_admission_match_condition_evaluation_errors_total"
+
 // others are metrics that are not in the table, which is made of tagpin's source: Kubernetes' and Go's own.
 var others = map[string]measured{
-	"apiserver_admission_webhook_rejection_count":            {labels: []string{"name", "error_type"}},
-	"apiserver_admission_webhook_fail_open_count":            {labels: []string{"name"}},
+	"apiserver_admission_webhook_rejection_count": {labels: []string{"name", "error_type"}},
+	"apiserver_admission_webhook_fail_open_count": {labels: []string{"name"}},
+	conditionErrors: {labels: []string{"name", "kind", "type", "operation"}},
 	"apiserver_admission_webhook_admission_duration_seconds": {labels: []string{"name"}, histogram: true},
 	"kube_deployment_status_replicas_available":              {labels: []string{"deployment"}},
 	"kube_deployment_spec_replicas":                          {labels: []string{"deployment"}},
