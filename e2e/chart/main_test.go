@@ -137,7 +137,8 @@ func cases(t *testing.T) map[string]string {
 func left(t *testing.T) string {
 	t.Helper()
 	const kinds = "serviceaccounts,secrets,configmaps,services,deployments,poddisruptionbudgets,networkpolicies,resourcequotas," +
-		"roles,rolebindings,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,certificates,issuers,servicemonitors,prometheusrules"
+		"roles,rolebindings,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,certificates,issuers," +
+		"servicemonitors,prometheusrules,flowschemas"
 	out, _ := kubectl(t, "", "get", kinds, "--all-namespaces", "--selector="+selector, "--output=name")
 	return out
 }

@@ -206,6 +206,11 @@ func TestEffects(t *testing.T) {
 		{"monitoring", policy, []string{`"kubernetes.io/metadata.name":"monitoring"`}, nil},
 		{"monitoring", deployment, []string{`"--log-level=debug"`}, nil},
 		{"default", "PrometheusRule tagpin-webhook", nil, nil},
+		{"default", "FlowSchema tagpin-webhook", nil, nil},
+		{"flow-schema", "FlowSchema tagpin-webhook", []string{
+			`"priorityLevelConfiguration":{"name":"workload-high"}`,
+			`"serviceAccount":{"name":"tagpin-webhook","namespace":"tagpin-system"}`,
+		}, nil},
 		{"default", "ServiceMonitor tagpin-webhook", nil, nil},
 		{"default", "ConfigMap tagpin-dashboard", nil, nil},
 	} {
@@ -333,8 +338,10 @@ func TestKinds(t *testing.T) {
 		}
 	}
 	want := []string{
-		"Certificate", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "Issuer", "MutatingWebhookConfiguration", "NetworkPolicy",
-		"PodDisruptionBudget", "PrometheusRule", "ResourceQuota", "Role", "RoleBinding", "Secret", "Service", "ServiceAccount", "ServiceMonitor",
+		"Certificate", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "FlowSchema",
+		"Issuer", "MutatingWebhookConfiguration", "NetworkPolicy", "PodDisruptionBudget",
+		"PrometheusRule", "ResourceQuota", "Role", "RoleBinding", "Secret", "Service",
+		"ServiceAccount", "ServiceMonitor",
 	}
 	var got []string
 	for kind := range kinds {

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chart
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/poll"
+)
+
+// TestFlowSchema installs the chart's FlowSchema, and reads as tagpin does: the API server says by
+// which schema and in which priority level it has served the request. Others' requests are as they
+// were.
+func TestFlowSchema(t *testing.T) {
+	helm(t, "4", "install", "tagpin", deploy+"/chart", "--set", "flowSchema.enabled=true")
+	defer helm(t, "4", "uninstall", "tagpin")
+	api := env.Client.FlowcontrolV1()
+	schema, err := api.FlowSchemas().Get(t.Context(), "tagpin-webhook", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := api.PriorityLevelConfigurations()
+	level, err := levels.Get(t.Context(), "workload-high", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := flow{string(schema.UID), string(level.UID)}
+	poll.Until(t, func(ctx context.Context) error {
+		for _, path := range []string{
+			"/api/v1/namespaces/shop/secrets/pull", "/api/v1/namespaces/shop/pods", "/version",
+			"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + registration,
+		} {
+			got, err := served(ctx, cluster.ServiceAccount, path)
+			if err == nil && got != want {
+				err = fmt.Errorf("%s is served by %v, want %v", path, got, want)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	const tenant = "system:serviceaccount:shop:default"
+	other, err := served(t.Context(), tenant, "/api/v1/namespaces/shop/pods")
+	if err != nil || other.schema == want.schema || other.level == want.level {
+		t.Errorf("another service account is served by %v, %v, want another schema and level", other, err)
+	}
+}
+
+// flow is the schema and the priority level, by their UIDs, that served a request.
+type flow struct{ schema, level string }
+
+// served reads a path as a user, whom the API server need not allow it.
+func served(ctx context.Context, user, path string) (flow, error) {
+	config := rest.CopyConfig(env.Config)
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: user, Groups: []string{"system:serviceaccounts", "system:authenticated"},
+	}
+	c, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return flow{}, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+path, nil)
+	if err != nil {
+		return flow{}, err
+	}
+	response, err := c.Do(r)
+	if err != nil {
+		return flow{}, err
+	}
+	defer response.Body.Close()
+	h := response.Header
+	return flow{
+		h.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID),
+		h.Get(flowcontrolv1.ResponseHeaderMatchedPriorityLevelConfigurationUID),
+	}, nil
+}
