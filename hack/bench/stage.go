@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -54,7 +55,7 @@ func newStage(ctx context.Context, dir string) (_ *stage, err error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certPEM)
 	// HTTP/1.1, as API servers speak to webhooks (kubernetes#75791): a transport with settings of TLS has no other.
-	st := &stage{dir: dir, binary: filepath.Join(dir, "tagpin-webhook"), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	st := &stage{dir: dir, binary: webhookFile(dir), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 256,
 	}}}
 	if st.images, err = newImages(); err != nil {
@@ -73,13 +74,20 @@ func newStage(ctx context.Context, dir string) (_ *stage, err error) {
 	return st, nil
 }
 
-// startServers builds tagpin-webhook and starts both servers.
-func (st *stage) startServers(ctx context.Context) error {
-	build := exec.CommandContext(ctx, "go", "build", "-o", st.binary, "./cmd/tagpin-webhook")
-	build.Stderr = os.Stderr
+// buildWebhook builds tagpin-webhook into dir.
+func buildWebhook(ctx context.Context, dir string, progress io.Writer) error {
+	build := exec.CommandContext(ctx, "go", "build", "-o", webhookFile(dir), "./cmd/tagpin-webhook")
+	build.Stderr = progress
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building tagpin-webhook, from the root of the repository: %w", err)
 	}
+	return nil
+}
+
+func webhookFile(dir string) string { return filepath.Join(dir, "tagpin-webhook") }
+
+// startServers starts both servers; buildWebhook has built tagpin-webhook.
+func (st *stage) startServers(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err

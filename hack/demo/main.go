@@ -11,6 +11,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,9 +20,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	err := run(ctx, newScreen(os.Stdout))
-	cancel()
+	err := run(ctx, newScreen(os.Stdout), os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -29,21 +28,44 @@ func main() {
 	}
 }
 
-// run is the whole story.
-func run(ctx context.Context, s *screen) error {
+// limit is how long the demo may run once everything is built.
+const limit = 2 * time.Minute
+
+// run builds tagpin-webhook, tells the whole story and removes what it wrote.
+func run(ctx context.Context, s *screen, progress io.Writer) error {
 	dir, err := os.MkdirTemp("", "tagpin-demo-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	build := func(ctx context.Context) error {
+		fmt.Fprintln(progress, "building tagpin-webhook: minutes from empty caches, seconds after that")
+		return buildWebhook(ctx, dir, progress)
+	}
+	return afterBuild(ctx, build, func(ctx context.Context) error { return story(ctx, dir, s) })
+}
+
+// afterBuild calls build, which takes as long as it takes, and then tell, which has to end within
+// limit.
+func afterBuild(ctx context.Context, build, tell func(context.Context) error) error {
+	if err := build(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return tell(ctx)
+}
+
+// story starts the registry and tagpin-webhook in dir and tells each chapter.
+func story(ctx context.Context, dir string, s *screen) error {
 	st, err := newStage(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer st.close()
 	s.say("A registry with TLS at %s, and tagpin-webhook at %s. No cluster: the reviews are as an API server sends them.", st.registry, st.webhook)
-	story := []func(context.Context, *stage, *screen) error{deployment, cronJob, dryRun, movedTag}
-	for _, chapter := range story {
+	chapters := []func(context.Context, *stage, *screen) error{deployment, cronJob, dryRun, movedTag}
+	for _, chapter := range chapters {
 		if err := chapter(ctx, st, s); err != nil {
 			return err
 		}

@@ -98,17 +98,23 @@ network: {allow: ["127.0.0.0/8"]} # the demo's registry is on this machine
 certificates: {mode: mounted}
 `
 
-// serve builds and starts tagpin-webhook, and waits until it is ready.
+// buildWebhook builds tagpin-webhook into dir.
+func buildWebhook(ctx context.Context, dir string, progress io.Writer) error {
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary(dir), "./cmd/tagpin-webhook")
+	build.Stderr = progress
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("building tagpin-webhook, from the root of the repository: %w", err)
+	}
+	return nil
+}
+
+func binary(dir string) string { return filepath.Join(dir, "tagpin-webhook") }
+
+// serve starts tagpin-webhook, which buildWebhook has built, and waits until it is ready.
 func (st *stage) serve(ctx context.Context, dir string) (end func(), err error) {
 	file := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(file, fmt.Appendf(nil, config, st.registry, filepath.Join(dir, "tls.crt")), 0o600); err != nil {
 		return nil, err
-	}
-	binary := filepath.Join(dir, "tagpin-webhook")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/tagpin-webhook")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, fmt.Errorf("building tagpin-webhook, from the root of the repository: %w", err)
 	}
 	ports, err := freePorts(ctx, 2)
 	if err != nil {
@@ -119,9 +125,10 @@ func (st *stage) serve(ctx context.Context, dir string) (end func(), err error) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }()                                                                                 // the child has its own
-	server := exec.Command(binary, "--standalone", "--config", file, "--cert-dir", dir, "--webhook-host", "127.0.0.1", //nolint:noctx // ended below
-		"--webhook-port", ports[0], "--health-probe-bind-address", st.probes, "--metrics-bind-address", "0")
+	defer func() { _ = out.Close() }() // the child has its own
+	server := exec.Command(binary(dir), "--standalone", "--config", file, "--cert-dir", dir, //nolint:noctx // ended below
+		"--webhook-host", "127.0.0.1", "--webhook-port", ports[0],
+		"--health-probe-bind-address", st.probes, "--metrics-bind-address", "0")
 	server.Stdout, server.Stderr = out, out
 	if err := server.Start(); err != nil {
 		return nil, err
