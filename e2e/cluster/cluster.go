@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
@@ -26,8 +27,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/tagpin/tagpin/e2e/child"
 	"github.com/tagpin/tagpin/e2e/pki"
 	"github.com/tagpin/tagpin/e2e/registry"
+	"github.com/tagpin/tagpin/e2e/scratch"
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
@@ -54,9 +57,11 @@ type Cluster struct {
 	Tagpin                    *Tagpin
 
 	root        string // of the repository
+	scratch     *scratch.Dir
 	dir         string // all that it writes
 	binaries    string
 	env         *envtest.Environment
+	release     func() // of the thread that etcd and kube-apiserver end with
 	controllers []*process
 	progress    io.Writer
 }
@@ -64,15 +69,22 @@ type Cluster struct {
 // Start starts everything, and returns when it is ready. The first time it builds the binaries of Kubernetes, which takes
 // minutes; what it is doing it tells progress. Stop is to be called unless it fails.
 func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
-	return start(ctx, progress, (*Cluster).startRegistries, (*Cluster).startControlPlane, (*Cluster).startTagpin, (*Cluster).install)
+	return start(ctx, progress, []step{(*Cluster).buildTether, (*Cluster).buildTagpin},
+		(*Cluster).startRegistries, (*Cluster).startControlPlane, (*Cluster).startTagpin, (*Cluster).install)
 }
 
 // StartAPIServer starts etcd and kube-apiserver alone: there are no registries, and there is no tagpin.
 func StartAPIServer(ctx context.Context, progress io.Writer) (*Cluster, error) {
-	return start(ctx, progress, (*Cluster).startControlPlane)
+	return start(ctx, progress, []step{(*Cluster).buildTether}, (*Cluster).startControlPlane)
 }
 
-func start(ctx context.Context, progress io.Writer, steps ...func(*Cluster, context.Context) error) (*Cluster, error) {
+// startLimit is how long everything may take that is started; it begins when everything is built.
+const startLimit = 5 * time.Minute
+
+type step func(*Cluster, context.Context) error
+
+// start builds what is missing, which takes as long as it takes, and then starts it.
+func start(ctx context.Context, progress io.Writer, builds []step, starts ...step) (*Cluster, error) {
 	log.SetLogger(logr.Discard()) // controller-runtime complains without one
 	module, err := tools.Module(ctx)
 	if err != nil {
@@ -82,20 +94,32 @@ func start(ctx context.Context, progress io.Writer, steps ...func(*Cluster, cont
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "tagpin-cluster-")
+	dir, err := newDir(progress)
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{
-		Kubectl: filepath.Join(binaries, "kubectl"), binaries: binaries, root: filepath.Dir(module), dir: dir, progress: progress,
-		env: &envtest.Environment{BinaryAssetsDirectory: binaries},
+		Kubectl: filepath.Join(binaries, "kubectl"), binaries: binaries, root: filepath.Dir(module), progress: progress,
+		scratch: dir, dir: dir.Path, env: &envtest.Environment{},
 	}
-	for _, step := range steps {
-		if err := errors.Join(ctx.Err(), step(c, ctx)); err != nil {
-			return nil, errors.Join(err, c.Stop())
-		}
+	if err := c.do(ctx, builds); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := c.do(limited, starts); err != nil {
+		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
+}
+
+func (c *Cluster) do(ctx context.Context, steps []step) error {
+	for _, step := range steps {
+		if err := errors.Join(ctx.Err(), step(c, ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Stop ends all that runs and removes all that was written.
@@ -115,7 +139,10 @@ func (c *Cluster) Stop() error {
 			r.Stop()
 		}
 	}
-	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
+	if c.release != nil {
+		c.release()
+	}
+	return errors.Join(append(errs, c.scratch.Remove())...)
 }
 
 func (c *Cluster) say(text string) { fmt.Fprintln(c.progress, text) }
@@ -150,7 +177,14 @@ func (c *Cluster) startControlPlane(context.Context) (err error) {
 		return err
 	}
 	args.Set("admission-control-config-file", admission)
-	if c.Config, err = c.env.Start(); err != nil {
+	if err := c.tethered(); err != nil {
+		return err
+	}
+	c.release, err = child.OnThread(func() (err error) {
+		c.Config, err = c.env.Start()
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("starting the control plane: %w", err)
 	}
 	c.Config.QPS, c.Config.Burst = -1, 0

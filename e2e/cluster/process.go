@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"github.com/tagpin/tagpin/e2e/child"
 )
 
 // process is a program in the background, which can be started again.
@@ -17,7 +19,7 @@ type process struct {
 	environment     []string // beside that of this process
 
 	cmd   *exec.Cmd
-	ended chan struct{} // closed when the process has ended
+	ended <-chan struct{} // closed when the process has ended
 }
 
 func newProcess(logFile, binary string, flags ...string) *process {
@@ -25,26 +27,19 @@ func newProcess(logFile, binary string, flags ...string) *process {
 }
 
 // start starts the process; what it writes is appended to the log. It ends by kill, not by the context: the API server must
-// not lose it first.
+// not lose it first; or with this process, however that ends.
 func (p *process) start(ctx context.Context) error {
 	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	p.cmd, p.ended = exec.CommandContext(context.WithoutCancel(ctx), p.binary, p.flags...), make(chan struct{})
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), p.binary, p.flags...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C on the terminal is not for it
 	p.cmd.Env = append(os.Environ(), p.environment...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	err = p.cmd.Start()
+	p.ended, err = child.Start(p.cmd)
 	_ = log.Close() // the process has its own
-	if err != nil {
-		return err
-	}
-	go func() {
-		_ = p.cmd.Wait() // ProcessState tells
-		close(p.ended)
-	}()
-	return nil
+	return err
 }
 
 // kill ends the process, if it runs, and waits for its end.

@@ -38,6 +38,16 @@ func (c *Cluster) StartReplica(ctx context.Context, r Replica) (t *Tagpin, err e
 // Address is where it serves the webhook.
 func (t *Tagpin) Address() string { return t.address }
 
+// Addresses are those of its ports.
+func (t *Tagpin) Addresses() (webhook, metrics, probes string) {
+	host := func(url string) string {
+		rest, _ := strings.CutPrefix(url, "http://")
+		host, _, _ := strings.Cut(rest, "/")
+		return host
+	}
+	return t.address, host(t.MetricsURL), host(t.readyURL)
+}
+
 // Ready says why it is not ready.
 func (t *Tagpin) Ready(ctx context.Context) error {
 	_, err := get(ctx, t.readyURL)

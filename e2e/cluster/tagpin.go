@@ -34,20 +34,23 @@ type Tagpin struct {
 	process     *process
 }
 
-// startTagpin builds tagpin-webhook and starts it, as its service account and with its own config.
+// buildTagpin builds tagpin-webhook.
+func (c *Cluster) buildTagpin(ctx context.Context) error {
+	c.say("building tagpin-webhook (minutes the first time)")
+	return tools.Go(ctx, c.root, "build", "-trimpath", "-ldflags=-s -w", "-o", c.binary(), "./cmd/tagpin-webhook")
+}
+
+// startTagpin starts tagpin-webhook, as its service account and with its own config.
 func (c *Cluster) startTagpin(ctx context.Context) error {
-	c.say("building and starting tagpin-webhook")
-	binary := c.binary()
-	if err := tools.Go(ctx, c.root, "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/tagpin-webhook"); err != nil {
-		return err
-	}
+	c.say("starting tagpin-webhook")
 	files, err := c.tagpinFiles()
 	if err != nil {
 		return err
 	}
 	for range startAttempts {
-		c.Tagpin = &Tagpin{LogFile: filepath.Join(c.dir, "tagpin.log")}
-		if err = c.Tagpin.start(ctx, binary, files); err == nil || ctx.Err() != nil {
+		// Registries that the config does not name have certificates that everybody trusts, as on the internet.
+		c.Tagpin = &Tagpin{LogFile: filepath.Join(c.dir, "tagpin.log"), environment: []string{"SSL_CERT_FILE=" + c.caFile()}}
+		if err = c.Tagpin.start(ctx, c.binary(), files); err == nil || ctx.Err() != nil {
 			return err
 		}
 	}

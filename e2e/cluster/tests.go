@@ -8,17 +8,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/tagpin/tagpin/e2e/interrupt"
 )
 
-// firstStart bounds a start, which builds Kubernetes the first time.
-const firstStart = 20 * time.Minute
-
 // RunTests runs the tests of a package in one environment, and returns the exit code. before makes it ready for them, and
 // after looks back at what they did. The environment is ended also where the tests are interrupted: the API server would
-// outlive them.
+// outlive them. The builds of a first start have no limit, nor has before, which may build too; what go test has for all of
+// it is the last resort.
 func RunTests(tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
 	return runTestsIn(Start, tests, before, after)
 }
@@ -34,9 +31,7 @@ type starter func(context.Context, io.Writer) (*Cluster, error)
 func runTestsIn(start starter, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
 	interrupted, stop := interrupt.Context()
 	defer stop()
-	ctx, cancel := context.WithTimeout(interrupted, firstStart)
-	defer cancel()
-	code, err := runTests(ctx, interrupted, start, tests, before, after)
+	code, err := runTests(interrupted, start, tests, before, after)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return max(code, 1)
@@ -44,13 +39,13 @@ func runTestsIn(start starter, tests interface{ Run() int }, before, after func(
 	return code
 }
 
-func runTests(ctx, interrupted context.Context, start starter, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) (code int, err error) {
-	c, err := start(ctx, os.Stderr)
+func runTests(interrupted context.Context, start starter, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) (code int, err error) {
+	c, err := start(interrupted, os.Stderr)
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	if err := before(ctx, c); err != nil {
+	if err := before(interrupted, c); err != nil {
 		return 1, err
 	}
 	ended := make(chan int, 1)

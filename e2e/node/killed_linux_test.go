@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,8 +84,8 @@ func TestKilled(t *testing.T) {
 		}
 		time.Sleep(pollInterval)
 	}
-	if err := sweep(); err != nil {
-		t.Fatal(err)
+	if left, err := sweep(); err != nil || !slices.Contains(left, dir) {
+		t.Fatalf("sweep = %q, %v, want it to say %s", left, err, dir)
 	}
 	for path, want := range map[string]bool{dir: false, other.dir: true} {
 		dirs, err := hierarchies()

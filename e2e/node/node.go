@@ -124,8 +124,12 @@ func (n *Node) prepare(ctx context.Context) (err error) {
 
 // makePlace makes the folder and the cgroups.
 func (n *Node) makePlace(context.Context) error {
-	if err := sweep(); err != nil {
+	left, err := sweep()
+	if err != nil {
 		return fmt.Errorf("removing what a killed run has left: %w", err)
+	}
+	for _, dir := range left {
+		n.say("removed " + dir + " and its cgroups, which a run that was killed had left behind")
 	}
 	p, err := newPlace()
 	if err != nil {

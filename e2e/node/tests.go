@@ -12,21 +12,18 @@ import (
 	"github.com/tagpin/tagpin/e2e/interrupt"
 )
 
-const (
-	// firstStart bounds a start, which builds Kubernetes the first time.
-	firstStart       = 20 * time.Minute
-	describeDeadline = time.Minute
-)
+const describeDeadline = time.Minute
 
 // RunTests runs the tests of a package on one node with tagpin on it, and returns the exit code. ready gets the node first,
 // or the reason why there can be none on this machine, for the tests to be skipped by. The node is ended also where the
 // tests are interrupted.
+//
+// There is no limit for the whole of the start, which builds Kubernetes, Helm and tagpin's image the first time: each part
+// that is started has one of its own.
 func RunTests(tests interface{ Run() int }, ready func(n *Node, unsupported error)) int {
 	interrupted, stop := interrupt.Context()
 	defer stop()
-	ctx, cancel := context.WithTimeout(interrupted, firstStart)
-	defer cancel()
-	n, err := Start(ctx, Options{Progress: os.Stderr})
+	n, err := Start(interrupted, Options{Progress: os.Stderr})
 	if errors.Is(err, ErrUnsupported) {
 		ready(nil, err)
 		return tests.Run()
@@ -34,7 +31,7 @@ func RunTests(tests interface{ Run() int }, ready func(n *Node, unsupported erro
 	code := 1
 	if err == nil {
 		ready(n, nil)
-		code, err = n.runTests(ctx, interrupted, tests)
+		code, err = n.runTests(interrupted, tests)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -43,16 +40,16 @@ func RunTests(tests interface{ Run() int }, ready func(n *Node, unsupported erro
 	return code
 }
 
-func (n *Node) runTests(ctx, interrupted context.Context, tests interface{ Run() int }) (code int, err error) {
+func (n *Node) runTests(interrupted context.Context, tests interface{ Run() int }) (code int, err error) {
 	defer func() { err = errors.Join(err, n.Stop()) }()
 	defer func() {
 		if code != 0 || err != nil {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), describeDeadline)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(interrupted), describeDeadline)
 			defer cancel()
 			fmt.Fprintln(os.Stderr, n.Describe(ctx))
 		}
 	}()
-	if err := n.InstallTagpin(ctx); err != nil {
+	if err := n.InstallTagpin(interrupted); err != nil {
 		return 1, err
 	}
 	ended := make(chan int, 1)

@@ -10,12 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/tagpin/tagpin/e2e/child"
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
@@ -31,14 +31,14 @@ type process struct {
 	name  string
 	file  string // with all that it writes
 	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has
+	ended <-chan struct{} // closed when it has
 }
 
 // start starts a program and waits until ready says so. Its log is shown where the test fails.
 func start(t testing.TB, name string, args []string, ready func(*process) error) (*process, error) {
 	t.Helper()
 	program := env.programs[name]
-	p := &process{name: name, file: filepath.Join(t.TempDir(), "log"), ended: make(chan struct{})}
+	p := &process{name: name, file: filepath.Join(t.TempDir(), "log")}
 	if err := p.exec(program, args); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
@@ -55,8 +55,7 @@ func start(t testing.TB, name string, args []string, ready func(*process) error)
 	return p, nil
 }
 
-// exec starts the process from the thread that waits for it: the kernel ends a process with the thread that started it
-// (PR_SET_PDEATHSIG), and Go's threads may end before the test does.
+// exec starts the process, which ends with this one.
 func (p *process) exec(program tools.Program, args []string) error {
 	log, err := os.Create(p.file)
 	if err != nil {
@@ -66,18 +65,8 @@ func (p *process) exec(program tools.Program, args []string) error {
 	p.cmd = exec.CommandContext(context.Background(), program.Path, args...)
 	p.cmd.Env = slices.Concat([]string{"PATH=" + os.Getenv("PATH")}, program.Env)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // ProcessState tells
-			close(p.ended)
-		}
-	}()
-	return <-started
+	p.ended, err = child.Start(p.cmd)
+	return err
 }
 
 func (p *process) wait(t testing.TB, ready func(*process) error) error {

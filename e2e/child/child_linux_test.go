@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package child
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tagpin/tagpin/e2e/tools"
+)
+
+// parent is set in the environment of the process that the tests start and kill. Its value is the
+// path of a tether.
+const parent = "TAGPIN_CHILD_PARENT"
+
+// soon bounds a wait for the kernel.
+const soon = 20 * time.Second
+
+func TestMain(m *testing.M) {
+	if tether := os.Getenv(parent); tether != "" {
+		fmt.Fprintln(os.Stderr, live(tether))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// live starts a program by Start and one by a tether, says their numbers, and waits to be killed.
+func live(tether string) error {
+	one := exec.CommandContext(context.Background(), "sleep", "3600")
+	if _, err := Start(one); err != nil {
+		return err
+	}
+	other := exec.CommandContext(context.Background(), tether, strconv.Itoa(os.Getpid()), "/bin/sleep", "3600")
+	if _, err := OnThread(other.Start); err != nil {
+		return err
+	}
+	fmt.Println(one.Process.Pid, other.Process.Pid)
+	select {}
+}
+
+// TestKilled kills a process that has children: they end too.
+func TestKilled(t *testing.T) {
+	tether := build(t)
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env, cmd.Stderr = append(os.Environ(), parent+"="+tether), os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(stdout).ReadString('\n')
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	children := strings.Fields(line)
+	if len(children) != 2 {
+		t.Fatalf("the children are %q, want two", line)
+	}
+	for i, child := range children {
+		if !gone(t, child) {
+			t.Errorf("child %d of a killed process runs on", i)
+		}
+	}
+}
+
+// TestOutlivesThreads has threads end while children run: only their own thread counts.
+func TestOutlivesThreads(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sleep", "3600")
+	ended, err := Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tethered := exec.CommandContext(t.Context(), build(t), strconv.Itoa(os.Getpid()), "/bin/sleep", "3600")
+	release, err := OnThread(tethered.Start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 64 {
+		over := make(chan struct{})
+		go func() { runtime.LockOSThread(); close(over) }()
+		<-over
+	}
+	for _, c := range []*exec.Cmd{cmd, tethered} {
+		if err := c.Process.Signal(syscall.Signal(0)); err != nil {
+			t.Errorf("%s has ended: %v", c, err)
+		}
+	}
+	for _, c := range []*exec.Cmd{cmd, tethered} {
+		if err := c.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+	}
+	<-ended
+	_ = tethered.Wait() // it was killed
+	release()
+}
+
+func TestStartFails(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), filepath.Join(t.TempDir(), "nothing"))
+	if _, err := Start(cmd); err == nil {
+		t.Error("Start of a program that is not there succeeded")
+	}
+}
+
+// build builds the tether.
+func build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tether")
+	if err := tools.Go(t.Context(), "..", "build", "-trimpath", "-o", path, "./child/tether"); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// gone waits until a process has ended. If it has not, it is killed.
+func gone(t *testing.T, number string) bool {
+	t.Helper()
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		// One that nobody waits for yet is still there, but runs no more.
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return true
+		}
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	return false
+}

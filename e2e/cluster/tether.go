@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/tagpin/tagpin/e2e/scratch"
+	"github.com/tagpin/tagpin/e2e/tools"
+)
+
+// prefix begins the names of clusters' folders.
+const prefix = "tagpin-cluster-"
+
+// newDir makes the folder of a cluster. Those of runs that were killed it removes, and says so, with
+// the processes of theirs that still run: on Linux there should be none.
+func newDir(progress io.Writer) (*scratch.Dir, error) {
+	left, err := scratch.Sweep(prefix, func(path string) error {
+		for _, p := range processesOf(path) {
+			fmt.Fprintf(progress, "process %s still runs, of a run that was killed: end it\n", p)
+		}
+		return os.RemoveAll(path)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("removing what a killed run has left: %w", err)
+	}
+	for _, path := range left {
+		fmt.Fprintf(progress, "removed %s, which a run that was killed had left behind\n", path)
+	}
+	return scratch.New(prefix)
+}
+
+// processesOf returns the processes whose command lines name a folder, each as its number and its
+// program. It finds none where there is no /proc.
+func processesOf(dir string) (found []string) {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range lines {
+		line, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(line), dir) {
+			continue // it has ended, or is another's
+		}
+		program, _, _ := strings.Cut(string(line), "\x00")
+		found = append(found, filepath.Base(filepath.Dir(file))+" ("+filepath.Base(program)+")")
+	}
+	return found
+}
+
+// stub is a program that starts another one which ends with this process. Its fields are the tether,
+// this process, and the other program.
+const stub = "#!/bin/sh\nexec '%s' %d '%s' \"$@\"\n"
+
+// buildTether builds what has etcd and kube-apiserver end with this process, however that ends.
+func (c *Cluster) buildTether(ctx context.Context) error {
+	return tools.Go(ctx, filepath.Join(c.root, "e2e"), "build", "-trimpath", "-o", c.tether(), "./child/tether")
+}
+
+func (c *Cluster) tether() string { return filepath.Join(c.dir, "tether") }
+
+// tethered has envtest start etcd and kube-apiserver by the tether, and keep their files in c.dir, for
+// the next run to find them there.
+func (c *Cluster) tethered() error {
+	bin, data, certs := filepath.Join(c.dir, "bin"), filepath.Join(c.dir, "etcd"), filepath.Join(c.dir, "apiserver")
+	c.env.BinaryAssetsDirectory, c.env.ControlPlaneStartTimeout = bin, startLimit
+	c.env.ControlPlane.Etcd = &envtest.Etcd{DataDir: data}
+	c.env.ControlPlane.GetAPIServer().CertDir = certs
+	var errs []error
+	for _, dir := range []string{bin, data, certs} {
+		errs = append(errs, os.Mkdir(dir, 0o700))
+	}
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		text := fmt.Appendf(nil, stub, c.tether(), os.Getpid(), filepath.Join(c.binaries, name))
+		errs = append(errs, os.WriteFile(filepath.Join(bin, name), text, 0o700)) //nolint:gosec // it is a program
+	}
+	return errors.Join(append(errs, os.Symlink(c.Kubectl, filepath.Join(bin, "kubectl")))...)
+}
