@@ -26,6 +26,11 @@ type namespaces struct {
 	paths map[int]string
 }
 
+// networkOf is the network namespace of a process, which may be in one of its own.
+func networkOf(pid int) *namespaces {
+	return &namespaces{paths: map[int]string{unix.CLONE_NEWNET: fmt.Sprintf("/proc/%d/ns/net", pid)}}
+}
+
 // supported tells why a node can't run here, if so.
 func supported() error {
 	if os.Geteuid() != 0 {

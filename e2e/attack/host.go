@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Sizes and types of a registry's answers.
+const (
+	maxManifest = 4 << 20 // what tagpin reads at most
+	imageType   = "application/vnd.oci.image.manifest.v1+json"
+)
+
+// Host is a registry of a tenant, over TLS.
+type Host struct {
+	Address string // as it stands in references
+
+	server   *httptest.Server
+	over     chan struct{} // closed when it ends: whatever hangs lets go
+	requests atomic.Int64
+}
+
+// Serve starts a registry that behaves as handler does. It ends with the tenant.
+func (t *Tenant) Serve(ctx context.Context, handler func(h *Host, w http.ResponseWriter, r *http.Request)) (*Host, error) {
+	listener, err := t.place.Listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{Address: listener.Addr().String(), over: make(chan struct{})}
+	host, _, err := net.SplitHostPort(h.Address)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := t.place.CA.IssueFor(host)
+	if err != nil {
+		return nil, err
+	}
+	h.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.requests.Add(1)
+		handler(h, w, r)
+	}))
+	_ = h.server.Listener.Close() // it is not the one that is wanted
+	h.server.Listener = listener
+	h.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are no news
+	if h.server.TLS, err = leaf.ServerConfig(); err != nil {
+		return nil, err
+	}
+	h.server.StartTLS()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hosts = append(t.hosts, h)
+	return h, nil
+}
+
+func (h *Host) close() {
+	close(h.over)
+	h.server.CloseClientConnections()
+	h.server.Close()
+}
+
+// Requests is how often the host was asked for anything.
+func (h *Host) Requests() int64 { return h.requests.Load() }
+
+// image is the name of image number i of the host.
+func (h *Host) image(i int) string { return fmt.Sprintf("%s/team/app-%d:1", h.Address, i) }
+
+// wait waits until the client hangs up or the host ends.
+func (h *Host) wait(r *http.Request) {
+	select {
+	case <-r.Context().Done():
+	case <-h.over:
+	}
+}
+
+// hang never answers.
+func hang(h *Host, _ http.ResponseWriter, r *http.Request) { h.wait(r) }
+
+// stall sends a manifest of the greatest size but for its last byte, and then nothing.
+func stall(h *Host, w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	w.Header().Set("Content-Type", imageType)
+	w.Header().Set("Content-Length", fmt.Sprint(maxManifest))
+	chunk := []byte(strings.Repeat(" ", 64<<10))
+	for sent := 0; sent < maxManifest-1; {
+		n, err := w.Write(chunk[:min(len(chunk), maxManifest-1-sent)])
+		if err != nil {
+			return
+		}
+		sent += n
+	}
+	_ = http.NewResponseController(w).Flush()
+	h.wait(r)
+}
+
+// redirectForever redirects to itself, each time to another path.
+func redirectForever(h *Host, w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Location", fmt.Sprintf("https://%s%s?n=%d", h.Address, r.URL.Path, h.Requests()))
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
+// challenge refuses everything with a challenge.
+func challenge(text string) func(*Host, http.ResponseWriter, *http.Request) {
+	return func(_ *Host, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", text)
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+}
+
+// raw answers everything by these bytes.
+func raw(answer string) func(*Host, http.ResponseWriter, *http.Request) {
+	return func(_ *Host, w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, answer) // the client may have hung up
+		_ = conn.Close()
+	}
+}
+
+// Credential of strict.
+const (
+	strictUser     = "puller"
+	strictPassword = "tenants-canary-password"
+)
+
+const strictBody = `{"schemaVersion":2,"mediaType":"` + imageType + `","config":{"digest":"sha256:0"},"layers":[]}`
+
+// strict has one repository, team/app, for those who show the credential. It answers 401 for all others,
+// as registries do that don't say what there is.
+func strict(_ *Host, w http.ResponseWriter, r *http.Request) {
+	user, password, _ := r.BasicAuth()
+	if user != strictUser || password != strictPassword || !strings.HasPrefix(r.URL.Path, "/v2/team/app/") {
+		w.Header().Set("WWW-Authenticate", `Basic realm="strict"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	w.Header().Set("Content-Type", imageType)
+	w.Header().Set("Docker-Content-Digest", digest.FromString(strictBody).String())
+	w.Header().Set("Content-Length", fmt.Sprint(len(strictBody)))
+	if r.Method == http.MethodGet {
+		_, _ = io.WriteString(w, strictBody) // the client may have hung up
+	}
+}

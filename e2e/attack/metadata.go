@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	mirror       = "kubernetes.io/config.mirror"
+	pins         = "tagpin.dev/pins"
+	mark         = "@sha256:" // in every pin
+	forgedDigest = "@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+)
+
+// Ephemeral adds ephemeral containers whose request also says that the pod is a mirror pod, or that it is
+// being deleted. The API server drops that, after admission: the images have to be pinned.
+func Ephemeral() Attack {
+	return Attack{Name: "ephemeral", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		image, api := target.images()[0], t.Client.CoreV1().Pods(t.Namespace)
+		pod, err := api.Create(ctx, newPod([]string{target.Pins[image]}), metav1.CreateOptions{})
+		if err != nil {
+			return nil, err
+		}
+		n := 0
+		return func(ctx context.Context) error {
+			for _, metadata := range []map[string]any{
+				{"annotations": map[string]string{mirror: "x"}},
+				{"deletionTimestamp": "2020-01-01T00:00:00Z"},
+				{"ownerReferences": []any{map[string]any{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1", "controller": true}}},
+				{"namespace": t.Namespace, "labels": map[string]string{modeLabel: "off"}},
+			} {
+				n++
+				container := map[string]string{"name": fmt.Sprintf("e%d", n), "image": image}
+				patch, err := json.Marshal(map[string]any{
+					"metadata": metadata, "spec": map[string]any{"ephemeralContainers": []any{container}},
+				})
+				if err != nil {
+					return err
+				}
+				got, err := api.Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "ephemeralcontainers")
+				if err != nil {
+					t.note("error: " + err.Error())
+					continue
+				}
+				for _, c := range got.Spec.EphemeralContainers {
+					if !strings.Contains(c.Image, mark) {
+						return fmt.Errorf("with metadata %v the ephemeral container %s is stored unpinned", metadata, c.Name)
+					}
+				}
+			}
+			return nil
+		}, nil
+	}}
+}
+
+// unpinned creates a pod that an attacker wants to be stored as it is.
+func (t *Tenant) unpinned(ctx context.Context, why string, change func(annotations map[string]string) (node string), image string) error {
+	pod := newPod([]string{image})
+	pod.Annotations = map[string]string{}
+	pod.Spec.NodeName = change(pod.Annotations)
+	got, err := t.Client.CoreV1().Pods(t.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+	if err != nil {
+		t.note("error: " + err.Error())
+		return nil //nolint:nilerr // a denial is what has to come
+	}
+	if stored := got.Spec.Containers[0].Image; !strings.Contains(stored, mark) {
+		return fmt.Errorf("%s: the pod is stored with %s", why, stored)
+	}
+	return nil
+}
+
+// Mirror creates pods with the annotation of mirror pods, which only a node may make, on a node of its own.
+func Mirror() Attack {
+	return Attack{Name: "mirror", Prepare: func(_ context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		return func(ctx context.Context) error {
+			return t.unpinned(ctx, "a user's mirror pod", func(annotations map[string]string) string {
+				annotations[mirror] = "x"
+				return "virtual"
+			}, target.images()[0])
+		}, nil
+	}}
+}
+
+// Auto creates pods with the placeholder of an injector that never comes.
+func Auto() Attack {
+	return Attack{Name: "auto", Prepare: func(_ context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+		return func(ctx context.Context) error {
+			return t.unpinned(ctx, "an injector's placeholder", func(map[string]string) string { return "" }, "auto")
+		}, nil
+	}}
+}
+
+// Annotations creates pods with annotations of tagpin's own that are as large as the API server takes,
+// and hold what is no JSON, or JSON without an end.
+func Annotations() Attack {
+	return Attack{Name: "annotations", Prepare: func(_ context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		const most = 250 << 10
+		entries := map[string]string{}
+		for i := range most / 128 {
+			entries[fmt.Sprintf("c%d", i)] = target.images()[0] + forgedDigest
+		}
+		many, err := json.Marshal(entries)
+		if err != nil {
+			return nil, err
+		}
+		texts := []string{string(many), strings.Repeat("[", most), strings.Repeat("\x1b[31m", most/5), `{"c0":"` + strings.Repeat("a", most)}
+		return func(ctx context.Context) error {
+			for _, text := range texts {
+				for _, name := range []string{pins, "tagpin.dev/refresh", "tagpin.dev/proposed-pins", "kubectl.kubernetes.io/restartedAt"} {
+					d := newDeployment(target.images())
+					d.Annotations = map[string]string{name: text}
+					d.Spec.Template.Annotations = map[string]string{name: text}
+					images, err := t.deploy(ctx, d)
+					if err == nil && images[0] != target.Pins[target.images()[0]] {
+						return fmt.Errorf("with a huge %s a Deployment is stored with %s", name, images[0])
+					}
+				}
+			}
+			return nil
+		}, nil
+	}}
+}
+
+// Revision stores pods that say they are of the victim's revision and run another digest.
+func Revision() Attack {
+	return Attack{Name: "revision", Prepare: func(_ context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		image := target.images()[0]
+		note, err := json.Marshal(map[string]string{"c0": image + forgedDigest})
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			for range 10 {
+				pod := owned(newPod([]string{image + forgedDigest}), *target.Owner)
+				pod.Annotations = map[string]string{pins: string(note)}
+				_, err := t.Client.CoreV1().Pods(t.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+				if err != nil && !apierrors.IsForbidden(err) {
+					return err
+				}
+			}
+			return nil
+		}, nil
+	}}
+}

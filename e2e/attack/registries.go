@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attack
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+const (
+	// manyContainers is how many images one object of an attack has.
+	manyContainers = 64
+	manyHosts      = 4
+)
+
+// together calls f n times side by side.
+func together(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+type handler = func(*Host, http.ResponseWriter, *http.Request)
+
+// serving has a registry that behaves oddly, and deploys what images names of it, so many at once.
+func serving(name string, behave handler, atOnce int, images func(h *Host, target *Victim, i int) []string) Attack {
+	return Attack{Name: name, Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		h, err := t.Serve(ctx, behave)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			together(atOnce, func(i int) { _, _ = t.deploy(ctx, newDeployment(images(h, target, i))) })
+			return nil
+		}, nil
+	}}
+}
+
+// some are a few images of a host.
+func some(h *Host, _ *Victim, i int) (images []string) {
+	for j := range 8 {
+		images = append(images, h.image(8*i+j))
+	}
+	return images
+}
+
+// Queue fills the attacker's places with images of a host that hangs, and then asks for the victim's: a
+// deploy of the victim's must not wait in the attacker's queue.
+func Queue() Attack {
+	return serving("queue", hang, 4, func(h *Host, target *Victim, i int) (images []string) {
+		for j := range manyContainers {
+			images = append(images, h.image(manyContainers*i+j))
+		}
+		return append(images, target.images()...)
+	})
+}
+
+// Redirects has a registry that redirects without an end.
+func Redirects() Attack { return serving("redirects", redirectForever, 8, some) }
+
+// Realm has a registry whose tokens are to be fetched elsewhere: from the victim's registry, or from
+// where clouds give credentials.
+func Realm() Attack {
+	return Attack{Name: "realms", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		var hosts []*Host
+		for _, realm := range []string{
+			"https://" + hostOf(target.images()[0]) + "/token", "http://169.254.169.254/latest/meta-data/",
+			"https://10.96.0.1/api", "https://127.0.0.1:6443/",
+		} {
+			h, err := t.Serve(ctx, challenge(fmt.Sprintf(`Bearer realm=%q,service="s",scope="repository:team/app:pull"`, realm)))
+			if err != nil {
+				return nil, err
+			}
+			hosts = append(hosts, h)
+		}
+		return func(ctx context.Context) error {
+			together(len(hosts), func(i int) { _, _ = t.deploy(ctx, newDeployment(some(hosts[i], target, 0))) })
+			return nil
+		}, nil
+	}}
+}
+
+// Rude has registries whose answers hold control characters, terminal escapes and the victim's name:
+// nobody is to read any of that.
+func Rude() Attack {
+	return Attack{Name: "rude-answers", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		text := "\x1b[2J\x1b]0;owned\x07 ask " + target.Namespace + "\r\n"
+		body := fmt.Sprintf(`{"errors":[{"code":"DENIED","message":%q}]}`, text)
+		var hosts []*Host
+		for _, answer := range []string{
+			"HTTP/1.1 404 " + strings.TrimSpace(text) + "\r\nContent-Length: 0\r\n\r\n",
+			fmt.Sprintf("HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
+			"HTTP/1.1 200 OK\r\nContent-Type: " + imageType + "\x1b[31m\r\nDocker-Content-Digest: sha256:\x1b[31m" + target.Namespace + "\r\nContent-Length: 0\r\n\r\n",
+			"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"\x1b[31m" + target.Namespace + "\"\r\nContent-Length: 0\r\n\r\n",
+			"HTTP/1.1 307 Temporary Redirect\r\nLocation: https://" + target.Namespace + ".invalid/\x1b[31m\r\nContent-Length: 0\r\n\r\n",
+			text,
+		} {
+			h, err := t.Serve(ctx, raw(answer))
+			if err != nil {
+				return nil, err
+			}
+			hosts = append(hosts, h)
+		}
+		return func(ctx context.Context) error {
+			together(len(hosts), func(i int) { _, _ = t.deploy(ctx, newPod([]string{hosts[i].image(0)})) })
+			return nil
+		}, nil
+	}}
+}
+
+// Stall deploys 64 images of registries that send manifests of the greatest size but for the last byte.
+func Stall() Attack {
+	return Attack{Name: "stalled-manifests", Prepare: func(ctx context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+		var images []string
+		for range manyHosts {
+			h, err := t.Serve(ctx, stall)
+			if err != nil {
+				return nil, err
+			}
+			for i := range manyContainers / manyHosts {
+				images = append(images, h.image(i))
+			}
+		}
+		return func(ctx context.Context) error {
+			_, _ = t.deploy(ctx, newDeployment(images))
+			return nil
+		}, nil
+	}}
+}
+
+// Hosts deploys images of thousands of hosts, each of which refuses connections.
+func Hosts() Attack {
+	return Attack{Name: "many-hosts", Prepare: func(_ context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+		next := 0
+		return func(ctx context.Context) error {
+			const objects = 32
+			first := next
+			next += objects * manyContainers
+			together(objects, func(i int) {
+				var images []string
+				for j := range manyContainers {
+					n := first + i*manyContainers + j
+					images = append(images, fmt.Sprintf("127.%d.%d.%d:1/team/app:1", 100+n>>16&63, n>>8&255, n&255))
+				}
+				_, _ = t.deploy(ctx, newDeployment(images))
+			})
+			return nil
+		}, nil
+	}}
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// canary is in every credential of an attacker, by which it is found where it must not be.
+const canary = "attacker-canary"
+
+// auth is an entry of a Docker config.
+func auth(user, password string) map[string]string {
+	return map[string]string{"username": user, "password": password}
+}
+
+func dockerConfig(auths any) []byte {
+	config, _ := json.Marshal(map[string]any{"auths": auths}) // maps of strings
+	return config
+}
+
+// hostOf is the host of a reference.
+func hostOf(image string) string {
+	host, _, _ := strings.Cut(image, "/")
+	return host
+}
+
+// BrokenToken deploys from the victim's registry with a pull secret whose token is no header's value:
+// no request can be built with it.
+func BrokenToken() Attack {
+	return Attack{Name: "broken-token", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		image := target.images()[0]
+		config := dockerConfig(map[string]any{hostOf(image): map[string]string{"registrytoken": canary + "\ny"}})
+		if err := t.secret(ctx, "broken", config); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			for i := range 10 {
+				_, _ = t.deploy(ctx, newPod([]string{fmt.Sprintf("%s-%d", image, i)}, "broken"))
+				_, _ = t.deploy(ctx, newPod([]string{image}, "broken"))
+			}
+			return nil
+		}, nil
+	}}
+}
+
+const (
+	manySecrets = 64
+	manyEntries = 1024
+	// mostLogins is how many credentials may be tried for one look-up.
+	mostLogins = 16
+)
+
+// ManyCredentials has as many pull secrets as a pod may well name, each with a thousand credentials for
+// one host, which refuses them all.
+func ManyCredentials() Attack {
+	return Attack{Name: "many-credentials", Prepare: func(ctx context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+		h, err := t.Serve(ctx, challenge(`Basic realm="r"`))
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		for i := range manySecrets {
+			auths := map[string]any{}
+			for j := range manyEntries {
+				auths[fmt.Sprintf("%s?%04d", h.Address, j)] = auth(fmt.Sprintf("user-%d-%d", i, j), canary)
+			}
+			names = append(names, fmt.Sprintf("many-%d", i))
+			if err := t.secret(ctx, names[i], dockerConfig(auths)); err != nil {
+				return nil, err
+			}
+		}
+		lookups := int64(0)
+		return func(ctx context.Context) error {
+			const pods = 8
+			together(pods, func(i int) { _, _ = t.deploy(ctx, newPod([]string{h.image(i)}, names...)) })
+			lookups += pods
+			// A request without a credential, and one more when secrets are read again.
+			if got := h.Requests(); got > lookups*2*(mostLogins+1) {
+				return fmt.Errorf("%d look-ups made %d requests, want at most %d credentials tried for each", lookups, got, mostLogins)
+			}
+			return nil
+		}, nil
+	}}
+}
+
+// Typos deploys misspelled images with the credential that the victim has too. The victim's registry
+// answers 401 for them.
+func Typos() Attack {
+	return Attack{Name: "typos", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+		host := hostOf(target.images()[0])
+		config := dockerConfig(map[string]any{host: auth(strictUser, strictPassword)})
+		if err := t.secret(ctx, "shared", config); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			for i := range 10 {
+				_, _ = t.deploy(ctx, newPod([]string{fmt.Sprintf("%s/team/typo-%d:1", host, i%3)}, "shared"))
+			}
+			return nil
+		}, nil
+	}}
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tenants
+
+import (
+	"context"
+	"net"
+	"os"
+	"testing"
+
+	"github.com/tagpin/tagpin/e2e/attack"
+	"github.com/tagpin/tagpin/e2e/cluster"
+)
+
+// env is the one environment of all tests: each has namespaces and registries of its own.
+var env *cluster.Cluster
+
+func TestMain(m *testing.M) {
+	before := func(_ context.Context, c *cluster.Cluster) error {
+		env = c
+		return nil
+	}
+	after := func(context.Context, *cluster.Cluster) error { return nil }
+	os.Exit(cluster.RunTests(m, before, after))
+}
+
+// elsewhere is an address of loopback that the API server does not call from: what tagpin holds against
+// a peer must not be held against the API server.
+func elsewhere() *net.TCPAddr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)} }
+
+// place is the cluster for attacks.
+func place() attack.Place {
+	webhook, metrics, probes := env.Tagpin.Addresses()
+	return attack.Place{
+		Config: env.Config, CA: env.CA,
+		Listen: func(ctx context.Context) (net.Listener, error) {
+			return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		},
+		Dial: (&net.Dialer{LocalAddr: elsewhere()}).DialContext,
+		Ports: []attack.Port{
+			{Name: "webhook", Address: webhook, TLS: true},
+			{Name: "metrics", Address: metrics},
+			{Name: "probes", Address: probes},
+		},
+	}
+}

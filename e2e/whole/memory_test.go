@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package whole
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/attack"
+	"github.com/tagpin/tagpin/e2e/node"
+	"github.com/tagpin/tagpin/e2e/poll"
+)
+
+const (
+	mebibyte = 1 << 20
+	// memoryLimit is what the chart gives tagpin, and memoryGoal what an attack may make it use.
+	memoryLimit = 256 * mebibyte
+	memoryGoal  = 200 * mebibyte
+	server      = "tagpin-webhook"
+)
+
+// TestMemoryUnderAttack attacks one replica of tagpin, which has the chart's limit of memory, in each way
+// that makes it hold memory. Another tenant deploys meanwhile: all is pinned, and the kernel does not end
+// tagpin.
+func TestMemoryUnderAttack(t *testing.T) {
+	n := theNode(t)
+	scaleTagpin(t, n, 1) // all of an attack is for that one
+	defer scaleTagpin(t, n, 2)
+	for _, a := range []attack.Attack{attack.ManyCredentials(), attack.Stall(), attack.LargeReviews(), attack.SlowHeaders()} {
+		t.Run(a.Name, func(t *testing.T) {
+			ctx := t.Context()
+			tagpinReady(t, n, 1)
+			pod := replicas(t, n)[0]
+			uid, restarts := string(pod.UID), pod.Status.ContainerStatuses[0].RestartCount
+			if err := n.ResetMemoryPeak(uid, server); err != nil {
+				t.Fatal(err)
+			}
+			attacker, victim := tenants(t, n, pod)
+			seen, err := attack.Run(ctx, a, attacker, victim)
+			if err == nil {
+				err = seen.Undisturbed(attacker)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			after, err := n.Client.CoreV1().Pods(node.TagpinNamespace).Get(ctx, pod.Name, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := after.Status.ContainerStatuses[0]; got.RestartCount != restarts {
+				t.Fatalf("tagpin was restarted %d times: %+v", got.RestartCount-restarts, got.LastTerminationState)
+			}
+			used, err := n.PodMemory(uid, server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("the victim saw %s; tagpin used up to %d MiB", seen, used.Peak/mebibyte)
+			if used.Limit != memoryLimit {
+				t.Errorf("the limit of tagpin's memory is %d MiB, want the chart's, %d", used.Limit/mebibyte, memoryLimit/mebibyte)
+			}
+			if used.Peak > memoryGoal {
+				t.Errorf("tagpin used up to %d MiB, want at most %d", used.Peak/mebibyte, memoryGoal/mebibyte)
+			}
+		})
+	}
+}
+
+// tenants are an attacker, with a pod that it attacks from, and a victim.
+func tenants(t *testing.T, n *node.Node, tagpin corev1.Pod) (*attack.Tenant, *attack.Victim) {
+	t.Helper()
+	ctx := t.Context()
+	reference, digest := push(t, n, "honest", "one")
+	from := newNamespace(t, n, "off")
+	if _, err := n.Client.CoreV1().Pods(from).Create(ctx, newPod("attacker", reference), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pods, _ := want{ns: from, app: "attacker", replicas: 1, digest: digest, code: "one"}.runs(t, n)
+	uid, address := string(pods[0].UID), tagpin.Status.PodIP
+	place := attack.Place{
+		Config: n.Config, CA: n.CA, Listen: n.Listen,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return n.DialFrom(ctx, uid, network, address)
+		},
+		Ports: []attack.Port{
+			{Name: "webhook", Address: address + ":9443", TLS: true},
+			{Name: "metrics", Address: address + ":8080"},
+			{Name: "probes", Address: address + ":8081"},
+		},
+	}
+	attacker, err := attack.NewTenant(ctx, place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim, err := attack.NewVictim(ctx, place, map[string]string{reference: reference + "@" + digest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, tenant := range []*attack.Tenant{attacker, victim.Tenant} {
+			if err := tenant.Close(context.WithoutCancel(ctx)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	poll.Until(t, victim.Ready)
+	return attacker, victim
+}
