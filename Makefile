@@ -14,6 +14,10 @@ LINT    := $(TOOLS)/golangci-lint
 TEST    := $(TOOLS)/gotestsum --format standard-quiet --
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
 
+# say PART,COLD,WARM tells which part runs and how long it may take, on two cores.
+, := ,
+say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
+
 .PHONY: help
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +33,7 @@ test: verify unit test-tools e2e ## all that CI runs: verify, unit, test-tools, 
 
 .PHONY: verify
 verify: $(TOOLS)/built ## formatting, vet, lint, generated docs, go.mod
+	$(call say,verify: formatting$(,) vet$(,) lint$(,) generated docs$(,) go.mod,14 min,3 min)
 	@unformatted=$$($(GOFUMPT) -l cmd pkg hack e2e); test -z "$$unformatted" || { echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	$(LINT) run ./...
@@ -43,24 +48,33 @@ verify: $(TOOLS)/built ## formatting, vet, lint, generated docs, go.mod
 
 .PHONY: unit
 unit: $(TOOLS)/built ## unit tests, with the race detector, in random order
+	$(call say,unit: unit tests with the race detector,6 min,3 min)
 	$(TEST) -race -shuffle=on ./...
 
 .PHONY: test-tools
 test-tools: $(TOOLS)/built ## what is tested by others' tools: gator, Helm, oras, Prometheus
-	@cd hack/gatekeeper && $(PLAIN) go tool gator --help > /dev/null # builds it: minutes, once
+	$(call say,test-tools: gator$(,) Helm$(,) oras and Prometheus judge the policies$(,) chart$(,) image and alerts,7 min,2 min)
+	@# Built before the tests, whose time limits are no limits of builds.
+	@cd hack/gatekeeper && $(PLAIN) go tool gator --help > /dev/null
+	@cd hack/image && $(PLAIN) go build -o /dev/null oras.land/oras/cmd/oras
+	@for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(BUILD) -o /dev/null ./cmd/... || exit 1; done
 	@for module in $(OTHERS); do (cd $$module && $(PLAIN) $(TEST) -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done # no cache: it does not see deploy
 
 .PHONY: e2e
 e2e: $(TOOLS)/built ## real registries, a real API server, a whole node; builds Kubernetes the first time
+	$(call say,e2e: real registries$(,) a real API server and a whole node; builds Kubernetes the first time,17 min,7 min)
+	@$(E2E) go run ./cmd/prepare # before the tests, whose time limit is no limit of builds
 	$(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v /whole$$) # no cache: it does not see deploy and pkg
 	$(E2E) $(subst quiet,verbose,$(TEST)) -shuffle=on -count=1 -timeout 30m ./whole # by itself, as it is loaded; with its figures
 
 .PHONY: cluster
 cluster: ## a real API server with tagpin in front, to try, until Ctrl-C
+	$(call say,cluster: builds Kubernetes and tagpin-webhook the first time,12 min,20 s)
 	@$(E2E) go build -o ../bin/cluster ./cmd/cluster && exec ../bin/cluster
 
 .PHONY: bench
 bench: ## how fast it is, against the goals; writes bench.txt
+	$(call say,bench: builds tagpin-webhook and measures it,8 min,3 min)
 	go run ./hack/bench
 
 .PHONY: docs
@@ -73,7 +87,8 @@ fmt: $(TOOLS)/built ## format all Go files
 	$(GOFUMPT) -w cmd pkg hack e2e
 
 .PHONY: demo
-demo: ## see it pin, in ten seconds, without a cluster
+demo: ## see it pin, without a cluster, in ten seconds once it is built
+	$(call say,demo: builds a registry and tagpin-webhook and shows what they answer,6 min,10 s)
 	@go run ./hack/demo
 
 .PHONY: build
@@ -82,11 +97,13 @@ build: ## both binaries, static and reproducible, into bin
 
 .PHONY: image
 image: ## the image of all platforms and its SBOMs, into bin/image; IMAGE_FLAGS='--push REF' pushes it
+	$(call say,image: builds the binaries of each platform,8 min,1 min)
 	@cd hack/image && $(PLAIN) go build -o ../../bin/make-image .
 	@bin/make-image --version '$(VERSION)' $(IMAGE_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target, a minute each
+	@echo "fuzz: each target runs for a minute once it is built" >&2
 	@go list ./... | while read -r pkg; do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
 	    echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 60s -fuzzminimizetime 10x $$pkg || exit 1; \

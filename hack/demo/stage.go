@@ -125,7 +125,7 @@ func (st *stage) serve(ctx context.Context, dir string) (end func(), err error) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }() // the child has its own
+	defer func() { _ = out.Close() }()                                                       // the child has its own
 	server := exec.Command(binary(dir), "--standalone", "--config", file, "--cert-dir", dir, //nolint:noctx // ended below
 		"--webhook-host", "127.0.0.1", "--webhook-port", ports[0],
 		"--health-probe-bind-address", st.probes, "--metrics-bind-address", "0")

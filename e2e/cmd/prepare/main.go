@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command prepare builds what the tests of this module run: Kubernetes and Helm. They stay in the user's
+// cache folder, so that only the first run takes minutes:
+//
+//	cd e2e && go run ./cmd/prepare
+//
+// The tests build what is missing too, but within the time limit of go test.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tagpin/tagpin/e2e/interrupt"
+	"github.com/tagpin/tagpin/e2e/tools"
+)
+
+func main() {
+	ctx, stop := interrupt.Context()
+	err := prepare(ctx, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "prepare:", err)
+		os.Exit(1)
+	}
+}
+
+// prepare builds what is missing. It takes as long as it takes.
+func prepare(ctx context.Context, progress io.Writer) error {
+	if _, err := tools.Build(ctx, progress); err != nil {
+		return err
+	}
+	_, err := tools.Helm(ctx, progress)
+	return err
+}
