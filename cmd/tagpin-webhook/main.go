@@ -40,9 +40,18 @@ const (
 	exitUsage  = 2 // a flag or the config is wrong
 )
 
-// drainTime is how long the server goes on serving after it is told to end: until then, an API server that has not yet
-// heard that this replica is going may still send it reviews.
-const drainTime = 10 * time.Second
+// The parts of an end, from SIGTERM to the end of the process. Their sum stays under the chart's
+// terminationGracePeriodSeconds.
+const (
+	// drainTime is how long the server keeps serving: until then, an API server that has not heard
+	// yet that this replica is going may still send it reviews.
+	drainTime = 10 * time.Second
+	// reviewTime is how long reviews under way may take after that: as long as an API server waits
+	// for them, with the longest timeoutSeconds that the chart accepts.
+	reviewTime = 15 * time.Second
+	// shutdownTime is when the manager gives up waiting for its servers.
+	shutdownTime = reviewTime + 500*time.Millisecond
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)

@@ -3,18 +3,10 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"net"
-	"net/http"
 	"runtime"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
 // newRegistry is a registry of tagpin's own metrics and the process's. Those of the webhook server are in
@@ -65,22 +57,32 @@ func (m *reloads) count(err error) {
 	m.current.Set(current)
 }
 
-// metricsServer serves /metrics. Nil: address is "0", for none.
-func metricsServer(address string, r *prometheus.Registry) (*manager.Server, error) {
-	if address == "0" {
-		return nil, nil
+// connectionMetrics count the connections of all ports.
+type connectionMetrics struct {
+	open   *prometheus.GaugeVec
+	closed *prometheus.CounterVec
+}
+
+func newConnectionMetrics(r prometheus.Registerer) *connectionMetrics {
+	m := &connectionMetrics{
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tagpin_connections",
+			Help: "Connections that are open, by port (webhook, metrics, probes).",
+		}, []string{"port"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tagpin_connections_closed_total",
+			Help: "Connections that were closed early, by port (webhook, metrics, probes) and reason: " +
+				"refused, as the port or the peer had too many with a request under way; " +
+				"displaced by a newer one while waiting for a request; " +
+				"header, of more lines than any API server sends; handshake, which failed.",
+		}, []string{"port", "reason"}),
 	}
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
+	r.MustRegister(m.open, m.closed)
+	for _, port := range []string{"webhook", "metrics", "probes"} {
+		m.open.WithLabelValues(port)
+		for _, reason := range []string{"refused", "displaced", "header", "handshake"} {
+			m.closed.WithLabelValues(port, reason)
+		}
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{r, ctrlmetrics.Registry}, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
-	wait := shutdownTime
-	return &manager.Server{
-		Name:            "metrics",
-		Server:          &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second},
-		Listener:        listener,
-		ShutdownTimeout: &wait,
-	}, nil
+	return m
 }

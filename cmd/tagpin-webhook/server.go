@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -35,10 +36,6 @@ const (
 	clientQPS   = 200
 	clientBurst = 400
 )
-
-// shutdownTime is what reviews under way have to end, after the drain: as long as the API server waits for any, with the longest
-// timeoutSeconds that the chart takes.
-const shutdownTime = 15 * time.Second
 
 // server is one run of the program.
 type server struct {
@@ -73,16 +70,21 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	phase := &phase{}
-	hooks := webhook.NewServer(webhook.Options{Host: s.options.webhookHost, Port: s.options.webhookPort, TLSOpts: tlsOptions})
-	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
-		hooks.Register("/"+mode.String(), phase.wrap(traces.wrap(handlers.mode(mode))))
-	}
-	mgr, err := s.manager(restConfig, hooks)
+	ports, err := s.listen(registry, tlsOptions)
 	if err != nil {
 		return err
 	}
-	if err := s.add(mgr, phase, hooks, upkeep, handlers, registry); err != nil {
+	defer ports.close()
+	phase := &phase{}
+	hooks := webhook.NewServer(webhook.Options{}) // it counts reviews; our own listener serves them
+	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
+		hooks.Register("/"+mode.String(), phase.wrap(traces.wrap(handlers.mode(mode))))
+	}
+	mgr, err := s.manager(restConfig)
+	if err != nil {
+		return err
+	}
+	if err := s.add(mgr, phase, ports, hooks.WebhookMux(), upkeep, handlers, registry); err != nil {
 		return err
 	}
 	return s.serve(ctx, mgr, phase)
@@ -163,49 +165,34 @@ func (s *server) upkeep(a api, r prometheus.Registerer, h *handlers) (*upkeep, e
 	return u, nil
 }
 
-// manager runs the servers. It has no leader: each replica answers by itself. Metrics are served by our own server, from
-// a registry that is not a global.
-func (s *server) manager(c *rest.Config, hooks webhook.Server) (manager.Manager, error) {
+// manager runs the servers. It has no leader: each replica answers by itself.
+func (s *server) manager(c *rest.Config) (manager.Manager, error) {
 	graceful := shutdownTime
 	return manager.New(c, manager.Options{
 		Logger:                  s.log,
-		Metrics:                 metricsserver.Options{BindAddress: "0"},
-		HealthProbeBindAddress:  s.options.probes,
+		Metrics:                 metricsserver.Options{BindAddress: "0"}, // see ports
+		HealthProbeBindAddress:  "0",
 		PprofBindAddress:        s.source.Current().Observability.Pprof,
-		WebhookServer:           hooks,
 		GracefulShutdownTimeout: &graceful,
 	})
 }
 
-// add gives the manager all that runs beside the webhook.
-func (s *server) add(mgr manager.Manager, p *phase, hooks webhook.Server, u *upkeep, h *handlers, r *prometheus.Registry) error {
-	own, port := u.certificates, p.ready(hooks.StartedChecker())
-	serving := func(r *http.Request) error {
-		if err := own.ready(r); err != nil {
-			return err // the port would be asked in vain, and say so in the log
-		}
-		return port(r)
-	}
-	u.answers = func() error { return serving(nil) }
-	runnables := []manager.Runnable{hooks, manager.RunnableFunc(u.run), manager.RunnableFunc(s.reload(h, u.wake))}
+// add gives the manager all that it runs.
+func (s *server) add(mgr manager.Manager, p *phase, ports *ports, hooks http.Handler, u *upkeep, h *handlers, r *prometheus.Registry) error {
+	own := u.certificates
+	serving := p.ready(ports.answers)
+	u.answers = func() error { return errors.Join(own.ready(nil), serving(nil)) }
+	runnables := []manager.Runnable{manager.RunnableFunc(u.run), manager.RunnableFunc(s.reload(h, u.wake))}
 	if own.secret == nil {
 		runnables = append(runnables, manager.RunnableFunc(func(ctx context.Context) error {
 			own.poll(ctx, s.log)
 			return nil
 		}))
 	}
-	metrics, err := metricsServer(s.options.metrics, r)
-	if err != nil {
-		return err
-	}
-	if metrics != nil {
-		runnables = append(runnables, metrics)
-	}
-	errs := []error{
-		mgr.AddHealthzCheck("ping", p.alive),
-		mgr.AddReadyzCheck("certificate", own.ready),
-		mgr.AddReadyzCheck("serving", serving),
-	}
+	errs := []error{ports.add(mgr, hooks, r,
+		map[string]healthz.Checker{"ping": p.alive},
+		map[string]healthz.Checker{"certificate": own.ready, "serving": serving},
+	)}
 	for _, runnable := range runnables {
 		errs = append(errs, mgr.Add(runnable))
 	}

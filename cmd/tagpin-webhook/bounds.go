@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import "time"
+
+// Bounds of every connection, whoever opens it. An API server's request has 8 lines of header and
+// less than 1 KiB, or a few KiB with the token of a kubeconfig.
+const (
+	// maxHeaderBytes is what http.Server takes: it adds 4 KiB, which makes 16 KiB.
+	maxHeaderBytes = 12 << 10
+	// maxHeaderLines bounds the memory of a header: Go needs about 100 bytes for each line, however
+	// short it is, so that 16 KiB of lines of five bytes would become 400 KiB.
+	maxHeaderLines = 64
+	// maxHandshakeBytes is what a TLS handshake may send: client certificates are the largest part.
+	maxHandshakeBytes = 32 << 10
+	// headerTime is how long a handshake and the first header may take, and each later header.
+	headerTime = 5 * time.Second
+)
+
+// bounds are the limits of one port.
+type bounds struct {
+	// connections is the number of connections that may be open at once, and perPeer the number of
+	// those from one address.
+	connections, perPeer int
+	// age is how old a connection may become; it is closed after the answer to a request. Its
+	// actual value is drawn between half of it and all of it, so that the connections of an API
+	// server do not end together. 0: no bound.
+	age time.Duration
+	// readTime is how long a request may take to come, with its body. 0: the handler says.
+	readTime time.Duration
+	// writeTime is how long an answer may take, from the end of the header.
+	writeTime time.Duration
+	// idleTime is how long a connection is kept without a request.
+	idleTime time.Duration
+}
+
+// webhookBounds are for API servers. HTTP/1.1 needs a connection for each request that is under way.
+// By default an API server has 200 mutating requests under way (--max-mutating-requests-inflight);
+// the API servers may share one address, when their node translates addresses on the way to the
+// Service. An idle connection of TLS holds about 50 KiB, so that all of them hold 25 MiB.
+//
+// API servers keep idle connections for 90 seconds: closing them later leaves it to the caller, which
+// can't have sent a request meanwhile. The age spreads the load over replicas that are added: a
+// Service chooses a replica for a connection, not for a request.
+var webhookBounds = bounds{
+	connections: 512,
+	perPeer:     256,
+	age:         10 * time.Minute,
+	writeTime:   45 * time.Second, // an API server waits for at most 30 seconds
+	idleTime:    2 * time.Minute,
+}
+
+// metricsBounds are for a few Prometheus servers, each with a connection or two.
+var metricsBounds = bounds{connections: 32, perPeer: 8, readTime: headerTime, writeTime: 30 * time.Second, idleTime: 2 * time.Minute}
+
+// probesBounds are for the kubelet, which opens a connection for each probe.
+var probesBounds = bounds{connections: 32, perPeer: 8, readTime: headerTime, writeTime: headerTime, idleTime: 15 * time.Second}
+
+// maxScrapes is the number of answers of /metrics that are made at once. Each holds all metrics as text.
+const maxScrapes = 4

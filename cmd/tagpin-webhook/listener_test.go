@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// from is a connection from an address, which sends nothing.
+type from struct {
+	net.Conn
+
+	address string
+	closed  bool
+}
+
+func (f *from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(f.address), Port: 1} }
+
+func (f *from) Close() error {
+	f.closed = true
+	return nil
+}
+
+func newListener(t *testing.T, b bounds) *listener {
+	t.Helper()
+	m := newConnectionMetrics(prometheus.NewRegistry())
+	l, err := listen("webhook", "127.0.0.1:0", b, nil, logr.Discard(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// Each connection is named by its peer; "!" says that its request has come whole.
+func TestEnter(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		open    []string
+		next    string
+		refused bool
+		closed  []int // of open
+	}{
+		{"there is room", []string{"10.0.0.1", "10.0.0.2"}, "10.0.0.1", false, nil},
+		{"a peer loses its own oldest", []string{"10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.1"}, "10.0.0.1", false, []int{1}},
+		{"an address mapped to IPv6 is the same peer", []string{"10.0.0.1", "10.0.0.1", "10.0.0.1"}, "::ffff:10.0.0.1", false, []int{0}},
+		{"a request that has come whole stays", []string{"!10.0.0.1", "!10.0.0.1", "10.0.0.1"}, "10.0.0.1", false, []int{2}},
+		{"nothing of the peer can be closed", []string{"10.0.0.2", "!10.0.0.1", "!10.0.0.1", "!10.0.0.1"}, "10.0.0.1", true, nil},
+		{"the largest peer loses one", []string{"10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{1}},
+		{"another peer if the largest can't", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{4}},
+		{"nothing at all can be closed", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.3", "!10.0.0.4"}, "10.0.0.5", true, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newListener(t, bounds{connections: 5, perPeer: 3})
+			var under []*from
+			for n, peer := range tt.open {
+				address, busy := strings.CutPrefix(peer, "!")
+				under = append(under, &from{address: address})
+				c := l.wrap(under[n])
+				c.busy.Store(busy)
+				c.since.Store(int64(n))
+				if !l.enter(c) {
+					t.Fatalf("connection %d is refused", n)
+				}
+			}
+			if got := l.enter(l.wrap(&from{address: tt.next})); got == tt.refused {
+				t.Errorf("enter = %t, want %t", got, !tt.refused)
+			}
+			var closed []int
+			for n, u := range under {
+				if u.closed {
+					closed = append(closed, n)
+				}
+			}
+			if diff := cmp.Diff(tt.closed, closed); diff != "" {
+				t.Errorf("closed connections: -want +got\n%s", diff)
+			}
+		})
+	}
+}
+
+// A place that was given back is free, and given back once.
+func TestLeave(t *testing.T) {
+	l := newListener(t, bounds{connections: 1, perPeer: 1})
+	first := l.wrap(&from{address: "10.0.0.1"})
+	second := l.wrap(&from{address: "10.0.0.1"})
+	if !l.enter(first) || !l.enter(second) { // the second one displaces the first one
+		t.Fatal("refused")
+	}
+	for range 2 {
+		_ = first.Close()
+	}
+	if l.total != 1 {
+		t.Errorf("%d connections are open, want the second one", l.total)
+	}
+	_ = second.Close()
+	if l.total != 0 || len(l.peers) != 0 {
+		t.Errorf("%d connections of %d peers are open, want none", l.total, len(l.peers))
+	}
+}
+
+// Lines are counted however they are cut, up to the empty one.
+func TestHeader(t *testing.T) {
+	line, whole := "a: b\r\n", strings.Repeat("a: b\r\n", maxHeaderLines)
+	for _, tt := range []struct {
+		name  string
+		parts []string
+		want  bool
+	}{
+		{"as many as may be", []string{whole + "\r\n"}, true},
+		{"one more", []string{whole + line}, false},
+		{"one more, in parts", []string{whole, "a", ": b\r", "\n"}, false},
+		{"lines of the body", []string{line + "\r\n" + whole + whole}, true},
+		{"lines of the body, in parts", []string{line, "\r", "\n", whole, whole}, true},
+		{"without carriage returns", []string{"a: b\n\n" + whole + whole}, true},
+		{"empty lines before a request", []string{"\r\n\r\n" + whole + "\r\n" + whole}, true},
+		{"empty lines before one that is too long", []string{"\r\n\r\n" + whole + line}, false},
+	} {
+		var h header
+		got := true
+		for _, part := range tt.parts {
+			got = got && h.read([]byte(part))
+		}
+		if got != tt.want {
+			t.Errorf("%s: read = %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A connection that has grown old is closed after an answer; until then it is used again.
+func TestAge(t *testing.T) {
+	for age, want := range map[time.Duration]int{time.Hour: 1, 2 * time.Nanosecond: 3} {
+		l := newListener(t, bounds{connections: 5, perPeer: 5, age: age})
+		var mu sync.Mutex
+		peers := map[string]bool{}
+		server := httptest.NewUnstartedServer(nil)
+		_ = server.Listener.Close()
+		server.Listener, server.Config = l, l.server(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			peers[r.RemoteAddr] = true
+		}))
+		server.Start()
+		for range 3 {
+			resp, err := server.Client().Get(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.Close != (want > 1) {
+				t.Errorf("age %s: Connection: close = %t, want %t", age, resp.Close, want > 1)
+			}
+		}
+		server.Close()
+		if len(peers) != want {
+			t.Errorf("age %s: 3 requests by %d connections, want %d", age, len(peers), want)
+		}
+	}
+}
+
+// Each connection has an age of its own, so that they don't end together.
+func TestAgesDiffer(t *testing.T) {
+	l := newListener(t, bounds{connections: 100, perPeer: 100, age: time.Hour})
+	ages := map[time.Duration]bool{}
+	for range 10 {
+		c := l.wrap(&from{address: "10.0.0.1"})
+		age := c.expires - time.Duration(c.since.Load())
+		ages[age.Round(time.Second)] = true
+		if age < 30*time.Minute || age > time.Hour {
+			t.Errorf("age %s, want between half an hour and an hour", age)
+		}
+	}
+	if len(ages) < 5 {
+		t.Errorf("%d different ages of 10, want nearly all", len(ages))
+	}
+}
+
+// A request begins with its first byte, the first one of a connection and each later one.
+func TestBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		l := &listener{start: time.Now(), closed: func(string) {}}
+		c := l.wrap(near)
+		begin := func() {
+			time.Sleep(time.Minute) // between requests
+			first := time.Now()
+			for _, part := range []string{"POST", " / HTTP/1.1\r\n", "\r\n"} {
+				go func() { _, _ = io.WriteString(far, part) }()
+				if _, err := c.Read(make([]byte, 100)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+			}
+			if got := c.began(); !got.Equal(first) {
+				t.Errorf("began = %s, want %s", got, first)
+			}
+		}
+		begin()
+		c.idle()
+		begin()
+		c.idle()
+		if got := c.began(); !got.Equal(time.Now()) {
+			t.Errorf("began without a byte = %s, want now, %s", got, time.Now())
+		}
+	})
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dial opens a connection to a port of the server from the given address of this machine.
+func (i *instance) dial(port, from string) net.Conn {
+	i.t.Helper()
+	address, secure := strings.CutPrefix(port, "https://")
+	ctx, cancel := context.WithTimeout(i.t.Context(), 30*time.Second)
+	defer cancel()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	i.t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		i.t.Fatal(err)
+	}
+	if secure {
+		return tls.Client(conn, &tls.Config{RootCAs: i.pool, ServerName: "127.0.0.1"})
+	}
+	return conn
+}
+
+// ports are the addresses of the server, by name.
+func (i *instance) ports() map[string]string {
+	return map[string]string{"webhook": i.webhook, "metrics": i.metrics, "probes": i.probes}
+}
+
+// A header that has many lines, or long ones, is not read to its end, at any port.
+func TestHeadersAreBounded(t *testing.T) {
+	i := start(t, 0)
+	defer i.end()
+	const most = 16<<10 + 8<<10 // the bound, and what http.Server and TLS read ahead
+	for name, port := range i.ports() {
+		for kind, line := range map[string]string{"short lines": "a:b\r\n", "long lines": "A: " + strings.Repeat("b", 1000) + "\r\n"} {
+			conn := i.dial(port, "127.0.0.1")
+			if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			closed := make(chan struct{})
+			go func() { // the end of what it answers
+				defer close(closed)
+				_, _ = io.Copy(io.Discard, conn)
+			}()
+			sent := 0
+			for ; sent < most && !isClosed(closed); sent += len(line) {
+				if _, err := io.WriteString(conn, line); err != nil {
+					break
+				}
+			}
+			select {
+			case <-closed:
+			case <-time.After(2 * time.Second): // the header's own deadline is later
+				t.Errorf("%s: the server reads on after %d bytes of %s", name, sent, kind)
+			}
+		}
+	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// Whoever opens connections and sends nothing shuts out nobody, at any port.
+func TestConnectionsAreBounded(t *testing.T) {
+	i := start(t, 0)
+	defer i.end()
+	bounds := map[string]bounds{"webhook": webhookBounds, "metrics": metricsBounds, "probes": probesBounds}
+	paths := map[string]string{"webhook": "/enforce", "metrics": "/metrics", "probes": "/readyz"}
+	for name, port := range i.ports() {
+		b := bounds[name]
+		var idle []net.Conn
+		for n := range b.connections + 8 {
+			conn := i.dial(port, fmt.Sprintf("127.0.0.%d", 2+n%4))
+			if secure, ok := conn.(*tls.Conn); ok {
+				conn = secure.NetConn()
+			}
+			idle = append(idle, conn)
+		}
+		// One that is served was accepted after all others.
+		conn := i.dial(port, "127.0.0.1")
+		if _, err := io.WriteString(conn, "GET "+paths[name]+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: a peer that has no other connection gets no answer: %v", name, err)
+		}
+		_ = resp.Body.Close()
+		_ = conn.Close()
+		if open := countOpen(t, idle); open > b.connections {
+			t.Errorf("%s: %d connections are open that send nothing, want at most %d", name, open, b.connections)
+		}
+		for _, conn := range idle {
+			_ = conn.Close()
+		}
+	}
+	if _, text := i.get("http://" + i.metrics + "/metrics"); !strings.Contains(text, `tagpin_connections_closed_total{port="webhook",reason="displaced"} 9`) {
+		t.Errorf("the metrics don't say that 9 connections of the webhook were displaced")
+	}
+}
+
+// countOpen returns how many of the connections the server has not closed.
+func countOpen(t *testing.T, all []net.Conn) int {
+	t.Helper()
+	open := 0
+	for _, conn := range all {
+		if err := conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			open++
+		}
+	}
+	return open
+}
+
+// API servers speak HTTP/1.1 to webhooks, and nothing else is spoken.
+func TestNoHTTP2(t *testing.T) {
+	i := start(t, 0)
+	defer i.end()
+	_, resp, err := i.review(i.caller(), "/enforce") // which would rather have HTTP/2
+	if err != nil || resp.ProtoMajor != 1 {
+		t.Errorf("review = %+v, %v, want an answer over HTTP/1.1", resp, err)
+	}
+}
+
+// Whoever speaks HTTP to the webhook's port is told so, and the log tells why a handshake failed.
+func TestHandshakeFails(t *testing.T) {
+	i := start(t, 0)
+	defer i.end()
+	conn := i.dial(strings.TrimPrefix(i.webhook, "https://"), "127.0.0.1")
+	if _, err := io.WriteString(conn, "GET /enforce HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(conn); !strings.Contains(string(answer), "HTTPS") {
+		t.Errorf("the answer is %q, want one that names HTTPS", answer)
+	}
+	i.stderr.await(t, "TLS handshake failed")
+	if _, text := i.get("http://" + i.metrics + "/metrics"); !strings.Contains(text, `tagpin_connections_closed_total{port="webhook",reason="handshake"} 1`) {
+		t.Errorf("the metrics don't count a failed handshake")
+	}
+}
+
+// A handshake that goes on and on is not read to its end.
+func TestHandshakesAreBounded(t *testing.T) {
+	i := start(t, 0)
+	defer i.end()
+	conn := i.dial(strings.TrimPrefix(i.webhook, "https://"), "127.0.0.1")
+	// Records of 16 KiB of one ClientHello that says it is longer than any (RFC 8446, sections 4 and 5.1).
+	record := append([]byte{22, 3, 1, 0x40, 0}, make([]byte, 0x4000)...)
+	copy(record[5:], []byte{1, 0, 0xff, 0xff})
+	closed := make(chan struct{})
+	go func() { defer close(closed); _, _ = io.Copy(io.Discard, conn) }()
+	for range maxHandshakeBytes/0x4000 + 1 {
+		_, _ = conn.Write(record)
+	}
+	select {
+	case <-closed:
+	case <-time.After(2 * time.Second):
+		t.Error("the server reads on")
+	}
+}
