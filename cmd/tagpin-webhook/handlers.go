@@ -185,6 +185,7 @@ func (s *state) answer(h *handlers, old *state) error {
 			OnFailure: onFailure(s.config.OnFailure),
 			Keychain:  s.credentials.For,
 			Metrics:   h.metrics,
+			Began:     began,
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 )
 
 // connKey is the key of a request's connection in its context.
@@ -17,6 +18,14 @@ type connKey struct{}
 func connOf(r *http.Request) *conn {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	return c
+}
+
+// began returns when the first byte of a request came.
+func began(r *http.Request) time.Time {
+	if c := connOf(r); c != nil {
+		return c.began()
+	}
+	return time.Now()
 }
 
 // server is an http.Server for the listener's connections.

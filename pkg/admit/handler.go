@@ -46,7 +46,10 @@ const (
 	// maxTimeout is the longest that the API server has (k8s.io/kubernetes pkg/apis/admissionregistration/validation); of who says
 	// more, a caller of its own, no review holds up what waits for its end.
 	maxTimeout = 30 * time.Second
-	// margin is left of the API server's timeout for the way back.
+	// rounding is what the API server may have rounded its timeout up by, to a whole second: it waits
+	// for less than it says (k8s.io/apiserver pkg/admission/plugin/webhook/mutating/dispatcher.go).
+	rounding = time.Second
+	// margin is left of what the API server waits for the way there and back.
 	margin = time.Second
 )
 
@@ -60,13 +63,18 @@ type Handler struct {
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain
 	// Metrics counts the answers. Nil: none.
 	Metrics *Metrics
+	// Began returns when the first byte of a request came. Nil: when the handler is called, which is
+	// after the header.
+	Began func(*http.Request) time.Time
 }
 
-// ServeHTTP answers a review. The query parameter timeout, which the API server sends, bounds the work: less one second,
-// but at least half of it.
+// ServeHTTP answers a review. It has a budget from the request's first byte on, for the body too:
+// the query parameter timeout, which the API server sends, less what it may have been rounded up by
+// and one second for the way, but at least half of the rest.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	rv, err := read(w, r)
+	start := h.began(r)
+	end := start.Add(budget(r.URL.Query().Get("timeout")))
+	rv, err := read(w, r, end)
 	if err != nil {
 		status := http.StatusBadRequest
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
@@ -79,7 +87,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The server's context ends when it begins to shut down, which would deny the last reviews: they have their budget.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), budget(r.URL.Query().Get("timeout")))
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), end)
 	defer cancel()
 	response, result := h.review(ctx, rv)
 	h.Metrics.observe(h.Mode, response, result, time.Since(start))
@@ -93,8 +101,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// read takes the review from the request.
-func read(w http.ResponseWriter, r *http.Request) (*review, error) {
+func (h *Handler) began(r *http.Request) time.Time {
+	if h.Began == nil {
+		return time.Now()
+	}
+	return h.Began(r)
+}
+
+// read takes the review from the request, which has to come until end.
+func read(w http.ResponseWriter, r *http.Request, end time.Time) (*review, error) {
 	if r.Method != http.MethodPost {
 		return nil, fmt.Errorf("method %s: want POST", r.Method)
 	}
@@ -104,7 +119,7 @@ func read(w http.ResponseWriter, r *http.Request) (*review, error) {
 	// Who sends nothing holds a connection for the budget at most, and memory only for what has come. A recorder in a test
 	// knows no deadlines.
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(budget(r.URL.Query().Get("timeout"))))
+	_ = control.SetReadDeadline(end)
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	body := make([]byte, 0, max(min(r.ContentLength, firstRead), 0)+512)
 	from := http.MaxBytesReader(w, r.Body, maxBody)
@@ -130,7 +145,8 @@ func budget(timeout string) time.Duration {
 		t = defaultTimeout
 	}
 	t = min(t, maxTimeout)
-	return max(t-margin, t/2)
+	waits := max(t-rounding, t/2)
+	return max(waits-margin, waits/2)
 }
 
 // review answers one review.

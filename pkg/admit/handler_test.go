@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -407,8 +408,9 @@ func TestDryRunRestoresEntries(t *testing.T) {
 // TestTimeout has what callers say of their patience: the API server's is 30 seconds at most.
 func TestTimeout(t *testing.T) {
 	for timeout, want := range map[string]time.Duration{
-		"": 9 * time.Second, "junk": 9 * time.Second, "-1s": 9 * time.Second, "1s": 500 * time.Millisecond, "15s": 14 * time.Second,
-		"30s": 29 * time.Second, "2540400h": 29 * time.Second,
+		"": 8 * time.Second, "junk": 8 * time.Second, "-1s": 8 * time.Second, "1s": 250 * time.Millisecond,
+		"2s": 500 * time.Millisecond, "3s": time.Second, "15s": 13 * time.Second,
+		"30s": 28 * time.Second, "2540400h": 28 * time.Second,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var got time.Duration
@@ -426,6 +428,36 @@ func TestTimeout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slowBody takes a second for each byte.
+type slowBody struct{ io.Reader }
+
+func (b slowBody) Read(p []byte) (int, error) {
+	time.Sleep(time.Second)
+	return b.Reader.Read(p[:min(1, len(p))])
+}
+
+// The budget begins with the first byte of the request, so that a slow header and a slow body are
+// part of it.
+func TestBudgetBeginsWithTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got time.Duration
+		h := newHandler(t, pin.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+			end, _ := ctx.Deadline()
+			got = time.Until(end)
+			return registry(ctx, req)
+		}))
+		h.Began = func(*http.Request) time.Time { return time.Now().Add(-2 * time.Second) }
+		body := review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, "")
+		last := slowBody{bytes.NewReader(body[len(body)-1:])}
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/enforce?timeout=10s", io.MultiReader(bytes.NewReader(body[:len(body)-1]), last))
+		req.Header.Set("Content-Type", "application/json")
+		h.ServeHTTP(httptest.NewRecorder(), req)
+		if want := 8*time.Second - 2*time.Second - 2*time.Second; got != want {
+			t.Errorf("after 2s of header and 2s of body a review has %v, want %v", got, want)
+		}
+	})
 }
 
 // A server that begins to shut down ends the contexts of requests; reviews under way have their budget all the same.
