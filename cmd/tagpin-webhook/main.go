@@ -87,6 +87,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer, drain t
 	log := newLogger(stderr, o.logLevel)
 	ctrllog.SetLogger(log)
 	redirect(log)
+	limitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
 	s := &server{options: o, source: source, log: log, drain: drain}
 	if err := s.run(logr.NewContext(ctx, log)); err != nil {
 		complain(stderr, err)
