@@ -153,7 +153,7 @@ func TestEffects(t *testing.T) {
 		has, lacks   []string // texts
 	}{
 		{"default", deployment, []string{`"image":"ghcr.io/tagpin/tagpin-webhook:latest"`, `"--webhook-port=9443"`, `"priorityClassName":"system-cluster-critical"`, `"fieldPath":"metadata.namespace"`, `"replicas":2`}, []string{"client-ca", "HTTPS_PROXY", "SSL_CERT_DIR", "hostNetwork", "imagePullSecrets", "cert-dir", "tls"}},
-		{"default", policy, []string{`"ingress":[{"ports":[{"port":"webhook"`}, []string{"from", "Egress"}},
+		{"default", policy, []string{`"ingress":[{"ports":[{"port":"webhook"`}, []string{"from", "Egress", "probes"}},
 		{"default", "ResourceQuota tagpin-webhook", []string{`"values":["system-cluster-critical"]`}, nil},
 		{"default", "Secret tagpin-webhook-tls", []string{`"type":"Opaque"`}, []string{`"data":`, "stringData"}},
 		{"default", "ConfigMap tagpin-webhook", []string{`  name: zz-tagpin\n`, `  mode: self-managed\n`, `  pullSecrets: true\n`}, nil},
@@ -203,7 +203,10 @@ func TestEffects(t *testing.T) {
 		{"monitoring", "ServiceMonitor tagpin-webhook", []string{`"release":"prometheus"`, `"interval":"15s"`, `"port":"metrics"`}, nil},
 		{"monitoring", "PrometheusRule tagpin-webhook", []string{`"release":"prometheus"`}, nil},
 		{"monitoring", "ConfigMap tagpin-dashboard", []string{`"grafana_dashboard":"1"`, `"grafana_folder":"Admission"`}, nil},
-		{"monitoring", policy, []string{`"kubernetes.io/metadata.name":"monitoring"`}, nil},
+		{"monitoring", policy, []string{
+			`"kubernetes.io/metadata.name":"monitoring"`,
+			`{"from":[{"ipBlock":{"cidr":"192.0.2.0/24"}}],"ports":[{"port":"probes"`,
+		}, nil},
 		{"monitoring", deployment, []string{`"--log-level=debug"`}, nil},
 		{"default", "PrometheusRule tagpin-webhook", nil, nil},
 		{"default", "FlowSchema tagpin-webhook", nil, nil},
