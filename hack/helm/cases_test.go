@@ -153,6 +153,8 @@ func TestEffects(t *testing.T) {
 		has, lacks   []string // texts
 	}{
 		{"default", deployment, []string{`"image":"ghcr.io/tagpin/tagpin-webhook:latest"`, `"--webhook-port=9443"`, `"priorityClassName":"system-cluster-critical"`, `"fieldPath":"metadata.namespace"`, `"replicas":2`}, []string{"client-ca", "HTTPS_PROXY", "SSL_CERT_DIR", "hostNetwork", "imagePullSecrets", "cert-dir", "tls"}},
+		{"default", deployment, []string{`"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}`}, nil},
+		{"host-network", deployment, []string{`"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}`}, nil},
 		{"default", policy, []string{`"ingress":[{"ports":[{"port":"webhook"`}, []string{"from", "Egress", "probes"}},
 		{"default", "ResourceQuota tagpin-webhook", []string{`"values":["system-cluster-critical"]`}, nil},
 		{"default", "Secret tagpin-webhook-tls", []string{`"type":"Opaque"`}, []string{`"data":`, "stringData"}},

@@ -60,19 +60,21 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
+// newDialer makes a dialer that looks names up by resolver.
+func newDialer(resolver *net.Resolver) *net.Dialer {
+	return &net.Dialer{Timeout: DefaultTimeout, KeepAlive: 30 * time.Second, Resolver: resolver}
+}
+
 // dialer checks each address after names are resolved and before it is connected to, so that no second resolution can
 // give another one.
 func (n Network) dialer(resolver *net.Resolver) *net.Dialer {
-	return &net.Dialer{
-		Timeout:   DefaultTimeout,
-		KeepAlive: 30 * time.Second,
-		Resolver:  resolver,
-		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
-			ap, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return fmt.Errorf("%w: %s", ErrAddress, address)
-			}
-			return n.Check(ap.Addr())
-		},
+	d := newDialer(resolver)
+	d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		ap, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("%w: %s", ErrAddress, address)
+		}
+		return n.Check(ap.Addr())
 	}
+	return d
 }

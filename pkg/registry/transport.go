@@ -24,9 +24,13 @@ func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true, // the bytes that are hashed are those that were sent
 	}
-	direct, proxied := base.Clone(), base.Clone()
-	direct.DialContext = c.Network.dialer(c.Resolver).DialContext
-	t := &byProxy{direct: direct, proxied: proxied, network: c.Network, named: c.names, proxy: c.Proxy, resolver: c.Resolver}
+	direct, proxied, resolver := base.Clone(), base.Clone(), c.resolver()
+	direct.DialContext = dialAbsolute(c.Network.dialer(resolver))
+	proxied.DialContext = dialAbsolute(newDialer(resolver)) // to the proxy, which the operator chose
+	t := &byProxy{
+		direct: direct, proxied: proxied, network: c.Network,
+		named: c.names, proxy: c.Proxy, resolver: resolver,
+	}
 	if t.proxy == nil {
 		t.proxy = http.ProxyFromEnvironment
 	}
@@ -66,7 +70,7 @@ func closeIdle(t http.RoundTripper) {
 type byProxy struct {
 	direct, proxied *http.Transport
 	network         Network
-	resolver        *net.Resolver // nil: the default
+	resolver        *net.Resolver
 	proxy           func(*http.Request) (*url.URL, error)
 	named           func(host string) bool
 }
@@ -79,7 +83,7 @@ func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	if proxy == nil {
 		return t.direct.RoundTrip(r)
 	}
-	addrs, err := t.resolver.LookupNetIP(r.Context(), "ip", r.URL.Hostname())
+	addrs, err := t.resolver.LookupNetIP(r.Context(), "ip", absolute(r.URL.Hostname()))
 	if err != nil && !t.named(r.URL.Host) {
 		return nil, fmt.Errorf("%w: %s can't be resolved here, and the config does not name it", ErrAddress, r.URL.Host)
 	}
