@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"golang.org/x/net/http/httpguts"
 )
 
 // maxRealm bounds the address of a token endpoint, and the name of its service.
@@ -91,6 +92,12 @@ func basic(a authn.AuthConfig) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password))
 }
 
+// sendable reports whether a header can hold the credential. A user name and a password are encoded
+// first, and an identity token is sent in a form, so that they may hold any byte.
+func sendable(a authn.AuthConfig) bool {
+	return httpguts.ValidHeaderFieldValue(a.Auth) && httpguts.ValidHeaderFieldValue(a.RegistryToken)
+}
+
 // knownRealms are registries whose tokens are given by another host of the same operator.
 var knownRealms = map[string]string{
 	"registry-1.docker.io": "auth.docker.io",
@@ -112,7 +119,7 @@ func (l *lookup) realm(text string) (*url.URL, error) {
 		return nil, l.refuse("its token realm %s is not over TLS", u.Host)
 	case !own && !l.anonymous(): // without credentials there is nothing to give away
 		e := l.refuse("its token realm is on another host, %s; see authHosts", u.Host)
-		e.Refused, e.Foreign = false, true
+		e.Refused, e.Withheld = false, true
 		return nil, e
 	}
 	return u, nil

@@ -23,21 +23,25 @@ type Error struct {
 	RetryAfter time.Duration // how long the registry asked to wait; 0: it did not
 	Refused    bool          // by our own rules: asking again is of no use
 	Presented  bool          // the request that was answered had a credential, or a token that was given for one or for none
-	Foreign    bool          // the credential was not sent, since the token realm is on a host that is not the registry's
+	// Withheld reports that the credential was not sent: the token realm is on a host that is not the
+	// registry's, or no header can hold the credential.
+	Withheld bool
 
 	via        string  // host that the registry redirected to, and that answered, or did not
-	network    network // what became of the connection where no answer came
+	network    network // what the network has shown where no answer came
 	login      bool    // the credential was presented and not accepted
 	remembered bool    // the registry was not asked: this is what it said before
 	err        error
 }
 
-// network is how far a request came that got no answer.
+// network is what the network has shown of a registry that gave no answer. It is evidence that the
+// next request will fail too, so that a gate may be closed.
 type network int
 
 const (
-	notConnected network = iota + 1
-	broken               // hung, or ended before the answer was whole
+	unknown      network = iota // nothing: perhaps the request was never sent
+	notConnected                // dialling, TLS or a proxy's CONNECT failed, or took too long
+	broken                      // hung, or ended before the answer was whole
 )
 
 // Error names the host, or both where the registry redirected to another one, and the cause.
@@ -74,7 +78,7 @@ func (e *Error) cause() string {
 // wrongRealm tells whether an endpoint for tokens is none, or not any more.
 func (e *Error) wrongRealm() bool {
 	if !e.Token {
-		return e.Refused || e.Foreign
+		return e.Refused || e.Withheld
 	}
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:

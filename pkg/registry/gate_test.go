@@ -69,13 +69,14 @@ func TestJudge(t *testing.T) {
 		"429 elsewhere":             {Error{Status: 429, via: "b.example"}, false, repository, time.Second},
 		"429 for a day":             {Error{Status: 429, RetryAfter: 24 * time.Hour}, false, credential, 10 * time.Minute},
 		"login":                     {Error{Status: 401, login: true}, false, credential, 30 * time.Second},
+		"request that was not sent": {Error{network: unknown}, false, nobody, 0},
 		"login that all share":      {Error{Status: 401, login: true}, true, repository, 30 * time.Second},
 		"401":                       {Error{Status: 401}, false, nobody, 0},
 		"404":                       {Error{Status: 404}, false, nobody, 0},
 		"500":                       {Error{Status: 500}, false, nobody, 0},
 		"refused by our own rules":  {Error{Refused: true, network: notConnected}, false, nobody, 0},
 		"remembered":                {Error{Status: 429, remembered: true}, false, nobody, 0},
-		"realm on a foreign domain": {Error{Foreign: true}, false, nobody, 0},
+		"realm on a foreign domain": {Error{Withheld: true}, false, nobody, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

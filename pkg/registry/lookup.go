@@ -4,13 +4,12 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -146,10 +145,10 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
-	resp, connected, err := l.do(req)
+	resp, evidence, err := l.do(req)
 	if err != nil {
 		l.count(l.req.Method, nil, s)
-		return nil, nil, l.failed(err, connected)
+		return nil, nil, l.failed(err, evidence)
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
 	l.count(l.req.Method, resp, s)
@@ -170,20 +169,22 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 
 // do sends the request, and once more where the connection was an old one that the server closed before it answered: for
 // HTTP/1.1 net/http does that itself, for HTTP/2 it does not.
-func (l *lookup) do(req *http.Request) (resp *http.Response, connected bool, err error) {
+//
+// Where there is no answer, evidence is what the network has shown.
+func (l *lookup) do(req *http.Request) (resp *http.Response, evidence network, err error) {
 	for range 2 {
-		old, begun := false, new(atomic.Bool)
-		trace := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			GotConn:              func(info httptrace.GotConnInfo) { connected, old = true, info.Reused },
-			GotFirstResponseByte: func() { begun.Store(true) }, // by the connection's reader, also after the request has been given up
-		})
+		a := new(attempt)
 		l.via = ""
-		resp, err = l.http.Do(req.WithContext(trace))
-		if err == nil || !old || begun.Load() || req.Context().Err() != nil {
+		resp, err = l.http.Do(req.WithContext(a.trace(req.Context())))
+		if err == nil {
+			return resp, unknown, nil
+		}
+		evidence = a.network(err)
+		if !a.reused.Load() || a.begun.Load() || req.Context().Err() != nil {
 			break
 		}
 	}
-	return resp, connected, err
+	return nil, evidence, err
 }
 
 // read takes what counts of an answer with status 200.
@@ -196,7 +197,7 @@ func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
 	}
 	m.Body, err = io.ReadAll(io.LimitReader(resp.Body, MaxManifest+1))
 	if err != nil {
-		return nil, l.failed(err, true)
+		return nil, l.failed(err, broken)
 	}
 	if len(m.Body) > MaxManifest {
 		return nil, l.refuse("manifest larger than %d MiB", MaxManifest>>20)
@@ -204,12 +205,19 @@ func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
 	return m, nil
 }
 
-// failed is the error of a request that got no whole answer.
-func (l *lookup) failed(err error, connected bool) *Error {
-	e := transportError(l.host.Name, l.named, err)
+// failed is the error of a request that got no whole answer, with what the network has shown.
+func (l *lookup) failed(err error, evidence network) *Error {
+	e := l.unanswered(err, evidence)
 	e.via = l.via
-	if e.network = broken; !connected {
-		e.network = notConnected
+	return e
+}
+
+func (l *lookup) unanswered(err error, evidence network) *Error {
+	e := transportError(l.host.Name, l.named, err)
+	e.network = evidence
+	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	if evidence == unknown && !late && !e.Refused {
+		e.Reason = "the request could not be sent"
 	}
 	return e
 }

@@ -61,6 +61,10 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	if name := req.Ref.Host(); len(name) > maxHost {
 		return nil, &Error{Host: name[:maxHost] + "…", Reason: "the name of the host is too long", Refused: true}
 	}
+	if !sendable(req.Auth) {
+		const reason = "the credential holds a byte that no header can"
+		return nil, &Error{Host: req.Ref.Host(), Reason: reason, Withheld: true}
+	}
 	l := c.lookup(req)
 	turn, err := l.turn(ctx)
 	if err != nil {

@@ -7,10 +7,11 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/tagpin/tagpin/pkg/span"
 )
@@ -50,7 +51,9 @@ func (l *lookup) token(ctx context.Context, ch challenge) (header string, err er
 	})
 	if err != nil && AsError(err) == nil { // ctx has ended, or a bug in what reads the answer
 		e := transportError(l.host.Name, l.named, err)
-		e.Token, e.network = true, broken
+		if e.Token = true; ctx.Err() != nil {
+			e.network = broken
+		}
 		return "", e
 	}
 	return header, err
@@ -62,11 +65,10 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 	if err != nil {
 		return "", 0, err
 	}
-	connected := false
 	ctx, s := span.Call(ctx, "registry token")
 	defer s.End()
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
-	req, err := l.tokenRequest(ctx, realm, ch.service, "repository:"+l.path+":pull")
+	a := new(attempt)
+	req, err := l.tokenRequest(a.trace(ctx), realm, ch.service, "repository:"+l.path+":pull")
 	if err != nil {
 		return "", 0, l.refuse("token realm %s is no valid address", realm.Host)
 	}
@@ -77,10 +79,8 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 	resp, err := client.Do(req)
 	if err != nil {
 		l.count(tokenRequest, nil, s)
-		e := transportError(l.host.Name, l.named, err)
-		if e.Token, e.network = true, broken; !connected {
-			e.network = notConnected
-		}
+		e := l.unanswered(err, a.network(err))
+		e.Token = true
 		return "", 0, e
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
@@ -133,7 +133,7 @@ func (l *lookup) parseToken(from io.Reader) (string, time.Duration, error) {
 	if t.Token == "" {
 		t.Token = t.AccessToken
 	}
-	if t.Token == "" || strings.ContainsAny(t.Token, "\r\n") {
+	if t.Token == "" || !httpguts.ValidHeaderFieldValue(t.Token) {
 		return "", 0, &Error{Host: l.host.Name, Token: true, Reason: "its token endpoint gave no token"}
 	}
 	lifetime := tokenLifetime

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,6 +25,11 @@ type wire struct {
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil { // as a transport reports it
+		trace.GetConn(r.URL.Host)
+		trace.GotConn(httptrace.GotConnInfo{})
+		trace.WroteHeaders()
+	}
 	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r}
 	switch auth := r.Header.Get("Authorization"); {
 	case r.URL.Path == "/token":
@@ -102,6 +108,28 @@ func TestTokenOutlivesItsCaller(t *testing.T) {
 		close(w.answer)
 		if err := <-second; err != nil || len(w.tokens) != 1 {
 			t.Errorf("%v after %d requests for tokens, want 1", err, len(w.tokens))
+		}
+	})
+}
+
+// A caller with little time left ends the request for a token for itself alone: the next one gets
+// the answer, and no gate is closed, since the registry's own time was not over.
+func TestTokenOutlivesItsCallersBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := start()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- c.head(ctx, "1", "u") }()
+		synctest.Wait()
+		go func() { second <- c.head(t.Context(), "2", "u") }()
+		if err := <-first; err == nil {
+			t.Error("Manifest = nil after the caller's time, want an error")
+		}
+		time.Sleep(time.Second)
+		close(w.answer)
+		if err := <-second; err != nil || len(w.tokens) != 1 {
+			t.Errorf("Manifest = %v after %d requests for tokens, want an answer after 1", err, len(w.tokens))
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"time"
 )
@@ -82,6 +83,9 @@ func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if proxy == nil {
 		return t.direct.RoundTrip(r)
+	}
+	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GetConn != nil {
+		trace.GetConn(r.URL.Host) // as without a proxy, what fails from here on is the connection
 	}
 	addrs, err := t.resolver.LookupNetIP(r.Context(), "ip", absolute(r.URL.Hostname()))
 	if err != nil && !t.named(r.URL.Host) {

@@ -244,7 +244,8 @@ func classOf(e *registry.Error) error {
 	switch {
 	case e.Status == http.StatusNotFound && !e.Token:
 		return ErrNotFound
-	case e.Foreign, e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden, e.Token && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests:
+	case e.Withheld, e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden,
+		e.Token && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests:
 		return ErrUnauthorized
 	case e.Refused, e.Status >= 300 && e.Status < 500 && e.Status != http.StatusTooManyRequests && e.Status != http.StatusRequestTimeout:
 		return ErrInvalid
