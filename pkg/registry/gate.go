@@ -6,12 +6,15 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/tagpin/tagpin/pkg/cache"
 )
 
 // maxRetryAfter caps what a registry may ask to wait.
@@ -38,9 +41,14 @@ type gateKey struct {
 // gates are closed after an answer that says that the next request will fail too. When its time is over, one request
 // tries again, and others wait for what comes of it.
 type gates struct {
-	mu  sync.Mutex
-	all *simplelru.LRU[gateKey, *gate]
+	mu       sync.Mutex
+	all      *simplelru.LRU[gateKey, *gate]
+	refusals cache.Memory[gateKey, []string] // by credential: at most maxRefusals repositories
 }
+
+// maxRefusals is how many repositories may refuse a login before it is not shown to the registry at
+// all. A refusal by one may be about that repository: perhaps its name is wrong.
+const maxRefusals = 3
 
 // gate is closed, or has been and nobody has got through since.
 type gate struct {
@@ -54,8 +62,32 @@ type gate struct {
 func newGates() *gates {
 	g := &gates{}
 	g.all, _ = simplelru.NewLRU(maxGates, func(_ gateKey, forgotten *gate) { forgotten.tried() }) // refuses sizes below one alone
+	g.refusals.Size = maxGates
 	return g
 }
+
+// refused notes that a repository has refused the login of a credential. It reports whether the
+// login itself must be at fault: so many repositories have refused it, or it was at fault before and
+// has not been accepted since.
+func (g *gates) refused(credential gateKey, path string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if closed, ok := g.all.Peek(credential); ok && closed.cause.login {
+		return true
+	}
+	count := 0
+	g.refusals.Update(credential, maxRetryAfter, func(paths []string, _ bool) ([]string, bool) {
+		if len(paths) < maxRefusals && !slices.Contains(paths, path) {
+			paths = append(slices.Clip(paths), path)
+		}
+		count = len(paths)
+		return paths, true
+	})
+	return count >= maxRefusals
+}
+
+// accepted notes that the login of a credential was accepted.
+func (g *gates) accepted(credential gateKey) { g.refusals.Remove(credential) }
 
 // wait waits until nobody tries a gate. Its error is that of a gate that is closed, or of ctx.
 func (g *gates) wait(ctx context.Context, keys [3]gateKey) error {
@@ -166,8 +198,10 @@ func (g *gate) refusal() error {
 
 // gates are those that a look-up goes through.
 func (l *lookup) gates() [3]gateKey {
-	return [3]gateKey{{host: l.origin, all: true}, {host: l.origin, who: l.who}, {host: l.origin, path: l.path, who: l.who}}
+	return [3]gateKey{{host: l.origin, all: true}, l.credential(), {host: l.origin, path: l.path, who: l.who}}
 }
+
+func (l *lookup) credential() gateKey { return gateKey{host: l.origin, who: l.who} }
 
 // judge closes the gate that an answer says is to be closed. What a tenant can bring about for one repository alone, a
 // slow answer, another host that is redirected to, a token endpoint, closes nothing for others.
@@ -185,10 +219,11 @@ func (l *lookup) judge(e *Error) {
 		shut(credential, e, limited)
 	case e.Status == http.StatusTooManyRequests, e.Status == http.StatusServiceUnavailable, e.network != 0:
 		shut(repository, e, unreachable)
-	case e.login && l.req.Shared: // whether it was the login or the repository is not told by all registries
+	case e.login: // not every registry tells a wrong login from a repository that it may not see
 		shut(repository, e, refusedLogin)
-	case e.login:
-		shut(credential, e, refusedLogin)
+		if !l.req.Shared && l.state.gates.refused(credential, l.path) {
+			shut(credential, e, refusedLogin)
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func TestJudge(t *testing.T) {
 		"429 of a realm":            {Error{Status: 429, Token: true}, false, credential, 5 * time.Second},
 		"429 elsewhere":             {Error{Status: 429, via: "b.example"}, false, repository, time.Second},
 		"429 for a day":             {Error{Status: 429, RetryAfter: 24 * time.Hour}, false, credential, 10 * time.Minute},
-		"login":                     {Error{Status: 401, login: true}, false, credential, 30 * time.Second},
+		"login":                     {Error{Status: 401, login: true}, false, repository, 30 * time.Second},
 		"request that was not sent": {Error{network: unknown}, false, nobody, 0},
 		"login that all share":      {Error{Status: 401, login: true}, true, repository, 30 * time.Second},
 		"401":                       {Error{Status: 401}, false, nobody, 0},

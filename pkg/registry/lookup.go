@@ -125,8 +125,13 @@ func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
 			m, challenged, err = l.send(ctx, again)
 		}
 	}
-	if e := AsError(err); e != nil && challenged != nil && challenged.basic && header != "" {
+	e := AsError(err)
+	switch {
+	case e != nil && challenged != nil && challenged.basic && header != "":
 		e.login = true
+	case strings.HasPrefix(header, "Basic ") &&
+		(e == nil || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
+		l.state.gates.accepted(l.credential())
 	}
 	return m, err
 }

@@ -91,7 +91,11 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 			login: resp.StatusCode == http.StatusUnauthorized && !l.anonymous(),
 		}
 	}
-	return l.parseToken(resp.Body)
+	token, lifetime, err := l.parseToken(resp.Body)
+	if err == nil {
+		l.state.gates.accepted(l.credential())
+	}
+	return token, lifetime, err
 }
 
 func (l *lookup) tokenRequest(ctx context.Context, realm *url.URL, service, scope string) (*http.Request, error) {
