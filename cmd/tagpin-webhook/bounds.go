@@ -2,7 +2,12 @@
 
 package main
 
-import "time"
+import (
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/registry"
+)
 
 // Bounds of every connection, whoever opens it. An API server's request has 8 lines of header and
 // less than 1 KiB, or a few KiB with the token of a kubeconfig.
@@ -59,3 +64,9 @@ var probesBounds = bounds{connections: 32, perPeer: 8, readTime: headerTime, wri
 
 // maxScrapes is the number of answers of /metrics that are made at once. Each holds all metrics as text.
 const maxScrapes = 4
+
+// newManifests bounds the bytes of large manifests that are held at once, and gives one namespace
+// half of them.
+func newManifests() *fair.Queue {
+	return &fair.Queue{Capacity: 8 * registry.MaxManifest, Share: 4 * registry.MaxManifest}
+}

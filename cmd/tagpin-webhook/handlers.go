@@ -44,6 +44,8 @@ type handlers struct {
 	answers *resolve.Answers  // of all configs
 	learned *registry.Learned // by the clients of all configs
 
+	manifests *fair.Queue // of all clients
+
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current
 
@@ -87,6 +89,8 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		closed:  make(chan struct{}),
 	}
 	close(h.closed)
+	h.manifests = newManifests()
+	h.queues.add("manifests", h.manifests)
 	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
 	return h, h.load(c)
 }
@@ -140,7 +144,8 @@ func (s *state) resolve(h *handlers, old *state) error {
 		if err != nil {
 			return err
 		}
-		client.UserAgent, client.Metrics, client.Learned, client.Panics = userAgent(), h.wire, h.learned, h.panics
+		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.wire, h.panics
+		client.Learned, client.Manifests = h.learned, h.manifests
 		s.client = client
 	}
 	s.cache = &resolve.Cache{

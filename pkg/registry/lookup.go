@@ -200,12 +200,17 @@ func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
 	if resp.Request.Method != http.MethodGet {
 		return m, nil
 	}
-	m.Body, err = io.ReadAll(io.LimitReader(resp.Body, MaxManifest+1))
-	if err != nil {
-		return nil, l.failed(err, broken)
-	}
-	if len(m.Body) > MaxManifest {
+	m.Body, m.release, err = l.readBody(resp.Request.Context(), resp.Body, resp.ContentLength)
+	switch {
+	case errors.Is(err, errNoRoom):
+		return nil, &Error{
+			Host: l.host.Name, via: l.via, err: err,
+			Reason: "its manifest was not read, since too many large ones are being read; try again",
+		}
+	case errors.Is(err, errTooLarge):
 		return nil, l.refuse("manifest larger than %d MiB", MaxManifest>>20)
+	case err != nil:
+		return nil, l.failed(err, broken)
 	}
 	return m, nil
 }

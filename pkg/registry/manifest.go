@@ -44,9 +44,20 @@ type Request struct {
 type Manifest struct {
 	MediaType string   // Content-Type without parameters
 	Digests   []string // every Docker-Content-Digest header, as sent
-	Body      []byte   // of a GET: all of it, at most MaxManifest
+	Body      []byte   // of a GET: all of it, at most MaxManifest; see Release
 	// Remaining is how many pulls the registry says it still allows (Docker Hub: ratelimit-remaining); -1: it does not say.
 	Remaining int
+
+	release func() // nil: Body takes no room
+}
+
+// Release drops Body and gives back the room that it takes in the Client's Manifests.
+func (m *Manifest) Release() {
+	m.Body = nil
+	if m.release != nil {
+		m.release()
+		m.release = nil
+	}
 }
 
 // IsIndex tells an index or manifest list from an image's manifest.

@@ -33,6 +33,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/panics"
 )
 
@@ -86,6 +87,9 @@ type Client struct {
 	Learned *Learned
 	// Panics is told of panics in requests for tokens.
 	Panics *panics.Reporter
+	// Manifests bounds the bytes of the larger manifests that are held at once: from a body's first
+	// 64 KiB on, until Manifest.Release. Nil: no bound but that of each one.
+	Manifests *fair.Queue
 
 	once  sync.Once
 	err   error

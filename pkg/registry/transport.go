@@ -24,6 +24,11 @@ func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true, // the bytes that are hashed are those that were sent
+		HTTP2: &http.HTTP2Config{ // what a server may send before anybody reads it
+			MaxReadFrameSize:              16 << 10,
+			MaxReceiveBufferPerStream:     freeBody,
+			MaxReceiveBufferPerConnection: DefaultMaxInFlight * freeBody,
+		},
 	}
 	direct, proxied, resolver := base.Clone(), base.Clone(), c.resolver()
 	direct.DialContext = dialAbsolute(c.Network.dialer(resolver))

@@ -45,6 +45,10 @@ func (g *Registry) Manifest(ctx context.Context, req Request) (*registry.Manifes
 	return m, err
 }
 
+// maxMediaType bounds a media type: two names of 127 characters (RFC 6838, section 4.2), and as much
+// for parameters.
+const maxMediaType = 512
+
 // eachCredential tries each candidate until one is accepted, and last none. Where one could not be read, a refusal, or that
 // there is nothing to see, is not the last word.
 func (g *Registry) eachCredential(req Request, try func(registry.Request) error) error {
@@ -120,6 +124,7 @@ func (g *Registry) hash(ctx context.Context, ask registry.Request) (digest.Diges
 	if err != nil {
 		return "", err
 	}
+	defer m.Release()
 	return digest.SHA256.FromBytes(m.Body), nil
 }
 
@@ -134,6 +139,7 @@ func (g *Registry) get(ctx context.Context, ask registry.Request) (*registry.Man
 		err = invalid("the manifest's bytes have another digest than the one asked for")
 	}
 	if err != nil {
+		m.Release()
 		return nil, fmt.Errorf("%s: %w", ask.Ref.Host(), err)
 	}
 	return m, nil
@@ -164,11 +170,11 @@ func Check(m *registry.Manifest) error {
 // agrees tells whether the body is what its media type says: an index or an image, not both (CVE-2021-41190).
 func agrees(m *registry.Manifest) error {
 	var body struct {
-		SchemaVersion int             `json:"schemaVersion"`
-		MediaType     string          `json:"mediaType"`
-		Manifests     json.RawMessage `json:"manifests"`
-		Config        json.RawMessage `json:"config"`
-		Layers        json.RawMessage `json:"layers"`
+		SchemaVersion int       `json:"schemaVersion"`
+		MediaType     shortText `json:"mediaType"`
+		Manifests     present   `json:"manifests"`
+		Config        present   `json:"config"`
+		Layers        present   `json:"layers"`
 	}
 	if err := json.Unmarshal(m.Body, &body); err != nil {
 		return invalid("the manifest is no JSON")
@@ -177,14 +183,34 @@ func agrees(m *registry.Manifest) error {
 	switch {
 	case body.SchemaVersion == 1:
 		return invalid("the tag is a Docker schema 1 manifest, which no current runtime pulls")
-	case body.MediaType != "" && body.MediaType != m.MediaType:
+	case body.MediaType != "" && string(body.MediaType) != m.MediaType:
 		return invalid("the manifest and its header name different media types")
-	case isIndex && (body.Manifests == nil || body.Layers != nil || body.Config != nil):
+	case isIndex && bool(!body.Manifests || body.Layers || body.Config):
 		return invalid("the index is no index")
-	case !isIndex && (body.Manifests != nil || body.Config == nil):
+	case !isIndex && bool(body.Manifests || !body.Config):
 		return invalid("the manifest is no image manifest")
 	}
 	return nil
+}
+
+// present reports whether a field is there. It keeps no copy of the field, which may be as large as
+// the manifest.
+type present bool
+
+func (p *present) UnmarshalJSON([]byte) error {
+	*p = true
+	return nil
+}
+
+// shortText is a media type. A string that is too long for one is not copied.
+type shortText string
+
+func (s *shortText) UnmarshalJSON(text []byte) error {
+	if len(text) > maxMediaType {
+		*s = "too long"
+		return nil
+	}
+	return json.Unmarshal(text, (*string)(s))
 }
 
 func known(mediaType string) bool {

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// stalling is a registry without a network whose manifests stop one byte before their end. Those of
+// the repository "small" are whole.
+type stalling struct{ size int }
+
+func (s stalling) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r, ContentLength: int64(s.size)}
+	begin := bytes.NewReader(make([]byte, s.size-1))
+	resp.Body = io.NopCloser(io.MultiReader(begin, hanging{r.Context()}))
+	if strings.HasPrefix(r.URL.Path, "/v2/small/") {
+		resp.ContentLength, resp.Body = 2, io.NopCloser(strings.NewReader("{}"))
+	}
+	return resp, nil
+}
+
+// hanging is a body that never comes.
+type hanging struct{ ctx context.Context }
+
+func (h hanging) Read([]byte) (int, error) {
+	<-h.ctx.Done()
+	return 0, h.ctx.Err()
+}
+
+func get(c *Client, namespace, image string) (*Manifest, error) {
+	return c.Manifest(context.Background(), Request{Ref: ref.MustParse(image), Method: http.MethodGet, Namespace: namespace})
+}
+
+// TestManifestsAreBounded reads 64 manifests that stall: together they hold no more bytes than there
+// is room for, small ones pass meanwhile, and no gate is closed for those that found no room.
+func TestManifestsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &fair.Queue{Capacity: 4 * MaxManifest, Share: 2 * MaxManifest}
+		c := &Client{Manifests: q, Hosts: []Host{{Name: "*", MaxInFlight: 1000, RequestsPerSecond: 1e6}}}
+		_ = c.Init()
+		c.state.shared = stalling{MaxManifest}
+		errs := make(chan error, 64)
+		hosts := []string{"a.example", "b.example", "c.example", "d.example"}
+		for i := range 64 {
+			go func() {
+				_, err := get(c, "loud", hosts[i%4]+"/large/"+string(rune('a'+i%26))+":1")
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		if s := q.Stats(); s.InUse != 2*MaxManifest {
+			t.Errorf("%d bytes are held for one namespace, want its share of %d", s.InUse, 2*MaxManifest)
+		}
+		go func() { _, err := get(c, "other", "a.example/large/z:1"); errs <- err }()
+		synctest.Wait()
+		if s := q.Stats(); s.InUse != 3*MaxManifest {
+			t.Errorf("%d bytes are held, want another namespace's manifest to be read too", s.InUse)
+		}
+		begin := time.Now()
+		m, err := get(c, "loud", "a.example/small/a:1")
+		if err != nil || string(m.Body) != "{}" || time.Since(begin) != 0 {
+			t.Errorf("a small manifest = %v, %v after %v, want it at once", m, err, time.Since(begin))
+		}
+		noRoom := 0
+		for range 65 {
+			if err := <-errs; errors.Is(err, errNoRoom) {
+				noRoom++
+			}
+		}
+		if noRoom != 62 || !q.Idle() {
+			t.Errorf("%d found no room, and the queue is idle: %t; want 62 and true", noRoom, q.Idle())
+		}
+		c.state.shared = stalling{1 << 10}
+		if err := closed(c.state.gates, c.lookup(Request{Ref: ref.MustParse("a.example/large/none:1")}).gates()); err != nil {
+			t.Errorf("a gate is closed: %v", err)
+		}
+	})
+}
+
+// TestReadBody has bodies of all sizes, with and without a declared size, whole and cut.
+func TestReadBody(t *testing.T) {
+	cut := errors.New("connection reset")
+	for _, size := range []int{0, 1, freeBody - 1, freeBody, freeBody + 1, 1 << 20, MaxManifest, MaxManifest + 1} {
+		want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+		for name, tt := range map[string]struct {
+			declared int
+			err      error
+		}{
+			"declared":     {size, nil},
+			"not declared": {-1, nil},
+			"cut":          {size + 1, cut},
+		} {
+			var r io.Reader = bytes.NewReader(want)
+			wantErr := tt.err
+			if tt.err != nil {
+				r = io.MultiReader(r, failing{cut})
+			}
+			if size > MaxManifest || tt.declared > MaxManifest {
+				wantErr = errTooLarge
+			}
+			q := &fair.Queue{Capacity: MaxManifest}
+			l := &lookup{client: &Client{Manifests: q}}
+			got, release, err := l.readBody(t.Context(), r, int64(tt.declared))
+			if !errors.Is(err, wantErr) || wantErr == nil && !bytes.Equal(got, want) {
+				t.Errorf("%d bytes, %s: %d, %v, want %v", size, name, len(got), err, wantErr)
+			}
+			if held := q.Stats().InUse; (held > 0) != (err == nil && size >= freeBody) {
+				t.Errorf("%d bytes, %s: %d bytes of the queue are held", size, name, held)
+			}
+			release()
+			if !q.Idle() {
+				t.Errorf("%d bytes, %s: bytes of the queue are held after release", size, name)
+			}
+		}
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
