@@ -33,10 +33,10 @@ func TestTooManyEntries(t *testing.T) {
 	if k.Len() != 1024 || k.Malformed() != 20000-1024 {
 		t.Errorf("%d entries, %d left out, want 1024 and the others", k.Len(), k.Malformed())
 	}
-	if got := keychain.Lookup(ref.MustParse("h01023.example/a"), k); len(got) != 1 {
+	if got := lookup(ref.MustParse("h01023.example/a"), k); len(got) != 1 {
 		t.Errorf("the last entry that is read: %v", got)
 	}
-	if got := keychain.Lookup(ref.MustParse("h01024.example/a"), k); len(got) != 0 {
+	if got := lookup(ref.MustParse("h01024.example/a"), k); len(got) != 0 {
 		t.Errorf("the first one that is not: %v", got)
 	}
 	allocated := testing.Benchmark(func(b *testing.B) {
@@ -61,7 +61,7 @@ func TestSizeIsWhatIsHeld(t *testing.T) {
 		total += rings[i].Size()
 	}
 	grown := int(held() - before)
-	if keychain.Lookup(ref.MustParse("ghcr.io/a"), rings...); grown > 2*total+1<<20 {
+	if lookup(ref.MustParse("ghcr.io/a"), rings...); grown > 2*total+1<<20 {
 		t.Errorf("%d bytes are held, and said to be %d", grown, total)
 	}
 }
@@ -89,16 +89,16 @@ func TestGlobsAreBounded(t *testing.T) {
 		rings = append(rings, ring(t, many(1000, func(i int) string { return fmt.Sprintf("*%d.example.com", i) })))
 	}
 	rings = append(rings, ring(t, config("*.example.com", "glob", "a.example.com", "exact")))
-	got := users(keychain.Lookup(ref.MustParse("a.example.com/a"), rings...))
+	got := users(lookup(ref.MustParse("a.example.com/a"), rings...))
 	if got != "exact" {
 		t.Errorf("after 5,000 globs: %q, want what is spelled out alone", got)
 	}
 	label := strings.Repeat("a", 63)
 	k := ring(t, config("*.example.org", "u"))
-	if got := users(keychain.Lookup(ref.MustParse(label+".example.org/a"), k)); got != "u" {
+	if got := users(lookup(ref.MustParse(label+".example.org/a"), k)); got != "u" {
 		t.Errorf("a label of 63: %q", got)
 	}
-	if got := users(keychain.Lookup(ref.MustParse(label+"a.example.org/a"), k)); got != "" {
+	if got := users(lookup(ref.MustParse(label+"a.example.org/a"), k)); got != "" {
 		t.Errorf("a label of 64: %q", got)
 	}
 }

@@ -99,13 +99,14 @@ func split(data []byte) (auths map[string]json.RawMessage, surplus int, err erro
 	return auths, surplus, nil
 }
 
-// parseAuth reads one entry: auth, which is stronger, or username and password; identitytoken; registrytoken. Auth is
-// given taken apart, so that two spellings of one credential are equal.
+// parseAuth reads one entry: auth, which is stronger, or username and password; identitytoken. Auth
+// is given taken apart, so that two spellings of one credential are equal. A registrytoken is not
+// used, as the kubelet does not use it: it could be any text, and would be sent in a header as it is.
 func parseAuth(raw json.RawMessage) (authn.AuthConfig, bool) {
 	var auth authn.AuthConfig
 	if err := json.Unmarshal(raw, &auth); err != nil {
 		return authn.AuthConfig{}, false
 	}
-	auth.Auth = ""
+	auth.Auth, auth.RegistryToken = "", ""
 	return auth, true
 }

@@ -49,7 +49,7 @@ func TestLookupOddKeys(t *testing.T) {
 		{"blank", "ghcr.io/a", " ghcr.io", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := keychain.Lookup(ref.MustParse(tt.image), ring(t, config(tt.key, "u")))
+			got := lookup(ref.MustParse(tt.image), ring(t, config(tt.key, "u")))
 			if (len(got) == 1) != tt.want {
 				t.Errorf("Lookup(%s) of the key %q = %v, want one: %t", tt.image, tt.key, got, tt.want)
 			}
@@ -60,7 +60,7 @@ func TestLookupOddKeys(t *testing.T) {
 // An entry without a credential still says that docker login's is not meant.
 func TestLookupEmptyEntry(t *testing.T) {
 	k := ring(t, []byte(`{"auths":{"docker.io":{},"https://index.docker.io/v1/":{"username":"u","password":"p"}}}`))
-	if got := keychain.Lookup(ref.MustParse("nginx"), k); len(got) != 0 {
+	if got := lookup(ref.MustParse("nginx"), k); len(got) != 0 {
 		t.Errorf("Lookup = %v, want nothing", got)
 	}
 }
@@ -69,7 +69,7 @@ func TestLookupEmptyEntry(t *testing.T) {
 func TestLookupOneSpelling(t *testing.T) {
 	k := ring(t, []byte(`{"auths":{"ghcr.io":{"auth":"dTpw"},"*.io":{"auth":"dTpw","username":"x"},"ghcr.io/a":{"username":"u","password":"p"}}}`))
 	want := []authn.AuthConfig{{Username: "u", Password: "p"}}
-	if diff := cmp.Diff(want, keychain.Lookup(ref.MustParse("ghcr.io/a/b"), k)); diff != "" {
+	if diff := cmp.Diff(want, lookup(ref.MustParse("ghcr.io/a/b"), k)); diff != "" {
 		t.Errorf("Lookup: -want +got\n%s", diff)
 	}
 }
@@ -101,7 +101,7 @@ func FuzzRoundTrip(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]authn.AuthConfig{want}, keychain.Lookup(r, ring(t, data))); diff != "" {
+		if diff := cmp.Diff([]authn.AuthConfig{want}, lookup(r, ring(t, data))); diff != "" {
 			t.Errorf("Lookup(%q) of its own key: -want +got\n%s", r.Repository(), diff)
 		}
 	})
@@ -125,7 +125,7 @@ func FuzzFormats(f *testing.F) {
 			t.Errorf("%d entries and %d malformed of %d keys", older.Len(), older.Malformed(), len(keys))
 		}
 		if r, err := ref.Parse(image); err == nil {
-			if diff := cmp.Diff(keychain.Lookup(r, older), keychain.Lookup(r, newer)); diff != "" {
+			if diff := cmp.Diff(lookup(r, older), lookup(r, newer)); diff != "" {
 				t.Errorf("Lookup(%s): -older +newer\n%s", image, diff)
 			}
 		}

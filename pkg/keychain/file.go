@@ -42,7 +42,8 @@ func (f *File) Credentials(_ context.Context, r ref.Reference, fresh bool) []Cre
 	if f == nil || f.Path == "" {
 		return nil
 	}
-	return shared(Lookup(r, f.current(fresh)))
+	auths, _ := Lookup(r, f.current(fresh)) // its author is the operator
+	return shared(auths)
 }
 
 func (f *File) current(fresh bool) *Keyring {

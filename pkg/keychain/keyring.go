@@ -3,10 +3,10 @@
 package keychain
 
 import (
+	"hash/maphash"
 	"net"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -28,13 +28,15 @@ const (
 	maxKey = 1024
 	// maxGlobs bounds the entries with globs that one look-up compares, over all configs.
 	maxGlobs = 4096
+	// MaxCandidates bounds the credentials that are tried for one look-up: each may cost a login.
+	MaxCandidates = 16
 	// maxLabel bounds a label that a glob is compared with (RFC 1035, section 2.3.4).
 	maxLabel = 63
 )
 
 // entrySize is about what an entry takes without its texts: a string header for each of its fields, and what each text's
 // own memory is rounded up by.
-const entrySize = 15 * 16
+const entrySize = 16 * 16
 
 // Keyring is what one Docker config or pull secret holds. The zero value and nil are empty. It never changes, and is
 // safe for concurrent use.
@@ -50,7 +52,13 @@ type entry struct {
 	path       string // empty, or from the slash on
 	glob       bool
 	auth       authn.AuthConfig
+	sum        uint64 // of auth: two that differ are told apart at once, however long they are
 }
+
+var sumSeed = maphash.MakeSeed()
+
+// same reports whether two entries hold the same credential.
+func (e *entry) same(other *entry) bool { return e.sum == other.sum && e.auth == other.auth }
 
 // Malformed counts the entries that could not be read: they lose only themselves.
 func (k *Keyring) Malformed() int {
@@ -81,53 +89,23 @@ func (k *Keyring) Size() int {
 	return n
 }
 
-// Lookup gives the credentials that the rings hold for r, in the kubelet's order: the keys of all rings from the last to
-// the first in lexical order, so that a longer path comes before a shorter one, and those of one key in the order of the
-// rings. What docker login writes for Docker Hub counts only if no other key matches. An entry without a credential, or
-// with one that came before, is left out. It costs two small allocations where something matches, and else none.
-func Lookup(r ref.Reference, rings ...*Keyring) []authn.AuthConfig {
+// Lookup returns the credentials that the rings hold for r, in the kubelet's order: the keys of all
+// rings from the last to the first in lexical order, so that a longer path comes before a shorter
+// one, and those of one key in the order of the rings. What docker login writes for Docker Hub counts
+// only if no other key matches. An entry without a credential, or with one that came before, is left
+// out.
+//
+// At most MaxCandidates are returned; left is the number of entries that fit r too and come after
+// them. Lookup costs one allocation if an entry fits, and otherwise none. Its time is linear in the
+// number of entries.
+func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left int) {
 	host, port := splitPort(r.Host())
-	matched := collect(rings, func(e *entry) bool { return e.matches(host, port, r.Path()) })
-	if len(matched) == 0 && r.Host() == hubHost {
-		matched = collect(rings, func(e *entry) bool { return e.key == hubIndex })
+	var found candidates
+	found.collect(rings, func(e *entry) bool { return e.matches(host, port, r.Path()) })
+	if !found.matched && r.Host() == hubHost {
+		found.collect(rings, func(e *entry) bool { return e.key == hubIndex })
 	}
-	slices.SortStableFunc(matched, func(a, b *entry) int { return strings.Compare(b.key, a.key) })
-	return distinct(matched)
-}
-
-func collect(rings []*Keyring, match func(*entry) bool) []*entry {
-	var matched []*entry
-	globs := 0
-	for _, ring := range rings {
-		if ring == nil {
-			continue
-		}
-		for i := range ring.entries {
-			e := &ring.entries[i]
-			if e.glob {
-				if globs++; globs > maxGlobs {
-					continue
-				}
-			}
-			if match(e) {
-				matched = append(matched, e)
-			}
-		}
-	}
-	return matched
-}
-
-func distinct(entries []*entry) []authn.AuthConfig {
-	if len(entries) == 0 {
-		return nil
-	}
-	auths := make([]authn.AuthConfig, 0, len(entries))
-	for _, e := range entries {
-		if e.auth != (authn.AuthConfig{}) && !slices.Contains(auths, e.auth) {
-			auths = append(auths, e.auth)
-		}
-	}
-	return auths
+	return found.auths(), found.left
 }
 
 // newEntry takes a key apart: with or without scheme, host with globs, port, path. What is a host is net/url's to say, as
@@ -153,6 +131,7 @@ func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
 		p = ""
 	}
 	e := entry{key: strings.Clone(u.Host + p), auth: auth, glob: strings.ContainsAny(u.Host, `*?[\`)}
+	e.sum = maphash.Comparable(sumSeed, auth)
 	e.path = e.key[len(u.Host):]
 	e.host, e.port = splitPort(e.key[:len(u.Host)])
 	return e, true

@@ -41,6 +41,12 @@ func ring(t testing.TB, data []byte) *keychain.Keyring {
 	return k
 }
 
+// lookup is Lookup without the number of entries that are left out.
+func lookup(r ref.Reference, rings ...*keychain.Keyring) []authn.AuthConfig {
+	auths, _ := keychain.Lookup(r, rings...)
+	return auths
+}
+
 func users(auths []authn.AuthConfig) string {
 	names := make([]string, len(auths))
 	for i, a := range auths {
@@ -87,7 +93,7 @@ func TestLookup(t *testing.T) {
 		{"IPv6", "[::1]:5000/a", []string{"[::1]:5000", "u"}, "u"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := users(keychain.Lookup(ref.MustParse(tt.image), ring(t, config(tt.entries...))))
+			got := users(lookup(ref.MustParse(tt.image), ring(t, config(tt.entries...))))
 			if got != tt.want {
 				t.Errorf("Lookup(%s) in %v = %q, want %q", tt.image, tt.entries, got, tt.want)
 			}
@@ -99,13 +105,13 @@ func TestLookup(t *testing.T) {
 func TestLookupOverSecrets(t *testing.T) {
 	r := ref.MustParse("ghcr.io/a/b")
 	first, second := ring(t, config("ghcr.io", "one", "*.io", "glob")), ring(t, config("ghcr.io", "two", "ghcr.io/a", "path"))
-	if got, want := users(keychain.Lookup(r, first, nil, second)), "path one two glob"; got != want {
+	if got, want := users(lookup(r, first, nil, second)), "path one two glob"; got != want {
 		t.Errorf("Lookup = %q, want %q", got, want)
 	}
-	if got, want := users(keychain.Lookup(r, second, first, second)), "path two one glob"; got != want {
+	if got, want := users(lookup(r, second, first, second)), "path two one glob"; got != want {
 		t.Errorf("Lookup with a secret twice = %q, want %q", got, want)
 	}
-	if got := keychain.Lookup(r); got != nil {
+	if got := lookup(r); got != nil {
 		t.Errorf("Lookup without secrets = %v, want nothing", got)
 	}
 }
@@ -121,8 +127,10 @@ func TestEntries(t *testing.T) {
 		{"auth", `{"auth":"` + basic + `"}`, []authn.AuthConfig{{Username: "user", Password: "pass:word"}}, 0},
 		{"auth is stronger", `{"username":"x","password":"y","auth":"` + basic + `","email":"e"}`, []authn.AuthConfig{{Username: "user", Password: "pass:word"}}, 0},
 		{"identity token", `{"identitytoken":"t","username":"<token>"}`, []authn.AuthConfig{{Username: "<token>", IdentityToken: "t"}}, 0},
-		{"registry token", `{"registrytoken":"t"}`, []authn.AuthConfig{{RegistryToken: "t"}}, 0},
-		{"nothing", `{}`, []authn.AuthConfig{}, 0},
+		{"registry token alone", `{"registrytoken":"x\ny"}`, nil, 0},
+		{"registry token beside a user", `{"username":"user","registrytoken":"t"}`, []authn.AuthConfig{{Username: "user"}}, 0},
+		{"odd bytes", `{"username":"u\nv","password":"\u0000","identitytoken":"\r\n"}`, []authn.AuthConfig{{Username: "u\nv", Password: "\u0000", IdentityToken: "\r\n"}}, 0},
+		{"nothing", `{}`, nil, 0},
 		{"bad base64", `{"auth":"!"}`, nil, 1},
 		{"auth without a colon", `{"auth":"` + base64.StdEncoding.EncodeToString([]byte("user")) + `"}`, nil, 1},
 		{"no object", `"secret"`, nil, 1},
@@ -130,14 +138,14 @@ func TestEntries(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := ring(t, []byte(`{"auths":{"a.example":`+tt.entry+`,"b.example":{"username":"other"},"":{"username":"x"}}}`))
-			got := keychain.Lookup(ref.MustParse("a.example/x"), k)
+			got := lookup(ref.MustParse("a.example/x"), k)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Lookup: -want +got\n%s", diff)
 			}
 			if k.Malformed() != tt.malformed+1 || k.Len() != 2-tt.malformed {
 				t.Errorf("%d malformed of %d, want %d of %d", k.Malformed(), k.Len(), tt.malformed+1, 2-tt.malformed)
 			}
-			if got := users(keychain.Lookup(ref.MustParse("b.example/x"), k)); got != "other" {
+			if got := users(lookup(ref.MustParse("b.example/x"), k)); got != "other" {
 				t.Errorf("the entry beside it gives %q, want other", got)
 			}
 		})
@@ -147,7 +155,7 @@ func TestEntries(t *testing.T) {
 // Both types of secret; what is malformed as a whole is never quoted: it may be a password.
 func TestParse(t *testing.T) {
 	old, err := keychain.ParseDockercfg([]byte(`{"ghcr.io":{"username":"u","password":"p"}}`))
-	if err != nil || users(keychain.Lookup(ref.MustParse("ghcr.io/a"), old)) != "u" {
+	if err != nil || users(lookup(ref.MustParse("ghcr.io/a"), old)) != "u" {
 		t.Errorf("ParseDockercfg = %v, %v, want the entry", old, err)
 	}
 	for _, text := range []string{"", "canary", `{"auths":["canary"]}`, `{"auths":{"canary`, `[]`} {
@@ -173,7 +181,7 @@ func FuzzParseDockerConfig(f *testing.F) {
 		if err != nil || refErr != nil {
 			return
 		}
-		auths := keychain.Lookup(r, k, k)
+		auths := lookup(r, k, k)
 		if len(auths) > k.Len() {
 			t.Errorf("Lookup gives %d credentials of %d entries", len(auths), k.Len())
 		}
@@ -192,7 +200,7 @@ func BenchmarkLookup(b *testing.B) {
 	r := ref.MustParse("ghcr.io/a/b:1")
 	b.ReportAllocs()
 	for b.Loop() {
-		if len(keychain.Lookup(r, k)) != 1 {
+		if len(lookup(r, k)) != 1 {
 			b.Fatal("no credential")
 		}
 	}

@@ -3,6 +3,7 @@
 package resolve_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -37,6 +38,24 @@ func with(challenge string) rules {
 		realm: {{On: "token", Then: token}},
 		other: {{On: "token", Then: token}},
 	}
+}
+
+// many are names that begin with prefix.
+func many(prefix string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint(prefix, i)
+	}
+	return names
+}
+
+// loginsOf are the requests of users that are all refused by a registry with basic authentication.
+func loginsOf(users ...string) []string {
+	asked := []string{"HEAD app:1"}
+	for _, u := range users {
+		asked = append(asked, "HEAD app:1 Basic "+u)
+	}
+	return append(asked, "HEAD app:1")
 }
 
 // authCases are about credentials, and who sees them.
@@ -88,6 +107,7 @@ var authCases = []odd{
 		asked: []string{"HEAD app:1", "realm: GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image,
 	},
 	{name: "R34 several secrets for a host", rules: bearer("w"), creds: users("u", "v", "w"), want: image, asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull Basic v", "GET token:app:pull Basic w", "HEAD app:1 Bearer w"}},
+	{name: "R34 no more than 16 of them", rules: always(denied), creds: users(many("u", 40)...), asked: loginsOf(many("u", 16)...), class: resolve.ErrUnauthorized, says: "401 Unauthorized"},
 	{
 		name: "R37 a realm on another host", rules: with(`Bearer realm="https://{other}/token"`), creds: users("u"), class: resolve.ErrUnauthorized, says: "its token realm is on another host, {other}; see authHosts",
 		asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"},

@@ -53,13 +53,11 @@ const maxMediaType = 512
 // there is nothing to see, is not the last word.
 func (g *Registry) eachCredential(req Request, try func(registry.Request) error) error {
 	var first error
-	unread := false
-	for _, cred := range append(req.Credentials[:len(req.Credentials):len(req.Credentials)], keychain.Credential{}) {
-		if cred.Unread {
-			unread = true
-			continue
-		}
-		err := try(registry.Request{Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace, Begin: req.Begin})
+	candidates, unread := toTry(req.Credentials)
+	for _, cred := range candidates {
+		err := try(registry.Request{
+			Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace, Begin: req.Begin,
+		})
 		if err == nil || errors.Is(err, cache.ErrTaken) {
 			return err
 		}
@@ -75,6 +73,21 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 		return &classified{ErrUnavailable, fmt.Errorf("%s: not found or not allowed without a pull secret that could not be read", req.Ref.Host())}
 	}
 	return first
+}
+
+// toTry is what is presented to the registry, in order: at most keychain.MaxCandidates credentials,
+// and last none. unread reports whether a credential is missing because it could not be read.
+func toTry(credentials []keychain.Credential) (candidates []keychain.Credential, unread bool) {
+	candidates = make([]keychain.Credential, 0, len(credentials)+1)
+	for _, cred := range credentials {
+		switch {
+		case cred.Unread:
+			unread = true
+		case len(candidates) < keychain.MaxCandidates:
+			candidates = append(candidates, cred)
+		}
+	}
+	return append(candidates, keychain.Credential{}), unread
 }
 
 // another tells whether another credential may get another answer: where this one was refused, and where it was shown and

@@ -120,7 +120,9 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 		var room [4]*keychain.Keyring // most pods have fewer
 		var rings []*keychain.Keyring
 		rings, whole = id.rings(ctx, fresh, room[:0])
-		own = keychain.Lookup(r, rings...)
+		var left int
+		own, left = keychain.Lookup(r, rings...)
+		c.Metrics.countLeft(left)
 	}
 	var shared []keychain.Credential
 	if c.Shared != nil {
@@ -136,9 +138,15 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	if !whole {
 		creds = append(creds, keychain.Credential{Unread: true})
 	}
+	tried := len(own)
 	for _, s := range shared {
-		if !slices.Contains(own, s.Auth) { // refused once is refused: registries lock out who tries again and again
+		switch {
+		case slices.Contains(own, s.Auth): // tried already: registries lock out a user who tries again
+		case tried < keychain.MaxCandidates:
 			creds = append(creds, s)
+			tried++
+		default:
+			c.Metrics.countLeft(1)
 		}
 	}
 	return creds

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -340,6 +341,54 @@ func TestTooMany(t *testing.T) {
 	}
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Errorf("lint of the metrics: %v, %v", problems, err)
+	}
+}
+
+// A look-up has at most 16 candidates, the tenant's own first. What is left out is counted.
+func TestTooManyCandidates(t *testing.T) {
+	a := &api{secrets: map[string]*corev1.Secret{}}
+	registry := prometheus.NewRegistry()
+	shared := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
+		creds := make([]keychain.Credential, 4)
+		for i := range creds {
+			creds[i].Auth.Username = fmt.Sprint("node", i)
+			creds[i].Shared = true
+		}
+		return creds
+	})
+	c := &cluster.Cluster{Getter: a, Metrics: cluster.NewMetrics(registry), Shared: shared}
+	defer c.Close()
+	id := workload.Identity{}
+	var want []string
+	for i := range 14 {
+		name := fmt.Sprintf("s%d", i)
+		a.secrets[name] = secret(name)
+		id.PullSecrets, want = append(id.PullSecrets, name), append(want, name)
+	}
+	for i, tt := range []struct {
+		want []string
+		left float64
+	}{
+		{slices.Concat(want, []string{"node0(shared)", "node1(shared)"}), 2},
+		{slices.Concat(want, []string{"s14", "s15"}), 8},
+	} {
+		got := users(c.For("ns", id).Credentials(t.Context(), image, false))
+		if want := strings.Join(tt.want, " "); got != want {
+			t.Errorf("Credentials, %d = %q, want %q", i, got, want)
+		}
+		left := fmt.Sprintf(`
+# HELP tagpin_keychain_candidates_left_total Credentials that fit an image and were not tried, because 16 others come before them in the kubelet's order. Counted for each look-up.
+# TYPE tagpin_keychain_candidates_left_total counter
+tagpin_keychain_candidates_left_total %g
+`, tt.left)
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(left), "tagpin_keychain_candidates_left_total"); err != nil {
+			t.Error(err)
+		}
+		for i := 14; i < 18; i++ {
+			name := fmt.Sprintf("s%d", i)
+			a.secrets[name] = secret(name)
+			id.PullSecrets = append(id.PullSecrets, name)
+		}
 	}
 }
 

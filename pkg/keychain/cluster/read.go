@@ -27,15 +27,22 @@ const (
 )
 
 // Metrics counts reads. Its labels are closed sets. A nil *Metrics counts nothing.
-type Metrics struct{ reads *prometheus.CounterVec }
+type Metrics struct {
+	reads *prometheus.CounterVec
+	left  prometheus.Counter
+}
 
 // NewMetrics makes the metrics and registers them.
 func NewMetrics(r prometheus.Registerer) *Metrics {
-	m := &Metrics{reads: prometheus.NewCounterVec(prometheus.CounterOpts{
+	m := &Metrics{left: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tagpin_keychain_candidates_left_total",
+		Help: "Credentials that fit an image and were not tried, because 16 others come before them" +
+			" in the kubelet's order. Counted for each look-up.",
+	}), reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tagpin_keychain_reads_total",
 		Help: "Pull secrets and service accounts read from the API server, by kind (secret, serviceaccount) and result: ok; missing; forbidden, where a role lacks; malformed; unsuitable, of another type; error; too-many in one pod.",
 	}, []string{"kind", "result"})}
-	r.MustRegister(m.reads)
+	r.MustRegister(m.reads, m.left)
 	for _, kind := range []string{secretKind, accountKind} {
 		m.reads.WithLabelValues(kind, forbidden) // from 0 on, so that the first one is an increase
 	}
@@ -45,6 +52,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 func (m *Metrics) count(kind, result string) {
 	if m != nil {
 		m.reads.WithLabelValues(kind, result).Inc()
+	}
+}
+
+func (m *Metrics) countLeft(candidates int) {
+	if m != nil {
+		m.left.Add(float64(candidates))
 	}
 }
 

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keychain_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// crowd is a number of secrets that each hold a number of entries for ghcr.io. What follows a
+// question mark is no part of a key, so that all their keys are equal.
+func crowd(t testing.TB, secrets, entries int) []*keychain.Keyring {
+	t.Helper()
+	rings := make([]*keychain.Keyring, secrets)
+	for s := range rings {
+		var kv []string
+		for e := range entries {
+			kv = append(kv, fmt.Sprintf("ghcr.io?%04d", e), fmt.Sprintf("u%d-%d", s, e))
+		}
+		rings[s] = ring(t, config(kv...))
+	}
+	return rings
+}
+
+// Of all credentials for an image, only the first 16 in the kubelet's order are candidates, and
+// Lookup counts the entries that come after them.
+func TestCandidatesAreBounded(t *testing.T) {
+	first := make([]string, keychain.MaxCandidates)
+	for i := range first {
+		first[i] = fmt.Sprint("u0-", i)
+	}
+	paths := func() (kv, want []string) {
+		path := "ghcr.io/"
+		for i := range 30 {
+			path += "a"
+			kv = append(kv, path, fmt.Sprint("u", i))
+			want = append([]string{fmt.Sprint("u", i)}, want...)
+		}
+		return kv, want[:keychain.MaxCandidates]
+	}
+	kv, longest := paths()
+	for _, tt := range []struct {
+		name  string
+		image string
+		rings []*keychain.Keyring
+		want  []string
+		left  int
+	}{
+		{"64 secrets of 1,024 entries", "ghcr.io/a", crowd(t, 64, 1024), first, 64*1024 - 16},
+		{"exactly 16", "ghcr.io/a", crowd(t, 1, 16), first, 0},
+		{"the longest paths", "ghcr.io/" + strings.Repeat("a", 30), []*keychain.Keyring{ring(t, config(kv...))}, longest, 14},
+		{
+			"the longest path in the last secret", "ghcr.io/a/b",
+			append(crowd(t, 3, 20), ring(t, config("ghcr.io/a", "path", "ghcr.io/a/b", "repository"))),
+			append([]string{"repository", "path"}, first[:14]...), 3*20 - 14,
+		},
+		{"one credential many times", "ghcr.io/a", slices.Repeat(crowd(t, 1, 16), 40), first, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, left := keychain.Lookup(ref.MustParse(tt.image), tt.rings...)
+			if diff := cmp.Diff(strings.Join(tt.want, " "), users(got)); diff != "" {
+				t.Errorf("Lookup: -want +got\n%s", diff)
+			}
+			if left != tt.left {
+				t.Errorf("Lookup left out %d entries, want %d", left, tt.left)
+			}
+		})
+	}
+}
+
+// slowLookup is the plain form of Lookup's rule: all that match, sorted, each credential once.
+func slowLookup(entries []string, image string) []string {
+	type entry struct{ key, user string }
+	var matched []entry
+	for i := 0; i < len(entries); i += 2 {
+		if key := entries[i]; strings.HasPrefix(image, key) {
+			matched = append(matched, entry{key, entries[i+1]})
+		}
+	}
+	slices.SortStableFunc(matched, func(a, b entry) int { return strings.Compare(b.key, a.key) })
+	var users []string
+	for _, e := range matched {
+		if len(users) < keychain.MaxCandidates && !slices.Contains(users, e.user) {
+			users = append(users, e.user)
+		}
+	}
+	return users
+}
+
+// FuzzCandidates compares Lookup with its plain form: byte by byte, a path's length and its user.
+func FuzzCandidates(f *testing.F) {
+	f.Add([]byte("0123456789abcdefghijklmnopqrstuvwxyz"))
+	f.Add([]byte{1, 200, 3, 4, 1, 200, 90, 4, 2, 2, 2, 9, 8, 7, 6, 5, 4, 3, 2, 1, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		image := "ghcr.io/" + strings.Repeat("a", 100)
+		var rings []*keychain.Keyring
+		var entries []string
+		for i := 0; i+1 < len(data); i += 2 { // each secret has one entry, so that their order is known
+			kv := []string{image[:len("ghcr.io/a")+int(data[i])%100], fmt.Sprint("u", data[i+1]%40)}
+			rings, entries = append(rings, ring(t, config(kv...))), append(entries, kv...)
+		}
+		auths, left := keychain.Lookup(ref.MustParse(image), rings...)
+		if got, want := users(auths), strings.Join(slowLookup(entries, image), " "); got != want {
+			t.Errorf("Lookup of %q = %q, want %q", entries, got, want)
+		}
+		if left > max(0, len(rings)-len(auths)) || left > 0 && len(auths) < keychain.MaxCandidates {
+			t.Errorf("Lookup left out %d of %d entries beside %d candidates", left, len(rings), len(auths))
+		}
+	})
+}
+
+func BenchmarkLookupCrowd(b *testing.B) {
+	rings := crowd(b, 64, 1024)
+	r := ref.MustParse("ghcr.io/a/b:1")
+	b.ReportAllocs()
+	for b.Loop() {
+		if auths, _ := keychain.Lookup(r, rings...); len(auths) != keychain.MaxCandidates {
+			b.Fatal("not as many candidates as are tried")
+		}
+	}
+}
