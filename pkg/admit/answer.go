@@ -73,18 +73,23 @@ func (a *answer) outcome(o *pin.Outcome) {
 	}
 }
 
-// failed is a look-up that gave no digest.
+// failed is a look-up that gave no digest. A refresh that the annotation AnnotationRefresh asks for
+// is a deploy: deferred, it would run the old image, and nobody would try again. A restart has to
+// work in an incident: it keeps the pin, whatever the failure.
 func (a *answer) failed(o *pin.Outcome) {
-	sentence := describe(a.request.Object, o)
+	sentence := a.describe(o)
 	then := a.failures.of(o.Err)
+	deploy := o.Marker == workload.AnnotationRefresh
 	switch {
 	case a.mode == pin.DryRun:
 		a.warnings.add(sentence)
-	case then == Deny, then == Defer && a.isPod():
+	case deploy && then != Allow:
 		a.denials = append(a.denials, sentence)
-	case o.Held.Pinned(): // of a refresh
+	case o.Held.Pinned(): // it was to be refreshed
 		a.hold(o)
 		a.warnings.add(sentence + "; kept at " + short(o.Held))
+	case then == Deny, then == Defer && a.isPod():
+		a.denials = append(a.denials, sentence)
 	case then == Defer:
 		a.warnings.add(sentence + "; admitted as it is, its pods wait until it resolves")
 	default:
@@ -98,6 +103,7 @@ func (a *answer) hold(o *pin.Outcome) {
 	if text := o.Held.String(); text != o.Reference.Text {
 		a.patch.replace(o.Reference.Pointer, text)
 		o.Entry = o.Parsed.WithDigest(o.Held.Digest())
+		a.pins[policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)] = o.Entry.String()
 	}
 }
 

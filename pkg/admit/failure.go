@@ -67,16 +67,25 @@ func class(err error) string {
 }
 
 // describe is a failed look-up in one sentence: the container, the reference, the cause and what to do.
-func describe(o *workload.Object, out *pin.Outcome) string {
-	return fmt.Sprintf("%s: can't pin %s: %v; %s", place(out.Reference.Name), out.Parsed, out.Err, advice(o, out))
+func (a *answer) describe(out *pin.Outcome) string {
+	verb := "pin"
+	if out.Held.Pinned() {
+		verb = "refresh"
+	}
+	return fmt.Sprintf("%s: can't %s %s: %v; %s",
+		place(out.Reference.Name), verb, out.Parsed, out.Err, a.advice(out))
 }
 
-func advice(o *workload.Object, out *pin.Outcome) string {
+// advice is what to do about a failed look-up.
+func (a *answer) advice(out *pin.Outcome) string {
+	if out.Marker == workload.AnnotationRefresh && a.failures.of(out.Err) == Allow {
+		return "change " + workload.AnnotationRefresh + " again later"
+	}
 	switch class(out.Err) {
 	case notFound:
 		return "check the image's name and tag"
 	case unauthorized:
-		id := o.PodSpecs[out.PodSpec].Identity
+		id := a.request.Object.PodSpecs[out.PodSpec].Identity
 		account := id.ServiceAccount
 		if account == "" {
 			account = "default"

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -28,8 +29,9 @@ type life struct {
 	kind    string // as the field kind of a review: group/kind
 	handler *admit.Handler
 
-	push   string // what every tag points to
-	down   error  // the registry's answer, if not nil
+	push   string           // what every tag points to
+	down   error            // the registry's answer, if not nil
+	fails  map[string]error // by the last part of a repository's path: its answer, if not nil
 	asked  int
 	stored map[string]any
 	last   *admissionv1.AdmissionResponse
@@ -38,15 +40,19 @@ type life struct {
 func newLife(t *testing.T, kind string) *life {
 	l := &life{t: t, kind: kind, push: "one"}
 	var mu sync.Mutex // guards asked: an object's look-ups are side by side
-	l.handler = newHandler(t, pin.Enforce, resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
+	resolver := func(_ context.Context, req resolve.Request) (resolve.Result, error) {
 		mu.Lock()
 		l.asked++
 		mu.Unlock()
+		if err := l.fails[path.Base(req.Ref.Path())]; err != nil {
+			return resolve.Result{}, err
+		}
 		if l.down != nil {
 			return resolve.Result{}, l.down
 		}
 		return resolve.Result{Digest: l.digest()}, nil
-	}))
+	}
+	l.handler = newHandler(t, pin.Enforce, resolve.Func(resolver))
 	return l
 }
 
@@ -275,60 +281,6 @@ func TestRefreshPinsTheOld(t *testing.T) {
 	l.wantImage("edited", "r:1", "")
 	l.mark(restartedAt, "now")
 	l.wantImage("restarted", "r:1", "one")
-}
-
-// A refresh that can't be made keeps the pin, with a warning, or is denied, as the class of the failure says; either way
-// its marker counts as seen, so that an undo is no refresh.
-func TestRefreshFails(t *testing.T) {
-	l := newLife(t, "apps/Deployment")
-	l.send(workloadOf())
-	l.down = failure{"r: manifest not found (404)", resolve.ErrNotFound}
-	l.mark(restartedAt, "a")
-	if l.last.Allowed {
-		t.Error("restarted without its image: allowed, want it denied")
-	}
-	l.down = failure{"r: unreachable", resolve.ErrUnavailable}
-	l.mark(restartedAt, "a")
-	l.wantImage("the registry is down", "r:1", "one")
-	want := `container "app": can't pin r:1: r: unreachable; try again later, or write the digest into the manifest; kept at ` + digestOf("one").String()[:19]
-	if len(l.last.Warnings) != 1 || l.last.Warnings[0] != want {
-		t.Errorf("warnings = %q, want %q", l.last.Warnings, want)
-	}
-	kept := l.template()
-	l.down, l.push = nil, "two"
-	l.mark(restartedAt, "b")
-	l.wantImage("the registry is back", "r:1", "two")
-	l.push = "three"
-	l.undo(kept)
-	l.wantImage("undone", "r:1", "one")
-}
-
-// A refresh that comes with a manifest, which has no pin, keeps the old one too where it can't be made: unpinned, the workload
-// would be rolled out, and stay so. The next one is made.
-func TestRefreshOfManifestFails(t *testing.T) {
-	for _, output := range []policy.Output{policy.TagAndDigest, policy.DigestOnly} {
-		l := newLife(t, "apps/Deployment")
-		l.handler.Pinner.Policy.Output = output
-		l.send(workloadOf(refresh, "a"))
-		one := l.image()
-		l.push, l.down = "two", failure{"r: unreachable", resolve.ErrUnavailable}
-		l.send(workloadOf(refresh, "b"))
-		if got := l.image(); got != one {
-			t.Errorf("the registry is down: image = %s, want %s", got, one)
-		}
-		if len(l.last.Warnings) != 1 || !strings.Contains(l.last.Warnings[0], "; kept at "+digestOf("one").String()[:19]) {
-			t.Errorf("warnings = %q", l.last.Warnings)
-		}
-		l.down = nil
-		l.send(workloadOf(refresh, "b"))
-		if got := l.image(); got != one {
-			t.Errorf("the same again: image = %s, want %s", got, one)
-		}
-		l.send(workloadOf(refresh, "c"))
-		if got, want := l.image(), digestOf("two").String(); !strings.HasSuffix(got, want) {
-			t.Errorf("the next: image = %s, want %s", got, want)
-		}
-	}
 }
 
 // A manifest that is sent again without what tagpin wrote is no other template: nobody is warned.

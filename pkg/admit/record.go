@@ -148,13 +148,25 @@ func (a *answer) entries(outcomes []pin.Outcome, counted policy.Entries) policy.
 	return entries
 }
 
-// markers are those that the pins of pod spec i were resolved for: those of now where anything was resolved, else the ones
-// that stood there: a manifest that is applied again without them is to change nothing.
+// markers are those that the pins of pod spec i were resolved for: those of now where anything
+// was resolved, else the ones that stood there: a manifest that is applied again without them is
+// to change nothing. A restart whose pins were kept is recorded too: they are the pins of that
+// revision, which an undo brings back.
 func (a *answer) markers(i int, outcomes []pin.Outcome, stood policy.Markers) policy.Markers {
+	resolved, lost := false, false
 	for o := range outcomes {
-		if outcomes[o].Action == policy.Resolve && a.mode == pin.Enforce {
-			return a.policy.ReadMarkers(a.request.Object, i)
+		resolved = resolved || outcomes[o].Action == policy.Resolve
+		lost = lost || outcomes[o].Err != nil && outcomes[o].Marker == workload.AnnotationRefresh
+	}
+	if !resolved || a.mode != pin.Enforce {
+		return stood
+	}
+	markers := a.policy.ReadMarkers(a.request.Object, i)
+	if lost { // onFailure allows it: the pins are still those of the value before
+		delete(markers, workload.AnnotationRefresh)
+		if value := stood[workload.AnnotationRefresh]; value != "" {
+			markers[workload.AnnotationRefresh] = value
 		}
 	}
-	return stood
+	return markers
 }

@@ -42,7 +42,9 @@ type Config struct {
 	Templates []Template `yaml:"templates"`
 	// RefreshOnRestart makes `kubectl rollout restart` resolve the pins that tagpin made anew. Default: `true`.
 	RefreshOnRestart bool `yaml:"refreshOnRestart"`
-	// OnFailure says what becomes of an object whose look-up failed.
+	// OnFailure says what becomes of an object whose look-up failed. Whatever it says, a restart
+	// keeps the digest that the workload has. A changed `tagpin.dev/refresh` is denied unless it
+	// says `allow`.
 	OnFailure OnFailure `yaml:"onFailure"`
 	// Cache says how long answers of registries are remembered.
 	Cache Cache `yaml:"cache"`

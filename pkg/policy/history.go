@@ -4,6 +4,7 @@ package policy
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -201,25 +202,40 @@ func (p *Policy) Running(o *workload.Object, i int) map[string]digest.Digest {
 	return running
 }
 
-// keep is the second half of rule 8: a reference to be resolved takes the digest that a kept pin of the same text has,
-// so that one object has one answer. Of two, tagpin's own counts. before is each pod spec's history.
+// keep is the second half of rule 8: a reference to be resolved takes the digest that a kept pin of
+// the same text has, so that one object has one answer. One to be refreshed takes it only if its
+// look-up fails. before is each pod spec's history.
 func keep(decisions []Decision, before []*history) {
-	var kept map[string]ref.Reference
-	for _, d := range decisions {
-		if h := before[d.PodSpec]; h != nil && d.Held.Pinned() && (d.Reason == Unchanged || d.Reason == Sticky) {
-			if kept == nil {
-				kept = make(map[string]ref.Reference)
-			}
-			text := h.textOf(d.Reference.Name, d.Held)
-			if _, ours := h.entries[d.Reference.Name]; ours || kept[text].IsZero() {
-				kept[text] = d.Held
-			}
-		}
-	}
+	kept := held(decisions, before, Unchanged, Sticky)
+	refreshed := held(decisions, before, Refresh)
 	for i := range decisions {
 		d := &decisions[i]
-		if pin, ok := kept[d.Parsed.Text()]; ok && d.Action == Resolve && d.Reason != Refresh {
-			d.Held, d.Reason = pin, Kept
+		switch text := d.Parsed.Text(); {
+		case d.Action != Resolve:
+		case d.Reason != Refresh && kept[text].Pinned():
+			d.Held, d.Reason = kept[text], Kept
+		case d.Reason == Refresh && d.Held.IsZero():
+			d.Held = refreshed[text]
 		}
 	}
+}
+
+// held returns the pins of the decisions with some reasons, by the text that each was made for. Of
+// two, tagpin's own counts.
+func held(decisions []Decision, before []*history, reasons ...Reason) map[string]ref.Reference {
+	var pins map[string]ref.Reference
+	for _, d := range decisions {
+		h := before[d.PodSpec]
+		if h == nil || !d.Held.Pinned() || !slices.Contains(reasons, d.Reason) {
+			continue
+		}
+		if pins == nil {
+			pins = make(map[string]ref.Reference)
+		}
+		text := h.textOf(d.Reference.Name, d.Held)
+		if _, ours := h.entries[d.Reference.Name]; ours || pins[text].IsZero() {
+			pins[text] = d.Held
+		}
+	}
+	return pins
 }

@@ -86,8 +86,11 @@ type Decision struct {
 	Action    Action
 	Reason    Reason
 	// Held is, for Restore, the pin to put back; for Leave with Pinned or Unchanged, and Resolve with Kept, the pin whose
-	// digest holds; for Resolve with Refresh the pin that stands there, if any.
+	// digest holds; for Resolve with Refresh the pin to keep if the look-up fails, if any.
 	Held ref.Reference
+	// Marker is, for Resolve with Refresh, the annotation that asked for it. If several did, it is
+	// AnnotationRefresh, which is the stricter one about a look-up that fails.
+	Marker string
 }
 
 // Decide applies the rules. Where skip is not empty the object is not ours, and there are no decisions.
@@ -99,15 +102,18 @@ func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
 	before := make([]*history, len(in.Object.PodSpecs))
 	for i := range in.Object.PodSpecs {
 		before[i] = told.history(in, i, p.Output)
-		refresh := !in.Hold && p.refreshes(in, &told, i)
+		marker := ""
+		if !in.Hold {
+			marker = p.refreshMarker(in, &told, i)
+		}
 		for _, r := range in.Object.PodSpecs[i].References {
 			d := p.decide(r, before[i])
 			if d.Reason == Exempt && p.unreplaced(in.Object.Kind, d.Parsed) {
 				d.Reason = Unreplaced
 			}
 			d.PodSpec = i
-			if refresh {
-				p.renew(&d, before[i], told.now[i].Entries)
+			if marker != "" {
+				p.renew(&d, before[i], told.now[i].Entries, marker)
 			}
 			decisions = append(decisions, d)
 		}

@@ -60,40 +60,48 @@ func readRecord(o *workload.Object, i int, recorded map[string]string) Markers {
 func (p *Policy) Refreshes(in Input) bool {
 	r := read(in)
 	for i := range in.Object.PodSpecs {
-		if p.refreshes(in, &r, i) {
+		if p.refreshMarker(in, &r, i) != "" {
 			return true
 		}
 	}
 	return false
 }
 
-// refreshes is the condition of rule 2: a marker is another than before, and not the one that is recorded beside it. The
-// second is for kubectl rollout undo, which brings back both: the revision's own digest is to run. Where the record stands in
-// the object's own metadata, an undo brings the template alone; the record is then of other pins, and counts no more.
-func (p *Policy) refreshes(in Input, r *reading, i int) bool {
+// refreshMarker is the condition of rule 2: it returns a marker of pod spec i that is another than
+// before, and not the one that is recorded beside it, or "". If several are, it returns
+// AnnotationRefresh.
+//
+// The record is for kubectl rollout undo, which brings back a revision's marker and record
+// together: the revision's own digest is to run. Where the record stands in the object's own
+// metadata, an undo brings the template alone; the record is then of other pins, and counts no
+// more.
+func (p *Policy) refreshMarker(in Input, r *reading, i int) string {
 	kind := in.Object.Kind
 	if kind == (workload.Kind{Kind: "Pod"}) || kind == (workload.Kind{Group: "batch", Kind: "Job"}) || in.Operation != Update {
-		return false
+		return ""
 	}
 	j, now := r.before[i], p.ReadMarkers(in.Object, i)
 	if j < 0 || len(now) == 0 {
-		return false
+		return ""
 	}
 	before, recorded := p.ReadMarkers(in.Old, j), r.now[i].Record
 	if !in.Object.PodSpecs[i].Annotated && r.old[j].Other {
 		recorded = nil
 	}
-	for marker, value := range now {
-		if value != before[marker] && value != recorded[marker] {
-			return true
+	for _, marker := range []string{workload.AnnotationRefresh, workload.AnnotationRestartedAt} {
+		value := now[marker]
+		if value == "" || value == before[marker] || value == recorded[marker] {
+			continue
 		}
+		return marker
 	}
-	return false
+	return ""
 }
 
-// renew is rule 2 for one reference: a pin that tagpin made, and what has none, is resolved anew, unless it would be left
-// alone. before is what the pod spec held, ours are the pins that tagpin made.
-func (p *Policy) renew(d *Decision, before *history, ours Entries) {
+// renew is rule 2 for one reference: a pin that tagpin made, and a reference without a pin, is
+// resolved anew, unless it would be left alone. before is what the pod spec held, ours are the pins
+// that tagpin made, marker is the annotation that asked.
+func (p *Policy) renew(d *Decision, before *history, ours Entries, marker string) {
 	text := d.Parsed
 	if text.Pinned() {
 		entry, ok := ours[d.Reference.Name]
@@ -112,5 +120,5 @@ func (p *Policy) renew(d *Decision, before *history, ours Entries) {
 	if d.Action != Restore { // which holds the pin that stood there
 		d.Held = pinned(d.Parsed)
 	}
-	d.Parsed, d.Action, d.Reason = text, Resolve, Refresh
+	d.Parsed, d.Action, d.Reason, d.Marker = text, Resolve, Refresh, marker
 }
