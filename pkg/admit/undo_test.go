@@ -225,3 +225,18 @@ func TestManyTemplatesAreLinear(t *testing.T) {
 		t.Errorf("%v allocations for %d templates, %v for %d", a, few, b, many)
 	}
 }
+
+// A digest that an author wrote over tagpin's pin, without the tag, is not moved by a restart.
+func TestRestartLeavesDigestWithoutTag(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	l.send(workloadOf())
+	l.change(func(template map[string]any) { // as kubectl set image does
+		container := template["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
+		container["image"] = "r@" + digestOf("one").String()
+	})
+	l.push = "two"
+	l.mark(restartedAt, at(1))
+	l.wantImage("restarted", "r", "one")
+	l.send(workloadOf(refresh, "a"))
+	l.wantImage("a tag again, and refreshed", "r:1", "two")
+}

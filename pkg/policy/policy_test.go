@@ -188,3 +188,41 @@ func TestSkippedOwnersHoldForCreationAlone(t *testing.T) {
 		}
 	}
 }
+
+// refreshed is what becomes of an image when a marker of its template changes.
+func refreshed(p policy.Policy, image, entry string) policy.Decision {
+	now := object(image, entry, false)
+	now.PodSpecs[0].Metadata.Annotations[workload.AnnotationRefresh] = "b"
+	in := policy.Input{Operation: policy.Update, Object: now, Old: object(image, entry, false)}
+	decisions, _ := p.Decide(in)
+	return decisions[0]
+}
+
+// TestRefreshMovesOnlyOurPins has the texts that an author may write over a pin that tagpin made
+// for nginx:1 or for nginx. Only what tagpin itself would have written is resolved anew.
+func TestRefreshMovesOnlyOurPins(t *testing.T) {
+	for _, tt := range []struct {
+		output       policy.Output
+		image, entry string
+		moved        bool
+	}{
+		{policy.TagAndDigest, "nginx:1" + d1, "nginx:1" + d1, true},
+		{policy.TagAndDigest, "nginx" + d1, "nginx" + d1, true}, // nginx means nginx:latest
+		{policy.TagAndDigest, "nginx" + d1, "nginx:1" + d1, false},
+		{policy.TagAndDigest, "nginx:2" + d1, "nginx:1" + d1, false},
+		{policy.TagAndDigest, "docker.io/library/nginx:1" + d1, "nginx:1" + d1, false},
+		{policy.TagAndDigest, "docker.io/library/nginx" + d1, "nginx" + d1, false},
+		{policy.TagAndDigest, "nginx:1" + d2, "nginx:1" + d1, false},
+		{policy.DigestOnly, "nginx" + d1, "nginx:1" + d1, true},
+		{policy.DigestOnly, "nginx" + d1, "nginx" + d1, true},
+		{policy.DigestOnly, "nginx:1" + d1, "nginx:1" + d1, true}, // from before the output changed
+		{policy.DigestOnly, "nginx:2" + d1, "nginx:1" + d1, false},
+		{policy.DigestOnly, "docker.io/library/nginx" + d1, "nginx:1" + d1, false},
+	} {
+		d := refreshed(policy.Policy{Output: tt.output}, tt.image, tt.entry)
+		if got := d.Action == policy.Resolve; got != tt.moved {
+			t.Errorf("output %s: a refresh of %s, made for %s: moved %t, want %t",
+				tt.output, tt.image, tt.entry, got, tt.moved)
+		}
+	}
+}

@@ -106,7 +106,7 @@ func (p *Policy) renew(d *Decision, before *history, ours Entries, marker string
 	if text.Pinned() {
 		entry, ok := ours[d.Reference.Name]
 		stood, _ := before.text(d.Reference.Name)
-		if !ok || stood != d.Reference.Text {
+		if !ok || stood != d.Reference.Text || !p.wrote(text, entry) {
 			return // its author's, or a revision's own, which an undo brings back
 		}
 		var err error
@@ -121,4 +121,11 @@ func (p *Policy) renew(d *Decision, before *history, ours Entries, marker string
 		d.Held = pinned(d.Parsed)
 	}
 	d.Parsed, d.Action, d.Reason, d.Marker = text, Resolve, Refresh, marker
+}
+
+// wrote reports whether tagpin can have written the pin that a container holds, for an entry with
+// the same digest. Another spelling is its author's: a text without the tag, for example, unless
+// tags are dropped. Where they are, the entry itself is a pin from before they were.
+func (p *Policy) wrote(held, entry ref.Reference) bool {
+	return held == entry || p.Output == DigestOnly && held == entry.WithoutTag()
 }
