@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/cluster"
 )
 
 // spare pushes a new image to the spare registry, and returns when tagpin can look it up: after an
@@ -76,4 +78,34 @@ func TestRestartInIncident(t *testing.T) { // not parallel: the registry is down
 		s.wantStable("undone", reference+"@"+want, 3)
 		s.wantPods("undone", 2, reference+"@"+want)
 	}
+}
+
+// TestUndoToRestartInKeepMode undoes to a restart that was made while tagpin made no pins: it
+// runs the digest of its revision, which is that of the live one too.
+func TestUndoToRestartInKeepMode(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t, "enforce")
+	reference, first := s.push("1")
+	s.apply(manifest("Deployment", reference, 1))
+	s.rolledOut("deployment/web")
+	s.kubectl("", "label", "namespace", s.name, cluster.ModeLabel+"=keep", "--overwrite")
+	s.awaitMode(false)
+	for range 2 {
+		s.restart("deployment/web")
+		s.rolledOut("deployment/web")
+	}
+	_, second := s.push("1")
+	s.kubectl("", "label", "namespace", s.name, cluster.ModeLabel+"=enforce", "--overwrite")
+	s.awaitMode(true)
+	asked := s.lookups()
+	s.kubectl("", "rollout", "undo", "deployment/web")
+	s.rolledOut("deployment/web")
+	s.wantStable("undone", reference+"@"+first, 3)
+	if got := s.lookups() - asked; got != 0 {
+		t.Errorf("undone with %d look-ups, want none", got)
+	}
+	s.restart("deployment/web")
+	s.rolledOut("deployment/web")
+	s.wantStable("restarted", reference+"@"+second, 4)
+	s.wantPods("restarted", 1, reference+"@"+second)
 }

@@ -226,6 +226,28 @@ func TestManyTemplatesAreLinear(t *testing.T) {
 	}
 }
 
+// An undo to a restart that was made in another mode runs the revision's own digest, also if it is
+// the current one: the restart has no record, but it is older than the live one.
+func TestUndoToOlderRestart(t *testing.T) {
+	for _, mode := range []pin.Mode{pin.Keep, pin.DryRun} {
+		l := newLife(t, "apps/Deployment")
+		l.send(workloadOf())
+		l.handler.Mode = mode
+		l.mark(restartedAt, at(1))
+		older := l.template()
+		l.mark(restartedAt, at(2))
+		l.handler.Mode, l.push = pin.Enforce, "two"
+		asked := l.asked
+		l.undo(older)
+		l.wantImage("undone to a restart in "+mode.String(), "r:1", "one")
+		if l.asked != asked {
+			t.Errorf("%s: undone with %d look-ups, want none", mode, l.asked-asked)
+		}
+		l.mark(restartedAt, at(3))
+		l.wantImage("restarted then", "r:1", "two")
+	}
+}
+
 // A digest that an author wrote over tagpin's pin, without the tag, is not moved by a restart.
 func TestRestartLeavesDigestWithoutTag(t *testing.T) {
 	l := newLife(t, "apps/Deployment")

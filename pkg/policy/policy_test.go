@@ -226,3 +226,37 @@ func TestRefreshMovesOnlyOurPins(t *testing.T) {
 		}
 	}
 }
+
+// TestOlderRestart has values of restartedAt before and after a request. An older one comes from an
+// undo; what is no time is compared as a text.
+func TestOlderRestart(t *testing.T) {
+	for _, tt := range []struct {
+		before, now string
+		want        bool
+	}{
+		{"", "2026-01-01T12:00:00Z", true},
+		{"2026-01-01T12:00:00Z", "2026-01-01T12:00:01Z", true},
+		{"2026-01-01T12:00:01Z", "2026-01-01T12:00:00Z", false},
+		{"2026-01-01T12:00:00+02:00", "2026-01-01T11:00:00Z", true},
+		{"2026-01-01T12:00:00Z", "2026-01-01T13:00:00+02:00", false},
+		{"2026-01-01T12:00:00.5Z", "2026-01-01T12:00:00.4Z", false},
+		{"yesterday", "2026-01-01T12:00:00Z", true},
+		{"2026-01-01T12:00:00Z", "2025", true},
+		{"b", "a", true},
+		{"2026-01-01T12:00:00Z", "", false},
+	} {
+		for marker, want := range map[string]bool{
+			workload.AnnotationRestartedAt: tt.want,
+			workload.AnnotationRefresh:     tt.now != "" && tt.now != tt.before,
+		} {
+			old, now := object("nginx:1"+d1, "", false), object("nginx:1"+d1, "", false)
+			old.PodSpecs[0].Metadata.Annotations = map[string]string{marker: tt.before}
+			now.PodSpecs[0].Metadata.Annotations = map[string]string{marker: tt.now}
+			var p policy.Policy
+			in := policy.Input{Operation: policy.Update, Object: now, Old: old}
+			if got := p.Refreshes(in); got != want {
+				t.Errorf("%s %q over %q: refreshes %t, want %t", marker, tt.now, tt.before, got, want)
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -93,9 +94,24 @@ func (p *Policy) refreshMarker(in Input, r *reading, i int) string {
 		if value == "" || value == before[marker] || value == recorded[marker] {
 			continue
 		}
+		if marker == workload.AnnotationRestartedAt && older(value, before[marker]) {
+			continue
+		}
 		return marker
 	}
 	return ""
+}
+
+// older reports whether a restart was made before another one. Only an undo brings back an older
+// restart: one that was made while tagpin kept no record of it, in keep mode for example. It is
+// false if one of them is not a time.
+func older(restartedAt, than string) bool {
+	a, err := time.Parse(time.RFC3339, restartedAt)
+	if err != nil {
+		return false
+	}
+	b, err := time.Parse(time.RFC3339, than)
+	return err == nil && a.Before(b)
 }
 
 // renew is rule 2 for one reference: a pin that tagpin made, and a reference without a pin, is
