@@ -191,8 +191,8 @@ func (p *Policy) Running(o *workload.Object, i int) map[string]digest.Digest {
 	running := map[string]digest.Digest{}
 	for _, r := range o.PodSpecs[i].References {
 		pin, err := ref.Parse(r.Text)
-		if err != nil || !pin.Pinned() || pin.Digest().Algorithm() != digest.SHA256 {
-			continue // tagpin writes no other
+		if err != nil || !sha256Pin(pin) {
+			continue
 		}
 		_, ours := h.entries[r.Name]
 		if text := h.textOf(r.Name, pin); text != "" && (ours || running[text] == "") {
@@ -221,12 +221,12 @@ func keep(decisions []Decision, before []*history) {
 }
 
 // held returns the pins of the decisions with some reasons, by the text that each was made for. Of
-// two, tagpin's own counts.
+// two, tagpin's own counts. Only sha256 is copied: tagpin writes no other digest.
 func held(decisions []Decision, before []*history, reasons ...Reason) map[string]ref.Reference {
 	var pins map[string]ref.Reference
 	for _, d := range decisions {
 		h := before[d.PodSpec]
-		if h == nil || !d.Held.Pinned() || !slices.Contains(reasons, d.Reason) {
+		if h == nil || !sha256Pin(d.Held) || !slices.Contains(reasons, d.Reason) {
 			continue
 		}
 		if pins == nil {
@@ -238,4 +238,9 @@ func held(decisions []Decision, before []*history, reasons ...Reason) map[string
 		}
 	}
 	return pins
+}
+
+// sha256Pin reports whether r has a digest of the only algorithm that tagpin writes.
+func sha256Pin(r ref.Reference) bool {
+	return r.Pinned() && r.Digest().Algorithm() == digest.SHA256
 }

@@ -260,3 +260,22 @@ func TestOlderRestart(t *testing.T) {
 		}
 	}
 }
+
+// TestKeptDigestIsSHA256 has new containers beside an author's pin of the same text: tagpin copies
+// no digest that it would not write itself.
+func TestKeptDigestIsSHA256(t *testing.T) {
+	for digest, want := range map[string]policy.Reason{
+		d1:                                    policy.Kept,
+		"@sha512:" + strings.Repeat("1", 128): policy.Tag,
+		"@sha384:" + strings.Repeat("1", 96):  policy.Tag,
+	} {
+		old, now := object("x:1"+digest, "", false), object("x:1"+digest, "", false)
+		spec := &now.PodSpecs[0]
+		spec.References = append(spec.References, workload.Reference{Name: "new", Text: "x:1"})
+		var p policy.Policy
+		got, _ := p.Decide(policy.Input{Operation: policy.Update, Object: now, Old: old})
+		if got[1].Reason != want {
+			t.Errorf("x:1 beside x:1%s: %s, want %s", digest, got[1].Reason, want)
+		}
+	}
+}
