@@ -56,6 +56,10 @@ func (a *answer) outcome(o *pin.Outcome) {
 		a.unreplaced(o)
 	case o.Err != nil:
 		a.failed(o)
+	case !o.Before.IsZero():
+		text := o.Parsed.Text()
+		a.warn(o, "%s is still the image of %s, since the digest beside it has not changed; "+
+			"if that is not meant, write the digest of %s, or remove the digest", text, o.Before, text)
 	case o.Pin.IsZero():
 	case a.mode == pin.DryRun && o.Action == policy.Resolve:
 		a.warn(o, "would be pinned: %s", o.Pin)

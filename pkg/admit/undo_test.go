@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -261,4 +262,37 @@ func TestRestartLeavesDigestWithoutTag(t *testing.T) {
 	l.wantImage("restarted", "r", "one")
 	l.send(workloadOf(refresh, "a"))
 	l.wantImage("a tag again, and refreshed", "r:1", "two")
+}
+
+// An edit that changes the tag beside a digest, and not the digest, runs the old image: its author
+// is told, and no registry is asked.
+func TestTagChangedAlone(t *testing.T) {
+	for mode, output := range map[pin.Mode]policy.Output{
+		pin.Enforce: policy.DigestOnly,
+		pin.DryRun:  policy.TagAndDigest,
+		pin.Keep:    policy.TagAndDigest,
+	} {
+		l := newLife(t, "apps/Deployment")
+		l.handler.Pinner.Policy.Output = output
+		l.send(workloadOf())
+		l.handler.Mode = mode
+		asked := l.asked
+		l.change(func(template map[string]any) {
+			container := template["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
+			container["image"] = "r:2@" + digestOf("one").String()
+		})
+		l.wantImage("edited", "r:2", "one")
+		const want = `container "app": r:2 is still the image of r:1, since the digest beside it ` +
+			`has not changed; if that is not meant, write the digest of r:2, or remove the digest`
+		if len(l.last.Warnings) != 1 || l.last.Warnings[0] != want {
+			t.Errorf("%s: warnings = %q, want %q", mode, l.last.Warnings, want)
+		}
+		if l.asked != asked {
+			t.Errorf("%s: %d look-ups, want none", mode, l.asked-asked)
+		}
+		l.mark("note", "x")
+		if len(l.last.Warnings) != 0 {
+			t.Errorf("%s: another edit: warnings = %q, want none", mode, l.last.Warnings)
+		}
+	}
 }

@@ -202,6 +202,22 @@ func (p *Policy) Running(o *workload.Object, i int) map[string]digest.Digest {
 	return running
 }
 
+// retagged returns the text that the old pin of a container was made for, if the new one has the
+// same digest and another tag: what runs is the image of the old tag. Otherwise it is zero.
+// An old pin without a tag says nothing of what its digest is, so that its author may add any.
+func (h *history) retagged(name string, now ref.Reference) (before ref.Reference) {
+	text, _ := h.text(name)
+	old, err := ref.Parse(text)
+	if err != nil || old.Digest() != now.Digest() || old.Repository() != now.Repository() {
+		return ref.Reference{}
+	}
+	before, err = ref.Parse(h.textOf(name, old))
+	if err != nil || !before.Tagged() || !now.Tagged() || before.Tag() == now.Tag() {
+		return ref.Reference{}
+	}
+	return before
+}
+
 // keep is the second half of rule 8: a reference to be resolved takes the digest that a kept pin of
 // the same text has, so that one object has one answer. One to be refreshed takes it only if its
 // look-up fails. before is each pod spec's history.

@@ -91,6 +91,10 @@ type Decision struct {
 	// Marker is, for Resolve with Refresh, the annotation that asked for it. If several did, it is
 	// AnnotationRefresh, which is the stricter one about a look-up that fails.
 	Marker string
+	// Before is, for Leave with Pinned, the text that this digest stood for before the request, if
+	// its author has changed the tag beside the digest and not the digest. Both tags may name one
+	// image: nobody has looked.
+	Before ref.Reference
 }
 
 // Decide applies the rules. Where skip is not empty the object is not ours, and there are no decisions.
@@ -112,6 +116,9 @@ func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
 				d.Reason = Unreplaced
 			}
 			d.PodSpec = i
+			if d.Reason == Pinned && told.now[i].Entries[r.Name] != d.Parsed { // else an undo to tagpin's
+				d.Before = before[i].retagged(r.Name, d.Parsed)
+			}
 			if marker != "" {
 				p.renew(&d, before[i], told.now[i].Entries, marker)
 			}

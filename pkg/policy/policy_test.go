@@ -279,3 +279,37 @@ func TestKeptDigestIsSHA256(t *testing.T) {
 		}
 	}
 }
+
+// TestTagChangedWithoutDigest has an author's new pin over an old one. Before is the text that the
+// digest stood for, if only the tag has changed.
+func TestTagChangedWithoutDigest(t *testing.T) {
+	for _, tt := range []struct {
+		old, entry, text, want string
+		now                    string // the entry in the new object
+	}{
+		{"nginx:1" + d1, "", "nginx:2" + d1, "nginx:1", ""},
+		{"nginx:1" + d1, "nginx:1" + d1, "nginx:2" + d1, "nginx:1", ""},
+		{"nginx:1" + d1, "", "docker.io/library/nginx:2" + d1, "nginx:1", ""},
+		{"nginx:1" + d1, "", "docker.io/library/nginx:1" + d1, "", ""},
+		{"nginx:1" + d1, "", "nginx:2" + d2, "", ""},
+		{"nginx:1" + d1, "", "nginx" + d1, "", ""},
+		{"nginx" + d1, "", "nginx:2" + d1, "", ""}, // the author may add the right tag
+		{"nginx" + d1, "nginx:1" + d1, "nginx:2" + d1, "nginx:1", ""},
+		{"nginx" + d1, "nginx:1" + d1, "nginx:1" + d1, "", ""},
+		{"nginx:1" + d1, "", "mirror.example/nginx:2" + d1, "", ""},
+		{"nginx:1", "", "nginx:2" + d1, "", ""},
+		{"r@junk", "", "nginx:2" + d1, "", ""},
+		{"nginx:1" + d1, "nginx:1" + d1, "nginx:2" + d1, "", "nginx:2" + d1}, // undone
+		{"nginx:1" + d1, "nginx:1" + d1, "nginx:2" + d1, "nginx:1", "nginx:1" + d1},
+	} {
+		var p policy.Policy
+		got, _ := p.Decide(policy.Input{
+			Operation: policy.Update,
+			Object:    object(tt.text, tt.now, false),
+			Old:       object(tt.old, tt.entry, false),
+		})
+		if got := got[0].Before.String(); got != tt.want {
+			t.Errorf("%s over %s: Before = %q, want %q", tt.text, tt.old, got, tt.want)
+		}
+	}
+}
