@@ -29,7 +29,8 @@ func selects(t *testing.T, s *metav1.LabelSelector, namespace, mode string) bool
 	return selector.Matches(of)
 }
 
-// demanding are the selectors of what demands digests: the policy's two bindings, and Gatekeeper's constraint.
+// demanding are the selectors of what demands digests, or warns of them: the policies' three
+// bindings, and Gatekeeper's constraint.
 func demanding(t *testing.T, n registration.Namespaces) []*metav1.LabelSelector {
 	t.Helper()
 	p := registration.Policy{Namespaces: n}
@@ -57,8 +58,8 @@ func demanding(t *testing.T, n registration.Namespaces) []*metav1.LabelSelector 
 			}
 		}
 	}
-	if len(all) != 3 {
-		t.Fatalf("%d selectors, want the two bindings' and the constraint's", len(all))
+	if len(all) != 4 {
+		t.Fatalf("%d selectors, want the three bindings' and the constraint's", len(all))
 	}
 	return all
 }

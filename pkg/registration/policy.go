@@ -31,8 +31,14 @@ type SkipOwner struct {
 // Owner is the group and the kind, as in a config.
 func (s SkipOwner) Owner() string { return strings.TrimPrefix(s.Group+"/"+s.Kind, "/") }
 
-// WriteYAML writes a ValidatingAdmissionPolicy and its bindings.
-func (p *Policy) WriteYAML(w io.Writer) error { return p.write(w, "policy.yaml.tmpl") }
+// WriteYAML writes two ValidatingAdmissionPolicies and their bindings: one demands digests, and one
+// warns of a digest that stayed when the tag beside it was changed.
+func (p *Policy) WriteYAML(w io.Writer) error {
+	if err := p.write(w, "policy.yaml.tmpl"); err != nil {
+		return err
+	}
+	return p.write(w, "tags.yaml.tmpl")
+}
 
 // WriteGatekeeperYAML writes a ConstraintTemplate and its constraint.
 func (p *Policy) WriteGatekeeperYAML(w io.Writer) error { return p.write(w, "gatekeeper.yaml.tmpl") }
@@ -70,6 +76,11 @@ func (p *Policy) ExemptList() string {
 // PolicyReferences is an expression for the references of both objects.
 func (p *Policy) PolicyReferences() string {
 	return builtinSpec + references + "\n  .map(l, l[0] + l[1] + l[2] + l[3])"
+}
+
+// TemplatePins is an expression for the annotation tagpin.dev/pins of the new pod template.
+func (p *Policy) TemplatePins() string {
+	return builtinAnnotations + "[0][?'tagpin.dev/pins'].orValue('')"
 }
 
 // Skipped is an expression that holds for the objects of SkipOwners.
