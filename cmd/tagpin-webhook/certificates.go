@@ -26,8 +26,12 @@ import (
 // errNone is for who calls before there is a certificate. Why there is none is in the log.
 var errNone = errors.New("no certificate yet")
 
-// errEnded is a certificate that nobody trusts any more.
-var errEnded = errors.New("the certificate has ended")
+// A certificate that has ended, or that has not begun yet, is trusted by nobody.
+var (
+	errEnded    = errors.New("the certificate has ended")
+	errNotBegun = errors.New("the certificate is not valid yet: " +
+		"compare the clocks of this node and of who made it")
+)
 
 // certificates is where the serving certificate comes from: the files of --cert-dir, or a secret that the server keeps
 // itself. The latter is served from memory: its key is written to no file.
@@ -35,6 +39,7 @@ type certificates struct {
 	dnsName string              // of the Service
 	dir     string              // of the files
 	secret  *certificate.Secret // nil: files
+	now     func() time.Time    // nil: time.Now
 
 	leaf atomic.Pointer[tls.Certificate]  // what is served; self-managed, from when it may be
 	ca   atomic.Pointer[x509.Certificate] // of the secret, the newest
@@ -43,10 +48,11 @@ type certificates struct {
 // certificates says where it comes from. Standalone there is no secret: then it is the files.
 func (s *server) certificates(a api, namespace string) (*certificates, error) {
 	c := s.source.Current().Certificates
-	made := &certificates{dnsName: c.Service + "." + namespace + ".svc"}
+	made := &certificates{dnsName: c.Service + "." + namespace + ".svc", now: a.connection.now}
 	if s.selfManaged() {
 		made.secret = &certificate.Secret{
-			Client: a.client.CoreV1().Secrets(namespace), Name: c.Secret, DNSName: made.dnsName,
+			Client: a.client.CoreV1().Secrets(namespace), Name: c.Secret,
+			DNSName: made.dnsName, Now: made.now,
 		}
 		return made, nil
 	}
@@ -80,10 +86,15 @@ func (c *certificates) poll(ctx context.Context, log logr.Logger) {
 	}
 }
 
-// read takes up the certificate that is in the files.
+// read takes up the certificate that is in the files, unless it is not valid now, and the one that is
+// served is.
 func (c *certificates) read(log logr.Logger) error {
 	leaf, err := tls.LoadX509KeyPair(filepath.Join(c.dir, "tls.crt"), filepath.Join(c.dir, "tls.key"))
 	if err != nil {
+		return fmt.Errorf("serving certificate: %w", err)
+	}
+	now, former := c.time(), c.leaf.Load()
+	if err := valid(&leaf, now); err != nil && former != nil && valid(former, now) == nil {
 		return fmt.Errorf("serving certificate: %w", err)
 	}
 	c.serve(&leaf, log)
@@ -110,13 +121,32 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return nil, errNone
 }
 
-// ready tells whether there is one that has not ended.
+// ready returns why there is no certificate that is valid now.
 func (c *certificates) ready(*http.Request) error {
 	leaf, err := c.get(nil)
-	if err == nil && time.Now().After(leaf.Leaf.NotAfter) {
-		return errEnded
+	if err != nil {
+		return err
 	}
-	return err
+	return valid(leaf, c.time())
+}
+
+// valid returns why a certificate is not valid at the time now.
+func valid(leaf *tls.Certificate, now time.Time) error {
+	switch {
+	case now.After(leaf.Leaf.NotAfter):
+		return errEnded
+	case now.Before(leaf.Leaf.NotBefore):
+		return errNotBegun
+	}
+	return nil
+}
+
+// time returns the time that certificates are judged by.
+func (c *certificates) time() time.Time {
+	if c.now == nil {
+		return time.Now()
+	}
+	return c.now()
 }
 
 // expiry and lifetime are the metrics of certificates.

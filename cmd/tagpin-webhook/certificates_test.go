@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -61,4 +63,31 @@ func TestMountedCertificate(t *testing.T) {
 			t.Errorf("the log has %d refusals, want 1, and %d certificates served and refused, want 4:\n%s", refused, serving, text.String())
 		}
 	})
+}
+
+// A certificate of files that is not valid now is not served in place of one that is, and a server
+// that has no other is not ready.
+func TestMountedCertificateOfTheFuture(t *testing.T) {
+	i, c := &instance{t: t}, &certificates{dir: t.TempDir()}
+	var ahead time.Duration
+	c.now = func() time.Time { return time.Now().Add(ahead) }
+	i.certificates(c.dir)
+	if err := c.read(logr.Discard()); err != nil || c.ready(nil) != nil {
+		t.Fatalf("read = %v, ready %v", err, c.ready(nil))
+	}
+	first := c.leaf.Load()
+	ahead = -90 * time.Minute // as the files were made by a clock that is ahead by that
+	fresh := &certificates{dir: c.dir, now: c.now}
+	if err := fresh.read(logr.Discard()); err != nil || !errors.Is(fresh.ready(nil), errNotBegun) {
+		t.Errorf("one that starts: read = %v, ready %v, want %v", err, fresh.ready(nil), errNotBegun)
+	}
+	first.Leaf.NotBefore = first.Leaf.NotBefore.Add(-24 * time.Hour) // what it serves is valid
+	i.certificates(c.dir)
+	if err := c.read(logr.Discard()); !errors.Is(err, errNotBegun) || c.leaf.Load() != first {
+		t.Errorf("read = %v, and serves the new one: %t, want the one that is valid", err, c.leaf.Load() != first)
+	}
+	ahead = 0
+	if err := c.read(logr.Discard()); err != nil || c.leaf.Load() == first {
+		t.Errorf("an hour later: read = %v, and serves the former one: %t", err, c.leaf.Load() == first)
+	}
 }

@@ -55,9 +55,10 @@ type handlers struct {
 
 // api is what is asked of the API server. The zero value is for standalone: nothing.
 type api struct {
-	client kubernetes.Interface
-	getter cluster.Getter
-	lister sibling.Lister
+	client     kubernetes.Interface
+	getter     cluster.Getter
+	lister     sibling.Lister
+	connection *connection
 }
 
 // state is what one config has made. Parts whose settings stay are taken over by the next.

@@ -130,6 +130,8 @@ func (s *server) cluster() (api, *rest.Config, error) {
 	}
 	c.QPS, c.Burst = clientQPS, clientBurst
 	c.UserAgent = "tagpin-webhook"
+	connection := &connection{pingAfter: pingAfter, pingTimeout: pingTimeout}
+	connection.use(c)
 	client, err := kubernetes.NewForConfig(c)
 	if err != nil {
 		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
@@ -139,7 +141,11 @@ func (s *server) cluster() (api, *rest.Config, error) {
 	if err != nil {
 		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
 	}
-	return api{client: client, getter: cluster.FromClient(client.CoreV1()), lister: sibling.FromClient(listing.CoreV1().RESTClient())}, c, nil
+	return api{
+		client: client, connection: connection,
+		getter: cluster.FromClient(client.CoreV1()),
+		lister: sibling.FromClient(listing.CoreV1().RESTClient()),
+	}, c, nil
 }
 
 // clientConfig is that of the cluster it runs in, or of a file.

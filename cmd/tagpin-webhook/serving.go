@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 
@@ -21,7 +20,7 @@ func (u *upkeep) serve(material *certificate.Material, distrusted func(*certific
 	if former != nil && former.Leaf.Equal(material.Leaf.Leaf) {
 		return ""
 	}
-	if former == nil || former.Leaf.CheckSignatureFrom(material.Issuer()) != nil && time.Now().Before(former.Leaf.NotAfter) {
+	if former == nil || former.Leaf.CheckSignatureFrom(material.Issuer()) != nil && valid(former, u.certificates.time()) == nil {
 		if waits = distrusted(material); waits != "" {
 			return waits
 		}
@@ -33,7 +32,7 @@ func (u *upkeep) serve(material *certificate.Material, distrusted func(*certific
 // unread trusts no other CA, as the registration could not be read; but where nothing is served yet, one that is no longer new: it
 // has most likely stood there for long, and with no certificate every review fails.
 func (u *upkeep) unread(m *certificate.Material) string {
-	if u.certificates.leaf.Load() == nil && certificate.Aged(m.Issuer()) {
+	if u.certificates.leaf.Load() == nil && certificate.Aged(m.Issuer(), u.certificates.time()) {
 		return ""
 	}
 	return unknownCA
@@ -44,11 +43,11 @@ func (u *upkeep) unread(m *certificate.Material) string {
 func (u *upkeep) distrust(live *admissionregistrationv1.MutatingWebhookConfiguration) func(*certificate.Material) string {
 	return func(m *certificate.Material) string {
 		for _, w := range ours(live) {
-			if err := certificate.Verify(m.Leaf, w.ClientConfig.CABundle, u.certificates.dnsName); err != nil {
+			if err := certificate.Verify(m.Leaf, w.ClientConfig.CABundle, u.certificates.dnsName, u.certificates.time()); err != nil {
 				return fmt.Sprintf("webhook %s does not trust the certificate of the secret: %v", w.Name, err)
 			}
 		}
-		if !inert(live) && !u.sightings.Known(m.Issuer()) {
+		if !inert(live) && !u.sightings.Known(m.Issuer(), u.certificates.time()) {
 			return unknownCA
 		}
 		return ""

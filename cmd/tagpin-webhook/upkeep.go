@@ -289,7 +289,7 @@ func (u *upkeep) fill(want *admissionregistrationv1.MutatingWebhookConfiguration
 		return err.Error()
 	}
 	for _, w := range ours(want) {
-		if err := certificate.Verify(leaf, w.ClientConfig.CABundle, u.certificates.dnsName); err != nil {
+		if err := certificate.Verify(leaf, w.ClientConfig.CABundle, u.certificates.dnsName, u.certificates.time()); err != nil {
 			return fmt.Sprintf("webhook %s does not trust the certificate that is served: %v", w.Name, err)
 		}
 	}

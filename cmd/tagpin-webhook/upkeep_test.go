@@ -113,7 +113,7 @@ func TestRegistrationBecomesActive(t *testing.T) {
 		w := tend(t)
 		w.down = errors.New("down")
 		w.want("while it does not serve", 3, 0, 0, 0)
-		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS); err != nil {
+		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil {
 			t.Errorf("the certificate that is served: %v", err)
 		}
 		w.down = nil
@@ -209,7 +209,7 @@ func TestNewCertificateWaits(t *testing.T) {
 			t.Errorf("after ten seconds it serves %v, want the new one, as the other does", got.Leaf.SerialNumber)
 		}
 		for _, hook := range ours(w.live()) {
-			if err := certificate.Verify(former, hook.ClientConfig.CABundle, ownDNS); err != nil {
+			if err := certificate.Verify(former, hook.ClientConfig.CABundle, ownDNS, time.Now()); err != nil {
 				t.Errorf("%s: the former certificate: %v", hook.Name, err)
 			}
 		}
@@ -276,7 +276,7 @@ func TestSecretCannotBeWritten(t *testing.T) {
 		if err := second.certificates.ready(nil); err != nil {
 			t.Errorf("a new replica is not ready: %v", err)
 		}
-		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS); err != nil || rules(w.live()) != 3 {
+		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil || rules(w.live()) != 3 {
 			t.Errorf("the certificate in the registration: %v; %d rules, want 3", err, rules(w.live()))
 		}
 		if got := testutil.ToFloat64(second.renewals.WithLabelValues("failed")); got != 2 {

@@ -16,12 +16,11 @@ import (
 // that others have signed may still be served, what is there and has not ended: also until the secret's CA is settled, which may
 // be one of before, restored from a backup. current itself is returned where that is the same.
 func (m *Material) Bundle(current []byte, settled bool) []byte {
-	now := time.Now()
 	there, clean := parseCertificates(current)
 	want := slices.Clone(m.CAs)
-	if !settled || m.overlaps(now) {
+	if !settled || m.overlaps(m.now) {
 		for _, c := range there {
-			if alive(c, now) && !slices.ContainsFunc(want, c.Equal) {
+			if alive(c, m.now) && !slices.ContainsFunc(want, c.Equal) {
 				want = append(want, c)
 			}
 		}
@@ -33,10 +32,21 @@ func (m *Material) Bundle(current []byte, settled bool) []byte {
 	return encodeCertificates(want...)
 }
 
-// Verify says why a client that trusts bundle would not take a leaf for a DNS name. As for the API server, an empty bundle
-// stands for the system's.
-func Verify(leaf *tls.Certificate, bundle []byte, dnsName string) error {
-	options := x509.VerifyOptions{DNSName: dnsName, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, Intermediates: x509.NewCertPool()}
+// With returns a bundle with one more CA, or the bundle itself if the CA is there already.
+func With(bundle []byte, ca *x509.Certificate) []byte {
+	if there, _ := parseCertificates(bundle); slices.ContainsFunc(there, ca.Equal) {
+		return bundle
+	}
+	return append(slices.Clip(bundle), encodeCertificates(ca)...)
+}
+
+// Verify returns why a client that trusts bundle would refuse leaf for a DNS name at the time now.
+// An empty bundle stands for the system's CAs, as it does for the API server.
+func Verify(leaf *tls.Certificate, bundle []byte, dnsName string, now time.Time) error {
+	options := x509.VerifyOptions{
+		DNSName: dnsName, CurrentTime: now, Intermediates: x509.NewCertPool(),
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
 	if len(bytes.TrimSpace(bundle)) > 0 {
 		options.Roots = x509.NewCertPool()
 		options.Roots.AppendCertsFromPEM(bundle)
@@ -70,8 +80,8 @@ const settleTime = 10 * time.Second
 // youth is the age of a CA below which it may not have settled, for who has not seen it come.
 const youth = time.Minute
 
-// Aged tells whether a CA is no longer new.
-func Aged(ca *x509.Certificate) bool { return time.Since(made(ca)) >= youth }
+// Aged reports whether a CA is no longer new at the time now.
+func Aged(ca *x509.Certificate, now time.Time) bool { return now.Sub(made(ca)) >= youth }
 
 // Sightings are since when each certificate has stood in the registration without a gap, as far as this process saw. The
 // zero value has seen nothing.
@@ -113,6 +123,6 @@ func (s *Sightings) Settled(ca *x509.Certificate) bool {
 
 // Known is Settled, and also holds for a CA that stood there when this process first looked, and is no longer new: who has just
 // started need not wait. One that was seen to come has to settle, however old it is, as of a secret restored from a backup.
-func (s *Sightings) Known(ca *x509.Certificate) bool {
-	return s.Settled(ca) || s.there[sha256.Sum256(ca.Raw)].first && Aged(ca)
+func (s *Sightings) Known(ca *x509.Certificate, now time.Time) bool {
+	return s.Settled(ca) || s.there[sha256.Sum256(ca.Raw)].first && Aged(ca, now)
 }

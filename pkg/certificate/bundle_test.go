@@ -19,7 +19,7 @@ func TestBundle(t *testing.T) {
 		m := renew(t, s, unsure)
 		bundle := m.Bundle(former.Bundle(nil, true), true)
 		for name, leaf := range map[string]*certificate.Material{"new": m, "former": former} {
-			if err := certificate.Verify(leaf.Leaf, bundle, dnsName); err != nil {
+			if err := certificate.Verify(leaf.Leaf, bundle, dnsName, time.Now()); err != nil {
 				t.Errorf("the %s leaf: %v", name, err)
 			}
 		}
@@ -45,7 +45,7 @@ func TestBundleIsBounded(t *testing.T) {
 		if got := bytes.Count(bundle, []byte("BEGIN CERTIFICATE")); got > 4 {
 			t.Fatalf("%d CAs, want at most 4", got)
 		}
-		if err := certificate.Verify(m.Leaf, bundle, dnsName); err != nil {
+		if err := certificate.Verify(m.Leaf, bundle, dnsName, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestVerify(t *testing.T) {
 		"the system's CAs": {nil, dnsName, false},
 		"garbage":          {[]byte("x"), dnsName, false},
 	} {
-		if err := certificate.Verify(m.Leaf, tt.bundle, tt.dns); (err == nil) != tt.ok {
+		if err := certificate.Verify(m.Leaf, tt.bundle, tt.dns, time.Now()); (err == nil) != tt.ok {
 			t.Errorf("%s: Verify = %v, want it to succeed: %t", name, err, tt.ok)
 		}
 	}
@@ -78,8 +78,8 @@ func TestSightings(t *testing.T) {
 		var s certificate.Sightings
 		want := func(when string, isSettled, known bool) {
 			t.Helper()
-			if s.Settled(ca) != isSettled || s.Known(ca) != known {
-				t.Errorf("%s: Settled %t, Known %t, want %t, %t", when, s.Settled(ca), s.Known(ca), isSettled, known)
+			if s.Settled(ca) != isSettled || s.Known(ca, time.Now()) != known {
+				t.Errorf("%s: Settled %t, Known %t, want %t, %t", when, s.Settled(ca), s.Known(ca, time.Now()), isSettled, known)
 			}
 		}
 		want("at first", false, false)
@@ -125,13 +125,13 @@ func TestKnown(t *testing.T) {
 			for _, bundles := range tt.notes {
 				s.Note(bundles...)
 			}
-			if got := s.Known(m.CAs[0]); got != tt.want {
+			if got := s.Known(m.CAs[0], time.Now()); got != tt.want {
 				t.Errorf("%s: Known = %t, want %t", name, got, tt.want)
 			}
 		}
 		var s certificate.Sightings
 		s.Note(young.Bundle(nil, true))
-		if s.Known(young.CAs[0]) {
+		if s.Known(young.CAs[0], time.Now()) {
 			t.Error("a new one that is there at first: Known = true, want false")
 		}
 	})

@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,7 +34,7 @@ type Client interface {
 	Update(ctx context.Context, secret *corev1.Secret, options metav1.UpdateOptions) (*corev1.Secret, error)
 }
 
-// Secret is where the certificates are kept.
+// Secret is where the certificates are kept. It is for one goroutine at a time.
 type Secret struct {
 	Client Client
 	// Name of the secret. It has to be there; it may be empty.
@@ -42,7 +43,20 @@ type Secret struct {
 	DNSName string
 	// Renewed is told of what was made or dropped. Default: nobody is.
 	Renewed func(*Material)
+	// Now returns the time that certificates are made for and judged by. The clock of the API server
+	// is the best one, since the API server is the client that verifies them. Default: time.Now.
+	Now func() time.Time
+
+	renewals []time.Time // when this process has written, by its own clock, the oldest first
 }
+
+// A replica renews at most maxRenewals times within renewalSpan. Otherwise two replicas that disagree
+// about the time could replace each other's certificates for ever: for a clock that is sixty days
+// ahead, every leaf that the others make is near its end.
+const (
+	maxRenewals = 5
+	renewalSpan = time.Hour
+)
 
 // attempts bounds how often another replica may be first: the one that was has renewed everything, unless they were made to
 // differ by their versions or clocks.
@@ -68,13 +82,15 @@ func (s *Secret) renew(ctx context.Context, settled func(*x509.Certificate) bool
 	case err != nil:
 		return nil, fmt.Errorf("reading secret %s: %w", s.Name, err)
 	}
-	now := time.Now()
+	now := s.now()
 	held := parse(secret.Data, s.DNSName, now)
 	next, err := held.renew(s.DNSName, now, settled)
 	if err != nil {
 		err = fmt.Errorf("making a certificate: %w", err)
 	} else if !next.same(held) {
-		err = s.write(ctx, secret, next)
+		if err = s.mayRenew(time.Now()); err == nil {
+			err = s.write(ctx, secret, next)
+		}
 	}
 	switch {
 	case err == nil:
@@ -83,6 +99,25 @@ func (s *Secret) renew(ctx context.Context, settled func(*x509.Certificate) bool
 		return nil, err
 	}
 	return held, err
+}
+
+func (s *Secret) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// mayRenew returns why the secret may not be written yet, by this replica.
+func (s *Secret) mayRenew(now time.Time) error {
+	s.renewals = slices.DeleteFunc(s.renewals, func(t time.Time) bool {
+		return now.Sub(t) >= renewalSpan
+	})
+	if len(s.renewals) < maxRenewals {
+		return nil
+	}
+	return fmt.Errorf("secret %s is due, but this replica has renewed it %d times within %s, so it waits: "+
+		"something undoes that; compare the clocks of the nodes", s.Name, len(s.renewals), renewalSpan)
 }
 
 func (s *Secret) write(ctx context.Context, secret *corev1.Secret, m *Material) error {
@@ -95,6 +130,7 @@ func (s *Secret) write(ctx context.Context, secret *corev1.Secret, m *Material) 
 	if _, err := s.Client.Update(ctx, secret, metav1.UpdateOptions{FieldManager: "tagpin-webhook"}); err != nil {
 		return fmt.Errorf("writing secret %s: %w", s.Name, err)
 	}
+	s.renewals = append(s.renewals, time.Now())
 	if s.Renewed != nil {
 		s.Renewed(m)
 	}

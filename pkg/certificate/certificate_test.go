@@ -78,7 +78,7 @@ func renew(t *testing.T, s *store, by func(*x509.Certificate) bool) *certificate
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := certificate.Verify(m.Leaf, m.Bundle(nil, true), dnsName); err != nil {
+	if err := certificate.Verify(m.Leaf, m.Bundle(nil, true), dnsName, time.Now()); err != nil {
 		t.Errorf("the leaf: %v", err)
 	}
 	return m
@@ -135,7 +135,7 @@ func TestRotation(t *testing.T) {
 		if len(third.CAs) != 2 || third.Issuer() != third.CAs[0] || !third.CAs[0].Equal(second.CAs[0]) {
 			t.Errorf("once it is settled: %d CAs, want a leaf of the new one, and both", len(third.CAs))
 		}
-		if err := certificate.Verify(second.Leaf, third.Bundle(nil, true), dnsName); err != nil {
+		if err := certificate.Verify(second.Leaf, third.Bundle(nil, true), dnsName, time.Now()); err != nil {
 			t.Errorf("the former leaf is not trusted any more: %v", err)
 		}
 		time.Sleep(day)
@@ -216,5 +216,58 @@ func TestErrors(t *testing.T) {
 	s.secret = nil
 	if _, err := s.keeper().Renew(t.Context(), unsure); err == nil || !strings.Contains(err.Error(), "secret tls is not there") {
 		t.Errorf("Renew without a secret = %v", err)
+	}
+}
+
+// A replica whose clock is sixty days ahead finds that every leaf of the others is near its end, and
+// makes leaves that the others can't use yet. They don't replace each other's leaf at every look, and
+// nobody returns a leaf that is not valid by the clock of the one who asks.
+func TestClocksThatDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		punctual, ahead := s.keeper(), s.keeper()
+		ahead.Now = func() time.Time { return time.Now().Add(61 * day) }
+		for range 360 {
+			for _, keeper := range []*certificate.Secret{punctual, ahead} {
+				now := time.Now()
+				if keeper == ahead {
+					now = ahead.Now()
+				}
+				m, _ := keeper.Renew(t.Context(), settled)
+				if m == nil {
+					continue // it goes on serving what it has
+				}
+				if err := certificate.Verify(m.Leaf, m.Bundle(nil, true), dnsName, now); err != nil {
+					t.Fatalf("the leaf that Renew returned: %v", err)
+				}
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if s.updates > 10 {
+			t.Errorf("%d updates within an hour, want at most 5 of each replica", s.updates)
+		}
+		if _, err := ahead.Renew(t.Context(), settled); err != nil {
+			t.Errorf("an hour later: Renew = %v, want another try", err)
+		}
+	})
+}
+
+// Certificates are made for the time that Now returns, whatever the clock of this machine says.
+func TestNow(t *testing.T) {
+	s := newStore()
+	keeper := s.keeper()
+	now := time.Now().Add(-61 * day)
+	keeper.Now = func() time.Time { return now }
+	m, err := keeper.Renew(t.Context(), unsure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]*x509.Certificate{"leaf": m.Leaf.Leaf, "CA": m.CAs[0]} {
+		if c.NotBefore.After(now) || now.Sub(c.NotBefore) > 2*time.Hour {
+			t.Errorf("the %s begins at %v, want the hour before %v", name, c.NotBefore, now)
+		}
+	}
+	if again, err := keeper.Renew(t.Context(), unsure); err != nil || !again.Leaf.Leaf.Equal(m.Leaf.Leaf) {
+		t.Errorf("Renew = %v, and another leaf, want the same one: it is new by Now", err)
 	}
 }

@@ -33,6 +33,7 @@ type Material struct {
 	Leaf *tls.Certificate
 
 	signer crypto.Signer // the key of the first CA
+	now    time.Time     // when the secret was read
 }
 
 // Issuer is the CA that the leaf is signed by.
@@ -49,7 +50,7 @@ func (m *Material) Issuer() *x509.Certificate {
 
 // parse takes of the secret's data what can be used: what can't is made anew.
 func parse(data map[string][]byte, dnsName string, now time.Time) *Material {
-	m := &Material{}
+	m := &Material{now: now}
 	certs, _ := parseCertificates(data[caKey])
 	if key, err := parseKey(data[caKeyKey]); err == nil && len(certs) > 0 && matches(certs[0], key) && good(certs[0], now) {
 		m.signer = key

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// apiServer is a server that speaks HTTP/2 over TLS, and a client of it.
+func apiServer(
+	t *testing.T, c *connection, handler http.HandlerFunc, through func(string) string,
+) kubernetes.Interface {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: "https://" + through(server.Listener.Addr().String())}
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+	config.CAData = pem.EncodeToMemory(block)
+	config.ServerName = "example.com"
+	c.use(config)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CoreV1().RESTClient().(*rest.RESTClient).Client.CloseIdleConnections)
+	return client
+}
+
+// silent passes connections on to an address, until it is told to swallow what comes over those
+// that are open then, without closing them.
+type silent struct {
+	t        *testing.T
+	listener net.Listener
+	group    sync.WaitGroup
+	open     []net.Conn
+	mu       sync.Mutex
+	frozen   []*atomic.Bool
+}
+
+func (s *silent) pass(to string) string {
+	var err error
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		s.t.Fatal(err)
+	}
+	s.group.Go(func() {
+		for {
+			in, err := s.listener.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				s.t.Error(err)
+				return
+			}
+			frozen := &atomic.Bool{}
+			s.mu.Lock()
+			s.open, s.frozen = append(s.open, in, out), append(s.frozen, frozen)
+			s.mu.Unlock()
+			s.group.Go(func() { forward(in, out, frozen) })
+			s.group.Go(func() { forward(out, in, frozen) })
+		}
+	})
+	s.t.Cleanup(s.close)
+	return s.listener.Addr().String()
+}
+
+func forward(to io.Writer, from io.Reader, frozen *atomic.Bool) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if !frozen.Load() {
+			_, _ = to.Write(buffer[:n])
+		}
+	}
+}
+
+func (s *silent) freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.frozen {
+		f.Store(true)
+	}
+}
+
+func (s *silent) close() {
+	_ = s.listener.Close()
+	s.mu.Lock()
+	for _, c := range s.open {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.group.Wait()
+}
+
+// An API server that goes silent, without closing the connection, is noticed: the next request goes
+// over another connection.
+func TestSilentAPIServer(t *testing.T) {
+	c := &connection{pingAfter: 50 * time.Millisecond, pingTimeout: 50 * time.Millisecond}
+	network := &silent{t: t}
+	var protocols sync.Map
+	client := apiServer(t, c, func(w http.ResponseWriter, r *http.Request) {
+		protocols.Store(r.Proto, true)
+		_, _ = io.WriteString(w, `{"major":"1"}`)
+	}, network.pass)
+	if _, err := client.Discovery().ServerVersion(); err != nil {
+		t.Fatal(err)
+	}
+	network.freeze()
+	// client-go's own pings would take longer than this.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		err := client.CoreV1().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the silent connection is still used: %v", err)
+		}
+	}
+	if _, ok := protocols.Load("HTTP/2.0"); !ok {
+		t.Error("the client does not speak HTTP/2, which alone has pings")
+	}
+}
+
+// The time is that of the API server, as soon as it has answered, and goes on from there.
+func TestTimeOfTheAPIServer(t *testing.T) {
+	var none *connection
+	const ahead = 61 * 24 * time.Hour
+	c := &connection{pingAfter: pingAfter, pingTimeout: pingTimeout}
+	client := apiServer(t, c, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+		_, _ = io.WriteString(w, `{"major":"1"}`)
+	}, func(address string) string { return address })
+	clocks := map[string]*connection{"without an API server": none, "before an answer": c}
+	for name, clock := range clocks {
+		if off := time.Until(clock.now()); off > time.Minute {
+			t.Errorf("%s: now is %v ahead, want the time of this machine", name, off)
+		}
+	}
+	if _, err := client.Discovery().ServerVersion(); err != nil {
+		t.Fatal(err)
+	}
+	if off := time.Until(c.now()) - ahead; off.Abs() > time.Minute {
+		t.Errorf("now differs from the API server's by %v", off)
+	}
+}
