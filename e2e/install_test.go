@@ -26,6 +26,8 @@ func TestPermissions(t *testing.T) {
 		"patch deployments":                    "no",
 		"get namespaces":                       "no",
 		"get nodes":                            "no",
+		"get services":                         "no",
+		"delete mutatingwebhookconfigurations": "no",
 		"update mutatingwebhookconfigurations": "no",
 		"escalate clusterroles":                "no",
 	} {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -69,16 +70,24 @@ type operation struct {
 // types here, as an update would.
 func difference(live, want *admissionregistrationv1.MutatingWebhookConfiguration) []operation {
 	var operations []operation
-	for i := range want.Webhooks {
-		was, is := &live.Webhooks[i], &want.Webhooks[i]
-		add := func(field string, before, after any) {
-			if !equality.Semantic.DeepEqual(before, after) {
-				operations = append(operations, operation{"add", fmt.Sprintf("/webhooks/%d/%s", i, field), after})
-			}
+	add := func(path string, before, after any) {
+		if !equality.Semantic.DeepEqual(before, after) {
+			operations = append(operations, operation{"add", path, after})
 		}
-		add("clientConfig/caBundle", was.ClientConfig.CABundle, is.ClientConfig.CABundle)
-		add("rules", was.Rules, is.Rules)
-		add("matchConditions", was.MatchConditions, is.MatchConditions)
+	}
+	if len(live.Annotations) == 0 {
+		add("/metadata/annotations", live.Annotations, want.Annotations)
+	} else {
+		// In a JSON pointer, ~1 stands for a slash.
+		at := "/metadata/annotations/" + strings.ReplaceAll(writtenBy, "/", "~1")
+		add(at, live.Annotations[writtenBy], want.Annotations[writtenBy])
+	}
+	add("/metadata/ownerReferences", live.OwnerReferences, want.OwnerReferences)
+	for i := range want.Webhooks {
+		was, is, at := &live.Webhooks[i], &want.Webhooks[i], fmt.Sprintf("/webhooks/%d/", i)
+		add(at+"clientConfig/caBundle", was.ClientConfig.CABundle, is.ClientConfig.CABundle)
+		add(at+"rules", was.Rules, is.Rules)
+		add(at+"matchConditions", was.MatchConditions, is.MatchConditions)
 	}
 	return operations
 }

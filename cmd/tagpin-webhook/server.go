@@ -167,6 +167,7 @@ func (s *server) upkeep(a api, r prometheus.Registerer, h *handlers) (*upkeep, e
 		return nil, err
 	}
 	u := newUpkeep(s.log.WithName("upkeep"), hook{client: a.client, name: s.registrationName()}, own, r)
+	u.namespace = namespace
 	u.wanted = func() *registration.Registration { return newRegistration(h.current.Load().config) }
 	return u, nil
 }

@@ -6,13 +6,14 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/registration"
@@ -31,9 +32,13 @@ const (
 type upkeep struct {
 	log          logr.Logger
 	hook         hook
+	namespace    string // that the server runs in
+	self         writer
 	certificates *certificates
 	// answers says why the webhook's port does not answer.
 	answers func() error
+	// reach says why a webhook is not reached as API servers reach it.
+	reach func(context.Context, *admissionregistrationv1.MutatingWebhook) error
 	// wanted is what the current config has registered.
 	wanted   func() *registration.Registration
 	changed  chan struct{} // the config has
@@ -42,14 +47,18 @@ type upkeep struct {
 	rules    *prometheus.GaugeVec // without labels: not told of before the registration was read
 
 	sightings certificate.Sightings
+	issuer    *x509.Certificate // of the certificate that is served, if that is self-managed
 	filled    filling
+	reaching  reaching
+	owner     metav1.OwnerReference // the namespace, once it was read
+	disowned  types.UID             // the registration that could not be made to depend on it
 	said      string
 	failing   time.Duration // what it waited for after the last look, if that failed
 }
 
 func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer) *upkeep {
 	u := &upkeep{
-		log: log, hook: h, certificates: c, changed: make(chan struct{}, 1),
+		log: log, hook: h, self: self(), certificates: c, changed: make(chan struct{}, 1),
 		updates: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registration_updates_total",
 			Help: "Looks at the registration that had something to do, by result: updated, unchanged where another replica was first, or failed.",
@@ -58,6 +67,9 @@ func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer
 			Name: "tagpin_certificate_renewals_total",
 			Help: "Self-managed certificates that were made anew, by result: ok, or failed for each time that the secret could not be read or written.",
 		}, []string{"result"}),
+	}
+	u.reach = func(ctx context.Context, w *admissionregistrationv1.MutatingWebhook) error {
+		return h.reach(ctx, w, c.time)
 	}
 	u.rules = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tagpin_registration_rules",
@@ -137,7 +149,7 @@ func (u *upkeep) look(ctx context.Context) time.Duration {
 		if u.say(waits) {
 			u.log.Info("certificates and registration", "waiting", waits)
 		}
-		if waits == notThere {
+		if waits == notThere || waits == ofAnother {
 			return lookLater
 		}
 	}
@@ -191,39 +203,6 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 // unknownCA is why a certificate waits.
 const unknownCA = "the CA is not known to all API servers yet"
 
-// tend makes the registration as it should be, and returns how it is, also beside an error. What is trusted is written first, so
-// that rules that the API server refuses hold up no certificate.
-func (u *upkeep) tend(ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration, material *certificate.Material) (
-	written *admissionregistrationv1.MutatingWebhookConfiguration, waits string, err error,
-) {
-	if len(ours(live)) == 0 {
-		return live, "", fmt.Errorf("registration %s has no webhook of tagpin's", u.hook.name)
-	}
-	want := live.DeepCopy()
-	u.trust(want, material)
-	if written, err = u.update(ctx, live, want); err != nil {
-		return live, "", err
-	}
-	filled := filling{live.UID, u.wanted()}
-	if u.filled.is(filled) && rules(written) > 0 { // to switch a webhook off, delete it
-		return written, "", nil
-	}
-	want = written.DeepCopy()
-	if waits = u.fill(want, filled.with); waits != "" {
-		return written, waits, nil
-	}
-	full, err := u.update(ctx, written, want)
-	if err != nil {
-		return written, "", err
-	}
-	if full == written {
-		u.updates.WithLabelValues("unchanged").Inc()
-		u.log.Info("registration is as it should be", "name", u.hook.name)
-	}
-	u.filled = filled
-	return full, "", nil
-}
-
 // update writes what differs.
 func (u *upkeep) update(ctx context.Context, live, want *admissionregistrationv1.MutatingWebhookConfiguration) (
 	written *admissionregistrationv1.MutatingWebhookConfiguration, err error,
@@ -263,38 +242,4 @@ func (u *upkeep) renew(ctx context.Context, live *admissionregistrationv1.Mutati
 		u.certificates.ca.Store(material.CAs[0])
 	}
 	return material, failed(u.renewals, err)
-}
-
-// trust puts the CAs into the webhooks. Those that are there stay until the secret's has stood there for a while: other replicas
-// may serve by them.
-func (u *upkeep) trust(want *admissionregistrationv1.MutatingWebhookConfiguration, material *certificate.Material) {
-	if material == nil {
-		return
-	}
-	settled := u.sightings.Settled(material.CAs[0])
-	for _, w := range ours(want) {
-		w.ClientConfig.CABundle = material.Bundle(w.ClientConfig.CABundle, settled)
-	}
-}
-
-// fill puts rules and conditions into the webhooks, when the server serves, and with a certificate that is trusted there: until
-// then they call for nothing, so that nothing is denied. It does so once for a registration and a config, not for good: of two
-// versions that differ each would take out what the other has put in.
-func (u *upkeep) fill(want *admissionregistrationv1.MutatingWebhookConfiguration, with *registration.Registration) (waits string) {
-	if err := u.answers(); err != nil {
-		return fmt.Sprintf("the webhook does not serve yet: %v", err)
-	}
-	leaf, err := u.certificates.get(nil)
-	if err != nil {
-		return err.Error()
-	}
-	for _, w := range ours(want) {
-		if err := certificate.Verify(leaf, w.ClientConfig.CABundle, u.certificates.dnsName, u.certificates.time()); err != nil {
-			return fmt.Sprintf("webhook %s does not trust the certificate that is served: %v", w.Name, err)
-		}
-	}
-	for _, w := range ours(want) {
-		with.Fill(w)
-	}
-	return ""
 }

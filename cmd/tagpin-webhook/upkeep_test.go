@@ -41,6 +41,8 @@ type tended struct {
 	client *fake.Clientset
 	with   *registration.Registration
 	down   error // why the webhook does not answer
+	// unreached is why it is not reached through its Service.
+	unreached error
 }
 
 // tend makes an upkeep, with an empty secret and an inert registration.
@@ -51,7 +53,8 @@ func tend(t *testing.T) *tended {
 		Webhooks:   []admissionregistrationv1.MutatingWebhook{{Name: "enforce.tagpin.dev"}, {Name: "other.example.com"}, {Name: "keep.tagpin.dev"}},
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ownSpace, Name: ownSecret, ResourceVersion: "1"}}
-	w := &tended{t: t, client: fake.NewClientset(hook1, secret), with: &registration.Registration{}}
+	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ownSpace, UID: "space"}}
+	w := &tended{t: t, client: fake.NewClientset(hook1, secret, space), with: &registration.Registration{}}
 	w.upkeep = w.replica()
 	return w
 }
@@ -64,6 +67,8 @@ func (w *tended) replica() *upkeep {
 	u := newUpkeep(logr.Discard(), hook{client: w.client, name: hookName}, own, prometheus.NewRegistry())
 	u.wanted = func() *registration.Registration { return w.with }
 	u.answers = func() error { return w.down }
+	u.reach = func(context.Context, *admissionregistrationv1.MutatingWebhook) error { return w.unreached }
+	u.namespace, u.self = ownSpace, writer{version: "v1.0.0"}
 	return u
 }
 
@@ -117,23 +122,23 @@ func TestRegistrationBecomesActive(t *testing.T) {
 			t.Errorf("the certificate that is served: %v", err)
 		}
 		w.down = nil
-		w.want("when it serves", 2, 3, 0, 3)
+		w.want("when it serves", 6, 3, 0, 3)
 		if live := w.live(); len(live.Webhooks[1].ClientConfig.CABundle) > 0 || len(live.Webhooks[0].MatchConditions) != 4 {
 			t.Errorf("%+v, want four conditions, and another's webhook left", live.Webhooks)
 		}
 		w.change(clearRules)
-		w.want("replaced by one without rules", 3, 3, 0, 3)
+		w.want("replaced by one without rules", 6, 3, 0, 3)
 		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks[2].Rules = nil })
-		w.want("with one webhook emptied", 3, 3, 0, 3)
+		w.want("with one webhook emptied", 6, 3, 0, 3)
 		w.with = &registration.Registration{PodsOnly: true}
-		w.want("with another config", 3, 1, 0, 1)
+		w.want("with another config", 6, 1, 0, 1)
 		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
 			clearRules(c)
 			c.UID = types.UID("2")
 		})
-		w.want("made anew", 3, 1, 0, 1)
-		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 6 {
-			t.Errorf("%v updates, want 6: the CA, and the rules five times", got)
+		w.want("made anew", 6, 1, 0, 1)
+		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 7 {
+			t.Errorf("%v updates, want 7: the CA, the owner, and the rules five times", got)
 		}
 		time.Sleep(time.Minute)
 		second := w.replica()
@@ -151,18 +156,18 @@ func TestRegistrationOfOthers(t *testing.T) {
 	other.look(t.Context())
 	w.certificates.leaf.Store(other.certificates.leaf.Load())
 	w.certificates.secret = nil // as if it were mounted
-	w.want("without a CA", 2, 0, 0, 0)
+	w.want("without a CA", 6, 0, 0, 0)
 	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
 		c.Webhooks[0].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
 	})
-	w.want("with the CA in one webhook", 2, 0, 0, 0)
+	w.want("with the CA in one webhook", 6, 0, 0, 0)
 	if !strings.Contains(w.said, "keep.tagpin.dev does not trust") {
 		t.Errorf("it says %q, want it to name the other one", w.said)
 	}
 	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
 		c.Webhooks[2].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
 	})
-	w.want("with the CA in both", 2, 3, 0, 3)
+	w.want("with the CA in both", 6, 3, 0, 3)
 }
 
 // Without a registration it serves, at a slow pace, until there is one.
@@ -179,7 +184,7 @@ func TestNoRegistration(t *testing.T) {
 	if _, err := api.Create(t.Context(), before, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.want("when it is there", 3, 3, 0, 3)
+	w.want("when it is there", 6, 3, 0, 3)
 	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks = c.Webhooks[1:2] })
 	if w.look(t.Context()); !strings.Contains(w.said, "no webhook of tagpin's") {
 		t.Errorf("with others' webhooks alone it says %q", w.said)
@@ -190,7 +195,7 @@ func TestNoRegistration(t *testing.T) {
 func TestNewCertificateWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := tend(t)
-		w.want("at first", 3, 3, 0, 3)
+		w.want("at first", 6, 3, 0, 3)
 		former := w.certificates.leaf.Load()
 		w.empty()
 		w.look(t.Context())
@@ -238,7 +243,7 @@ func (w *tended) empty(keys ...string) {
 // A secret that can't be read keeps nobody from what does not need it.
 func TestSecretIsGone(t *testing.T) {
 	w := tend(t)
-	w.want("at first", 3, 3, 0, 3)
+	w.want("at first", 6, 3, 0, 3)
 	if err := w.client.CoreV1().Secrets(ownSpace).Delete(t.Context(), ownSecret, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +261,7 @@ func TestSecretIsGone(t *testing.T) {
 func TestSecretCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := tend(t)
-		w.want("at first", 3, 3, 0, 3)
+		w.want("at first", 6, 3, 0, 3)
 		time.Sleep(70 * 24 * time.Hour) // it is to be renewed
 		w.client.PrependReactor("update", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, errors.New("field is immutable")
@@ -268,7 +273,8 @@ func TestSecretCannotBeWritten(t *testing.T) {
 			}
 		})
 		second := w.replica()
-		for range 2 {
+		const looks = 1 + enoughReaches
+		for range looks {
 			if second.look(t.Context()); !strings.Contains(second.said, "field is immutable") {
 				t.Errorf("it says %q, want that the secret can't be written", second.said)
 			}
@@ -279,8 +285,8 @@ func TestSecretCannotBeWritten(t *testing.T) {
 		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil || rules(w.live()) != 3 {
 			t.Errorf("the certificate in the registration: %v; %d rules, want 3", err, rules(w.live()))
 		}
-		if got := testutil.ToFloat64(second.renewals.WithLabelValues("failed")); got != 2 {
-			t.Errorf("%v failures, want 2", got)
+		if got := testutil.ToFloat64(second.renewals.WithLabelValues("failed")); got != looks {
+			t.Errorf("%v failures, want %d", got, looks)
 		}
 	})
 }
@@ -296,7 +302,7 @@ func (w *tended) noRead() {
 func TestRegistrationCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := tend(t)
-		w.want("at first", 3, 3, 0, 3)
+		w.want("at first", 6, 3, 0, 3)
 		former := w.certificates.leaf.Load()
 		w.noRead()
 		w.empty("tls.crt")
@@ -320,7 +326,7 @@ func TestRegistrationCannotBeRead(t *testing.T) {
 func TestStartsWithoutTheRegistration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := tend(t)
-		w.want("at first", 3, 3, 0, 3)
+		w.want("at first", 6, 3, 0, 3)
 		w.noRead()
 		fresh := w.replica()
 		fresh.look(t.Context())
@@ -348,7 +354,7 @@ func TestRestoredSecretWaits(t *testing.T) {
 		w, backup := tend(t), tend(t)
 		backup.look(t.Context())
 		time.Sleep(time.Hour)
-		w.want("at first", 3, 3, 0, 3)
+		w.want("at first", 6, 3, 0, 3)
 		former := w.certificates.leaf.Load()
 		old, err := backup.client.CoreV1().Secrets(ownSpace).Get(t.Context(), ownSecret, metav1.GetOptions{})
 		if err != nil {
@@ -374,7 +380,7 @@ func TestUpkeepRuns(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- w.run(ctx) }()
-		time.Sleep(lookSoon + lookSoon/2)
+		time.Sleep(enoughReaches*lookSoon + lookSoon/2)
 		synctest.Wait()
 		w.with = &registration.Registration{PodsOnly: true}
 		w.wake()
@@ -427,7 +433,7 @@ func TestExpiry(t *testing.T) {
 func TestRegistrationIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := tend(t)
-		w.want("at first", 2, 3, 0, 3)
+		w.want("at first", 6, 3, 0, 3)
 		time.Sleep(time.Hour)
 		w.client.PrependReactor("patch", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, errors.New("refused")

@@ -20,6 +20,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
@@ -53,6 +54,9 @@ func TestCertificates(t *testing.T) {
 	}{
 		{"nothing is denied before a server serves", f.beforeServing},
 		{"three replicas converge on an empty secret", f.converge},
+		{"nothing is denied before the Service has an endpoint", f.withoutEndpoint},
+		{"rules come with the endpoint", f.withEndpoint},
+		{"the registration is its namespace's", f.owned},
 		{"the rights are those that are used", f.rights},
 		{"the manifest applied again leaves what the servers put in", f.applyAgain},
 		{"leaf rotation under load", f.rotateLeaf},
@@ -60,6 +64,7 @@ func TestCertificates(t *testing.T) {
 		{"an emptied secret under load", f.emptySecret},
 		{"another config, other rules", f.reload},
 		{"a registration without rules is filled again", f.replaced},
+		{"the registration goes with its namespace", f.deleteNamespace},
 	} {
 		if !t.Run(step.name, step.do) {
 			f.logs(t)
@@ -192,6 +197,7 @@ func (f *fixture) beforeServing(t *testing.T) {
 }
 
 func (f *fixture) converge(t *testing.T) {
+	f.service.setClosed(true)
 	var group sync.WaitGroup
 	for i := range 3 {
 		group.Go(func() { f.start(t, fmt.Sprintf("replica-%d", i)) })
@@ -205,8 +211,6 @@ func (f *fixture) converge(t *testing.T) {
 	if cas := certificatesOf(t, secret.Data["ca.crt"]); len(cas) != 1 || leaf.CheckSignatureFrom(cas[0]) != nil {
 		t.Errorf("the secret has %d CAs, want the one that all are served by", len(cas))
 	}
-	f.wantRules(t, 3)
-	poll.Until(t, func(ctx context.Context) error { return f.create(ctx, "first") })
 	for _, r := range f.service.all() {
 		if got, err := r.Metric(t.Context(), "tagpin_certificate_expiry_timestamp_seconds", `kind="leaf"`); err != nil || int64(got) != leaf.NotAfter.Unix() {
 			t.Errorf("%s tells of %v as the leaf's end (%v), want %d", r.Address(), got, err, leaf.NotAfter.Unix())
@@ -214,20 +218,84 @@ func (f *fixture) converge(t *testing.T) {
 	}
 }
 
+// withoutEndpoint creates pods while all replicas are ready, but API servers can't reach them yet.
+func (f *fixture) withoutEndpoint(t *testing.T) {
+	for n := range 40 {
+		err := f.create(t.Context(), fmt.Sprintf("without-endpoint-%d", n))
+		if err == nil || !strings.Contains(err.Error(), "is not pinned") {
+			t.Fatalf("a pod while the Service has no endpoint: %v, want it admitted as it is", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	f.wantRules(t, 0)
+}
+
+func (f *fixture) withEndpoint(t *testing.T) {
+	f.service.setClosed(false)
+	poll.Until(t, func(ctx context.Context) error {
+		err := f.create(ctx, "with-endpoint")
+		if err != nil && !strings.Contains(err.Error(), "is not pinned") {
+			t.Errorf("denied: %v", err)
+		}
+		return err
+	})
+	f.wantRules(t, 3)
+}
+
+func (f *fixture) owned(t *testing.T) {
+	space, err := env.Client.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll.Until(t, func(ctx context.Context) error {
+		live, err := f.registration(ctx)
+		if err != nil {
+			return err
+		}
+		if len(live.OwnerReferences) != 1 || live.OwnerReferences[0].UID != space.UID {
+			return fmt.Errorf("owners %v, want namespace %s alone", live.OwnerReferences, space.UID)
+		}
+		return nil
+	})
+}
+
+// deleteNamespace deletes the namespace as people do, with the controllers that see to it.
+func (f *fixture) deleteNamespace(t *testing.T) {
+	f.owned(t)
+	if err := env.StartControllers(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := env.RunKubectl(t.Context(), nil, "delete", "namespace", namespace, "--wait=false"); err != nil {
+		t.Fatal(err)
+	}
+	poll.Until(t, func(ctx context.Context) error {
+		_, err := f.registration(ctx)
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return err
+		}
+		return errors.New("the registration is there still")
+	})
+}
+
 // rights compares what the service account may do with what the replicas have to.
 func (f *fixture) rights(t *testing.T) {
 	for action, want := range map[string]string{
-		"get secrets/tagpin-webhook-tls":                      "yes",
-		"update secrets/tagpin-webhook-tls":                   "yes",
-		"get mutatingwebhookconfigurations/zz-certificates":   "yes",
-		"patch mutatingwebhookconfigurations/zz-certificates": "yes",
-		"get secrets":                       "no",
-		"list secrets":                      "no",
-		"watch secrets":                     "no",
-		"create secrets":                    "no",
-		"get mutatingwebhookconfigurations": "no",
+		"get secrets/tagpin-webhook-tls":                         "yes",
+		"update secrets/tagpin-webhook-tls":                      "yes",
+		"get mutatingwebhookconfigurations/zz-certificates":      "yes",
+		"patch mutatingwebhookconfigurations/zz-certificates":    "yes",
+		"delete mutatingwebhookconfigurations/zz-certificates":   "yes",
+		"get services/tagpin-webhook":                            "yes",
+		"get services":                                           "no",
+		"get secrets":                                            "no",
+		"list secrets":                                           "no",
+		"watch secrets":                                          "no",
+		"create secrets":                                         "no",
+		"get mutatingwebhookconfigurations":                      "no",
 		"update mutatingwebhookconfigurations/zz-certificates":   "no",
-		"delete mutatingwebhookconfigurations/zz-certificates":   "no",
 		"patch mutatingwebhookconfigurations/" + "zz-other-hook": "no",
 	} {
 		verb, resource, _ := strings.Cut(action, " ")
@@ -352,7 +420,7 @@ func (f *fixture) end(t *testing.T) {
 		}
 	}
 	ctx := context.WithoutCancel(t.Context())
-	if err := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(ctx, hookName, metav1.DeleteOptions{}); err != nil {
+	if err := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(ctx, hookName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		t.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ type service struct {
 	group    sync.WaitGroup
 
 	mu       sync.Mutex
+	closed   bool // it has no endpoints
 	replicas []*cluster.Tagpin
 	next     int
 	open     map[net.Conn]bool
@@ -46,6 +47,13 @@ func (s *service) add(t *cluster.Tagpin) {
 	s.replicas = append(s.replicas, t)
 }
 
+// setClosed makes it a Service without endpoints, and back.
+func (s *service) setClosed(closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = closed
+}
+
 func (s *service) all() []*cluster.Tagpin {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,9 +74,12 @@ func (s *service) serve() {
 func (s *service) choose(ctx context.Context) *cluster.Tagpin {
 	replicas := s.all()
 	s.mu.Lock()
-	first := s.next
+	first, closed := s.next, s.closed
 	s.next++
 	s.mu.Unlock()
+	if closed {
+		return nil
+	}
 	for i := range replicas {
 		if r := replicas[(first+i)%len(replicas)]; r.Ready(ctx) == nil {
 			return r

@@ -170,6 +170,8 @@ func (c *Cluster) startControlPlane(context.Context) (err error) {
 	args := c.env.ControlPlane.GetAPIServer().Configure()
 	// Without it the API server merges no pull secrets of service accounts into pods.
 	args.Disable("disable-admission-plugins")
+	// To give an object an owner, its deletion has to be allowed, as in OpenShift.
+	args.Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 	// A field that is younger than most client libraries: emptyDir.mode.
 	args.Set("feature-gates", "EmptyDirVolumeMode=true")
 	admission, err := c.callerFiles()

@@ -166,8 +166,9 @@ type Network struct {
 
 // Registration is the MutatingWebhookConfiguration that a server fills in.
 type Registration struct {
-	// Name is that of the MutatingWebhookConfiguration. Once a server serves and the `caBundle` there verifies its certificate,
-	// it puts in the rules and the conditions, also those of `templates`. Read at the start. Default: none, and nothing is put in.
+	// Name is that of the MutatingWebhookConfiguration. Once a server was reached through its Service,
+	// with a certificate that the `caBundle` there verifies, it puts in the rules and the conditions,
+	// also those of `templates`. Read at the start. Default: none, and nothing is put in.
 	Name string `yaml:"name"`
 	// Pin is what is to be pinned: `workloads` and `pods`, or `pods` alone. Default: `[workloads, pods]`.
 	Pin []string `yaml:"pin"`

@@ -11,9 +11,11 @@
 {{- mergeOverwrite $common (last . | default dict) (dict "app.kubernetes.io/name" "tagpin") | toYaml -}}
 {{- end }}
 
-{{- /* The annotations of the registration. */ -}}
+{{- /* The annotations of the registration. The image tells servers which of two versions is to write
+the rules: in an upgrade the new one, and after a roll-back the old one. */ -}}
 {{- define "tagpin.webhookAnnotations" -}}
 {{- $annotations := .Values.webhookAnnotations | default dict | deepCopy -}}
+{{- $_ := set $annotations "tagpin.dev/image" (include "tagpin.image" .) -}}
 {{- if eq .Values.certificates.mode "cert-manager" -}}
 {{- $_ := set $annotations "cert-manager.io/inject-ca-from" (print .Release.Namespace "/tagpin-webhook") -}}
 {{- end -}}

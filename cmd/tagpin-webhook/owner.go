@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// own makes the registration a dependent of the server's namespace, so that the garbage collector
+// deletes it when the namespace is gone: a registration without a server refuses every request that
+// it names. Nothing else depends on it, so that an error is only logged, and not tried again.
+func (u *upkeep) own(
+	ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration,
+) *admissionregistrationv1.MutatingWebhookConfiguration {
+	if u.disowned == live.UID {
+		return live
+	}
+	written, err := u.setOwner(ctx, live)
+	switch {
+	case err == nil:
+		return written
+	case apierrors.IsConflict(err): // something else has changed: the next look tries again
+		return live
+	}
+	u.disowned = live.UID
+	u.log.Error(err, "the registration will outlive its namespace: delete it before the namespace",
+		"name", u.hook.name)
+	return live
+}
+
+// setOwner makes the namespace the owner, or, for Argo CD, makes it none.
+func (u *upkeep) setOwner(
+	ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration,
+) (*admissionregistrationv1.MutatingWebhookConfiguration, error) {
+	if u.owner.UID == "" {
+		namespace, err := u.hook.client.CoreV1().Namespaces().Get(ctx, u.namespace, metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("reading namespace %s: %w", u.namespace, err)
+		}
+		u.owner = metav1.OwnerReference{
+			APIVersion: "v1", Kind: "Namespace", Name: namespace.Name, UID: namespace.UID,
+		}
+	}
+	tracked := trackedByArgo(live)
+	if !tracked && slices.Contains(live.OwnerReferences, u.owner) {
+		return live, nil
+	}
+	want := live.DeepCopy()
+	// A namespace of that name that is gone is no owner: the collector would delete the registration.
+	formerly := func(r metav1.OwnerReference) bool {
+		return r.APIVersion == u.owner.APIVersion && r.Kind == u.owner.Kind && r.Name == u.owner.Name
+	}
+	want.OwnerReferences = slices.DeleteFunc(want.OwnerReferences, formerly)
+	if !tracked {
+		want.OwnerReferences = append(want.OwnerReferences, u.owner)
+	}
+	return u.update(ctx, live, want)
+}
+
+// trackedByArgo reports whether Argo CD keeps the registration. It deletes nothing that has an owner
+// (argo-cd#4764), so that the registration would outlive its Application.
+func trackedByArgo(live *admissionregistrationv1.MutatingWebhookConfiguration) bool {
+	return live.Annotations["argocd.argoproj.io/tracking-id"] != "" ||
+		live.Labels["argocd.argoproj.io/instance"] != "" ||
+		live.Labels["app.kubernetes.io/instance"] != ""
+}
