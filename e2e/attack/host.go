@@ -32,7 +32,7 @@ type Host struct {
 }
 
 // Serve starts a registry that behaves as handler does. It ends with the tenant.
-func (t *Tenant) Serve(ctx context.Context, handler func(h *Host, w http.ResponseWriter, r *http.Request)) (*Host, error) {
+func (t *Tenant) Serve(ctx context.Context, behave handler) (*Host, error) {
 	listener, err := t.place.Listen(ctx)
 	if err != nil {
 		return nil, err
@@ -46,10 +46,11 @@ func (t *Tenant) Serve(ctx context.Context, handler func(h *Host, w http.Respons
 	if err != nil {
 		return nil, err
 	}
-	h.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	count := func(w http.ResponseWriter, r *http.Request) {
 		h.requests.Add(1)
-		handler(h, w, r)
-	}))
+		behave(h, w, r)
+	}
+	h.server = httptest.NewUnstartedServer(http.HandlerFunc(count))
 	_ = h.server.Listener.Close() // it is not the one that is wanted
 	h.server.Listener = listener
 	h.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are no news
@@ -113,7 +114,7 @@ func redirectForever(h *Host, w http.ResponseWriter, r *http.Request) {
 }
 
 // challenge refuses everything with a challenge.
-func challenge(text string) func(*Host, http.ResponseWriter, *http.Request) {
+func challenge(text string) handler {
 	return func(_ *Host, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", text)
 		w.WriteHeader(http.StatusUnauthorized)
@@ -121,7 +122,7 @@ func challenge(text string) func(*Host, http.ResponseWriter, *http.Request) {
 }
 
 // raw answers everything by these bytes.
-func raw(answer string) func(*Host, http.ResponseWriter, *http.Request) {
+func raw(answer string) handler {
 	return func(_ *Host, w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -138,13 +139,15 @@ const (
 	strictPassword = "tenants-canary-password"
 )
 
-const strictBody = `{"schemaVersion":2,"mediaType":"` + imageType + `","config":{"digest":"sha256:0"},"layers":[]}`
+const strictBody = `{"schemaVersion":2,"mediaType":"` + imageType + `",` +
+	`"config":{"digest":"sha256:0"},"layers":[]}`
 
-// strict has one repository, team/app, for those who show the credential. It answers 401 for all others,
-// as registries do that don't say what there is.
+// strict has one repository, team/app, for those who show the credential. It answers 401 for all
+// others, as registries do that don't say what there is.
 func strict(_ *Host, w http.ResponseWriter, r *http.Request) {
 	user, password, _ := r.BasicAuth()
-	if user != strictUser || password != strictPassword || !strings.HasPrefix(r.URL.Path, "/v2/team/app/") {
+	allowed := user == strictUser && password == strictPassword
+	if !allowed || !strings.HasPrefix(r.URL.Path, "/v2/team/app/") {
 		w.Header().Set("WWW-Authenticate", `Basic realm="strict"`)
 		w.WriteHeader(http.StatusUnauthorized)
 		return

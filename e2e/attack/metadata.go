@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,10 +21,10 @@ const (
 	forgedDigest = "@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
 )
 
-// Ephemeral adds ephemeral containers whose request also says that the pod is a mirror pod, or that it is
-// being deleted. The API server drops that, after admission: the images have to be pinned.
+// Ephemeral adds ephemeral containers whose request also says that the pod is a mirror pod, or that
+// it is being deleted. The API server drops that, after admission: the images have to be pinned.
 func Ephemeral() Attack {
-	return Attack{Name: "ephemeral", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"ephemeral", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		image, api := target.images()[0], t.Client.CoreV1().Pods(t.Namespace)
 		pod, err := api.Create(ctx, newPod([]string{target.Pins[image]}), metav1.CreateOptions{})
 		if err != nil {
@@ -34,26 +35,15 @@ func Ephemeral() Attack {
 			for _, metadata := range []map[string]any{
 				{"annotations": map[string]string{mirror: "x"}},
 				{"deletionTimestamp": "2020-01-01T00:00:00Z"},
-				{"ownerReferences": []any{map[string]any{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1", "controller": true}}},
+				{"ownerReferences": []any{map[string]any{
+					"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1", "controller": true,
+				}}},
 				{"namespace": t.Namespace, "labels": map[string]string{modeLabel: "off"}},
 			} {
 				n++
 				container := map[string]string{"name": fmt.Sprintf("e%d", n), "image": image}
-				patch, err := json.Marshal(map[string]any{
-					"metadata": metadata, "spec": map[string]any{"ephemeralContainers": []any{container}},
-				})
-				if err != nil {
+				if err := t.debug(ctx, pod.Name, metadata, container); err != nil {
 					return err
-				}
-				got, err := api.Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "ephemeralcontainers")
-				if err != nil {
-					t.note("error: " + err.Error())
-					continue
-				}
-				for _, c := range got.Spec.EphemeralContainers {
-					if !strings.Contains(c.Image, mark) {
-						return fmt.Errorf("with metadata %v the ephemeral container %s is stored unpinned", metadata, c.Name)
-					}
 				}
 			}
 			return nil
@@ -61,11 +51,31 @@ func Ephemeral() Attack {
 	}}
 }
 
+// debug adds an ephemeral container to a pod, by a request that forges metadata.
+func (t *Tenant) debug(ctx context.Context, pod string, metadata, container any) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": metadata, "spec": map[string]any{"ephemeralContainers": []any{container}},
+	})
+	if err != nil {
+		return err
+	}
+	api := t.Client.CoreV1().Pods(t.Namespace)
+	got, err := api.Patch(ctx, pod, types.StrategicMergePatchType, patch, metav1.PatchOptions{},
+		"ephemeralcontainers")
+	if err != nil {
+		t.note("error: " + err.Error())
+		return nil //nolint:nilerr // a denial is what has to come
+	}
+	for _, c := range got.Spec.EphemeralContainers {
+		if !strings.Contains(c.Image, mark) {
+			return fmt.Errorf("with metadata %v container %s is stored unpinned", metadata, c.Name)
+		}
+	}
+	return nil
+}
+
 // unpinned creates a pod that an attacker wants to be stored as it is.
-func (t *Tenant) unpinned(ctx context.Context, why string, change func(annotations map[string]string) (node string), image string) error {
-	pod := newPod([]string{image})
-	pod.Annotations = map[string]string{}
-	pod.Spec.NodeName = change(pod.Annotations)
+func (t *Tenant) unpinned(ctx context.Context, why string, pod *corev1.Pod) error {
 	got, err := t.Client.CoreV1().Pods(t.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		t.note("error: " + err.Error())
@@ -77,31 +87,32 @@ func (t *Tenant) unpinned(ctx context.Context, why string, change func(annotatio
 	return nil
 }
 
-// Mirror creates pods with the annotation of mirror pods, which only a node may make, on a node of its own.
+// Mirror creates pods with the annotation of mirror pods, which only a node may make, on a node of
+// its own.
 func Mirror() Attack {
-	return Attack{Name: "mirror", Prepare: func(_ context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"mirror", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
 		return func(ctx context.Context) error {
-			return t.unpinned(ctx, "a user's mirror pod", func(annotations map[string]string) string {
-				annotations[mirror] = "x"
-				return "virtual"
-			}, target.images()[0])
+			pod := newPod(target.images()[:1])
+			pod.Annotations = map[string]string{mirror: "x"}
+			pod.Spec.NodeName = "virtual"
+			return t.unpinned(ctx, "a user's mirror pod", pod)
 		}, nil
 	}}
 }
 
 // Auto creates pods with the placeholder of an injector that never comes.
 func Auto() Attack {
-	return Attack{Name: "auto", Prepare: func(_ context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+	return Attack{"auto", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
 		return func(ctx context.Context) error {
-			return t.unpinned(ctx, "an injector's placeholder", func(map[string]string) string { return "" }, "auto")
+			return t.unpinned(ctx, "an injector's placeholder", newPod([]string{"auto"}))
 		}, nil
 	}}
 }
 
-// Annotations creates pods with annotations of tagpin's own that are as large as the API server takes,
-// and hold what is no JSON, or JSON without an end.
+// Annotations creates pods with annotations of tagpin's own that are as large as the API server
+// takes, and hold what is no JSON, or JSON without an end.
 func Annotations() Attack {
-	return Attack{Name: "annotations", Prepare: func(_ context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"annotations", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
 		const most = 250 << 10
 		entries := map[string]string{}
 		for i := range most / 128 {
@@ -111,16 +122,23 @@ func Annotations() Attack {
 		if err != nil {
 			return nil, err
 		}
-		texts := []string{string(many), strings.Repeat("[", most), strings.Repeat("\x1b[31m", most/5), `{"c0":"` + strings.Repeat("a", most)}
+		texts := []string{
+			string(many), strings.Repeat("[", most), strings.Repeat("\x1b[31m", most/5),
+			`{"c0":"` + strings.Repeat("a", most),
+		}
+		names := []string{
+			pins, "tagpin.dev/refresh", "tagpin.dev/proposed-pins",
+			"kubectl.kubernetes.io/restartedAt",
+		}
 		return func(ctx context.Context) error {
 			for _, text := range texts {
-				for _, name := range []string{pins, "tagpin.dev/refresh", "tagpin.dev/proposed-pins", "kubectl.kubernetes.io/restartedAt"} {
+				for _, name := range names {
 					d := newDeployment(target.images())
 					d.Annotations = map[string]string{name: text}
 					d.Spec.Template.Annotations = map[string]string{name: text}
 					images, err := t.deploy(ctx, d)
 					if err == nil && images[0] != target.Pins[target.images()[0]] {
-						return fmt.Errorf("with a huge %s a Deployment is stored with %s", name, images[0])
+						return fmt.Errorf("with a huge %s it is stored with %s", name, images[0])
 					}
 				}
 			}
@@ -131,7 +149,7 @@ func Annotations() Attack {
 
 // Revision stores pods that say they are of the victim's revision and run another digest.
 func Revision() Attack {
-	return Attack{Name: "revision", Prepare: func(_ context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"revision", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
 		image := target.images()[0]
 		note, err := json.Marshal(map[string]string{"c0": image + forgedDigest})
 		if err != nil {
@@ -141,7 +159,8 @@ func Revision() Attack {
 			for range 10 {
 				pod := owned(newPod([]string{image + forgedDigest}), *target.Owner)
 				pod.Annotations = map[string]string{pins: string(note)}
-				_, err := t.Client.CoreV1().Pods(t.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+				api := t.Client.CoreV1().Pods(t.Namespace)
+				_, err := api.Create(ctx, pod, metav1.CreateOptions{})
 				if err != nil && !apierrors.IsForbidden(err) {
 					return err
 				}

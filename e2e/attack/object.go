@@ -16,7 +16,8 @@ type deployment = appsv1.Deployment
 func podSpec(images []string, secrets ...string) corev1.PodSpec {
 	spec := corev1.PodSpec{}
 	for i, image := range images {
-		spec.Containers = append(spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", i), Image: image})
+		c := corev1.Container{Name: fmt.Sprintf("c%d", i), Image: image}
+		spec.Containers = append(spec.Containers, c)
 	}
 	for _, s := range secrets {
 		spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
@@ -49,7 +50,8 @@ func newDeployment(images []string, secrets ...string) *deployment {
 func owned(pod *corev1.Pod, owner Owner) *corev1.Pod {
 	controller := true
 	pod.OwnerReferences = []metav1.OwnerReference{{
-		APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "app", UID: owner.UID, Controller: &controller,
+		APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "app", UID: owner.UID,
+		Controller: &controller,
 	}}
 	pod.Labels = map[string]string{"pod-template-hash": owner.Revision}
 	return pod

@@ -25,17 +25,23 @@ func together(n int, f func(i int)) {
 	wg.Wait()
 }
 
+// handler is how a host behaves.
 type handler = func(*Host, http.ResponseWriter, *http.Request)
 
+// choose names images of a host for object number i of a round.
+type choose = func(h *Host, target *Victim, i int) []string
+
 // serving has a registry that behaves oddly, and deploys what images names of it, so many at once.
-func serving(name string, behave handler, atOnce int, images func(h *Host, target *Victim, i int) []string) Attack {
-	return Attack{Name: name, Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+func serving(name string, behave handler, atOnce int, images choose) Attack {
+	return Attack{name, func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		h, err := t.Serve(ctx, behave)
 		if err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context) error {
-			together(atOnce, func(i int) { _, _ = t.deploy(ctx, newDeployment(images(h, target, i))) })
+			together(atOnce, func(i int) {
+				_, _ = t.deploy(ctx, newDeployment(images(h, target, i)))
+			})
 			return nil
 		}, nil
 	}}
@@ -49,8 +55,8 @@ func some(h *Host, _ *Victim, i int) (images []string) {
 	return images
 }
 
-// Queue fills the attacker's places with images of a host that hangs, and then asks for the victim's: a
-// deploy of the victim's must not wait in the attacker's queue.
+// Queue fills the attacker's places with images of a host that hangs, and then asks for the
+// victim's: a deploy of the victim's must not wait in the attacker's queue.
 func Queue() Attack {
 	return serving("queue", hang, 4, func(h *Host, target *Victim, i int) (images []string) {
 		for j := range manyContainers {
@@ -63,41 +69,48 @@ func Queue() Attack {
 // Redirects has a registry that redirects without an end.
 func Redirects() Attack { return serving("redirects", redirectForever, 8, some) }
 
-// Realm has a registry whose tokens are to be fetched elsewhere: from the victim's registry, or from
-// where clouds give credentials.
+// Realm has a registry whose tokens are to be fetched elsewhere: from the victim's registry, or
+// from where clouds give credentials.
 func Realm() Attack {
-	return Attack{Name: "realms", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"realms", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		var hosts []*Host
 		for _, realm := range []string{
-			"https://" + hostOf(target.images()[0]) + "/token", "http://169.254.169.254/latest/meta-data/",
+			"https://" + hostOf(target.images()[0]) + "/token",
+			"http://169.254.169.254/latest/meta-data/",
 			"https://10.96.0.1/api", "https://127.0.0.1:6443/",
 		} {
-			h, err := t.Serve(ctx, challenge(fmt.Sprintf(`Bearer realm=%q,service="s",scope="repository:team/app:pull"`, realm)))
+			text := fmt.Sprintf(`Bearer realm=%q,service="s",scope="repository:team/app:pull"`, realm)
+			h, err := t.Serve(ctx, challenge(text))
 			if err != nil {
 				return nil, err
 			}
 			hosts = append(hosts, h)
 		}
 		return func(ctx context.Context) error {
-			together(len(hosts), func(i int) { _, _ = t.deploy(ctx, newDeployment(some(hosts[i], target, 0))) })
+			together(len(hosts), func(i int) {
+				_, _ = t.deploy(ctx, newDeployment(some(hosts[i], target, 0)))
+			})
 			return nil
 		}, nil
 	}}
 }
 
-// Rude has registries whose answers hold control characters, terminal escapes and the victim's name:
-// nobody is to read any of that.
+// Rude has registries whose answers hold control characters, terminal escapes and the victim's
+// name: nobody is to read any of that.
 func Rude() Attack {
-	return Attack{Name: "rude-answers", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"rude-answers", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		text := "\x1b[2J\x1b]0;owned\x07 ask " + target.Namespace + "\r\n"
 		body := fmt.Sprintf(`{"errors":[{"code":"DENIED","message":%q}]}`, text)
+		const end = "\r\nContent-Length: 0\r\n\r\n"
+		red := "\x1b[31m" + target.Namespace
 		var hosts []*Host
 		for _, answer := range []string{
-			"HTTP/1.1 404 " + strings.TrimSpace(text) + "\r\nContent-Length: 0\r\n\r\n",
-			fmt.Sprintf("HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
-			"HTTP/1.1 200 OK\r\nContent-Type: " + imageType + "\x1b[31m\r\nDocker-Content-Digest: sha256:\x1b[31m" + target.Namespace + "\r\nContent-Length: 0\r\n\r\n",
-			"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"\x1b[31m" + target.Namespace + "\"\r\nContent-Length: 0\r\n\r\n",
-			"HTTP/1.1 307 Temporary Redirect\r\nLocation: https://" + target.Namespace + ".invalid/\x1b[31m\r\nContent-Length: 0\r\n\r\n",
+			"HTTP/1.1 404 " + strings.TrimSpace(text) + end,
+			fmt.Sprintf("HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
+			"HTTP/1.1 200 OK\r\nContent-Type: " + imageType + red + end,
+			"HTTP/1.1 200 OK\r\nDocker-Content-Digest: sha256:" + red + end,
+			"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"" + red + `"` + end,
+			"HTTP/1.1 307 Moved\r\nLocation: https://127.0.0.1:1/" + red + end,
 			text,
 		} {
 			h, err := t.Serve(ctx, raw(answer))
@@ -107,15 +120,18 @@ func Rude() Attack {
 			hosts = append(hosts, h)
 		}
 		return func(ctx context.Context) error {
-			together(len(hosts), func(i int) { _, _ = t.deploy(ctx, newPod([]string{hosts[i].image(0)})) })
+			together(len(hosts), func(i int) {
+				_, _ = t.deploy(ctx, newPod([]string{hosts[i].image(0)}))
+			})
 			return nil
 		}, nil
 	}}
 }
 
-// Stall deploys 64 images of registries that send manifests of the greatest size but for the last byte.
+// Stall deploys 64 images of registries that send manifests of the greatest size but for the last
+// byte.
 func Stall() Attack {
-	return Attack{Name: "stalled-manifests", Prepare: func(ctx context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+	return Attack{"stalled-manifests", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		var images []string
 		for range manyHosts {
 			h, err := t.Serve(ctx, stall)
@@ -135,7 +151,7 @@ func Stall() Attack {
 
 // Hosts deploys images of thousands of hosts, each of which refuses connections.
 func Hosts() Attack {
-	return Attack{Name: "many-hosts", Prepare: func(_ context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+	return Attack{"many-hosts", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
 		next := 0
 		return func(ctx context.Context) error {
 			const objects = 32
@@ -145,7 +161,8 @@ func Hosts() Attack {
 				var images []string
 				for j := range manyContainers {
 					n := first + i*manyContainers + j
-					images = append(images, fmt.Sprintf("127.%d.%d.%d:1/team/app:1", 100+n>>16&63, n>>8&255, n&255))
+					host := fmt.Sprintf("127.%d.%d.%d:1", 100+n>>16&63, n>>8&255, n&255)
+					images = append(images, host+"/team/app:1")
 				}
 				_, _ = t.deploy(ctx, newDeployment(images))
 			})

@@ -6,11 +6,10 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
+	"io"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 )
 
@@ -21,7 +20,7 @@ const (
 
 // LargeReviews creates a hundred pods of 3 MiB at once, which name a registry that hangs.
 func LargeReviews() Attack {
-	return Attack{Name: "large-reviews", Prepare: func(ctx context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+	return Attack{"large-reviews", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		h, err := t.Serve(ctx, hang)
 		if err != nil {
 			return nil, err
@@ -44,16 +43,18 @@ const (
 	holdHeaders     = 5 * time.Second
 )
 
-// SlowHeaders opens many connections to each port of tagpin, sends a megabyte of tiny header lines on
-// each, and holds them.
+// SlowHeaders opens many connections to each port of tagpin, sends a megabyte of tiny header lines
+// on each, and holds them.
 func SlowHeaders() Attack {
-	return Attack{Name: "endless-headers", Prepare: func(_ context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+	return Attack{"endless-headers", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
 		lines := strings.Repeat("a:b\r\n", headerBytes/len("a:b\r\n"))
 		return func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, holdHeaders)
 			defer cancel()
 			ports := t.place.Ports
-			together(slowConnections*len(ports), func(i int) { t.hold(ctx, ports[i%len(ports)], lines) })
+			together(slowConnections*len(ports), func(i int) {
+				t.hold(ctx, ports[i%len(ports)], lines)
+			})
 			return nil
 		}, nil
 	}}
@@ -68,9 +69,10 @@ func (t *Tenant) hold(ctx context.Context, port Port, lines string) {
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	defer conn.Close() //nolint:errcheck // it ends in the middle of a request
-	sent := net.Conn(conn)
+	var sent io.Writer = conn
 	if port.TLS {
-		secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it attacks whoever answers
+		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // it attacks whoever answers
+		secured := tls.Client(conn, config)
 		if secured.HandshakeContext(ctx) == nil {
 			sent = secured
 		}
@@ -81,16 +83,18 @@ func (t *Tenant) hold(ctx context.Context, port Port, lines string) {
 	<-ctx.Done()
 }
 
-// Siblings creates thousands of pods whose owners are made up, each of which would cost a list of pods.
+// Siblings creates thousands of pods whose owners are made up, each of which would cost a list of
+// pods.
 func Siblings() Attack {
-	return Attack{Name: "made-up-owners", Prepare: func(_ context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"made-up-owners", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
 		image := target.images()[0]
 		return func(ctx context.Context) error {
-			const callers, each = 16, 64
+			const callers, each = 16, 32
 			together(callers, func(int) {
 				for range each {
-					id := types.UID(uuid.NewUUID())
-					_, _ = t.deploy(ctx, owned(newPod([]string{image}), Owner{UID: id, Revision: string(id)[:8]}))
+					id := uuid.NewUUID()
+					owner := Owner{UID: id, Revision: string(id)[:8]}
+					_, _ = t.deploy(ctx, owned(newPod([]string{image}), owner))
 				}
 			})
 			return nil

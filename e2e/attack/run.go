@@ -16,17 +16,20 @@ const (
 	roundLimit = 30 * time.Second
 )
 
+// Round attacks once. Its error means that the attack has succeeded, or that it could not be made;
+// that a request was denied is no error.
+type Round func(context.Context) error
+
 // Attack is one way to harm others.
 type Attack struct {
 	Name string // as a test's name, and as e2e/README.md names it
-	// Prepare makes what the attack needs, and returns one round of it. A round's error means that the
-	// attack has succeeded, or that it could not be made; that a request was denied is no error.
-	Prepare func(ctx context.Context, t *Tenant, target *Victim) (round func(context.Context) error, err error)
+	// Prepare makes what the attack needs.
+	Prepare func(ctx context.Context, t *Tenant, target *Victim) (Round, error)
 }
 
-// Run attacks in rounds while the victim deploys, until a round has ended and the victim has deployed
-// often enough. It returns what the victim saw. The error is of the attack itself, or of texts that
-// tell the attacker of the victim.
+// Run attacks in rounds while the victim deploys, until a round has ended and the victim has
+// deployed often enough. It returns what the victim saw. The error is of the attack itself, or of
+// texts that tell the attacker of the victim.
 func Run(ctx context.Context, a Attack, attacker *Tenant, victim *Victim) (Seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
@@ -52,6 +55,9 @@ func Run(ctx context.Context, a Attack, attacker *Tenant, victim *Victim) (Seen,
 			if rounds++; rounds == 1 {
 				close(first)
 			}
+			if err != nil {
+				return
+			}
 		}
 	}()
 	seen := victim.deployUntil(ctx, first)
@@ -61,5 +67,6 @@ func Run(ctx context.Context, a Attack, attacker *Tenant, victim *Victim) (Seen,
 	if ctx.Err() != nil {
 		err = errors.Join(err, fmt.Errorf("the attack did not end: %w", ctx.Err()))
 	}
-	return seen, errors.Join(err, discreet("the attacker", attacker.Told(), []string{victim.Namespace}))
+	told := discreet("the attacker", attacker.Told(), []string{victim.Namespace})
+	return seen, errors.Join(err, told)
 }

@@ -28,12 +28,13 @@ func hostOf(image string) string {
 	return host
 }
 
-// BrokenToken deploys from the victim's registry with a pull secret whose token is no header's value:
-// no request can be built with it.
+// BrokenToken deploys from the victim's registry with a pull secret whose token is no header's
+// value: no request can be built with it.
 func BrokenToken() Attack {
-	return Attack{Name: "broken-token", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"broken-token", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		image := target.images()[0]
-		config := dockerConfig(map[string]any{hostOf(image): map[string]string{"registrytoken": canary + "\ny"}})
+		entry := map[string]string{"registrytoken": canary + "\ny"}
+		config := dockerConfig(map[string]any{hostOf(image): entry})
 		if err := t.secret(ctx, "broken", config); err != nil {
 			return nil, err
 		}
@@ -54,10 +55,10 @@ const (
 	mostLogins = 16
 )
 
-// ManyCredentials has as many pull secrets as a pod may well name, each with a thousand credentials for
-// one host, which refuses them all.
+// ManyCredentials has as many pull secrets as a pod may well name, each with a thousand credentials
+// for one host, which refuses them all.
 func ManyCredentials() Attack {
-	return Attack{Name: "many-credentials", Prepare: func(ctx context.Context, t *Tenant, _ *Victim) (func(context.Context) error, error) {
+	return Attack{"many-credentials", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		h, err := t.Serve(ctx, challenge(`Basic realm="r"`))
 		if err != nil {
 			return nil, err
@@ -66,7 +67,8 @@ func ManyCredentials() Attack {
 		for i := range manySecrets {
 			auths := map[string]any{}
 			for j := range manyEntries {
-				auths[fmt.Sprintf("%s?%04d", h.Address, j)] = auth(fmt.Sprintf("user-%d-%d", i, j), canary)
+				user := fmt.Sprintf("user-%d-%d", i, j)
+				auths[fmt.Sprintf("%s?%04d", h.Address, j)] = auth(user, canary)
 			}
 			names = append(names, fmt.Sprintf("many-%d", i))
 			if err := t.secret(ctx, names[i], dockerConfig(auths)); err != nil {
@@ -76,21 +78,27 @@ func ManyCredentials() Attack {
 		lookups := int64(0)
 		return func(ctx context.Context) error {
 			const pods = 8
-			together(pods, func(i int) { _, _ = t.deploy(ctx, newPod([]string{h.image(i)}, names...)) })
+			together(pods, func(i int) {
+				_, _ = t.deploy(ctx, newPod([]string{h.image(i)}, names...))
+			})
 			lookups += pods
+			if got := h.Requests(); got < lookups {
+				return fmt.Errorf("%d look-ups made %d requests: the attack does nothing", lookups, got)
+			}
 			// A request without a credential, and one more when secrets are read again.
 			if got := h.Requests(); got > lookups*2*(mostLogins+1) {
-				return fmt.Errorf("%d look-ups made %d requests, want at most %d credentials tried for each", lookups, got, mostLogins)
+				return fmt.Errorf("%d look-ups made %d requests, want at most %d logins for each",
+					lookups, got, mostLogins)
 			}
 			return nil
 		}, nil
 	}}
 }
 
-// Typos deploys misspelled images with the credential that the victim has too. The victim's registry
-// answers 401 for them.
+// Typos deploys misspelled images with the credential that the victim has too. The victim's
+// registry answers 401 for them.
 func Typos() Attack {
-	return Attack{Name: "typos", Prepare: func(ctx context.Context, t *Tenant, target *Victim) (func(context.Context) error, error) {
+	return Attack{"typos", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		host := hostOf(target.images()[0])
 		config := dockerConfig(map[string]any{host: auth(strictUser, strictPassword)})
 		if err := t.secret(ctx, "shared", config); err != nil {
@@ -98,7 +106,8 @@ func Typos() Attack {
 		}
 		return func(ctx context.Context) error {
 			for i := range 10 {
-				_, _ = t.deploy(ctx, newPod([]string{fmt.Sprintf("%s/team/typo-%d:1", host, i%3)}, "shared"))
+				image := fmt.Sprintf("%s/team/typo-%d:1", host, i%3)
+				_, _ = t.deploy(ctx, newPod([]string{image}, "shared"))
 			}
 			return nil
 		}, nil

@@ -29,8 +29,8 @@ func dryRun() metav1.CreateOptions {
 // Place is a cluster with tagpin in it.
 type Place struct {
 	Config *rest.Config // of an administrator
-	// CA signs the certificates of tenants' registries. tagpin trusts it for every host, as it trusts
-	// public authorities elsewhere.
+	// CA signs the certificates of tenants' registries. tagpin trusts it for every host, as it
+	// trusts public authorities elsewhere.
 	CA *pki.CA
 	// Listen listens at an address that tagpin can reach, for a registry.
 	Listen func(ctx context.Context) (net.Listener, error)
@@ -65,9 +65,10 @@ func NewTenant(ctx context.Context, place Place) (*Tenant, error) {
 	if t.Client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, err
 	}
-	ns, err := t.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		GenerateName: "tenant-", Labels: map[string]string{modeLabel: "enforce"},
-	}}, metav1.CreateOptions{})
+	}}
+	ns, err = t.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +107,8 @@ func (t *Tenant) Told() []string {
 	return append([]string(nil), t.told...)
 }
 
-// deploy creates a Deployment or a Pod as a dry run, and returns its images as they would be stored. An
-// error is noted: it is what the user reads.
+// deploy creates a Deployment or a Pod as a dry run, and returns its images as they would be
+// stored. An error is noted: it is what the user reads.
 func (t *Tenant) deploy(ctx context.Context, o any) (images []string, err error) {
 	var spec *corev1.PodSpec
 	switch o := o.(type) {

@@ -21,6 +21,7 @@ const (
 	perSecond    = 10 // how often a victim deploys
 	atOnce       = 2  // how many deploys of it are under way
 	fewestDeploy = 20
+	mostFailed   = 5 // after so many failures it has seen enough
 	pullSecret   = "pull"
 	readyLimit   = time.Minute
 )
@@ -39,8 +40,8 @@ type Victim struct {
 	Owner   *Owner            // of its pods; nil: it also deploys Deployments
 }
 
-// NewVictim makes a tenant that deploys images from an honest registry. pins are what they are to be
-// pinned to. It returns when tagpin answers for its namespace.
+// NewVictim makes a tenant that deploys images from an honest registry. pins are what they are to
+// be pinned to. It returns when tagpin answers for its namespace.
 func NewVictim(ctx context.Context, place Place, pins map[string]string) (*Victim, error) {
 	t, err := NewTenant(ctx, place)
 	if err != nil {
@@ -74,7 +75,8 @@ func (v *Victim) SetSecret(ctx context.Context, host, user, password string) err
 func (v *Victim) Store(ctx context.Context) error {
 	for image := range v.Pins {
 		pod := owned(newPod([]string{image}, v.Secrets...), *v.Owner)
-		if _, err := v.Client.CoreV1().Pods(v.Namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		_, err := v.Client.CoreV1().Pods(v.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+		if err != nil {
 			return err
 		}
 	}
@@ -98,8 +100,8 @@ func (v *Victim) object(i int) (o any, image string) {
 	}
 }
 
-// Ready waits until a deploy of the victim is pinned: the API server learns of a namespace's label and
-// of tagpin's registration a little later.
+// Ready waits until a deploy of the victim is pinned: the API server learns of a namespace's label
+// and of tagpin's registration a little later.
 func (v *Victim) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
@@ -114,7 +116,8 @@ func (v *Victim) Ready(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("nothing attacks yet, and a deploy is not pinned: %q, %w", images, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("nothing attacks yet, and a deploy is not pinned: %q, %w",
+				images, errors.Join(err, ctx.Err()))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -130,11 +133,11 @@ type Seen struct {
 
 // String is a line for a test's log.
 func (s Seen) String() string {
-	return fmt.Sprintf("%d deploys, %d not pinned, %d failed, slowest answer %s, in %d rounds of the attack",
+	return fmt.Sprintf("%d deploys, %d not pinned, %d failed, slowest answer %s, attacked %d times",
 		s.Deploys, s.Unpinned, s.Failed, s.Slowest.Round(time.Millisecond), s.Rounds)
 }
 
-// deployUntil deploys until done is closed, at least fewestDeploy times.
+// deployUntil deploys until done is closed, and at least fewestDeploy times if that goes well.
 func (v *Victim) deployUntil(ctx context.Context, done <-chan struct{}) Seen {
 	var (
 		mu   sync.Mutex
@@ -147,7 +150,10 @@ func (v *Victim) deployUntil(ctx context.Context, done <-chan struct{}) Seen {
 	for i := 0; ctx.Err() == nil; i++ {
 		select {
 		case <-done:
-			if i >= fewestDeploy {
+			mu.Lock()
+			enough := i >= fewestDeploy || seen.Failed >= mostFailed
+			mu.Unlock()
+			if enough {
 				wg.Wait()
 				seen.Told = v.Told()
 				return seen

@@ -8,8 +8,9 @@
 //	<-ended
 //
 // On Linux the kernel kills a program when the thread that started it ends (PR_SET_PDEATHSIG in
-// prctl(2)). Go ends threads as it likes, so each program is started from a thread of its own, which
-// lives as long as the program. On other systems a program outlives a process that was killed.
+// prctl(2)). Go ends threads as it likes, so each program is started from a thread of its own,
+// which lives as long as the program. On other systems a program outlives a process that was
+// killed.
 package child
 
 import (
@@ -17,7 +18,8 @@ import (
 	"runtime"
 )
 
-// Start starts cmd. The channel is closed when the program has ended; cmd.ProcessState then says how.
+// Start starts cmd. The channel is closed when the program has ended; cmd.ProcessState then says
+// how.
 func Start(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
 	tie(cmd)
 	started, over := make(chan error), make(chan struct{})

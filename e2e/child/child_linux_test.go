@@ -40,7 +40,8 @@ func live(tether string) error {
 	if _, err := Start(one); err != nil {
 		return err
 	}
-	other := exec.CommandContext(context.Background(), tether, strconv.Itoa(os.Getpid()), "/bin/sleep", "3600")
+	self := strconv.Itoa(os.Getpid())
+	other := exec.CommandContext(context.Background(), tether, self, "/bin/sleep", "3600")
 	if _, err := OnThread(other.Start); err != nil {
 		return err
 	}
@@ -83,7 +84,8 @@ func TestOutlivesThreads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tethered := exec.CommandContext(t.Context(), build(t), strconv.Itoa(os.Getpid()), "/bin/sleep", "3600")
+	self := strconv.Itoa(os.Getpid())
+	tethered := exec.CommandContext(t.Context(), build(t), self, "/bin/sleep", "3600")
 	release, err := OnThread(tethered.Start)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +121,8 @@ func TestStartFails(t *testing.T) {
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tether")
-	if err := tools.Go(t.Context(), "..", "build", "-trimpath", "-o", path, "./child/tether"); err != nil {
+	err := tools.Go(t.Context(), "..", "build", "-trimpath", "-o", path, "./child/tether")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path

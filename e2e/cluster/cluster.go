@@ -70,7 +70,8 @@ type Cluster struct {
 // minutes; what it is doing it tells progress. Stop is to be called unless it fails.
 func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 	return start(ctx, progress, []step{(*Cluster).buildTether, (*Cluster).buildTagpin},
-		(*Cluster).startRegistries, (*Cluster).startControlPlane, (*Cluster).startTagpin, (*Cluster).install)
+		(*Cluster).startRegistries, (*Cluster).startControlPlane, (*Cluster).startTagpin,
+		(*Cluster).install)
 }
 
 // StartAPIServer starts etcd and kube-apiserver alone: there are no registries, and there is no tagpin.
@@ -84,7 +85,9 @@ const startLimit = 5 * time.Minute
 type step func(*Cluster, context.Context) error
 
 // start builds what is missing, which takes as long as it takes, and then starts it.
-func start(ctx context.Context, progress io.Writer, builds []step, starts ...step) (*Cluster, error) {
+func start(ctx context.Context, progress io.Writer, builds []step, starts ...step) (
+	*Cluster, error,
+) {
 	log.SetLogger(logr.Discard()) // controller-runtime complains without one
 	module, err := tools.Module(ctx)
 	if err != nil {
@@ -99,8 +102,8 @@ func start(ctx context.Context, progress io.Writer, builds []step, starts ...ste
 		return nil, err
 	}
 	c := &Cluster{
-		Kubectl: filepath.Join(binaries, "kubectl"), binaries: binaries, root: filepath.Dir(module), progress: progress,
-		scratch: dir, dir: dir.Path, env: &envtest.Environment{},
+		Kubectl: filepath.Join(binaries, "kubectl"), binaries: binaries,
+		root: filepath.Dir(module), progress: progress, scratch: dir, dir: dir.Path, env: &envtest.Environment{},
 	}
 	if err := c.do(ctx, builds); err != nil {
 		return nil, errors.Join(err, c.Stop())

@@ -41,8 +41,8 @@ func live(ctx context.Context) error {
 	select {}
 }
 
-// TestKilled kills a process that has a cluster, as a time limit or a panic does. Everything that it
-// started ends, and the next run removes the files and says so.
+// TestKilled kills a process that has a cluster, as a time limit or a panic does. Everything that
+// it started ends, and the next run removes the files and says so.
 func TestKilled(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()) // no other run sweeps it
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
@@ -64,7 +64,10 @@ func TestKilled(t *testing.T) {
 	if dir == "" {
 		t.Fatal("there was no cluster")
 	}
-	for _, want := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "tagpin-webhook"} {
+	for _, want := range []string{
+		"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok",
+		"tagpin-webhook",
+	} {
 		if !strings.Contains(strings.Join(running, " "), "("+want+")") {
 			t.Errorf("the cluster's processes are %q, want %s too", running, want)
 		}

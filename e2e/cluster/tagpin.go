@@ -37,7 +37,8 @@ type Tagpin struct {
 // buildTagpin builds tagpin-webhook.
 func (c *Cluster) buildTagpin(ctx context.Context) error {
 	c.say("building tagpin-webhook (minutes the first time)")
-	return tools.Go(ctx, c.root, "build", "-trimpath", "-ldflags=-s -w", "-o", c.binary(), "./cmd/tagpin-webhook")
+	return tools.Go(ctx, c.root, "build", "-trimpath", "-ldflags=-s -w", "-o", c.binary(),
+		"./cmd/tagpin-webhook")
 }
 
 // startTagpin starts tagpin-webhook, as its service account and with its own config.
@@ -48,8 +49,11 @@ func (c *Cluster) startTagpin(ctx context.Context) error {
 		return err
 	}
 	for range startAttempts {
-		// Registries that the config does not name have certificates that everybody trusts, as on the internet.
-		c.Tagpin = &Tagpin{LogFile: filepath.Join(c.dir, "tagpin.log"), environment: []string{"SSL_CERT_FILE=" + c.caFile()}}
+		c.Tagpin = &Tagpin{
+			LogFile: filepath.Join(c.dir, "tagpin.log"),
+			// Registries that the config does not name are trusted too, as on the internet.
+			environment: []string{"SSL_CERT_FILE=" + c.caFile()},
+		}
 		if err = c.Tagpin.start(ctx, c.binary(), files); err == nil || ctx.Err() != nil {
 			return err
 		}

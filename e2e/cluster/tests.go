@@ -14,8 +14,8 @@ import (
 
 // RunTests runs the tests of a package in one environment, and returns the exit code. before makes it ready for them, and
 // after looks back at what they did. The environment is ended also where the tests are interrupted: the API server would
-// outlive them. The builds of a first start have no limit, nor has before, which may build too; what go test has for all of
-// it is the last resort.
+// outlive them. The builds of a first start have no limit, nor has before, which may build too: the time
+// limit of go test is the last resort.
 func RunTests(tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
 	return runTestsIn(Start, tests, before, after)
 }
@@ -39,7 +39,10 @@ func runTestsIn(start starter, tests interface{ Run() int }, before, after func(
 	return code
 }
 
-func runTests(interrupted context.Context, start starter, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) (code int, err error) {
+func runTests(
+	interrupted context.Context, start starter, tests interface{ Run() int },
+	before, after func(context.Context, *Cluster) error,
+) (code int, err error) {
 	c, err := start(interrupted, os.Stderr)
 	if err != nil {
 		return 1, err

@@ -20,8 +20,8 @@ import (
 // prefix begins the names of clusters' folders.
 const prefix = "tagpin-cluster-"
 
-// newDir makes the folder of a cluster. Those of runs that were killed it removes, and says so, with
-// the processes of theirs that still run: on Linux there should be none.
+// newDir makes the folder of a cluster. Those of runs that were killed it removes, and says so,
+// with the processes of theirs that still run: on Linux there should be none.
 func newDir(progress io.Writer) (*scratch.Dir, error) {
 	left, err := scratch.Sweep(prefix, func(path string) error {
 		for _, p := range processesOf(path) {
@@ -53,21 +53,23 @@ func processesOf(dir string) (found []string) {
 	return found
 }
 
-// stub is a program that starts another one which ends with this process. Its fields are the tether,
-// this process, and the other program.
+// stub is a program that starts another one which ends with this process. Its fields are the
+// tether, this process, and the other program.
 const stub = "#!/bin/sh\nexec '%s' %d '%s' \"$@\"\n"
 
 // buildTether builds what has etcd and kube-apiserver end with this process, however that ends.
 func (c *Cluster) buildTether(ctx context.Context) error {
-	return tools.Go(ctx, filepath.Join(c.root, "e2e"), "build", "-trimpath", "-o", c.tether(), "./child/tether")
+	return tools.Go(ctx, filepath.Join(c.root, "e2e"), "build", "-trimpath", "-o", c.tether(),
+		"./child/tether")
 }
 
 func (c *Cluster) tether() string { return filepath.Join(c.dir, "tether") }
 
-// tethered has envtest start etcd and kube-apiserver by the tether, and keep their files in c.dir, for
-// the next run to find them there.
+// tethered has envtest start etcd and kube-apiserver by the tether, and keep their files in c.dir,
+// for the next run to find them there.
 func (c *Cluster) tethered() error {
-	bin, data, certs := filepath.Join(c.dir, "bin"), filepath.Join(c.dir, "etcd"), filepath.Join(c.dir, "apiserver")
+	bin, data := filepath.Join(c.dir, "bin"), filepath.Join(c.dir, "etcd")
+	certs := filepath.Join(c.dir, "apiserver")
 	c.env.BinaryAssetsDirectory, c.env.ControlPlaneStartTimeout = bin, startLimit
 	c.env.ControlPlane.Etcd = &envtest.Etcd{DataDir: data}
 	c.env.ControlPlane.GetAPIServer().CertDir = certs
@@ -77,7 +79,8 @@ func (c *Cluster) tethered() error {
 	}
 	for _, name := range []string{"etcd", "kube-apiserver"} {
 		text := fmt.Appendf(nil, stub, c.tether(), os.Getpid(), filepath.Join(c.binaries, name))
-		errs = append(errs, os.WriteFile(filepath.Join(bin, name), text, 0o700)) //nolint:gosec // it is a program
+		err := os.WriteFile(filepath.Join(bin, name), text, 0o700) //nolint:gosec // a program
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, os.Symlink(c.Kubectl, filepath.Join(bin, "kubectl")))...)
 }

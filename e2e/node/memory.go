@@ -37,8 +37,8 @@ func (n *Node) PodMemory(uid, program string) (m Memory, err error) {
 	return Memory{Peak: peak, Limit: limit}, errors.Join(errPeak, errLimit)
 }
 
-// ResetMemoryPeak makes the peak what is used now. Kernels before 6.12 can't do that with cgroup v2: the
-// peak then stays.
+// ResetMemoryPeak makes the peak what is used now. Kernels before 6.12 can't do that with cgroup
+// v2: the peak then stays.
 func (n *Node) ResetMemoryPeak(uid, program string) error {
 	group, err := n.memoryGroup(uid, program)
 	if err != nil {
@@ -59,7 +59,7 @@ func (n *Node) memoryGroup(uid, program string) (string, error) {
 		root = cgroupRoot // version 2
 	}
 	found := ""
-	err := filepath.WalkDir(filepath.Join(root, n.place.name()), func(path string, e fs.DirEntry, err error) error {
+	visit := func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.Name() != "cgroup.procs" || !strings.Contains(path, uid) {
 			return nil //nolint:nilerr // what has ended meanwhile is no error
 		}
@@ -71,7 +71,8 @@ func (n *Node) memoryGroup(uid, program string) (string, error) {
 			}
 		}
 		return nil
-	})
+	}
+	err := filepath.WalkDir(filepath.Join(root, n.place.name()), visit)
 	if err == nil && found == "" {
 		err = ErrNoProcess
 	}
@@ -102,9 +103,9 @@ func (n *Node) Listen(ctx context.Context) (net.Listener, error) {
 	return n.namespaces.listen(ctx, address+":0")
 }
 
-// DialFrom connects to a number's address as a pod does, from the pod's own network namespace and so with
-// its address.
-func (n *Node) DialFrom(ctx context.Context, uid, network, address string) (conn net.Conn, err error) {
+// DialFrom connects to a number's address as a pod does, from the pod's own network namespace and
+// so with its address.
+func (n *Node) DialFrom(ctx context.Context, uid, network, address string) (net.Conn, error) {
 	dirs, err := hierarchies()
 	if err != nil {
 		return nil, err

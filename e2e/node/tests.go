@@ -18,8 +18,8 @@ const describeDeadline = time.Minute
 // or the reason why there can be none on this machine, for the tests to be skipped by. The node is ended also where the
 // tests are interrupted.
 //
-// There is no limit for the whole of the start, which builds Kubernetes, Helm and tagpin's image the first time: each part
-// that is started has one of its own.
+// There is no limit for the whole of the start, which builds Kubernetes, Helm and tagpin's image the
+// first time: each part that is started has one of its own.
 func RunTests(tests interface{ Run() int }, ready func(n *Node, unsupported error)) int {
 	interrupted, stop := interrupt.Context()
 	defer stop()
@@ -40,7 +40,9 @@ func RunTests(tests interface{ Run() int }, ready func(n *Node, unsupported erro
 	return code
 }
 
-func (n *Node) runTests(interrupted context.Context, tests interface{ Run() int }) (code int, err error) {
+func (n *Node) runTests(
+	interrupted context.Context, tests interface{ Run() int },
+) (code int, err error) {
 	defer func() { err = errors.Join(err, n.Stop()) }()
 	defer func() {
 		if code != 0 || err != nil {

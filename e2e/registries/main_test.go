@@ -49,7 +49,8 @@ func run(m *testing.M) int {
 
 func setUp() (err error) {
 	// A first start downloads: apt has limits of its own.
-	if env.programs, err = tools.Debian(context.Background(), os.Stderr, dockerRegistry, nginxProgram); err != nil {
+	env.programs, err = tools.Debian(context.Background(), os.Stderr, dockerRegistry, nginxProgram)
+	if err != nil {
 		return err
 	}
 	if env.ca, err = pki.New(); err != nil {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scratch makes folders for a run's files. A run that is killed leaves its folder behind; the
-// next one finds it:
+// Package scratch makes folders for a run's files. A run that is killed leaves its folder behind;
+// the next one finds it:
 //
 //	left, err := scratch.Sweep("tagpin-cluster-", os.RemoveAll)
 //	dir, err := scratch.New("tagpin-cluster-")
@@ -28,8 +28,8 @@ type Dir struct {
 	Lock *os.File // held as long as any process has it open
 }
 
-// New makes a folder in the system's folder of temporary files. Its name begins with prefix. Remove is
-// to be called.
+// New makes a folder in the system's folder of temporary files. Its name begins with prefix. Remove
+// is to be called.
 func New(prefix string) (*Dir, error) {
 	path, err := os.MkdirTemp("", prefix)
 	if err != nil {
@@ -62,7 +62,8 @@ func Sweep(prefix string, remove func(path string) error) (left []string, err er
 	for _, dir := range dirs {
 		file, err := lock(filepath.Join(dir, lockFile), os.O_RDWR)
 		switch {
-		case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, fs.ErrNotExist): // in use, or just made or swept
+		case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, fs.ErrNotExist):
+			// in use, or just made or swept
 		case err != nil:
 			errs = append(errs, err)
 		default:

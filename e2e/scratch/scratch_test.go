@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestSweep has a folder that is in use, one that a killed run left behind, and one that is not ours.
+// TestSweep has a folder that is in use, one that a killed run left behind, and one that is not
+// ours.
 func TestSweep(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	used, err := New("run-")

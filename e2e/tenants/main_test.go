@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(cluster.RunTests(m, before, after))
 }
 
-// elsewhere is an address of loopback that the API server does not call from: what tagpin holds against
-// a peer must not be held against the API server.
+// elsewhere is an address of loopback that the API server does not call from: what tagpin holds
+// against a peer must not be held against the API server.
 func elsewhere() *net.TCPAddr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)} }
 
 // place is the cluster for attacks.

@@ -19,9 +19,11 @@ type row struct {
 	sees   func(seen attack.Seen, attacker *attack.Tenant) error
 }
 
-// undisturbed is what the victim of every row here has to see: all its deploys are pinned within the
-// time that an API server waits, without a warning, and nothing tells it who attacks.
-func undisturbed(seen attack.Seen, attacker *attack.Tenant) error { return seen.Undisturbed(attacker) }
+// undisturbed is what the victim of every row here has to see: all its deploys are pinned within
+// the time that an API server waits, without a warning, and nothing tells it who attacks.
+func undisturbed(seen attack.Seen, attacker *attack.Tenant) error {
+	return seen.Undisturbed(attacker)
+}
 
 func rows() []row {
 	return []row{
@@ -134,7 +136,8 @@ func open(t *testing.T) *attack.Victim {
 func private(t *testing.T) *attack.Victim {
 	t.Helper()
 	v := victim(t, env.Token)
-	if err := v.SetSecret(t.Context(), env.Token.Host, registry.User, registry.Password); err != nil {
+	err := v.SetSecret(t.Context(), env.Token.Host, registry.User, registry.Password)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return v
@@ -151,7 +154,8 @@ func strict(t *testing.T) *attack.Victim {
 	return v
 }
 
-// revision is a victim whose pods are of one revision: a tag has moved since the first of them was made.
+// revision is a victim whose pods are of one revision: a tag has moved since the first of them was
+// made.
 func revision(t *testing.T) *attack.Victim {
 	t.Helper()
 	v := open(t)

@@ -23,16 +23,18 @@ const (
 	server      = "tagpin-webhook"
 )
 
-// TestMemoryUnderAttack attacks one replica of tagpin, which has the chart's limit of memory, in each way
-// that makes it hold memory. Another tenant deploys meanwhile: all is pinned, and the kernel does not end
-// tagpin.
+// TestMemoryUnderAttack attacks one replica of tagpin, which has the chart's limit of memory, in
+// each way that makes it hold memory. Another tenant deploys meanwhile: all is pinned, and the
+// kernel does not end tagpin.
 func TestMemoryUnderAttack(t *testing.T) {
 	n := theNode(t)
 	scaleTagpin(t, n, 1) // all of an attack is for that one
 	defer scaleTagpin(t, n, 2)
-	for _, a := range []attack.Attack{attack.ManyCredentials(), attack.Stall(), attack.LargeReviews(), attack.SlowHeaders()} {
+	for _, a := range []attack.Attack{
+		attack.ManyCredentials(), attack.Stall(), attack.LargeReviews(), attack.SlowHeaders(),
+	} {
 		t.Run(a.Name, func(t *testing.T) {
-			ctx := t.Context()
+			ctx, tagpin := t.Context(), n.Client.CoreV1().Pods(node.TagpinNamespace)
 			tagpinReady(t, n, 1)
 			pod := replicas(t, n)[0]
 			uid, restarts := string(pod.UID), pod.Status.ContainerStatuses[0].RestartCount
@@ -47,12 +49,13 @@ func TestMemoryUnderAttack(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			after, err := n.Client.CoreV1().Pods(node.TagpinNamespace).Get(ctx, pod.Name, metav1.GetOptions{})
+			after, err := tagpin.Get(ctx, pod.Name, metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := after.Status.ContainerStatuses[0]; got.RestartCount != restarts {
-				t.Fatalf("tagpin was restarted %d times: %+v", got.RestartCount-restarts, got.LastTerminationState)
+				t.Fatalf("the victim saw %s; tagpin was restarted %d times: %+v",
+					seen, got.RestartCount-restarts, got.LastTerminationState)
 			}
 			used, err := n.PodMemory(uid, server)
 			if err != nil {
@@ -60,10 +63,12 @@ func TestMemoryUnderAttack(t *testing.T) {
 			}
 			t.Logf("the victim saw %s; tagpin used up to %d MiB", seen, used.Peak/mebibyte)
 			if used.Limit != memoryLimit {
-				t.Errorf("the limit of tagpin's memory is %d MiB, want the chart's, %d", used.Limit/mebibyte, memoryLimit/mebibyte)
+				t.Errorf("the limit of tagpin's memory is %d MiB, want the chart's, %d",
+					used.Limit/mebibyte, memoryLimit/mebibyte)
 			}
 			if used.Peak > memoryGoal {
-				t.Errorf("tagpin used up to %d MiB, want at most %d", used.Peak/mebibyte, memoryGoal/mebibyte)
+				t.Errorf("tagpin used up to %d MiB, want at most %d",
+					used.Peak/mebibyte, memoryGoal/mebibyte)
 			}
 		})
 	}
@@ -75,7 +80,8 @@ func tenants(t *testing.T, n *node.Node, tagpin corev1.Pod) (*attack.Tenant, *at
 	ctx := t.Context()
 	reference, digest := push(t, n, "honest", "one")
 	from := newNamespace(t, n, "off")
-	if _, err := n.Client.CoreV1().Pods(from).Create(ctx, newPod("attacker", reference), metav1.CreateOptions{}); err != nil {
+	pod := newPod("attacker", reference)
+	if _, err := n.Client.CoreV1().Pods(from).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	pods, _ := want{ns: from, app: "attacker", replicas: 1, digest: digest, code: "one"}.runs(t, n)
@@ -95,7 +101,8 @@ func tenants(t *testing.T, n *node.Node, tagpin corev1.Pod) (*attack.Tenant, *at
 	if err != nil {
 		t.Fatal(err)
 	}
-	victim, err := attack.NewVictim(ctx, place, map[string]string{reference: reference + "@" + digest})
+	pins := map[string]string{reference: reference + "@" + digest}
+	victim, err := attack.NewVictim(ctx, place, pins)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// longest is how long the measuring may take, whatever hangs. It begins when tagpin-webhook is built.
+// longest is how long the measuring may take, whatever hangs. It begins when everything is built.
 const longest = 10 * time.Minute
 
 func main() {

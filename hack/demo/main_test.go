@@ -40,7 +40,8 @@ func TestLimitBeginsAfterTheBuild(t *testing.T) {
 
 func TestFailedBuildTellsNothing(t *testing.T) {
 	broken := errors.New("does not compile")
-	err := afterBuild(t.Context(), func(context.Context) error { return broken }, func(context.Context) error {
+	build := func(context.Context) error { return broken }
+	err := afterBuild(t.Context(), build, func(context.Context) error {
 		t.Error("the story is told without a program")
 		return nil
 	})

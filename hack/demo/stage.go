@@ -125,9 +125,9 @@ func (st *stage) serve(ctx context.Context, dir string) (end func(), err error) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }()                                                       // the child has its own
-	server := exec.Command(binary(dir), "--standalone", "--config", file, "--cert-dir", dir, //nolint:noctx // ended below
-		"--webhook-host", "127.0.0.1", "--webhook-port", ports[0],
+	defer func() { _ = out.Close() }()  // the child has its own
+	server := exec.Command(binary(dir), //nolint:noctx // ended below
+		"--standalone", "--config", file, "--cert-dir", dir, "--webhook-host", "127.0.0.1", "--webhook-port", ports[0],
 		"--health-probe-bind-address", st.probes, "--metrics-bind-address", "0")
 	server.Stdout, server.Stderr = out, out
 	if err := server.Start(); err != nil {

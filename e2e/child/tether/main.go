@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command tether becomes another program, which the kernel kills when the thread that started tether
-// ends. It is for programs that a library starts, such as the etcd of envtest:
+// Command tether becomes another program, which the kernel kills when the thread that started
+// tether ends. It is for programs that a library starts, such as the etcd of envtest:
 //
 //	tether 4711 /path/to/etcd --data-dir=…
 //
@@ -22,10 +22,10 @@ func main() {
 		os.Exit(2)
 	}
 	program := os.Args[2]
-	runtime.LockOSThread() // the setting is the thread's, and stays when the thread becomes the program
+	runtime.LockOSThread() // the setting is the thread's, which becomes the program
 	err := tie(os.Args[1])
 	if err == nil {
-		err = syscall.Exec(program, os.Args[2:], os.Environ()) //nolint:gosec // it is there to run what it is told
+		err = syscall.Exec(program, os.Args[2:], os.Environ()) //nolint:gosec // that is its purpose
 	}
 	fmt.Fprintf(os.Stderr, "tether: %s: %v\n", program, err)
 	os.Exit(1)

@@ -16,7 +16,7 @@ func tie(parent string) error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
-	if strconv.Itoa(os.Getppid()) != parent { // it ended before that, and the kernel would say nothing
+	if strconv.Itoa(os.Getppid()) != parent { // it ended before that: the kernel would say nothing
 		return errors.New("process " + parent + " has ended")
 	}
 	return nil

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// deadline bounds what the guide says. It begins when the guide is there: before that, a first run builds Kubernetes.
+// deadline bounds what the guide says. It begins when the guide is there: a first run builds Kubernetes
+// before that.
 const deadline = 5 * time.Minute
 
 // TestRun does what the guide says, command by command, and ends it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command prepare builds what the tests of this module run: Kubernetes and Helm. They stay in the user's
-// cache folder, so that only the first run takes minutes:
+// Command prepare builds what the tests of this module run: Kubernetes and Helm. They stay in the
+// user's cache folder, so that only the first run takes minutes:
 //
 //	cd e2e && go run ./cmd/prepare
 //
