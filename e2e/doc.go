@@ -7,7 +7,10 @@
 //
 // The first two flags are those that the tools are built with; without them the build cache holds all of Kubernetes
 // twice. The third is for what Go's cache of test results doesn't see: deploy/ and the packages of tagpin. The first run
-// builds etcd and Kubernetes, which takes minutes; later runs take them from the user's cache folder. It has a module of
-// its own, so that none of this reaches the users of tagpin's packages. What needs registries alone is in package
-// registries, and what needs pods that run is in package whole.
+// builds etcd and Kubernetes, which may take longer than go test allows; "go run ./cmd/prepare" builds them
+// without a limit. Later runs take them from the user's cache folder.
+//
+// It has a module of its own, so that none of this reaches the users of tagpin's packages. What needs
+// registries alone is in package registries, what one tenant does to another in package tenants, and what
+// needs pods that run in package whole.
 package e2e
