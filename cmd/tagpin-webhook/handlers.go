@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -202,10 +203,14 @@ func (h *handlers) newSiblings(c *config.Config, p *policy.Policy, old *state) *
 	switch {
 	case h.api.lister == nil:
 		return nil
-	case old != nil && old.config.Cache.TTL == c.Cache.TTL && old.config.Output == c.Output:
+	case old != nil && old.config.Cache.TTL == c.Cache.TTL && old.config.Output == c.Output &&
+		slices.Equal(old.config.RevisionLabels, c.RevisionLabels):
 		return old.siblings
 	}
-	return &sibling.Siblings{Lister: h.api.lister, Policy: p, TTL: time.Duration(c.Cache.TTL), Metrics: h.lists}
+	return &sibling.Siblings{
+		Lister: h.api.lister, Policy: p, RevisionLabels: c.RevisionLabels,
+		TTL: time.Duration(c.Cache.TTL), Metrics: h.lists,
+	}
 }
 
 func onFailure(f config.OnFailure) admit.OnFailure {

@@ -108,3 +108,27 @@ func TestReplacedIsClosed(t *testing.T) {
 		h.close()
 	})
 }
+
+// What pods run is learnt anew when the labels change by which revisions are told apart.
+func TestRevisionLabelsReload(t *testing.T) {
+	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), api{lister: refusing{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	load := func(labels ...string) *state {
+		c := *h.current.Load().config
+		c.RevisionLabels = labels
+		if err := h.load(&c); err != nil {
+			t.Fatal(err)
+		}
+		return h.current.Load()
+	}
+	first := load("app")
+	if second := load("app"); second.siblings != first.siblings {
+		t.Error("with the same labels: learnt anew")
+	}
+	if third := load("app", "role"); third.siblings == first.siblings || len(third.siblings.RevisionLabels) != 2 {
+		t.Error("with another label: not learnt anew")
+	}
+}

@@ -34,7 +34,9 @@ func (c *Config) Table() (*workload.Table, error) {
 	for i, t := range c.Templates {
 		templates[i] = t.template()
 	}
-	return workload.NewTable(templates...)
+	table, err := workload.NewTable(templates...)
+	table.Labels = c.RevisionLabels
+	return table, err
 }
 
 func (t Template) template() workload.Template {

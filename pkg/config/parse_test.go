@@ -16,6 +16,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 const head = "apiVersion: tagpin.dev/v1alpha1\nkind: Config\n"
@@ -42,6 +43,32 @@ func TestDefaults(t *testing.T) {
 	c, err := config.Load("")
 	if diff := cmp.Diff(config.Default(), c); err != nil || diff != "" {
 		t.Errorf("Load of no file = %v, differs from Default (-want +got):\n%s", err, diff)
+	}
+}
+
+// labelList is a list of so many names of labels, each after a comma.
+func labelList(n int) string {
+	var list strings.Builder
+	for i := range n {
+		fmt.Fprintf(&list, ", l%d", i)
+	}
+	return list.String()
+}
+
+// Labels that the API server takes are taken, and kept in what a scan finds.
+func TestRevisionLabels(t *testing.T) {
+	names := "[spark-app-selector, ray.io/cluster, A_b.c, x/" + strings.Repeat("x", 63) + labelList(12) + "]"
+	c := parse(t, "revisionLabels: "+names+"\n")
+	table, err := c.Table()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod, err := table.Scan(workload.Kind{Kind: "Pod"}, []byte(`{"metadata":{"labels":{"ray.io/cluster":"a","app":"b"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"ray.io/cluster": "a"}, pod.Metadata.Labels); diff != "" {
+		t.Errorf("labels of a pod (-want +got):\n%s", diff)
 	}
 }
 
@@ -106,6 +133,11 @@ func TestMistakes(t *testing.T) {
 		{"templates", "templates: [{group: apps, kind: Deployment, paths: [spec]}, {kind: X}, {kind: Y, paths: ['a[0]']}, {kind: Y, paths: [a]}]\n", []string{
 			"templates[0]: ", "templates[1]: ", "templates[2]: ", "templates[3]: the kind is there already",
 		}},
+		{"labels", "revisionLabels: [app, app, a/b/c, '', A.b/c, 'a b', " + strings.Repeat("x", 64) + "]\n", []string{
+			"revisionLabels[1]: \"app\" is there already", "revisionLabels[2]: ", "revisionLabels[3]: ",
+			"revisionLabels[4]: ", "revisionLabels[5]: ", "revisionLabels[6]: ",
+		}},
+		{"too many labels", "revisionLabels: [a" + labelList(16) + "]\n", []string{"revisionLabels: 17 labels"}},
 		{"names of kinds", `templates: [{group: argoproj.io/v1alpha1, kind: Rollout, paths: [a]}, {group: A.b, kind: X, paths: [a]}, {group: a..b, kind: X, paths: [a]},
   {group: a.b, kind: "X'", paths: [a]}, {group: a.b, kind: Rollout.argoproj.io, paths: [a]}, {group: c.d, kind: Job, paths: [a]}, {group: c.d, kind: JOB, paths: [a]}, {kind: ` + strings.Repeat("x", 64) + ", paths: [a]}]\n", []string{
 			`templates[0].group: "argoproj.io/v1alpha1" has a version in it: want argoproj.io alone`, `templates[1].group: "A.b" is no`, `templates[2].group: "a..b" is no`,

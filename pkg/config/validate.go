@@ -19,10 +19,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Bounds: beyond them a number is a mistake.
+// Bounds: beyond them a number is a mistake. A scan compares each label of a pod with all maxLabels.
 const (
 	maxEntries  = 10_000_000
 	maxInFlight = 10_000
+	maxLabels   = 16
 	maxTimeout  = 30 * time.Second // the longest that an API server waits for a webhook
 )
 
@@ -36,6 +37,18 @@ var kindName = regexp.MustCompile(`^[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$`)
 
 // resourceName is what a CRD takes for the plural of its names (RFC 1035, section 2.3.1).
 var resourceName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// labelName is the name of a label, without a prefix: what the API server takes for one
+// (apimachinery's content.IsLabelKey).
+var labelName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+
+func isLabel(text string) bool {
+	prefix, name, prefixed := strings.Cut(text, "/")
+	if !prefixed {
+		return labelName.MatchString(text)
+	}
+	return isName(prefix) && labelName.MatchString(name)
+}
 
 // Validate names every mistake at once, one a line, each with the path of its field. It reads no file and asks no network.
 func (c *Config) Validate() error { return errors.Join(c.problems()...) }
@@ -55,6 +68,7 @@ func (c *Config) problems() []error {
 		p.add(index("skipOwners", i), err)
 	}
 	c.checkTemplates(p)
+	c.checkRevisionLabels(p)
 	for _, f := range []struct{ field, value string }{
 		{"notFound", c.OnFailure.NotFound},
 		{"unauthorized", c.OnFailure.Unauthorized},
@@ -87,6 +101,21 @@ func (c *Config) checkTemplates(p *problems) {
 			if before.Group == t.Group && strings.EqualFold(before.Kind, t.Kind) {
 				p.addf(field, "the kind is there already")
 			}
+		}
+	}
+}
+
+func (c *Config) checkRevisionLabels(p *problems) {
+	if n := len(c.RevisionLabels); n > maxLabels {
+		p.addf("revisionLabels", "%d labels: want at most %d", n, maxLabels)
+	}
+	for i, label := range c.RevisionLabels {
+		field := index("revisionLabels", i)
+		if !isLabel(label) {
+			p.addf(field, "%q is no name of a label, such as spark-app-selector or ray.io/cluster", label)
+		}
+		if slices.Contains(c.RevisionLabels[:i], label) {
+			p.addf(field, "%q is there already", label)
 		}
 	}
 }

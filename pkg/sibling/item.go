@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/span"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // maxPages bounds how many pages of one list are read.
@@ -125,7 +126,7 @@ func (s *Siblings) list(base context.Context, r Revision, texts []string, it *it
 	defer cancel()
 	ctx, listing := span.Call(ctx, "siblings")
 	defer listing.End()
-	found := oldest{policy: s.Policy, revision: r}
+	found := oldest{policy: s.Policy, table: workload.Table{Labels: s.RevisionLabels}, revision: r}
 	next, err := s.pages(ctx, &found, texts)
 	result := resultOf(err, len(found.texts))
 	s.Metrics.count(result)

@@ -34,9 +34,10 @@ const (
 	callTimeout = 5 * time.Second
 )
 
-// Lister lists the pods that have the label of a revision by pages, and calls pod with the JSON of each, which is good until
-// pod returns. A page begins where from says, "" for the first, and next is where the one after it does, "" after the last. It obeys
-// the context.
+// Lister lists the pods that have the label of a revision, or all pods of its namespace if it has
+// none, by pages, and calls pod with the JSON of each, which is good until pod returns. A page begins
+// at from, "" for the first, and next is where the one after it begins, "" after the last. It obeys the
+// context.
 type Lister interface {
 	List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error)
 }
@@ -53,9 +54,13 @@ type client struct {
 }
 
 func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error) {
-	selector, err := labels.ValidatedSelectorFromSet(labels.Set{r.Label: r.Value})
-	if err != nil {
-		return "", fmt.Errorf("label %s: %w", r.Label, err)
+	options := metav1.ListOptions{Limit: maxPods, Continue: from}
+	if r.Label != "" {
+		selector, err := labels.ValidatedSelectorFromSet(labels.Set{r.Label: r.Value})
+		if err != nil {
+			return "", fmt.Errorf("label %s: %w", r.Label, err)
+		}
+		options.LabelSelector = selector.String()
 	}
 	leave, _, err := c.places.Enter(ctx, r.Namespace)
 	if err != nil {
@@ -69,7 +74,6 @@ func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	options := metav1.ListOptions{LabelSelector: selector.String(), Limit: maxPods, Continue: from}
 	body, err := c.api.Get().Throttle(nil).Namespace(r.Namespace).Resource("pods").VersionedParams(&options, scheme.ParameterCodec).
 		SetHeader("Accept", "application/json").Stream(ctx)
 	if err != nil {

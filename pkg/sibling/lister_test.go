@@ -80,6 +80,12 @@ func TestLister(t *testing.T) {
 	if got := asked.Header.Get("Accept"); got != "application/json" {
 		t.Errorf("Accept = %s", got)
 	}
+	if _, err := lister.List(t.Context(), sibling.Revision{Namespace: "n", Owner: "u"}, "", nil); err == nil {
+		t.Error("List of a page of HTML = no error")
+	}
+	if got, want := asked.URL.String(), "/api/v1/namespaces/n/pods?limit=100"; got != want {
+		t.Errorf("without a label, asked for %s, want %s", got, want)
+	}
 	asked = nil
 	if _, err := lister.List(t.Context(), of("n", "a,b!=c"), "", nil); err == nil || asked != nil {
 		t.Errorf("a label that is none: %v, asked: %t, want an error and nothing asked", err, asked != nil)

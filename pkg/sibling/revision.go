@@ -11,31 +11,61 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Revision is one revision of a controller. It is comparable.
+// Revision is one revision of a controller. It is comparable. Its pods are those whose controller has
+// the UID Owner, and which have the label. A ReplicaSet or ReplicationController is one revision by
+// itself: its pods are known by the UID alone. The label only narrows what is listed then, and is
+// empty if they have none of the known ones.
 type Revision struct{ Namespace, Owner, Label, Value string }
 
-// maxName is longer than any UID, namespace or value of a label. A review is answered before its object is checked.
+// maxName is longer than any UID, namespace or value of a label. A review is answered before its
+// object is checked.
 const maxName = 253
 
-// RevisionOf is the revision that a pod belongs to. ok is false where it has none: no controller, or none of the labels.
-func RevisionOf(namespace string, pod *workload.Object) (r Revision, ok bool) {
+// builtinLabels are looked for in this order, before those of the config: they tell exact revisions,
+// which a configured label may not.
+var builtinLabels = [...]string{
+	workload.LabelControllerRevisionHash,
+	workload.LabelPodTemplateHash,
+	workload.LabelRolloutsPodTemplateHash,
+	workload.LabelControllerUID,
+}
+
+// RevisionOf returns the revision that a pod belongs to, by a built-in label or one of labels. ok is
+// false if it belongs to none: it has no controller, or the controller's pods have none of the labels
+// that would tell its revisions apart.
+func RevisionOf(namespace string, pod *workload.Object, labels []string) (r Revision, ok bool) {
 	m := &pod.Metadata
 	r = Revision{Namespace: namespace, Owner: m.Controller.UID}
 	if r.Owner == "" || max(len(r.Owner), len(namespace)) > maxName {
 		return Revision{}, false
 	}
-	for _, label := range []string{workload.LabelControllerRevisionHash, workload.LabelPodTemplateHash, workload.LabelControllerUID} {
-		if value := m.Labels[label]; value != "" && len(value) <= maxName {
-			r.Label, r.Value = label, value
-			return r, true
+	for _, list := range [...][]string{builtinLabels[:], labels} {
+		for _, label := range list {
+			if value := m.Labels[label]; value != "" && len(value) <= maxName {
+				r.Label, r.Value = label, value
+				return r, true
+			}
 		}
 	}
+	if m.Controller.IsRevision() {
+		return r, true
+	}
 	return Revision{}, false
+}
+
+// has reports whether a pod of the namespace is of the revision.
+func (r Revision) has(pod *workload.Object) bool {
+	m := &pod.Metadata
+	if m.Controller.UID != r.Owner {
+		return false
+	}
+	return m.Controller.IsRevision() || m.Labels[r.Label] == r.Value
 }
 
 // oldest collects what the oldest pods of a revision run, of those that are listed.
 type oldest struct {
 	policy   *policy.Policy
+	table    workload.Table
 	revision Revision
 	texts    map[string]running
 }
@@ -55,11 +85,11 @@ func (r running) older(than running) bool {
 
 // add counts one pod, as JSON, if it is of the revision.
 func (o *oldest) add(raw []byte) error {
-	pod, err := (*workload.Table)(nil).Scan(workload.Kind{Kind: "Pod"}, raw)
+	pod, err := o.table.Scan(workload.Kind{Kind: "Pod"}, raw)
 	if err != nil {
 		return err
 	}
-	if r, ok := RevisionOf(o.revision.Namespace, pod); !ok || r != o.revision || len(pod.PodSpecs) == 0 {
+	if !o.revision.has(pod) || len(pod.PodSpecs) == 0 {
 		return nil
 	}
 	if o.texts == nil {

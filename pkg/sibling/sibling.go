@@ -3,10 +3,19 @@
 // Package sibling knows what the pods of one owner revision run, so that a new one runs the same.
 //
 // A revision is a controller's UID and the label by which the controller tells its revisions apart:
-// controller-revision-hash, pod-template-hash, or for a Job batch.kubernetes.io/controller-uid. Its pods are asked of the
-// API server by one list, which is remembered: what is running is the same for every replica of the webhook, and after its
-// restart. Only what a pod's spec runs is believed. Who is to decide for lack of a sibling asks anew: another replica may have
-// made the first pod meanwhile. Where the API server does not answer, a pod is not taken for the first one.
+// controller-revision-hash, pod-template-hash, rollouts-pod-template-hash, for a Job
+// batch.kubernetes.io/controller-uid, or one that the config names. A ReplicaSet or
+// ReplicationController is a revision by its UID alone.
+//
+// Its pods are asked of the API server by one list, which is remembered: what is running is the same
+// for every replica of the webhook, and after its restart. The list is narrowed by the label. The pods
+// of a ReplicaSet or ReplicationController without one are found among all pods of the namespace: the
+// selector would narrow that, but to read it takes another call and another permission, and to the API
+// server, which has no index of labels, both lists cost the same.
+//
+// Only what a pod's spec runs is believed. A pod that finds no sibling has them listed anew: another
+// replica may have made the first one meanwhile. If the API server does not answer, a pod is not taken
+// for the first one.
 //
 // It resolves nothing: which digest the first pod of a revision gets is its caller's to say, and to tell (Decide).
 package sibling
@@ -47,6 +56,10 @@ type Siblings struct {
 	Lister Lister
 	// Policy tells for which text a pin was made.
 	Policy *policy.Policy
+	// RevisionLabels are names of further labels that tell the revisions of a controller apart, in the
+	// order in which they are looked for, after the built-in ones. Pods are to be scanned by a Table
+	// that keeps them. Default: none.
+	RevisionLabels []string
 	// TTL is how long a list is remembered: a revision that was scaled to nothing and back may run another digest then, which
 	// another replica has resolved. It is also how long a decision is whose pod no list has shown: it may never have been
 	// stored. Default: 30 s.
@@ -77,7 +90,7 @@ type Siblings struct {
 // It costs one list a revision while that is remembered, and none for a pod without a revision. decides says that what is
 // missing will be decided: then no list will do that had ended before.
 func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.Object, texts []string, decides bool) (running map[string]digest.Digest, first bool, err error) {
-	r, ok := RevisionOf(namespace, pod)
+	r, ok := RevisionOf(namespace, pod, s.RevisionLabels)
 	if !ok {
 		return nil, false, nil
 	}
@@ -139,7 +152,7 @@ func lacks(known map[string]digest.Digest, texts []string) bool {
 // Decide tells which digest the first pod of a revision gets for a text, and returns it, or the one that another pod of
 // the revision has got meanwhile.
 func (s *Siblings) Decide(namespace string, pod *workload.Object, text string, d digest.Digest) digest.Digest {
-	r, ok := RevisionOf(namespace, pod)
+	r, ok := RevisionOf(namespace, pod, s.RevisionLabels)
 	if !ok {
 		return d
 	}

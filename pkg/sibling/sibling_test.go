@@ -3,6 +3,7 @@
 package sibling_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ type pods struct {
 	mu    sync.Mutex
 	json  []string
 	err   error
+	label string        // that lists have to ask for; empty: pod-template-hash
+	all   bool          // lists have to ask for all pods of the namespace
 	page  int           // so many a page; 0: all
 	takes time.Duration // so long
 	lists int           // first pages
@@ -60,13 +63,14 @@ func (p *pods) List(ctx context.Context, r sibling.Revision, from string, pod fu
 		p.lists++
 	}
 	list, page, takes, err := p.json, p.page, p.takes, p.err
+	label := cmp.Or(p.label, "pod-template-hash")
 	p.mu.Unlock()
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	if r.Namespace != "n" || r.Label != "pod-template-hash" || r.Value == "" {
+	if r.Namespace != "n" || p.all != (r.Label == "") || !p.all && (r.Label != label || r.Value == "") {
 		return "", fmt.Errorf("asked for %v", r)
 	}
 	if from != "" {

@@ -5,6 +5,7 @@ package workload
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -114,7 +115,7 @@ func (s *scanner) metadata(m *Metadata) (err error) {
 			m.HasAnnotations, m.Size, err = s.known(&m.Annotations, knownAnnotation)
 			return err
 		case "labels":
-			_, _, err := s.known(&m.Labels, knownLabel)
+			_, _, err := s.known(&m.Labels, s.knownLabel)
 			return err
 		case "ownerReferences":
 			return s.array(func() error { return s.owner(&m.Controller) })
@@ -155,12 +156,12 @@ func knownAnnotation(name string) bool {
 	return false
 }
 
-func knownLabel(name string) bool {
+func (s *scanner) knownLabel(name string) bool {
 	switch name {
-	case LabelControllerRevisionHash, LabelPodTemplateHash, LabelControllerUID:
+	case LabelControllerRevisionHash, LabelPodTemplateHash, LabelRolloutsPodTemplateHash, LabelControllerUID:
 		return true
 	}
-	return false
+	return slices.Contains(s.labels, name)
 }
 
 func (s *scanner) owner(into *Owner) error {

@@ -19,7 +19,8 @@ var ErrUnknownKind = errors.New("kind is in no table of pod templates")
 // Scan finds the references of an object, given as JSON, in one pass over raw. Values of another type than expected hold
 // no reference and are passed over; text that is no JSON is an error. It keeps nothing of raw.
 //
-// Of labels and annotations only those are kept that tagpin knows: an object may carry a megabyte of others.
+// Of labels and annotations only those are kept that tagpin or t knows: an object may carry a
+// megabyte of others.
 func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	tree := t.tree(kind)
 	if tree == nil {
@@ -28,6 +29,9 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	s := scanners.Get().(*scanner)
 	defer s.release()
 	s.reset(raw)
+	if t != nil {
+		s.labels = t.Labels
+	}
 	o := &Object{Kind: kind, Metadata: Metadata{Pointer: "/metadata"}}
 	if err := s.root(o, tree); err != nil {
 		return nil, fmt.Errorf("scanning %s: %w", kind, err)
@@ -42,11 +46,13 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
-// scanner walks one document. at is the JSON pointer of the value that is next.
+// scanner walks one document. at is the JSON pointer of the value that is next, and labels are those
+// that are kept beside the built-in ones.
 type scanner struct {
-	dec jsontext.Decoder
-	buf bytes.Buffer
-	at  []byte
+	dec    jsontext.Decoder
+	buf    bytes.Buffer
+	at     []byte
+	labels []string
 }
 
 func (s *scanner) reset(raw []byte) {
@@ -57,7 +63,7 @@ func (s *scanner) reset(raw []byte) {
 }
 
 func (s *scanner) release() {
-	s.buf = bytes.Buffer{}
+	s.buf, s.labels = bytes.Buffer{}, nil
 	s.dec.Reset(&s.buf)
 	scanners.Put(s)
 }

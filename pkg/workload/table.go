@@ -18,6 +18,10 @@ type Template struct {
 
 // Table knows for each kind where its pod templates are. The zero value knows the built-in kinds.
 type Table struct {
+	// Labels are names of labels that Scan keeps beside the Label… ones. They are set before the
+	// first use. Default: none.
+	Labels []string
+
 	extra map[Kind]*node
 }
 

@@ -44,9 +44,10 @@ const Placeholder = "docker.io/library/auto:latest"
 
 // Labels by which the pods of one revision of their controller know each other.
 const (
-	LabelControllerRevisionHash = "controller-revision-hash"
-	LabelPodTemplateHash        = "pod-template-hash"
-	LabelControllerUID          = "batch.kubernetes.io/controller-uid"
+	LabelControllerRevisionHash  = "controller-revision-hash"           // StatefulSets, DaemonSets
+	LabelPodTemplateHash         = "pod-template-hash"                  // ReplicaSets of Deployments
+	LabelRolloutsPodTemplateHash = "rollouts-pod-template-hash"         // ReplicaSets of Argo Rollouts
+	LabelControllerUID           = "batch.kubernetes.io/controller-uid" // Jobs
 )
 
 // Kind names a kind of object without its version: versions of one kind share their places.
@@ -72,12 +73,22 @@ type Metadata struct {
 	Deleting       bool              // deletionTimestamp is set
 	Size           int               // bytes of all annotations, their names and values
 	Controller     Owner             // the owner reference with controller=true; zero if none
-	Labels         map[string]string // the Label… ones alone
+	Labels         map[string]string // the Label… ones and the Table's alone
 	Annotations    map[string]string // the Annotation… ones alone
 }
 
 // Owner is a controlling owner reference.
 type Owner struct{ APIVersion, Kind, Name, UID string }
+
+// IsRevision reports whether each object of the owner's kind is one revision by itself, so that all
+// of its pods are meant to be alike: a ReplicaSet or a ReplicationController.
+func (o Owner) IsRevision() bool {
+	switch (Kind{o.Group(), o.Kind}) {
+	case Kind{"apps", "ReplicaSet"}, Kind{"", "ReplicationController"}:
+		return true
+	}
+	return false
+}
 
 // IsZero tells that there is no controlling owner.
 func (o Owner) IsZero() bool { return o == Owner{} }
