@@ -224,21 +224,21 @@ func onFailure(f config.OnFailure) admit.OnFailure {
 
 // newCredentials puts the sources of credentials in their order: pull secrets, the shared Docker config, clouds.
 func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
-	var shared keychain.Chain
+	var files keychain.Chain
 	if c.DockerConfig != "" {
-		shared = append(shared, &keychain.File{
+		files = append(files, &keychain.File{
 			Path:   c.DockerConfig,
 			Report: func(err error) { h.log.Error(err, "shared Docker config") },
 		})
 	}
-	if len(c.Clouds) > 0 {
-		ambient := &cloud.Ambient{Report: func(p cloud.Provider, _ error) { // an SDK's error may hold a body or a token
-			h.log.Info("a cloud gave no credential", "cloud", string(p))
-		}}
-		for _, name := range c.Clouds {
-			ambient.Providers = append(ambient.Providers, cloud.Provider(name))
-		}
-		shared = append(shared, ambient)
+	ambient := &cloud.Ambient{Report: func(p cloud.Provider, _ error) { // an SDK's error may hold a body or a token
+		h.log.Info("a cloud gave no credential", "cloud", string(p))
+	}}
+	for _, name := range c.Clouds {
+		ambient.Providers = append(ambient.Providers, cloud.Provider(name))
+	}
+	shared := func(namespace string) keychain.Keychain {
+		return append(slices.Clip(files), ambient.For(namespace))
 	}
 	credentials := &cluster.Cluster{Shared: shared, Metrics: h.reads}
 	if c.PullSecrets {

@@ -70,7 +70,7 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 		}
 	}
 	if unread && (errors.Is(first, ErrUnauthorized) || errors.Is(first, ErrNotFound)) {
-		return &classified{ErrUnavailable, fmt.Errorf("%s: not found or not allowed without a pull secret that could not be read", req.Ref.Host())}
+		return &classified{ErrUnavailable, fmt.Errorf("%s: not found or not allowed without a pull secret or a cloud credential that could not be read", req.Ref.Host())}
 	}
 	return first
 }

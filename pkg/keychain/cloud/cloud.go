@@ -1,116 +1,156 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cloud gives the credentials of the machine that tagpin runs on at the registries of its cloud, as a node's
-// credential provider would.
+// Package cloud gives the credentials of the machine that tagpin runs on at the registries of its
+// cloud, as a node's credential provider would.
 //
-// A cloud is asked only where it is switched on, and only for a host that is its own by an anchored check. Its libraries
-// are slow where there is no such cloud and don't all obey a context: each question has a deadline, is asked once for all
-// who wait for it, and a failure is remembered.
+// A cloud is asked only where it is switched on, and only for a host that is its own by an anchored
+// check. A credential is asked for once for all that it is good for, and remembered: Google's for all
+// of its registries, Amazon's for a region, Azure's for one registry.
+//
+// Tenants choose hosts, and can make up regions and registries without end. The libraries of the
+// clouds are slow for these, and don't all obey a context. So each question has a deadline; namespaces
+// share what may be asked at once; and what has answered before is asked apart from what has not. A
+// cloud that gives no credential is not the same as one that has none to give: the caller gets a
+// credential that is marked as unread.
 package cloud
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/authn/k8schain"
-	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
 const (
 	defaultTimeout = 2 * time.Second
-	// defaultTTL is less than what is left at least of a token that Google's metadata server gives: five minutes. Amazon's
-	// and Azure's live for hours, and their libraries don't tell how long.
+	// defaultTTL is less than what is left at least of a token that Google's metadata server gives: five
+	// minutes. Amazon's and Azure's live for hours, and their libraries don't say how long.
 	defaultTTL = 4 * time.Minute
 	failureTTL = time.Minute
 	// keepFor is how long the last credential is tried on while its cloud gives no new one.
 	keepFor = time.Hour
-	// freshAfter is how old an answer has to be before a refused credential makes the cloud be asked again.
+	// freshAfter is how old an answer has to be before a refused credential makes the cloud be asked
+	// again.
 	freshAfter = 10 * time.Second
-	// hosts bounds what is remembered: the hosts of Amazon and Azure name accounts, so that tenants choose them.
-	hosts = 256
-	// flights bounds the questions that are out to one cloud: what a library does after the deadline can't be cut short.
-	flights = 8
+	// maxAnswers bounds what is remembered.
+	maxAnswers = 256
+	// maxQuestions bounds the questions that are out to one cloud: what a library does after the deadline
+	// can't be cut short.
+	maxQuestions = 16
+	// maxPerNamespace bounds those of one namespace, where the cloud has not answered before.
+	maxPerNamespace = 2
+	// maxWaiting bounds those that wait for a place, of each namespace.
+	maxWaiting = 32
 )
 
-// Ambient is the Keychain of the clouds' own identities. It is safe for concurrent use; its fields are set before its
-// first use.
+var errNone = errors.New("the cloud gave no credential")
+
+// Ambient gives Keychains of the clouds' own identities. It is safe for concurrent use; its fields are
+// set before its first use.
 type Ambient struct {
 	// Providers are the clouds that may be asked. Default: none.
 	Providers []Provider
-	// Source is asked for a host that passed the check. Default: k8schain's, without a client.
+	// Source is asked for a host that passed the check. It is given any host that the credential is
+	// good for. Default: the clouds' own libraries.
 	Source authn.Keychain
 	// Timeout of a question. Default: 2 s.
 	Timeout time.Duration
-	// TTL is how long a credential is remembered. Default: 4 min. A failure is remembered for a minute at most.
+	// TTL is how long a credential is remembered. Default: 4 min. A failure is remembered for a minute
+	// at most.
 	TTL time.Duration
 	// Report is told of each failed question. Default: nobody is.
 	Report func(provider Provider, err error)
+	// Panics is told of panics in the clouds' libraries. Default: nobody is.
+	Panics *panics.Reporter
 
-	mu      sync.Mutex
-	answers *lru.Cache[string, *answer] // by host
-	running map[Provider]int
+	once    sync.Once
+	known   cache.Memory[scope, answer]
+	flights cache.Flights[scope, answer] // never closed: a library that ignores the context would hold up a shutdown
+	proven  map[Provider]*fair.Queue     // for scopes with a credential
+	untried map[Provider]*fair.Queue     // for those without
 }
 
-// answer is one question, answered or not yet.
+// answer is what is known of a scope.
 type answer struct {
-	done  chan struct{} // closed after auth is written
-	asked time.Time
-	auth  authn.AuthConfig // zero: none, or it failed
-	last  authn.AuthConfig // of the answer before, and when that was good
-	good  time.Time
+	auth   authn.AuthConfig // the last credential; zero: none
+	good   time.Time        // when it was asked for
+	asked  time.Time        // when the last question that has ended began
+	asking time.Time        // when the question that is out began; zero: none is
+	who    string           // the namespace that asked last
 }
 
-// Credentials asks the cloud that r's host belongs to, if it is switched on.
-func (a *Ambient) Credentials(ctx context.Context, r ref.Reference, fresh bool) []keychain.Credential {
-	for _, p := range a.Providers {
-		if p.Owns(r.Host()) {
-			return a.credentials(ctx, p, r, fresh)
+// For returns the Keychain for what a namespace pulls. It asks nothing by itself.
+func (a *Ambient) For(namespace string) keychain.Keychain {
+	return keychain.Func(func(ctx context.Context, r ref.Reference, fresh bool) []keychain.Credential {
+		for _, p := range a.Providers {
+			if p.Owns(r.Host()) {
+				return a.credentials(ctx, namespace, p, r, fresh)
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-func (a *Ambient) credentials(ctx context.Context, p Provider, r ref.Reference, fresh bool) []keychain.Credential {
-	ans := a.ask(p, r, fresh)
-	if ans == nil {
-		return nil
+// credentials returns the credential of the cloud that owns r's host, as it is remembered or asked for.
+func (a *Ambient) credentials(
+	ctx context.Context, namespace string, p Provider, r ref.Reference, fresh bool,
+) []keychain.Credential {
+	a.once.Do(a.init)
+	s := p.scope(r.Host())
+	known, _ := a.known.Get(s)
+	if known.asking.IsZero() && time.Since(known.asked) < a.age(&known, fresh) {
+		return known.credentials(s)
 	}
-	auth := ans.last
-	if ans.wait(ctx, a.timeout()) {
-		auth = ans.auth
+	patience := a.timeout()
+	if !known.asking.IsZero() {
+		patience -= time.Since(known.asking)
 	}
-	if auth == (authn.AuthConfig{}) {
-		return nil
+	if patience <= 0 {
+		return known.credentials(s)
 	}
-	return []keychain.Credential{{Auth: auth, Shared: true}}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	got, err := a.flights.DoInTurn(ctx, s, cache.Caller{Namespace: namespace},
+		func(ctx context.Context, begin func() error) (answer, error) {
+			leave, err := a.places(s, &known).Enter(ctx, namespace, 1)
+			if err != nil {
+				return answer{}, err
+			}
+			defer leave()
+			if err := begin(); err != nil {
+				return answer{}, err
+			}
+			return a.ask(s, namespace, r), nil
+		})
+	if err != nil {
+		got, _ = a.known.Get(s)
+	}
+	return got.credentials(s)
 }
 
-// ask gives the remembered answer, joins a question that is out, or asks. Where too many are out it is the last answer, or
-// nil: tenants choose the hosts, and may choose those that hang.
-func (a *Ambient) ask(p Provider, r ref.Reference, fresh bool) *answer {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.answers == nil {
-		a.answers, _ = lru.New[string, *answer](hosts) // refuses sizes below one alone
-		a.running = map[Provider]int{}
+// credentials is the credential of a scope, or the mark that there may be one, without which a refusal
+// is not the last word. Nobody needs one where all images are public.
+func (ans *answer) credentials(s scope) []keychain.Credential {
+	switch {
+	case ans.usable():
+		return []keychain.Credential{{Auth: ans.auth, Shared: true}}
+	case s.name == amazonPublic:
+		return nil
 	}
-	old, _ := a.answers.Get(r.Host())
-	if old != nil && (!old.finished() || time.Since(old.asked) < a.age(old, fresh)) || a.running[p] >= flights {
-		return old
-	}
-	a.running[p]++
-	ans := &answer{done: make(chan struct{}), asked: time.Now()}
-	if old != nil && time.Since(old.good) < keepFor {
-		ans.last, ans.good = old.auth, old.good
-	}
-	a.answers.Add(r.Host(), ans)
-	go a.fill(ans, p, r) // nobody waits for its end: a library that ignores the context would hold up a shutdown
-	return ans
+	return []keychain.Credential{{Unread: true}}
+}
+
+// usable reports whether there is a credential that may still be good.
+func (ans *answer) usable() bool {
+	return ans.auth != (authn.AuthConfig{}) && time.Since(ans.good) < keepFor
 }
 
 // age is how old an answer may get.
@@ -128,67 +168,57 @@ func (a *Ambient) age(ans *answer, fresh bool) time.Duration {
 	return age
 }
 
-// wait waits for the answer until its deadline. What is answered already is taken, however old its question is.
-func (ans *answer) wait(ctx context.Context, timeout time.Duration) bool {
-	if ans.finished() {
-		return true
+// places is what questions about a scope need a place of.
+func (a *Ambient) places(s scope, known *answer) *fair.Queue {
+	if known.usable() {
+		return a.proven[s.provider]
 	}
-	timer := time.NewTimer(time.Until(ans.asked.Add(timeout)))
-	defer timer.Stop()
-	select {
-	case <-ans.done:
-		return true
-	case <-timer.C:
-		return false
-	case <-ctx.Done():
-		return false
-	}
+	return a.untried[s.provider]
 }
 
-func (ans *answer) finished() bool {
-	select {
-	case <-ans.done:
-		return true
-	default:
-		return false
+// ask asks the source and remembers the answer, or the failure.
+func (a *Ambient) ask(s scope, namespace string, r ref.Reference) (now answer) {
+	began := time.Now()
+	a.known.Update(s, 0, func(known answer, _ bool) (answer, bool) {
+		known.who, known.asking = namespace, began
+		return known, true
+	})
+	var auth authn.AuthConfig
+	err := a.Panics.Catch("asking a cloud for a credential", func() (err error) {
+		auth, err = a.question(r)
+		return err
+	})
+	if err != nil && a.Report != nil {
+		a.Report(s.provider, err)
 	}
-}
-
-// fill asks the source. The context has no end of its own: Google's library keeps the first one it sees for the tokens of
-// a process's whole life.
-func (a *Ambient) fill(ans *answer, p Provider, r ref.Reference) {
-	defer func() {
-		a.mu.Lock()
-		a.running[p]--
-		a.mu.Unlock()
-		close(ans.done)
-	}()
-	auth, err := a.question(context.Background(), r)
-	if err != nil {
-		if a.Report != nil {
-			a.Report(p, err)
+	a.known.Update(s, 0, func(known answer, _ bool) (answer, bool) {
+		known.who, known.asking, known.asked = namespace, time.Time{}, began
+		if err == nil {
+			known.auth, known.good = auth, began
 		}
-		ans.auth = ans.last
-		return
-	}
-	ans.auth, ans.good = auth, ans.asked
+		now = known
+		return known, true
+	})
+	return now
 }
 
-func (a *Ambient) question(ctx context.Context, r ref.Reference) (authn.AuthConfig, error) {
-	source := a.Source
-	if source == nil {
-		var err error
-		if source, err = k8schain.NewNoClient(ctx); err != nil {
-			return authn.AuthConfig{}, err
-		}
+// question asks the source. Its context has no end: a library may keep it for the tokens to come.
+func (a *Ambient) question(r ref.Reference) (authn.AuthConfig, error) {
+	var source authn.Keychain = libraries{}
+	if a.Source != nil {
+		source = a.Source
 	}
+	ctx := context.Background()
 	authenticator, err := authn.Resolve(ctx, source, keychain.Resource(r))
 	if err != nil {
 		return authn.AuthConfig{}, err
 	}
 	auth, err := authn.Authorization(ctx, authenticator)
-	if err != nil || auth == nil {
+	if err != nil {
 		return authn.AuthConfig{}, err
+	}
+	if auth == nil || *auth == (authn.AuthConfig{}) {
+		return authn.AuthConfig{}, errNone
 	}
 	return *auth, nil
 }
@@ -198,4 +228,22 @@ func (a *Ambient) timeout() time.Duration {
 		return a.Timeout
 	}
 	return defaultTimeout
+}
+
+func (a *Ambient) init() {
+	a.known.Size = maxAnswers
+	// What a tenant makes up is the first to be forgotten, and never another one's, or a credential.
+	a.known.Owner = func(_ scope, ans answer) string {
+		if ans.usable() {
+			return ""
+		}
+		return ans.who
+	}
+	a.flights.Timeout, a.flights.Panics = a.timeout(), a.Panics
+	a.flights.Doing = "asking a cloud for a credential"
+	a.proven, a.untried = map[Provider]*fair.Queue{}, map[Provider]*fair.Queue{}
+	for _, p := range a.Providers {
+		a.proven[p] = &fair.Queue{Capacity: maxQuestions}
+		a.untried[p] = &fair.Queue{Capacity: maxQuestions, Share: maxPerNamespace, Backlog: maxWaiting}
+	}
 }

@@ -55,11 +55,15 @@ func TestOwns(t *testing.T) {
 		"gcr.io": cloud.Google, "eu.gcr.io": cloud.Google, "europe-west1-docker.pkg.dev": cloud.Google, "marketplace.gcr.io": cloud.Google,
 		"123456789012.dkr.ecr.eu-west-1.amazonaws.com": cloud.Amazon, "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com": cloud.Amazon,
 		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn": cloud.Amazon, "public.ecr.aws": cloud.Amazon,
-		"myregistry.azurecr.io": cloud.Azure, "my-registry.azurecr.cn": cloud.Azure, "a.azurecr.us": cloud.Azure,
+		"123456789012.dkr-ecr.eu-west-1.on.aws": cloud.Amazon, "ecr-public.aws.com": cloud.Amazon,
+		"123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu": cloud.Amazon,
+		"myregistry.azurecr.io":                            cloud.Azure, "my-registry.azurecr.cn": cloud.Azure, "a.azurecr.us": cloud.Azure,
 
 		"x.azurecr.io.attacker.example": "", "azurecr.io": "", "x.azurecr.io:5000": "", "x.y.azurecr.io": "", "xazurecr.io": "", "-x.azurecr.io": "",
 		"gcr.io.attacker.example": "", "evilgcr.io": "", "gcr.io:443": "", "pkg.dev": "", "xpkg.dev": "", "a.pkg.dev.attacker.example": "",
 		"123456789012.dkr.ecr.eu-west-1.amazonaws.com.attacker.example": "", "12345.dkr.ecr.eu-west-1.amazonaws.com": "",
+		"123456789012.dkr-ecr.eu-west-1.on.aws.attacker.example": "", "123456789012.dkr-ecr.eu-west-1.xon.aws": "",
+		"123456789012.dkr-ecr.eu-west-1.on-aws": "", "123456789012.dkr.ecr.attacker.example.amazonaws.com": "",
 		"attacker.123456789012.dkr.ecr.eu-west-1.amazonaws.com": "", "public.ecr.aws.attacker.example": "",
 		"user@gcr.io": "", "docker.io": "", "": "", strings.Repeat("a", 250) + ".gcr.io": "",
 	} {
@@ -114,8 +118,8 @@ func TestAsked(t *testing.T) {
 			s.mu.Lock()
 			s.err = step.err
 			s.mu.Unlock()
-			got := a.Credentials(t.Context(), ref.MustParse(step.image), step.fresh)
-			if (len(got) == 1 && got[0].Shared) != step.found {
+			got := a.For("n").Credentials(t.Context(), ref.MustParse(step.image), step.fresh)
+			if (found(got) && got[0].Shared) != step.found {
 				t.Errorf("step %d: Credentials(%s) = %v, want one: %t", i, step.image, got, step.found)
 			}
 			if n := s.take(); n != step.asked {
@@ -135,21 +139,21 @@ func TestHanging(t *testing.T) {
 		s := &source{hold: make(chan struct{})}
 		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Azure}, Source: s, Timeout: time.Second}
 		begin := time.Now()
-		if got := a.Credentials(t.Context(), ref.MustParse("r0.azurecr.io/a"), false); got != nil || time.Since(begin) != time.Second {
+		if got := a.For("n").Credentials(t.Context(), ref.MustParse("r0.azurecr.io/a"), false); found(got) || time.Since(begin) != time.Second {
 			t.Errorf("Credentials = %v after %v, want none after 1 s", got, time.Since(begin))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		for i := range 20 { // tenants choose the host
-			a.Credentials(ctx, ref.MustParse(fmt.Sprintf("r%d.azurecr.io/a", i)), false)
+		for i := range 100 { // tenants choose the host
+			a.For(fmt.Sprint(i)).Credentials(ctx, ref.MustParse(fmt.Sprintf("r%d.azurecr.io/a", i)), false)
 		}
 		synctest.Wait()
-		if n := s.take(); n != 8 {
-			t.Errorf("%d questions are out, want 8", n)
+		if n := s.take(); n != 16 {
+			t.Errorf("%d questions are out, want 16", n)
 		}
 		close(s.hold)
 		synctest.Wait()
-		if got := a.Credentials(t.Context(), ref.MustParse("r99.azurecr.io/a"), false); len(got) != 1 {
+		if got := a.For("n").Credentials(t.Context(), ref.MustParse("other.azurecr.io/a"), false); !found(got) {
 			t.Errorf("Credentials afterwards = %v, want one", got)
 		}
 	})
@@ -160,8 +164,10 @@ func TestHangingAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
 		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Azure, cloud.Amazon}, Source: s, Timeout: time.Second}
-		ask := func(image string) int { return len(a.Credentials(t.Context(), ref.MustParse(image), false)) }
-		if ask("known.azurecr.io/a") != 1 {
+		ask := func(image string) bool {
+			return found(a.For("n").Credentials(t.Context(), ref.MustParse(image), false))
+		}
+		if !ask("known.azurecr.io/a") {
 			t.Fatal("no credential")
 		}
 		time.Sleep(5 * time.Minute) // it is to be asked for again
@@ -171,15 +177,15 @@ func TestHangingAlone(t *testing.T) {
 		for i := range 8 {
 			ask(fmt.Sprintf("r%d.azurecr.io/a", i))
 		}
-		if n := ask("known.azurecr.io/a"); n != 1 {
-			t.Errorf("of a host that was known %d, want the last one", n)
+		if !ask("known.azurecr.io/a") {
+			t.Error("of a host that was known: none, want the last one")
 		}
 		close(s.hold)
 		s.mu.Lock()
 		s.hold = nil
 		s.mu.Unlock()
 		synctest.Wait()
-		if ask("known.azurecr.io/a") != 1 || ask("123456789012.dkr.ecr.eu-west-1.amazonaws.com/a") != 1 {
+		if !ask("known.azurecr.io/a") || !ask("123456789012.dkr.ecr.eu-west-1.amazonaws.com/a") {
 			t.Error("no credential afterwards")
 		}
 	})

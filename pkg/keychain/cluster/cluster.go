@@ -75,8 +75,9 @@ func (c *client) ServiceAccount(ctx context.Context, namespace, name string) (*c
 type Cluster struct {
 	// Getter reads the API server. Nil: no pull secrets, only Shared.
 	Getter Getter
-	// Shared is asked after the pull secrets: a Docker config for all, clouds. Nil: nothing.
-	Shared keychain.Keychain
+	// Shared returns what is asked after the pull secrets of a namespace: a Docker config for all, the
+	// clouds. Nil: nothing.
+	Shared func(namespace string) keychain.Keychain
 	// TTL is how long a secret or service account is remembered. Default: 5 s.
 	TTL time.Duration
 	// Size is how many secrets, and how many service accounts, are remembered. Default: 4096.
@@ -126,7 +127,7 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	}
 	var shared []keychain.Credential
 	if c.Shared != nil {
-		shared = c.Shared.Credentials(ctx, r, fresh)
+		shared = c.Shared(id.namespace).Credentials(ctx, r, fresh)
 	}
 	if len(own) == 0 && whole {
 		return shared
@@ -141,6 +142,8 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	tried := len(own)
 	for _, s := range shared {
 		switch {
+		case s.Unread: // none to try, but another time there may be
+			creds = append(creds, s)
 		case slices.Contains(own, s.Auth): // tried already: registries lock out a user who tries again
 		case tried < keychain.MaxCandidates:
 			creds = append(creds, s)

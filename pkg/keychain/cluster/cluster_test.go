@@ -175,7 +175,7 @@ func TestSources(t *testing.T) {
 				c.Auth.Username = "shared"
 				return []keychain.Credential{c}
 			})
-			c := &cluster.Cluster{Getter: a, Shared: shared, Metrics: cluster.NewMetrics(registry)}
+			c := &cluster.Cluster{Getter: a, Shared: sharedBy(shared), Metrics: cluster.NewMetrics(registry)}
 			defer c.Close()
 			if got := users(c.For("ns", tt.id).Credentials(t.Context(), image, false)); got != tt.want {
 				t.Errorf("Credentials = %q, want %q", got, tt.want)
@@ -356,7 +356,7 @@ func TestTooManyCandidates(t *testing.T) {
 		}
 		return creds
 	})
-	c := &cluster.Cluster{Getter: a, Metrics: cluster.NewMetrics(registry), Shared: shared}
+	c := &cluster.Cluster{Getter: a, Metrics: cluster.NewMetrics(registry), Shared: sharedBy(shared)}
 	defer c.Close()
 	id := workload.Identity{}
 	var want []string

@@ -148,7 +148,7 @@ func TestUnread(t *testing.T) {
 		shared := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
 			return []keychain.Credential{{Auth: authn.AuthConfig{Username: "node"}, Shared: true}}
 		})
-		c := &cluster.Cluster{Getter: a, Shared: shared}
+		c := &cluster.Cluster{Getter: a, Shared: sharedBy(shared)}
 		defer c.Close()
 		if got, want := users(named(c, "gone").Credentials(t.Context(), image, false)), "node(shared)"; got != want {
 			t.Errorf("Credentials of what is not there = %q, want %q", got, want)
@@ -177,7 +177,7 @@ func TestSharedOnce(t *testing.T) {
 			{Auth: authn.AuthConfig{Username: "node", Password: "canary"}, Shared: true},
 		}
 	})
-	c := &cluster.Cluster{Getter: a, Shared: shared}
+	c := &cluster.Cluster{Getter: a, Shared: sharedBy(shared)}
 	defer c.Close()
 	if got, want := users(named(c, "s").Credentials(t.Context(), image, false)), "same node(shared)"; got != want {
 		t.Errorf("Credentials = %q, want %q", got, want)
