@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -19,8 +20,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
-	"github.com/tagpin/tagpin/pkg/place"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -32,8 +34,8 @@ const (
 	maxReads = 32
 	// maxPerNamespace bounds those of one namespace: whoever may make pods there can name secrets without end.
 	maxPerNamespace = 8
-	// waiting is how many reads of a namespace may wait for each that is under way. Those of two pods may.
-	waiting = 16
+	// maxWaiting bounds the reads of a namespace that wait for a place. Those of two pods may.
+	maxWaiting = 128
 )
 
 // Getter reads the two kinds of object that credentials stand in. Its methods obey the context.
@@ -45,16 +47,16 @@ type Getter interface {
 // FromClient is a Getter that asks the API server every time, by get, and a bounded number of times at once: of one
 // namespace more wait, and when too many do a further one fails, while others are read.
 func FromClient(c corev1client.CoreV1Interface) Getter {
-	return &client{api: c, places: place.Places{Each: maxPerNamespace, All: maxReads, Waiting: waiting}}
+	return &client{api: c, places: fair.Queue{Capacity: maxReads, Share: maxPerNamespace, Backlog: maxWaiting}}
 }
 
 type client struct {
 	api    corev1client.CoreV1Interface
-	places place.Places
+	places fair.Queue
 }
 
 func (c *client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	leave, _, err := c.places.Enter(ctx, namespace)
+	leave, err := c.places.Enter(ctx, namespace, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +65,7 @@ func (c *client) Secret(ctx context.Context, namespace, name string) (*corev1.Se
 }
 
 func (c *client) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
-	leave, _, err := c.places.Enter(ctx, namespace)
+	leave, err := c.places.Enter(ctx, namespace, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -80,28 +82,40 @@ type Cluster struct {
 	Shared func(namespace string) keychain.Keychain
 	// TTL is how long a secret or service account is remembered. Default: 5 s.
 	TTL time.Duration
-	// Size is how many secrets, and how many service accounts, are remembered. Default: 4096.
+	// Size is how many secrets, and how many service accounts, are remembered. If there are more, the
+	// namespace with most of them loses its oldest one. Default: 4096.
 	Size int
-	// Bytes is how many bytes, about, they may hold: a secret may be of 1 MiB, and its author is a tenant. Default: 16 MiB.
+	// Bytes is about how many bytes they may hold: a secret may be of 1 MiB, and its author is a tenant.
+	// The same holds for these. Default: 16 MiB.
 	Bytes int
 	// Timeout of one read. Default: 2 s.
 	Timeout time.Duration
 	// Metrics counts the reads. Nil: none.
 	Metrics *Metrics
+	// Panics is told of panics while a secret is parsed, which a tenant wrote. To its readers, such a
+	// secret could not be read. Default: nobody is told.
+	Panics *panics.Reporter
 
-	secrets  memory[*keychain.Keyring]
-	accounts memory[names]
+	once     sync.Once
+	secrets  reads[*keychain.Keyring]
+	accounts reads[names]
 }
 
 // For is the Keychain of a pull identity in a namespace. It reads nothing by itself.
 func (c *Cluster) For(namespace string, id workload.Identity) keychain.Keychain {
+	c.once.Do(c.init)
 	return &identity{cluster: c, namespace: namespace, Identity: id}
+}
+
+func (c *Cluster) init() {
+	c.secrets.init(c, secretKind, "reading a pull secret", c.readSecret)
+	c.accounts.init(c, accountKind, "reading a service account", c.readAccount)
 }
 
 // Close cancels the reads in flight and waits for them. Afterwards nothing more is read.
 func (c *Cluster) Close() {
-	c.secrets.close()
-	c.accounts.close()
+	c.secrets.flights.Close()
+	c.accounts.flights.Close()
 }
 
 // identity is what one pod spec would pull with.
@@ -155,35 +169,58 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	return creds
 }
 
-// rings adds the keyrings of the secrets that can be read, in order. whole tells that nothing is missing for want of an
-// answer.
-func (id *identity) rings(ctx context.Context, fresh bool, rings []*keychain.Keyring) (_ []*keychain.Keyring, whole bool) {
+// rings adds the keyrings of the secrets that can be read, in order. whole is false if one is missing
+// because the API server gave no answer.
+func (id *identity) rings(
+	ctx context.Context, fresh bool, rings []*keychain.Keyring,
+) (_ []*keychain.Keyring, whole bool) {
 	c := id.cluster
 	secrets, whole := id.secrets(ctx, fresh)
 	if len(secrets) > maxSecrets {
 		c.Metrics.count(secretKind, tooMany)
 		secrets = secrets[:maxSecrets]
 	}
-	var room [4]*item[*keychain.Keyring]
-	items := room[:0]
-	for _, name := range secrets {
-		items = append(items, c.secrets.get(c, key{id.namespace, name}, fresh, c.readSecret))
-	}
-	for _, it := range items {
-		ring, known := it.wait(ctx)
-		whole = whole && known
-		if ring != nil {
-			rings = append(rings, ring)
+	var missing []int // of secrets, that have to be read
+	first := len(rings)
+	for i, name := range secrets {
+		o, ok := c.secrets.remembered(key{id.namespace, name}, fresh)
+		if !ok {
+			missing = append(missing, i)
 		}
+		whole = whole && (!ok || !o.good.IsZero())
+		rings = append(rings, o.value)
 	}
-	return rings, whole
+	if !id.read(ctx, secrets, missing, fresh, rings[first:]) {
+		whole = false
+	}
+	return slices.DeleteFunc(rings, func(k *keychain.Keyring) bool { return k == nil }), whole
 }
 
-// secrets are the names of the pod's pull secrets, or else of its service account's. known tells whether that could be read.
+// read reads those secrets that are missing, side by side, into their places of rings. It returns false
+// if the API server gave no answer about one.
+func (id *identity) read(
+	ctx context.Context, secrets names, missing []int, fresh bool, rings []*keychain.Keyring,
+) (whole bool) {
+	if len(missing) == 0 {
+		return true
+	}
+	var wg sync.WaitGroup
+	known := make([]bool, len(missing))
+	for n, i := range missing {
+		wg.Go(func() {
+			rings[i], known[n] = id.cluster.secrets.get(ctx, key{id.namespace, secrets[i]}, fresh)
+		})
+	}
+	wg.Wait()
+	return !slices.Contains(known, false)
+}
+
+// secrets are the names of the pod's pull secrets, or else of its service account's. known is false if
+// the account could not be read.
 func (id *identity) secrets(ctx context.Context, fresh bool) (secrets names, known bool) {
 	if len(id.PullSecrets) > 0 {
 		return id.PullSecrets, true
 	}
-	account := cmp.Or(id.ServiceAccount, "default")
-	return id.cluster.accounts.get(id.cluster, key{id.namespace, account}, fresh, id.cluster.readAccount).wait(ctx)
+	account := key{id.namespace, cmp.Or(id.ServiceAccount, "default")}
+	return id.cluster.accounts.get(ctx, account, fresh)
 }

@@ -4,11 +4,12 @@ package cluster
 
 import (
 	"context"
-	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"k8s.io/apimachinery/pkg/api/validate/content"
+
+	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/panics"
 )
 
 const (
@@ -16,174 +17,119 @@ const (
 	defaultSize    = 4096
 	defaultBytes   = 16 << 20
 	defaultTimeout = 2 * time.Second
-	// freshAfter is how old what is remembered has to be before a refused credential makes it be read again, or a read
-	// that got no answer is tried again.
+	// freshAfter is how old what is remembered has to be before a refused credential makes it be read
+	// again, or a read that got no answer is tried again.
 	freshAfter = time.Second
 	// keepFor is how long what was read last holds while the API server gives no answer at all.
 	keepFor = time.Minute
-	// maxName is how long a name can be: of what an author writes in a pod spec, nothing longer is there to read.
+	// maxName is how long a name can be: of what an author writes in a pod spec, nothing longer is there
+	// to read.
 	maxName = 253
 )
 
-// key is an object of one kind. The names are an author's own text: a joined string could be read as another pair.
+// key is an object of one kind. The names are an author's own text: a joined string could be read as
+// another pair.
 type key struct{ namespace, name string }
 
-// possible tells whether there may be such an object. The API server can't be asked for others.
+// possible reports whether there may be such an object. The API server can't be asked for others.
 func (k key) possible() bool {
-	return k.name != "" && len(k.namespace) <= maxName && len(k.name) <= maxName && len(content.IsPathSegmentName(k.name)) == 0
+	return k.name != "" && len(k.namespace) <= maxName && len(k.name) <= maxName &&
+		len(content.IsPathSegmentName(k.name)) == 0
 }
 
-// memory remembers what was read for a while, by key, and lets those who want one object at once share one read, which
-// outlives the one who started it. The zero value is ready for use.
-type memory[T sized] struct {
-	mu     sync.Mutex
-	items  *simplelru.LRU[key, *item[T]]
-	bytes  int             // that the items hold
-	most   int             // of them
-	base   context.Context // of all reads; ended by close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-}
-
-// item is one read, done or in flight.
-type item[T sized] struct {
-	done     chan struct{} // closed after what follows is written
-	started  time.Time
-	answered bool
-	good     time.Time // when what value holds was read; older than started where the API server gave no answer
-	value    T
-
-	bytes int // that value holds; under the memory's lock
-}
-
-// read reads one object. ok tells an answer, be it that there is none, from no answer at all.
-type read[T sized] func(ctx context.Context, k key) (value T, ok bool)
-
-// sized is a value that can tell about how many bytes it holds.
+// sized is a value that says about how many bytes it holds.
 type sized interface{ Size() int }
 
-// wait waits for the read, or for ctx. known tells whether the value is an answer, now or a while ago, be it that there is
-// none; otherwise it is zero.
-func (it *item[T]) wait(ctx context.Context) (value T, known bool) {
-	if !it.finished() {
-		select {
-		case <-it.done:
-		case <-ctx.Done():
+// reads are the reads of one kind of object: what they got is remembered for a while, fairly by
+// namespace, and callers that want one object at once share one read, which outlives them.
+type reads[T sized] struct {
+	// read reads one object. ok is false if the API server gave no answer; that there is no such object
+	// is an answer.
+	read func(ctx context.Context, k key) (value T, ok bool)
+	// count counts a read by its result.
+	count func(result string)
+
+	ttl     time.Duration
+	panics  *panics.Reporter
+	known   cache.Memory[key, object[T]]
+	flights cache.Flights[key, object[T]]
+}
+
+// object is what the last read of an object got.
+type object[T sized] struct {
+	asked    time.Time // when the last read began
+	answered bool
+	good     time.Time // when value was read; before asked if the last read got no answer, zero if none did
+	value    T
+}
+
+// get returns what is remembered, or reads the object. known is false if the API server gave no answer,
+// neither now nor a while ago, or not before ctx ended; value is zero then. With fresh, only what is
+// younger than a second is taken from memory.
+func (r *reads[T]) get(ctx context.Context, k key, fresh bool) (value T, known bool) {
+	o, ok := r.remembered(k, fresh)
+	if !ok {
+		var err error
+		if o, err = r.flights.Do(ctx, k, func(ctx context.Context) (object[T], error) {
+			if o, ok := r.remembered(k, fresh); ok { // another read has ended meanwhile
+				return o, nil
+			}
+			return r.ask(ctx, k), nil
+		}); err != nil {
 			return value, false
 		}
 	}
-	return it.value, !it.good.IsZero()
+	return o.value, !o.good.IsZero()
 }
 
-func (it *item[T]) finished() bool {
-	select {
-	case <-it.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// fits tells whether what is remembered is young enough; a read in flight always is.
-func (it *item[T]) fits(age time.Duration) bool {
-	if !it.finished() {
-		return true
-	}
-	if !it.answered {
-		age = min(age, freshAfter)
-	}
-	return time.Since(it.started) < age
-}
-
-// get gives what is remembered, joins a read in flight, or starts one.
-func (m *memory[T]) get(c *Cluster, k key, fresh bool, r read[T]) *item[T] {
-	age := c.TTL
-	if age <= 0 {
-		age = defaultTTL
-	}
-	if fresh {
-		age = min(age, freshAfter)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.initLocked(c)
-	old, _ := m.items.Get(k)
-	if old != nil && old.fits(age) {
-		return old
-	}
-	it := &item[T]{done: make(chan struct{}), started: time.Now()}
+// remembered returns what needs no read: what is young enough, and what can't be there.
+func (r *reads[T]) remembered(k key, fresh bool) (o object[T], ok bool) {
 	if !k.possible() {
-		it.good = it.started
+		return object[T]{answered: true, good: time.Now()}, true
 	}
-	if m.base.Err() != nil || !k.possible() {
-		close(it.done)
-		return it
+	o, ok = r.known.Get(k)
+	age := r.ttl
+	if fresh || !o.answered {
+		age = min(age, freshAfter)
 	}
-	m.items.Remove(k) // Add alone would not tell that old is gone
-	m.items.Add(k, it)
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
-	m.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(m.base, timeout)
-		defer cancel()
-		it.fill(old, func() (T, bool) { return r(ctx, k) })
-		m.weigh(k, it)
-		close(it.done)
+	return o, ok && time.Since(o.asked) < age
+}
+
+// ask reads the object. If there is no answer, what was read before stays for a while.
+func (r *reads[T]) ask(ctx context.Context, k key) object[T] {
+	o := object[T]{asked: time.Now()}
+	err := r.panics.Catch(r.flights.Doing, func() error {
+		o.value, o.answered = r.read(ctx, k)
+		return nil
 	})
-	return it
-}
-
-// weigh counts what it holds, and forgets what has not been wanted for longest until the bound is kept.
-func (m *memory[T]) weigh(k key, it *item[T]) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if now, _ := m.items.Peek(k); now != it {
-		return // forgotten meanwhile
-	}
-	it.bytes = it.value.Size()
-	m.bytes += it.bytes
-	for m.bytes > m.most {
-		m.items.RemoveOldest()
-	}
-}
-
-// fill reads; where there is no answer, what old holds stays for a while.
-func (it *item[T]) fill(old *item[T], r func() (T, bool)) {
-	value, ok := r()
-	it.answered = ok
 	switch {
-	case ok:
-		it.value, it.good = value, it.started
-	case old != nil && it.started.Sub(old.good) < keepFor:
-		it.value, it.good = old.value, old.good
+	case err != nil:
+		r.count(failed)
+	case o.answered:
+		o.good = o.asked
 	}
+	r.known.Update(k, 0, func(before object[T], ok bool) (object[T], bool) {
+		if o.good.IsZero() && ok && o.asked.Sub(before.good) < keepFor {
+			o.value, o.good = before.value, before.good
+		}
+		return o, true
+	})
+	return o
 }
 
-func (m *memory[T]) initLocked(c *Cluster) {
-	if m.items != nil {
-		return
-	}
-	size := c.Size
-	if size <= 0 {
-		size = defaultSize
-	}
-	m.items, _ = simplelru.NewLRU(size, func(_ key, it *item[T]) { m.bytes -= it.bytes }) // refuses sizes below one alone
-	if m.most = c.Bytes; m.most <= 0 {
-		m.most = defaultBytes
-	}
-	if m.base == nil {
-		m.base, m.cancel = context.WithCancel(context.Background())
-	}
+// init takes over the settings of a Cluster.
+func (r *reads[T]) init(c *Cluster, kind, doing string, read func(context.Context, key) (T, bool)) {
+	r.count = func(result string) { c.Metrics.count(kind, result) }
+	r.read, r.panics, r.ttl = read, c.Panics, orDefault(c.TTL, defaultTTL)
+	r.known.Size, r.known.Bytes = orDefault(c.Size, defaultSize), orDefault(c.Bytes, defaultBytes)
+	r.known.Weigh = func(_ key, o object[T]) int { return o.value.Size() }
+	r.known.Owner = func(k key, _ object[T]) string { return k.namespace }
+	r.flights.Timeout, r.flights.Doing, r.flights.Panics = orDefault(c.Timeout, defaultTimeout), doing, c.Panics
 }
 
-func (m *memory[T]) close() {
-	m.mu.Lock()
-	if m.base == nil {
-		m.base, m.cancel = context.WithCancel(context.Background())
+func orDefault[T int | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
 	}
-	m.cancel()
-	m.mu.Unlock()
-	m.wg.Wait()
+	return v
 }

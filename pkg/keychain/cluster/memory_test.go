@@ -14,10 +14,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -68,6 +70,71 @@ func TestBoundedByBytes(t *testing.T) {
 	if kept < 10 || kept > 20 {
 		t.Errorf("%d secrets of 1000 bytes are remembered, want some, of 20000 bytes at most", kept)
 	}
+}
+
+// What one namespace makes tagpin remember does not push out what others have.
+func TestNamespacesShareMemory(t *testing.T) {
+	a := &api{secrets: map[string]*corev1.Secret{"s": secret("u")}}
+	for i := range 100 {
+		a.secrets[fmt.Sprint("large", i)] = secret(strings.Repeat("u", 1000))
+	}
+	for name, c := range map[string]*cluster.Cluster{
+		"by number": {Getter: a, TTL: time.Hour, Size: 20},
+		"by bytes":  {Getter: a, TTL: time.Hour, Bytes: 20_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer c.Close()
+			quiet := c.For("quiet", workload.Identity{PullSecrets: []string{"s"}})
+			quiet.Credentials(t.Context(), image, false)
+			for i := range 100 {
+				c.For("loud", workload.Identity{PullSecrets: []string{fmt.Sprint("large", i)}}).Credentials(t.Context(), image, false)
+			}
+			a.take()
+			quiet.Credentials(t.Context(), image, false)
+			if diff := cmp.Diff([]string(nil), a.take()); diff != "" {
+				t.Errorf("asked: -want +got\n%s", diff)
+			}
+		})
+	}
+}
+
+// A panic while a secret is read costs that secret alone, and is not met again and again.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{secrets: map[string]*corev1.Secret{"s": secret("u")}}
+		ill := panicking{api: a, name: "ill"}
+		var caught []*panics.Error
+		registry := prometheus.NewRegistry()
+		c := &cluster.Cluster{
+			Getter: ill, Metrics: cluster.NewMetrics(registry),
+			Panics: &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }},
+		}
+		defer c.Close()
+		for range 3 {
+			if got := users(named(c, "ill", "s").Credentials(t.Context(), image, false)); got != "u (unread)" {
+				t.Errorf("Credentials = %q, want u, and that there is more", got)
+			}
+		}
+		if len(caught) != 1 || len(caught[0].Stack) == 0 {
+			t.Errorf("%d panics are reported, want one, with its stack", len(caught))
+		}
+		if got := counts(t, registry)["secret error"]; got != 1 {
+			t.Errorf("%v reads with an error, want one", got)
+		}
+	})
+}
+
+// panicking is an API server whose one secret makes its reader panic.
+type panicking struct {
+	*api
+	name string
+}
+
+func (p panicking) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	if name == p.name {
+		panic("a mistake in a parser")
+	}
+	return p.api.Secret(ctx, namespace, name)
 }
 
 // A service account's names are weighed too, and a secret that outweighs everything is used, but not remembered.
