@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
-	"github.com/tagpin/tagpin/pkg/place"
+	"github.com/tagpin/tagpin/pkg/fair"
 )
 
 const (
@@ -30,14 +30,16 @@ const (
 	maxLists = 32
 	// maxPerNamespace bounds those of one namespace: whoever may make pods there may forge owners, each of which costs a list.
 	maxPerNamespace = 4
+	// maxWaiting bounds those of one namespace that wait for their turn.
+	maxWaiting = 1024
 	// callTimeout bounds one call, from when it has its turn. It leaves time to ask a registry.
 	callTimeout = 5 * time.Second
 )
 
 // Lister lists the pods that have the label of a revision, or all pods of its namespace if it has
-// none, by pages, and calls pod with the JSON of each, which is good until pod returns. A page begins
-// at from, "" for the first, and next is where the one after it begins, "" after the last. It obeys the
-// context.
+// none, by pages, and calls pod with the JSON of each, which is good until pod returns. A page
+// begins at from, "" for the first, and next is where the one after it begins, "" after the last.
+// It obeys the context.
 type Lister interface {
 	List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error)
 }
@@ -45,12 +47,13 @@ type Lister interface {
 // FromClient is a Lister that asks the API server for pages of at most 100 pods, and a bounded number of times at once.
 // c is a client of the core group's v1. A call may take 5 s, and the wait for its turn as long as the context.
 func FromClient(c rest.Interface) Lister {
-	return &client{api: c, places: place.Places{Each: maxPerNamespace, All: maxLists}}
+	places := fair.Queue{Capacity: maxLists, Share: maxPerNamespace, Backlog: maxWaiting}
+	return &client{api: c, places: places}
 }
 
 type client struct {
 	api    rest.Interface
-	places place.Places
+	places fair.Queue
 }
 
 func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error) {
@@ -62,7 +65,7 @@ func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw
 		}
 		options.LabelSelector = selector.String()
 	}
-	leave, _, err := c.places.Enter(ctx, r.Namespace)
+	leave, err := c.places.Enter(ctx, r.Namespace, 1)
 	if err != nil {
 		return "", err
 	}

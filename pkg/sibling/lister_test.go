@@ -80,7 +80,8 @@ func TestLister(t *testing.T) {
 	if got := asked.Header.Get("Accept"); got != "application/json" {
 		t.Errorf("Accept = %s", got)
 	}
-	if _, err := lister.List(t.Context(), sibling.Revision{Namespace: "n", Owner: "u"}, "", nil); err == nil {
+	bare := sibling.Revision{Namespace: "n", Owner: "u"}
+	if _, err := lister.List(t.Context(), bare, "", nil); err == nil {
 		t.Error("List of a page of HTML = no error")
 	}
 	if got, want := asked.URL.String(), "/api/v1/namespaces/n/pods?limit=100"; got != want {

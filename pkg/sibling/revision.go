@@ -11,18 +11,18 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Revision is one revision of a controller. It is comparable. Its pods are those whose controller has
-// the UID Owner, and which have the label. A ReplicaSet or ReplicationController is one revision by
-// itself: its pods are known by the UID alone. The label only narrows what is listed then, and is
-// empty if they have none of the known ones.
+// Revision is one revision of a controller. It is comparable. Its pods are those whose controller
+// has the UID Owner, and which have the label. A ReplicaSet or ReplicationController is one
+// revision by itself: its pods are known by the UID alone. The label only narrows what is listed
+// then, and is empty if they have none of the known ones.
 type Revision struct{ Namespace, Owner, Label, Value string }
 
 // maxName is longer than any UID, namespace or value of a label. A review is answered before its
 // object is checked.
 const maxName = 253
 
-// builtinLabels are looked for in this order, before those of the config: they tell exact revisions,
-// which a configured label may not.
+// builtinLabels are looked for in this order, before those of the config: they tell exact
+// revisions, which a configured label may not.
 var builtinLabels = [...]string{
 	workload.LabelControllerRevisionHash,
 	workload.LabelPodTemplateHash,
@@ -30,9 +30,9 @@ var builtinLabels = [...]string{
 	workload.LabelControllerUID,
 }
 
-// RevisionOf returns the revision that a pod belongs to, by a built-in label or one of labels. ok is
-// false if it belongs to none: it has no controller, or the controller's pods have none of the labels
-// that would tell its revisions apart.
+// RevisionOf returns the revision that a pod belongs to, by a built-in label or one of labels. ok
+// is false if it belongs to none: it has no controller, or the controller's pods have none of the
+// labels that would tell its revisions apart.
 func RevisionOf(namespace string, pod *workload.Object, labels []string) (r Revision, ok bool) {
 	m := &pod.Metadata
 	r = Revision{Namespace: namespace, Owner: m.Controller.UID}
@@ -107,4 +107,13 @@ func (o *oldest) add(raw []byte) error {
 // has tells whether all texts are found.
 func (o *oldest) has(texts []string) bool {
 	return !slices.ContainsFunc(texts, func(text string) bool { return o.texts[text].digest == "" })
+}
+
+// digests are what was found, by text.
+func (o *oldest) digests() map[string]digest.Digest {
+	found := make(map[string]digest.Digest, len(o.texts))
+	for text, run := range o.texts {
+		found[text] = run.digest
+	}
+	return found
 }

@@ -25,7 +25,8 @@ var (
 
 // ownedPod is the JSON of a pod that runs r:1 with a digest.
 func ownedPod(owner workload.Owner, labels map[string]string, d digest.Digest) string {
-	return fmt.Sprintf(`{"metadata":{"name":"a","creationTimestamp":"2026-01-01T00:00:00Z","labels":{%s},`+
+	return fmt.Sprintf(`{"metadata":{"name":"a","creationTimestamp":"2026-01-01T00:00:00Z",`+
+		`"labels":{%s},`+
 		`"ownerReferences":[{"apiVersion":%q,"kind":%q,"uid":%q,"controller":true}]},`+
 		`"spec":{"containers":[{"name":"app","image":"r:1@%s"}]}}`,
 		labelsJSON(labels), owner.APIVersion, owner.Kind, owner.UID, d)
@@ -52,22 +53,28 @@ func TestRevisions(t *testing.T) {
 	}{
 		{
 			name: "a ReplicaSet of a Rollout", owner: replicaSet,
-			labels: map[string]string{"rollouts-pod-template-hash": "h"}, listed: "rollouts-pod-template-hash", want: d1,
+			labels: map[string]string{"rollouts-pod-template-hash": "h"},
+			listed: "rollouts-pod-template-hash", want: d1,
 		},
-		{name: "a bare ReplicaSet", owner: replicaSet, labels: map[string]string{"app": "a"}, listed: "*", want: d1},
+		{
+			name: "a bare ReplicaSet", owner: replicaSet,
+			labels: map[string]string{"app": "a"}, listed: "*", want: d1,
+		},
 		{name: "a ReplicationController", owner: replicationController, listed: "*", want: d1},
 		{
 			name: "a ReplicationController with a configured label", owner: replicationController,
-			configured: []string{"deployment"}, labels: map[string]string{"deployment": "a-1"}, listed: "deployment", want: d1,
+			configured: []string{"deployment"}, labels: map[string]string{"deployment": "a-1"},
+			listed: "deployment", want: d1,
 		},
 		{
 			name: "a label of a ReplicaSet's pod that was changed later", owner: replicaSet,
-			labels: map[string]string{}, sibling: map[string]string{"pod-template-hash": "other"}, listed: "*", want: d1,
+			sibling: map[string]string{"pod-template-hash": "other"}, listed: "*", want: d1,
 		},
 		{
 			name: "an owner with a configured label", owner: rayCluster,
-			configured: []string{"other", "ray.io/cluster"}, labels: map[string]string{"ray.io/cluster": "a"},
-			listed: "ray.io/cluster", want: d1,
+			configured: []string{"other", "ray.io/cluster"},
+			labels:     map[string]string{"ray.io/cluster": "a"},
+			listed:     "ray.io/cluster", want: d1,
 		},
 		{
 			name: "another value of a configured label", owner: rayCluster,
@@ -76,9 +83,13 @@ func TestRevisions(t *testing.T) {
 		},
 		{
 			name: "a built-in label comes first", owner: rayCluster, configured: []string{"app"},
-			labels: map[string]string{"app": "a", "controller-revision-hash": "h"}, listed: "controller-revision-hash", want: d1,
+			labels: map[string]string{"app": "a", "controller-revision-hash": "h"},
+			listed: "controller-revision-hash", want: d1,
 		},
-		{name: "an owner without a known label", owner: rayCluster, labels: map[string]string{"ray.io/cluster": "a"}},
+		{
+			name: "an owner without a known label", owner: rayCluster,
+			labels: map[string]string{"ray.io/cluster": "a"},
+		},
 		{
 			name:   "a kind of the same name in another group",
 			owner:  workload.Owner{APIVersion: "example.com/v1", Kind: "ReplicaSet", UID: "u"},

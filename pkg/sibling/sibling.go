@@ -7,30 +7,30 @@
 // batch.kubernetes.io/controller-uid, or one that the config names. A ReplicaSet or
 // ReplicationController is a revision by its UID alone.
 //
-// Its pods are asked of the API server by one list, which is remembered: what is running is the same
-// for every replica of the webhook, and after its restart. The list is narrowed by the label. The pods
-// of a ReplicaSet or ReplicationController without one are found among all pods of the namespace: the
-// selector would narrow that, but to read it takes another call and another permission, and to the API
-// server, which has no index of labels, both lists cost the same.
+// Its pods are asked of the API server by one list, which is remembered: what is running is the
+// same for every replica of the webhook, and after its restart. The list is narrowed by the label.
+// The pods of a ReplicaSet or ReplicationController without one are found among all pods of the
+// namespace: the selector would narrow that, but to read it takes another call and another
+// permission, and to the API server, which has no index of labels, both lists cost the same.
 //
-// Only what a pod's spec runs is believed. A pod that finds no sibling has them listed anew: another
-// replica may have made the first one meanwhile. If the API server does not answer, a pod is not taken
-// for the first one.
+// Only what a pod's spec runs is believed. A pod that finds no sibling has them listed anew:
+// another replica may have made the first one meanwhile. If the API server does not answer, a pod
+// is not taken for the first one.
 //
 // It resolves nothing: which digest the first pod of a revision gets is its caller's to say, and to tell (Decide).
 package sibling
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/opencontainers/go-digest"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -48,8 +48,6 @@ const (
 	maxTexts = 128
 )
 
-var errClosed = errors.New("closed")
-
 // Siblings remembers what revisions run. It is safe for concurrent use; its fields are set before its first use.
 type Siblings struct {
 	// Lister lists pods. Required.
@@ -64,22 +62,24 @@ type Siblings struct {
 	// another replica has resolved. It is also how long a decision is whose pod no list has shown: it may never have been
 	// stored. Default: 30 s.
 	TTL time.Duration
-	// Size is how many revisions are remembered. Default: 10,000.
+	// Size is how many revisions are remembered. If there are more, the namespace with most of them
+	// loses its oldest one. Default: 10,000.
 	Size int
-	// Bytes is how many bytes, about, what is remembered may hold: texts are a tenant's. Default: 16 MiB.
+	// Bytes is about how many bytes what is remembered may hold: texts are a tenant's. The same holds
+	// for these. Default: 16 MiB.
 	Bytes int
 	// Timeout of one list with the wait for its turn. It outlives the pod that it was begun for, which may come again. Default:
 	// 10 s, as long as the API server waits for the answer to a review.
 	Timeout time.Duration
 	// Metrics counts the lists. Nil: none.
 	Metrics *Metrics
+	// Panics is told of panics while pods are read, which tenants wrote. To those who wait, such a
+	// list gave no answer. Default: nobody is told.
+	Panics *panics.Reporter
 
-	mu     sync.Mutex
-	items  *simplelru.LRU[Revision, *item]
-	bytes  int             // that the items hold
-	base   context.Context // of all lists; ended by Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	once  sync.Once
+	known cache.Memory[Revision, knowledge]
+	lists cache.Flights[Revision, list]
 }
 
 // Running returns what the oldest siblings of a pod that is to be created run for each of some texts, as far as any do. first
@@ -95,11 +95,8 @@ func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.
 		return nil, false, nil
 	}
 	for anew := false; ; anew = true {
-		it, from := s.item(ctx, r, texts, anew)
-		if it == nil {
-			return nil, false, errClosed
-		}
-		running, err = s.await(ctx, it, texts)
+		k, from, err := s.learn(ctx, r, texts, anew)
+		running = s.running(&k, texts)
 		switch {
 		case !lacks(running, texts):
 			return running, false, nil
@@ -107,41 +104,10 @@ func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.
 			return running, false, nil
 		case err != nil:
 			return running, false, err
-		case !decides || from == begun || from == joined && !it.cut:
-			return running, !it.cut, nil
+		case !decides || from == begun || from == joined && !k.cut:
+			return running, !k.cut, nil
 		}
 	}
-}
-
-// await waits for the list of an item, as long as it is needed, and returns what is known then. The error is the list's.
-func (s *Siblings) await(ctx context.Context, it *item, texts []string) (map[string]digest.Digest, error) {
-	if !lacks(s.known(it, texts), texts) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
-	select {
-	case <-it.done:
-	case <-ctx.Done():
-	}
-	known := s.known(it, texts)
-	if !it.ended() {
-		return known, ctx.Err()
-	}
-	return known, it.err
-}
-
-// known is what is known of some texts now.
-func (s *Siblings) known(it *item, texts []string) map[string]digest.Digest {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known := map[string]digest.Digest{}
-	for _, text := range texts {
-		if d := s.knownLocked(it, text); d != "" {
-			known[text] = d
-		}
-	}
-	return known
 }
 
 // lacks tells whether one of the texts is missing.
@@ -156,34 +122,9 @@ func (s *Siblings) Decide(namespace string, pod *workload.Object, text string, d
 	if !ok {
 		return d
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.items == nil {
-		return d
-	}
-	it, ok := s.items.Get(r)
-	if !ok {
-		return d
-	}
-	if known := s.knownLocked(it, text); known != "" {
-		return known
-	}
-	if _, again := it.own[text]; again || len(it.own) < maxTexts {
-		if !again {
-			s.weighLocked(it, weight(text))
-		}
-		it.own[text] = decision{d, time.Now()}
-	}
-	return d
+	s.once.Do(s.init)
+	return s.decide(r, text, d)
 }
 
 // Close cancels the lists in flight and waits for them. Afterwards nothing more is listed.
-func (s *Siblings) Close() {
-	s.mu.Lock()
-	if s.base == nil {
-		s.base, s.cancel = context.WithCancel(context.Background())
-	}
-	s.cancel()
-	s.mu.Unlock()
-	s.wg.Wait()
-}
+func (s *Siblings) Close() { s.lists.Close() }

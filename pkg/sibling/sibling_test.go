@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -70,7 +71,8 @@ func (p *pods) List(ctx context.Context, r sibling.Revision, from string, pod fu
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	if r.Namespace != "n" || p.all != (r.Label == "") || !p.all && (r.Label != label || r.Value == "") {
+	byLabel := r.Label == label && r.Value != ""
+	if r.Namespace != "n" || p.all != (r.Label == "") || !p.all && !byLabel {
 		return "", fmt.Errorf("asked for %v", r)
 	}
 	if from != "" {
@@ -524,6 +526,54 @@ func TestBounds(t *testing.T) {
 		p.wantLists(t, name+": the last again", 0)
 		s.Close()
 	}
+}
+
+// What one namespace makes tagpin remember does not push out what others have.
+func TestNamespacesShareMemory(t *testing.T) {
+	p := anyNamespace{}
+	s := &sibling.Siblings{Lister: &p, Policy: &policy.Policy{}, Size: 10}
+	defer s.Close()
+	ask := func(namespace, owner string) {
+		_, _, err := s.Running(t.Context(), namespace, newPod(owner, "h"), []string{"r:1"}, false)
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	ask("quiet", "u")
+	for i := range 100 {
+		ask("loud", fmt.Sprint(i))
+	}
+	if ask("quiet", "u"); p.lists != 101 {
+		t.Errorf("%d lists, want 101: the quiet namespace's is remembered", p.lists)
+	}
+}
+
+// anyNamespace is a Lister that knows no pods.
+type anyNamespace struct{ lists int }
+
+func (a *anyNamespace) List(
+	context.Context, sibling.Revision, string, func([]byte) error,
+) (string, error) {
+	a.lists++
+	return "", nil
+}
+
+// A panic while the pods of a revision are read is an error for those who wait, and no other list
+// is made for a second.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var caught []*panics.Error
+		p := &pods{json: []string{podJSON("a", "", "u", "h", "", "app", "r:1@"+d1.String())}}
+		s := newSiblings(t, p)
+		s.Policy = nil // a mistake of ours
+		s.Panics = &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }}
+		for range 3 {
+			wantRunning(t, "panicking", s, newPod("u", "h"), "", false, true)
+		}
+		if p.wantLists(t, "panicking", 1); len(caught) != 1 || len(caught[0].Stack) == 0 {
+			t.Errorf("%d panics are reported, want one, with its stack", len(caught))
+		}
+	})
 }
 
 // Of one revision so many texts are remembered: a tenant's pods may have any number.
