@@ -60,6 +60,8 @@ type api struct {
 	getter     cluster.Getter
 	lister     sibling.Lister
 	connection *connection
+
+	secrets, siblings *fair.Queue // of getter and lister; nil: there are none
 }
 
 // state is what one config has made. Parts whose settings stay are taken over by the next.
@@ -93,6 +95,8 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 	close(h.closed)
 	h.manifests = newManifests()
 	h.queues.add("manifests", h.manifests)
+	h.queues.add("secrets", a.secrets)
+	h.queues.add("siblings", a.siblings)
 	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
 	return h, h.load(c)
 }
@@ -209,7 +213,7 @@ func (h *handlers) newSiblings(c *config.Config, p *policy.Policy, old *state) *
 	}
 	return &sibling.Siblings{
 		Lister: h.api.lister, Policy: p, RevisionLabels: c.RevisionLabels,
-		TTL: time.Duration(c.Cache.TTL), Metrics: h.lists,
+		TTL: time.Duration(c.Cache.TTL), Metrics: h.lists, Panics: h.panics,
 	}
 }
 
@@ -231,7 +235,7 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 			Report: func(err error) { h.log.Error(err, "shared Docker config") },
 		})
 	}
-	ambient := &cloud.Ambient{Report: func(p cloud.Provider, _ error) { // an SDK's error may hold a body or a token
+	ambient := &cloud.Ambient{Panics: h.panics, Report: func(p cloud.Provider, _ error) { // an SDK's error may hold a body or a token
 		h.log.Info("a cloud gave no credential", "cloud", string(p))
 	}}
 	for _, name := range c.Clouds {
@@ -240,7 +244,7 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 	shared := func(namespace string) keychain.Keychain {
 		return append(slices.Clip(files), ambient.For(namespace))
 	}
-	credentials := &cluster.Cluster{Shared: shared, Metrics: h.reads}
+	credentials := &cluster.Cluster{Shared: shared, Metrics: h.reads, Panics: h.panics}
 	if c.PullSecrets {
 		credentials.Getter = h.api.getter
 	}

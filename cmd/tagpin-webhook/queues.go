@@ -38,8 +38,11 @@ func newQueueMetrics(r prometheus.Registerer) *queueMetrics {
 	return m
 }
 
-// add makes q the queue of a name.
+// add makes q the queue of a name. Nil: there is none.
 func (m *queueMetrics) add(name string, q *fair.Queue) {
+	if q == nil {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.queues[name] = q

@@ -141,11 +141,10 @@ func (s *server) cluster() (api, *rest.Config, error) {
 	if err != nil {
 		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
 	}
-	return api{
-		client: client, connection: connection,
-		getter: cluster.FromClient(client.CoreV1()),
-		lister: sibling.FromClient(listing.CoreV1().RESTClient()),
-	}, c, nil
+	a := api{client: client, connection: connection, secrets: cluster.Places(), siblings: sibling.Places()}
+	a.getter = cluster.FromClient(client.CoreV1(), a.secrets)
+	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings)
+	return a, c, nil
 }
 
 // clientConfig is that of the cluster it runs in, or of a file.

@@ -40,10 +40,10 @@ type Config struct {
 	SkipOwners []SkipOwner `yaml:"skipOwners"`
 	// Templates are kinds beyond the built-in ones, and where their pod templates are. Default: none.
 	Templates []Template `yaml:"templates"`
-	// RevisionLabels are names of labels that tell the revisions of a controller apart, for controllers
-	// whose pods have none of Kubernetes' own and Argo Rollouts' labels: pods with the same controller
-	// and the same value run one digest, as long as one of them is there. `spark-app-selector`,
-	// `ray.io/cluster`. At most 16. Default: none.
+	// RevisionLabels are names of labels that tell the revisions of a controller apart, for
+	// controllers whose pods have none of Kubernetes' own and Argo Rollouts' labels: pods with the
+	// same controller and the same value run one digest, as long as one of them is there.
+	// `spark-app-selector`, `ray.io/cluster`. At most 16. Default: none.
 	RevisionLabels []string `yaml:"revisionLabels"`
 	// RefreshOnRestart makes `kubectl rollout restart` resolve the pins that tagpin made anew. Default: `true`.
 	RefreshOnRestart bool `yaml:"refreshOnRestart"`

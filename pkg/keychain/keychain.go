@@ -22,9 +22,9 @@ type Credential struct {
 	// Shared says that it is not the tenant's own, but the nodes' or a cloud's: what a registry answers to it is not for
 	// the tenant to read.
 	Shared bool
-	// Unread says that it is none, but stands for those of a secret that could not be read, as the API
-	// server gave no answer, or for that of a cloud which gave none. What is refused without them may go
-	// well another time.
+	// Unread says that it is none, but stands for those of a secret that could not be read, as the
+	// API server gave no answer, or for that of a cloud which gave none. What is refused without
+	// them may go well another time.
 	Unread bool
 }
 

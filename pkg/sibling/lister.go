@@ -44,16 +44,21 @@ type Lister interface {
 	List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error)
 }
 
-// FromClient is a Lister that asks the API server for pages of at most 100 pods, and a bounded number of times at once.
-// c is a client of the core group's v1. A call may take 5 s, and the wait for its turn as long as the context.
-func FromClient(c rest.Interface) Lister {
-	places := fair.Queue{Capacity: maxLists, Share: maxPerNamespace, Backlog: maxWaiting}
+// Places returns the queue of FromClient.
+func Places() *fair.Queue {
+	return &fair.Queue{Capacity: maxLists, Share: maxPerNamespace, Backlog: maxWaiting}
+}
+
+// FromClient is a Lister that asks the API server for pages of at most 100 pods when there is a place.
+// c is a client of the core group's v1. A call may take 5 s, and the wait for its turn as long as the
+// context.
+func FromClient(c rest.Interface, places *fair.Queue) Lister {
 	return &client{api: c, places: places}
 }
 
 type client struct {
 	api    rest.Interface
-	places fair.Queue
+	places *fair.Queue
 }
 
 func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error) {

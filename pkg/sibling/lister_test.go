@@ -43,7 +43,7 @@ func TestLister(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.CloseClientConnections()
-	lister := sibling.FromClient(client.CoreV1().RESTClient())
+	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places())
 	for _, tt := range []struct {
 		answer string
 		want   string // the pods, and where the next page begins
@@ -131,7 +131,7 @@ func TestTurn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				lister := sibling.FromClient(client.CoreV1().RESTClient())
+				lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places())
 				var ok atomic.Int32
 				var wg sync.WaitGroup
 				for range many {
@@ -168,7 +168,7 @@ func TestNamespacesShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lister := sibling.FromClient(client.CoreV1().RESTClient())
+	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places())
 	none := func([]byte) error { return nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

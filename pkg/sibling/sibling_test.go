@@ -392,7 +392,7 @@ func TestManyRevisions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &sibling.Siblings{Lister: sibling.FromClient(client.CoreV1().RESTClient()), Policy: &policy.Policy{}}
+		s := &sibling.Siblings{Lister: sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places()), Policy: &policy.Policy{}}
 		defer s.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
 		defer cancel()

@@ -46,8 +46,8 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
-// scanner walks one document. at is the JSON pointer of the value that is next, and labels are those
-// that are kept beside the built-in ones.
+// scanner walks one document. at is the JSON pointer of the value that is next, and labels are
+// those that are kept beside the built-in ones.
 type scanner struct {
 	dec    jsontext.Decoder
 	buf    bytes.Buffer

@@ -3,15 +3,15 @@
 // Package cloud gives the credentials of the machine that tagpin runs on at the registries of its
 // cloud, as a node's credential provider would.
 //
-// A cloud is asked only where it is switched on, and only for a host that is its own by an anchored
-// check. A credential is asked for once for all that it is good for, and remembered: Google's for all
-// of its registries, Amazon's for a region, Azure's for one registry.
+// A cloud is asked only where it is switched on, and only for a host that is its own by an
+// anchored check. A credential is asked for once for all that it is good for, and remembered:
+// Google's for all of its registries, Amazon's for a region, Azure's for one registry.
 //
 // Tenants choose hosts, and can make up regions and registries without end. The libraries of the
-// clouds are slow for these, and don't all obey a context. So each question has a deadline; namespaces
-// share what may be asked at once; and what has answered before is asked apart from what has not. A
-// cloud that gives no credential is not the same as one that has none to give: the caller gets a
-// credential that is marked as unread.
+// clouds are slow for these, and don't all obey a context. So each question has a deadline;
+// namespaces share what may be asked at once; and what has answered before is asked apart from
+// what has not. A cloud that gives no credential is not the same as one that has none to give: the
+// caller gets a credential that is marked as unread.
 package cloud
 
 import (
@@ -31,8 +31,8 @@ import (
 
 const (
 	defaultTimeout = 2 * time.Second
-	// defaultTTL is less than what is left at least of a token that Google's metadata server gives: five
-	// minutes. Amazon's and Azure's live for hours, and their libraries don't say how long.
+	// defaultTTL is less than what is left at least of a token that Google's metadata server gives:
+	// five minutes. Amazon's and Azure's live for hours, and their libraries don't say how long.
 	defaultTTL = 4 * time.Minute
 	failureTTL = time.Minute
 	// keepFor is how long the last credential is tried on while its cloud gives no new one.
@@ -42,8 +42,8 @@ const (
 	freshAfter = 10 * time.Second
 	// maxAnswers bounds what is remembered.
 	maxAnswers = 256
-	// maxQuestions bounds the questions that are out to one cloud: what a library does after the deadline
-	// can't be cut short.
+	// maxQuestions bounds the questions that are out to one cloud: what a library does after the
+	// deadline can't be cut short.
 	maxQuestions = 16
 	// maxPerNamespace bounds those of one namespace, where the cloud has not answered before.
 	maxPerNamespace = 2
@@ -53,8 +53,8 @@ const (
 
 var errNone = errors.New("the cloud gave no credential")
 
-// Ambient gives Keychains of the clouds' own identities. It is safe for concurrent use; its fields are
-// set before its first use.
+// Ambient gives Keychains of the clouds' own identities. It is safe for concurrent use; its fields
+// are set before its first use.
 type Ambient struct {
 	// Providers are the clouds that may be asked. Default: none.
 	Providers []Provider
@@ -71,11 +71,12 @@ type Ambient struct {
 	// Panics is told of panics in the clouds' libraries. Default: nobody is.
 	Panics *panics.Reporter
 
-	once    sync.Once
-	known   cache.Memory[scope, answer]
-	flights cache.Flights[scope, answer] // never closed: a library that ignores the context would hold up a shutdown
-	proven  map[Provider]*fair.Queue     // for scopes with a credential
-	untried map[Provider]*fair.Queue     // for those without
+	once  sync.Once
+	known cache.Memory[scope, answer]
+	// flights are never closed: a library that ignores the context would hold up a shutdown.
+	flights cache.Flights[scope, answer]
+	proven  map[Provider]*fair.Queue // for scopes with a credential
+	untried map[Provider]*fair.Queue // for those without
 }
 
 // answer is what is known of a scope.
@@ -99,7 +100,8 @@ func (a *Ambient) For(namespace string) keychain.Keychain {
 	})
 }
 
-// credentials returns the credential of the cloud that owns r's host, as it is remembered or asked for.
+// credentials returns the credential of the cloud that owns r's host, as it is remembered or asked
+// for.
 func (a *Ambient) credentials(
 	ctx context.Context, namespace string, p Provider, r ref.Reference, fresh bool,
 ) []keychain.Credential {
@@ -136,8 +138,8 @@ func (a *Ambient) credentials(
 	return got.credentials(s)
 }
 
-// credentials is the credential of a scope, or the mark that there may be one, without which a refusal
-// is not the last word. Nobody needs one where all images are public.
+// credentials is the credential of a scope, or the mark that there may be one, without which a
+// refusal is not the last word. Nobody needs one where all images are public.
 func (ans *answer) credentials(s scope) []keychain.Credential {
 	switch {
 	case ans.usable():

@@ -139,7 +139,8 @@ func TestHanging(t *testing.T) {
 		s := &source{hold: make(chan struct{})}
 		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Azure}, Source: s, Timeout: time.Second}
 		begin := time.Now()
-		if got := a.For("n").Credentials(t.Context(), ref.MustParse("r0.azurecr.io/a"), false); found(got) || time.Since(begin) != time.Second {
+		got := a.For("n").Credentials(t.Context(), ref.MustParse("r0.azurecr.io/a"), false)
+		if found(got) || time.Since(begin) != time.Second {
 			t.Errorf("Credentials = %v after %v, want none after 1 s", got, time.Since(begin))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -153,7 +154,8 @@ func TestHanging(t *testing.T) {
 		}
 		close(s.hold)
 		synctest.Wait()
-		if got := a.For("n").Credentials(t.Context(), ref.MustParse("other.azurecr.io/a"), false); !found(got) {
+		got = a.For("n").Credentials(t.Context(), ref.MustParse("other.azurecr.io/a"), false)
+		if !found(got) {
 			t.Errorf("Credentials afterwards = %v, want one", got)
 		}
 	})

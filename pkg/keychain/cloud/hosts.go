@@ -40,7 +40,8 @@ const (
 // The patterns are anchored: the Azure helper's own is not, and posts a management token to
 // x.azurecr.io.attacker.example (golang/vulndb#6276). A port is another server.
 var (
-	amazonHost = regexp.MustCompile(`^[0-9]{12}\.(dkr[.-]ecr(-fips)?\.[a-z0-9]+(-[a-z0-9]+)+\.` + amazonDomain + `)$`)
+	amazonHost = regexp.MustCompile(`^[0-9]{12}\.(dkr[.-]ecr(-fips)?\.[a-z0-9]+(-[a-z0-9]+)+\.` +
+		amazonDomain + `)$`)
 	azureHost  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?\.azurecr\.(io|cn|us)$`)
 	googleHost = regexp.MustCompile(`^([a-z0-9-]+\.)*gcr\.io$|^([a-z0-9-]+\.)+pkg\.dev$`)
 )
@@ -67,8 +68,8 @@ type scope struct {
 	name     string
 }
 
-// scope returns the scope of a host that the cloud owns: for Google all of its registries, for Amazon
-// those of one region with one kind of endpoint, for Azure one registry.
+// scope returns the scope of a host that the cloud owns: for Google all of its registries, for
+// Amazon those of one region with one kind of endpoint, for Azure one registry.
 func (p Provider) scope(host string) scope {
 	switch p {
 	case Google:

@@ -14,9 +14,9 @@ import (
 	googleauth "golang.org/x/oauth2/google"
 )
 
-// libraries asks the clouds' own libraries, each for the hosts that its cloud owns, and nothing else:
-// no Docker config of the process's user, and no helper programs. Unlike k8schain it says when a cloud
-// gave no answer.
+// libraries asks the clouds' own libraries, each for the hosts that its cloud owns, and nothing
+// else: no Docker config of the process's user, and no helper programs. Unlike k8schain it says
+// when a cloud gave no answer.
 type libraries struct{}
 
 // Resolve asks without an end.
@@ -25,7 +25,9 @@ func (l libraries) Resolve(r authn.Resource) (authn.Authenticator, error) {
 }
 
 // ResolveContext asks the library of the cloud that owns the host.
-func (libraries) ResolveContext(ctx context.Context, r authn.Resource) (authn.Authenticator, error) {
+func (libraries) ResolveContext(
+	ctx context.Context, r authn.Resource,
+) (authn.Authenticator, error) {
 	host := r.RegistryStr()
 	switch {
 	case Google.Owns(host):
@@ -39,9 +41,9 @@ func (libraries) ResolveContext(ctx context.Context, r authn.Resource) (authn.Au
 	return nil, fmt.Errorf("%s is no cloud's own host", host)
 }
 
-// askGoogle finds the default credentials. That library remembers for the life of the process whether it
-// runs in Google's cloud, also if the metadata server was not up yet when it looked: so the metadata
-// server is asked anyway.
+// askGoogle finds the default credentials. That library remembers for the life of the process
+// whether it runs in Google's cloud, also if the metadata server was not up yet when it looked: so
+// the metadata server is asked anyway.
 func askGoogle(ctx context.Context) (authn.Authenticator, error) {
 	auth, err := google.NewEnvAuthenticator(ctx)
 	if err == nil {
@@ -57,9 +59,9 @@ func askGoogle(ctx context.Context) (authn.Authenticator, error) {
 // googleScope is what a token for Google's registries has to be good for.
 const googleScope = "https://www.googleapis.com/auth/cloud-platform"
 
-// askAmazon asks for a token of the host's region. It does not name the account of the host, which a
-// tenant may have made up: the token is good for each registry of the region that the identity may read
-// (ECR's GetAuthorizationToken, where registryIds is deprecated).
+// askAmazon asks for a token of the host's region. It does not name the account of the host, which
+// a tenant may have made up: the token is good for each registry of the region that the identity
+// may read (ECR's GetAuthorizationToken, where registryIds is deprecated).
 func askAmazon(host string) (authn.Authenticator, error) {
 	registry, err := api.ExtractRegistry(host)
 	if err != nil {

@@ -50,21 +50,27 @@ func TestScopes(t *testing.T) {
 		asked  int
 	}{
 		{"accounts of one region", []string{
-			"000000000001.dkr.ecr.eu-west-1.amazonaws.com/a", "000000000002.dkr.ecr.eu-west-1.amazonaws.com/b",
+			"000000000001.dkr.ecr.eu-west-1.amazonaws.com/a",
+			"000000000002.dkr.ecr.eu-west-1.amazonaws.com/b",
 		}, 1},
 		{"regions", []string{
-			"000000000001.dkr.ecr.eu-west-1.amazonaws.com/a", "000000000001.dkr.ecr.eu-west-2.amazonaws.com/a",
+			"000000000001.dkr.ecr.eu-west-1.amazonaws.com/a",
+			"000000000001.dkr.ecr.eu-west-2.amazonaws.com/a",
 		}, 2},
 		{"other endpoints", []string{
-			"000000000001.dkr.ecr.us-gov-west-1.amazonaws.com/a", "000000000001.dkr.ecr-fips.us-gov-west-1.amazonaws.com/a",
+			"000000000001.dkr.ecr.us-gov-west-1.amazonaws.com/a",
+			"000000000001.dkr.ecr-fips.us-gov-west-1.amazonaws.com/a",
 			"public.ecr.aws/a/b", "public.ecr.aws/c/d",
 		}, 3},
-		{"all of Google", []string{"gcr.io/a/b", "eu.gcr.io/a/b", "europe-west1-docker.pkg.dev/a/b/c"}, 1},
+		{"all of Google", []string{
+			"gcr.io/a/b", "eu.gcr.io/a/b", "europe-west1-docker.pkg.dev/a/b/c",
+		}, 1},
 		{"each of Azure", []string{"one.azurecr.io/a", "two.azurecr.io/a", "one.azurecr.io/b"}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &source{}
-			a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Google, cloud.Amazon, cloud.Azure}, Source: s}
+			all := []cloud.Provider{cloud.Google, cloud.Amazon, cloud.Azure}
+			a := &cloud.Ambient{Providers: all, Source: s}
 			for _, image := range tt.images {
 				if got := a.For("n").Credentials(t.Context(), ref.MustParse(image), false); !found(got) {
 					t.Errorf("Credentials(%s) = %v, want one", image, got)
@@ -83,7 +89,9 @@ func TestMadeUpRegionsHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
 		s := &source{}
-		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Amazon}, Source: madeUp(s, hold), Timeout: time.Second}
+		a := &cloud.Ambient{
+			Providers: []cloud.Provider{cloud.Amazon}, Source: madeUp(s, hold), Timeout: time.Second,
+		}
 		for i := range 100 {
 			go a.For("loud").Credentials(t.Context(), ecr(i, fmt.Sprintf("made-up-%d", i)), false)
 		}
@@ -93,14 +101,15 @@ func TestMadeUpRegionsHang(t *testing.T) {
 		}
 		for n := range 40 {
 			for i := range 3 {
-				go a.For(fmt.Sprint("loud", n)).Credentials(t.Context(), ecr(i, fmt.Sprintf("more-%d-%d", n, i)), false)
+				image := ecr(i, fmt.Sprintf("more-%d-%d", n, i))
+				go a.For(fmt.Sprint("loud", n)).Credentials(t.Context(), image, false)
 			}
 		}
 		time.Sleep(cloudTTL)
 		s.take()
 		got := a.For("loud").Credentials(t.Context(), ecr(1, "eu-west-1"), false)
 		if n := s.take(); !found(got) || n != 1 {
-			t.Errorf("a region that answered before: Credentials = %v, asked %d times, want one, asked once", got, n)
+			t.Errorf("a region that answered before: Credentials = %v, asked %d times, want one, once", got, n)
 		}
 		close(hold)
 		synctest.Wait()
@@ -114,7 +123,9 @@ const cloudTTL = 4 * time.Minute
 func TestMadeUpRegionsAreForgotten(t *testing.T) {
 	s := &source{}
 	a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Amazon}, Source: madeUp(s, nil)}
-	good := func() bool { return found(a.For("quiet").Credentials(t.Context(), ecr(1, "eu-west-1"), false)) }
+	good := func() bool {
+		return found(a.For("quiet").Credentials(t.Context(), ecr(1, "eu-west-1"), false))
+	}
 	if !good() || s.take() != 1 {
 		t.Fatal("no credential")
 	}
@@ -130,7 +141,9 @@ func TestMadeUpRegionsAreForgotten(t *testing.T) {
 func TestNoAnswer(t *testing.T) {
 	var caught []*panics.Error
 	for name, answer := range map[string]keychainFunc{
-		"an error":  func(authn.Resource) (authn.Authenticator, error) { return nil, errors.New("no metadata") },
+		"an error": func(authn.Resource) (authn.Authenticator, error) {
+			return nil, errors.New("no metadata")
+		},
 		"anonymous": func(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil },
 		"a panic":   func(authn.Resource) (authn.Authenticator, error) { panic("no config") },
 	} {

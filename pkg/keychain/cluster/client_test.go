@@ -59,7 +59,7 @@ func serve(t *testing.T, s *apiServer) cluster.Getter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cluster.FromClient(client.CoreV1())
+	return cluster.FromClient(client.CoreV1(), cluster.Places())
 }
 
 // TestFromClient goes through client-go: gets alone, and each answer of an API server counted as what it is.
@@ -125,7 +125,7 @@ func flooded(t *testing.T) (*cluster.Cluster, *held) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster.Cluster{Getter: cluster.FromClient(client.CoreV1())}, h
+	return &cluster.Cluster{Getter: cluster.FromClient(client.CoreV1(), cluster.Places())}, h
 }
 
 // The reads under way at once are bounded, for each namespace and for all, whatever many pods name; the others wait for

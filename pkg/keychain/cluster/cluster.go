@@ -44,15 +44,20 @@ type Getter interface {
 	ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error)
 }
 
-// FromClient is a Getter that asks the API server every time, by get, and a bounded number of times at once: of one
+// Places returns the queue of FromClient.
+func Places() *fair.Queue {
+	return &fair.Queue{Capacity: maxReads, Share: maxPerNamespace, Backlog: maxWaiting}
+}
+
+// FromClient is a Getter that asks the API server every time, by get, when there is a place: of one
 // namespace more wait, and when too many do a further one fails, while others are read.
-func FromClient(c corev1client.CoreV1Interface) Getter {
-	return &client{api: c, places: fair.Queue{Capacity: maxReads, Share: maxPerNamespace, Backlog: maxWaiting}}
+func FromClient(c corev1client.CoreV1Interface, places *fair.Queue) Getter {
+	return &client{api: c, places: places}
 }
 
 type client struct {
 	api    corev1client.CoreV1Interface
-	places fair.Queue
+	places *fair.Queue
 }
 
 func (c *client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
@@ -85,8 +90,8 @@ type Cluster struct {
 	// Size is how many secrets, and how many service accounts, are remembered. If there are more, the
 	// namespace with most of them loses its oldest one. Default: 4096.
 	Size int
-	// Bytes is about how many bytes they may hold: a secret may be of 1 MiB, and its author is a tenant.
-	// The same holds for these. Default: 16 MiB.
+	// Bytes is about how many bytes they may hold: a secret may be of 1 MiB, and its author is a
+	// tenant. The same holds for these. Default: 16 MiB.
 	Bytes int
 	// Timeout of one read. Default: 2 s.
 	Timeout time.Duration
@@ -169,8 +174,8 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	return creds
 }
 
-// rings adds the keyrings of the secrets that can be read, in order. whole is false if one is missing
-// because the API server gave no answer.
+// rings adds the keyrings of the secrets that can be read, in order. whole is false if one is
+// missing because the API server gave no answer.
 func (id *identity) rings(
 	ctx context.Context, fresh bool, rings []*keychain.Keyring,
 ) (_ []*keychain.Keyring, whole bool) {
@@ -196,8 +201,8 @@ func (id *identity) rings(
 	return slices.DeleteFunc(rings, func(k *keychain.Keyring) bool { return k == nil }), whole
 }
 
-// read reads those secrets that are missing, side by side, into their places of rings. It returns false
-// if the API server gave no answer about one.
+// read reads those secrets that are missing, side by side, into their places of rings. It returns
+// false if the API server gave no answer about one.
 func (id *identity) read(
 	ctx context.Context, secrets names, missing []int, fresh bool, rings []*keychain.Keyring,
 ) (whole bool) {
@@ -215,8 +220,8 @@ func (id *identity) read(
 	return !slices.Contains(known, false)
 }
 
-// secrets are the names of the pod's pull secrets, or else of its service account's. known is false if
-// the account could not be read.
+// secrets are the names of the pod's pull secrets, or else of its service account's. known is
+// false if the account could not be read.
 func (id *identity) secrets(ctx context.Context, fresh bool) (secrets names, known bool) {
 	if len(id.PullSecrets) > 0 {
 		return id.PullSecrets, true

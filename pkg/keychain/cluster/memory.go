@@ -22,13 +22,13 @@ const (
 	freshAfter = time.Second
 	// keepFor is how long what was read last holds while the API server gives no answer at all.
 	keepFor = time.Minute
-	// maxName is how long a name can be: of what an author writes in a pod spec, nothing longer is there
-	// to read.
+	// maxName is how long a name can be: of what an author writes in a pod spec, nothing longer is
+	// there to read.
 	maxName = 253
 )
 
-// key is an object of one kind. The names are an author's own text: a joined string could be read as
-// another pair.
+// key is an object of one kind. The names are an author's own text: a joined string could be read
+// as another pair.
 type key struct{ namespace, name string }
 
 // possible reports whether there may be such an object. The API server can't be asked for others.
@@ -43,8 +43,8 @@ type sized interface{ Size() int }
 // reads are the reads of one kind of object: what they got is remembered for a while, fairly by
 // namespace, and callers that want one object at once share one read, which outlives them.
 type reads[T sized] struct {
-	// read reads one object. ok is false if the API server gave no answer; that there is no such object
-	// is an answer.
+	// read reads one object. ok is false if the API server gave no answer; that there is no such
+	// object is an answer.
 	read func(ctx context.Context, k key) (value T, ok bool)
 	// count counts a read by its result.
 	count func(result string)
@@ -59,13 +59,13 @@ type reads[T sized] struct {
 type object[T sized] struct {
 	asked    time.Time // when the last read began
 	answered bool
-	good     time.Time // when value was read; before asked if the last read got no answer, zero if none did
+	good     time.Time // when value was read, maybe by a read before; zero: never
 	value    T
 }
 
-// get returns what is remembered, or reads the object. known is false if the API server gave no answer,
-// neither now nor a while ago, or not before ctx ended; value is zero then. With fresh, only what is
-// younger than a second is taken from memory.
+// get returns what is remembered, or reads the object. known is false if the API server gave no
+// answer, neither now nor a while ago, or not before ctx ended; value is zero then. With fresh,
+// only what is younger than a second is taken from memory.
 func (r *reads[T]) get(ctx context.Context, k key, fresh bool) (value T, known bool) {
 	o, ok := r.remembered(k, fresh)
 	if !ok {
@@ -124,7 +124,8 @@ func (r *reads[T]) init(c *Cluster, kind, doing string, read func(context.Contex
 	r.known.Size, r.known.Bytes = orDefault(c.Size, defaultSize), orDefault(c.Bytes, defaultBytes)
 	r.known.Weigh = func(_ key, o object[T]) int { return o.value.Size() }
 	r.known.Owner = func(k key, _ object[T]) string { return k.namespace }
-	r.flights.Timeout, r.flights.Doing, r.flights.Panics = orDefault(c.Timeout, defaultTimeout), doing, c.Panics
+	r.flights.Timeout = orDefault(c.Timeout, defaultTimeout)
+	r.flights.Doing, r.flights.Panics = doing, c.Panics
 }
 
 func orDefault[T int | time.Duration](v, otherwise T) T {

@@ -87,7 +87,8 @@ func TestNamespacesShareMemory(t *testing.T) {
 			quiet := c.For("quiet", workload.Identity{PullSecrets: []string{"s"}})
 			quiet.Credentials(t.Context(), image, false)
 			for i := range 100 {
-				c.For("loud", workload.Identity{PullSecrets: []string{fmt.Sprint("large", i)}}).Credentials(t.Context(), image, false)
+				loud := workload.Identity{PullSecrets: []string{fmt.Sprint("large", i)}}
+				c.For("loud", loud).Credentials(t.Context(), image, false)
 			}
 			a.take()
 			quiet.Credentials(t.Context(), image, false)
@@ -111,7 +112,8 @@ func TestPanic(t *testing.T) {
 		}
 		defer c.Close()
 		for range 3 {
-			if got := users(named(c, "ill", "s").Credentials(t.Context(), image, false)); got != "u (unread)" {
+			got := users(named(c, "ill", "s").Credentials(t.Context(), image, false))
+			if got != "u (unread)" {
 				t.Errorf("Credentials = %q, want u, and that there is more", got)
 			}
 		}

@@ -20,7 +20,8 @@ func sharedBy(k keychain.Keychain) func(string) keychain.Keychain {
 	return func(string) keychain.Keychain { return k }
 }
 
-// What is shared is asked for by the namespace of the pod, and what it could not read is not left out.
+// What is shared is asked for by the namespace of the pod, and what it could not read is not left
+// out.
 func TestSharedByNamespace(t *testing.T) {
 	var asked []string
 	c := &cluster.Cluster{Shared: func(namespace string) keychain.Keychain {
