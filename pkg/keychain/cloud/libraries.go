@@ -5,19 +5,22 @@ package cloud
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/awslabs/amazon-ecr-credential-helper/ecr-login/api"
-	"github.com/gaganhr94/docker-credential-acr/pkg/credhelper"
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/v1/google"
+	"github.com/google/go-containerregistry/pkg/authn/k8schain"
 	googleauth "golang.org/x/oauth2/google"
 )
 
-// libraries asks the clouds' own libraries, each for the hosts that its cloud owns, and nothing
-// else: no Docker config of the process's user, and no helper programs. Unlike k8schain it says
-// when a cloud gave no answer.
+// libraries asks k8schain for the hosts of Google and Azure, and Amazon's library, on which k8schain
+// stands, by itself: k8schain names the account in the host, which a tenant may have made up.
+//
+// k8schain gives nobody's credential where a cloud gave no answer. For a host that is the cloud's own
+// that is told apart here: it is an error.
 type libraries struct{}
+
+// errNoAnswer reports that a cloud gave no credential for a host of its own.
+var errNoAnswer = errors.New("the cloud gave no credential")
 
 // Resolve asks without an end.
 func (l libraries) Resolve(r authn.Resource) (authn.Authenticator, error) {
@@ -25,33 +28,30 @@ func (l libraries) Resolve(r authn.Resource) (authn.Authenticator, error) {
 }
 
 // ResolveContext asks the library of the cloud that owns the host.
-func (libraries) ResolveContext(
-	ctx context.Context, r authn.Resource,
-) (authn.Authenticator, error) {
-	host := r.RegistryStr()
-	switch {
-	case Google.Owns(host):
-		return askGoogle(ctx)
-	case Amazon.Owns(host):
+func (libraries) ResolveContext(ctx context.Context, r authn.Resource) (authn.Authenticator, error) {
+	if host := r.RegistryStr(); Amazon.Owns(host) {
 		return askAmazon(host)
-	case Azure.Owns(host):
-		user, password, err := credhelper.NewACRCredentialsHelper().Get(host)
-		return &authn.Basic{Username: user, Password: password}, err
 	}
-	return nil, fmt.Errorf("%s is no cloud's own host", host)
+	chain, err := k8schain.NewNoClient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := authn.Resolve(ctx, chain, r)
+	switch {
+	case err == nil && auth != authn.Anonymous:
+		return auth, nil
+	case Google.Owns(r.RegistryStr()):
+		return askGoogle()
+	}
+	return nil, errors.Join(errNoAnswer, err)
 }
 
-// askGoogle finds the default credentials. That library remembers for the life of the process
-// whether it runs in Google's cloud, also if the metadata server was not up yet when it looked: so
-// the metadata server is asked anyway.
-func askGoogle(ctx context.Context) (authn.Authenticator, error) {
-	auth, err := google.NewEnvAuthenticator(ctx)
-	if err == nil {
-		return auth, nil
-	}
-	token, errMetadata := googleauth.ComputeTokenSource("", googleScope).Token()
-	if errMetadata != nil {
-		return nil, errors.Join(err, errMetadata)
+// askGoogle asks the metadata server. k8schain's library remembers for the life of the process whether
+// it runs in Google's cloud, also if the metadata server was not up yet when it looked.
+func askGoogle() (authn.Authenticator, error) {
+	token, err := googleauth.ComputeTokenSource("", googleScope).Token()
+	if err != nil {
+		return nil, errors.Join(errNoAnswer, err)
 	}
 	return &authn.Basic{Username: "_token", Password: token.AccessToken}, nil
 }
