@@ -21,21 +21,26 @@ import (
 var (
 	verbs     = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate"}
 	resources = []string{
-		"/secrets", "/serviceaccounts", "/serviceaccounts/token", "/pods", "/pods/exec", "/pods/ephemeralcontainers", "/configmaps", "/namespaces",
+		"/secrets", "/serviceaccounts", "/serviceaccounts/token", "/pods", "/pods/exec", "/pods/ephemeralcontainers", "/configmaps", "/namespaces", "/services",
 		"/nodes", "/events", "/users", "apps/deployments", "batch/jobs", "coordination.k8s.io/leases", "rbac.authorization.k8s.io/clusterroles",
 		"rbac.authorization.k8s.io/roles", "admissionregistration.k8s.io/mutatingwebhookconfigurations",
 		"admissionregistration.k8s.io/validatingwebhookconfigurations", "cert-manager.io/certificates",
 	}
-	names = []string{"", "any", "tagpin-webhook-tls", registration}
+	names = []string{"", "any", "tagpin-webhook-tls", "tagpin-webhook", namespace, registration}
 	where = []string{"", namespace, "shop", "other"}
 )
 
 // Parts of what may be, each a list of verbs, resource, namespace, names. * is any name, and none; a namespace * any, and all.
 var (
-	pullSecrets  = []string{"get /secrets * *", "get /serviceaccounts * *", "list /pods * *"}
-	inShop       = []string{"get /secrets shop *", "get /serviceaccounts shop *", "list /pods shop *"}
-	siblings     = []string{"list /pods * *"}
-	managed      = []string{"get admissionregistration.k8s.io/mutatingwebhookconfigurations * zz-tagpin", "patch admissionregistration.k8s.io/mutatingwebhookconfigurations * zz-tagpin"}
+	pullSecrets = []string{"get /secrets * *", "get /serviceaccounts * *", "list /pods * *"}
+	inShop      = []string{"get /secrets shop *", "get /serviceaccounts shop *", "list /pods shop *"}
+	siblings    = []string{"list /pods * *"}
+	managed     = []string{
+		"get admissionregistration.k8s.io/mutatingwebhookconfigurations * zz-tagpin",
+		"patch admissionregistration.k8s.io/mutatingwebhookconfigurations * zz-tagpin",
+		"delete admissionregistration.k8s.io/mutatingwebhookconfigurations * zz-tagpin",
+		"get /services tagpin-system tagpin-webhook", "get /namespaces tagpin-system tagpin-system",
+	}
 	certificates = []string{"get /secrets tagpin-system tagpin-webhook-tls", "update /secrets tagpin-system tagpin-webhook-tls"}
 )
 

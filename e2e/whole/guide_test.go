@@ -258,6 +258,7 @@ func (g *guide) upgrade() {
 	g.wantText("helm get values tagpin", "name: zz-tagpin")
 	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reset-then-reuse-values --wait")
 	g.run("helm rollback tagpin --namespace tagpin-system --wait")
+	g.run("kubectl annotate mutatingwebhookconfiguration zz-tagpin tagpin.dev/written-by-")
 	tagpinReady(g.t, g.n, 2)
 	g.pinned(true)
 }
