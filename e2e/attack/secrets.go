@@ -83,7 +83,8 @@ func ManyCredentials() Attack {
 			})
 			lookups += pods
 			if got := h.Requests(); got < lookups {
-				return fmt.Errorf("%d look-ups made %d requests: the attack does nothing", lookups, got)
+				return fmt.Errorf("%d look-ups made %d requests: sorting credentials out took all the time",
+					lookups, got)
 			}
 			// A request without a credential, and one more when secrets are read again.
 			if got := h.Requests(); got > lookups*2*(mostLogins+1) {

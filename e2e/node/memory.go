@@ -16,8 +16,9 @@ import (
 
 // Memory is what the kernel says of the memory of a container, in bytes.
 type Memory struct {
-	Peak  int64 // since the container started, or since ResetMemoryPeak
-	Limit int64 // beyond which the kernel ends it
+	Group string // the container's cgroup: another one if it was started again
+	Peak  int64  // since the container started, or since ResetMemoryPeak
+	Limit int64  // beyond which the kernel ends it
 }
 
 // Files of a cgroup, of version 1 and of version 2.
@@ -34,7 +35,7 @@ func (n *Node) PodMemory(uid, program string) (m Memory, err error) {
 	}
 	peak, errPeak := readNumber(group, peakV1, peakV2)
 	limit, errLimit := readNumber(group, limitV1, limitV2)
-	return Memory{Peak: peak, Limit: limit}, errors.Join(errPeak, errLimit)
+	return Memory{Group: group, Peak: peak, Limit: limit}, errors.Join(errPeak, errLimit)
 }
 
 // ResetMemoryPeak makes the peak what is used now. Kernels before 6.12 can't do that with cgroup
