@@ -5,6 +5,7 @@ package main
 import (
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/registry"
 )
@@ -65,8 +66,18 @@ var probesBounds = bounds{connections: 32, perPeer: 8, readTime: headerTime, wri
 // maxScrapes is the number of answers of /metrics that are made at once. Each holds all metrics as text.
 const maxScrapes = 4
 
+// The queues below bound what is held at once, fairly by namespace: with what a server holds at rest,
+// about 40 MiB, their sum stays under the chart's memory limit of 256 MiB. Those of look-ups, pull
+// secrets and siblings stand beside what they bound (resolve.Places, cluster.Places, sibling.Places).
+
+// newReviews bounds the bytes of large reviews that are being read. One namespace may have the largest
+// review that there can be, and another one beside it. A review of less than 64 KiB needs no place.
+func newReviews() *fair.Queue {
+	return &fair.Queue{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
+}
+
 // newManifests bounds the bytes of large manifests that are held at once, and gives one namespace
-// half of them.
+// half of them. A manifest of less than 64 KiB needs no place.
 func newManifests() *fair.Queue {
 	return &fair.Queue{Capacity: 8 * registry.MaxManifest, Share: 4 * registry.MaxManifest}
 }

@@ -46,6 +46,7 @@ type handlers struct {
 	learned *registry.Learned // by the clients of all configs
 
 	manifests *fair.Queue // of all clients
+	reviews   *fair.Queue // of all configs
 
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current
@@ -93,8 +94,9 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		closed:  make(chan struct{}),
 	}
 	close(h.closed)
-	h.manifests = newManifests()
+	h.manifests, h.reviews = newManifests(), newReviews()
 	h.queues.add("manifests", h.manifests)
+	h.queues.add("reviews", h.reviews)
 	h.queues.add("secrets", a.secrets)
 	h.queues.add("siblings", a.siblings)
 	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
@@ -196,6 +198,7 @@ func (s *state) answer(h *handlers, old *state) error {
 			OnFailure: onFailure(s.config.OnFailure),
 			Keychain:  s.credentials.For,
 			Metrics:   h.metrics,
+			Reviews:   h.reviews,
 			Began:     began,
 		}
 	}

@@ -25,7 +25,7 @@ type answer struct {
 	warnings warnings
 	denials  []string
 	pins     map[string]string // for the audit annotation
-	changed  []bool            // of each pod spec; nil: nobody has asked
+	changed  []bool            // of each pod spec: more than images differs from the template before
 }
 
 // build turns the outcomes into a patch, warnings and denials.
@@ -68,7 +68,7 @@ func (a *answer) outcome(o *pin.Outcome) {
 			a.patch.replace(o.Reference.Pointer, text)
 		}
 		a.pins[policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)] = o.Entry.String()
-		if o.Reason == policy.Sticky && a.templateChanged(o.PodSpec) {
+		if o.Reason == policy.Sticky && a.changed[o.PodSpec] {
 			a.warn(o, "%s kept at %s though the template has changed%s", o.Reference.Text, short(o.Pin), a.howToRefresh(o.PodSpec))
 		}
 	}
@@ -154,17 +154,6 @@ func (a *answer) isPod() bool { return a.request.Object.Kind == workload.Kind{Ki
 
 func (a *answer) isJob() bool {
 	return a.request.Object.Kind == workload.Kind{Group: "batch", Kind: "Job"}
-}
-
-// templateChanged tells whether more than images differs from the old template.
-func (a *answer) templateChanged(i int) bool {
-	if a.isPod() {
-		return false
-	}
-	if a.changed == nil {
-		a.changed = workload.TemplatesChanged(a.rv.Old, a.rv.Object, a.request.Object.PodSpecs)
-	}
-	return a.changed[i]
 }
 
 // proposals is the value of the annotation of proposed pins: what a creation now would make, and what was proposed

@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -26,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -34,11 +34,6 @@ import (
 )
 
 const (
-	// maxBody bounds a review: the API server takes objects of 3 MiB, an update has two, and JSON may be larger than
-	// the protobuf that was bounded.
-	maxBody = 16 << 20
-	// firstRead is what is allocated for a body before any of it has come.
-	firstRead = 256 << 10
 	// ephemeralContainers is the subresource of Pods by which kubectl debug adds containers.
 	ephemeralContainers = "ephemeralcontainers"
 	// defaultTimeout is the API server's own for a webhook that names none.
@@ -63,6 +58,8 @@ type Handler struct {
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain
 	// Metrics counts the answers. Nil: none.
 	Metrics *Metrics
+	// Reviews bounds the bytes of large reviews that are held at once. Nil: no bound but that of each.
+	Reviews *fair.Queue
 	// Began returns when the first byte of a request came. Nil: when the handler is called, which is
 	// after the header.
 	Began func(*http.Request) time.Time
@@ -74,21 +71,15 @@ type Handler struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.began(r)
 	end := start.Add(budget(r.URL.Query().Get("timeout")))
-	rv, err := read(w, r, end)
-	if err != nil {
-		status := http.StatusBadRequest
-		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-			status = http.StatusRequestEntityTooLarge
-		}
-		h.Metrics.failed(h.Mode)
-		span.Of(r.Context()).Fail("refused")
-		logr.FromContextOrDiscard(r.Context()).Info("review refused", "reason", err.Error())
-		http.Error(w, "tagpin: "+err.Error(), status)
-		return
-	}
-	// The server's context ends when it begins to shut down, which would deny the last reviews: they have their budget.
+	// The server's context ends when it begins to shut down, which would deny the last reviews: they
+	// have their budget.
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), end)
 	defer cancel()
+	rv, err := h.read(ctx, w, r, end)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
 	response, result := h.review(ctx, rv)
 	h.Metrics.observe(h.Mode, response, result, time.Since(start))
 	trace(ctx, h.Mode, rv, response, result)
@@ -101,41 +92,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// refuse answers what is no review.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	status := http.StatusBadRequest
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	h.Metrics.failed(h.Mode)
+	span.Of(r.Context()).Fail("refused")
+	logr.FromContextOrDiscard(r.Context()).Info("review refused", "reason", err.Error())
+	http.Error(w, "tagpin: "+err.Error(), status)
+}
+
 func (h *Handler) began(r *http.Request) time.Time {
 	if h.Began == nil {
 		return time.Now()
 	}
 	return h.Began(r)
-}
-
-// read takes the review from the request, which has to come until end.
-func read(w http.ResponseWriter, r *http.Request, end time.Time) (*review, error) {
-	if r.Method != http.MethodPost {
-		return nil, fmt.Errorf("method %s: want POST", r.Method)
-	}
-	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mime) != "application/json" {
-		return nil, fmt.Errorf("content type %q: want application/json", r.Header.Get("Content-Type"))
-	}
-	// Who sends nothing holds a connection for the budget at most, and memory only for what has come. A recorder in a test
-	// knows no deadlines.
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(end)
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	body := make([]byte, 0, max(min(r.ContentLength, firstRead), 0)+512)
-	from := http.MaxBytesReader(w, r.Body, maxBody)
-	for {
-		if len(body) == cap(body) {
-			body = append(body, 0)[:len(body)]
-		}
-		n, err := from.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		if errors.Is(err, io.EOF) {
-			return parseReview(body)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the request: %w", err)
-		}
-	}
 }
 
 // budget is how long a review may take, by the API server's timeout.
@@ -152,6 +125,11 @@ func budget(timeout string) time.Duration {
 // review answers one review.
 func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.AdmissionResponse, pin.Result) {
 	response := &admissionv1.AdmissionResponse{UID: types.UID(rv.UID), Allowed: true}
+	defer rv.drop()
+	if rv.busy {
+		return deny(response, "tagpin: too many large objects of namespace "+rv.Namespace+
+			" are being reviewed; try again in a moment", http.StatusTooManyRequests), pin.Result{}
+	}
 	if rv.Operation != policy.Create && rv.Operation != policy.Update {
 		return response, pin.Result{}
 	}
@@ -163,11 +141,13 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	if err != nil {
 		return deny(response, err.Error(), http.StatusBadRequest), pin.Result{}
 	}
+	changed := rv.templatesChanged(request.Object)
+	rv.drop() // what is next may wait for registries
 	result := h.Pinner.Pin(ctx, request)
 	if result.Skipped != "" {
 		return response, result
 	}
-	a := answer{policy: &h.Pinner.Policy, mode: h.Mode, failures: h.OnFailure, rv: rv, request: request, outcomes: result.Outcomes}
+	a := answer{policy: &h.Pinner.Policy, mode: h.Mode, failures: h.OnFailure, rv: rv, request: request, changed: changed, outcomes: result.Outcomes}
 	a.build()
 	return a.response(response), result
 }
@@ -226,8 +206,11 @@ func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.Admissi
 func deny(r *admissionv1.AdmissionResponse, message string, code int32) *admissionv1.AdmissionResponse {
 	r.Allowed = false
 	r.Result = &metav1.Status{Status: metav1.StatusFailure, Message: message, Code: code, Reason: metav1.StatusReasonForbidden}
-	if code == http.StatusBadRequest {
+	switch code {
+	case http.StatusBadRequest:
 		r.Result.Reason = metav1.StatusReasonBadRequest
+	case http.StatusTooManyRequests:
+		r.Result.Reason = metav1.StatusReasonTooManyRequests
 	}
 	return r
 }

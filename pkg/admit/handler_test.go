@@ -28,7 +28,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -383,9 +382,8 @@ func TestManySticky(t *testing.T) {
 	}
 	h, body := newHandler(t, pin.Keep, registry), review("UPDATE", "apps", "Deployment", object("2", ""), object("1", "@"+digestOf("before").String()))
 	r, _ := post(t, h, body)
-	compared := testing.AllocsPerRun(1, func() { workload.TemplatesChanged([]byte(object("1", "")), []byte(object("2", "")), nil) })
-	if got := testing.AllocsPerRun(1, func() { post(t, h, body) }); got > 3*compared {
-		t.Errorf("%v allocations, want not many more than the %v of decoding both objects once", got, compared)
+	if got := testing.AllocsPerRun(1, func() { post(t, h, body) }); got > 512*100 {
+		t.Errorf("%v allocations, want them to grow with the containers, not with their square", got)
 	}
 	if n := strings.Count(string(r.Patch), `"replace"`); n != 512 || len(r.Warnings) == 0 {
 		t.Errorf("%d pins restored, %d warnings, want 512 and some", n, len(r.Warnings))

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -39,6 +40,30 @@ type review struct {
 	DryRun      bool
 	Object, Old jsontext.Value
 	requested   bool
+
+	busy  bool   // there was no place for it
+	leave func() // gives back its place; nil: it has none
+}
+
+// parseHead reads what there is of a review whose end is missing.
+func parseHead(head []byte) *review {
+	var rv review
+	dec := jsontext.NewDecoder(bytes.NewReader(head), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	_ = object(dec, func(name string) error { // it always ends early
+		if name != "request" {
+			return dec.SkipValue()
+		}
+		return object(dec, func(name string) error {
+			if name == "object" || name == "oldObject" {
+				return io.EOF // all that is needed comes before
+			}
+			return rv.field(dec, name, head)
+		})
+	})
+	if max(len(rv.UID), len(rv.Namespace)) > maxName {
+		return &review{}
+	}
+	return &rv
 }
 
 // parseReview reads the envelope in one pass and leaves the objects as they are.

@@ -82,7 +82,7 @@ func TestMemoryIsFair(t *testing.T) {
 
 func TestMemoryUpdate(t *testing.T) {
 	m := &Memory[string, int]{}
-	add := func(known int, ok bool) (int, bool) { return known + 1, known < 2 }
+	add := func(known int, _ bool) (int, bool) { return known + 1, known < 2 }
 	for want := 1; want <= 2; want++ {
 		m.Update("n", 0, add)
 		if got, _ := m.Get("n"); got != want {

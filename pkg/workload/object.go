@@ -94,6 +94,7 @@ func (s *scanner) template(o *Object) error {
 	})
 	if err == nil && t.Pointer != "" {
 		o.PodSpecs = append(o.PodSpecs, t)
+		err = s.count()
 	}
 	return err
 }

@@ -51,8 +51,8 @@ func (s *scanner) container(p *PodSpec, ephemeral bool) error {
 		}
 		return s.dec.SkipValue()
 	})
-	if present {
-		p.add(r, policy)
+	if present && err == nil {
+		err = s.add(p, r, policy)
 	}
 	return err
 }
@@ -81,7 +81,9 @@ func (s *scanner) volume(p *PodSpec) error {
 	})
 	if isImage {
 		r.Name = "volume/" + volume
-		p.add(r, policy)
+		if err == nil {
+			err = s.add(p, r, policy)
+		}
 	}
 	return err
 }
@@ -94,9 +96,18 @@ func (s *scanner) image(r *Reference) error {
 	return s.text(&r.Text)
 }
 
-func (p *PodSpec) add(r Reference, policy string) {
+func (s *scanner) add(p *PodSpec, r Reference, policy string) error {
 	r.Never = policy == pullNever
 	p.References = append(p.References, r)
+	return s.count()
+}
+
+// count counts a reference or a pod spec.
+func (s *scanner) count() error {
+	if s.found++; s.found > MaxReferences {
+		return ErrTooManyReferences
+	}
+	return nil
 }
 
 func (s *scanner) pullSecret(p *PodSpec) error {

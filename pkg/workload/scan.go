@@ -16,6 +16,14 @@ import (
 // ErrUnknownKind says that the table has no place for references in objects of this kind.
 var ErrUnknownKind = errors.New("kind is in no table of pod templates")
 
+// MaxReferences is the number of references, and of pod specs, in an object that is scanned. The conditions of the webhook's
+// registration are evaluated for 5,000 containers, and not for many more: what is over this can't come
+// from an API server, and each reference costs many times the memory of its text.
+const MaxReferences = 10_000
+
+// ErrTooManyReferences reports an object with more than MaxReferences references.
+var ErrTooManyReferences = fmt.Errorf("more than %d images", MaxReferences)
+
 // Scan finds the references of an object, given as JSON, in one pass over raw. Values of another type than expected hold
 // no reference and are passed over; text that is no JSON is an error. It keeps nothing of raw.
 //
@@ -49,6 +57,7 @@ var scanners = sync.Pool{New: func() any { return new(scanner) }}
 // scanner walks one document. at is the JSON pointer of the value that is next, and labels are
 // those that are kept beside the built-in ones.
 type scanner struct {
+	found  int // references and pod specs
 	dec    jsontext.Decoder
 	buf    bytes.Buffer
 	at     []byte
@@ -56,7 +65,7 @@ type scanner struct {
 }
 
 func (s *scanner) reset(raw []byte) {
-	s.at = s.at[:0]
+	s.at, s.found = s.at[:0], 0
 	s.buf = *bytes.NewBuffer(raw) // the decoder reads it in place
 	// The API server has decoded the object already: its text has no duplicate names, and checking each costs a map.
 	s.dec.Reset(&s.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))

@@ -300,3 +300,28 @@ func TestWithEphemeralContainers(t *testing.T) {
 		t.Errorf("of a pod without a spec: %+v", none.PodSpecs)
 	}
 }
+
+// TestTooManyReferences stops at more images, or pod templates, than any API server passes on.
+func TestTooManyReferences(t *testing.T) {
+	jobSet := workload.Kind{Group: "jobset.x-k8s.io", Kind: "JobSet"}
+	table, err := workload.NewTable(workload.Template{Group: jobSet.Group, Kind: jobSet.Kind, Paths: []string{"spec.jobs[*].template"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(element string, n int) string { return strings.Repeat(element+",", n-1) + element }
+	for name, tt := range map[string]struct {
+		kind workload.Kind
+		doc  func(n int) string
+	}{
+		"containers": {pod, func(n int) string { return `{"spec":{"containers":[` + list(`{"image":"a"}`, n) + `]}}` }},
+		"volumes":    {pod, func(n int) string { return `{"spec":{"volumes":[` + list(`{"image":{"reference":"a"}}`, n) + `]}}` }},
+		"templates":  {jobSet, func(n int) string { return `{"spec":{"jobs":[` + list(`{"template":{"spec":{}}}`, n) + `]}}` }},
+	} {
+		if _, err := table.Scan(tt.kind, []byte(tt.doc(workload.MaxReferences))); err != nil {
+			t.Errorf("%s, as many as there may be: %v", name, err)
+		}
+		if _, err := table.Scan(tt.kind, []byte(tt.doc(workload.MaxReferences+1))); !errors.Is(err, workload.ErrTooManyReferences) {
+			t.Errorf("%s, one more: %v, want ErrTooManyReferences", name, err)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+const (
+	// MaxReview bounds a review: the API server takes objects of 3 MiB, an update has two, and JSON
+	// may be larger than the protobuf that was bounded.
+	MaxReview = 16 << 20
+	// smallReview is how much of a review is read without a place in Reviews. Nearly all reviews are
+	// smaller, so that they never wait for the large ones of others. An API server puts the namespace
+	// before the objects, so that it is known by then.
+	smallReview = 64 << 10
+	// drainTime is what is left of the budget for what remains of a review that got no place.
+	drainTime = time.Second / 2
+)
+
+// read takes the review from the request, which has to come until end. A review that got no place in
+// Reviews is busy; nothing of its objects is read.
+func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request, end time.Time) (*review, error) {
+	if r.Method != http.MethodPost {
+		return nil, fmt.Errorf("method %s: want POST", r.Method)
+	}
+	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mime) != "application/json" {
+		return nil, fmt.Errorf("content type %q: want application/json", r.Header.Get("Content-Type"))
+	}
+	// A caller that sends nothing holds a connection until end at most, and memory only for what has
+	// come. A recorder in a test knows no deadlines.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(end)
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	from := http.MaxBytesReader(w, r.Body, MaxReview)
+	room := int64(smallReview)
+	if r.ContentLength >= 0 {
+		room = min(room, r.ContentLength+1) // one more shows that this is all
+	}
+	body, whole, err := fill(make([]byte, 0, room), from)
+	switch {
+	case err != nil:
+		return nil, err
+	case whole:
+		return parseReview(body)
+	}
+	ctx, cancel := context.WithDeadline(ctx, end.Add(-drainTime))
+	defer cancel()
+	return h.readLarge(ctx, body, from, r.ContentLength)
+}
+
+// readLarge reads the rest of a review whose first bytes are in head, of the declared size or -1.
+func (h *Handler) readLarge(ctx context.Context, head []byte, from io.Reader, declared int64) (*review, error) {
+	rv := parseHead(head)
+	size := declared
+	if size < int64(len(head)) {
+		size = MaxReview // it is not known
+	}
+	leave := func() {}
+	if h.Reviews != nil && size <= MaxReview {
+		var err error
+		if leave, err = h.Reviews.Enter(ctx, rv.Namespace, size); err != nil {
+			return busy(rv, from, err)
+		}
+	}
+	body := append(make([]byte, 0, min(size, MaxReview)+1), head...)
+	body, whole, err := fill(body, from)
+	if err == nil && !whole {
+		err = errors.New("the review is larger than its Content-Length")
+	}
+	if err == nil {
+		rv, err = parseReview(body)
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	rv.leave = leave
+	return rv, nil
+}
+
+// busy is a review that got no place. What is left of it is read all the same: a connection that is
+// closed before that would be a failure to its caller, and not an answer.
+func busy(rv *review, from io.Reader, err error) (*review, error) {
+	if rv.UID == "" || errors.Is(err, fair.ErrTooLarge) {
+		return nil, fmt.Errorf("reviews of namespace %q: %w", truncate(rv.Namespace), err)
+	}
+	if _, err := io.Copy(io.Discard, from); err != nil {
+		return nil, fmt.Errorf("reading the request: %w", err)
+	}
+	rv.busy = true
+	return rv, nil
+}
+
+// fill reads until body is full. whole reports that there was no more to read.
+func fill(body []byte, from io.Reader) (_ []byte, whole bool, err error) {
+	for len(body) < cap(body) {
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, true, nil
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("reading the request: %w", err)
+		}
+	}
+	return body, false, nil
+}
+
+// drop forgets the objects as they came, and gives back their place.
+func (rv *review) drop() {
+	rv.Object, rv.Old = nil, nil
+	if rv.leave != nil {
+		rv.leave()
+		rv.leave = nil
+	}
+}
+
+// templatesChanged reports for each pod spec of an update whether more than images differs from the
+// template before. Of a Pod nobody asks.
+func (rv *review) templatesChanged(o *workload.Object) []bool {
+	if rv.Old == nil || o.Kind == (workload.Kind{Kind: "Pod"}) {
+		return make([]bool, len(o.PodSpecs))
+	}
+	return workload.TemplatesChanged(rv.Old, rv.Object, o.PodSpecs)
+}
