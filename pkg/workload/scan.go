@@ -57,11 +57,11 @@ var scanners = sync.Pool{New: func() any { return new(scanner) }}
 // scanner walks one document. at is the JSON pointer of the value that is next, and labels are
 // those that are kept beside the built-in ones.
 type scanner struct {
-	found  int // references and pod specs
 	dec    jsontext.Decoder
 	buf    bytes.Buffer
 	at     []byte
 	labels []string
+	found  int // references and pod specs
 }
 
 func (s *scanner) reset(raw []byte) {
