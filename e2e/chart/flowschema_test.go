@@ -76,7 +76,7 @@ func served(ctx context.Context, user, path string) (flow, error) {
 	if err != nil {
 		return flow{}, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	h := response.Header
 	return flow{
 		h.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID),

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,7 +39,7 @@ type slow struct {
 
 func (s *slow) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
-	if err == io.EOF { //nolint:errorlint // a bytes.Reader gives it bare
+	if errors.Is(err, io.EOF) {
 		<-s.end
 	}
 	return n, err
