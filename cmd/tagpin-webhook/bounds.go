@@ -66,10 +66,10 @@ var probesBounds = bounds{connections: 32, perPeer: 8, readTime: headerTime, wri
 // maxScrapes is the number of answers of /metrics that are made at once. Each holds all metrics as text.
 const maxScrapes = 4
 
-// The queues below bound what is held at once, fairly by namespace (deploy/docs/bounds.md has all bounds
-// and their reasons): with what a server holds at rest,
-// about 40 MiB, their sum stays under the chart's memory limit of 256 MiB. Those of look-ups, pull
-// secrets and siblings stand beside what they bound (resolve.Places, cluster.Places, sibling.Places).
+// The queues below bound what is held at once, fairly by namespace; deploy/docs/bounds.md has all
+// bounds and their reasons. With what a server holds at rest, about 40 MiB, their sum stays under the
+// chart's memory limit of 256 MiB. Those of look-ups, pull secrets and siblings stand beside what they
+// bound (resolve.Places, cluster.Places, sibling.Places).
 
 // newReviews bounds the bytes of large reviews that are being read. One namespace may have the largest
 // review that there can be, and another one beside it. A review of less than 64 KiB needs no place.
