@@ -15,8 +15,9 @@ import (
 // manifests are smaller, so that they never wait for the large ones of others.
 const freeBody = 64 << 10
 
-// errNoRoom reports that Manifests had no room for a body within the time allowed.
-var errNoRoom = errors.New("no room for a large manifest")
+// ErrNoRoom reports that Manifests had no room for a body within the time allowed: that is about the
+// namespace that asked, and nothing about the image.
+var ErrNoRoom = errors.New("no room for a large manifest")
 
 // errTooLarge reports a body of more than MaxManifest bytes.
 var errTooLarge = errors.New("too large")
@@ -48,7 +49,7 @@ func (l *lookup) readBody(
 	}
 	release()
 	if waited && ctx.Err() != nil { // it had less than the registry's timeout
-		err = errNoRoom
+		err = ErrNoRoom
 	}
 	return nil, func() {}, err
 }
@@ -68,7 +69,7 @@ func reserve(
 		release, err = q.Enter(ctx, namespace, size)
 	}
 	if err != nil {
-		return func() {}, waited, fmt.Errorf("%w: %w", errNoRoom, err)
+		return func() {}, waited, fmt.Errorf("%w: %w", ErrNoRoom, err)
 	}
 	return release, waited, nil
 }

@@ -75,7 +75,7 @@ func TestManifestsAreBounded(t *testing.T) {
 		}
 		noRoom := 0
 		for range 65 {
-			if err := <-errs; errors.Is(err, errNoRoom) {
+			if err := <-errs; errors.Is(err, ErrNoRoom) {
 				noRoom++
 			}
 		}

@@ -122,6 +122,8 @@ func networkReason(err error) string {
 		timeout  interface{ Timeout() bool }
 	)
 	switch {
+	case errors.Is(err, errHeader):
+		return "its answer has too many lines of header"
 	case errors.As(err, &unknown):
 		return "its TLS certificate is signed by an unknown authority; see caFile"
 	case errors.As(err, &hostname):

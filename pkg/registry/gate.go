@@ -89,13 +89,15 @@ func (g *gates) refused(credential gateKey, path string) bool {
 // accepted notes that the login of a credential was accepted.
 func (g *gates) accepted(credential gateKey) { g.refusals.Remove(credential) }
 
-// wait waits until nobody tries a gate. Its error is that of a gate that is closed, or of ctx.
-func (g *gates) wait(ctx context.Context, keys [3]gateKey) error {
+// wait waits until nobody tries a gate, and calls before if it has to. Its error is that of a gate that
+// is closed, or of ctx.
+func (g *gates) wait(ctx context.Context, keys [3]gateKey, before func()) error {
 	for {
 		trying, err := g.look(keys)
 		if trying == nil {
 			return err
 		}
+		before()
 		select {
 		case <-trying:
 		case <-ctx.Done():

@@ -31,7 +31,7 @@ func at(g *gates, path, user string, shared bool) *lookup {
 // pass waits and takes the gates, as turn does without a queue.
 func pass(ctx context.Context, g *gates, keys [3]gateKey) ([]*gate, error) {
 	for {
-		if err := g.wait(ctx, keys); err != nil {
+		if err := g.wait(ctx, keys, func() {}); err != nil {
 			return nil, err
 		}
 		held, err := g.take(keys)

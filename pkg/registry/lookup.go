@@ -75,6 +75,7 @@ func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
 	if len(r.URL.Host) > maxHost {
 		return l.refuse("redirect to %s, which is too long for a host", r.URL.Host)
 	}
+	r.Response = nil // which holds the answers before it
 	l.via = ""
 	if r.URL.Host != l.api {
 		l.via = r.URL.Host
@@ -129,8 +130,8 @@ func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
 	switch {
 	case e != nil && challenged != nil && challenged.basic && header != "":
 		e.login = true
-	case strings.HasPrefix(header, "Basic ") &&
-		(e == nil || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
+	case header != "" && err == nil, strings.HasPrefix(header, "Basic ") && e != nil &&
+		(e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
 		l.state.gates.accepted(l.credential())
 	}
 	return m, err
@@ -202,7 +203,7 @@ func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
 	}
 	m.Body, m.release, err = l.readBody(resp.Request.Context(), resp.Body, resp.ContentLength)
 	switch {
-	case errors.Is(err, errNoRoom):
+	case errors.Is(err, ErrNoRoom):
 		return nil, &Error{
 			Host: l.host.Name, via: l.via, err: err,
 			Reason: "its manifest was not read, since too many large ones are being read; try again",

@@ -5,6 +5,7 @@ package registry
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +13,32 @@ import (
 	"net/url"
 	"time"
 )
+
+// Bounds of an answer's header, which is held while its body is read. Go needs about 100 bytes for each
+// line, however short it is. Registries send some 20 lines and less than 8 KiB.
+const (
+	maxHeaderBytes = 32 << 10
+	maxHeaderLines = 200
+)
+
+// errHeader reports an answer with more than maxHeaderLines lines of header.
+var errHeader = errors.New("too many lines of header")
+
+// bounded returns an answer, unless its header is too long.
+func bounded(resp *http.Response, err error) (*http.Response, error) {
+	if err != nil {
+		return nil, err
+	}
+	lines := 0
+	for _, values := range resp.Header {
+		lines += len(values)
+	}
+	if lines > maxHeaderLines {
+		_ = resp.Body.Close()
+		return nil, errHeader
+	}
+	return resp, nil
+}
 
 // newTransport makes a transport that dials what Network allows, or goes by the proxy.
 func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
@@ -22,7 +49,7 @@ func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    DefaultMaxInFlight,
 		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
+		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true, // the bytes that are hashed are those that were sent
 		HTTP2: &http.HTTP2Config{ // what a server may send before anybody reads it
 			MaxReadFrameSize:              16 << 10,
@@ -87,7 +114,7 @@ func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	if proxy == nil {
-		return t.direct.RoundTrip(r)
+		return bounded(t.direct.RoundTrip(r))
 	}
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GetConn != nil {
 		trace.GetConn(r.URL.Host) // as without a proxy, what fails from here on is the connection
@@ -101,5 +128,5 @@ func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return t.proxied.RoundTrip(r)
+	return bounded(t.proxied.RoundTrip(r))
 }

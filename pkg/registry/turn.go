@@ -76,18 +76,39 @@ func (q *queues) unuse(key queueKey, used *queue) {
 	}
 }
 
+// Place is a place in the queue of a registry. A look-up keeps it for all its requests, so that a GET
+// does not wait where the HEAD before it has waited. The zero value has none yet.
+type Place struct{ leave func() }
+
+// Leave gives the place back, if there is one.
+func (p *Place) Leave() {
+	if p.leave != nil {
+		p.leave()
+		p.leave = nil
+	}
+}
+
+// enter waits for a place of the look-up's registry, unless it has one.
+func (p *Place) enter(ctx context.Context, l *lookup) (err error) {
+	if p.leave == nil {
+		p.leave, err = l.state.queues.enter(ctx, queueKey{l.origin, l.host.MaxInFlight, l.host.RequestsPerSecond}, l.req.Namespace)
+	}
+	return err
+}
+
 // turn is a look-up's time to make a request: it has a place in the registry's queue, and is the one
 // that tries the gates that it holds.
 type turn struct {
 	gates *gates
 	held  []*gate
-	leave func()
+	own   *Place // of this request alone
 }
 
-// end gives the place back. answered says that the registry has answered, whatever it said.
+// end gives back what is of this request alone. answered says that the registry has answered, whatever
+// it said.
 func (t *turn) end(answered bool) {
 	t.gates.done(t.held, answered)
-	t.leave()
+	t.own.Leave()
 }
 
 // errTrying says that another request is finding out whether a gate can be opened.
@@ -96,19 +117,23 @@ var errTrying = errors.New("another request is trying")
 // turn waits until no gate is closed, nobody else is trying one, and there is a place in the registry's
 // queue. A look-up that waits for what comes of another one's try holds no place meanwhile.
 func (l *lookup) turn(ctx context.Context) (*turn, error) {
+	own := new(Place)
+	place := l.req.Place
+	if place == nil {
+		place = own
+	}
 	for {
-		if err := l.state.gates.wait(ctx, l.gates()); err != nil {
+		if err := l.state.gates.wait(ctx, l.gates(), place.Leave); err != nil {
 			return nil, l.noTurn(err)
 		}
-		leave, err := l.state.queues.enter(ctx, queueKey{l.origin, l.host.MaxInFlight, l.host.RequestsPerSecond}, l.req.Namespace)
-		if err != nil {
+		if err := place.enter(ctx, l); err != nil {
 			return nil, l.noTurn(err)
 		}
 		held, err := l.state.gates.take(l.gates())
 		if err == nil && l.req.Begin != nil {
 			err = l.req.Begin()
 		}
-		t := &turn{gates: l.state.gates, held: held, leave: leave}
+		t := &turn{gates: l.state.gates, held: held, own: own}
 		switch {
 		case err == nil:
 			return t, nil

@@ -171,3 +171,50 @@ func TestLearnedOutlivesAClient(t *testing.T) {
 		}
 	}
 }
+
+// A look-up keeps its place from one request to the next, and gives it back in the end.
+func TestPlaceIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeld()
+		c := h.client(Host{Name: "*", MaxInFlight: 2, Timeout: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		place, done := new(Place), make(chan error, 1)
+		request := head("r.example/a:1", "a")
+		request.Place = place
+		go func() {
+			_, _ = c.Manifest(ctx, request)
+			_, err := c.Manifest(ctx, request)
+			done <- err
+		}()
+		synctest.Wait()
+		go func() { _, _ = c.Manifest(ctx, head("r.example/b:1", "a")) }() // waits for the place
+		synctest.Wait()
+		h.answer <- http.StatusNotFound
+		synctest.Wait()
+		if n := len(h.asked); n != 2 || (<-h.asked).URL.Path != (<-h.asked).URL.Path {
+			t.Fatalf("%d requests, want the second one of the same look-up", n)
+		}
+		h.answer <- http.StatusNotFound
+		<-done
+		place.Leave()
+		synctest.Wait()
+		if n := len(h.asked); n != 1 {
+			t.Errorf("%d requests when the place was given back, want the other look-up's", n)
+		}
+	})
+}
+
+// An answer with a header of many lines is refused before its body is read: each line costs many times
+// its own text.
+func TestHeaderLinesAreBounded(t *testing.T) {
+	for lines, ok := range map[int]bool{maxHeaderLines: true, maxHeaderLines + 1: false} {
+		resp := &http.Response{Header: http.Header{}, Body: http.NoBody}
+		for i := range lines {
+			resp.Header.Add(fmt.Sprint("X-", i%7), "")
+		}
+		if _, err := bounded(resp, nil); (err == nil) != ok {
+			t.Errorf("%d lines: %v", lines, err)
+		}
+	}
+}

@@ -107,17 +107,21 @@ func (a *Answers) stale(known *entry, limits Limits, err error) (Result, error) 
 
 // remember puts an answer to a question that was asked at a time into the entry of key.
 func (a *Answers) remember(key cacheKey, namespace string, result Result, err error, at time.Duration) {
-	fresh := entry{namespace: strings.Clone(namespace)}
+	fresh := entry{namespace: strings.Clone(namespace), asked: at}
 	switch {
 	case err != nil:
 		fresh.err, fresh.errAt = flat(err), a.now()
 	case !fresh.set(result.Digest, at):
 		return // there are no others
 	}
-	a.entries.Update(key, 0, func(known entry, _ bool) (entry, bool) {
+	a.entries.Update(key, 0, func(known entry, ok bool) (entry, bool) {
+		if ok && known.namespace != namespace {
+			fresh.namespace = "" // more than one has use for it
+		}
 		switch {
-		case err == nil && known.good && known.at > at:
-			return known, true // an answer to a later question came first
+		case ok && known.asked > at: // the answer to a later question came first
+			known.namespace = fresh.namespace
+			return known, true
 		case err != nil && errors.Is(err, ErrUnavailable): // a registry that can't be reached takes nothing back
 			fresh.good, fresh.at, fresh.digest = known.good, known.at, known.digest
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/registry"
 )
 
 // Cache answers from memory what it may, and makes one look-up of those that are asked for at once. The
@@ -37,6 +38,8 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	known, ok := a.entries.Get(key)
 	if ok && !req.Fresh {
 		switch now := a.now(); {
+		case known.err != nil && now-known.errAt < limits.NegativeTTL && req.First:
+			return Result{Cached: true}, known.err
 		case known.err != nil && now-known.errAt < limits.NegativeTTL:
 			result, err := a.stale(&known, limits, known.err)
 			result.Cached = true
@@ -46,13 +49,24 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 		}
 	}
 	result, err := c.ask(ctx, key, req)
-	if err != nil && !req.Fresh {
+	if err != nil && !req.Fresh && !req.First {
 		return a.stale(&known, limits, err)
 	}
 	return result, err
 }
 
-// ask waits for a look-up of key, one that is under way or its own.
+// crowded is a look-up that failed for what its namespace has under way.
+type crowded struct {
+	error
+
+	namespace string
+}
+
+// Unwrap returns the failure.
+func (c *crowded) Unwrap() error { return c.error }
+
+// ask waits for a look-up of key, one that is under way or its own. The failure of another namespace for
+// what that one has under way is no answer: then it asks again.
 func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, error) {
 	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First}
 	late := &classified{ErrUnavailable, errors.New(req.Ref.Host() + ": no answer within the time allowed")}
@@ -62,7 +76,10 @@ func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, err
 	result, err := c.Answers.flights.DoInTurn(ctx, key, caller, func(ctx context.Context, begin func() error) (Result, error) {
 		return c.look(ctx, key, req, begin)
 	})
+	others := new(crowded)
 	switch {
+	case errors.As(err, &others) && others.namespace != req.Namespace && ctx.Err() == nil:
+		return c.ask(ctx, key, req)
 	case err == nil || Class(err) != nil:
 		return result, err
 	case ctx.Err() != nil:
@@ -83,6 +100,9 @@ func (c *Cache) look(ctx context.Context, key cacheKey, req Request, begin func(
 		return err
 	}
 	result, err := c.Next.Resolve(ctx, req)
+	if errors.Is(err, registry.ErrNoRoom) {
+		return Result{}, &crowded{err, req.Namespace}
+	}
 	if err == nil || asked && ctx.Err() == nil {
 		c.Answers.remember(key, req.Namespace, result, err, at)
 	}

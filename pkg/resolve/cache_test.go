@@ -20,6 +20,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
@@ -104,26 +105,27 @@ func TestCacheFreshness(t *testing.T) {
 	})
 }
 
-// The first of a revision is told nothing that was remembered, but what a registry that can't be reached said before.
+// The first pod of a revision gets no digest that was remembered, also where the registry can't be
+// reached: all others would run it.
 func TestCacheAsksForTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D1")}
 		c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
 		first := request(false)
 		first.First = true
-		ask := func(when string, want digest.Digest, stale bool, asked int64) {
+		ask := func(when string, want digest.Digest, asked int64) {
 			t.Helper()
 			got, err := c.Resolve(t.Context(), first)
-			if err != nil || got.Digest != want || got.Stale != stale || b.asked.Load() != asked {
-				t.Errorf("%s: %+v, %v after %d look-ups, want %s, stale %t, after %d", when, got, err, b.asked.Load(), want, stale, asked)
+			if (err != nil) != (want == "") || got.Digest != want || got.Stale || b.asked.Load() != asked {
+				t.Errorf("%s: %+v, %v after %d look-ups, want %q after %d", when, got, err, b.asked.Load(), want, asked)
 			}
 		}
-		ask("cold", d("D1"), false, 1)
+		ask("cold", d("D1"), 1)
 		b.digest = d("D2")
-		ask("at once", d("D2"), false, 2)
+		ask("at once", d("D2"), 2)
 		b.digest, b.err = "", fmt.Errorf("down: %w", resolve.ErrUnavailable)
-		ask("the registry is down", d("D2"), true, 3)
-		ask("which is remembered", d("D2"), true, 3)
+		ask("the registry is down", "", 3)
+		ask("which is remembered", "", 3)
 	})
 }
 
@@ -333,6 +335,115 @@ func TestAnswersOutliveAConfig(t *testing.T) {
 			t.Errorf("%s: %d look-ups, want %d", image, got, want)
 		}
 	}
+}
+
+// A namespace that looks up what others run too, and then images without end, does not push that out.
+func TestSharedAnswersStay(t *testing.T) {
+	b := &backend{digest: d("D1")}
+	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{Limits: resolve.Limits{Size: 10}}}
+	ask := func(image, namespace string, fresh bool) {
+		req := request(fresh)
+		req.Ref, req.Namespace = ref.MustParse(image), namespace
+		_, _ = c.Resolve(t.Context(), req)
+	}
+	ask("ghcr.io/a/b:1", "modest", false)
+	ask("ghcr.io/a/b:1", "flood", true)
+	b.err = resolve.ErrNotFound
+	for i := range 100 {
+		ask(fmt.Sprintf("ghcr.io/a/b:flood-%d", i), "flood", false)
+	}
+	asked := b.asked.Load()
+	if ask("ghcr.io/a/b:1", "modest", false); b.asked.Load() != asked {
+		t.Error("the answer that both have asked for was pushed out")
+	}
+}
+
+// The answer to the question that was asked last counts, whichever comes last.
+func TestLaterQuestionWins(t *testing.T) {
+	type answer struct {
+		digest digest.Digest
+		err    error
+	}
+	gone := fmt.Errorf("gone: %w", resolve.ErrNotFound)
+	for name, tt := range map[string]struct{ early, late, want answer }{
+		"a late 404":    {answer{err: gone}, answer{digest: d("D")}, answer{digest: d("D")}},
+		"a late digest": {answer{digest: d("D")}, answer{err: gone}, answer{err: gone}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hold, answers := make(chan struct{}), make(chan answer, 2)
+				answers <- tt.early
+				answers <- tt.late
+				first := true
+				c := &resolve.Cache{Answers: &resolve.Answers{}, Next: resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+					if err := req.Begin(); err != nil {
+						return resolve.Result{}, err
+					}
+					a, early := <-answers, first
+					if first = false; early {
+						<-hold
+					}
+					return resolve.Result{Digest: a.digest}, a.err
+				})}
+				defer c.Answers.Close()
+				ask := func(namespace string, fresh bool) (resolve.Result, error) {
+					req := request(fresh)
+					req.Namespace = namespace
+					return c.Resolve(t.Context(), req)
+				}
+				go func() { _, _ = ask("a", true) }()
+				synctest.Wait()
+				time.Sleep(time.Second)
+				_, _ = ask("b", true)
+				close(hold)
+				synctest.Wait()
+				got, err := ask("c", false)
+				if got.Digest != tt.want.digest || !got.Cached || (err != nil) != (tt.want.err != nil) {
+					t.Errorf("remembered: %+v, %v, want %+v", got, err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// That a namespace has no room for a manifest is no answer to another one.
+func TestCrowdedIsNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		c := &resolve.Cache{Answers: &resolve.Answers{}, Next: resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+			if err := req.Begin(); err != nil {
+				return resolve.Result{}, err
+			}
+			if req.Namespace == "loud" {
+				<-hold
+				return resolve.Result{}, fmt.Errorf("%w: %w", resolve.ErrUnavailable, registry.ErrNoRoom)
+			}
+			return resolve.Result{Digest: d("D")}, nil
+		})}
+		defer c.Answers.Close()
+		ask := func(namespace string) <-chan error {
+			errs := make(chan error, 1)
+			go func() {
+				req := request(false)
+				req.Namespace = namespace
+				_, err := c.Resolve(t.Context(), req)
+				errs <- err
+			}()
+			synctest.Wait()
+			return errs
+		}
+		loud, other := ask("loud"), ask("other")
+		close(hold)
+		if err := <-loud; !errors.Is(err, resolve.ErrUnavailable) {
+			t.Errorf("the loud namespace: %v", err)
+		}
+		if err := <-other; err != nil {
+			t.Errorf("the one that had joined: %v", err)
+		}
+		if err := <-ask("loud"); err != nil {
+			t.Errorf("afterwards: %v, want the other one's answer", err)
+		}
+	})
 }
 
 // One namespace that looks up images without end pushes out its own answers, not those of another one.

@@ -27,7 +27,8 @@ type entry struct {
 	at        time.Duration // when the digest was asked for
 	err       error         // nil: the last answer is the digest
 	errAt     time.Duration // when err came
-	namespace string        // that asked last
+	asked     time.Duration // when the last answer was asked for
+	namespace string        // that asked for it; empty where several have
 }
 
 // prefix is what a digest of an entry begins with.

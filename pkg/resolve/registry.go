@@ -54,9 +54,12 @@ const maxMediaType = 512
 func (g *Registry) eachCredential(req Request, try func(registry.Request) error) error {
 	var first error
 	candidates, unread := toTry(req.Credentials)
+	place := new(registry.Place)
+	defer place.Leave()
 	for _, cred := range candidates {
 		err := try(registry.Request{
-			Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace, Begin: req.Begin,
+			Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace,
+			Place: place, Begin: req.Begin,
 		})
 		if err == nil || errors.Is(err, cache.ErrTaken) {
 			return err

@@ -55,8 +55,8 @@ type Request struct {
 	// Fresh asks for the registry's own answer to a question that is sent after now, so that what was
 	// just pushed is what is deployed. Without it, an answer may be remembered.
 	Fresh bool
-	// First says the same of a digest alone: a failure may be remembered, and where the registry can't be reached a digest
-	// may too. It is for the first pod of a revision, as all others will run what it gets.
+	// First is Fresh for a digest alone: a failure may be remembered. It is for the first pod of a
+	// revision, as all others will run what it gets.
 	First bool
 
 	// begin is called when the turn of the look-up has come, before anything is sent. Its error ends
