@@ -34,8 +34,10 @@ func installModePolicies(t *testing.T) {
 	})
 	ns := newNamespace(t, "off")
 	nobody := as(t, "nobody", "")
+	mode, other := `"keep"`, `"dry-run"`
 	poll.Until(t, func(ctx context.Context) error {
-		values, setters := setMode(ctx, env.Client, ns, `"x"`, ""), setMode(ctx, nobody, ns, `"keep"`, "")
+		mode, other = other, mode // what does not change the label is not refused
+		values, setters := setMode(ctx, env.Client, ns, `"x"`, ""), setMode(ctx, nobody, ns, mode, "")
 		if values == nil || setters == nil {
 			return errors.New("the policies are not in force")
 		}
@@ -100,7 +102,17 @@ func setMode(ctx context.Context, c kubernetes.Interface, ns, value, subresource
 // list of those that are. What was there before can be changed otherwise, and is found by a
 // command.
 func TestModeValues(t *testing.T) {
-	before := newNamespace(t, "Enforce")
+	var before string
+	poll.Until(t, func(ctx context.Context) error { // the policies of another test may still be in force
+		o := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+			GenerateName: "e2e-", Labels: map[string]string{cluster.ModeLabel: "Enforce"},
+		}}
+		made, err := env.Client.CoreV1().Namespaces().Create(ctx, o, metav1.CreateOptions{})
+		if err == nil {
+			before = made.Name
+		}
+		return err
+	})
 	installModePolicies(t)
 	ns := newNamespace(t, "off")
 	for _, mode := range []string{"enforce", "dry-run", "keep", "off"} {
