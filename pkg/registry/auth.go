@@ -52,12 +52,13 @@ func (l *lookup) key() tokenKey { return tokenKey{l.origin, l.path, l.who} }
 // challenge is known it costs one, and met is that challenge: asking for another token at once would be of no use.
 func (l *lookup) remembered(ctx context.Context) (header string, met *challenge, err error) {
 	if header, ok := l.state.tokens.Get(l.key()); ok {
-		return header, nil, nil
+		return header.value, nil, nil
 	}
-	ch, ok := l.state.challenges.Get(l.origin)
+	known, ok := l.state.challenges.Get(l.origin)
 	if !ok {
 		return "", nil, nil
 	}
+	ch := known.value
 	header, err = l.authorize(ctx, ch)
 	return header, &ch, err
 }
@@ -71,7 +72,7 @@ func (l *lookup) forget() {
 // authorize gives the Authorization header that meets a challenge; empty where there is nothing to present.
 func (l *lookup) authorize(ctx context.Context, ch challenge) (header string, err error) {
 	if len(ch.realm)+len(ch.service) <= 2*maxRealm {
-		l.state.challenges.Put(l.origin, ch, challengeLifetime)
+		l.state.challenges.Put(l.origin, owned[challenge]{ch, l.owner()}, challengeLifetime)
 	}
 	switch {
 	case ch.basic:

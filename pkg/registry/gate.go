@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"github.com/tagpin/tagpin/pkg/cache"
 )
 
@@ -42,8 +40,8 @@ type gateKey struct {
 // tries again, and others wait for what comes of it.
 type gates struct {
 	mu       sync.Mutex
-	all      *simplelru.LRU[gateKey, *gate]
-	refusals cache.Memory[gateKey, []string] // by credential: at most maxRefusals repositories
+	all      cache.Memory[gateKey, *gate]
+	refusals cache.Memory[gateKey, owned[[]string]] // by credential: at most maxRefusals repositories
 }
 
 // maxRefusals is how many repositories may refuse a login before it is not shown to the registry at
@@ -53,6 +51,7 @@ const maxRefusals = 3
 // gate is closed, or has been and nobody has got through since.
 type gate struct {
 	key      gateKey
+	owner    string // the namespace that met it; empty where several have, or the config names the host
 	until    time.Time
 	failures int           // in a row
 	cause    *Error        // why it is closed
@@ -61,27 +60,28 @@ type gate struct {
 
 func newGates() *gates {
 	g := &gates{}
-	g.all, _ = simplelru.NewLRU(maxGates, func(_ gateKey, forgotten *gate) { forgotten.tried() }) // refuses sizes below one alone
-	g.refusals.Size = maxGates
+	g.all.Size, g.all.Owner = maxGates, func(_ gateKey, g *gate) string { return g.owner }
+	g.refusals.Size, g.refusals.Owner = maxGates, ownerOf[gateKey, []string]
 	return g
 }
 
 // refused notes that a repository has refused the login of a credential. It reports whether the
 // login itself must be at fault: so many repositories have refused it, or it was at fault before and
 // has not been accepted since.
-func (g *gates) refused(credential gateKey, path string) bool {
+func (g *gates) refused(credential gateKey, path, owner string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if closed, ok := g.all.Peek(credential); ok && closed.cause.login {
+	if closed, ok := g.all.Get(credential); ok && closed.cause.login {
 		return true
 	}
 	count := 0
-	g.refusals.Update(credential, maxRetryAfter, func(paths []string, _ bool) ([]string, bool) {
+	g.refusals.Update(credential, maxRetryAfter, func(known owned[[]string], _ bool) (owned[[]string], bool) {
+		paths := known.value
 		if len(paths) < maxRefusals && !slices.Contains(paths, path) {
 			paths = append(slices.Clip(paths), path)
 		}
 		count = len(paths)
-		return paths, true
+		return owned[[]string]{paths, owner}, true
 	})
 	return count >= maxRefusals
 }
@@ -153,7 +153,7 @@ func (g *gates) done(held []*gate, answered bool) {
 	defer g.mu.Unlock()
 	for _, gate := range held {
 		gate.tried()
-		if now, ok := g.all.Peek(gate.key); ok && now == gate && answered && !time.Now().Before(gate.until) {
+		if now, ok := g.all.Get(gate.key); ok && now == gate && answered && !time.Now().Before(gate.until) {
 			g.all.Remove(gate.key)
 		}
 	}
@@ -168,15 +168,18 @@ func (g *gate) tried() {
 
 // close closes a gate for as long as cause asks, else by back-off. Failures of requests that were sent side by side count
 // once.
-func (g *gates) close(key gateKey, cause *Error, b backoff) {
+func (g *gates) close(key gateKey, owner string, cause *Error, b backoff) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	closed, ok := g.all.Peek(key)
+	closed, ok := g.all.Get(key)
 	if !ok {
-		closed = &gate{key: key}
-		g.all.Add(key, closed)
+		closed = &gate{key: key, owner: owner}
 	}
+	if closed.owner != owner {
+		closed.owner = ""
+	}
+	g.all.Put(key, closed, 0)
 	if !now.Before(closed.until) {
 		closed.failures++
 	}
@@ -208,7 +211,7 @@ func (l *lookup) credential() gateKey { return gateKey{host: l.origin, who: l.wh
 // judge closes the gate that an answer says is to be closed. What a tenant can bring about for one repository alone, a
 // slow answer, another host that is redirected to, a token endpoint, closes nothing for others.
 func (l *lookup) judge(e *Error) {
-	keys, shut := l.gates(), l.state.gates.close
+	keys, shut := l.gates(), func(key gateKey, e *Error, b backoff) { l.state.gates.close(key, l.owner(), e, b) }
 	all, credential, repository := keys[0], keys[1], keys[2]
 	elsewhere := e.Token || e.via != ""
 	switch {
@@ -223,7 +226,7 @@ func (l *lookup) judge(e *Error) {
 		shut(repository, e, unreachable)
 	case e.login: // not every registry tells a wrong login from a repository that it may not see
 		shut(repository, e, refusedLogin)
-		if !l.req.Shared && l.state.gates.refused(credential, l.path) {
+		if !l.req.Shared && l.state.gates.refused(credential, l.path, l.owner()) {
 			shut(credential, e, refusedLogin)
 		}
 	}

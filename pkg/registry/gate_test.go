@@ -19,7 +19,7 @@ import (
 
 // at is a look-up of a repository with a user's credential, without a network behind it.
 func at(g *gates, path, user string, shared bool) *lookup {
-	l := &lookup{state: &state{Learned: &Learned{gates: g}}, host: Host{Name: "r.example"}, api: "r.example", origin: "r.example", path: path}
+	l := &lookup{client: &Client{}, state: &state{Learned: &Learned{gates: g}}, host: Host{Name: "r.example"}, api: "r.example", origin: "r.example", path: path}
 	if user != "" {
 		l.auth = authn.AuthConfig{Username: user, Password: "canary"}
 	}
@@ -200,12 +200,12 @@ func TestGateForgotten(t *testing.T) {
 		go func() { _, err := pass(t.Context(), g, l.gates()); waited <- err }()
 		synctest.Wait()
 		for i := range maxGates {
-			g.close(gateKey{host: fmt.Sprint(i)}, &Error{}, limited)
+			g.close(gateKey{host: fmt.Sprint(i)}, "", &Error{}, limited)
 		}
+		g.done(held, true)
 		if err := <-waited; err != nil {
 			t.Errorf("who waited: %v", err)
 		}
-		g.done(held, true)
 		if n := g.all.Len(); n != maxGates {
 			t.Errorf("%d gates, want %d", n, maxGates)
 		}
@@ -225,4 +225,17 @@ func TestRetryAfter(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Made-up registries of one namespace push out none of the gates that others have met.
+func TestGatesAreShared(t *testing.T) {
+	g := newGates()
+	key := gateKey{host: "docker.io", all: true}
+	g.close(key, "modest", &Error{Status: 429, RetryAfter: time.Minute}, limited)
+	for i := range 2 * maxGates {
+		g.close(gateKey{host: fmt.Sprint(i), all: true}, "flood", &Error{network: notConnected}, unreachable)
+	}
+	if _, err := g.look([3]gateKey{key}); err == nil {
+		t.Error("the gate of another namespace's registry is forgotten")
+	}
 }

@@ -92,11 +92,11 @@ func TestRefusalsAreForgotten(t *testing.T) {
 func TestRefusalsAreBounded(t *testing.T) {
 	g := newGates()
 	for i := range 2 * maxGates {
-		g.refused(gateKey{host: fmt.Sprint(i)}, "a")
-		g.refused(gateKey{host: "r.example"}, fmt.Sprint(i))
+		g.refused(gateKey{host: fmt.Sprint(i)}, "a", "")
+		g.refused(gateKey{host: "r.example"}, fmt.Sprint(i), "")
 	}
 	r, _ := g.refusals.Get(gateKey{host: "r.example"})
-	if g.refusals.Len() != maxGates || len(r) != maxRefusals {
-		t.Errorf("%d credentials, %d repositories, want %d and %d", g.refusals.Len(), len(r), maxGates, maxRefusals)
+	if g.refusals.Len() != maxGates || len(r.value) != maxRefusals {
+		t.Errorf("%d credentials, %d repositories, want %d and %d", g.refusals.Len(), len(r.value), maxGates, maxRefusals)
 	}
 }

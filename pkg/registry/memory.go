@@ -18,7 +18,25 @@ const (
 	maxTokens     = 2048
 	maxGates      = 4096
 	maxNoHead     = 1024
+	maxTokenBytes = 4 << 20
 )
+
+// owned is something that was learned for a namespace. Where room is short, the namespace that has
+// learned most forgets first, so that one that asks made-up registries takes nothing from others.
+type owned[V any] struct {
+	value V
+	owner string // the namespace; empty where the config names the host
+}
+
+func ownerOf[K, V any](_ K, v owned[V]) string { return v.owner }
+
+// owner is whom what is learned belongs to.
+func (l *lookup) owner() string {
+	if l.client.Named(l.req.Ref.Host()) {
+		return ""
+	}
+	return l.req.Namespace
+}
 
 // headLifetime is how long it is remembered that a registry takes no HEAD.
 const headLifetime = 10 * time.Minute
@@ -32,9 +50,9 @@ type Learned struct {
 	secret     [sha256.Size]byte // of identities
 	gates      *gates
 	queues     queues
-	challenges cache.Memory[string, challenge]        // by origin
-	tokens     cache.Memory[tokenKey, string]         // Authorization headers
-	noHead     cache.Memory[string, struct{}]         // by origin
+	challenges cache.Memory[string, owned[challenge]] // by origin
+	tokens     cache.Memory[tokenKey, owned[string]]  // Authorization headers
+	noHead     cache.Memory[string, owned[struct{}]]  // by origin
 	asking     cache.Flights[tokenRequestKey, string] // for tokens
 }
 
@@ -43,7 +61,10 @@ func (l *Learned) init(c *Client) {
 		_, _ = rand.Read(l.secret[:]) // never fails (crypto/rand)
 		l.gates = newGates()
 		l.queues.idle.Size = maxQueues
-		l.challenges.Size, l.tokens.Size, l.noHead.Size = maxChallenges, maxTokens, maxNoHead
+		l.challenges.Size, l.challenges.Owner = maxChallenges, ownerOf[string, challenge]
+		l.noHead.Size, l.noHead.Owner = maxNoHead, ownerOf[string, struct{}]
+		l.tokens.Size, l.tokens.Owner = maxTokens, ownerOf[tokenKey, string]
+		l.tokens.Bytes, l.tokens.Weigh = maxTokenBytes, func(_ tokenKey, header owned[string]) int { return len(header.value) }
 		l.asking.Doing, l.asking.Panics = "asking a registry for a token", c.Panics
 	})
 }

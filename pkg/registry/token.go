@@ -45,7 +45,7 @@ func (l *lookup) token(ctx context.Context, ch challenge) (header string, err er
 		}
 		header := "Bearer " + token
 		if len(token) <= maxRemembered {
-			l.state.tokens.Put(l.key(), header, lifetime-lifetime/10)
+			l.state.tokens.Put(l.key(), owned[string]{header, l.owner()}, lifetime-lifetime/10)
 		}
 		return header, nil
 	})
