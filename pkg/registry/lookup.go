@@ -54,7 +54,7 @@ func (c *Client) lookup(req Request) *lookup {
 	if l.name == "" {
 		l.name = r.Tag()
 	}
-	transport, ok := c.state.transports[r.Host()]
+	transport, ok := c.state.transports[spelling(r.Host())]
 	if !ok {
 		transport = c.state.shared
 	}

@@ -128,7 +128,7 @@ func (c *Client) newState() *state {
 	}
 	s.init(c)
 	for _, h := range c.Hosts {
-		s.hosts[h.Name] = h
+		s.hosts[spelling(h.Name)] = h
 		if h.Name != allHosts {
 			s.name(h)
 		}
@@ -146,7 +146,7 @@ func (s *state) name(h Host) {
 	}
 	for _, name := range names {
 		api := apiHost(name)
-		s.named[name], s.apis[api] = struct{}{}, struct{}{}
+		s.named[spelling(name)], s.apis[api] = struct{}{}, struct{}{}
 		if realm, ok := knownRealms[api]; ok {
 			s.apis[realm] = struct{}{}
 		}
@@ -156,14 +156,32 @@ func (s *state) name(h Host) {
 	}
 }
 
-// hostOf is what is known of a registry.
+// hostOf is what is known of a registry, however its name is spelled.
 func (s *state) hostOf(name string) Host {
-	h, ok := s.hosts[name]
+	h, ok := s.hosts[spelling(name)]
 	if !ok {
 		h = s.hosts[allHosts]
-		h.Name = name
 	}
+	h.Name = name
 	return withDefaults(h)
+}
+
+// spelling is the one spelling of a host where bounds and settings depend on it: in lower case, with
+// its port as a number, and without the port of https. A tenant who writes Registry.Example:0443 asks
+// the same registry as others do.
+func spelling(name string) string {
+	name = strings.ToLower(name)
+	if !strings.Contains(name, ":") {
+		return name // by far the most common: spare the error
+	}
+	host, port, err := net.SplitHostPort(name)
+	if err != nil {
+		return name // it has no port
+	}
+	if port = strings.TrimLeft(port, "0"); port == "443" {
+		return strings.TrimSuffix(net.JoinHostPort(host, port), ":443")
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func withDefaults(h Host) Host {
@@ -189,7 +207,7 @@ func (s *state) trust(c *Client) error {
 		if err != nil {
 			return fmt.Errorf("registry %s: %w", h.Name, err)
 		}
-		s.transports[h.Name] = t
+		s.transports[spelling(h.Name)] = t
 	}
 	return nil
 }
@@ -198,11 +216,11 @@ func (s *state) trust(c *Client) error {
 // about it by other settings is not used: an operator who trusts another CA, say, is not told for a
 // while yet that the former one failed.
 func (s *state) origin(name string) string {
-	h, ok := s.hosts[name]
-	if !ok {
-		return apiHost(name)
+	origin := spelling(apiHost(name))
+	if h, ok := s.hosts[spelling(name)]; ok {
+		origin += h.settings()
 	}
-	return apiHost(name) + h.settings()
+	return origin
 }
 
 // answers identifies, by the names of c.Hosts, the settings that an answer may depend on.
@@ -210,9 +228,9 @@ func (c *Client) answers() map[string]string {
 	all := make(map[string]string, len(c.Hosts))
 	for i := range c.Hosts {
 		h := &c.Hosts[i]
-		all[h.Name] = h.settings()
+		all[spelling(h.Name)] = h.settings()
 		if h.Verify {
-			all[h.Name] += " verify"
+			all[spelling(h.Name)] += " verify"
 		}
 	}
 	return all
@@ -230,7 +248,7 @@ func (h *Host) settings() string {
 // by other settings may be another one.
 func (c *Client) Settings(name string) string {
 	_ = c.Init() // its error concerns files
-	if settings, ok := c.state.answers[name]; ok {
+	if settings, ok := c.state.answers[spelling(name)]; ok {
 		return settings
 	}
 	return c.state.answers[allHosts]
@@ -245,7 +263,7 @@ func (c *Client) Host(name string) Host {
 // Named tells whether the config names the registry: only then may an error tell what its network answered.
 func (c *Client) Named(name string) bool {
 	_ = c.Init()
-	_, ok := c.state.named[name]
+	_, ok := c.state.named[spelling(name)]
 	return ok
 }
 
