@@ -253,8 +253,8 @@ func TestManyImages(t *testing.T) {
 		}()
 		synctest.Wait()
 		b.mu.Lock()
-		if n := len(b.asked); n != 128 {
-			t.Errorf("%d look-ups under way, want 128", n)
+		if n := len(b.asked); n != 16 {
+			t.Errorf("%d look-ups under way, want 16", n)
 		}
 		b.mu.Unlock()
 		close(b.hold)

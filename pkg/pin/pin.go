@@ -232,10 +232,12 @@ func (p *Pinner) pin(o *Outcome, d digest.Digest) {
 	}
 }
 
-// Bounds of one object, of which a tenant may make one with tens of thousands of images.
+// Bounds of one object, of which a tenant may make one with tens of thousands of images. A look-up
+// that waits needs a goroutine, whose stack has about 8 KiB: with hundreds of reviews at once it is
+// the larger part of their memory.
 const (
-	maxSideBySide = 128 // look-ups
-	fewLookups    = 16  // that are compared one by one
+	maxSideBySide = 16 // look-ups
+	fewLookups    = 16 // that are compared one by one
 )
 
 // lookups are the distinct look-ups of one object.
