@@ -8,6 +8,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // Bounds of every connection, whoever opens it. An API server's request has 8 lines of header and
@@ -75,6 +76,14 @@ const maxScrapes = 4
 // review that there can be, and another one beside it. A review of less than 64 KiB needs no place.
 func newReviews() *fair.Queue {
 	return &fair.Queue{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
+}
+
+// newImages bounds the images of large objects that are being pinned, each of which holds about
+// 1 KiB: 20 MiB. One namespace may have the largest object that there can be, and another one beside
+// it. An object of at most 64 images needs no place.
+func newImages() *fair.Queue {
+	const most = workload.MaxReferences
+	return &fair.Queue{Capacity: 2 * most, Share: most, Backlog: 32}
 }
 
 // newManifests bounds the bytes of large manifests that are held at once, and gives one namespace

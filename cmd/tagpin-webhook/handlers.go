@@ -47,6 +47,7 @@ type handlers struct {
 
 	manifests *fair.Queue // of all clients
 	reviews   *fair.Queue // of all configs
+	images    *fair.Queue // of all configs
 
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current
@@ -94,9 +95,10 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		closed:  make(chan struct{}),
 	}
 	close(h.closed)
-	h.manifests, h.reviews = newManifests(), newReviews()
+	h.manifests, h.reviews, h.images = newManifests(), newReviews(), newImages()
 	h.queues.add("manifests", h.manifests)
 	h.queues.add("reviews", h.reviews)
+	h.queues.add("images", h.images)
 	h.queues.add("secrets", a.secrets)
 	h.queues.add("siblings", a.siblings)
 	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
@@ -199,6 +201,7 @@ func (s *state) answer(h *handlers, old *state) error {
 			Keychain:  s.credentials.For,
 			Metrics:   h.metrics,
 			Reviews:   h.reviews,
+			Images:    h.images,
 			Began:     began,
 		}
 	}

@@ -13,16 +13,16 @@ import (
 // The metrics of queues, by the name of the queue.
 var (
 	queueInUse = prometheus.NewDesc("tagpin_queue_in_use",
-		"What is in use of a resource that namespaces share, by queue: lookups, secrets and siblings that are being read, and bytes of reviews and manifests.",
+		"What is in use of a resource that namespaces share, by queue: lookups, secrets and siblings that are being read, images of large objects, and bytes of reviews and manifests.",
 		[]string{"queue"}, nil)
 	queueCapacity = prometheus.NewDesc("tagpin_queue_capacity",
-		"How much of the resource there is, by queue (lookups, secrets, siblings, reviews, manifests); 0 where only the share of each namespace is bounded.",
+		"How much of the resource there is, by queue (lookups, secrets, siblings, reviews, images, manifests); 0 where only the share of each namespace is bounded.",
 		[]string{"queue"}, nil)
 	queueWaiting = prometheus.NewDesc("tagpin_queue_waiting",
-		"Callers that wait for their namespace's turn, by queue (lookups, secrets, siblings, reviews, manifests).",
+		"Callers that wait for their namespace's turn, by queue (lookups, secrets, siblings, reviews, images, manifests).",
 		[]string{"queue"}, nil)
 	queueRefused = prometheus.NewDesc("tagpin_queue_refused_total",
-		"Callers that were refused because too many of their namespace were waiting, by queue (lookups, secrets, siblings, reviews, manifests).",
+		"Callers that were refused because too many of their namespace were waiting, by queue (lookups, secrets, siblings, reviews, images, manifests).",
 		[]string{"queue"}, nil)
 )
 

@@ -60,6 +60,9 @@ type Handler struct {
 	Metrics *Metrics
 	// Reviews bounds the bytes of large reviews that are held at once. Nil: no bound but that of each.
 	Reviews *fair.Queue
+	// Images bounds the images of large objects that are being pinned at once: one holds about
+	// 1 KiB until the answer, however short its text is. Nil: no bound but that of each object.
+	Images *fair.Queue
 	// Began returns when the first byte of a request came. Nil: when the handler is called, which is
 	// after the header.
 	Began func(*http.Request) time.Time
@@ -127,8 +130,7 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	response := &admissionv1.AdmissionResponse{UID: types.UID(rv.UID), Allowed: true}
 	defer rv.drop()
 	if rv.busy {
-		return deny(response, "tagpin: too many large objects of namespace "+rv.Namespace+
-			" are being reviewed; try again in a moment", http.StatusTooManyRequests), pin.Result{}
+		return denyBusy(response, rv), pin.Result{}
 	}
 	if rv.Operation != policy.Create && rv.Operation != policy.Update {
 		return response, pin.Result{}
@@ -143,6 +145,11 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	}
 	changed := rv.templatesChanged(request.Object)
 	rv.drop() // what is next may wait for registries
+	leave, err := h.enter(ctx, &request)
+	if err != nil {
+		return denyBusy(response, rv), pin.Result{}
+	}
+	defer leave()
 	result := h.Pinner.Pin(ctx, request)
 	if result.Skipped != "" {
 		return response, result
@@ -150,6 +157,22 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	a := answer{policy: &h.Pinner.Policy, mode: h.Mode, failures: h.OnFailure, rv: rv, request: request, changed: changed, outcomes: result.Outcomes}
 	a.build()
 	return a.response(response), result
+}
+
+// fewImages is the number of images of an object that is pinned without a place in Images. Nearly
+// all objects have fewer, so that they never wait for the large ones of others.
+const fewImages = 64
+
+// enter waits for a place for the images of an object.
+func (h *Handler) enter(ctx context.Context, request *pin.Request) (leave func(), err error) {
+	images := 0
+	for i := range request.Object.PodSpecs {
+		images += len(request.Object.PodSpecs[i].References)
+	}
+	if h.Images == nil || images <= fewImages {
+		return func() {}, nil
+	}
+	return h.Images.Enter(ctx, request.Namespace, int64(images))
 }
 
 // request scans the objects of a review.
@@ -201,6 +224,12 @@ func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.Admissi
 		r.AuditAnnotations = map[string]string{"pins": audit}
 	}
 	return r
+}
+
+// denyBusy denies a review that got no place in time.
+func denyBusy(r *admissionv1.AdmissionResponse, rv *review) *admissionv1.AdmissionResponse {
+	return deny(r, "tagpin: too many large objects of namespace "+rv.Namespace+
+		" are being reviewed; try again in a moment", http.StatusTooManyRequests)
 }
 
 func deny(r *admissionv1.AdmissionResponse, message string, code int32) *admissionv1.AdmissionResponse {

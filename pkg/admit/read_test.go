@@ -154,3 +154,54 @@ func TestLengthOfReviews(t *testing.T) {
 		})
 	}
 }
+
+// The images of the large objects of one namespace share its places while they are looked up; objects
+// with few images, and those of other namespaces, do not wait for them.
+func TestImagesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		resolver := func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+			if strings.HasPrefix(req.Ref.Text(), "hangs") {
+				<-ctx.Done()
+				return resolve.Result{}, resolve.ErrUnavailable
+			}
+			return registry(ctx, req)
+		}
+		h := newHandler(t, pin.Enforce, resolve.Func(resolver))
+		h.Images = &fair.Queue{Capacity: 500, Share: 200, Backlog: 8}
+		open := make(chan struct{})
+		close(open)
+		many := func(namespace, image string, images int) <-chan *httptest.ResponseRecorder {
+			containers := make([]string, images)
+			for i := range containers {
+				containers[i] = fmt.Sprintf(`{"name":"c%d","image":%q}`, i, image)
+			}
+			return send(h, fmt.Appendf(nil, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1",
+				"request":{"uid":"u","kind":{"kind":"Pod"},"namespace":%q,"operation":"CREATE",
+				"object":{"spec":{"containers":[%s]}}}}`, namespace, strings.Join(containers, ",")), open)
+		}
+		first := many("loud", "hangs", 150)
+		second := many("loud", "nginx", 150)
+		if s := h.Images.Stats(); s.InUse != 150 || s.Waiting != 1 {
+			t.Fatalf("of two large objects %+v, want the images of one of them", s)
+		}
+		for name, answers := range map[string]<-chan *httptest.ResponseRecorder{
+			"few images":        many("loud", "nginx", 64),
+			"another namespace": many("modest", "nginx", 150),
+		} {
+			if r := responseOf(t, answers); !r.Allowed || r.Patch == nil {
+				t.Errorf("%s: %+v, want it pinned meanwhile", name, r.Result)
+			}
+		}
+		r := responseOf(t, second)
+		if r.Allowed || r.Result.Code != http.StatusTooManyRequests {
+			t.Errorf("what waited too long: %+v, want it denied as one too many", r.Result)
+		}
+		if !strings.Contains(r.Result.Message, "namespace loud") {
+			t.Errorf("the denial says %q, want it to name the namespace", r.Result.Message)
+		}
+		responseOf(t, first)
+		if s := h.Images.Stats(); s.InUse != 0 || s.Waiting != 0 {
+			t.Errorf("in the end %+v", s)
+		}
+	})
+}
