@@ -24,7 +24,8 @@ type metric struct {
 	labels           []string
 }
 
-// constructor is a function that makes a metric, or with NewDesc what a collector of our own gives, which are gauges.
+// constructor is a function that makes a metric, or with NewDesc what a collector of our own gives:
+// gauges, and counters by their names.
 var constructor = regexp.MustCompile(`^New(Counter|Gauge|Histogram|Summary|Desc)(Vec|Func)?$`)
 
 // metrics is the table of all metrics, out of the calls that make them.
@@ -126,6 +127,9 @@ func metricOf(constructor []string, args []ast.Expr) (metric, error) {
 // described reads the arguments of NewDesc.
 func described(args []ast.Expr) (metric, error) {
 	m := metric{kind: "gauge", name: literal(args[0]), help: literal(args[1]), labels: literals(args[2])}
+	if strings.HasSuffix(m.name, "_total") {
+		m.kind = "counter"
+	}
 	return m, m.check()
 }
 

@@ -72,6 +72,12 @@ func (h *Handler) readLarge(ctx context.Context, head []byte, from io.Reader, de
 			return busy(rv, from, err)
 		}
 	}
+	kept := false
+	defer func() { // also after a panic
+		if !kept {
+			leave()
+		}
+	}()
 	body := append(make([]byte, 0, min(size, MaxReview)+1), head...)
 	body, whole, err := fill(body, from)
 	if err == nil && !whole {
@@ -81,10 +87,9 @@ func (h *Handler) readLarge(ctx context.Context, head []byte, from io.Reader, de
 		rv, err = parseReview(body)
 	}
 	if err != nil {
-		leave()
 		return nil, err
 	}
-	rv.leave = leave
+	rv.leave, kept = leave, true
 	return rv, nil
 }
 
