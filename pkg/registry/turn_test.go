@@ -192,11 +192,16 @@ func TestPlaceIsKept(t *testing.T) {
 		synctest.Wait()
 		h.answer <- http.StatusNotFound
 		synctest.Wait()
-		if n := len(h.asked); n != 2 || (<-h.asked).URL.Path != (<-h.asked).URL.Path {
-			t.Fatalf("%d requests, want the second one of the same look-up", n)
+		if n := len(h.asked); n != 2 {
+			t.Fatalf("%d requests, want two", n)
+		}
+		if first, second := <-h.asked, <-h.asked; first.URL.Path != second.URL.Path {
+			t.Errorf("the second request is for %s, want that of the same look-up", second.URL.Path)
 		}
 		h.answer <- http.StatusNotFound
-		<-done
+		if err := <-done; err == nil {
+			t.Error("an answer, want 404")
+		}
 		place.Leave()
 		synctest.Wait()
 		if n := len(h.asked); n != 1 {
