@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/cache"
@@ -38,9 +39,19 @@ type Answers struct {
 	entries cache.Memory[cacheKey, entry]
 	flights cache.Flights[cacheKey, Result]
 
+	questions atomic.Uint64 // how many have been asked
+
 	mu     sync.Mutex
 	limits Limits
 }
+
+// question is one that a registry is asked: its number, by which questions are in order, and its time.
+type question struct {
+	number uint64
+	at     time.Duration
+}
+
+func (a *Answers) ask() question { return question{a.questions.Add(1), a.now()} }
 
 // Limits say how many answers are remembered, and for how long they hold. A zero field has its default.
 type Limits struct {
@@ -105,13 +116,13 @@ func (a *Answers) stale(known *entry, limits Limits, err error) (Result, error) 
 	return known.result(true), nil
 }
 
-// remember puts an answer to a question that was asked at a time into the entry of key.
-func (a *Answers) remember(key cacheKey, namespace string, result Result, err error, at time.Duration) {
-	fresh := entry{namespace: strings.Clone(namespace), asked: at}
+// remember puts an answer to a question into the entry of key.
+func (a *Answers) remember(key cacheKey, namespace string, q question, result Result, err error) {
+	fresh := entry{namespace: strings.Clone(namespace), question: q.number}
 	switch {
 	case err != nil:
 		fresh.err, fresh.errAt = flat(err), a.now()
-	case !fresh.set(result.Digest, at):
+	case !fresh.set(result.Digest, q.at):
 		return // there are no others
 	}
 	a.entries.Update(key, 0, func(known entry, ok bool) (entry, bool) {
@@ -119,7 +130,7 @@ func (a *Answers) remember(key cacheKey, namespace string, result Result, err er
 			fresh.namespace = "" // more than one has use for it
 		}
 		switch {
-		case ok && known.asked > at: // the answer to a later question came first
+		case ok && known.question > q.number: // the answer to a later question came first
 			known.namespace = fresh.namespace
 			return known, true
 		case err != nil && errors.Is(err, ErrUnavailable): // a registry that can't be reached takes nothing back

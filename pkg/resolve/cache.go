@@ -91,11 +91,11 @@ func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, err
 // look asks Next and remembers what it says. A failure is remembered only if the registry was asked and
 // had its time: that a namespace got no turn, or got it late, is nothing about the image.
 func (c *Cache) look(ctx context.Context, key cacheKey, req Request, begin func() error) (Result, error) {
-	asked, at := false, c.Answers.now()
+	asked, q := false, c.Answers.ask()
 	req.begin = func() error {
 		err := begin()
 		if err == nil && !asked {
-			asked, at = true, c.Answers.now()
+			asked, q = true, c.Answers.ask()
 		}
 		return err
 	}
@@ -104,7 +104,7 @@ func (c *Cache) look(ctx context.Context, key cacheKey, req Request, begin func(
 		return Result{}, &crowded{err, req.Namespace}
 	}
 	if err == nil || asked && ctx.Err() == nil {
-		c.Answers.remember(key, req.Namespace, result, err, at)
+		c.Answers.remember(key, req.Namespace, q, result, err)
 	}
 	return result, err
 }

@@ -27,7 +27,7 @@ type entry struct {
 	at        time.Duration // when the digest was asked for
 	err       error         // nil: the last answer is the digest
 	errAt     time.Duration // when err came
-	asked     time.Duration // when the last answer was asked for
+	question  uint64        // that the last answer is to: later ones have greater numbers
 	namespace string        // that asked for it; empty where several have
 }
 
