@@ -29,11 +29,13 @@ var (
 	refusedLogin = backoff{30 * time.Second, 10 * time.Minute}
 )
 
-// gateKey is what a gate closes: a registry for all, for one credential, or for one credential in one repository.
+// gateKey is what a gate closes: a registry for all, for one credential, for one credential in one
+// namespace, or for one credential in one repository.
 type gateKey struct {
 	host, path string
 	all        bool
 	who        identity
+	namespace  string
 }
 
 // gates are closed after an answer that says that the next request will fail too. When its time is over, one request
@@ -91,7 +93,7 @@ func (g *gates) accepted(credential gateKey) { g.refusals.Remove(credential) }
 
 // wait waits until nobody tries a gate, and calls before if it has to. Its error is that of a gate that
 // is closed, or of ctx.
-func (g *gates) wait(ctx context.Context, keys [3]gateKey, before func()) error {
+func (g *gates) wait(ctx context.Context, keys [4]gateKey, before func()) error {
 	for {
 		trying, err := g.look(keys)
 		if trying == nil {
@@ -107,7 +109,7 @@ func (g *gates) wait(ctx context.Context, keys [3]gateKey, before func()) error 
 }
 
 // look returns the first try that there is to wait for, or the error of a gate that is closed.
-func (g *gates) look(keys [3]gateKey) (trying chan struct{}, err error) {
+func (g *gates) look(keys [4]gateKey) (trying chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, key := range keys {
@@ -124,7 +126,7 @@ func (g *gates) look(keys [3]gateKey) (trying chan struct{}, err error) {
 
 // take makes the caller the one that tries the gates that were closed before. It takes all or none: its
 // error is errTrying, or that of a gate that is closed. done must be called for what is held.
-func (g *gates) take(keys [3]gateKey) (held []*gate, err error) {
+func (g *gates) take(keys [4]gateKey) (held []*gate, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, key := range keys {
@@ -202,17 +204,23 @@ func (g *gate) refusal() error {
 }
 
 // gates are those that a look-up goes through.
-func (l *lookup) gates() [3]gateKey {
-	return [3]gateKey{{host: l.origin, all: true}, l.credential(), {host: l.origin, path: l.path, who: l.who}}
+func (l *lookup) gates() [4]gateKey {
+	return [4]gateKey{
+		{host: l.origin, all: true}, {host: l.origin, who: l.who}, l.login(), {host: l.origin, path: l.path, who: l.who},
+	}
 }
 
-func (l *lookup) credential() gateKey { return gateKey{host: l.origin, who: l.who} }
+// login is closed by refused logins: for one namespace, as another one that holds the same credential
+// may have spelled its images right.
+func (l *lookup) login() gateKey {
+	return gateKey{host: l.origin, who: l.who, namespace: l.req.Namespace}
+}
 
 // judge closes the gate that an answer says is to be closed. What a tenant can bring about for one repository alone, a
 // slow answer, another host that is redirected to, a token endpoint, closes nothing for others.
 func (l *lookup) judge(e *Error) {
 	keys, shut := l.gates(), func(key gateKey, e *Error, b backoff) { l.state.gates.close(key, l.owner(), e, b) }
-	all, credential, repository := keys[0], keys[1], keys[2]
+	all, credential, login, repository := keys[0], keys[1], keys[2], keys[3]
 	elsewhere := e.Token || e.via != ""
 	switch {
 	case e.remembered, e.Refused:
@@ -226,8 +234,8 @@ func (l *lookup) judge(e *Error) {
 		shut(repository, e, unreachable)
 	case e.login: // not every registry tells a wrong login from a repository that it may not see
 		shut(repository, e, refusedLogin)
-		if !l.req.Shared && l.state.gates.refused(credential, l.path, l.owner()) {
-			shut(credential, e, refusedLogin)
+		if !l.req.Shared && l.state.gates.refused(login, l.path, l.owner()) {
+			shut(login, e, refusedLogin)
 		}
 	}
 }

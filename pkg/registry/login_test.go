@@ -63,11 +63,11 @@ func TestRefusedInSeveralRepositories(t *testing.T) {
 // Refusals count only if the login is not accepted meanwhile, and only for a while.
 func TestRefusalsAreForgotten(t *testing.T) {
 	for name, between := range map[string]func(*lookup){
-		"accepted": func(l *lookup) { l.state.gates.accepted(l.credential()) },
+		"accepted": func(l *lookup) { l.state.gates.accepted(l.login()) },
 		"long ago": func(*lookup) { time.Sleep(maxRetryAfter) },
 		"a limit is no refusal": func(l *lookup) {
 			l.judge(&Error{Status: 429, RetryAfter: time.Second})
-			l.state.gates.accepted(l.credential())
+			l.state.gates.accepted(l.login())
 			time.Sleep(time.Second)
 		},
 		"of all namespaces' credential": func(l *lookup) { l.req.Shared = true },
