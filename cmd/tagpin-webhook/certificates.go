@@ -30,7 +30,7 @@ var errNone = errors.New("no certificate yet")
 var (
 	errEnded    = errors.New("the certificate has ended")
 	errNotBegun = errors.New("the certificate is not valid yet: " +
-		"compare the clocks of this node and of who made it")
+		"check the clock of the machine that issued it")
 )
 
 // certificates is where the serving certificate comes from: the files of --cert-dir, or a secret that the server keeps

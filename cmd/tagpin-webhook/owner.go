@@ -63,10 +63,11 @@ func (u *upkeep) setOwner(
 	return u.update(ctx, live, want)
 }
 
-// trackedByArgo reports whether Argo CD keeps the registration. It deletes nothing that has an owner
-// (argo-cd#4764), so that the registration would outlive its Application.
+// trackedByArgo reports whether Argo CD manages the registration. Argo CD deletes no object that has an
+// owner (argo-cd#4764), so the registration would outlive its Application. The label
+// app.kubernetes.io/instance counts only if Helm did not install the object, since charts set it too.
 func trackedByArgo(live *admissionregistrationv1.MutatingWebhookConfiguration) bool {
 	return live.Annotations["argocd.argoproj.io/tracking-id"] != "" ||
 		live.Labels["argocd.argoproj.io/instance"] != "" ||
-		live.Labels["app.kubernetes.io/instance"] != ""
+		live.Labels["app.kubernetes.io/instance"] != "" && live.Annotations["meta.helm.sh/release-name"] == ""
 }

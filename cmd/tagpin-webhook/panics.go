@@ -11,8 +11,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/panics"
 )
 
-// newPanics logs and counts the panics that are caught. Each is a bug: what it stopped was one review
-// or look-up, which is denied or unavailable.
+// newPanics returns a Reporter that logs and counts panics. Each is a bug that has stopped one review or
+// one look-up.
 func newPanics(log logr.Logger, r prometheus.Registerer) *panics.Reporter {
 	caught := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tagpin_panics_total",

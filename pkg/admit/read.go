@@ -23,8 +23,8 @@ const (
 	// smaller, so that they never wait for the large ones of others. An API server puts the namespace
 	// before the objects, so that it is known by then.
 	smallReview = 64 << 10
-	// drainTime is what is left of the budget for what remains of a review that got no place.
-	drainTime = time.Second / 2
+	// discardTime is kept of the budget to read the rest of a review that got no place.
+	discardTime = time.Second / 2
 )
 
 // read takes the review from the request, which has to come until end. A review that got no place in
@@ -53,7 +53,7 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	case whole:
 		return parseReview(body)
 	}
-	ctx, cancel := context.WithDeadline(ctx, end.Add(-drainTime))
+	ctx, cancel := context.WithDeadline(ctx, end.Add(-discardTime))
 	defer cancel()
 	return h.readLarge(ctx, body, from, r.ContentLength)
 }
@@ -131,7 +131,7 @@ func (rv *review) drop() {
 }
 
 // templatesChanged reports for each pod spec of an update whether more than images differs from the
-// template before. Of a Pod nobody asks.
+// template before. A Pod has no template.
 func (rv *review) templatesChanged(o *workload.Object) []bool {
 	if rv.Old == nil || o.Kind == (workload.Kind{Kind: "Pod"}) {
 		return make([]bool, len(o.PodSpecs))

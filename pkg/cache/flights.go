@@ -14,8 +14,8 @@ import (
 // ErrClosed reports that the Flights were closed.
 var ErrClosed = errors.New("shutting down")
 
-// ErrTaken is what Begin returns where another namespace's turn came first: the call should return
-// it, and its callers get the result of the other one.
+// ErrTaken is the error of begin if another namespace's call for the key has begun first. The call
+// returns it; its callers get that other result.
 var ErrTaken = errors.New("another call for the same key has begun")
 
 // Flights share a call among the callers that want the same key at the same time. A call runs on a
@@ -37,7 +37,7 @@ type Flights[K comparable, V any] struct {
 	wg     sync.WaitGroup
 }
 
-// Caller is who asks, where that decides with whom a call is shared.
+// Caller describes who asks. It decides which calls may be shared.
 type Caller struct {
 	// Namespace is who the call waits its turn for. Each namespace that joins a call that has not
 	// begun waits for a turn of its own, and the first turn that comes serves all of them: no
@@ -47,7 +47,8 @@ type Caller struct {
 	Fresh bool
 }
 
-// flight is one call, or the several that wait to be it, one a namespace.
+// flight is a call with its callers. Until it begins it has one attempt for each namespace that asked;
+// the first attempt whose turn comes becomes the call.
 type flight[V any] struct {
 	done  chan struct{} // closed when the fields below are final
 	value V
@@ -137,8 +138,8 @@ func (f *Flights[K, V]) join(
 	return shared, own, nil
 }
 
-// await waits for a former call of the same key and namespace: of those that want a fresh result at
-// once, one asks, and all others together once more after it.
+// await waits until the namespace's own earlier call for the key has ended. So many fresh requests at
+// once cost at most two calls: the one under way, and one after it that the rest share.
 func await[V any](ctx context.Context, former *flight[V], namespace string) error {
 	if former == nil || former.by != namespace { // it has begun, so that by does not change any more
 		return nil

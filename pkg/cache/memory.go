@@ -37,8 +37,8 @@ const DefaultSize = 1024
 // most. The exported fields must not change after the first call; the zero value is ready. It is safe
 // for concurrent use.
 //
-// Values expire when they are read: expirable.LRU of golang-lru starts a goroutine that can't be
-// stopped.
+// Expiry is checked when a value is read; nothing runs in the background, as expirable.LRU of golang-lru
+// does.
 type Memory[K comparable, V any] struct {
 	// Size is the number of entries. 0: DefaultSize.
 	Size int

@@ -41,8 +41,8 @@ type Queue struct {
 	Share int64
 	// Backlog is the number of callers of one namespace that may wait at once. 0: no bound.
 	Backlog int
-	// PerSecond is the number of callers that are admitted in a second, with as many at once after
-	// a pause. 0: no bound.
+	// PerSecond is the rate at which callers are admitted. After a pause, a burst of one second's
+	// worth is admitted at once. 0: no bound.
 	PerSecond float64
 
 	mu      sync.Mutex

@@ -68,8 +68,8 @@ func newGates() *gates {
 }
 
 // refused notes that a repository has refused the login of a credential. It reports whether the
-// login itself must be at fault: so many repositories have refused it, or it was at fault before and
-// has not been accepted since.
+// login itself is taken to be wrong: maxRefusals repositories have refused it, or its gate was closed
+// for that before.
 func (g *gates) refused(credential gateKey, path, owner string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -18,8 +18,8 @@ type queueKey struct {
 	perSecond float64
 }
 
-// queues are those before the registries. One that is in use is never forgotten, and of the others as
-// many are remembered as the bound allows: what is lost with one is only how fast it was asked lately.
+// queues holds one queue for each registry. A queue in use is always kept. At most maxQueues idle ones
+// are kept too, to remember how fast each registry was asked.
 type queues struct {
 	mu    sync.Mutex
 	inUse map[queueKey]*queue
