@@ -45,14 +45,14 @@ type Queue struct {
 	// worth is admitted at once. 0: no bound.
 	PerSecond float64
 
-	mu      sync.Mutex
-	inUse   int64
-	members map[string]*member
-	turns   []*member // with callers that wait; the first one is next
-	refused uint64
-	limiter *rate.Limiter // nil: no bound
-	granted bool          // the limiter has admitted one caller that has not entered yet
-	timer   *time.Timer   // runs until the limiter admits the next caller; nil: it was not asked
+	mu                sync.Mutex
+	inUse             int64
+	members           map[string]*member
+	turns             []*member // with callers that wait; the first one is next
+	refused, timedOut uint64
+	limiter           *rate.Limiter // nil: no bound
+	granted           bool          // the limiter has admitted one caller that has not entered yet
+	timer             *time.Timer   // runs until the limiter admits the next caller; nil: it was not asked
 }
 
 // member is a namespace that uses units or waits for them.
@@ -86,7 +86,7 @@ func (q *Queue) Enter(ctx context.Context, namespace string, weight int64) (leav
 		return leave, nil
 	case <-ctx.Done():
 	}
-	if !q.withdraw(namespace, t) { // it was admitted in the same instant
+	if !q.withdraw(ctx, namespace, t) { // it was admitted in the same instant
 		leave()
 	}
 	return nil, ctx.Err()
@@ -94,16 +94,25 @@ func (q *Queue) Enter(ctx context.Context, namespace string, weight int64) (leav
 
 // Stats is what a Queue is doing.
 type Stats struct {
-	InUse   int64  // units
-	Waiting int    // callers
-	Refused uint64 // callers that got ErrFull or ErrTooLarge, since the start
+	Capacity int64  // units; 0: no bound
+	InUse    int64  // units
+	Waiting  int    // callers
+	Refused  uint64 // callers that got ErrFull or ErrTooLarge, since the start
+	TimedOut uint64 // callers whose time ran out while they waited, since the start
+}
+
+func (s *Stats) add(more Stats) {
+	s.InUse += more.InUse
+	s.Waiting += more.Waiting
+	s.Refused += more.Refused
+	s.TimedOut += more.TimedOut
 }
 
 // Stats returns the state of the queue.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{InUse: q.inUse, Refused: q.refused}
+	s := Stats{Capacity: q.Capacity, InUse: q.inUse, Refused: q.refused, TimedOut: q.timedOut}
 	for _, m := range q.turns {
 		s.Waiting += len(m.waiting)
 	}
@@ -220,7 +229,7 @@ func (q *Queue) leave(namespace string, weight int64) {
 }
 
 // withdraw takes a caller out of the queue. It returns false if the caller was admitted before.
-func (q *Queue) withdraw(namespace string, t *ticket) bool {
+func (q *Queue) withdraw(ctx context.Context, namespace string, t *ticket) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	m := q.members[namespace]
@@ -228,6 +237,9 @@ func (q *Queue) withdraw(namespace string, t *ticket) bool {
 		return false
 	}
 	q.removeLocked(m, t)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		q.timedOut++
+	}
 	q.admitLocked() // others may have waited for its turn to pass
 	return true
 }
