@@ -99,10 +99,17 @@ func (e *Error) Unwrap() error { return e.err }
 // config names: of others it would tell a tenant what is reachable from here.
 func transportError(host string, named bool, err error) *Error {
 	e := &Error{Host: host, err: err, Reason: "unreachable"}
-	var inner *Error
+	var (
+		inner *Error
+		proxy *proxyError
+	)
 	switch {
 	case errors.As(err, &inner):
 		return inner
+	case errors.As(err, &proxy) && !named:
+		e.Reason = "the proxy can't be connected to"
+	case errors.As(err, &proxy):
+		e.Reason = "the proxy " + proxy.host + ": " + networkReason(proxy.err)
 	case !named: // a refused address looks like one where nothing answers
 	case errors.Is(err, ErrAddress):
 		e.Refused, e.Reason = true, "its address is not allowed; see network.allow"
@@ -135,7 +142,7 @@ func networkReason(err error) string {
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "it does not speak TLS; see insecure"
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return "DNS knows no such host"
+		return "DNS knows no such host" + hint(dns.Name)
 	case errors.As(err, &dns):
 		return "its name can't be looked up in DNS"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -144,6 +151,16 @@ func networkReason(err error) string {
 		return "timed out"
 	}
 	return "unreachable"
+}
+
+// hint is what to do about a name that is not found and may be a Service's, without the end that a
+// pod's search list would add.
+func hint(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if strings.Count(name, ".") == 1 || strings.HasSuffix(name, ".svc") {
+		return "; a Service's name has to be written in full, as in registry.tools.svc.cluster.local"
+	}
+	return ""
 }
 
 // AsError is err as an *Error, or nil.

@@ -137,7 +137,7 @@ func TestFailedConnectionIsEvidence(t *testing.T) {
 			if err := head(t.Context(), c, tt.image); err == nil {
 				t.Error("Manifest = nil, want an error")
 			}
-			if err := head(t.Context(), c, tt.image); err == nil || !strings.Contains(err.Error(), "unreachable a moment ago") {
+			if err := head(t.Context(), c, tt.image); err == nil || !strings.Contains(err.Error(), " a moment ago; not asked again") {
 				t.Errorf("Manifest, again: %v, want its gate closed", err)
 			}
 		})

@@ -183,3 +183,33 @@ func TestProxyRefuses(t *testing.T) {
 		t.Errorf("Manifest = %v", err)
 	}
 }
+
+// A proxy that can't be connected to is named in its place, where the registry is one that the
+// operator chose.
+func TestProxyNotFound(t *testing.T) {
+	for name, tt := range map[string]struct {
+		proxy string
+		named bool
+		want  string
+	}{
+		"short name":          {"squid.egress:3128", true, "r.example: the proxy squid.egress: DNS knows no such host; a Service's name has to be written in full, as in registry.tools.svc.cluster.local"},
+		"full name":           {"squid.egress.svc.cluster.local:3128", true, "r.example: the proxy squid.egress.svc.cluster.local: DNS knows no such host"},
+		"nobody listens":      {"127.0.0.1:1", true, "r.example: the proxy 127.0.0.1: connection refused"},
+		"of unknown registry": {"squid.egress:3128", false, "r.example: the proxy can't be connected to"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &registry.Client{
+				Resolver: nameserver(t, map[string][]string{"r.example": {"192.0.2.1"}}),
+				Proxy:    http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy}),
+				Network:  registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+			}
+			if tt.named {
+				c.Hosts = []registry.Host{{Name: "r.example"}}
+			}
+			t.Cleanup(c.Close)
+			if err := head(t.Context(), c, "r.example/a:1"); err == nil || err.Error() != tt.want {
+				t.Errorf("error %q, want %q", err, tt.want)
+			}
+		})
+	}
+}

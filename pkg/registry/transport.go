@@ -128,5 +128,20 @@ func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return bounded(t.proxied.RoundTrip(r))
+	resp, err := t.proxied.RoundTrip(r)
+	// net/http marks what failed on the way to the proxy.
+	if op := new(net.OpError); errors.As(err, &op) && op.Op == "proxyconnect" {
+		err = &proxyError{proxy.Hostname(), err}
+	}
+	return bounded(resp, err)
 }
+
+// proxyError is a proxy that could not be connected to.
+type proxyError struct {
+	host string
+	err  error
+}
+
+func (e *proxyError) Error() string { return "proxy " + e.host + ": " + e.err.Error() }
+
+func (e *proxyError) Unwrap() error { return e.err }
