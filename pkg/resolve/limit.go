@@ -4,6 +4,7 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/tagpin/tagpin/pkg/fair"
@@ -35,8 +36,12 @@ type Limit struct {
 func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 	leave, err := l.Places.Enter(ctx, req.Namespace, 1)
 	if err != nil {
+		where := "under way, and this one got no turn in time"
+		if errors.Is(err, fair.ErrFull) {
+			where = "waiting for those under way"
+		}
 		return Result{}, &classified{ErrUnavailable, fmt.Errorf(
-			"%s: too many look-ups of namespace %s are under way, so that this one got no turn", req.Ref.Host(), req.Namespace)}
+			"%s: too many look-ups of namespace %s are %s", req.Ref.Host(), req.Namespace, where)}
 	}
 	defer leave()
 	return l.Next.Resolve(ctx, req)

@@ -42,7 +42,7 @@ func TestLimit(t *testing.T) {
 		defer cancel()
 		late := make(chan error, 1)
 		go ask(hurried, "greedy", late)
-		if err := <-late; !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace greedy are under way") {
+		if err := <-late; !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace greedy are under way, and this one got no turn in time") {
 			t.Errorf("without a place in time: %v, want it unavailable", err)
 		}
 		close(b.hold)
