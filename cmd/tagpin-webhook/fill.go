@@ -28,7 +28,8 @@ func (u *upkeep) tend(
 	}
 	filled := filling{live.UID, u.wanted()}
 	if u.filled.is(filled) && rules(written) > 0 { // to switch a webhook off, delete it
-		return u.own(ctx, written), "", nil
+		written, err = u.own(ctx, written)
+		return written, "", err
 	}
 	want = written.DeepCopy()
 	if waits = u.fill(ctx, want, filled.with); waits != "" {
@@ -43,12 +44,22 @@ func (u *upkeep) tend(
 		u.log.Info("registration is as it should be", "name", u.hook.name)
 	}
 	u.filled, u.reaching = filled, reaching{}
-	return u.own(ctx, full), "", nil
+	full, err = u.own(ctx, full)
+	return full, "", err
 }
 
 // ofAnother is no reason to hurry: after an upgrade, this server ends soon.
 const ofAnother = "the rules in the registration were written by another version of tagpin, " +
-	"which is newer or which the manifests name: they stay"
+	"which is newer or which the manifests name: they stay, and this server's config does not change them"
+
+// current reports whether the registration has the rules and conditions that this server would write.
+func (u *upkeep) current(live *admissionregistrationv1.MutatingWebhookConfiguration) bool {
+	want := live.DeepCopy()
+	for _, w := range ours(want) {
+		u.wanted().Fill(w)
+	}
+	return len(difference(live, want)) == 0
+}
 
 // trust puts the CAs into the webhooks. Those that are there stay until the secret's has stood there
 // for a while, since other replicas may serve by them. So does the CA of the certificate that is

@@ -11,10 +11,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap/zapcore"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
@@ -76,6 +79,10 @@ func TestOlderServerReloadsLast(t *testing.T) {
 		w.self = writer{version: "v1.1.0"}
 		w.want("written by the newer one", 6, 3, 0, 3)
 		time.Sleep(time.Hour) // the CA is known by then
+		agrees := func(u *upkeep) float64 { return testutil.ToFloat64(u.agrees.WithLabelValues()) }
+		if old.look(t.Context()); agrees(old) != 1 {
+			t.Error("the rules of the newer one are not those that the older one would write, though they are equal")
+		}
 		old.wanted = podsOnly
 		for range 3 {
 			if wait := old.look(t.Context()); wait != lookLater {
@@ -83,6 +90,9 @@ func TestOlderServerReloadsLast(t *testing.T) {
 			}
 		}
 		w.want("looked at by the older one", 0, 3, 0, 3)
+		if w.look(t.Context()); agrees(old) != 0 || agrees(w.upkeep) != 1 {
+			t.Errorf("as configured for the older one: %v, for the newer one: %v; want 0 and 1", agrees(old), agrees(w.upkeep))
+		}
 		if got := w.live().Annotations[writtenBy]; old.said != ofAnother || got != "v1.1.0" {
 			t.Errorf("the older one says %q; written by %q, want v1.1.0", old.said, got)
 		}
@@ -157,20 +167,39 @@ func TestOwnedByItsNamespace(t *testing.T) {
 	owners("tracked by Argo CD")
 }
 
-// A namespace that may not be read keeps no rules from being written, and is asked for once.
+// A namespace that may not be read keeps no rules from being written, and is asked for once. One that
+// can't be read for now is asked for again.
 func TestNamespaceCannotBeRead(t *testing.T) {
-	w := tend(t)
-	reads := 0
-	refuse := func(clienttesting.Action) (bool, runtime.Object, error) {
-		reads++
-		return true, nil, errors.New("no role")
-	}
-	w.client.PrependReactor("get", "namespaces", refuse)
-	w.want("at first", 6, 3, 0, 3)
-	w.look(t.Context())
-	w.look(t.Context())
-	if reads != 1 || w.said != "" || len(w.live().OwnerReferences) > 0 {
-		t.Errorf("%d reads, want 1; it says %q; owners %v", reads, w.said, w.live().OwnerReferences)
+	namespaces := schema.GroupResource{Resource: "namespaces"}
+	for name, tt := range map[string]struct {
+		err   error
+		reads int
+	}{
+		"forbidden": {apierrors.NewForbidden(namespaces, ownSpace, errors.New("no role")), 1},
+		"for now":   {apierrors.NewServiceUnavailable("later"), 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := tend(t)
+			reads, err := 0, tt.err
+			w.client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+				reads++
+				return err != nil, nil, err
+			})
+			w.want("at first", 6, 3, 0, 3)
+			w.look(t.Context())
+			w.look(t.Context())
+			if reads < tt.reads || tt.reads == 1 && reads > 1 || len(w.live().OwnerReferences) > 0 {
+				t.Errorf("%d reads, want %d; owners %v", reads, tt.reads, w.live().OwnerReferences)
+			}
+			if failures := testutil.ToFloat64(w.updates.WithLabelValues("failed")); (failures > 0) != (tt.reads > 1) {
+				t.Errorf("%v failures are counted; it says %q", failures, w.said)
+			}
+			err = nil
+			w.look(t.Context())
+			if owned := len(w.live().OwnerReferences) == 1; owned != (tt.reads > 1) {
+				t.Errorf("when it may be read again, owners %v", w.live().OwnerReferences)
+			}
+		})
 	}
 }
 

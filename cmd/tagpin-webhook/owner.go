@@ -14,24 +14,25 @@ import (
 
 // own makes the registration a dependent of the server's namespace, so that the garbage collector
 // deletes it when the namespace is gone: a registration without a server refuses every request that
-// it names. Nothing else depends on it, so that an error is only logged, and not tried again.
+// it names. Nothing else depends on it: where the API server does not allow it, that is logged, and
+// not tried again.
 func (u *upkeep) own(
 	ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration,
-) *admissionregistrationv1.MutatingWebhookConfiguration {
+) (written *admissionregistrationv1.MutatingWebhookConfiguration, err error) {
 	if u.disowned == live.UID {
-		return live
+		return live, nil
 	}
-	written, err := u.setOwner(ctx, live)
+	written, err = u.setOwner(ctx, live)
 	switch {
 	case err == nil:
-		return written
-	case apierrors.IsConflict(err): // something else has changed: the next look tries again
-		return live
+		return written, nil
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		u.disowned = live.UID
+		u.log.Error(err, "the registration will outlive its namespace: delete it before the namespace",
+			"name", u.hook.name)
+		return live, nil
 	}
-	u.disowned = live.UID
-	u.log.Error(err, "the registration will outlive its namespace: delete it before the namespace",
-		"name", u.hook.name)
-	return live
+	return live, fmt.Errorf("making registration %s depend on its namespace: %w", u.hook.name, err)
 }
 
 // setOwner makes the namespace the owner, or, for Argo CD, makes it none.

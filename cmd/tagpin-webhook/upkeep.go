@@ -44,7 +44,8 @@ type upkeep struct {
 	changed  chan struct{} // the config has
 	updates  *prometheus.CounterVec
 	renewals *prometheus.CounterVec
-	rules    *prometheus.GaugeVec // without labels: not told of before the registration was read
+	// rules and agrees have no labels: they are absent until the registration was read.
+	rules, agrees *prometheus.GaugeVec
 
 	sightings certificate.Sightings
 	issuer    *x509.Certificate // of the certificate that is served, if that is self-managed
@@ -75,12 +76,16 @@ func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer
 		Name: "tagpin_registration_rules",
 		Help: "Rules in the registration that the server fills in: 0 where it is not there, or has none, so that nothing is pinned; absent until it was read.",
 	}, []string{})
+	u.agrees = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tagpin_registration_as_configured",
+		Help: "1 if the registration has the rules and conditions that this server's version and config want, else 0; absent until it was read, and where it is not there or has no rules.",
+	}, []string{})
 	for _, v := range []*prometheus.CounterVec{u.updates, u.renewals} {
 		v.WithLabelValues("failed") // from 0, which alerts count from
 	}
 	r.MustRegister(u.updates, u.renewals, c)
 	if h.name != "" {
-		r.MustRegister(u.rules)
+		r.MustRegister(u.rules, u.agrees)
 	}
 	if c.secret != nil {
 		c.secret.Renewed = u.renewed
@@ -121,6 +126,7 @@ func (u *upkeep) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-u.changed:
+			u.said = "" // what still holds is said of the new config too
 		case <-time.After(wait):
 		}
 	}
@@ -178,7 +184,7 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 		return "", err
 	}
 	if live == nil {
-		u.rules.WithLabelValues().Set(0)
+		u.observe(nil)
 		u.serve(material, u.distrust(nil))
 		if u.hook.name != "" {
 			waits = notThere
@@ -186,7 +192,7 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 		return waits, broken
 	}
 	written, waits, err := u.tend(ctx, live, material)
-	u.rules.WithLabelValues().Set(float64(rules(written)))
+	u.observe(written)
 	// A certificate that is trusted is served also where the registration can't be written: no review depends on that.
 	reason := u.serve(material, u.distrust(written))
 	switch {
@@ -198,6 +204,21 @@ func (u *upkeep) step(ctx context.Context) (waits string, err error) {
 		return unknownCA, broken
 	}
 	return waits, broken
+}
+
+// observe sets the metrics of the registration.
+func (u *upkeep) observe(live *admissionregistrationv1.MutatingWebhookConfiguration) {
+	n := rules(live)
+	u.rules.WithLabelValues().Set(float64(n))
+	if n == 0 {
+		u.agrees.Reset()
+		return
+	}
+	agrees := 0.
+	if u.current(live) {
+		agrees = 1
+	}
+	u.agrees.WithLabelValues().Set(agrees)
 }
 
 // unknownCA is why a certificate waits.
