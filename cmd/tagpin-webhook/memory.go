@@ -18,6 +18,9 @@ import (
 // collector has run.
 const memoryShare = 85
 
+// enoughMemory is what the bounds of bounds.go are made for, the limit of the chart.
+const enoughMemory = 256 << 20
+
 // noLimit is larger than any limit of a cgroup that is one: version 1 says "none" by a huge number.
 const noLimit = math.MaxInt64 / 2
 
@@ -32,6 +35,10 @@ func limitMemory(root fs.FS, given string, log logr.Logger) {
 	limit := cgroupLimit(root)
 	if limit >= noLimit {
 		return
+	}
+	if limit < enoughMemory {
+		log.Info("the memory limit is lower than what tagpin's bounds are made for: "+
+			"many large requests at once may end the process", "bytes", limit, "enough", enoughMemory)
 	}
 	limit = limit / 100 * memoryShare
 	debug.SetMemoryLimit(limit)

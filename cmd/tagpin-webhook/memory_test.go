@@ -4,10 +4,12 @@ package main
 
 import (
 	"runtime/debug"
+	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 )
 
 func TestCgroupLimit(t *testing.T) {
@@ -55,7 +57,18 @@ func TestLimitMemory(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); got != before {
 		t.Errorf("with GOMEMLIMIT the limit is %d, want it unchanged, %d", got, before)
 	}
-	limitMemory(limited, "", logr.Discard())
+	var lines []string
+	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+	limitMemory(limited, "", log)
+	if len(lines) != 1 {
+		t.Errorf("with a large limit the log has %q, want one line", lines)
+	}
+	lines = nil
+	limitMemory(filesOf(map[string]string{"sys/fs/cgroup/memory.max": "134217728"}), "", log)
+	if len(lines) != 2 || !strings.Contains(lines[0], "lower than what tagpin's bounds are made for") {
+		t.Errorf("with a small limit the log has %q, want a warning", lines)
+	}
+	limitMemory(limited, "", log)
 	if got := debug.SetMemoryLimit(-1); got < 3<<30 || got > 4<<30*9/10 {
 		t.Errorf("of 4 GiB Go has %d, want about 85%%", got)
 	}
