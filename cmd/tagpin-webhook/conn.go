@@ -25,7 +25,7 @@ type conn struct {
 	expires  time.Duration // since the start of the listener; 0: never
 
 	shaken bool // the handshake is over
-	header header
+	lines  headerLines
 	first  atomic.Int64 // when the request's first byte came, since the start of the listener; 0: it hasn't
 	busy   atomic.Bool  // a request has come whole and is not answered yet
 	since  atomic.Int64 // when it was last opened or idle, since the start of the listener
@@ -47,8 +47,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.first.Load() == 0 {
 		c.first.Store(c.listener.now())
 	}
-	if !c.header.read(p[:n]) {
-		c.listener.closed("header")
+	if !c.lines.read(p[:n]) {
+		c.listener.closed(closeHeader, c)
 		return 0, io.EOF
 	}
 	return n, err
@@ -69,8 +69,7 @@ func (c *conn) handshake() error {
 	if errors.Is(err, io.EOF) {
 		return err // somebody has only looked whether the port is open
 	}
-	c.listener.closed("handshake")
-	c.listener.log.Info("TLS handshake failed", "peer", c.RemoteAddr().String(), "reason", err.Error())
+	c.listener.closed(closeHandshake, c, "reason", err.Error())
 	if plain := new(tls.RecordHeaderError); errors.As(err, plain) && plain.Conn != nil {
 		_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks HTTPS.\n")
 	}
@@ -101,7 +100,7 @@ func (c *conn) began() time.Time {
 
 // idle makes the connection ready for the next request.
 func (c *conn) idle() {
-	c.header = header{}
+	c.lines = headerLines{}
 	c.first.Store(0)
 	c.busy.Store(false)
 	c.since.Store(c.listener.now())
@@ -110,15 +109,15 @@ func (c *conn) idle() {
 // old reports whether the connection has reached its greatest age.
 func (c *conn) old() bool { return c.expires > 0 && time.Duration(c.listener.now()) >= c.expires }
 
-// header counts the lines of a header as they come.
-type header struct {
+// headerLines counts the lines of a header as they come.
+type headerLines struct {
 	lines  int
 	inLine bool // the line that is being read has begun
 	ended  bool
 }
 
 // read reports whether the header still has few enough lines after p.
-func (h *header) read(p []byte) bool {
+func (h *headerLines) read(p []byte) bool {
 	for !h.ended && len(p) > 0 {
 		line, rest, whole := bytes.Cut(p, []byte("\n"))
 		h.inLine = h.inLine || len(bytes.TrimRight(line, "\r")) > 0

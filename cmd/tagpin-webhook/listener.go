@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 )
 
 // listener bounds the connections of a port, in total and of one peer address, so that nobody who
@@ -27,11 +28,11 @@ type listener struct {
 	net.Listener
 	bounds
 
-	tls    *tls.Config // nil: no TLS
-	log    logr.Logger
-	start  time.Time
-	open   prometheus.Gauge
-	closed func(reason string) // counts a connection that was closed early
+	tls   *tls.Config // nil: no TLS
+	log   logr.Logger
+	start time.Time
+	open  prometheus.Gauge
+	early map[closeReason]*early // for each reason to close a connection early
 
 	serving atomic.Bool // Accept has been called
 
@@ -40,19 +41,60 @@ type listener struct {
 	peers map[netip.Addr]map[*conn]struct{}
 }
 
+// closeReason says why a connection was closed early. It is a label of a metric.
+type closeReason string
+
+// The reasons, each with what the log says of it.
+const (
+	closeRefused   closeReason = "refused"
+	closeDisplaced closeReason = "displaced"
+	closeHeader    closeReason = "header"
+	closeHandshake closeReason = "handshake"
+)
+
+var closeTexts = map[closeReason]string{
+	closeRefused:   "connection refused: the port or the peer has too many with a request under way",
+	closeDisplaced: "connection without a request closed: a newer one needs its place",
+	closeHeader:    "connection closed: a request's header has too many lines",
+	closeHandshake: "TLS handshake failed",
+}
+
+// early counts the connections that are closed for one reason, and tells the log of some: whoever
+// reaches the port can make any number of them.
+type early struct {
+	count     prometheus.Counter
+	sometimes rate.Sometimes
+}
+
+// closed counts and tells of a connection that is closed early.
+func (l *listener) closed(why closeReason, c *conn, values ...any) {
+	e := l.early[why]
+	e.count.Inc()
+	e.sometimes.Do(func() {
+		l.log.Info(closeTexts[why], append([]any{"peer", c.RemoteAddr().String()}, values...)...)
+	})
+}
+
 // listen opens a port. Its name is the label of its metrics.
 func listen(name, address string, b bounds, secure *tls.Config, log logr.Logger, m *connectionMetrics) (*listener, error) {
 	under, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return &listener{
+	l := &listener{
 		Listener: under, bounds: b, tls: secure, log: log.WithName(name),
-		start:  time.Now().Add(-time.Nanosecond), // no time since then is 0
-		open:   m.open.WithLabelValues(name),
-		closed: func(reason string) { m.closed.WithLabelValues(name, reason).Inc() },
-		peers:  map[netip.Addr]map[*conn]struct{}{},
-	}, nil
+		start: time.Now().Add(-time.Nanosecond), // no time since then is 0
+		open:  m.open.WithLabelValues(name),
+		early: map[closeReason]*early{},
+		peers: map[netip.Addr]map[*conn]struct{}{},
+	}
+	for why := range closeTexts {
+		l.early[why] = &early{
+			count:     m.closed.WithLabelValues(name, string(why)),
+			sometimes: rate.Sometimes{First: 10, Interval: 10 * time.Second},
+		}
+	}
+	return l, nil
 }
 
 // now is the time since the start.
@@ -66,10 +108,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c := l.wrap(under); l.enter(c) {
+		c := l.wrap(under)
+		if l.enter(c) {
 			return c, nil
 		}
-		l.closed("refused")
+		l.closed(closeRefused, c)
 		_ = under.Close()
 	}
 }
@@ -123,7 +166,7 @@ func (l *listener) roomLocked(peer netip.Addr) bool {
 	if victim == nil {
 		return false
 	}
-	l.closed("displaced")
+	l.closed(closeDisplaced, victim)
 	l.removeLocked(victim)
 	_ = victim.raw.Close()
 	return true

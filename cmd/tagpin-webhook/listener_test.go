@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // from is a connection from an address, which sends nothing.
@@ -128,7 +130,7 @@ func TestHeader(t *testing.T) {
 		{"empty lines before a request", []string{"\r\n\r\n" + whole + "\r\n" + whole}, true},
 		{"empty lines before one that is too long", []string{"\r\n\r\n" + whole + line}, false},
 	} {
-		var h header
+		var h headerLines
 		got := true
 		for _, part := range tt.parts {
 			got = got && h.read([]byte(part))
@@ -191,7 +193,7 @@ func TestAgesDiffer(t *testing.T) {
 func TestBegan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		l := &listener{start: time.Now(), closed: func(string) {}}
+		l := &listener{start: time.Now()}
 		c := l.wrap(near)
 		begin := func() {
 			time.Sleep(time.Minute) // between requests
@@ -215,4 +217,26 @@ func TestBegan(t *testing.T) {
 			t.Errorf("began without a byte = %s, want now, %s", got, time.Now())
 		}
 	})
+}
+
+// Each connection that is closed early is counted; the log has the first ones, and then one now and then.
+func TestClosedEarly(t *testing.T) {
+	l := newListener(t, bounds{connections: 1, perPeer: 1})
+	var lines []string
+	l.log = funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+	const many = 1000
+	for range many {
+		l.closed(closeHandshake, l.wrap(&from{address: "10.0.0.1"}), "reason", "bad certificate")
+	}
+	if got := testutil.ToFloat64(l.early[closeHandshake].count); got != many {
+		t.Errorf("%v are counted, want %d", got, many)
+	}
+	if len(lines) == 0 || len(lines) > 12 {
+		t.Fatalf("%d lines are logged, want a few", len(lines))
+	}
+	for _, want := range []string{"TLS handshake failed", "10.0.0.1", "bad certificate"} {
+		if !strings.Contains(lines[0], want) {
+			t.Errorf("logged %s, want %q in it", lines[0], want)
+		}
+	}
 }

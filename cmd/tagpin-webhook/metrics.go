@@ -80,8 +80,8 @@ func newConnectionMetrics(r prometheus.Registerer) *connectionMetrics {
 	r.MustRegister(m.open, m.closed)
 	for _, port := range []string{"webhook", "metrics", "probes"} {
 		m.open.WithLabelValues(port)
-		for _, reason := range []string{"refused", "displaced", "header", "handshake"} {
-			m.closed.WithLabelValues(port, reason)
+		for why := range closeTexts {
+			m.closed.WithLabelValues(port, string(why))
 		}
 	}
 	return m
