@@ -43,16 +43,18 @@ type bounds struct {
 }
 
 // webhookBounds are for API servers. HTTP/1.1 needs a connection for each request that is under way.
-// By default an API server has 200 mutating requests under way (--max-mutating-requests-inflight);
-// the API servers may share one address, when their node translates addresses on the way to the
-// Service. An idle connection of TLS holds about 50 KiB, so that all of them hold 25 MiB.
+// By default an API server has 600 requests under way (--max-requests-inflight and
+// --max-mutating-requests-inflight), of which its priority levels leave well below half to those that
+// change something. All API servers may share one address, where a node or a tunnel translates
+// addresses on the way to the Service, and all wait when a registry hangs. An idle connection of TLS
+// holds about 50 KiB, so that all of them hold 38 MiB.
 //
 // API servers keep idle connections for 90 seconds: closing them later leaves it to the caller, which
 // can't have sent a request meanwhile. The age spreads the load over replicas that are added: a
 // Service chooses a replica for a connection, not for a request.
 var webhookBounds = bounds{
-	connections: 512,
-	perPeer:     256,
+	connections: 768,
+	perPeer:     512,
 	age:         10 * time.Minute,
 	writeTime:   45 * time.Second, // an API server waits for at most 30 seconds
 	idleTime:    2 * time.Minute,
@@ -72,10 +74,11 @@ const maxScrapes = 4
 // chart's memory limit of 256 MiB. Those of look-ups, pull secrets and siblings stand beside what they
 // bound (resolve.Places, cluster.Places, sibling.Places).
 
-// newReviews bounds the bytes of large reviews that are being read. One namespace may have the largest
-// review that there can be, and another one beside it. A review of less than 64 KiB needs no place.
-func newReviews() *fair.Queue {
-	return &fair.Queue{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
+// newReviews bounds the bytes of large reviews that are being read. The callers of one address may send
+// the largest review that there can be, and those of another one beside it: an address is an API
+// server, or a pod that only pretends to be one. A review of less than 64 KiB needs no place.
+func newReviews() *fair.Groups {
+	return &fair.Groups{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
 }
 
 // newImages bounds the images of large objects that are being pinned, each of which holds about

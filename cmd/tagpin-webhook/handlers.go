@@ -45,9 +45,9 @@ type handlers struct {
 	answers *resolve.Answers  // of all configs
 	learned *registry.Learned // by the clients of all configs
 
-	manifests *fair.Queue // of all clients
-	reviews   *fair.Queue // of all configs
-	images    *fair.Queue // of all configs
+	manifests *fair.Queue  // of all clients
+	reviews   *fair.Groups // of all configs
+	images    *fair.Queue  // of all configs
 
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current
@@ -99,8 +99,12 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 	h.queues.add("manifests", h.manifests)
 	h.queues.add("reviews", h.reviews)
 	h.queues.add("images", h.images)
-	h.queues.add("secrets", a.secrets)
-	h.queues.add("siblings", a.siblings)
+	if a.secrets != nil {
+		h.queues.add("secrets", a.secrets)
+	}
+	if a.siblings != nil {
+		h.queues.add("siblings", a.siblings)
+	}
 	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
 	return h, h.load(c)
 }

@@ -22,27 +22,27 @@ var (
 		"Callers that wait for their namespace's turn, by queue (lookups, secrets, siblings, reviews, images, manifests).",
 		[]string{"queue"}, nil)
 	queueRefused = prometheus.NewDesc("tagpin_queue_refused_total",
-		"Callers that were refused because too many of their namespace were waiting, by queue (lookups, secrets, siblings, reviews, images, manifests).",
-		[]string{"queue"}, nil)
+		"Callers that got nothing of the resource, by queue (lookups, secrets, siblings, reviews, images, manifests) and reason: full (too many of their namespace were waiting) or late (their time ran out while they waited).",
+		[]string{"queue", "reason"}, nil)
 )
+
+// queue is a fair.Queue or fair.Groups.
+type queue interface{ Stats() fair.Stats }
 
 // queueMetrics collects what the queues are doing. A queue that replaces another one has its name.
 type queueMetrics struct {
 	mu     sync.Mutex
-	queues map[string]*fair.Queue
+	queues map[string]queue
 }
 
 func newQueueMetrics(r prometheus.Registerer) *queueMetrics {
-	m := &queueMetrics{queues: map[string]*fair.Queue{}}
+	m := &queueMetrics{queues: map[string]queue{}}
 	r.MustRegister(m)
 	return m
 }
 
-// add makes q the queue of a name. Nil: there is none.
-func (m *queueMetrics) add(name string, q *fair.Queue) {
-	if q == nil {
-		return
-	}
+// add makes q the queue of a name.
+func (m *queueMetrics) add(name string, q queue) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.queues[name] = q
@@ -62,8 +62,9 @@ func (m *queueMetrics) Collect(out chan<- prometheus.Metric) {
 	for name, q := range m.queues {
 		s := q.Stats()
 		out <- prometheus.MustNewConstMetric(queueInUse, prometheus.GaugeValue, float64(s.InUse), name)
-		out <- prometheus.MustNewConstMetric(queueCapacity, prometheus.GaugeValue, float64(q.Capacity), name)
+		out <- prometheus.MustNewConstMetric(queueCapacity, prometheus.GaugeValue, float64(s.Capacity), name)
 		out <- prometheus.MustNewConstMetric(queueWaiting, prometheus.GaugeValue, float64(s.Waiting), name)
-		out <- prometheus.MustNewConstMetric(queueRefused, prometheus.CounterValue, float64(s.Refused), name)
+		out <- prometheus.MustNewConstMetric(queueRefused, prometheus.CounterValue, float64(s.Refused), name, "full")
+		out <- prometheus.MustNewConstMetric(queueRefused, prometheus.CounterValue, float64(s.TimedOut), name, "late")
 	}
 }

@@ -28,8 +28,8 @@ func TestQueueMetrics(t *testing.T) {
 	if _, err := q.Enter(t.Context(), "team", 51); err == nil {
 		t.Fatal("more than a share was let in")
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
 	if _, err := q.Enter(ctx, "team", 40); err == nil {
 		t.Fatal("entered without room")
 	}
@@ -40,9 +40,10 @@ tagpin_queue_capacity{queue="reviews"} 100
 # HELP tagpin_queue_in_use What is in use of a resource that namespaces share, by queue: lookups, secrets and siblings that are being read, images of large objects, and bytes of reviews and manifests.
 # TYPE tagpin_queue_in_use gauge
 tagpin_queue_in_use{queue="reviews"} 30
-# HELP tagpin_queue_refused_total Callers that were refused because too many of their namespace were waiting, by queue (lookups, secrets, siblings, reviews, images, manifests).
+# HELP tagpin_queue_refused_total Callers that got nothing of the resource, by queue (lookups, secrets, siblings, reviews, images, manifests) and reason: full (too many of their namespace were waiting) or late (their time ran out while they waited).
 # TYPE tagpin_queue_refused_total counter
-tagpin_queue_refused_total{queue="reviews"} 1
+tagpin_queue_refused_total{queue="reviews",reason="full"} 1
+tagpin_queue_refused_total{queue="reviews",reason="late"} 1
 # HELP tagpin_queue_waiting Callers that wait for their namespace's turn, by queue (lookups, secrets, siblings, reviews, images, manifests).
 # TYPE tagpin_queue_waiting gauge
 tagpin_queue_waiting{queue="reviews"} 0

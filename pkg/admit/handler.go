@@ -58,8 +58,10 @@ type Handler struct {
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain
 	// Metrics counts the answers. Nil: none.
 	Metrics *Metrics
-	// Reviews bounds the bytes of large reviews that are held at once. Nil: no bound but that of each.
-	Reviews *fair.Queue
+	// Reviews bounds the bytes of large reviews that are held at once, fairly by the address that they
+	// come from and by namespace: until it is known who calls, the namespace is only what a caller
+	// says. Nil: no bound but that of each.
+	Reviews *fair.Groups
 	// Images bounds the images of large objects that are being pinned at once: one holds about
 	// 1 KiB until the answer, however short its text is. Nil: no bound but that of each object.
 	Images *fair.Queue
@@ -83,7 +85,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
-	response, result := h.review(ctx, rv)
+	response, result := h.answer(ctx, rv)
 	h.Metrics.observe(h.Mode, response, result, time.Since(start))
 	trace(ctx, h.Mode, rv, response, result)
 	logAnswer(ctx, h.Mode, rv, response, result, time.Since(start))
@@ -125,12 +127,30 @@ func budget(timeout string) time.Duration {
 	return max(waits-margin, waits/2)
 }
 
+// answer answers one review, also after a bug: an HTTP error would let an unpinned object pass where
+// the API server ignores failures.
+func (h *Handler) answer(ctx context.Context, rv *review) (response *admissionv1.AdmissionResponse, result pin.Result) {
+	err := h.Pinner.Panics.Catch("answering the review "+rv.UID+" of namespace "+rv.Namespace, func() error {
+		response, result = h.review(ctx, rv)
+		return nil
+	})
+	if err != nil {
+		response = h.unable(h.allow(rv), "tagpin: "+err.Error()+"; its log has the cause", http.StatusInternalServerError)
+	}
+	return response, result
+}
+
+// allow is an answer that allows the object as it is.
+func (h *Handler) allow(rv *review) *admissionv1.AdmissionResponse {
+	return &admissionv1.AdmissionResponse{UID: types.UID(rv.UID), Allowed: true}
+}
+
 // review answers one review.
 func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.AdmissionResponse, pin.Result) {
-	response := &admissionv1.AdmissionResponse{UID: types.UID(rv.UID), Allowed: true}
+	response := h.allow(rv)
 	defer rv.drop()
-	if rv.busy {
-		return denyBusy(response, rv), pin.Result{}
+	if rv.busy != nil {
+		return h.unable(response, busyText(rv, rv.busy), http.StatusTooManyRequests), pin.Result{}
 	}
 	if rv.Operation != policy.Create && rv.Operation != policy.Update {
 		return response, pin.Result{}
@@ -141,13 +161,13 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	}
 	request, err := h.request(rv)
 	if err != nil {
-		return deny(response, err.Error(), http.StatusBadRequest), pin.Result{}
+		return h.unable(response, err.Error(), http.StatusBadRequest), pin.Result{}
 	}
 	changed := rv.templatesChanged(request.Object)
 	rv.drop() // what is next may wait for registries
 	leave, err := h.enter(ctx, &request)
 	if err != nil {
-		return denyBusy(response, rv), pin.Result{}
+		return h.unable(response, busyText(rv, err), http.StatusTooManyRequests), pin.Result{}
 	}
 	defer leave()
 	result := h.Pinner.Pin(ctx, request)
@@ -226,10 +246,21 @@ func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.Admissi
 	return r
 }
 
-// denyBusy denies a review that got no place in time.
-func denyBusy(r *admissionv1.AdmissionResponse, rv *review) *admissionv1.AdmissionResponse {
-	return deny(r, "tagpin: too many large objects of namespace "+rv.Namespace+
-		" are being reviewed; try again in a moment", http.StatusTooManyRequests)
+// busyText says why a review got no place in time.
+func busyText(rv *review, err error) string {
+	if errors.Is(err, fair.ErrFull) {
+		return fmt.Sprintf("tagpin: too many large objects of namespace %s are waiting to be reviewed; try again in a moment", rv.Namespace)
+	}
+	return fmt.Sprintf("tagpin: this large object of namespace %s got no turn in time; try again in a moment", rv.Namespace)
+}
+
+// unable answers a review that can't be answered as it should be. Dry-run never denies.
+func (h *Handler) unable(r *admissionv1.AdmissionResponse, message string, code int32) *admissionv1.AdmissionResponse {
+	if h.Mode == pin.DryRun {
+		r.Warnings = append(r.Warnings, truncate(message+"; admitted without proposed pins"))
+		return r
+	}
+	return deny(r, message, code)
 }
 
 func deny(r *admissionv1.AdmissionResponse, message string, code int32) *admissionv1.AdmissionResponse {

@@ -25,9 +25,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tagpin/tagpin/pkg/admit"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -523,4 +525,51 @@ func FuzzReview(f *testing.F) {
 			}
 		}
 	})
+}
+
+// In dry-run, what can't be reviewed is admitted, and the answer says why it has no pins.
+func TestDryRunAdmitsWhatItCantReview(t *testing.T) {
+	many := strings.TrimSuffix(strings.Repeat(`{"name":"c","image":"nginx"},`, workload.MaxReferences+1), ",")
+	for name, object := range map[string]string{
+		"too many images":        `{"spec":{"containers":[` + many + `]}}`,
+		"object of another type": `"x"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for mode, allowed := range map[pin.Mode]bool{pin.Enforce: false, pin.Keep: false, pin.DryRun: true} {
+				r, code := post(t, newHandler(t, mode, registry), review("CREATE", "", "Pod", object, ""))
+				if code != http.StatusOK || r.Allowed != allowed {
+					t.Errorf("%s: status %d, answer %+v, want allowed %t", mode, code, r, allowed)
+				}
+				if allowed && len(r.Warnings) != 1 {
+					t.Errorf("%s: warnings %q, want one that says why", mode, r.Warnings)
+				}
+			}
+		})
+	}
+}
+
+// buggy siblings panic.
+type buggy struct{ pin.Siblings }
+
+// A bug denies its review, so that nothing passes unpinned where the API server ignores failures, and
+// the log says which review it was.
+func TestBugIsAnswered(t *testing.T) {
+	object := `{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"o","uid":"1","controller":true}]},
+		"spec":{"containers":[{"name":"a","image":"nginx"}]}}`
+	for mode, allowed := range map[pin.Mode]bool{pin.Enforce: false, pin.DryRun: true} {
+		h := newHandler(t, mode, registry)
+		var told string
+		h.Pinner.Siblings = buggy{}
+		h.Pinner.Panics = &panics.Reporter{Report: func(e *panics.Error) { told = e.Error() }}
+		r, code := post(t, h, review("CREATE", "", "Pod", object, ""))
+		if code != http.StatusOK || r.Allowed != allowed || string(r.UID) != "u" {
+			t.Fatalf("%s: status %d, answer %+v, want allowed %t", mode, code, r, allowed)
+		}
+		if !allowed && r.Result.Code != http.StatusInternalServerError {
+			t.Errorf("%s: code %d, want 500", mode, r.Result.Code)
+		}
+		if !strings.Contains(told, "review u of namespace team") {
+			t.Errorf("%s: the log is told %q, want the review", mode, told)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -25,6 +26,9 @@ const (
 	smallReview = 64 << 10
 	// discardTime is kept of the budget to read the rest of a review that got no place.
 	discardTime = time.Second / 2
+	// uploadTime is how long the rest of a large review may take to come once it has its place, so
+	// that a caller that stalls holds nothing for long. An API server has all of it at hand.
+	uploadTime = 3 * time.Second
 )
 
 // read takes the review from the request, which has to come until end. A review that got no place in
@@ -53,23 +57,34 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	case whole:
 		return parseReview(body)
 	}
-	ctx, cancel := context.WithDeadline(ctx, end.Add(-discardTime))
-	defer cancel()
-	return h.readLarge(ctx, body, from, r.ContentLength)
+	return h.readLarge(ctx, r, body, upload{from, control, end})
 }
 
-// readLarge reads the rest of a review whose first bytes are in head, of the declared size or -1.
-func (h *Handler) readLarge(ctx context.Context, head []byte, from io.Reader, declared int64) (*review, error) {
+// upload is a request's body as it comes, until end.
+type upload struct {
+	io.Reader
+
+	control *http.ResponseController
+	end     time.Time
+}
+
+// readLarge reads the rest of a review whose first bytes are in head.
+func (h *Handler) readLarge(ctx context.Context, r *http.Request, head []byte, from upload) (*review, error) {
 	rv := parseHead(head)
-	size := declared
+	size := r.ContentLength
 	if size < int64(len(head)) {
 		size = MaxReview // it is not known
 	}
 	leave := func() {}
 	if h.Reviews != nil && size <= MaxReview {
+		ctx, cancel := context.WithDeadline(ctx, from.end.Add(-discardTime))
+		defer cancel()
 		var err error
-		if leave, err = h.Reviews.Enter(ctx, rv.Namespace, size); err != nil {
+		if leave, err = h.Reviews.Enter(ctx, peer(r), rv.Namespace, size); err != nil {
 			return busy(rv, from, err)
+		}
+		if soon := time.Now().Add(uploadTime); soon.Before(from.end) {
+			_ = from.control.SetReadDeadline(soon)
 		}
 	}
 	kept := false
@@ -93,16 +108,25 @@ func (h *Handler) readLarge(ctx context.Context, head []byte, from io.Reader, de
 	return rv, nil
 }
 
+// peer is the address that a request comes from.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
 // busy is a review that got no place. What is left of it is read all the same: a connection that is
 // closed before that would be a failure to its caller, and not an answer.
 func busy(rv *review, from io.Reader, err error) (*review, error) {
 	if rv.UID == "" || errors.Is(err, fair.ErrTooLarge) {
 		return nil, fmt.Errorf("reviews of namespace %q: %w", truncate(rv.Namespace), err)
 	}
-	if _, err := io.Copy(io.Discard, from); err != nil {
-		return nil, fmt.Errorf("reading the request: %w", err)
+	if _, failed := io.Copy(io.Discard, from); failed != nil {
+		return nil, fmt.Errorf("reading the request: %w", failed)
 	}
-	rv.busy = true
+	rv.busy = err
 	return rv, nil
 }
 

@@ -11,9 +11,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 
@@ -31,30 +33,48 @@ func large(namespace string, n int) []byte {
 		"spec":{"containers":[{"name":"a","image":"nginx"}]}},"oldObject":null}}`, namespace, strings.Repeat("x", n))
 }
 
-// slow is a body whose end comes when the test says so.
+// slow is a request's body whose end comes when the test says so, and its answer.
 type slow struct {
+	*httptest.ResponseRecorder
 	io.Reader
-	end chan struct{}
+	end      <-chan struct{}
+	deadline time.Time
 }
 
 func (s *slow) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
-	if errors.Is(err, io.EOF) {
-		<-s.end
+	if !errors.Is(err, io.EOF) {
+		return n, err
 	}
-	return n, err
+	select {
+	case <-s.end:
+		return n, err
+	case <-time.After(time.Until(s.deadline)):
+		return n, os.ErrDeadlineExceeded
+	}
+}
+
+// SetReadDeadline is what http.ResponseController calls.
+func (s *slow) SetReadDeadline(t time.Time) error {
+	s.deadline = t
+	return nil
 }
 
 // send sends a review whose end comes later. Its answer is in the channel then.
-func send(h http.Handler, body []byte, end chan struct{}) <-chan *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, "/enforce?timeout=10s", &slow{bytes.NewReader(body), end})
+func send(h http.Handler, body []byte, end <-chan struct{}) <-chan *httptest.ResponseRecorder {
+	return sendFrom("192.0.2.1:1234", h, body, end)
+}
+
+func sendFrom(peer string, h http.Handler, body []byte, end <-chan struct{}) <-chan *httptest.ResponseRecorder {
+	s := &slow{ResponseRecorder: httptest.NewRecorder(), Reader: bytes.NewReader(body), end: end}
+	r := httptest.NewRequest(http.MethodPost, "/enforce?timeout=10s", s)
 	r.Header.Set("Content-Type", "application/json")
 	r.ContentLength = int64(len(body))
+	r.RemoteAddr = peer
 	answers := make(chan *httptest.ResponseRecorder, 1)
 	go func() {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		answers <- w
+		h.ServeHTTP(s, r)
+		answers <- s.ResponseRecorder
 	}()
 	synctest.Wait()
 	return answers
@@ -70,38 +90,86 @@ func responseOf(t *testing.T, answers <-chan *httptest.ResponseRecorder) *admiss
 	return review.Response
 }
 
-// The large reviews of one namespace share its bytes; small ones, and those of other namespaces, do not
-// wait for them. What waits too long is denied with the reason.
-func TestLargeReviewsAreBounded(t *testing.T) {
+// A caller that stalls in the middle of large reviews, each of another namespace, holds the share of
+// its own address and nothing for long: neither small reviews nor those of an API server wait for it.
+func TestStalledReviews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHandler(t, pin.Enforce, registry)
-		h.Reviews = &fair.Queue{Capacity: 10 * mebi, Share: 4 * mebi, Backlog: 8}
-		end, open := make(chan struct{}), make(chan struct{})
+		h.Reviews = &fair.Groups{Capacity: 8 * mebi, Share: 4 * mebi, Backlog: 8}
+		never, open := make(chan struct{}), make(chan struct{})
 		close(open)
-		first := send(h, large("loud", 3*mebi), end)
-		waiting := []<-chan *httptest.ResponseRecorder{
-			send(h, large("loud", 3*mebi), open), send(h, large("loud", 3*mebi), open),
+		var stalled []<-chan *httptest.ResponseRecorder
+		for i := range 8 {
+			stalled = append(stalled, sendFrom("198.51.100.7:1", h, large(fmt.Sprint("made-up-", i), 3*mebi), never))
 		}
-		if s := h.Reviews.Stats(); s.InUse > 4*mebi || s.InUse < 3*mebi || s.Waiting != 2 {
-			t.Fatalf("of three large reviews %+v, want one of them to be read", s)
+		if s := h.Reviews.Stats(); s.InUse > 4*mebi || s.Waiting != 7 {
+			t.Fatalf("of eight large reviews %+v, want one of them to be read", s)
 		}
-		for name, body := range map[string][]byte{"small": large("loud", 1000), "another namespace": large("modest", 3*mebi)} {
-			if r := responseOf(t, send(h, body, open)); !r.Allowed || r.Patch == nil {
+		start := time.Now()
+		for name, answers := range map[string]<-chan *httptest.ResponseRecorder{
+			"of an API server": send(h, large("team", 3*mebi), open),
+			"small":            sendFrom("198.51.100.7:2", h, large("team", 1000), open),
+		} {
+			if r := responseOf(t, answers); !r.Allowed || r.Patch == nil {
 				t.Errorf("%s: %+v, want it pinned meanwhile", name, r.Result)
 			}
 		}
-		for _, answers := range waiting {
-			r := responseOf(t, answers)
-			if r.Allowed || r.Result.Code != http.StatusTooManyRequests || r.UID != "u" || !strings.Contains(r.Result.Message, "namespace loud") {
-				t.Errorf("what waited too long: %+v, want it denied with the reason", r.Result)
-			}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("others waited for %s", took)
 		}
-		close(end)
-		<-first
+		if w := <-stalled[0]; w.Code != http.StatusBadRequest {
+			t.Errorf("what stalls: %d %s, want it refused", w.Code, w.Body)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("what stalls is held for %s", took)
+		}
+		for _, answers := range stalled[1:] {
+			<-answers
+		}
 		if s := h.Reviews.Stats(); s.InUse != 0 || s.Waiting != 0 {
 			t.Errorf("in the end %+v", s)
 		}
 	})
+}
+
+// A large review that gets no turn in time is denied with the reason, and in dry-run admitted with it.
+func TestLargeReviewsWithoutTurn(t *testing.T) {
+	const timedOut = "large object of namespace loud got no turn in time"
+	for mode, allowed := range map[pin.Mode]bool{pin.Enforce: false, pin.Keep: false, pin.DryRun: true} {
+		t.Run(mode.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHandler(t, mode, registry)
+				h.Reviews = &fair.Groups{Capacity: 4 * mebi, Backlog: 2}
+				never, open := make(chan struct{}), make(chan struct{})
+				close(open)
+				stalled := []<-chan *httptest.ResponseRecorder{send(h, large("loud", 3*mebi), never), send(h, large("loud", 3*mebi), never)}
+				third, fourth := send(h, large("loud", 3*mebi), open), send(h, large("loud", 3*mebi), open)
+				stalled = append(stalled, send(h, large("modest", 3*mebi), never)) // whose turn is before the third's
+				for _, tt := range []struct {
+					answers <-chan *httptest.ResponseRecorder
+					text    string
+				}{
+					{fourth, "too many large objects of namespace loud are waiting"},
+					{third, timedOut},
+				} {
+					r := responseOf(t, tt.answers)
+					text := strings.Join(r.Warnings, "")
+					if r.Result != nil {
+						text = r.Result.Message
+					}
+					if r.Allowed != allowed || r.UID != "u" || !strings.Contains(text, tt.text) {
+						t.Errorf("answer %+v, want allowed %t: %s", r, allowed, tt.text)
+					}
+					if !allowed && r.Result.Code != http.StatusTooManyRequests {
+						t.Errorf("code %d, want 429", r.Result.Code)
+					}
+				}
+				for _, answers := range stalled {
+					<-answers
+				}
+			})
+		})
+	}
 }
 
 // A review is forgotten before its images are looked up: a registry that hangs holds no review.
@@ -113,7 +181,7 @@ func TestReviewIsForgottenBeforeLookups(t *testing.T) {
 			<-ctx.Done()
 			return resolve.Result{}, resolve.ErrUnavailable
 		}))
-		h.Reviews = &fair.Queue{Capacity: 10 * mebi}
+		h.Reviews = &fair.Groups{Capacity: 10 * mebi}
 		end := make(chan struct{})
 		close(end)
 		answers := send(h, large("team", 3*mebi), end)
@@ -135,7 +203,7 @@ func TestLengthOfReviews(t *testing.T) {
 	}{"unknown": {-1, http.StatusOK}, "less than it has": {mebi, http.StatusBadRequest}, "more than there may be": {1 << 30, http.StatusRequestEntityTooLarge}} {
 		t.Run(name, func(t *testing.T) {
 			h := newHandler(t, pin.Enforce, registry)
-			h.Reviews = &fair.Queue{Capacity: 20 * mebi}
+			h.Reviews = &fair.Groups{Capacity: 20 * mebi}
 			body := large("team", 2*mebi)
 			if tt.want == http.StatusRequestEntityTooLarge {
 				body = large("team", 20*mebi)
@@ -194,7 +262,7 @@ func TestImagesAreBounded(t *testing.T) {
 		}
 		r := responseOf(t, second)
 		if r.Allowed || r.Result.Code != http.StatusTooManyRequests {
-			t.Errorf("what waited too long: %+v, want it denied as one too many", r.Result)
+			t.Fatalf("what waited too long: %+v, want it denied as one too many", r.Result)
 		}
 		if !strings.Contains(r.Result.Message, "namespace loud") {
 			t.Errorf("the denial says %q, want it to name the namespace", r.Result.Message)

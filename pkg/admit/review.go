@@ -41,7 +41,7 @@ type review struct {
 	Object, Old jsontext.Value
 	requested   bool
 
-	busy  bool   // there was no place for it
+	busy  error  // why it got no place; nil: it has one, or needs none
 	leave func() // gives back its place; nil: it has none
 }
 
