@@ -5,6 +5,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,10 +20,14 @@ var ErrClosed = errors.New("shutting down")
 var ErrTaken = errors.New("another call for the same key has begun")
 
 // Flights share a call among the callers that want the same key at the same time. A call runs on a
-// goroutine of its own and outlives the callers that started it, so that its result is not lost with
-// one impatient caller; a panic in it is an error for all who wait (*panics.Error). The exported fields
-// must not change after the first call; the zero value is ready. It is safe for concurrent use.
+// goroutine of its own. Once it has begun it outlives the callers that started it, so that its result
+// is not lost with one impatient caller; one that waits for its turn ends with its last caller. A panic
+// in it is an error for all who wait (*panics.Error). The exported fields must not change after the
+// first call; the zero value is ready. It is safe for concurrent use.
 type Flights[K comparable, V any] struct {
+	// Orphans bounds the calls that go on without a caller: when there are more, the oldest one is
+	// cancelled. 0: no bound.
+	Orphans int
 	// Timeout bounds a call. 0: no bound but Close.
 	Timeout time.Duration
 	// Doing says what a call does, for a panic's text: "reading a pull secret".
@@ -30,11 +35,12 @@ type Flights[K comparable, V any] struct {
 	// Panics is told of panics.
 	Panics *panics.Reporter
 
-	mu     sync.Mutex
-	latest map[K]*flight[V] // that can be joined
-	base   context.Context  // ended by Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	mu      sync.Mutex
+	latest  map[K]*flight[K, V] // that can be joined
+	orphans []*flight[K, V]     // have begun and have no caller; the oldest one first
+	base    context.Context     // ended by Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 }
 
 // Caller describes who asks. It decides which calls may be shared.
@@ -49,22 +55,25 @@ type Caller struct {
 
 // flight is a call with its callers. Until it begins it has one attempt for each namespace that asked;
 // the first attempt whose turn comes becomes the call.
-type flight[V any] struct {
+type flight[K comparable, V any] struct {
+	key   K
 	done  chan struct{} // closed when the fields below are final
 	value V
 	err   error
 
 	// Guarded by Flights.mu.
-	begun   bool
-	by      string              // the namespace whose turn came first
+	callers int
+	begun   *attempt            // whose turn came first; nil: none has
+	by      string              // its namespace
 	waiting map[string]*attempt // that may still begin, by namespace
 }
 
 // attempt is one namespace's wait for a turn.
 type attempt struct {
-	cancel context.CancelFunc
-	failed chan struct{} // closed when it ended without a turn
-	err    error         // then
+	cancel  context.CancelFunc
+	callers int           // guarded by Flights.mu
+	failed  chan struct{} // closed when it ended without a turn
+	err     error         // then
 }
 
 // Do returns the result of call for a key, or of one that is under way for it. Its error is the
@@ -89,6 +98,7 @@ func (f *Flights[K, V]) DoInTurn(
 	if err != nil {
 		return value, err
 	}
+	defer f.part(c.Namespace, shared, own)
 	var failed chan struct{} // nil: never
 	if own != nil {
 		failed = own.failed
@@ -107,7 +117,7 @@ func (f *Flights[K, V]) DoInTurn(
 // namespace.
 func (f *Flights[K, V]) join(
 	ctx context.Context, key K, c Caller, call func(context.Context, func() error) (V, error),
-) (*flight[V], *attempt, error) {
+) (*flight[K, V], *attempt, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.initLocked()
@@ -115,20 +125,26 @@ func (f *Flights[K, V]) join(
 		return nil, nil, ErrClosed
 	}
 	shared := f.latest[key]
-	var former *flight[V]
-	if shared == nil || shared.begun && c.Fresh {
+	var former *flight[K, V]
+	if shared == nil || shared.begun != nil && c.Fresh {
 		former = shared
-		shared = &flight[V]{done: make(chan struct{}), waiting: map[string]*attempt{}}
+		shared = &flight[K, V]{key: key, done: make(chan struct{}), waiting: map[string]*attempt{}}
 		f.latest[key] = shared
 	}
+	shared.callers++
+	if shared.begun != nil {
+		f.adoptLocked(shared)
+		return shared, nil, nil
+	}
 	own := shared.waiting[c.Namespace]
-	if shared.begun || own != nil {
+	if own != nil {
+		own.callers++
 		return shared, own, nil
 	}
-	own = &attempt{failed: make(chan struct{})}
+	own = &attempt{callers: 1, failed: make(chan struct{})}
 	shared.waiting[c.Namespace] = own
 	own.cancel = f.start(ctx, func(ctx context.Context) {
-		f.fly(ctx, key, shared, own, c.Namespace, func(ctx context.Context, begin func() error) (value V, err error) {
+		f.fly(ctx, shared, own, c.Namespace, func(ctx context.Context, begin func() error) (value V, err error) {
 			if err := await(ctx, former, c.Namespace); err != nil {
 				return value, err
 			}
@@ -138,9 +154,59 @@ func (f *Flights[K, V]) join(
 	return shared, own, nil
 }
 
+// part notes that a caller waits no longer. own is the attempt that it waited for; nil: the call had
+// begun.
+func (f *Flights[K, V]) part(namespace string, shared *flight[K, V], own *attempt) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	shared.callers--
+	if own != nil {
+		own.callers--
+	}
+	switch {
+	case shared.begun == nil && own.callers == 0 && shared.waiting[namespace] == own:
+		own.cancel()
+		f.endLocked(namespace, shared)
+	case shared.begun != nil && shared.callers == 0:
+		f.orphanLocked(shared)
+	}
+}
+
+// endLocked takes a namespace's attempt out of a flight that has not begun.
+func (f *Flights[K, V]) endLocked(namespace string, shared *flight[K, V]) {
+	delete(shared.waiting, namespace)
+	if len(shared.waiting) == 0 {
+		f.forgetLocked(shared)
+	}
+}
+
+// orphanLocked lets a call go on without a caller, unless it has ended.
+func (f *Flights[K, V]) orphanLocked(shared *flight[K, V]) {
+	select {
+	case <-shared.done:
+		return
+	default:
+	}
+	f.orphans = append(f.orphans, shared)
+	if f.Orphans == 0 || len(f.orphans) <= f.Orphans {
+		return
+	}
+	oldest := f.orphans[0]
+	f.orphans = slices.Delete(f.orphans, 0, 1)
+	f.forgetLocked(oldest)
+	oldest.begun.cancel()
+}
+
+// adoptLocked notes that a call has a caller, or has ended.
+func (f *Flights[K, V]) adoptLocked(shared *flight[K, V]) {
+	if i := slices.Index(f.orphans, shared); i >= 0 {
+		f.orphans = slices.Delete(f.orphans, i, i+1)
+	}
+}
+
 // await waits until the namespace's own earlier call for the key has ended. So many fresh requests at
 // once cost at most two calls: the one under way, and one after it that the rest share.
-func await[V any](ctx context.Context, former *flight[V], namespace string) error {
+func await[K comparable, V any](ctx context.Context, former *flight[K, V], namespace string) error {
 	if former == nil || former.by != namespace { // it has begun, so that by does not change any more
 		return nil
 	}
@@ -171,46 +237,45 @@ func (f *Flights[K, V]) start(ctx context.Context, run func(context.Context)) co
 
 // fly makes one attempt at a flight.
 func (f *Flights[K, V]) fly(
-	ctx context.Context, key K, shared *flight[V], own *attempt, namespace string,
+	ctx context.Context, shared *flight[K, V], own *attempt, namespace string,
 	call func(context.Context, func() error) (V, error),
 ) {
 	var value V
 	err := f.Panics.Catch(f.Doing, func() (err error) {
-		value, err = call(ctx, func() error { return f.begin(shared, namespace) })
+		value, err = call(ctx, func() error { return f.begin(shared, own, namespace) })
 		return err
 	})
 	if err == nil {
-		err = f.begin(shared, namespace) // it may have known without asking
+		err = f.begin(shared, own, namespace) // it may have known without asking
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if shared.begun && shared.by == namespace {
+	switch {
+	case shared.begun == own:
 		shared.value, shared.err = value, err
-		f.forgetLocked(key, shared)
+		f.forgetLocked(shared)
+		f.adoptLocked(shared)
 		close(shared.done)
-		return
-	}
-	if !shared.begun {
+	case shared.begun == nil && shared.waiting[namespace] == own:
 		own.err = err
-		delete(shared.waiting, namespace)
+		f.endLocked(namespace, shared)
 		close(own.failed)
-		if len(shared.waiting) == 0 {
-			f.forgetLocked(key, shared)
-		}
 	}
 }
 
-// begin makes a namespace's attempt the flight, unless another one is.
-func (f *Flights[K, V]) begin(shared *flight[V], namespace string) error {
+// begin makes an attempt the call, unless another one is, or nobody waits for it any more.
+func (f *Flights[K, V]) begin(shared *flight[K, V], own *attempt, namespace string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if shared.begun {
-		if shared.by != namespace {
-			return ErrTaken
-		}
+	switch {
+	case shared.begun == own:
 		return nil
+	case shared.begun != nil:
+		return ErrTaken
+	case shared.waiting[namespace] != own:
+		return context.Canceled
 	}
-	shared.begun, shared.by = true, namespace
+	shared.begun, shared.by = own, namespace
 	for other, attempt := range shared.waiting {
 		if other != namespace {
 			attempt.cancel()
@@ -219,15 +284,15 @@ func (f *Flights[K, V]) begin(shared *flight[V], namespace string) error {
 	return nil
 }
 
-func (f *Flights[K, V]) forgetLocked(key K, shared *flight[V]) {
-	if f.latest[key] == shared {
-		delete(f.latest, key)
+func (f *Flights[K, V]) forgetLocked(shared *flight[K, V]) {
+	if f.latest[shared.key] == shared {
+		delete(f.latest, shared.key)
 	}
 }
 
 func (f *Flights[K, V]) initLocked() {
 	if f.latest == nil {
-		f.latest = map[K]*flight[V]{}
+		f.latest = map[K]*flight[K, V]{}
 	}
 	if f.base == nil {
 		f.base, f.cancel = context.WithCancel(context.Background())

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -240,6 +241,85 @@ func TestJoinedUnderWay(t *testing.T) {
 		close(r.end)
 		if a := got(t, b); a.value != "a 1" || r.begun.Load() != 1 {
 			t.Errorf("b got %v after %d calls, want a's", a, r.begun.Load())
+		}
+	})
+}
+
+// A call that waits for its turn ends with its last caller; who comes later waits for a turn of his own.
+func TestEndsWithItsCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTurns("a", "b")
+		impatient, cancel := context.WithCancel(t.Context())
+		gone := []<-chan answer{r.ask(impatient, Caller{Namespace: "a"}), r.ask(impatient, Caller{Namespace: "a"})}
+		other := r.ask(t.Context(), Caller{Namespace: "b"})
+		cancel()
+		for _, answers := range gone {
+			if a := got(t, answers); !errors.Is(a.err, context.Canceled) {
+				t.Errorf("who gave up got %v", a)
+			}
+		}
+		late := r.ask(t.Context(), Caller{Namespace: "a"})
+		if len(late)+len(other) > 0 {
+			t.Fatal("an answer came without a turn")
+		}
+		close(r.open["b"])
+		close(r.end)
+		for name, answers := range map[string]<-chan answer{"the other namespace": other, "who came later": late} {
+			if a := got(t, answers); a.err != nil || a.value != "b 1" {
+				t.Errorf("%s got %v, want the one call's result", name, a)
+			}
+		}
+		again := r.ask(impatient, Caller{Namespace: "a"}) // which ends in the instant of its turn
+		close(r.open["a"])
+		if a := got(t, again); !errors.Is(a.err, context.Canceled) {
+			t.Errorf("who gave up got %v", a)
+		}
+		if last := got(t, r.ask(t.Context(), Caller{Namespace: "a"})); last.err != nil {
+			t.Errorf("the next one got %v", last)
+		}
+	})
+}
+
+// Calls that have begun go on without callers, but only so many of them.
+func TestOrphans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &Flights[int, string]{Orphans: 2}
+		defer f.Close()
+		var mu sync.Mutex
+		var cancelled []int
+		call := func(key int) func(context.Context) (string, error) {
+			return func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				cancelled = append(cancelled, key)
+				return "", ctx.Err()
+			}
+		}
+		leave := func(key int) {
+			ctx, cancel := context.WithCancel(t.Context())
+			gone := do(func() (string, error) { return f.Do(ctx, key, call(key)) })
+			cancel()
+			got(t, gone)
+		}
+		leave(1)
+		leave(2)
+		waits, end := context.WithCancel(t.Context())
+		joined := do(func() (string, error) { return f.Do(waits, 1, call(1)) })
+		leave(3)
+		if len(cancelled) > 0 {
+			t.Errorf("calls %v are cancelled, want none: one of three has a caller", cancelled)
+		}
+		leave(4)
+		synctest.Wait()
+		if len(cancelled) != 1 || cancelled[0] != 2 {
+			t.Errorf("calls %v are cancelled, want the oldest one without a caller", cancelled)
+		}
+		end()
+		got(t, joined)
+		synctest.Wait()
+		if len(cancelled) != 2 || cancelled[1] != 3 || len(f.orphans) != 2 {
+			t.Errorf("calls %v are cancelled, %d go on; want 3 next, and 2", cancelled, len(f.orphans))
 		}
 	})
 }

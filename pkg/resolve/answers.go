@@ -61,6 +61,10 @@ type Limits struct {
 	StaleFor    time.Duration // the same while the registry can't be reached; 0: DefaultStaleFor
 }
 
+// maxOrphans bounds the look-ups that go on when their callers have their answers: each needs about
+// 10 KiB for up to DefaultLookupTimeout.
+const maxOrphans = 512
+
 func (l Limits) withDefaults() Limits {
 	return Limits{
 		Size:        orDefault(l.Size, DefaultSize),
@@ -84,6 +88,7 @@ func (a *Answers) init() {
 		a.limits = a.Limits.withDefaults()
 		a.entries.Size = a.limits.Size
 		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace }
+		a.flights.Orphans = maxOrphans
 		a.flights.Timeout = orDefault(a.LookupTimeout, DefaultLookupTimeout)
 		a.flights.Doing, a.flights.Panics = "looking up an image", a.Panics
 	})
