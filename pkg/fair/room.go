@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fair
+
+import "sync"
+
+// Room admits callers of namespaces, which belong to groups, at once or not at all. A group may use as
+// many units as are still free, so that one that is alone has half of all, and there is room for a
+// newcomer. In the same way the namespaces of a group share the half that it may have. This is the
+// dynamic threshold by which the ports of a switch share its buffer (Choudhury and Hahne, 1998).
+//
+// The exported fields must not change after the first call. It is safe for concurrent use.
+type Room struct {
+	// Capacity is the number of units that may be in use at once. 0: no bound.
+	Capacity int64
+
+	mu      sync.Mutex
+	inUse   int64
+	groups  map[string]int64
+	members map[tenant]int64
+	refused uint64
+}
+
+// tenant is a namespace of a group.
+type tenant struct{ group, namespace string }
+
+// Enter takes a unit; leave gives it back and must be called exactly once. Its error is ErrFull.
+func (r *Room) Enter(group, namespace string) (leave func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.groups == nil {
+		r.groups, r.members = map[string]int64{}, map[tenant]int64{}
+	}
+	m := tenant{group, namespace}
+	ofGroup, own := r.groups[group], r.members[m]
+	if r.Capacity > 0 && (ofGroup >= r.Capacity-r.inUse || own >= r.Capacity/2-ofGroup) {
+		r.refused++
+		return nil, ErrFull
+	}
+	r.inUse++
+	r.groups[group]++
+	r.members[m]++
+	return func() { r.leave(m) }, nil
+}
+
+func (r *Room) leave(m tenant) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inUse--
+	if r.groups[m.group]--; r.groups[m.group] == 0 {
+		delete(r.groups, m.group)
+	}
+	if r.members[m]--; r.members[m] == 0 {
+		delete(r.members, m)
+	}
+}
+
+// Stats returns the state of the room. Nobody waits in it.
+func (r *Room) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Stats{Capacity: r.Capacity, InUse: r.inUse, Refused: r.refused}
+}
