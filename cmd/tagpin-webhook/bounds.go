@@ -44,17 +44,17 @@ type bounds struct {
 
 // webhookBounds are for API servers. HTTP/1.1 needs a connection for each request that is under way.
 // By default an API server has 600 requests under way (--max-requests-inflight and
-// --max-mutating-requests-inflight), of which its priority levels leave well below half to those that
-// change something. All API servers may share one address, where a node or a tunnel translates
-// addresses on the way to the Service, and all wait when a registry hangs. An idle connection of TLS
-// holds about 50 KiB, so that all of them hold 38 MiB.
+// --max-mutating-requests-inflight), of which its priority levels give one service account up to 366
+// (k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap). API servers share one address where a node or a
+// tunnel translates addresses on the way to the Service. An idle connection of TLS holds about 50 KiB,
+// so that all of them hold 50 MiB.
 //
 // API servers keep idle connections for 90 seconds: closing them later leaves it to the caller, which
 // can't have sent a request meanwhile. The age spreads the load over replicas that are added: a
 // Service chooses a replica for a connection, not for a request.
 var webhookBounds = bounds{
-	connections: 768,
-	perPeer:     512,
+	connections: 1024,
+	perPeer:     768,
 	age:         10 * time.Minute,
 	writeTime:   45 * time.Second, // an API server waits for at most 30 seconds
 	idleTime:    2 * time.Minute,
@@ -80,6 +80,11 @@ const maxScrapes = 4
 func newReviews() *fair.Groups {
 	return &fair.Groups{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
 }
+
+// newWaiting bounds the reviews that wait for a registry or the API server, each of which holds a
+// connection: of one address up to 512, and of one namespace of it up to 256, fewer the more others
+// wait. So there is always a connection for those that can be answered from memory.
+func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.connections)} }
 
 // newImages bounds the images of large objects that are being pinned, each of which holds about
 // 1 KiB: 20 MiB. One namespace may have the largest object that there can be, and another one beside

@@ -27,7 +27,7 @@ type conn struct {
 	shaken bool // the handshake is over
 	lines  headerLines
 	first  atomic.Int64 // when the request's first byte came, since the start of the listener; 0: it hasn't
-	busy   atomic.Bool  // a request has come whole and is not answered yet
+	busy   atomic.Bool  // a request is being answered, and nothing is awaited from the peer
 	since  atomic.Int64 // when it was last opened or idle, since the start of the listener
 	close  sync.Once
 }

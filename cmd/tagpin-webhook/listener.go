@@ -20,10 +20,10 @@ import (
 // listener bounds the connections of a port, in total and of one peer address, so that nobody who
 // reaches the port can use up the memory or shut out others.
 //
-// If a peer has all connections that it may have, a new one takes the place of its own connection
-// that has waited longest without a request that has come whole. If the port has all that it may
-// have, the same holds for the peer with the most connections. A connection whose request is being
-// answered is never closed; if all are, the new one is.
+// A new connection of a peer that has all that it may have takes the place of its own connection that
+// has waited longest for the peer. If the port has all that it may have, the peer with the most
+// connections loses one: one that waits, or, if the newcomer's peer has fewer even then, one whose
+// request is being answered. Where nothing can be closed, the new one is.
 type listener struct {
 	net.Listener
 	bounds
@@ -54,7 +54,7 @@ const (
 
 var closeTexts = map[closeReason]string{
 	closeRefused:   "connection refused: the port or the peer has too many with a request under way",
-	closeDisplaced: "connection without a request closed: a newer one needs its place",
+	closeDisplaced: "connection closed: a newer one needs its place",
 	closeHeader:    "connection closed: a request's header has too many lines",
 	closeHandshake: "TLS handshake failed",
 }
@@ -154,15 +154,14 @@ func (l *listener) enter(c *conn) bool {
 // roomLocked reports whether there is room for one more connection of peer, after it has closed
 // another one if necessary.
 func (l *listener) roomLocked(peer netip.Addr) bool {
-	victims := l.peers[peer]
-	switch {
-	case len(victims) >= l.perPeer:
-	case l.total >= l.connections:
-		victims = l.largestLocked()
-	default:
+	own := l.peers[peer]
+	if len(own) < l.perPeer && l.total < l.connections {
 		return true
 	}
-	victim := longest(victims)
+	victim := longest(own, false)
+	if largest := l.largestLocked(); len(own) < l.perPeer && len(largest) > len(own) {
+		victim = longest(largest, len(largest) > len(own)+1)
+	}
 	if victim == nil {
 		return false
 	}
@@ -172,22 +171,27 @@ func (l *listener) roomLocked(peer netip.Addr) bool {
 	return true
 }
 
-// largestLocked is the largest of the peers' sets of connections that one can be taken from.
+// largestLocked is the largest of the peers' sets of connections.
 func (l *listener) largestLocked() map[*conn]struct{} {
 	var largest map[*conn]struct{}
 	for _, open := range l.peers {
-		if len(open) > len(largest) && longest(open) != nil {
+		if len(open) > len(largest) {
 			largest = open
 		}
 	}
 	return largest
 }
 
-// longest is the connection that has waited longest for a whole request; nil if none waits.
-func longest(open map[*conn]struct{}) *conn {
+// longest is the connection that has waited longest for its peer; nil if none waits. With busy it is
+// then the one whose request has been there longest.
+func longest(open map[*conn]struct{}, busy bool) *conn {
 	var found *conn
 	for c := range open {
-		if !c.busy.Load() && (found == nil || c.since.Load() < found.since.Load()) {
+		switch {
+		case !busy && c.busy.Load():
+		case found == nil, found.busy.Load() && !c.busy.Load():
+			found = c
+		case found.busy.Load() == c.busy.Load() && c.since.Load() < found.since.Load():
 			found = c
 		}
 	}

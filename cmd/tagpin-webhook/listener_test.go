@@ -46,7 +46,7 @@ func newListener(t *testing.T, b bounds) *listener {
 	return l
 }
 
-// Each connection is named by its peer; "!" says that its request has come whole.
+// Each connection is named by its peer; "!" says that its request is being answered.
 func TestEnter(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -58,11 +58,13 @@ func TestEnter(t *testing.T) {
 		{"there is room", []string{"10.0.0.1", "10.0.0.2"}, "10.0.0.1", false, nil},
 		{"a peer loses its own oldest", []string{"10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.1"}, "10.0.0.1", false, []int{1}},
 		{"an address mapped to IPv6 is the same peer", []string{"10.0.0.1", "10.0.0.1", "10.0.0.1"}, "::ffff:10.0.0.1", false, []int{0}},
-		{"a request that has come whole stays", []string{"!10.0.0.1", "!10.0.0.1", "10.0.0.1"}, "10.0.0.1", false, []int{2}},
+		{"a request that is being answered stays", []string{"!10.0.0.1", "!10.0.0.1", "10.0.0.1"}, "10.0.0.1", false, []int{2}},
 		{"nothing of the peer can be closed", []string{"10.0.0.2", "!10.0.0.1", "!10.0.0.1", "!10.0.0.1"}, "10.0.0.1", true, nil},
 		{"the largest peer loses one", []string{"10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{1}},
-		{"another peer if the largest can't", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{4}},
-		{"nothing at all can be closed", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.3", "!10.0.0.4"}, "10.0.0.5", true, nil},
+		{"the largest peer loses a request", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.1", "10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{0}},
+		{"as large as the largest: its own", []string{"10.0.0.2", "10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3"}, "10.0.0.1", false, []int{2}},
+		{"nothing of a smaller peer", []string{"!10.0.0.1", "!10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.3"}, "10.0.0.1", true, nil},
+		{"no request for an equal", []string{"!10.0.0.1", "!10.0.0.2", "!10.0.0.3", "!10.0.0.4", "!10.0.0.6"}, "10.0.0.5", true, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newListener(t, bounds{connections: 5, perPeer: 3})

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -48,7 +47,7 @@ func (l *listener) server(handler http.Handler) *http.Server {
 	}
 }
 
-// tend notes when a request has come whole, and closes connections that have grown old after their
+// tend notes when a request is being answered, and closes connections that have grown old after their
 // answer.
 func (l *listener) tend(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,13 +61,12 @@ func (l *listener) tend(next http.Handler) http.Handler {
 	})
 }
 
-// await sets c.busy when the whole request has come.
+// await keeps c.busy, which is true but for the time in which the body is awaited.
 func (c *conn) await(r *http.Request) {
-	if r.Body == http.NoBody {
-		c.busy.Store(true)
-		return
+	c.busy.Store(true)
+	if r.Body != http.NoBody {
+		r.Body = &body{ReadCloser: r.Body, conn: c}
 	}
-	r.Body = &body{ReadCloser: r.Body, conn: c}
 }
 
 // body is that of a request.
@@ -78,11 +76,9 @@ type body struct {
 	conn *conn
 }
 
-// Read notes the end of the body.
+// Read lets the connection count as one that waits for its peer until something comes.
 func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		b.conn.busy.Store(true)
-	}
-	return n, err
+	b.conn.busy.Store(false)
+	defer b.conn.busy.Store(true)
+	return b.ReadCloser.Read(p)
 }
