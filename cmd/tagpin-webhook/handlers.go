@@ -47,6 +47,7 @@ type handlers struct {
 
 	manifests *fair.Queue  // of all clients
 	reviews   *fair.Groups // of all configs
+	waiting   *fair.Room   // of all configs
 	images    *fair.Queue  // of all configs
 
 	current atomic.Pointer[state]
@@ -95,10 +96,11 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 		closed:  make(chan struct{}),
 	}
 	close(h.closed)
-	h.manifests, h.reviews, h.images = newManifests(), newReviews(), newImages()
+	h.manifests, h.reviews, h.images, h.waiting = newManifests(), newReviews(), newImages(), newWaiting()
 	h.queues.add("manifests", h.manifests)
 	h.queues.add("reviews", h.reviews)
 	h.queues.add("images", h.images)
+	h.queues.add("waiting", h.waiting)
 	if a.secrets != nil {
 		h.queues.add("secrets", a.secrets)
 	}
@@ -206,6 +208,7 @@ func (s *state) answer(h *handlers, old *state) error {
 			Metrics:   h.metrics,
 			Reviews:   h.reviews,
 			Images:    h.images,
+			Waiting:   h.waiting,
 			Began:     began,
 		}
 	}

@@ -65,6 +65,9 @@ type Handler struct {
 	// Images bounds the images of large objects that are being pinned at once: one holds about
 	// 1 KiB until the answer, however short its text is. Nil: no bound but that of each object.
 	Images *fair.Queue
+	// Waiting bounds the reviews that wait for others, by the address that they come from and by
+	// namespace. Nil: no bound.
+	Waiting *fair.Room
 	// Began returns when the first byte of a request came. Nil: when the handler is called, which is
 	// after the header.
 	Began func(*http.Request) time.Time
@@ -85,6 +88,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
+	ctx, done := h.watch(ctx, peer(r), rv.Namespace)
+	defer done()
 	response, result := h.answer(ctx, rv)
 	h.Metrics.observe(h.Mode, response, result, time.Since(start))
 	trace(ctx, h.Mode, rv, response, result)
@@ -230,7 +235,7 @@ func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.Admissi
 		r.Warnings = a.warnings.list
 	}
 	if len(a.denials) > 0 {
-		return deny(r, strings.Join(a.denials, "; "), http.StatusForbidden)
+		return deny(r, sentences(a.denials), http.StatusForbidden)
 	}
 	encoded, err := a.patch.encode()
 	if err != nil {
@@ -240,10 +245,31 @@ func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.Admissi
 		patchType := admissionv1.PatchTypeJSONPatch
 		r.Patch, r.PatchType = encoded, &patchType
 	}
-	if audit := encode(a.pins); audit != "" {
-		r.AuditAnnotations = map[string]string{"pins": audit}
+	if audit := auditValue(a.pins); audit != "" {
+		r.AuditAnnotations = map[string]string{a.auditKey(): audit}
 	}
 	return r
+}
+
+// maxDenial bounds a denial. Controllers write it into events and into the status of what they manage,
+// again and again.
+const maxDenial = 4096
+
+// sentences joins the sentences of a denial, as far as there is room.
+func sentences(list []string) string {
+	var b strings.Builder
+	for i, s := range list {
+		s = truncateTo(s, maxDenial/2)
+		if i > 0 && b.Len()+len(s) > maxDenial {
+			fmt.Fprintf(&b, "; and %d more", len(list)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(s)
+	}
+	return b.String()
 }
 
 // busyText says why a review got no place in time.

@@ -26,11 +26,13 @@ import (
 
 const mebi = 1 << 20
 
-// large is the review of a pod of about n bytes in a namespace, in the order of an API server.
-func large(namespace string, n int) []byte {
+// large is the review of a pod of about n bytes in a namespace, in the order of an API server. Its
+// image is nginx, or another one.
+func large(namespace string, n int, image ...string) []byte {
+	image = append(image, "nginx")
 	return fmt.Appendf(nil, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","kind":{"group":"","version":"v1","kind":"Pod"},
 		"name":"p","namespace":%q,"operation":"CREATE","userInfo":{"username":"jane"},"object":{"metadata":{"annotations":{"x":%q}},
-		"spec":{"containers":[{"name":"a","image":"nginx"}]}},"oldObject":null}}`, namespace, strings.Repeat("x", n))
+		"spec":{"containers":[{"name":"a","image":%q}]}},"oldObject":null}}`, namespace, strings.Repeat("x", n), image[0])
 }
 
 // slow is a request's body whose end comes when the test says so, and its answer.
@@ -227,9 +229,10 @@ func TestLengthOfReviews(t *testing.T) {
 // with few images, and those of other namespaces, do not wait for them.
 func TestImagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
 		resolver := func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 			if strings.HasPrefix(req.Ref.Text(), "hangs") {
-				<-ctx.Done()
+				<-release
 				return resolve.Result{}, resolve.ErrUnavailable
 			}
 			return registry(ctx, req)
@@ -267,6 +270,7 @@ func TestImagesAreBounded(t *testing.T) {
 		if !strings.Contains(r.Result.Message, "namespace loud") {
 			t.Errorf("the denial says %q, want it to name the namespace", r.Result.Message)
 		}
+		close(release)
 		responseOf(t, first)
 		if s := h.Images.Stats(); s.InUse != 0 || s.Waiting != 0 {
 			t.Errorf("in the end %+v", s)

@@ -34,13 +34,16 @@ func (a *answer) warn(o *pin.Outcome, format string, args ...any) {
 	a.warnings.add(place(o.Reference.Name) + ": " + fmt.Sprintf(format, args...))
 }
 
-// truncate cuts s to at most maxWarning bytes, at the border of a character.
-func truncate(s string) string {
-	if len(s) <= maxWarning {
+// truncate cuts s to at most maxWarning bytes.
+func truncate(s string) string { return truncateTo(s, maxWarning) }
+
+// truncateTo cuts s to at most so many bytes, at the border of a character.
+func truncateTo(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
 	const more = "…"
-	n := maxWarning - len(more)
+	n := most - len(more)
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}

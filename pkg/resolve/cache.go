@@ -69,9 +69,8 @@ func (c *crowded) Unwrap() error { return c.error }
 // what that one has under way is no answer: then it asks again.
 func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, error) {
 	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First}
-	late := &classified{ErrUnavailable, errors.New(req.Ref.Host() + ": no answer within the time allowed")}
 	if ctx.Err() != nil {
-		return Result{}, late
+		return Result{}, late(ctx, req)
 	}
 	result, err := c.Answers.flights.DoInTurn(ctx, key, caller, func(ctx context.Context, begin func() error) (Result, error) {
 		return c.look(ctx, key, req, begin)
@@ -83,9 +82,19 @@ func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, err
 	case err == nil || Class(err) != nil:
 		return result, err
 	case ctx.Err() != nil:
-		return Result{}, late
+		return Result{}, late(ctx, req)
 	}
 	return Result{}, &classified{ErrUnavailable, fmt.Errorf("%s: %w", req.Ref.Host(), err)}
+}
+
+// late is the error of a look-up whose caller waits no longer. A caller that has a reason of its own
+// gives it as the cause of the context's end.
+func late(ctx context.Context, req Request) error {
+	why := context.Cause(ctx)
+	if errors.Is(why, context.DeadlineExceeded) || errors.Is(why, context.Canceled) {
+		why = errors.New("no answer within the time allowed")
+	}
+	return &classified{ErrUnavailable, fmt.Errorf("%s: %w", req.Ref.Host(), why)}
 }
 
 // look asks Next and remembers what it says. A failure is remembered only if the registry was asked and
