@@ -212,6 +212,18 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_registration_rules{instance="b"} 0x90`, nil},
 		{"a bug", up + `
 			tagpin_panics_total{instance="a"} 0x65 1x25`, []string{"TagpinBug"}},
+		{"connections are refused", up + `
+			tagpin_connections_closed_total{port="webhook",reason="refused"} 0x62 3x28`, []string{"TagpinConnectionsRefused"}},
+		{"connections of a scraper are refused, and one is displaced", up + `
+			tagpin_connections_closed_total{port="webhook",reason="displaced"} 0x62 3x28
+			tagpin_connections_closed_total{port="metrics",reason="refused"} 0+1x90`, nil},
+		{"a namespace gets no turns", up + `
+			tagpin_queue_refused_total{queue="lookups",reason="late"} 0+1x90`, []string{"TagpinQueueRefuses"}},
+		{"one replica's rules are registered, while another one ends", up + `
+			tagpin_registration_as_configured{instance="a"} 0x90
+			tagpin_registration_as_configured{instance="b"} 1x90`, nil},
+		{"no replica's rules are registered", up + `
+			tagpin_registration_as_configured{instance="a"} 1x40 0x50`, []string{"TagpinRegistrationOutdated"}},
 		{"the certificate can't be renewed", up + `
 			tagpin_certificate_renewals_total{result="failed"} 0+1x90`, []string{"TagpinUpkeepFails"}},
 		{"the registration can't be written", up + `
