@@ -63,24 +63,117 @@ func SlowHeaders() Attack {
 // hold sends the beginning of a request to a port and holds the connection until ctx ends. That the
 // other side refuses or ends it is its right.
 func (t *Tenant) hold(ctx context.Context, port Port, lines string) {
+	t.send(ctx, port, "GET / HTTP/1.1\r\nHost: tagpin\r\n"+lines)
+}
+
+// send sends a text to a port and holds the connection until ctx ends, or the other side ends it.
+func (t *Tenant) send(ctx context.Context, port Port, text string) {
 	conn, err := t.place.Dial(ctx, "tcp", port.Address)
 	if err != nil {
 		return
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	defer conn.Close() //nolint:errcheck // it ends in the middle of a request
-	var sent io.Writer = conn
+	var both io.ReadWriter = conn
 	if port.TLS {
 		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // it attacks whoever answers
 		secured := tls.Client(conn, config)
 		if secured.HandshakeContext(ctx) == nil {
-			sent = secured
+			both = secured
 		}
 	}
-	if _, err := fmt.Fprintf(sent, "GET / HTTP/1.1\r\nHost: tagpin\r\n%s", lines); err != nil {
-		return
+	if _, err := io.WriteString(both, text); err == nil {
+		_, _ = io.Copy(io.Discard, both)
 	}
-	<-ctx.Done()
+}
+
+// webhook is tagpin's port for reviews.
+func (t *Tenant) webhook() Port {
+	for _, p := range t.place.Ports {
+		if p.TLS {
+			return p
+		}
+	}
+	return Port{}
+}
+
+// reviewOf is a request that claims to be an API server's, for a Pod of a namespace with an image. Its
+// body has more bytes than it says by missing.
+func reviewOf(namespace, image string, missing int) string {
+	body := fmt.Sprintf(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u",`+
+		`"kind":{"group":"","version":"v1","kind":"Pod"},"namespace":%q,"operation":"CREATE",`+
+		`"userInfo":{"username":"u"},"object":{"spec":{"containers":[{"name":"a","image":%q}]},"x":"%s"`,
+		namespace, image, strings.Repeat("x", min(missing, 128<<10)))
+	if missing == 0 {
+		body += "}}}"
+	}
+	return fmt.Sprintf("POST /enforce?timeout=30s HTTP/1.1\r\nHost: tagpin\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body)+missing, body)
+}
+
+// StalledReviews sends the beginning of large reviews, each of a namespace that is made up, as any pod
+// could, and nothing more. Large objects of others have to be pinned meanwhile.
+func StalledReviews() Attack {
+	return Attack{"stalled-reviews", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
+		large := newPod([]string{target.images()[0]})
+		large.Spec.Containers[0].Args = []string{strings.Repeat("x", 1<<20)}
+		return func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(ctx)
+			const connections, missing = 16, 15 << 20
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				together(connections, func(i int) {
+					t.send(ctx, t.webhook(), reviewOf(fmt.Sprintf("made-up-%d", i), "x", missing))
+				})
+			}()
+			defer func() { cancel(); <-over }()
+			for range 5 {
+				time.Sleep(time.Second)
+				if _, err := t.deploy(ctx, large.DeepCopy()); err != nil {
+					return fmt.Errorf("a large object was not admitted meanwhile: %w", err)
+				}
+			}
+			return nil
+		}, nil
+	}}
+}
+
+// WaitingReviews has more reviews wait for a registry that hangs than tagpin has connections for, each
+// of a namespace that is made up, as any pod could.
+func WaitingReviews() Attack {
+	return Attack{"waiting-reviews", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+		h, err := t.Serve(ctx, hang)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 2*holdHeaders)
+			defer cancel()
+			const connections = 1100
+			together(connections, func(i int) {
+				t.send(ctx, t.webhook(), reviewOf(fmt.Sprintf("made-up-%d", i), h.image(i), 0))
+			})
+			return nil
+		}, nil
+	}}
+}
+
+// LongTexts creates twenty pods at once, each with an image at a registry that hangs, and one whose
+// text has nearly three megabytes.
+func LongTexts() Attack {
+	return Attack{"long-texts", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+		h, err := t.Serve(ctx, hang)
+		if err != nil {
+			return nil, err
+		}
+		long := strings.Repeat("\x7f", largeReview)
+		return func(ctx context.Context) error {
+			const pods = 20
+			together(pods, func(i int) { _, _ = t.deploy(ctx, newPod([]string{h.image(i), long})) })
+			return nil
+		}, nil
+	}}
 }
 
 // Siblings creates thousands of pods whose owners are made up, each of which would cost a list of

@@ -96,6 +96,35 @@ func ManyCredentials() Attack {
 	}}
 }
 
+// LargeCredentials has pull secrets that are as large as secrets may be, each with one credential for
+// a host that hangs, and pods with many of its images.
+func LargeCredentials() Attack {
+	return Attack{"large-credentials", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+		h, err := t.Serve(ctx, hang)
+		if err != nil {
+			return nil, err
+		}
+		const secrets, size = 15, 1000 << 10
+		var names, images []string
+		for i := range secrets {
+			names = append(names, fmt.Sprintf("large-%d", i))
+			large := auth(fmt.Sprint("user-", i), canary+strings.Repeat("x", size))
+			config := dockerConfig(map[string]any{fmt.Sprintf("%s?%d", h.Address, i): large})
+			if err := t.secret(ctx, names[i], config); err != nil {
+				return nil, err
+			}
+		}
+		for i := range 2 * secrets {
+			images = append(images, h.image(i))
+		}
+		return func(ctx context.Context) error {
+			const pods = 8
+			together(pods, func(int) { _, _ = t.deploy(ctx, newPod(images, names...)) })
+			return nil
+		}, nil
+	}}
+}
+
 // Typos deploys misspelled images with the credential that the victim has too. The victim's
 // registry answers 401 for them.
 func Typos() Attack {

@@ -36,6 +36,7 @@ func rows() []row {
 		// Pull secrets.
 		{attack.BrokenToken(), private, undisturbed},
 		{attack.ManyCredentials(), private, undisturbed},
+		{attack.LargeCredentials(), private, undisturbed},
 		{attack.Typos(), strict, undisturbed},
 		// References and the answers of registries.
 		{attack.Queue(), open, undisturbed},
@@ -46,6 +47,7 @@ func rows() []row {
 		{attack.Hosts(), open, undisturbed},
 		// The number and the size of requests.
 		{attack.LargeReviews(), open, undisturbed},
+		{attack.LongTexts(), open, undisturbed},
 		{attack.SlowHeaders(), open, undisturbed},
 		{attack.Siblings(), open, undisturbed},
 	}

@@ -31,7 +31,8 @@ func TestMemoryUnderAttack(t *testing.T) {
 	scaleTagpin(t, n, 1) // all of an attack is for that one
 	defer scaleTagpin(t, n, 2)
 	for _, a := range []attack.Attack{
-		attack.ManyCredentials(), attack.Stall(), attack.LargeReviews(), attack.SlowHeaders(),
+		attack.ManyCredentials(), attack.LargeCredentials(), attack.Stall(), attack.LargeReviews(),
+		attack.LongTexts(), attack.SlowHeaders(), attack.StalledReviews(), attack.WaitingReviews(),
 	} {
 		t.Run(a.Name, func(t *testing.T) {
 			pod, before := measured(t, n)

@@ -70,7 +70,10 @@ type upload struct {
 
 // readLarge reads the rest of a review whose first bytes are in head.
 func (h *Handler) readLarge(ctx context.Context, r *http.Request, head []byte, from upload) (*review, error) {
-	rv := parseHead(head)
+	rv, err := parseHead(head)
+	if err != nil {
+		return nil, err
+	}
 	size := r.ContentLength
 	if size < int64(len(head)) {
 		size = MaxReview // it is not known
@@ -79,7 +82,6 @@ func (h *Handler) readLarge(ctx context.Context, r *http.Request, head []byte, f
 	if h.Reviews != nil && size <= MaxReview {
 		ctx, cancel := context.WithDeadline(ctx, from.end.Add(-discardTime))
 		defer cancel()
-		var err error
 		if leave, err = h.Reviews.Enter(ctx, peer(r), rv.Namespace, size); err != nil {
 			return busy(rv, from, err)
 		}

@@ -197,6 +197,19 @@ func TestReviewIsForgottenBeforeLookups(t *testing.T) {
 	})
 }
 
+// A review whose name is so long that the namespace does not come soon gets no place.
+func TestLongNameBeforeTheNamespace(t *testing.T) {
+	h := newHandler(t, pin.Enforce, registry)
+	h.Reviews = &fair.Groups{Capacity: 32 * mebi, Share: 16 * mebi}
+	body := bytes.Replace(large("team", 2*mebi), []byte(`"name":"p"`), []byte(`"name":"`+strings.Repeat("p", 70<<10)+`"`), 1)
+	if _, code := post(t, h, body); code != http.StatusBadRequest {
+		t.Errorf("status %d, want 400", code)
+	}
+	if s := h.Reviews.Stats(); s != (fair.Stats{Capacity: 32 * mebi}) {
+		t.Errorf("%+v, want that it was never let in", s)
+	}
+}
+
 // Without its length a review has the place of the largest one; more than it said is refused.
 func TestLengthOfReviews(t *testing.T) {
 	for name, tt := range map[string]struct {

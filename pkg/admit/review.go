@@ -45,8 +45,9 @@ type review struct {
 	leave func() // gives back its place; nil: it has none
 }
 
-// parseHead reads what there is of a review whose end is missing.
-func parseHead(head []byte) *review {
+// parseHead reads what there is of a review whose end is missing. It fails if the namespace may be
+// missing too: an API server writes it, and then the operation, before all that is long.
+func parseHead(head []byte) (*review, error) {
 	var rv review
 	dec := jsontext.NewDecoder(bytes.NewReader(head), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	_ = object(dec, func(name string) error { // it always ends early
@@ -60,11 +61,17 @@ func parseHead(head []byte) *review {
 			return rv.field(dec, name, head)
 		})
 	})
-	if max(len(rv.UID), len(rv.Namespace)) > maxName {
-		return &review{}
+	switch {
+	case rv.Operation == "":
+		return nil, errors.New("the AdmissionReview is long, and does not begin as an API server's does")
+	case max(len(rv.UID), len(rv.Namespace)) > maxName:
+		return nil, errLongName
 	}
-	return &rv
+	return &rv, nil
 }
+
+// errLongName reports a name that no API server passes on.
+var errLongName = errors.New("the AdmissionReview has a name that is longer than any")
 
 // parseReview reads the envelope in one pass and leaves the objects as they are.
 func parseReview(body []byte) (*review, error) {
@@ -86,7 +93,7 @@ func parseReview(body []byte) (*review, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the AdmissionReview: %w", err)
 	case max(len(rv.UID), len(rv.Kind.Group), len(rv.Kind.Kind), len(rv.Namespace), len(rv.Name), len(rv.User)) > maxName:
-		return nil, errors.New("the AdmissionReview has a name that is longer than any")
+		return nil, errLongName
 	case rv.ReviewKind != "AdmissionReview" || rv.APIVersion != apiVersion:
 		return nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q", apiVersion, truncate(rv.ReviewKind), truncate(rv.APIVersion))
 	case !rv.requested || rv.UID == "":
