@@ -72,7 +72,7 @@ func (l *lookup) forget() {
 // authorize gives the Authorization header that meets a challenge; empty where there is nothing to present.
 func (l *lookup) authorize(ctx context.Context, ch challenge) (header string, err error) {
 	if len(ch.realm)+len(ch.service) <= 2*maxRealm {
-		l.state.challenges.Put(l.origin, owned[challenge]{ch, l.owner()}, challengeLifetime)
+		learn(&l.state.challenges, l.origin, ch, l.req.Namespace, challengeLifetime)
 	}
 	switch {
 	case ch.basic:

@@ -53,7 +53,7 @@ const maxRefusals = 3
 // gate is closed, or has been and nobody has got through since.
 type gate struct {
 	key      gateKey
-	owner    string // the namespace that met it; empty where several have, or the config names the host
+	owner    string // the namespace that met it; empty where several have
 	until    time.Time
 	failures int           // in a row
 	cause    *Error        // why it is closed
@@ -70,21 +70,22 @@ func newGates() *gates {
 // refused notes that a repository has refused the login of a credential. It reports whether the
 // login itself is taken to be wrong: maxRefusals repositories have refused it, or its gate was closed
 // for that before.
-func (g *gates) refused(credential gateKey, path, owner string) bool {
+func (g *gates) refused(credential gateKey, path, namespace string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if closed, ok := g.all.Get(credential); ok && closed.cause.login {
 		return true
 	}
 	count := 0
-	g.refusals.Update(credential, maxRetryAfter, func(known owned[[]string], _ bool) (owned[[]string], bool) {
+	add := func(known owned[[]string], ok bool) (owned[[]string], bool) {
 		paths := known.value
 		if len(paths) < maxRefusals && !slices.Contains(paths, path) {
 			paths = append(slices.Clip(paths), path)
 		}
 		count = len(paths)
-		return owned[[]string]{paths, owner}, true
-	})
+		return owned[[]string]{paths, ownerAfter(known.owner, ok, namespace)}, true
+	}
+	g.refusals.Update(credential, maxRetryAfter, add)
 	return count >= maxRefusals
 }
 
@@ -170,17 +171,15 @@ func (g *gate) tried() {
 
 // close closes a gate for as long as cause asks, else by back-off. Failures of requests that were sent side by side count
 // once.
-func (g *gates) close(key gateKey, owner string, cause *Error, b backoff) {
+func (g *gates) close(key gateKey, namespace string, cause *Error, b backoff) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
 	closed, ok := g.all.Get(key)
 	if !ok {
-		closed = &gate{key: key, owner: owner}
+		closed = &gate{key: key}
 	}
-	if closed.owner != owner {
-		closed.owner = ""
-	}
+	closed.owner = ownerAfter(closed.owner, ok, namespace)
 	g.all.Put(key, closed, 0)
 	if !now.Before(closed.until) {
 		closed.failures++
@@ -219,7 +218,9 @@ func (l *lookup) login() gateKey {
 // judge closes the gate that an answer says is to be closed. What a tenant can bring about for one repository alone, a
 // slow answer, another host that is redirected to, a token endpoint, closes nothing for others.
 func (l *lookup) judge(e *Error) {
-	keys, shut := l.gates(), func(key gateKey, e *Error, b backoff) { l.state.gates.close(key, l.owner(), e, b) }
+	keys, shut := l.gates(), func(key gateKey, e *Error, b backoff) {
+		l.state.gates.close(key, l.req.Namespace, e, b)
+	}
 	all, credential, login, repository := keys[0], keys[1], keys[2], keys[3]
 	elsewhere := e.Token || e.via != ""
 	switch {
@@ -234,7 +235,7 @@ func (l *lookup) judge(e *Error) {
 		shut(repository, e, unreachable)
 	case e.login: // not every registry tells a wrong login from a repository that it may not see
 		shut(repository, e, refusedLogin)
-		if !l.req.Shared && l.state.gates.refused(login, l.path, l.owner()) {
+		if !l.req.Shared && l.state.gates.refused(login, l.path, l.req.Namespace) {
 			shut(login, e, refusedLogin)
 		}
 	}

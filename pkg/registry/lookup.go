@@ -166,7 +166,7 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 		challenged = parseChallenges(resp.Header.Values("WWW-Authenticate"))
 	}
 	if l.req.Method == http.MethodHead && (resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) && l.via == "" {
-		l.state.noHead.Put(l.origin, owned[struct{}]{owner: l.owner()}, headLifetime)
+		learn(&l.state.noHead, l.origin, struct{}{}, l.req.Namespace, headLifetime)
 	}
 	return nil, challenged, &Error{
 		Host: l.host.Name, via: l.via, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Presented: authorization != "",

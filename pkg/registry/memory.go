@@ -5,6 +5,7 @@ package registry
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,20 +23,31 @@ const (
 )
 
 // owned is something that was learned for a namespace. Where room is short, the namespace that has
-// learned most forgets first, so that one that asks made-up registries takes nothing from others.
+// learned most forgets first, so that one that asks for made-up registries or repositories takes
+// nothing from others.
 type owned[V any] struct {
 	value V
-	owner string // the namespace; empty where the config names the host
+	owner string // the namespace; empty where several have learned it
 }
 
 func ownerOf[K, V any](_ K, v owned[V]) string { return v.owner }
 
-// owner is whom what is learned belongs to.
-func (l *lookup) owner() string {
-	if l.client.Named(l.req.Ref.Host()) {
+// learn remembers what was learned for a namespace.
+func learn[K comparable, V any](
+	m *cache.Memory[K, owned[V]], key K, value V, namespace string, lifetime time.Duration,
+) {
+	m.Update(key, lifetime, func(known owned[V], ok bool) (owned[V], bool) {
+		return owned[V]{value, ownerAfter(known.owner, ok, namespace)}, true
+	})
+}
+
+// ownerAfter returns the owner of an entry that a namespace sets: nobody in particular if it was
+// known and another namespace's.
+func ownerAfter(owner string, known bool, namespace string) string {
+	if known && owner != namespace {
 		return ""
 	}
-	return l.req.Namespace
+	return strings.Clone(namespace) // which may be a part of a whole review
 }
 
 // headLifetime is how long it is remembered that a registry takes no HEAD.
@@ -61,6 +73,7 @@ func (l *Learned) init(c *Client) {
 		_, _ = rand.Read(l.secret[:]) // never fails (crypto/rand)
 		l.gates = newGates()
 		l.queues.idle.Size = maxQueues
+		l.queues.idle.Owner = func(_ queueKey, q *queue) string { return q.owner }
 		l.challenges.Size, l.challenges.Owner = maxChallenges, ownerOf[string, challenge]
 		l.noHead.Size, l.noHead.Owner = maxNoHead, ownerOf[string, struct{}]
 		l.tokens.Size, l.tokens.Owner = maxTokens, ownerOf[tokenKey, string]

@@ -45,7 +45,7 @@ func (l *lookup) token(ctx context.Context, ch challenge) (header string, err er
 		}
 		header := "Bearer " + token
 		if len(token) <= maxRemembered {
-			l.state.tokens.Put(l.key(), owned[string]{header, l.owner()}, lifetime-lifetime/10)
+			learn(&l.state.tokens, l.key(), header, l.req.Namespace, lifetime-lifetime/10)
 		}
 		return header, nil
 	})

@@ -23,19 +23,21 @@ type queueKey struct {
 type queues struct {
 	mu    sync.Mutex
 	inUse map[queueKey]*queue
-	idle  cache.Memory[queueKey, *fair.Queue]
+	idle  cache.Memory[queueKey, *queue]
 }
 
-// queue is one in use.
+// queue is that of one registry. What is not exported is guarded by queues.mu.
 type queue struct {
-	*fair.Queue
-	users int // guarded by queues.mu
+	fair.Queue
+
+	users int
+	owner string // the namespace that asked the registry; empty where several have
 }
 
 // enter waits for a place in the queue of a registry. One namespace has at most half of the places, so
 // that one whose look-ups hang leaves room for others.
 func (q *queues) enter(ctx context.Context, key queueKey, namespace string) (leave func(), err error) {
-	used := q.use(key)
+	used := q.use(key, namespace)
 	out, err := used.Enter(ctx, namespace, 1)
 	if err != nil {
 		q.unuse(key, used)
@@ -47,24 +49,30 @@ func (q *queues) enter(ctx context.Context, key queueKey, namespace string) (lea
 	}, nil
 }
 
-func (q *queues) use(key queueKey) *queue {
+func (q *queues) use(key queueKey, namespace string) *queue {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	used := q.inUse[key]
-	if used == nil {
-		idle, ok := q.idle.Get(key)
-		if !ok {
-			places := int64(key.places)
-			idle = &fair.Queue{Capacity: places, Share: (places + 1) / 2, PerSecond: key.perSecond}
+	known := used != nil
+	if !known {
+		if used, known = q.idle.Get(key); !known {
+			used = newQueue(key)
 		}
-		used = &queue{Queue: idle}
 		if q.inUse == nil {
 			q.inUse = map[queueKey]*queue{}
 		}
 		q.inUse[key] = used
 	}
+	used.owner = ownerAfter(used.owner, known, namespace)
 	used.users++
 	return used
+}
+
+func newQueue(key queueKey) *queue {
+	places := int64(key.places)
+	return &queue{Queue: fair.Queue{
+		Capacity: places, Share: (places + 1) / 2, PerSecond: key.perSecond,
+	}}
 }
 
 func (q *queues) unuse(key queueKey, used *queue) {
@@ -72,7 +80,7 @@ func (q *queues) unuse(key queueKey, used *queue) {
 	defer q.mu.Unlock()
 	if used.users--; used.users == 0 {
 		delete(q.inUse, key)
-		q.idle.Put(key, used.Queue, 0)
+		q.idle.Put(key, used, 0)
 	}
 }
 

@@ -242,3 +242,22 @@ func TestSpelling(t *testing.T) {
 		t.Errorf("two spellings are two registries: %q and %q", a.origin, b.origin)
 	}
 }
+
+// Made-up registries of one namespace make tagpin forget no queue that another namespace has used.
+func TestIdleQueuesAreShared(t *testing.T) {
+	c := newHeld().client()
+	enter := func(origin, namespace string) {
+		leave, err := c.state.queues.enter(t.Context(), queueKey{origin: origin, places: 2}, namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave()
+	}
+	enter("r.example", "modest")
+	for i := range 2 * maxQueues {
+		enter(fmt.Sprint(i), "flood")
+	}
+	if _, ok := c.state.queues.idle.Get(queueKey{origin: "r.example", places: 2}); !ok {
+		t.Error("the queue of another namespace's registry is forgotten")
+	}
+}
