@@ -75,6 +75,18 @@ func (e *Error) cause() string {
 	return "unreachable"
 }
 
+// like reports whether both close a gate for the same kind of cause: a refused login, a failed
+// connection, or an answer that says to come back later.
+func (e *Error) like(other *Error) bool {
+	return e.login == other.login && e.network == other.network
+}
+
+// serving reports whether the registry itself has given an answer that says that it is in service.
+func (e *Error) serving() bool {
+	return e.Status != 0 && e.Status < http.StatusInternalServerError &&
+		e.Status != http.StatusTooManyRequests && !e.Token && e.via == "" && !e.remembered
+}
+
 // wrongRealm tells whether an endpoint for tokens is none, or not any more.
 func (e *Error) wrongRealm() bool {
 	if !e.Token {

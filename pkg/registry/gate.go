@@ -15,8 +15,12 @@ import (
 	"github.com/tagpin/tagpin/pkg/cache"
 )
 
-// maxRetryAfter caps what a registry may ask to wait.
-const maxRetryAfter = 10 * time.Minute
+const (
+	// maxRetryAfter caps what a registry may ask to wait.
+	maxRetryAfter = 10 * time.Minute
+	// maxOutage caps it where all wait because some repositories of a registry are out of service.
+	maxOutage = time.Minute
+)
 
 // backoff is how long a gate stays closed where the registry does not say: at first, and at most after it doubled with
 // each failure in a row.
@@ -43,12 +47,23 @@ type gateKey struct {
 type gates struct {
 	mu       sync.Mutex
 	all      cache.Memory[gateKey, *gate]
-	refusals cache.Memory[gateKey, owned[[]string]] // by credential: at most maxRefusals repositories
+	failures cache.Memory[gateKey, owned[[]string]] // see enough
 }
 
-// maxRefusals is how many repositories may refuse a login before it is not shown to the registry at
-// all. A refusal by one may be about that repository: perhaps its name is wrong.
-const maxRefusals = 3
+// threshold is how many different repositories must fail before a gate is closed that concerns more
+// than one of them. A failure counts for as long as forgetting says.
+type threshold struct {
+	repositories int
+	forgetting   time.Duration
+}
+
+var (
+	// wrongLogin: a refusal by one repository may be about that repository. Perhaps its name is wrong.
+	wrongLogin = threshold{3, maxRetryAfter}
+	// outage: behind a host that routes by path, one repository may have a server of its own, which
+	// says nothing about the others.
+	outage = threshold{3, maxOutage}
+)
 
 // gate is closed, or has been and nobody has got through since.
 type gate struct {
@@ -63,34 +78,34 @@ type gate struct {
 func newGates() *gates {
 	g := &gates{}
 	g.all.Size, g.all.Owner = maxGates, func(_ gateKey, g *gate) string { return g.owner }
-	g.refusals.Size, g.refusals.Owner = maxGates, ownerOf[gateKey, []string]
+	g.failures.Size, g.failures.Owner = maxGates, ownerOf[gateKey, []string]
 	return g
 }
 
-// refused notes that a repository has refused the login of a credential. It reports whether the
-// login itself is taken to be wrong: maxRefusals repositories have refused it, or its gate was closed
-// for that before.
-func (g *gates) refused(credential gateKey, path, namespace string) bool {
+// enough notes that a repository has failed, and reports whether that is enough to close the gate
+// of key: as many repositories as t says have failed without a success in between, or the gate was
+// closed for the same kind of cause before and nobody has got through since.
+func (g *gates) enough(key gateKey, t threshold, path, namespace string, cause *Error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if closed, ok := g.all.Get(credential); ok && closed.cause.login {
+	if closed, ok := g.all.Get(key); ok && closed.cause.like(cause) {
 		return true
 	}
 	count := 0
 	add := func(known owned[[]string], ok bool) (owned[[]string], bool) {
 		paths := known.value
-		if len(paths) < maxRefusals && !slices.Contains(paths, path) {
+		if len(paths) < t.repositories && !slices.Contains(paths, path) {
 			paths = append(slices.Clip(paths), path)
 		}
 		count = len(paths)
 		return owned[[]string]{paths, ownerAfter(known.owner, ok, namespace)}, true
 	}
-	g.refusals.Update(credential, maxRetryAfter, add)
-	return count >= maxRefusals
+	g.failures.Update(key, t.forgetting, add)
+	return count >= t.repositories
 }
 
-// accepted notes that the login of a credential was accepted.
-func (g *gates) accepted(credential gateKey) { g.refusals.Remove(credential) }
+// succeeded forgets the failures that were noted for key.
+func (g *gates) succeeded(key gateKey) { g.failures.Remove(key) }
 
 // wait waits until nobody tries a gate, and calls before if it has to. Its error is that of a gate that
 // is closed, or of ctx.
@@ -205,9 +220,15 @@ func (g *gate) refusal() error {
 // gates are those that a look-up goes through.
 func (l *lookup) gates() [4]gateKey {
 	return [4]gateKey{
-		{host: l.origin, all: true}, {host: l.origin, who: l.who}, l.login(), {host: l.origin, path: l.path, who: l.who},
+		l.everybody(),
+		{host: l.origin, who: l.who},
+		l.login(),
+		{host: l.origin, path: l.path, who: l.who},
 	}
 }
+
+// everybody is closed while the registry is out of service.
+func (l *lookup) everybody() gateKey { return gateKey{host: l.origin, all: true} }
 
 // login is closed by refused logins: for one namespace, as another one that holds the same credential
 // may have spelled its images right.
@@ -215,27 +236,36 @@ func (l *lookup) login() gateKey {
 	return gateKey{host: l.origin, who: l.who, namespace: l.req.Namespace}
 }
 
-// judge closes the gate that an answer says is to be closed. What a tenant can bring about for one repository alone, a
-// slow answer, another host that is redirected to, a token endpoint, closes nothing for others.
+// judge closes the gate that an answer says is to be closed. What a tenant can bring about for one
+// repository alone closes nothing for others: a slow answer, a 503, a failure of a token endpoint
+// or of another host that the registry redirects to.
 func (l *lookup) judge(e *Error) {
 	keys, shut := l.gates(), func(key gateKey, e *Error, b backoff) {
 		l.state.gates.close(key, l.req.Namespace, e, b)
 	}
 	all, credential, login, repository := keys[0], keys[1], keys[2], keys[3]
 	elsewhere := e.Token || e.via != ""
+	if e.serving() {
+		l.state.gates.succeeded(all)
+	}
 	switch {
 	case e.remembered, e.Refused:
 	case e.network == notConnected && !elsewhere:
 		shut(all, e, unreachable)
 	case e.Status == http.StatusServiceUnavailable && !elsewhere:
-		shut(all, e, unreachable)
+		shut(repository, e, unreachable)
+		if l.state.gates.enough(all, outage, l.path, l.req.Namespace, e) {
+			forAll := *e
+			forAll.RetryAfter = min(e.RetryAfter, maxOutage)
+			shut(all, &forAll, unreachable)
+		}
 	case e.Status == http.StatusTooManyRequests && e.via == "":
 		shut(credential, e, limited)
 	case e.Status == http.StatusTooManyRequests, e.Status == http.StatusServiceUnavailable, e.network != 0:
 		shut(repository, e, unreachable)
 	case e.login: // not every registry tells a wrong login from a repository that it may not see
 		shut(repository, e, refusedLogin)
-		if !l.req.Shared && l.state.gates.refused(login, l.path, l.req.Namespace) {
+		if !l.req.Shared && l.state.gates.enough(login, wrongLogin, l.path, l.req.Namespace, e) {
 			shut(login, e, refusedLogin)
 		}
 	}

@@ -92,7 +92,10 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 		answered = e.Status != 0 || e.network == broken // somebody is there
 		l.judge(e)
 	}
-	answered = answered || err == nil
+	if err == nil {
+		answered = true
+		l.state.gates.succeeded(l.everybody())
+	}
 	return m, err
 }
 

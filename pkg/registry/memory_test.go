@@ -97,12 +97,12 @@ func TestNamedRegistryIsShared(t *testing.T) {
 	}
 	ask("app", "modest")
 	modest := c.lookup(head("r.example/wrong:1", "modest"))
-	modest.judge(wrongLogin())
+	modest.judge(refusal())
 	for i := range 2 * maxTokens {
 		ask(fmt.Sprint("flood/", i), "flood")
 	}
 	for i := range 2 * maxGates {
-		c.lookup(head(fmt.Sprint("r.example/flood/", i, ":1"), "flood")).judge(wrongLogin())
+		c.lookup(head(fmt.Sprint("r.example/flood/", i, ":1"), "flood")).judge(refusal())
 	}
 	before := o.tokens.Load()
 	if ask("app", "modest"); o.tokens.Load() != before {

@@ -156,7 +156,7 @@ func TestLearnedOutlivesAClient(t *testing.T) {
 	learned := &Learned{}
 	closes := &Client{Learned: learned, Hosts: []Host{{Name: "r.example", AuthHosts: []string{"auth.example"}}}}
 	_ = closes.Init()
-	closes.lookup(head("r.example/a:1", "a")).judge(&Error{Host: "r.example", Status: http.StatusServiceUnavailable})
+	closes.lookup(head("r.example/a:1", "a")).judge(&Error{Host: "r.example", network: notConnected})
 	for name, tt := range map[string]struct {
 		host Host
 		open bool
