@@ -109,10 +109,13 @@ var knownRealms = map[string]string{
 // what the config names; over TLS, unless the registry itself is plain.
 func (l *lookup) realm(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || len(text) > maxRealm {
+	if err != nil || u.Hostname() == "" || len(text) > maxRealm {
 		return nil, l.refuse("its token realm is no valid address")
 	}
-	own := u.Host == l.api || u.Host == knownRealms[l.api] || slices.Contains(l.host.AuthHosts, u.Host)
+	plain := u.Scheme == "http"
+	u.Host = spelling(u.Host, plain)
+	own := u.Host == l.api || u.Host == knownRealms[l.api] ||
+		slices.ContainsFunc(l.host.AuthHosts, func(h string) bool { return spelling(h, plain) == u.Host })
 	switch {
 	case u.User != nil:
 		return nil, l.refuse("its token realm %s holds credentials", u.Host)

@@ -46,15 +46,17 @@ type lookup struct {
 
 func (c *Client) lookup(req Request) *lookup {
 	r := req.Ref
-	host := c.state.hostOf(r.Host())
+	_, at := c.state.find(r.Host())
 	l := &lookup{
-		req: req, client: c, state: c.state, host: host, named: c.ExplainAll || c.Named(r.Host()), api: apiHost(r.Host()), path: r.Path(),
-		origin: c.state.origin(r.Host()), name: r.Digest().String(), auth: req.Auth, who: c.state.identity(req.Auth),
+		req: req, client: c, state: c.state, host: c.state.hostOf(r.Host()),
+		named: c.ExplainAll || c.Named(r.Host()), api: apiHost(at.host), path: r.Path(),
+		origin: c.state.origin(r.Host()), name: r.Digest().String(),
+		auth: req.Auth, who: c.state.identity(req.Auth),
 	}
 	if l.name == "" {
 		l.name = r.Tag()
 	}
-	transport, ok := c.state.transports[spelling(r.Host())]
+	transport, ok := c.state.transports[at]
 	if !ok {
 		transport = c.state.shared
 	}
@@ -64,6 +66,7 @@ func (c *Client) lookup(req Request) *lookup {
 
 // redirect lets a request go on to another place: a few times, over TLS, and without credentials.
 func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
+	r.URL.Host = spelling(r.URL.Host, r.URL.Scheme == "http")
 	switch {
 	case len(via) > maxRedirects:
 		return l.refuse("more than %d redirects, the last one to %s", maxRedirects, r.URL.Host)

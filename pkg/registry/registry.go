@@ -98,12 +98,13 @@ type Client struct {
 
 // state is what a Client has made of its fields, and learnt since.
 type state struct {
-	hosts      map[string]Host     // by name
-	named      map[string]struct{} // hosts of registries and mirrors that the config names
-	apis       map[string]struct{} // hosts of URLs that it names: of these, and of token realms
-	transports map[string]http.RoundTripper
-	shared     http.RoundTripper // of hosts without an own CA
-	answers    map[string]string // by name, the settings that an answer may depend on
+	hosts      map[address]Host
+	others     Host                 // the defaults of all that are not named
+	named      map[address]struct{} // registries and mirrors that the config names
+	apis       map[string]struct{}  // hosts of URLs that it names: of these, and of token realms
+	transports map[address]http.RoundTripper
+	shared     http.RoundTripper  // of hosts without an own CA
+	answers    map[address]string // the settings that an answer may depend on
 
 	*Learned
 }
@@ -120,18 +121,22 @@ func (c *Client) Init() error {
 
 func (c *Client) newState() *state {
 	s := &state{
-		hosts: map[string]Host{}, named: map[string]struct{}{}, apis: map[string]struct{}{}, transports: map[string]http.RoundTripper{},
-		Learned: c.Learned, answers: c.answers(),
+		hosts: map[address]Host{}, named: map[address]struct{}{}, apis: map[string]struct{}{},
+		transports: map[address]http.RoundTripper{}, Learned: c.Learned, answers: c.answers(),
 	}
 	if s.Learned == nil {
 		s.Learned = &Learned{}
 	}
 	s.init(c)
 	for _, h := range c.Hosts {
-		s.hosts[spelling(h.Name)] = h
-		if h.Name != allHosts {
-			s.name(h)
+		if h.Name == allHosts {
+			s.others = h
+			continue
 		}
+		s.hosts[h.address()] = h
+	}
+	for _, h := range s.hosts {
+		s.name(h)
 	}
 	s.shared = c.newTransport(c.RootCAs)
 	return s
@@ -145,43 +150,23 @@ func (s *state) name(h Host) {
 		names = append(names, host)
 	}
 	for _, name := range names {
-		api := apiHost(name)
-		s.named[spelling(name)], s.apis[api] = struct{}{}, struct{}{}
+		_, at := s.find(name)
+		api := apiHost(at.host)
+		s.named[at], s.apis[api] = struct{}{}, struct{}{}
 		if realm, ok := knownRealms[api]; ok {
 			s.apis[realm] = struct{}{}
 		}
 	}
 	for _, realm := range h.AuthHosts {
-		s.apis[realm] = struct{}{}
+		s.apis[spelling(realm, false)], s.apis[spelling(realm, h.Insecure)] = struct{}{}, struct{}{}
 	}
 }
 
 // hostOf is what is known of a registry, however its name is spelled.
 func (s *state) hostOf(name string) Host {
-	h, ok := s.hosts[spelling(name)]
-	if !ok {
-		h = s.hosts[allHosts]
-	}
+	h, _ := s.find(name)
 	h.Name = name
 	return withDefaults(h)
-}
-
-// spelling is the one spelling of a host where bounds and settings depend on it: in lower case, with
-// its port as a number, and without the port of https. A tenant who writes Registry.Example:0443 asks
-// the same registry as others do.
-func spelling(name string) string {
-	name = strings.ToLower(name)
-	if !strings.Contains(name, ":") {
-		return name // by far the most common: spare the error
-	}
-	host, port, err := net.SplitHostPort(name)
-	if err != nil {
-		return name // it has no port
-	}
-	if port = strings.TrimLeft(port, "0"); port == "443" {
-		return strings.TrimSuffix(net.JoinHostPort(host, port), ":443")
-	}
-	return net.JoinHostPort(host, port)
 }
 
 func withDefaults(h Host) Host {
@@ -207,7 +192,7 @@ func (s *state) trust(c *Client) error {
 		if err != nil {
 			return fmt.Errorf("registry %s: %w", h.Name, err)
 		}
-		s.transports[spelling(h.Name)] = t
+		s.transports[h.address()] = t
 	}
 	return nil
 }
@@ -216,21 +201,18 @@ func (s *state) trust(c *Client) error {
 // about it by other settings is not used: an operator who trusts another CA, say, is not told for a
 // while yet that the former one failed.
 func (s *state) origin(name string) string {
-	origin := spelling(apiHost(name))
-	if h, ok := s.hosts[spelling(name)]; ok {
-		origin += h.settings()
-	}
-	return origin
+	h, at := s.find(name)
+	return apiHost(at.host) + h.settings()
 }
 
-// answers identifies, by the names of c.Hosts, the settings that an answer may depend on.
-func (c *Client) answers() map[string]string {
-	all := make(map[string]string, len(c.Hosts))
+// answers identifies, by the addresses of c.Hosts, the settings that an answer may depend on.
+func (c *Client) answers() map[address]string {
+	all := make(map[address]string, len(c.Hosts))
 	for i := range c.Hosts {
 		h := &c.Hosts[i]
-		all[spelling(h.Name)] = h.settings()
+		all[h.address()] = h.settings()
 		if h.Verify {
-			all[spelling(h.Name)] += " verify"
+			all[h.address()] += " verify"
 		}
 	}
 	return all
@@ -248,10 +230,11 @@ func (h *Host) settings() string {
 // by other settings may be another one.
 func (c *Client) Settings(name string) string {
 	_ = c.Init() // its error concerns files
-	if settings, ok := c.state.answers[spelling(name)]; ok {
+	h, at := c.state.find(name)
+	if settings, ok := c.state.answers[at]; ok {
 		return settings
 	}
-	return c.state.answers[allHosts]
+	return c.state.answers[h.address()] // of all that are not named
 }
 
 // Host is what is known of a registry: its own settings, else the defaults of all.
@@ -263,14 +246,7 @@ func (c *Client) Host(name string) Host {
 // Named tells whether the config names the registry: only then may an error tell what its network answered.
 func (c *Client) Named(name string) bool {
 	_ = c.Init()
-	_, ok := c.state.named[spelling(name)]
+	_, at := c.state.find(name)
+	_, ok := c.state.named[at]
 	return ok
-}
-
-// apiHost is where a registry is to be asked: Docker Hub's name is not its API's.
-func apiHost(name string) string {
-	if name == "docker.io" || name == "index.docker.io" {
-		return "registry-1.docker.io"
-	}
-	return name
 }

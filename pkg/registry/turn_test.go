@@ -224,25 +224,6 @@ func TestHeaderLinesAreBounded(t *testing.T) {
 	}
 }
 
-// Another spelling of a registry's host is the same registry: its queue, its gates, its settings.
-func TestSpelling(t *testing.T) {
-	for text, want := range map[string]string{
-		"r.example": "r.example", "R.Example": "r.example", "r.example:443": "r.example", "r.example:0443": "r.example",
-		"r.example:05000": "r.example:5000", "r.example:80": "r.example:80", "[::1]:0443": "[::1]", "[::1]:5000": "[::1]:5000", "localhost": "localhost",
-	} {
-		if got := spelling(text); got != want {
-			t.Errorf("spelling(%s) = %s, want %s", text, got, want)
-		}
-	}
-	c := &Client{Hosts: []Host{{Name: "r.example:5000", MaxInFlight: 1, Verify: true}}}
-	if h := c.Host("R.example:05000"); h.MaxInFlight != 1 || !h.Verify || h.Name != "R.example:05000" {
-		t.Errorf("another spelling of a named host has %+v", h)
-	}
-	if a, b := c.lookup(head("r.example:5000/a:1", "a")), c.lookup(head("R.example:05000/a:1", "a")); a.gates() != b.gates() || a.origin != b.origin {
-		t.Errorf("two spellings are two registries: %q and %q", a.origin, b.origin)
-	}
-}
-
 // Made-up registries of one namespace make tagpin forget no queue that another namespace has used.
 func TestIdleQueuesAreShared(t *testing.T) {
 	c := newHeld().client()
