@@ -116,3 +116,17 @@ func TestRequestsHaveOneSpelling(t *testing.T) {
 		}
 	}
 }
+
+// A named registry has one label in metrics, however a tenant spells it.
+func TestSpellingsHaveOneLabel(t *testing.T) {
+	c := &Client{Hosts: []Host{{Name: "r.example:5000"}}}
+	_ = c.Init()
+	for name, want := range map[string]string{
+		"r.example:5000": "r.example:5000", "R.example:5000": "r.example:5000",
+		"r.example:05000": "r.example:5000", "r.example": otherRegistry,
+	} {
+		if got := c.lookup(head(name+"/a:1", "a")).label(); got != want {
+			t.Errorf("the label of %s is %s, want %s", name, got, want)
+		}
+	}
+}

@@ -43,8 +43,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 }
 
 func (l *lookup) label() string {
-	if l.client.Named(l.host.Name) {
-		return l.host.Name
+	_, at := l.state.find(l.host.Name)
+	if name, ok := l.state.named[at]; ok {
+		return name // as the config spells it: a tenant may spell it in many ways
 	}
 	return otherRegistry
 }
@@ -68,7 +69,7 @@ func (l *lookup) count(kind string, resp *http.Response, s span.Span) {
 		return
 	}
 	if n := parseRemaining(resp.Header); n >= 0 && l.client.Named(l.host.Name) {
-		m.pulls.WithLabelValues(l.host.Name).Set(float64(n))
+		m.pulls.WithLabelValues(l.label()).Set(float64(n))
 	}
 }
 

@@ -99,9 +99,9 @@ type Client struct {
 // state is what a Client has made of its fields, and learnt since.
 type state struct {
 	hosts      map[address]Host
-	others     Host                 // the defaults of all that are not named
-	named      map[address]struct{} // registries and mirrors that the config names
-	apis       map[string]struct{}  // hosts of URLs that it names: of these, and of token realms
+	others     Host                // the defaults of all that are not named
+	named      map[address]string  // the names of registries and mirrors in the config
+	apis       map[string]struct{} // hosts of URLs that it names: of these, and of token realms
 	transports map[address]http.RoundTripper
 	shared     http.RoundTripper  // of hosts without an own CA
 	answers    map[address]string // the settings that an answer may depend on
@@ -121,7 +121,7 @@ func (c *Client) Init() error {
 
 func (c *Client) newState() *state {
 	s := &state{
-		hosts: map[address]Host{}, named: map[address]struct{}{}, apis: map[string]struct{}{},
+		hosts: map[address]Host{}, named: map[address]string{}, apis: map[string]struct{}{},
 		transports: map[address]http.RoundTripper{}, Learned: c.Learned, answers: c.answers(),
 	}
 	if s.Learned == nil {
@@ -152,7 +152,7 @@ func (s *state) name(h Host) {
 	for _, name := range names {
 		_, at := s.find(name)
 		api := apiHost(at.host)
-		s.named[at], s.apis[api] = struct{}{}, struct{}{}
+		s.named[at], s.apis[api] = name, struct{}{}
 		if realm, ok := knownRealms[api]; ok {
 			s.apis[realm] = struct{}{}
 		}
