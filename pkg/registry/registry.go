@@ -135,8 +135,10 @@ func (c *Client) newState() *state {
 		}
 		s.hosts[h.address()] = h
 	}
-	for _, h := range s.hosts {
-		s.name(h)
+	for _, h := range c.Hosts {
+		if h.Name != allHosts {
+			s.name(h)
+		}
 	}
 	s.shared = c.newTransport(c.RootCAs)
 	return s

@@ -26,27 +26,38 @@ type queues struct {
 	idle  cache.Memory[queueKey, *queue]
 }
 
-// queue is that of one registry. What is not exported is guarded by queues.mu.
+// queue is that of one registry. A look-up waits for a place once, and each of its requests for a
+// turn.
 type queue struct {
-	fair.Queue
+	places fair.Queue
+	rate   fair.Queue // nobody stays in it
 
-	users int
+	users int    // guarded by queues.mu
 	owner string // the namespace that asked the registry; empty where several have
 }
 
-// enter waits for a place in the queue of a registry. One namespace has at most half of the places, so
-// that one whose look-ups hang leaves room for others.
-func (q *queues) enter(ctx context.Context, key queueKey, namespace string) (leave func(), err error) {
+// enter waits for a place in the queue of a registry. One namespace has at most half of the places,
+// so that one whose look-ups hang leaves room for others.
+func (q *queues) enter(ctx context.Context, key queueKey, namespace string) (*Place, error) {
 	used := q.use(key, namespace)
-	out, err := used.Enter(ctx, namespace, 1)
+	out, err := used.places.Enter(ctx, namespace, 1)
 	if err != nil {
 		q.unuse(key, used)
 		return nil, err
 	}
-	return func() {
+	return &Place{queue: used, leave: func() {
 		out()
 		q.unuse(key, used)
-	}, nil
+	}}, nil
+}
+
+// turn waits until the rate allows one more request. Namespaces take turns.
+func (q *queue) turn(ctx context.Context, namespace string) error {
+	leave, err := q.rate.Enter(ctx, namespace, 1)
+	if err == nil {
+		leave()
+	}
+	return err
 }
 
 func (q *queues) use(key queueKey, namespace string) *queue {
@@ -70,9 +81,10 @@ func (q *queues) use(key queueKey, namespace string) *queue {
 
 func newQueue(key queueKey) *queue {
 	places := int64(key.places)
-	return &queue{Queue: fair.Queue{
-		Capacity: places, Share: (places + 1) / 2, PerSecond: key.perSecond,
-	}}
+	return &queue{
+		places: fair.Queue{Capacity: places, Share: (places + 1) / 2},
+		rate:   fair.Queue{PerSecond: key.perSecond},
+	}
 }
 
 func (q *queues) unuse(key queueKey, used *queue) {
@@ -84,24 +96,32 @@ func (q *queues) unuse(key queueKey, used *queue) {
 	}
 }
 
-// Place is a place in the queue of a registry. A look-up keeps it for all its requests, so that a GET
-// does not wait where the HEAD before it has waited. The zero value has none yet.
-type Place struct{ leave func() }
+// Place is a place in the queue of a registry. A look-up keeps it for all its requests, so that a
+// GET waits for no more than the registry's rate. The zero value has none yet.
+type Place struct {
+	queue *queue
+	leave func()
+}
 
 // Leave gives the place back, if there is one.
 func (p *Place) Leave() {
 	if p.leave != nil {
 		p.leave()
-		p.leave = nil
+		*p = Place{}
 	}
 }
 
-// enter waits for a place of the look-up's registry, unless it has one.
-func (p *Place) enter(ctx context.Context, l *lookup) (err error) {
+// enter waits for a place of the look-up's registry, unless it has one, and for a turn of the rate.
+func (p *Place) enter(ctx context.Context, l *lookup) error {
 	if p.leave == nil {
-		p.leave, err = l.state.queues.enter(ctx, queueKey{l.origin, l.host.MaxInFlight, l.host.RequestsPerSecond}, l.req.Namespace)
+		key := queueKey{l.origin, l.host.MaxInFlight, l.host.RequestsPerSecond}
+		entered, err := l.state.queues.enter(ctx, key, l.req.Namespace)
+		if err != nil {
+			return err
+		}
+		*p = *entered
 	}
-	return err
+	return p.queue.turn(ctx, l.req.Namespace)
 }
 
 // turn is a look-up's time to make a request: it has a place in the registry's queue, and is the one
@@ -135,6 +155,7 @@ func (l *lookup) turn(ctx context.Context) (*turn, error) {
 			return nil, l.noTurn(err)
 		}
 		if err := place.enter(ctx, l); err != nil {
+			own.Leave()
 			return nil, l.noTurn(err)
 		}
 		held, err := l.state.gates.take(l.gates())

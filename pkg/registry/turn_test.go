@@ -58,11 +58,11 @@ func TestQueueInUseIsKept(t *testing.T) {
 		}
 		ask("busy.example/a:1", "a")
 		for i := range 2 * maxQueues {
-			leave, err := c.state.queues.enter(ctx, queueKey{origin: fmt.Sprint(i), places: 2}, "flood")
+			place, err := c.state.queues.enter(ctx, queueKey{origin: fmt.Sprint(i), places: 2}, "flood")
 			if err != nil {
 				t.Fatal(err)
 			}
-			leave()
+			place.Leave()
 		}
 		ask("busy.example/a:2", "a")
 		ask("busy.example/b:1", "b")
@@ -228,11 +228,11 @@ func TestHeaderLinesAreBounded(t *testing.T) {
 func TestIdleQueuesAreShared(t *testing.T) {
 	c := newHeld().client()
 	enter := func(origin, namespace string) {
-		leave, err := c.state.queues.enter(t.Context(), queueKey{origin: origin, places: 2}, namespace)
+		place, err := c.state.queues.enter(t.Context(), queueKey{origin: origin, places: 2}, namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
-		leave()
+		place.Leave()
 	}
 	enter("r.example", "modest")
 	for i := range 2 * maxQueues {
@@ -241,4 +241,60 @@ func TestIdleQueuesAreShared(t *testing.T) {
 	if _, ok := c.state.queues.idle.Get(queueKey{origin: "r.example", places: 2}); !ok {
 		t.Error("the queue of another namespace's registry is forgotten")
 	}
+}
+
+// Each request of a look-up takes a turn of the registry's rate, and not only the first: a look-up
+// may try many credentials. Another namespace's request waits for its own turn alone.
+func TestRateOfRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeld()
+		c := h.client(Host{Name: "*", RequestsPerSecond: 10, Timeout: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		close(h.answer) // with status 0
+		place := new(Place)
+		defer place.Leave()
+		flood := head("r.example/a:1", "flood")
+		flood.Place = place
+		go func() {
+			for ctx.Err() == nil {
+				_, _ = c.Manifest(ctx, flood)
+			}
+		}()
+		for _, want := range []int{10, 20, 30} {
+			synctest.Wait()
+			if n := len(h.asked); n != want {
+				t.Fatalf("%d requests were sent, want %d", n, want)
+			}
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		before := len(h.asked)
+		_, _ = c.Manifest(ctx, head("r.example/b:1", "modest"))
+		if n := len(h.asked) - before; n > 3 {
+			t.Errorf("%d requests were sent until another namespace's was", n)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// A request that waits for the rate in vain gives its place back.
+func TestRateGivesThePlaceBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeld()
+		c := h.client(Host{Name: "*", RequestsPerSecond: 1, Timeout: time.Hour})
+		close(h.answer)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		for i := range 3 {
+			_, err := c.Manifest(ctx, head("r.example/a:1", "a"))
+			if late := errors.Is(err, context.DeadlineExceeded); late != (i > 0) {
+				t.Errorf("request %d: %v, want it too late: %t", i, err, i > 0)
+			}
+		}
+		if n := len(c.state.queues.inUse); n != 0 {
+			t.Errorf("%d queues are in use", n)
+		}
+	})
 }
