@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 		{"other.example", "other.example:80", false},
 	} {
 		a, b := c.lookup(head(tt.one+"/a:1", "a")), c.lookup(head(tt.other+"/a:1", "a"))
-		if (a.gates() == b.gates()) != tt.same || (a.origin == b.origin) != tt.same {
+		if slices.Equal(a.gates(), b.gates()) != tt.same || (a.origin == b.origin) != tt.same {
 			t.Errorf("%s and %s: %q and %q, want one registry: %t",
 				tt.one, tt.other, a.origin, b.origin, tt.same)
 		}

@@ -55,6 +55,8 @@ func (e *Error) Error() string {
 	}
 	cause := e.cause()
 	switch {
+	case e.remembered && e.login && e.Reason != "": // it was about several credentials
+		return at + ": " + cause + "; none is shown for " + round(e.RetryAfter)
 	case e.remembered && e.login:
 		return at + ": " + cause + "; this credential is not shown again for " + round(e.RetryAfter)
 	case e.remembered:

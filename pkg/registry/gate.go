@@ -34,12 +34,13 @@ var (
 )
 
 // gateKey is what a gate closes: a registry for all, for one credential, for one credential in one
-// namespace, or for one credential in one repository.
+// namespace, for all logins of one namespace, or for one credential in one repository.
 type gateKey struct {
 	host, path string
 	all        bool
 	who        identity
 	namespace  string
+	logins     bool
 }
 
 // gates are closed after an answer that says that the next request will fail too. When its time is over, one request
@@ -50,16 +51,19 @@ type gates struct {
 	failures cache.Memory[gateKey, owned[[]string]] // see enough
 }
 
-// threshold is how many different repositories must fail before a gate is closed that concerns more
-// than one of them. A failure counts for as long as forgetting says.
+// threshold is how many different repositories, or logins, must fail before a gate is closed that
+// concerns more than one of them. A failure counts for as long as forgetting says.
 type threshold struct {
-	repositories int
-	forgetting   time.Duration
+	count      int
+	forgetting time.Duration
 }
 
 var (
 	// wrongLogin: a refusal by one repository may be about that repository. Perhaps its name is wrong.
 	wrongLogin = threshold{3, maxRetryAfter}
+	// wrongLogins: a look-up tries at most 16 credentials (keychain.MaxCandidates), of which all but
+	// the last may be out of date.
+	wrongLogins = threshold{16, maxRetryAfter}
 	// outage: behind a host that routes by path, one repository may have a server of its own, which
 	// says nothing about the others.
 	outage = threshold{3, maxOutage}
@@ -82,10 +86,10 @@ func newGates() *gates {
 	return g
 }
 
-// enough notes that a repository has failed, and reports whether that is enough to close the gate
-// of key: as many repositories as t says have failed without a success in between, or the gate was
-// closed for the same kind of cause before and nobody has got through since.
-func (g *gates) enough(key gateKey, t threshold, path, namespace string, cause *Error) bool {
+// enough notes that a repository or a login, by its name, has failed, and reports whether that is
+// enough to close the gate of key: as many as t says have failed without a success in between, or
+// the gate was closed for the same kind of cause before and nobody has got through since.
+func (g *gates) enough(key gateKey, t threshold, name, namespace string, cause *Error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if closed, ok := g.all.Get(key); ok && closed.cause.like(cause) {
@@ -93,15 +97,15 @@ func (g *gates) enough(key gateKey, t threshold, path, namespace string, cause *
 	}
 	count := 0
 	add := func(known owned[[]string], ok bool) (owned[[]string], bool) {
-		paths := known.value
-		if len(paths) < t.repositories && !slices.Contains(paths, path) {
-			paths = append(slices.Clip(paths), path)
+		names := known.value
+		if len(names) < t.count && !slices.Contains(names, name) {
+			names = append(slices.Clip(names), name)
 		}
-		count = len(paths)
-		return owned[[]string]{paths, ownerAfter(known.owner, ok, namespace)}, true
+		count = len(names)
+		return owned[[]string]{names, ownerAfter(known.owner, ok, namespace)}, true
 	}
 	g.failures.Update(key, t.forgetting, add)
-	return count >= t.repositories
+	return count >= t.count
 }
 
 // succeeded forgets the failures that were noted for key.
@@ -109,7 +113,7 @@ func (g *gates) succeeded(key gateKey) { g.failures.Remove(key) }
 
 // wait waits until nobody tries a gate, and calls before if it has to. Its error is that of a gate that
 // is closed, or of ctx.
-func (g *gates) wait(ctx context.Context, keys [4]gateKey, before func()) error {
+func (g *gates) wait(ctx context.Context, keys []gateKey, before func()) error {
 	for {
 		trying, err := g.look(keys)
 		if trying == nil {
@@ -125,7 +129,7 @@ func (g *gates) wait(ctx context.Context, keys [4]gateKey, before func()) error 
 }
 
 // look returns the first try that there is to wait for, or the error of a gate that is closed.
-func (g *gates) look(keys [4]gateKey) (trying chan struct{}, err error) {
+func (g *gates) look(keys []gateKey) (trying chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, key := range keys {
@@ -142,7 +146,7 @@ func (g *gates) look(keys [4]gateKey) (trying chan struct{}, err error) {
 
 // take makes the caller the one that tries the gates that were closed before. It takes all or none: its
 // error is errTrying, or that of a gate that is closed. done must be called for what is held.
-func (g *gates) take(keys [4]gateKey) (held []*gate, err error) {
+func (g *gates) take(keys []gateKey) (held []*gate, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, key := range keys {
@@ -218,17 +222,19 @@ func (g *gate) refusal() error {
 }
 
 // gates are those that a look-up goes through.
-func (l *lookup) gates() [4]gateKey {
-	return [4]gateKey{
-		l.everybody(),
-		{host: l.origin, who: l.who},
-		l.login(),
-		{host: l.origin, path: l.path, who: l.who},
+func (l *lookup) gates() []gateKey {
+	keys := []gateKey{l.everybody(), l.credential(), l.login(), l.repository()}
+	if l.ownLogin() {
+		keys = append(keys, l.logins())
 	}
+	return keys
 }
 
 // everybody is closed while the registry is out of service.
 func (l *lookup) everybody() gateKey { return gateKey{host: l.origin, all: true} }
+
+// credential is closed while the registry limits its requests.
+func (l *lookup) credential() gateKey { return gateKey{host: l.origin, who: l.who} }
 
 // login is closed by refused logins: for one namespace, as another one that holds the same credential
 // may have spelled its images right.
@@ -236,14 +242,38 @@ func (l *lookup) login() gateKey {
 	return gateKey{host: l.origin, who: l.who, namespace: l.req.Namespace}
 }
 
+// logins is closed when the registry has refused many different logins of a namespace.
+func (l *lookup) logins() gateKey {
+	return gateKey{host: l.origin, namespace: l.req.Namespace, logins: true}
+}
+
+// repository is closed while something is wrong with it alone, or with the login there.
+func (l *lookup) repository() gateKey {
+	return gateKey{host: l.origin, path: l.path, who: l.who}
+}
+
+// ownLogin reports whether the look-up has a credential of its namespace's own.
+func (l *lookup) ownLogin() bool { return !l.anonymous() && !l.req.Shared }
+
+// accepted notes that the registry has accepted the login.
+func (l *lookup) accepted() {
+	l.state.gates.succeeded(l.login())
+	if l.ownLogin() {
+		l.state.gates.succeeded(l.logins())
+	}
+}
+
 // judge closes the gate that an answer says is to be closed. What a tenant can bring about for one
 // repository alone closes nothing for others: a slow answer, a 503, a failure of a token endpoint
 // or of another host that the registry redirects to.
 func (l *lookup) judge(e *Error) {
-	keys, shut := l.gates(), func(key gateKey, e *Error, b backoff) {
+	shut := func(key gateKey, e *Error, b backoff) {
 		l.state.gates.close(key, l.req.Namespace, e, b)
 	}
-	all, credential, login, repository := keys[0], keys[1], keys[2], keys[3]
+	enough := func(key gateKey, t threshold, name string) bool {
+		return l.state.gates.enough(key, t, name, l.req.Namespace, e)
+	}
+	all, repository := l.everybody(), l.repository()
 	elsewhere := e.Token || e.via != ""
 	if e.serving() {
 		l.state.gates.succeeded(all)
@@ -254,19 +284,24 @@ func (l *lookup) judge(e *Error) {
 		shut(all, e, unreachable)
 	case e.Status == http.StatusServiceUnavailable && !elsewhere:
 		shut(repository, e, unreachable)
-		if l.state.gates.enough(all, outage, l.path, l.req.Namespace, e) {
+		if enough(all, outage, l.path) {
 			forAll := *e
 			forAll.RetryAfter = min(e.RetryAfter, maxOutage)
 			shut(all, &forAll, unreachable)
 		}
 	case e.Status == http.StatusTooManyRequests && e.via == "":
-		shut(credential, e, limited)
+		shut(l.credential(), e, limited)
 	case e.Status == http.StatusTooManyRequests, e.Status == http.StatusServiceUnavailable, e.network != 0:
 		shut(repository, e, unreachable)
 	case e.login: // not every registry tells a wrong login from a repository that it may not see
 		shut(repository, e, refusedLogin)
-		if !l.req.Shared && l.state.gates.enough(login, wrongLogin, l.path, l.req.Namespace, e) {
-			shut(login, e, refusedLogin)
+		if l.ownLogin() && enough(l.login(), wrongLogin, l.path) {
+			shut(l.login(), e, refusedLogin)
+		}
+		if l.ownLogin() && enough(l.logins(), wrongLogins, string(l.who[:])) {
+			many := *e
+			many.Reason = "too many different credentials of this namespace were refused"
+			shut(l.logins(), &many, refusedLogin)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func at(g *gates, path, user string, shared bool) *lookup {
 }
 
 // pass waits and takes the gates, as turn does without a queue.
-func pass(ctx context.Context, g *gates, keys [4]gateKey) ([]*gate, error) {
+func pass(ctx context.Context, g *gates, keys []gateKey) ([]*gate, error) {
 	for {
 		if err := g.wait(ctx, keys, func() {}); err != nil {
 			return nil, err
@@ -42,7 +42,7 @@ func pass(ctx context.Context, g *gates, keys [4]gateKey) ([]*gate, error) {
 }
 
 // closed is the error of the first gate that is closed.
-func closed(g *gates, keys [4]gateKey) error {
+func closed(g *gates, keys []gateKey) error {
 	_, err := g.look(keys)
 	return err
 }
@@ -237,7 +237,7 @@ func TestGatesAreShared(t *testing.T) {
 	for i := range 2 * maxGates {
 		g.close(gateKey{host: fmt.Sprint(i), all: true}, "flood", &Error{network: notConnected}, unreachable)
 	}
-	if _, err := g.look([4]gateKey{key}); err == nil {
+	if _, err := g.look([]gateKey{key}); err == nil {
 		t.Error("the gate of another namespace's registry is forgotten")
 	}
 }

@@ -35,7 +35,7 @@ func TestRefusedInSeveralRepositories(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
 		other := at(g, "team/app", "u", false)
-		for i := range wrongLogin.repositories {
+		for i := range wrongLogin.count {
 			if err := closed(g, other.gates()); err != nil {
 				t.Fatalf("after %d refusals: %v", i, err)
 			}
@@ -63,11 +63,11 @@ func TestRefusedInSeveralRepositories(t *testing.T) {
 // Refusals count only if the login is not accepted meanwhile, and only for a while.
 func TestRefusalsAreForgotten(t *testing.T) {
 	for name, between := range map[string]func(*lookup){
-		"accepted": func(l *lookup) { l.state.gates.succeeded(l.login()) },
+		"accepted": func(l *lookup) { l.accepted() },
 		"long ago": func(*lookup) { time.Sleep(maxRetryAfter) },
 		"a limit is no refusal": func(l *lookup) {
 			l.judge(&Error{Status: 429, RetryAfter: time.Second})
-			l.state.gates.succeeded(l.login())
+			l.accepted()
 			time.Sleep(time.Second)
 		},
 		"of all namespaces' credential": func(l *lookup) { l.req.Shared = true },
@@ -75,7 +75,7 @@ func TestRefusalsAreForgotten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGates()
-				for i := range 3 * wrongLogin.repositories {
+				for i := range 3 * wrongLogin.count {
 					l := at(g, fmt.Sprint("team/", i), "u", false)
 					between(l)
 					l.judge(refusal())
@@ -96,8 +96,96 @@ func TestRefusalsAreBounded(t *testing.T) {
 		g.enough(gateKey{host: "r.example"}, wrongLogin, fmt.Sprint(i), "", refusal())
 	}
 	r, _ := g.failures.Get(gateKey{host: "r.example"})
-	if g.failures.Len() != maxGates || len(r.value) != wrongLogin.repositories {
+	if g.failures.Len() != maxGates || len(r.value) != wrongLogin.count {
 		t.Errorf("%d credentials, %d repositories, want %d and %d",
-			g.failures.Len(), len(r.value), maxGates, wrongLogin.repositories)
+			g.failures.Len(), len(r.value), maxGates, wrongLogin.count)
+	}
+}
+
+// A namespace whose credentials are all refused shows the registry no more of them for a while. Its
+// look-ups without one, shared credentials and other namespaces are not concerned.
+func TestManyRefusedLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGates()
+		from := func(namespace, user string, shared bool) *lookup {
+			l := at(g, "team/app", user, shared)
+			l.req.Namespace = namespace
+			return l
+		}
+		shown := 0
+		for i := range 100 {
+			l := from("a", fmt.Sprint("u", i), false)
+			if closed(g, l.gates()) == nil {
+				shown++
+				l.judge(refusal())
+			}
+		}
+		if shown != 16 {
+			t.Errorf("%d wrong logins were shown, want 16", shown)
+		}
+		const says = "r.example: too many different credentials of this namespace were refused; " +
+			"none is shown for 30s"
+		if err := closed(g, from("a", "v", false).gates()); err == nil || err.Error() != says {
+			t.Errorf("error %v, want %s", err, says)
+		}
+		for name, l := range map[string]*lookup{
+			"no credential": from("a", "", false), "shared": from("a", "v", true),
+			"another namespace": from("b", "v", false),
+		} {
+			if err := closed(g, l.gates()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, want := range []time.Duration{60, 120} { // one tries again, and is refused
+			time.Sleep(want / 2 * time.Second)
+			l := from("a", fmt.Sprint("later", want), false)
+			held, err := pass(t.Context(), g, l.gates())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.judge(refusal())
+			g.done(held, true)
+			e := AsError(closed(g, from("a", "v", false).gates()))
+			if e == nil || e.RetryAfter != want*time.Second {
+				t.Errorf("the gate says %v, want it closed for %ds", e, want)
+			}
+		}
+	})
+}
+
+// Refused logins of a namespace count only if no other one is accepted meanwhile. An answer that
+// needs no login is no such success.
+func TestManyRefusedLoginsAreForgotten(t *testing.T) {
+	for name, tt := range map[string]struct {
+		between func(g *gates)
+		open    bool
+	}{
+		"accepted":        {func(g *gates) { at(g, "team/b", "right", false).accepted() }, true},
+		"without a login": {func(g *gates) { at(g, "team/b", "", false).accepted() }, false},
+		"a shared login":  {func(g *gates) { at(g, "team/b", "right", true).accepted() }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGates()
+			for i := range 2 * wrongLogins.count {
+				tt.between(g)
+				at(g, "team/app", fmt.Sprint("u", i), false).judge(refusal())
+			}
+			err := closed(g, at(g, "team/app", "v", false).gates())
+			if (err == nil) != tt.open {
+				t.Errorf("the gate says %v, want it open: %t", err, tt.open)
+			}
+		})
+	}
+}
+
+// A look-up may show the last of its credentials, however often those before it have been refused.
+func TestLastCredentialIsTried(t *testing.T) {
+	g := newGates()
+	for i := range 10 * wrongLogins.count {
+		user := fmt.Sprint("u", i%(wrongLogins.count-1))
+		at(g, fmt.Sprint("team/", i), user, false).judge(refusal())
+	}
+	if err := closed(g, at(g, "team/app", "right", false).gates()); err != nil {
+		t.Error(err)
 	}
 }

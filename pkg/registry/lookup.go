@@ -135,7 +135,7 @@ func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
 		e.login = true
 	case header != "" && err == nil, strings.HasPrefix(header, "Basic ") && e != nil &&
 		(e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
-		l.state.gates.succeeded(l.login())
+		l.accepted()
 	}
 	return m, err
 }

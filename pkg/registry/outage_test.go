@@ -41,7 +41,7 @@ func TestRegistryOutOfService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
 		other := at(g, "team-b/y", "", false)
-		for i := range outage.repositories {
+		for i := range outage.count {
 			if err := closed(g, other.gates()); err != nil {
 				t.Fatalf("after %d repositories: %v", i, err)
 			}
@@ -76,7 +76,7 @@ func TestOutageIsForgotten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGates()
-				for i := range 3 * outage.repositories {
+				for i := range 3 * outage.count {
 					between(g)
 					at(g, fmt.Sprint("team-a/", i), "u", false).judge(unavailable())
 				}
@@ -100,7 +100,7 @@ func TestOutageIsNotHidden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGates()
-			for i := range outage.repositories {
+			for i := range outage.count {
 				at(g, "team-b/x", "v", false).judge(&e)
 				at(g, fmt.Sprint("team-a/", i), "u", false).judge(unavailable())
 			}
@@ -130,7 +130,7 @@ func TestAnswersKeepARegistryOpen(t *testing.T) {
 	c := &Client{}
 	_ = c.Init()
 	c.state.shared = routed{}
-	for i := range 3 * outage.repositories {
+	for i := range 3 * outage.count {
 		if _, err := c.Manifest(t.Context(), head("r.example/app:1", "b")); err != nil {
 			t.Fatalf("after %d repositories: %v", i, err)
 		}

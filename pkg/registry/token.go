@@ -93,7 +93,7 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 	}
 	token, lifetime, err := l.parseToken(resp.Body)
 	if err == nil {
-		l.state.gates.succeeded(l.login())
+		l.accepted()
 	}
 	return token, lifetime, err
 }
