@@ -192,7 +192,7 @@ func (s *state) answer(h *handlers, old *state) error {
 		s.credentials = h.newCredentials(s.config.Credentials)
 	}
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
-	measured := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Named: s.client.Named}
+	measured := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Label: s.client.Label}
 	pinner := &pin.Pinner{Policy: rules, Resolver: &resolve.Traced{Next: measured}, Panics: h.panics}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, old); s.siblings != nil {
 		pinner.Siblings = s.siblings

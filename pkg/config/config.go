@@ -136,7 +136,7 @@ type Registry struct {
 	Timeout Duration `yaml:"timeout"`
 	// MaxInFlight bounds the requests at a time, of which one namespace has at most half. Default: `32`.
 	MaxInFlight int `yaml:"maxInFlight"`
-	// RequestsPerSecond bounds the rate of look-ups, with as many at once after a pause. Default: `50`.
+	// RequestsPerSecond bounds the rate of requests for manifests, with as many at once after a pause. Default: `50`.
 	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 	// Verify gets each manifest and hashes it, instead of taking the registry's word. Default: `false`.
 	Verify bool `yaml:"verify"`

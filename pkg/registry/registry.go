@@ -246,9 +246,11 @@ func (c *Client) Host(name string) Host {
 }
 
 // Named tells whether the config names the registry: only then may an error tell what its network answered.
-func (c *Client) Named(name string) bool {
+func (c *Client) Named(name string) bool { return c.Label(name) != "" }
+
+// Label returns the name of a registry as the config spells it, or "" if the config does not name it.
+func (c *Client) Label(name string) string {
 	_ = c.Init()
 	_, at := c.state.find(name)
-	_, ok := c.state.named[at]
-	return ok
+	return c.state.named[at]
 }

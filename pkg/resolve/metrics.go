@@ -3,6 +3,7 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -46,8 +47,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 type Measured struct {
 	Next    Resolver
 	Metrics *Metrics
-	// Named tells whether a registry host has a label of its own: it is one that the config names. Nil: none has.
-	Named func(host string) bool
+	// Label is the label of a registry host, as the config spells it; empty for one that it does not
+	// name, however a tenant spells it. Nil: none has a label of its own.
+	Label func(host string) string
 }
 
 // Resolve asks Next, and gives its answer as it is.
@@ -59,8 +61,8 @@ func (m *Measured) Resolve(ctx context.Context, req Request) (Result, error) {
 	result, err := m.Next.Resolve(ctx, req)
 	took := time.Since(begin)
 	host := otherRegistry
-	if m.Named != nil && m.Named(req.Ref.Host()) {
-		host = req.Ref.Host()
+	if m.Label != nil {
+		host = cmp.Or(m.Label(req.Ref.Host()), otherRegistry)
 	}
 	from := source(result)
 	m.Metrics.lookups.WithLabelValues(host, class(err), from).Inc()

@@ -26,7 +26,12 @@ func TestMetrics(t *testing.T) {
 		registry := prometheus.NewPedanticRegistry()
 		m := &resolve.Measured{
 			Next: &resolve.Cache{Next: f, Answers: &resolve.Answers{}}, Metrics: resolve.NewMetrics(registry),
-			Named: func(host string) bool { return host == "ghcr.io" },
+			Label: func(host string) string {
+				if host == "ghcr.io" || host == "ghcr.io:0443" {
+					return "ghcr.io"
+				}
+				return ""
+			},
 		}
 		ask := func(image string, fresh bool) {
 			_, _ = m.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(image), Fresh: fresh}) // counted below
@@ -42,18 +47,20 @@ func TestMetrics(t *testing.T) {
 		ask("ghcr.io/b", false)
 		ask("ghcr.io/b", false) // remembered
 		f.Fail("evil.example/c", resolve.ErrInvalid)
+		f.Fail("ghcr.io:0443/a", resolve.ErrInvalid)
+		ask("ghcr.io:0443/a", true)
 		ask("evil.example/c", true)
 		ask("evil2.example/d", true) // not found
 		want := []string{
-			"ghcr.io ok cache 1", "ghcr.io ok registry 1", "ghcr.io ok stale 1",
+			"ghcr.io invalid registry 1", "ghcr.io ok cache 1", "ghcr.io ok registry 1", "ghcr.io ok stale 1",
 			"ghcr.io unauthorized cache 1", "ghcr.io unauthorized registry 1", "ghcr.io unavailable registry 1",
 			"other invalid registry 1", "other notFound registry 1",
 		}
 		if diff := cmp.Diff(want, lookups(t, registry)); diff != "" {
 			t.Errorf("look-ups: -want +got\n%s", diff)
 		}
-		if n := observed(t, registry); n != 5 {
-			t.Errorf("%d durations, want those of the 5 look-ups at a registry", n)
+		if n := observed(t, registry); n != 6 {
+			t.Errorf("%d durations, want those of the 6 look-ups at a registry", n)
 		}
 		if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 			t.Errorf("lint of the metrics: %v, %v", problems, err)

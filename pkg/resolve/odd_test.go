@@ -87,7 +87,7 @@ func build(t *testing.T, c *registry.Client) *tower {
 	}
 	t.Cleanup(cache.Answers.Close)
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: cache}, Client: c}
-	return &tower{&resolve.Measured{Next: mirrors, Metrics: resolve.NewMetrics(metrics), Named: c.Named}, cache, metrics}
+	return &tower{&resolve.Measured{Next: mirrors, Metrics: resolve.NewMetrics(metrics), Label: c.Label}, cache, metrics}
 }
 
 func having(creds ...keychain.Credential) keychain.Keychain {
