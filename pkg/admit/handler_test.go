@@ -247,6 +247,22 @@ func TestWarningLimits(t *testing.T) {
 	}
 }
 
+// An image that is longer than any is left as it is, and the others are pinned.
+func TestLongImage(t *testing.T) {
+	name, image := strings.Repeat("n", 1<<20), strings.Repeat("\x7f", 3<<20)
+	object := `{"spec":{"containers":[{"name":"a","image":"nginx"},
+		{"name":"` + name + `","image":"` + image + `"}]}}`
+	r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", object, ""))
+	patch := string(r.Patch)
+	first := strings.Contains(patch, "/containers/0/image")
+	if !r.Allowed || !first || strings.Count(patch, "/image") != 1 {
+		t.Errorf("answer %v, patch %.300s, want the first image pinned alone", r.Result, patch)
+	}
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "nnn") {
+		t.Errorf("warnings %q, want one about the second image", r.Warnings)
+	}
+}
+
 // TestManyPins has more pins than annotations have room for: all are made, and the annotation is left out with a warning, as
 // the API server would refuse the object.
 func TestManyPins(t *testing.T) {

@@ -46,10 +46,11 @@ func Read(o *workload.Object) []Told {
 	return told
 }
 
-// MaxAnnotations is how many bytes the annotations of one metadata may have (k8s.io/apimachinery/pkg/api/validation).
-const MaxAnnotations = 256 << 10
+// MaxAnnotations is how many bytes the annotations of one metadata may have.
+const MaxAnnotations = workload.MaxAnnotations
 
-// Decode reads an annotation that is a JSON object of texts. What is none, or longer than any that is stored, has none.
+// Decode reads an annotation that is a JSON object of texts. Anything else, or anything longer than
+// MaxAnnotations, yields nil.
 func Decode(annotation string) (texts map[string]string) {
 	if annotation == "" || len(annotation) > MaxAnnotations || json.Unmarshal([]byte(annotation), &texts) != nil {
 		return nil

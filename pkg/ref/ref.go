@@ -6,9 +6,11 @@
 //
 //	[host[:port]/]path[:tag][@algorithm:hex]
 //
-// What that package refuses, the kubelet refuses too (InvalidImageName). A Reference keeps the author's spelling: it is
-// normalised to find the registry, never to be written back. The package resolves nothing and knows no registry but
-// Docker Hub, whose short names the grammar itself expands.
+// What that package refuses, the kubelet refuses too (InvalidImageName). Beyond the grammar a
+// reference has a greatest length (MaxLength), since its author may be anybody. A Reference keeps
+// the author's spelling: it is normalised to find the registry, never to be written back. The
+// package resolves nothing and knows no registry but Docker Hub, whose short names the grammar
+// itself expands.
 package ref
 
 import (
@@ -26,6 +28,17 @@ import (
 // DefaultTag is what a reference with neither tag nor digest means.
 const DefaultTag = "latest"
 
+// Bounds of the length of a reference, in bytes.
+const (
+	// MaxLength is longer than any reference: the grammar bounds a path at 255, a tag at 128 and
+	// the longest digest at 135, and maxHost bounds the host.
+	MaxLength = 1024
+	// maxHost is the longest DNS name with a colon and a port. The grammar has no bound for it.
+	maxHost = 253 + len(":65535")
+	// maxQuoted is how much of a text an error quotes.
+	maxQuoted = 128
+)
+
 // ErrBlank says that the text holds no reference at all: an image field may be empty, to be filled in by somebody else.
 var ErrBlank = errors.New("blank image reference")
 
@@ -38,16 +51,27 @@ type Reference struct {
 	digest digest.Digest // empty where the text has none
 }
 
-// Parse reads text by the kubelet's grammar. Its errors name the text and the reason; ErrBlank is the one to branch on.
+// errTooLong reports a text that is longer than MaxLength.
+var errTooLong = fmt.Errorf("longer than %d bytes", MaxLength)
+
+// Parse reads text by the kubelet's grammar. Its errors name the text and the reason; ErrBlank is
+// the one to branch on. A text that is longer than MaxLength is refused unread, and errors quote
+// only the beginning of a long one.
 func Parse(text string) (Reference, error) {
+	if len(text) > MaxLength {
+		return Reference{}, invalid(text, errTooLong)
+	}
 	if strings.TrimSpace(text) == "" {
 		return Reference{}, ErrBlank
 	}
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
-		return Reference{}, fmt.Errorf("invalid image reference %q: %w", text, err)
+		return Reference{}, invalid(text, err)
 	}
 	r := Reference{text: text, host: reference.Domain(named), path: reference.Path(named)}
+	if len(r.host) > maxHost {
+		return Reference{}, invalid(text, fmt.Errorf("its host is longer than %d bytes", maxHost))
+	}
 	if t, ok := named.(reference.Tagged); ok {
 		r.tag = t.Tag()
 	}
@@ -55,6 +79,14 @@ func Parse(text string) (Reference, error) {
 		r.digest = d.Digest()
 	}
 	return r, nil
+}
+
+// invalid is the error for a text that is no reference.
+func invalid(text string, reason error) error {
+	if len(text) > maxQuoted {
+		text = text[:maxQuoted] + "…"
+	}
+	return fmt.Errorf("invalid image reference %q: %w", text, reason)
 }
 
 // MustParse is Parse for constants; it panics on an error.

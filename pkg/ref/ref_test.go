@@ -4,8 +4,10 @@ package ref_test
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -58,6 +60,41 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// A text that is longer than any reference is neither parsed nor quoted nor copied.
+func TestParseLong(t *testing.T) {
+	for _, unit := range []string{"a/", "\x7f", " ", "a.", "a:"} {
+		text := strings.Repeat(unit, 3<<20/len(unit)) + "a"
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		began := time.Now()
+		_, err := ref.Parse(text)
+		took := time.Since(began)
+		runtime.ReadMemStats(&after)
+		if err == nil || len(err.Error()) > 1024 {
+			t.Errorf("Parse of 3 MiB of %q: %.1100v, want a short error", unit, err)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
+			t.Errorf("Parse of 3 MiB of %q allocates %d bytes, want at most 64 KiB", unit, got)
+		}
+		if took > 100*time.Millisecond { // parsing it would take a second
+			t.Errorf("Parse of 3 MiB of %q takes %v, want at most 100ms", unit, took)
+		}
+	}
+}
+
+// The longest reference that there can be is parsed, and so is its pin.
+func TestParseLongest(t *testing.T) {
+	host := strings.Repeat(strings.Repeat("a", 62)+".", 4) + "b:65535"
+	text := host + "/" + strings.Repeat("a", 255) + ":" + strings.Repeat("t", 128)
+	pin := ref.MustParse(text).WithDigest(digest.Digest(d512))
+	if back, err := ref.Parse(pin.String()); err != nil || back != pin {
+		t.Errorf("Parse(%q) = %q, %v", pin, back, err)
+	}
+	if r, err := ref.Parse("a" + strings.Repeat(".a", 130) + "/b"); err == nil {
+		t.Errorf("Parse of a host of 261 bytes = %q, want an error", r)
+	}
+}
+
 func TestWithDigest(t *testing.T) {
 	for _, tt := range []struct{ in, pin, digestOnly string }{
 		{"nginx", "nginx@" + d256, "nginx@" + d256},
@@ -82,6 +119,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 255 {
+			return // the grammar has no bound for a host
+		}
 		r, err := ref.Parse(text)
 		_, wantErr := reference.ParseNormalizedNamed(text)
 		if (err == nil) != (wantErr == nil) {

@@ -12,13 +12,14 @@ import (
 // root scans the document as an object of a kind whose templates are where tree says.
 func (s *scanner) root(o *Object, tree *node) error {
 	var apiVersion string
+	room := MaxAnnotations
 	var own PodSpec // for a Pod, whose template is the object itself
 	present, err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "apiVersion":
-			return s.text(&apiVersion)
+			return s.text(&apiVersion, maxVersion)
 		case "metadata":
-			return s.metadata(&o.Metadata)
+			return s.metadata(&o.Metadata, &room)
 		case "spec":
 			if tree.template {
 				return s.podSpec(&own)
@@ -65,7 +66,7 @@ func (s *scanner) element(o *Object, n *node) error {
 	at, first, name := s.pointer(""), len(o.PodSpecs), ""
 	_, err := s.object(func(field []byte) error {
 		if string(field) == "name" {
-			return s.text(&name)
+			return s.name(&name)
 		}
 		return s.descend(o, n.fields[string(field)])
 	})
@@ -86,7 +87,7 @@ func (s *scanner) template(o *Object) error {
 	_, err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "metadata":
-			return s.metadata(&t.Metadata)
+			return s.metadata(&t.Metadata, &s.room)
 		case "spec":
 			return s.podSpec(&t)
 		}
@@ -99,24 +100,26 @@ func (s *scanner) template(o *Object) error {
 	return err
 }
 
-func (s *scanner) metadata(m *Metadata) (err error) {
+// metadata scans an ObjectMeta. room is how many bytes of annotations may be kept.
+func (s *scanner) metadata(m *Metadata, room *int) (err error) {
+	annotation := func(into *string) error { return s.annotation(into, room) }
 	m.Present, err = s.object(func(name []byte) error {
 		switch string(name) {
 		case "name":
-			return s.text(&m.Name)
+			return s.name(&m.Name)
 		case "generateName":
-			return s.text(&m.GenerateName)
+			return s.name(&m.GenerateName)
 		case "namespace":
-			return s.text(&m.Namespace)
+			return s.name(&m.Namespace)
 		case "creationTimestamp":
-			return s.text(&m.Created)
+			return s.name(&m.Created)
 		case "deletionTimestamp":
 			m.Deleting = s.dec.PeekKind() == '"'
 		case "annotations":
-			m.HasAnnotations, m.Size, err = s.known(&m.Annotations, knownAnnotation)
+			m.HasAnnotations, m.Size, err = s.known(&m.Annotations, knownAnnotation, annotation)
 			return err
 		case "labels":
-			_, _, err := s.known(&m.Labels, s.knownLabel)
+			_, _, err := s.known(&m.Labels, s.knownLabel, s.name)
 			return err
 		case "ownerReferences":
 			return s.array(func() error { return s.owner(&m.Controller) })
@@ -126,8 +129,11 @@ func (s *scanner) metadata(m *Metadata) (err error) {
 	return err
 }
 
-// known keeps of a map of strings what keep knows. size is that of the whole map.
-func (s *scanner) known(into *map[string]string, keep func(string) bool) (present bool, size int, err error) {
+// known keeps of a map of strings what keep knows, and reads the values by read. size is that of
+// the whole map.
+func (s *scanner) known(
+	into *map[string]string, keep func(string) bool, read func(*string) error,
+) (present bool, size int, err error) {
 	present, err = s.object(func(name []byte) error {
 		size += len(name)
 		if !keep(string(name)) {
@@ -136,7 +142,7 @@ func (s *scanner) known(into *map[string]string, keep func(string) bool) (presen
 			return err
 		}
 		key, value := string(name), ""
-		if err := s.text(&value); err != nil {
+		if err := read(&value); err != nil {
 			return err
 		}
 		size += len(value)
@@ -171,13 +177,13 @@ func (s *scanner) owner(into *Owner) error {
 	_, err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "apiVersion":
-			return s.text(&o.APIVersion)
+			return s.text(&o.APIVersion, maxVersion)
 		case "kind":
-			return s.text(&o.Kind)
+			return s.name(&o.Kind)
 		case "name":
-			return s.text(&o.Name)
+			return s.name(&o.Name)
 		case "uid":
-			return s.text(&o.UID)
+			return s.name(&o.UID)
 		case "controller":
 			controller = s.dec.PeekKind() == 't'
 		}

@@ -2,7 +2,11 @@
 
 package workload
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+)
 
 // pullNever is the pull policy of images that only the node has.
 const pullNever = "Never"
@@ -19,9 +23,9 @@ func (s *scanner) podSpec(p *PodSpec) error {
 		case "volumes":
 			return s.array(func() error { return s.volume(p) })
 		case "serviceAccountName":
-			return s.text(&account)
+			return s.name(&account)
 		case "serviceAccount":
-			return s.text(&deprecated)
+			return s.name(&deprecated)
 		case "imagePullSecrets":
 			return s.array(func() error { return s.pullSecret(p) })
 		}
@@ -43,11 +47,11 @@ func (s *scanner) container(p *PodSpec, ephemeral bool) error {
 	present, err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "name":
-			return s.text(&r.Name)
+			return s.name(&r.Name)
 		case "image":
 			return s.image(&r)
 		case "imagePullPolicy":
-			return s.text(&policy)
+			return s.name(&policy)
 		}
 		return s.dec.SkipValue()
 	})
@@ -64,14 +68,14 @@ func (s *scanner) volume(p *PodSpec) error {
 	_, err := s.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "name":
-			return s.text(&volume)
+			return s.name(&volume)
 		case "image":
 			isImage, err = s.object(func(name []byte) error {
 				switch string(name) {
 				case "reference":
 					return s.image(&r)
 				case "pullPolicy":
-					return s.text(&policy)
+					return s.name(&policy)
 				}
 				return s.dec.SkipValue()
 			})
@@ -93,7 +97,7 @@ func (s *scanner) image(r *Reference) error {
 	if s.dec.PeekKind() == '"' {
 		r.Missing, r.Pointer = false, s.pointer("")
 	}
-	return s.text(&r.Text)
+	return s.text(&r.Text, ref.MaxLength)
 }
 
 func (s *scanner) add(p *PodSpec, r Reference, policy string) error {
@@ -114,11 +118,11 @@ func (s *scanner) pullSecret(p *PodSpec) error {
 	var secret string
 	_, err := s.object(func(name []byte) error {
 		if string(name) == "name" {
-			return s.text(&secret)
+			return s.name(&secret)
 		}
 		return s.dec.SkipValue()
 	})
-	if strings.TrimSpace(secret) != "" {
+	if strings.TrimSpace(secret) != "" && len(p.Identity.PullSecrets) <= MaxPullSecrets {
 		p.Identity.PullSecrets = append(p.Identity.PullSecrets, secret)
 	}
 	return err

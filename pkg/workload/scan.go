@@ -4,6 +4,8 @@ package workload
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -11,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tagpin/tagpin/pkg/ref"
 )
 
 // ErrUnknownKind says that the table has no place for references in objects of this kind.
@@ -21,6 +25,25 @@ var ErrUnknownKind = errors.New("kind is in no table of pod templates")
 // from an API server, and each reference costs many times the memory of its text.
 const MaxReferences = 10_000
 
+// Bounds of what is kept of an object: it stays in memory while registries are asked, when the
+// object itself has been dropped. Mutating webhooks are called before the API server validates, so
+// that any text may be as long as an object can be.
+const (
+	// MaxAnnotations is how many bytes the annotations of one metadata may have
+	// (k8s.io/apimachinery/pkg/api/validation).
+	MaxAnnotations = 256 << 10
+	// MaxPullSecrets is the number of pull secrets that are used of a pod spec. One more is kept,
+	// to show that there are more.
+	MaxPullSecrets = 64
+	// maxName is the greatest length of a name (RFC 1123, subdomain). All other texts that are kept
+	// are shorter still, but for images, annotations and apiVersions.
+	maxName = 253
+	// maxVersion is the greatest length of an apiVersion: a group, a slash and a version.
+	maxVersion = maxName + 1 + 63
+	// maxHead is how much is kept of the beginning of a text that is too long.
+	maxHead = ref.MaxLength
+)
+
 // ErrTooManyReferences reports an object with more than MaxReferences references.
 var ErrTooManyReferences = fmt.Errorf("more than %d images", MaxReferences)
 
@@ -28,7 +51,8 @@ var ErrTooManyReferences = fmt.Errorf("more than %d images", MaxReferences)
 // no reference and are passed over; text that is no JSON is an error. It keeps nothing of raw.
 //
 // Of labels and annotations only those are kept that tagpin or t knows: an object may carry a
-// megabyte of others.
+// megabyte of others. A text that is longer than Kubernetes allows is replaced by its beginning and
+// a hash: such texts differ if the originals do, and are still too long for an image.
 func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	tree := t.tree(kind)
 	if tree == nil {
@@ -62,10 +86,12 @@ type scanner struct {
 	at     []byte
 	labels []string
 	found  int // references and pod specs
+	room   int // bytes that are left for the annotations of pod templates
 }
 
 func (s *scanner) reset(raw []byte) {
 	s.at, s.found = s.at[:0], 0
+	s.room = MaxAnnotations
 	s.buf = *bytes.NewBuffer(raw) // the decoder reads it in place
 	// The API server has decoded the object already: its text has no duplicate names, and checking each costs a map.
 	s.dec.Reset(&s.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
@@ -148,8 +174,19 @@ func (s *scanner) array(element func() error) error {
 	return err
 }
 
-// text reads the string that is next; a value of another kind is skipped and reads as empty.
-func (s *scanner) text(into *string) error {
+// name reads a name, or another text that is no longer than names may be.
+func (s *scanner) name(into *string) error { return s.text(into, maxName) }
+
+// annotation reads the value of an annotation. room is what is left for it and for those after it.
+func (s *scanner) annotation(into *string, room *int) error {
+	err := s.text(into, max(*room, maxHead))
+	*room -= len(*into)
+	return err
+}
+
+// text reads the string that is next; a value of another kind is skipped and reads as empty. A text
+// of more than limit bytes is shortened.
+func (s *scanner) text(into *string, limit int) error {
 	if s.dec.PeekKind() != '"' {
 		return s.dec.SkipValue()
 	}
@@ -157,13 +194,26 @@ func (s *scanner) text(into *string) error {
 	if err != nil {
 		return err
 	}
-	if body := raw[1 : len(raw)-1]; bytes.IndexByte(body, '\\') < 0 {
-		*into = string(body)
+	const longest = len(`\u0000`) // way to write one byte
+	text := raw[1 : len(raw)-1]
+	if bytes.IndexByte(text, '\\') >= 0 && len(text) <= longest*limit {
+		if text, err = jsontext.AppendUnquote(nil, raw); err != nil {
+			return err
+		}
+	}
+	if len(text) > limit {
+		*into = shorten(text, limit)
 		return nil
 	}
-	unquoted, err := jsontext.AppendUnquote(nil, raw)
-	*into = string(unquoted)
-	return err
+	*into = string(text)
+	return nil
+}
+
+// shorten keeps the beginning of a text, for messages, and a hash of all of it. The result is
+// longer than limit, or than maxHead if limit is more.
+func shorten(text []byte, limit int) string {
+	sum := sha256.Sum256(text)
+	return string(text[:min(limit, maxHead)]) + "…" + hex.EncodeToString(sum[:])
 }
 
 // length passes over the string that is next and returns the bytes of its text, or a little more where there is a \u; 0 for a

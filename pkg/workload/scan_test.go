@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -184,6 +186,9 @@ func FuzzScan(f *testing.F) {
 		}
 		for _, s := range o.PodSpecs {
 			for _, r := range s.References {
+				if len(r.Text) > ref.MaxLength {
+					continue
+				}
 				if r.Pointer != "" && strings.Count(string(raw), `"spec"`) == 1 && !bytes.ContainsRune(raw, '\\') && !twice(raw) {
 					follow(t, decoded, r)
 				}
@@ -298,6 +303,50 @@ func TestWithEphemeralContainers(t *testing.T) {
 	}
 	if none := scan(t, pod, `{}`).WithEphemeralContainers(update); len(none.PodSpecs) != 0 {
 		t.Errorf("of a pod without a spec: %+v", none.PodSpecs)
+	}
+}
+
+// TestScanLongest keeps every text whole that is as long as it may be, and tells longer ones apart.
+func TestScanLongest(t *testing.T) {
+	doc := func(name, image, pins string, secrets int) string {
+		metadata := `"metadata":{"annotations":{"tagpin.dev/pins":"` + pins + `"}}`
+		return `{` + metadata + `,"spec":{"template":{` + metadata + `,"spec":{
+			"serviceAccountName":"` + name + `",
+			"imagePullSecrets":[` + strings.Repeat(`{"name":"s"},`, secrets) + `{}],
+			"containers":[{"name":"` + name + `","image":"` + image + `"}]}}}}`
+	}
+	deployment := workload.Kind{Group: "apps", Kind: "Deployment"}
+	name, image := strings.Repeat("n", 253), strings.Repeat("i", ref.MaxLength)
+	pins := strings.Repeat("p", workload.MaxAnnotations)
+	for _, o := range []*workload.Object{
+		scan(t, deployment, doc(name, image, pins, 64)),
+		scan(t, deployment, doc(strings.Repeat(`\u006e`, 253), image, pins, 64)),
+	} {
+		spec := o.PodSpecs[0]
+		r := spec.References[0]
+		id := workload.Identity{ServiceAccount: name, PullSecrets: slices.Repeat([]string{"s"}, 64)}
+		if r.Name != name || r.Text != image || !spec.Identity.Equal(id) {
+			t.Errorf("a text was shortened: %+v of %+v", r, spec.Identity)
+		}
+		for _, m := range []workload.Metadata{o.Metadata, spec.Metadata} {
+			if got := m.Annotations[workload.AnnotationPins]; got != pins {
+				t.Errorf("%s: the annotation was shortened to %d bytes", m.Pointer, len(got))
+			}
+		}
+	}
+	one := scan(t, deployment, doc(name+"1", image+"1", pins+pins+"1", 200)).PodSpecs[0]
+	two := scan(t, deployment, doc(name+"2", image+"2", pins+pins+"2", 200)).PodSpecs[0]
+	a, b := one.References[0], two.References[0]
+	if a.Name == b.Name || a.Text == b.Text || len(a.Text) <= ref.MaxLength {
+		t.Errorf("longer texts: %+v and %+v", a, b)
+	}
+	if n := len(one.Identity.PullSecrets); n != workload.MaxPullSecrets+1 {
+		t.Errorf("%d pull secrets of 200, want one more than are used", n)
+	}
+	before := one.Metadata.Annotations[workload.AnnotationPins]
+	after := two.Metadata.Annotations[workload.AnnotationPins]
+	if before == after || max(len(before), len(a.Text)) > 2*ref.MaxLength {
+		t.Errorf("longer annotations: %d and %d bytes", len(before), len(after))
 	}
 }
 

@@ -112,8 +112,10 @@ type PodSpec struct {
 
 // Identity is what the kubelet would pull with, but for the namespace: that is the request's, never the object's.
 type Identity struct {
-	ServiceAccount string   // empty: default
-	PullSecrets    []string // names, in order, blank ones dropped; empty: the service account's
+	ServiceAccount string // empty: default
+	// PullSecrets are names, in order, blank ones dropped, at most MaxPullSecrets and one more.
+	// Empty: the service account's.
+	PullSecrets []string
 }
 
 // Equal tells whether both would pull with the same.
@@ -125,7 +127,7 @@ func (id Identity) Equal(other Identity) bool {
 type Reference struct {
 	Name    string // the container's name, or volume/<volume's name>
 	Pointer string // JSON pointer of the string: /spec/template/spec/containers/0/image
-	Text    string // as it stands there; empty where the field is missing or blank
+	Text    string // as it stands there, if not too long; empty where the field is missing or blank
 	Missing bool   // the field itself is missing: there is nothing to replace
 	Never   bool   // imagePullPolicy (or the volume's pullPolicy) is Never
 	// Ephemeral is true in an ephemeral container.

@@ -28,8 +28,6 @@ import (
 )
 
 const (
-	// maxSecrets bounds what one pod can make tagpin read.
-	maxSecrets = 64
 	// maxReads bounds the reads under way: the answers, which may be of 1 MiB each, are in memory at once.
 	maxReads = 32
 	// maxPerNamespace bounds those of one namespace: whoever may make pods there can name secrets without end.
@@ -181,9 +179,9 @@ func (id *identity) rings(
 ) (_ []*keychain.Keyring, whole bool) {
 	c := id.cluster
 	secrets, whole := id.secrets(ctx, fresh)
-	if len(secrets) > maxSecrets {
+	if len(secrets) > workload.MaxPullSecrets {
 		c.Metrics.count(secretKind, tooMany)
-		secrets = secrets[:maxSecrets]
+		secrets = secrets[:workload.MaxPullSecrets]
 	}
 	var missing []int // of secrets, that have to be read
 	first := len(rings)

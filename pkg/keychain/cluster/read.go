@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // What is read, and what came of it: the labels of the metric.
@@ -101,7 +102,8 @@ func (n names) Size() int {
 	return size
 }
 
-// readAccount reads the names of the pull secrets of a service account.
+// readAccount reads the names of the pull secrets of a service account: those that are used, and
+// one more if there are more.
 func (c *Cluster) readAccount(ctx context.Context, k key) (names, bool) {
 	account, err := c.Getter.ServiceAccount(ctx, k.namespace, k.name)
 	if err != nil {
@@ -110,7 +112,7 @@ func (c *Cluster) readAccount(ctx context.Context, k key) (names, bool) {
 	c.Metrics.count(accountKind, readOK)
 	var secrets names
 	for _, s := range account.ImagePullSecrets {
-		if s.Name != "" {
+		if s.Name != "" && len(secrets) <= workload.MaxPullSecrets {
 			secrets = append(secrets, s.Name)
 		}
 	}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// What is held of an object until registries have answered is small, whatever its author wrote: the
+// API server validates it only after the webhooks.
+func TestHeldOfHugeObjects(t *testing.T) {
+	const size = 1 << 20
+	long := strings.Repeat("\x7f", size)
+	secrets := strings.Repeat(`{"name":"0123456"},`, size/20)
+	hash := workload.LabelPodTemplateHash
+	spec := func(s string) string { return `{"spec":{` + s + `}}` }
+	images := func(s string) string { return spec(`"containers":[` + s + `]`) }
+	meta := func(s string) string { return `{"metadata":{` + s + `},"spec":{}}` }
+	owner := func(s string) string {
+		return meta(`"ownerReferences":[{"controller":true,` + s + `}]`)
+	}
+	for name, raw := range map[string]string{
+		"image":         images(`{"image":"a.b/c:1"},{"name":"b","image":"` + long + `"}`),
+		"escaped image": images(`{"image":"` + strings.Repeat(`\u007f`, size/6) + `"}`),
+		"path":          images(`{"image":"` + strings.Repeat("a/", size/2) + `a"}`),
+		"host":          images(`{"image":"` + strings.Repeat("a.", size/2) + `a/b"}`),
+		"blanks":        images(`{"image":"` + strings.Repeat(" ", size) + `"}`),
+		"volume image":  spec(`"volumes":[{"name":"v","image":{"reference":"` + long + `"}}]`),
+		"container":     images(`{"image":"a","name":"` + long + `"}`),
+		"pull policy":   images(`{"image":"a","imagePullPolicy":"` + long + `"}`),
+		"volume":        spec(`"volumes":[{"name":"` + long + `","image":{"reference":"a"}}]`),
+		"account":       spec(`"serviceAccountName":"` + long + `"`),
+		"old account":   spec(`"serviceAccount":"` + long + `"`),
+		"secret":        spec(`"imagePullSecrets":[{"name":"` + long + `"}]`),
+		"secrets":       spec(`"imagePullSecrets":[` + secrets + `{}]`),
+		"version":       `{"apiVersion":"` + long + `","spec":{}}`,
+		"object":        meta(`"name":"` + long + `"`),
+		"generated":     meta(`"generateName":"` + long + `"`),
+		"namespace":     meta(`"namespace":"` + long + `"`),
+		"created":       meta(`"creationTimestamp":"` + long + `"`),
+		"label":         meta(`"labels":{"` + hash + `":"` + long + `"}`),
+		"pins":          meta(`"annotations":{"` + workload.AnnotationPins + `":"` + long + `"}`),
+		"owner's kind":  owner(`"kind":"` + long + `"`),
+		"owner's UID":   owner(`"uid":"` + long + `"`),
+		"owner":         owner(`"name":"` + long + `"`),
+		"owner's group": owner(`"apiVersion":"` + long + `"`),
+	} {
+		if most, got := uint64(64<<10), heldOf(t, raw); got > most {
+			t.Errorf("%s: %d bytes are held of each object, want at most %d", name, got, most)
+		}
+	}
+}
+
+// heldOf returns how many bytes are held of a Pod that was scanned and decided.
+func heldOf(t *testing.T, raw string) uint64 {
+	t.Helper()
+	type held struct {
+		object    *workload.Object
+		decisions []policy.Decision
+	}
+	all := make([]held, 4)
+	before := heap()
+	for i := range all {
+		o, err := new(workload.Table).Scan(workload.Kind{Kind: "Pod"}, []byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		decisions, _ := new(policy.Policy).Decide(policy.Input{Operation: policy.Create, Object: o})
+		all[i] = held{o, decisions}
+	}
+	after := heap()
+	runtime.KeepAlive(all)
+	return max(after, before)/uint64(len(all)) - before/uint64(len(all))
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // a pool loses what it has in two
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// No error quotes a whole text, and a text that is too long is never taken for another one.
+func TestLongImages(t *testing.T) {
+	long := strings.Repeat("a/", 1<<20)
+	o, err := new(workload.Table).Scan(workload.Kind{Kind: "Pod"}, fmt.Appendf(nil,
+		`{"spec":{"containers":[{"image":%q},{"name":"b","image":%q}]}}`, long+"a", long+"b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := policy.Input{Operation: policy.Create, Object: o}
+	decisions, _ := new(policy.Policy).Decide(in)
+	for _, d := range decisions {
+		if d.Reason != policy.Invalid || d.Action != policy.Leave || len(d.Err.Error()) > 1024 {
+			t.Errorf("Decide(%.9s…) = %s, %d, %.1100s", d.Reference.Text, d.Reason, d.Action, d.Err)
+		}
+	}
+	if r := o.PodSpecs[0].References; r[0].Text == r[1].Text {
+		t.Error("two long images have one text")
+	}
+}
