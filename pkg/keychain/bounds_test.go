@@ -3,6 +3,8 @@
 package keychain_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"strings"
@@ -78,6 +80,42 @@ func TestLongKey(t *testing.T) {
 	k := ring(t, config("ghcr.io?"+strings.Repeat("x", 2000), "u", "ghcr.io/"+strings.Repeat("a", 255), "v"))
 	if k.Len() != 1 || k.Malformed() != 1 {
 		t.Errorf("%d entries, %d malformed, want one of each", k.Len(), k.Malformed())
+	}
+}
+
+// No registry's credential has 16 KiB. A longer one is malformed, in whatever fields it stands, and
+// the entries beside it are used.
+func TestLargeCredential(t *testing.T) {
+	text := func(n int) string { return strings.Repeat("p", n) }
+	for name, fields := range map[string]func(size int) map[string]string{
+		"password": func(size int) map[string]string {
+			return map[string]string{"username": "u", "password": text(size - 1)}
+		},
+		"user": func(size int) map[string]string {
+			return map[string]string{"username": text(size - 1), "password": "p"}
+		},
+		"auth": func(size int) map[string]string {
+			auth := base64.StdEncoding.EncodeToString([]byte("u:" + text(size-1)))
+			return map[string]string{"auth": auth}
+		},
+		"token": func(size int) map[string]string {
+			return map[string]string{"username": "u", "identitytoken": text(size - 1)}
+		},
+	} {
+		for size, want := range map[int]int{16 << 10: 2, 16<<10 + 1: 1} {
+			data, err := json.Marshal(map[string]any{"auths": map[string]any{
+				"a.b": fields(size), "*.b": map[string]string{"username": "v", "password": "p"},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := ring(t, data)
+			got := lookup(ref.MustParse("a.b/c"), k)
+			if len(got) != want || k.Malformed() != 2-want {
+				t.Errorf("%s of %d bytes: %d credentials, %d malformed, want %d and %d",
+					name, size, len(got), k.Malformed(), want, 2-want)
+			}
+		}
 	}
 }
 

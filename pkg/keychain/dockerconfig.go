@@ -102,11 +102,12 @@ func split(data []byte) (auths map[string]json.RawMessage, surplus int, err erro
 // parseAuth reads one entry: auth, which is stronger, or username and password; identitytoken. Auth
 // is given taken apart, so that two spellings of one credential are equal. A registrytoken is not
 // used, as the kubelet does not use it: it could be any text, and would be sent in a header as it is.
+// A credential of more than MaxCredential is malformed.
 func parseAuth(raw json.RawMessage) (authn.AuthConfig, bool) {
 	var auth authn.AuthConfig
 	if err := json.Unmarshal(raw, &auth); err != nil {
 		return authn.AuthConfig{}, false
 	}
 	auth.Auth, auth.RegistryToken = "", ""
-	return auth, true
+	return auth, Size(auth) <= MaxCredential
 }

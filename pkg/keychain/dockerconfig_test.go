@@ -77,13 +77,15 @@ func TestLookupOneSpelling(t *testing.T) {
 // Size grows with what is held.
 func TestSize(t *testing.T) {
 	var none *keychain.Keyring
-	small, large := ring(t, config("ghcr.io", "u")), ring(t, config("ghcr.io", strings.Repeat("u", 1<<20)))
-	if none.Size() != 0 || small.Size() < 1 || large.Size()-small.Size() != 1<<20-1 {
+	small := ring(t, config("ghcr.io", "u"))
+	large := ring(t, config("ghcr.io", strings.Repeat("u", 1<<13)))
+	if none.Size() != 0 || small.Size() < 1 || large.Size()-small.Size() != 1<<13-1 {
 		t.Errorf("Size() = %d, %d, %d", none.Size(), small.Size(), large.Size())
 	}
 }
 
-// FuzzRoundTrip: what is written for a repository is found for it, whatever user name and password are.
+// FuzzRoundTrip: what is written for a repository is found for it, whatever user name and password
+// are, if they are not too long.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("ghcr.io/a/b:1", "user", "pass:word")
 	f.Add("nginx", "", "\x00")
@@ -97,6 +99,9 @@ func FuzzRoundTrip(f *testing.F) {
 			return
 		}
 		want := authn.AuthConfig{Username: user, Password: password}
+		if keychain.Size(want) > keychain.MaxCredential {
+			return
+		}
 		data, err := json.Marshal(map[string]any{"auths": map[string]authn.AuthConfig{r.Repository(): want}})
 		if err != nil {
 			t.Fatal(err)

@@ -28,6 +28,17 @@ type Credential struct {
 	Unread bool
 }
 
+// MaxCredential is how many bytes the texts of a credential may have. Those of real ones have less
+// than a third of it: Amazon's passwords, Google's keys and Azure's tokens. A larger one is left
+// out, wherever it comes from: it would be in memory in many places at once.
+const MaxCredential = 16 << 10
+
+// Size is how many bytes the texts of a credential have.
+func Size(a authn.AuthConfig) int {
+	return len(a.Username) + len(a.Password) + len(a.Auth) +
+		len(a.IdentityToken) + len(a.RegistryToken)
+}
+
 // Keychain gives the credentials to try for a reference, in order; anonymous is not among them, it always comes last.
 // With fresh, what was remembered is read again: a registry has refused it. It never fails: what can't be read is counted
 // and left out, and where another time it might be, one Credential is Unread. Implementations are safe for concurrent use.

@@ -84,7 +84,7 @@ func (k *Keyring) Size() int {
 	n := entrySize * len(k.entries)
 	for i := range k.entries {
 		e := &k.entries[i]
-		n += len(e.key) + len(e.auth.Username) + len(e.auth.Password) + len(e.auth.IdentityToken) + len(e.auth.RegistryToken)
+		n += len(e.key) + Size(e.auth)
 	}
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,31 @@ func request(fresh bool, users ...string) resolve.Request {
 		r.Credentials = append(r.Credentials, keychain.Credential{Auth: authn.AuthConfig{Username: u, Password: "p"}})
 	}
 	return r
+}
+
+// A key is made of many large credentials without a copy of all of them.
+func TestCacheKeyAllocates(t *testing.T) {
+	users := make([]string, keychain.MaxCandidates)
+	for i := range users {
+		users[i] = strings.Repeat(string(rune('a'+i)), 16<<10)
+	}
+	b := &backend{digest: d("D1")}
+	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
+	req := request(false, users...)
+	var before, after runtime.MemStats
+	for range 2 { // the second answer is remembered
+		runtime.ReadMemStats(&before)
+		if _, err := c.Resolve(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
+		t.Errorf("an answer from memory allocates %d bytes, want at most 64 KiB", got)
+	}
+	if n := b.asked.Load(); n != 1 {
+		t.Errorf("%d look-ups, want 1", n)
+	}
 }
 
 // TestCacheFreshness goes through the life of an entry: each step is a moment, what the registry says then, who asks,

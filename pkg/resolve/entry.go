@@ -65,12 +65,19 @@ type keys struct{ secret [sha256.Size]byte }
 
 func (k *keys) init() { _, _ = rand.Read(k.secret[:]) } // never fails (crypto/rand)
 
-// of hashes what stands in the request and the settings, each part with its length before it.
+// of hashes what stands in the request and the settings, each part with its length before it. It
+// holds a copy of one part at a time: 16 credentials may have 256 KiB.
 func (k *keys) of(req Request, settings string) cacheKey {
-	var room [512]byte // most have no more
-	text := append(room[:0], k.secret[:]...)
-	for _, s := range [...]string{req.Ref.Host(), req.Ref.Path(), req.Ref.Tag(), string(req.Ref.Digest()), settings} {
-		text = appendPart(text, s)
+	h := sha256.New()
+	part := make([]byte, 0, 256) // most have no more
+	add := func(s string) {
+		part = append(binary.AppendUvarint(part[:0], uint64(len(s))), s...)
+		_, _ = h.Write(part) // never fails (package hash)
+	}
+	_, _ = h.Write(k.secret[:])
+	r := &req.Ref
+	for _, s := range [...]string{r.Host(), r.Path(), r.Tag(), string(r.Digest()), settings} {
+		add(s)
 	}
 	for _, cand := range req.Credentials {
 		a, whose := cand.Auth, "own"
@@ -81,12 +88,8 @@ func (k *keys) of(req Request, settings string) cacheKey {
 			whose = "unread"
 		}
 		for _, s := range [...]string{whose, a.Username, a.Password, a.Auth, a.IdentityToken, a.RegistryToken} {
-			text = appendPart(text, s)
+			add(s)
 		}
 	}
-	return sha256.Sum256(text)
-}
-
-func appendPart(text []byte, s string) []byte {
-	return append(binary.AppendUvarint(text, uint64(len(s))), s...)
+	return cacheKey(h.Sum(part[:0]))
 }

@@ -17,6 +17,7 @@ package cloud
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -51,7 +52,10 @@ const (
 	maxWaiting = 32
 )
 
-var errNone = errors.New("the cloud gave no credential")
+var (
+	errNone     = errors.New("the cloud gave no credential")
+	errTooLarge = fmt.Errorf("the cloud gave a credential of over %d bytes", keychain.MaxCredential)
+)
 
 // Ambient gives Keychains of the clouds' own identities. It is safe for concurrent use; its fields
 // are set before its first use.
@@ -221,6 +225,9 @@ func (a *Ambient) question(r ref.Reference) (authn.AuthConfig, error) {
 	}
 	if auth == nil || *auth == (authn.AuthConfig{}) {
 		return authn.AuthConfig{}, errNone
+	}
+	if keychain.Size(*auth) > keychain.MaxCredential {
+		return authn.AuthConfig{}, errTooLarge
 	}
 	return *auth, nil
 }

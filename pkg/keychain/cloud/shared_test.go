@@ -5,6 +5,7 @@ package cloud_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,6 +144,9 @@ func TestNoAnswer(t *testing.T) {
 	for name, answer := range map[string]keychainFunc{
 		"an error": func(authn.Resource) (authn.Authenticator, error) {
 			return nil, errors.New("no metadata")
+		},
+		"too much": func(authn.Resource) (authn.Authenticator, error) {
+			return &authn.Basic{Username: "u", Password: strings.Repeat("p", 16<<10)}, nil
 		},
 		"anonymous": func(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil },
 		"a panic":   func(authn.Resource) (authn.Authenticator, error) { panic("no config") },
