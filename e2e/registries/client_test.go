@@ -41,7 +41,7 @@ func (e *endpoint) clientOf(t testing.TB, c *registry.Client) *client {
 	direct := &resolve.Registry{Client: c}
 	return &client{
 		at: e.host.Name, private: e.access.private(), direct: direct,
-		resolver: &resolve.Measured{Next: direct, Metrics: env.seen.lookups, Named: c.Named},
+		resolver: &resolve.Measured{Next: direct, Metrics: env.seen.lookups, Label: c.Label},
 	}
 }
 
