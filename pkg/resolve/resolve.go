@@ -1,13 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package resolve turns a tag into a digest.
-//
-// A Resolver answers one request; each layer is one small type around the same interface:
-//
-//	Traced → Measured → Mirrors → Credentials → Cache → Limit → Registry
-//
-// The last asks the registry: HEAD, and GET and hash where HEAD is no answer. The package decides nothing about whether
-// to pin, or what becomes of an object whose look-up failed: it says in which class the failure is.
 package resolve
 
 import (
