@@ -34,10 +34,11 @@ func installModePolicies(t *testing.T) {
 	})
 	ns := newNamespace(t, "off")
 	nobody := as(t, "nobody", "")
-	mode, other := `"keep"`, `"dry-run"`
+	modes, try := [...]string{`"keep"`, `"dry-run"`}, 0
 	poll.Until(t, func(ctx context.Context) error {
-		mode, other = other, mode // what does not change the label is not refused
-		values, setters := setMode(ctx, env.Client, ns, `"x"`, ""), setMode(ctx, nobody, ns, mode, "")
+		try++ // a request that does not change the label is not refused: each has another value
+		values := setMode(ctx, env.Client, ns, fmt.Sprintf(`"x%d"`, try), "")
+		setters := setMode(ctx, nobody, ns, modes[try%len(modes)], "")
 		if values == nil || setters == nil {
 			return errors.New("the policies are not in force")
 		}
