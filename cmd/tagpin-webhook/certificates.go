@@ -21,6 +21,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/reload"
 )
 
 // errNone is for who calls before there is a certificate. Why there is none is in the log.
@@ -36,8 +37,8 @@ var (
 // certificates is where the serving certificate comes from: the files of --cert-dir, or a secret that the server keeps
 // itself. The latter is served from memory: its key is written to no file.
 type certificates struct {
-	dnsName string              // of the Service
-	dir     string              // of the files
+	dnsName string // of the Service
+	files   reload.Files[*tls.Certificate]
 	secret  *certificate.Secret // nil: files
 	now     func() time.Time    // nil: time.Now
 
@@ -56,7 +57,7 @@ func (s *server) certificates(a api, namespace string) (*certificates, error) {
 		}
 		return made, nil
 	}
-	made.dir = s.options.certDir
+	made.mount(s.options.certDir)
 	if err := made.read(s.log); err != nil {
 		return nil, err
 	}
@@ -89,16 +90,28 @@ func (c *certificates) poll(ctx context.Context, log logr.Logger) {
 // read takes up the certificate that is in the files, unless it is not valid now, and the one that is
 // served is.
 func (c *certificates) read(log logr.Logger) error {
-	leaf, err := tls.LoadX509KeyPair(filepath.Join(c.dir, "tls.crt"), filepath.Join(c.dir, "tls.key"))
+	leaf, err := c.files.Look()
 	if err != nil {
 		return fmt.Errorf("serving certificate: %w", err)
 	}
 	now, former := c.time(), c.leaf.Load()
-	if err := valid(&leaf, now); err != nil && former != nil && valid(former, now) == nil {
+	if err := valid(leaf, now); err != nil && former != nil && valid(former, now) == nil {
 		return fmt.Errorf("serving certificate: %w", err)
 	}
-	c.serve(&leaf, log)
+	c.serve(leaf, log)
 	return nil
+}
+
+// mount makes the files of a folder the ones that are read.
+func (c *certificates) mount(dir string) {
+	c.files.Paths = []string{filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")}
+	c.files.Parse = keyPair
+}
+
+// keyPair makes a certificate of the contents of tls.crt and tls.key.
+func keyPair(contents [][]byte) (*tls.Certificate, error) {
+	leaf, err := tls.X509KeyPair(contents[0], contents[1])
+	return &leaf, err
 }
 
 // serve makes leaf what is served.

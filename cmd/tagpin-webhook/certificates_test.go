@@ -20,10 +20,11 @@ import (
 // A mounted certificate is taken up when its files change, and the last good one stays while they can't be used.
 func TestMountedCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		i, c := &instance{t: t}, &certificates{dir: t.TempDir()}
+		i, c, dir := &instance{t: t}, &certificates{}, t.TempDir()
+		c.mount(dir)
 		var text bytes.Buffer
 		log := newLogger(&text, zapcore.InfoLevel)
-		i.certificates(c.dir)
+		i.certificates(dir)
 		if err := c.read(log); err != nil {
 			t.Fatal(err)
 		}
@@ -38,13 +39,13 @@ func TestMountedCertificate(t *testing.T) {
 			synctest.Wait()
 		}
 		first := c.leaf.Load().Leaf
-		i.certificates(c.dir)
+		i.certificates(dir)
 		next()
 		second := c.leaf.Load().Leaf
 		if second.Equal(first) {
 			t.Error("the files were changed, and the former certificate is served")
 		}
-		if err := os.WriteFile(filepath.Join(c.dir, "tls.key"), []byte("half of a"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "tls.key"), []byte("half of a"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		next()
@@ -52,7 +53,7 @@ func TestMountedCertificate(t *testing.T) {
 		if err := c.ready(nil); err != nil || !c.leaf.Load().Leaf.Equal(second) {
 			t.Errorf("with files that can't be used: ready %v, serving %v, want the last good one", err, c.leaf.Load().Leaf.SerialNumber)
 		}
-		i.certificates(c.dir)
+		i.certificates(dir)
 		next()
 		if c.leaf.Load().Leaf.Equal(second) {
 			t.Error("the files are good again, and the former certificate is served")
@@ -68,21 +69,23 @@ func TestMountedCertificate(t *testing.T) {
 // A certificate of files that is not valid now is not served in place of one that is, and a server
 // that has no other is not ready.
 func TestMountedCertificateOfTheFuture(t *testing.T) {
-	i, c := &instance{t: t}, &certificates{dir: t.TempDir()}
+	i, c, dir := &instance{t: t}, &certificates{}, t.TempDir()
+	c.mount(dir)
 	var ahead time.Duration
 	c.now = func() time.Time { return time.Now().Add(ahead) }
-	i.certificates(c.dir)
+	i.certificates(dir)
 	if err := c.read(logr.Discard()); err != nil || c.ready(nil) != nil {
 		t.Fatalf("read = %v, ready %v", err, c.ready(nil))
 	}
 	first := c.leaf.Load()
 	ahead = -90 * time.Minute // as the files were made by a clock that is ahead by that
-	fresh := &certificates{dir: c.dir, now: c.now}
+	fresh := &certificates{now: c.now}
+	fresh.mount(dir)
 	if err := fresh.read(logr.Discard()); err != nil || !errors.Is(fresh.ready(nil), errNotBegun) {
 		t.Errorf("one that starts: read = %v, ready %v, want %v", err, fresh.ready(nil), errNotBegun)
 	}
 	first.Leaf.NotBefore = first.Leaf.NotBefore.Add(-24 * time.Hour) // what it serves is valid
-	i.certificates(c.dir)
+	i.certificates(dir)
 	if err := c.read(logr.Discard()); !errors.Is(err, errNotBegun) || c.leaf.Load() != first {
 		t.Errorf("read = %v, and serves the new one: %t, want the one that is valid", err, c.leaf.Load() != first)
 	}

@@ -18,7 +18,7 @@ const module = "github.com/tagpin/tagpin/"
 // level is how high a package stands: it may import packages that stand lower. A package below another one's folder
 // stands with it.
 var level = map[string]int{
-	"pkg/ref": 0, "pkg/span": 0, "pkg/fair": 0, "pkg/panics": 0,
+	"pkg/ref": 0, "pkg/span": 0, "pkg/fair": 0, "pkg/panics": 0, "pkg/reload": 0,
 	"pkg/workload": 1, "pkg/cache": 1,
 	"pkg/registry": 2, "pkg/keychain": 2, "pkg/registration": 2, "pkg/certificate": 2,
 	"pkg/policy": 3, "pkg/resolve": 3,

@@ -4,74 +4,45 @@ package registry
 
 import (
 	"crypto/x509"
-	"fmt"
+	"errors"
 	"net/http"
-	"os"
-	"sync"
-	"time"
+
+	"github.com/tagpin/tagpin/pkg/reload"
 )
 
-// lookInterval is how often a CA file is looked at, at most. A mounted secret takes a minute to change anyway.
-const lookInterval = 10 * time.Second
-
-// trusting is a transport that trusts a CA file's certificates beside those for all hosts. When the file changes, new
-// connections are judged by the new one; a file that can't be read, or holds none, leaves things as they are.
+// trusting is a transport that trusts the certificates of a CA file beside those that are trusted for
+// all hosts. When the file changes, new connections are judged by the new certificates.
 type trusting struct {
-	client *Client
-	file   string
-
-	mu      sync.Mutex
-	looked  time.Time
-	seen    os.FileInfo // what current is made of
-	current http.RoundTripper
+	client  *Client
+	files   reload.Files[http.RoundTripper]
+	current http.RoundTripper // made last; guarded by files, which calls parse
 }
 
 func newTrusting(c *Client, file string) (*trusting, error) {
-	t := &trusting{client: c, file: file, looked: time.Now()}
-	return t, t.readLocked()
+	t := &trusting{client: c}
+	t.files.Paths, t.files.Parse = []string{file}, t.parse
+	_, err := t.files.Look()
+	return t, err
 }
 
+// RoundTrip implements http.RoundTripper.
 func (t *trusting) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.transport().RoundTrip(r)
+	return t.files.Current().RoundTrip(r)
 }
 
-func (t *trusting) transport() http.RoundTripper {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if time.Since(t.looked) >= lookInterval {
-		t.looked = time.Now()
-		if info, err := os.Stat(t.file); err == nil && !same(info, t.seen) {
-			_ = t.readLocked() // the next look tries again
-		}
-	}
-	return t.current
-}
-
-func same(a, b os.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-}
-
-func (t *trusting) readLocked() error {
-	info, err := os.Stat(t.file)
-	if err != nil {
-		return err
-	}
-	pem, err := os.ReadFile(t.file)
-	if err != nil {
-		return err
-	}
+func (t *trusting) parse(contents [][]byte) (http.RoundTripper, error) {
 	pool, err := t.client.roots()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("%s holds no PEM certificate", t.file)
+	if !pool.AppendCertsFromPEM(contents[0]) {
+		return nil, errors.New("it holds no PEM certificate")
 	}
 	if t.current != nil {
-		closeIdle(t.current) // what the old one vouched for
+		closeIdle(t.current) // its connections were judged by the former certificates
 	}
-	t.seen, t.current = info, t.client.newTransport(pool)
-	return nil
+	t.current = t.client.newTransport(pool)
+	return t.current, nil
 }
 
 // roots is a copy of what is trusted for all hosts.

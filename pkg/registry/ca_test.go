@@ -66,7 +66,7 @@ func TestCAFileChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.state.gates = newGates()
-		c.state.transports[address{host: host}].(*trusting).looked = time.Time{} // its next look is due
+		c.state.transports[address{host: host}].(*trusting).files.Fresh()
 		_, err := c.Manifest(t.Context(), Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead})
 		if (err == nil) != step.want {
 			t.Errorf("step %d: %v, want it trusted: %t", i, err, step.want)

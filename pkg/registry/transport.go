@@ -94,7 +94,7 @@ func closeIdle(t http.RoundTripper) {
 		t.direct.CloseIdleConnections()
 		t.proxied.CloseIdleConnections()
 	case *trusting:
-		closeIdle(t.transport())
+		closeIdle(t.files.Current())
 	}
 }
 
