@@ -86,13 +86,10 @@ func newReviews() *fair.Groups {
 // wait. So there is always a connection for those that can be answered from memory.
 func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.connections)} }
 
-// newImages bounds the images of large objects that are being pinned, each of which holds about
-// 1 KiB: 20 MiB. One namespace may have the largest object that there can be, and another one beside
-// it. An object of at most 64 images needs no place.
-func newImages() *fair.Queue {
-	const most = workload.MaxReferences
-	return &fair.Queue{Capacity: 2 * most, Share: most, Backlog: 32}
-}
+// newImages bounds the images and pod specs of large objects that are being pinned, each of which holds
+// about 1 KiB. One namespace may have the largest object that there can be, and another one half of
+// that beside it; of one address there are at most 20,000. An object of at most 64 needs no place.
+func newImages() *fair.Room { return &fair.Room{Capacity: 4 * workload.MaxReferences} }
 
 // newManifests bounds the bytes of large manifests that are held at once, and gives one namespace
 // half of them. A manifest of less than 64 KiB needs no place.

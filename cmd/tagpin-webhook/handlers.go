@@ -48,7 +48,7 @@ type handlers struct {
 	manifests *fair.Queue  // of all clients
 	reviews   *fair.Groups // of all configs
 	waiting   *fair.Room   // of all configs
-	images    *fair.Queue  // of all configs
+	images    *fair.Room   // of all configs
 
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current

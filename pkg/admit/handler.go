@@ -62,9 +62,10 @@ type Handler struct {
 	// come from and by namespace: until it is known who calls, the namespace is only what a caller
 	// says. Nil: no bound but that of each.
 	Reviews *fair.Groups
-	// Images bounds the images of large objects that are being pinned at once: one holds about
-	// 1 KiB until the answer, however short its text is. Nil: no bound but that of each object.
-	Images *fair.Queue
+	// Images bounds the images and pod specs of large objects that are being pinned at once, by the
+	// address that they come from and by namespace: one holds about 1 KiB until the answer, however
+	// short its text is. Nil: no bound but that of each object.
+	Images *fair.Room
 	// Waiting bounds the reviews that wait for others, by the address that they come from and by
 	// namespace. Nil: no bound.
 	Waiting *fair.Room
@@ -88,7 +89,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
-	ctx, done := h.watch(ctx, peer(r), rv.Namespace)
+	rv.peer = peer(r)
+	ctx, done := h.watch(ctx, rv)
 	defer done()
 	response, result := h.answer(ctx, rv)
 	h.Metrics.observe(h.Mode, response, result, time.Since(start))
@@ -170,9 +172,11 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	}
 	changed := rv.templatesChanged(request.Object)
 	rv.drop() // what is next may wait for registries
-	leave, err := h.enter(ctx, &request)
+	leave, err := h.enter(rv.peer, &request)
 	if err != nil {
-		return h.unable(response, busyText(rv, err), http.StatusTooManyRequests), pin.Result{}
+		message := "tagpin: too many images of large objects of namespace " + rv.Namespace +
+			" are being pinned; try again in a moment"
+		return h.unable(response, message, http.StatusTooManyRequests), pin.Result{}
 	}
 	defer leave()
 	result := h.Pinner.Pin(ctx, request)
@@ -184,20 +188,18 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	return a.response(response), result
 }
 
-// fewImages is the number of images of an object that is pinned without a place in Images. Nearly
-// all objects have fewer, so that they never wait for the large ones of others.
+// fewImages is the size of an object that is pinned without a place in Images. Nearly all objects are
+// smaller, so that they never wait for the large ones of others.
 const fewImages = 64
 
-// enter waits for a place for the images of an object.
-func (h *Handler) enter(ctx context.Context, request *pin.Request) (leave func(), err error) {
-	images := 0
-	for i := range request.Object.PodSpecs {
-		images += len(request.Object.PodSpecs[i].References)
-	}
-	if h.Images == nil || images <= fewImages {
+// enter takes a place for the images of an object. Nothing waits for one: what waits would hold the
+// scanned objects.
+func (h *Handler) enter(peer string, request *pin.Request) (leave func(), err error) {
+	size := request.Object.Size() + request.Old.Size()
+	if h.Images == nil || size <= fewImages {
 		return func() {}, nil
 	}
-	return h.Images.Enter(ctx, request.Namespace, int64(images))
+	return h.Images.Enter(peer, request.Namespace, int64(size))
 }
 
 // request scans the objects of a review.
@@ -225,6 +227,9 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 		if rv.SubResource == ephemeralContainers {
 			request.Object = request.Old.WithEphemeralContainers(object)
 		}
+	}
+	if request.Object.Size()+request.Old.Size() > workload.MaxReferences {
+		return pin.Request{}, fmt.Errorf("with those of the old object: %w", workload.ErrTooManyReferences)
 	}
 	return request, nil
 }

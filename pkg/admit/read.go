@@ -40,6 +40,9 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mime) != "application/json" {
 		return nil, fmt.Errorf("content type %q: want application/json", r.Header.Get("Content-Type"))
 	}
+	if r.ContentLength > MaxReview {
+		return nil, &http.MaxBytesError{Limit: MaxReview}
+	}
 	// A caller that sends nothing holds a connection until end at most, and memory only for what has
 	// come. A recorder in a test knows no deadlines.
 	control := http.NewResponseController(w)
@@ -79,7 +82,7 @@ func (h *Handler) readLarge(ctx context.Context, r *http.Request, head []byte, f
 		size = MaxReview // it is not known
 	}
 	leave := func() {}
-	if h.Reviews != nil && size <= MaxReview {
+	if h.Reviews != nil {
 		ctx, cancel := context.WithDeadline(ctx, from.end.Add(-discardTime))
 		defer cancel()
 		if leave, err = h.Reviews.Enter(ctx, peer(r), rv.Namespace, size); err != nil {
@@ -95,7 +98,7 @@ func (h *Handler) readLarge(ctx context.Context, r *http.Request, head []byte, f
 			leave()
 		}
 	}()
-	body := append(make([]byte, 0, min(size, MaxReview)+1), head...)
+	body := append(make([]byte, 0, size+1), head...)
 	body, whole, err := fill(body, from)
 	if err == nil && !whole {
 		err = errors.New("the review is larger than its Content-Length")

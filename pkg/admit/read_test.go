@@ -215,15 +215,16 @@ func TestLengthOfReviews(t *testing.T) {
 	for name, tt := range map[string]struct {
 		declared int64
 		want     int
-	}{"unknown": {-1, http.StatusOK}, "less than it has": {mebi, http.StatusBadRequest}, "more than there may be": {1 << 30, http.StatusRequestEntityTooLarge}} {
+	}{
+		"unknown": {-1, http.StatusOK}, "less than it has": {mebi, http.StatusBadRequest},
+		"one more than there may be": {16*mebi + 1, http.StatusRequestEntityTooLarge},
+	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHandler(t, pin.Enforce, registry)
 			h.Reviews = &fair.Groups{Capacity: 20 * mebi}
 			body := large("team", 2*mebi)
-			if tt.want == http.StatusRequestEntityTooLarge {
-				body = large("team", 20*mebi)
-			}
-			r := httptest.NewRequest(http.MethodPost, "/enforce", bytes.NewReader(body))
+			from := &counted{Reader: bytes.NewReader(body)}
+			r := httptest.NewRequest(http.MethodPost, "/enforce", from)
 			r.Header.Set("Content-Type", "application/json")
 			r.ContentLength = tt.declared
 			w := httptest.NewRecorder()
@@ -234,13 +235,37 @@ func TestLengthOfReviews(t *testing.T) {
 			if s := h.Reviews.Stats(); s.InUse != 0 {
 				t.Errorf("%d bytes are still held", s.InUse)
 			}
+			if tt.want == http.StatusRequestEntityTooLarge && from.read > 0 {
+				t.Errorf("%d bytes were read of what is too large", from.read)
+			}
 		})
 	}
 }
 
-// The images of the large objects of one namespace share its places while they are looked up; objects
-// with few images, and those of other namespaces, do not wait for them.
+// counted counts the bytes that are read.
+type counted struct {
+	io.Reader
+
+	read int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += n
+	return n, err
+}
+
+// The images of the large objects of one namespace share its places while they are looked up; those
+// that get none are denied at once. Objects with few images, and those of other namespaces, are pinned
+// meanwhile.
 func TestImagesAreBounded(t *testing.T) {
+	containers := func(image string, n int) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf(`{"name":"c%d","image":%q}`, i, image)
+		}
+		return fmt.Sprintf(`{"spec":{"containers":[%s]}}`, strings.Join(list, ","))
+	}
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		resolver := func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
@@ -251,41 +276,38 @@ func TestImagesAreBounded(t *testing.T) {
 			return registry(ctx, req)
 		}
 		h := newHandler(t, pin.Enforce, resolve.Func(resolver))
-		h.Images = &fair.Queue{Capacity: 500, Share: 200, Backlog: 8}
+		h.Images = &fair.Room{Capacity: 1200}
 		open := make(chan struct{})
 		close(open)
-		many := func(namespace, image string, images int) <-chan *httptest.ResponseRecorder {
-			containers := make([]string, images)
-			for i := range containers {
-				containers[i] = fmt.Sprintf(`{"name":"c%d","image":%q}`, i, image)
-			}
+		ask := func(namespace, operation, object, old string) <-chan *httptest.ResponseRecorder {
 			return send(h, fmt.Appendf(nil, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1",
-				"request":{"uid":"u","kind":{"kind":"Pod"},"namespace":%q,"operation":"CREATE",
-				"object":{"spec":{"containers":[%s]}}}}`, namespace, strings.Join(containers, ",")), open)
+				"request":{"uid":"u","kind":{"kind":"Pod"},"namespace":%q,"operation":%q,
+				"object":%s,"oldObject":%s}}`, namespace, operation, object, old), open)
 		}
-		first := many("loud", "hangs", 150)
-		second := many("loud", "nginx", 150)
-		if s := h.Images.Stats(); s.InUse != 150 || s.Waiting != 1 {
-			t.Fatalf("of two large objects %+v, want the images of one of them", s)
+		first := ask("loud", "CREATE", containers("hangs", 249), "null")
+		if s := h.Images.Stats(); s.InUse != 250 { // with the pod spec
+			t.Fatalf("of a large object %+v, want its images", s)
 		}
 		for name, answers := range map[string]<-chan *httptest.ResponseRecorder{
-			"few images":        many("loud", "nginx", 64),
-			"another namespace": many("modest", "nginx", 150),
+			"few images":        ask("loud", "CREATE", containers("nginx", 63), "null"),
+			"another namespace": ask("modest", "CREATE", containers("nginx", 150), "null"),
 		} {
 			if r := responseOf(t, answers); !r.Allowed || r.Patch == nil {
 				t.Errorf("%s: %+v, want it pinned meanwhile", name, r.Result)
 			}
 		}
-		r := responseOf(t, second)
-		if r.Allowed || r.Result.Code != http.StatusTooManyRequests {
-			t.Fatalf("what waited too long: %+v, want it denied as one too many", r.Result)
-		}
-		if !strings.Contains(r.Result.Message, "namespace loud") {
-			t.Errorf("the denial says %q, want it to name the namespace", r.Result.Message)
+		for name, answers := range map[string]<-chan *httptest.ResponseRecorder{
+			"many images":                  ask("loud", "CREATE", containers("nginx", 150), "null"),
+			"images of an old object, too": ask("loud", "UPDATE", containers("nginx", 63), containers("busybox", 90)),
+		} {
+			r := responseOf(t, answers)
+			if r.Allowed || r.Result.Code != http.StatusTooManyRequests || !strings.Contains(r.Result.Message, "namespace loud") {
+				t.Errorf("%s: %+v, want it denied as one too many, at once", name, r.Result)
+			}
 		}
 		close(release)
 		responseOf(t, first)
-		if s := h.Images.Stats(); s.InUse != 0 || s.Waiting != 0 {
+		if s := h.Images.Stats(); s.InUse != 0 {
 			t.Errorf("in the end %+v", s)
 		}
 	})

@@ -41,6 +41,7 @@ type review struct {
 	Object, Old jsontext.Value
 	requested   bool
 
+	peer  string // the address that it came from
 	busy  error  // why it got no place; nil: it has one, or needs none
 	leave func() // gives back its place; nil: it has none
 }

@@ -16,16 +16,14 @@ const patience = time.Second / 2
 // watch returns a context for a review which ends early if the review takes long and there is no room
 // in Waiting: what it still waits for has then failed, and the answer is made without it. done must be
 // called when the review is answered.
-func (h *Handler) watch(
-	ctx context.Context, peer, namespace string,
-) (_ context.Context, done func()) {
+func (h *Handler) watch(ctx context.Context, rv *review) (_ context.Context, done func()) {
 	if h.Waiting == nil {
 		return ctx, func() {}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &waiter{}
 	timer := time.AfterFunc(patience, func() {
-		if err := w.enter(h, peer, namespace); err != nil {
+		if err := w.enter(h, rv.peer, rv.Namespace); err != nil {
 			cancel(err)
 		}
 	})
@@ -49,7 +47,7 @@ func (w *waiter) enter(h *Handler, peer, namespace string) error {
 	if w.ended {
 		return nil
 	}
-	leave, err := h.Waiting.Enter(peer, namespace)
+	leave, err := h.Waiting.Enter(peer, namespace, 1)
 	if err != nil {
 		return fmt.Errorf("no answer yet, and too many reviews of namespace %s are waiting", namespace)
 	}

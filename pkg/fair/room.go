@@ -24,8 +24,9 @@ type Room struct {
 // tenant is a namespace of a group.
 type tenant struct{ group, namespace string }
 
-// Enter takes a unit; leave gives it back and must be called exactly once. Its error is ErrFull.
-func (r *Room) Enter(group, namespace string) (leave func(), err error) {
+// Enter takes weight units; leave gives them back and must be called exactly once. Its error is
+// ErrFull.
+func (r *Room) Enter(group, namespace string, weight int64) (leave func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.groups == nil {
@@ -33,24 +34,26 @@ func (r *Room) Enter(group, namespace string) (leave func(), err error) {
 	}
 	m := tenant{group, namespace}
 	ofGroup, own := r.groups[group], r.members[m]
-	if r.Capacity > 0 && (ofGroup >= r.Capacity-r.inUse || own >= r.Capacity/2-ofGroup) {
+	last := weight - 1 // the units before the last one are in use when that is taken
+	freeToAll, freeToGroup := r.Capacity-r.inUse-last, r.Capacity/2-ofGroup-last
+	if r.Capacity > 0 && (ofGroup+weight > freeToAll || own+weight > freeToGroup) {
 		r.refused++
 		return nil, ErrFull
 	}
-	r.inUse++
-	r.groups[group]++
-	r.members[m]++
-	return func() { r.leave(m) }, nil
+	r.addLocked(m, weight)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.addLocked(m, -weight)
+	}, nil
 }
 
-func (r *Room) leave(m tenant) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.inUse--
-	if r.groups[m.group]--; r.groups[m.group] == 0 {
+func (r *Room) addLocked(m tenant, weight int64) {
+	r.inUse += weight
+	if r.groups[m.group] += weight; r.groups[m.group] == 0 {
 		delete(r.groups, m.group)
 	}
-	if r.members[m]--; r.members[m] == 0 {
+	if r.members[m] += weight; r.members[m] == 0 {
 		delete(r.members, m)
 	}
 }

@@ -14,7 +14,7 @@ func TestRoom(t *testing.T) {
 	fill := func(group, namespace string, want int) {
 		t.Helper()
 		for n := 0; ; n++ {
-			leave, err := r.Enter(group, namespace)
+			leave, err := r.Enter(group, namespace, 1)
 			if err == nil {
 				leaves = append(leaves, leave)
 				continue
@@ -33,6 +33,14 @@ func TestRoom(t *testing.T) {
 	fill("new", "n", 10) // half of the 20 that are left
 	if s := r.Stats(); s.InUse != 54 || s.Refused != 6 {
 		t.Errorf("Stats() = %+v, want 54 in use and 6 refused", s)
+	}
+	if _, err := r.Enter("newer", "n", 6); !errors.Is(err, ErrFull) {
+		t.Errorf("more than half of what is left: %v, want ErrFull", err)
+	}
+	if leave, err := r.Enter("newer", "n", 5); err != nil {
+		t.Errorf("half of what is left: %v", err)
+	} else {
+		leaves = append(leaves, leave)
 	}
 	for _, leave := range leaves {
 		leave()
