@@ -53,7 +53,7 @@ func TestCandidatesAreBounded(t *testing.T) {
 		want  []string
 		left  int
 	}{
-		{"64 secrets of 1,024 entries", "ghcr.io/a", crowd(t, 64, 1024), first, 64*1024 - 16},
+		{"64 secrets of 1,024 entries", "ghcr.io/a", crowd(t, 64, 1024), first, 4096 - 16},
 		{"exactly 16", "ghcr.io/a", crowd(t, 1, 16), first, 0},
 		{"the longest paths", "ghcr.io/" + strings.Repeat("a", 30), []*keychain.Keyring{ring(t, config(kv...))}, longest, 14},
 		{
@@ -114,6 +114,82 @@ func FuzzCandidates(f *testing.F) {
 			t.Errorf("Lookup left out %d of %d entries beside %d candidates", left, len(rings), len(auths))
 		}
 	})
+}
+
+// others are 50 secrets of 1,024 entries each. Their keys are made from a number.
+func others(t testing.TB, key string) []*keychain.Keyring {
+	t.Helper()
+	rings := make([]*keychain.Keyring, 50)
+	for s := range rings {
+		rings[s] = ring(t, many(1024, func(i int) string { return fmt.Sprintf(key, s*1024+i) }))
+	}
+	return rings
+}
+
+// FuzzHosts compares Lookup over many hosts with what each entry gives alone.
+func FuzzHosts(f *testing.F) {
+	f.Add([]byte("0123456789abcdefghijklmnopqrstuvwxyz"))
+	f.Add([]byte{0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 0, 7, 1, 8, 2, 9, 3, 10, 4, 11, 5})
+	hosts := []string{
+		"a.b", "*.b", "a.*", "a.b:5000", "*.b:5000", "c.b", "localhost:5000", "docker.io", "*.io",
+		"index.docker.io", "[a-c].b", "a.b.c",
+	}
+	paths := []string{"", "/", "/t", "/team", "/team/a", "/v2/team"}
+	images := []string{
+		"a.b/team/a", "a.b:5000/t", "c.b/team", "localhost:5000/a", "nginx", "a.b.c/x",
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var kv []string
+		for i := 0; i+1 < min(len(data), 2*keychain.MaxCandidates); i += 2 {
+			key := hosts[int(data[i])%len(hosts)] + paths[int(data[i+1])%len(paths)]
+			kv = append(kv, key, key)
+		}
+		all := ring(t, config(kv...))
+		for range 2 { // the second time, it is known which globs are for a host
+			for _, image := range images {
+				r, alone := ref.MustParse(image), map[string]bool{}
+				for i := 0; i < len(kv); i += 2 {
+					for _, a := range lookup(r, ring(t, config(kv[i:i+2]...))) {
+						alone[a.Username] = true
+					}
+				}
+				together := lookup(r, all)
+				for _, a := range together {
+					if !alone[a.Username] {
+						t.Errorf("Lookup(%s) in %q gives %s", image, kv, a.Username)
+					}
+				}
+				hub := strings.Contains(users(together), "docker.io") || image != "nginx"
+				if len(together) != len(alone) && hub {
+					t.Errorf("Lookup(%s) in %q = %q, want %v", image, kv, users(together), alone)
+				}
+			}
+		}
+	})
+}
+
+// BenchmarkLookupMany looks up images of one host in secrets that are made to cost much time.
+func BenchmarkLookupMany(b *testing.B) {
+	host, long := strings.Repeat("a", 63)+".example.com", strings.Repeat("a", 200)
+	prefixes := slices.Repeat([]*keychain.Keyring{ring(b, many(1024, func(i int) string {
+		return fmt.Sprintf("%s/a%s?%d", host, long[:i%200], i)
+	}))}, 50)
+	for name, rings := range map[string][]*keychain.Keyring{
+		"other hosts": others(b, "h%d.example.com"),
+		"other paths": others(b, host+"/b%d"),
+		"one key":     others(b, host+"?%d"),
+		"prefixes":    prefixes,
+		"globs":       others(b, "*"+long[:30]+"%d.example.com"),
+		"long globs":  others(b, "*"+strings.Repeat("*a", 200)+"%d.example.com"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				n++
+				keychain.Lookup(ref.MustParse(fmt.Sprintf("%s/%s%d", host, long, n)), rings...)
+			}
+		})
+	}
 }
 
 func BenchmarkLookupCrowd(b *testing.B) {

@@ -60,6 +60,7 @@ func newKeyring(data []byte) (*Keyring, error) {
 		}
 		ring.entries = append(ring.entries, e)
 	}
+	ring.arrange()
 	return ring, nil
 }
 

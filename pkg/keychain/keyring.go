@@ -3,11 +3,15 @@
 package keychain
 
 import (
+	"cmp"
 	"hash/maphash"
 	"net"
 	"net/url"
 	"path"
+	"slices"
+	"sort"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -27,10 +31,13 @@ const (
 	// maxKey bounds a key: a scheme, a host with its port, or globs for them, and a path, each of which has a greatest length.
 	maxKey = 1024
 	// maxGlobs bounds the entries with globs that one look-up compares, over all configs.
-	maxGlobs = 4096
+	maxGlobs = 1024
+	// maxCompared bounds the entries and paths that one look-up compares, over all configs. Nobody
+	// has so many for one host.
+	maxCompared = 4096
 	// MaxCandidates bounds the credentials that are tried for one look-up: each may cost a login.
 	MaxCandidates = 16
-	// maxLabel bounds a label that a glob is compared with (RFC 1035, section 2.3.4).
+	// maxLabel bounds a label that a glob is compared with (RFC 1035, section 2.3.4), and a glob.
 	maxLabel = 63
 )
 
@@ -38,24 +45,45 @@ const (
 // own memory is rounded up by.
 const entrySize = 16 * 16
 
+// globsSize is about what a keyring with globs takes to remember which of them are for a host,
+// without the two bytes for each.
+const globsSize = 512
+
 // Keyring is what one Docker config or pull secret holds. The zero value and nil are empty. It never changes, and is
 // safe for concurrent use.
 type Keyring struct {
+	// entries begin with those with globs. They are in the order of their hosts and ports, and
+	// those of one host from the last path to the first.
 	entries   []entry
+	globs     int // entries with globs
 	malformed int
+	last      atomic.Pointer[globbed] // for the host that was looked up last
+}
+
+// globbed are the entries with globs that are for a host: where the run of each path begins.
+type globbed struct {
+	host, port string
+	runs       []uint16
 }
 
 // entry is one key with its credential, taken apart beforehand so that a match allocates nothing.
 type entry struct {
 	key        string // host and path, as the kubelet's index spells it
 	host, port string // the host may hold globs, each within one label
-	path       string // empty, or from the slash on
+	path       string // after the slash: a raw prefix of the repository (team matches teammate too)
 	glob       bool
+	run        int // entries with the same host and path from this one on
 	auth       authn.AuthConfig
 	sum        uint64 // of auth: two that differ are told apart at once, however long they are
 }
 
 var sumSeed = maphash.MakeSeed()
+
+// sameKey reports whether two entries are for the same host and path.
+func (e *entry) sameKey(other *entry) bool {
+	return e.host == other.host && e.port == other.port && e.path == other.path &&
+		e.glob == other.glob
+}
 
 // same reports whether two entries hold the same credential.
 func (e *entry) same(other *entry) bool { return e.sum == other.sum && e.auth == other.auth }
@@ -82,6 +110,9 @@ func (k *Keyring) Size() int {
 		return 0
 	}
 	n := entrySize * len(k.entries)
+	if k.globs > 0 {
+		n += globsSize + 2*k.globs
+	}
 	for i := range k.entries {
 		e := &k.entries[i]
 		n += len(e.key) + Size(e.auth)
@@ -96,16 +127,71 @@ func (k *Keyring) Size() int {
 // out.
 //
 // At most MaxCandidates are returned; left is the number of entries that fit r too and come after
-// them. Lookup costs one allocation if an entry fits, and otherwise none. Its time is linear in the
-// number of entries.
+// them. Lookup costs one allocation if an entry fits, and otherwise none, but for globs that are
+// compared with another host than before. If more than 4,096 entries fit, not all are considered.
 func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left int) {
 	host, port := splitPort(r.Host())
 	var found candidates
-	found.collect(rings, func(e *entry) bool { return e.matches(host, port, r.Path()) })
+	found.named(rings, host, port, r.Path())
+	found.globbed(rings, host, port, r.Path())
 	if !found.matched && r.Host() == hubHost {
-		found.collect(rings, func(e *entry) bool { return e.key == hubIndex })
+		found.named(rings, hubIndex, "", "")
 	}
 	return found.auths(), found.left
+}
+
+// arrange puts the entries in order. Those with one key stay as they are.
+func (k *Keyring) arrange() {
+	slices.SortStableFunc(k.entries, func(a, b entry) int {
+		if a.glob != b.glob {
+			if a.glob {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(a.compareHost(b.host, b.port),
+			strings.Compare(b.path, a.path), strings.Compare(b.key, a.key))
+	})
+	for i := len(k.entries) - 1; i >= 0; i-- {
+		e := &k.entries[i]
+		e.run = 1
+		if i+1 < len(k.entries) && k.entries[i+1].sameKey(e) {
+			e.run += k.entries[i+1].run
+		}
+		if e.glob {
+			k.globs++
+		}
+	}
+}
+
+// named returns the entries that spell out a host.
+func (k *Keyring) named(host, port string) []entry {
+	if k == nil {
+		return nil
+	}
+	named := k.entries[k.globs:]
+	named = named[sort.Search(len(named), func(i int) bool {
+		return named[i].compareHost(host, port) >= 0
+	}):]
+	return named[:sort.Search(len(named), func(i int) bool {
+		return named[i].compareHost(host, port) > 0
+	})]
+}
+
+// globbed returns where the runs of entries begin whose globs match a host. Most images of an
+// object are on one host, and a comparison is slow: the last answer is remembered.
+func (k *Keyring) globbed(host, port string) []uint16 {
+	if last := k.last.Load(); last != nil && last.host == host && last.port == port {
+		return last.runs
+	}
+	now := &globbed{host: strings.Clone(host), port: strings.Clone(port)}
+	for i := 0; i < k.globs; i += k.entries[i].run {
+		if k.entries[i].matches(host, port) {
+			now.runs = append(now.runs, uint16(i)) //nolint:gosec // there are at most maxEntries
+		}
+	}
+	k.last.Store(now)
+	return now.runs
 }
 
 // newEntry takes a key apart: with or without scheme, host with globs, port, path. What is a host is net/url's to say, as
@@ -132,33 +218,31 @@ func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
 	}
 	e := entry{key: strings.Clone(u.Host + p), auth: auth, glob: strings.ContainsAny(u.Host, `*?[\`)}
 	e.sum = maphash.Comparable(sumSeed, auth)
-	e.path = e.key[len(u.Host):]
+	e.path = strings.TrimPrefix(e.key[len(u.Host):], "/")
 	e.host, e.port = splitPort(e.key[:len(u.Host)])
 	return e, true
 }
 
-// matches tells whether the entry is for the repository: the ports are the same, the path is a raw prefix (a rule of the
-// kubelet's: team matches teammate too), and each label of the host matches its glob. repository has no leading slash.
-func (e *entry) matches(host, port, repository string) bool {
-	if e.port != port || strings.Count(e.host, ".") != strings.Count(host, ".") {
-		return false
-	}
-	if e.path != "" && !strings.HasPrefix(repository, e.path[1:]) {
-		return false
-	}
-	if !e.glob {
-		return e.host == host
-	}
-	return matchLabels(e.host, host)
+// compareHost orders entries by host and port.
+func (e *entry) compareHost(host, port string) int {
+	return cmp.Or(strings.Compare(e.host, host), strings.Compare(e.port, port))
 }
 
-// matchLabels compares label by label; a glob never spans a dot. A glob that is none matches nothing.
+// matches reports whether the globs of an entry match a host: the ports are the same, and each
+// label of the host matches its glob.
+func (e *entry) matches(host, port string) bool {
+	return e.port == port && strings.Count(e.host, ".") == strings.Count(host, ".") &&
+		matchLabels(e.host, host)
+}
+
+// matchLabels compares label by label; a glob never spans a dot. An invalid glob matches nothing,
+// and neither does one that is longer than a label, since comparing it could take long.
 func matchLabels(glob, host string) bool {
 	for more := true; more; {
 		var label, want string
 		want, glob, more = strings.Cut(glob, ".")
 		label, host, _ = strings.Cut(host, ".")
-		if len(label) > maxLabel {
+		if max(len(label), len(want)) > maxLabel {
 			return false
 		}
 		if ok, err := path.Match(want, label); err != nil || !ok {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -133,6 +134,37 @@ func TestOneHangs(t *testing.T) {
 			t.Errorf("outcome beside it = %+v, want %s", got[1], want)
 		}
 	})
+}
+
+// TestLate: once the time is over nothing more is looked up, however many images there are.
+func TestLate(t *testing.T) {
+	images := make([]string, 200)
+	for i := range images {
+		images[i] = fmt.Sprintf("a.b/c:%d", i)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var asked atomic.Int64
+	resolver := resolve.Func(func(ctx context.Context, _ resolve.Request) (resolve.Result, error) {
+		if asked.Add(1) == 5 {
+			cancel()
+		}
+		<-ctx.Done()
+		return resolve.Result{}, resolve.ErrUnavailable
+	})
+	p := &pin.Pinner{Resolver: resolver}
+	got := p.Pin(ctx, pin.Request{Input: create(deployment(t, images...))})
+	if n := asked.Load(); n > 20 {
+		t.Errorf("%d look-ups, want no more than were under way", n)
+	}
+	for _, o := range got.Outcomes {
+		if !errors.Is(o.Err, resolve.ErrUnavailable) || !o.Pin.IsZero() {
+			t.Fatalf("%s: %v, pin %s, want it unavailable", o.Reference.Text, o.Err, o.Pin)
+		}
+	}
+	want := "a.b: no answer within the time allowed"
+	if got := got.Outcomes[199].Err.Error(); got != want {
+		t.Errorf("the last outcome is %q, want %q", got, want)
+	}
 }
 
 // TestFlags: what was remembered is told, for all references of a look-up, be it a failure.

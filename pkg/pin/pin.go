@@ -281,13 +281,19 @@ func (l *lookups) add(d policy.Decision, id workload.Identity, outcome int) {
 	}
 }
 
-// run resolves all, so many at a time, the first on this goroutine, and waits. first is for the first pod of a revision.
+// run resolves all, at most maxSideBySide at a time beside the first, which is left to this
+// goroutine, and waits. Look-ups that have not begun when ctx ends fail at once. first is for the
+// first pod of a revision.
 func (l *lookups) run(ctx context.Context, p *Pinner, req Request, first bool) {
 	if len(l.all) == 0 {
 		return
 	}
 	churn := !req.Object.Metadata.Controller.IsZero()
 	ask := func(job *lookup) {
+		if ctx.Err() != nil {
+			job.err = resolve.Late(ctx, job.ref)
+			return
+		}
 		rr := resolve.Request{Ref: job.ref, Namespace: req.Namespace, Fresh: !churn, First: first}
 		err := p.Panics.Catch("looking up an image", func() error {
 			if req.Keychain != nil {
@@ -303,6 +309,10 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request, first bool) {
 	var group errgroup.Group
 	group.SetLimit(maxSideBySide)
 	for _, job := range l.all[1:] {
+		if ctx.Err() != nil {
+			ask(job) // which spares a goroutine
+			continue
+		}
 		group.Go(func() error { ask(job); return nil })
 	}
 	ask(l.all[0])

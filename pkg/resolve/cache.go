@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 )
 
@@ -70,7 +71,7 @@ func (c *crowded) Unwrap() error { return c.error }
 func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, error) {
 	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First}
 	if ctx.Err() != nil {
-		return Result{}, late(ctx, req)
+		return Result{}, Late(ctx, req.Ref)
 	}
 	result, err := c.Answers.flights.DoInTurn(ctx, key, caller, func(ctx context.Context, begin func() error) (Result, error) {
 		return c.look(ctx, key, req, begin)
@@ -82,19 +83,19 @@ func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, err
 	case err == nil || Class(err) != nil:
 		return result, err
 	case ctx.Err() != nil:
-		return Result{}, late(ctx, req)
+		return Result{}, Late(ctx, req.Ref)
 	}
 	return Result{}, &classified{ErrUnavailable, fmt.Errorf("%s: %w", req.Ref.Host(), err)}
 }
 
-// late is the error of a look-up whose caller waits no longer. A caller that has a reason of its own
+// Late returns the error of a lookup whose caller waits no longer. A caller that has a reason of its own
 // gives it as the cause of the context's end.
-func late(ctx context.Context, req Request) error {
+func Late(ctx context.Context, r ref.Reference) error {
 	why := context.Cause(ctx)
 	if errors.Is(why, context.DeadlineExceeded) || errors.Is(why, context.Canceled) {
 		why = errors.New("no answer within the time allowed")
 	}
-	return &classified{ErrUnavailable, fmt.Errorf("%s: %w", req.Ref.Host(), why)}
+	return &classified{ErrUnavailable, fmt.Errorf("%s: %w", r.Host(), why)}
 }
 
 // look asks Next and remembers what it says. A failure is remembered only if the registry was asked and

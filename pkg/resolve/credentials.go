@@ -22,6 +22,9 @@ func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) 
 	if req.Keychain == nil {
 		return c.Next.Resolve(ctx, req)
 	}
+	if ctx.Err() != nil { // to compare entries of many secrets takes time
+		return Result{}, Late(ctx, req.Ref)
+	}
 	req.Credentials = candidates(ctx, req, false)
 	result, err := c.Next.Resolve(ctx, req)
 	if !errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {

@@ -386,3 +386,19 @@ func TestCredentialsReadAgain(t *testing.T) {
 		t.Errorf("Resolve = %v, %v after %v", got, err, asked)
 	}
 }
+
+// TestCredentialsLate computes no candidates once the time is over.
+func TestCredentialsLate(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	asked := 0
+	kc := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
+		asked++
+		return nil
+	})
+	c := &resolve.Credentials{Next: &backend{digest: d("D1")}}
+	_, err := c.Resolve(ctx, resolve.Request{Ref: ref.MustParse("a.b/c"), Keychain: kc})
+	if !errors.Is(err, resolve.ErrUnavailable) || asked != 0 {
+		t.Errorf("Resolve: %v, candidates asked for %d times, want unavailable, 0", err, asked)
+	}
+}
