@@ -37,6 +37,23 @@ func LargeReviews() Attack {
 	}}
 }
 
+// EscapedReviews creates pods with three megabytes of a character that the API server writes as six
+// bytes: their reviews are larger than any that tagpin reads.
+func EscapedReviews() Attack {
+	return Attack{"escaped-reviews", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
+		escaped := strings.Repeat("<", largeReview)
+		return func(ctx context.Context) error {
+			const pods = 20
+			together(pods, func(int) {
+				pod := newPod(target.images()[:1])
+				pod.Spec.Containers[0].Args = []string{escaped}
+				_, _ = t.deploy(ctx, pod)
+			})
+			return nil
+		}, nil
+	}}
+}
+
 const (
 	slowConnections = 64
 	headerBytes     = 1 << 20

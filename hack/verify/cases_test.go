@@ -17,7 +17,7 @@ import (
 // The number of rows of each table of e2e/README.md.
 const (
 	rowsOfAdmissions = 30
-	rowsOfTenants    = 53
+	rowsOfTenants    = 54
 )
 
 // heldBy finds a folder, which may be that of the test named before it, a test and a subtest.

@@ -25,6 +25,7 @@ type answer struct {
 	warnings warnings
 	denials  []string
 	pins     map[string]string // for the audit annotation
+	crowded  bool              // the review was cut short for lack of room
 	changed  []bool            // of each pod spec: more than images differs from the template before
 }
 

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -16,37 +18,30 @@ import (
 // (k8s.io/apiserver/pkg/admission/plugin/policy/validating/dispatcher.go).
 const maxAudit = 10 << 10
 
-// Keys of the audit annotation. The API server puts the webhook's name before them. It drops another
-// value of the same key, so that a review of the reinvocation round needs its own.
-const (
-	auditPins        = "pins"
-	auditReinvoked   = "pins-reinvoked"
-	auditLeftOutName = "…" // of the entry that stands for those that were left out
-)
+// auditPins is the key of the audit annotation, before which the API server puts the webhook's name.
+const auditPins = "pins"
 
-// auditKey is the key of the audit annotation. In the reinvocation round the object already has the
-// record that the first round wrote, which the stored one does not have.
-func (a *answer) auditKey() string {
-	object, old := a.request.Object, a.request.Old
-	for i := range object.PodSpecs {
-		record := recordOf(object, i)
-		if record != "" && (old == nil || i >= len(old.PodSpecs) || record != recordOf(old, i)) {
-			return auditReinvoked
+// auditKey is the key of the audit annotation of a value. The API server drops a second value of the
+// same key, which the reinvocation round may have. An object of that round has the record of the first
+// one, so that the key of an object with a record has a part that differs with the value.
+func (a *answer) auditKey(value string) string {
+	for i := range a.request.Object.PodSpecs {
+		if policy.AnnotationMetadata(a.request.Object, i).Annotations[workload.AnnotationPins] != "" {
+			return auditPins + "-" + digest.FromString(value).Encoded()[:8]
 		}
 	}
 	return auditPins
 }
 
-func recordOf(o *workload.Object, i int) string {
-	return policy.AnnotationMetadata(o, i).Annotations[workload.AnnotationPins]
-}
+// auditLeftOut is the name of the entry that stands for those that were left out.
+const auditLeftOut = "…"
 
 // auditValue is the value of the audit annotation: pins by name, as many as there is room for.
 func auditValue(pins map[string]string) string {
 	size, kept := 0, map[string]string{}
 	for i, name := range slices.Sorted(maps.Keys(pins)) {
 		if size += len(name) + len(pins[name]) + len(`"":"",`); size > maxAudit {
-			kept[auditLeftOutName] = fmt.Sprintf("and %d more", len(pins)-i)
+			kept[auditLeftOut] = fmt.Sprintf("and %d more", len(pins)-i)
 			break
 		}
 		kept[name] = pins[name]

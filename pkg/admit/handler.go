@@ -12,6 +12,7 @@
 package admit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -156,8 +157,9 @@ func (h *Handler) allow(rv *review) *admissionv1.AdmissionResponse {
 func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.AdmissionResponse, pin.Result) {
 	response := h.allow(rv)
 	defer rv.drop()
-	if rv.busy != nil {
-		return h.unable(response, busyText(rv, rv.busy), http.StatusTooManyRequests), pin.Result{}
+	if rv.unread != nil {
+		message, code := unreadText(rv)
+		return h.unable(response, message, code), pin.Result{}
 	}
 	if rv.Operation != policy.Create && rv.Operation != policy.Update {
 		return response, pin.Result{}
@@ -184,6 +186,7 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 		return response, result
 	}
 	a := answer{policy: &h.Pinner.Policy, mode: h.Mode, failures: h.OnFailure, rv: rv, request: request, changed: changed, outcomes: result.Outcomes}
+	a.crowded = errors.Is(context.Cause(ctx), errCrowded)
 	a.build()
 	return a.response(response), result
 }
@@ -240,7 +243,11 @@ func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.Admissi
 		r.Warnings = a.warnings.list
 	}
 	if len(a.denials) > 0 {
-		return deny(r, sentences(a.denials), http.StatusForbidden)
+		code := int32(http.StatusForbidden)
+		if a.crowded {
+			code = http.StatusTooManyRequests
+		}
+		return deny(r, sentences(a.denials), code)
 	}
 	encoded, err := a.patch.encode()
 	if err != nil {
@@ -251,7 +258,7 @@ func (a *answer) response(r *admissionv1.AdmissionResponse) *admissionv1.Admissi
 		r.Patch, r.PatchType = encoded, &patchType
 	}
 	if audit := auditValue(a.pins); audit != "" {
-		r.AuditAnnotations = map[string]string{a.auditKey(): audit}
+		r.AuditAnnotations = map[string]string{a.auditKey(audit): audit}
 	}
 	return r
 }
@@ -277,12 +284,20 @@ func sentences(list []string) string {
 	return b.String()
 }
 
-// busyText says why a review got no place in time.
-func busyText(rv *review, err error) string {
-	if errors.Is(err, fair.ErrFull) {
-		return fmt.Sprintf("tagpin: too many large objects of namespace %s are waiting to be reviewed; try again in a moment", rv.Namespace)
+// unreadText says why a review was not read whole, and the code for it.
+func unreadText(rv *review) (string, int32) {
+	switch {
+	case errors.Is(rv.unread, fair.ErrFull):
+		return fmt.Sprintf("tagpin: too many large objects of namespace %s are waiting to be reviewed; "+
+			"try again in a moment", rv.Namespace), http.StatusTooManyRequests
+	case errors.Is(rv.unread, context.DeadlineExceeded):
+		return fmt.Sprintf("tagpin: this large object of namespace %s got no turn in time; "+
+			"try again in a moment", rv.Namespace), http.StatusTooManyRequests
+	case errors.Is(rv.unread, errTooLarge):
+		return fmt.Sprintf("tagpin: the review of this object is %v, counting each < as six",
+			rv.unread), http.StatusRequestEntityTooLarge
 	}
-	return fmt.Sprintf("tagpin: this large object of namespace %s got no turn in time; try again in a moment", rv.Namespace)
+	return fmt.Sprintf("tagpin: the review of this object can't be read: %v", rv.unread), http.StatusBadRequest
 }
 
 // unable answers a review that can't be answered as it should be. Dry-run never denies.
@@ -294,14 +309,22 @@ func (h *Handler) unable(r *admissionv1.AdmissionResponse, message string, code 
 	return deny(r, message, code)
 }
 
+// reasons are those that clients tell codes apart by.
+var reasons = map[int32]metav1.StatusReason{
+	http.StatusBadRequest:            metav1.StatusReasonBadRequest,
+	http.StatusRequestEntityTooLarge: metav1.StatusReasonRequestEntityTooLarge,
+	http.StatusTooManyRequests:       metav1.StatusReasonTooManyRequests,
+	http.StatusInternalServerError:   metav1.StatusReasonInternalError,
+}
+
 func deny(r *admissionv1.AdmissionResponse, message string, code int32) *admissionv1.AdmissionResponse {
 	r.Allowed = false
-	r.Result = &metav1.Status{Status: metav1.StatusFailure, Message: message, Code: code, Reason: metav1.StatusReasonForbidden}
-	switch code {
-	case http.StatusBadRequest:
-		r.Result.Reason = metav1.StatusReasonBadRequest
-	case http.StatusTooManyRequests:
-		r.Result.Reason = metav1.StatusReasonTooManyRequests
+	r.Result = &metav1.Status{
+		Status: metav1.StatusFailure, Message: message, Code: code,
+		Reason: cmp.Or(reasons[code], metav1.StatusReasonForbidden),
+	}
+	if code == http.StatusTooManyRequests { // the API server makes the header Retry-After of it
+		r.Result.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
 	}
 	return r
 }

@@ -59,9 +59,9 @@ func TestNoReview(t *testing.T) {
 			t.Errorf("%s: status %d, want 400", name, code)
 		}
 	}
-	huge := append(review("CREATE", "", "Pod", `{"spec":{}}`, ""), bytes.Repeat([]byte(" "), 16<<20)...)
-	if _, code := post(t, newHandler(t, pin.Enforce, registry), huge); code != http.StatusRequestEntityTooLarge {
-		t.Errorf("more than 16 MiB: status %d, want 413", code)
+	huge := append([]byte(`{"kind":"AdmissionReview","x":"`), bytes.Repeat([]byte(" "), 16<<20)...)
+	if _, code := post(t, newHandler(t, pin.Enforce, registry), huge); code != http.StatusBadRequest {
+		t.Errorf("more than 16 MiB without a UID: status %d, want 400", code)
 	}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/enforce", nil)
 	w := httptest.NewRecorder()

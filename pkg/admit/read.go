@@ -12,14 +12,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 const (
-	// MaxReview bounds a review: the API server takes objects of 3 MiB, an update has two, and JSON
-	// may be larger than the protobuf that was bounded.
+	// MaxReview bounds a review that is read: the API server takes objects of 3 MiB, an update has two,
+	// and JSON may be larger than the protobuf that was bounded.
 	MaxReview = 16 << 20
+	// maxDiscard bounds a review that is not read. The API server writes some characters, such as <, as
+	// six bytes, so that two objects of 3 MiB make 36 MiB.
+	maxDiscard = 64 << 20
 	// smallReview is how much of a review is read without a place in Reviews. Nearly all reviews are
 	// smaller, so that they never wait for the large ones of others. An API server puts the namespace
 	// before the objects, so that it is known by then.
@@ -31,8 +33,8 @@ const (
 	uploadTime = 3 * time.Second
 )
 
-// read takes the review from the request, which has to come until end. A review that got no place in
-// Reviews is busy; nothing of its objects is read.
+// read takes the review from the request, which has to come until end. A review of which only the
+// beginning could be read says why, and has none of its objects.
 func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request, end time.Time) (*review, error) {
 	if r.Method != http.MethodPost {
 		return nil, fmt.Errorf("method %s: want POST", r.Method)
@@ -40,15 +42,12 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mime) != "application/json" {
 		return nil, fmt.Errorf("content type %q: want application/json", r.Header.Get("Content-Type"))
 	}
-	if r.ContentLength > MaxReview {
-		return nil, &http.MaxBytesError{Limit: MaxReview}
-	}
 	// A caller that sends nothing holds a connection until end at most, and memory only for what has
 	// come. A recorder in a test knows no deadlines.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(end)
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	from := http.MaxBytesReader(w, r.Body, MaxReview)
+	from := upload{http.MaxBytesReader(w, r.Body, maxDiscard), control, end}
 	room := int64(smallReview)
 	if r.ContentLength >= 0 {
 		room = min(room, r.ContentLength+1) // one more shows that this is all
@@ -60,7 +59,16 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	case whole:
 		return parseReview(body)
 	}
-	return h.readLarge(ctx, r, body, upload{from, control, end})
+	rv, err := parseHead(body)
+	if err != nil {
+		return nil, err
+	}
+	full, err := h.readLarge(ctx, r, rv.Namespace, body, from)
+	if err == nil || rv.UID == "" {
+		return full, err
+	}
+	rv.unread = err
+	return rv, from.discard()
 }
 
 // upload is a request's body as it comes, until end.
@@ -71,22 +79,35 @@ type upload struct {
 	end     time.Time
 }
 
-// readLarge reads the rest of a review whose first bytes are in head.
-func (h *Handler) readLarge(ctx context.Context, r *http.Request, head []byte, from upload) (*review, error) {
-	rv, err := parseHead(head)
-	if err != nil {
-		return nil, err
+// discard reads what is left: a connection that is closed before that would be a failure to its
+// caller, and not an answer. There is no caller left if that takes too long.
+func (u upload) discard() error {
+	_ = u.control.SetReadDeadline(u.end)
+	if _, err := io.Copy(io.Discard, u); err != nil {
+		return fmt.Errorf("reading the request: %w", err)
 	}
+	return nil
+}
+
+// errTooLarge reports a review of more than MaxReview bytes.
+var errTooLarge = fmt.Errorf("larger than %d bytes", MaxReview)
+
+// readLarge reads the rest of a review whose first bytes are in head.
+func (h *Handler) readLarge(ctx context.Context, r *http.Request, namespace string, head []byte, from upload) (*review, error) {
 	size := r.ContentLength
-	if size < int64(len(head)) {
+	switch {
+	case size > MaxReview:
+		return nil, errTooLarge
+	case size < int64(len(head)):
 		size = MaxReview // it is not known
 	}
 	leave := func() {}
 	if h.Reviews != nil {
 		ctx, cancel := context.WithDeadline(ctx, from.end.Add(-discardTime))
 		defer cancel()
-		if leave, err = h.Reviews.Enter(ctx, peer(r), rv.Namespace, size); err != nil {
-			return busy(rv, from, err)
+		var err error
+		if leave, err = h.Reviews.Enter(ctx, peer(r), namespace, size); err != nil {
+			return nil, err
 		}
 		if soon := time.Now().Add(uploadTime); soon.Before(from.end) {
 			_ = from.control.SetReadDeadline(soon)
@@ -98,14 +119,16 @@ func (h *Handler) readLarge(ctx context.Context, r *http.Request, head []byte, f
 			leave()
 		}
 	}()
-	body := append(make([]byte, 0, size+1), head...)
-	body, whole, err := fill(body, from)
-	if err == nil && !whole {
-		err = errors.New("the review is larger than its Content-Length")
+	body, whole, err := fill(append(make([]byte, 0, size+1), head...), from)
+	switch {
+	case err != nil:
+		return nil, err
+	case !whole && r.ContentLength < 0:
+		return nil, errTooLarge
+	case !whole:
+		return nil, errors.New("the review is larger than its Content-Length")
 	}
-	if err == nil {
-		rv, err = parseReview(body)
-	}
+	rv, err := parseReview(body)
 	if err != nil {
 		return nil, err
 	}
@@ -120,19 +143,6 @@ func peer(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
-}
-
-// busy is a review that got no place. What is left of it is read all the same: a connection that is
-// closed before that would be a failure to its caller, and not an answer.
-func busy(rv *review, from io.Reader, err error) (*review, error) {
-	if rv.UID == "" || errors.Is(err, fair.ErrTooLarge) {
-		return nil, fmt.Errorf("reviews of namespace %q: %w", truncate(rv.Namespace), err)
-	}
-	if _, failed := io.Copy(io.Discard, from); failed != nil {
-		return nil, fmt.Errorf("reading the request: %w", failed)
-	}
-	rv.busy = err
-	return rv, nil
 }
 
 // fill reads until body is full. whole reports that there was no more to read.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -210,49 +211,65 @@ func TestLongNameBeforeTheNamespace(t *testing.T) {
 	}
 }
 
-// Without its length a review has the place of the largest one; more than it said is refused.
+// Without its length a review has the place of the largest one. One that has another length than it
+// says, or that is too large, is answered without its objects.
 func TestLengthOfReviews(t *testing.T) {
+	large, huge := large("team", 2*mebi), large("team", 17*mebi)
 	for name, tt := range map[string]struct {
+		body     []byte
 		declared int64
-		want     int
+		want     int32 // 0: it is pinned
 	}{
-		"unknown": {-1, http.StatusOK}, "less than it has": {mebi, http.StatusBadRequest},
-		"one more than there may be": {16*mebi + 1, http.StatusRequestEntityTooLarge},
+		"unknown":              {large, -1, 0},
+		"unknown, too large":   {huge, -1, http.StatusRequestEntityTooLarge},
+		"less than it has":     {large, mebi, http.StatusBadRequest},
+		"more than it has":     {large, 3 * mebi, 0}, // net/http gives an error for that
+		"more than is read":    {huge, int64(len(huge)), http.StatusRequestEntityTooLarge},
+		"less, and is no JSON": {large[:mebi], mebi, http.StatusBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHandler(t, pin.Enforce, registry)
-			h.Reviews = &fair.Groups{Capacity: 20 * mebi}
-			body := large("team", 2*mebi)
-			from := &counted{Reader: bytes.NewReader(body)}
-			r := httptest.NewRequest(http.MethodPost, "/enforce", from)
-			r.Header.Set("Content-Type", "application/json")
-			r.ContentLength = tt.declared
-			w := httptest.NewRecorder()
-			h.ServeHTTP(w, r)
-			if w.Code != tt.want {
-				t.Errorf("answer %d %.100s, want %d", w.Code, w.Body, tt.want)
-			}
-			if s := h.Reviews.Stats(); s.InUse != 0 {
-				t.Errorf("%d bytes are still held", s.InUse)
-			}
-			if tt.want == http.StatusRequestEntityTooLarge && from.read > 0 {
-				t.Errorf("%d bytes were read of what is too large", from.read)
+			for mode, allowed := range map[pin.Mode]bool{pin.Enforce: tt.want == 0, pin.DryRun: true} {
+				h := newHandler(t, mode, registry)
+				h.Reviews = &fair.Groups{Capacity: 20 * mebi}
+				answer := responseOf(t, sendLength(h, tt.body, tt.declared))
+				if answer.Allowed != allowed || answer.UID != "u" || !allowed && answer.Result.Code != tt.want {
+					t.Errorf("%s: answer %+v, want allowed %t, code %d", mode, answer, allowed, tt.want)
+				}
+				if s := h.Reviews.Stats(); s.InUse != 0 {
+					t.Errorf("%d bytes are still held", s.InUse)
+				}
 			}
 		})
 	}
 }
 
-// counted counts the bytes that are read.
-type counted struct {
-	io.Reader
-
-	read int
+// What is too large is never held: it is read in small parts until its end, so that its caller gets an
+// answer.
+func TestHugeReviewIsNotHeld(t *testing.T) {
+	h := newHandler(t, pin.Enforce, registry)
+	body := large("team", 36*mebi)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	answer := responseOf(t, sendLength(h, body, int64(len(body))))
+	runtime.ReadMemStats(&after)
+	if answer.Allowed || !strings.Contains(answer.Result.Message, "larger than 16777216 bytes") {
+		t.Errorf("answer %+v, want it denied with the reason", answer.Result)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > mebi {
+		t.Errorf("%d bytes were allocated for it", used)
+	}
 }
 
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.read += n
-	return n, err
+// sendLength sends a whole review that says how long it is.
+func sendLength(h http.Handler, body []byte, length int64) <-chan *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/enforce", bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.ContentLength = length
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	answers := make(chan *httptest.ResponseRecorder, 1)
+	answers <- w
+	return answers
 }
 
 // The images of the large objects of one namespace share its places while they are looked up; those

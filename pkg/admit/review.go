@@ -41,9 +41,9 @@ type review struct {
 	Object, Old jsontext.Value
 	requested   bool
 
-	peer  string // the address that it came from
-	busy  error  // why it got no place; nil: it has one, or needs none
-	leave func() // gives back its place; nil: it has none
+	peer   string // the address that it came from
+	unread error  // why only its beginning was read; nil: it was read whole
+	leave  func() // gives back its place; nil: it has none
 }
 
 // parseHead reads what there is of a review whose end is missing. It fails if the namespace may be

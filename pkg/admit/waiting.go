@@ -4,6 +4,7 @@ package admit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -34,6 +35,10 @@ func (h *Handler) watch(ctx context.Context, rv *review) (_ context.Context, don
 	}
 }
 
+// errCrowded is the cause of the end of a review that found no room. Others of the same API server may
+// have taken it.
+var errCrowded = errors.New("too many reviews are waiting beside this one")
+
 // waiter is a review that may come to wait.
 type waiter struct {
 	mu    sync.Mutex
@@ -49,7 +54,7 @@ func (w *waiter) enter(h *Handler, peer, namespace string) error {
 	}
 	leave, err := h.Waiting.Enter(peer, namespace, 1)
 	if err != nil {
-		return fmt.Errorf("no answer yet, and too many reviews of namespace %s are waiting", namespace)
+		return fmt.Errorf("no answer yet, and %w of namespace %s", errCrowded, namespace)
 	}
 	w.leave = leave
 	return nil

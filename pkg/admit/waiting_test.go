@@ -4,6 +4,7 @@ package admit_test
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -47,9 +48,12 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 				return false
 			}
 			r := responseOf(t, answers)
-			const want = "no answer yet, and too many reviews of namespace loud are waiting"
-			if r.Allowed || !strings.Contains(r.Result.Message, want) {
-				t.Errorf("one too many: %+v, want it denied with the reason", r.Result)
+			const want = "no answer yet, and too many reviews are waiting beside this one of namespace loud"
+			if r.Allowed || r.Result.Code != http.StatusTooManyRequests || r.Result.Details.RetryAfterSeconds != 1 {
+				t.Errorf("one too many: %+v, want it denied for now", r.Result)
+			}
+			if !strings.Contains(r.Result.Message, want) {
+				t.Errorf("one too many is told %q, want the reason", r.Result.Message)
 			}
 			return true
 		})

@@ -119,6 +119,8 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 		case d.Action == policy.Resolve && sibling != "":
 			outcomes[i].Reason = policy.Sibling
 			p.pin(&outcomes[i], sibling)
+		case d.Action == policy.Resolve && unknown != nil && ctx.Err() != nil:
+			outcomes[i].Err = resolve.Late(ctx, d.Parsed)
 		case d.Action == policy.Resolve && unknown != nil:
 			outcomes[i].Err = unknown
 		case d.Action == policy.Resolve:
