@@ -21,6 +21,9 @@ const (
 	maxHeaderLines = 64
 	// maxHandshakeBytes is what a TLS handshake may send: client certificates are the largest part.
 	maxHandshakeBytes = 32 << 10
+	// maxHandshakes is the number of TLS handshakes of a port that may be under way at once. One takes
+	// a few milliseconds.
+	maxHandshakes = 256
 	// headerTime is how long a handshake and the first header may take, and each later header.
 	headerTime = 5 * time.Second
 )

@@ -28,7 +28,7 @@ type conn struct {
 	lines  headerLines
 	first  atomic.Int64 // when the request's first byte came, since the start of the listener; 0: it hasn't
 	busy   atomic.Bool  // a request is being answered, and nothing is awaited from the peer
-	since  atomic.Int64 // when it was last opened or idle, since the start of the listener
+	since  atomic.Int64 // when it was opened, became idle, or got its request, since the start of the listener
 	close  sync.Once
 }
 
@@ -62,6 +62,10 @@ func (c *conn) handshake() error {
 	_ = c.raw.SetWriteDeadline(time.Now().Add(headerTime))
 	err := c.tls.HandshakeContext(context.Background())
 	if err == nil {
+		if !c.listener.shaken(c) {
+			c.listener.closed(closeRefused, c)
+			return io.EOF
+		}
 		_ = c.raw.SetWriteDeadline(time.Time{})
 		c.raw.unmetered = true
 		return nil

@@ -20,10 +20,12 @@ import (
 // listener bounds the connections of a port, in total and of one peer address, so that nobody who
 // reaches the port can use up the memory or shut out others.
 //
-// A new connection of a peer that has all that it may have takes the place of its own connection that
-// has waited longest for the peer. If the port has all that it may have, the peer with the most
-// connections loses one: one that waits, or, if the newcomer's peer has fewer even then, one whose
-// request is being answered. Where nothing can be closed, the new one is.
+// A TLS connection first makes its handshake, among maxHandshakes others: one more takes the place of
+// the oldest one of the peer that has most of them. Then it needs a place among those that are open.
+// If there is none, it takes that of a connection that waits for its peer: of its own peer, or else of
+// the one with most connections. If none waits and its peer has fewer connections than another one,
+// that one loses the request that has been answered for longest. Otherwise the new connection is
+// closed.
 type listener struct {
 	net.Listener
 	bounds
@@ -31,14 +33,72 @@ type listener struct {
 	tls   *tls.Config // nil: no TLS
 	log   logr.Logger
 	start time.Time
-	open  prometheus.Gauge
+	count prometheus.Gauge
 	early map[closeReason]*early // for each reason to close a connection early
 
 	serving atomic.Bool // Accept has been called
 
-	mu    sync.Mutex
+	mu      sync.Mutex
+	shaking pool // their handshake is not over
+	open    pool
+}
+
+// pool is a set of connections, by peer.
+type pool struct {
 	total int
 	peers map[netip.Addr]map[*conn]struct{}
+}
+
+func (p *pool) add(c *conn) {
+	peer := c.peer()
+	if p.peers == nil {
+		p.peers = map[netip.Addr]map[*conn]struct{}{}
+	}
+	if p.peers[peer] == nil {
+		p.peers[peer] = map[*conn]struct{}{}
+	}
+	p.peers[peer][c] = struct{}{}
+	p.total++
+}
+
+// remove reports whether c was in the pool.
+func (p *pool) remove(c *conn) bool {
+	peer := c.peer()
+	open := p.peers[peer]
+	if _, ok := open[c]; !ok {
+		return false
+	}
+	delete(open, c)
+	p.total--
+	if len(open) == 0 {
+		delete(p.peers, peer)
+	}
+	return true
+}
+
+// longest returns, of the peer with most connections of those that have one, the connection that has
+// been busy, or has not been, for longest; nil if there is none. size is how many that peer has.
+func (p *pool) longest(busy bool) (found *conn, size int) {
+	for _, open := range p.peers {
+		if len(open) <= size {
+			continue
+		}
+		if c := longest(open, busy); c != nil {
+			found, size = c, len(open)
+		}
+	}
+	return found, size
+}
+
+// longest is the connection that has been busy, or has not been, for longest; nil if there is none.
+func longest(open map[*conn]struct{}, busy bool) *conn {
+	var found *conn
+	for c := range open {
+		if c.busy.Load() == busy && (found == nil || c.since.Load() < found.since.Load()) {
+			found = c
+		}
+	}
+	return found
 }
 
 // closeReason says why a connection was closed early. It is a label of a metric.
@@ -84,9 +144,8 @@ func listen(name, address string, b bounds, secure *tls.Config, log logr.Logger,
 	l := &listener{
 		Listener: under, bounds: b, tls: secure, log: log.WithName(name),
 		start: time.Now().Add(-time.Nanosecond), // no time since then is 0
-		open:  m.open.WithLabelValues(name),
+		count: m.open.WithLabelValues(name),
 		early: map[closeReason]*early{},
-		peers: map[netip.Addr]map[*conn]struct{}{},
 	}
 	for why := range closeTexts {
 		l.early[why] = &early{
@@ -138,85 +197,63 @@ func (l *listener) wrap(under net.Conn) *conn {
 func (l *listener) enter(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	peer := c.peer()
-	if !l.roomLocked(peer) {
-		return false
+	defer l.countLocked()
+	if c.tls == nil {
+		return l.openLocked(c)
 	}
-	if l.peers[peer] == nil {
-		l.peers[peer] = map[*conn]struct{}{}
+	if l.shaking.total >= maxHandshakes {
+		oldest, _ := l.shaking.longest(false)
+		l.displaceLocked(&l.shaking, oldest)
 	}
-	l.peers[peer][c] = struct{}{}
-	l.total++
-	l.open.Inc()
+	l.shaking.add(c)
 	return true
 }
 
-// roomLocked reports whether there is room for one more connection of peer, after it has closed
-// another one if necessary.
-func (l *listener) roomLocked(peer netip.Addr) bool {
-	own := l.peers[peer]
-	if len(own) < l.perPeer && l.total < l.connections {
-		return true
+// shaken takes in c, whose handshake is over, unless there is no room for it.
+func (l *listener) shaken(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.countLocked()
+	return l.shaking.remove(c) && l.openLocked(c)
+}
+
+func (l *listener) countLocked() { l.count.Set(float64(l.shaking.total + l.open.total)) }
+
+// openLocked takes c in among the open connections, after it has closed another one if necessary.
+func (l *listener) openLocked(c *conn) bool {
+	own := l.open.peers[c.peer()]
+	if len(own) >= l.perPeer || l.open.total >= l.connections {
+		victim := longest(own, false)
+		if victim == nil && len(own) < l.perPeer {
+			victim, _ = l.open.longest(false)
+		}
+		if victim == nil && len(own) < l.perPeer {
+			if busy, size := l.open.longest(true); size > len(own)+1 {
+				victim = busy
+			}
+		}
+		if victim == nil {
+			return false
+		}
+		l.displaceLocked(&l.open, victim)
 	}
-	victim := longest(own, false)
-	if largest := l.largestLocked(); len(own) < l.perPeer && len(largest) > len(own) {
-		victim = longest(largest, len(largest) > len(own)+1)
-	}
-	if victim == nil {
-		return false
-	}
+	l.open.add(c)
+	return true
+}
+
+func (l *listener) displaceLocked(from *pool, victim *conn) {
 	l.closed(closeDisplaced, victim)
-	l.removeLocked(victim)
+	from.remove(victim)
 	_ = victim.raw.Close()
-	return true
 }
 
-// largestLocked is the largest of the peers' sets of connections.
-func (l *listener) largestLocked() map[*conn]struct{} {
-	var largest map[*conn]struct{}
-	for _, open := range l.peers {
-		if len(open) > len(largest) {
-			largest = open
-		}
-	}
-	return largest
-}
-
-// longest is the connection that has waited longest for its peer; nil if none waits. With busy it is
-// then the one whose request has been there longest.
-func longest(open map[*conn]struct{}, busy bool) *conn {
-	var found *conn
-	for c := range open {
-		switch {
-		case !busy && c.busy.Load():
-		case found == nil, found.busy.Load() && !c.busy.Load():
-			found = c
-		case found.busy.Load() == c.busy.Load() && c.since.Load() < found.since.Load():
-			found = c
-		}
-	}
-	return found
-}
-
-// leave gives back the place of a connection.
+// leave gives back the place of a connection, unless another one has taken it.
 func (l *listener) leave(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.removeLocked(c)
-}
-
-func (l *listener) removeLocked(c *conn) {
-	peer := c.peer()
-	open := l.peers[peer]
-	if _, ok := open[c]; !ok {
-		return // another one has taken its place
-	}
-	delete(open, c)
-	l.total--
-	l.open.Dec()
-	if len(open) == 0 {
-		delete(l.peers, peer)
-	}
+	defer l.countLocked()
+	l.shaking.remove(c)
+	l.open.remove(c)
 }
 
 // peer is the address that a connection comes from.

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -61,9 +63,10 @@ func TestEnter(t *testing.T) {
 		{"a request that is being answered stays", []string{"!10.0.0.1", "!10.0.0.1", "10.0.0.1"}, "10.0.0.1", false, []int{2}},
 		{"nothing of the peer can be closed", []string{"10.0.0.2", "!10.0.0.1", "!10.0.0.1", "!10.0.0.1"}, "10.0.0.1", true, nil},
 		{"the largest peer loses one", []string{"10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{1}},
-		{"the largest peer loses a request", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.1", "10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{0}},
-		{"as large as the largest: its own", []string{"10.0.0.2", "10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3"}, "10.0.0.1", false, []int{2}},
-		{"nothing of a smaller peer", []string{"!10.0.0.1", "!10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.3"}, "10.0.0.1", true, nil},
+		{"none of the largest peer waits", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.1", "10.0.0.3", "!10.0.0.4"}, "10.0.0.5", false, []int{3}},
+		{"the largest peer loses a request", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.4"}, "10.0.0.5", false, []int{0}},
+		{"its own before another peer's", []string{"10.0.0.2", "10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3"}, "10.0.0.1", false, []int{2}},
+		{"its own before a request", []string{"10.0.0.2", "!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.3"}, "10.0.0.2", false, []int{0}},
 		{"no request for an equal", []string{"!10.0.0.1", "!10.0.0.2", "!10.0.0.3", "!10.0.0.4", "!10.0.0.6"}, "10.0.0.5", true, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -106,12 +109,12 @@ func TestLeave(t *testing.T) {
 	for range 2 {
 		_ = first.Close()
 	}
-	if l.total != 1 {
-		t.Errorf("%d connections are open, want the second one", l.total)
+	if l.open.total != 1 {
+		t.Errorf("%d connections are open, want the second one", l.open.total)
 	}
 	_ = second.Close()
-	if l.total != 0 || len(l.peers) != 0 {
-		t.Errorf("%d connections of %d peers are open, want none", l.total, len(l.peers))
+	if l.open.total != 0 || len(l.open.peers) != 0 {
+		t.Errorf("%d connections of %d peers are open, want none", l.open.total, len(l.open.peers))
 	}
 }
 
@@ -240,5 +243,32 @@ func TestClosedEarly(t *testing.T) {
 		if !strings.Contains(lines[0], want) {
 			t.Errorf("logged %s, want %q in it", lines[0], want)
 		}
+	}
+}
+
+// Handshakes that don't end take no place of a connection that is open. One more takes the place of
+// the oldest one of the peer with most of them.
+func TestHandshakesDisplaceNoRequest(t *testing.T) {
+	l := newListener(t, bounds{connections: 2, perPeer: 2})
+	l.tls = &tls.Config{}
+	server := &from{address: "10.0.0.1"}
+	busy := l.wrap(server)
+	if !l.enter(busy) || !l.shaken(busy) {
+		t.Fatal("refused")
+	}
+	busy.busy.Store(true)
+	var flood []*from
+	for n := range 3 * maxHandshakes {
+		flood = append(flood, &from{address: fmt.Sprintf("10.1.%d.1", n%64)})
+		if c := l.wrap(flood[n]); !l.enter(c) {
+			t.Fatalf("connection %d is refused", n)
+		}
+	}
+	if server.closed || l.shaking.total != maxHandshakes || !flood[0].closed || flood[len(flood)-1].closed {
+		t.Errorf("the request was closed: %t; %d handshakes are under way", server.closed, l.shaking.total)
+	}
+	next := l.wrap(&from{address: "10.0.0.1"})
+	if !l.enter(next) || !l.shaken(next) || server.closed {
+		t.Error("one more of the API server is refused, or has displaced its request")
 	}
 }

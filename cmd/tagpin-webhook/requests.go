@@ -48,9 +48,15 @@ func (l *listener) server(handler http.Handler) *http.Server {
 }
 
 // tend notes when a request is being answered, and closes connections that have grown old after their
-// answer.
+// answer. It refuses a header that came in the same read as the request before, and so was not counted
+// by conn: no API server sends a request before it has the answer to the one before.
 func (l *listener) tend(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.Header) > maxHeaderLines {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "too many header lines", http.StatusRequestHeaderFieldsTooLarge)
+			return
+		}
 		if c := connOf(r); c != nil {
 			c.await(r)
 			if c.old() {
@@ -63,9 +69,10 @@ func (l *listener) tend(next http.Handler) http.Handler {
 
 // await keeps c.busy, which is true but for the time in which the body is awaited.
 func (c *conn) await(r *http.Request) {
+	c.since.Store(c.listener.now())
 	c.busy.Store(true)
 	if r.Body != http.NoBody {
-		r.Body = &body{ReadCloser: r.Body, conn: c}
+		r.Body = &body{ReadCloser: r.Body, conn: c, request: r}
 	}
 }
 
@@ -73,12 +80,17 @@ func (c *conn) await(r *http.Request) {
 type body struct {
 	io.ReadCloser
 
-	conn *conn
+	conn    *conn
+	request *http.Request
 }
 
 // Read lets the connection count as one that waits for its peer until something comes.
 func (b *body) Read(p []byte) (int, error) {
 	b.conn.busy.Store(false)
 	defer b.conn.busy.Store(true)
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.request.Trailer = nil // of a body in chunks: nobody reads it
+	}
+	return n, err
 }
