@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -273,12 +274,17 @@ func (i *instance) get(url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// freePort is a port that nobody listens on, below those that the kernel gives to outgoing connections:
-// one of these could take it before the server does.
+// lastPort is the port that freePort returned last. Test binaries that run side by side begin anywhere.
+var lastPort atomic.Int32
+
+// freePort is a port that nobody listens on, and that it has not returned before. It is below those
+// that the kernel gives to outgoing connections: one of these could take it before the server does.
 func freePort(t *testing.T) string {
 	t.Helper()
+	const first, ports = 10_000, 20_000
+	lastPort.CompareAndSwap(0, mathrand.Int32N(ports))
 	for range 100 {
-		port := strconv.Itoa(10_000 + mathrand.N(20_000))
+		port := strconv.Itoa(first + int(lastPort.Add(1))%ports)
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
 		if err == nil {
 			_ = l.Close()

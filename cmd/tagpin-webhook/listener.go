@@ -108,6 +108,7 @@ type closeReason string
 const (
 	closeRefused   closeReason = "refused"
 	closeDisplaced closeReason = "displaced"
+	closeCut       closeReason = "cut"
 	closeHeader    closeReason = "header"
 	closeHandshake closeReason = "handshake"
 )
@@ -115,6 +116,7 @@ const (
 var closeTexts = map[closeReason]string{
 	closeRefused:   "connection refused: the port or the peer has too many with a request under way",
 	closeDisplaced: "connection closed: a newer one needs its place",
+	closeCut:       "connection closed in the middle of a request: another peer with fewer connections needs its place",
 	closeHeader:    "connection closed: a request's header has too many lines",
 	closeHandshake: "TLS handshake failed",
 }
@@ -203,7 +205,7 @@ func (l *listener) enter(c *conn) bool {
 	}
 	if l.shaking.total >= maxHandshakes {
 		oldest, _ := l.shaking.longest(false)
-		l.displaceLocked(&l.shaking, oldest)
+		l.displaceLocked(&l.shaking, oldest, closeDisplaced)
 	}
 	l.shaking.add(c)
 	return true
@@ -223,26 +225,26 @@ func (l *listener) countLocked() { l.count.Set(float64(l.shaking.total + l.open.
 func (l *listener) openLocked(c *conn) bool {
 	own := l.open.peers[c.peer()]
 	if len(own) >= l.perPeer || l.open.total >= l.connections {
-		victim := longest(own, false)
+		victim, why := longest(own, false), closeDisplaced
 		if victim == nil && len(own) < l.perPeer {
 			victim, _ = l.open.longest(false)
 		}
 		if victim == nil && len(own) < l.perPeer {
 			if busy, size := l.open.longest(true); size > len(own)+1 {
-				victim = busy
+				victim, why = busy, closeCut
 			}
 		}
 		if victim == nil {
 			return false
 		}
-		l.displaceLocked(&l.open, victim)
+		l.displaceLocked(&l.open, victim, why)
 	}
 	l.open.add(c)
 	return true
 }
 
-func (l *listener) displaceLocked(from *pool, victim *conn) {
-	l.closed(closeDisplaced, victim)
+func (l *listener) displaceLocked(from *pool, victim *conn, why closeReason) {
+	l.closed(why, victim)
 	from.remove(victim)
 	_ = victim.raw.Close()
 }

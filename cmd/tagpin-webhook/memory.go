@@ -28,17 +28,17 @@ const noLimit = math.MaxInt64 / 2
 // reached, unless the variable GOMEMLIMIT, which is given, says otherwise. root is the root of the
 // file system.
 func limitMemory(root fs.FS, given string, log logr.Logger) {
+	limit := cgroupLimit(root)
+	if limit < enoughMemory {
+		log.Info("the memory limit is lower than what tagpin's bounds are made for: "+
+			"many large requests at once may end the process", "bytes", limit, "enough", enoughMemory)
+	}
 	if given != "" {
 		log.Info("memory limit of Go, by GOMEMLIMIT", "value", given)
 		return
 	}
-	limit := cgroupLimit(root)
 	if limit >= noLimit {
 		return
-	}
-	if limit < enoughMemory {
-		log.Info("the memory limit is lower than what tagpin's bounds are made for: "+
-			"many large requests at once may end the process", "bytes", limit, "enough", enoughMemory)
 	}
 	limit = limit / 100 * memoryShare
 	debug.SetMemoryLimit(limit)

@@ -73,7 +73,8 @@ func newConnectionMetrics(r prometheus.Registerer) *connectionMetrics {
 			Name: "tagpin_connections_closed_total",
 			Help: "Connections that were closed early, by port (webhook, metrics, probes) and reason: " +
 				"refused, as the port or the peer had too many with a request under way; " +
-				"displaced by a newer one of the same peer, or of one with fewer connections; " +
+				"displaced by a newer one while it waited for its peer; " +
+				"cut in the middle of a request, for a peer with fewer connections; " +
 				"header, of more lines than any API server sends; handshake, which failed.",
 		}, []string{"port", "reason"}),
 	}

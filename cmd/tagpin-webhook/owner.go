@@ -6,20 +6,25 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// ownAgain is how long the server waits after the API server has not allowed it to set the owner: a
+// role may come later.
+const ownAgain = time.Hour
+
 // own makes the registration a dependent of the server's namespace, so that the garbage collector
 // deletes it when the namespace is gone: a registration without a server refuses every request that
-// it names. Nothing else depends on it: where the API server does not allow it, that is logged, and
-// not tried again.
+// it names. Nothing else depends on it: if the API server does not allow it, that is logged, and tried
+// again after ownAgain.
 func (u *upkeep) own(
 	ctx context.Context, live *admissionregistrationv1.MutatingWebhookConfiguration,
 ) (written *admissionregistrationv1.MutatingWebhookConfiguration, err error) {
-	if u.disowned == live.UID {
+	if u.disowned == live.UID && time.Since(u.disownedAt) < ownAgain {
 		return live, nil
 	}
 	written, err = u.setOwner(ctx, live)
@@ -27,7 +32,11 @@ func (u *upkeep) own(
 	case err == nil:
 		return written, nil
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		u.disowned = live.UID
+		if u.disowned == live.UID {
+			u.disownedAt = time.Now()
+			return live, nil // the log has it
+		}
+		u.disowned, u.disownedAt = live.UID, time.Now()
 		u.log.Error(err, "the registration will outlive its namespace: delete it before the namespace",
 			"name", u.hook.name)
 		return live, nil

@@ -53,8 +53,11 @@ type upkeep struct {
 	reaching  reaching
 	owner     metav1.OwnerReference // the namespace, once it was read
 	disowned  types.UID             // the registration that could not be made to depend on it
-	said      string
-	failing   time.Duration // what it waited for after the last look, if that failed
+	// disownedAt is when that was tried last.
+	disownedAt time.Time
+	differs    bool // the registration has other rules than this server's, and the log says so
+	said       string
+	failing    time.Duration // what it waited for after the last look, if that failed
 }
 
 func newUpkeep(log logr.Logger, h hook, c *certificates, r prometheus.Registerer) *upkeep {
@@ -217,7 +220,11 @@ func (u *upkeep) observe(live *admissionregistrationv1.MutatingWebhookConfigurat
 	agrees := 0.
 	if u.current(live) {
 		agrees = 1
+	} else if !u.differs {
+		u.log.Info("the registration has other rules or conditions than this server's version and config want",
+			"name", u.hook.name, "writtenBy", live.Annotations[writtenBy], "self", u.self.String())
 	}
+	u.differs = agrees == 0
 	u.agrees.WithLabelValues().Set(agrees)
 }
 

@@ -213,7 +213,7 @@ func TestAlertsFire(t *testing.T) {
 		{"a bug", up + `
 			tagpin_panics_total{instance="a"} 0x65 1x25`, []string{"TagpinBug"}},
 		{"connections are refused", up + `
-			tagpin_connections_closed_total{port="webhook",reason="refused"} 0x62 3x28`, []string{"TagpinConnectionsRefused"}},
+			tagpin_connections_closed_total{port="webhook",reason="cut"} 0x62 3x28`, []string{"TagpinConnectionsRefused"}},
 		{"connections of a scraper are refused, and one is displaced", up + `
 			tagpin_connections_closed_total{port="webhook",reason="displaced"} 0x62 3x28
 			tagpin_connections_closed_total{port="metrics",reason="refused"} 0+1x90`, nil},

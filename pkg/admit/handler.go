@@ -19,9 +19,11 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -73,6 +75,22 @@ type Handler struct {
 	// Began returns when the first byte of a request came. Nil: when the handler is called, which is
 	// after the header.
 	Began func(*http.Request) time.Time
+
+	// refusals has the log tell of the first ones, and then of one now and then: whoever reaches the
+	// port can make any number of them.
+	refusals refusals
+}
+
+// refusals is a rate.Sometimes that needs no constructor.
+type refusals struct {
+	once      sync.Once
+	sometimes rate.Sometimes
+}
+
+// Do calls f for the first ten calls, and then at most every ten seconds.
+func (s *refusals) Do(f func()) {
+	s.once.Do(func() { s.sometimes = rate.Sometimes{First: 10, Interval: 10 * time.Second} })
+	s.sometimes.Do(f)
 }
 
 // ServeHTTP answers a review. It has a budget from the request's first byte on, for the body too:
@@ -113,7 +131,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h.Metrics.failed(h.Mode)
 	span.Of(r.Context()).Fail("refused")
-	logr.FromContextOrDiscard(r.Context()).Info("review refused", "reason", err.Error())
+	h.refusals.Do(func() {
+		logr.FromContextOrDiscard(r.Context()).Info("review refused", "peer", peer(r), "reason", err.Error())
+	})
 	http.Error(w, "tagpin: "+err.Error(), status)
 }
 

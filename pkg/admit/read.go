@@ -37,10 +37,10 @@ const (
 // beginning could be read says why, and has none of its objects.
 func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request, end time.Time) (*review, error) {
 	if r.Method != http.MethodPost {
-		return nil, fmt.Errorf("method %s: want POST", r.Method)
+		return nil, fmt.Errorf("method %s: want POST", truncate(r.Method))
 	}
 	if mime, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mime) != "application/json" {
-		return nil, fmt.Errorf("content type %q: want application/json", r.Header.Get("Content-Type"))
+		return nil, fmt.Errorf("content type %q: want application/json", truncate(mime))
 	}
 	// A caller that sends nothing holds a connection until end at most, and memory only for what has
 	// come. A recorder in a test knows no deadlines.

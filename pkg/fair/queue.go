@@ -25,7 +25,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// ErrFull reports that Backlog callers of the namespace are waiting already.
+// ErrFull reports that there is no room: in a Queue, Backlog callers of the namespace are waiting.
 var ErrFull = errors.New("too many are waiting")
 
 // ErrTooLarge reports that a weight can never be admitted.
@@ -86,7 +86,7 @@ func (q *Queue) Enter(ctx context.Context, namespace string, weight int64) (leav
 		return leave, nil
 	case <-ctx.Done():
 	}
-	if !q.withdraw(ctx, namespace, t) { // it was admitted in the same instant
+	if !q.withdraw(namespace, t) { // it was admitted in the same instant
 		leave()
 	}
 	return nil, ctx.Err()
@@ -98,7 +98,7 @@ type Stats struct {
 	InUse    int64  // units
 	Waiting  int    // callers
 	Refused  uint64 // callers that got ErrFull or ErrTooLarge, since the start
-	TimedOut uint64 // callers whose time ran out while they waited, since the start
+	TimedOut uint64 // callers that left while they waited, as their time was over, since the start
 }
 
 func (s *Stats) add(more Stats) {
@@ -229,7 +229,7 @@ func (q *Queue) leave(namespace string, weight int64) {
 }
 
 // withdraw takes a caller out of the queue. It returns false if the caller was admitted before.
-func (q *Queue) withdraw(ctx context.Context, namespace string, t *ticket) bool {
+func (q *Queue) withdraw(namespace string, t *ticket) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	m := q.members[namespace]
@@ -237,9 +237,7 @@ func (q *Queue) withdraw(ctx context.Context, namespace string, t *ticket) bool 
 		return false
 	}
 	q.removeLocked(m, t)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		q.timedOut++
-	}
+	q.timedOut++
 	q.admitLocked() // others may have waited for its turn to pass
 	return true
 }

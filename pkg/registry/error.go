@@ -120,9 +120,7 @@ func transportError(host string, named bool, err error) *Error {
 	switch {
 	case errors.As(err, &inner):
 		return inner
-	case errors.As(err, &proxy) && !named:
-		e.Reason = "the proxy can't be connected to"
-	case errors.As(err, &proxy):
+	case errors.As(err, &proxy): // which the operator chose, and not the tenant
 		e.Reason = "the proxy " + proxy.host + ": " + networkReason(proxy.err)
 	case !named: // a refused address looks like one where nothing answers
 	case errors.Is(err, ErrAddress):

@@ -184,8 +184,7 @@ func TestProxyRefuses(t *testing.T) {
 	}
 }
 
-// A proxy that can't be connected to is named in its place, where the registry is one that the
-// operator chose.
+// A proxy that can't be connected to is named in place of the registry.
 func TestProxyNotFound(t *testing.T) {
 	for name, tt := range map[string]struct {
 		proxy string
@@ -195,7 +194,7 @@ func TestProxyNotFound(t *testing.T) {
 		"short name":          {"squid.egress:3128", true, "r.example: the proxy squid.egress: DNS knows no such host; a Service's name has to be written in full, as in registry.tools.svc.cluster.local"},
 		"full name":           {"squid.egress.svc.cluster.local:3128", true, "r.example: the proxy squid.egress.svc.cluster.local: DNS knows no such host"},
 		"nobody listens":      {"127.0.0.1:1", true, "r.example: the proxy 127.0.0.1: connection refused"},
-		"of unknown registry": {"squid.egress:3128", false, "r.example: the proxy can't be connected to"},
+		"of unknown registry": {"squid.egress:3128", false, "r.example: the proxy squid.egress: DNS knows no such host; a Service's name has to be written in full, as in registry.tools.svc.cluster.local"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &registry.Client{
