@@ -105,6 +105,25 @@ var knownRealms = map[string]string{
 	"registry.gitlab.com":  "gitlab.com",
 }
 
+// ownRealm reports whether a token endpoint is the registry's own: on its own host, or on one that a
+// known pair or the config names.
+func (l *lookup) ownRealm(u *url.URL) bool {
+	plain := u.Scheme == "http"
+	host := spelling(u.Host, plain)
+	return host == l.api || host == knownRealms[l.api] ||
+		slices.ContainsFunc(l.host.AuthHosts, func(h string) bool { return spelling(h, plain) == host })
+}
+
+// own reports whether a challenge asks for nothing from others than the registry: for a token of its
+// own endpoint, or for the credential itself.
+func (l *lookup) own(ch challenge) bool {
+	if ch.basic {
+		return true
+	}
+	u, err := url.Parse(ch.realm)
+	return err == nil && l.ownRealm(u)
+}
+
 // realm is the address of a token endpoint, where the registry may send credentials to: its own host, a known pair, or
 // what the config names; over TLS, unless the registry itself is plain.
 func (l *lookup) realm(text string) (*url.URL, error) {
@@ -112,10 +131,8 @@ func (l *lookup) realm(text string) (*url.URL, error) {
 	if err != nil || u.Hostname() == "" || len(text) > maxRealm {
 		return nil, l.refuse("its token realm is no valid address")
 	}
-	plain := u.Scheme == "http"
-	u.Host = spelling(u.Host, plain)
-	own := u.Host == l.api || u.Host == knownRealms[l.api] ||
-		slices.ContainsFunc(l.host.AuthHosts, func(h string) bool { return spelling(h, plain) == u.Host })
+	u.Host = spelling(u.Host, u.Scheme == "http")
+	own := l.ownRealm(u)
 	switch {
 	case u.User != nil:
 		return nil, l.refuse("its token realm %s holds credentials", u.Host)

@@ -29,6 +29,7 @@ type Error struct {
 
 	via        string  // host that the registry redirected to, and that answered, or did not
 	network    network // what the network has shown where no answer came
+	foreign    bool    // the token endpoint was not the registry's own; see lookup.ownRealm
 	login      bool    // the credential was presented and not accepted
 	remembered bool    // the registry was not asked: this is what it said before
 	err        error

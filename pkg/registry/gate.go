@@ -18,7 +18,8 @@ import (
 const (
 	// maxRetryAfter caps what a registry may ask to wait.
 	maxRetryAfter = 10 * time.Minute
-	// maxOutage caps it where all wait because some repositories of a registry are out of service.
+	// maxOutage caps it where all wait because some repositories of a registry are out of service,
+	// or limit their requests.
 	maxOutage = time.Minute
 )
 
@@ -39,6 +40,7 @@ type gateKey struct {
 	host, path string
 	all        bool
 	who        identity
+	limits     bool
 	namespace  string
 	logins     bool
 }
@@ -67,6 +69,9 @@ var (
 	// outage: behind a host that routes by path, one repository may have a server of its own, which
 	// says nothing about the others.
 	outage = threshold{3, maxOutage}
+	// tooMany is for requests that are limited without a credential, or with one that namespaces
+	// share: the server of one repository may say so too.
+	tooMany = threshold{3, maxOutage}
 )
 
 // gate is closed, or has been and nobody has got through since.

@@ -17,7 +17,7 @@ func (l *lookup) gates() []gateKey {
 func (l *lookup) everybody() gateKey { return gateKey{host: l.origin, all: true} }
 
 // credential is closed while the registry limits its requests.
-func (l *lookup) credential() gateKey { return gateKey{host: l.origin, who: l.who} }
+func (l *lookup) credential() gateKey { return gateKey{host: l.origin, who: l.who, limits: true} }
 
 // login is closed by refused logins: for one namespace, as another one that holds the same credential
 // may have spelled its images right.
@@ -46,9 +46,16 @@ func (l *lookup) accepted() {
 	}
 }
 
+// served notes that the registry is in service and does not limit the requests of the credential.
+func (l *lookup) served() {
+	l.state.gates.succeeded(l.everybody())
+	l.state.gates.succeeded(l.credential())
+}
+
 // judge closes the gate that an answer says is to be closed. What a tenant can bring about for one
-// repository alone closes nothing for others: a slow answer, a 503, a failure of a token endpoint
-// or of another host that the registry redirects to.
+// repository alone closes nothing for others: a slow answer, a 503, a 429 without a credential of
+// the namespace's own, a failure of a token endpoint or of another host that the registry
+// redirects to.
 func (l *lookup) judge(e *Error) {
 	shut := func(key gateKey, e *Error, b backoff) {
 		l.state.gates.close(key, l.req.Namespace, e, b)
@@ -56,25 +63,32 @@ func (l *lookup) judge(e *Error) {
 	enough := func(key gateKey, t threshold, name string) bool {
 		return l.state.gates.enough(key, t, name, l.req.Namespace, e)
 	}
+	// shutSeveral closes the repository, and key when several repositories have failed.
+	shutSeveral := func(key gateKey, t threshold, b backoff) {
+		shut(l.repository(), e, b)
+		if enough(key, t, l.path) {
+			several := *e
+			several.RetryAfter = min(e.RetryAfter, maxOutage)
+			shut(key, &several, b)
+		}
+	}
 	all, repository := l.everybody(), l.repository()
 	elsewhere := e.Token || e.via != ""
 	if e.serving() {
-		l.state.gates.succeeded(all)
+		l.served()
 	}
 	switch {
 	case e.remembered, e.Refused:
 	case e.network == notConnected && !elsewhere:
 		shut(all, e, unreachable)
 	case e.Status == http.StatusServiceUnavailable && !elsewhere:
-		shut(repository, e, unreachable)
-		if enough(all, outage, l.path) {
-			forAll := *e
-			forAll.RetryAfter = min(e.RetryAfter, maxOutage)
-			shut(all, &forAll, unreachable)
-		}
-	case e.Status == http.StatusTooManyRequests && e.via == "":
+		shutSeveral(all, outage, unreachable)
+	case e.Status == http.StatusTooManyRequests && e.via == "" && !e.foreign && l.ownLogin():
 		shut(l.credential(), e, limited)
-	case e.Status == http.StatusTooManyRequests, e.Status == http.StatusServiceUnavailable, e.network != 0:
+	case e.Status == http.StatusTooManyRequests && e.via == "" && !e.foreign:
+		shutSeveral(l.credential(), tooMany, limited)
+	case e.Status == http.StatusTooManyRequests, e.Status == http.StatusServiceUnavailable,
+		e.network != unknown:
 		shut(repository, e, unreachable)
 	case e.login: // not every registry tells a wrong login from a repository that it may not see
 		shut(repository, e, refusedLogin)

@@ -94,7 +94,7 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	}
 	if err == nil {
 		answered = true
-		l.state.gates.succeeded(l.everybody())
+		l.served()
 	}
 	return m, err
 }

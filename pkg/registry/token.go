@@ -88,7 +88,8 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 	if resp.StatusCode != http.StatusOK {
 		return "", 0, &Error{
 			Host: l.host.Name, Status: resp.StatusCode, Token: true, RetryAfter: retryAfter(resp.Header),
-			login: resp.StatusCode == http.StatusUnauthorized && !l.anonymous(),
+			foreign: !l.ownRealm(realm),
+			login:   resp.StatusCode == http.StatusUnauthorized && !l.anonymous(),
 		}
 	}
 	token, lifetime, err := l.parseToken(resp.Body)

@@ -44,7 +44,7 @@ func TestMetrics(t *testing.T) {
 	})
 	reg := prometheus.NewRegistry()
 	c.Metrics = registry.NewMetrics(reg)
-	for _, image := range []string{host + "/a:1", host + "/odd:1", host + "/busy:1", host + "/a:1", "127.0.0.2:1/a:1"} {
+	for _, image := range []string{host + "/a:1", host + "/odd:1", host + "/busy:1", host + "/busy:1", "127.0.0.2:1/a:1"} {
 		_, _ = c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(image), Method: http.MethodHead})
 	}
 	want := fmt.Sprintf(`
