@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -48,32 +49,81 @@ type tokenKey struct {
 
 func (l *lookup) key() tokenKey { return tokenKey{l.origin, l.path, l.who} }
 
-// remembered is the Authorization header that was good before: it costs no request if there is one. Where only the
-// challenge is known it costs one, and met is that challenge: asking for another token at once would be of no use.
-func (l *lookup) remembered(ctx context.Context) (header string, met *challenge, err error) {
-	if header, ok := l.state.tokens.Get(l.key()); ok {
-		return header.value, nil, nil
-	}
-	known, ok := l.state.challenges.Get(l.origin)
-	if !ok {
-		return "", nil, nil
-	}
-	ch := known.value
-	header, err = l.authorize(ctx, ch)
-	return header, &ch, err
+// challengeKey is where a challenge is expected again: at a whole registry if path is empty, else
+// in one repository. Behind a host that routes by path, a repository may name a token endpoint of
+// its own, which others must not be led to.
+type challengeKey struct{ origin, path string }
+
+// stated is a challenge as a repository of a registry has stated it.
+type stated struct {
+	challenge challenge
+	path      string
+	at        time.Time
 }
 
-// forget drops what was remembered and is refused now.
-func (l *lookup) forget() {
+// known returns the challenge that is expected, that of the repository before that of the registry.
+func (l *lookup) known() (key challengeKey, s stated, ok bool) {
+	for _, key := range []challengeKey{{l.origin, l.path}, {l.origin, ""}} {
+		if known, ok := l.state.challenges.Get(key); ok {
+			return key, known.value, true
+		}
+	}
+	return challengeKey{}, stated{}, false
+}
+
+// learn remembers the challenge of an answer instead of what was remembered before.
+func (l *lookup) learn(ch challenge) {
 	l.state.tokens.Remove(l.key())
-	l.state.challenges.Remove(l.origin)
+	l.state.challenges.Remove(challengeKey{l.origin, l.path})
+	key := challengeKey{origin: l.origin}
+	if !l.own(ch) {
+		key.path = l.path
+	}
+	if len(ch.realm)+len(ch.service) > 2*maxRealm {
+		l.state.challenges.Remove(key)
+		return
+	}
+	s := stated{ch, strings.Clone(l.path), time.Now()}
+	learn(&l.state.challenges, key, s, l.req.Namespace, challengeLifetime)
+}
+
+// remembered is the Authorization header that was good before: it costs no request if there is one.
+// If only the challenge is known it costs one, and met is that challenge: asking for another token
+// at once would be of no use.
+//
+// final reports whether err is the answer: a moment ago, this repository has stated the challenge,
+// as when several credentials are tried. Otherwise the challenge may be out of date, so that the
+// registry is to be asked, and half of the time is left for it.
+func (l *lookup) remembered(
+	ctx context.Context,
+) (header string, met *challenge, final bool, err error) {
+	if header, ok := l.state.tokens.Get(l.key()); ok {
+		return header.value, nil, false, nil
+	}
+	key, known, ok := l.known()
+	if !ok {
+		return "", nil, false, nil
+	}
+	ch := known.challenge
+	if known.path == l.path && time.Since(known.at) < l.host.Timeout {
+		header, err = l.authorize(ctx, ch)
+		return header, &ch, true, err
+	}
+	half, cancel := context.WithTimeout(ctx, l.host.Timeout/2)
+	defer cancel()
+	header, err = l.authorize(half, ch)
+	if err == nil {
+		return header, &ch, false, nil
+	}
+	l.state.challenges.Remove(key) // until the registry says it again
+	if half.Err() != nil {
+		return "", nil, false, err // the request for a token goes on, and can be joined
+	}
+	return "", &ch, false, err
 }
 
 // authorize gives the Authorization header that meets a challenge; empty where there is nothing to present.
 func (l *lookup) authorize(ctx context.Context, ch challenge) (header string, err error) {
-	if len(ch.realm)+len(ch.service) <= 2*maxRealm {
-		learn(&l.state.challenges, l.origin, ch, l.req.Namespace, challengeLifetime)
-	}
 	switch {
 	case ch.basic:
 		return basic(l.auth), nil
@@ -105,8 +155,8 @@ var knownRealms = map[string]string{
 	"registry.gitlab.com":  "gitlab.com",
 }
 
-// ownRealm reports whether a token endpoint is the registry's own: on its own host, or on one that a
-// known pair or the config names.
+// ownRealm reports whether a token endpoint is the registry's own: on its own host, or on one that
+// a known pair or the config names.
 func (l *lookup) ownRealm(u *url.URL) bool {
 	plain := u.Scheme == "http"
 	host := spelling(u.Host, plain)
@@ -114,8 +164,8 @@ func (l *lookup) ownRealm(u *url.URL) bool {
 		slices.ContainsFunc(l.host.AuthHosts, func(h string) bool { return spelling(h, plain) == host })
 }
 
-// own reports whether a challenge asks for nothing from others than the registry: for a token of its
-// own endpoint, or for the credential itself.
+// own reports whether a challenge asks for nothing from others than the registry: for a token of
+// its own endpoint, or for the credential itself.
 func (l *lookup) own(ch challenge) bool {
 	if ch.basic {
 		return true

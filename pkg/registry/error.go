@@ -90,18 +90,6 @@ func (e *Error) serving() bool {
 		e.Status != http.StatusTooManyRequests && !e.Token && e.via == "" && !e.remembered
 }
 
-// wrongRealm tells whether an endpoint for tokens is none, or not any more.
-func (e *Error) wrongRealm() bool {
-	if !e.Token {
-		return e.Refused || e.Withheld
-	}
-	switch e.Status {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
-		return true
-	}
-	return false
-}
-
 // round is d in seconds, and not less than it is.
 func round(d time.Duration) string {
 	return fmt.Sprintf("%ds", int((d+time.Second-1)/time.Second))

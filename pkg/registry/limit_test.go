@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -113,5 +114,23 @@ func TestForeignRealmLimits(t *testing.T) {
 	other := c.lookup(head("r.example/app:1", "b"))
 	if err := closed(c.state.gates, other.gates()); err != nil {
 		t.Errorf("another repository: %v, want its gates open", err)
+	}
+}
+
+// A repository that names a token endpoint elsewhere leads no other one there.
+func TestForeignRealmIsOfItsRepository(t *testing.T) {
+	c := &Client{}
+	_ = c.Init()
+	w := &lured{}
+	c.state.shared = w
+	if _, err := c.Manifest(t.Context(), head("r.example/team-a/x:1", "a")); err == nil {
+		t.Fatal("an answer")
+	}
+	w.asked = nil
+	if _, err := c.Manifest(t.Context(), head("r.example/app:1", "b")); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(w.asked, "evil.example/token") {
+		t.Errorf("asked %q, want nothing of another repository's token endpoint", w.asked)
 	}
 }

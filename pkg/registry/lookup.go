@@ -107,20 +107,21 @@ func (l *lookup) scheme() string {
 	return "https"
 }
 
-// ask sends the request with what is known of the registry, and once more with what its challenge says.
+// ask sends the request with what is known of the registry, and once more with what its challenge
+// says. A token endpoint that was remembered and fails is asked no second time, unless it is still
+// answering.
 func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
-	header, met, err := l.remembered(ctx)
-	if err != nil {
-		if e := AsError(err); e == nil || !e.wrongRealm() {
-			return nil, err
-		}
-		header, met = "", nil // it may have moved: the registry says where it is
-		l.state.challenges.Remove(l.origin)
+	header, met, final, failed := l.remembered(ctx)
+	if failed != nil && (final || ctx.Err() != nil) {
+		return nil, failed
 	}
 	m, challenged, err := l.send(ctx, header)
-	if challenged != nil && (met == nil || *met != *challenged) {
-		l.forget()
-		again, failed := l.authorize(ctx, *challenged)
+	if challenged != nil && (failed != nil || met == nil || *met != *challenged) {
+		l.learn(*challenged)
+		again := ""
+		if met == nil || *met != *challenged {
+			again, failed = l.authorize(ctx, *challenged)
+		}
 		switch {
 		case failed != nil:
 			return nil, failed

@@ -62,7 +62,7 @@ type Learned struct {
 	secret     [sha256.Size]byte // of identities
 	gates      *gates
 	queues     queues
-	challenges cache.Memory[string, owned[challenge]] // by origin
+	challenges cache.Memory[challengeKey, owned[stated]]
 	tokens     cache.Memory[tokenKey, owned[string]]  // Authorization headers
 	noHead     cache.Memory[string, owned[struct{}]]  // by origin
 	asking     cache.Flights[tokenRequestKey, string] // for tokens
@@ -74,7 +74,7 @@ func (l *Learned) init(c *Client) {
 		l.gates = newGates()
 		l.queues.idle.Size = maxQueues
 		l.queues.idle.Owner = func(_ queueKey, q *queue) string { return q.owner }
-		l.challenges.Size, l.challenges.Owner = maxChallenges, ownerOf[string, challenge]
+		l.challenges.Size, l.challenges.Owner = maxChallenges, ownerOf[challengeKey, stated]
 		l.noHead.Size, l.noHead.Owner = maxNoHead, ownerOf[string, struct{}]
 		l.tokens.Size, l.tokens.Owner = maxTokens, ownerOf[tokenKey, string]
 		l.tokens.Bytes, l.tokens.Weigh = maxTokenBytes, func(_ tokenKey, header owned[string]) int { return len(header.value) }
