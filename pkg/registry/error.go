@@ -132,6 +132,10 @@ func networkReason(err error) string {
 	switch {
 	case errors.Is(err, errHeader):
 		return "its answer has too many lines of header"
+	case errors.Is(err, errNoDial):
+		return "too many connections are being made; try again"
+	case errors.Is(err, errHandshake):
+		return fmt.Sprintf("its TLS handshake has more than %d KiB", maxHandshake>>10)
 	case errors.As(err, &unknown):
 		return "its TLS certificate is signed by an unknown authority; see caFile"
 	case errors.As(err, &hostname):

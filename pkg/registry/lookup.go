@@ -183,7 +183,7 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 // Where there is no answer, evidence is what the network has shown.
 func (l *lookup) do(req *http.Request) (resp *http.Response, evidence network, err error) {
 	for range 2 {
-		a := new(attempt)
+		a := &attempt{namespace: l.req.Namespace}
 		l.via = ""
 		resp, err = l.http.Do(req.WithContext(a.trace(req.Context())))
 		if err == nil {
@@ -231,7 +231,7 @@ func (l *lookup) unanswered(err error, evidence network) *Error {
 	e := transportError(l.host.Name, l.named, err)
 	e.network = evidence
 	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
-	if evidence == unknown && !late && !e.Refused {
+	if evidence == unknown && !late && !e.Refused && !errors.Is(err, errNoDial) {
 		e.Reason = "the request could not be sent"
 	}
 	return e

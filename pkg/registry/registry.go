@@ -114,6 +114,7 @@ type state struct {
 func (c *Client) Init() error {
 	c.once.Do(func() {
 		c.state = c.newState()
+		c.state.shared = c.newTransport(c.RootCAs)
 		c.err = c.state.trust(c)
 	})
 	return c.err
@@ -140,7 +141,6 @@ func (c *Client) newState() *state {
 			s.name(h)
 		}
 	}
-	s.shared = c.newTransport(c.RootCAs)
 	return s
 }
 

@@ -43,7 +43,9 @@ func bounded(resp *http.Response, err error) (*http.Response, error) {
 // newTransport makes a transport that dials what Network allows, or goes by the proxy.
 func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
 	base := &http.Transport{
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig: &tls.Config{
+			RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		},
 		TLSHandshakeTimeout:    DefaultTimeout,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           256,
@@ -58,8 +60,13 @@ func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
 		},
 	}
 	direct, proxied, resolver := base.Clone(), base.Clone(), c.resolver()
-	direct.DialContext = dialAbsolute(c.Network.dialer(resolver))
-	proxied.DialContext = dialAbsolute(newDialer(resolver)) // to the proxy, which the operator chose
+	dials, dial := &c.state.dials, dialAbsolute(c.Network.dialer(resolver))
+	direct.DialContext = inTurn(dials, dial)
+	direct.DialTLSContext = inTurn(dials, overTLS(base.TLSClientConfig, dial))
+	// To the proxy, which the operator chose. What follows on its connection is net/http's, which
+	// has no bound for a handshake and no turns: there, the proxy stands between tagpin and the
+	// registry.
+	proxied.DialContext = inTurn(dials, dialAbsolute(newDialer(resolver)))
 	t := &byProxy{
 		direct: direct, proxied: proxied, network: c.Network,
 		named: c.names, proxy: c.Proxy, resolver: resolver,

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+
+	"github.com/tagpin/tagpin/pkg/fair"
+)
+
+const (
+	// maxHandshake bounds what a server may send before its TLS handshake is over. Registries send
+	// some 8 KiB. Go would hold a Certificate message of up to 256 KiB.
+	maxHandshake = 64 << 10
+	// maxDials and maxDialsEach bound the connections that are being made at once, to all
+	// registries and for one namespace.
+	maxDials     = 256
+	maxDialsEach = 64
+)
+
+var (
+	// errHandshake reports a server that sent more than maxHandshake.
+	errHandshake = errors.New("TLS handshake too long")
+	// errNoDial reports that a connection was not begun, since too many were being made.
+	errNoDial = errors.New("too many connections are being made")
+)
+
+// dialFunc makes a connection to an address.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// inTurn makes connections by dial when it is the turn of the namespace that the request is for. The
+// wait is a part of the request's time, since net/http lets a request wait for its connection; it is
+// no evidence against the registry.
+func inTurn(dials *fair.Queue, dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		a := attemptOf(ctx)
+		a.dialling.Store(false)
+		waiting, cancel := context.WithTimeout(ctx, DefaultTimeout) // ctx outlives the request
+		defer cancel()
+		leave, err := dials.Enter(waiting, a.namespace, 1)
+		if err != nil {
+			return nil, errors.Join(errNoDial, err)
+		}
+		defer leave()
+		a.dialling.Store(true)
+		return dial(ctx, network, address)
+	}
+}
+
+// overTLS makes TLS connections over those of dial, with a bound on what is read meanwhile.
+func overTLS(config *tls.Config, dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		plain, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		own := config.Clone()
+		own.ServerName = host
+		bounded := &handshakeConn{Conn: plain}
+		conn := tls.Client(bounded, own)
+		ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+		defer cancel()
+		if err := conn.HandshakeContext(ctx); err != nil {
+			_ = plain.Close()
+			return nil, err
+		}
+		bounded.over.Store(true)
+		return conn, nil
+	}
+}
+
+// handshakeConn is a connection of which at most maxHandshake bytes are read until the handshake is over.
+type handshakeConn struct {
+	net.Conn
+	read int // bytes; only used until the handshake is over
+	over atomic.Bool
+}
+
+// Read implements net.Conn.
+func (c *handshakeConn) Read(p []byte) (int, error) {
+	if c.over.Load() {
+		return c.Conn.Read(p)
+	}
+	if c.read >= maxHandshake {
+		return 0, errHandshake
+	}
+	n, err := c.Conn.Read(p[:min(len(p), maxHandshake-c.read)])
+	c.read += n
+	return n, err
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// local is a client that may dial loopback addresses and explains its errors.
+func local(t *testing.T, c *Client) *Client {
+	t.Helper()
+	c.Network.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	c.ExplainAll = true
+	t.Cleanup(c.Close)
+	_ = c.Init()
+	return c
+}
+
+// A server can't make tagpin hold more than a bounded certificate.
+func TestHandshakeIsBounded(t *testing.T) {
+	for copies, want := range map[int]string{0: "", 200: "its TLS handshake has more than 64 KiB"} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != 2 {
+				t.Errorf("%s, want HTTP/2", r.Proto)
+			}
+		}))
+		s.EnableHTTP2 = true
+		s.StartTLS()
+		defer s.Close()
+		own := &s.TLS.Certificates[0]
+		for range copies {
+			own.Certificate = append(own.Certificate, own.Certificate[0])
+		}
+		pool := x509.NewCertPool()
+		pool.AddCert(s.Certificate())
+		c := local(t, &Client{RootCAs: pool})
+		host := strings.TrimPrefix(s.URL, "https://")
+		_, err := c.Manifest(t.Context(), head(host+"/a:1", "a"))
+		if (err == nil) != (want == "") || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("Manifest, %d certificates = %v, want %q", copies+1, err, want)
+		}
+	}
+}
+
+// After the handshake, as much is read as the connection is used for.
+func TestHandshakeIsOver(t *testing.T) {
+	server, client := net.Pipe()
+	defer func() { _ = client.Close() }()
+	go func() {
+		_, _ = server.Write(make([]byte, maxHandshake+1))
+		_ = server.Close()
+	}()
+	c := &handshakeConn{Conn: client}
+	total := 0
+	for {
+		n, err := c.Read(make([]byte, 1<<10))
+		total += n
+		if err != nil {
+			break
+		}
+		if total == maxHandshake/2 {
+			c.over.Store(true)
+		}
+	}
+	if total != maxHandshake+1 {
+		t.Errorf("%d bytes were read, want %d", total, maxHandshake+1)
+	}
+}
+
+// Connections that are never ready take the share of their namespace, and not the turns of others.
+func TestDialsAreShared(t *testing.T) {
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	_, port, _ := net.SplitHostPort(silent.Addr().String())
+	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer s.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	c := local(t, &Client{RootCAs: pool})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	const flood = maxDialsEach + 20
+	for i := range flood {
+		wg.Go(func() {
+			_, _ = c.Manifest(ctx, head(fmt.Sprintf("127.0.1.%d:%s/a:1", i, port), "flood"))
+		})
+	}
+	defer wg.Wait()
+	defer cancel()
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		stats := c.state.dials.Stats()
+		if stats.InUse == maxDialsEach && stats.Waiting == flood-maxDialsEach {
+			break
+		}
+		if time.Since(begin) > DefaultTimeout/2 {
+			t.Fatalf("Stats() = %+v, want %d in use and the others waiting", stats, maxDialsEach)
+		}
+	}
+	host := strings.TrimPrefix(s.URL, "https://")
+	if _, err := c.Manifest(t.Context(), head(host+"/a:1", "b")); err != nil {
+		t.Errorf("Manifest of another namespace = %v, want an answer", err)
+	}
+}
+
+// A connection that waits for its turn says nothing about the registry.
+func TestWaitForADialIsNoEvidence(t *testing.T) {
+	for scheme, listen := range map[string]func(http.Handler) *httptest.Server{
+		"http": httptest.NewServer, "https": httptest.NewTLSServer,
+	} {
+		s := listen(http.NotFoundHandler())
+		defer s.Close()
+		host := strings.TrimPrefix(s.URL, scheme+"://")
+		c := local(t, &Client{Hosts: []Host{{
+			Name: host, Insecure: scheme == "http", Timeout: 50 * time.Millisecond,
+		}}})
+		leave, err := c.state.dials.Enter(t.Context(), "", maxDials)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			_, err := c.Manifest(t.Context(), head(host+"/a:1", "a"))
+			if err == nil || AsError(err).remembered {
+				t.Errorf("%s: Manifest = %v, want an error of this request", scheme, err)
+			}
+		}
+		leave()
+	}
+}
