@@ -32,13 +32,13 @@ var (
 // dialFunc makes a connection to an address.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// inTurn makes connections by dial when it is the turn of the namespace that the request is for. The
-// wait is a part of the request's time, since net/http lets a request wait for its connection; it is
-// no evidence against the registry.
+// inTurn makes connections by dial when it is the turn of the namespace that the request is for.
+// The wait is a part of the request's time, since net/http lets a request wait for its connection.
+// It is no evidence against the registry.
 func inTurn(dials *fair.Queue, dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		a := attemptOf(ctx)
-		a.dialling.Store(false)
+		a.dialling.Store(nil)
 		waiting, cancel := context.WithTimeout(ctx, DefaultTimeout) // ctx outlives the request
 		defer cancel()
 		leave, err := dials.Enter(waiting, a.namespace, 1)
@@ -46,7 +46,7 @@ func inTurn(dials *fair.Queue, dial dialFunc) dialFunc {
 			return nil, errors.Join(errNoDial, err)
 		}
 		defer leave()
-		a.dialling.Store(true)
+		a.dial()
 		return dial(ctx, network, address)
 	}
 }
@@ -77,7 +77,8 @@ func overTLS(config *tls.Config, dial dialFunc) dialFunc {
 	}
 }
 
-// handshakeConn is a connection of which at most maxHandshake bytes are read until the handshake is over.
+// handshakeConn is a connection of which at most maxHandshake bytes are read until the TLS
+// handshake is over.
 type handshakeConn struct {
 	net.Conn
 	read int // bytes; only used until the handshake is over

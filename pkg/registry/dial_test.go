@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -137,5 +139,47 @@ func TestWaitForADialIsNoEvidence(t *testing.T) {
 			}
 		}
 		leave()
+	}
+}
+
+// late is a registry that redirects to itself when little is left of the request's time. Then
+// nothing comes of the new connection.
+type late struct{ redirect time.Duration } // after how long
+
+func (w *late) RoundTrip(r *http.Request) (*http.Response, error) {
+	trace := httptrace.ContextClientTrace(r.Context())
+	trace.GetConn(r.URL.Host)
+	if r.URL.Path == "/again" {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	trace.GotConn(httptrace.GotConnInfo{})
+	trace.WroteHeaders()
+	time.Sleep(w.redirect)
+	trace.GotFirstResponseByte()
+	return &http.Response{
+		StatusCode: http.StatusTemporaryRedirect,
+		Header:     http.Header{"Location": {"/again"}},
+		Body:       http.NoBody, Request: r,
+	}, nil
+}
+
+// A connection that had hardly any time of its own says nothing about the registry.
+func TestShortDialIsNoEvidence(t *testing.T) {
+	for redirect, want := range map[time.Duration]bool{
+		0: true, DefaultTimeout - fairDial: true, DefaultTimeout - 10*time.Millisecond: false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &Client{}
+			_ = c.Init()
+			c.state.shared = &late{redirect: redirect}
+			if _, err := c.Manifest(t.Context(), head("r.example/a:1", "a")); err == nil {
+				t.Fatal("an answer")
+			}
+			err := closed(c.state.gates, c.lookup(head("r.example/b:1", "b")).gates())
+			if (err != nil) != want {
+				t.Errorf("redirected after %v: %v, want the gate closed: %t", redirect, err, want)
+			}
+		})
 	}
 }

@@ -183,7 +183,7 @@ func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, c
 // Where there is no answer, evidence is what the network has shown.
 func (l *lookup) do(req *http.Request) (resp *http.Response, evidence network, err error) {
 	for range 2 {
-		a := &attempt{namespace: l.req.Namespace}
+		a := l.attempt()
 		l.via = ""
 		resp, err = l.http.Do(req.WithContext(a.trace(req.Context())))
 		if err == nil {

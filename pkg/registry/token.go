@@ -67,7 +67,7 @@ func (l *lookup) askToken(ctx context.Context, ch challenge) (string, time.Durat
 	}
 	ctx, s := span.Call(ctx, "registry token")
 	defer s.End()
-	a := &attempt{namespace: l.req.Namespace}
+	a := l.attempt()
 	req, err := l.tokenRequest(a.trace(ctx), realm, ch.service, "repository:"+l.path+":pull")
 	if err != nil {
 		return "", 0, l.refuse("token realm %s is no valid address", realm.Host)
