@@ -24,7 +24,9 @@ func (h *Host) address() address { return address{spelling(h.Name, h.Insecure), 
 func (s *state) find(name string) (Host, address) {
 	for _, insecure := range []bool{false, true} {
 		at := address{spelling(name, insecure), insecure}
-		if h, ok := s.hosts[at]; ok {
+		h, ok := s.hosts[at]
+		// A name without a port is that of port 443, unless the config itself has it without one.
+		if ok && (!insecure || hasPort(name) || !hasPort(h.Name)) {
 			return h, at
 		}
 	}
@@ -54,6 +56,8 @@ func spelling(name string, insecure bool) string {
 	}
 	return host
 }
+
+func hasPort(name string) bool { return (&url.URL{Host: name}).Port() != "" }
 
 func defaultPort(insecure bool) string {
 	if insecure {

@@ -45,7 +45,17 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 	c := &Client{Hosts: []Host{
 		{Name: "r.example:5000", MaxInFlight: 1, Verify: true},
 		{Name: "plain.example", Insecure: true},
+		{Name: "mixed.example:80", Insecure: true},
 	}}
+	for name, want := range map[string]bool{
+		"mixed.example:80": true, "mixed.example:080": true,
+		"mixed.example": false, "mixed.example:443": false,
+		"plain.example": true, "plain.example:80": true, "plain.example:443": false,
+	} {
+		if got := c.Host(name).Insecure; got != want {
+			t.Errorf("%s is asked without TLS: %t, want %t", name, got, want)
+		}
+	}
 	h := c.Host("R.example:05000")
 	if h.MaxInFlight != 1 || !h.Verify || h.Name != "R.example:05000" {
 		t.Errorf("another spelling of a named host has %+v", h)

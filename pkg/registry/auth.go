@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -171,7 +172,12 @@ func (l *lookup) own(ch challenge) bool {
 		return true
 	}
 	u, err := url.Parse(ch.realm)
-	return err == nil && l.ownRealm(u)
+	if err != nil || !l.ownRealm(u) {
+		return false
+	}
+	// What stands below a repository's own path may be answered by a server of its own.
+	first, _, _ := strings.Cut(l.path, "/")
+	return !strings.HasPrefix(path.Clean(u.Path)+"/", "/v2/"+first+"/")
 }
 
 // realm is the address of a token endpoint, where the registry may send credentials to: its own host, a known pair, or

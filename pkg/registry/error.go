@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -32,7 +33,9 @@ type Error struct {
 	foreign    bool    // the token endpoint was not the registry's own; see lookup.ownRealm
 	login      bool    // the credential was presented and not accepted
 	remembered bool    // the registry was not asked: this is what it said before
-	err        error
+	// ofNamespace: it was not asked because of what it said to the namespace before.
+	ofNamespace bool
+	err         error
 }
 
 // network is what the network has shown of a registry that gave no answer. It is evidence that the
@@ -90,6 +93,10 @@ func (e *Error) serving() bool {
 		e.Status != http.StatusTooManyRequests && !e.Token && e.via == "" && !e.remembered
 }
 
+// OfNamespace reports whether the registry was not asked because it had refused logins of the namespace
+// before: to another namespace with the same credential, the error says nothing.
+func (e *Error) OfNamespace() bool { return e.ofNamespace }
+
 // round is d in seconds, and not less than it is.
 func round(d time.Duration) string {
 	return fmt.Sprintf("%ds", int((d+time.Second-1)/time.Second))
@@ -110,7 +117,7 @@ func transportError(host string, named bool, err error) *Error {
 	case errors.As(err, &inner):
 		return inner
 	case errors.As(err, &proxy): // which the operator chose, and not the tenant
-		e.Reason = "the proxy " + proxy.host + ": " + networkReason(proxy.err)
+		e.Reason = "the proxy " + proxy.host + ": " + cmp.Or(proxy.reason, networkReason(proxy.err))
 	case !named: // a refused address looks like one where nothing answers
 	case errors.Is(err, ErrAddress):
 		e.Refused, e.Reason = true, "its address is not allowed; see network.allow"

@@ -32,6 +32,9 @@ var (
 	limited     = backoff{5 * time.Second, time.Minute}
 	// refusedLogin is for a user name and password that were not accepted: some registries lock the user out after a few.
 	refusedLogin = backoff{30 * time.Second, 10 * time.Minute}
+	// manyRefused does not grow: one of the credentials may have been renewed, and the others are shown
+	// before it each time.
+	manyRefused = backoff{30 * time.Second, 30 * time.Second}
 )
 
 // gateKey is what a gate closes: a registry for all, for one credential, for one credential in one
@@ -58,20 +61,22 @@ type gates struct {
 type threshold struct {
 	count      int
 	forgetting time.Duration
+	// anew: a gate that was closed before needs as many failures again.
+	anew bool
 }
 
 var (
 	// wrongLogin: a refusal by one repository may be about that repository. Perhaps its name is wrong.
-	wrongLogin = threshold{3, maxRetryAfter}
+	wrongLogin = threshold{count: 3, forgetting: maxRetryAfter}
 	// wrongLogins: a look-up tries at most 16 credentials (keychain.MaxCandidates), of which all but
 	// the last may be out of date.
-	wrongLogins = threshold{16, maxRetryAfter}
+	wrongLogins = threshold{count: 16, forgetting: maxRetryAfter, anew: true}
 	// outage: behind a host that routes by path, one repository may have a server of its own, which
 	// says nothing about the others.
-	outage = threshold{3, maxOutage}
+	outage = threshold{count: 3, forgetting: maxOutage}
 	// tooMany is for requests that are limited without a credential, or with one that namespaces
 	// share: the server of one repository may say so too.
-	tooMany = threshold{3, maxOutage}
+	tooMany = threshold{count: 3, forgetting: maxOutage}
 )
 
 // gate is closed, or has been and nobody has got through since.
@@ -97,7 +102,7 @@ func newGates() *gates {
 func (g *gates) enough(key gateKey, t threshold, name, namespace string, cause *Error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if closed, ok := g.all.Get(key); ok && closed.cause.like(cause) {
+	if closed, ok := g.all.Get(key); ok && !t.anew && closed.cause.like(cause) {
 		return true
 	}
 	count := 0
@@ -111,6 +116,14 @@ func (g *gates) enough(key gateKey, t threshold, name, namespace string, cause *
 	}
 	g.failures.Update(key, t.forgetting, add)
 	return count >= t.count
+}
+
+// forgive forgets one failure that was noted for key.
+func (g *gates) forgive(key gateKey, name string) {
+	g.failures.Update(key, maxRetryAfter, func(known owned[[]string], ok bool) (owned[[]string], bool) {
+		names := slices.DeleteFunc(slices.Clone(known.value), func(n string) bool { return n == name })
+		return owned[[]string]{names, known.owner}, ok && len(names) > 0
+	})
 }
 
 // succeeded forgets the failures that were noted for key.
@@ -222,7 +235,7 @@ func (g *gates) close(key gateKey, namespace string, cause *Error, b backoff) {
 func (g *gate) refusal() error {
 	e := *g.cause
 	e.RetryAfter = time.Until(g.until)
-	e.remembered = true
+	e.remembered, e.ofNamespace = true, g.key.namespace != ""
 	return &e
 }
 

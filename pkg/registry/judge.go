@@ -8,7 +8,9 @@ import "net/http"
 func (l *lookup) gates() []gateKey {
 	keys := []gateKey{l.everybody(), l.credential(), l.login(), l.repository()}
 	if l.ownLogin() {
-		keys = append(keys, l.logins())
+		if _, ok := l.state.tokens.Get(l.key()); !ok { // else the login is good
+			keys = append(keys, l.logins())
+		}
 	}
 	return keys
 }
@@ -42,7 +44,7 @@ func (l *lookup) ownLogin() bool { return !l.anonymous() && !l.req.Shared }
 func (l *lookup) accepted() {
 	l.state.gates.succeeded(l.login())
 	if l.ownLogin() {
-		l.state.gates.succeeded(l.logins())
+		l.state.gates.forgive(l.logins(), string(l.who[:]))
 	}
 }
 
@@ -97,8 +99,9 @@ func (l *lookup) judge(e *Error) {
 		}
 		if l.ownLogin() && enough(l.logins(), wrongLogins, string(l.who[:])) {
 			many := *e
-			many.Reason = "too many different credentials of this namespace were refused"
-			shut(l.logins(), &many, refusedLogin)
+			many.Reason = "too many different credentials of this namespace were refused; remove the old ones"
+			shut(l.logins(), &many, manyRefused)
+			l.state.gates.succeeded(l.logins()) // as many may be tried again afterwards
 		}
 	}
 }

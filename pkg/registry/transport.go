@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -74,7 +76,7 @@ func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
 	if t.proxy == nil {
 		t.proxy = http.ProxyFromEnvironment
 	}
-	proxied.Proxy = t.proxy
+	proxied.Proxy, proxied.OnProxyConnectResponse = t.proxy, refusedByProxy
 	return t
 }
 
@@ -138,15 +140,25 @@ func (t *byProxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.proxied.RoundTrip(r)
 	// net/http marks what failed on the way to the proxy.
 	if op := new(net.OpError); errors.As(err, &op) && op.Op == "proxyconnect" {
-		err = &proxyError{proxy.Hostname(), err}
+		err = &proxyError{host: proxy.Hostname(), err: err}
 	}
 	return bounded(resp, err)
 }
 
-// proxyError is a proxy that could not be connected to.
+// proxyError is a proxy that could not be connected to, or that refused to connect to a registry.
 type proxyError struct {
-	host string
-	err  error
+	host   string
+	err    error
+	reason string // if err has none
+}
+
+// refusedByProxy is called with a proxy's answer to CONNECT.
+func refusedByProxy(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode == http.StatusOK {
+		return nil
+	}
+	reason := "it answered " + strconv.Itoa(answer.StatusCode) + " to CONNECT"
+	return &proxyError{host: proxy.Hostname(), err: errors.New(reason), reason: reason}
 }
 
 func (e *proxyError) Error() string { return "proxy " + e.host + ": " + e.err.Error() }

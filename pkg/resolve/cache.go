@@ -56,7 +56,8 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	return result, err
 }
 
-// crowded is a look-up that failed for what its namespace has under way.
+// crowded is a lookup that failed for what its namespace has under way, or has done before. It says
+// nothing to another namespace.
 type crowded struct {
 	error
 
@@ -110,6 +111,9 @@ func (c *Cache) look(ctx context.Context, key cacheKey, req Request, begin func(
 		return err
 	}
 	result, err := c.Next.Resolve(ctx, req)
+	if own := new(crowded); errors.As(err, &own) {
+		return Result{}, err
+	}
 	if errors.Is(err, registry.ErrNoRoom) {
 		return Result{}, &crowded{err, req.Namespace}
 	}

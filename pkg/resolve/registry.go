@@ -53,6 +53,7 @@ const maxMediaType = 512
 // there is nothing to see, is not the last word.
 func (g *Registry) eachCredential(req Request, try func(registry.Request) error) error {
 	var first error
+	own := false // an error says nothing to other namespaces
 	candidates, unread := toTry(req.Credentials)
 	place := new(registry.Place)
 	defer place.Leave()
@@ -64,6 +65,9 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 		if err == nil || errors.Is(err, cache.ErrTaken) {
 			return err
 		}
+		if e := registry.AsError(err); e != nil && e.OfNamespace() {
+			own = true
+		}
 		err = classify(req.Ref, cred, err)
 		if first == nil { // what the tenant's own credential got is what helps
 			first = err
@@ -71,6 +75,9 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 		if !another(err) {
 			break
 		}
+	}
+	if own {
+		first = &crowded{first, req.Namespace}
 	}
 	if unread && (errors.Is(first, ErrUnauthorized) || errors.Is(first, ErrNotFound)) {
 		return &classified{ErrUnavailable, fmt.Errorf("%s: not found or not allowed without a pull secret or a cloud credential that could not be read", req.Ref.Host())}
