@@ -13,11 +13,14 @@ import (
 type collector struct {
 	stream   *Stream
 	document int
-	seen     map[*value]bool // by aliases a list may hold a thing many times; an edit of one is an edit of all
+	// seen has the values that were visited. A list can contain the same value many times by
+	// aliases. The value is collected once, because all its occurrences change together.
+	seen map[*value]bool
 }
 
-// collect takes v for an object, or a list of them. inherited is the kind of an item that does not say its own, as in the
-// typed lists of an API server (PodList).
+// collect adds v to the stream's objects if it is an object of a known kind, or the items of v if
+// it is a list. inherited is the kind of an item without a kind of its own, as in the typed lists
+// of an API server, such as PodList.
 func (c *collector) collect(v *value, pointer string, inherited workload.Kind) error {
 	if v.kind != '{' || c.seen[v] {
 		return nil
@@ -38,9 +41,9 @@ func (c *collector) collect(v *value, pointer string, inherited workload.Kind) e
 	if items == nil || items.kind != '[' || !strings.HasSuffix(kind.Kind, "List") {
 		return nil
 	}
-	of := workload.Kind{Group: kind.Group, Kind: strings.TrimSuffix(kind.Kind, "List")}
+	itemKind := workload.Kind{Group: kind.Group, Kind: strings.TrimSuffix(kind.Kind, "List")}
 	for i, item := range items.items {
-		if err := c.collect(item, pointer+"/items/"+strconv.Itoa(i), of); err != nil {
+		if err := c.collect(item, pointer+"/items/"+strconv.Itoa(i), itemKind); err != nil {
 			return err
 		}
 	}
@@ -48,14 +51,15 @@ func (c *collector) collect(v *value, pointer string, inherited workload.Kind) e
 }
 
 func (c *collector) object(v *value, pointer string, kind workload.Kind) error {
-	if d := v.doubled(map[*value]bool{}); d != nil {
-		return c.stream.errorf(d.line, "key %q stands twice in one mapping", d.text)
+	if d := v.duplicateKey(map[*value]bool{}); d != nil {
+		return c.stream.errorf(d.line, "duplicate key %q in a mapping", d.text)
 	}
 	raw := v.appendJSON(nil)
 	if len(raw) > maxExpanded {
-		return c.stream.errorf(v.line, "the object is larger than %d MiB when its aliases are followed", maxExpanded>>20)
+		return c.stream.errorf(v.line,
+			"the object is larger than %d MiB when its aliases are followed", maxExpanded>>20)
 	}
-	if err := c.stream.expand(v.line, len(raw)); err != nil {
+	if err := c.stream.addExpanded(v.line, len(raw)); err != nil {
 		return err
 	}
 	scanned, err := c.stream.table.Scan(kind, raw)

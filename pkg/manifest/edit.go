@@ -10,16 +10,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// replacement is a new text for the bytes of a scalar.
+// replacement is the new text of a scalar, and the bytes that it replaces.
 type replacement struct {
 	span
 	value *value
 	text  string
 }
 
-// Edit is the file with new texts for references, whatever else it holds byte for byte as it was. The edits are of this
-// stream's objects. References that share one scalar by an alias change together: their author says that they are the
-// same; two edits of it must agree. Its error is an *Error.
+// Edit returns the content of the file with the edits applied. All other bytes stay the same. The
+// edits must belong to objects of this stream. References that share one scalar through an alias
+// change together, so it is an error if two edits give that scalar different texts. The error, if
+// any, is an *Error.
 func (s *Stream) Edit(edits []Edit) ([]byte, error) {
 	replacements, err := s.replacements(edits)
 	if err != nil {
@@ -36,10 +37,10 @@ func (s *Stream) Edit(edits []Edit) ([]byte, error) {
 		end = r.end
 	}
 	b.Write(s.data[end:])
-	return b.Bytes(), s.confirm(b.Bytes(), replacements)
+	return b.Bytes(), s.check(b.Bytes(), replacements)
 }
 
-// replacements finds the bytes of each edit, once each, in the order of the file.
+// replacements returns one replacement for each edited scalar, in the order of the file.
 func (s *Stream) replacements(edits []Edit) ([]replacement, error) {
 	var found []replacement
 	seen := map[*value]string{}
@@ -50,7 +51,8 @@ func (s *Stream) replacements(edits []Edit) ([]replacement, error) {
 		}
 		if before, ok := seen[v]; ok {
 			if before != e.Text {
-				return nil, s.errorf(v.line, "by an alias, %s is to be both %s and %s", e.Reference.Text, before, e.Text)
+				return nil, s.errorf(v.line, "can't replace %s with both %s and %s: its references share "+
+					"one text through an alias", e.Reference.Text, before, e.Text)
 			}
 			continue
 		}
@@ -65,7 +67,7 @@ func (s *Stream) replacements(edits []Edit) ([]replacement, error) {
 	return found, nil
 }
 
-// span is where a scalar stands, with its quotes.
+// span returns the bytes of a scalar, including its quotes.
 func (s *Stream) span(v *value) (span, error) {
 	if v.node == nil {
 		return v.span, nil
@@ -73,11 +75,11 @@ func (s *Stream) span(v *value) (span, error) {
 	return s.yamlSpan(v.node)
 }
 
-// encoded is the new text in the quotes that the old one has.
+// encoded returns the new text in the same quotes as the old text.
 func (r *replacement) encoded(data []byte) []byte {
 	switch data[r.start] {
 	case '"':
-		quoted, _ := jsontext.AppendQuote(nil, r.text) // fails on invalid UTF-8 alone
+		quoted, _ := jsontext.AppendQuote(nil, r.text) // it only fails on invalid UTF-8
 		return quoted
 	case '\'':
 		return []byte("'" + r.text + "'")
@@ -85,32 +87,35 @@ func (r *replacement) encoded(data []byte) []byte {
 	return []byte(r.text)
 }
 
-// confirm reads the edited file: it must say what it said before, but for what was edited.
-func (s *Stream) confirm(edited []byte, replacements []replacement) error {
+// check parses the edited file and returns an error if it differs from the original in anything but
+// the replaced scalars.
+func (s *Stream) check(edited []byte, replacements []replacement) error {
 	again, err := Parse(s.Name, edited, s.table)
 	if err != nil || len(again.documents) != len(s.documents) {
-		return s.errorf(replacements[0].value.line, "editing %s would break the file", replacements[0].value.text)
+		first := replacements[0].value
+		return s.errorf(first.line, "editing %s would break the file", first.text)
 	}
 	c := comparison{want: map[*value]string{}, seen: map[*value]bool{}}
 	for _, r := range replacements {
 		c.want[r.value] = r.text
 	}
 	for i, root := range s.documents {
-		if bad := c.differ(root, again.documents[i]); bad != nil {
-			return s.errorf(bad.line, "editing the file would change what this line says")
+		if bad := c.difference(root, again.documents[i]); bad != nil {
+			return s.errorf(bad.line, "editing the file would change the meaning of this line")
 		}
 	}
 	return nil
 }
 
-// comparison compares values before and after an edit.
+// comparison compares the values of a file before and after an edit.
 type comparison struct {
-	want map[*value]string
-	seen map[*value]bool // of the values before: aliases are compared once
+	want map[*value]string // the expected texts of edited scalars, by the scalar before the edit
+	seen map[*value]bool   // values before the edit that were compared already, through an alias
 }
 
-// differ is the first value that is not as it should be; nil where all are.
-func (c *comparison) differ(before, after *value) *value {
+// difference returns the first value before the edit that has an unexpected counterpart after it,
+// or nil if there is none.
+func (c *comparison) difference(before, after *value) *value {
 	if c.seen[before] {
 		return nil
 	}
@@ -124,12 +129,12 @@ func (c *comparison) differ(before, after *value) *value {
 		return before
 	}
 	for i, k := range before.keys {
-		if bad := c.differ(k, after.keys[i]); bad != nil {
+		if bad := c.difference(k, after.keys[i]); bad != nil {
 			return bad
 		}
 	}
 	for i, item := range before.items {
-		if bad := c.differ(item, after.items[i]); bad != nil {
+		if bad := c.difference(item, after.items[i]); bad != nil {
 			return bad
 		}
 	}

@@ -10,21 +10,24 @@ import (
 	"github.com/tagpin/tagpin/pkg/manifest"
 )
 
-// shapes are files of about so many bytes, each long in its own way.
+// shapes make files of about size bytes that are large in different ways.
 var shapes = map[string]func(size int) string{
 	"JSON on one line": func(size int) string {
 		return `{"apiVersion":"v1","kind":"List","items":[` + many(size, ",", func(i int) string {
-			return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p%d"},"spec":{"containers":[{"name":"ä","image":"nginx:%d"}]}}`, i, i)
+			return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p%d"},`+
+				`"spec":{"containers":[{"name":"ä","image":"nginx:%d"}]}}`, i, i)
 		}) + `]}`
 	},
 	"YAML on one line": func(size int) string {
 		return `{apiVersion: v1, kind: List, items: [` + many(size, ", ", func(i int) string {
-			return fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: p%d}, spec: {containers: [{name: ä, image: nginx:%d}]}}`, i, i)
+			return fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: p%d}, `+
+				`spec: {containers: [{name: ä, image: nginx:%d}]}}`, i, i)
 		}) + `]}`
 	},
 	"YAML of many lines": func(size int) string {
 		return "apiVersion: v1\nkind: List\nitems:\n" + many(size, "", func(i int) string {
-			return fmt.Sprintf("- apiVersion: v1\n  kind: Pod\n  metadata: {name: p%d}\n  # c\n  spec:\n    containers:\n    - name: ä\n      image: nginx:%d # d\n", i, i)
+			return fmt.Sprintf("- apiVersion: v1\n  kind: Pod\n  metadata: {name: p%d}\n  # c\n  spec:\n"+
+				"    containers:\n    - name: ä\n      image: nginx:%d # d\n", i, i)
 		})
 	},
 	"documents": func(size int) string {
@@ -34,7 +37,8 @@ var shapes = map[string]func(size int) string{
 	},
 	"JSON documents": func(size int) string {
 		return many(size, "", func(i int) string {
-			return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p%d"},"spec":{"containers":[{"name":"ä","image":"nginx:%d"}]}}`, i, i)
+			return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p%d"},`+
+				`"spec":{"containers":[{"name":"ä","image":"nginx:%d"}]}}`, i, i)
 		})
 	},
 	"containers": func(size int) string {
@@ -44,11 +48,14 @@ var shapes = map[string]func(size int) string{
 	},
 	"anchors": func(size int) string {
 		return "apiVersion: v1\nkind: List\nitems:\n" + many(size, "", func(i int) string {
-			return fmt.Sprintf("- {apiVersion: v1, kind: Pod, spec: &a%d {containers: &b%d [&c%d {name: a, image: &d%d nginx:%d}]}}\n- {apiVersion: v1, kind: Pod, spec: *a%d}\n", i, i, i, i, i, i)
+			return fmt.Sprintf("- {apiVersion: v1, kind: Pod, "+
+				"spec: &a%d {containers: &b%d [&c%d {name: a, image: &d%d nginx:%d}]}}\n"+
+				"- {apiVersion: v1, kind: Pod, spec: *a%d}\n", i, i, i, i, i, i)
 		})
 	},
 	"block": func(size int) string {
-		return pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1\n    command:\n    - |\n" + strings.Repeat("      some text\n", size/16)
+		return pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1\n    command:\n    - |\n" +
+			strings.Repeat("      some text\n", size/16)
 	},
 	"merge": func(size int) string {
 		return pod + "x: &x\n" + many(size, "", func(i int) string {
@@ -57,7 +64,7 @@ var shapes = map[string]func(size int) string{
 	},
 }
 
-// many joins texts until there are enough bytes.
+// many joins the results of text until they have size bytes.
 func many(size int, separator string, text func(i int) string) string {
 	var b strings.Builder
 	for i := 0; b.Len() < size; i++ {
@@ -69,7 +76,7 @@ func many(size int, separator string, text func(i int) string) string {
 	return b.String()
 }
 
-// pinAll does what the command line does with a file.
+// pinAll pins every reference of a file and asks for the positions, as the tagpin command does.
 func pinAll(data []byte) (references int, err error) {
 	s, err := manifest.Parse("f.yaml", data, nil)
 	if err != nil {
@@ -83,16 +90,16 @@ func pinAll(data []byte) (references int, err error) {
 	return len(list), err
 }
 
-// A large file on one line, as an API server writes it. Were each place in it counted from the line's beginning, the test
-// would take longer than a test may.
+// TestOneLongLine parses a large file on one line, as an API server writes it. If every position
+// were counted from the beginning of the line, the test would run into its timeout.
 func TestOneLongLine(t *testing.T) {
 	data := []byte(shapes["JSON on one line"](2 << 20))
 	if n, err := pinAll(data); err != nil || n < 15000 {
-		t.Errorf("%d references in %d bytes, %v, want some 18,000", n, len(data), err)
+		t.Errorf("pinAll of %d bytes = %d references, %v, want at least 15,000", len(data), n, err)
 	}
 }
 
-// BenchmarkGrowth has the same speed whatever the size.
+// BenchmarkGrowth shows that the time per byte does not grow with the size of a file.
 func BenchmarkGrowth(b *testing.B) {
 	for name, shape := range shapes {
 		for _, size := range []int{64 << 10, 256 << 10, 1 << 20} {

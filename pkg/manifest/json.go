@@ -10,68 +10,63 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// readJSON reads the values that start at base, one after another.
-func (s *Stream) readJSON(base int) error {
-	r := jsonReader{stream: s, base: base}
-	r.dec = jsontext.NewDecoder(bytes.NewBuffer(s.data[base:]), jsontext.AllowDuplicateNames(true))
+// parseJSON parses all JSON values from the offset base to the end of the file.
+func (s *Stream) parseJSON(base int) error {
+	p := jsonParser{stream: s, base: base}
+	p.dec = jsontext.NewDecoder(bytes.NewBuffer(s.data[base:]), jsontext.AllowDuplicateNames(true))
 	for {
-		v, err := r.value()
+		v, err := p.value()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return r.error(err)
+			return p.error(err)
 		}
 		s.documents = append(s.documents, v)
 	}
 }
 
-type jsonReader struct {
+type jsonParser struct {
 	stream *Stream
 	base   int
 	dec    *jsontext.Decoder
 }
 
-func (r *jsonReader) error(err error) *Error {
-	at, message := r.base+int(r.dec.InputOffset()), err.Error()
+func (p *jsonParser) error(err error) *Error {
+	at, message := p.base+int(p.dec.InputOffset()), err.Error()
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
-		at, message = r.base+int(syntax.ByteOffset), syntax.Err.Error()
+		at, message = p.base+int(syntax.ByteOffset), syntax.Err.Error()
 	}
-	return r.stream.errorf(r.stream.lines.line(at), "%s", message)
+	return p.stream.errorf(p.stream.lines.line(at), "%s", message)
 }
 
-// value reads the next value. Its error is io.EOF only where there is none.
-func (r *jsonReader) value() (*value, error) {
-	kind := r.dec.PeekKind()
+// value parses the next value. The error is io.EOF if there is no other value.
+func (p *jsonParser) value() (*value, error) {
+	kind := p.dec.PeekKind()
 	if kind != '{' && kind != '[' {
-		return r.scalar()
+		return p.scalar()
 	}
-	if _, err := r.dec.ReadToken(); err != nil {
+	if _, err := p.dec.ReadToken(); err != nil {
 		return nil, err
 	}
-	v := &value{kind: kind, line: r.stream.lines.line(r.base + int(r.dec.InputOffset()) - 1)}
+	v := &value{kind: kind, line: p.stream.lines.line(p.base + int(p.dec.InputOffset()) - 1)}
 	for {
-		if k := r.dec.PeekKind(); k == '}' || k == ']' {
-			_, err := r.dec.ReadToken()
+		if k := p.dec.PeekKind(); k == '}' || k == ']' {
+			_, err := p.dec.ReadToken()
 			return v, err
 		}
-		if err := r.member(v); err != nil {
-			return nil, cut(err)
+		if err := p.member(v); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
 		}
 	}
 }
 
-// cut says of a value that ends before its text does that this is no good end.
-func cut(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-func (r *jsonReader) member(v *value) error {
-	first, err := r.value()
+func (p *jsonParser) member(v *value) error {
+	first, err := p.value()
 	if err != nil {
 		return err
 	}
@@ -79,7 +74,7 @@ func (r *jsonReader) member(v *value) error {
 		v.items = append(v.items, first)
 		return nil
 	}
-	item, err := r.value()
+	item, err := p.value()
 	if err != nil {
 		return err
 	}
@@ -87,14 +82,14 @@ func (r *jsonReader) member(v *value) error {
 	return nil
 }
 
-func (r *jsonReader) scalar() (*value, error) {
-	raw, err := r.dec.ReadValue()
+func (p *jsonParser) scalar() (*value, error) {
+	raw, err := p.dec.ReadValue()
 	if err != nil {
 		return nil, err
 	}
-	end := r.base + int(r.dec.InputOffset())
+	end := p.base + int(p.dec.InputOffset())
 	at := span{end - len(raw), end}
-	v := &value{kind: raw.Kind(), text: string(raw), line: r.stream.lines.line(at.start), span: at}
+	v := &value{kind: raw.Kind(), text: string(raw), line: p.stream.lines.line(at.start), span: at}
 	if v.kind == '"' {
 		text, err := jsontext.AppendUnquote(nil, raw)
 		if err != nil {

@@ -8,26 +8,30 @@ import (
 	"unicode/utf8"
 )
 
-// lines finds places in a file. A line ends as YAML 1.1 says (https://yaml.org/spec/1.1/#id863284), since that is what the
-// parser counts by: LF, CR, CR LF, NEL, LS or PS. A byte order mark has no column. To find a place costs little in a file
-// of one line too: an API server's JSON is one.
-type lines struct {
+// lineIndex converts between byte offsets of a file and its lines and columns.
+//
+// A line ends with LF, CR, CR LF, NEL, LS or PS, because the YAML parser counts lines by the rules
+// of YAML 1.1 (https://yaml.org/spec/1.1/#id863284). A byte order mark has no column.
+//
+// Besides the beginning of each line, the index has positions within long lines. Conversions are
+// fast even if the whole file is one line, as JSON from an API server is.
+type lineIndex struct {
 	data  []byte
-	marks []mark // in order; the first is the beginning
+	marks []mark // in ascending order; the first is the beginning of the file
 }
 
-// mark is a place whose line and column, both from 1, are known: where a line begins, and every so many characters of it.
+// mark is an offset whose line and column are known. Both start at 1.
 type mark struct{ offset, line, column int }
 
-// stride is how many characters are from one mark to the next at most.
+// stride is the maximum number of characters between two marks.
 const stride = 1024
 
-func newLines(data []byte) lines {
+func newLineIndex(data []byte) lineIndex {
 	at := mark{0, 1, 1}
 	if bytes.HasPrefix(data, bom) {
 		at.offset = len(bom)
 	}
-	l := lines{data: data, marks: []mark{at}}
+	l := lineIndex{data: data, marks: []mark{at}}
 	for at.offset < len(data) {
 		size, end := character(data[at.offset:])
 		at.offset += size
@@ -42,7 +46,8 @@ func newLines(data []byte) lines {
 	return l
 }
 
-// character is how many bytes the first character of text has, and whether it ends a line. CR LF is taken for one.
+// character returns the size in bytes of the first character of text and whether it ends a line. CR
+// LF counts as one character.
 func character(text []byte) (size int, end bool) {
 	r, size := rune(text[0]), 1
 	if r >= utf8.RuneSelf {
@@ -60,15 +65,19 @@ func character(text []byte) (size int, end bool) {
 	return size, false
 }
 
-// last is the last mark that is not behind what is looked for; the first where all are.
-func (l lines) last(behind func(m mark) bool) mark {
-	i := sort.Search(len(l.marks), func(i int) bool { return behind(l.marks[i]) })
+// lastBefore returns the last mark for which after returns false, or the first mark if after
+// returns true for all of them.
+func (l lineIndex) lastBefore(after func(m mark) bool) mark {
+	i := sort.Search(len(l.marks), func(i int) bool { return after(l.marks[i]) })
 	return l.marks[max(i-1, 0)]
 }
 
-// offset is where a column of a line is; columns are characters. Beyond the end it is the end.
-func (l lines) offset(line, column int) int {
-	m := l.last(func(m mark) bool { return m.line > line || m.line == line && m.column > max(column, 1) })
+// offset returns the offset of a line and a column, where a column is a character. If the position
+// is beyond the end of the file, offset returns the length of the file.
+func (l lineIndex) offset(line, column int) int {
+	m := l.lastBefore(func(m mark) bool {
+		return m.line > line || m.line == line && m.column > max(column, 1)
+	})
 	if m.line != line {
 		return len(l.data)
 	}
@@ -80,14 +89,14 @@ func (l lines) offset(line, column int) int {
 	return at
 }
 
-// position is the line and the column of an offset.
-func (l lines) position(offset int) (line, column int) {
-	m := l.last(func(m mark) bool { return m.offset > offset })
+// position returns the line and the column of an offset.
+func (l lineIndex) position(offset int) (line, column int) {
+	m := l.lastBefore(func(m mark) bool { return m.offset > offset })
 	text := l.data[m.offset:max(m.offset, min(offset, len(l.data)))]
 	return m.line, m.column + utf8.RuneCount(text)
 }
 
-// line is that of an offset.
-func (l lines) line(offset int) int {
-	return l.last(func(m mark) bool { return m.offset > offset }).line
+// line returns the line of an offset.
+func (l lineIndex) line(offset int) int {
+	return l.lastBefore(func(m mark) bool { return m.offset > offset }).line
 }

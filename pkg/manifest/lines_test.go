@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Each place is found by its line and column, and the other way round; from a mark there are few characters to count.
+// TestLines converts every offset to a line and a column and back. It also checks that the distance
+// between two marks is limited.
 func TestLines(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":           "",
@@ -17,15 +18,19 @@ func TestLines(t *testing.T) {
 		"byte order mark": "\uFEFFä: b\nc",
 		"one line":        strings.Repeat("ä: b, ", 2000),
 		"long lines":      strings.Repeat(strings.Repeat("äb€", 700)+"\r\n", 3),
-		"as a stride":     strings.Repeat("x", stride-1) + "\n" + strings.Repeat("x", stride) + "\n" + strings.Repeat("x", stride+1),
+		"as a stride": strings.Repeat("x", stride-1) + "\n" + strings.Repeat("x", stride) + "\n" +
+			strings.Repeat("x", stride+1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := []byte(text)
-			l := newLines(data)
+			l := newLineIndex(data)
 			line, column := 1, 1
 			for at := len(text) - len(strings.TrimPrefix(text, string(bom))); at < len(data); {
-				if gotLine, gotColumn := l.position(at); gotLine != line || gotColumn != column || l.line(at) != line {
-					t.Fatalf("position(%d) = %d:%d, line = %d, want %d:%d", at, gotLine, gotColumn, l.line(at), line, column)
+				if gotLine, gotColumn := l.position(at); gotLine != line || gotColumn != column {
+					t.Fatalf("position(%d) = %d:%d, want %d:%d", at, gotLine, gotColumn, line, column)
+				}
+				if got := l.line(at); got != line {
+					t.Fatalf("line(%d) = %d, want %d", at, got, line)
 				}
 				if got := l.offset(line, column); got != at {
 					t.Fatalf("offset(%d, %d) = %d, want %d", line, column, got, at)
@@ -37,12 +42,12 @@ func TestLines(t *testing.T) {
 				}
 			}
 			for i, m := range append(l.marks[1:], mark{offset: len(data)}) {
-				if n := utf8.RuneCount(data[l.marks[i].offset:m.offset]); n > stride+1 { // CR LF are two
-					t.Errorf("%d characters behind mark %d, want %d at most", n, i, stride)
+				if n := utf8.RuneCount(data[l.marks[i].offset:m.offset]); n > stride+1 { // CR LF is two runes
+					t.Errorf("%d characters after mark %d, want at most %d", n, i, stride)
 				}
 			}
 			if got := l.offset(line+1, 1); got != len(data) {
-				t.Errorf("offset behind the last line = %d, want the end, %d", got, len(data))
+				t.Errorf("offset(%d, 1) = %d, want the length of the file, %d", line+1, got, len(data))
 			}
 		})
 	}

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package manifest finds image references in files of manifests, and writes new texts over them.
+// Package manifest finds the image references in manifest files and replaces their text.
 //
-// A file is a stream of YAML documents or JSON values. Objects of the kinds of a workload.Table are scanned, also as
-// items of lists (List, PodList, a function's ResourceList); whatever else the file holds is left alone.
+// A file is a stream of YAML documents or JSON values. Parse scans every object whose kind is in
+// the given workload.Table, including the items of lists (List, PodList, or the ResourceList of a
+// KRM function). Everything else in the file is ignored.
 //
 //	s, err := manifest.Parse("deploy.yaml", data, table)
 //	for _, o := range s.Objects { … o.PodSpecs … o.Position(reference) … }
 //	data, err = s.Edit(edits)
 //
-// An edit replaces the bytes of a scalar and no other: nothing is encoded again, so that comments, order, quotes and line
-// ends stay as their author wrote them. What was edited is read again, and differs in those scalars alone, or there is an
-// error instead of it. A reference behind an alias is edited where its anchor is.
+// An edit replaces only the bytes of one scalar. The file is not encoded again, so comments, order,
+// quotes and line ends stay as the author wrote them. Edit then parses its own result, and returns
+// an error if anything but the edited scalars differs. A reference that is an alias is edited where
+// its anchor is.
 //
-// The package decides nothing and asks no registry.
+// The package does not decide which references to pin and does not contact registries.
 package manifest
 
 import (
@@ -25,34 +27,34 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Error is what is wrong with a file, and where.
+// Error describes what is wrong with a file, and on which line.
 type Error struct {
 	File    string
 	Line    int // from 1
 	Message string
 }
 
-// Error is file:line: message, as compilers write it.
+// Error returns "file:line: message", in the style of compilers.
 func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Message) }
 
-// Stream is a file that was read. It is not changed after that.
+// Stream is a parsed file. It is immutable.
 type Stream struct {
-	// Name is the file's, for messages.
+	// Name is the name of the file. It is used in error messages.
 	Name string
-	// Objects are those of known kinds, in document order; those of a list one by one.
+	// Objects are the objects of known kinds, in document order. Items of lists are included.
 	Objects []*Object
 
 	data      []byte
 	table     *workload.Table
-	lines     lines
+	lines     lineIndex
 	documents []*value
-	expanded  int // bytes that objects and merges have made of data
+	expanded  int // size of all objects and merged mappings, with aliases followed
 }
 
-// Object is an object of a known kind, and where it is.
+// Object is an object of a known kind and its position in the file.
 type Object struct {
 	*workload.Object
-	// Pointer is the object's own JSON pointer in its document: empty, or /items/0 in a list.
+	// Pointer is the JSON pointer of the object in its document: empty, or /items/0 in a list.
 	Pointer string
 
 	stream   *Stream
@@ -60,17 +62,18 @@ type Object struct {
 	root     *value
 }
 
-// Edit is a new text for one reference of an object.
+// Edit replaces the text of one reference of an object.
 type Edit struct {
 	Object    *Object
 	Reference workload.Reference
 	Text      string
 }
 
-// Parse reads a file. Its error is an *Error. It costs one tree of the whole file.
+// Parse parses a file whose content is data. The error, if any, is an *Error. Parse builds a tree
+// of the whole file in memory.
 func Parse(name string, data []byte, table *workload.Table) (*Stream, error) {
-	s := &Stream{Name: name, data: data, table: table, lines: newLines(data)}
-	if err := s.read(); err != nil {
+	s := &Stream{Name: name, data: data, table: table, lines: newLineIndex(data)}
+	if err := s.parse(); err != nil {
 		return nil, err
 	}
 	for i, root := range s.documents {
@@ -84,29 +87,32 @@ func Parse(name string, data []byte, table *workload.Table) (*Stream, error) {
 
 var bom = []byte("\uFEFF")
 
-func (s *Stream) read() error {
+// parse sets documents. A file that begins with a brace is parsed as JSON first.
+func (s *Stream) parse() error {
 	for _, utf16 := range []string{"\xFE\xFF", "\xFF\xFE"} {
 		if bytes.HasPrefix(s.data, []byte(utf16)) {
 			return s.errorf(1, "the file is UTF-16; manifests are UTF-8")
 		}
 	}
 	text := bytes.TrimPrefix(s.data, bom)
-	if c := bytes.TrimLeft(text, " \t\r\n"); len(c) > 0 && c[0] == '{' && utf8.Valid(text) {
-		err := s.readJSON(len(s.data) - len(text))
+	content := bytes.TrimLeft(text, " \t\r\n")
+	if bytes.HasPrefix(content, []byte("{")) && utf8.Valid(text) {
+		err := s.parseJSON(len(s.data) - len(text))
 		if err == nil || bytes.HasSuffix([]byte(s.Name), []byte(".json")) {
 			return err
 		}
-		s.documents = nil // a YAML flow mapping, perhaps
+		s.documents = nil // it may be a YAML flow mapping
 	}
-	return s.readYAML(len(s.data) - len(text))
+	return s.parseYAML(len(s.data) - len(text))
 }
 
 func (s *Stream) errorf(line int, format string, args ...any) *Error {
 	return &Error{File: s.Name, Line: line, Message: fmt.Sprintf(format, args...)}
 }
 
-// expand counts what the file has become by following its aliases and merges, and fails where that is too much.
-func (s *Stream) expand(line, size int) error {
+// addExpanded adds size bytes to the size of the file with its aliases and merge keys followed. It
+// returns an error if the sum is too large.
+func (s *Stream) addExpanded(line, size int) error {
 	s.expanded += size
 	if s.expanded > maxExpanded+maxGrowth*len(s.data) {
 		return s.errorf(line, "the file is too large when its aliases and merge keys are followed")
@@ -114,18 +120,20 @@ func (s *Stream) expand(line, size int) error {
 	return nil
 }
 
-// Kubernetes tells whether the stream holds any object of Kubernetes, of a known kind or not.
+// Kubernetes reports whether the file contains a Kubernetes object, whether or not its kind is
+// known.
 func (s *Stream) Kubernetes() bool {
 	return slices.ContainsFunc(s.documents, func(v *value) bool {
 		return v.get("apiVersion").str() != "" && v.get("kind").str() != ""
 	})
 }
 
-// File is the name of the file that the object is in.
+// File returns the name of the file that contains the object.
 func (o *Object) File() string { return o.stream.Name }
 
-// Position is where the text of a reference begins, in lines and columns (characters) from 1: for one behind an alias,
-// where its anchor's value is. For a reference that is missing it is the object's own.
+// Position returns the line and the column where the text of a reference begins. Both start at 1,
+// and a column is a character. If the reference is an alias, the position is that of its anchor's
+// value. If the reference is missing, it is the position of the object.
 func (o *Object) Position(r workload.Reference) (line, column int) {
 	v := o.value(r)
 	if v == nil {
@@ -138,7 +146,7 @@ func (o *Object) Position(r workload.Reference) (line, column int) {
 	return o.stream.lines.position(at.start)
 }
 
-// value is the scalar that holds a reference; nil where it is missing.
+// value returns the scalar that contains a reference, or nil if the reference is missing.
 func (o *Object) value(r workload.Reference) *value {
 	if r.Missing || r.Pointer == "" {
 		return nil

@@ -15,16 +15,19 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-const pinned = digest.Digest("sha256:" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
+const pinned = digest.Digest("sha256:" +
+	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
 
-// edits pin every reference of a stream that can be pinned.
+// edits returns edits that pin every valid reference of a stream that has no digest yet.
 func edits(s *manifest.Stream) []manifest.Edit {
 	var list []manifest.Edit
 	for _, o := range s.Objects {
 		for _, spec := range o.PodSpecs {
 			for _, r := range spec.References {
-				if parsed, err := ref.Parse(r.Text); err == nil && !parsed.Pinned() {
-					list = append(list, manifest.Edit{Object: o, Reference: r, Text: parsed.WithDigest(pinned).String()})
+				parsed, err := ref.Parse(r.Text)
+				if err == nil && !parsed.Pinned() {
+					text := parsed.WithDigest(pinned).String()
+					list = append(list, manifest.Edit{Object: o, Reference: r, Text: text})
 				}
 			}
 		}
@@ -32,7 +35,8 @@ func edits(s *manifest.Stream) []manifest.Edit {
 	return list
 }
 
-// marked is a file in which «nginx» stands for the reference nginx that is to be found and pinned.
+// marked returns a file before and after pinning. In text, «nginx» marks a reference that must be
+// found and pinned.
 func marked(text string) (before, after string) {
 	before = strings.NewReplacer("«", "", "»", "").Replace(text)
 	after = strings.NewReplacer("«", "", "»", "@"+pinned.String()).Replace(text)
@@ -44,28 +48,57 @@ const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"
 func TestEdit(t *testing.T) {
 	for _, tt := range []struct{ name, text string }{
 		{"nothing", ""},
-		{"plain", pod + "spec:\n  containers:\n  - name: a\n    image: «nginx:1.25»   # the web server\n"},
+		{"plain", pod + "spec:\n  containers:\n  - name: a\n" +
+			"    image: «nginx:1.25»   # the web server\n"},
 		{"no end of line", pod + "spec: {containers: [{name: a, image: «nginx:1.25»}]}"},
-		{"quoted", pod + "spec:\n  containers:\n  - image: \"«nginx»\"\n    name: a\n  - {name: b, 'image': '«nginx:1»'}\n"},
+		{"quoted", pod + "spec:\n  containers:\n  - image: \"«nginx»\"\n    name: a\n" +
+			"  - {name: b, 'image': '«nginx:1»'}\n"},
 		{"escaped", pod + "spec:\n  containers:\n  - {name: \"\\\"image\\\"\", image: \"«nginx:1»\"}\n"},
-		{"blocks", pod + "spec:\n  containers:\n  - name: a\n    image: |- # nginx:1\n      «nginx:1»\n\n  - name: b\n    image: >-\n        «nginx:2»\n"},
-		{"on its own line", pod + "spec:\n  containers:\n  - name: a\n    image:\n      # which\n      «nginx:1»\n"},
-		{"tag and anchor", pod + "spec:\n  containers:\n  - {name: a, image: !!str &i \"«nginx:1»\"}\n  - name: b\n    image: *i\n"},
-		{"anchor of a container", pod + "spec:\n  containers:\n  - &c\n    name: a\n    image: «nginx:1»\n  initContainers:\n  - <<: *c\n    name: b\n  - {<<: [*c], image: «nginx:2»}\n"},
-		{"carriage returns", strings.ReplaceAll(pod+"spec:\n  containers:\n  - name: ä\n    image: «nginx:1»\n  - image: '«nginx:2»'\n", "\n", "\r\n")},
+		{"blocks", pod + "spec:\n  containers:\n  - name: a\n    image: |- # nginx:1\n      «nginx:1»\n" +
+			"\n  - name: b\n    image: >-\n        «nginx:2»\n"},
+		{"on its own line", pod + "spec:\n  containers:\n  - name: a\n    image:\n      # which\n" +
+			"      «nginx:1»\n"},
+		{"tag and anchor", pod + "spec:\n  containers:\n  - {name: a, image: !!str &i \"«nginx:1»\"}\n" +
+			"  - name: b\n    image: *i\n"},
+		{"anchor of a container", pod + "spec:\n  containers:\n  - &c\n    name: a\n" +
+			"    image: «nginx:1»\n  initContainers:\n  - <<: *c\n    name: b\n" +
+			"  - {<<: [*c], image: «nginx:2»}\n"},
+		{"carriage returns", strings.ReplaceAll(pod+"spec:\n  containers:\n  - name: ä\n"+
+			"    image: «nginx:1»\n  - image: '«nginx:2»'\n", "\n", "\r\n")},
 		{"byte order mark", "\uFEFF" + pod + "spec: {containers: [{name: ü, image: «nginx:1»}]}\n"},
-		{"mark on the line", "\uFEFF{kind: Pod, apiVersion: v1, spec: {containers: [{name: é, image: «nginx:1»}]}}\n"},
-		{"other line ends", pod + "spec:\n  # one\u2028  # two\u0085  containers:\n  - {name: a, image: «nginx:1»}\n"},
-		{"documents", "# head\n---\n" + pod + "spec: {containers: [{name: a, image: «a:1»}]}\n--- # next\n# nothing\n---\nkind: ConfigMap\napiVersion: v1\ndata: {image: nginx:1}\n...\n---\napiVersion: apps/v1\nkind: Deployment\nspec:\n  template:\n    spec:\n      containers:\n      - {name: a, image: «b:1»}\n"},
-		{"all places", pod + "spec:\n  containers: [{name: a, image: «c»}]\n  initContainers: [{name: b, image: «i»}]\n  ephemeralContainers: [{name: c, image: «e»}]\n  volumes:\n  - {name: v, image: {reference: «v»}}\n  - {name: r, rbd: {image: r}}\n"},
-		{"pinned already", pod + "spec: {containers: [{name: a, image: 'nginx@" + string(pinned) + "'}]}\n"},
-		{"no text", pod + "spec: {containers: [{name: a}, {name: b, image: }, {name: c, image: 1}, {name: d, image: ''}]}\n"},
-		{"list", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: batch/v1\n  kind: CronJob\n  spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: «a:1»}]}}}}}\n- {kind: Service, apiVersion: v1}\n- {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: «b:1»}]}}\n"},
-		{"typed list", "apiVersion: apps/v1\nkind: DeploymentList\nitems:\n- spec: {template: {spec: {containers: [{name: a, image: «a:1»}]}}}\n"},
-		{"function", "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nfunctionConfig: {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: a}]}}\nitems:\n- {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: «b:1»}]}}\n"},
-		{"JSON", "{\n\t\"apiVersion\": \"v1\", \"kind\": \"Pod\",\n\t\"spec\": {\"containers\": [{\"image\": \"«nginx:1»\", \"name\": \"a\"}]}}\n"},
-		{"JSON values", `{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"a","image":"«a»"}]}}{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"a","image":"«b»"}]}}`},
-		{"JSON, then YAML", "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"«a»\"}]}}\n---\n" + pod + "spec: {containers: [{name: a, image: «nginx:1»}]}\n"},
+		{"byte order mark and one line", "\uFEFF" +
+			"{kind: Pod, apiVersion: v1, spec: {containers: [{name: é, image: «nginx:1»}]}}\n"},
+		{"other line ends", pod + "spec:\n  # one\u2028  # two\u0085  containers:\n" +
+			"  - {name: a, image: «nginx:1»}\n"},
+		{"documents", "# head\n---\n" + pod + "spec: {containers: [{name: a, image: «a:1»}]}\n" +
+			"--- # next\n# nothing\n---\nkind: ConfigMap\napiVersion: v1\ndata: {image: nginx:1}\n" +
+			"...\n---\napiVersion: apps/v1\nkind: Deployment\nspec:\n  template:\n    spec:\n" +
+			"      containers:\n      - {name: a, image: «b:1»}\n"},
+		{"all places", pod + "spec:\n  containers: [{name: a, image: «c»}]\n" +
+			"  initContainers: [{name: b, image: «i»}]\n" +
+			"  ephemeralContainers: [{name: c, image: «e»}]\n  volumes:\n" +
+			"  - {name: v, image: {reference: «v»}}\n  - {name: r, rbd: {image: r}}\n"},
+		{"pinned already", pod + "spec:\n  containers:\n" +
+			"  - {name: a, image: 'nginx@" + string(pinned) + "'}\n"},
+		{"no text", pod + "spec:\n  containers:\n  - {name: a}\n  - {name: b, image: }\n" +
+			"  - {name: c, image: 1}\n  - {name: d, image: ''}\n"},
+		{"list", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: batch/v1\n  kind: CronJob\n" +
+			"  spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: «a:1»}]}}}}}\n" +
+			"- {kind: Service, apiVersion: v1}\n" +
+			"- {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: «b:1»}]}}\n"},
+		{"typed list", "apiVersion: apps/v1\nkind: DeploymentList\nitems:\n" +
+			"- spec: {template: {spec: {containers: [{name: a, image: «a:1»}]}}}\n"},
+		{"function", "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\n" +
+			"functionConfig: {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: a}]}}\n" +
+			"items:\n- {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: «b:1»}]}}\n"},
+		{"JSON", "{\n\t\"apiVersion\": \"v1\", \"kind\": \"Pod\",\n" +
+			"\t\"spec\": {\"containers\": [{\"image\": \"«nginx:1»\", \"name\": \"a\"}]}}\n"},
+		{"JSON values", "" +
+			`{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"a","image":"«a»"}]}}` +
+			`{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"a","image":"«b»"}]}}`},
+		{"JSON, then YAML", "" +
+			`{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"a","image":"«a»"}]}}` +
+			"\n---\n" + pod + "spec: {containers: [{name: a, image: «nginx:1»}]}\n"},
 		{"no objects", "- a\n- {image: nginx}\n---\njust text\n---\nkind: [Pod]\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -86,7 +119,8 @@ func TestEdit(t *testing.T) {
 }
 
 func TestEscapedJSON(t *testing.T) {
-	text := `{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"a","image":"ghcr.io\/a\u002fb:1"}]}}`
+	text := `{"kind":"Pod","apiVersion":"v1",` +
+		`"spec":{"containers":[{"name":"a","image":"ghcr.io\/a\u002fb:1"}]}}`
 	s, err := manifest.Parse("f.json", []byte(text), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +133,8 @@ func TestEscapedJSON(t *testing.T) {
 }
 
 func TestPosition(t *testing.T) {
-	text := pod + "spec:\n  containers:\n  - {name: äö, image: nginx:1}\n  - name: b\n    image: !!str &x\n      'nginx:2'\n  - name: c\n"
+	text := pod + "spec:\n  containers:\n  - {name: äö, image: nginx:1}\n  - name: b\n" +
+		"    image: !!str &x\n      'nginx:2'\n  - name: c\n"
 	s, err := manifest.Parse("f.yaml", []byte(text), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -115,8 +150,8 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// A byte order mark has no column.
-func TestPositionBehindMark(t *testing.T) {
+// TestPositionAfterByteOrderMark checks that a byte order mark has no column.
+func TestPositionAfterByteOrderMark(t *testing.T) {
 	for text, want := range map[string]int{
 		"{kind: Pod, apiVersion: v1, spec: {containers: [{name: é, image: nginx}]}}":            66,
 		`{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"é","image":"nginx"}]}}`: 75,
@@ -133,25 +168,40 @@ func TestPositionBehindMark(t *testing.T) {
 }
 
 func TestParseErrors(t *testing.T) {
+	const tooLarge = "the file is too large when its aliases and merge keys are followed"
 	for _, tt := range []struct{ name, file, text, want string }{
-		{"tab", "f.yaml", pod + "spec:\n\tcontainers: []\n", "f.yaml:5: found character that cannot start any token"},
-		{"indent", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n   image: b\n", "f.yaml:7: did not find expected key"},
-		{"second document", "f.yaml", pod + "---\na: [1\nb: 2\n", "f.yaml:6: did not find expected ',' or ']'"},
+		{
+			"tab", "f.yaml", pod + "spec:\n\tcontainers: []\n",
+			"f.yaml:5: found character that cannot start any token",
+		},
+		{
+			"indent", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n   image: b\n",
+			"f.yaml:7: did not find expected key",
+		},
+		{
+			"second document", "f.yaml", pod + "---\na: [1\nb: 2\n",
+			"f.yaml:6: did not find expected ',' or ']'",
+		},
 		{"quote", "f.yaml", "a: b\nc: 'd\ne: f\n", "f.yaml:2: found unexpected end of stream"},
 		{"template", "f.yaml", "a: b\n{{- if .Values.x }}\nc: d\n", "f.yaml:2: "},
 		{"alias", "f.yaml", "a: *nowhere\n", "f.yaml:1: unknown anchor 'nowhere' referenced"},
 		{"loop", "f.yaml", "a: &a\n- b: *a\n", "f.yaml:1: anchor a contains itself"},
-		{"merge", "f.yaml", "a: 1\nb:\n  <<: 2\n", "f.yaml:3: a merge key takes mappings"},
-		{"twice", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n    image: b\n    image: c\n", `f.yaml:8: key "image" stands twice in one mapping`},
-		{"twice in JSON", "f.json", "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\n\"spec\":{\"containers\":[],\n\"containers\":[]}}", `f.json:3: key "containers" stands twice in one mapping`},
+		{"merge", "f.yaml", "a: 1\nb:\n  <<: 2\n", "f.yaml:3: the value of a merge key is not a mapping"},
+		{"twice", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n    image: b\n" +
+			"    image: c\n", `f.yaml:8: duplicate key "image" in a mapping`},
+		{
+			"twice in JSON", "f.json", "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\n" +
+				"\"spec\":{\"containers\":[],\n\"containers\":[]}}",
+			`f.json:3: duplicate key "containers" in a mapping`,
+		},
 		{"broken JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{]}", "f.json:2: invalid character ']'"},
 		{"short JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{", "f.json:2: unexpected EOF"},
 		{"UTF-16", "f.yaml", "\xFF\xFEk\x00", "f.yaml:1: the file is UTF-16; manifests are UTF-8"},
 		{"binary", "f.yaml", "\x00\x01", "f.yaml:1: control characters are not allowed"},
 		{"no UTF-8", "f.yaml", "a: b\nc: \xff\n", "f.yaml:2: "},
 		{"bomb", "f.yaml", bomb(), "is larger than 16 MiB when its aliases are followed"},
-		{"bomb of objects", "f.yaml", shared("spec: *x, kind: Pod, apiVersion: v1"), "the file is too large when its aliases and merge keys are followed"},
-		{"bomb of merges", "f.yaml", shared("<<: *x"), "the file is too large when its aliases and merge keys are followed"},
+		{"bomb of objects", "f.yaml", shared("spec: *x, kind: Pod, apiVersion: v1"), tooLarge},
+		{"bomb of merges", "f.yaml", shared("<<: *x"), tooLarge},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := manifest.Parse(tt.file, []byte(tt.text), nil)
@@ -162,17 +212,19 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// bomb is a small file whose aliases make an object of gigabytes.
+// bomb returns a small file with an object that is gigabytes large when its aliases are followed.
 func bomb() string {
 	var b strings.Builder
 	b.WriteString(pod + "spec:\n  a0: &a0 [xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx]\n")
 	for i := range 12 {
-		fmt.Fprintf(&b, "  a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+		fmt.Fprintf(&b, "  a%d: &a%d [%s]\n", i+1, i+1,
+			strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
 	}
 	return b.String()
 }
 
-// shared is a file of 128 KiB in which thousands of items have a mapping of thousands of keys.
+// shared returns a file of 128 KiB with a list of 3,000 items. An item can refer to a mapping of
+// 6,000 keys as *x.
 func shared(item string) string {
 	var b strings.Builder
 	b.WriteString("apiVersion: v1\nkind: List\nx: &x\n")
@@ -183,7 +235,7 @@ func shared(item string) string {
 	return b.String()
 }
 
-// Two containers share a scalar by an alias, and are to become different: there is no such file.
+// TestEditsDisagree gives different texts to two containers that share one scalar through an alias.
 func TestEditsDisagree(t *testing.T) {
 	text := pod + "spec:\n  containers:\n  - {name: a, image: &i nginx:1}\n  - {name: b, image: *i}\n"
 	s, err := manifest.Parse("f.yaml", []byte(text), nil)
@@ -192,15 +244,18 @@ func TestEditsDisagree(t *testing.T) {
 	}
 	list := edits(s)
 	list[1].Text = "nginx:2"
-	if got, err := s.Edit(list); err == nil || !strings.HasPrefix(err.Error(), "f.yaml:6: by an alias") {
-		t.Errorf("Edit = %s, %v, want an error", got, err)
+	const want = "f.yaml:6: can't replace nginx:1 with both "
+	if got, err := s.Edit(list); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("Edit = %s, %v, want an error that begins with %q", got, err, want)
 	}
 }
 
-// By aliases a few lines name a pod a million times: it is one.
+// TestListsOfLists checks that a Pod is one object even if nested aliases repeat it a trillion
+// times.
 func TestListsOfLists(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("kind: List\napiVersion: v1\nitems:\n- &l0 {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: nginx}]}}\n")
+	b.WriteString("kind: List\napiVersion: v1\nitems:\n" +
+		"- &l0 {kind: Pod, apiVersion: v1, spec: {containers: [{name: a, image: nginx}]}}\n")
 	for i := range 40 {
 		fmt.Fprintf(&b, "- &l%d {kind: List, apiVersion: v1, items: [*l%d, *l%d]}\n", i+1, i, i)
 	}
@@ -209,32 +264,41 @@ func TestListsOfLists(t *testing.T) {
 		t.Fatalf("Parse = %d objects, %v, want one", len(s.Objects), err)
 	}
 	if got, err := s.Edit(edits(s)); err != nil || !strings.Contains(string(got), "nginx@sha256:") {
-		t.Errorf("Edit = %s, %v", got, err)
+		t.Errorf("Edit = %s, %v, want a pinned image", got, err)
 	}
 }
 
-// A text that would not be one scalar is refused, not written.
+// TestEditConfirmed checks that Edit refuses a text that would not be parsed as one scalar.
 func TestEditConfirmed(t *testing.T) {
 	for _, text := range []string{"a: b", "x # y", "'", "x\nkind: y", ""} {
-		s, err := manifest.Parse("f.yaml", []byte(pod+"spec:\n  containers:\n  - name: a\n    image: nginx\n"), nil)
+		s, err := manifest.Parse("f.yaml", []byte(pod+"spec:\n  containers:\n  - name: a\n"+
+			"    image: nginx\n"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := manifest.Edit{Object: s.Objects[0], Reference: s.Objects[0].PodSpecs[0].References[0], Text: text}
+		e := manifest.Edit{
+			Object:    s.Objects[0],
+			Reference: s.Objects[0].PodSpecs[0].References[0],
+			Text:      text,
+		}
 		if got, err := s.Edit([]manifest.Edit{e}); err == nil {
 			t.Errorf("Edit(%q) = %s, want an error", text, got)
 		}
 	}
 }
 
-// FuzzEdit pins whatever references a file has: that succeeds, changes nothing else, and the result says so.
+// FuzzEdit pins all references of a file. It checks that Edit succeeds and that the result has the
+// same objects and no unpinned reference.
 func FuzzEdit(f *testing.F) {
 	for _, seed := range []string{
-		pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1.25 # c\n  - {image: \"b:1\", name: b}\n",
-		pod + "spec:\r\n  initContainers:\r\n  - &x {image: |-\n     a:1\n   , name: 'it''s'}\n  - <<: *x\n",
+		pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1.25 # c\n" +
+			"  - {image: \"b:1\", name: b}\n",
+		pod + "spec:\r\n  initContainers:\r\n  - &x {image: |-\n     a:1\n   , name: 'it''s'}\n" +
+			"  - <<: *x\n",
 		"%YAML 1.1\n---\n" + pod + "spec: {volumes: [{name: v, image: {reference: ! 'x/y:1'}}]}\n...\n",
 		"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"spec\":{\"containers\":[{\"image\":\"a\\u002fb\"}]}}",
-		"kind: PodList\napiVersion: v1\nitems:\n- spec:\n    containers:\n    - image: &a nginx\n    - image: *a\n",
+		"kind: PodList\napiVersion: v1\nitems:\n- spec:\n    containers:\n    - image: &a nginx\n" +
+			"    - image: *a\n",
 		"\uFEFFkind: Pod\u2028apiVersion: v1\u0085spec: {containers: [{image: é.x/a}, {? image : b}]}",
 	} {
 		f.Add([]byte(seed))
@@ -254,7 +318,8 @@ func FuzzEdit(f *testing.F) {
 			t.Fatalf("Parse of the edited %q: %v", got, err)
 		}
 		if left := edits(again); len(left) > 0 || len(again.Objects) != len(s.Objects) {
-			t.Errorf("after Edit %q has %d references unpinned", got, len(left))
+			t.Errorf("Edit of %q = %q: %d unpinned references and %d objects, want 0 and %d",
+				data, got, len(left), len(again.Objects), len(s.Objects))
 		}
 		if len(list) == 0 && !bytes.Equal(got, data) {
 			t.Errorf("Edit without edits = %q, want %q", got, data)

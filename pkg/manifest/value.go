@@ -10,17 +10,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// value is a node of a document, whether of YAML or of JSON. Aliases and merge keys are followed: what they bring is the
-// anchor's own *value, once more, so that values form a graph without cycles.
+// value is a node of a YAML or JSON document. An alias or a merge key refers to the same *value as
+// its anchor, so the values form a graph without cycles.
 type value struct {
-	kind  jsontext.Kind // { [ " 0 t f n
-	text  string        // of a scalar: what it says
-	keys  []*value      // of a mapping
-	items []*value      // of a mapping or sequence
-	line  int           // from 1
+	kind  jsontext.Kind // one of { [ " 0 t f n
+	text  string        // the decoded text of a scalar
+	keys  []*value      // the keys of a mapping
+	items []*value      // the elements of a sequence or the values of a mapping
+	line  int           // starts at 1
 
-	node *yaml.Node // of a YAML scalar; its span is looked for when it is needed
-	span span       // of a JSON scalar, with its quotes
+	node *yaml.Node // set in YAML documents; yamlSpan finds the bytes of a scalar by it
+	span span       // set for JSON scalars; includes the quotes
 }
 
 // span is a range of a file's bytes.
@@ -28,7 +28,7 @@ type span struct{ start, end int }
 
 func (v *value) scalar() bool { return v.kind != '{' && v.kind != '[' }
 
-// get is the value of a key; nil where there is none, or v is no mapping.
+// get returns the value of a key. It returns nil if v is not a mapping or does not have the key.
 func (v *value) get(name string) *value {
 	if v == nil || v.kind != '{' {
 		return nil
@@ -41,7 +41,7 @@ func (v *value) get(name string) *value {
 	return nil
 }
 
-// str is the text of a string; empty for any other value, and for none.
+// str returns the text of a string, and "" if v is nil or another kind of value.
 func (v *value) str() string {
 	if v == nil || v.kind != '"' {
 		return ""
@@ -49,12 +49,12 @@ func (v *value) str() string {
 	return v.text
 }
 
-// add puts a pair at a mapping's end.
+// add appends a pair to a mapping.
 func (v *value) add(key, item *value) {
 	v.keys, v.items = append(v.keys, key), append(v.items, item)
 }
 
-// names are the keys that v has.
+// names returns the set of scalar keys of a mapping.
 func (v *value) names() map[string]bool {
 	names := make(map[string]bool, len(v.keys))
 	for _, k := range v.keys {
@@ -65,11 +65,12 @@ func (v *value) names() map[string]bool {
 	return names
 }
 
-// merge adds the pairs of base whose keys v has not (https://yaml.org/type/merge.html).
-func (v *value) merge(has map[string]bool, base *value) {
+// merge adds those pairs of base whose keys are not in names, the keys that v has so far, and adds
+// the new keys to names (https://yaml.org/type/merge.html).
+func (v *value) merge(names map[string]bool, base *value) {
 	for i, k := range base.keys {
-		if k.scalar() && !has[k.text] {
-			has[k.text] = true
+		if k.scalar() && !names[k.text] {
+			names[k.text] = true
 			v.add(k, base.items[i])
 		}
 	}
@@ -77,7 +78,7 @@ func (v *value) merge(has map[string]bool, base *value) {
 
 var unescape = strings.NewReplacer("~1", "/", "~0", "~")
 
-// at follows a JSON pointer (RFC 6901); nil where it leads nowhere.
+// at returns the value at a JSON pointer (RFC 6901), or nil if there is none.
 func (v *value) at(pointer string) *value {
 	for step := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
 		if v == nil || pointer == "" {
@@ -97,17 +98,21 @@ func (v *value) at(pointer string) *value {
 }
 
 const (
-	// maxExpanded bounds the JSON of one object: aliases of aliases can make much of little. An API server takes 3 MiB.
+	// maxExpanded limits the size of one object as JSON, because nested aliases can make a small
+	// file expand to gigabytes. An API server accepts at most 3 MiB.
 	maxExpanded = 16 << 20
-	// maxGrowth bounds, as a multiple of its bytes, what a file may become beyond maxExpanded: many objects may have aliases
-	// of one large value, and many mappings merge it. Without either JSON has less than six bytes for one.
+	// maxGrowth limits how much a whole file may grow: its objects and merged mappings together
+	// may have at most maxExpanded plus maxGrowth times the size of the file. Many objects can
+	// have aliases of one large value, and many mappings can merge it. Without aliases and merge
+	// keys, the JSON of a file is less than six times as large as the file.
 	maxGrowth = 8
-	// pairSize is what a merged pair is counted for.
+	// pairSize is the size in bytes that one merged pair counts for.
 	pairSize = 16
 )
 
-// appendJSON writes v for a scan that looks at strings, true and null: a number's own value does not matter to it. A key
-// that is a mapping or sequence is left out. It ends early where the text is longer than maxExpanded.
+// appendJSON appends v to b as JSON. The result is only meant for workload.Table.Scan, which does
+// not look at the values of numbers, so every number is written as 0. Pairs whose key is a mapping
+// or a sequence are left out. If the result is longer than maxExpanded, it is truncated.
 func (v *value) appendJSON(b []byte) []byte {
 	if len(b) > maxExpanded {
 		return b
@@ -149,8 +154,9 @@ func (v *value) appendJSON(b []byte) []byte {
 	return append(b, "null"...)
 }
 
-// doubled is the first key, in document order, that stands twice in a mapping of v; nil where there is none.
-func (v *value) doubled(seen map[*value]bool) *value {
+// duplicateKey returns a key that occurs twice in v or in a mapping within v, or nil if there is
+// none. It skips values that are in seen.
+func (v *value) duplicateKey(seen map[*value]bool) *value {
 	if v.scalar() || seen[v] {
 		return nil
 	}
@@ -163,7 +169,7 @@ func (v *value) doubled(seen map[*value]bool) *value {
 		keys[k.text] = true
 	}
 	for _, item := range v.items {
-		if d := item.doubled(seen); d != nil {
+		if d := item.duplicateKey(seen); d != nil {
 			return d
 		}
 	}

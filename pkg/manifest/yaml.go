@@ -15,9 +15,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readYAML reads the documents that start at base, which is behind a byte order mark.
-func (s *Stream) readYAML(base int) error {
-	source := &byLine{data: s.data[base:]}
+// parseYAML parses all documents from the offset base, where the text after a byte order mark
+// begins.
+func (s *Stream) parseYAML(base int) error {
+	source := &lineReader{data: s.data[base:]}
 	d := yaml.NewDecoder(source)
 	for {
 		var document yaml.Node
@@ -36,47 +37,51 @@ func (s *Stream) readYAML(base int) error {
 	}
 }
 
-// byLine reads one line at a time: how many were read tells where the parser stands when it fails.
-type byLine struct {
+// lineReader returns at most one line from each Read. When the parser fails, lines is the number of
+// the line that the parser has reached.
+type lineReader struct {
 	data  []byte
 	lines int
 }
 
-func (b *byLine) Read(p []byte) (int, error) {
-	if len(b.data) == 0 {
+func (r *lineReader) Read(p []byte) (int, error) {
+	if len(r.data) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, b.data)
-	if i := bytes.IndexByte(b.data[:n], '\n'); i >= 0 {
+	n := copy(p, r.data)
+	if i := bytes.IndexByte(r.data[:n], '\n'); i >= 0 {
 		n = i + 1
 	}
-	if n == len(b.data) || bytes.HasSuffix(b.data[:n], []byte("\n")) {
-		b.lines++
+	if n == len(r.data) || bytes.HasSuffix(r.data[:n], []byte("\n")) {
+		r.lines++
 	}
-	b.data = b.data[n:]
+	r.data = r.data[n:]
 	return n, nil
 }
 
 var yamlMessage = regexp.MustCompile(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
 
-// yamlError is the parser's error where it belongs. What the parser expected and did not find it places where the
-// construct begins, which may be a hundred lines earlier: the line that it had come to says more.
+// yamlError converts an error of the YAML parser. lines is the number of lines that were read.
+//
+// If the parser did not find what it expected, its error has the line where the enclosing construct
+// begins, which may be far above. In that case the line that was read last is more useful.
 func (s *Stream) yamlError(err error, lines int) *Error {
 	line, message := max(lines, 1), err.Error()
 	if m := yamlMessage.FindStringSubmatch(message); m != nil {
 		message = m[2]
-		if n, err := strconv.Atoi(m[1]); err == nil && !strings.HasPrefix(message, "did not find expected") {
+		n, err := strconv.Atoi(m[1])
+		if err == nil && !strings.HasPrefix(message, "did not find expected") {
 			line = n
 		}
 	}
 	return s.errorf(line, "%s", message)
 }
 
-// tree makes values of one document's nodes.
+// tree converts the nodes of one document to values.
 type tree struct {
 	stream *Stream
 	base   int
-	known  map[*yaml.Node]*value // nil while a node is being made
+	known  map[*yaml.Node]*value // a node that is being converted has a nil value
 }
 
 func (t *tree) value(n *yaml.Node) (*value, error) {
@@ -112,7 +117,8 @@ func (t *tree) value(n *yaml.Node) (*value, error) {
 	return v, err
 }
 
-// mapping adds a mapping's own pairs, and then those that it merges, which its own come before.
+// mapping adds the pairs of a mapping to v, and then those of its merge keys. A pair of the mapping
+// takes precedence over a merged pair with the same key.
 func (t *tree) mapping(v *value, n *yaml.Node) error {
 	var merged []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -134,17 +140,18 @@ func (t *tree) mapping(v *value, n *yaml.Node) error {
 	if len(merged) == 0 {
 		return nil
 	}
-	has := v.names()
+	names := v.names()
 	for _, m := range merged {
-		if err := t.merge(v, has, m); err != nil {
+		if err := t.merge(v, names, m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// merge adds what a merge key brings: a mapping, or a sequence of them, the first of which wins.
-func (t *tree) merge(v *value, has map[string]bool, n *yaml.Node) error {
+// merge adds the pairs of a merge key's value, which is a mapping or a sequence of mappings. The
+// first mapping takes precedence. names are the keys that v has so far.
+func (t *tree) merge(v *value, names map[string]bool, n *yaml.Node) error {
 	base, err := t.value(n)
 	if err != nil {
 		return err
@@ -155,12 +162,12 @@ func (t *tree) merge(v *value, has map[string]bool, n *yaml.Node) error {
 	}
 	for _, b := range bases {
 		if b.kind != '{' {
-			return t.stream.errorf(n.Line, "a merge key takes mappings")
+			return t.stream.errorf(n.Line, "the value of a merge key is not a mapping")
 		}
-		if err := t.stream.expand(n.Line, pairSize*len(b.keys)); err != nil {
+		if err := t.stream.addExpanded(n.Line, pairSize*len(b.keys)); err != nil {
 			return err
 		}
-		v.merge(has, b)
+		v.merge(names, b)
 	}
 	return nil
 }
@@ -180,31 +187,32 @@ func scalarKind(n *yaml.Node) jsontext.Kind {
 	return '"'
 }
 
-// yamlSpan finds the bytes of a scalar with its quotes. It is for scalars without white space, such as references: those
-// of several lines are not needed.
+// yamlSpan returns the bytes of a scalar, including its quotes. It only supports scalars without
+// white space, such as references.
 func (s *Stream) yamlSpan(n *yaml.Node) (span, error) {
 	at := s.afterProperties(s.lines.offset(n.Line, n.Column))
 	rest := s.data[at:]
 	switch {
 	case n.Style&yaml.DoubleQuotedStyle != 0:
-		return closing(at, rest, '"', '\\')
+		return quotedSpan(at, rest, '"', '\\')
 	case n.Style&yaml.SingleQuotedStyle != 0:
-		return closing(at, rest, '\'', '\'')
+		return quotedSpan(at, rest, '\'', '\'')
 	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
 		header := bytes.IndexAny(rest, "\r\n") + 1
 		text := bytes.Index(rest[header:], []byte(n.Value))
 		if header == 0 || text < 0 || n.Value == "" {
-			return span{}, errors.New("its block can't be edited")
+			return span{}, errors.New("can't find the text in its block scalar")
 		}
 		start := at + header + text
 		return span{start, start + len(n.Value)}, nil
 	case bytes.HasPrefix(rest, []byte(n.Value)):
 		return span{at, at + len(n.Value)}, nil
 	}
-	return span{}, fmt.Errorf("it does not read %q there", n.Value)
+	return span{}, fmt.Errorf("can't find the text %q at its position", n.Value)
 }
 
-// afterProperties skips the anchor and the tag before a node, and the white space and comments behind them.
+// afterProperties returns the offset of a node's content, after its anchor, its tag, and the white
+// space and comments that follow them.
 func (s *Stream) afterProperties(at int) int {
 	for at < len(s.data) {
 		switch s.data[at] {
@@ -225,19 +233,20 @@ func (s *Stream) afterProperties(at int) int {
 	return at
 }
 
-// closing finds the quote that ends what the first byte of rest begins. Behind the byte escape the next one is no end;
-// a single quote is escaped by itself.
-func closing(at int, rest []byte, quote, escape byte) (span, error) {
+// quotedSpan returns the span of the quoted text at the beginning of rest, whose offset is at. A
+// byte after escape does not end the text. Single quotes escape themselves.
+func quotedSpan(at int, rest []byte, quote, escape byte) (span, error) {
 	if len(rest) == 0 || rest[0] != quote {
-		return span{}, errors.New("its quotes are not where they should be")
+		return span{}, errors.New("can't find the opening quote")
 	}
 	for i := 1; i < len(rest); i++ {
+		doubled := rest[i] == quote && i+1 < len(rest) && rest[i+1] == quote
 		switch {
-		case rest[i] == escape && escape != quote, rest[i] == quote && escape == quote && i+1 < len(rest) && rest[i+1] == quote:
+		case rest[i] == escape && (escape != quote || doubled):
 			i++
 		case rest[i] == quote:
 			return span{at, at + i + 1}, nil
 		}
 	}
-	return span{}, errors.New("its quotes are not closed")
+	return span{}, errors.New("can't find the closing quote")
 }
