@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package panics turns a panic into an error at the edge of a goroutine.
+// Package panics turns a panic of a goroutine into an error.
 //
-// What tagpin parses is written by tenants and by registries. A mistake in a parser must fail the one
-// look-up that met it, and not end the process, which serves everybody:
+// The input that tagpin parses comes from tenants and registries. If a parser panics because of a
+// bug, only the lookup that called it must fail. The process must go on, because it serves
+// everybody:
 //
 //	err := reporter.Catch("reading a pull secret", func() error { … })
 //
-// Every goroutine that touches such input runs inside of Catch. A panic is reported once, with its
-// stack, and whoever waits for the result gets an *Error.
+// Every goroutine that parses such input runs inside Catch. A panic is reported once, with its
+// stack, and the caller of Catch gets an *Error.
 package panics
 
 import (
@@ -16,25 +17,25 @@ import (
 	"runtime/debug"
 )
 
-// Error is a panic that was caught. Its text says where it was caught and nothing else, as the value
-// may quote what a tenant wrote.
+// Error is a panic that was caught. Its text only says where it was caught, because Value may
+// contain text from a tenant.
 type Error struct {
 	Where string // what was being done
-	Value any    // what panic was called with
-	Stack []byte // of the goroutine, as runtime/debug.Stack formats it
+	Value any    // the argument of panic
+	Stack []byte // the stack of the goroutine, as runtime/debug.Stack formats it
 }
 
-// Error says where the panic was caught.
+// Error returns where the panic was caught.
 func (e *Error) Error() string { return "internal error while " + e.Where }
 
-// Reporter is told of panics. A nil *Reporter, and one without Report, catches them all the same.
+// Reporter catches and reports panics. A nil *Reporter, and one without Report, catches them too.
 type Reporter struct {
 	// Report is called once for each panic, on the goroutine that panicked.
 	Report func(*Error)
 }
 
-// Catch calls f and returns its error, or an *Error if f panics. where completes the sentence "internal
-// error while …".
+// Catch calls f and returns its error, or an *Error if f panics. where completes the sentence
+// "internal error while …".
 func (r *Reporter) Catch(where string, f func() error) (err error) {
 	defer func() {
 		value := recover()
@@ -50,5 +51,5 @@ func (r *Reporter) Catch(where string, f func() error) (err error) {
 	return f()
 }
 
-// String formats the panic with its stack, for a log.
+// String returns a description of the panic for a log, including its value and stack.
 func (e *Error) String() string { return fmt.Sprintf("%s: %v\n%s", e.Error(), e.Value, e.Stack) }

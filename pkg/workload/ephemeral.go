@@ -2,12 +2,14 @@
 
 package workload
 
-// WithEphemeralContainers returns what the API server stores when a pod is updated through its
-// subresource ephemeralcontainers: the pod as it was, o, with the ephemeral containers of the
-// update. The API server drops the rest of the update after the webhooks, so it must not decide
-// anything (k8s.io/kubernetes pkg/registry/core/pod/strategy.go, dropNonEphemeralContainerUpdates).
+// WithEphemeralContainers returns the pod that the API server stores when o, the stored pod, is
+// updated through the subresource ephemeralcontainers: o with the ephemeral containers of update.
 //
-// Pointers of ephemeral containers are those of the update. Neither object is changed.
+// The API server drops everything else in the update after it has called the webhooks, so the rest
+// of the update must not influence any decision (k8s.io/kubernetes
+// pkg/registry/core/pod/strategy.go, dropNonEphemeralContainerUpdates).
+//
+// The references of ephemeral containers point into update. Neither object is changed.
 func (o *Object) WithEphemeralContainers(update *Object) *Object {
 	stored := *o
 	if len(o.PodSpecs) == 0 {

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// root scans the document as an object of a kind whose templates are where tree says.
+// root scans the whole document into o. tree has the paths to the pod templates of its kind.
 func (s *scanner) root(o *Object, tree *node) error {
 	var apiVersion string
 	room := MaxAnnotations
-	var own PodSpec // for a Pod, whose template is the object itself
+	var own PodSpec // only used for a Pod, which is a pod template itself
 	present, err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "apiVersion":
@@ -44,7 +44,8 @@ func (s *scanner) root(o *Object, tree *node) error {
 	return nil
 }
 
-// descend goes on towards the templates; n is nil where none can be.
+// descend scans the next value, which is at node n of the tree. If n is nil, the value can't
+// contain a pod template and is skipped.
 func (s *scanner) descend(o *Object, n *node) error {
 	switch {
 	case n == nil:
@@ -58,7 +59,8 @@ func (s *scanner) descend(o *Object, n *node) error {
 	return err
 }
 
-// element goes on in one element of a list. Its name, and not its place, says which it is: others may be put before it.
+// element scans one element of a list. If the element has a name, the Key of its pod specs contains
+// the name in place of the index, because the index changes when an element is inserted before it.
 func (s *scanner) element(o *Object, n *node) error {
 	if n.template || n.elements != nil || n.fields["name"] != nil {
 		return s.descend(o, n)
@@ -81,7 +83,7 @@ func (s *scanner) element(o *Object, n *node) error {
 	return err
 }
 
-// template scans a pod template: metadata beside a pod spec.
+// template scans a pod template, an object with metadata and a pod spec.
 func (s *scanner) template(o *Object) error {
 	t := PodSpec{Metadata: Metadata{Pointer: s.pointer("/metadata")}, Annotated: true}
 	_, err := s.object(func(name []byte) error {
@@ -100,7 +102,7 @@ func (s *scanner) template(o *Object) error {
 	return err
 }
 
-// metadata scans an ObjectMeta. room is how many bytes of annotations may be kept.
+// metadata scans an ObjectMeta. room is the number of bytes of annotations that may still be kept.
 func (s *scanner) metadata(m *Metadata, room *int) (err error) {
 	annotation := func(into *string) error { return s.annotation(into, room) }
 	m.Present, err = s.object(func(name []byte) error {
@@ -116,10 +118,10 @@ func (s *scanner) metadata(m *Metadata, room *int) (err error) {
 		case "deletionTimestamp":
 			m.Deleting = s.dec.PeekKind() == '"'
 		case "annotations":
-			m.HasAnnotations, m.Size, err = s.known(&m.Annotations, knownAnnotation, annotation)
+			m.HasAnnotations, m.Size, err = s.stringMap(&m.Annotations, isKnownAnnotation, annotation)
 			return err
 		case "labels":
-			_, _, err := s.known(&m.Labels, s.knownLabel, s.name)
+			_, _, err := s.stringMap(&m.Labels, s.isKnownLabel, s.name)
 			return err
 		case "ownerReferences":
 			return s.array(func() error { return s.owner(&m.Controller) })
@@ -129,9 +131,9 @@ func (s *scanner) metadata(m *Metadata, room *int) (err error) {
 	return err
 }
 
-// known keeps of a map of strings what keep knows, and reads the values by read. size is that of
-// the whole map.
-func (s *scanner) known(
+// stringMap scans a map of strings. It keeps the entries whose names keep accepts, and reads their
+// values with read. size is the size in bytes of all names and values of the map.
+func (s *scanner) stringMap(
 	into *map[string]string, keep func(string) bool, read func(*string) error,
 ) (present bool, size int, err error) {
 	present, err = s.object(func(name []byte) error {
@@ -155,22 +157,25 @@ func (s *scanner) known(
 	return present, size, err
 }
 
-func knownAnnotation(name string) bool {
+func isKnownAnnotation(name string) bool {
 	switch name {
-	case AnnotationPins, AnnotationProposedPins, AnnotationRefresh, AnnotationRefreshed, AnnotationRestartedAt, AnnotationMirror:
+	case AnnotationPins, AnnotationProposedPins, AnnotationRefresh, AnnotationRefreshed,
+		AnnotationRestartedAt, AnnotationMirror:
 		return true
 	}
 	return false
 }
 
-func (s *scanner) knownLabel(name string) bool {
+func (s *scanner) isKnownLabel(name string) bool {
 	switch name {
-	case LabelControllerRevisionHash, LabelPodTemplateHash, LabelRolloutsPodTemplateHash, LabelControllerUID:
+	case LabelControllerRevisionHash, LabelPodTemplateHash, LabelRolloutsPodTemplateHash,
+		LabelControllerUID:
 		return true
 	}
 	return slices.Contains(s.labels, name)
 }
 
+// owner scans an owner reference. It sets into for the first reference with controller=true.
 func (s *scanner) owner(into *Owner) error {
 	var o Owner
 	controller := false

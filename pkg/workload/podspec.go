@@ -3,12 +3,13 @@
 package workload
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// pullNever is the pull policy of images that only the node has.
+// pullNever is the pull policy by which the kubelet only runs images that are on the node already.
 const pullNever = "Never"
 
 func (s *scanner) podSpec(p *PodSpec) error {
@@ -34,10 +35,7 @@ func (s *scanner) podSpec(p *PodSpec) error {
 	if present {
 		p.Pointer, p.Key = at, at
 	}
-	if account == "" {
-		account = deprecated
-	}
-	p.Identity.ServiceAccount = account
+	p.Identity.ServiceAccount = cmp.Or(account, deprecated)
 	return err
 }
 
@@ -92,7 +90,7 @@ func (s *scanner) volume(p *PodSpec) error {
 	return err
 }
 
-// image reads a reference where it stands.
+// image reads the text of a reference and sets its pointer.
 func (s *scanner) image(r *Reference) error {
 	if s.dec.PeekKind() == '"' {
 		r.Missing, r.Pointer = false, s.pointer("")
@@ -106,7 +104,7 @@ func (s *scanner) add(p *PodSpec, r Reference, policy string) error {
 	return s.count()
 }
 
-// count counts a reference or a pod spec.
+// count counts one more reference or pod spec and returns an error if there are too many.
 func (s *scanner) count() error {
 	if s.found++; s.found > MaxReferences {
 		return ErrTooManyReferences

@@ -17,42 +17,47 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// ErrUnknownKind says that the table has no place for references in objects of this kind.
-var ErrUnknownKind = errors.New("kind is in no table of pod templates")
+// ErrUnknownKind is returned by Scan if the table does not have the kind of the object.
+var ErrUnknownKind = errors.New(
+	"no pod template is known in this kind; add it to `templates` in the config")
 
-// MaxReferences is the number of references, and of pod specs, in an object that is scanned. The conditions of the webhook's
-// registration are evaluated for 5,000 containers, and not for many more: what is over this can't come
-// from an API server, and each reference costs many times the memory of its text.
+// MaxReferences is the maximum number of references and pod specs in an object. An API server does
+// not send more, because it evaluates the match conditions of the webhook's registration first, and
+// they fail for objects that have many more than 5,000 containers. The limit protects the memory of
+// the webhook from other callers: a reference takes many times the memory of its text.
 const MaxReferences = 10_000
 
-// Bounds of what is kept of an object: it stays in memory while registries are asked, when the
-// object itself has been dropped. Mutating webhooks are called before the API server validates, so
-// that any text may be as long as an object can be.
+// Limits on the parts of an object that Scan keeps. They stay in memory while the images are
+// resolved, long after the JSON of the object was dropped. An API server calls mutating webhooks
+// before it validates an object, so any text can be as long as a whole object.
 const (
-	// MaxAnnotations is how many bytes the annotations of one metadata may have
+	// MaxAnnotations is the maximum size of all annotations in one ObjectMeta, in bytes
 	// (k8s.io/apimachinery/pkg/api/validation).
 	MaxAnnotations = 256 << 10
-	// MaxPullSecrets is the number of pull secrets that are used of a pod spec. One more is kept,
-	// to show that there are more.
+	// MaxPullSecrets is the maximum number of pull secrets that are used for a pod. Scan keeps one
+	// more, so that callers can tell that there are too many.
 	MaxPullSecrets = 64
-	// maxName is the greatest length of a name (RFC 1123, subdomain). All other texts that are kept
-	// are shorter still, but for images, annotations and apiVersions.
+	// maxName is the maximum length of a name (RFC 1123, subdomain). Of all texts that Scan keeps,
+	// only images, annotations and apiVersions can be longer.
 	maxName = 253
-	// maxVersion is the greatest length of an apiVersion: a group, a slash and a version.
+	// maxVersion is the maximum length of an apiVersion: a group, a slash and a version.
 	maxVersion = maxName + 1 + 63
-	// maxHead is how much is kept of the beginning of a text that is too long.
+	// maxHead is the maximum number of bytes that shorten keeps of a text.
 	maxHead = ref.MaxLength
 )
 
-// ErrTooManyReferences reports an object with more than MaxReferences references.
+// ErrTooManyReferences is returned by Scan if an object has more than MaxReferences references or
+// pod specs.
 var ErrTooManyReferences = fmt.Errorf("more than %d images", MaxReferences)
 
-// Scan finds the references of an object, given as JSON, in one pass over raw. Values of another type than expected hold
-// no reference and are passed over; text that is no JSON is an error. It keeps nothing of raw.
+// Scan finds the references of an object, given as JSON, in one pass over raw. A value whose type
+// is not the expected one is ignored. It is an error if raw is not a JSON object. The result does
+// not share memory with raw.
 //
-// Of labels and annotations only those are kept that tagpin or t knows: an object may carry a
+// Scan keeps only the labels and annotations that tagpin or t uses, because an object can have a
 // megabyte of others. A text that is longer than Kubernetes allows is replaced by its beginning and
-// a hash: such texts differ if the originals do, and are still too long for an image.
+// a hash. Two such texts differ if the originals differ, and such an image is still too long to be
+// valid.
 func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	tree := t.tree(kind)
 	if tree == nil {
@@ -78,22 +83,22 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
-// scanner walks one document. at is the JSON pointer of the value that is next, and labels are
-// those that are kept beside the built-in ones.
+// scanner walks through one JSON document.
 type scanner struct {
 	dec    jsontext.Decoder
 	buf    bytes.Buffer
-	at     []byte
-	labels []string
-	found  int // references and pod specs
-	room   int // bytes that are left for the annotations of pod templates
+	at     []byte   // the JSON pointer of the next value
+	labels []string // the labels of the Table
+	found  int      // number of references and pod specs so far
+	room   int      // number of bytes that are left for the annotations of pod templates
 }
 
 func (s *scanner) reset(raw []byte) {
 	s.at, s.found = s.at[:0], 0
 	s.room = MaxAnnotations
-	s.buf = *bytes.NewBuffer(raw) // the decoder reads it in place
-	// The API server has decoded the object already: its text has no duplicate names, and checking each costs a map.
+	s.buf = *bytes.NewBuffer(raw) // the decoder does not copy a bytes.Buffer
+	// The check for duplicate names costs a map for each object. It is not needed: an API server has
+	// already decoded the object and does not send duplicate names.
 	s.dec.Reset(&s.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
@@ -103,8 +108,8 @@ func (s *scanner) release() {
 	scanners.Put(s)
 }
 
-// object calls field for each name of the object that is next; field has to consume the value. A value of another kind
-// is skipped and present is false.
+// object calls field for each name in the next value, which field must consume. If the next value
+// is not an object, it is skipped and present is false.
 func (s *scanner) object(field func(name []byte) error) (present bool, err error) {
 	if s.dec.PeekKind() != '{' {
 		return false, s.dec.SkipValue()
@@ -128,7 +133,8 @@ func (s *scanner) object(field func(name []byte) error) (present bool, err error
 	return true, err
 }
 
-// push appends a quoted name to the pointer and returns it unquoted. The result is good until the next read.
+// push appends a quoted name to the pointer and returns it without quotes. The result is valid
+// until the next read from the decoder.
 func (s *scanner) push(quoted []byte) []byte {
 	name := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {
@@ -154,7 +160,8 @@ func appendStep(to, name []byte) []byte {
 	return to
 }
 
-// array calls element for each element of the array that is next; element has to consume it.
+// array calls element for each element of the next value, which element must consume. If the next
+// value is not an array, it is skipped.
 func (s *scanner) array(element func() error) error {
 	if s.dec.PeekKind() != '[' {
 		return s.dec.SkipValue()
@@ -174,18 +181,19 @@ func (s *scanner) array(element func() error) error {
 	return err
 }
 
-// name reads a name, or another text that is no longer than names may be.
+// name reads a name, or another text with the same maximum length.
 func (s *scanner) name(into *string) error { return s.text(into, maxName) }
 
-// annotation reads the value of an annotation. room is what is left for it and for those after it.
+// annotation reads the value of an annotation. room is the number of bytes that are left for this
+// and all following annotations.
 func (s *scanner) annotation(into *string, room *int) error {
 	err := s.text(into, max(*room, maxHead))
 	*room -= len(*into)
 	return err
 }
 
-// text reads the string that is next; a value of another kind is skipped and reads as empty. A text
-// of more than limit bytes is shortened.
+// text reads the next value if it is a string, and shortens it if it is longer than limit bytes. If
+// the next value is not a string, it is skipped and into is not changed.
 func (s *scanner) text(into *string, limit int) error {
 	if s.dec.PeekKind() != '"' {
 		return s.dec.SkipValue()
@@ -194,7 +202,7 @@ func (s *scanner) text(into *string, limit int) error {
 	if err != nil {
 		return err
 	}
-	const longest = len(`\u0000`) // way to write one byte
+	const longest = len(`\u0000`) // the longest escape sequence of one byte
 	text := raw[1 : len(raw)-1]
 	if bytes.IndexByte(text, '\\') >= 0 && len(text) <= longest*limit {
 		if text, err = jsontext.AppendUnquote(nil, raw); err != nil {
@@ -209,15 +217,15 @@ func (s *scanner) text(into *string, limit int) error {
 	return nil
 }
 
-// shorten keeps the beginning of a text, for messages, and a hash of all of it. The result is
-// longer than limit, or than maxHead if limit is more.
+// shorten returns the beginning of a text, which messages quote, followed by a hash of the whole
+// text. The result is longer than the smaller of limit and maxHead.
 func shorten(text []byte, limit int) string {
 	sum := sha256.Sum256(text)
 	return string(text[:min(limit, maxHead)]) + "…" + hex.EncodeToString(sum[:])
 }
 
-// length passes over the string that is next and returns the bytes of its text, or a little more where there is a \u; 0 for a
-// value of another kind.
+// length skips the next value and returns its length in bytes if it is a string, and otherwise 0.
+// The result is a little too large if the string contains a \u escape.
 func (s *scanner) length() (int, error) {
 	if s.dec.PeekKind() != '"' {
 		return 0, s.dec.SkipValue()
@@ -235,7 +243,7 @@ func (s *scanner) length() (int, error) {
 	return n, nil
 }
 
-// pointer is the JSON pointer of the value that is next, with suffix.
+// pointer returns the JSON pointer of the next value, followed by suffix.
 func (s *scanner) pointer(suffix string) string {
 	var b strings.Builder
 	b.Grow(len(s.at) + len(suffix))

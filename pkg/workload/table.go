@@ -8,38 +8,40 @@ import (
 	"strings"
 )
 
-// Template adds a kind to a Table: where its pod templates are. A path leads to an object with metadata and spec, as
-// PodTemplateSpec has them: spec.template, or with [*] for every element of a list,
-// spec.replicatedJobs[*].template.spec.template.
+// Template adds a kind to a Table. Each path leads to a pod template, an object with the fields
+// metadata and spec of a PodTemplateSpec. An example is spec.template. In a path, [*] stands for
+// every element of a list: spec.replicatedJobs[*].template.spec.template.
 type Template struct {
 	Group, Kind string
 	Paths       []string
 }
 
-// Table knows for each kind where its pod templates are. The zero value knows the built-in kinds.
+// Table has the paths to the pod templates of each kind. The zero value, and a nil *Table, has the
+// built-in kinds.
 type Table struct {
-	// Labels are names of labels that Scan keeps beside the Label… ones. They are set before the
-	// first use. Default: none.
+	// Labels are the names of labels that Scan keeps in addition to those of the Label… constants.
+	// They must be set before the first use of the Table. Default: none.
 	Labels []string
 
 	extra map[Kind]*node
 }
 
-// node is a step on the way to the templates of one kind.
+// node is a node of the tree that has all paths to the pod templates of one kind.
 type node struct {
-	template bool             // a pod template is here
-	several  bool             // of the root: the kind has several templates, or a list of them
+	template bool             // the path ends here, at a pod template
+	several  bool             // only set in the root: the kind can have several pod templates
 	fields   map[string]*node // by the name of the field
-	elements *node            // of a list
+	elements *node            // if not nil, the node is a list and this is the node of its elements
 }
 
-// builtin is the table of kinds that Kubernetes itself has. A test compares it with the types of k8s.io/api.
+// builtin returns the tree of a kind that Kubernetes itself defines, or nil for any other kind. A
+// test compares this table with the types of k8s.io/api.
 func builtin(kind Kind) *node {
 	switch kind {
 	case Kind{"", "Pod"}:
 		return podTree
-	case Kind{"apps", "Deployment"}, Kind{"apps", "ReplicaSet"}, Kind{"apps", "StatefulSet"}, Kind{"apps", "DaemonSet"},
-		Kind{"batch", "Job"}, Kind{"", "ReplicationController"}:
+	case Kind{"apps", "Deployment"}, Kind{"apps", "ReplicaSet"}, Kind{"apps", "StatefulSet"},
+		Kind{"apps", "DaemonSet"}, Kind{"batch", "Job"}, Kind{"", "ReplicationController"}:
 		return workloadTree
 	case Kind{"batch", "CronJob"}:
 		return cronJobTree
@@ -56,7 +58,8 @@ var (
 	podTemplateTree = mustTree("template")
 )
 
-// NewTable is the built-in table with kinds added. Its error names every mistake.
+// NewTable returns a table of the built-in kinds and the extra ones. Its error describes every
+// mistake in the templates.
 func NewTable(extra ...Template) (*Table, error) {
 	t := &Table{extra: make(map[Kind]*node, len(extra))}
 	var errs []error
@@ -67,7 +70,7 @@ func NewTable(extra ...Template) (*Table, error) {
 			errs = append(errs, fmt.Errorf("template of group %q: kind is missing", e.Group))
 			continue
 		case t.Known(kind):
-			errs = append(errs, fmt.Errorf("template of %s: the kind is known already", kind))
+			errs = append(errs, fmt.Errorf("template of %s: the kind is built in or given twice", kind))
 			continue
 		}
 		tree, err := newTree(e.Paths)
@@ -80,11 +83,11 @@ func NewTable(extra ...Template) (*Table, error) {
 	return t, errors.Join(errs...)
 }
 
-// Known tells whether the table has the kind.
+// Known reports whether the table has the kind.
 func (t *Table) Known(kind Kind) bool { return t.tree(kind) != nil }
 
-// Custom tells whether the kind was added to the built-in ones. A CRD may prune the metadata of its templates, so that
-// annotations have to stand in the object's own.
+// Custom reports whether the kind was added to the built-in ones. The annotations of such a kind
+// are in the metadata of the object, because a CRD may prune the metadata of its pod templates.
 func (t *Table) Custom(kind Kind) bool { return builtin(kind) == nil && t.Known(kind) }
 
 func (t *Table) tree(kind Kind) *node {
@@ -94,7 +97,7 @@ func (t *Table) tree(kind Kind) *node {
 	return t.extra[kind]
 }
 
-// String is kind.group, or the kind alone for the core group.
+// String returns "Kind.group", or "Kind" for the core group.
 func (k Kind) String() string {
 	if k.Group == "" {
 		return k.Kind
@@ -128,7 +131,7 @@ func (n *node) add(path string) error {
 	for _, step := range strings.Split(path, ".") {
 		name, list := strings.CutSuffix(step, "[*]")
 		if name == "" || strings.ContainsAny(name, "[]*'\"\\ \n\t") {
-			return fmt.Errorf("path %q: %q is no field name, with or without [*]", path, step)
+			return fmt.Errorf("path %q: %q is not a field name, with or without [*]", path, step)
 		}
 		if at.fields == nil {
 			at.fields = make(map[string]*node)
@@ -144,11 +147,11 @@ func (n *node) add(path string) error {
 			at = at.elements
 		}
 		if at.template {
-			return fmt.Errorf("path %q: a pod template is on the way to it", path)
+			return fmt.Errorf("path %q: another path to a pod template is the beginning of it", path)
 		}
 	}
 	if at.fields != nil || at.elements != nil {
-		return fmt.Errorf("path %q: another path leads through it", path)
+		return fmt.Errorf("path %q: it is the beginning of another path", path)
 	}
 	at.template = true
 	return nil

@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// TemplatesChanged reports for each pod spec whether the pod template around it differs between two
-// objects in more than image references and tagpin's own annotations. Both are compared as they came,
-// in one pass each and without decoding them: an API server writes the fields of one object always in
-// one order. If one of them can't be read, nothing is reported.
+// TemplatesChanged reports for each pod spec whether its pod template differs between two objects
+// in anything but image references, the creation timestamp, and the annotations in which tagpin
+// records its pins. The objects are JSON. They are compared in one pass without decoding them,
+// which is possible because an API server always writes the fields of an object in the same order.
+// If one of the objects can't be parsed, the result is false for all pod specs.
 func TemplatesChanged(before, after []byte, specs []PodSpec) []bool {
 	changed := make([]bool, len(specs))
 	old, now := newTemplates(specs), newTemplates(specs)
@@ -26,45 +27,49 @@ func TemplatesChanged(before, after []byte, specs []PodSpec) []bool {
 	return changed
 }
 
-// templatePointer is the JSON pointer of the pod template around a pod spec.
+// templatePointer returns the JSON pointer of the pod template that contains a pod spec.
 func templatePointer(spec *PodSpec) string { return strings.TrimSuffix(spec.Pointer, "/spec") }
 
-// templates hashes the pod templates of one object.
+// templates computes hashes of the pod templates of one object.
 type templates struct {
 	*scanner
 
-	sums map[string]hash.Hash // by the template's pointer
-	skip map[string]struct{}  // pointers of what does not count
-	on   map[string]struct{}  // pointers on the way to one of either
+	sums    map[string]hash.Hash // by the pointer of the template
+	ignored map[string]struct{}  // pointers of values that are left out of the hashes
+	visited map[string]struct{}  // pointers of templates and ignored values, and of their parents
 }
 
 func newTemplates(specs []PodSpec) *templates {
-	t := &templates{sums: map[string]hash.Hash{}, skip: map[string]struct{}{}, on: map[string]struct{}{}}
+	t := &templates{
+		sums:    map[string]hash.Hash{},
+		ignored: map[string]struct{}{},
+		visited: map[string]struct{}{},
+	}
 	for i := range specs {
 		at := templatePointer(&specs[i])
 		t.sums[at] = sha256.New()
-		t.lead(at)
-		t.leave(at + "/metadata/creationTimestamp")
+		t.visit(at)
+		t.ignore(at + "/metadata/creationTimestamp")
 		for _, name := range []string{AnnotationPins, AnnotationRefreshed} {
-			t.leave(string(appendStep([]byte(at+"/metadata/annotations"), []byte(name))))
+			t.ignore(string(appendStep([]byte(at+"/metadata/annotations"), []byte(name))))
 		}
 		for _, r := range specs[i].References {
-			t.leave(r.Pointer)
+			t.ignore(r.Pointer)
 		}
 	}
 	return t
 }
 
-// leave makes what is at a pointer not count.
-func (t *templates) leave(pointer string) {
-	t.skip[pointer] = struct{}{}
-	t.lead(pointer)
+// ignore leaves the value at a pointer out of the hashes.
+func (t *templates) ignore(pointer string) {
+	t.ignored[pointer] = struct{}{}
+	t.visit(pointer)
 }
 
-// lead notes the way to a pointer.
-func (t *templates) lead(pointer string) {
-	for way := pointer; way != ""; way = way[:max(strings.LastIndexByte(way, '/'), 0)] {
-		t.on[way] = struct{}{}
+// visit adds a pointer and its parents to visited.
+func (t *templates) visit(pointer string) {
+	for p := pointer; p != ""; p = p[:max(strings.LastIndexByte(p, '/'), 0)] {
+		t.visited[p] = struct{}{}
 	}
 }
 
@@ -75,12 +80,13 @@ func (t *templates) scan(raw []byte) error {
 	return t.descend()
 }
 
-// descend goes on towards the templates.
+// descend hashes the next value if it is a pod template, and otherwise looks for pod templates in
+// it.
 func (t *templates) descend() error {
 	if sum, ok := t.sums[string(t.at)]; ok {
 		return t.add(sum, string(t.at)+"/metadata/annotations")
 	}
-	if _, ok := t.on[string(t.at)]; !ok && len(t.at) > 0 {
+	if _, ok := t.visited[string(t.at)]; !ok && len(t.at) > 0 {
 		return t.dec.SkipValue()
 	}
 	if t.dec.PeekKind() == '[' {
@@ -90,11 +96,11 @@ func (t *templates) descend() error {
 	return err
 }
 
-// add adds the value that is next to a sum. An object of annotations counts by its members alone, so
-// that one with nothing in it is as none.
+// add adds the next value to a hash. annotations is the pointer of the template's annotations. Only
+// their members are hashed, so that an empty object of annotations has the same hash as none.
 func (t *templates) add(sum hash.Hash, annotations string) error {
 	kind, bare := t.dec.PeekKind(), string(t.at) == annotations
-	if _, ok := t.on[string(t.at)]; !ok || kind != '{' && kind != '[' {
+	if _, ok := t.visited[string(t.at)]; !ok || kind != '{' && kind != '[' {
 		raw, err := t.dec.ReadValue()
 		write(sum, raw, ",")
 		return err
@@ -110,7 +116,7 @@ func (t *templates) add(sum hash.Hash, annotations string) error {
 		defer write(sum, nil, "}")
 	}
 	_, err := t.object(func(name []byte) error {
-		if _, skip := t.skip[string(t.at)]; skip {
+		if _, ok := t.ignored[string(t.at)]; ok {
 			return t.dec.SkipValue()
 		}
 		if string(t.at) != annotations {
@@ -121,7 +127,7 @@ func (t *templates) add(sum hash.Hash, annotations string) error {
 	return err
 }
 
-// write adds a text with its length before it, and a sign for what it was.
+// write adds the length of a text, the text, and a sign that tells the type of the text.
 func write(sum hash.Hash, text []byte, sign string) {
 	var length [binary.MaxVarintLen64]byte
 	_, _ = sum.Write(length[:binary.PutUvarint(length[:], uint64(len(text)))])

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package workload knows where image references and pull identities sit in a Kubernetes object.
+// Package workload finds the image references and the pull identities in a Kubernetes object.
 //
-// An object is scanned as the JSON that was received, in one pass, and never decoded into typed structs: whatever newer
-// fields it has stay untouched. What comes out are the references with their JSON pointers (RFC 6901), and the little
-// metadata that decides about them. One table (Table) holds all places; kinds beyond the built-in ones are added to it.
+// It scans the JSON of an object in one pass. The object is not decoded into typed structs, so
+// fields that this package does not know are harmless. The result has the references with their
+// JSON pointers (RFC 6901), and the metadata that decides whether they are pinned. A Table has the
+// paths to the pod templates of each kind. Kinds that are not built in can be added to it.
 //
 //	kind                                                          pod spec at
 //	Pod                                                           spec
@@ -13,36 +14,42 @@
 //	CronJob                                                       spec.jobTemplate.spec.template.spec
 //	PodTemplate                                                   template.spec
 //
-// In a pod spec: containers[*].image, initContainers[*].image, ephemeralContainers[*].image and
-// volumes[*].image.reference.
+// The references in a pod spec are containers[*].image, initContainers[*].image,
+// ephemeralContainers[*].image and volumes[*].image.reference.
 //
-// The package decides nothing: which references to pin is package policy's.
+// This package does not decide which references to pin. Package policy does.
 package workload
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Annotations and labels that tagpin reads or writes.
 const (
-	// AnnotationPins, in the metadata beside the pod spec: JSON object, container (or volume/<name>) to text@digest, for
-	// the pins that tagpin made.
+	// AnnotationPins lists the pins that tagpin made. It is in the metadata beside the pod spec. Its
+	// value is a JSON object that maps the name of a container, or volume/<name>, to text@digest.
 	AnnotationPins = "tagpin.dev/pins"
-	// AnnotationProposedPins, in the object's own metadata, is what dry-run mode would have pinned.
+	// AnnotationProposedPins lists the pins that dry-run mode would have made. It is in the object's
+	// own metadata.
 	AnnotationProposedPins = "tagpin.dev/proposed-pins"
-	// AnnotationRefresh is a marker: when it changes, the pins that tagpin made are resolved anew.
+	// AnnotationRefresh is a marker. When its value changes, tagpin resolves the pins that it made
+	// again.
 	AnnotationRefresh = "tagpin.dev/refresh"
-	// AnnotationRefreshed records the markers that the current pins were resolved for.
+	// AnnotationRefreshed records the values of the markers when the pins were resolved.
 	AnnotationRefreshed = "tagpin.dev/refreshed"
-	// AnnotationRestartedAt is set by kubectl rollout restart.
+	// AnnotationRestartedAt is another marker. kubectl rollout restart sets it.
 	AnnotationRestartedAt = "kubectl.kubernetes.io/restartedAt"
 	// AnnotationMirror marks the API server's copy of a static pod.
 	AnnotationMirror = "kubernetes.io/config.mirror"
 )
 
-// Placeholder is the image, by its canonical name, that Istio's pod templates have where they hold
-// "auto". Istio's injector puts the real image into each Pod, before tagpin is called for it.
+// Placeholder is the canonical name of the image "auto", which pod templates for Istio's injector
+// contain. The injector replaces it with the real image in each Pod, before tagpin is called for
+// that Pod.
 const Placeholder = "docker.io/library/auto:latest"
 
-// Labels by which the pods of one revision of their controller know each other.
+// Labels that the pods of one revision of a controller have in common.
 const (
 	LabelControllerRevisionHash  = "controller-revision-hash"           // StatefulSets, DaemonSets
 	LabelPodTemplateHash         = "pod-template-hash"                  // ReplicaSets of Deployments
@@ -50,38 +57,42 @@ const (
 	LabelControllerUID           = "batch.kubernetes.io/controller-uid" // Jobs
 )
 
-// Kind names a kind of object without its version: versions of one kind share their places.
+// Kind identifies a kind of objects. It has no version, because pod templates are at the same paths
+// in all versions of a kind.
 type Kind struct{ Group, Kind string }
 
-// Object is what a scan finds in an object.
+// Object is the result of scanning an object.
 type Object struct {
 	Kind     Kind
-	Version  string // of the apiVersion, as the object spells it
+	Version  string // the version in the object's apiVersion
 	Metadata Metadata
-	PodSpecs []PodSpec // one for the built-in kinds; any number for kinds of a list of templates; in document order
+	// PodSpecs are the object's pod specs, in document order. The built-in kinds have one.
+	PodSpecs []PodSpec
 }
 
-// Metadata is the part of an ObjectMeta that decides something.
+// Metadata has those fields of an ObjectMeta that tagpin uses.
 type Metadata struct {
-	Pointer        string // JSON pointer of the metadata object, whether it is there or not
-	Present        bool   // the metadata object is there (and not null)
-	HasAnnotations bool   // its annotations map is there (and not null)
+	Pointer        string // JSON pointer of the metadata, also if it is missing
+	Present        bool   // the metadata is an object, and neither missing nor null
+	HasAnnotations bool   // its annotations are an object, and neither missing nor null
 	Name           string
 	GenerateName   string
-	Namespace      string            // as the object says; the request's is what counts
-	Created        string            // creationTimestamp: RFC 3339 in UTC, to the second
-	Deleting       bool              // deletionTimestamp is set
-	Size           int               // bytes of all annotations, their names and values
-	Controller     Owner             // the owner reference with controller=true; zero if none
-	Labels         map[string]string // the Label… ones and the Table's alone
-	Annotations    map[string]string // the Annotation… ones alone
+	Namespace      string // the namespace in the object; decisions use that of the request
+	Created        string // creationTimestamp: RFC 3339 in UTC, to the second
+	Deleting       bool   // deletionTimestamp is set
+	Size           int    // size in bytes of the names and values of all annotations
+	Controller     Owner  // the owner reference with controller=true; zero if there is none
+	// Labels has the labels of the Label… constants and of Table.Labels. Others are left out.
+	Labels map[string]string
+	// Annotations has the annotations of the Annotation… constants. Others are left out.
+	Annotations map[string]string
 }
 
-// Owner is a controlling owner reference.
+// Owner is the owner reference of a controller.
 type Owner struct{ APIVersion, Kind, Name, UID string }
 
-// IsRevision reports whether each object of the owner's kind is one revision by itself, so that all
-// of its pods are meant to be alike: a ReplicaSet or a ReplicationController.
+// IsRevision reports whether one object of the owner's kind stands for one revision, so that all of
+// its pods are meant to be alike. This is true for a ReplicaSet and for a ReplicationController.
 func (o Owner) IsRevision() bool {
 	switch (Kind{o.Group(), o.Kind}) {
 	case Kind{"apps", "ReplicaSet"}, Kind{"", "ReplicationController"}:
@@ -90,10 +101,10 @@ func (o Owner) IsRevision() bool {
 	return false
 }
 
-// IsZero tells that there is no controlling owner.
+// IsZero reports whether there is no controller.
 func (o Owner) IsZero() bool { return o == Owner{} }
 
-// Group is the API group of the owner's apiVersion; empty for the core group.
+// Group returns the API group in the owner's apiVersion. It is empty for the core group.
 func (o Owner) Group() string {
 	group, _ := splitAPIVersion(o.APIVersion)
 	return group
@@ -101,45 +112,53 @@ func (o Owner) Group() string {
 
 // PodSpec is one pod spec of an object.
 type PodSpec struct {
-	Pointer    string   // JSON pointer of the pod spec: /spec/template/spec
-	Key        string   // the same with the names of list elements, where they have one, in place of their indices
-	Metadata   Metadata // beside the pod spec: the template's, or for a Pod its own
-	Annotated  bool     // tagpin's annotations stand in Metadata; where not, in the object's own (a CRD may prune a template's)
-	Shared     bool     // where not Annotated: its kind has several pod specs or may come to have them, and one annotation for all
+	// Pointer is the JSON pointer of the pod spec, such as /spec/template/spec.
+	Pointer string
+	// Key identifies the pod spec within the object. It is the pointer, with the names of list
+	// elements in place of their indices if they have names.
+	Key string
+	// Metadata is the metadata beside the pod spec: the pod template's, or a Pod's own.
+	Metadata Metadata
+	// Annotated reports whether tagpin's annotations are in Metadata. If false, they are in the
+	// metadata of the object, because a CRD may prune the metadata of its pod templates.
+	Annotated bool
+	// Shared reports whether one annotation in the metadata of the object has the pins of several
+	// pod specs. It is only true if Annotated is false and the kind can have several pod specs.
+	Shared     bool
 	Identity   Identity
 	References []Reference // in document order
 }
 
-// Identity is what the kubelet would pull with, but for the namespace: that is the request's, never the object's.
+// Identity names the credentials with which the kubelet would pull the images of a pod. It has no
+// namespace, because that of the request is used, and not that of the object.
 type Identity struct {
-	ServiceAccount string // empty: default
-	// PullSecrets are names, in order, blank ones dropped, at most MaxPullSecrets and one more.
-	// Empty: the service account's.
+	// ServiceAccount is the name of the service account. If empty, it is "default".
+	ServiceAccount string
+	// PullSecrets are the names of the pull secrets in order, without blank ones. There are at most
+	// MaxPullSecrets+1 names. If empty, the pull secrets of the service account are used.
 	PullSecrets []string
 }
 
-// Equal tells whether both would pull with the same.
+// Equal reports whether both identities name the same service account and pull secrets.
 func (id Identity) Equal(other Identity) bool {
 	return id.ServiceAccount == other.ServiceAccount && slices.Equal(id.PullSecrets, other.PullSecrets)
 }
 
-// Reference is an image reference in its place.
+// Reference is an image reference in a pod spec.
 type Reference struct {
-	Name    string // the container's name, or volume/<volume's name>
-	Pointer string // JSON pointer of the string: /spec/template/spec/containers/0/image
-	Text    string // as it stands there, if not too long; empty where the field is missing or blank
-	Missing bool   // the field itself is missing: there is nothing to replace
-	Never   bool   // imagePullPolicy (or the volume's pullPolicy) is Never
-	// Ephemeral is true in an ephemeral container.
-	Ephemeral bool
+	Name      string // the name of the container, or volume/ and the name of the volume
+	Pointer   string // JSON pointer of the text: /spec/template/spec/containers/0/image
+	Text      string // empty if the field is missing; Scan shortens texts over ref.MaxLength
+	Missing   bool   // the field is missing or is not a string, so it can't be replaced
+	Never     bool   // the imagePullPolicy of the container, or pullPolicy of the volume, is Never
+	Ephemeral bool   // the reference is in an ephemeral container
 }
 
-// splitAPIVersion splits apps/v1 into apps and v1, and v1 into "" and v1.
+// splitAPIVersion splits "apps/v1" into "apps" and "v1", and "v1" into "" and "v1".
 func splitAPIVersion(s string) (group, version string) {
-	for i := range len(s) {
-		if s[i] == '/' {
-			return s[:i], s[i+1:]
-		}
+	group, version, found := strings.Cut(s, "/")
+	if !found {
+		return "", s
 	}
-	return "", s
+	return group, version
 }
