@@ -15,7 +15,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// engine is what the webhook's config file, if any, makes for a run of a command.
+// engine has the parts that a command uses, set up from the webhook's config file.
 type engine struct {
 	table    *workload.Table
 	client   *registry.Client
@@ -25,7 +25,8 @@ type engine struct {
 	keychain keychain.Keychain
 }
 
-// newEngine reads the config at path; an empty one gives the defaults.
+// newEngine reads the config file at path. If path is empty, the defaults are used. report is
+// called with errors of the local credentials.
 func newEngine(path string, report func(error)) (*engine, error) {
 	c, err := config.Load(path)
 	if err != nil {
@@ -43,7 +44,10 @@ func newEngine(path string, report func(error)) (*engine, error) {
 	}
 	e := &engine{
 		table: table, client: client, keychain: &keychain.Local{Report: report},
-		mirrors: &resolve.Mirrors{Next: &resolve.Credentials{Next: &resolve.Registry{Client: client}}, Client: client},
+		mirrors: &resolve.Mirrors{
+			Next:   &resolve.Credentials{Next: &resolve.Registry{Client: client}},
+			Client: client,
+		},
 	}
 	e.resolver = &once{next: e.mirrors}
 	e.pinner = &pin.Pinner{Policy: policy, Resolver: e.resolver}
@@ -52,27 +56,28 @@ func newEngine(path string, report func(error)) (*engine, error) {
 
 func (e *engine) close() { e.client.Close() }
 
-// once asks for each image a single time: one run has one answer, whatever a registry says a second later. All requests
-// are of one user and end together.
+// once resolves each image only once, so that all references to it get the same digest in one run,
+// even if the tag is moved meanwhile. It is safe to share results between requests, because all of
+// them belong to the same user and have the same context.
 type once struct {
 	next resolve.Resolver
 
-	mu    sync.Mutex
-	asked map[string]func() (resolve.Result, error)
+	mu      sync.Mutex
+	lookups map[string]func() (resolve.Result, error) // by canonical reference
 }
 
-// Resolve asks, or waits for who asked first.
+// Resolve resolves an image, or waits for the result of an earlier request for the same image.
 func (o *once) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 	key := req.Ref.Canonical()
 	o.mu.Lock()
-	if o.asked == nil {
-		o.asked = map[string]func() (resolve.Result, error){}
+	if o.lookups == nil {
+		o.lookups = map[string]func() (resolve.Result, error){}
 	}
-	ask, ok := o.asked[key]
+	lookup, ok := o.lookups[key]
 	if !ok {
-		ask = sync.OnceValues(func() (resolve.Result, error) { return o.next.Resolve(ctx, req) })
-		o.asked[key] = ask
+		lookup = sync.OnceValues(func() (resolve.Result, error) { return o.next.Resolve(ctx, req) })
+		o.lookups[key] = lookup
 	}
 	o.mu.Unlock()
-	return ask()
+	return lookup()
 }

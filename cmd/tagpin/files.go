@@ -16,22 +16,23 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// source is a file of manifests, as it was read.
+// source is a manifest file that was read.
 type source struct {
-	name   string // for messages: the path, or stdin
-	path   string // empty: stdin
+	name   string // the path, or "stdin"; used in messages
+	path   string // empty for stdin
 	data   []byte
 	stream *manifest.Stream
 }
 
-// readAll reads what the arguments name, once each. Its error names every file that can't be read.
+// readAll reads the files that the arguments name. A file that is named twice is read once. The
+// error describes every file that can't be read.
 func readAll(args []string, table *workload.Table, stdin io.Reader) ([]*source, error) {
 	var (
 		sources []*source
 		errs    []error
 		seen    = map[string]bool{}
 	)
-	read := func(s *source, found bool) {
+	read := func(s *source, inFolder bool) {
 		if seen[s.path] {
 			return
 		}
@@ -40,8 +41,8 @@ func readAll(args []string, table *workload.Table, stdin io.Reader) ([]*source, 
 			errs = append(errs, err)
 			return
 		}
-		// A folder holds values for charts too, and other things that are for nobody's cluster.
-		if !found || s.stream.Kubernetes() {
+		// A folder can also have YAML files that are not manifests, such as the values of charts.
+		if !inFolder || s.stream.Kubernetes() {
 			sources = append(sources, s)
 		}
 	}
@@ -50,7 +51,7 @@ func readAll(args []string, table *workload.Table, stdin io.Reader) ([]*source, 
 			read(&source{name: "stdin"}, false)
 			continue
 		}
-		paths, isDir, err := expand(arg)
+		paths, isDir, err := manifestPaths(arg)
 		errs = append(errs, err)
 		for _, p := range paths {
 			read(&source{name: p, path: p}, isDir)
@@ -59,11 +60,11 @@ func readAll(args []string, table *workload.Table, stdin io.Reader) ([]*source, 
 	return sources, errors.Join(errs...)
 }
 
-// expand is the manifests below a folder, in the order of their names, or the file itself. What begins with a dot is
-// left out, as are links to folders.
-func expand(arg string) (paths []string, isDir bool, err error) {
+// manifestPaths returns the path of a file, or the paths of all manifest files below a folder,
+// sorted by name. It leaves out hidden files and folders, and does not follow links to folders.
+func manifestPaths(arg string) (paths []string, isDir bool, err error) {
 	if info, err := os.Stat(arg); err != nil || !info.IsDir() {
-		return []string{filepath.Clean(arg)}, false, nil //nolint:nilerr // reading it tells the error
+		return []string{filepath.Clean(arg)}, false, nil //nolint:nilerr // reading the file reports it
 	}
 	err = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -84,7 +85,7 @@ func expand(arg string) (paths []string, isDir bool, err error) {
 func isManifest(path string) bool {
 	switch filepath.Ext(path) {
 	case ".yaml", ".yml", ".json":
-		info, err := os.Stat(path) // through links
+		info, err := os.Stat(path) // follows links
 		return err == nil && info.Mode().IsRegular()
 	}
 	return false
@@ -97,16 +98,18 @@ func (s *source) read(table *workload.Table, stdin io.Reader) (err error) {
 		s.data, err = os.ReadFile(s.path)
 	}
 	if err != nil {
-		return err // it names the path
+		return err // the error has the path
 	}
 	s.stream, err = manifest.Parse(s.name, s.data, table)
 	if err != nil && bytes.Contains(s.data, []byte("{{")) {
-		return fmt.Errorf("%w\nhint: it looks like a template: render it first, as in `helm template … | tagpin pin`", err)
+		return fmt.Errorf("%w\nhint: this file looks like a template; render it first: "+
+			"`helm template … | tagpin pin`", err)
 	}
 	return err
 }
 
-// replace writes data to the file at path, and to a link's target. It is there whole or not at all, with the mode it had.
+// replace replaces the content of the file at path atomically and keeps its mode. If path is a
+// link, the target of the link is replaced.
 func replace(path string, data []byte) (err error) {
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return err

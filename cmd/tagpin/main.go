@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command tagpin pins the images of manifests before they reach a cluster, by the same engine as the admission webhook.
+// Command tagpin pins the images in manifest files before they reach a cluster. It uses the same
+// code as the admission webhook.
 //
 //	tagpin pin --write deploy/
 //	kustomize build . | tagpin pin | kubectl apply -f -
 //	tagpin resolve nginx:1.25
 //
-// stdout is the result, stderr is for people.
+// The result is written to stdout. Messages for people are written to stderr.
 package main
 
 import (
@@ -27,18 +28,20 @@ import (
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFound  = 1 // there is a difference
-	exitUsage  = 2 // a flag is wrong or input can't be read
-	exitLookup = 3 // a look-up failed
+	exitFound  = 1 // pin --diff found a difference
+	exitUsage  = 2 // a flag is wrong, or a file can't be read or written
+	exitLookup = 3 // a lookup failed
 )
 
-// version is set by the build; without it, it is the module's.
+// version is the version of a release build, set by the linker. If empty, moduleVersion returns the
+// version of the module.
 var version string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	log.SetOutput(io.Discard)    // Go's HTTP client quotes there what a registry sends without being asked
+	context.AfterFunc(ctx, stop) // a second signal ends the process immediately
+	// Go's HTTP client logs unsolicited responses, including their text.
+	log.SetOutput(io.Discard)
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -47,24 +50,25 @@ const help = `tagpin pins image tags to digests: nginx:1.25 becomes nginx:1.25@s
 Usage: tagpin COMMAND [FLAG]… [ARGUMENT]…
 
 Commands:
-  pin [FILE, DIR, -]…   pin the images of manifests
-  resolve IMAGE…        print the digest of images
+  pin [FILE, DIR, -]…   pin the images in manifest files
+  resolve IMAGE…        print the digests of images
   version               print the version
-  help [COMMAND]        print this, or the help of a command
+  help [COMMAND]        print this help, or the help of a command
 
-Exit codes: 0 done, 1 pin --diff found a difference, 2 usage or unreadable input, 3 a look-up failed.
+Exit codes: 0 done, 1 pin --diff found a difference, 2 wrong usage or unreadable input,
+3 a lookup failed.
 `
 
-// terminal is where a command reads and writes.
+// terminal has the standard input and outputs of a command.
 type terminal struct {
 	in       io.Reader
 	out, err io.Writer
 }
 
-// complain tells people of an error, or of each one of several.
+// complain prints an error to stderr. Joined errors are printed on a line each.
 func (t terminal) complain(err error) {
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range several.Unwrap() {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
 			t.complain(e)
 		}
 		return
@@ -72,14 +76,14 @@ func (t terminal) complain(err error) {
 	fmt.Fprintf(t.err, "tagpin: %v\n", err)
 }
 
-// command runs with its arguments and gives the exit code.
+// command runs a command and returns the exit code.
 type command func(ctx context.Context, args []string, t terminal) int
 
 func commands() map[string]command {
 	return map[string]command{"pin": runPin, "resolve": runResolve, "version": runVersion}
 }
 
-// run is main without its process.
+// run runs the command that args name and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	t := terminal{stdin, stdout, stderr}
 	if len(args) == 0 {
@@ -119,7 +123,7 @@ func runVersion(_ context.Context, args []string, t terminal) int {
 	return exitOK
 }
 
-// moduleVersion is the version of tagpin.
+// moduleVersion returns the version of tagpin.
 func moduleVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || version != "" {
@@ -128,7 +132,7 @@ func moduleVersion() string {
 	return info.Main.Version
 }
 
-// newFlags declares a command, with its help.
+// newFlags returns a flag set whose Usage prints the help of a command: usage, about and the flags.
 func newFlags(name, usage, about string) *flag.FlagSet {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -144,7 +148,8 @@ func newFlags(name, usage, about string) *flag.FlagSet {
 	return fs
 }
 
-// parse reads flags; where ok is false the command has ended with code. Flags may stand behind arguments too.
+// parse parses the flags of a command. Unlike package flag, it accepts flags after arguments. If ok
+// is false, the command must return code.
 func parse(fs *flag.FlagSet, args []string, t terminal) (code int, ok bool) {
 	var rest []string
 	for {
@@ -167,7 +172,7 @@ func parse(fs *flag.FlagSet, args []string, t terminal) (code int, ok bool) {
 		}
 		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
 	}
-	// What is behind -- is arguments alone.
+	// Set the arguments of fs. Everything after "--" is an argument.
 	_ = fs.Parse(append([]string{"--"}, rest...))
 	return exitOK, true
 }

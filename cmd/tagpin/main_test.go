@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"tagpin": main})
 }
 
-// TestScripts runs testdata/*.txtar, one for each behaviour, each with a registry of its own.
+// TestScripts runs the scripts testdata/*.txtar. Each script tests one behaviour and has a registry
+// of its own.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
@@ -43,10 +44,10 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// fixture is a registry; what is below private/ asks for a password.
+// fixture is a registry. Repositories below private/ need a password.
 type fixture struct {
 	http.Handler
-	manifests atomic.Int64
+	manifests atomic.Int64 // number of requests for manifests
 }
 
 func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +58,9 @@ func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if user, password, _ := r.BasicAuth(); strings.HasPrefix(r.URL.Path, "/v2/private/") && (user != "u" || password != "canary") {
+	user, password, _ := r.BasicAuth()
+	allowed := user == "u" && password == "canary"
+	if strings.HasPrefix(r.URL.Path, "/v2/private/") && !allowed {
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -73,8 +76,9 @@ func setup(env *testscript.Env) error {
 	host := strings.TrimPrefix(server.URL, "http://")
 	env.Setenv("REGISTRY", host)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Host != "registry.invalid:5000" { // only who asks a proxy names the host in the URL
-			http.Error(w, "no request for a proxy", http.StatusTeapot)
+		// Only a request to a proxy has a host in its URL.
+		if r.URL.Host != "registry.invalid:5000" {
+			http.Error(w, "not a proxy request", http.StatusTeapot)
 			return
 		}
 		f.ServeHTTP(w, r)
@@ -82,16 +86,17 @@ func setup(env *testscript.Env) error {
 	env.Defer(proxy.Close)
 	env.Setenv("PROXY", proxy.URL)
 	env.Setenv("HOME", env.WorkDir)
-	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command otherwise
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // the default adds a second to each command
 	return push(env, f, host)
 }
 
-// push gives the registry app:1 and lib:2, index:1 and private/app:1, whose digests are $APP, $LIB, $INDEX (of $ARM64 and
-// $AMD64) and $APP.
+// push pushes app:1, lib:2, index:1 and private/app:1 to the registry. It sets the variables $APP,
+// $LIB and $INDEX to the digests of the first three. private/app:1 is the same image as app:1. The
+// index has manifests for two platforms, whose digests are $ARM64 and $AMD64.
 func push(env *testscript.Env, f *fixture, host string) error {
-	quiet := httptest.NewServer(f.Handler) // without a password
-	defer quiet.Close()
-	to := strings.TrimPrefix(quiet.URL, "http://")
+	open := httptest.NewServer(f.Handler) // it needs no password
+	defer open.Close()
+	to := strings.TrimPrefix(open.URL, "http://")
 	app, errApp := image("app")
 	lib, errLib := image("lib")
 	if errApp != nil || errLib != nil {
@@ -106,7 +111,9 @@ func push(env *testscript.Env, f *fixture, host string) error {
 		{app, v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}},
 		{app, v1.Platform{OS: "unknown", Architecture: "unknown"}}, // an attestation
 	} {
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: i.Image, Descriptor: v1.Descriptor{Platform: &i.Platform}})
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add: i.Image, Descriptor: v1.Descriptor{Platform: &i.Platform},
+		})
 	}
 	for text, i := range map[string]v1.Image{"app:1": app, "lib:2": lib, "private/app:1": app} {
 		tag, err := name.NewTag(to + "/" + text)
@@ -124,21 +131,24 @@ func push(env *testscript.Env, f *fixture, host string) error {
 	if err := remote.WriteIndex(tag, index); err != nil {
 		return err
 	}
-	for variable, i := range map[string]interface{ Digest() (v1.Hash, error) }{"APP": app, "ARM64": app, "LIB": lib, "AMD64": lib, "INDEX": index} {
+	for variable, i := range map[string]interface{ Digest() (v1.Hash, error) }{
+		"APP": app, "ARM64": app, "LIB": lib, "AMD64": lib, "INDEX": index,
+	} {
 		d, err := i.Digest()
 		if err != nil {
 			return err
 		}
 		env.Setenv(variable, d.String())
 	}
-	config := fmt.Sprintf("apiVersion: tagpin.dev/v1alpha1\nkind: Config\nnetwork: {allow: [127.0.0.0/8]}\nregistries: [{host: %q, insecure: true}]\n", host)
-	if err := os.WriteFile(env.WorkDir+"/config.yaml", []byte(config), 0o600); err != nil {
+	config := fmt.Appendf(nil, "apiVersion: tagpin.dev/v1alpha1\nkind: Config\n"+
+		"network: {allow: [127.0.0.0/8]}\nregistries: [{host: %q, insecure: true}]\n", host)
+	if err := os.WriteFile(env.WorkDir+"/config.yaml", config, 0o600); err != nil {
 		return err
 	}
 	return expandFiles(env)
 }
 
-// expandFiles puts the values of $REGISTRY and the digests into a script's files.
+// expandFiles replaces $REGISTRY and the variables of digests in the files of a script.
 func expandFiles(env *testscript.Env) error {
 	var pairs []string
 	for _, variable := range []string{"REGISTRY", "APP", "LIB", "INDEX", "ARM64", "AMD64"} {
@@ -158,10 +168,14 @@ func expandFiles(env *testscript.Env) error {
 }
 
 func image(author string) (v1.Image, error) {
-	return mutate.ConfigFile(empty.Image, &v1.ConfigFile{Author: author, RootFS: v1.RootFS{Type: "layers"}})
+	return mutate.ConfigFile(
+		empty.Image,
+		&v1.ConfigFile{Author: author, RootFS: v1.RootFS{Type: "layers"}},
+	)
 }
 
-// requests N checks how many manifests were asked for since the last time.
+// requests implements the script command "requests N". It fails if the number of requests for
+// manifests since its last call is not N.
 func requests(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: requests N")
@@ -169,11 +183,11 @@ func requests(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.ParseInt(args[0], 10, 64)
 	ts.Check(err)
 	if got := ts.Value("registry").(*fixture).manifests.Swap(0); got != want {
-		ts.Fatalf("%d manifests were asked for, want %d", got, want)
+		ts.Fatalf("%d requests for manifests, want %d", got, want)
 	}
 }
 
-// mode FILE MODE checks a file's permissions.
+// mode implements the script command "mode FILE MODE". It fails if the file has other permissions.
 func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: mode FILE MODE")

@@ -20,13 +20,16 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-const aboutPin = `Pins the images of manifests to the digests that their tags have now, and prints the result.
+const aboutPin = `Pins the images in manifest files to the current digests of their tags, and prints the
+result.
 
-Without an argument, and for -, it reads stdin. A file may hold several YAML documents, JSON, or lists; a folder
-is read with those below it (*.yaml, *.yml, *.json). Only the bytes of image references change. A ResourceList on stdin
-makes it a KRM function for kustomize and kpt. Where anything can't be read or resolved, nothing is written.`
+Reads stdin for - and if there is no argument. A file can have several YAML documents, JSON values
+and lists. For a folder, all files *.yaml, *.yml and *.json in it and in its subfolders are read.
+Only the text of image references changes. With a ResourceList on stdin, tagpin pin is a KRM
+function for kustomize and kpt. If a file can't be read or an image can't be resolved, nothing is
+written.`
 
-// pinning is one run of tagpin pin.
+// pinning has the flags of tagpin pin.
 type pinning struct {
 	config      string
 	write, diff bool
@@ -35,9 +38,11 @@ type pinning struct {
 func runPin(ctx context.Context, args []string, t terminal) int {
 	var p pinning
 	fs := newFlags("pin", "tagpin pin [--write | --diff] [--config FILE] [FILE, DIR, -]…", aboutPin)
-	fs.StringVar(&p.config, "config", "", "`file` with the webhook's config: exemptions, kinds, registries, network")
+	fs.StringVar(&p.config, "config", "",
+		"config `file` of the webhook: exemptions, kinds, registries, network")
 	fs.BoolVar(&p.write, "write", false, "write the files in place")
-	fs.BoolVar(&p.diff, "diff", false, "print a diff instead; exit 1 if there is a difference")
+	fs.BoolVar(&p.diff, "diff", false,
+		"print a diff instead of the files; the exit code is 1 if there is a difference")
 	if code, ok := parse(fs, args, t); !ok {
 		return code
 	}
@@ -65,17 +70,17 @@ func runPin(ctx context.Context, args []string, t terminal) int {
 
 func (p *pinning) check(files []string) error {
 	if p.write && p.diff {
-		return errors.New("pin: --write and --diff exclude each other")
+		return errors.New("pin: --write and --diff can't be used together")
 	}
 	for _, f := range files {
 		if f == "-" && p.write {
-			return errors.New("pin: --write is for files, not for stdin")
+			return errors.New("pin: --write needs files; it can't write to stdin")
 		}
 	}
 	return nil
 }
 
-// pin resolves everything before it writes anything.
+// pin resolves all images before it writes the first file.
 func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t terminal) int {
 	results := resolveAll(ctx, e, sources)
 	edits, err := results.edits(t)
@@ -103,19 +108,21 @@ func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t termi
 	return printAll(pinned, t)
 }
 
-// outcome is what becomes of one reference, and where it stands.
+// outcome is the result for one reference, and the object and the source that contain it.
 type outcome struct {
-	source int
+	source int // index of the source
 	object *manifest.Object
 	pin.Outcome
 }
 
 type outcomes []outcome
 
-// maxObjects bounds how many objects are worked on at a time; the config bounds requests, by registry.
+// maxObjects limits how many objects are pinned concurrently. The config limits the requests to
+// each registry.
 const maxObjects = 256
 
-// resolveAll pins the references of all objects, side by side, and gives the outcomes in the order of the files.
+// resolveAll resolves the references of all objects concurrently. It returns the outcomes in the
+// order of the files.
 func resolveAll(ctx context.Context, e *engine, sources []*source) outcomes {
 	type job struct {
 		source int
@@ -151,30 +158,36 @@ func resolveAll(ctx context.Context, e *engine, sources []*source) outcomes {
 	return all
 }
 
-// edits are those of each source. The error names each reference that was not resolved. Texts that no kubelet takes are
-// told, and left.
+// edits returns the edits of each source, by its index. The error describes every reference that
+// could not be resolved. For a reference that is not valid, edits prints a message and does not
+// return an edit.
 func (all outcomes) edits(t terminal) (map[int][]manifest.Edit, error) {
 	edits := map[int][]manifest.Edit{}
 	var errs []error
 	for _, o := range all {
 		switch {
 		case o.Err != nil && o.Action == policy.Resolve:
-			errs = append(errs, fmt.Errorf("%s: %s: %w", o.place(), o.Reference.Text, o.Err))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", o.position(), o.Reference.Text, o.Err))
 		case o.Reason == policy.Invalid:
-			t.complain(fmt.Errorf("%s: %w; it is left as it is", o.place(), o.Decision.Err))
+			t.complain(fmt.Errorf("%s: %w; it was not changed", o.position(), o.Decision.Err))
 		case !o.Pin.IsZero():
-			edits[o.source] = append(edits[o.source], manifest.Edit{Object: o.object, Reference: o.Reference, Text: o.Pin.String()})
+			edits[o.source] = append(edits[o.source], manifest.Edit{
+				Object: o.object, Reference: o.Reference, Text: o.Pin.String(),
+			})
 		}
 	}
 	return edits, errors.Join(errs...)
 }
 
-func (o *outcome) place() string {
+// position returns the position of the reference as file:line:column.
+func (o *outcome) position() string {
 	line, column := o.object.Position(o.Reference)
 	return fmt.Sprintf("%s:%d:%d", o.object.File(), line, column)
 }
 
-func writeFiles(sources []*source, pinned [][]byte, edits map[int][]manifest.Edit, t terminal) int {
+func writeFiles(
+	sources []*source, pinned [][]byte, edits map[int][]manifest.Edit, t terminal,
+) int {
 	code := exitOK
 	for i, s := range sources {
 		if bytes.Equal(s.data, pinned[i]) {
@@ -207,7 +220,7 @@ func printDiff(sources []*source, pinned [][]byte, t terminal) int {
 	return code
 }
 
-// printAll prints one file as it is, and several as one stream of documents.
+// printAll prints all files as one stream of YAML documents. A single file is printed unchanged.
 func printAll(pinned [][]byte, t terminal) int {
 	for i, data := range pinned {
 		if i > 0 && !bytes.HasPrefix(data, []byte("---")) {

@@ -15,38 +15,39 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/tagpin/tagpin/pkg/ref"
-	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-const aboutResolve = `Prints the digest that each image has now, a line each in the order given.
+const aboutResolve = `Prints the current digest of each image on its own line, in the given order.
 
-A tag on an index (an image of several platforms) gives the digest of the index, which is what tagpin pins to: every
-platform runs. With --platform it gives the digest of that platform's manifest. Where one look-up fails, nothing is
-printed.`
+For an image of several platforms, tagpin resolve prints the digest of the index, so that a pinned
+image runs on all of them. With --platform, it prints the digest of the manifest for one platform.
+If a lookup fails, nothing is printed.`
 
-// resolving is one run of tagpin resolve.
+// resolving has the flags of tagpin resolve.
 type resolving struct {
 	config   string
 	platform string
 	output   string
-	matcher  platforms.Matcher // nil: no platform was asked for
+	matcher  platforms.Matcher // nil without --platform
 }
 
-// resolved is the answer for one image, as -o json prints it.
+// resolved is the result for one image. With -o json, it is printed as JSON.
 type resolved struct {
-	Image    string        `json:"image"`  // as it was asked for
-	Digest   digest.Digest `json:"digest"` // of the index, or of the platform's manifest
+	Image    string        `json:"image"`  // the argument
+	Digest   digest.Digest `json:"digest"` // the digest of the index, or of the platform's manifest
 	Pin      string        `json:"pin"`    // the image with the digest
 	Platform string        `json:"platform,omitempty"`
 }
 
 func runResolve(ctx context.Context, args []string, t terminal) int {
 	var r resolving
-	fs := newFlags("resolve", "tagpin resolve [--platform OS/ARCH[/VARIANT]] [-o json] [--config FILE] IMAGE…", aboutResolve)
-	fs.StringVar(&r.config, "config", "", "`file` with the webhook's config: registries, network")
-	fs.StringVar(&r.platform, "platform", "", "`platform` of the manifest to give the digest of: linux/arm64, linux/arm/v7")
-	fs.StringVar(&r.output, "o", "", "`format` of the output: json")
+	const usage = "tagpin resolve [--platform OS/ARCH[/VARIANT]] [-o json] [--config FILE] IMAGE…"
+	fs := newFlags("resolve", usage, aboutResolve)
+	fs.StringVar(&r.config, "config", "", "config `file` of the webhook: registries, network")
+	fs.StringVar(&r.platform, "platform", "",
+		"print the digest of the manifest for a `platform`, such as linux/arm64 or linux/arm/v7")
+	fs.StringVar(&r.output, "o", "", "output `format`: json")
 	if code, ok := parse(fs, args, t); !ok {
 		return code
 	}
@@ -69,7 +70,7 @@ func runResolve(ctx context.Context, args []string, t terminal) int {
 	return r.print(results, t)
 }
 
-// check parses what was asked for, and names every mistake.
+// check parses the images and checks the flags. The error describes every mistake.
 func (r *resolving) check(args []string) ([]ref.Reference, error) {
 	var errs []error
 	if len(args) == 0 {
@@ -81,7 +82,8 @@ func (r *resolving) check(args []string) ([]ref.Reference, error) {
 	if r.platform != "" {
 		p, err := platforms.Parse(r.platform)
 		if err != nil || !strings.Contains(r.platform, "/") {
-			errs = append(errs, fmt.Errorf("resolve: --platform %s: want os/arch or os/arch/variant, such as linux/arm64", r.platform))
+			errs = append(errs, fmt.Errorf("resolve: --platform %s: want os/arch or os/arch/variant, "+
+				"such as linux/arm64", r.platform))
 		}
 		r.matcher = platforms.OnlyStrict(p)
 	}
@@ -94,8 +96,12 @@ func (r *resolving) check(args []string) ([]ref.Reference, error) {
 	return images, errors.Join(errs...)
 }
 
-// all resolves the images side by side.
-func (r *resolving) all(ctx context.Context, e *engine, images []ref.Reference) ([]resolved, error) {
+// all resolves the images concurrently.
+func (r *resolving) all(
+	ctx context.Context,
+	e *engine,
+	images []ref.Reference,
+) ([]resolved, error) {
 	results, errs := make([]resolved, len(images)), make([]error, len(images))
 	var wg sync.WaitGroup
 	for i, image := range images {
@@ -113,16 +119,17 @@ func (r *resolving) all(ctx context.Context, e *engine, images []ref.Reference) 
 func (r *resolving) one(ctx context.Context, e *engine, image ref.Reference) (resolved, error) {
 	d := image.Digest()
 	if !image.Pinned() {
-		answer, err := e.resolver.Resolve(ctx, resolve.Request{Ref: image, Keychain: e.keychain, Fresh: true})
+		req := resolve.Request{Ref: image, Keychain: e.keychain, Fresh: true}
+		found, err := e.resolver.Resolve(ctx, req)
 		if err != nil {
 			return resolved{}, err
 		}
-		d = answer.Digest
+		d = found.Digest
 	}
 	result := resolved{Image: image.String(), Digest: d}
 	if r.matcher != nil {
 		var err error
-		if result.Digest, err = r.ofPlatform(ctx, e, image.WithDigest(d)); err != nil {
+		if result.Digest, err = r.platformDigest(ctx, e, image.WithDigest(d)); err != nil {
 			return resolved{}, err
 		}
 		result.Platform = r.platform
@@ -131,10 +138,13 @@ func (r *resolving) one(ctx context.Context, e *engine, image ref.Reference) (re
 	return result, nil
 }
 
-// ofPlatform is the digest of the platform's manifest in an index: the first that matches, as container runtimes choose.
-// A single manifest is taken as it is.
-func (r *resolving) ofPlatform(ctx context.Context, e *engine, pinned ref.Reference) (digest.Digest, error) {
-	m, err := e.manifest(ctx, pinned)
+// platformDigest returns the digest of the first manifest in an index that matches the platform.
+// This is how container runtimes choose one, too. If pinned is not an index, its own digest is
+// returned.
+func (r *resolving) platformDigest(
+	ctx context.Context, e *engine, pinned ref.Reference,
+) (digest.Digest, error) {
+	m, err := e.mirrors.Manifest(ctx, resolve.Request{Ref: pinned, Keychain: e.keychain})
 	if err != nil {
 		return "", err
 	}
@@ -143,31 +153,23 @@ func (r *resolving) ofPlatform(ctx context.Context, e *engine, pinned ref.Refere
 	}
 	var index ocispec.Index
 	if err := json.Unmarshal(m.Body, &index); err != nil {
-		return "", fmt.Errorf("its index: %w", err)
+		return "", fmt.Errorf("parsing the index: %w", err)
 	}
-	var there []string
+	var available []string
 	for _, child := range index.Manifests {
-		if child.Platform == nil || child.Platform.OS == "unknown" { // attestations
-			continue
+		if child.Platform == nil || child.Platform.OS == "unknown" {
+			continue // an attestation
 		}
 		if r.matcher.Match(*child.Platform) {
 			return child.Digest, child.Digest.Validate()
 		}
-		there = append(there, platforms.FormatAll(*child.Platform))
+		available = append(available, platforms.FormatAll(*child.Platform))
 	}
-	return "", noPlatform(r.platform, there)
-}
-
-func noPlatform(want string, there []string) error {
-	if len(there) == 0 {
-		return fmt.Errorf("no manifest for %s: its index names no platforms", want)
+	if len(available) == 0 {
+		return "", fmt.Errorf("no manifest for %s: the index names no platforms", r.platform)
 	}
-	return fmt.Errorf("no manifest for %s; there are %s", want, strings.Join(there, ", "))
-}
-
-// manifest gets what a pinned reference names.
-func (e *engine) manifest(ctx context.Context, r ref.Reference) (*registry.Manifest, error) {
-	return e.mirrors.Manifest(ctx, resolve.Request{Ref: r, Keychain: e.keychain})
+	return "", fmt.Errorf("no manifest for %s; the index has manifests for %s",
+		r.platform, strings.Join(available, ", "))
 }
 
 func (r *resolving) print(results []resolved, t terminal) int {
