@@ -14,21 +14,22 @@ import (
 	"strings"
 )
 
-// fields is the table of all settings, out of the comments of package config.
+// fields returns a table of all fields of the config file.
 func fields(context.Context) (string, error) {
 	types, err := configTypes()
 	if err != nil {
 		return "", err
 	}
-	r := reference{types: types}
-	r.b.WriteString("| field | |\n|---|---|\n")
-	err = r.add("", r.types["Config"])
-	return r.b.String(), err
+	t := fieldTable{types: types}
+	t.b.WriteString("| field | |\n|---|---|\n")
+	err = t.add("", t.types["Config"])
+	return t.b.String(), err
 }
 
-// configTypes are the types of the config file, by their Go names.
+// configTypes returns the struct types of package config, by their Go names.
 func configTypes() (map[string]*ast.StructType, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "pkg/config/config.go", nil, parser.ParseComments)
+	const source = "pkg/config/config.go"
+	file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.ParseComments)
 	if err != nil {
 		return nil, err
 	}
@@ -42,12 +43,12 @@ func configTypes() (map[string]*ast.StructType, error) {
 		return true
 	})
 	if types["Config"] == nil {
-		return nil, errors.New("there is no type Config")
+		return nil, errors.New(source + " has no type Config")
 	}
 	return types, nil
 }
 
-// describe gives a field's name in the file, and its comment in one line.
+// describe returns the name of a field in the config file, and its comment as one line.
 func describe(f *ast.Field) (name, about string, err error) {
 	tag, err := strconv.Unquote(f.Tag.Value)
 	if err != nil {
@@ -58,35 +59,36 @@ func describe(f *ast.Field) (name, about string, err error) {
 	if about == "" {
 		return "", "", fmt.Errorf("field %s has no comment", name)
 	}
-	// A comment begins with the field's Go name, as is the custom; here it stands beside its name in the file.
+	// A Go comment begins with the Go name of the field. The table has the name in another column.
 	for _, start := range []string{f.Names[0].Name, ": ", " ", "is ", "are "} {
 		about = strings.TrimPrefix(about, start)
 	}
 	return name, about, nil
 }
 
-// reference is a table in the making.
-type reference struct {
+// fieldTable builds the table of fields.
+type fieldTable struct {
 	types map[string]*ast.StructType
 	b     strings.Builder
 }
 
-// add adds the fields of a type, and below each one those of its own type.
-func (r *reference) add(path string, s *ast.StructType) error {
+// add adds the fields of a struct type. If the type of a field is a struct, or a list of structs,
+// its fields follow.
+func (t *fieldTable) add(path string, s *ast.StructType) error {
 	for _, f := range s.Fields.List {
 		name, about, err := describe(f)
 		if err != nil {
 			return err
 		}
 		name = path + name
-		of := f.Type
-		if array, ok := of.(*ast.ArrayType); ok {
-			of = array.Elt
+		typ := f.Type
+		if array, ok := typ.(*ast.ArrayType); ok {
+			typ = array.Elt
 			name += "[]"
 		}
-		fmt.Fprintf(&r.b, "| `%s` | %s |\n", name, about)
-		if id, ok := of.(*ast.Ident); ok && r.types[id.Name] != nil {
-			if err := r.add(name+".", r.types[id.Name]); err != nil {
+		fmt.Fprintf(&t.b, "| `%s` | %s |\n", name, about)
+		if id, ok := typ.(*ast.Ident); ok && t.types[id.Name] != nil {
+			if err := t.add(name+".", t.types[id.Name]); err != nil {
 				return err
 			}
 		}

@@ -18,17 +18,18 @@ import (
 	"strings"
 )
 
-// metric is one that the server has, as it stands in the source.
+// metric describes a metric of tagpin-webhook.
 type metric struct {
 	name, kind, help string
 	labels           []string
 }
 
-// constructor is a function that makes a metric, or with NewDesc what a collector of our own gives:
-// gauges, and counters by their names.
+// constructor matches the functions of package prometheus that create a metric. NewDesc describes a
+// metric of one of our collectors, which is a counter if its name ends in _total and otherwise a
+// gauge.
 var constructor = regexp.MustCompile(`^New(Counter|Gauge|Histogram|Summary|Desc)(Vec|Func)?$`)
 
-// metrics is the table of all metrics, out of the calls that make them.
+// metrics returns a table of all metrics. It finds the calls that create them in the source files.
 func metrics(context.Context) (string, error) {
 	var all []metric
 	for _, folder := range []string{"cmd/tagpin-webhook", "pkg"} {
@@ -45,7 +46,7 @@ func metrics(context.Context) (string, error) {
 		}
 	}
 	if len(all) == 0 {
-		return "", errors.New("there are no metrics")
+		return "", errors.New("found no metrics")
 	}
 	slices.SortFunc(all, func(a, b metric) int { return cmp.Compare(a.name, b.name) })
 	var b strings.Builder
@@ -60,6 +61,7 @@ func metrics(context.Context) (string, error) {
 	return b.String(), nil
 }
 
+// metricsOf returns the metrics that a source file creates.
 func metricsOf(path string) (found []metric, err error) {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 	if err != nil {
@@ -70,13 +72,20 @@ func metricsOf(path string) (found []metric, err error) {
 		if !ok {
 			return true
 		}
-		made, ok := call.Fun.(*ast.SelectorExpr)
-		if from, isName := nameOf(made); !ok || !isName || from != "prometheus" || !constructor.MatchString(made.Sel.Name) {
+		function, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok {
 			return true
 		}
-		m, wrong := metricOf(constructor.FindStringSubmatch(made.Sel.Name), call.Args)
-		if wrong != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", path, wrong))
+		if id, ok := function.X.(*ast.Ident); !ok || id.Name != "prometheus" {
+			return true
+		}
+		match := constructor.FindStringSubmatch(function.Sel.Name)
+		if match == nil {
+			return true
+		}
+		m, metricErr := metricOf(match, call.Args)
+		if metricErr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", path, metricErr))
 		}
 		found = append(found, m)
 		return true
@@ -84,27 +93,15 @@ func metricsOf(path string) (found []metric, err error) {
 	return found, err
 }
 
-// nameOf is the package in a selector.
-func nameOf(s *ast.SelectorExpr) (string, bool) {
-	if s == nil {
-		return "", false
+// metricOf returns the metric that a call creates. match is a match of constructor.
+func metricOf(match []string, args []ast.Expr) (metric, error) {
+	if match[1] == "Desc" {
+		return metricOfDesc(args)
 	}
-	id, ok := s.X.(*ast.Ident)
-	if !ok {
-		return "", false
-	}
-	return id.Name, true
-}
-
-// metricOf reads the arguments of a constructor: options, and the labels of a vector.
-func metricOf(constructor []string, args []ast.Expr) (metric, error) {
-	if constructor[1] == "Desc" {
-		return described(args)
-	}
-	m := metric{kind: strings.ToLower(constructor[1])}
+	m := metric{kind: strings.ToLower(match[1])}
 	options, ok := args[0].(*ast.CompositeLit)
 	if !ok {
-		return m, errors.New("a metric whose options are no literal can't be documented")
+		return m, errors.New("the options of a metric must be a composite literal")
 	}
 	for _, e := range options.Elts {
 		field, ok := e.(*ast.KeyValueExpr)
@@ -118,15 +115,17 @@ func metricOf(constructor []string, args []ast.Expr) (metric, error) {
 			m.help = text
 		}
 	}
-	if constructor[2] == "Vec" {
+	if match[2] == "Vec" {
 		m.labels = literals(args[1])
 	}
 	return m, m.check()
 }
 
-// described reads the arguments of NewDesc.
-func described(args []ast.Expr) (metric, error) {
-	m := metric{kind: "gauge", name: literal(args[0]), help: literal(args[1]), labels: literals(args[2])}
+// metricOfDesc returns the metric that a call of NewDesc describes.
+func metricOfDesc(args []ast.Expr) (metric, error) {
+	m := metric{
+		kind: "gauge", name: literal(args[0]), help: literal(args[1]), labels: literals(args[2]),
+	}
 	if strings.HasSuffix(m.name, "_total") {
 		m.kind = "counter"
 	}
@@ -135,12 +134,13 @@ func described(args []ast.Expr) (metric, error) {
 
 func (m *metric) check() error {
 	if m.name == "" || m.help == "" || slices.Contains(m.labels, "") {
-		return fmt.Errorf("metric %q: its name, help and labels have to be literals", m.name)
+		return fmt.Errorf("metric %q: the name, help and labels must be string literals", m.name)
 	}
 	return nil
 }
 
-// literals are those of a list; of what is none, an empty one.
+// literals returns the string literals of a list. If e is not a list, the result has an empty
+// string, which metric.check refuses.
 func literals(e ast.Expr) []string {
 	list, ok := e.(*ast.CompositeLit)
 	if !ok {
@@ -153,7 +153,8 @@ func literals(e ast.Expr) []string {
 	return all
 }
 
-// literal is the text of a string literal, or of several that are added; else empty.
+// literal returns the text of a string literal or of a sum of string literals. For any other
+// expression, it returns an empty string.
 func literal(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:

@@ -14,10 +14,10 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 )
 
-// chartSchema is the file that says which values the chart takes.
+// chartSchema is the JSON schema of the chart's values.
 const chartSchema = "deploy/chart/values.schema.json"
 
-// schema is the part of JSON schema that the config file needs.
+// schema is a JSON schema. It has the keywords that the schema of the config file uses.
 type schema struct {
 	Description          string             `json:"description,omitempty"`
 	Type                 string             `json:"type,omitempty"`
@@ -32,8 +32,8 @@ type schema struct {
 	Properties           map[string]*schema `json:"properties,omitempty"`
 }
 
-// updateSchema writes the definition of the config, which stands last in the chart's schema. All else there is written by
-// hand.
+// updateSchema updates the definition of the config, which must be the last one in the chart's
+// schema. The rest of the schema is written by hand.
 func updateSchema(check bool) error {
 	before, err := os.ReadFile(chartSchema)
 	if err != nil {
@@ -42,7 +42,7 @@ func updateSchema(check bool) error {
 	const at = "\n    \"config\": {"
 	i := bytes.LastIndex(before, []byte(at))
 	if i < 0 {
-		return errors.New("it has no definition of config")
+		return errors.New("the file has no definition of config")
 	}
 	types, err := configTypes()
 	if err != nil {
@@ -52,7 +52,7 @@ func updateSchema(check bool) error {
 	if err != nil {
 		return err
 	}
-	s.Required = nil // the chart knows the apiVersion and the kind
+	s.Required = nil // the chart adds the apiVersion and the kind
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
@@ -65,7 +65,11 @@ func updateSchema(check bool) error {
 	return write(chartSchema, before, after, check)
 }
 
-func structSchema(types map[string]*ast.StructType, path string, t *ast.StructType) (*schema, error) {
+func structSchema(
+	types map[string]*ast.StructType,
+	path string,
+	t *ast.StructType,
+) (*schema, error) {
 	s := &schema{Type: "object", AdditionalProperties: new(bool), Properties: map[string]*schema{}}
 	for _, f := range t.Fields.List {
 		name, about, err := describe(f)
@@ -78,11 +82,10 @@ func structSchema(types map[string]*ast.StructType, path string, t *ast.StructTy
 		}
 		field.Description = about
 		s.Properties[name] = field
-		switch one := strings.Contains(strings.ToLower(about), "at least one is required"); {
-		case one:
+		if strings.Contains(strings.ToLower(about), "at least one is required") {
 			field.MinItems = 1
-			fallthrough
-		case strings.Contains(about, " Required."):
+		}
+		if field.MinItems > 0 || strings.Contains(about, " Required.") {
 			s.Required = append(s.Required, name)
 		}
 	}
@@ -96,7 +99,7 @@ func typeSchema(types map[string]*ast.StructType, path string, t ast.Expr) (*sch
 	}
 	name, ok := t.(*ast.Ident)
 	if !ok {
-		return nil, fmt.Errorf("%s is of a type that has no schema", path)
+		return nil, fmt.Errorf("the type of %s has no schema", path)
 	}
 	switch name.Name {
 	case "string":
@@ -111,12 +114,12 @@ func typeSchema(types map[string]*ast.StructType, path string, t ast.Expr) (*sch
 		return &schema{Type: "number", ExclusiveMinimum: new(int)}, nil
 	}
 	if types[name.Name] == nil {
-		return nil, fmt.Errorf("%s is of type %s, which has no schema", path, name.Name)
+		return nil, fmt.Errorf("the type of %s, %s, has no schema", path, name.Name)
 	}
 	return structSchema(types, path+".", types[name.Name])
 }
 
-// allowed are the values of a field that has few.
+// allowed returns the allowed values of a field, or nil if the field does not have a fixed set.
 func allowed(path string) []string {
 	switch path {
 	case "apiVersion":
@@ -137,7 +140,7 @@ func allowed(path string) []string {
 	return nil
 }
 
-// pattern is that of a field whose mistakes can be seen by one.
+// pattern returns the pattern that the values of a field must match, or "" if there is none.
 func pattern(path string) string {
 	switch path {
 	case "network.allow[]", "network.deny[]":

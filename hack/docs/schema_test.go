@@ -9,7 +9,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 )
 
-// TestAllowed: the server takes each value that the schema allows for a field of few, and no other.
+// TestAllowed checks that package config accepts the values that the schema allows for a field with
+// a fixed set of values, and no other value.
 func TestAllowed(t *testing.T) {
 	t.Chdir("../..")
 	types, err := configTypes()
@@ -23,23 +24,24 @@ func TestAllowed(t *testing.T) {
 	found := map[string][]string{}
 	collect(found, "", s)
 	if len(found) < 8 {
-		t.Errorf("the schema has values for %d fields, want some more", len(found))
+		t.Errorf("the schema has fixed sets of values for %d fields, want at least 8", len(found))
 	}
 	for path, values := range found {
 		if strings.HasPrefix(path, "registration.pin") {
-			continue // one of the two is refused alone
+			continue // package config refuses one of the two values if it is the only one
 		}
 		for _, value := range values {
-			if text := file(path, value); !good(text) {
-				t.Errorf("the schema allows what is refused:\n%s", text)
+			if text := file(path, value); !valid(text) {
+				t.Errorf("package config refuses a file that the schema allows:\n%s", text)
 			}
 		}
-		if text := file(path, "other"); good(text) {
-			t.Errorf("the schema refuses what is taken:\n%s", text)
+		if text := file(path, "other"); valid(text) {
+			t.Errorf("package config accepts a file that the schema does not allow:\n%s", text)
 		}
 	}
 }
 
+// collect adds the fields with a fixed set of values to found.
 func collect(found map[string][]string, path string, s *schema) {
 	if s.Enum != nil {
 		found[path] = s.Enum
@@ -52,7 +54,7 @@ func collect(found map[string][]string, path string, s *schema) {
 	}
 }
 
-// file is a config file with one field set.
+// file returns a config file that sets one field.
 func file(path, value string) string {
 	parts := strings.Split(path, ".")
 	for i := len(parts) - 1; i >= 0; i-- {
@@ -71,7 +73,7 @@ func file(path, value string) string {
 	return text
 }
 
-func good(text string) bool {
+func valid(text string) bool {
 	_, err := config.Parse([]byte(text))
 	return err == nil
 }

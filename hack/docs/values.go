@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// valueTable is the table of the chart's values, out of the comments of its values.yaml.
+// valueTable returns a table of the chart's values.
 func valueTable(context.Context) (string, error) {
 	data, err := os.ReadFile("deploy/chart/values.yaml")
 	if err != nil {
@@ -23,7 +23,7 @@ func valueTable(context.Context) (string, error) {
 		return "", err
 	}
 	if len(document.Content) != 1 {
-		return "", errors.New("there are no values")
+		return "", errors.New("the file has no values")
 	}
 	var b strings.Builder
 	b.WriteString("| value | default | |\n|---|---|---|\n")
@@ -31,7 +31,8 @@ func valueTable(context.Context) (string, error) {
 	return b.String(), err
 }
 
-// addValues adds the values of a mapping. One without a comment is a mapping of values that have theirs.
+// addValues adds the values of a mapping. If a value has no comment, it must be a mapping of values
+// with comments.
 func addValues(b *strings.Builder, path string, mapping *yaml.Node) error {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		key, value := mapping.Content[i], mapping.Content[i+1]
@@ -54,12 +55,12 @@ func addValues(b *strings.Builder, path string, mapping *yaml.Node) error {
 	return nil
 }
 
-// comment is the text of a comment in one line.
+// comment returns the text of a comment as one line.
 func comment(text string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll("\n"+text, "\n#", "\n")), " ")
 }
 
-// flow is a value in one line.
+// flow returns a value as one line of YAML.
 func flow(n *yaml.Node) (string, error) {
 	c := *n
 	if c.Kind != yaml.ScalarNode {

@@ -20,14 +20,15 @@ const (
 	rowsOfTenants    = 54
 )
 
-// heldBy finds a folder, which may be that of the test named before it, a test and a subtest.
-var heldBy = regexp.MustCompile("`(?:([a-z0-9/-]+) )?(Test[A-Za-z0-9]+)(?:/([a-z0-9-]+))?`")
+// testName matches the name of a test in a row: an optional folder, a test and an optional subtest.
+// Without a folder, the test is in the same folder as the previous one of the row.
+var testName = regexp.MustCompile("`(?:([a-z0-9/-]+) )?(Test[A-Za-z0-9]+)(?:/([a-z0-9-]+))?`")
 
-// tableRow finds the rows of both tables: A01, T01.
+// tableRow matches the rows of both tables. They begin with a number such as A01 or T01.
 var tableRow = regexp.MustCompile(`^\| ([AT])(\d\d) \|`)
 
-// TestCasesAreHeld: each row of e2e/README.md names tests that are there.
-func TestCasesAreHeld(t *testing.T) {
+// TestCasesHaveTests checks that every row of e2e/README.md names existing tests.
+func TestCasesHaveTests(t *testing.T) {
 	found := findTests(t)
 	text, err := os.ReadFile(filepath.Join(root, "e2e", "README.md"))
 	if err != nil {
@@ -41,7 +42,7 @@ func TestCasesAreHeld(t *testing.T) {
 		}
 		rows[m[1]]++
 		if number, _ := strconv.Atoi(m[2]); number != rows[m[1]] {
-			t.Errorf("row %s%s is number %d of its table", m[1], m[2], rows[m[1]])
+			t.Errorf("row %d of its table has the number %s%s", rows[m[1]], m[1], m[2])
 		}
 		cells := strings.Split(strings.TrimSpace(line), " | ")
 		for _, fault := range found.missing(strings.TrimSuffix(cells[len(cells)-1], " |")) {
@@ -50,17 +51,18 @@ func TestCasesAreHeld(t *testing.T) {
 	}
 	got := [2]int{rows["A"], rows["T"]}
 	if want := [2]int{rowsOfAdmissions, rowsOfTenants}; got != want {
-		t.Errorf("rows of admissions and of tenants: %d, want %d", got, want)
+		t.Errorf("number of rows about admissions and about tenants = %d, want %d", got, want)
 	}
 }
 
-// tests are the tests of the repository, as "folder TestName", and the texts in each folder's files,
-// among which the names of subtests have to be.
+// tests has the tests of the repository and the strings in their files. The names of subtests must
+// be among the strings.
 type tests struct {
-	names, texts map[string]bool
+	names map[string]bool // "folder TestName"
+	texts map[string]bool // "folder string"
 }
 
-// attacks is the folder of what several packages have subtests of.
+// attacks is a folder with cases that several packages use as subtests.
 const attacks = "e2e/attack"
 
 func findTests(t *testing.T) tests {
@@ -88,32 +90,31 @@ func findTests(t *testing.T) tests {
 	return found
 }
 
-// missing says what is wrong with the last cell of a row: nothing if all its tests are there.
+// missing returns the mistakes in the last cell of a row. There are none if all its tests exist.
 func (f tests) missing(cell string) (faults []string) {
-	held := heldBy.FindAllStringSubmatch(cell, -1)
-	if len(held) == 0 || held[0][1] == "" {
-		return []string{"no test, or none with its folder: " + cell}
+	named := testName.FindAllStringSubmatch(cell, -1)
+	if len(named) == 0 || named[0][1] == "" {
+		return []string{"the cell does not begin with a folder and a test: " + cell}
 	}
-	if strings.Count(cell, "`") != 2*len(held) {
-		faults = append(faults, "something that is no test: "+cell)
+	if strings.Count(cell, "`") != 2*len(named) {
+		faults = append(faults, "the cell has a name that is not a test: "+cell)
 	}
 	folder := ""
-	for _, m := range held {
+	for _, m := range named {
 		if m[1] != "" {
 			folder = m[1]
 		}
 		if !f.names[folder+" "+m[2]] {
-			faults = append(faults, "there is no "+m[2]+" in "+folder)
+			faults = append(faults, folder+" has no test "+m[2])
 		}
 		if sub := m[3]; sub != "" && !f.texts[folder+" "+sub] && !f.texts[attacks+" "+sub] {
-			faults = append(faults, "there is no "+sub+" of "+m[2]+" in "+folder)
+			faults = append(faults, folder+" has no subtest "+sub+" of "+m[2])
 		}
 	}
 	return faults
 }
 
-// TestMissingTestsAreFound has rows whose tests are gone.
-func TestMissingTestsAreFound(t *testing.T) {
+func TestMissing(t *testing.T) {
 	found := tests{
 		names: map[string]bool{"e2e/a TestOne": true, "pkg/b TestTwo": true},
 		texts: map[string]bool{"e2e/a first": true, attacks + " second": true},

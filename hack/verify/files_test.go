@@ -18,10 +18,11 @@ import (
 
 const root = "../.."
 
-// files are the tracked and new files below root that git does not ignore.
+// files returns the tracked and new files below root that git does not ignore.
 func files(t *testing.T) []string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard")
+	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others",
+		"--exclude-standard")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {
@@ -30,22 +31,26 @@ func files(t *testing.T) []string {
 	names := strings.Fields(string(out))
 	return slices.DeleteFunc(names, func(name string) bool {
 		_, err := os.Lstat(filepath.Join(root, name))
-		return err != nil // deleted, and not committed yet
+		return err != nil // the file was deleted, but that was not committed yet
 	})
 }
 
-var topLevel = []string{"cmd", "pkg", "deploy", "hack", "e2e", "go.mod", "go.sum", "Dockerfile", "Makefile", "README.md", "LICENSE"}
+// topLevel are the files and folders that may be at the top level, besides hidden ones.
+var topLevel = []string{
+	"cmd", "pkg", "deploy", "hack", "e2e",
+	"go.mod", "go.sum", "Dockerfile", "Makefile", "README.md", "LICENSE",
+}
 
 func TestTopLevel(t *testing.T) {
 	for _, name := range files(t) {
 		top, _, _ := strings.Cut(name, "/")
 		if !strings.HasPrefix(top, ".") && !slices.Contains(topLevel, top) {
-			t.Errorf("%s: %s has no place at the top level", name, top)
+			t.Errorf("%s: %s must not be at the top level", name, top)
 		}
 	}
 }
 
-// goFiles calls check with each Go file, parsed.
+// goFiles parses each Go file of the repository and calls check with it.
 func goFiles(t *testing.T, check func(name, text string, set *token.FileSet, file *ast.File)) {
 	t.Helper()
 	for _, name := range files(t) {
@@ -75,7 +80,7 @@ func TestEveryGoFileNamesTheLicense(t *testing.T) {
 	})
 }
 
-const longest = 60 // lines of a function
+const maxLines = 60 // the maximum number of lines of a function
 
 func TestFunctions(t *testing.T) {
 	goFiles(t, func(name, _ string, set *token.FileSet, file *ast.File) {
@@ -84,11 +89,11 @@ func TestFunctions(t *testing.T) {
 			if !ok || strings.HasSuffix(name, "_test.go") {
 				continue
 			}
-			if n := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; n > longest {
-				t.Errorf("%s: %s has %d lines, want at most %d", name, f.Name.Name, n, longest)
+			if n := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; n > maxLines {
+				t.Errorf("%s: %s has %d lines, want at most %d", name, f.Name.Name, n, maxLines)
 			}
 			if f.Name.Name == "init" && f.Recv == nil {
-				t.Errorf("%s: init functions hide what a program does", name)
+				t.Errorf("%s: it has an init function; call the code from main or a constructor", name)
 			}
 			if f.Name.IsExported() && f.Doc == nil && exportedReceiver(f) {
 				t.Errorf("%s: %s has no doc comment", name, f.Name.Name)
@@ -97,7 +102,7 @@ func TestFunctions(t *testing.T) {
 	})
 }
 
-// exportedReceiver tells whether a function, or its receiver's type, can be seen from outside.
+// exportedReceiver reports whether f is not a method or its receiver has an exported type.
 func exportedReceiver(f *ast.FuncDecl) bool {
 	if f.Recv == nil {
 		return true
@@ -112,7 +117,7 @@ func exportedReceiver(f *ast.FuncDecl) bool {
 
 var goDirective = regexp.MustCompile(`(?m)^go (\S+)$`)
 
-// TestOneGoVersion compares the version of every module and of the image's build stage.
+// TestOneGoVersion checks that all modules and the Dockerfile use the same version of Go.
 func TestOneGoVersion(t *testing.T) {
 	want := ""
 	for _, name := range files(t) {
@@ -132,10 +137,10 @@ func TestOneGoVersion(t *testing.T) {
 			want = string(match[1])
 		}
 		if got := string(match[1]); got != want {
-			t.Errorf("%s wants Go %s, another module %s", name, got, want)
+			t.Errorf("%s: Go version = %s, want %s as in the other modules", name, got, want)
 		}
 		if name == "go.mod" && strings.Contains(string(text), "\nreplace ") {
-			t.Error("go.mod has a replace directive: go install would not build what we build")
+			t.Error("go.mod has a replace directive, with which go install does not work")
 		}
 	}
 	docker, err := fs.ReadFile(os.DirFS(root), "Dockerfile")
@@ -147,7 +152,7 @@ func TestOneGoVersion(t *testing.T) {
 	}
 }
 
-// The README is read whole, or not at all.
+// TestReadmeIsShort limits the length of the README, so that people read all of it.
 func TestReadmeIsShort(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
@@ -161,7 +166,7 @@ func TestReadmeIsShort(t *testing.T) {
 
 var link = regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
 
-// TestLinks finds links between the documents that lead nowhere.
+// TestLinks checks that links between documents lead to existing files.
 func TestLinks(t *testing.T) {
 	for _, name := range files(t) {
 		if !strings.HasSuffix(name, ".md") {
@@ -176,7 +181,7 @@ func TestLinks(t *testing.T) {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(root, filepath.Dir(name), m[1])); err != nil {
-				t.Errorf("%s links to %s, which is not there", name, m[1])
+				t.Errorf("%s has a link to %s, which does not exist", name, m[1])
 			}
 		}
 	}

@@ -15,8 +15,8 @@ import (
 
 const module = "github.com/tagpin/tagpin/"
 
-// level is how high a package stands: it may import packages that stand lower. A package below another one's folder
-// stands with it.
+// level is the layer of each package. A package may only import packages of lower layers. A package
+// in a folder of another package has the same layer as that package.
 var level = map[string]int{
 	"pkg/ref": 0, "pkg/span": 0, "pkg/fair": 0, "pkg/panics": 0, "pkg/reload": 0,
 	"pkg/workload": 1, "pkg/cache": 1,
@@ -28,7 +28,7 @@ var level = map[string]int{
 	"hack": 7,
 }
 
-// goPackage is what go list says of a package.
+// goPackage has the fields of a package in the output of go list.
 type goPackage struct {
 	ImportPath string
 	Name, Doc  string
@@ -38,8 +38,9 @@ type goPackage struct {
 
 func list(t *testing.T, args ...string) []goPackage {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Name,Doc,Imports,Deps"}, args...)...)
-	cmd.Dir = "../.."
+	args = append([]string{"list", "-json=ImportPath,Name,Doc,Imports,Deps"}, args...)
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {
 		exit := new(exec.ExitError)
@@ -61,10 +62,11 @@ func list(t *testing.T, args ...string) []goPackage {
 	}
 }
 
-// owner is the package of the layout that path belongs to, and whether it is of this module at all.
-func owner(path string) (string, bool) {
-	rest, ok := strings.CutPrefix(path, module)
-	if !ok {
+// owner returns the package in level that the package at path belongs to. ok is false if path is
+// not in this module.
+func owner(path string) (name string, ok bool) {
+	rest, found := strings.CutPrefix(path, module)
+	if !found {
 		return "", false
 	}
 	parts := strings.Split(rest, "/")
@@ -74,7 +76,7 @@ func owner(path string) (string, bool) {
 	return parts[0] + "/" + parts[1], true
 }
 
-// wrongEdge says what is wrong with an import, or nothing.
+// wrongEdge returns what is wrong with an import, or "" if it is allowed.
 func wrongEdge(from, to string) string {
 	a, _ := owner(from)
 	b, ours := owner(to)
@@ -83,16 +85,16 @@ func wrongEdge(from, to string) string {
 	}
 	la, ok := level[a]
 	if !ok {
-		return fmt.Sprintf("%s is in no place of the layout", from)
+		return fmt.Sprintf("%s has no level: add it in imports_test.go", from)
 	}
 	lb, ok := level[b]
 	switch {
 	case !ok:
-		return fmt.Sprintf("%s is in no place of the layout", to)
+		return fmt.Sprintf("%s has no level: add it in imports_test.go", to)
 	case b == "pkg/config" && la < level["cmd/tagpin"]:
-		return fmt.Sprintf("%s imports %s, which is for cmd alone", from, to)
+		return fmt.Sprintf("%s imports %s, which only commands may import", from, to)
 	case lb >= la:
-		return fmt.Sprintf("%s imports %s: imports point down only", from, to)
+		return fmt.Sprintf("%s imports %s, which does not have a lower level", from, to)
 	}
 	return ""
 }
@@ -107,7 +109,6 @@ func TestImportsPointDown(t *testing.T) {
 	}
 }
 
-// TestWrongEdge shows that the rule can fail.
 func TestWrongEdge(t *testing.T) {
 	for _, tt := range []struct {
 		from, to string
@@ -136,7 +137,11 @@ func TestCommandLineToolIsLight(t *testing.T) {
 			continue
 		}
 		for _, dep := range p.Deps {
-			for _, heavy := range []string{"sigs.k8s.io/controller-runtime", "github.com/google/go-containerregistry/pkg/authn/k8schain", "k8s.io/client-go", "go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters"} {
+			for _, heavy := range []string{
+				"sigs.k8s.io/controller-runtime", "k8s.io/client-go",
+				"github.com/google/go-containerregistry/pkg/authn/k8schain",
+				"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters",
+			} {
 				if strings.HasPrefix(dep, heavy) {
 					t.Errorf("cmd/tagpin links %s", dep)
 				}
