@@ -13,13 +13,15 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// newCertificate makes a certificate for 127.0.0.1, and writes it to dir as tls.crt and tls.key.
+// newCertificate creates a certificate for 127.0.0.1 and writes it to tls.crt and tls.key in dir.
 func newCertificate(dir string) (tls.Certificate, *x509.CertPool, error) {
-	certPEM, keyPEM, err := cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.IPv4(127, 0, 0, 1)}, nil)
+	localhost := net.IPv4(127, 0, 0, 1)
+	certPEM, keyPEM, err := cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{localhost}, nil)
 	if err != nil {
 		return tls.Certificate{}, nil, err
 	}
-	err = errors.Join(os.WriteFile(filepath.Join(dir, "tls.crt"), certPEM, 0o600), os.WriteFile(filepath.Join(dir, "tls.key"), keyPEM, 0o600))
+	err = errors.Join(os.WriteFile(filepath.Join(dir, "tls.crt"), certPEM, 0o600),
+		os.WriteFile(filepath.Join(dir, "tls.key"), keyPEM, 0o600))
 	if err != nil {
 		return tls.Certificate{}, nil, err
 	}

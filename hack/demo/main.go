@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Demo shows what tagpin does, without a cluster: an embedded registry with a few images, the real tagpin-webhook over
-// TLS, and the AdmissionReviews that an API server would send.
+// Demo shows what tagpin does without a cluster. It starts an embedded registry with a few images
+// and the real tagpin-webhook with TLS, and sends the AdmissionReviews that an API server would
+// send.
 //
 //	go run ./hack/demo
 //
-// It fails where an answer is not the expected one, and leaves nothing behind.
+// It fails if an answer is not the expected one. It removes all files that it creates.
 package main
 
 import (
@@ -28,10 +29,10 @@ func main() {
 	}
 }
 
-// limit is how long the demo may run once everything is built.
-const limit = 2 * time.Minute
+// timeout limits the duration of the demo after the build.
+const timeout = 2 * time.Minute
 
-// run builds tagpin-webhook, tells the whole story and removes what it wrote.
+// run builds tagpin-webhook and shows all chapters. It removes its files at the end.
 func run(ctx context.Context, s *screen, progress io.Writer) error {
 	dir, err := os.MkdirTemp("", "tagpin-demo-")
 	if err != nil {
@@ -39,38 +40,38 @@ func run(ctx context.Context, s *screen, progress io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	build := func(ctx context.Context) error {
-		fmt.Fprintln(progress, "building tagpin-webhook: minutes from empty caches, seconds after that")
+		fmt.Fprintln(progress, "building tagpin-webhook: takes minutes the first time, then seconds")
 		return buildWebhook(ctx, dir, progress)
 	}
-	return afterBuild(ctx, build, func(ctx context.Context) error { return story(ctx, dir, s) })
+	return afterBuild(ctx, build, func(ctx context.Context) error { return show(ctx, dir, s) })
 }
 
-// afterBuild calls build, which takes as long as it takes, and then tell, which has to end within
-// limit.
-func afterBuild(ctx context.Context, build, tell func(context.Context) error) error {
+// afterBuild calls build, which has no time limit, and then show, which must end within timeout.
+func afterBuild(ctx context.Context, build, show func(context.Context) error) error {
 	if err := build(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return tell(ctx)
+	return show(ctx)
 }
 
-// story starts the registry and tagpin-webhook in dir and tells each chapter.
-func story(ctx context.Context, dir string, s *screen) error {
+// show starts the registry and tagpin-webhook, whose files are in dir, and shows all chapters.
+func show(ctx context.Context, dir string, s *screen) error {
 	st, err := newStage(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer st.close()
-	s.say("A registry with TLS at %s, and tagpin-webhook at %s. No cluster: the reviews are as an API server sends them.", st.registry, st.webhook)
+	s.say("A registry with TLS runs at %s, and tagpin-webhook at %s.", st.registry, st.webhook)
+	s.say("There is no cluster. The demo sends the same reviews as an API server.")
 	chapters := []func(context.Context, *stage, *screen) error{deployment, cronJob, dryRun, movedTag}
 	for _, chapter := range chapters {
 		if err := chapter(ctx, st, s); err != nil {
 			return err
 		}
 	}
-	s.say("That is it. `make cluster` has the same behind a real API server.")
+	s.say("That is all. `make cluster` runs tagpin with a real API server.")
 	return nil
 }
 
@@ -82,7 +83,7 @@ func deployment(ctx context.Context, st *stage, s *screen) error {
 		return err
 	}
 	s.images(before, after)
-	s.say("Each tag became the digest that the registry has for it now. The text before @ stays the author's own.")
+	s.say("Each image got the current digest of its tag. The text before @ did not change.")
 	return expect(imagesOf(after)["app"], st.pin("shop/web:1.4"))
 }
 
@@ -94,7 +95,7 @@ func cronJob(ctx context.Context, st *stage, s *screen) error {
 		return err
 	}
 	s.images(before, after)
-	s.say("Its template is pinned, so that all its Jobs run one image until somebody deploys another.")
+	s.say("Its template is pinned, so that all its Jobs run the same image until the next deployment.")
 	return expect(imagesOf(after)["app"], st.pin("shop/report:nightly"))
 }
 
@@ -108,7 +109,7 @@ func dryRun(ctx context.Context, st *stage, s *screen) error {
 	s.images(before, after)
 	proposed := annotation(after, "tagpin.dev/proposed-pins")
 	s.added("tagpin.dev/proposed-pins", proposed)
-	s.say("Nothing is changed but an annotation: what would be pinned.")
+	s.say("Only an annotation is added. It lists the pins that tagpin would make.")
 	if err := expect(imagesOf(after)["app"], st.image("shop/web:1.4")); err != nil {
 		return err
 	}
@@ -131,23 +132,24 @@ func movedTag(ctx context.Context, st *stage, s *screen) error {
 		return err
 	}
 	s.images(manifest, again)
-	s.say("It keeps its pin: applying a manifest again rolls out nothing that nobody asked for.")
+	s.say("It keeps its pin, so that applying a manifest again does not start a rollout.")
 	if err := expect(imagesOf(again)["app"], old); err != nil {
 		return err
 	}
-	s.title("A fresh Deployment of the same tag")
+	s.title("Another Deployment with the same tag is created")
 	fresh, err := st.admit(ctx, "enforce", manifest, nil)
 	if err != nil {
 		return err
 	}
 	s.images(manifest, fresh)
-	s.say("It gets the digest of now: what was just pushed is what is deployed.")
+	s.say("It gets the current digest, so the image that was just pushed is deployed.")
 	if old == st.pin("shop/web:1.4") {
 		return fmt.Errorf("the tag did not move")
 	}
 	return expect(imagesOf(fresh)["app"], st.pin("shop/web:1.4"))
 }
 
+// expect returns an error if got is not want.
 func expect(got, want string) error {
 	if got != want {
 		return fmt.Errorf("got %q, want %q", got, want)

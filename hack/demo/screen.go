@@ -10,13 +10,14 @@ import (
 	"slices"
 )
 
-// screen prints the story, in colour where a person reads it.
+// screen prints the texts of the demo. It uses colours on a terminal.
 type screen struct {
 	out                        io.Writer
 	red, green, bold, dim, end string
 }
 
-// newScreen uses colour on a terminal, unless NO_COLOR is set (https://no-color.org).
+// newScreen returns a screen that writes to f. It does not use colours if the environment variable
+// NO_COLOR is set (https://no-color.org).
 func newScreen(f *os.File) *screen {
 	s := &screen{out: f}
 	info, err := f.Stat()

@@ -29,15 +29,15 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 )
 
-// stage is a registry with images, and the real server.
+// stage is a running registry with images and a running tagpin-webhook.
 type stage struct {
-	registry, webhook string // addresses
-	probes            string
+	registry, webhook string            // host:port
+	probes            string            // host:port of the webhook's health probes
 	digests           map[string]string // by repository:tag
-	client            *http.Client      // trusts the certificate of both
+	client            *http.Client      // trusts the certificates of the registry and the webhook
 	tls               *tls.Config
-	close             func()
-	log               string
+	close             func() // stops both
+	log               string // path of the webhook's log
 }
 
 func newStage(ctx context.Context, dir string) (*stage, error) {
@@ -45,10 +45,19 @@ func newStage(ctx context.Context, dir string) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &stage{digests: map[string]string{}, tls: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, log: filepath.Join(dir, "webhook.log")}
-	st.client = &http.Client{Transport: &http.Transport{TLSClientConfig: st.tls}, Timeout: 10 * time.Second}
+	st := &stage{
+		digests: map[string]string{},
+		tls:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		log:     filepath.Join(dir, "webhook.log"),
+	}
+	st.client = &http.Client{
+		Transport: &http.Transport{TLSClientConfig: st.tls},
+		Timeout:   10 * time.Second,
+	}
 	images := httptest.NewUnstartedServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	images.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	images.TLS = &tls.Config{
+		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
+	}
 	images.StartTLS()
 	st.close = images.Close
 	st.registry = strings.TrimPrefix(images.URL, "https://")
@@ -67,7 +76,8 @@ func newStage(ctx context.Context, dir string) (*stage, error) {
 	return st, nil
 }
 
-// push makes a new image and moves the tag to it.
+// push pushes a random image and records its digest. image is repository:tag. If the tag exists, it
+// is moved to the new image.
 func (st *stage) push(ctx context.Context, image string) error {
 	tag, err := name.NewTag(st.registry + "/" + image)
 	if err != nil {
@@ -77,7 +87,8 @@ func (st *stage) push(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
-	if err := remote.Write(tag, img, remote.WithContext(ctx), remote.WithTransport(st.client.Transport)); err != nil {
+	err = remote.Write(tag, img, remote.WithContext(ctx), remote.WithTransport(st.client.Transport))
+	if err != nil {
 		return fmt.Errorf("pushing %s: %w", image, err)
 	}
 	d, err := img.Digest()
@@ -85,9 +96,11 @@ func (st *stage) push(ctx context.Context, image string) error {
 	return err
 }
 
-// image is a reference to an image of the registry; pin is what it is to be pinned to.
+// image returns a reference to an image of the registry, given as repository:tag.
 func (st *stage) image(image string) string { return st.registry + "/" + image }
-func (st *stage) pin(image string) string   { return st.image(image) + "@" + st.digests[image] }
+
+// pin returns the pinned reference that is expected for an image.
+func (st *stage) pin(image string) string { return st.image(image) + "@" + st.digests[image] }
 
 const config = `apiVersion: tagpin.dev/v1alpha1
 kind: Config
@@ -110,10 +123,11 @@ func buildWebhook(ctx context.Context, dir string, progress io.Writer) error {
 
 func binary(dir string) string { return filepath.Join(dir, "tagpin-webhook") }
 
-// serve starts tagpin-webhook, which buildWebhook has built, and waits until it is ready.
+// serve starts tagpin-webhook and waits until it is ready. buildWebhook must have built it in dir.
 func (st *stage) serve(ctx context.Context, dir string) (end func(), err error) {
 	file := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, st.registry, filepath.Join(dir, "tls.crt")), 0o600); err != nil {
+	text := fmt.Appendf(nil, config, st.registry, filepath.Join(dir, "tls.crt"))
+	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return nil, err
 	}
 	ports, err := freePorts(ctx, 2)
@@ -125,9 +139,10 @@ func (st *stage) serve(ctx context.Context, dir string) (end func(), err error) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }()  // the child has its own
-	server := exec.Command(binary(dir), //nolint:noctx // ended below
-		"--standalone", "--config", file, "--cert-dir", dir, "--webhook-host", "127.0.0.1", "--webhook-port", ports[0],
+	defer func() { _ = out.Close() }()  // the process has its own copy
+	server := exec.Command(binary(dir), //nolint:noctx // end stops it
+		"--standalone", "--config", file, "--cert-dir", dir,
+		"--webhook-host", "127.0.0.1", "--webhook-port", ports[0],
 		"--health-probe-bind-address", st.probes, "--metrics-bind-address", "0")
 	server.Stdout, server.Stderr = out, out
 	if err := server.Start(); err != nil {
@@ -135,7 +150,8 @@ func (st *stage) serve(ctx context.Context, dir string) (end func(), err error) 
 	}
 	exited := make(chan struct{})
 	go func() { _ = server.Wait(); close(exited) }()
-	end = func() { _ = server.Process.Signal(syscall.SIGKILL); <-exited } // nobody is left to drain for
+	// There are no requests left, so the process need not shut down gracefully.
+	end = func() { _ = server.Process.Signal(syscall.SIGKILL); <-exited }
 	if err := st.ready(ctx, exited); err != nil {
 		end()
 		return nil, err
@@ -143,6 +159,7 @@ func (st *stage) serve(ctx context.Context, dir string) (end func(), err error) 
 	return end, nil
 }
 
+// ready waits until tagpin-webhook is ready. It returns an error if the process exits before.
 func (st *stage) ready(ctx context.Context, exited <-chan struct{}) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -160,15 +177,15 @@ func (st *stage) ready(ctx context.Context, exited <-chan struct{}) error {
 		select {
 		case <-tick.C:
 		case <-exited:
-			said, _ := os.ReadFile(st.log)
-			return fmt.Errorf("tagpin-webhook ended:\n%s", said)
+			output, _ := os.ReadFile(st.log)
+			return fmt.Errorf("tagpin-webhook exited:\n%s", output)
 		case <-ctx.Done():
-			return errors.New("tagpin-webhook did not get ready")
+			return errors.New("tagpin-webhook did not become ready")
 		}
 	}
 }
 
-// freePorts gives ports that nobody listened on a moment ago.
+// freePorts returns n ports that are not in use.
 func freePorts(ctx context.Context, n int) ([]string, error) {
 	var ports []string
 	for range n {
@@ -186,8 +203,8 @@ func freePorts(ctx context.Context, n int) ([]string, error) {
 	return ports, nil
 }
 
-// admit sends an object in an AdmissionReview, as an update where old is not nil, and gives the object as it would be
-// stored.
+// admit sends an AdmissionReview to tagpin-webhook and returns the object with the patch of the
+// response. The operation is CREATE, or UPDATE if old is not nil.
 func (st *stage) admit(ctx context.Context, mode string, o, old object) (object, error) {
 	raw, err := json.Marshal(o)
 	if err != nil {
@@ -197,7 +214,8 @@ func (st *stage) admit(ctx context.Context, mode string, o, old object) (object,
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+st.webhook+"/"+mode+"?timeout=10s", bytes.NewReader(body))
+	url := "https://" + st.webhook + "/" + mode + "?timeout=10s"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -207,14 +225,14 @@ func (st *stage) admit(ctx context.Context, mode string, o, old object) (object,
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	var answer admissionv1.AdmissionReview
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	var reply admissionv1.AdmissionReview
+	if err := json.NewDecoder(resp.Body).Decode(&reply); err != nil {
 		return nil, fmt.Errorf("status %s: %w", resp.Status, err)
 	}
-	if !answer.Response.Allowed {
-		return nil, fmt.Errorf("denied: %s", answer.Response.Result.Message)
+	if !reply.Response.Allowed {
+		return nil, fmt.Errorf("denied: %s", reply.Response.Result.Message)
 	}
-	return apply(raw, answer.Response.Patch)
+	return apply(raw, reply.Response.Patch)
 }
 
 func review(o, old object) map[string]any {
@@ -224,14 +242,17 @@ func review(o, old object) map[string]any {
 		group, version = "", apiVersion
 	}
 	request := map[string]any{
-		"uid": "5f2b1c9e-demo", "operation": "CREATE", "namespace": "shop", "name": "shop", "object": o, "oldObject": nil,
+		"uid": "5f2b1c9e-demo", "operation": "CREATE", "namespace": "shop", "name": "shop",
+		"object": o, "oldObject": nil,
 		"kind":     map[string]any{"group": group, "version": version, "kind": o["kind"]},
 		"userInfo": map[string]any{"username": "jane"},
 	}
 	if old != nil {
 		request["operation"], request["oldObject"] = "UPDATE", old
 	}
-	return map[string]any{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+	return map[string]any{
+		"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request,
+	}
 }
 
 func apply(raw, patch []byte) (object, error) {
