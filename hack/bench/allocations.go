@@ -20,14 +20,15 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// The goal is few: what there is, and a little more, so that growth is seen.
+// Goals for the numbers of allocations. They are slightly above the current numbers, so that growth
+// is noticed.
 const (
-	mostScan      = 32
-	mostAdmission = 200
-	mostHit       = 4
+	maxScanAllocs      = 32
+	maxAdmissionAllocs = 200
+	maxHitAllocs       = 4
 )
 
-// allocations is P11, in this process and without a network.
+// allocations measures figure P11 in this process, without a network.
 func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
 	const app, proxy = "registry.example/team/app:1.2", "registry.example/team/proxy:1.2"
 	body, err := review(true, app, proxy)
@@ -40,51 +41,62 @@ func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
 	if err := json.Unmarshal(body, &envelope); err != nil {
 		return err
 	}
-	if err := scanning(envelope.Request.Object, r); err != nil {
+	if err := measureScan(envelope.Request.Object, r); err != nil {
 		return err
 	}
-	cache := &resolve.Cache{Answers: &resolve.Answers{}, Next: resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
-		return resolve.Result{Digest: digest.FromString(app)}, nil
-	})}
-	handler := &admit.Handler{Pinner: &pin.Pinner{Resolver: cache}, Table: new(workload.Table), Mode: pin.Enforce}
-	admission, err := allocated(r, "Admission", func() error { return serve(ctx, handler, body) })
+	cache := &resolve.Cache{
+		Answers: &resolve.Answers{},
+		Next: resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
+			return resolve.Result{Digest: digest.FromString(app)}, nil
+		}),
+	}
+	handler := &admit.Handler{
+		Pinner: &pin.Pinner{Resolver: cache},
+		Table:  new(workload.Table),
+		Mode:   pin.Enforce,
+	}
+	admission, err := benchmark(r, "Admission", func() error { return serve(ctx, handler, body) })
 	if err != nil {
 		return err
 	}
-	least := newFloor()
-	floor, err := allocated(r, "FloorAdmission", func() error { return serve(ctx, least, body) })
+	floorHandler := newFloor()
+	floor, err := benchmark(r, "FloorAdmission", func() error {
+		return serve(ctx, floorHandler, body)
+	})
 	if err != nil {
 		return err
 	}
-	known := resolve.Request{Ref: ref.MustParse(app)}
-	hit, err := allocated(r, "Hit", func() error {
-		_, err := cache.Resolve(ctx, known)
+	cached := resolve.Request{Ref: ref.MustParse(app)}
+	hit, err := benchmark(r, "Hit", func() error {
+		_, err := cache.Resolve(ctx, cached)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.count("P11", "admission of 2 containers, all cached: allocations", admission.AllocsPerOp(), mostAdmission, fmt.Sprintf("floor %d", floor.AllocsPerOp()))
-	r.count("P11", "cache hit: allocations", hit.AllocsPerOp(), mostHit, "")
+	r.count("P11", "admission of 2 containers, all cached: allocations",
+		admission.AllocsPerOp(), maxAdmissionAllocs, fmt.Sprintf("floor %d", floor.AllocsPerOp()))
+	r.count("P11", "cache hit: allocations", hit.AllocsPerOp(), maxHitAllocs, "")
 	return nil
 }
 
-// scanning compares the scan of an object with json.Valid of it, in turns.
-func scanning(object []byte, r *report) error {
+// measureScan compares the time of a scan of an object with that of json.Valid. It runs them
+// alternately.
+func measureScan(object []byte, r *report) error {
 	var ratios []float64
 	var scan testing.BenchmarkResult
 	for range 3 {
 		var err error
-		scan, err = allocated(r, "Scan", func() error {
+		scan, err = benchmark(r, "Scan", func() error {
 			_, err := new(workload.Table).Scan(workload.Kind{Kind: "Pod"}, object)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		valid, err := allocated(r, "Valid", func() error {
+		valid, err := benchmark(r, "Valid", func() error {
 			if !json.Valid(object) {
-				return errors.New("no JSON")
+				return errors.New("invalid JSON")
 			}
 			return nil
 		})
@@ -94,47 +106,50 @@ func scanning(object []byte, r *report) error {
 		ratios = append(ratios, float64(scan.NsPerOp())/float64(valid.NsPerOp()))
 	}
 	r.atMost("P11", "scan of a 3 KB Pod: time ÷ json.Valid's", median(ratios), 2, "")
-	r.count("P11", "scan of a 3 KB Pod: allocations", scan.AllocsPerOp(), mostScan, "")
+	r.count("P11", "scan of a 3 KB Pod: allocations", scan.AllocsPerOp(), maxScanAllocs, "")
 	return nil
 }
 
-// allocated benchmarks f for about a second.
-func allocated(r *report, name string, f func() error) (testing.BenchmarkResult, error) {
+// benchmark benchmarks f for about a second.
+func benchmark(r *report, name string, f func() error) (testing.BenchmarkResult, error) {
 	var err error
 	result := testing.Benchmark(func(b *testing.B) {
 		for b.Loop() {
 			err = errors.Join(err, f())
 		}
 	})
-	r.sample(name, result.N, value{float64(result.T.Nanoseconds()) / float64(result.N), "ns/op"},
-		value{float64(result.AllocedBytesPerOp()), "B/op"}, value{float64(result.AllocsPerOp()), "allocs/op"})
+	r.sample(name, result.N,
+		value{float64(result.T.Nanoseconds()) / float64(result.N), "ns/op"},
+		value{float64(result.AllocedBytesPerOp()), "B/op"},
+		value{float64(result.AllocsPerOp()), "allocs/op"})
 	return result, err
 }
 
-// serve gives a review to a handler. What it allocates itself is the same for every handler.
+// serve calls a handler with a review. Its own allocations are the same for every handler.
 func serve(ctx context.Context, h http.Handler, body []byte) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/enforce?timeout=10s", bytes.NewReader(body))
+	const url = "/enforce?timeout=10s"
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	w := answer{header: http.Header{}}
+	w := responseWriter{header: http.Header{}}
 	h.ServeHTTP(&w, r)
 	if !w.patched {
-		return errors.New("the answer is no patch")
+		return errors.New("the response has no patch")
 	}
 	return nil
 }
 
-// answer is a ResponseWriter that looks whether there is a patch.
-type answer struct {
+// responseWriter is an http.ResponseWriter that only checks whether the response has a patch.
+type responseWriter struct {
 	header  http.Header
 	patched bool
 }
 
-func (a *answer) Header() http.Header { return a.header }
-func (a *answer) WriteHeader(int)     {}
-func (a *answer) Write(b []byte) (int, error) {
-	a.patched = a.patched || bytes.Contains(b, []byte(`"patch":`))
+func (w *responseWriter) Header() http.Header { return w.header }
+func (w *responseWriter) WriteHeader(int)     {}
+func (w *responseWriter) Write(b []byte) (int, error) {
+	w.patched = w.patched || bytes.Contains(b, []byte(`"patch":`))
 	return len(b), nil
 }

@@ -13,10 +13,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// floorCommand makes the program the floor: floor DIR PORT.
+// floorCommand is the first argument with which this program runs as the floor: floor DIR PORT.
 const floorCommand = "floor"
 
-// serveFloor serves /enforce as the least that a webhook on controller-runtime can do.
+// serveFloor serves the floor at /enforce: a webhook on controller-runtime that does as little as
+// possible.
 func serveFloor(ctx context.Context, dir, port string, stderr io.Writer) int {
 	number, err := strconv.Atoi(port)
 	if err != nil {
@@ -32,10 +33,12 @@ func serveFloor(ctx context.Context, dir, port string, stderr io.Writer) int {
 	return 0
 }
 
-// newFloor decodes a review, as controller-runtime does, and answers one fixed patch.
+// newFloor returns a webhook that decodes a review and responds with a constant patch.
 func newFloor() *admission.Webhook {
-	patch := jsonpatch.NewOperation("replace", "/spec/containers/0/image", "registry.example/app:1@sha256:0000")
-	return &admission.Webhook{Handler: admission.HandlerFunc(func(context.Context, admission.Request) admission.Response {
+	const image = "registry.example/app:1@sha256:0000"
+	patch := jsonpatch.NewOperation("replace", "/spec/containers/0/image", image)
+	handle := func(context.Context, admission.Request) admission.Response {
 		return admission.Patched("", patch)
-	})}
+	}
+	return &admission.Webhook{Handler: admission.HandlerFunc(handle)}
 }

@@ -14,9 +14,11 @@ import (
 	"time"
 )
 
-// admitted sends a review. The answer has to hold a patch, or with patch false none.
+// admitted sends a review. It returns an error if the object is denied, or if the response has a
+// patch although patch is false, or the other way round.
 func (st *stage) admitted(ctx context.Context, to server, body []byte, patch bool) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url+"?timeout=10s", bytes.NewReader(body))
+	url := to.url + "?timeout=10s"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -26,19 +28,22 @@ func (st *stage) admitted(ctx context.Context, to server, body []byte, patch boo
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
 	}
-	allowed := bytes.Contains(answer, []byte(`"allowed":true`))
-	if resp.StatusCode != http.StatusOK || !allowed || bytes.Contains(answer, []byte(`"patch":`)) != patch {
-		return fmt.Errorf("unexpected answer: %s: %.300s", resp.Status, answer)
+	allowed := bytes.Contains(text, []byte(`"allowed":true`))
+	patched := bytes.Contains(text, []byte(`"patch":`))
+	if resp.StatusCode != http.StatusOK || !allowed || patched != patch {
+		return fmt.Errorf("unexpected response: %s: %.300s", resp.Status, text)
 	}
 	return nil
 }
 
-// together sends one review many times at once.
-func (st *stage) together(ctx context.Context, to server, body []byte, n int) error {
+// admittedConcurrently sends a review n times concurrently.
+func (st *stage) admittedConcurrently(
+	ctx context.Context, to server, body []byte, n int,
+) error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
@@ -48,19 +53,22 @@ func (st *stage) together(ctx context.Context, to server, body []byte, n int) er
 	return errors.Join(errs...)
 }
 
-// inFlight is how many requests of a load are under way at once.
+// inFlight is the number of concurrent requests of a load.
 const inFlight = 8
 
-// load is what a round of requests took.
+// load is the result of sending requests to a server for some time.
 type load struct {
 	requests  int
 	perSecond float64
 	p99       time.Duration
-	cpu       time.Duration // of the server
+	cpu       time.Duration // processor time of the server
 }
 
-// run sends the bodies in turn for a time, always so many in flight. The first error ends it.
-func (st *stage) run(ctx context.Context, to server, bodies [][]byte, patch bool, d time.Duration) (load, error) {
+// run sends the bodies in turn until d has passed, with inFlight requests at a time. It stops at
+// the first error.
+func (st *stage) run(
+	ctx context.Context, to server, bodies [][]byte, patch bool, d time.Duration,
+) (load, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	times := make([][]time.Duration, inFlight)
@@ -85,7 +93,7 @@ func (st *stage) run(ctx context.Context, to server, bodies [][]byte, patch bool
 	}
 	all := slices.Sorted(slices.Values(slices.Concat(times...)))
 	if len(all) == 0 {
-		return load{}, errors.New("no time for one request")
+		return load{}, errors.New("the duration is too short for one request")
 	}
 	return load{len(all), float64(len(all)) / took.Seconds(), all[len(all)*99/100], cpu}, nil
 }

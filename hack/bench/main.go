@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Bench measures how fast tagpin is, and prints the goal beside each figure:
+// Bench measures the performance of tagpin and prints a table of figures and goals:
 //
 //	go run ./hack/bench
 //	go run ./hack/bench -run 'P1 ' -duration 5s -cpuprofile warm.pprof
 //
-// Machines are noisy: a figure is a ratio to something measured in the same run, mostly the floor, which is a webhook on
-// the same controller-runtime server that decodes the review and answers one fixed patch. tagpin-webhook and the floor are
-// processes of their own; the load and an embedded registry share the machine with them. The table is for people, the
-// file for benchstat. A goal that is missed is no error.
+// The numbers P1 to P11 identify the figures. The speed of machines varies, so most figures are
+// ratios to something that is measured in the same run. In most cases this is the floor, a webhook
+// on the same controller-runtime server that decodes the review and responds with a constant patch.
+//
+// tagpin-webhook and the floor are separate processes. This process generates the load and serves
+// an embedded registry. Bench also writes a file for benchstat. A missed goal is not an error.
 package main
 
 import (
@@ -28,8 +30,8 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// longest is how long the measuring may take, whatever hangs. It begins when everything is built.
-const longest = 10 * time.Minute
+// timeout limits the duration of all measurements after the build.
+const timeout = 10 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -39,7 +41,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	ctrllog.SetLogger(logr.Discard()) // controller-runtime complains of having none
+	ctrllog.SetLogger(logr.Discard()) // without a logger, controller-runtime prints a warning
 	if len(args) == 3 && args[0] == floorCommand {
 		return serveFloor(ctx, args[1], args[2], stderr)
 	}
@@ -58,12 +60,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// settings are the flags.
+// settings has the values of the flags.
 type settings struct {
 	out        string
 	only       *regexp.Regexp
 	rounds     int
-	round      time.Duration
+	round      time.Duration // duration of a round
 	cpuProfile string
 }
 
@@ -71,10 +73,13 @@ func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.StringVar(&s.out, "o", "bench.txt", "`file` to write in the format of Go benchmarks")
-	only := fs.String("run", "", "`regexp` of what to measure, found in one of: "+groupNames()+" (default: all)")
-	fs.IntVar(&s.rounds, "rounds", 9, "`number` of rounds, of which the median counts")
-	fs.DurationVar(&s.round, "duration", 800*time.Millisecond, "`time` of one round of load on one server")
-	fs.StringVar(&s.cpuProfile, "cpuprofile", "", "`file` to write a profile of tagpin-webhook while it is warm to (default: none)")
+	only := fs.String("run", "",
+		"measure the groups that `regexp` matches: "+groupNames()+" (default: all)")
+	fs.IntVar(&s.rounds, "rounds", 9, "`number` of rounds; a figure is the median of all rounds")
+	fs.DurationVar(&s.round, "duration", 800*time.Millisecond,
+		"`duration` of the load on one server in a round")
+	fs.StringVar(&s.cpuProfile, "cpuprofile", "",
+		"write a CPU profile of tagpin-webhook under warm load to `file` (default: none)")
 	if err := fs.Parse(args); err != nil {
 		return s, err
 	}
@@ -85,11 +90,11 @@ func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
 	case fs.NArg() > 0:
 		return s, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	case !slices.ContainsFunc(groups(), func(g group) bool { return s.only.MatchString(g.name) }):
-		return s, fmt.Errorf("-run %s: found in none of %s", *only, groupNames())
+		return s, fmt.Errorf("-run %s: want a match for one of %s", *only, groupNames())
 	case s.rounds < 1:
-		return s, fmt.Errorf("-rounds %d: want one at least", s.rounds)
+		return s, fmt.Errorf("-rounds %d: want at least 1", s.rounds)
 	case s.round <= 0:
-		return s, fmt.Errorf("-duration %s: want a time", s.round)
+		return s, fmt.Errorf("-duration %s: want more than 0", s.round)
 	}
 	return s, nil
 }
@@ -100,18 +105,18 @@ func measureAll(ctx context.Context, s settings, stdout, stderr io.Writer) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	fmt.Fprintln(stderr, "building tagpin-webhook: minutes from empty caches, seconds after that")
+	fmt.Fprintln(stderr, "building tagpin-webhook: takes minutes the first time, then seconds")
 	if err := buildWebhook(ctx, dir, stderr); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	fmt.Fprintln(stderr, "starting tagpin-webhook and the floor")
 	st, err := newStage(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { st.close() }() // as it is then: it grows with each server
+	defer func() { st.close() }() // not "defer st.close()": each start of a server replaces it
 	r := &report{}
 	for _, g := range groups() {
 		if !s.only.MatchString(g.name) {

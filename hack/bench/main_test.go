@@ -17,7 +17,8 @@ import (
 )
 
 func TestReview(t *testing.T) {
-	body, err := review(true, "registry.example:5000/warm/app1:1.4", "registry.example:5000/warm/app2:1.4")
+	body, err := review(true, "registry.example:5000/warm/app1:1.4",
+		"registry.example:5000/warm/app2:1.4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,13 +27,13 @@ func TestReview(t *testing.T) {
 		t.Fatal(err)
 	}
 	if size := len(rv.Request.Object.Raw); size < 2700 || size > 3300 {
-		t.Errorf("the Pod has %d bytes, want about 3 KB", size)
+		t.Errorf("size of the Pod = %d bytes, want about 3 KB", size)
 	}
 	var p corev1.Pod
 	decoder := json.NewDecoder(strings.NewReader(string(rv.Request.Object.Raw)))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&p); err != nil {
-		t.Errorf("no API server would send the Pod: %v", err)
+		t.Errorf("decoding the Pod: %v", err)
 	}
 	if len(p.Spec.Containers) != 2 || len(p.OwnerReferences) != 1 {
 		t.Errorf("%d containers, %d owners, want 2 and 1", len(p.Spec.Containers), len(p.OwnerReferences))
@@ -91,10 +92,18 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestFlagsThatAreWrong(t *testing.T) {
-	for _, args := range [][]string{{"-run", "("}, {"-run", "P99"}, {"-rounds", "0"}, {"-duration", "0"}, {"-duration", "-1s"}, {"P1"}, {"-nonsense"}} {
+func TestInvalidFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"-run", "("},
+		{"-run", "P99"},
+		{"-rounds", "0"},
+		{"-duration", "0"},
+		{"-duration", "-1s"},
+		{"P1"},
+		{"-nonsense"},
+	} {
 		if _, err := parseFlags(args, io.Discard); err == nil {
-			t.Errorf("parseFlags(%q) took it", args)
+			t.Errorf("parseFlags(%q) = nil error, want one", args)
 		}
 	}
 }
@@ -118,17 +127,22 @@ func TestParseResident(t *testing.T) {
 		t.Errorf("parseResident = %v, %v, want 2.5", got, err)
 	}
 	if _, err := parseResident("Name:\tx\n"); err == nil {
-		t.Error("parseResident found what is not there")
+		t.Error("parseResident without VmRSS = nil error, want one")
 	}
 }
 
-// Requests side by side are one round trip, whoever is answered first.
-func TestChain(t *testing.T) {
+// TestStopTrace checks that concurrent requests count as one round trip, in any order of responses.
+func TestStopTrace(t *testing.T) {
 	at := func(from, to int) span { return span{time.Unix(int64(from), 0), time.Unix(int64(to), 0)} }
-	for want, spans := range [][]span{{}, {at(0, 10), at(1, 9), at(2, 12)}, {at(0, 10), at(3, 13), at(13, 20)}, {at(20, 30), at(0, 10), at(10, 20), at(11, 21)}} {
+	for want, spans := range [][]span{
+		{},
+		{at(0, 10), at(1, 9), at(2, 12)},
+		{at(0, 10), at(3, 13), at(13, 20)},
+		{at(20, 30), at(0, 10), at(10, 20), at(11, 21)},
+	} {
 		i := &images{spans: spans}
-		if got := i.chain(); got != want {
-			t.Errorf("chain of %v = %d, want %d", spans, got, want)
+		if got := i.stopTrace(); got != want {
+			t.Errorf("stopTrace of %v = %d, want %d", spans, got, want)
 		}
 	}
 }

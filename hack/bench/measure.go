@@ -11,14 +11,21 @@ import (
 	"time"
 )
 
-// group is what is measured together, by the numbers of its figures.
+// group is a group of figures that are measured together.
 type group struct {
-	name    string
+	name    string // the numbers of the figures
 	measure func(context.Context, *stage, settings, *report) error
 }
 
 func groups() []group {
-	return []group{{"P1 P2 P3", warm}, {"P4", cold}, {"P5", fromNothing}, {"P6", burst}, {"P9", memory}, {"P11", allocations}}
+	return []group{
+		{"P1 P2 P3", warm},
+		{"P4", cold},
+		{"P5", firstPod},
+		{"P6", burst},
+		{"P9", memory},
+		{"P11", allocations},
+	}
 }
 
 func groupNames() string {
@@ -29,16 +36,17 @@ func groupNames() string {
 	return strings.Join(names, ", ")
 }
 
-// roundTrip is how long the registry takes for an answer, where its distance matters.
+// roundTrip is the simulated delay of the registry for figure P4.
 const roundTrip = 20 * time.Millisecond
 
-// cold is P4: one Pod of ten images of ten repositories, whose tags are new; the connection and the tokens are not.
+// cold measures figure P4: the time to admit a Pod with ten images of ten repositories. Their tags
+// are new, but tagpin-webhook already has a connection and the tokens.
 func cold(ctx context.Context, st *stage, s settings, r *report) error {
 	const all = 10
 	st.images.delay.Store(int64(roundTrip))
 	defer st.images.delay.Store(0)
 	var times, trips []float64
-	for round := range 3*s.rounds + 1 { // the first one connects and gets the tokens
+	for round := range 3*s.rounds + 1 { // the first round opens the connection and gets the tokens
 		var refs []string
 		for i := range all {
 			repository, tag := fmt.Sprintf("cold/app%d", i), fmt.Sprint(round)
@@ -62,16 +70,22 @@ func cold(ctx context.Context, st *stage, s settings, r *report) error {
 		}
 		if round > 0 {
 			times, trips = append(times, took.Seconds()), append(trips, trip.Seconds())
-			r.sample("Cold", 1, value{ms(took), "ms"}, value{ms(trip), "roundtrip-ms"}, value{took.Seconds() / trip.Seconds(), "time/roundtrip"})
+			r.sample("Cold", 1,
+				value{ms(took), "ms"},
+				value{ms(trip), "roundtrip-ms"},
+				value{took.Seconds() / trip.Seconds(), "time/roundtrip"})
 		}
 	}
-	r.atMost("P4", "cold: one Pod of 10 images ÷ a round trip of 20 ms", median(times)/median(trips), 1.3, "k8s-digester, Kyverno 22")
+	r.atMost("P4", "cold: one Pod of 10 images ÷ a round trip of 20 ms",
+		median(times)/median(trips), 1.3, "k8s-digester, Kyverno 22")
 	return nil
 }
 
-// trip is how long one request to the registry takes that has its token and its connection.
+// trip returns the duration of one request to the registry over an existing connection and with an
+// existing token.
 func (st *stage) trip(ctx context.Context, repository, tag string) (time.Duration, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "https://"+st.registry+"/v2/"+repository+"/manifests/"+tag, nil)
+	url := "https://" + st.registry + "/v2/" + repository + "/manifests/" + tag
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -83,19 +97,22 @@ func (st *stage) trip(ctx context.Context, repository, tag string) (time.Duratio
 	}
 	took := time.Since(begin)
 	if resp.StatusCode != http.StatusOK {
-		return 0, errors.Join(fmt.Errorf("the registry answers %s", resp.Status), resp.Body.Close())
+		return 0, errors.Join(fmt.Errorf("unexpected status %s", resp.Status), resp.Body.Close())
 	}
 	return took, resp.Body.Close()
 }
 
-// burst is P6: many admissions at once of one image whose tag is new.
+// burst measures figure P6: the number of requests for a manifest when many Pods with the same new
+// image are admitted concurrently.
 func burst(ctx context.Context, st *stage, s settings, r *report) error {
 	const admissions = 100
-	const answer = 500 * time.Millisecond // later than the last admission comes, on a busy machine too
-	st.images.delay.Store(int64(answer))
+	// The delay is so long that all admissions arrive before the first response, even on a busy
+	// machine.
+	const delay = 500 * time.Millisecond
+	st.images.delay.Store(int64(delay))
 	defer st.images.delay.Store(0)
-	var most int64
-	for round := range min(s.rounds, 6) + 1 { // the first one makes the connections
+	var maxRequests int64
+	for round := range min(s.rounds, 6) + 1 { // the first round opens the connections
 		tag := fmt.Sprint(round)
 		if err := st.images.push(ctx, "burst/app", tag); err != nil {
 			return err
@@ -105,15 +122,16 @@ func burst(ctx context.Context, st *stage, s settings, r *report) error {
 			return err
 		}
 		before := st.images.manifests.Load()
-		if err := st.together(ctx, st.tagpin, body, admissions); err != nil {
+		if err := st.admittedConcurrently(ctx, st.tagpin, body, admissions); err != nil {
 			return err
 		}
 		if round > 0 {
-			asked := st.images.manifests.Load() - before
-			most = max(most, asked)
-			r.sample("Burst", 1, value{float64(asked), "manifests"})
+			requests := st.images.manifests.Load() - before
+			maxRequests = max(maxRequests, requests)
+			r.sample("Burst", 1, value{float64(requests), "manifests"})
 		}
 	}
-	r.count("P6", "100 admissions at once of one new image: manifest requests", most, 1, "k8s-digester 100 × 2")
+	r.count("P6", "100 concurrent admissions of one new image: manifest requests",
+		maxRequests, 1, "k8s-digester 100 × 2")
 	return nil
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,8 +15,8 @@ import (
 	"sync/atomic"
 )
 
-// memory is P9: what a process holds at rest, with a large cache filled, and after a million references went through one
-// of the default size.
+// memory measures figure P9: the resident memory of tagpin-webhook at rest, with a large cache that
+// is full, and after a million references with a cache of the default size.
 func memory(ctx context.Context, st *stage, _ settings, r *report) error {
 	const hundredThousand, million = 100_000, 1_000_000
 	small, err := st.startTagpin(ctx, "small", defaultSize)
@@ -51,29 +52,36 @@ func memory(ctx context.Context, st *stage, _ settings, r *report) error {
 	if err != nil {
 		return err
 	}
-	r.sample("Memory", 1, value{rest, "rest-MiB"}, value{full, "full-MiB"}, value{before, "before-MiB"}, value{after, "after-MiB"})
+	r.sample("Memory", 1,
+		value{rest, "rest-MiB"},
+		value{full, "full-MiB"},
+		value{before, "before-MiB"},
+		value{after, "after-MiB"})
 	r.atMost("P9", "resident at rest: MiB", rest, 45, "Kyverno 157")
-	r.atMost("P9", "resident with 100,000 cached references: MiB", full, 110, "k8s-digester 62 under load")
-	r.atMost("P9", "resident after 1,000,000 references through a cache of 10,000 ÷ after 100,000", after/before, 1.1, "")
+	r.atMost("P9", "resident with 100,000 cached references: MiB", full, 110,
+		"k8s-digester 62 under load")
+	r.atMost("P9", "resident after 1,000,000 references through a cache of 10,000 ÷ after 100,000",
+		after/before, 1.1, "")
 	return nil
 }
 
-// resolveMany has a server pin the tags from one number to another, in Pods of many containers.
+// resolveMany sends reviews of Pods with many containers, so that the server pins the tags with the
+// numbers from (inclusive) to until (exclusive).
 func (st *stage) resolveMany(ctx context.Context, to server, from, until int) error {
-	const containers, together = 250, 4
+	const containers, concurrency = 250, 4
 	var next atomic.Int64
 	next.Store(int64(from))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	for namespace := range together {
+	for namespace := range concurrency {
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				first := int(next.Add(containers)) - containers
 				if first >= until {
 					return
 				}
-				body, err := st.many(namespace, first, first+containers)
+				body, err := st.largeReview(namespace, first, first+containers)
 				if err == nil {
 					err = st.admitted(ctx, to, body, true)
 				}
@@ -87,25 +95,37 @@ func (st *stage) resolveMany(ctx context.Context, to server, from, until int) er
 	return context.Cause(ctx)
 }
 
-// many is a review of a Pod with a container for each number.
-func (st *stage) many(namespace, from, until int) ([]byte, error) {
+// largeReview returns a review of a Pod with a container for each number.
+func (st *stage) largeReview(namespace, from, until int) ([]byte, error) {
 	var containers []any
 	for i := from; i < until; i++ {
-		containers = append(containers, values{"name": fmt.Sprint("c", i), "image": fmt.Sprintf("%s/%s:t%d", st.registry, anything, i)})
+		image := fmt.Sprintf("%s/%s:t%d", st.registry, anything, i)
+		containers = append(containers, values{"name": fmt.Sprint("c", i), "image": image})
 	}
-	kind, resource := values{"version": "v1", "kind": "Pod"}, values{"version": "v1", "resource": "pods"}
+	kind, resource := values{
+		"version": "v1",
+		"kind":    "Pod",
+	}, values{
+		"version":  "v1",
+		"resource": "pods",
+	}
 	return json.Marshal(values{
 		"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
 		"request": values{
-			"uid": fmt.Sprint(from), "kind": kind, "resource": resource, "namespace": fmt.Sprint("bench", namespace), "operation": "CREATE",
-			"object": values{"apiVersion": "v1", "kind": "Pod", "metadata": values{"name": "p"}, "spec": values{"containers": containers}},
+			"uid": fmt.Sprint(from), "kind": kind, "resource": resource,
+			"namespace": fmt.Sprint("bench", namespace), "operation": "CREATE",
+			"object": values{
+				"apiVersion": "v1", "kind": "Pod", "metadata": values{"name": "p"},
+				"spec": values{"containers": containers},
+			},
 		},
 	})
 }
 
-// resident is what of a server is in memory after its garbage is collected, in MiB.
+// resident returns the resident memory of a server after a garbage collection, in MiB.
 func (s server) resident(ctx context.Context) (float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.pprof+"/debug/pprof/heap?gc=1", nil)
+	url := "http://" + s.pprof + "/debug/pprof/heap?gc=1"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -119,12 +139,12 @@ func (s server) resident(ctx context.Context) (float64, error) {
 	return parseResident(string(status))
 }
 
-// parseResident reads VmRSS of proc_pid_status(5), which is in KiB.
+// parseResident returns the field VmRSS of proc_pid_status(5) in MiB.
 func parseResident(status string) (float64, error) {
 	_, rest, ok := strings.Cut(status, "\nVmRSS:")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) == 0 {
-		return 0, fmt.Errorf("no VmRSS in the status of a process")
+		return 0, errors.New("the status of the process has no VmRSS")
 	}
 	kib, err := strconv.Atoi(fields[0])
 	return float64(kib) / 1024, err

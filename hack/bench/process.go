@@ -21,11 +21,12 @@ import (
 type server struct {
 	url   string
 	pid   int
-	pprof string // address of its profiles; empty: it has none
-	log   string // file
+	pprof string // host:port of the profiles; empty if the process does not serve profiles
+	log   string // path of the log
 }
 
-// cpu is the processor time that the server has used so far, in the kernel too; zero where there is no /proc.
+// cpu returns the processor time that the server has used so far, including system time. It returns
+// 0 on systems without /proc.
 func (s server) cpu() time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
 	if err != nil {
@@ -34,7 +35,8 @@ func (s server) cpu() time.Duration {
 	return parseCPU(string(text))
 }
 
-// parseCPU adds the fields utime and stime of proc_pid_stat(5), the 14th and 15th; the second one may hold spaces.
+// parseCPU returns the sum of utime and stime in proc_pid_stat(5). They are the fields 14 and 15.
+// Field 2 is in parentheses and may contain spaces.
 func parseCPU(stat string) time.Duration {
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
@@ -49,13 +51,16 @@ func parseCPU(stat string) time.Duration {
 	return time.Duration(user+system) * tick
 }
 
-// start starts a process, which ends with ctx or the stage, and waits until its URL answers.
-func (st *stage) start(ctx context.Context, url, logFile, binary string, args ...string) (server, error) {
+// start starts a process and waits until it serves url. The process is killed when ctx is done and
+// when the stage is closed.
+func (st *stage) start(
+	ctx context.Context, url, logFile, binary string, args ...string,
+) (server, error) {
 	out, err := os.Create(logFile)
 	if err != nil {
 		return server{}, err
 	}
-	defer func() { _ = out.Close() }() // the process has its own
+	defer func() { _ = out.Close() }() // the process has its own copy
 	process := exec.CommandContext(ctx, binary, args...)
 	process.Stdout, process.Stderr = out, out
 	if err := process.Start(); err != nil {
@@ -64,7 +69,8 @@ func (st *stage) start(ctx context.Context, url, logFile, binary string, args ..
 	exited := make(chan struct{})
 	go func() { _ = process.Wait(); close(exited) }()
 	before := st.close
-	st.close = func() { _ = process.Process.Kill(); <-exited; before() } // nobody is left to drain for
+	// There are no requests left, so the process need not shut down gracefully.
+	st.close = func() { _ = process.Process.Kill(); <-exited; before() }
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(30 * time.Second)
@@ -72,16 +78,18 @@ func (st *stage) start(ctx context.Context, url, logFile, binary string, args ..
 		select {
 		case <-tick.C:
 		case <-exited:
-			said, _ := os.ReadFile(logFile)
-			return server{}, fmt.Errorf("%s ended: %s\n%s", filepath.Base(binary), process.ProcessState, said)
+			output, _ := os.ReadFile(logFile)
+			return server{}, fmt.Errorf("%s exited: %s\n%s",
+				filepath.Base(binary), process.ProcessState, output)
 		case <-deadline:
-			return server{}, fmt.Errorf("%s did not get ready", filepath.Base(binary))
+			return server{}, fmt.Errorf("%s did not become ready", filepath.Base(binary))
 		}
 	}
 	return server{url: url, pid: process.Process.Pid, log: logFile}, nil
 }
 
-// answers tells whether somebody serves the URL, whatever the answer is to a request that is no review.
+// answers reports whether a server responds at url. The response may be an error, because the
+// request is not a review.
 func (st *stage) answers(ctx context.Context, url string) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -94,7 +102,7 @@ func (st *stage) answers(ctx context.Context, url string) bool {
 	return resp.Body.Close() == nil
 }
 
-// freePorts gives ports that nobody listened on a moment ago.
+// freePorts returns n ports that are not in use.
 func freePorts(ctx context.Context, n int) ([]string, error) {
 	var ports []string
 	for range n {
@@ -112,7 +120,8 @@ func freePorts(ctx context.Context, n int) ([]string, error) {
 	return ports, nil
 }
 
-// profile starts to profile tagpin, if that is wanted; what it returns waits for the end and writes the file.
+// profile starts a CPU profile of tagpin-webhook if the flag -cpuprofile is set. finish waits until
+// the profile has been written to its file.
 func (st *stage) profile(ctx context.Context, s settings) (finish func() error, err error) {
 	if s.cpuProfile == "" {
 		return func() error { return nil }, nil
@@ -128,8 +137,9 @@ func (st *stage) profile(ctx context.Context, s settings) (finish func() error, 
 	return func() error { return <-done }, nil
 }
 
+// download writes the body of a response to a file.
 func download(req *http.Request, file string) (err error) {
-	resp, err := http.DefaultClient.Do(req) // its deadline is the request's context
+	resp, err := http.DefaultClient.Do(req) // the context of req limits the time
 	if err != nil {
 		return err
 	}
@@ -141,5 +151,5 @@ func download(req *http.Request, file string) (err error) {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("profile: %s: %.300s", resp.Status, body)
 	}
-	return os.WriteFile(file, body, 0o644) //nolint:gosec // it is for everybody
+	return os.WriteFile(file, body, 0o644) //nolint:gosec // the file is not secret
 }

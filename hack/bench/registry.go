@@ -21,33 +21,35 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// bearer is the token that the registry gives to everybody, and wants to see.
+// bearer is the token that the registry issues and requires.
 const bearer = "bench"
 
-// images is a registry in memory that wants a token for each repository, takes its time, and counts.
+// images is a registry in memory. It requires a token, delays its responses, and counts requests.
 type images struct {
 	next      http.Handler
-	body      []byte
+	body      []byte // the manifest of all images
 	mediaType string
-	delay     atomic.Int64 // of each answer, in nanoseconds
-	manifests atomic.Int64 // requests for manifests, refused ones too
-	tokens    atomic.Int64 // requests for tokens
+	delay     atomic.Int64 // delay of each response in nanoseconds
+	manifests atomic.Int64 // number of requests for manifests, including refused ones
+	tokens    atomic.Int64 // number of requests for tokens
 
 	mu    sync.Mutex
-	spans []span // of the requests while they are traced; nil: they are not
+	spans []span // the requests since startTrace; nil if requests are not traced
 }
 
-// span is when a request came and when it was answered.
+// span is the time from a request to its response.
 type span struct{ from, to time.Time }
 
-// trace notes the requests from now on; chain ends it, and gives how many of them came one after another.
-func (i *images) trace() {
+// startTrace starts to trace requests.
+func (i *images) startTrace() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.spans = []span{}
 }
 
-func (i *images) chain() int {
+// stopTrace stops to trace requests. It returns the maximum number of traced requests that were
+// sent one after another.
+func (i *images) stopTrace() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	n, last := 0, time.Time{}
@@ -61,7 +63,8 @@ func (i *images) chain() int {
 	return n
 }
 
-func (i *images) note(from time.Time) {
+// record adds a request to the trace.
+func (i *images) record(from time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.spans != nil {
@@ -83,9 +86,9 @@ func newImages() (*images, error) {
 	return i, err
 }
 
-// ServeHTTP waits, and then answers.
+// ServeHTTP responds to a request after the delay.
 func (i *images) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer i.note(time.Now())
+	defer i.record(time.Now())
 	time.Sleep(time.Duration(i.delay.Load()))
 	if r.URL.Path == "/token" {
 		i.tokens.Add(1)
@@ -96,7 +99,8 @@ func (i *images) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.manifests.Add(1)
 	}
 	if r.Header.Get("Authorization") != "Bearer "+bearer {
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token",service="bench"`, r.Host))
+		challenge := fmt.Sprintf(`Bearer realm="https://%s/token",service="bench"`, r.Host)
+		w.Header().Set("WWW-Authenticate", challenge)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
@@ -111,12 +115,13 @@ func (i *images) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // anything is a repository that has every tag.
 const anything = "anything/app"
 
-// asked is the number of requests so far.
-func (i *images) asked() int64 { return i.manifests.Load() + i.tokens.Load() }
+// requests returns the number of requests so far.
+func (i *images) requests() int64 { return i.manifests.Load() + i.tokens.Load() }
 
-// push gives the registry a tag, without a wait or a token.
+// push creates a tag without a delay or a token.
 func (i *images) push(ctx context.Context, repository, tag string) error {
-	r := httptest.NewRequestWithContext(ctx, http.MethodPut, "/v2/"+repository+"/manifests/"+tag, bytes.NewReader(i.body))
+	url := "/v2/" + repository + "/manifests/" + tag
+	r := httptest.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader(i.body))
 	r.Header.Set("Content-Type", i.mediaType)
 	w := httptest.NewRecorder()
 	if i.next.ServeHTTP(w, r); w.Code != http.StatusCreated {

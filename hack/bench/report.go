@@ -27,18 +27,24 @@ type report struct {
 
 func (r *report) add(f figure) { r.figures = append(r.figures, f) }
 
-// atLeast and atMost add a ratio and its goal.
+// atLeast adds a figure whose goal is a minimum.
 func (r *report) atLeast(id, what string, value, goal float64, peers string) {
-	r.add(figure{id, what, fmt.Sprintf("%.2f", value), fmt.Sprintf("≥ %.1f", goal), peers, value >= goal})
+	r.add(
+		figure{id, what, fmt.Sprintf("%.2f", value), fmt.Sprintf("≥ %.1f", goal), peers, value >= goal},
+	)
 }
 
+// atMost adds a figure whose goal is a maximum.
 func (r *report) atMost(id, what string, value, goal float64, peers string) {
-	r.add(figure{id, what, fmt.Sprintf("%.2f", value), fmt.Sprintf("≤ %.1f", goal), peers, value <= goal})
+	r.add(
+		figure{id, what, fmt.Sprintf("%.2f", value), fmt.Sprintf("≤ %.1f", goal), peers, value <= goal},
+	)
 }
 
-// count adds a number that is to be at most its goal.
+// count adds a whole number whose goal is a maximum.
 func (r *report) count(id, what string, value, goal int64, peers string) {
-	r.add(figure{id, what, strconv.FormatInt(value, 10), fmt.Sprintf("≤ %d", goal), peers, value <= goal})
+	text := strconv.FormatInt(value, 10)
+	r.add(figure{id, what, text, fmt.Sprintf("≤ %d", goal), peers, value <= goal})
 }
 
 // value is a number and its unit.
@@ -47,7 +53,7 @@ type value struct {
 	unit   string
 }
 
-// sample is one line of Go's benchmark format (golang.org/design/14313-benchmark-format).
+// sample adds a line in Go's benchmark format (golang.org/design/14313-benchmark-format).
 func (r *report) sample(name string, iterations int, values ...value) {
 	fmt.Fprintf(&r.samples, "Benchmark%s-%d %d", name, runtime.GOMAXPROCS(0), iterations)
 	for _, v := range values {
@@ -69,7 +75,7 @@ func (r *report) print(w io.Writer) error {
 	return t.Flush()
 }
 
-// head tells benchstat of units that it does not know.
+// head is the beginning of the file for benchstat. It describes units that benchstat does not know.
 const head = `goos: %s
 goarch: %s
 pkg: github.com/tagpin/tagpin/hack/bench
@@ -82,10 +88,10 @@ Unit time/roundtrip better=lower
 
 func (r *report) write(file string) error {
 	text := fmt.Sprintf(head, runtime.GOOS, runtime.GOARCH) + r.samples.String()
-	return os.WriteFile(file, []byte(text), 0o644) //nolint:gosec // it is for everybody
+	return os.WriteFile(file, []byte(text), 0o644) //nolint:gosec // the file is not secret
 }
 
-// median of one value or more.
+// median returns the median of one or more values.
 func median(all []float64) float64 {
 	s := slices.Sorted(slices.Values(all))
 	return (s[len(s)/2] + s[(len(s)-1)/2]) / 2

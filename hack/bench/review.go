@@ -7,15 +7,16 @@ import (
 	"fmt"
 )
 
-// review is the creation of a Pod with a container for each image, by a ReplicaSet or by a person. Of two containers the
-// Pod has about 3 KB, with what the API server's defaults and admission plugins have put into it by then.
+// review returns a review for the creation of a Pod with a container for each image. The Pod is
+// created by a ReplicaSet if byController is true, and otherwise by a user. It has the fields that
+// the API server's defaults and admission plugins set. With two containers, its size is about 3 KB.
 func review(byController bool, images ...string) ([]byte, error) {
 	user, owners := "jane", []any{}
 	if byController {
 		user = "system:serviceaccount:kube-system:replicaset-controller"
 		owners = []any{values{
-			"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shop-5d9c7b6f4", "uid": "0b8f6a56-1d1e-4d0c-9b0c-6b1a2f6c4d11",
-			"controller": true, "blockOwnerDeletion": true,
+			"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shop-5d9c7b6f4",
+			"uid": "0b8f6a56-1d1e-4d0c-9b0c-6b1a2f6c4d11", "controller": true, "blockOwnerDeletion": true,
 		}}
 	}
 	kind := values{"group": "", "version": "v1", "kind": "Pod"}
@@ -23,11 +24,15 @@ func review(byController bool, images ...string) ([]byte, error) {
 	return json.Marshal(values{
 		"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
 		"request": values{
-			"uid": "5f2b1c9e-7c1a-4a57-9d3f-3a6c1b2d4e5f", "kind": kind, "resource": resource, "requestKind": kind, "requestResource": resource,
+			"uid": "5f2b1c9e-7c1a-4a57-9d3f-3a6c1b2d4e5f", "kind": kind, "resource": resource,
+			"requestKind": kind, "requestResource": resource,
 			"namespace": "bench", "operation": "CREATE", "oldObject": nil, "dryRun": false,
-			"userInfo": values{"username": user, "uid": "c9d8", "groups": []any{"system:serviceaccounts", "system:authenticated"}},
-			"options":  values{"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-			"object":   pod(owners, images),
+			"userInfo": values{
+				"username": user, "uid": "c9d8",
+				"groups": []any{"system:serviceaccounts", "system:authenticated"},
+			},
+			"options": values{"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
+			"object":  pod(owners, images),
 		},
 	})
 }
@@ -39,28 +44,45 @@ func pod(owners []any, images []string) values {
 	for i, image := range images {
 		containers[i] = container(fmt.Sprintf("c%d", i), image)
 	}
+	certificate := []any{values{"key": "ca.crt", "path": "ca.crt"}}
+	sources := []any{
+		values{"serviceAccountToken": values{"expirationSeconds": 3607, "path": "token"}},
+		values{"configMap": values{"name": "kube-root-ca.crt", "items": certificate}},
+	}
 	return values{
 		"apiVersion": "v1", "kind": "Pod",
 		"metadata": values{
-			"generateName": "shop-5d9c7b6f4-", "namespace": "bench", "creationTimestamp": nil, "ownerReferences": owners,
-			"labels":      values{"app.kubernetes.io/name": "shop", "app.kubernetes.io/part-of": "bench", "pod-template-hash": "5d9c7b6f4"},
+			"generateName": "shop-5d9c7b6f4-", "namespace": "bench", "creationTimestamp": nil,
+			"ownerReferences": owners,
+			"labels": values{
+				"app.kubernetes.io/name": "shop", "app.kubernetes.io/part-of": "bench",
+				"pod-template-hash": "5d9c7b6f4",
+			},
 			"annotations": values{"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
 		},
 		"spec": values{
-			"containers": containers, "serviceAccountName": "default", "restartPolicy": "Always", "dnsPolicy": "ClusterFirst",
-			"terminationGracePeriodSeconds": 30, "schedulerName": "default-scheduler", "priority": 0, "enableServiceLinks": true,
-			"securityContext": values{"runAsNonRoot": true, "seccompProfile": values{"type": "RuntimeDefault"}},
-			"tolerations": []any{
-				values{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
-				values{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+			"containers": containers, "serviceAccountName": "default",
+			"restartPolicy": "Always", "dnsPolicy": "ClusterFirst",
+			"terminationGracePeriodSeconds": 30, "schedulerName": "default-scheduler",
+			"priority": 0, "enableServiceLinks": true,
+			"securityContext": values{
+				"runAsNonRoot": true, "seccompProfile": values{"type": "RuntimeDefault"},
 			},
-			"volumes": []any{values{"name": "kube-api-access-x7k2p", "projected": values{"defaultMode": 420, "sources": []any{
-				values{"serviceAccountToken": values{"expirationSeconds": 3607, "path": "token"}},
-				values{"configMap": values{"name": "kube-root-ca.crt", "items": []any{values{"key": "ca.crt", "path": "ca.crt"}}}},
-			}}}},
+			"tolerations": []any{
+				toleration("node.kubernetes.io/not-ready"),
+				toleration("node.kubernetes.io/unreachable"),
+			},
+			"volumes": []any{values{
+				"name":      "kube-api-access-x7k2p",
+				"projected": values{"defaultMode": 420, "sources": sources},
+			}},
 		},
 		"status": values{},
 	}
+}
+
+func toleration(key string) values {
+	return values{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
 }
 
 func container(name, image string) values {
@@ -69,12 +91,24 @@ func container(name, image string) values {
 		env = append(env, values{"name": variable, "value": "the value of " + variable})
 	}
 	return values{
-		"name": name, "image": image, "imagePullPolicy": "IfNotPresent", "env": env, "args": []any{"--listen=:8080", "--verbose"},
-		"ports":                    []any{values{"name": "http", "containerPort": 8080, "protocol": "TCP"}},
-		"resources":                values{"requests": values{"cpu": "100m", "memory": "128Mi"}, "limits": values{"memory": "256Mi"}},
-		"readinessProbe":           values{"httpGet": values{"path": "/healthz", "port": 8080, "scheme": "HTTP"}, "periodSeconds": 10, "timeoutSeconds": 1},
-		"securityContext":          values{"allowPrivilegeEscalation": false, "capabilities": values{"drop": []any{"ALL"}}},
-		"volumeMounts":             []any{values{"name": "kube-api-access-x7k2p", "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}},
+		"name": name, "image": image, "imagePullPolicy": "IfNotPresent", "env": env,
+		"args":  []any{"--listen=:8080", "--verbose"},
+		"ports": []any{values{"name": "http", "containerPort": 8080, "protocol": "TCP"}},
+		"resources": values{
+			"requests": values{"cpu": "100m", "memory": "128Mi"},
+			"limits":   values{"memory": "256Mi"},
+		},
+		"readinessProbe": values{
+			"httpGet":       values{"path": "/healthz", "port": 8080, "scheme": "HTTP"},
+			"periodSeconds": 10, "timeoutSeconds": 1,
+		},
+		"securityContext": values{
+			"allowPrivilegeEscalation": false, "capabilities": values{"drop": []any{"ALL"}},
+		},
+		"volumeMounts": []any{values{
+			"name": "kube-api-access-x7k2p", "readOnly": true,
+			"mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+		}},
 		"terminationMessagePath":   "/dev/termination-log",
 		"terminationMessagePolicy": "File",
 	}

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// warm is P1 to P3: Pods made by a controller, whose images are known or pinned already.
+// warm measures figures P1 to P3: the admission of Pods of a controller whose images are cached or
+// already pinned.
 func warm(ctx context.Context, st *stage, s settings, r *report) error {
 	cached, pinned, err := st.warmPods(ctx)
 	if err != nil {
@@ -24,7 +25,7 @@ func warm(ctx context.Context, st *stage, s settings, r *report) error {
 	if _, err := st.round(ctx, s, cached, pinned); err != nil { // warms up
 		return err
 	}
-	asked, lines, err := st.traces()
+	requests, lines, err := st.counters()
 	if err != nil {
 		return err
 	}
@@ -36,34 +37,36 @@ func warm(ctx context.Context, st *stage, s settings, r *report) error {
 		}
 		all = append(all, next)
 	}
-	askedThen, linesThen, err := st.traces()
+	requestsAfter, linesAfter, err := st.counters()
 	if err != nil {
 		return err
 	}
 	all.report(r)
-	r.count("P3", "warm and pinned: requests to the registry", askedThen-asked, 0, "")
-	// What the rates are worth: a log that leaves requests out costs less than one that has a line for each.
-	r.atLeast("P1", "warm and pinned: lines of the log ÷ admissions", float64(linesThen-lines)/float64(all.admissions()), 1, "")
+	r.count("P3", "warm and pinned: requests to the registry", requestsAfter-requests, 0, "")
+	// Every admission must be logged. Without a log line for each, the rates would be higher.
+	r.atLeast("P1", "warm and pinned: lines of the log ÷ admissions",
+		float64(linesAfter-lines)/float64(all.admissions()), 1, "")
 	return profile()
 }
 
-// traces are what admissions leave: requests to the registry, and lines in tagpin's log.
-func (st *stage) traces() (asked int64, lines int, err error) {
+// counters returns the number of requests to the registry, and of admissions in the log of
+// tagpin-webhook.
+func (st *stage) counters() (requests int64, lines int, err error) {
 	log, err := os.ReadFile(st.tagpin.log)
-	return st.images.asked(), bytes.Count(log, []byte(`"msg":"admission"`)), err
+	return st.images.requests(), bytes.Count(log, []byte(`"msg":"admission"`)), err
 }
 
-// round is the load of each kind, one after another; rounds are some.
 type (
+	// round has the loads of one round. They ran one after another.
 	round  struct{ floor, warm, pinned load }
 	rounds []round
 )
 
 func (st *stage) round(ctx context.Context, s settings, cached, pinned [][]byte) (round, error) {
 	floor, errFloor := st.run(ctx, st.floor, cached, true, s.round)
-	known, errKnown := st.run(ctx, st.tagpin, cached, true, s.round)
-	idle, errIdle := st.run(ctx, st.tagpin, pinned, false, s.round)
-	return round{floor, known, idle}, errors.Join(errFloor, errKnown, errIdle)
+	warm, errWarm := st.run(ctx, st.tagpin, cached, true, s.round)
+	byDigest, errPinned := st.run(ctx, st.tagpin, pinned, false, s.round)
+	return round{floor, warm, byDigest}, errors.Join(errFloor, errWarm, errPinned)
 }
 
 func (all rounds) admissions() int {
@@ -74,31 +77,42 @@ func (all rounds) admissions() int {
 	return n
 }
 
-// report compares the loads of each round, which a busy machine hinders alike, and gives the medians.
+// report adds the medians of the ratios of all rounds. The ratios compare loads of the same round,
+// because other programs on the machine slow all of them down alike.
 func (all rounds) report(r *report) {
-	var rates, tails, idleRates []float64
-	var floor, known load
+	var rates, tails, pinnedRates []float64
+	var floor, warm load
 	for _, l := range all {
-		rate, tail, idleRate := l.warm.perSecond/l.floor.perSecond, float64(l.warm.p99)/float64(l.floor.p99), l.pinned.perSecond/l.floor.perSecond
-		rates, tails, idleRates = append(rates, rate), append(tails, tail), append(idleRates, idleRate)
-		r.sample("Warm", 1, append(l.warm.values(), value{rate, "rate/floor"}, value{tail, "p99/floor"})...)
-		r.sample("Pinned", 1, append(l.pinned.values(), value{idleRate, "rate/floor"})...)
+		rate := l.warm.perSecond / l.floor.perSecond
+		tail := float64(l.warm.p99) / float64(l.floor.p99)
+		pinnedRate := l.pinned.perSecond / l.floor.perSecond
+		rates, tails = append(rates, rate), append(tails, tail)
+		pinnedRates = append(pinnedRates, pinnedRate)
+		r.sample("Warm", 1, append(l.warm.values(),
+			value{rate, "rate/floor"}, value{tail, "p99/floor"})...)
+		r.sample("Pinned", 1, append(l.pinned.values(), value{pinnedRate, "rate/floor"})...)
 		r.sample("Floor", 1, l.floor.values()...)
-		floor, known = floor.plus(l.floor), known.plus(l.warm)
+		floor, warm = floor.plus(l.floor), warm.plus(l.warm)
 	}
-	r.atLeast("P1", "warm: requests/s ÷ floor's", median(rates), 0.9, "k8s-digester, Kyverno 0.07 (no registry latency), 0.013 (20 ms)")
+	r.atLeast("P1", "warm: requests/s ÷ floor's", median(rates), 0.9,
+		"k8s-digester, Kyverno 0.07 (no registry latency), 0.013 (20 ms)")
 	if floor.cpu > 0 {
-		// Where processors are short, this is what the rate comes to, and other programs change it less.
-		r.atMost("P1", "warm: processor time a request ÷ floor's", known.cost()/floor.cost(), 1.1, "")
+		// On a busy machine, processor time limits the rate, and other programs affect this figure
+		// less than the rate.
+		r.atMost("P1", "warm: processor time a request ÷ floor's", warm.cost()/floor.cost(), 1.1, "")
 	}
 	r.atMost("P2", "warm: p99 ÷ floor's", median(tails), 1.3, "k8s-digester, Kyverno 6")
-	r.atLeast("P3", "all pinned: requests/s ÷ floor's", median(idleRates), 1.0, "")
+	r.atLeast("P3", "all pinned: requests/s ÷ floor's", median(pinnedRates), 1.0, "")
 }
 
-// plus adds what can be added.
-func (l load) plus(m load) load { return load{requests: l.requests + m.requests, cpu: l.cpu + m.cpu} }
+// plus returns a load with the requests and the processor time of both loads.
+func (l load) plus(
+	m load,
+) load {
+	return load{requests: l.requests + m.requests, cpu: l.cpu + m.cpu}
+}
 
-// cost is the server's processor time for one request, in microseconds.
+// cost returns the server's processor time for one request, in microseconds.
 func (l load) cost() float64 { return l.cpu.Seconds() * 1e6 / float64(l.requests) }
 
 func (l load) values() []value {
@@ -111,12 +125,13 @@ func (l load) values() []value {
 
 func ms(d time.Duration) float64 { return d.Seconds() * 1e3 }
 
-// warmPods are reviews of Pods of two containers, from 50 images: by tag, and by digest.
+// warmPods pushes 50 images and returns reviews of Pods with two of them each. The Pods of cached
+// have tags, and those of pinned have digests.
 func (st *stage) warmPods(ctx context.Context) (cached, pinned [][]byte, err error) {
-	const all = 50
+	const images = 50
 	const digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	image := func(i int) string { return fmt.Sprintf("warm/app%d", i%all) }
-	for i := range all {
+	image := func(i int) string { return fmt.Sprintf("warm/app%d", i%images) }
+	for i := range images {
 		if err := st.images.push(ctx, image(i), "1.4"); err != nil {
 			return nil, nil, err
 		}

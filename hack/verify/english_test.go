@@ -17,6 +17,8 @@ import (
 // Add a folder when its files follow the rules.
 var plainFolders = []string{
 	"cmd/tagpin",
+	"hack/bench",
+	"hack/demo",
 	"hack/docs",
 	"hack/verify",
 	"pkg/manifest",
