@@ -12,8 +12,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// What is held of an object until registries have answered is small, whatever its author wrote: the
-// API server validates it only after the webhooks.
+// TestHeldOfHugeObjects tests how much memory is held for an object while its lookups run. It must
+// be small whatever the author wrote: the API server only validates an object after the webhooks.
 func TestHeldOfHugeObjects(t *testing.T) {
 	const size = 1 << 20
 	long := strings.Repeat("\x7f", size)
@@ -52,12 +52,12 @@ func TestHeldOfHugeObjects(t *testing.T) {
 		"owner's group": owner(`"apiVersion":"` + long + `"`),
 	} {
 		if most, got := uint64(64<<10), heldOf(t, raw); got > most {
-			t.Errorf("%s: %d bytes are held of each object, want at most %d", name, got, most)
+			t.Errorf("%s: heldOf = %d bytes, want at most %d", name, got, most)
 		}
 	}
 }
 
-// heldOf returns how many bytes are held of a Pod that was scanned and decided.
+// heldOf returns how many bytes are held for a Pod after it was scanned and decided about.
 func heldOf(t *testing.T, raw string) uint64 {
 	t.Helper()
 	type held struct {
@@ -82,12 +82,13 @@ func heldOf(t *testing.T, raw string) uint64 {
 func heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // a pool loses what it has in two
+	runtime.GC() // a sync.Pool keeps its items for one collection
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// No error quotes a whole text, and a text that is too long is never taken for another one.
+// TestLongImages tests that no error quotes the whole of a long text, and that two long texts with
+// the same beginning are not confused.
 func TestLongImages(t *testing.T) {
 	long := strings.Repeat("a/", 1<<20)
 	o, err := new(workload.Table).Scan(workload.Kind{Kind: "Pod"}, fmt.Appendf(nil,
@@ -99,10 +100,11 @@ func TestLongImages(t *testing.T) {
 	decisions, _ := new(policy.Policy).Decide(in)
 	for _, d := range decisions {
 		if d.Reason != policy.Invalid || d.Action != policy.Leave || len(d.Err.Error()) > 1024 {
-			t.Errorf("Decide(%.9s…) = %s, %d, %.1100s", d.Reference.Text, d.Reason, d.Action, d.Err)
+			t.Errorf("Decide(%.9s…) = %s, %d, error %.1100s, want bad-text and a short error",
+				d.Reference.Text, d.Reason, d.Action, d.Err)
 		}
 	}
 	if r := o.PodSpecs[0].References; r[0].Text == r[1].Text {
-		t.Error("two long images have one text")
+		t.Error("Scan gives two long images the same text, want different ones")
 	}
 }

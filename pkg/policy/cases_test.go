@@ -12,7 +12,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// TestCasesOfPolicies has the table that the policies of deploy/policies are tested by, for the rules that they copy.
+// TestCasesOfPolicies tests the table that the policies in deploy/policies are tested with, because
+// they copy the rules of this package.
 func TestCasesOfPolicies(t *testing.T) {
 	text, err := os.ReadFile("../../deploy/policies/testdata/cases.yaml")
 	if err != nil {
@@ -24,14 +25,14 @@ func TestCasesOfPolicies(t *testing.T) {
 		Allowed bool
 	}
 	if err := yaml.Unmarshal(text, &cases); err != nil || len(cases) < 40 {
-		t.Fatalf("%d cases, %v", len(cases), err)
+		t.Fatalf("cases.yaml has %d cases, error %v, want at least 40", len(cases), err)
 	}
 	for _, tt := range cases {
 		var p policy.Policy
 		for _, s := range tt.Exempt {
 			pattern, err := policy.ParsePattern(s)
 			if err != nil {
-				t.Errorf("exemption %s: %v", s, err)
+				t.Errorf("ParsePattern(%q): %v", s, err)
 			}
 			p.Exempt = append(p.Exempt, pattern)
 		}
@@ -40,7 +41,8 @@ func TestCasesOfPolicies(t *testing.T) {
 		decisions, _ := p.Decide(policy.Input{Operation: policy.Create, Object: o})
 		reason := decisions[0].Reason
 		if got := reason == policy.Pinned || reason == policy.Exempt; got != tt.Allowed {
-			t.Errorf("%s, exempt %q: allowed %t (%s), want %t", tt.Image, tt.Exempt, got, reason, tt.Allowed)
+			t.Errorf("Decide(%s with exemptions %q) = %s, allowed %t, want %t",
+				tt.Image, tt.Exempt, reason, got, tt.Allowed)
 		}
 	}
 }

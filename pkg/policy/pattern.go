@@ -5,6 +5,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -17,10 +18,10 @@ type Output int
 // The outputs.
 const (
 	TagAndDigest Output = iota // nginx:1.25@sha256:…
-	DigestOnly                 // nginx@sha256:…, for runtimes that refuse a tag beside a digest
+	DigestOnly                 // nginx@sha256:…, for runtimes that refuse a tag with a digest
 )
 
-// ParseOutput reads tag-and-digest or digest.
+// ParseOutput parses "tag-and-digest" or "digest".
 func ParseOutput(s string) (Output, error) {
 	switch s {
 	case "tag-and-digest":
@@ -31,7 +32,7 @@ func ParseOutput(s string) (Output, error) {
 	return 0, fmt.Errorf("output %q: want tag-and-digest or digest", s)
 }
 
-// String is what ParseOutput reads.
+// String returns the text that ParseOutput parses.
 func (o Output) String() string {
 	if o == DigestOnly {
 		return "digest"
@@ -39,42 +40,32 @@ func (o Output) String() string {
 	return "tag-and-digest"
 }
 
-// Pattern matches references by canonical name: ghcr.io/a/b for every tag, ghcr.io/a/b:1.2 for one,
-// docker.io/library/* for every repository below. The zero value matches nothing.
+// Pattern matches references by canonical name: ghcr.io/a/b matches every tag, ghcr.io/a/b:1.2 one
+// tag, and docker.io/library/* every repository below docker.io/library. The zero value matches
+// nothing.
 type Pattern struct {
-	prefix string // up to the *, where there is one
-	name   string // host/path, where there is none
-	tag    string // empty: any
+	prefix string // the text before the *; empty if there is no *
+	name   string // host/path; empty if there is a *
+	tag    string // empty matches any tag
 }
 
-// ParsePattern reads a pattern. A name has to be canonical, with its host: docker.io/library/nginx, not nginx. A * stands
-// at the end alone, after a slash or within the last name.
+// ParsePattern parses a pattern. The name must be canonical, with its host:
+// docker.io/library/nginx, not nginx. A * may only be the last character, after a slash or within
+// the last path component.
 func ParsePattern(s string) (Pattern, error) {
 	if prefix, ok := strings.CutSuffix(s, "*"); ok {
-		host, _, slash := strings.Cut(prefix, "/")
-		if !slash || host == "" || strings.ContainsAny(prefix, "*@ ") {
-			return Pattern{}, fmt.Errorf("image pattern %q: want host/path, with * at the end alone", s)
-		}
-		// One repository that it would cover shows whether it can cover any.
-		r, err := ref.Parse(prefix + "x")
-		switch {
-		case err != nil:
-			return Pattern{}, fmt.Errorf("image pattern %q: %w", s, err)
-		case !strings.HasPrefix(r.Canonical(), prefix):
-			canonical := strings.TrimSuffix(r.Canonical(), "x:"+ref.DefaultTag)
-			return Pattern{}, fmt.Errorf("image pattern %q: want the canonical name, %s*", s, canonical)
-		}
-		return Pattern{prefix: prefix}, nil
+		return parsePrefix(s, prefix)
 	}
 	if strings.Contains(s, "*") {
-		return Pattern{}, fmt.Errorf("image pattern %q: * stands at the end alone", s)
+		return Pattern{}, fmt.Errorf("image pattern %q: * may only be the last character", s)
 	}
 	r, err := ref.Parse(s)
 	switch {
 	case err != nil:
 		return Pattern{}, fmt.Errorf("image pattern %q: %w", s, err)
 	case r.Pinned():
-		return Pattern{}, fmt.Errorf("image pattern %q: a digest is pinned already", s)
+		return Pattern{}, fmt.Errorf(
+			"image pattern %q: want no digest, since an image with a digest is never changed", s)
 	case r.Repository() != strings.TrimSuffix(s, ":"+r.Tag()):
 		return Pattern{}, fmt.Errorf("image pattern %q: want the canonical name, %s", s, r.Repository())
 	}
@@ -85,7 +76,26 @@ func ParsePattern(s string) (Pattern, error) {
 	return p, nil
 }
 
-// Match tells whether the pattern covers r, which has no digest.
+// parsePrefix parses pattern, which is prefix and a *.
+func parsePrefix(pattern, prefix string) (Pattern, error) {
+	host, _, slash := strings.Cut(prefix, "/")
+	if !slash || host == "" || strings.ContainsAny(prefix, "*@ ") {
+		return Pattern{}, fmt.Errorf(
+			"image pattern %q: want host/path, with * only as the last character", pattern)
+	}
+	// If the prefix is canonical, then so is a repository with one more letter.
+	r, err := ref.Parse(prefix + "x")
+	switch {
+	case err != nil:
+		return Pattern{}, fmt.Errorf("image pattern %q: %w", pattern, err)
+	case !strings.HasPrefix(r.Canonical(), prefix):
+		canonical := strings.TrimSuffix(r.Canonical(), "x:"+ref.DefaultTag)
+		return Pattern{}, fmt.Errorf("image pattern %q: want the canonical name, %s*", pattern, canonical)
+	}
+	return Pattern{prefix: prefix}, nil
+}
+
+// Match reports whether the pattern matches r, which must not have a digest.
 func (p Pattern) Match(r ref.Reference) bool {
 	if p.prefix != "" {
 		return strings.HasPrefix(r.Canonical(), p.prefix)
@@ -93,14 +103,16 @@ func (p Pattern) Match(r ref.Reference) bool {
 	return p.name != "" && r.Repository() == p.name && (p.tag == "" || r.Tag() == p.tag)
 }
 
-// SkipOwner is a controller that compares the image texts of its pods, and would delete pinned ones for ever. It holds
-// for the creation by one of Users alone: an owner reference by itself proves nothing.
+// SkipOwner is a controller that compares the image texts of its pods, and would delete pinned pods
+// again and again. It only matches objects that one of Users creates: an owner reference alone
+// proves nothing.
 type SkipOwner struct {
 	Owner workload.Kind
-	Users []string // exact, or a prefix with * at its end
+	Users []string // names of users, or prefixes of names that end in *
 }
 
-// ParseSkipOwner reads an owner as group/Kind, and its users, of whom at least one is needed.
+// ParseSkipOwner parses an owner, written as group/Kind, and its users. At least one user is
+// required. The error names all mistakes.
 func ParseSkipOwner(owner string, users []string) (SkipOwner, error) {
 	group, kind, ok := strings.Cut(owner, "/")
 	if !ok {
@@ -111,26 +123,26 @@ func ParseSkipOwner(owner string, users []string) (SkipOwner, error) {
 		errs = append(errs, fmt.Errorf("owner %q: want group/Kind", owner))
 	}
 	if len(users) == 0 {
-		errs = append(errs, fmt.Errorf("owner %q: users are missing: anybody may write an owner reference", owner))
+		errs = append(errs, fmt.Errorf(
+			"owner %q: want at least one user, since anybody may write an owner reference", owner))
 	}
 	for _, u := range users {
 		if prefix := strings.TrimSuffix(u, "*"); prefix == "" || strings.Contains(prefix, "*") {
-			errs = append(errs, fmt.Errorf("owner %q: user %q: want a name, or a prefix with * at its end", owner, u))
+			errs = append(errs, fmt.Errorf(
+				"owner %q: user %q: want a name, or a prefix that ends in *", owner, u))
 		}
 	}
-	return SkipOwner{Owner: workload.Kind{Group: group, Kind: kind}, Users: users}, errors.Join(errs...)
+	s := SkipOwner{Owner: workload.Kind{Group: group, Kind: kind}, Users: users}
+	return s, errors.Join(errs...)
 }
 
-// Match tells whether user created the object as this owner.
+// Match reports whether o is this owner, and user one of its users.
 func (s SkipOwner) Match(o workload.Owner, user string) bool {
 	if s.Owner != (workload.Kind{Group: o.Group(), Kind: o.Kind}) {
 		return false
 	}
-	for _, u := range s.Users {
+	return slices.ContainsFunc(s.Users, func(u string) bool {
 		prefix, glob := strings.CutSuffix(u, "*")
-		if user == u || glob && strings.HasPrefix(user, prefix) {
-			return true
-		}
-	}
-	return false
+		return user == u || glob && strings.HasPrefix(user, prefix)
+	})
 }

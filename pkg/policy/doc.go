@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package policy decides which references of an object are pinned, and gives a reason for each
+// that is not.
+//
+// It compares an object with the object that the request replaces. It asks no registry and changes
+// nothing: package pin carries the decisions out.
+//
+// # Terms
+//
+// A pin is a reference with a digest: the author's own text, "@" and the digest, such as
+// nginx:1.25@sha256:…. If the output is [DigestOnly], the tag is dropped: nginx@sha256:….
+//
+// The annotation tagpin.dev/pins beside a pod spec has an entry for each pin that tagpin made. An
+// entry maps a container, or volume/<name> for an image volume, to the text and the digest, with
+// the tag whatever the output is. An entry counts only if the container's image still has its
+// digest. Anybody may write the annotation, so an entry only says which of the pins may be
+// replaced, and never which image to run.
+//
+// # The rules of pinning
+//
+// Rule 1 is about the whole object. The others are about one reference, and the first that applies
+// decides. Other packages cite them by number.
+//
+//  1. Skipped objects. An object is left alone if it is being deleted, if it is a mirror pod that a
+//     node creates, if it is created by one of the config's skipOwners, or if a controller owns it.
+//     The last does not hold for Pods, whose author may have forged the owner reference, nor for
+//     Jobs of a CronJob. It does hold for the ReplicaSet of a Deployment, for example: if the two
+//     pod templates differed, the Deployment's controller would create ReplicaSets without end.
+//
+//  2. Refresh. If an update changes a marker of a workload's pod template, then the references
+//     without a digest and the pins that tagpin made are resolved again. The markers are the
+//     annotations tagpin.dev/refresh and, unless the config says otherwise,
+//     kubectl.kubernetes.io/restartedAt, which kubectl rollout restart sets. A marker counts if it
+//     is not empty, differs from the old object's, and differs from the value that the annotation
+//     tagpin.dev/refreshed recorded with the pins. kubectl rollout undo brings back the marker and
+//     the record of a revision together, so that the revision runs its own digests. A restartedAt
+//     that is older than the live one comes from an undo too, and does not count. Pods and Jobs
+//     are never refreshed, a digest that the author wrote is never replaced, and rule 6 still
+//     holds. If the lookup fails, a restart keeps the old pin, and a changed tagpin.dev/refresh is
+//     denied unless onFailure allows it. The mode keep never refreshes, and dry-run only proposes
+//     new pins.
+//
+//  3. Unchanged. If an update leaves the text of a container or volume as it was, the text stays,
+//     pinned or not. Otherwise an unrelated edit of a Deployment would roll it out.
+//
+//  4. Pinned by its author. A text with a digest stays.
+//
+//  5. Sticky. If an update replaces a pin by the very text that the pin was made for, such as
+//     nginx:1.25@sha256:… by nginx:1.25, the old pin is put back without a lookup. A manifest
+//     without digests can therefore be applied again, and changes nothing. If the old pin has no
+//     tag because the output is [DigestOnly], only its entry says which text it was made for;
+//     without an entry, this rule does not apply.
+//
+//  6. Left alone. A text stays if the kubelet never pulls it (imagePullPolicy: Never), if it is
+//     blank, if the kubelet would refuse it, or if the config exempts it.
+//
+//  7. Siblings. A Pod that a controller creates takes the digest that the oldest pod of the same
+//     revision runs for the same text, even if the tag was moved since: the pods of one revision
+//     run one image. If it is not known what these pods run, the lookup fails as unavailable. This
+//     rule needs the cluster, and is applied by package pin.
+//
+//  8. Resolved. Any other reference is resolved by its registry. If rule 3 or rule 5 keeps a sha256
+//     pin of the same text elsewhere in the object, the reference takes that digest without a
+//     lookup, so that one object runs one image for one text.
+package policy
