@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ref is an image reference as a value.
+// Package ref parses image references into values.
 //
 // The grammar is the kubelet's, which is that of github.com/distribution/reference:
 //
 //	[host[:port]/]path[:tag][@algorithm:hex]
 //
-// What that package refuses, the kubelet refuses too (InvalidImageName). Beyond the grammar a
-// reference has a greatest length (MaxLength), since its author may be anybody. A Reference keeps
-// the author's spelling: it is normalised to find the registry, never to be written back. The
-// package resolves nothing and knows no registry but Docker Hub, whose short names the grammar
-// itself expands.
+// If that package refuses a text, so does the kubelet (InvalidImageName). Anybody may write a
+// reference, so this package also limits its length (MaxLength). A Reference keeps the author's
+// spelling, and is written back as it was. Its canonical form is only used to find the registry.
+// The package resolves nothing, and knows no registry but Docker Hub, whose short names the
+// grammar itself expands.
 package ref
 
 import (
 	"cmp"
-	_ "crypto/sha256" // go-digest takes an algorithm only where it is linked; the kubelet has all three
+	_ "crypto/sha256" // go-digest accepts the algorithms that are linked in: the kubelet has all three
 	_ "crypto/sha512"
 	"errors"
 	"fmt"
@@ -25,38 +25,42 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// DefaultTag is what a reference with neither tag nor digest means.
+// DefaultTag is the tag of a reference that has neither a tag nor a digest.
 const DefaultTag = "latest"
 
-// Bounds of the length of a reference, in bytes.
+// Limits of the length of a reference, in bytes.
 const (
-	// MaxLength is longer than any reference: the grammar bounds a path at 255, a tag at 128 and
-	// the longest digest at 135, and maxHost bounds the host.
+	// MaxLength is the greatest length of a text that is parsed. No valid reference is longer: the
+	// grammar limits a path to 255, a tag to 128 and the longest digest to 135 bytes, and maxHost
+	// limits the host.
 	MaxLength = 1024
-	// maxHost is the longest DNS name with a colon and a port. The grammar has no bound for it.
+	// maxHost is the length of the longest DNS name with a colon and a port. The grammar itself
+	// does not limit the host.
 	maxHost = 253 + len(":65535")
 	// maxQuoted is how much of a text an error quotes.
 	maxQuoted = 128
 )
 
-// ErrBlank says that the text holds no reference at all: an image field may be empty, to be filled in by somebody else.
+// ErrBlank is returned for a text of white space alone. The API server accepts an empty image
+// field, for another webhook to fill in.
 var ErrBlank = errors.New("blank image reference")
 
-// Reference is a parsed image reference. It is comparable; the zero value is no reference (IsZero).
+// Reference is a parsed image reference. References are comparable. The zero value is not a
+// reference; see IsZero.
 type Reference struct {
 	text   string        // as the author wrote it
 	host   string        // canonical: docker.io for a short name
 	path   string        // canonical: library/nginx for nginx
-	tag    string        // empty where the text has none
-	digest digest.Digest // empty where the text has none
+	tag    string        // empty if the text has none
+	digest digest.Digest // empty if the text has none
 }
 
-// errTooLong reports a text that is longer than MaxLength.
+// errTooLong is the error for a text that is longer than MaxLength.
 var errTooLong = fmt.Errorf("longer than %d bytes", MaxLength)
 
-// Parse reads text by the kubelet's grammar. Its errors name the text and the reason; ErrBlank is
-// the one to branch on. A text that is longer than MaxLength is refused unread, and errors quote
-// only the beginning of a long one.
+// Parse parses text by the kubelet's grammar. It returns ErrBlank, not wrapped, if text is blank;
+// any other error names the text and the reason. A text that is longer than MaxLength is refused
+// before it is parsed, and an error quotes only the beginning of a long text.
 func Parse(text string) (Reference, error) {
 	if len(text) > MaxLength {
 		return Reference{}, invalid(text, errTooLong)
@@ -70,7 +74,7 @@ func Parse(text string) (Reference, error) {
 	}
 	r := Reference{text: text, host: reference.Domain(named), path: reference.Path(named)}
 	if len(r.host) > maxHost {
-		return Reference{}, invalid(text, fmt.Errorf("its host is longer than %d bytes", maxHost))
+		return Reference{}, invalid(text, fmt.Errorf("the host is longer than %d bytes", maxHost))
 	}
 	if t, ok := named.(reference.Tagged); ok {
 		r.tag = t.Tag()
@@ -81,7 +85,7 @@ func Parse(text string) (Reference, error) {
 	return r, nil
 }
 
-// invalid is the error for a text that is no reference.
+// invalid returns the error for a text that is not a reference.
 func invalid(text string, reason error) error {
 	if len(text) > maxQuoted {
 		text = text[:maxQuoted] + "…"
@@ -89,7 +93,7 @@ func invalid(text string, reason error) error {
 	return fmt.Errorf("invalid image reference %q: %w", text, reason)
 }
 
-// MustParse is Parse for constants; it panics on an error.
+// MustParse is like Parse but panics if text can't be parsed. It is for constants.
 func MustParse(text string) Reference {
 	r, err := Parse(text)
 	if err != nil {
@@ -98,23 +102,24 @@ func MustParse(text string) Reference {
 	return r
 }
 
-// IsZero tells the zero value from a parsed reference.
+// IsZero reports whether r is the zero value, and not a parsed reference.
 func (r Reference) IsZero() bool { return r.text == "" }
 
-// String is the text as its author wrote it.
+// String returns the text as its author wrote it.
 func (r Reference) String() string { return r.text }
 
-// Host is the canonical registry host with its port, if any: docker.io for Docker Hub, however it was spelled.
+// Host returns the canonical host of the registry, with its port if there is one. For Docker Hub it
+// is docker.io, however the text spells it.
 func (r Reference) Host() string { return r.host }
 
-// Path is the canonical repository path within the registry: library/nginx for nginx.
+// Path returns the canonical path of the repository within the registry: library/nginx for nginx.
 func (r Reference) Path() string { return r.path }
 
-// Repository is Host, a slash, and Path.
+// Repository returns Host, a slash and Path.
 func (r Reference) Repository() string { return r.host + "/" + r.path }
 
-// Tag is the tag that the text names, DefaultTag where it names neither tag nor digest, and empty where it names a
-// digest alone.
+// Tag returns the tag of the text. Without one it returns DefaultTag or, if the text has a digest,
+// "".
 func (r Reference) Tag() string {
 	if r.tag == "" && r.digest == "" {
 		return DefaultTag
@@ -122,19 +127,20 @@ func (r Reference) Tag() string {
 	return r.tag
 }
 
-// Tagged tells whether the text itself holds a tag.
+// Tagged reports whether the text itself has a tag.
 func (r Reference) Tagged() bool { return r.tag != "" }
 
-// Digest is the digest that the text names, or empty.
+// Digest returns the digest of the text, or "".
 func (r Reference) Digest() digest.Digest { return r.digest }
 
-// Pinned tells whether the text names a digest: what runs can't change under it.
+// Pinned reports whether the text has a digest, so that it always means the same image.
 func (r Reference) Pinned() bool { return r.digest != "" }
 
-// Canonical is the fully spelled form, docker.io/library/nginx:latest for nginx. Two references with one canonical form
-// mean the same image.
+// Canonical returns the full spelling: docker.io/library/nginx:latest for nginx. Two references
+// mean the same image if their canonical forms are equal.
 func (r Reference) Canonical() string {
-	switch tag := r.Tag(); { // in one piece each: it is the key of every look-up
+	// Each form is one concatenation, and so one allocation: every lookup has it as its key.
+	switch tag := r.Tag(); {
 	case r.digest == "":
 		return r.host + "/" + r.path + ":" + tag
 	case tag == "":
@@ -144,7 +150,7 @@ func (r Reference) Canonical() string {
 	}
 }
 
-// Text is the author's text up to the digest: nginx:1.25 for nginx:1.25@sha256:….
+// Text returns the author's text without the digest: nginx:1.25 for nginx:1.25@sha256:….
 func (r Reference) Text() string {
 	if r.digest == "" {
 		return r.text
@@ -152,14 +158,16 @@ func (r Reference) Text() string {
 	return r.text[:len(r.text)-len("@")-len(r.digest)]
 }
 
-// WithDigest is the pin of r at d: the author's own text, "@" and d. A digest that r has already is replaced.
+// WithDigest returns r pinned to d: the author's own text, "@" and d. If r has a digest, d replaces
+// it.
 func (r Reference) WithDigest(d digest.Digest) Reference {
 	r.text, r.digest = r.Text()+"@"+d.String(), d
 	return r
 }
 
-// WithoutTag drops the tag of a pinned reference (nginx@sha256:…), for runtimes that refuse a tag beside a digest
-// (cri-o/cri-o#8603). An unpinned reference is returned as it is: without its tag it would mean another image.
+// WithoutTag returns a pinned reference without its tag (nginx@sha256:…), for runtimes that refuse
+// a tag with a digest (cri-o/cri-o#8603). It returns any other reference as it is: without its tag
+// it would mean another image.
 func (r Reference) WithoutTag() Reference {
 	if r.tag == "" || r.digest == "" {
 		return r
@@ -169,10 +177,11 @@ func (r Reference) WithoutTag() Reference {
 	return r
 }
 
-// At is the same tag and digest in another place: a registry host, and where it mirrors below a path, that path too. Its
-// error says that there is no such reference, as names have a greatest length.
-func (r Reference) At(place string) (Reference, error) {
-	text := place + "/" + r.path
+// At returns the same path, tag and digest on a mirror: a host or, if the mirror has its copies
+// below a path, the host and that path. It returns an error if the result is not a valid reference,
+// because the path is too long, for example.
+func (r Reference) At(mirror string) (Reference, error) {
+	text := mirror + "/" + r.path
 	if r.tag != "" {
 		text += ":" + r.tag
 	}
@@ -182,7 +191,7 @@ func (r Reference) At(place string) (Reference, error) {
 	return Parse(text)
 }
 
-// Compare orders references by canonical form, then by spelling.
+// Compare orders references by canonical form and then by spelling.
 func Compare(a, b Reference) int {
 	return cmp.Or(cmp.Compare(a.Canonical(), b.Canonical()), cmp.Compare(a.text, b.text))
 }

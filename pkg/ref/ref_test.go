@@ -38,16 +38,19 @@ func TestParse(t *testing.T) {
 			t.Errorf("Parse(%q): %v", tt.in, err)
 			continue
 		}
-		if got.Canonical() != tt.canonical || got.Tag() != tt.tag || got.Text() != tt.text || got.String() != tt.in {
-			t.Errorf("Parse(%q) = %q, tag %q, text %q, spelled %q, want %q, %q, %q", tt.in, got.Canonical(), got.Tag(), got.Text(), got, tt.canonical, tt.tag, tt.text)
+		if got.Canonical() != tt.canonical || got.Tag() != tt.tag || got.Text() != tt.text ||
+			got.String() != tt.in {
+			t.Errorf("Parse(%q) = %q, tag %q, text %q, spelled %q, want %q, %q, %q, %q", tt.in,
+				got.Canonical(), got.Tag(), got.Text(), got, tt.canonical, tt.tag, tt.text, tt.in)
 		}
 	}
 }
 
 func TestParseRefuses(t *testing.T) {
 	for _, in := range []string{
-		"Nginx", "a/../b", "a//b", "..", "nginx:-x", "nginx:.x", "r@junk", "nginx@sha256:abc", "https://host/a", "a b", "nginx:", "@" + d256,
-		strings.Repeat("a", 64), strings.Repeat("a/", 200) + "a",
+		"Nginx", "a/../b", "a//b", "..", "nginx:-x", "nginx:.x", "r@junk", "nginx@sha256:abc",
+		"https://host/a", "a b", "nginx:", "@" + d256, strings.Repeat("a", 64),
+		strings.Repeat("a/", 200) + "a",
 	} {
 		if got, err := ref.Parse(in); err == nil {
 			t.Errorf("Parse(%q) = %q, want an error", in, got.Canonical())
@@ -60,7 +63,8 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// A text that is longer than any reference is neither parsed nor quoted nor copied.
+// TestParseLong tests that a text longer than MaxLength is refused without being parsed, quoted in
+// full or copied.
 func TestParseLong(t *testing.T) {
 	for _, unit := range []string{"a/", "\x7f", " ", "a.", "a:"} {
 		text := strings.Repeat(unit, 3<<20/len(unit)) + "a"
@@ -76,19 +80,19 @@ func TestParseLong(t *testing.T) {
 		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
 			t.Errorf("Parse of 3 MiB of %q allocates %d bytes, want at most 64 KiB", unit, got)
 		}
-		if took > 100*time.Millisecond { // parsing it would take a second
+		if took > 100*time.Millisecond { // the grammar would take a second
 			t.Errorf("Parse of 3 MiB of %q takes %v, want at most 100ms", unit, took)
 		}
 	}
 }
 
-// The longest reference that there can be is parsed, and so is its pin.
+// TestParseLongest tests that the longest valid reference is parsed, and so is its pin.
 func TestParseLongest(t *testing.T) {
 	host := strings.Repeat(strings.Repeat("a", 62)+".", 4) + "b:65535"
 	text := host + "/" + strings.Repeat("a", 255) + ":" + strings.Repeat("t", 128)
 	pin := ref.MustParse(text).WithDigest(digest.Digest(d512))
 	if back, err := ref.Parse(pin.String()); err != nil || back != pin {
-		t.Errorf("Parse(%q) = %q, %v", pin, back, err)
+		t.Errorf("Parse(%q) = %q, %v, want the same reference", pin, back, err)
 	}
 	if r, err := ref.Parse("a" + strings.Repeat(".a", 130) + "/b"); err == nil {
 		t.Errorf("Parse of a host of 261 bytes = %q, want an error", r)
@@ -105,51 +109,57 @@ func TestWithDigest(t *testing.T) {
 	} {
 		got := ref.MustParse(tt.in).WithDigest(d256)
 		if got.String() != tt.pin || got.WithoutTag().String() != tt.digestOnly {
-			t.Errorf("%q pinned = %q and %q, want %q and %q", tt.in, got, got.WithoutTag(), tt.pin, tt.digestOnly)
+			t.Errorf("%q.WithDigest = %q, without its tag %q, want %q and %q", tt.in,
+				got, got.WithoutTag(), tt.pin, tt.digestOnly)
 		}
 	}
 	if got := ref.MustParse("nginx:1").WithoutTag(); got.String() != "nginx:1" {
-		t.Errorf("WithoutTag of an unpinned reference = %q", got)
+		t.Errorf("nginx:1.WithoutTag() = %q, want nginx:1", got)
 	}
 }
 
-// FuzzParse compares with the grammar that the kubelet uses, and takes each pin apart again.
+// FuzzParse compares Parse with the grammar that the kubelet uses, and parses each pin again.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"nginx", "host:5000/a/b:1", "a@" + d256, "[::1]:5/a", "A/b", "", "a:b:c"} {
+	for _, s := range []string{
+		"nginx", "host:5000/a/b:1", "a@" + d256, "[::1]:5/a", "A/b", "", "a:b:c",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 255 {
-			return // the grammar has no bound for a host
+			return // the grammar does not limit the host, and Parse does
 		}
 		r, err := ref.Parse(text)
 		_, wantErr := reference.ParseNormalizedNamed(text)
 		if (err == nil) != (wantErr == nil) {
-			t.Fatalf("Parse(%q): %v, the grammar says %v", text, err, wantErr)
+			t.Fatalf("Parse(%q): %v, want as the kubelet's grammar: %v", text, err, wantErr)
 		}
 		if err != nil {
 			return
 		}
 		pin := r.WithDigest(digest.Digest(d256))
 		back, err := ref.Parse(pin.String())
-		if err != nil || back != pin || back.Text() != r.Text() || back.Repository() != r.Repository() {
-			t.Fatalf("pin %q of %q reads back as %q, %v", pin, text, back, err)
+		if err != nil || back != pin || back.Text() != r.Text() ||
+			back.Repository() != r.Repository() {
+			t.Fatalf("Parse(%q), the pin of %q = %q, %v", pin, text, back, err)
 		}
 		dropped := pin.WithoutTag()
 		back, err = ref.Parse(dropped.String())
-		if err != nil || back != dropped || back.Repository() != r.Repository() || back.Tag() != "" {
-			t.Fatalf("digest alone %q of %q reads back as %q, %v", dropped, text, back, err)
+		if err != nil || back != dropped || back.Repository() != r.Repository() ||
+			back.Tag() != "" {
+			t.Fatalf("Parse(%q), the pin of %q without its tag = %q, %v", dropped, text, back, err)
 		}
 		again, err := ref.Parse(r.Canonical())
 		if err != nil || again.Canonical() != r.Canonical() {
-			t.Fatalf("canonical %q of %q reads back as %q, %v", r.Canonical(), text, again.Canonical(), err)
+			t.Fatalf("Parse(%q), the canonical form of %q = %q, %v",
+				r.Canonical(), text, again.Canonical(), err)
 		}
 	})
 }
 
 func TestAt(t *testing.T) {
 	digest := "@sha256:" + strings.Repeat("a", 64)
-	for _, tt := range []struct{ text, place, want string }{
+	for _, tt := range []struct{ text, mirror, want string }{
 		{"nginx", "m.internal:5000", "m.internal:5000/library/nginx:latest"},
 		{"ghcr.io/a/b:1", "harbor.internal/ghcr", "harbor.internal/ghcr/a/b:1"},
 		{"ghcr.io/a/b:1" + digest, "m.internal", "m.internal/a/b:1" + digest},
@@ -157,9 +167,9 @@ func TestAt(t *testing.T) {
 		{"ghcr.io/" + strings.Repeat("a", 254), "m.internal/b", ""},
 		{"ghcr.io/a", "m.internal/UPPER", ""},
 	} {
-		got, err := ref.MustParse(tt.text).At(tt.place)
+		got, err := ref.MustParse(tt.text).At(tt.mirror)
 		if (err == nil) != (tt.want != "") || err == nil && got.Canonical() != tt.want {
-			t.Errorf("%s At(%s) = %v, %v, want %s", tt.text, tt.place, got, err, tt.want)
+			t.Errorf("%q.At(%q) = %v, %v, want %q", tt.text, tt.mirror, got, err, tt.want)
 		}
 	}
 }
