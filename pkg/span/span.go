@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package span makes the spans of a trace, where there is one.
+// Package span creates OpenTelemetry spans, if the request is traced.
 //
 //	ctx, s := span.Start(ctx, "lookup")
 //	defer s.End()
 //	s.Text("tagpin.registry", host)
 //
-// A trace begins with a request (Serve); whoever gets its context adds to it. Where the context has none, or one that is
-// not sampled, nothing is done and nothing allocated. The package knows no global and sends nothing anywhere: what becomes
-// of spans is the tracer's, and its SDK's.
+// A trace begins with a request (Serve). Code that gets the request's context can add spans to it.
+// If the context has no sampled trace, the functions do nothing and allocate nothing. The package
+// uses no global tracer and exports nothing itself: that is up to the tracer and its SDK.
 //
-// What is told of a span is bounded, and never an error's text: a class says what failed.
+// Attributes are limited in size. A failed span has the class of its error, and never the error's
+// text.
 package span
 
 import (
@@ -24,100 +25,106 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// scope is the name under which OpenTelemetry has the spans below the first.
-const scope = "github.com/tagpin/tagpin"
+// tracerName is the name of the tracer of all spans but the first of a request.
+const tracerName = "github.com/tagpin/tagpin"
 
-// maxText bounds a text; it is longer than any name of a host or an object.
+// maxText is the greatest length of a text attribute, in bytes. Names of hosts and objects are
+// shorter.
 const maxText = 256
 
-// Span is one in a trace. The zero value is none.
-type Span struct{ of trace.Span }
+// Span is a span of a trace. The methods of the zero value do nothing.
+type Span struct{ span trace.Span }
 
-// Serve begins the span of a request that was received: below its caller's, where the header names one (traceparent,
-// W3C Trace Context). Whether it is sampled is the tracer's to say.
-func Serve(ctx context.Context, t trace.Tracer, name string, h http.Header) (context.Context, Span) {
+// Serve starts the span of a request that was received. If the header names the caller's span
+// (traceparent, W3C Trace Context), that is the parent. The tracer decides whether to sample.
+func Serve(
+	ctx context.Context, t trace.Tracer, name string, h http.Header,
+) (context.Context, Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(h))
-	ctx, of := t.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
-	return ctx, Span{of}
+	ctx, s := t.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
+	return ctx, Span{s}
 }
 
-// Start begins a span below the context's.
+// Start starts a child of the context's span.
 func Start(ctx context.Context, name string) (context.Context, Span) {
 	return start(ctx, name, trace.SpanKindInternal)
 }
 
-// Call begins the span of a request to another server.
+// Call starts a child of the context's span, for a request to another server.
 func Call(ctx context.Context, name string) (context.Context, Span) {
 	return start(ctx, name, trace.SpanKindClient)
 }
 
-// start asks whether the parent is sampled, not whether it still records: it may have ended, as that of a caller who has
-// gone while his look-up goes on.
+// start asks whether the parent is sampled, and not whether it is still recording: the parent of a
+// lookup has ended if the caller that began the lookup has gone.
 func start(ctx context.Context, name string, kind trace.SpanKind) (context.Context, Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.SpanContext().IsSampled() {
 		return ctx, Span{}
 	}
-	ctx, of := parent.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(kind))
-	return ctx, Span{of}
+	tracer := parent.TracerProvider().Tracer(tracerName)
+	ctx, s := tracer.Start(ctx, name, trace.WithSpanKind(kind))
+	return ctx, Span{s}
 }
 
-// Of is the context's span.
+// Of returns the context's span, or the zero value if there is none that is recording.
 func Of(ctx context.Context) Span {
-	if of := trace.SpanFromContext(ctx); of.IsRecording() {
-		return Span{of}
+	if s := trace.SpanFromContext(ctx); s.IsRecording() {
+		return Span{s}
 	}
 	return Span{}
 }
 
-// Under is ctx with the span of another context: for work that lives longer than that.
+// Under returns a copy of ctx that has the span of parent, if that is sampled. It is for work that
+// outlives parent.
 func Under(ctx, parent context.Context) context.Context {
-	if of := trace.SpanFromContext(parent); of.SpanContext().IsSampled() {
-		return trace.ContextWithSpan(ctx, of)
+	if s := trace.SpanFromContext(parent); s.SpanContext().IsSampled() {
+		return trace.ContextWithSpan(ctx, s)
 	}
 	return ctx
 }
 
-// TraceID is the ID of the context's trace; empty where it is not sampled.
+// TraceID returns the ID of the context's trace, or "" if there is none that is sampled.
 func TraceID(ctx context.Context) string {
-	if of := trace.SpanContextFromContext(ctx); of.IsSampled() {
-		return of.TraceID().String()
+	if s := trace.SpanContextFromContext(ctx); s.IsSampled() {
+		return s.TraceID().String()
 	}
 	return ""
 }
 
-// Recording tells whether there is anything to tell: where a text costs something to make, ask before.
-func (s Span) Recording() bool { return s.of != nil && s.of.IsRecording() }
+// Recording reports whether the span keeps attributes. Callers for which an attribute costs
+// something to compute ask first.
+func (s Span) Recording() bool { return s.span != nil && s.span.IsRecording() }
 
-// Text tells a text, if it is not empty: cut to 256 bytes, and valid UTF-8, without which a whole batch of spans can't be
-// sent.
+// Text sets a text attribute, unless value is empty. It cuts the value to 256 bytes and makes it
+// valid UTF-8: a single invalid text would make the export of a whole batch of spans fail.
 func (s Span) Text(key, value string) {
 	if value != "" && s.Recording() {
 		if len(value) > maxText {
 			value = value[:maxText]
 		}
-		s.of.SetAttributes(attribute.String(key, strings.ToValidUTF8(value, "�")))
+		s.span.SetAttributes(attribute.String(key, strings.ToValidUTF8(value, "�")))
 	}
 }
 
-// Number tells a number.
+// Number sets a numeric attribute.
 func (s Span) Number(key string, n int) {
 	if s.Recording() {
-		s.of.SetAttributes(attribute.Int(key, n))
+		s.span.SetAttributes(attribute.Int(key, n))
 	}
 }
 
-// Fail marks the span as failed. class is of a closed set.
+// Fail marks the span as failed. The class is one of a closed set, and not an error's text.
 func (s Span) Fail(class string) {
 	if s.Recording() {
-		s.of.SetAttributes(attribute.String("error.type", class))
-		s.of.SetStatus(codes.Error, class)
+		s.span.SetAttributes(attribute.String("error.type", class))
+		s.span.SetStatus(codes.Error, class)
 	}
 }
 
-// End ends it. What is told afterwards is lost.
+// End ends the span. Later changes of it are lost.
 func (s Span) End() {
-	if s.of != nil {
-		s.of.End()
+	if s.span != nil {
+		s.span.End()
 	}
 }

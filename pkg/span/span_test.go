@@ -19,15 +19,18 @@ import (
 
 const traceID = "0af7651916cd43dd8448eb211c80319c"
 
-// caller is the header of a caller whose trace is sampled, or is not.
-func caller(flags string) http.Header {
+// traceparent returns the header of a caller. Its trace is sampled if flags is 01, and not if 00.
+func traceparent(flags string) http.Header {
 	return http.Header{"Traceparent": {"00-" + traceID + "-b7ad6b7169203331-" + flags}}
 }
 
-// record gives a tracer that takes what its parent says and else nothing, and what it records.
-func record(t *testing.T) (trace.Tracer, *tracetest.SpanRecorder) {
+// newTracer returns a tracer and the recorder of its spans. It samples a trace if the caller does.
+func newTracer(t *testing.T) (trace.Tracer, *tracetest.SpanRecorder) {
 	recorder := tracetest.NewSpanRecorder()
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
+	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithSpanProcessor(recorder),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())),
+	)
 	t.Cleanup(func() { _ = provider.Shutdown(context.WithoutCancel(t.Context())) })
 	return provider.Tracer("test"), recorder
 }
@@ -40,11 +43,11 @@ func TestOffCostsNothing(t *testing.T) {
 		s.Number("n", 1)
 		s.Fail("unavailable")
 		if s.Recording() || span.Of(below).Recording() || span.TraceID(below) != "" || below != ctx {
-			t.Error("there is a span where there is no trace")
+			t.Error("Start(ctx without a trace) returns a span, want none")
 		}
 		s.End()
 	}); n != 0 {
-		t.Errorf("%v allocations without a trace, want none", n)
+		t.Errorf("AllocsPerRun without a trace = %v, want 0", n)
 	}
 }
 
@@ -54,45 +57,48 @@ func TestParentDecides(t *testing.T) {
 		header http.Header
 		want   int
 	}{
-		{"sampled", caller("01"), 2},
-		{"not sampled", caller("00"), 0},
+		{"sampled", traceparent("01"), 2},
+		{"not sampled", traceparent("00"), 0},
 		{"no trace", nil, 0},
-		{"nonsense", http.Header{"Traceparent": {"00-x-y-01"}}, 0},
+		{"malformed header", http.Header{"Traceparent": {"00-x-y-01"}}, 0},
 	} {
-		tracer, recorder := record(t)
+		tracer, recorder := newTracer(t)
 		ctx, root := span.Serve(t.Context(), tracer, "review", tt.header)
-		_, s := span.Call(ctx, "below")
+		_, s := span.Call(ctx, "child")
 		s.End()
 		root.End()
 		ended := recorder.Ended()
 		if len(ended) != tt.want {
-			t.Errorf("%s: %d spans, want %d", tt.name, len(ended), tt.want)
+			t.Errorf("%s: recorded %d spans, want %d", tt.name, len(ended), tt.want)
 			continue
 		}
 		for _, s := range ended {
 			if got := s.SpanContext().TraceID().String(); got != traceID {
-				t.Errorf("%s: span %s is of trace %s, want the caller's, %s", tt.name, s.Name(), got, traceID)
+				t.Errorf("%s: trace of span %s = %s, want the caller's, %s",
+					tt.name, s.Name(), got, traceID)
 			}
 		}
 	}
 }
 
-// A look-up goes on after the one who began it has gone.
+// TestParentHasEnded tests that a span can have a parent that has ended. A lookup goes on after the
+// caller that began it has gone.
 func TestParentHasEnded(t *testing.T) {
-	tracer, recorder := record(t)
-	ctx, root := span.Serve(t.Context(), tracer, "review", caller("01"))
+	tracer, recorder := newTracer(t)
+	ctx, root := span.Serve(t.Context(), tracer, "review", traceparent("01"))
 	later := span.Under(context.Background(), ctx)
 	root.End()
 	_, s := span.Start(later, "later")
 	s.End()
-	if ended := recorder.Ended(); len(ended) != 2 || ended[1].Parent().SpanID() != ended[0].SpanContext().SpanID() {
-		t.Errorf("spans %v, want a second one below the first", ended)
+	ended := recorder.Ended()
+	if len(ended) != 2 || ended[1].Parent().SpanID() != ended[0].SpanContext().SpanID() {
+		t.Errorf("recorded spans %v, want two, the second a child of the first", ended)
 	}
 }
 
 func TestTextsAreBounded(t *testing.T) {
-	tracer, recorder := record(t)
-	ctx, s := span.Serve(t.Context(), tracer, "review", caller("01"))
+	tracer, recorder := newTracer(t)
+	ctx, s := span.Serve(t.Context(), tracer, "review", traceparent("01"))
 	s.Text("long", strings.Repeat("ä", 5000))
 	s.Text("broken", "a\xff\xfeb")
 	s.Text("empty", "")
@@ -103,10 +109,10 @@ func TestTextsAreBounded(t *testing.T) {
 	for _, a := range attributes {
 		keys = append(keys, string(a.Key))
 		if v := a.Value.AsString(); len(v) > 260 || !utf8.ValidString(v) || v == "" {
-			t.Errorf("%s = %q, want it short and valid", a.Key, v)
+			t.Errorf("attribute %s = %q, want a short text of valid UTF-8", a.Key, v)
 		}
 	}
 	if want := []string{"long", "broken", "error.type"}; !slices.Equal(keys, want) {
-		t.Errorf("keys %q, want %q", keys, want)
+		t.Errorf("attributes = %q, want %q", keys, want)
 	}
 }
