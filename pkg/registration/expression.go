@@ -7,31 +7,37 @@ import (
 	"strings"
 )
 
-// Both objects of a request, the new one and the old one, become lists of [name, reference], step by step: a list of the two
-// is mapped, and where a path has [*], lists in it. Of an optional in a list, o[0].?x is none (seen in 1.37), so that the lists
-// hold values.
+// The CEL expressions map a list of both objects, the new one and the old one, step by step to
+// their pod specs, and each pod spec to its references as [name, reference]. For each [*] in the
+// path of a template there is one more level of lists. The lists hold values and no optionals:
+// o[0].?x has no value if o[0] is an optional (seen in Kubernetes 1.37).
 const (
 	both = "[object, oldObject].map(o, o == null ? dyn({}) : o)"
-	// field goes on to a field of every element.
+	// field maps each object to one of its fields.
 	field = ".map(o, o[?'%s'].orValue(null)).map(o, o == null ? dyn({}) : o)"
-	// elements goes on in the elements of a list.
-	elements = ".map(o, o[?'%s'].orValue(null)).map(l, (l == null ? dyn([]) : l).map(o, o == null ? dyn({}) : o)"
-	// references are those of a pod spec.
+	// elements maps each object to the elements of one of its lists. The caller closes the
+	// parenthesis after what is to be done with each element.
+	elements = ".map(o, o[?'%s'].orValue(null))" +
+		".map(l, (l == null ? dyn([]) : l).map(o, o == null ? dyn({}) : o)"
+	// references maps each pod spec to the references of each list of containers and volumes.
 	references = `.map(s,
   [s.?initContainers.orValue([]), s.?containers.orValue([]), s.?ephemeralContainers.orValue([])]
     .map(l, l == null ? [] : l.map(c, [c.?name.orValue(''), c.?image.orValue('')])) +
   [s.?volumes.orValue([])]
-    .map(l, l == null ? [] : l.filter(v, v.?image.orValue(null) != null).map(v, [v.?name.orValue(''), v.?image.?reference.orValue('')])))`
-	// proposed tells that the object holds a proposal.
+    .map(l, l == null ? [] : l.filter(v, v.?image.orValue(null) != null)
+      .map(v, [v.?name.orValue(''), v.?image.?reference.orValue('')])))`
+	// proposed holds if the object has the annotation of a proposal.
 	proposed = "object.?metadata.?annotations[?'tagpin.dev/proposed-pins'].hasValue()"
-	// forgotten tells that it does not hold the proposal that it had: a manifest that was sent again has none.
+	// forgotten holds if the update drops or changes the proposal that the object had. A manifest
+	// that is applied again has no proposal.
 	forgotten = `request.operation == 'UPDATE' &&
 oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'].orValue('') != '' &&
-oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'] != object.?metadata.?annotations[?'tagpin.dev/proposed-pins']`
+oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'] !=
+  object.?metadata.?annotations[?'tagpin.dev/proposed-pins']`
 )
 
-// builtinSpec leads to the pod spec of every built-in kind: spec, spec.template.spec, spec.jobTemplate.spec.template.spec, or
-// template.spec.
+// builtinSpec maps both objects to their pod specs. For the built-in kinds these are at spec,
+// spec.template.spec, spec.jobTemplate.spec.template.spec or template.spec.
 const builtinSpec = `[object, oldObject]
   .map(o, o == null ? {} : o)
   .map(o, [o.?spec.orValue(null), o.?template.orValue(null)])
@@ -40,7 +46,7 @@ const builtinSpec = `[object, oldObject]
   .map(o, o[1] == null ? o[0] : o[1].?spec.orValue(null))
   .map(s, s == null ? {} : s)`
 
-// builtinAnnotations leads to those of the pod template.
+// builtinAnnotations maps both objects to the annotations of their pod templates.
 const builtinAnnotations = `[object, oldObject]
   .map(o, [o.?spec.orValue(null), o.?template.orValue(null)])
   .map(o, [o[0] == null ? {} : o[0], o[1]])
@@ -49,52 +55,56 @@ const builtinAnnotations = `[object, oldObject]
   .map(m, m == null ? null : m.?annotations.orValue(null))
   .map(a, a == null ? {} : a)`
 
-// Shared are the conditions of all modes.
-func (r *Registration) Shared() []Condition { return shared() }
+// SharedConditions returns the conditions of all modes.
+func (r *Registration) SharedConditions() []Condition { return sharedConditions() }
 
-// shared are the conditions that the webhooks and the policies have in common: rule 1 of package
-// policy.
-func shared() []Condition {
+// sharedConditions returns the conditions that the webhooks and the policies have in common. They
+// are rule 1 of package policy.
+func sharedConditions() []Condition {
 	return []Condition{
 		{
 			Name: "not-being-deleted",
-			About: `Only the old object tells: the API server drops a deletionTimestamp that a request
-  # brings, behind the webhooks (k8s.io/kubernetes pkg/registry/core/pod/strategy.go).`,
+			Comment: `Only the old object says whether it is being deleted. The API server drops a
+deletionTimestamp that a request brings, but only after the webhooks
+(k8s.io/kubernetes pkg/registry/core/pod/strategy.go).`,
 			Expression: "request.operation == 'CREATE' ||\n" +
 				"!oldObject.?metadata.?deletionTimestamp.hasValue()",
 		},
 		{
 			Name: "not-a-mirror-pod",
-			About: `A node makes a mirror pod of each of its static pods. Anybody else may write the
-  # annotation too, and some kubelets run such a pod.`,
+			Comment: `A node creates a mirror pod for each of its static pods. Anybody else may write the
+annotation too, and some kubelets run such a pod.`,
 			Expression: `request.kind.kind != 'Pod' || request.operation != 'CREATE' ||
 !('system:nodes' in request.userInfo.?groups.orValue([])) ||
 !object.?metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()`,
 		},
 		{
 			Name: "not-made-by-a-controller",
-			About: `What a controller owns is as its owner's template says; pinning it would make the two
-  # differ for ever. Pods are the exception, and Jobs of a CronJob, whose template may be older
-  # than tagpin.`,
+			Comment: `A controller keeps the objects that it owns equal to its template. If tagpin pinned
+them, the two would never be equal. Pods are pinned all the same, and so are Jobs of a CronJob,
+whose template may be older than tagpin.`,
 			Expression: `request.kind.kind == 'Pod' ||
 !object.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
-  !(request.kind.kind == 'Job' && o.?kind.orValue('') == 'CronJob' && o.?apiVersion.orValue('').startsWith('batch/')))`,
+  !(request.kind.kind == 'Job' && o.?kind.orValue('') == 'CronJob' &&
+    o.?apiVersion.orValue('').startsWith('batch/')))`,
 		},
 	}
 }
 
-// builtin is the condition of a mode for the built-in kinds. It holds for the others, which have their own.
+// builtin returns the condition of a mode for the built-in kinds. It holds for all other kinds:
+// they have conditions of their own.
 func (r *Registration) builtin(mode string) string {
-	some := []string{changed(mode, builtinSpec+nest(references), 0)}
+	reasons := []string{changed(mode, builtinSpec+nest(references), 0)}
 	if mode != "keep" && !r.PodsOnly {
-		some = append(some, "request.operation == 'UPDATE' && !(request.kind.kind in ['Pod', 'Job']) &&\n"+
+		reasons = append(reasons, "request.operation == 'UPDATE' && "+
+			"!(request.kind.kind in ['Pod', 'Job']) &&\n"+
 			"["+nest(builtinAnnotations)+"\n].exists(a, "+r.markers()+".exists(m,\n"+
 			"  a[0][?m].orValue('') != '' && a[0][?m].orValue('') != a[1][?m].orValue('')))")
 	}
 	if mode == "dry-run" {
-		some = append(some, forgotten)
+		reasons = append(reasons, forgotten)
 	}
-	expression := either(some...)
+	expression := either(reasons...)
 	var others []Kind
 	if !r.PodsOnly {
 		others = r.Kinds
@@ -105,25 +115,30 @@ func (r *Registration) builtin(mode string) string {
 	return fmt.Sprintf("%s in %s ||\n%s", kindOfRequest, names(others), expression)
 }
 
-// custom is the condition of a mode for some kinds with the same paths. It holds for all others.
+// custom returns the condition of a mode for kinds that have the same paths. It holds for all other
+// kinds.
 func (r *Registration) custom(mode string, kinds []Kind) string {
-	var some []string
+	var reasons []string
 	for _, path := range kinds[0].Paths {
 		templates, depth := walk(path)
-		some = append(some, changed(mode, both+templates(fmt.Sprintf(field, "spec")+nest(references)), depth))
+		specs := templates(fmt.Sprintf(field, "spec") + nest(references))
+		reasons = append(reasons, changed(mode, both+specs, depth))
 		if mode != "keep" {
-			some = append(some, r.refreshed(templates, depth))
+			reasons = append(reasons, r.refreshed(templates, depth))
 		}
 	}
 	if mode != "keep" {
-		// The CRD may prune the metadata of its templates: the marker is read in the object's own too.
-		some = append(some, "request.operation == 'UPDATE' &&\n"+
-			"[[object, oldObject].map(o, o.?metadata.?annotations[?'tagpin.dev/refresh'].orValue(''))\n].exists(a, a[0] != '' && a[0] != a[1])")
+		// The CRD may prune the metadata of its templates, so the marker may also be in the object's
+		// own metadata.
+		reasons = append(reasons, "request.operation == 'UPDATE' &&\n"+
+			"[[object, oldObject]"+
+			".map(o, o.?metadata.?annotations[?'tagpin.dev/refresh'].orValue(''))\n]"+
+			".exists(a, a[0] != '' && a[0] != a[1])")
 	}
 	if mode == "dry-run" {
-		some = append(some, forgotten)
+		reasons = append(reasons, forgotten)
 	}
-	return fmt.Sprintf("!(%s in %s) ||\n%s", kindOfRequest, names(kinds), either(some...))
+	return fmt.Sprintf("!(%s in %s) ||\n%s", kindOfRequest, names(kinds), either(reasons...))
 }
 
 const kindOfRequest = "request.kind.kind + '.' + request.kind.group"
@@ -136,7 +151,7 @@ func names(kinds []Kind) string {
 	return "[" + strings.Join(list, ", ") + "]"
 }
 
-// markers are the annotations that ask for a refresh.
+// markers returns the annotations that ask for a refresh, as a CEL list.
 func (r *Registration) markers() string {
 	if r.IgnoreRestart {
 		return "['tagpin.dev/refresh']"
@@ -144,14 +159,18 @@ func (r *Registration) markers() string {
 	return "['tagpin.dev/refresh', 'kubectl.kubernetes.io/restartedAt']"
 }
 
-// changed tells that references are not as they were, and that one of them is unpinned, or was proposed to be pinned; of a
-// creation, the latter alone.
-// refs is an expression for the references of both objects, in so many lists.
+// changed returns an expression that holds if a request creates an object or changes its
+// references, and one of the references has no digest. The mode keep has nothing to do on creation.
+// The modes enforce and dry-run also want an object with a proposal: it may be about references
+// that are gone.
+//
+// refs is an expression for the references of both objects, nested in depth lists of templates.
 func changed(mode, refs string, depth int) string {
-	const perSpec = 2 // a list for each kind of container
-	update, when, some := "", "(request.operation == 'CREATE' || refs[0] != refs[1])", exists("refs[0]", depth+perSpec, unpinned)
+	const listsOfSpec = 2 // the lists of one pod spec, and the references of each
+	update, when := "", "(request.operation == 'CREATE' || refs[0] != refs[1])"
+	some := exists("refs[0]", depth+listsOfSpec, unpinned)
 	switch mode {
-	case "enforce", "dry-run": // a proposal for what is not there any more is removed
+	case "enforce", "dry-run":
 		some = "(" + proposed + " ||\n  " + some + ")"
 	case "keep":
 		update, when = "request.operation == 'UPDATE' &&\n", "refs[0] != refs[1]"
@@ -159,7 +178,8 @@ func changed(mode, refs string, depth int) string {
 	return update + "[" + nest(refs) + "\n].exists(refs,\n  " + when + " &&\n  " + some + "\n)"
 }
 
-// refreshed tells that a marker of a template is not as it was, and that there is one.
+// refreshed returns an expression that holds if the markers of the templates have changed, and one
+// of them is not empty.
 func (r *Registration) refreshed(templates func(string) string, depth int) string {
 	values := fmt.Sprintf(field, "metadata") + "\n" + fmt.Sprintf(field, "annotations") +
 		"\n.map(a, " + r.markers() + ".map(m, a[?m].orValue('')))"
@@ -168,22 +188,24 @@ func (r *Registration) refreshed(templates func(string) string, depth int) strin
 		"\n].exists(marks, marks[0] != marks[1] && " + some + ")"
 }
 
-// exists tells of lists in lists, so deep, that an element holds.
-func exists(list string, depth int, holds func(element string) string) string {
+// exists returns an expression that holds if the condition holds for any element of a list, which
+// is nested depth levels deep.
+func exists(list string, depth int, condition func(element string) string) string {
 	if depth == 0 {
-		return holds(list)
+		return condition(list)
 	}
 	element := fmt.Sprintf("e%d", depth)
-	return fmt.Sprintf("%s.exists(%s, %s)", list, element, exists(element, depth-1, holds))
+	return fmt.Sprintf("%s.exists(%s, %s)", list, element, exists(element, depth-1, condition))
 }
 
-// unpinned tells of [name, reference] that there is no digest. In the grammar of references an @ begins a digest and nothing
-// else, and matching a pattern for it would be beyond the cost that the API server allows for objects of thousands of
-// containers.
+// unpinned returns an expression that holds if r, a [name, reference], has no digest. In the
+// grammar of references only a digest has an @. Matching a pattern instead would exceed the API
+// server's cost limit for objects with thousands of containers.
 func unpinned(r string) string { return fmt.Sprintf("%s[1] == null || !%s[1].contains('@')", r, r) }
 
-// walk leads from both objects to the pod templates at a path: its result puts then behind them, inside of as many lists
-// as the path has.
+// walk returns the way from both objects to the pod templates at a path. templates appends it, with
+// what is to be done with each template. depth is the number of [*] in the path, and so of the
+// levels of lists around the templates.
 func walk(path string) (templates func(then string) string, depth int) {
 	before, after := "", ""
 	for _, step := range strings.Split(path, ".") {
@@ -199,7 +221,7 @@ func walk(path string) (templates func(then string) string, depth int) {
 	return func(then string) string { return nest(before + "\n" + then + after) }, depth
 }
 
-// nest indents all lines but the first.
+// nest indents all lines of an expression but the first.
 func nest(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") }
 
 func either(expressions ...string) string {

@@ -3,6 +3,7 @@
 package registration
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,41 +11,38 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Namespaces says which are served, and in which mode. The zero value: those with the label tagpin.dev/mode.
+// Namespaces says which namespaces tagpin serves, and in which mode. The zero value serves those
+// with the label tagpin.dev/mode.
 type Namespaces struct {
-	// Namespace is where tagpin is, which is never served. Default: tagpin-system.
+	// Namespace is tagpin's own, which is never served. Default: tagpin-system.
 	Namespace string
-	// DefaultMode is that of namespaces without the label: enforce or dry-run. Default: none, they are not served.
+	// DefaultMode is the mode of namespaces without the label: enforce or dry-run. Default: none,
+	// so that they are not served.
 	DefaultMode string
-	// Excluded are never served, whatever their label, beside tagpin's own and those of Kubernetes.
+	// Excluded are namespaces that are never served, whatever their label is. tagpin's own and
+	// those of Kubernetes are never served either.
 	Excluded []string
 }
 
-// Validate names every mistake at once.
+// Validate returns an error that names every mistake.
 func (n *Namespaces) Validate() error {
 	var errs []error
 	if !slices.Contains([]string{"", "enforce", "dry-run"}, n.DefaultMode) {
 		errs = append(errs, fmt.Errorf("default mode %q: want enforce or dry-run", n.DefaultMode))
 	}
-	for _, name := range n.Never() {
+	for _, name := range n.NeverServed() {
 		if len(validation.IsDNS1123Label(name)) > 0 {
-			errs = append(errs, fmt.Errorf("%q can't be a namespace's name", name))
+			errs = append(errs, fmt.Errorf("%q is not a valid name of a namespace", name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// own is where tagpin is.
-func (n *Namespaces) own() string {
-	if n.Namespace == "" {
-		return "tagpin-system"
-	}
-	return n.Namespace
-}
+func (n *Namespaces) namespace() string { return cmp.Or(n.Namespace, "tagpin-system") }
 
-// Never are the namespaces that are not served.
-func (n *Namespaces) Never() []string {
-	never := []string{"kube-system", "kube-node-lease", n.own()}
+// NeverServed returns the namespaces that are not served, whatever their label is.
+func (n *Namespaces) NeverServed() []string {
+	never := []string{"kube-system", "kube-node-lease", n.namespace()}
 	for _, name := range n.Excluded {
 		if !slices.Contains(never, name) {
 			never = append(never, name)
@@ -53,12 +51,14 @@ func (n *Namespaces) Never() []string {
 	return never
 }
 
-// In is what the label has to be for a mode, as YAML in a selector: of the default mode, none of another.
-func (n *Namespaces) In(mode string) string {
+// ModeSelector returns the operator and the values of a label selector for a mode, as YAML. The
+// default mode selects every label that is not another mode's, so that it covers namespaces without
+// the label.
+func (n *Namespaces) ModeSelector(mode string) string {
 	operator, values := "In", []string{mode}
 	if mode == n.DefaultMode {
-		operator = "NotIn"
-		values = slices.DeleteFunc([]string{"enforce", "dry-run", "keep", "off"}, func(m string) bool { return m == mode })
+		operator, values = "NotIn", []string{"enforce", "dry-run", "keep", "off"}
+		values = slices.DeleteFunc(values, func(m string) bool { return m == mode })
 	}
 	return fmt.Sprintf("operator: %s, values: [%s]", operator, words(values))
 }

@@ -12,27 +12,28 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Policy demands digests without tagpin: by the API server itself, or by Gatekeeper. It knows the built-in kinds; of others
-// the pods. It looks at the namespaces of the mode enforce: what tagpin never pins can't be refused.
+// Policy demands a digest of every image without tagpin: the API server itself enforces it, or
+// Gatekeeper does. It checks objects of the built-in kinds, and so the pods of all other kinds. It
+// is for the namespaces of the mode enforce, because nothing pins images elsewhere.
 type Policy struct {
 	Namespaces
-	// ExemptImages need no digest, as policy.Pattern reads them.
+	// ExemptImages need no digest. They are patterns as in policy.Pattern.
 	ExemptImages []string
-	// SkipOwners are controllers whose objects need none, when one of their users creates them.
+	// SkipOwners are controllers whose objects need no digest if one of their users creates them.
 	SkipOwners []SkipOwner
 }
 
-// SkipOwner is one of a config's skipOwners: a user is exact, or a prefix with * at its end.
+// SkipOwner is one of the config's skipOwners. A user is a name, or a prefix that ends in *.
 type SkipOwner struct {
 	Group, Kind string
 	Users       []string
 }
 
-// Owner is the group and the kind, as in a config.
+// Owner returns the group and the kind, as in the config.
 func (s SkipOwner) Owner() string { return strings.TrimPrefix(s.Group+"/"+s.Kind, "/") }
 
-// WriteYAML writes two ValidatingAdmissionPolicies and their bindings: one demands digests, and one
-// warns of a digest that stayed when the tag beside it was changed.
+// WriteYAML writes two ValidatingAdmissionPolicies and their bindings. One demands digests. The
+// other warns if an edit changes a tag and not the digest after it.
 func (p *Policy) WriteYAML(w io.Writer) error {
 	if err := p.write(w, "policy.yaml.tmpl"); err != nil {
 		return err
@@ -41,7 +42,9 @@ func (p *Policy) WriteYAML(w io.Writer) error {
 }
 
 // WriteGatekeeperYAML writes a ConstraintTemplate and its constraint.
-func (p *Policy) WriteGatekeeperYAML(w io.Writer) error { return p.write(w, "gatekeeper.yaml.tmpl") }
+func (p *Policy) WriteGatekeeperYAML(w io.Writer) error {
+	return p.write(w, "gatekeeper.yaml.tmpl")
+}
 
 func (p *Policy) write(w io.Writer, name string) error {
 	if err := p.Validate(); err != nil {
@@ -50,18 +53,19 @@ func (p *Policy) write(w io.Writer, name string) error {
 	return write(w, name, p)
 }
 
-// Rules are the resources that are looked at.
+// Rules returns the resources that the policies check.
 func (p *Policy) Rules() []admissionregistrationv1.RuleWithOperations {
 	return new(Registration).Rules()
 }
 
-// Placeholder is an exemption that is for pod templates alone.
+// Placeholder returns the image that can only be exempt in pod templates.
 func (p *Policy) Placeholder() string { return workload.Placeholder }
 
-// Conditions are the match conditions: what the webhooks are not called for is not looked at.
-func (p *Policy) Conditions() []Condition { return shared() }
+// Conditions returns the match conditions. They leave out the same objects as those of the
+// webhooks.
+func (p *Policy) Conditions() []Condition { return sharedConditions() }
 
-// ExemptList is the exemptions as a CEL list.
+// ExemptList returns the exempt images as a CEL list.
 func (p *Policy) ExemptList() string {
 	if len(p.ExemptImages) == 0 {
 		return "[]"
@@ -73,17 +77,17 @@ func (p *Policy) ExemptList() string {
 	return "[" + b.String() + "\n]"
 }
 
-// PolicyReferences is an expression for the references of both objects.
+// PolicyReferences returns an expression for the references of both objects.
 func (p *Policy) PolicyReferences() string {
 	return builtinSpec + references + "\n  .map(l, l[0] + l[1] + l[2] + l[3])"
 }
 
-// TemplatePins is an expression for the annotation tagpin.dev/pins of the new pod template.
+// TemplatePins returns an expression for the annotation tagpin.dev/pins of the new pod template.
 func (p *Policy) TemplatePins() string {
 	return builtinAnnotations + "[0][?'tagpin.dev/pins'].orValue('')"
 }
 
-// Skipped is an expression that holds for the objects of SkipOwners.
+// Skipped returns an expression that holds for the objects of SkipOwners.
 func (p *Policy) Skipped() string {
 	var owners []string
 	for _, s := range p.SkipOwners {
@@ -99,8 +103,11 @@ func (p *Policy) Skipped() string {
 			}
 			users = append(users, user)
 		}
-		owners = append(owners, fmt.Sprintf("  o.?kind.orValue('') == %q && %s &&\n  (%s)", s.Kind, group, strings.Join(users, " || ")))
+		owners = append(owners, fmt.Sprintf("  o.?kind.orValue('') == %q && %s &&\n  (%s)",
+			s.Kind, group, strings.Join(users, " || ")))
 	}
-	return "request.operation == 'CREATE' &&\nobject.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) && (\n" +
+	return "request.operation == 'CREATE' &&\n" +
+		"object.?metadata.?ownerReferences.orValue([])" +
+		".exists(o, o.?controller.orValue(false) && (\n" +
 		strings.Join(owners, " ||\n") + "))"
 }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registration
+
+import (
+	"cmp"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"sigs.k8s.io/yaml"
+)
+
+//go:embed *.yaml.tmpl
+var files embed.FS
+
+// write writes one of the templates.
+func write(w io.Writer, name string, data any) error {
+	funcs := template.FuncMap{"comment": comment, "indent": indent, "words": words}
+	t, err := template.New(name).Funcs(funcs).ParseFS(files, name)
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, data)
+}
+
+// words returns the elements of a list as YAML.
+func words(list []string) string {
+	quoted := make([]string, len(list))
+	for i, w := range list {
+		quoted[i] = word(w)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// word returns a string as YAML. It is quoted if YAML would parse it as something else, such as *,
+// off or 1234.
+func word(w string) string {
+	var parsed []any
+	err := yaml.Unmarshal([]byte("["+w+"]"), &parsed)
+	if err != nil || len(parsed) != 1 || parsed[0] != w {
+		return strconv.Quote(w)
+	}
+	return w
+}
+
+// comment returns a text as comment lines for a block of YAML.
+func comment(n int, text string) string {
+	return "# " + indent(n, strings.ReplaceAll(text, "\n", "\n# "))
+}
+
+// indent indents all lines of a text but the first, for a block of YAML.
+func indent(n int, text string) string {
+	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+strings.Repeat(" ", n))
+}
+
+// ServiceYAML returns the namespace and the name of the Service as YAML.
+func (r *Registration) ServiceYAML() string {
+	service := cmp.Or(r.Service, "tagpin-webhook")
+	return fmt.Sprintf("namespace: %s, name: %s", word(r.namespace()), word(service))
+}
+
+// CABundleYAML returns a line of YAML with the CA bundle, or "" if there is none.
+func (r *Registration) CABundleYAML() string {
+	if len(r.CABundle) == 0 {
+		return ""
+	}
+	return "\n    caBundle: " + base64.StdEncoding.EncodeToString(r.CABundle)
+}
