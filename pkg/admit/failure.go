@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -71,6 +72,9 @@ func (a *answer) describe(out *pin.Outcome) string {
 	verb := "pin"
 	if out.Held.Pinned() {
 		verb = "refresh"
+	}
+	if out.Reason == policy.TooLong {
+		return fmt.Sprintf("%s: can't pin it: %v", place(out.Reference.Name), out.Err)
 	}
 	return fmt.Sprintf("%s: can't %s %s: %v; %s",
 		place(out.Reference.Name), verb, out.Parsed, out.Err, a.advice(out))

@@ -247,19 +247,28 @@ func TestWarningLimits(t *testing.T) {
 	}
 }
 
-// An image that is longer than any is left as it is, and the others are pinned.
+// An image that is too long to be looked up is a failure of class invalid, since a node that rewrites
+// hosts may pull it. In dry-run it is a warning, and the others are pinned where the class is allowed.
 func TestLongImage(t *testing.T) {
-	name, image := strings.Repeat("n", 1<<20), strings.Repeat("\x7f", 3<<20)
-	object := `{"spec":{"containers":[{"name":"a","image":"nginx"},
-		{"name":"` + name + `","image":"` + image + `"}]}}`
-	r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", object, ""))
-	patch := string(r.Patch)
-	first := strings.Contains(patch, "/containers/0/image")
-	if !r.Allowed || !first || strings.Count(patch, "/image") != 1 {
-		t.Errorf("answer %v, patch %.300s, want the first image pinned alone", r.Result, patch)
-	}
-	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "nnn") {
-		t.Errorf("warnings %q, want one about the second image", r.Warnings)
+	name := strings.Repeat("n", 1<<20)
+	for _, image := range []string{strings.Repeat("\x7f", 3<<20), strings.Repeat("a.", 150) + "example/a:1"} {
+		object := `{"spec":{"containers":[{"name":"a","image":"nginx"},
+			{"name":"` + name + `","image":"` + image + `"}]}}`
+		r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", object, ""))
+		if r.Allowed || !strings.Contains(r.Result.Message, "nnn") || !strings.Contains(r.Result.Message, "too long") {
+			t.Errorf("answer %+v, want it denied with the reason", r.Result)
+		}
+		r, _ = post(t, newHandler(t, pin.DryRun, registry), review("CREATE", "", "Pod", object, ""))
+		if !r.Allowed || !strings.Contains(strings.Join(r.Warnings, ""), "nnn") {
+			t.Errorf("dry-run: allowed %t, warnings %q, want one about the second image", r.Allowed, r.Warnings)
+		}
+		h := newHandler(t, pin.Enforce, registry)
+		h.OnFailure.Invalid = admit.Allow
+		r, _ = post(t, h, review("CREATE", "", "Pod", object, ""))
+		patch := string(r.Patch)
+		if !r.Allowed || !strings.Contains(patch, "/containers/0/image") || strings.Count(patch, "/image") != 1 {
+			t.Errorf("where it is allowed: %v, patch %.300s, want the first image pinned alone", r.Result, patch)
+		}
 	}
 }
 

@@ -114,6 +114,8 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 		switch {
 		case d.Action == policy.Restore:
 			outcomes[i].Pin, outcomes[i].Entry = d.Held, d.Parsed.WithDigest(d.Held.Digest())
+		case d.Reason == policy.TooLong:
+			outcomes[i].Err = resolve.Invalid(d.Err)
 		case d.Action == policy.Resolve && d.Reason == policy.Kept:
 			p.pin(&outcomes[i], d.Held.Digest())
 		case d.Action == policy.Resolve && sibling != "":

@@ -99,8 +99,8 @@ func TestLongImages(t *testing.T) {
 	in := policy.Input{Operation: policy.Create, Object: o}
 	decisions, _ := new(policy.Policy).Decide(in)
 	for _, d := range decisions {
-		if d.Reason != policy.Invalid || d.Action != policy.Leave || len(d.Err.Error()) > 1024 {
-			t.Errorf("Decide(%.9s…) = %s, %d, error %.1100s, want bad-text and a short error",
+		if d.Reason != policy.TooLong || d.Action != policy.Resolve || len(d.Err.Error()) > 1024 {
+			t.Errorf("Decide(%.9s…) = %s, %d, error %.1100s, want too-long and a short error",
 				d.Reference.Text, d.Reason, d.Action, d.Err)
 		}
 	}

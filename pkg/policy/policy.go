@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -68,6 +69,7 @@ const (
 	NeverPull  Reason = "never-pull"  // the kubelet does not pull it
 	Blank      Reason = "blank"       // there is no text
 	Invalid    Reason = "bad-text"    // the kubelet refuses the text
+	TooLong    Reason = "too-long"    // the text is too long to be looked up: the lookup fails
 	Exempt     Reason = "exempt"      // the config exempts it
 	Unreplaced Reason = "placeholder" // workload.Placeholder in a Pod, which package admit denies
 	Tag        Reason = "tag"         // a tag to look up
@@ -89,8 +91,8 @@ const (
 type Decision struct {
 	PodSpec   int                // index in Object.PodSpecs
 	Reference workload.Reference // as it stands in the object
-	Parsed    ref.Reference      // zero if Reason is Blank or Invalid
-	Err       error              // why the kubelet refuses the text, if Reason is Invalid
+	Parsed    ref.Reference      // zero if Reason is Blank, Invalid or TooLong
+	Err       error              // why the text is refused, if Reason is Invalid or TooLong
 	Action    Action
 	Reason    Reason
 	// Held is a pin, if there is one:
@@ -184,6 +186,8 @@ func (p *Policy) decide(r workload.Reference, old *oldSpec) Decision {
 		d.Reason = NeverPull
 	case d.Err == ref.ErrBlank: //nolint:errorlint // Parse does not wrap it
 		d.Reason, d.Err = Blank, nil
+	case errors.Is(d.Err, ref.ErrTooLong):
+		d.Action, d.Reason = Resolve, TooLong
 	case d.Err != nil:
 		d.Reason = Invalid
 	case p.exempts(d.Parsed):

@@ -55,15 +55,16 @@ type Reference struct {
 	digest digest.Digest // empty if the text has none
 }
 
-// errTooLong is the error for a text that is longer than MaxLength.
-var errTooLong = fmt.Errorf("longer than %d bytes", MaxLength)
+// ErrTooLong is in the error for a text that is longer than MaxLength, or whose host is longer than any
+// DNS name. The kubelet has no such limits: a node that rewrites hosts may pull such an image.
+var ErrTooLong = errors.New("too long")
 
 // Parse parses text by the kubelet's grammar. It returns ErrBlank, not wrapped, if text is blank;
 // any other error names the text and the reason. A text that is longer than MaxLength is refused
 // before it is parsed, and an error quotes only the beginning of a long text.
 func Parse(text string) (Reference, error) {
 	if len(text) > MaxLength {
-		return Reference{}, invalid(text, errTooLong)
+		return Reference{}, invalid(text, fmt.Errorf("%w: more than %d bytes", ErrTooLong, MaxLength))
 	}
 	if strings.TrimSpace(text) == "" {
 		return Reference{}, ErrBlank
@@ -74,7 +75,7 @@ func Parse(text string) (Reference, error) {
 	}
 	r := Reference{text: text, host: reference.Domain(named), path: reference.Path(named)}
 	if len(r.host) > maxHost {
-		return Reference{}, invalid(text, fmt.Errorf("the host is longer than %d bytes", maxHost))
+		return Reference{}, invalid(text, fmt.Errorf("%w: its host has more than %d bytes", ErrTooLong, maxHost))
 	}
 	if t, ok := named.(reference.Tagged); ok {
 		r.tag = t.Tag()

@@ -254,7 +254,10 @@ func single(headers []string) (digest.Digest, error) {
 }
 
 // invalid is an answer that can't be used.
-func invalid(cause string) error { return &classified{ErrInvalid, errors.New(cause)} }
+func invalid(cause string) error { return Invalid(errors.New(cause)) }
+
+// Invalid returns an error of the class ErrInvalid with the text of cause.
+func Invalid(cause error) error { return &classified{ErrInvalid, cause} }
 
 // classified is an error in a class: its text is the cause's alone.
 type classified struct {
