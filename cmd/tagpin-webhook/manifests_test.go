@@ -31,7 +31,7 @@ func TestManifests(t *testing.T) {
 		{nil, 0, []string{"name: zz-tagpin", "{namespace: tagpin-system, name: tagpin-webhook, path: /enforce}"}},
 		{[]string{"--config", kinds, "--namespace", "ns"}, 0, []string{"resources: [proxies, oxen]", "{namespace: ns, name: pins, path: /keep}", "['tagpin.dev/refresh']"}},
 		{[]string{"--pods-only", "--fail-open"}, 0, []string{"failurePolicy: Ignore"}},
-		{[]string{"--fail-open"}, 2, []string{"for pods alone"}},
+		{[]string{"--fail-open"}, 2, []string{"only pods are pinned"}},
 		{[]string{"--config", file("bad.yaml", head+"templates: [{group: g, kind: K, resource: A_B, paths: [\"a'b\"]}]\n")}, 2, []string{"templates[0]", "templates[0].resource"}},
 		{[]string{"--config", filepath.Join(dir, "none")}, 2, []string{"none"}},
 		{[]string{"--ca-file", file("ca", "no PEM")}, 2, []string{"no PEM certificate"}},
@@ -42,7 +42,7 @@ func TestManifests(t *testing.T) {
 		{[]string{"--print", "policy", "--default-mode", "enforce", "--excluded-namespaces", "istio-system"}, 0, []string{
 			`operator: NotIn, values: [dry-run, keep, "off"]}`, `[kube-system, kube-node-lease, tagpin-system, istio-system]}`,
 		}},
-		{[]string{"--default-mode", "keep", "--excluded-namespaces", "a, b"}, 2, []string{`default mode "keep": want enforce or dry-run`, `" b" can't be`}},
+		{[]string{"--default-mode", "keep", "--excluded-namespaces", "a, b"}, 2, []string{`default mode "keep": want enforce or dry-run`, `" b" is not a valid name`}},
 		{[]string{"--print", "gatekeeper", "--default-mode", "off"}, 2, []string{`default mode "off"`}},
 		{[]string{"--flag-of-tomorrow"}, 2, []string{"flag-of-tomorrow"}},
 		{[]string{"more"}, 2, []string{`unexpected argument "more"`}},
