@@ -13,7 +13,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Policy is what package policy is to decide by. Its error is one that Validate gives too.
+// Policy returns the settings of package policy. Validate returns the same error.
 func (c *Config) Policy() (policy.Policy, error) {
 	output, err := policy.ParseOutput(c.Output)
 	p, errs := policy.Policy{Output: output, IgnoreRestart: !c.RefreshOnRestart}, []error{err}
@@ -28,7 +28,8 @@ func (c *Config) Policy() (policy.Policy, error) {
 	return p, errors.Join(errs...)
 }
 
-// Table is the built-in kinds and the file's. Its error is one that Validate gives too.
+// Table returns the table of the built-in kinds and those of the file. Validate returns the same
+// error.
 func (c *Config) Table() (*workload.Table, error) {
 	templates := make([]workload.Template, len(c.Templates))
 	for i, t := range c.Templates {
@@ -43,7 +44,8 @@ func (t Template) template() workload.Template {
 	return workload.Template{Group: t.Group, Kind: t.Kind, Paths: t.Paths}
 }
 
-// Client is a new client of registries. Its error is one that Validate gives too; the CA files are read by its Init.
+// Client returns a new client of registries. Validate returns the same error. The client's Init
+// reads the CA files.
 func (c *Config) Client() (*registry.Client, error) {
 	allow, errAllow := prefixes(c.Network.Allow)
 	deny, errDeny := prefixes(c.Network.Deny)
@@ -81,7 +83,7 @@ func prefixes(list []string) ([]netip.Prefix, error) {
 	return parsed, errors.Join(errs...)
 }
 
-// Limits say how many answers of registries are remembered, and for how long they hold.
+// Limits returns how many answers of registries are remembered, and for how long.
 func (c *Config) Limits() resolve.Limits {
 	return resolve.Limits{
 		Size:        c.Cache.Size,

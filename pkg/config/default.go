@@ -23,24 +23,30 @@ const (
 	Pods      = "pods"
 )
 
-// allHosts is the host that holds the defaults of all.
+// allHosts is the host whose settings are the defaults of all registries.
 const allHosts = "*"
 
-// Default is what an empty file means.
+// Default returns a config with the default of each field.
 func Default() *Config {
 	return &Config{
-		APIVersion:              APIVersion,
-		Kind:                    Kind,
-		Output:                  "tag-and-digest",
-		ExemptImages:            []string{"docker.io/library/auto:latest"},
-		RefreshOnRestart:        true,
-		OnFailure:               OnFailure{NotFound: Deny, Unauthorized: Defer, Unavailable: Defer, Invalid: Deny},
-		Cache:                   Cache{Size: 10000, TTL: seconds(30), NegativeTTL: seconds(5), StaleFor: seconds(3600)},
+		APIVersion:       APIVersion,
+		Kind:             Kind,
+		Output:           "tag-and-digest",
+		ExemptImages:     []string{"docker.io/library/auto:latest"},
+		RefreshOnRestart: true,
+		OnFailure: OnFailure{
+			NotFound: Deny, Unauthorized: Defer, Unavailable: Defer, Invalid: Deny,
+		},
+		Cache: Cache{
+			Size: 10000, TTL: seconds(30), NegativeTTL: seconds(5), StaleFor: seconds(3600),
+		},
 		Credentials:             Credentials{PullSecrets: true},
 		MaxInFlightPerNamespace: 64,
 		Registries:              []Registry{defaultRegistry()},
 		Registration:            Registration{Pin: []string{Workloads, Pods}},
-		Certificates:            Certificates{Mode: SelfManaged, Secret: "tagpin-webhook-tls", Service: "tagpin-webhook"},
+		Certificates: Certificates{
+			Mode: SelfManaged, Secret: "tagpin-webhook-tls", Service: "tagpin-webhook",
+		},
 	}
 }
 

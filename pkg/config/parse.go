@@ -15,13 +15,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile bounds the file: a ConfigMap is no larger.
+// maxFile is the greatest size of the file, in bytes. A ConfigMap can't be larger.
 const maxFile = 1 << 20
 
 // Duration is a time.Duration that is written as 30s, 5m or 1h.
 type Duration time.Duration
 
-// String is what UnmarshalYAML reads, without units of which there are none: 1h, not 1h0m0s.
+// String returns the text that UnmarshalYAML parses. It leaves out units that are zero: 1h, not
+// 1h0m0s.
 func (d Duration) String() string {
 	s := time.Duration(d).String()
 	if trimmed, ok := strings.CutSuffix(s, "m0s"); ok {
@@ -33,20 +34,23 @@ func (d Duration) String() string {
 	return s
 }
 
-// MarshalYAML writes what UnmarshalYAML reads.
+// MarshalYAML returns the text that UnmarshalYAML parses.
 func (d Duration) MarshalYAML() (any, error) { return d.String(), nil }
 
-// UnmarshalYAML reads a duration with its unit. Its error is a yaml.TypeError, which the decoder collects.
+// UnmarshalYAML parses a duration with its unit. Its error is a yaml.TypeError, so that the decoder
+// goes on and collects further errors.
 func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
 	parsed, err := time.ParseDuration(n.Value)
 	if err != nil || n.Kind != yaml.ScalarNode {
-		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is no duration, such as 30s or 1h", n.Line, n.Value)}}
+		return &yaml.TypeError{Errors: []string{
+			fmt.Sprintf("line %d: %q is not a duration, such as 30s or 1h", n.Line, n.Value),
+		}}
 	}
 	*d = Duration(parsed)
 	return nil
 }
 
-// Load reads and parses a file. An empty path gives the defaults.
+// Load reads and parses a file. If path is empty, it returns the defaults.
 func Load(path string) (*Config, error) {
 	if path == "" {
 		return Default(), nil
@@ -67,7 +71,7 @@ func read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // nothing was written
 	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -78,17 +82,18 @@ func read(path string) ([]byte, error) {
 	return data, nil
 }
 
-// Parse reads a config and validates it. Its error names every mistake, one a line: unknown and doubled fields by their
-// line, bad values by the path of their field.
+// Parse parses a config and validates it. Its error names every mistake on a line of its own:
+// unknown and duplicate fields by their line in the file, and invalid values by the path of their
+// field.
 func Parse(data []byte) (*Config, error) {
 	c := Default()
-	c.APIVersion, c.Kind = "", "" // the file has to say what it is
+	c.APIVersion, c.Kind = "", "" // required, unlike the other fields
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
 	var mistakes *yaml.TypeError
 	switch err := decoder.Decode(c); {
 	case errors.As(err, &mistakes):
-	case errors.Is(err, io.EOF): // nothing but comments: Validate says what is missing
+	case errors.Is(err, io.EOF): // the file is empty, and validation reports what is missing
 	case err != nil:
 		return nil, err
 	}
@@ -96,7 +101,7 @@ func Parse(data []byte) (*Config, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		errs = append(errs, errors.New("more than one document"))
 	}
-	if !doubled(mistakes) {
+	if !hasDuplicateKey(mistakes) {
 		c.inherit(data)
 		errs = append(errs, c.problems()...)
 	}
@@ -106,7 +111,7 @@ func Parse(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// typeErrors takes the decoder's errors apart, in words that don't name Go's types.
+// typeErrors splits the decoder's error, and removes the names of Go types.
 func typeErrors(mistakes *yaml.TypeError) []error {
 	if mistakes == nil {
 		return nil
@@ -121,21 +126,21 @@ func typeErrors(mistakes *yaml.TypeError) []error {
 	return errs
 }
 
-// doubled tells that a key stands twice in one mapping: the decoder leaves all of that mapping unread, and its values
-// would be found missing.
-func doubled(mistakes *yaml.TypeError) bool {
+// hasDuplicateKey reports whether a key is in one mapping twice. The decoder then skips the whole
+// mapping, and validation would report its values as missing.
+func hasDuplicateKey(mistakes *yaml.TypeError) bool {
 	return mistakes != nil && slices.ContainsFunc(mistakes.Errors, func(text string) bool {
 		return strings.Contains(text, " already defined at ")
 	})
 }
 
-// inherit gives each registry the settings of "*" where it has none of its own. The file is read once more for it: what
-// was written as false or 0 is told from what was not written.
+// inherit gives each registry the settings of "*" that it does not set itself. It parses the file
+// again, because a Registry can't tell a field that is false or 0 from one that is not set.
 func (c *Config) inherit(data []byte) {
 	var file struct {
 		Registries []yaml.Node `yaml:"registries"`
 	}
-	_ = yaml.Unmarshal(data, &file) // its mistakes are the strict decoder's, which is asked first
+	_ = yaml.Unmarshal(data, &file) // the strict decoder has reported the same errors
 	base, found := defaultRegistry(), false
 	for i := range file.Registries {
 		r := defaultRegistry()
@@ -149,7 +154,8 @@ func (c *Config) inherit(data []byte) {
 	}
 	for i := range file.Registries {
 		r := defaultRegistry()
-		r.Timeout, r.MaxInFlight, r.RequestsPerSecond, r.Verify = base.Timeout, base.MaxInFlight, base.RequestsPerSecond, base.Verify
+		r.Timeout, r.MaxInFlight = base.Timeout, base.MaxInFlight
+		r.RequestsPerSecond, r.Verify = base.RequestsPerSecond, base.Verify
 		r.Host = ""
 		_ = file.Registries[i].Decode(&r)
 		c.Registries = append(c.Registries, r)

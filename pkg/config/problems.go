@@ -9,11 +9,13 @@ import (
 	"strings"
 )
 
-// problems collects mistakes, each with the path of its field.
+// problems collects the mistakes in a config, each with the path of its field.
 type problems struct{ errs []error }
 
+// index returns the path of an element of a list.
 func index(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 
+// add adds an error, or each one of several joined errors. A nil error is ignored.
 func (p *problems) add(field string, err error) {
 	if err == nil {
 		return
@@ -50,8 +52,9 @@ func (p *problems) positive(field string, d Duration) {
 }
 
 func (p *problems) host(field, host string) {
-	if !canonicalHost(host) {
-		p.addf(field, "%q is no registry host as in a canonical reference, such as docker.io or registry.internal:5000", host)
+	if !isCanonicalHost(host) {
+		p.addf(field, "%q is not a registry host as in a canonical reference, "+
+			"such as docker.io or registry.internal:5000", host)
 	}
 }
 
@@ -60,7 +63,7 @@ func (p *problems) cidrs(field string, list []string) {
 		prefix, err := netip.ParsePrefix(s)
 		switch {
 		case err != nil:
-			p.addf(index(field, i), "%q is no CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", s)
+			p.addf(index(field, i), "%q is not a CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", s)
 		case prefix != prefix.Masked():
 			p.addf(index(field, i), "%q has bits beyond its length: want %s", s, prefix.Masked())
 		}

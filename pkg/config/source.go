@@ -13,20 +13,20 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// pollInterval is how long a change goes unseen where the file system tells of none.
+// pollInterval is how often the file is read if the file system reports no changes.
 const pollInterval = 30 * time.Second
 
 // Source is the config of a file that may change. Open makes it.
 type Source struct {
 	path    string
 	current atomic.Pointer[Config]
-	// Run's alone:
-	data    []byte  // what was read last, good or bad
-	waiting *Config // what was read last, where it is good and refused
-	refusal string  // why it was
+	// The rest is for Run alone.
+	data    []byte  // the content that was read last, valid or not
+	pending *Config // the config in data, if it is valid and was not accepted yet
+	refusal string  // why pending was refused last
 }
 
-// Open loads the file; an empty path gives the defaults, which never change.
+// Open loads the file. If path is empty, the source has the defaults, and never changes.
 func Open(path string) (*Source, error) {
 	s := &Source{path: path}
 	if path == "" {
@@ -46,68 +46,75 @@ func Open(path string) (*Source, error) {
 	return s, nil
 }
 
-// Current is the last good config. It is not to be changed.
+// Current returns the config that was accepted last. Callers must not change it.
 func (s *Source) Current() *Config { return s.current.Load() }
 
-// Run looks for changes until ctx ends. Each changed config is given to take, which may refuse it by an error: then it does not
-// become current, and take is asked again from time to time, as a file that the config names may come after it. report is told of
-// each config that was taken, and of each error that is another than before. The directory is watched, not the file: a ConfigMap
-// is replaced by a symbolic link to another directory.
-func (s *Source) Run(ctx context.Context, take func(*Config) error, report func(*Config, error)) error {
+// Run looks for changes until ctx ends.
+//
+// It passes each changed config to accept. If accept returns an error, the config does not become
+// current, and Run tries it again later: a file that the config names may be mounted after it. Run
+// reports each config that was accepted, and each error that differs from the one before.
+//
+// Run watches the directory and not the file, because the kubelet updates a mounted ConfigMap by
+// replacing a symbolic link to another directory.
+func (s *Source) Run(
+	ctx context.Context, accept func(*Config) error, report func(*Config, error),
+) error {
 	if s.path == "" {
 		<-ctx.Done()
 		return nil
 	}
 	var events <-chan fsnotify.Event
-	var faults <-chan error
-	if watcher, err := fsnotify.NewWatcher(); err == nil { // a node may be out of inotify watches: then polling is all
+	var errs <-chan error
+	// Without a watcher, because the node is out of inotify watches, Run only polls.
+	if watcher, err := fsnotify.NewWatcher(); err == nil {
 		defer func() { _ = watcher.Close() }()
 		if watcher.Add(filepath.Dir(s.path)) == nil {
-			events, faults = watcher.Events, watcher.Errors
+			events, errs = watcher.Events, watcher.Errors
 		}
 	}
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
-	s.look(take, report) // what came between Open and the watch
+	s.reload(accept, report) // the file may have changed between Open and the watch
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-events:
-		case <-faults: //nolint:errcheck // any fault: events may be lost, so look
+		case <-errs: //nolint:errcheck // events may be lost after any error, so read the file
 		case <-ticker.C:
 		}
-		s.look(take, report)
+		s.reload(accept, report)
 	}
 }
 
-// look reads the file and takes it up where it is not what it was, or was refused.
-func (s *Source) look(take func(*Config) error, report func(*Config, error)) {
+// reload reads the file, and passes the config to accept if it has changed or was refused before.
+func (s *Source) reload(accept func(*Config) error, report func(*Config, error)) {
 	data, err := read(s.path)
 	if err != nil {
-		if s.data != nil { // tell it once
+		if s.data != nil { // report the error once
 			report(nil, err)
 		}
-		s.data, s.waiting = nil, nil
+		s.data, s.pending = nil, nil
 		return
 	}
 	if !bytes.Equal(data, s.data) {
 		s.data, s.refusal = data, ""
-		if s.waiting, err = Parse(data); err != nil {
+		if s.pending, err = Parse(data); err != nil {
 			report(nil, fmt.Errorf("config %s: %w", s.path, err))
 		}
 	}
-	if s.waiting != nil {
-		s.take(take, report)
+	if s.pending != nil {
+		s.tryPending(accept, report)
 	}
 }
 
-func (s *Source) take(take func(*Config) error, report func(*Config, error)) {
-	c := s.waiting
-	err := take(c)
+func (s *Source) tryPending(accept func(*Config) error, report func(*Config, error)) {
+	c := s.pending
+	err := accept(c)
 	if err == nil {
 		s.current.Store(c)
-		s.waiting = nil
+		s.pending = nil
 		report(c, nil)
 	} else if err.Error() != s.refusal {
 		s.refusal = err.Error()

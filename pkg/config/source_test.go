@@ -13,13 +13,15 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 )
 
-// mount lays a file out as the kubelet mounts a ConfigMap: a link to a link to a directory.
+// mount is a directory that a ConfigMap is mounted to. As with the kubelet, the file is a link into
+// a link to a directory.
 type mount struct {
 	t   *testing.T
 	dir string
-	n   int
+	n   int // versions written
 }
 
+// write replaces the content of the file.
 func (m *mount) write(text string) {
 	m.t.Helper()
 	m.n++
@@ -36,19 +38,20 @@ func (m *mount) write(text string) {
 	}
 }
 
+// change is one call of Run's report function.
 type change struct {
 	config *config.Config
 	err    error
 }
 
-// mounted is a source of a mounted file, which runs.
+// mounted is a mounted file with its source, whose Run has been started.
 type mounted struct {
 	*mount
 	source  *config.Source
 	changes chan change
 }
 
-func run(t *testing.T, dir, first string, take func(*config.Config) error) *mounted {
+func run(t *testing.T, dir, first string, accept func(*config.Config) error) *mounted {
 	t.Helper()
 	m := &mounted{mount: &mount{t: t, dir: dir}, changes: make(chan change)}
 	m.write(first)
@@ -63,12 +66,13 @@ func run(t *testing.T, dir, first string, take func(*config.Config) error) *moun
 	done := make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		done <- m.source.Run(ctx, take, func(c *config.Config, err error) { m.changes <- change{c, err} })
+		report := func(c *config.Config, err error) { m.changes <- change{c, err} }
+		done <- m.source.Run(ctx, accept, report)
 	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run() = %v", err)
+			t.Errorf("Run() = %v, want nil", err)
 		}
 	})
 	return m
@@ -79,15 +83,18 @@ func TestReload(t *testing.T) {
 	first := m.source.Current()
 	m.write(head + "output: wrong\n")
 	if got := <-m.changes; got.err == nil || m.source.Current() != first {
-		t.Errorf("a bad file gave %+v, want an error, and the first one kept", got.config)
+		t.Errorf("report of an invalid file = %+v, %v, want an error and Current unchanged",
+			got.config, got.err)
 	}
 	m.write(head + "output: tag-and-digest\n")
 	if got := <-m.changes; got.err != nil || m.source.Current() != got.config {
-		t.Errorf("a good file gave %v, and Current is %+v, want it", got.err, m.source.Current())
+		t.Errorf("report of a valid file = %v, Current() = %+v, want it to be current",
+			got.err, m.source.Current())
 	}
 }
 
-// What is refused is asked for again, when what it waits for may have come; each reason is told once.
+// TestRefusedIsTriedAgain tests that a refused config is tried again after a change in the
+// directory, and that each reason of a refusal is reported once.
 func TestRefusedIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	m := run(t, dir, head, func(c *config.Config) error {
@@ -101,16 +108,19 @@ func TestRefusedIsTriedAgain(t *testing.T) {
 	m.write(head + "maxInFlightPerNamespace: 1\n")
 	for _, file := range []string{"ca.crt", "ca2.crt"} {
 		if got := <-m.changes; got.err == nil || !strings.Contains(got.err.Error(), file) {
-			t.Errorf("without %s: %+v, %v, want an error that names it", file, got.config, got.err)
+			t.Errorf("report without %s = %+v, %v, want an error that names it",
+				file, got.config, got.err)
 		}
-		for _, name := range []string{"nothing to do with it", "nor this", file} {
+		for _, name := range []string{"unrelated", "also unrelated", file} {
 			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if got := <-m.changes; got.err != nil || m.source.Current() != got.config || got.config.MaxInFlightPerNamespace != 1 {
-		t.Errorf("when all is there: %+v, %v, want it taken up", got.config, got.err)
+	if got := <-m.changes; got.err != nil || m.source.Current() != got.config ||
+		got.config.MaxInFlightPerNamespace != 1 {
+		t.Errorf("report with all files = %+v, %v, want the config to be current",
+			got.config, got.err)
 	}
 }
 

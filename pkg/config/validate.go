@@ -19,26 +19,30 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Bounds: beyond them a number is a mistake. A scan compares each label of a pod with all maxLabels.
+// The greatest values. Larger ones are taken for mistakes.
 const (
 	maxEntries  = 10_000_000
 	maxInFlight = 10_000
-	maxLabels   = 16
-	maxTimeout  = 30 * time.Second // the longest that an API server waits for a webhook
+	maxLabels   = 16               // each label of a pod is compared with all of them
+	maxTimeout  = 30 * time.Second // an API server does not wait longer for a webhook
 )
 
-// dnsName is what Kubernetes takes for the name of a secret or a group (RFC 1123, section 2.1), but for its length.
-var dnsName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+// dnsName matches what Kubernetes accepts as the name of a Secret or a group, but does not check
+// the length (RFC 1123, section 2.1).
+var dnsName = regexp.MustCompile(`^` + dnsLabel + `(\.` + dnsLabel + `)*$`)
+
+const dnsLabel = `[a-z0-9]([-a-z0-9]*[a-z0-9])?`
 
 func isName(text string) bool { return len(text) <= 253 && dnsName.MatchString(text) }
 
-// kindName is what a CRD takes for its kind: a label (RFC 1035, section 2.3.1), in which capitals are usual.
+// kindName matches what a CRD accepts as its kind: a DNS label with capital letters (RFC 1035,
+// section 2.3.1).
 var kindName = regexp.MustCompile(`^[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$`)
 
-// resourceName is what a CRD takes for the plural of its names (RFC 1035, section 2.3.1).
+// resourceName matches what a CRD accepts as its plural name (RFC 1035, section 2.3.1).
 var resourceName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// labelName is the name of a label, without a prefix: what the API server takes for one
+// labelName matches what the API server accepts as the name of a label, without a prefix
 // (apimachinery's content.IsLabelKey).
 var labelName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
 
@@ -50,7 +54,8 @@ func isLabel(text string) bool {
 	return isName(prefix) && labelName.MatchString(name)
 }
 
-// Validate names every mistake at once, one a line, each with the path of its field. It reads no file and asks no network.
+// Validate returns an error that names every mistake on a line of its own, with the path of its
+// field. It reads no files and does not use the network.
 func (c *Config) Validate() error { return errors.Join(c.problems()...) }
 
 func (c *Config) problems() []error {
@@ -95,11 +100,11 @@ func (c *Config) checkTemplates(p *problems) {
 		p.add(field, err)
 		p.kind(field, t.Group, t.Kind)
 		if t.Resource != "" && !resourceName.MatchString(t.Resource) {
-			p.addf(field+".resource", "%q is no name of a resource", t.Resource)
+			p.addf(field+".resource", "%q is not a valid name of a resource", t.Resource)
 		}
 		for _, before := range c.Templates[:i] {
 			if before.Group == t.Group && strings.EqualFold(before.Kind, t.Kind) {
-				p.addf(field, "the kind is there already")
+				p.addf(field, "the kind is listed twice")
 			}
 		}
 	}
@@ -112,24 +117,25 @@ func (c *Config) checkRevisionLabels(p *problems) {
 	for i, label := range c.RevisionLabels {
 		field := index("revisionLabels", i)
 		if !isLabel(label) {
-			p.addf(field, "%q is no name of a label, such as spark-app-selector or ray.io/cluster", label)
+			p.addf(field, "%q is not a valid name of a label, "+
+				"such as spark-app-selector or ray.io/cluster", label)
 		}
 		if slices.Contains(c.RevisionLabels[:i], label) {
-			p.addf(field, "%q is there already", label)
+			p.addf(field, "%q is listed twice", label)
 		}
 	}
 }
 
-// kind checks the names of a kind, which go into the expressions of the webhook's registration. That there is one is checked
-// elsewhere.
+// kind checks the names of a kind, which are put into the expressions of the webhook's
+// registration. workload.NewTable reports a missing kind.
 func (p *problems) kind(field, group, kind string) {
 	if before, _, ok := strings.Cut(group, "/"); ok && isName(before) {
-		p.addf(field+".group", "%q has a version in it: want %s alone", group, before)
+		p.addf(field+".group", "%q has a version: want %s", group, before)
 	} else if group != "" && !isName(group) {
-		p.addf(field+".group", "%q is no name of an API group, such as argoproj.io", group)
+		p.addf(field+".group", "%q is not a valid name of an API group, such as argoproj.io", group)
 	}
 	if kind != "" && !kindName.MatchString(kind) {
-		p.addf(field+".kind", "%q is no name of a kind, such as Rollout", kind)
+		p.addf(field+".kind", "%q is not a valid name of a kind, such as Rollout", kind)
 	}
 }
 
@@ -137,7 +143,8 @@ func (c *Config) checkCache(p *problems) {
 	p.within("cache.size", c.Cache.Size, maxEntries)
 	p.positive("cache.ttl", c.Cache.TTL)
 	p.positive("cache.negativeTTL", c.Cache.NegativeTTL)
-	if p.positive("cache.staleFor", c.Cache.StaleFor); c.Cache.StaleFor < c.Cache.TTL && c.Cache.StaleFor > 0 {
+	p.positive("cache.staleFor", c.Cache.StaleFor)
+	if c.Cache.StaleFor > 0 && c.Cache.StaleFor < c.Cache.TTL {
 		p.addf("cache.staleFor", "%v is less than ttl, %v", c.Cache.StaleFor, c.Cache.TTL)
 	}
 }
@@ -150,7 +157,7 @@ func (c *Config) checkCredentials(p *problems) {
 		field := index("credentials.clouds", i)
 		p.oneOf(field, cloud, "google", "amazon", "azure")
 		if slices.Contains(c.Credentials.Clouds[:i], cloud) {
-			p.addf(field, "%q is there already", cloud)
+			p.addf(field, "%q is listed twice", cloud)
 		}
 	}
 }
@@ -159,41 +166,47 @@ func (c *Config) checkRegistries(p *problems) {
 	for i := range c.Registries {
 		r, field := &c.Registries[i], index("registries", i)
 		if r.Host == allHosts {
-			p.defaultsAlone(field, r)
+			p.onlyDefaults(field, r)
 		} else {
 			p.host(field+".host", r.Host)
-			p.reach(field, r)
+			p.connection(field, r)
 		}
-		if slices.ContainsFunc(c.Registries[:i], func(before Registry) bool { return before.Host == r.Host }) && r.Host != "" {
-			p.addf(field+".host", "%q is there already", r.Host)
+		sameHost := func(before Registry) bool { return before.Host == r.Host }
+		if r.Host != "" && slices.ContainsFunc(c.Registries[:i], sameHost) {
+			p.addf(field+".host", "%q is listed twice", r.Host)
 		}
-		if p.positive(field+".timeout", r.Timeout); time.Duration(r.Timeout) > maxTimeout {
+		p.positive(field+".timeout", r.Timeout)
+		if time.Duration(r.Timeout) > maxTimeout {
 			p.addf(field+".timeout", "%v: want at most %v", r.Timeout, maxTimeout)
 		}
 		p.within(field+".maxInFlight", r.MaxInFlight, maxInFlight)
-		if !(r.RequestsPerSecond > 0 && r.RequestsPerSecond <= 1e6) { // NaN too
-			p.addf(field+".requestsPerSecond", "%v: want more than 0, and at most 1000000", r.RequestsPerSecond)
+		if !(r.RequestsPerSecond > 0 && r.RequestsPerSecond <= 1e6) { // also true for NaN
+			p.addf(field+".requestsPerSecond",
+				"%v: want more than 0 and at most 1000000", r.RequestsPerSecond)
 		}
 	}
 }
 
-// reach checks how a registry is reached, and the other hosts that it has.
-func (p *problems) reach(field string, r *Registry) {
+// connection checks how a registry is reached, its mirrors and its authHosts.
+func (p *problems) connection(field string, r *Registry) {
 	if r.CAFile != "" && !filepath.IsAbs(r.CAFile) {
 		p.addf(field+".caFile", "%q: want an absolute path", r.CAFile)
 	}
 	if r.CAFile != "" && r.Insecure {
-		p.addf(field+".insecure", "plain HTTP has no use for a caFile")
+		p.addf(field+".insecure", "caFile can't be used with plain HTTP")
 	}
 	for i, m := range r.Mirrors {
-		at := index(field+".mirrors", i) + ".host"
-		host, path, below := strings.Cut(m.Host, "/")
-		p.host(at, host)
-		if _, err := ref.Parse(host + "/" + path); below && canonicalHost(host) && (err != nil || strings.ContainsAny(path, ":@")) {
-			p.addf(at, "%q is no path of repositories", path)
+		mirrorField := index(field+".mirrors", i) + ".host"
+		host, path, hasPath := strings.Cut(m.Host, "/")
+		p.host(mirrorField, host)
+		if hasPath && isCanonicalHost(host) && !isRepositoryPath(host, path) {
+			p.addf(mirrorField, "%q is not a path of repositories", path)
 		}
-		if m.Host == r.Host || slices.ContainsFunc(r.Mirrors[:i], func(before Mirror) bool { return before.Host == m.Host }) {
-			p.addf(at, "%q is there already", m.Host)
+		sameHost := func(before Mirror) bool { return before.Host == m.Host }
+		if m.Host == r.Host {
+			p.addf(mirrorField, "%q is the registry itself", m.Host)
+		} else if slices.ContainsFunc(r.Mirrors[:i], sameHost) {
+			p.addf(mirrorField, "%q is listed twice", m.Host)
 		}
 	}
 	for i, h := range r.AuthHosts {
@@ -201,23 +214,26 @@ func (p *problems) reach(field string, r *Registry) {
 	}
 }
 
-// defaultsAlone refuses for all hosts what is one host's.
-func (p *problems) defaultsAlone(field string, r *Registry) {
+// onlyDefaults refuses the settings of the host * that are only for a single registry.
+func (p *problems) onlyDefaults(field string, r *Registry) {
 	for _, f := range []struct {
 		name string
 		set  bool
 	}{
-		{"mirrors", len(r.Mirrors) > 0}, {"caFile", r.CAFile != ""}, {"insecure", r.Insecure}, {"authHosts", len(r.AuthHosts) > 0},
+		{"mirrors", len(r.Mirrors) > 0},
+		{"caFile", r.CAFile != ""},
+		{"insecure", r.Insecure},
+		{"authHosts", len(r.AuthHosts) > 0},
 	} {
 		if f.set {
-			p.addf(field+"."+f.name, "not for the host *: name the registry")
+			p.addf(field+"."+f.name, "not for the host *: set it for a named registry")
 		}
 	}
 }
 
 func (c *Config) checkRegistration(p *problems) {
 	if name := c.Registration.Name; name != "" && !isName(name) {
-		p.addf("registration.name", "%q is no name of a MutatingWebhookConfiguration", name)
+		p.addf("registration.name", "%q is not a valid name of a MutatingWebhookConfiguration", name)
 	}
 	pins := slices.Sorted(slices.Values(c.Registration.Pin))
 	if !slices.Equal(pins, []string{Pods}) && !slices.Equal(pins, []string{Pods, Workloads}) {
@@ -228,25 +244,29 @@ func (c *Config) checkRegistration(p *problems) {
 func (c *Config) checkServing(p *problems) {
 	p.oneOf("certificates.mode", c.Certificates.Mode, SelfManaged, Mounted)
 	if !isName(c.Certificates.Secret) {
-		p.addf("certificates.secret", "%q is no name of a secret", c.Certificates.Secret)
+		p.addf("certificates.secret", "%q is not a valid name of a Secret", c.Certificates.Secret)
 	}
 	if !isName(c.Certificates.Service) {
-		p.addf("certificates.service", "%q is no name of a service", c.Certificates.Service)
+		p.addf("certificates.service", "%q is not a valid name of a Service", c.Certificates.Service)
 	}
-	if t := c.Observability.Tracing; t != "" && !endpoint(t) { // it may hold a secret, and is not repeated
-		p.addf("observability.tracing", "want the URL of an OTLP endpoint over HTTP, such as http://collector:4318, without user, query and fragment")
+	if t := c.Observability.Tracing; t != "" && !isEndpoint(t) {
+		// The value may contain a secret, so the error does not quote it.
+		p.addf("observability.tracing", "want the URL of an OTLP endpoint over HTTP, "+
+			"such as http://collector:4318, without user, query and fragment")
 	}
-	if a := c.Observability.Pprof; a != "" && !loopback(a) {
-		p.addf("observability.pprof", "%q: want a loopback address with a port, such as localhost:6060", a)
+	if a := c.Observability.Pprof; a != "" && !isLoopback(a) {
+		p.addf("observability.pprof",
+			"%q: want a loopback address with a port, such as localhost:6060", a)
 	}
 }
 
-func endpoint(text string) bool {
+func isEndpoint(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" &&
+		u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
-func loopback(address string) bool {
+func isLoopback(address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
@@ -258,8 +278,15 @@ func loopback(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// canonicalHost tells whether references have the host as it is spelled here.
-func canonicalHost(host string) bool {
+// isRepositoryPath reports whether a path, without tag and digest, may follow a host in a
+// reference.
+func isRepositoryPath(host, path string) bool {
+	_, err := ref.Parse(host + "/" + path)
+	return err == nil && !strings.ContainsAny(path, ":@")
+}
+
+// isCanonicalHost reports whether the host is spelled as in canonical references.
+func isCanonicalHost(host string) bool {
 	r, err := ref.Parse(host + "/a")
 	return err == nil && r.Host() == host && r.Path() == "a" || host == "docker.io"
 }

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/config"
+)
+
+// labelList returns n names of labels, each after a comma.
+func labelList(n int) string {
+	var list strings.Builder
+	for i := range n {
+		fmt.Fprintf(&list, ", l%d", i)
+	}
+	return list.String()
+}
+
+// TestMistakes tests that all mistakes of a file are reported at once, each with the path of its
+// field or its line.
+func TestMistakes(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		want       []string
+	}{
+		{
+			"unknown fields",
+			"outputs: digest\ncache: {tll: 1s}\nregistries: [{host: ghcr.io, time: 1}]\n",
+			[]string{
+				"line 3: field outputs is unknown",
+				"line 4: field tll is unknown",
+				"line 5: field time is unknown",
+			},
+		},
+		{
+			"types", "maxInFlightPerNamespace: many\ncache: {ttl: 30}\ntemplates: x\n",
+			[]string{"line 3", `"30" is not a duration`, "line 5"},
+		},
+		{"duplicate key", "output: digest\noutput: digest\n", []string{"already defined"}},
+		{"two documents", "---\nkind: Config\n", []string{"more than one document"}},
+		{
+			"values", "output: sha\nmaxInFlightPerNamespace: 0\n" +
+				"cache: {size: -1, ttl: 0s, negativeTTL: -1s, staleFor: 1s}\n",
+			[]string{
+				"output: ", "maxInFlightPerNamespace: 0",
+				"cache.size: -1", "cache.ttl: 0s", "cache.negativeTTL: -1s",
+			},
+		},
+		{
+			"staleFor", "cache: {staleFor: 10s}\n",
+			[]string{"cache.staleFor: 10s is less than ttl, 30s"},
+		},
+		{
+			"patterns", "exemptImages: [nginx, 'a*b', 'ghcr.io/a/b']\n",
+			[]string{"exemptImages[0]: ", "exemptImages[1]: "},
+		},
+		{
+			"owners", "skipOwners: [{owner: a/b/c, users: ['*']}]\n",
+			[]string{"skipOwners[0]: owner", "user \"*\""},
+		},
+		{
+			"templates", "templates: [{group: apps, kind: Deployment, paths: [spec]}, {kind: X}, " +
+				"{kind: Y, paths: ['a[0]']}, {kind: Y, paths: [a]}]\n",
+			[]string{
+				"templates[0]: ", "templates[1]: ", "templates[2]: ",
+				"templates[3]: the kind is listed twice",
+			},
+		},
+		{
+			"labels", "revisionLabels: [app, app, a/b/c, '', A.b/c, 'a b', " +
+				strings.Repeat("x", 64) + "]\n",
+			[]string{
+				`revisionLabels[1]: "app" is listed twice`, "revisionLabels[2]: ",
+				"revisionLabels[3]: ", "revisionLabels[4]: ", "revisionLabels[5]: ",
+				"revisionLabels[6]: ",
+			},
+		},
+		{
+			"too many labels", "revisionLabels: [a" + labelList(16) + "]\n",
+			[]string{"revisionLabels: 17 labels"},
+		},
+		{
+			"names of kinds", "templates: [{group: argoproj.io/v1alpha1, kind: Rollout, paths: [a]}, " +
+				"{group: A.b, kind: X, paths: [a]}, {group: a..b, kind: X, paths: [a]}, " +
+				`{group: a.b, kind: "X'", paths: [a]}, ` +
+				"{group: a.b, kind: Rollout.argoproj.io, paths: [a]}, " +
+				"{group: c.d, kind: Job, paths: [a]}, {group: c.d, kind: JOB, paths: [a]}, " +
+				"{kind: " + strings.Repeat("x", 64) + ", paths: [a]}]\n",
+			[]string{
+				`templates[0].group: "argoproj.io/v1alpha1" has a version: want argoproj.io`,
+				`templates[1].group: "A.b" is not`, `templates[2].group: "a..b" is not`,
+				`templates[3].kind: "X'" is not`, `templates[4].kind: "Rollout.argoproj.io" is not`,
+				"templates[6]: the kind is listed twice", "templates[7].kind: ",
+			},
+		},
+		{
+			"failures", "onFailure: {notFound: ignore, invalid: ''}\n",
+			[]string{
+				`onFailure.notFound: "ignore": want deny or defer or allow`, "onFailure.invalid",
+			},
+		},
+		{
+			"credentials", "credentials: {dockerConfig: x, clouds: [gcp, google, google]}\n",
+			[]string{
+				"credentials.dockerConfig: ", `credentials.clouds[0]: "gcp"`,
+				`credentials.clouds[2]: "google" is listed twice`,
+			},
+		},
+		{
+			"hosts", "registries: [{host: ghcr.io}, {host: ghcr.io}, {host: index.docker.io}, " +
+				"{host: reg}, {host: 'https://a.b'}, {host: ''}, {host: a.b/c}]\n",
+			[]string{
+				`registries[1].host: "ghcr.io" is listed twice`, "registries[2].host",
+				"registries[3].host", "registries[4].host", "registries[5].host",
+				"registries[6].host",
+			},
+		},
+		{
+			"limits", "registries: [{host: ghcr.io, timeout: 0s, maxInFlight: 0, " +
+				"requestsPerSecond: .nan}, {host: quay.io, timeout: 1h}]\n",
+			[]string{
+				"registries[0].timeout: 0s", "registries[0].maxInFlight: 0",
+				"registries[0].requestsPerSecond: NaN", "registries[1].timeout: 1h",
+			},
+		},
+		{
+			"settings of *", "registries: [{host: '*', insecure: true, caFile: /a, " +
+				"authHosts: [a.b], mirrors: [{host: a.b}]}, {host: '*'}]\n",
+			[]string{
+				"registries[0].insecure: not for", "registries[0].caFile: not for",
+				"registries[0].authHosts", "registries[0].mirrors",
+				`registries[1].host: "*" is listed twice`,
+			},
+		},
+		{
+			"connection", "registries: [{host: a.b, insecure: true, caFile: a, " +
+				"mirrors: [{host: a.b}, {host: '*'}, {host: m.b/hub/}, {host: 'm.b/hub:1'}, " +
+				"{host: m.b/hub}, {host: m.b/hub}], authHosts: ['x/y']}]\n",
+			[]string{
+				"registries[0].caFile: ", "registries[0].insecure: ",
+				`mirrors[0].host: "a.b" is the registry itself`, "mirrors[1].host",
+				`mirrors[2].host: "hub/" is not a path`, `mirrors[3].host: "hub:1" is not a path`,
+				`mirrors[5].host: "m.b/hub" is listed twice`, "authHosts[0]",
+			},
+		},
+		{
+			"network", "network: {allow: [10.0.0.1, 10.0.0.1/8], deny: ['::/129']}\n",
+			[]string{
+				`network.allow[0]: "10.0.0.1" is not a CIDR`, "want 10.0.0.0/8", "network.deny[0]",
+			},
+		},
+		{
+			"registration", "registration: {name: A_b, pin: [workloads]}\n",
+			[]string{
+				`registration.name: "A_b" is not`,
+				`registration.pin: ["workloads"]: want [workloads, pods]`,
+			},
+		},
+		{"nothing to pin", "registration: {pin: []}\n", []string{"registration.pin: []: want"}},
+		{
+			"serving", "certificates: {mode: magic, secret: A_b, service: ''}\n" +
+				"observability: {pprof: ':6060', tracing: 'ftp://x'}\n",
+			[]string{
+				"certificates.mode", "certificates.secret", "certificates.service",
+				"observability.pprof", "observability.tracing",
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := config.Parse([]byte(head + tt.body))
+			if err == nil {
+				t.Fatalf("Parse(%q) = nil, want %q", tt.body, tt.want)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("Parse(%q) = %v, want it to name %q", tt.body, err, want)
+				}
+			}
+			if got := len(strings.Split(err.Error(), "\n")); got != len(tt.want) {
+				t.Errorf("Parse(%q) names %d mistakes, want %d:\n%v",
+					tt.body, got, len(tt.want), err)
+			}
+		})
+	}
+}
+
+// TestObservability tests that profiles are only served on loopback addresses, and that an endpoint
+// with a secret is refused without repeating the secret.
+func TestObservability(t *testing.T) {
+	for _, tt := range []struct {
+		field, value string
+		ok           bool
+	}{
+		{"pprof", "localhost:6060", true},
+		{"pprof", "127.0.0.1:6060", true},
+		{"pprof", "[::1]:6060", true},
+		{"pprof", ":6060", false},
+		{"pprof", "0.0.0.0:6060", false},
+		{"pprof", "[::]:6060", false},
+		{"pprof", "10.0.0.1:6060", false},
+		{"pprof", "localhost.example:6060", false},
+		{"pprof", "localhost", false},
+		{"pprof", "localhost:0", false},
+		{"tracing", "http://collector:4318", true},
+		{"tracing", "https://collector.example/otlp/v1/traces", true},
+		{"tracing", "grpc://collector:4317", false},
+		{"tracing", "collector:4318", false},
+		{"tracing", "http://:4318", false},
+		{"tracing", "http://user:secret@collector:4318", false},
+		{"tracing", "http://collector:4318?token=secret", false},
+		{"tracing", "http://collector:4318#secret", false},
+	} {
+		_, err := config.Parse(fmt.Appendf(nil, "%sobservability: {%s: %q}\n", head, tt.field, tt.value))
+		if (err == nil) != tt.ok {
+			t.Errorf("Parse(%s: %q) = %v, want ok %t", tt.field, tt.value, err, tt.ok)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("Parse(%s: %q) = %v, want an error without the secret", tt.field, tt.value, err)
+		}
+	}
+}
