@@ -48,6 +48,7 @@ type handlers struct {
 	manifests *fair.Queue  // of all clients
 	reviews   *fair.Groups // of all configs
 	waiting   *fair.Room   // of all configs
+	pending   *fair.Room   // of all configs
 	images    *fair.Room   // of all configs
 
 	current atomic.Pointer[state]
@@ -101,6 +102,8 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 	h.queues.add("reviews", h.reviews)
 	h.queues.add("images", h.images)
 	h.queues.add("waiting", h.waiting)
+	h.pending = resolve.Pending()
+	h.queues.add("pending", h.pending)
 	if a.secrets != nil {
 		h.queues.add("secrets", a.secrets)
 	}
@@ -165,7 +168,7 @@ func (s *state) resolve(h *handlers, old *state) error {
 		s.client = client
 	}
 	s.cache = &resolve.Cache{
-		Next:    &resolve.Limit{Next: &resolve.Registry{Client: s.client}, Places: s.places},
+		Next:    &resolve.Limit{Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.pending},
 		Answers: h.answers, Settings: s.client.Settings,
 	}
 	return s.client.Init()

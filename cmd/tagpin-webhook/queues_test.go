@@ -34,17 +34,17 @@ func TestQueueMetrics(t *testing.T) {
 		t.Fatal("entered without room")
 	}
 	const want = `
-# HELP tagpin_queue_capacity How much of the resource there is, by queue (lookups, secrets, siblings, reviews, images, waiting, manifests); 0 where only the share of each namespace is bounded.
+# HELP tagpin_queue_capacity How much of the resource there is, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests); 0 where only the share of each namespace is bounded.
 # TYPE tagpin_queue_capacity gauge
 tagpin_queue_capacity{queue="reviews"} 100
-# HELP tagpin_queue_in_use What is in use of a resource that namespaces share, by queue: lookups, secrets and siblings that are being read, images of large objects, waiting reviews, and bytes of reviews and manifests.
+# HELP tagpin_queue_in_use What is in use of a resource that namespaces share, by queue: lookups, and those that are pending, secrets and siblings that are being read, images of large objects, waiting reviews, and bytes of reviews and manifests.
 # TYPE tagpin_queue_in_use gauge
 tagpin_queue_in_use{queue="reviews"} 30
-# HELP tagpin_queue_refused_total Callers that got nothing of the resource, by queue (lookups, secrets, siblings, reviews, images, waiting, manifests) and reason: full (their namespace had too many) or late (their time ran out while they waited).
+# HELP tagpin_queue_refused_total Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests) and reason: full (their namespace had too many) or late (their time ran out while they waited).
 # TYPE tagpin_queue_refused_total counter
 tagpin_queue_refused_total{queue="reviews",reason="full"} 1
 tagpin_queue_refused_total{queue="reviews",reason="late"} 1
-# HELP tagpin_queue_waiting Callers that wait for their namespace's turn, by queue (lookups, secrets, siblings, reviews, images, waiting, manifests).
+# HELP tagpin_queue_waiting Callers that wait for their namespace's turn, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests).
 # TYPE tagpin_queue_waiting gauge
 tagpin_queue_waiting{queue="reviews"} 0
 `

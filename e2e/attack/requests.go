@@ -5,6 +5,7 @@ package attack
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -114,13 +115,14 @@ func (t *Tenant) webhook() Port {
 	return Port{}
 }
 
-// reviewOf is a request that claims to be an API server's, for a Pod of a namespace with an image. Its
-// body has more bytes than it says by missing.
-func reviewOf(namespace, image string, missing int) string {
+// reviewOf is a request that claims to be an API server's, for a Pod of a namespace with some images. It
+// says that its body has missing bytes more than it has.
+func reviewOf(namespace string, missing int, images ...string) string {
+	spec, _ := json.Marshal(podSpec(images)) // of strings
 	body := fmt.Sprintf(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u",`+
 		`"kind":{"group":"","version":"v1","kind":"Pod"},"namespace":%q,"operation":"CREATE",`+
-		`"userInfo":{"username":"u"},"object":{"spec":{"containers":[{"name":"a","image":%q}]},"x":"%s"`,
-		namespace, image, strings.Repeat("x", min(missing, 128<<10)))
+		`"userInfo":{"username":"u"},"object":{"spec":%s,"x":"%s"`,
+		namespace, spec, strings.Repeat("x", min(missing, 128<<10)))
 	if missing == 0 {
 		body += "}}}"
 	}
@@ -141,7 +143,7 @@ func StalledReviews() Attack {
 			go func() {
 				defer close(over)
 				together(connections, func(i int) {
-					t.send(ctx, t.webhook(), reviewOf(fmt.Sprintf("made-up-%d", i), "x", missing))
+					t.send(ctx, t.webhook(), reviewOf(fmt.Sprintf("made-up-%d", i), missing, "x"))
 				})
 			}()
 			defer func() { cancel(); <-over }()
@@ -156,20 +158,29 @@ func StalledReviews() Attack {
 	}}
 }
 
-// WaitingReviews has more reviews wait for a registry that hangs than tagpin has connections for, each
-// of a namespace that is made up, as any pod could.
+// WaitingReviews has more reviews wait for registries that hang than tagpin has connections for, each
+// of a namespace that is made up, as any pod could. Each has images of several registries, so that no
+// registry's own queue bounds them.
 func WaitingReviews() Attack {
 	return Attack{"waiting-reviews", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
-		h, err := t.Serve(ctx, hang)
-		if err != nil {
-			return nil, err
+		const connections, hosts = 1100, 16
+		var hanging []*Host
+		for range hosts {
+			h, err := t.Serve(ctx, hang)
+			if err != nil {
+				return nil, err
+			}
+			hanging = append(hanging, h)
 		}
 		return func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 2*holdHeaders)
 			defer cancel()
-			const connections = 1100
 			together(connections, func(i int) {
-				t.send(ctx, t.webhook(), reviewOf(fmt.Sprintf("made-up-%d", i), h.image(i), 0))
+				var images []string
+				for _, h := range hanging {
+					images = append(images, h.image(i))
+				}
+				t.send(ctx, t.webhook(), reviewOf(fmt.Sprintf("made-up-%d", i), 0, images...))
 			})
 			return nil
 		}, nil

@@ -238,6 +238,7 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 		Input:     policy.Input{Operation: rv.Operation, User: rv.User, Node: rv.Node, Object: object},
 		Mode:      h.Mode,
 		Namespace: rv.Namespace,
+		Sender:    rv.peer,
 		DryRun:    rv.DryRun,
 	}
 	if h.Keychain != nil {

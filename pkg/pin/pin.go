@@ -74,6 +74,7 @@ type Request struct {
 
 	Mode      Mode
 	Namespace string // the request's: where the pull secrets are, and who shares a registry
+	Sender    string // the address that the request came from
 	DryRun    bool   // the request stores nothing, whatever the mode: what is decided is not remembered
 	// Keychain gives the credentials of a pull identity in that namespace. Nil: anonymous alone.
 	Keychain func(workload.Identity) keychain.Keychain
@@ -298,7 +299,7 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request, first bool) {
 			job.err = resolve.Late(ctx, job.ref)
 			return
 		}
-		rr := resolve.Request{Ref: job.ref, Namespace: req.Namespace, Fresh: !churn, First: first}
+		rr := resolve.Request{Ref: job.ref, Namespace: req.Namespace, Sender: req.Sender, Fresh: !churn, First: first}
 		err := p.Panics.Catch("looking up an image", func() error {
 			if req.Keychain != nil {
 				rr.Keychain = req.Keychain(job.identity)

@@ -5,11 +5,13 @@ package resolve_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
@@ -57,6 +59,44 @@ func TestLimit(t *testing.T) {
 	})
 }
 
+// Of the lookups that are under way or wait, a sender has as many as others leave it, however many
+// namespaces it makes up.
+func TestPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{digest: d("D"), hold: make(chan struct{})}
+		l := &resolve.Limit{Next: b, Places: resolve.Places(3), Pending: &fair.Room{Capacity: 40}}
+		results := make(chan error, 200)
+		ask := func(sender, namespace string) {
+			r := request(true)
+			r.Sender, r.Namespace = sender, namespace
+			_, err := l.Resolve(t.Context(), r)
+			results <- err
+		}
+		for i := range 100 {
+			go ask("liar", fmt.Sprint("made-up-", i))
+		}
+		synctest.Wait()
+		go ask("api", "team")
+		synctest.Wait()
+		if got := b.asked.Load(); got != 21 {
+			t.Errorf("%d lookups are under way, want 20 of the liar and that of the API server", got)
+		}
+		close(b.hold)
+		refused := 0
+		for range 101 {
+			if err := <-results; err != nil {
+				refused++
+				if !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace made-up-") {
+					t.Error(err)
+				}
+			}
+		}
+		if s := l.Pending.Stats(); refused != 80 || s.InUse != 0 {
+			t.Errorf("%d were refused, want 80; in the end %+v", refused, s)
+		}
+	})
+}
+
 // That one namespace had no place, or got it too late to be answered, is not what another one hears from the cache.
 func TestBusyIsNotRemembered(t *testing.T) {
 	for name, free := range map[string]time.Duration{"no place": 2 * time.Second, "too late": 900 * time.Millisecond} {
@@ -95,11 +135,11 @@ func busyIsNotRemembered(t *testing.T, free time.Duration) {
 	}
 }
 
-// Of a flood so many wait, and the rest is told at once.
+// Of a flood some wait, and the others fail at once.
 func TestLimitOfWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D"), hold: make(chan struct{})}
-		l := &resolve.Limit{Next: b, Places: resolve.Places(2)}
+		l := &resolve.Limit{Next: b, Places: resolve.Places(2), Pending: &fair.Room{Capacity: 4 * 34}}
 		results := make(chan error, 100)
 		for range 100 {
 			go func() {
@@ -108,7 +148,7 @@ func TestLimitOfWaiting(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if n := len(results); n != 100-2*17 {
+		if n := len(results); n != 100-34 {
 			t.Errorf("%d were told at once, want all but 34", n)
 		}
 		close(b.hold)

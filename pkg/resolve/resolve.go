@@ -44,6 +44,8 @@ type Request struct {
 	Credentials []keychain.Credential
 	// Namespace is who asks: registries are shared fairly among namespaces.
 	Namespace string
+	// Sender is the address that the request came from, which can't be made up as Namespace can.
+	Sender string
 	// Fresh asks for the registry's own answer to a question that is sent after now, so that what was
 	// just pushed is what is deployed. Without it, an answer may be remembered.
 	Fresh bool
