@@ -21,8 +21,14 @@ var plainFolders = []string{
 	"hack/demo",
 	"hack/docs",
 	"hack/verify",
+	"pkg/config",
 	"pkg/manifest",
 	"pkg/panics",
+	"pkg/policy",
+	"pkg/ref",
+	"pkg/registration",
+	"pkg/reload",
+	"pkg/span",
 	"pkg/workload",
 }
 

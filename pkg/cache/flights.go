@@ -62,6 +62,7 @@ type flight[K comparable, V any] struct {
 	err   error
 
 	// Guarded by Flights.mu.
+	former  *flight[K, V] // that had begun when this one was made; nil: none had
 	callers int
 	begun   *attempt            // whose turn came first; nil: none has
 	by      string              // its namespace
@@ -125,10 +126,8 @@ func (f *Flights[K, V]) join(
 		return nil, nil, ErrClosed
 	}
 	shared := f.latest[key]
-	var former *flight[K, V]
 	if shared == nil || shared.begun != nil && c.Fresh {
-		former = shared
-		shared = &flight[K, V]{key: key, done: make(chan struct{}), waiting: map[string]*attempt{}}
+		shared = &flight[K, V]{key: key, former: shared, done: make(chan struct{}), waiting: map[string]*attempt{}}
 		f.latest[key] = shared
 	}
 	shared.callers++
@@ -145,7 +144,7 @@ func (f *Flights[K, V]) join(
 	shared.waiting[c.Namespace] = own
 	own.cancel = f.start(ctx, func(ctx context.Context) {
 		f.fly(ctx, shared, own, c.Namespace, func(ctx context.Context, begin func() error) (value V, err error) {
-			if err := await(ctx, former, c.Namespace); err != nil {
+			if err := await(ctx, shared.former, c.Namespace); err != nil {
 				return value, err
 			}
 			return call(ctx, begin)
@@ -175,17 +174,29 @@ func (f *Flights[K, V]) part(namespace string, shared *flight[K, V], own *attemp
 // endLocked takes a namespace's attempt out of a flight that has not begun.
 func (f *Flights[K, V]) endLocked(namespace string, shared *flight[K, V]) {
 	delete(shared.waiting, namespace)
-	if len(shared.waiting) == 0 {
-		f.forgetLocked(shared)
+	if len(shared.waiting) > 0 {
+		return
+	}
+	f.forgetLocked(shared)
+	if former := shared.former; former != nil && former.underWay() && f.latest[former.key] == nil {
+		f.latest[former.key] = former
+	}
+}
+
+// underWay reports whether a call has not ended.
+func (f *flight[K, V]) underWay() bool {
+	select {
+	case <-f.done:
+		return false
+	default:
+		return true
 	}
 }
 
 // orphanLocked lets a call go on without a caller, unless it has ended.
 func (f *Flights[K, V]) orphanLocked(shared *flight[K, V]) {
-	select {
-	case <-shared.done:
+	if !shared.underWay() {
 		return
-	default:
 	}
 	f.orphans = append(f.orphans, shared)
 	if f.Orphans == 0 || len(f.orphans) <= f.Orphans {
@@ -252,7 +263,7 @@ func (f *Flights[K, V]) fly(
 	defer f.mu.Unlock()
 	switch {
 	case shared.begun == own:
-		shared.value, shared.err = value, err
+		shared.value, shared.err, shared.former = value, err, nil
 		f.forgetLocked(shared)
 		f.adoptLocked(shared)
 		close(shared.done)

@@ -269,13 +269,38 @@ func TestEndsWithItsCallers(t *testing.T) {
 				t.Errorf("%s got %v, want the one call's result", name, a)
 			}
 		}
-		again := r.ask(impatient, Caller{Namespace: "a"}) // which ends in the instant of its turn
-		close(r.open["a"])
-		if a := got(t, again); !errors.Is(a.err, context.Canceled) {
-			t.Errorf("who gave up got %v", a)
+		if a := got(t, r.ask(impatient, Caller{Namespace: "a"})); !errors.Is(a.err, context.Canceled) {
+			t.Errorf("a caller that had given up before got %v", a)
 		}
-		if last := got(t, r.ask(t.Context(), Caller{Namespace: "a"})); last.err != nil {
-			t.Errorf("the next one got %v", last)
+		close(r.open["a"])
+		if last := got(t, r.ask(t.Context(), Caller{Namespace: "a"})); last.err != nil || last.value != "a 2" {
+			t.Errorf("the next one got %v, want a call of its own", last)
+		}
+	})
+}
+
+// A fresh caller that gives up while it waits for the call under way leaves that call to others: so many
+// fresh callers one after the other make no more than two calls at once.
+func TestFormerCallStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTurns("a")
+		close(r.open["a"])
+		first := r.ask(t.Context(), Caller{Namespace: "a"})
+		for range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			gone := r.ask(ctx, Caller{Namespace: "a", Fresh: true})
+			cancel()
+			got(t, gone)
+		}
+		joined := r.ask(t.Context(), Caller{Namespace: "a"})
+		if n := r.begun.Load(); n != 1 {
+			t.Errorf("%d calls have begun, want the first one alone", n)
+		}
+		close(r.end)
+		for _, answers := range []<-chan answer{first, joined} {
+			if a := got(t, answers); a.err != nil || a.value != "a 1" {
+				t.Errorf("got %v, want the first call's result", a)
+			}
 		}
 	})
 }

@@ -4,7 +4,7 @@
 //
 // It has two parts that stand alone and are mostly used together. A Memory is a bounded map: by
 // entries and bytes, fairly among the owners of keys, with values that may expire. Flights share a
-// call among the callers that want the same key; the call outlives them.
+// call among the callers that want the same key at the same time.
 //
 //	m := &cache.Memory[string, token]{Size: 1024}
 //	f := &cache.Flights[string, token]{}

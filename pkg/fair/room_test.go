@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Groups, and the namespaces of each, get what is left for them, and a newcomer always gets in.
+// Groups, and the namespaces of each, get at most half of what is left for them, so that there is
+// room for another group.
 func TestRoom(t *testing.T) {
 	r := &Room{Capacity: 64}
 	var leaves []func()

@@ -55,8 +55,8 @@ type Reference struct {
 	digest digest.Digest // empty if the text has none
 }
 
-// ErrTooLong is in the error for a text that is longer than MaxLength, or whose host is longer than any
-// DNS name. The kubelet has no such limits: a node that rewrites hosts may pull such an image.
+// ErrTooLong is in the error for a text that is longer than MaxLength, or whose host is longer than
+// any DNS name. The kubelet has no such limits: a node that rewrites hosts may pull such an image.
 var ErrTooLong = errors.New("too long")
 
 // Parse parses text by the kubelet's grammar. It returns ErrBlank, not wrapped, if text is blank;
@@ -75,7 +75,8 @@ func Parse(text string) (Reference, error) {
 	}
 	r := Reference{text: text, host: reference.Domain(named), path: reference.Path(named)}
 	if len(r.host) > maxHost {
-		return Reference{}, invalid(text, fmt.Errorf("%w: its host has more than %d bytes", ErrTooLong, maxHost))
+		err := fmt.Errorf("%w: its host has more than %d bytes", ErrTooLong, maxHost)
+		return Reference{}, invalid(text, err)
 	}
 	if t, ok := named.(reference.Tagged); ok {
 		r.tag = t.Tag()

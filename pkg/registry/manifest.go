@@ -66,7 +66,8 @@ func (m *Manifest) Release() {
 func (m *Manifest) IsIndex() bool { return types.MediaType(m.MediaType).IsIndex() }
 
 // Manifest makes a request, when it is its turn and no gate is closed. In a known repository that is one request on the
-// wire; at most it is three: challenge, token, manifest. What is no answer with status 200 is an *Error.
+// wire; without a token it is three: challenge, token, manifest; and one or two more if a remembered
+// token endpoint has moved. What is no answer with status 200 is an *Error.
 func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	if err := c.Init(); err != nil {
 		return nil, &Error{Host: req.Ref.Host(), Reason: err.Error(), err: err}

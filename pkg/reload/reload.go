@@ -6,11 +6,11 @@
 //	if _, err := authorities.Look(); err != nil {
 //		return err
 //	}
-//	pool := authorities.Current() // of now
+//	pool := authorities.Current() // looks at the file now and then
 //
-// It polls: a node may have no inotify instances left, and a mounted Secret or ConfigMap takes up to
-// a minute to change anyway. It compares contents, since a mounted file may change while its size and
-// time stay the same.
+// It polls: a node may have no inotify instances left, and a mounted Secret or ConfigMap takes up
+// to a minute to change anyway. It compares contents, since a mounted file may change while its
+// size and time stay the same.
 package reload
 
 import (
@@ -28,9 +28,9 @@ const MaxSize = 1 << 20
 // DefaultInterval is the default of Files.Interval.
 const DefaultInterval = 10 * time.Second
 
-// Files is a value that is made of one or more files, and made again when one of them changes. If the
-// files can't be read or parsed, the last good value stays. The exported fields must not change after
-// the first call. It is safe for concurrent use.
+// Files is a value that is made of one or more files, and made again when one of them changes. If
+// the files can't be read or parsed, the last good value stays. The exported fields must not
+// change after the first call. It is safe for concurrent use.
 type Files[T any] struct {
 	// Paths of the files. Required.
 	Paths []string
@@ -50,8 +50,8 @@ type Files[T any] struct {
 	reported string // the error of the last look
 }
 
-// Look reads the files and returns the last good value, also beside an error, which says why the
-// files as they are now give none. It does not call Report.
+// Look reads the files and returns the last good value. The error says why the files as they are
+// now give none; the value is the last good one then too. It does not call Report.
 func (f *Files[T]) Look() (T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -59,8 +59,8 @@ func (f *Files[T]) Look() (T, error) {
 	return f.value, err
 }
 
-// Current returns the last good value, which is the zero value if there is none yet. It looks at the
-// files if the last look is at least Interval ago.
+// Current returns the last good value, which is the zero value if there is none yet. It looks at
+// the files if the last look is at least Interval ago.
 func (f *Files[T]) Current() T { return f.get(false) }
 
 // Fresh is Current with a look at the files in any case.

@@ -22,8 +22,8 @@ func join(contents [][]byte) (string, error) {
 	return string(bytes.Join(contents, []byte(" "))), nil
 }
 
-// The last good value stays while the files can't be used, each error is reported once, and what has
-// not changed is not parsed again.
+// The last good value stays while the files can't be used, each error is reported once, and files
+// that have not changed are not parsed again.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
@@ -58,7 +58,8 @@ func TestFiles(t *testing.T) {
 			if text == "-" {
 				continue
 			}
-			if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, when, when)); err != nil {
+			err := os.WriteFile(path, []byte(text), 0o600)
+			if err := errors.Join(err, os.Chtimes(path, when, when)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,8 +2,8 @@
 
 package workload
 
-// Size returns the number of references and pod specs of an object, by which the memory that it takes
-// is estimated. A nil object has none.
+// Size returns the number of references and pod specs of an object, by which the memory that it
+// takes is estimated. The size of a nil object is 0.
 func (o *Object) Size() int {
 	if o == nil {
 		return 0
