@@ -15,7 +15,7 @@ import (
 // registry: a request that could not be built, or that the transport refused to send, has dialled
 // nothing and written nothing. The transport may call its hooks after the request has been given up.
 type attempt struct {
-	namespace string // whom the request is for
+	sender, namespace string // whom the request is for
 
 	fair time.Duration // a connection that had less time is no evidence
 
@@ -34,7 +34,7 @@ const fairDial = time.Second
 // attempt returns an attempt to make a request. A registry with a short timeout has half of it for
 // a connection.
 func (l *lookup) attempt() *attempt {
-	return &attempt{namespace: l.req.Namespace, fair: min(fairDial, l.host.Timeout/2)}
+	return &attempt{sender: l.req.Sender, namespace: l.req.Namespace, fair: min(fairDial, l.host.Timeout/2)}
 }
 
 // dial notes that a connection is being made from now on.

@@ -175,9 +175,10 @@ func (l *lookup) own(ch challenge) bool {
 	if err != nil || !l.ownRealm(u) {
 		return false
 	}
-	// What stands below a repository's own path may be answered by a server of its own.
-	first, _, _ := strings.Cut(l.path, "/")
-	return !strings.HasPrefix(path.Clean(u.Path)+"/", "/v2/"+first+"/")
+	// What stands below the path of a repository may be answered by a server of its own. Endpoints such
+	// as /v2/token are the registry's.
+	below, ok := strings.CutPrefix(path.Clean(u.Path), "/v2/")
+	return !ok || !strings.Contains(below, "/")
 }
 
 // realm is the address of a token endpoint, where the registry may send credentials to: its own host, a known pair, or

@@ -15,9 +15,10 @@ import (
 // manifests are smaller, so that they never wait for the large ones of others.
 const freeBody = 64 << 10
 
-// ErrNoRoom reports that Manifests had no room for a body within the time allowed: that is about the
-// namespace that asked, and nothing about the image.
-var ErrNoRoom = errors.New("no room for a large manifest")
+// ErrNoRoom reports that a request was not made, or its answer not read, because others are using what
+// is shared: room for large manifests, or for connections that are being made. It says nothing about
+// the image.
+var ErrNoRoom = errors.New("no room")
 
 // errTooLarge reports a body of more than MaxManifest bytes.
 var errTooLarge = errors.New("too large")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 
@@ -16,34 +17,30 @@ const (
 	// maxHandshake bounds what a server may send before its TLS handshake is over. Registries send
 	// some 8 KiB. Go would hold a Certificate message of up to 256 KiB.
 	maxHandshake = 64 << 10
-	// maxDials and maxDialsEach bound the connections that are being made at once, to all
-	// registries and for one namespace.
-	maxDials     = 256
-	maxDialsEach = 64
+	// maxDials bounds the connections that are being made at once to all registries: by a fair.Room,
+	// so that one namespace has 128 at most, and a namespace that has none always gets one.
+	maxDials = 512
 )
 
 var (
 	// errHandshake reports a server that sent more than maxHandshake.
 	errHandshake = errors.New("TLS handshake too long")
 	// errNoDial reports that a connection was not begun, since too many were being made.
-	errNoDial = errors.New("too many connections are being made")
+	errNoDial = fmt.Errorf("%w: too many connections are being made", ErrNoRoom)
 )
 
 // dialFunc makes a connection to an address.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// inTurn makes connections by dial when it is the turn of the namespace that the request is for.
-// The wait is a part of the request's time, since net/http lets a request wait for its connection.
-// It is no evidence against the registry.
-func inTurn(dials *fair.Queue, dial dialFunc) dialFunc {
+// inRoom makes connections by dial if there is room for one more of the sender and the namespace
+// that the request is for. If not, that is no evidence against the registry.
+func inRoom(dials *fair.Room, dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		a := attemptOf(ctx)
 		a.dialling.Store(nil)
-		waiting, cancel := context.WithTimeout(ctx, DefaultTimeout) // ctx outlives the request
-		defer cancel()
-		leave, err := dials.Enter(waiting, a.namespace, 1)
+		leave, err := dials.Enter(a.sender, a.namespace, 1)
 		if err != nil {
-			return nil, errors.Join(errNoDial, err)
+			return nil, errNoDial
 		}
 		defer leave()
 		a.dial()

@@ -116,6 +116,8 @@ func transportError(host string, named bool, err error) *Error {
 	switch {
 	case errors.As(err, &inner):
 		return inner
+	case errors.Is(err, errNoDial):
+		e.Reason = "too many connections to registries are being made; try again"
 	case errors.As(err, &proxy): // which the operator chose, and not the tenant
 		e.Reason = "the proxy " + proxy.host + ": " + cmp.Or(proxy.reason, networkReason(proxy.err))
 	case !named: // a refused address looks like one where nothing answers
@@ -139,8 +141,6 @@ func networkReason(err error) string {
 	switch {
 	case errors.Is(err, errHeader):
 		return "its answer has too many lines of header"
-	case errors.Is(err, errNoDial):
-		return "too many connections are being made; try again"
 	case errors.Is(err, errHandshake):
 		return fmt.Sprintf("its TLS handshake has more than %d KiB", maxHandshake>>10)
 	case errors.As(err, &unknown):

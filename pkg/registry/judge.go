@@ -2,7 +2,10 @@
 
 package registry
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // gates are those that a look-up goes through.
 func (l *lookup) gates() []gateKey {
@@ -65,10 +68,12 @@ func (l *lookup) judge(e *Error) {
 	enough := func(key gateKey, t threshold, name string) bool {
 		return l.state.gates.enough(key, t, name, l.req.Namespace, e)
 	}
-	// shutSeveral closes the repository, and key when several repositories have failed.
+	// shutSeveral closes the repository, and key when several repositories have failed. Those below one
+	// first part of a path count as one: a host that routes by path may have one server for them all.
 	shutSeveral := func(key gateKey, t threshold, b backoff) {
 		shut(l.repository(), e, b)
-		if enough(key, t, l.path) {
+		first, _, _ := strings.Cut(l.path, "/")
+		if enough(key, t, first) {
 			several := *e
 			several.RetryAfter = min(e.RetryAfter, maxOutage)
 			shut(key, &several, b)

@@ -24,9 +24,10 @@ func TestOneRepositoryLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, user := range []string{"", "shared"} {
 			g := newGates()
-			for range 10 {
+			for i := range 10 {
 				at(g, "team-a/x", user, true).judge(tooBusy())
-				time.Sleep(10 * time.Second)
+				at(g, fmt.Sprint("team-a/y", i), user, true).judge(tooBusy())
+				time.Sleep(time.Second)
 			}
 			if closed(g, at(g, "team-a/x", user, true).gates()) == nil {
 				t.Errorf("by %q, the repository is asked, want its gate closed", user)
@@ -48,7 +49,7 @@ func TestRegistryLimited(t *testing.T) {
 			if err := closed(g, other.gates()); err != nil {
 				t.Fatalf("after %d repositories: %v", i, err)
 			}
-			at(g, fmt.Sprint("team-a/", i), "", false).judge(tooBusy())
+			at(g, fmt.Sprintf("team-%d/x", i), "", false).judge(tooBusy())
 			at(g, "team-c/z", "u", false).judge(&Error{Status: 404})
 		}
 		err := AsError(closed(g, other.gates()))
@@ -65,7 +66,7 @@ func TestRegistryLimited(t *testing.T) {
 func TestLimitIsForgotten(t *testing.T) {
 	g := newGates()
 	for i := range 3 * tooMany.count {
-		at(g, fmt.Sprint("team-a/", i), "", false).judge(tooBusy())
+		at(g, fmt.Sprintf("team-%d/x", i), "", false).judge(tooBusy())
 		at(g, "team-b/x", "", false).judge(&Error{Status: 404})
 	}
 	if err := closed(g, at(g, "team-b/y", "", false).gates()); err != nil {

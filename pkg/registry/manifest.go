@@ -35,6 +35,8 @@ type Request struct {
 	Shared bool
 	// Namespace is for whom it is asked; namespaces take turns. Empty: for nobody in particular.
 	Namespace string
+	// Sender is the address that asks for the namespace.
+	Sender string
 	// Place is the look-up's in the registry's queue; its owner leaves it. Nil: the request has its own.
 	Place *Place
 	// Begin is called when the request's turn has come, before anything is sent; its error ends the

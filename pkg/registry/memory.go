@@ -63,7 +63,7 @@ type Learned struct {
 	secret     [sha256.Size]byte // of identities
 	gates      *gates
 	queues     queues
-	dials      fair.Queue // connections that are being made
+	dials      fair.Room // connections that are being made
 	challenges cache.Memory[challengeKey, owned[stated]]
 	tokens     cache.Memory[tokenKey, owned[string]]  // Authorization headers
 	noHead     cache.Memory[string, owned[struct{}]]  // by origin
@@ -74,7 +74,7 @@ func (l *Learned) init(c *Client) {
 	l.once.Do(func() {
 		_, _ = rand.Read(l.secret[:]) // never fails (crypto/rand)
 		l.gates = newGates()
-		l.dials.Capacity, l.dials.Share = maxDials, maxDialsEach
+		l.dials.Capacity = maxDials
 		l.queues.idle.Size = maxQueues
 		l.queues.idle.Owner = func(_ queueKey, q *queue) string { return q.owner }
 		l.challenges.Size, l.challenges.Owner = maxChallenges, ownerOf[challengeKey, stated]

@@ -21,9 +21,10 @@ func unavailable() *Error {
 func TestOneRepositoryOutOfService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
-		for range 10 {
+		for i := range 10 {
 			at(g, "team-a/x", "u", false).judge(unavailable())
 			at(g, "team-a/x", "v", false).judge(unavailable())
+			at(g, fmt.Sprint("team-a/y", i), "v", false).judge(unavailable())
 			time.Sleep(10 * time.Second)
 		}
 		if closed(g, at(g, "team-a/x", "u", false).gates()) == nil {
@@ -45,7 +46,7 @@ func TestRegistryOutOfService(t *testing.T) {
 			if err := closed(g, other.gates()); err != nil {
 				t.Fatalf("after %d repositories: %v", i, err)
 			}
-			at(g, fmt.Sprint("team-a/", i), "u", false).judge(unavailable())
+			at(g, fmt.Sprintf("team-%d/x", i), "u", false).judge(unavailable())
 		}
 		for range 3 {
 			err := AsError(closed(g, other.gates()))
@@ -78,7 +79,7 @@ func TestOutageIsForgotten(t *testing.T) {
 				g := newGates()
 				for i := range 3 * outage.count {
 					between(g)
-					at(g, fmt.Sprint("team-a/", i), "u", false).judge(unavailable())
+					at(g, fmt.Sprintf("team-%d/x", i), "u", false).judge(unavailable())
 				}
 				if err := closed(g, at(g, "team-b/y", "u", false).gates()); err != nil {
 					t.Errorf("the registry's gate says %v, want it open", err)
@@ -102,7 +103,7 @@ func TestOutageIsNotHidden(t *testing.T) {
 			g := newGates()
 			for i := range outage.count {
 				at(g, "team-b/x", "v", false).judge(&e)
-				at(g, fmt.Sprint("team-a/", i), "u", false).judge(unavailable())
+				at(g, fmt.Sprintf("team-%d/x", i), "u", false).judge(unavailable())
 			}
 			if closed(g, at(g, "team-b/y", "u", false).gates()) == nil {
 				t.Error("the registry's gate is open, want it closed")

@@ -63,12 +63,12 @@ func (c *Client) newTransport(roots *x509.CertPool) http.RoundTripper {
 	}
 	direct, proxied, resolver := base.Clone(), base.Clone(), c.resolver()
 	dials, dial := &c.state.dials, dialAbsolute(c.Network.dialer(resolver))
-	direct.DialContext = inTurn(dials, dial)
-	direct.DialTLSContext = inTurn(dials, overTLS(base.TLSClientConfig, dial))
+	direct.DialContext = inRoom(dials, dial)
+	direct.DialTLSContext = inRoom(dials, overTLS(base.TLSClientConfig, dial))
 	// To the proxy, which the operator chose. What follows on its connection is net/http's, which
 	// has no bound for a handshake and no turns: there, the proxy stands between tagpin and the
 	// registry.
-	proxied.DialContext = inTurn(dials, dialAbsolute(newDialer(resolver)))
+	proxied.DialContext = inRoom(dials, dialAbsolute(newDialer(resolver)))
 	t := &byProxy{
 		direct: direct, proxied: proxied, network: c.Network,
 		named: c.names, proxy: c.Proxy, resolver: resolver,

@@ -59,7 +59,7 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 	defer place.Leave()
 	for _, cred := range candidates {
 		err := try(registry.Request{
-			Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace,
+			Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace, Sender: req.Sender,
 			Place: place, Begin: req.Begin,
 		})
 		if err == nil || errors.Is(err, cache.ErrTaken) {
