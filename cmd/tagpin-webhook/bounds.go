@@ -21,9 +21,9 @@ const (
 	maxHeaderLines = 64
 	// maxHandshakeBytes is what a TLS handshake may send: client certificates are the largest part.
 	maxHandshakeBytes = 32 << 10
-	// maxHandshakes is the number of TLS handshakes of a port that may be under way at once. One takes
-	// a few milliseconds.
-	maxHandshakes = 256
+	// maxHandshakes is the number of TLS handshakes of a port that may be under way at once. An API
+	// server keeps 25 idle connections, so that a burst of requests begins with as many handshakes.
+	maxHandshakes = 768
 	// headerTime is how long a handshake and the first header may take, and each later header.
 	headerTime = 5 * time.Second
 )
@@ -89,10 +89,14 @@ func newReviews() *fair.Groups {
 // wait. So there is always a connection for those that can be answered from memory.
 func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.connections)} }
 
-// newImages bounds the images and pod specs of large objects that are being pinned, each of which holds
-// about 1 KiB. One namespace may have the largest object that there can be, and another one half of
-// that beside it; of one address there are at most 20,000. An object of at most 64 needs no place.
-func newImages() *fair.Room { return &fair.Room{Capacity: 4 * workload.MaxReferences} }
+// newImages bounds the size of large objects that are being pinned, in images, pod specs and KiB of
+// text, each of which holds about 1 KiB. One namespace may have the largest object that there can be:
+// the objects of its review have less text than half of the largest review. An object of at most 64
+// needs no place.
+func newImages() *fair.Room {
+	const largest = workload.MaxReferences + admit.MaxReview>>11
+	return &fair.Room{Capacity: 4 * largest}
+}
 
 // newManifests bounds the bytes of large manifests that are held at once, and gives one namespace
 // half of them. A manifest of less than 64 KiB needs no place.

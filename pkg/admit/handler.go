@@ -65,9 +65,9 @@ type Handler struct {
 	// come from and by namespace: until it is known who calls, the namespace is only what a caller
 	// says. Nil: no bound but that of each.
 	Reviews *fair.Groups
-	// Images bounds the images and pod specs of large objects that are being pinned at once, by the
-	// address that they come from and by namespace: one holds about 1 KiB until the answer, however
-	// short its text is. Nil: no bound but that of each object.
+	// Images bounds the size of large objects that are being pinned at once, in images, pod specs and
+	// KiB of text, by the address that they come from and by namespace: an image holds about 1 KiB
+	// until the answer, however short its text is. Nil: no bound but that of each object.
 	Images *fair.Room
 	// Waiting bounds the reviews that wait for others, by the address that they come from and by
 	// namespace. Nil: no bound.
@@ -196,8 +196,8 @@ func (h *Handler) review(ctx context.Context, rv *review) (*admissionv1.Admissio
 	rv.drop() // what is next may wait for registries
 	leave, err := h.enter(rv.peer, &request)
 	if err != nil {
-		message := "tagpin: too many images of large objects of namespace " + rv.Namespace +
-			" are being pinned; try again in a moment"
+		message := "tagpin: too many large objects are being pinned beside this one of namespace " +
+			rv.Namespace + "; try again in a moment"
 		return h.unable(response, message, http.StatusTooManyRequests), pin.Result{}
 	}
 	defer leave()
@@ -252,7 +252,7 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 			request.Object = request.Old.WithEphemeralContainers(object)
 		}
 	}
-	if request.Object.Size()+request.Old.Size() > workload.MaxReferences {
+	if request.Object.Count()+request.Old.Count() > workload.MaxReferences {
 		return pin.Request{}, fmt.Errorf("with those of the old object: %w", workload.ErrTooManyReferences)
 	}
 	return request, nil

@@ -35,7 +35,7 @@ const (
 
 // read takes the review from the request, which has to come until end. A review of which only the
 // beginning could be read says why, and has none of its objects.
-func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request, end time.Time) (*review, error) {
+func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Request, end time.Time) (_ *review, err error) {
 	if r.Method != http.MethodPost {
 		return nil, fmt.Errorf("method %s: want POST", truncate(r.Method))
 	}
@@ -46,7 +46,11 @@ func (h *Handler) read(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	// come. A recorder in a test knows no deadlines.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(end)
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	defer func() {
+		if err != nil { // net/http reads what is left of a body after the answer
+			_ = control.SetReadDeadline(time.Now())
+		}
+	}()
 	from := upload{http.MaxBytesReader(w, r.Body, maxDiscard), control, end}
 	room := int64(smallReview)
 	if r.ContentLength >= 0 {

@@ -142,9 +142,10 @@ func (f *Flights[K, V]) join(
 	}
 	own = &attempt{callers: 1, failed: make(chan struct{})}
 	shared.waiting[c.Namespace] = own
+	former := shared.former
 	own.cancel = f.start(ctx, func(ctx context.Context) {
 		f.fly(ctx, shared, own, c.Namespace, func(ctx context.Context, begin func() error) (value V, err error) {
-			if err := await(ctx, shared.former, c.Namespace); err != nil {
+			if err := await(ctx, former, c.Namespace); err != nil {
 				return value, err
 			}
 			return call(ctx, begin)

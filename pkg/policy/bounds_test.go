@@ -108,3 +108,26 @@ func TestLongImages(t *testing.T) {
 		t.Error("Scan gives two long images the same text, want different ones")
 	}
 }
+
+// TestLongImageTakesNoDigest tests that an image that is too long does not take the digest of an
+// author's pin without a tag, which has no text either.
+func TestLongImageTakesNoDigest(t *testing.T) {
+	pinned := `{"name":"a","image":"nginx@sha256:` + strings.Repeat("1", 64) + `"}`
+	long := `{"name":"b","image":"` + strings.Repeat("a.", 200) + `example/x:1"}`
+	deployment := workload.Kind{Group: "apps", Kind: "Deployment"}
+	scan := func(containers string) *workload.Object {
+		o, err := new(workload.Table).Scan(deployment, []byte(
+			`{"spec":{"template":{"spec":{"containers":[`+containers+`]}}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	p := &policy.Policy{Output: policy.DigestOnly}
+	decisions, _ := p.Decide(policy.Input{
+		Operation: policy.Update, Object: scan(pinned + "," + long), Old: scan(pinned),
+	})
+	if d := decisions[1]; d.Reason != policy.TooLong || !d.Held.IsZero() {
+		t.Errorf("Decide = %s, held %s, want too-long", d.Reason, d.Held)
+	}
+}

@@ -122,7 +122,7 @@ func shareDigests(decisions []Decision, olds []*oldSpec) {
 	for i := range decisions {
 		d := &decisions[i]
 		switch text := d.Parsed.Text(); {
-		case d.Action != Resolve:
+		case d.Action != Resolve, d.Parsed.IsZero(): // it is too long
 		case d.Reason != Refresh && kept[text].Pinned():
 			d.Held, d.Reason = kept[text], Kept
 		case d.Reason == Refresh && d.Held.IsZero():
@@ -146,7 +146,7 @@ func heldPins(decisions []Decision, olds []*oldSpec, reasons ...Reason) map[stri
 		}
 		text := old.made.text(d.Reference.Name, d.Held)
 		_, ours := old.made.entries[d.Reference.Name]
-		if ours || pins[text].IsZero() {
+		if text != "" && (ours || pins[text].IsZero()) {
 			pins[text] = d.Held
 		}
 	}
