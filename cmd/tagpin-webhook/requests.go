@@ -57,6 +57,9 @@ func (l *listener) tend(next http.Handler) http.Handler {
 			http.Error(w, "too many header lines", http.StatusRequestHeaderFieldsTooLarge)
 			return
 		}
+		// The handler of reviews sets its own. net/http reads what is left of a body after an answer, and
+		// has no deadline for that.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTime))
 		if c := connOf(r); c != nil {
 			c.await(r)
 			if c.old() {

@@ -187,6 +187,27 @@ func WaitingReviews() Attack {
 	}}
 }
 
+// LongAnnotations creates many Deployments at once whose annotations, which tagpin reads, are as long
+// as they may be, and whose images are at a registry that hangs.
+func LongAnnotations() Attack {
+	return Attack{"long-annotations", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+		h, err := t.Serve(ctx, hang)
+		if err != nil {
+			return nil, err
+		}
+		long := map[string]string{"tagpin.dev/refresh": strings.Repeat("x", 250<<10)}
+		return func(ctx context.Context) error {
+			const deployments = 200
+			together(deployments, func(i int) {
+				d := newDeployment([]string{h.image(i)})
+				d.Annotations, d.Spec.Template.Annotations = long, long
+				_, _ = t.deploy(ctx, d)
+			})
+			return nil
+		}, nil
+	}}
+}
+
 // LongTexts creates twenty pods at once, each with an image at a registry that hangs, and one whose
 // text has nearly three megabytes.
 func LongTexts() Attack {

@@ -32,7 +32,7 @@ func TestMemoryUnderAttack(t *testing.T) {
 	defer scaleTagpin(t, n, 2)
 	for _, a := range []attack.Attack{
 		attack.ManyCredentials(), attack.LargeCredentials(), attack.Stall(), attack.LargeReviews(),
-		attack.EscapedReviews(),
+		attack.EscapedReviews(), attack.LongAnnotations(),
 		attack.LongTexts(), attack.SlowHeaders(), attack.StalledReviews(), attack.WaitingReviews(),
 	} {
 		t.Run(a.Name, func(t *testing.T) {
