@@ -24,10 +24,12 @@ var plainFolders = []string{
 	"pkg/config",
 	"pkg/manifest",
 	"pkg/panics",
+	"pkg/pin",
 	"pkg/policy",
 	"pkg/ref",
 	"pkg/registration",
 	"pkg/reload",
+	"pkg/sibling",
 	"pkg/span",
 	"pkg/workload",
 }

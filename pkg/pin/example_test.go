@@ -12,8 +12,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// A Pod is scanned and its references are decided about and resolved. Each outcome has the JSON
-// pointer of its reference and what the field is to hold.
+// This example scans a Pod and pins its references. Each outcome has the JSON pointer of its
+// reference, the reason and the new value of the field.
 func Example() {
 	object, err := (&workload.Table{}).Scan(workload.Kind{Kind: "Pod"}, []byte(`{"spec":{"containers":[
 		{"name":"web","image":"nginx:1.25"},
@@ -29,9 +29,10 @@ func Example() {
 		Input: policy.Input{Operation: policy.Create, Object: object}, Namespace: "shop",
 	})
 	for _, o := range result.Outcomes {
-		fmt.Println(o.Reference.Pointer, o.Reason, o.Pin)
+		fmt.Printf("%s: %s\n%s\n", o.Reference.Pointer, o.Reason, o.Pin)
 	}
 	// Output:
-	// /spec/containers/0/image tag nginx:1.25@sha256:0d4679321c3b471222379561ffb3fda845f6f6e9962ef2e92055f3d518627df4
-	// /spec/containers/1/image never-pull
+	// /spec/containers/0/image: tag
+	// nginx:1.25@sha256:0d4679321c3b471222379561ffb3fda845f6f6e9962ef2e92055f3d518627df4
+	// /spec/containers/1/image: never-pull
 }

@@ -17,17 +17,20 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
-	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// jobSet has two pod templates with identities of their own, and the images given, the same in both.
+// jobSet returns a JobSet with two pod templates. Both have the same images, but different pull
+// identities.
 func jobSet(t *testing.T, images ...string) *workload.Object {
 	t.Helper()
-	table, err := workload.NewTable(workload.Template{Group: "jobset.x-k8s.io", Kind: "JobSet", Paths: []string{"spec.replicatedJobs[*].template.spec.template"}})
+	table, err := workload.NewTable(workload.Template{
+		Group: "jobset.x-k8s.io", Kind: "JobSet",
+		Paths: []string{"spec.replicatedJobs[*].template.spec.template"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,25 +49,26 @@ func jobSet(t *testing.T, images ...string) *workload.Object {
 	return o
 }
 
-// who is the identity that a keychain of keychainOf was made for.
-func who(id workload.Identity) string {
-	return id.ServiceAccount + strings.Join(id.PullSecrets, ",")
-}
-
+// keychainOf returns a keychain whose user is named after the identity.
 func keychainOf(id workload.Identity) keychain.Keychain {
+	user := id.ServiceAccount + strings.Join(id.PullSecrets, ",")
 	return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
-		return []keychain.Credential{{Auth: authn.AuthConfig{Username: who(id)}}}
+		return []keychain.Credential{{Auth: authn.AuthConfig{Username: user}}}
 	})
 }
 
-// TestIdentities: each pod spec's images are asked for as its own identity, whose digests the others don't get.
+// TestIdentities checks that the images of each pod spec are resolved with its own identity, and
+// that a digest is not shared between identities.
 func TestIdentities(t *testing.T) {
 	resolver := resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 		user := req.Keychain.Credentials(ctx, req.Ref, false)[0].Auth.Username
 		return resolve.Result{Digest: resolvetest.Digest(user + " " + req.Ref.Canonical())}, nil
 	})
 	p := &pin.Pinner{Resolver: resolver}
-	got := p.Pin(t.Context(), pin.Request{Input: create(jobSet(t, "a.b/c:1", "a.b/d:1", "a.b/c:1")), Namespace: "ns", Keychain: keychainOf})
+	got := p.Pin(t.Context(), pin.Request{
+		Input:     create(jobSet(t, "a.b/c:1", "a.b/d:1", "a.b/c:1")),
+		Namespace: "ns", Keychain: keychainOf,
+	})
 	var want []string
 	for _, user := range []string{"one", "two"} {
 		for _, image := range []string{"a.b/c:1", "a.b/d:1", "a.b/c:1"} {
@@ -76,18 +80,19 @@ func TestIdentities(t *testing.T) {
 	}
 }
 
-// TestOncePerIdentity: the same image is one look-up of one identity, however often and however it is written.
+// TestOncePerIdentity checks that one image is looked up once for each identity, even if it is
+// spelled in several ways.
 func TestOncePerIdentity(t *testing.T) {
 	f := &resolvetest.Fake{}
 	f.Set("nginx", resolvetest.Digest("1"))
 	p := &pin.Pinner{Resolver: f}
 	p.Pin(t.Context(), pin.Request{Input: create(jobSet(t, "nginx", "docker.io/library/nginx:latest", "index.docker.io/nginx"))})
 	if n := f.Calls("nginx"); n != 2 {
-		t.Errorf("%d look-ups, want one of each of the two identities", n)
+		t.Errorf("%d lookups, want 2, one for each identity", n)
 	}
 }
 
-// TestOrder: outcomes stand in document order, whichever look-up ends first.
+// TestOrder checks that the outcomes are in document order, whatever lookup ends first.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &resolvetest.Fake{}
@@ -101,10 +106,11 @@ func TestOrder(t *testing.T) {
 		}
 		done := make(chan pin.Result)
 		go func() {
-			done <- (&pin.Pinner{Resolver: f}).Pin(t.Context(), pin.Request{Input: create(deployment(t, images...))})
+			p := &pin.Pinner{Resolver: f}
+			done <- p.Pin(t.Context(), pin.Request{Input: create(deployment(t, images...))})
 		}()
 		for i := range release {
-			synctest.Wait() // the one before has ended
+			synctest.Wait() // until the lookup before has ended
 			release[len(release)-1-i]()
 		}
 		if diff := cmp.Diff(want, texts(<-done)); diff != "" {
@@ -113,7 +119,7 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// TestOneHangs: one look-up that gets no answer costs the others nothing but the time.
+// TestOneHangs checks that a lookup that gets no answer doesn't fail the others.
 func TestOneHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &resolvetest.Fake{}
@@ -127,16 +133,17 @@ func TestOneHangs(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		got := (<-done).Outcomes
-		if !errors.Is(got[0].Err, resolve.ErrUnavailable) || !got[0].Pin.IsZero() || !got[0].Entry.IsZero() {
-			t.Errorf("outcome of what hangs = %+v, want unavailable, and no pin", got[0])
+		if !errors.Is(got[0].Err, resolve.ErrUnavailable) ||
+			!got[0].Pin.IsZero() || !got[0].Entry.IsZero() {
+			t.Errorf("outcome of the hanging lookup = %+v, want unavailable, and no pin", got[0])
 		}
 		if want := "a:1@" + resolvetest.Digest("a").String(); got[1].Err != nil || got[1].Pin.String() != want {
-			t.Errorf("outcome beside it = %+v, want %s", got[1], want)
+			t.Errorf("outcome of the other lookup = %+v, want %s", got[1], want)
 		}
 	})
 }
 
-// TestLate: once the time is over nothing more is looked up, however many images there are.
+// TestLate checks that no lookup begins after the context has ended.
 func TestLate(t *testing.T) {
 	images := make([]string, 200)
 	for i := range images {
@@ -154,11 +161,11 @@ func TestLate(t *testing.T) {
 	p := &pin.Pinner{Resolver: resolver}
 	got := p.Pin(ctx, pin.Request{Input: create(deployment(t, images...))})
 	if n := asked.Load(); n > 20 {
-		t.Errorf("%d look-ups, want no more than were under way", n)
+		t.Errorf("%d lookups, want only those that were under way", n)
 	}
 	for _, o := range got.Outcomes {
 		if !errors.Is(o.Err, resolve.ErrUnavailable) || !o.Pin.IsZero() {
-			t.Fatalf("%s: %v, pin %s, want it unavailable", o.Reference.Text, o.Err, o.Pin)
+			t.Fatalf("%s: %v, pin %s, want unavailable", o.Reference.Text, o.Err, o.Pin)
 		}
 	}
 	want := "a.b: no answer within the time allowed"
@@ -167,7 +174,8 @@ func TestLate(t *testing.T) {
 	}
 }
 
-// TestFlags: what was remembered is told, for all references of a look-up, be it a failure.
+// TestFlags checks that Cached and Stale are set for every reference that shares a lookup, and for
+// a failed lookup too.
 func TestFlags(t *testing.T) {
 	answers := map[string]resolve.Result{"stale": {Cached: true, Stale: true}, "cached": {Cached: true}, "asked": {}}
 	resolver := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
@@ -178,100 +186,35 @@ func TestFlags(t *testing.T) {
 		result.Digest = resolvetest.Digest("1")
 		return result, nil
 	})
-	got := (&pin.Pinner{Resolver: resolver}).Pin(t.Context(), pin.Request{Input: create(deployment(t, "stale", "cached", "asked", "cached:latest", "none"))})
+	got := (&pin.Pinner{Resolver: resolver}).Pin(t.Context(), pin.Request{
+		Input: create(deployment(t, "stale", "cached", "asked", "cached:latest", "none")),
+	})
 	type flags struct{ Cached, Stale, Failed bool }
 	var list []flags
 	for _, o := range got.Outcomes {
 		list = append(list, flags{o.Cached, o.Stale, o.Err != nil})
 	}
-	want := []flags{{true, true, false}, {true, false, false}, {}, {true, false, false}, {true, false, true}}
+	want := []flags{
+		{true, true, false}, {true, false, false}, {}, {true, false, false}, {true, false, true},
+	}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Errorf("Pin: -want +got\n%s", diff)
 	}
 }
 
-// TestDryRunUpdate: what stays and what is proposed when some texts of an object change.
-func TestDryRunUpdate(t *testing.T) {
-	const pinned = "pinned:1"
-	held := pinOf(pinned, "held")
-	for _, tt := range []struct {
-		name     string
-		old, new []string
-		want     []string // what a reference would hold; blank: as it is
-		actions  []policy.Action
-	}{
-		{
-			"a pin is put back, the rest is proposed",
-			[]string{held, "old:1"},
-			[]string{pinned, "old:1", "new:1"},
-			[]string{held, pinOf("old:1", "docker.io/library/old:1"), pinOf("new:1", "docker.io/library/new:1")},
-			[]policy.Action{policy.Restore, policy.Resolve, policy.Resolve},
-		},
-		{
-			"only a pin is put back: nothing new to propose",
-			[]string{held, "old:1"},
-			[]string{pinned, "old:1"},
-			[]string{held, ""},
-			[]policy.Action{policy.Restore, policy.Leave},
-		},
-		{
-			"a new container has the digest that is kept",
-			[]string{held},
-			[]string{held, pinned},
-			[]string{"", held},
-			[]policy.Action{policy.Leave, policy.Resolve},
-		},
-		{
-			"what a creation leaves is not proposed",
-			[]string{"!never:1", held},
-			[]string{"!never:1", held, "new:1"},
-			[]string{"", "", pinOf("new:1", "docker.io/library/new:1")},
-			[]policy.Action{policy.Leave, policy.Leave, policy.Resolve},
-		},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			p := &pin.Pinner{Resolver: &backend{}}
-			got := p.Pin(t.Context(), pin.Request{Mode: pin.DryRun, Input: policy.Input{
-				Operation: policy.Update, Object: deployment(t, tt.new...), Old: deployment(t, tt.old...),
-			}})
-			if diff := cmp.Diff(tt.want, texts(got)); diff != "" {
-				t.Errorf("Pin: -want +got\n%s", diff)
-			}
-			var actions []policy.Action
-			for _, o := range got.Outcomes {
-				actions = append(actions, o.Action)
-			}
-			if diff := cmp.Diff(tt.actions, actions); diff != "" {
-				t.Errorf("actions: -want +got\n%s", diff)
-			}
-		})
-	}
-}
-
-// TestDigestOnlyRestores: a pin that is put back stays as it was written, and its entry has the tag.
-func TestDigestOnlyRestores(t *testing.T) {
-	old := deployment(t, pinOf("nginx:1", "held"))
-	p := &pin.Pinner{Policy: policy.Policy{Output: policy.DigestOnly}, Resolver: &backend{}}
-	got := p.Pin(t.Context(), pin.Request{Input: policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1", "nginx:1"), Old: old}}).Outcomes
-	if want := pinOf("nginx:1", "held"); got[0].Pin.String() != want || got[0].Entry.String() != want {
-		t.Errorf("put back: %s, entry %s, want %s", got[0].Pin, got[0].Entry, want)
-	}
-	if got[1].Pin.String() != pinOf("nginx", "held") || got[1].Entry.String() != pinOf("nginx:1", "held") {
-		t.Errorf("kept: %s, entry %s, want the digest alone, and the text in the entry", got[1].Pin, got[1].Entry)
-	}
-}
-
-// TestAnonymous: without a source of credentials there is none, and no panic.
+// TestAnonymous checks that a request without a Keychain leads to an anonymous lookup.
 func TestAnonymous(t *testing.T) {
 	f := &resolvetest.Fake{}
 	f.Set("nginx", digest.FromString("1"))
 	(&pin.Pinner{Resolver: f}).Pin(t.Context(), pin.Request{Input: create(deployment(t, "nginx"))})
-	if asked := f.Asked(); len(asked) != 1 || asked[0].Keychain != nil || len(asked[0].Credentials) > 0 {
-		t.Errorf("asked %+v, want no credentials", asked)
+	asked := f.Asked()
+	if len(asked) != 1 || asked[0].Keychain != nil || len(asked[0].Credentials) > 0 {
+		t.Errorf("lookups %+v, want one without credentials", asked)
 	}
 }
 
-// An object with very many images has so many look-ups under way at a time, and still one of each image.
+// TestManyImages checks that an object with many images has at most 16 lookups under way at a time,
+// and one lookup for each image.
 func TestManyImages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{hold: make(chan struct{})}
@@ -281,23 +224,24 @@ func TestManyImages(t *testing.T) {
 		}
 		done := make(chan pin.Result)
 		go func() {
-			done <- (&pin.Pinner{Resolver: b}).Pin(t.Context(), pin.Request{Input: create(deployment(t, images...))})
+			p := &pin.Pinner{Resolver: b}
+			done <- p.Pin(t.Context(), pin.Request{Input: create(deployment(t, images...))})
 		}()
 		synctest.Wait()
 		b.mu.Lock()
 		if n := len(b.asked); n != 16 {
-			t.Errorf("%d look-ups under way, want 16", n)
+			t.Errorf("%d lookups under way, want 16", n)
 		}
 		b.mu.Unlock()
 		close(b.hold)
 		got := <-done
 		for i, o := range got.Outcomes {
 			if o.Pin.String() != pinOf(images[i], fmt.Sprintf("docker.io/library/a:%d", i%500)) {
-				t.Fatalf("outcome %d of %s: %+v", i, images[i], o)
+				t.Fatalf("outcome %d of %s = %+v, want the image's own digest", i, images[i], o)
 			}
 		}
 		if n := len(b.asked); n != 500 || len(got.Outcomes) != 1000 {
-			t.Errorf("%d look-ups and %d outcomes, want 500 and 1000", n, len(got.Outcomes))
+			t.Errorf("%d lookups and %d outcomes, want 500 and 1000", n, len(got.Outcomes))
 		}
 	})
 }

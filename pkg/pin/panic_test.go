@@ -9,12 +9,11 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
-	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// A panic in one look-up fails its reference; the others are pinned.
+// TestPanicFailsOneReference checks that a panic in a lookup fails only the lookup's reference.
 func TestPanicFailsOneReference(t *testing.T) {
 	pod := `{"spec":{"containers":[{"name":"a","image":"odd"},{"name":"b","image":"even"}]}}`
 	object, err := new(workload.Table).Scan(workload.Kind{Kind: "Pod"}, []byte(pod))
@@ -27,13 +26,13 @@ func TestPanicFailsOneReference(t *testing.T) {
 			if req.Ref.String() == "odd" {
 				panic("odd")
 			}
-			return resolve.Result{Digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}, nil
+			return resolve.Result{Digest: d1}, nil
 		}),
 		Panics: &panics.Reporter{Report: func(*panics.Error) { reported++ }},
 	}
-	result := p.Pin(t.Context(), pin.Request{Input: policy.Input{Operation: policy.Create, Object: object}})
+	result := p.Pin(t.Context(), pin.Request{Input: create(object)})
 	if odd := result.Outcomes[0]; !errors.Is(odd.Err, resolve.ErrUnavailable) || reported != 1 {
-		t.Errorf("odd: %v, reported %d times, want it unavailable, reported once", odd.Err, reported)
+		t.Errorf("odd: %v, reported %d times, want unavailable, reported once", odd.Err, reported)
 	}
 	if even := result.Outcomes[1]; even.Err != nil || even.Pin.IsZero() {
 		t.Errorf("even: %v, want it pinned", even.Err)

@@ -25,11 +25,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// backend gives each image the digest of its canonical name, or an error to those that are called missing.
+// backend is a Resolver. The digest of an image is the hash of its canonical name. A repository
+// whose name contains "missing" is not found.
 type backend struct {
 	mu    sync.Mutex
 	asked []resolve.Request
-	hold  chan struct{} // not nil: each look-up waits for it, or for its context
+	hold  chan struct{} // if not nil, each lookup waits until it is closed or the context ends
 }
 
 func (b *backend) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
@@ -51,10 +52,11 @@ func (b *backend) Resolve(ctx context.Context, req resolve.Request) (resolve.Res
 
 func digestOf(s string) digest.Digest { return digest.FromString(s) }
 
-// pinOf is text pinned to the digest of its canonical name.
+// pinOf returns text with the digest of a canonical name.
 func pinOf(text, canonical string) string { return text + "@" + digestOf(canonical).String() }
 
-// deployment has a container for each image: c0, c1, and so on. An image with a ! has the pull policy Never.
+// deployment returns a Deployment with a container for each image: c0, c1, and so on. A container
+// whose image begins with "!" has the pull policy Never.
 func deployment(t testing.TB, images ...string) *workload.Object {
 	t.Helper()
 	var containers []map[string]string
@@ -65,7 +67,9 @@ func deployment(t testing.TB, images ...string) *workload.Object {
 		}
 		containers = append(containers, c)
 	}
-	return scan(t, "apps", "Deployment", map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": containers}}}})
+	return scan(t, "apps", "Deployment", map[string]any{"spec": map[string]any{
+		"template": map[string]any{"spec": map[string]any{"containers": containers}},
+	}})
 }
 
 func scan(t testing.TB, group, kind string, object any) *workload.Object {
@@ -81,16 +85,16 @@ func scan(t testing.TB, group, kind string, object any) *workload.Object {
 	return o
 }
 
-// texts are what the outcomes pin, in order; an error as its text, nothing where the reference is left.
+// texts returns the pin or the error of each outcome. The text is empty if the reference is left
+// alone.
 func texts(r pin.Result) []string {
 	var list []string
 	for _, o := range r.Outcomes {
-		switch {
-		case o.Err != nil:
+		if o.Err != nil {
 			list = append(list, "error: "+o.Err.Error())
-		default:
-			list = append(list, o.Pin.String())
+			continue
 		}
+		list = append(list, o.Pin.String())
 	}
 	return list
 }
@@ -107,18 +111,18 @@ func TestPin(t *testing.T) {
 		output policy.Output
 		input  policy.Input
 		want   []string
-		asked  int
+		asked  int // lookups
 	}{
-		{"each once, in document order", pin.Enforce, policy.TagAndDigest, create(deployment(t, "nginx:1", "a.b/c", "docker.io/library/nginx:1", "!x")), []string{pinOf("nginx:1", nginx), pinOf("a.b/c", "a.b/c:latest"), pinOf(nginx, nginx), ""}, 2},
-		{"one that fails leaves the others", pin.Enforce, policy.TagAndDigest, create(deployment(t, "a.b/missing", "nginx:1")), []string{"error: gone: not found", pinOf("nginx:1", nginx)}, 2},
-		{"without the tag", pin.Enforce, policy.DigestOnly, create(deployment(t, "nginx:1", "nginx")), []string{pinOf("nginx", nginx), pinOf("nginx", "docker.io/library/nginx:latest")}, 2},
-		{"keep makes none", pin.Keep, policy.TagAndDigest, create(deployment(t, "nginx:1")), []string{""}, 0},
-		{"keep keeps", pin.Keep, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1", "new:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old"), ""}, 0},
-		{"sticky asks nobody", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old")}, 0},
-		{"a new container takes the kept pin", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1", "nginx:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old"), pinOf("nginx:1", "old")}, 0},
-		{"dry-run proposes what a creation would make", pin.DryRun, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c", "nginx:1"), Old: deployment(t, "a.b/c", "nginx:0")}, []string{pinOf("a.b/c", "a.b/c:latest"), pinOf("nginx:1", nginx)}, 2},
-		{"enforce leaves what has not changed", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c", "nginx:1"), Old: deployment(t, "a.b/c", "nginx:0")}, []string{"", pinOf("nginx:1", nginx)}, 1},
-		{"dry-run leaves an object without a change", pin.DryRun, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c"), Old: deployment(t, "a.b/c")}, []string{""}, 0},
+		{"one lookup for each image, in document order", pin.Enforce, policy.TagAndDigest, create(deployment(t, "nginx:1", "a.b/c", "docker.io/library/nginx:1", "!x")), []string{pinOf("nginx:1", nginx), pinOf("a.b/c", "a.b/c:latest"), pinOf(nginx, nginx), ""}, 2},
+		{"a failed lookup and another one", pin.Enforce, policy.TagAndDigest, create(deployment(t, "a.b/missing", "nginx:1")), []string{"error: gone: not found", pinOf("nginx:1", nginx)}, 2},
+		{"digest only", pin.Enforce, policy.DigestOnly, create(deployment(t, "nginx:1", "nginx")), []string{pinOf("nginx", nginx), pinOf("nginx", "docker.io/library/nginx:latest")}, 2},
+		{"keep makes no pin", pin.Keep, policy.TagAndDigest, create(deployment(t, "nginx:1")), []string{""}, 0},
+		{"keep restores a pin", pin.Keep, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1", "new:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old"), ""}, 0},
+		{"a sticky pin needs no lookup", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old")}, 0},
+		{"a new container takes the digest of a kept pin", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "nginx:1", "nginx:1"), Old: deployment(t, pinOf("nginx:1", "old"))}, []string{pinOf("nginx:1", "old"), pinOf("nginx:1", "old")}, 0},
+		{"dry-run proposes pins for all references", pin.DryRun, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c", "nginx:1"), Old: deployment(t, "a.b/c", "nginx:0")}, []string{pinOf("a.b/c", "a.b/c:latest"), pinOf("nginx:1", nginx)}, 2},
+		{"enforce leaves an unchanged reference", pin.Enforce, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c", "nginx:1"), Old: deployment(t, "a.b/c", "nginx:0")}, []string{"", pinOf("nginx:1", nginx)}, 1},
+		{"dry-run leaves an unchanged object", pin.DryRun, policy.TagAndDigest, policy.Input{Operation: policy.Update, Object: deployment(t, "a.b/c"), Old: deployment(t, "a.b/c")}, []string{""}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := &backend{}
@@ -128,13 +132,13 @@ func TestPin(t *testing.T) {
 				t.Errorf("Pin: -want +got\n%s", diff)
 			}
 			if len(b.asked) != tt.asked {
-				t.Errorf("%d look-ups, want %d", len(b.asked), tt.asked)
+				t.Errorf("%d lookups, want %d", len(b.asked), tt.asked)
 			}
 		})
 	}
 }
 
-// What a pin was made from is told with its tag, whatever the output says.
+// TestEntry checks that an entry has the tag even if the pin does not.
 func TestEntry(t *testing.T) {
 	p := &pin.Pinner{Policy: policy.Policy{Output: policy.DigestOnly}, Resolver: &backend{}}
 	got := p.Pin(t.Context(), pin.Request{Input: create(deployment(t, "nginx:1"))}).Outcomes[0]
@@ -144,15 +148,18 @@ func TestEntry(t *testing.T) {
 }
 
 func TestSkipped(t *testing.T) {
-	o := scan(t, "apps", "ReplicaSet", map[string]any{"metadata": map[string]any{"ownerReferences": []any{map[string]any{"controller": true, "kind": "Deployment"}}}})
+	o := scan(t, "apps", "ReplicaSet", map[string]any{"metadata": map[string]any{
+		"ownerReferences": []any{map[string]any{"controller": true, "kind": "Deployment"}},
+	}})
 	got := (&pin.Pinner{Resolver: &backend{}}).Pin(t.Context(), pin.Request{Input: create(o)})
 	if got.Skipped != policy.Controlled || got.Outcomes != nil {
 		t.Errorf("Pin = %+v, want it skipped as %s", got, policy.Controlled)
 	}
 }
 
-// All look-ups of an object are under way at once, and each one's identity is its pod spec's. A deploy asks the registry.
-func TestSideBySide(t *testing.T) {
+// TestConcurrentLookups checks that the lookups of an object run at the same time, with the
+// identity of the pod spec, and that a workload takes no answer from a cache.
+func TestConcurrentLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{hold: make(chan struct{})}
 		var mu sync.Mutex
@@ -172,16 +179,16 @@ func TestSideBySide(t *testing.T) {
 		b.mu.Lock()
 		for _, r := range b.asked {
 			if !r.Fresh || r.Namespace != "ns" || r.Keychain == nil {
-				t.Errorf("request = %+v, want it fresh, of the namespace, with a keychain", r)
+				t.Errorf("request = %+v, want it fresh, with the namespace and a keychain", r)
 			}
 		}
 		if len(b.asked) != 3 {
-			t.Errorf("%d look-ups under way, want 3", len(b.asked))
+			t.Errorf("%d lookups under way, want 3", len(b.asked))
 		}
 		b.mu.Unlock()
 		close(b.hold)
 		if got := <-done; len(got.Outcomes) != 3 || got.Outcomes[2].Pin.IsZero() {
-			t.Errorf("Pin = %+v", got)
+			t.Errorf("Pin = %+v, want three outcomes with pins", got)
 		}
 		if len(identities) != 3 {
 			t.Errorf("%d identities, want 3", len(identities))
@@ -189,21 +196,23 @@ func TestSideBySide(t *testing.T) {
 	})
 }
 
-// A pod of a controller may be answered from memory.
-func TestChurn(t *testing.T) {
+// TestControlledPod checks that a pod of a controller may take an answer from the cache.
+func TestControlledPod(t *testing.T) {
 	b := &backend{}
 	pod := scan(t, "", "Pod", map[string]any{
-		"metadata": map[string]any{"ownerReferences": []any{map[string]any{"controller": true, "kind": "ReplicaSet", "apiVersion": "apps/v1"}}},
-		"spec":     map[string]any{"containers": []any{map[string]any{"name": "a", "image": "a:1"}}},
+		"metadata": map[string]any{"ownerReferences": []any{
+			map[string]any{"controller": true, "kind": "ReplicaSet", "apiVersion": "apps/v1"},
+		}},
+		"spec": map[string]any{"containers": []any{map[string]any{"name": "a", "image": "a:1"}}},
 	})
 	(&pin.Pinner{Resolver: b}).Pin(t.Context(), pin.Request{Input: create(pod)})
 	if len(b.asked) != 1 || b.asked[0].Fresh {
-		t.Errorf("asked %+v, want one request that is not fresh", b.asked)
+		t.Errorf("lookups %+v, want one that is not fresh", b.asked)
 	}
 }
 
-// When the time is up each look-up ends, and the object has its answer.
-func TestBudget(t *testing.T) {
+// TestContextEnds checks that all lookups end with the context, and that Pin then returns.
+func TestContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		p := &pin.Pinner{Resolver: &backend{hold: make(chan struct{})}}
@@ -213,16 +222,8 @@ func TestBudget(t *testing.T) {
 		cancel()
 		for _, o := range (<-done).Outcomes {
 			if !errors.Is(o.Err, resolve.ErrUnavailable) || !o.Pin.IsZero() {
-				t.Errorf("outcome = %+v, want it unavailable", o)
+				t.Errorf("outcome = %+v, want unavailable", o)
 			}
 		}
 	})
-}
-
-func TestMode(t *testing.T) {
-	for mode, want := range map[pin.Mode]string{pin.Enforce: "enforce", pin.DryRun: "dry-run", pin.Keep: "keep", 7: "Mode(7)"} {
-		if got := mode.String(); got != want {
-			t.Errorf("Mode(%d).String() = %s, want %s", int(mode), got, want)
-		}
-	}
 }

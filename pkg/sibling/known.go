@@ -3,6 +3,7 @@
 package sibling
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"time"
@@ -13,111 +14,115 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// maxPages bounds how many pages of one list are read.
+// maxPages is the maximum number of pages that one list reads.
 const maxPages = 10
 
-// listing says what a list does, for a panic's text.
+// listing describes a list in the text of a panic.
 const listing = "listing the pods of a revision"
 
-// knowledge is what is known of one revision. Its maps are not changed once it is remembered.
-type knowledge struct {
-	since time.Time                // when the last list began, or failed
-	err   error                    // of the last list
-	cut   bool                     // the last list that went well ended before the last pod
-	found map[string]digest.Digest // by text, what a sibling runs
-	own   map[string]decision      // by text, what was decided since
+// record is what is remembered of one revision. Its maps don't change once it is remembered.
+type record struct {
+	listed    time.Time                // when the last list began, or ended if it failed
+	err       error                    // the error of the last list
+	truncated bool                     // the last successful list stopped before the last pod
+	running   map[string]digest.Digest // what the siblings in that list run, by text
+	decided   map[string]decision      // what Decide recorded since, by text
 }
 
-// decision is one of our own.
+// decision is a digest that Decide recorded.
 type decision struct {
 	digest digest.Digest
 	at     time.Time
 }
 
-// list is what a list has made known.
-type list struct {
-	knowledge
+// listed is the result of a call that callers share.
+type listed struct {
+	record
 
-	by *bool // identifies the pod that the list is for; nil: it had ended before
+	// caller identifies the call of get that made the list. It is nil if another list had ended
+	// before and was used instead.
+	caller *bool
 }
 
-// origin is where knowledge comes from.
-type origin int
+// source says which list a record comes from.
+type source int
 
 const (
-	remembered origin = iota // its list had ended
-	joined                   // its list was under way, for the texts of another pod
-	begun                    // its list is for this pod
+	memory     source = iota // a list that ended before the call
+	sharedList               // a list that another pod started, for its own texts
+	ownList                  // a list for this call
 )
 
-// learn returns what is remembered of a revision, or what a list makes known, which it joins or
-// begins. With anew, a list that went well does not do if it has ended. The error says why there
-// is no answer of now; what was known before is returned all the same.
-func (s *Siblings) learn(
-	ctx context.Context, r Revision, texts []string, anew bool,
-) (knowledge, origin, error) {
+// get returns the record of a revision. It takes the remembered one if that is recent enough, and
+// otherwise joins the list that is under way or makes one. If relist is true, the result of a
+// successful list that ended before does not count. If err is not nil, the last list failed, and
+// the record is what was known before.
+func (s *Siblings) get(
+	ctx context.Context, r Revision, texts []string, relist bool,
+) (rec record, from source, err error) {
 	s.once.Do(s.init)
-	k, ok := s.known.Get(r)
-	if ok && s.holds(&k, anew) {
-		return k, remembered, k.err
+	rec, ok := s.known.Get(r)
+	if ok && s.recent(&rec, relist) {
+		return rec, memory, rec.err
 	}
-	if !lacks(s.running(&k, texts), texts) {
+	if hasAll(s.digests(&rec, texts), texts) {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
+		ctx, cancel = context.WithTimeout(ctx, refreshTimeout)
 		defer cancel()
 	}
 	me := new(bool)
-	l, err := s.lists.Do(ctx, r, func(ctx context.Context) (list, error) {
-		if k, ok := s.known.Get(r); ok && s.holds(&k, anew) { // another list has ended meanwhile
-			return list{knowledge: k}, nil
+	result, err := s.lists.Do(ctx, r, func(ctx context.Context) (listed, error) {
+		// Another list may have ended between Get and Do.
+		if rec, ok := s.known.Get(r); ok && s.recent(&rec, relist) {
+			return listed{record: rec}, nil
 		}
-		return list{s.list(ctx, r, texts), me}, nil
+		return listed{s.list(ctx, r, texts), me}, nil
 	})
 	switch {
 	case err != nil:
-		k, _ = s.known.Get(r)
-		return k, joined, err
-	case l.by == nil:
-		return l.knowledge, remembered, l.err
-	case l.by == me:
-		return l.knowledge, begun, l.err
+		rec, _ = s.known.Get(r)
+		return rec, sharedList, err
+	case result.caller == nil:
+		return result.record, memory, result.err
+	case result.caller == me:
+		return result.record, ownList, result.err
 	}
-	return l.knowledge, joined, l.err
+	return result.record, sharedList, result.err
 }
 
-// holds reports whether what is remembered is young enough. With anew, only a failure is.
-func (s *Siblings) holds(k *knowledge, anew bool) bool {
-	if k.err != nil {
-		return time.Since(k.since) < min(retryAfter, s.ttl())
+// recent reports whether a record makes a list unnecessary. If relist is true, only a failure does.
+func (s *Siblings) recent(rec *record, relist bool) bool {
+	if rec.err != nil {
+		return time.Since(rec.listed) < min(retryAfter, s.ttl())
 	}
-	return !anew && time.Since(k.since) < s.ttl()
+	return !relist && time.Since(rec.listed) < s.ttl()
 }
 
-// running is what is known of some texts.
-func (s *Siblings) running(k *knowledge, texts []string) map[string]digest.Digest {
+// digests returns the known digests of some texts.
+func (s *Siblings) digests(rec *record, texts []string) map[string]digest.Digest {
 	known := map[string]digest.Digest{}
 	for _, text := range texts {
-		if d := s.digest(k, text); d != "" {
+		if d := s.digest(rec, text); d != "" {
 			known[text] = d
 		}
 	}
 	return known
 }
 
-// digest is what is known of a text; empty: nothing.
-func (s *Siblings) digest(k *knowledge, text string) digest.Digest {
-	if d := k.found[text]; d != "" {
+// digest returns the known digest of a text, or "".
+func (s *Siblings) digest(rec *record, text string) digest.Digest {
+	if d := rec.running[text]; d != "" {
 		return d
 	}
-	if own, ok := k.own[text]; ok && time.Since(own.at) < s.ttl() {
+	if own, ok := rec.decided[text]; ok && time.Since(own.at) < s.ttl() {
 		return own.digest
 	}
 	return ""
 }
 
-// list lists the pods of a revision and remembers what they run. A list that fails takes nothing
-// back.
-func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (now knowledge) {
+// list lists the pods of a revision, and remembers and returns the new record. If the list fails,
+// the new record keeps what was known before.
+func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (updated record) {
 	began := time.Now()
 	ctx, called := span.Call(ctx, "siblings")
 	defer called.End()
@@ -130,79 +135,78 @@ func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (now kn
 	result := resultOf(err, len(found.texts))
 	s.Metrics.count(result)
 	called.Text("tagpin.result", result)
-	s.known.Update(r, 0, func(k knowledge, _ bool) (knowledge, bool) {
-		own := maps.Clone(k.own)
-		maps.DeleteFunc(own, func(_ string, d decision) bool { return time.Since(d.at) >= s.ttl() })
-		if k.own = own; err != nil {
-			k.err, k.since = err, time.Now()
+	s.known.Update(r, 0, func(rec record, _ bool) (record, bool) {
+		decided := maps.Clone(rec.decided)
+		maps.DeleteFunc(decided, func(_ string, d decision) bool {
+			return time.Since(d.at) >= s.ttl()
+		})
+		if err != nil {
+			rec.err, rec.listed, rec.decided = err, time.Now(), decided
 		} else {
-			k = knowledge{since: began, cut: next != "", found: found.digests(), own: own}
+			rec = record{
+				listed: began, truncated: next != "", running: found.digests(), decided: decided,
+			}
 		}
-		now = k
-		return k, true
+		updated = rec
+		return rec, true
 	})
-	return now
+	return updated
 }
 
-// pages lists until all texts are found. next is not empty if there are more pods.
+// pages reads the pages of a list until all texts are found. If there are more pods, next is not
+// empty.
 func (s *Siblings) pages(
 	ctx context.Context, found *oldest, texts []string,
 ) (next string, err error) {
 	for range maxPages {
 		next, err = s.Lister.List(ctx, found.revision, next, found.add)
-		if err != nil || next == "" || found.has(texts) {
+		if err != nil || next == "" || found.hasAll(texts) {
 			return next, err
 		}
 	}
 	return next, nil
 }
 
-// decide remembers the digest of a text, unless one is known, and returns the one that counts.
+// decide records a digest for a text unless one is known, and returns the known one.
 func (s *Siblings) decide(r Revision, text string, d digest.Digest) digest.Digest {
-	s.known.Update(r, 0, func(k knowledge, ok bool) (knowledge, bool) {
+	s.known.Update(r, 0, func(rec record, ok bool) (record, bool) {
 		if !ok {
-			return k, false
+			return rec, false
 		}
-		if known := s.digest(&k, text); known != "" {
+		if known := s.digest(&rec, text); known != "" {
 			d = known
-			return k, true
+			return rec, true
 		}
-		if _, again := k.own[text]; again || len(k.own) < maxTexts {
-			own := make(map[string]decision, len(k.own)+1)
-			maps.Copy(own, k.own)
-			own[text] = decision{d, time.Now()}
-			k.own = own
+		if _, ok := rec.decided[text]; ok || len(rec.decided) < maxTexts {
+			decided := make(map[string]decision, len(rec.decided)+1)
+			maps.Copy(decided, rec.decided)
+			decided[text] = decision{d, time.Now()}
+			rec.decided = decided
 		}
-		return k, true
+		return rec, true
 	})
 	return d
 }
 
-// weigh is about how many bytes is held of a revision.
-func weigh(_ Revision, k knowledge) (bytes int) {
+// weigh returns the approximate size of a record in bytes.
+func weigh(_ Revision, rec record) (bytes int) {
 	const entry = 160
-	for text := range k.found {
+	for text := range rec.running {
 		bytes += entry + len(text)
 	}
-	for text := range k.own {
+	for text := range rec.decided {
 		bytes += entry + len(text)
 	}
 	return bytes
 }
 
-func (s *Siblings) ttl() time.Duration { return orDefault(s.TTL, defaultTTL) }
+func (s *Siblings) ttl() time.Duration { return cmp.Or(max(s.TTL, 0), defaultTTL) }
 
 func (s *Siblings) init() {
-	s.known.Size, s.known.Bytes = orDefault(s.Size, defaultSize), orDefault(s.Bytes, defaultBytes)
+	s.known.Size = cmp.Or(max(s.Size, 0), defaultSize)
+	s.known.Bytes = cmp.Or(max(s.Bytes, 0), defaultBytes)
 	s.known.Weigh = weigh
-	s.known.Owner = func(r Revision, _ knowledge) string { return r.Namespace }
-	s.lists.Timeout = orDefault(s.Timeout, defaultTimeout)
+	s.known.Owner = func(r Revision, _ record) string { return r.Namespace }
+	s.lists.Timeout = cmp.Or(max(s.Timeout, 0), defaultTimeout)
 	s.lists.Doing, s.lists.Panics = listing, s.Panics
-}
-
-func orDefault[T int | time.Duration](v, otherwise T) T {
-	if v <= 0 {
-		return otherwise
-	}
-	return v
 }

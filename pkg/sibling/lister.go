@@ -22,46 +22,54 @@ import (
 )
 
 const (
-	// maxPods bounds one page.
+	// maxPods is the maximum number of pods on one page.
 	maxPods = 100
-	// maxList bounds what is read of an answer: pods may be of 1.5 MiB each, and most are of some KiB.
+	// maxList is the maximum number of bytes that are read of one page. A pod may have 1.5 MiB, and
+	// most have a few KiB.
 	maxList = 64 << 20
-	// maxLists bounds the lists under way: of each one pod is in memory.
+	// maxLists is the maximum number of requests at a time. Each holds one pod in memory.
 	maxLists = 32
-	// maxPerNamespace bounds those of one namespace: whoever may make pods there may forge owners, each of which costs a list.
+	// maxPerNamespace is the maximum number of requests of one namespace at a time. Anybody who may
+	// create pods in it can invent owners, and each owner costs a list.
 	maxPerNamespace = 4
-	// maxWaiting bounds those of one namespace that wait for their turn.
+	// maxWaiting is the maximum number of requests of one namespace that wait for their turn.
 	maxWaiting = 1024
-	// callTimeout bounds one call, from when it has its turn. It leaves time to ask a registry.
+	// callTimeout is the maximum time for one request after its turn has come. It leaves time for a
+	// registry within the API server's timeout.
 	callTimeout = 5 * time.Second
 )
 
-// Lister lists the pods that have the label of a revision, or all pods of its namespace if it has
-// none, by pages, and calls pod with the JSON of each, which is good until pod returns. A page
-// begins at from, "" for the first, and next is where the one after it begins, "" after the last.
-// It obeys the context.
+// Lister lists pods.
 type Lister interface {
-	List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error)
+	// List lists one page of the pods that have the label of a revision, or of all pods of its
+	// namespace if the revision has no label. It calls pod with the JSON of each. pod must not keep
+	// the slice. The page begins at from, which is "" for the first page. next is the from of the
+	// next page, or "" after the last one. List obeys the context.
+	List(
+		ctx context.Context, r Revision, from string, pod func(raw []byte) error,
+	) (next string, err error)
 }
 
-// Places returns the queue of FromClient.
+// Places returns the queue that FromClient expects.
 func Places() *fair.Queue {
 	return &fair.Queue{Capacity: maxLists, Share: maxPerNamespace, Backlog: maxWaiting}
 }
 
-// FromClient is a Lister that asks the API server for pages of at most 100 pods when there is a place.
-// c is a client of the core group's v1. A call may take 5 s, and the wait for its turn as long as the
-// context.
-func FromClient(c rest.Interface, places *fair.Queue) Lister {
-	return &client{api: c, places: places}
+// FromClient returns a Lister that requests pages of at most 100 pods from the API server. c is a
+// client for the core group's v1. A request waits in the queue until the context ends, and then
+// takes at most 5 s.
+func FromClient(c rest.Interface, queue *fair.Queue) Lister {
+	return &client{api: c, queue: queue}
 }
 
 type client struct {
-	api    rest.Interface
-	places *fair.Queue
+	api   rest.Interface
+	queue *fair.Queue
 }
 
-func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw []byte) error) (next string, err error) {
+func (c *client) List(
+	ctx context.Context, r Revision, from string, pod func(raw []byte) error,
+) (next string, err error) {
 	options := metav1.ListOptions{Limit: maxPods, Continue: from}
 	if r.Label != "" {
 		selector, err := labels.ValidatedSelectorFromSet(labels.Set{r.Label: r.Value})
@@ -70,7 +78,7 @@ func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw
 		}
 		options.LabelSelector = selector.String()
 	}
-	leave, err := c.places.Enter(ctx, r.Namespace, 1)
+	leave, err := c.queue.Enter(ctx, r.Namespace, 1)
 	if err != nil {
 		return "", err
 	}
@@ -82,7 +90,8 @@ func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	body, err := c.api.Get().Throttle(nil).Namespace(r.Namespace).Resource("pods").VersionedParams(&options, scheme.ParameterCodec).
+	body, err := c.api.Get().Throttle(nil).Namespace(r.Namespace).Resource("pods").
+		VersionedParams(&options, scheme.ParameterCodec).
 		SetHeader("Accept", "application/json").Stream(ctx)
 	if err != nil {
 		return "", err
@@ -91,9 +100,11 @@ func (c *client) List(ctx context.Context, r Revision, from string, pod func(raw
 	return items(io.LimitReader(body, maxList), pod)
 }
 
-// items calls item with each element of the field items of a list, and returns where the next page begins.
+// items calls item with each element of a list's field items. next is the list's continue token.
 func items(list io.Reader, item func(raw []byte) error) (next string, err error) {
-	dec := jsontext.NewDecoder(list, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	dec := jsontext.NewDecoder(
+		list, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+	)
 	if token, err := dec.ReadToken(); err != nil || token.Kind() != '{' {
 		return "", errors.Join(errors.New("not a list of pods"), err)
 	}
@@ -106,7 +117,7 @@ func items(list io.Reader, item func(raw []byte) error) (next string, err error)
 		case name == "items" && dec.PeekKind() == '[':
 			err = elements(dec, item)
 		case name == "metadata":
-			next, err = continued(dec)
+			next, err = continueToken(dec)
 		default:
 			err = dec.SkipValue()
 		}
@@ -118,8 +129,8 @@ func items(list io.Reader, item func(raw []byte) error) (next string, err error)
 	return next, err
 }
 
-// continued reads where the next page begins from the metadata of a list.
-func continued(dec *jsontext.Decoder) (next string, err error) {
+// continueToken reads the metadata of a list and returns its continue token.
+func continueToken(dec *jsontext.Decoder) (next string, err error) {
 	raw, err := dec.ReadValue()
 	if err != nil {
 		return "", err
@@ -129,6 +140,7 @@ func continued(dec *jsontext.Decoder) (next string, err error) {
 	return metadata.Continue, err
 }
 
+// elements calls element with each element of a JSON array.
 func elements(dec *jsontext.Decoder, element func(raw []byte) error) error {
 	if _, err := dec.ReadToken(); err != nil {
 		return err
@@ -146,17 +158,19 @@ func elements(dec *jsontext.Decoder, element func(raw []byte) error) error {
 	return err
 }
 
-// Metrics counts lists. Its labels are closed sets. A nil *Metrics counts nothing.
+// Metrics counts lists. A nil *Metrics counts nothing.
 type Metrics struct{ lists *prometheus.CounterVec }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics creates the metrics and registers them.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{lists: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tagpin_sibling_lists_total",
-		Help: "Lists of the pods of one owner revision, by result: found, none where no pod is pinned, forbidden, or error where the pod is not taken for the first one.",
+		Help: "Lists of the pods of one revision, by result: found; none, if no pod of the revision is" +
+			" pinned; forbidden, if tagpin may not list pods; error, if the API server did not answer.",
 	}, []string{"result"})}
 	r.MustRegister(m.lists)
-	m.lists.WithLabelValues("forbidden") // from 0 on, so that the first one is an increase
+	// The counter starts at 0, so that increase() sees the first one.
+	m.lists.WithLabelValues("forbidden")
 	return m
 }
 
@@ -166,7 +180,8 @@ func (m *Metrics) count(result string) {
 	}
 }
 
-// resultOf is what came of a list, by its error and the number of texts that it had a pin of.
+// resultOf returns the result label of a list, from its error and the number of texts that it found
+// a digest for.
 func resultOf(err error, texts int) string {
 	switch {
 	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):

@@ -22,20 +22,21 @@ import (
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
-// of is a revision by its namespace and the value of its label.
-func of(namespace, value string) sibling.Revision {
+// revision returns a revision of a namespace with a value of pod-template-hash.
+func revision(namespace, value string) sibling.Revision {
 	return sibling.Revision{Namespace: namespace, Label: "pod-template-hash", Value: value}
 }
 
-// A list is asked for by its label, bounded, as JSON; what is no list is an error, and so is half of one.
+// TestLister checks the request for a list and how its response is read. A response that is not a
+// list, or only a part of one, is an error.
 func TestLister(t *testing.T) {
-	answer, status := "", http.StatusOK
-	var asked *http.Request
+	body, status := "", http.StatusOK
+	var request *http.Request
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = r
+		request = r
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		fmt.Fprint(w, answer)
+		fmt.Fprint(w, body)
 	}))
 	defer server.Close()
 	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
@@ -45,9 +46,9 @@ func TestLister(t *testing.T) {
 	defer server.CloseClientConnections()
 	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places())
 	for _, tt := range []struct {
-		answer string
-		want   string // the pods, and where the next page begins
-		ok     bool
+		body string
+		want string // the pods and the continue token
+		ok   bool
 	}{
 		{`{"kind":"PodList","items":[{"a":1},{"b":[2]}],"metadata":{}}`, `{"a":1} {"b":[2]}`, true},
 		{`{"metadata":{"resourceVersion":"1","continue":"next"},"items":[{"a":1}]}`, `{"a":1} next`, true},
@@ -61,9 +62,9 @@ func TestLister(t *testing.T) {
 		{`{"items":[{"a":1}]`, `{"a":1}`, false},
 		{`<html>`, ``, false},
 	} {
-		answer = tt.answer
+		body = tt.body
 		var got []string
-		next, err := lister.List(t.Context(), of("n", "h"), "c/d", func(raw []byte) error {
+		next, err := lister.List(t.Context(), revision("n", "h"), "c/d", func(raw []byte) error {
 			got = append(got, string(raw))
 			return nil
 		})
@@ -71,63 +72,73 @@ func TestLister(t *testing.T) {
 			got = append(got, next)
 		}
 		if s := strings.Join(got, " "); s != tt.want || (err == nil) != tt.ok {
-			t.Errorf("List of %s = %s, %v, want %s, ok: %t", tt.answer, s, err, tt.want, tt.ok)
+			t.Errorf("List of %s = %s, %v, want %s, ok: %t", tt.body, s, err, tt.want, tt.ok)
 		}
 	}
-	if got, want := asked.URL.String(), "/api/v1/namespaces/n/pods?continue=c%2Fd&labelSelector=pod-template-hash%3Dh&limit=100"; got != want {
-		t.Errorf("asked for %s, want %s", got, want)
+	const pods = "/api/v1/namespaces/n/pods?"
+	want := pods + "continue=c%2Fd&labelSelector=pod-template-hash%3Dh&limit=100"
+	if got := request.URL.String(); got != want {
+		t.Errorf("request for %s, want %s", got, want)
 	}
-	if got := asked.Header.Get("Accept"); got != "application/json" {
-		t.Errorf("Accept = %s", got)
+	if got := request.Header.Get("Accept"); got != "application/json" {
+		t.Errorf("request with Accept = %s, want application/json", got)
 	}
-	bare := sibling.Revision{Namespace: "n", Owner: "u"}
-	if _, err := lister.List(t.Context(), bare, "", nil); err == nil {
-		t.Error("List of a page of HTML = no error")
+	noLabel := sibling.Revision{Namespace: "n", Owner: "u"}
+	if _, err := lister.List(t.Context(), noLabel, "", nil); err == nil {
+		t.Error("List of a page of HTML returned no error")
 	}
-	if got, want := asked.URL.String(), "/api/v1/namespaces/n/pods?limit=100"; got != want {
-		t.Errorf("without a label, asked for %s, want %s", got, want)
+	if got, want := request.URL.String(), pods+"limit=100"; got != want {
+		t.Errorf("without a label: request for %s, want %s", got, want)
 	}
-	asked = nil
-	if _, err := lister.List(t.Context(), of("n", "a,b!=c"), "", nil); err == nil || asked != nil {
-		t.Errorf("a label that is none: %v, asked: %t, want an error and nothing asked", err, asked != nil)
+	request = nil
+	_, err = lister.List(t.Context(), revision("n", "a,b!=c"), "", nil)
+	if err == nil || request != nil {
+		t.Errorf("invalid label: List = %v, request sent: %t, want an error and no request",
+			err, request != nil)
 	}
-	answer, status = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`, http.StatusForbidden
-	if _, err := lister.List(t.Context(), of("n", "h"), "", nil); !apierrors.IsForbidden(err) {
-		t.Errorf("forbidden: %v", err)
+	status = http.StatusForbidden
+	body = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`
+	_, err = lister.List(t.Context(), revision("n", "h"), "", nil)
+	if !apierrors.IsForbidden(err) {
+		t.Errorf("status 403: List = %v, want a forbidden error", err)
 	}
 }
 
-// answers is an API server that has no pods, and takes its time to say so.
-type answers struct{ after time.Duration }
+// emptyServer is a connection to an API server that has no pods and answers after a delay.
+type emptyServer struct{ delay time.Duration }
 
-func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s emptyServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
-	case <-time.After(a.after):
+	case <-time.After(s.delay):
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	}
 	return &http.Response{
 		StatusCode: http.StatusOK, Request: r,
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(`{"items":[]}`)),
+		Header: http.Header{"Content-Type": {"application/json"}},
+		Body:   io.NopCloser(strings.NewReader(`{"items":[]}`)),
 	}, nil
 }
 
-// A call has its own time, which the wait for its turn is no part of: what is bounded is what the API server takes.
-func TestTurn(t *testing.T) {
-	const many = 32 // of one namespace, four at once
+// TestCallTimeout checks that the timeout of a request doesn't include the time that it waits for
+// its turn.
+func TestCallTimeout(t *testing.T) {
+	const many = 32 // more than the 4 of one namespace that run at a time
 	for _, tt := range []struct {
 		name  string
 		qps   float32
-		after time.Duration
-		ok    int
+		delay time.Duration
+		want  int // lists that succeed
 	}{
-		{"waiting for places", 1000, time.Second, many},
-		{"waiting for the client", 4, 0, many},
+		{"waiting in the queue", 1000, time.Second, many},
+		{"waiting for the client's rate limit", 4, 0, many},
 		{"no answer", 1000, time.Minute, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client, err := kubernetes.NewForConfig(&rest.Config{Host: "https://api.example", QPS: tt.qps, Burst: 1, Transport: answers{tt.after}})
+				client, err := kubernetes.NewForConfig(&rest.Config{
+					Host: "https://api.example", QPS: tt.qps, Burst: 1, Transport: emptyServer{tt.delay},
+				})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -136,28 +147,29 @@ func TestTurn(t *testing.T) {
 				var wg sync.WaitGroup
 				for range many {
 					wg.Go(func() {
-						if _, err := lister.List(t.Context(), of("n", "h"), "", nil); err == nil {
+						if _, err := lister.List(t.Context(), revision("n", "h"), "", nil); err == nil {
 							ok.Add(1)
 						}
 					})
 				}
 				wg.Wait()
-				if got := int(ok.Load()); got != tt.ok {
-					t.Errorf("%d of %d lists went well, want %d", got, many, tt.ok)
+				if got := int(ok.Load()); got != tt.want {
+					t.Errorf("%d of %d lists succeeded, want %d", got, many, tt.want)
 				}
 			})
 		})
 	}
 }
 
-// One namespace has its own lists under way, and no more of all than a few: another's are made meanwhile.
+// TestNamespacesShare checks that at most 4 lists of one namespace run at a time, so that the lists
+// of another namespace don't wait.
 func TestNamespacesShare(t *testing.T) {
 	const flood = 40
-	var asked atomic.Int32
+	var requests atomic.Int32
 	hold := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, "/namespaces/loud/") {
-			asked.Add(1)
+			requests.Add(1)
 			<-hold
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -169,22 +181,22 @@ func TestNamespacesShare(t *testing.T) {
 		t.Fatal(err)
 	}
 	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places())
-	none := func([]byte) error { return nil }
+	ignore := func([]byte) error { return nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range flood {
-		wg.Go(func() { _, _ = lister.List(ctx, of("loud", "h"), "", none) })
+		wg.Go(func() { _, _ = lister.List(ctx, revision("loud", "h"), "", ignore) })
 	}
-	if _, err := lister.List(t.Context(), of("quiet", "h"), "", none); err != nil {
-		t.Errorf("the other namespace's list: %v", err)
+	if _, err := lister.List(t.Context(), revision("quiet", "h"), "", ignore); err != nil {
+		t.Errorf("quiet namespace: List = %v, want no error", err)
 	}
 	cancel()
 	close(hold)
 	wg.Wait()
-	if got := asked.Load(); got > 4 {
-		t.Errorf("%d lists of one namespace at once, want 4 at most", got)
+	if got := requests.Load(); got > 4 {
+		t.Errorf("%d lists of one namespace at a time, want at most 4", got)
 	}
-	if _, err := lister.List(t.Context(), of("loud", "h"), "", none); err != nil {
-		t.Errorf("afterwards: %v", err)
+	if _, err := lister.List(t.Context(), revision("loud", "h"), "", ignore); err != nil {
+		t.Errorf("loud namespace afterwards: List = %v, want no error", err)
 	}
 }

@@ -11,18 +11,20 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Revision is one revision of a controller. It is comparable. Its pods are those whose controller
-// has the UID Owner, and which have the label. A ReplicaSet or ReplicationController is one
-// revision by itself: its pods are known by the UID alone. The label only narrows what is listed
-// then, and is empty if they have none of the known ones.
+// Revision is one revision of a controller. It is comparable. Its pods are those that have the
+// label and whose controller has the UID Owner.
+//
+// A ReplicaSet or a ReplicationController is one revision by itself, and its pods are found by the
+// UID alone. Its label only makes the list shorter. The label is empty if the pods have none of the
+// known labels.
 type Revision struct{ Namespace, Owner, Label, Value string }
 
-// maxName is longer than any UID, namespace or value of a label. A review is answered before its
-// object is checked.
+// maxName is the maximum length of a UID, a namespace and a label's value. They may be longer here,
+// because an object is validated after the review.
 const maxName = 253
 
-// builtinLabels are looked for in this order, before those of the config: they tell exact
-// revisions, which a configured label may not.
+// builtinLabels are the labels that tell revisions apart, in order of precedence. They come before
+// the labels of the config, because a configured label may stand for more than one revision.
 var builtinLabels = [...]string{
 	workload.LabelControllerRevisionHash,
 	workload.LabelPodTemplateHash,
@@ -31,8 +33,8 @@ var builtinLabels = [...]string{
 }
 
 // RevisionOf returns the revision that a pod belongs to, by a built-in label or one of labels. ok
-// is false if it belongs to none: it has no controller, or the controller's pods have none of the
-// labels that would tell its revisions apart.
+// is false if the pod has no controller, or has no label that tells the controller's revisions
+// apart.
 func RevisionOf(namespace string, pod *workload.Object, labels []string) (r Revision, ok bool) {
 	m := &pod.Metadata
 	r = Revision{Namespace: namespace, Owner: m.Controller.UID}
@@ -53,7 +55,7 @@ func RevisionOf(namespace string, pod *workload.Object, labels []string) (r Revi
 	return Revision{}, false
 }
 
-// has reports whether a pod of the namespace is of the revision.
+// has reports whether a pod of the revision's namespace belongs to the revision.
 func (r Revision) has(pod *workload.Object) bool {
 	m := &pod.Metadata
 	if m.Controller.UID != r.Owner {
@@ -62,28 +64,30 @@ func (r Revision) has(pod *workload.Object) bool {
 	return m.Controller.IsRevision() || m.Labels[r.Label] == r.Value
 }
 
-// oldest collects what the oldest pods of a revision run, of those that are listed.
+// oldest collects, for each text, the digest that the oldest listed pod of a revision runs.
 type oldest struct {
 	policy   *policy.Policy
 	table    workload.Table
 	revision Revision
-	texts    map[string]running
+	texts    map[string]podDigest
 }
 
-type running struct {
+// podDigest is a digest with the pod that runs it.
+type podDigest struct {
 	created, name string
 	digest        digest.Digest
 }
 
-// older orders pods by age, to the second, and those of one age by name: every replica takes the same.
-func (r running) older(than running) bool {
-	if r.created != than.created {
-		return r.created < than.created
+// older reports whether the pod is older than another one. Pods that were created in the same
+// second are ordered by name, so that every replica chooses the same one.
+func (p podDigest) older(than podDigest) bool {
+	if p.created != than.created {
+		return p.created < than.created
 	}
-	return r.name < than.name
+	return p.name < than.name
 }
 
-// add counts one pod, as JSON, if it is of the revision.
+// add scans the JSON of a pod. It ignores pods of other revisions.
 func (o *oldest) add(raw []byte) error {
 	pod, err := o.table.Scan(workload.Kind{Kind: "Pod"}, raw)
 	if err != nil {
@@ -93,27 +97,30 @@ func (o *oldest) add(raw []byte) error {
 		return nil
 	}
 	if o.texts == nil {
-		o.texts = map[string]running{}
+		o.texts = map[string]podDigest{}
 	}
 	for text, d := range o.policy.Running(pod, 0) {
-		run := running{pod.Metadata.Created, pod.Metadata.Name, d}
-		if known, ok := o.texts[text]; (ok || len(o.texts) < maxTexts) && (!ok || run.older(known)) {
-			o.texts[text] = run
+		p := podDigest{pod.Metadata.Created, pod.Metadata.Name, d}
+		known, ok := o.texts[text]
+		if ok && p.older(known) || !ok && len(o.texts) < maxTexts {
+			o.texts[text] = p
 		}
 	}
 	return nil
 }
 
-// has tells whether all texts are found.
-func (o *oldest) has(texts []string) bool {
-	return !slices.ContainsFunc(texts, func(text string) bool { return o.texts[text].digest == "" })
+// hasAll reports whether a digest was found for every text.
+func (o *oldest) hasAll(texts []string) bool {
+	return !slices.ContainsFunc(texts, func(text string) bool {
+		return o.texts[text].digest == ""
+	})
 }
 
-// digests are what was found, by text.
+// digests returns the digests that were found, by text.
 func (o *oldest) digests() map[string]digest.Digest {
 	found := make(map[string]digest.Digest, len(o.texts))
-	for text, run := range o.texts {
-		found[text] = run.digest
+	for text, p := range o.texts {
+		found[text] = p.digest
 	}
 	return found
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Controllers whose pods are tested, as apiVersion and kind.
+// The controllers of the pods in TestRevisions.
 var (
 	replicaSet            = workload.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", UID: "u"}
 	replicationController = workload.Owner{APIVersion: "v1", Kind: "ReplicationController", UID: "u"}
 	rayCluster            = workload.Owner{APIVersion: "ray.io/v1", Kind: "RayCluster", UID: "u"}
 )
 
-// ownedPod is the JSON of a pod that runs r:1 with a digest.
+// ownedPod returns the JSON of a pod that runs r:1 with a digest.
 func ownedPod(owner workload.Owner, labels map[string]string, d digest.Digest) string {
 	return fmt.Sprintf(`{"metadata":{"name":"a","creationTimestamp":"2026-01-01T00:00:00Z",`+
 		`"labels":{%s},`+
@@ -40,58 +40,59 @@ func labelsJSON(labels map[string]string) string {
 	return strings.Join(list, ",")
 }
 
-// TestRevisions has a pod of each kind of controller, and a sibling of it that runs d1.
+// TestRevisions checks, for pods of several kinds of controllers, which label is listed and whether
+// a sibling is found. The sibling runs d1.
 func TestRevisions(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		configured []string
 		owner      workload.Owner
 		labels     map[string]string // of both pods
-		sibling    map[string]string // if not nil, of the sibling
-		listed     string            // the label that is listed by; * for all pods of the namespace
+		sibling    map[string]string // of the sibling, if not nil
+		listed     string            // the label of the list; "*" for all pods of the namespace
 		want       digest.Digest
 	}{
 		{
-			name: "a ReplicaSet of a Rollout", owner: replicaSet,
+			name: "ReplicaSet of a Rollout", owner: replicaSet,
 			labels: map[string]string{"rollouts-pod-template-hash": "h"},
 			listed: "rollouts-pod-template-hash", want: d1,
 		},
 		{
-			name: "a bare ReplicaSet", owner: replicaSet,
+			name: "ReplicaSet without an owner", owner: replicaSet,
 			labels: map[string]string{"app": "a"}, listed: "*", want: d1,
 		},
-		{name: "a ReplicationController", owner: replicationController, listed: "*", want: d1},
+		{name: "ReplicationController", owner: replicationController, listed: "*", want: d1},
 		{
-			name: "a ReplicationController with a configured label", owner: replicationController,
+			name: "ReplicationController with a configured label", owner: replicationController,
 			configured: []string{"deployment"}, labels: map[string]string{"deployment": "a-1"},
 			listed: "deployment", want: d1,
 		},
 		{
-			name: "a label of a ReplicaSet's pod that was changed later", owner: replicaSet,
+			name: "sibling of a ReplicaSet with a changed label", owner: replicaSet,
 			sibling: map[string]string{"pod-template-hash": "other"}, listed: "*", want: d1,
 		},
 		{
-			name: "an owner with a configured label", owner: rayCluster,
+			name: "other owner with a configured label", owner: rayCluster,
 			configured: []string{"other", "ray.io/cluster"},
 			labels:     map[string]string{"ray.io/cluster": "a"},
 			listed:     "ray.io/cluster", want: d1,
 		},
 		{
-			name: "another value of a configured label", owner: rayCluster,
+			name: "other value of a configured label", owner: rayCluster,
 			configured: []string{"ray.io/cluster"}, labels: map[string]string{"ray.io/cluster": "a"},
 			sibling: map[string]string{"ray.io/cluster": "b"}, listed: "ray.io/cluster",
 		},
 		{
-			name: "a built-in label comes first", owner: rayCluster, configured: []string{"app"},
+			name: "built-in label before a configured one", owner: rayCluster, configured: []string{"app"},
 			labels: map[string]string{"app": "a", "controller-revision-hash": "h"},
 			listed: "controller-revision-hash", want: d1,
 		},
 		{
-			name: "an owner without a known label", owner: rayCluster,
+			name: "other owner without a known label", owner: rayCluster,
 			labels: map[string]string{"ray.io/cluster": "a"},
 		},
 		{
-			name:   "a kind of the same name in another group",
+			name:   "ReplicaSet of another API group",
 			owner:  workload.Owner{APIVersion: "example.com/v1", Kind: "ReplicaSet", UID: "u"},
 			labels: map[string]string{"app": "a"},
 		},
@@ -99,12 +100,12 @@ func TestRevisions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			other := tt.owner
 			other.UID = "other"
-			there := tt.labels
+			siblingLabels := tt.labels
 			if tt.sibling != nil {
-				there = tt.sibling
+				siblingLabels = tt.sibling
 			}
-			p := &pods{label: tt.listed, all: tt.listed == "*", json: []string{
-				ownedPod(other, there, d2), ownedPod(tt.owner, there, d1),
+			p := &fakeLister{label: tt.listed, all: tt.listed == "*", json: []string{
+				ownedPod(other, siblingLabels, d2), ownedPod(tt.owner, siblingLabels, d1),
 			}}
 			s := &sibling.Siblings{Lister: p, Policy: &policy.Policy{}, RevisionLabels: tt.configured}
 			defer s.Close()
@@ -113,12 +114,12 @@ func TestRevisions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, _, err := s.Running(t.Context(), "n", pod, []string{"r:1"}, true)
-			if got["r:1"] != tt.want || err != nil {
-				t.Errorf("Running = %q, %v, want %q", got["r:1"], err, tt.want)
+			got := s.Running(t.Context(), "n", pod, []string{"r:1"}, true)
+			if got.Digests["r:1"] != tt.want || got.Err != nil {
+				t.Errorf("Running = %+v, want r:1 to be %q", got, tt.want)
 			}
 			if listed := tt.listed != ""; (p.lists > 0) != listed {
-				t.Errorf("%d lists, want one: %t", p.lists, listed)
+				t.Errorf("%d lists, want a list: %t", p.lists, listed)
 			}
 		})
 	}

@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sibling knows what the pods of one owner revision run, so that a new one runs the same.
+// Package sibling finds out what the pods of one revision run, so that a new pod of the revision
+// runs the same. It implements rule 7 (see package policy) for package pin.
 //
 // A revision is a controller's UID and the label by which the controller tells its revisions apart:
 // controller-revision-hash, pod-template-hash, rollouts-pod-template-hash, for a Job
-// batch.kubernetes.io/controller-uid, or one that the config names. A ReplicaSet or
-// ReplicationController is a revision by its UID alone.
+// batch.kubernetes.io/controller-uid, or one that the config names. A ReplicaSet or a
+// ReplicationController is one revision by its UID alone.
 //
-// Its pods are asked of the API server by one list, which is remembered: what is running is the
-// same for every replica of the webhook, and after its restart. The list is narrowed by the label.
-// The pods of a ReplicaSet or ReplicationController without one are found among all pods of the
-// namespace: the selector would narrow that, but to read it takes another call and another
-// permission, and to the API server, which has no index of labels, both lists cost the same.
+// The pods of a revision are listed by its label, with one request to the API server, and the
+// result is remembered for a while. The pods are the same for every replica of the webhook, and
+// after a restart. If the pods of a ReplicaSet or ReplicationController have none of the labels,
+// all pods of the namespace are listed. The controller's own selector would shorten that list, but
+// reading it takes another request and another permission. The two lists cost the API server the
+// same, because it has no index of labels.
 //
-// Only what a pod's spec runs is believed. A pod that finds no sibling has them listed anew:
-// another replica may have made the first one meanwhile. If the API server does not answer, a pod
-// is not taken for the first one.
+// Only the spec of a pod says what it runs; an annotation alone does not count. Before a pod counts
+// as the first one of its revision, the pods are listed again, because another replica may have
+// admitted the first one in the meantime. If the API server does not answer, no pod counts as the
+// first one.
 //
-// It resolves nothing: which digest the first pod of a revision gets is its caller's to say, and to tell (Decide).
+// The package resolves nothing. Its caller resolves the images of the first pod, and records the
+// digests with Decide.
 package sibling
 
 import (
@@ -31,6 +35,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/panics"
+	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -40,84 +45,96 @@ const (
 	defaultSize    = 10_000
 	defaultBytes   = 16 << 20
 	defaultTimeout = 10 * time.Second
-	// retryAfter is how long a list that failed holds, from its end on.
+	// retryAfter is the time between the end of a list that failed and the next list.
 	retryAfter = time.Second
-	// patience is how long a pod waits for a list where what was known before will do.
-	patience = 2 * time.Second
-	// maxTexts bounds what is remembered of one revision.
+	// refreshTimeout is how long a pod waits for a list if every digest that it needs is already
+	// known from an older list.
+	refreshTimeout = 2 * time.Second
+	// maxTexts is the maximum number of texts that are remembered of one revision.
 	maxTexts = 128
 )
 
-// Siblings remembers what revisions run. It is safe for concurrent use; its fields are set before its first use.
+// Siblings finds out what the pods of revisions run, and remembers it. The fields must not change
+// after the first call. It is safe for concurrent use.
 type Siblings struct {
 	// Lister lists pods. Required.
 	Lister Lister
-	// Policy tells for which text a pin was made.
+	// Policy says which texts the pins of a pod were made for. Required.
 	Policy *policy.Policy
-	// RevisionLabels are names of further labels that tell the revisions of a controller apart, in the
-	// order in which they are looked for, after the built-in ones. Pods are to be scanned by a Table
-	// that keeps them. Default: none.
+	// RevisionLabels are the names of more labels that tell the revisions of a controller apart, in
+	// order of precedence, after the built-in ones. The Table that scans the pods must keep them.
 	RevisionLabels []string
-	// TTL is how long a list is remembered: a revision that was scaled to nothing and back may run another digest then, which
-	// another replica has resolved. It is also how long a decision is whose pod no list has shown: it may never have been
-	// stored. Default: 30 s.
+	// TTL is how long the result of a list is remembered. It should be short: a revision that is
+	// scaled to zero and up again may run another digest, which another replica resolved. It is also
+	// how long a digest is remembered after Decide if no list shows its pod, because the pod may
+	// never have been stored. Default: 30 s.
 	TTL time.Duration
-	// Size is how many revisions are remembered. If there are more, the namespace with most of them
-	// loses its oldest one. Default: 10,000.
+	// Size is the maximum number of revisions that are remembered. If there are more, the namespace
+	// with most revisions loses its oldest one. Default: 10,000.
 	Size int
-	// Bytes is about how many bytes what is remembered may hold: texts are a tenant's. The same holds
-	// for these. Default: 16 MiB.
+	// Bytes is the approximate maximum size of everything that is remembered, because tenants choose
+	// the texts. If it is exceeded, the namespace that uses most loses its oldest revision.
+	// Default: 16 MiB.
 	Bytes int
-	// Timeout of one list with the wait for its turn. It outlives the pod that it was begun for, which may come again. Default:
-	// 10 s, as long as the API server waits for the answer to a review.
+	// Timeout is the maximum time for one list, including the wait in a queue. A list goes on after
+	// the pod that started it gave up, because the pod may be created again. Default: 10 s, which is
+	// how long the API server waits for a review.
 	Timeout time.Duration
-	// Metrics counts the lists. Nil: none.
+	// Metrics counts the lists. If nil, they are not counted.
 	Metrics *Metrics
-	// Panics is told of panics while pods are read, which tenants wrote. To those who wait, such a
-	// list gave no answer. Default: nobody is told.
+	// Panics reports panics that occur while pods are parsed. Tenants write the pods. The callers
+	// that wait for such a list get an error. If nil, panics are not reported.
 	Panics *panics.Reporter
 
 	once  sync.Once
-	known cache.Memory[Revision, knowledge]
-	lists cache.Flights[Revision, list]
+	known cache.Memory[Revision, record]
+	lists cache.Flights[Revision, listed]
 }
 
-// Running returns what the oldest siblings of a pod that is to be created run for each of some texts, as far as any do. first
-// says that none runs the others. Where neither that is so nor there is an error, there may be siblings that are not told:
-// the pod is of no revision, the API server forbids the list, or there are more pods than 1,000. The error says that it gave no
-// answer in time; what was known before holds all the same.
+// Running returns the digests that the oldest siblings of a new pod run for some texts.
 //
-// It costs one list a revision while that is remembered, and none for a pod without a revision. decides says that what is
-// missing will be decided: then no list will do that had ended before.
-func (s *Siblings) Running(ctx context.Context, namespace string, pod *workload.Object, texts []string, decides bool) (running map[string]digest.Digest, first bool, err error) {
+// It makes at most one list while the result of an earlier one is remembered. It makes none if the
+// pod belongs to no revision. If stored is true, the pod will be stored with a digest of its own
+// for every text that no sibling runs. Then a list that ended before the call can't show that the
+// pod is the first one, and Running may list the pods again.
+func (s *Siblings) Running(
+	ctx context.Context, namespace string, pod *workload.Object, texts []string, stored bool,
+) pin.Running {
 	r, ok := RevisionOf(namespace, pod, s.RevisionLabels)
 	if !ok {
-		return nil, false, nil
+		return pin.Running{State: pin.NoRevision}
 	}
-	for anew := false; ; anew = true {
-		k, from, err := s.learn(ctx, r, texts, anew)
-		running = s.running(&k, texts)
+	for relist := false; ; relist = true {
+		rec, from, err := s.get(ctx, r, texts, relist)
+		running := pin.Running{Digests: s.digests(&rec, texts)}
 		switch {
-		case !lacks(running, texts):
-			return running, false, nil
+		case hasAll(running.Digests, texts):
+			running.State = pin.SiblingsKnown
 		case apierrors.IsForbidden(err):
-			return running, false, nil
+			running.State = pin.SiblingsHidden
 		case err != nil:
-			return running, false, err
-		case !decides || from == begun || from == joined && !k.cut:
-			return running, !k.cut, nil
+			running.State, running.Err = pin.SiblingsUnknown, err
+		case stored && (from == memory || from == sharedList && rec.truncated):
+			continue // the list may have ended before a sibling was created, or without our texts
+		case rec.truncated:
+			running.State = pin.SiblingsHidden
+		default:
+			running.State = pin.FirstPod
 		}
+		return running
 	}
 }
 
-// lacks tells whether one of the texts is missing.
-func lacks(known map[string]digest.Digest, texts []string) bool {
-	return slices.ContainsFunc(texts, func(text string) bool { return known[text] == "" })
+// hasAll reports whether there is a digest for every text.
+func hasAll(digests map[string]digest.Digest, texts []string) bool {
+	return !slices.ContainsFunc(texts, func(text string) bool { return digests[text] == "" })
 }
 
-// Decide tells which digest the first pod of a revision gets for a text, and returns it, or the one that another pod of
-// the revision has got meanwhile.
-func (s *Siblings) Decide(namespace string, pod *workload.Object, text string, d digest.Digest) digest.Digest {
+// Decide records the digest that the first pod of a revision gets for a text, and returns it. If
+// another pod of the revision has a digest for the text by now, Decide returns that one instead.
+func (s *Siblings) Decide(
+	namespace string, pod *workload.Object, text string, d digest.Digest,
+) digest.Digest {
 	r, ok := RevisionOf(namespace, pod, s.RevisionLabels)
 	if !ok {
 		return d
@@ -126,5 +143,5 @@ func (s *Siblings) Decide(namespace string, pod *workload.Object, text string, d
 	return s.decide(r, text, d)
 }
 
-// Close cancels the lists in flight and waits for them. Afterwards nothing more is listed.
+// Close cancels the lists that are under way and waits for them. Later calls make no list.
 func (s *Siblings) Close() { s.lists.Close() }

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sibling_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/tagpin/tagpin/pkg/panics"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/sibling"
+)
+
+// TestKnownBeforeListFails checks that a list that fails doesn't remove what was known before.
+func TestKnownBeforeListFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fakeLister{json: []string{pinnedPod("u", "h")}}
+		s := newSiblings(t, p)
+		wantRunning(t, "before", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+		p.err = errors.New("down")
+		for range 3 {
+			time.Sleep(time.Hour)
+			wantRunning(t, "while lists fail", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+		}
+	})
+}
+
+// TestListFails checks that no pod counts as the first one if a list fails, and that the next list
+// is made a second later.
+func TestListFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fakeLister{err: errors.New("down"), json: []string{pinnedPod("u", "h")}}
+		s := newSiblings(t, p)
+		for range 3 {
+			wantRunning(t, "list that fails", s, newPod("u", "h"), pin.SiblingsUnknown, "")
+		}
+		p.wantLists(t, "list that fails", 1)
+		p.err = nil
+		time.Sleep(2 * time.Second)
+		wantRunning(t, "two seconds later", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+	})
+}
+
+// TestForbidden checks that pods are still admitted if tagpin may not list them.
+func TestForbidden(t *testing.T) {
+	p := &fakeLister{err: apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)}
+	s := newSiblings(t, p)
+	for range 3 {
+		wantRunning(t, "forbidden", s, newPod("u", "h"), pin.SiblingsHidden, "")
+	}
+	p.wantLists(t, "forbidden", 1)
+}
+
+// TestListHangs checks that a caller waits for a list no longer than its context, and that a list
+// that hangs ends after the timeout for all its callers.
+func TestListHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fakeLister{delay: time.Hour}
+		s := newSiblings(t, p)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		got := s.Running(ctx, "n", newPod("u", "h"), []string{"r:1"}, true)
+		if got.State != pin.SiblingsUnknown || !errors.Is(got.Err, context.DeadlineExceeded) {
+			t.Errorf("Running = state %d, %v, want unknown, because the context ended", got.State, got.Err)
+		}
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("waited %v, want 1 s, as long as the context", took)
+		}
+		for range 5 {
+			wantRunning(t, "list that hangs", s, newPod("u", "h"), pin.SiblingsUnknown, "")
+		}
+		if took := time.Since(start); took != 10*time.Second {
+			t.Errorf("waited %v, want 10 s, the timeout of the list", took)
+		}
+		p.wantLists(t, "five pods", 1)
+	})
+}
+
+// TestSlowList checks that the result of a slow list is there when the pod is created again, and
+// that a pod whose digests are known from an older list waits for two seconds only.
+func TestSlowList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fakeLister{delay: 4 * time.Second, json: []string{pinnedPod("u", "h")}}
+		s := newSiblings(t, p)
+		for i, want := range []digest.Digest{"", d1} {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			got := s.Running(ctx, "n", newPod("u", "h"), []string{"r:1"}, true)
+			cancel()
+			state := pin.SiblingsUnknown
+			if want != "" {
+				state = pin.SiblingsKnown
+			}
+			checkRunning(t, fmt.Sprint("call ", i), got, state, want)
+		}
+		p.wantLists(t, "slow list", 1)
+		time.Sleep(time.Minute)
+		start := time.Now()
+		wantRunning(t, "known digest", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("waited %v, want 2 s, because the digest was known before", took)
+		}
+	})
+}
+
+// TestManyRevisions checks that lists of many revisions at the same time all succeed, although the
+// client limits its requests.
+func TestManyRevisions(t *testing.T) {
+	const many = 200
+	synctest.Test(t, func(t *testing.T) {
+		client, err := kubernetes.NewForConfig(&rest.Config{
+			Host: "https://api.example", QPS: 20, Burst: 40, Transport: onePodServer{},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &sibling.Siblings{
+			Lister: sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places()),
+			Policy: &policy.Policy{},
+		}
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		for i := range many {
+			wg.Go(func() {
+				pod := newPod("u", fmt.Sprint("h", i))
+				got := s.Running(ctx, "n", pod, []string{"r:1"}, true)
+				checkRunning(t, fmt.Sprint("revision ", i), got, pin.SiblingsKnown, d1)
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// onePodServer is a connection to an API server that has one pod of each revision.
+type onePodServer struct{}
+
+func (onePodServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	_, hash, _ := strings.Cut(r.URL.Query().Get("labelSelector"), "=")
+	body := `{"items":[` + pinnedPod("u", hash) + `]}`
+	return &http.Response{
+		StatusCode: http.StatusOK, Request: r,
+		Header: http.Header{"Content-Type": {"application/json"}},
+		Body:   io.NopCloser(strings.NewReader(body)),
+	}, nil
+}
+
+// TestPages checks that pages are read until all texts are found, and that a pod does not count as
+// the first one if there are more than ten pages.
+func TestPages(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before int // unpinned pods before the pinned one
+		after  int // unpinned pods after the pinned one; -1 if there is no pinned one
+		pages  int
+		want   digest.Digest
+		state  pin.SiblingState
+	}{
+		{"first page", 5, 100, 1, d1, pin.SiblingsKnown},
+		{"third page", 25, 100, 3, d1, pin.SiblingsKnown},
+		{"last page", 99, 0, 10, d1, pin.SiblingsKnown},
+		{"no page", 100, -1, 10, "", pin.FirstPod},
+		{"page that is not read", 100, 50, 10, "", pin.SiblingsHidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &fakeLister{pageSize: 10}
+			for i := range tt.before {
+				p.json = append(p.json, podJSON(fmt.Sprint(i), "", "u", "h", "", "app", "r:1"))
+			}
+			if tt.after >= 0 {
+				p.json = append(p.json, pinnedPod("u", "h"))
+			}
+			for i := range tt.after {
+				p.json = append(p.json, podJSON(fmt.Sprint(i), "", "u", "h", "", "app", "r:1"))
+			}
+			s := newSiblings(t, p)
+			wantRunning(t, tt.name, s, newPod("u", "h"), tt.state, tt.want)
+			if p.pages != tt.pages {
+				t.Errorf("%d pages, want %d", p.pages, tt.pages)
+			}
+		})
+	}
+}
+
+// TestSharedList checks that a pod does not count as the first one because of a list that stopped
+// at a page with the text of another pod.
+func TestSharedList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fakeLister{pageSize: 1, delay: time.Second, json: []string{
+			pinnedPod("u", "h"),
+			podJSON("b", "", "u", "h", "", "app", "r:2@"+d2.String()),
+		}}
+		s := newSiblings(t, p)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			wantRunning(t, "pod that starts the list", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+		})
+		synctest.Wait()
+		got := s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:2"}, true)
+		if got.State != pin.SiblingsKnown || got.Digests["r:2"] != d2 {
+			t.Errorf("pod that joins the list: Running = %+v, want r:2 to be %q", got, d2)
+		}
+		wg.Wait()
+		p.wantLists(t, "two texts on two pages", 2)
+	})
+}
+
+// TestPanic checks that a panic in a list is an error for its callers, is reported, and that the
+// next list is made a second later.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var caught []*panics.Error
+		p := &fakeLister{json: []string{pinnedPod("u", "h")}}
+		s := newSiblings(t, p)
+		s.Policy = nil // so that the list panics
+		s.Panics = &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }}
+		for range 3 {
+			wantRunning(t, "panic", s, newPod("u", "h"), pin.SiblingsUnknown, "")
+		}
+		if p.wantLists(t, "panic", 1); len(caught) != 1 || len(caught[0].Stack) == 0 {
+			t.Errorf("%d panics reported, want one, with its stack", len(caught))
+		}
+	})
+}
+
+// TestClosed checks that no list is made after Close.
+func TestClosed(t *testing.T) {
+	p := &fakeLister{}
+	s := newSiblings(t, p)
+	s.Close()
+	wantRunning(t, "closed", s, newPod("u", "h"), pin.SiblingsUnknown, "")
+	p.wantLists(t, "closed", 0)
+}
