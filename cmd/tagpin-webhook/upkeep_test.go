@@ -249,7 +249,7 @@ func TestSecretIsGone(t *testing.T) {
 	}
 	w.with = &registration.Registration{PodsOnly: true}
 	w.want("with another config", 1, 1, 0, 1)
-	if !strings.Contains(w.said, "is not there: install it, empty") || w.certificates.ready(nil) != nil {
+	if !strings.Contains(w.said, "does not exist: apply the manifests") || w.certificates.ready(nil) != nil {
 		t.Errorf("it says %q, certificate %v", w.said, w.certificates.ready(nil))
 	}
 	if got := testutil.ToFloat64(w.renewals.WithLabelValues("failed")); got != 1 {

@@ -21,6 +21,7 @@ var plainFolders = []string{
 	"hack/demo",
 	"hack/docs",
 	"hack/verify",
+	"pkg/certificate",
 	"pkg/config",
 	"pkg/manifest",
 	"pkg/panics",

@@ -12,36 +12,45 @@ import (
 	"time"
 )
 
-// Bundle is what a registration should hold as its caBundle, where it holds current: all CAs of the secret, and, while leaves
-// that others have signed may still be served, what is there and has not ended: also until the secret's CA is settled, which may
-// be one of before, restored from a backup. current itself is returned where that is the same.
+// Bundle returns the caBundle that a registration should have if it has current now. It returns
+// current itself if that has the right certificates.
+//
+// The bundle has all CAs of the secret. It also keeps the valid certificates of current while a
+// replica may still serve a leaf that another CA signed. That is the case for a day after the leaf
+// was made, and as long as settled is false, which means that the API servers may not trust the
+// secret's first CA yet. Even an old CA may not be trusted, if the secret was restored from a
+// backup.
 func (m *Material) Bundle(current []byte, settled bool) []byte {
-	there, clean := parseCertificates(current)
+	present, clean := parseCertificates(current)
 	want := slices.Clone(m.CAs)
 	if !settled || m.overlaps(m.now) {
-		for _, c := range there {
-			if alive(c, m.now) && !slices.ContainsFunc(want, c.Equal) {
+		for _, c := range present {
+			if valid(c, m.now) && !slices.ContainsFunc(want, c.Equal) {
 				want = append(want, c)
 			}
 		}
 	}
-	want = bound(want, func(c *x509.Certificate) bool { return slices.ContainsFunc(m.CAs, c.Equal) })
-	if clean && len(there) == len(want) && !slices.ContainsFunc(want, func(c *x509.Certificate) bool { return !slices.ContainsFunc(there, c.Equal) }) {
+	want = limit(want, func(c *x509.Certificate) bool {
+		return slices.ContainsFunc(m.CAs, c.Equal)
+	})
+	missing := func(c *x509.Certificate) bool { return !slices.ContainsFunc(present, c.Equal) }
+	if clean && len(present) == len(want) && !slices.ContainsFunc(want, missing) {
 		return current
 	}
 	return encodeCertificates(want...)
 }
 
-// With returns a bundle with one more CA, or the bundle itself if the CA is there already.
+// With returns bundle with one more CA, or bundle itself if it has the CA already.
 func With(bundle []byte, ca *x509.Certificate) []byte {
-	if there, _ := parseCertificates(bundle); slices.ContainsFunc(there, ca.Equal) {
+	if certs, _ := parseCertificates(bundle); slices.ContainsFunc(certs, ca.Equal) {
 		return bundle
 	}
 	return append(slices.Clip(bundle), encodeCertificates(ca)...)
 }
 
-// Verify returns why a client that trusts bundle would refuse leaf for a DNS name at the time now.
-// An empty bundle stands for the system's CAs, as it does for the API server.
+// Verify returns an error if a client that trusts the CAs of bundle would refuse leaf for a DNS
+// name at the time now. If bundle is empty, the client trusts the system's CAs, as the API server
+// does.
 func Verify(leaf *tls.Certificate, bundle []byte, dnsName string, now time.Time) error {
 	options := x509.VerifyOptions{
 		DNSName: dnsName, CurrentTime: now, Intermediates: x509.NewCertPool(),
@@ -60,7 +69,7 @@ func Verify(leaf *tls.Certificate, bundle []byte, dnsName string, now time.Time)
 	return err
 }
 
-// verify is Verify for the CAs of the secret.
+// verify returns an error if a client that trusts cas would refuse leaf.
 func verify(leaf *x509.Certificate, cas []*x509.Certificate, dnsName string, now time.Time) error {
 	if len(cas) == 0 {
 		return errors.New("no CA")
@@ -73,56 +82,61 @@ func verify(leaf *x509.Certificate, cas []*x509.Certificate, dnsName string, now
 	return err
 }
 
-// settleTime is how long a CA has to stand in the registration until all API servers are taken to trust it. They see a change
-// through a watch, in milliseconds when all is well; more, where etcd or one of several is slow.
+// settleTime is how long a CA must be in the registration until all API servers are assumed to
+// trust it. An API server sees a change of the registration through a watch. That takes
+// milliseconds, or longer if etcd or one of several API servers is slow.
 const settleTime = 10 * time.Second
 
-// youth is the age of a CA below which it may not have settled, for who has not seen it come.
-const youth = time.Minute
+// minAge is the age below which a CA may be too new to be trusted, if this process doesn't know
+// when the CA was added to the registration.
+const minAge = time.Minute
 
 // Aged reports whether a CA is no longer new at the time now.
-func Aged(ca *x509.Certificate, now time.Time) bool { return now.Sub(made(ca)) >= youth }
+func Aged(ca *x509.Certificate, now time.Time) bool { return now.Sub(created(ca)) >= minAge }
 
-// Sightings are since when each certificate has stood in the registration without a gap, as far as this process saw. The
-// zero value has seen nothing.
+// Sightings records for how long each certificate has been in the registration without a gap, as
+// far as this process has seen. The zero value is an empty record.
 type Sightings struct {
-	there map[[sha256.Size]byte]sighting // nil: it has not looked yet
+	seen map[[sha256.Size]byte]sighting // nil before the first call of Note
 }
 
 type sighting struct {
 	since time.Time
-	first bool // the first look saw it: since when it has stood there nobody knows
+	first bool // by the first call of Note, so that the certificate may be older than since
 }
 
-// Note takes down what stands there now: in all bundles.
+// Note records the certificates that are in the registration now. A certificate counts if it is in
+// every one of its bundles.
 func (s *Sightings) Note(bundles ...[]byte) {
-	there, now := map[[sha256.Size]byte]sighting{}, sighting{time.Now(), s.there == nil}
+	seen, now := map[[sha256.Size]byte]sighting{}, sighting{time.Now(), s.seen == nil}
 	for i, bundle := range bundles {
 		certs, _ := parseCertificates(bundle)
-		both := map[[sha256.Size]byte]sighting{}
+		common := map[[sha256.Size]byte]sighting{}
 		for _, c := range certs {
 			sum := sha256.Sum256(c.Raw)
-			if _, ok := there[sum]; !ok && i > 0 {
-				continue // another bundle lacks it
+			if _, ok := seen[sum]; !ok && i > 0 {
+				continue // another bundle lacks the certificate
 			}
-			both[sum] = now
-			if before, ok := s.there[sum]; ok {
-				both[sum] = before
+			common[sum] = now
+			if before, ok := s.seen[sum]; ok {
+				common[sum] = before
 			}
 		}
-		there = both
+		seen = common
 	}
-	s.there = there
+	s.seen = seen
 }
 
-// Settled tells whether a CA has stood there for so long that whoever calls trusts it.
+// Settled reports whether a CA has been in the registration for so long that all API servers trust
+// it.
 func (s *Sightings) Settled(ca *x509.Certificate) bool {
-	seen, ok := s.there[sha256.Sum256(ca.Raw)]
+	seen, ok := s.seen[sha256.Sum256(ca.Raw)]
 	return ok && time.Since(seen.since) >= settleTime
 }
 
-// Known is Settled, and also holds for a CA that stood there when this process first looked, and is no longer new: who has just
-// started need not wait. One that was seen to come has to settle, however old it is, as of a secret restored from a backup.
+// Known reports whether a CA is settled, or was there at the first call of Note and is no longer
+// new. A process that has just started therefore doesn't wait. A CA that was added later must
+// settle, even if it is old, because the secret may have been restored from a backup.
 func (s *Sightings) Known(ca *x509.Certificate, now time.Time) bool {
-	return s.Settled(ca) || s.there[sha256.Sum256(ca.Raw)].first && Aged(ca, now)
+	return s.Settled(ca) || s.seen[sha256.Sum256(ca.Raw)].first && Aged(ca, now)
 }

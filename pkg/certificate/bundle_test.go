@@ -11,36 +11,39 @@ import (
 	"github.com/tagpin/tagpin/pkg/certificate"
 )
 
-// While leaves of others may be served, what a registration trusts stays; then the secret's CA is all.
+// TestBundle checks that a registration keeps its CAs while leaves of other CAs may be served, and
+// only has the secret's CA afterwards.
 func TestBundle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		former := renew(t, newStore(), unsure)
+		former := renew(t, newStore(), notSettled)
 		s := newStore()
-		m := renew(t, s, unsure)
+		m := renew(t, s, notSettled)
 		bundle := m.Bundle(former.Bundle(nil, true), true)
 		for name, leaf := range map[string]*certificate.Material{"new": m, "former": former} {
 			if err := certificate.Verify(leaf.Leaf, bundle, dnsName, time.Now()); err != nil {
-				t.Errorf("the %s leaf: %v", name, err)
+				t.Errorf("%s leaf: Verify = %v, want no error", name, err)
 			}
 		}
 		if again := m.Bundle(bundle, true); !bytes.Equal(again, bundle) {
-			t.Error("a bundle that is as it should be is changed")
+			t.Error("Bundle changed a bundle that was right")
 		}
-		if mended := m.Bundle(append([]byte("-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n"), bundle...), true); len(mended) != len(bundle) {
-			t.Errorf("what is no certificate stays:\n%s", mended)
+		invalid := []byte("-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n")
+		if got := m.Bundle(append(invalid, bundle...), true); len(got) != len(bundle) {
+			t.Errorf("Bundle kept an invalid certificate:\n%s", got)
 		}
 		time.Sleep(25 * time.Hour)
-		if later := renew(t, s, unsure).Bundle(bundle, true); !bytes.Equal(later, m.Bundle(nil, true)) {
-			t.Errorf("a day later the former CA is still there:\n%s", later)
+		later := renew(t, s, notSettled).Bundle(bundle, true)
+		if !bytes.Equal(later, m.Bundle(nil, true)) {
+			t.Errorf("a day later, Bundle has more than the CA of the secret:\n%s", later)
 		}
 	})
 }
 
-// However many CAs there were, few are trusted: the newest, and that of the leaf.
+// TestBundleIsBounded checks that a bundle has at most 4 CAs, and the leaf's CA among them.
 func TestBundleIsBounded(t *testing.T) {
 	var bundle []byte
 	for range 10 {
-		m := renew(t, newStore(), unsure)
+		m := renew(t, newStore(), notSettled)
 		bundle = m.Bundle(bundle, true)
 		if got := bytes.Count(bundle, []byte("BEGIN CERTIFICATE")); got > 4 {
 			t.Fatalf("%d CAs, want at most 4", got)
@@ -52,7 +55,7 @@ func TestBundleIsBounded(t *testing.T) {
 }
 
 func TestVerify(t *testing.T) {
-	m, other := renew(t, newStore(), unsure), renew(t, newStore(), unsure)
+	m, other := renew(t, newStore(), notSettled), renew(t, newStore(), notSettled)
 	for name, tt := range map[string]struct {
 		bundle []byte
 		dns    string
@@ -65,61 +68,65 @@ func TestVerify(t *testing.T) {
 		"garbage":          {[]byte("x"), dnsName, false},
 	} {
 		if err := certificate.Verify(m.Leaf, tt.bundle, tt.dns, time.Now()); (err == nil) != tt.ok {
-			t.Errorf("%s: Verify = %v, want it to succeed: %t", name, err, tt.ok)
+			t.Errorf("%s: Verify = %v, want success: %t", name, err, tt.ok)
 		}
 	}
 }
 
-// A CA is settled when it has stood in every bundle without a gap.
+// TestSightings checks that a CA is settled after it was in every bundle for ten seconds without a
+// gap.
 func TestSightings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, other := renew(t, newStore(), unsure), renew(t, newStore(), unsure)
+		m, other := renew(t, newStore(), notSettled), renew(t, newStore(), notSettled)
 		ca, mine, both := m.CAs[0], m.Bundle(nil, true), m.Bundle(other.Bundle(nil, true), true)
 		var s certificate.Sightings
-		want := func(when string, isSettled, known bool) {
+		check := func(when string, wantSettled, wantKnown bool) {
 			t.Helper()
-			if s.Settled(ca) != isSettled || s.Known(ca, time.Now()) != known {
-				t.Errorf("%s: Settled %t, Known %t, want %t, %t", when, s.Settled(ca), s.Known(ca, time.Now()), isSettled, known)
+			isSettled, isKnown := s.Settled(ca), s.Known(ca, time.Now())
+			if isSettled != wantSettled || isKnown != wantKnown {
+				t.Errorf("%s: Settled = %t, Known = %t, want %t and %t",
+					when, isSettled, isKnown, wantSettled, wantKnown)
 			}
 		}
-		want("at first", false, false)
+		check("before Note", false, false)
 		s.Note(mine, both)
-		want("just seen", false, false)
+		check("first seen", false, false)
 		time.Sleep(9 * time.Second)
 		s.Note(both, mine)
-		want("seen for nine seconds", false, false)
+		check("after nine seconds", false, false)
 		time.Sleep(time.Second)
 		s.Note(mine)
-		want("seen for ten", true, true)
+		check("after ten seconds", true, true)
 		s.Note(mine, other.Bundle(nil, true))
-		want("with a gap", false, false)
+		check("missing in one bundle", false, false)
 		time.Sleep(time.Minute)
 		s.Note(mine)
-		want("an old one, seen to come", false, false)
+		check("old, but added later", false, false)
 		s.Note()
-		want("without a registration", false, false)
+		check("no registration", false, false)
 	})
 }
 
-// Who has just started takes a CA that is there already, if it is not new; not one that it has seen come, however old it is.
+// TestKnown checks that a CA counts as known if it was there at the first call of Note and is not
+// new. A CA that was added later does not, even if it is old.
 func TestKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, other := renew(t, newStore(), unsure), renew(t, newStore(), unsure)
+		m, other := renew(t, newStore(), notSettled), renew(t, newStore(), notSettled)
 		mine, others := m.Bundle(nil, true), other.Bundle(nil, true)
 		both := m.Bundle(others, true)
 		time.Sleep(time.Hour)
-		young := renew(t, newStore(), unsure)
+		young := renew(t, newStore(), notSettled)
 		for name, tt := range map[string]struct {
-			notes [][][]byte // each of some bundles
+			notes [][][]byte // the bundles of each call of Note
 			want  bool
 		}{
-			"there at first":                 {[][][]byte{{mine, both}}, true},
-			"there at first, and still":      {[][][]byte{{mine}, {both}}, true},
-			"seen to come":                   {[][][]byte{{others}, {both}}, false},
-			"seen to come where nothing was": {[][][]byte{{}, {mine}}, false},
-			"seen to come in one of two":     {[][][]byte{{mine, others}, {mine, both}}, false},
-			"gone and back":                  {[][][]byte{{both}, {others}, {both}}, false},
-			"gone":                           {[][][]byte{{both}, {others}}, false},
+			"there at first":              {[][][]byte{{mine, both}}, true},
+			"there at first and later":    {[][][]byte{{mine}, {both}}, true},
+			"added later":                 {[][][]byte{{others}, {both}}, false},
+			"added to no bundle":          {[][][]byte{{}, {mine}}, false},
+			"added to one of two bundles": {[][][]byte{{mine, others}, {mine, both}}, false},
+			"removed and added again":     {[][][]byte{{both}, {others}, {both}}, false},
+			"removed":                     {[][][]byte{{both}, {others}}, false},
 		} {
 			var s certificate.Sightings
 			for _, bundles := range tt.notes {
@@ -132,7 +139,7 @@ func TestKnown(t *testing.T) {
 		var s certificate.Sightings
 		s.Note(young.Bundle(nil, true))
 		if s.Known(young.CAs[0], time.Now()) {
-			t.Error("a new one that is there at first: Known = true, want false")
+			t.Error("new CA that is there at first: Known = true, want false")
 		}
 	})
 }

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package certificate makes the certificate that the webhook serves with, and its CA; keeps them in a secret that all replicas
-// share; and renews them, so that no call fails meanwhile.
+// Package certificate creates the webhook's serving certificate (the leaf) and its CA, keeps them
+// in a secret that all replicas share, and renews them without a failed call.
 //
-//	secret := &certificate.Secret{Client: core.Secrets(namespace), Name: "tagpin-webhook-tls", DNSName: "tagpin-webhook.tagpin-system.svc"}
+//	secret := &certificate.Secret{
+//		Client: core.Secrets(namespace), Name: "tagpin-webhook-tls",
+//		DNSName: "tagpin-webhook.tagpin-system.svc",
+//	}
 //	material, err := secret.Renew(ctx, sightings.Settled)
 //
-// Every replica does so by itself, without a leader: an update counts only for the version of the secret that was read, so that
-// of several replicas on an empty secret one is first, and the others take what it made.
+// Every replica renews by itself; there is no leader. An update only succeeds for the version of
+// the secret that was read. If several replicas find an empty secret, one of them fills it, and the
+// others take what it created.
 //
-// A new CA comes in two steps. First it is added to the secret and to the registration, beside the former one, whose leaf is
-// served on. When all API servers trust it (Sightings), the leaf is made by it, and each replica takes that up when it sees it.
-// A day later the former CA is dropped. So at any time whoever reads the secret gets a leaf that is trusted.
+// A new CA is introduced in two steps. First it is added to the secret and to the registration,
+// next to the former CA, and the former CA's leaf stays in use. When all API servers trust the new
+// CA (see Sightings), it signs a new leaf, which each replica takes when it reads the secret. The
+// former CA is dropped a day later. So whoever reads the secret always gets a leaf that is trusted.
 //
-// The secret is read by name, never listed or watched, and never created.
+// The secret is read by name. It is never listed, watched or created.
 package certificate
 
 import (
@@ -28,44 +33,52 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Client reads and writes the secrets of a namespace; client-go's is one.
+// Client reads and writes the secrets of a namespace, as client-go's SecretInterface does.
 type Client interface {
 	Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Secret, error)
-	Update(ctx context.Context, secret *corev1.Secret, options metav1.UpdateOptions) (*corev1.Secret, error)
+	Update(
+		ctx context.Context, secret *corev1.Secret, options metav1.UpdateOptions,
+	) (*corev1.Secret, error)
 }
 
-// Secret is where the certificates are kept. It is for one goroutine at a time.
+// Secret keeps the certificates. It is not safe for concurrent use.
 type Secret struct {
 	Client Client
-	// Name of the secret. It has to be there; it may be empty.
+	// Name is the name of the secret. The secret must exist, but may be empty.
 	Name string
-	// DNSName is what the leaf is for.
+	// DNSName is the DNS name of the leaf.
 	DNSName string
-	// Renewed is told of what was made or dropped. Default: nobody is.
+	// Renewed is called after the secret was written. If nil, it is not called.
 	Renewed func(*Material)
-	// Now returns the time that certificates are made for and judged by. The clock of the API server
-	// is the best one, since the API server is the client that verifies them. Default: time.Now.
+	// Now returns the time at which certificates begin and are checked. The clock of the API server
+	// is the best one, because the API server is the client that verifies them. Default: time.Now.
 	Now func() time.Time
 
-	renewals []time.Time // when this process has written, by its own clock, the oldest first
+	renewals []time.Time // when this process wrote the secret, by its own clock, oldest first
 }
 
-// A replica renews at most maxRenewals times within renewalSpan. Otherwise two replicas that disagree
-// about the time could replace each other's certificates for ever: for a clock that is sixty days
-// ahead, every leaf that the others make is near its end.
+// A replica writes the secret at most maxRenewals times within renewalSpan. Otherwise two replicas
+// whose clocks differ could replace each other's certificates forever: if the clock of one is sixty
+// days ahead, every leaf of the other seems to be near its end.
 const (
 	maxRenewals = 5
 	renewalSpan = time.Hour
 )
 
-// attempts bounds how often another replica may be first: the one that was has renewed everything, unless they were made to
-// differ by their versions or clocks.
+// attempts is the maximum number of conflicting updates in one call of Renew. A replica that was
+// faster has renewed everything, so that there is more than one conflict only if the versions or
+// the clocks of the replicas differ.
 const attempts = 5
 
-// Renew reads the secret, renews what is missing or near its end, and returns what it holds then: beside an error too, where
-// it can't be renewed but has a leaf that is good. settled tells whether all API servers trust a CA; of a new one they don't
-// until it has stood in the registration for a while.
-func (s *Secret) Renew(ctx context.Context, settled func(*x509.Certificate) bool) (m *Material, err error) {
+// Renew reads the secret, renews the certificates that are missing or near their end, and returns
+// what the secret has then. settled reports whether all API servers trust a CA. They don't trust a
+// new one until it has been in the registration for a while.
+//
+// If the renewal fails but the secret has a valid leaf, Renew returns the old material with the
+// error.
+func (s *Secret) Renew(
+	ctx context.Context, settled func(*x509.Certificate) bool,
+) (m *Material, err error) {
 	for range attempts {
 		if m, err = s.renew(ctx, settled); !apierrors.IsConflict(err) {
 			break
@@ -74,20 +87,24 @@ func (s *Secret) Renew(ctx context.Context, settled func(*x509.Certificate) bool
 	return m, err
 }
 
-func (s *Secret) renew(ctx context.Context, settled func(*x509.Certificate) bool) (*Material, error) {
+// renew makes one attempt to renew.
+func (s *Secret) renew(
+	ctx context.Context, settled func(*x509.Certificate) bool,
+) (*Material, error) {
 	secret, err := s.Client.Get(ctx, s.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("secret %s is not there: install it, empty, with the manifests", s.Name)
+		return nil, fmt.Errorf("secret %s does not exist: "+
+			"apply the manifests, which have it as an empty secret", s.Name)
 	case err != nil:
 		return nil, fmt.Errorf("reading secret %s: %w", s.Name, err)
 	}
 	now := s.now()
-	held := parse(secret.Data, s.DNSName, now)
-	next, err := held.renew(s.DNSName, now, settled)
+	current := parse(secret.Data, s.DNSName, now)
+	next, err := current.renew(s.DNSName, now, settled)
 	if err != nil {
-		err = fmt.Errorf("making a certificate: %w", err)
-	} else if !next.same(held) {
+		err = fmt.Errorf("creating a certificate: %w", err)
+	} else if !next.same(current) {
 		if err = s.mayRenew(time.Now()); err == nil {
 			err = s.write(ctx, secret, next)
 		}
@@ -95,10 +112,10 @@ func (s *Secret) renew(ctx context.Context, settled func(*x509.Certificate) bool
 	switch {
 	case err == nil:
 		return next, nil
-	case held.Leaf == nil:
+	case current.Leaf == nil:
 		return nil, err
 	}
-	return held, err
+	return current, err
 }
 
 func (s *Secret) now() time.Time {
@@ -108,7 +125,7 @@ func (s *Secret) now() time.Time {
 	return s.Now()
 }
 
-// mayRenew returns why the secret may not be written yet, by this replica.
+// mayRenew returns an error if this replica has written the secret too often to write it again now.
 func (s *Secret) mayRenew(now time.Time) error {
 	s.renewals = slices.DeleteFunc(s.renewals, func(t time.Time) bool {
 		return now.Sub(t) >= renewalSpan
@@ -116,10 +133,12 @@ func (s *Secret) mayRenew(now time.Time) error {
 	if len(s.renewals) < maxRenewals {
 		return nil
 	}
-	return fmt.Errorf("secret %s is due, but this replica has renewed it %d times within %s, so it waits: "+
-		"something undoes that; compare the clocks of the nodes", s.Name, len(s.renewals), renewalSpan)
+	return fmt.Errorf("secret %s must be renewed, but this replica has renewed it %d times within %s"+
+		" and waits: something reverts the renewal; compare the clocks of the nodes",
+		s.Name, len(s.renewals), renewalSpan)
 }
 
+// write stores the material in the secret.
 func (s *Secret) write(ctx context.Context, secret *corev1.Secret, m *Material) error {
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
@@ -127,7 +146,8 @@ func (s *Secret) write(ctx context.Context, secret *corev1.Secret, m *Material) 
 	if err := m.store(secret.Data); err != nil {
 		return fmt.Errorf("encoding a certificate: %w", err)
 	}
-	if _, err := s.Client.Update(ctx, secret, metav1.UpdateOptions{FieldManager: "tagpin-webhook"}); err != nil {
+	options := metav1.UpdateOptions{FieldManager: "tagpin-webhook"}
+	if _, err := s.Client.Update(ctx, secret, options); err != nil {
 		return fmt.Errorf("writing secret %s: %w", s.Name, err)
 	}
 	s.renewals = append(s.renewals, time.Now())

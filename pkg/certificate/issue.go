@@ -17,15 +17,17 @@ import (
 	"time"
 )
 
-// Lifetimes. A CA that is renewed once in years would be renewed by nobody who remembers how, so that it has to go by
-// itself; a leaf is renewed often enough to show that it does.
+// Certificates are renewed when less than the renewal time is left of their lifetime. The CA is
+// renewed once in years, when nobody remembers how, so it must renew without help. The leaf is
+// renewed often enough to show that renewal works.
 const (
-	caLife   = 10 * 365 * 24 * time.Hour
-	caSpare  = 365 * 24 * time.Hour // with less left it is renewed
-	leafLife = 90 * 24 * time.Hour
-	// leafSpare is long enough for a weekend, a holiday, and an alert that is looked at late.
-	leafSpare = 30 * 24 * time.Hour
-	// backdate is how far clocks may differ: a certificate of the future is refused.
+	caLifetime    = 10 * 365 * 24 * time.Hour
+	caRenewalTime = 365 * 24 * time.Hour
+	leafLifetime  = 90 * 24 * time.Hour
+	// leafRenewalTime is long enough for a weekend, a holiday and an alert that is seen late.
+	leafRenewalTime = 30 * 24 * time.Hour
+	// backdate is the time between the beginning of a certificate and its creation, because a client
+	// whose clock is behind would refuse a certificate that begins in the future.
 	backdate = time.Hour
 )
 
@@ -34,17 +36,19 @@ const (
 	keyBlock         = "PRIVATE KEY" // PKCS #8
 )
 
-// newAuthority makes a CA. Its name is its own, so that no two of one bundle are taken for each other.
+// newAuthority creates a CA. Its name is unique, so that clients can tell the CAs of a bundle
+// apart.
 func newAuthority(now time.Time) (*x509.Certificate, crypto.Signer, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, nil, err
 	}
+	name := fmt.Sprintf("tagpin-webhook CA %x", serial.Bytes()[:4])
 	return sign(&x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: fmt.Sprintf("tagpin-webhook CA %x", serial.Bytes()[:4])},
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(caLife),
+		NotAfter:              now.Add(caLifetime),
 		IsCA:                  true,
 		MaxPathLenZero:        true,
 		BasicConstraintsValid: true,
@@ -52,19 +56,21 @@ func newAuthority(now time.Time) (*x509.Certificate, crypto.Signer, error) {
 	}, nil, nil)
 }
 
-// newLeaf makes a server's certificate for a DNS name, which ends no later than its CA.
-func newLeaf(ca *x509.Certificate, caKey crypto.Signer, dnsName string, now time.Time) (*tls.Certificate, error) {
+// newLeaf creates a server certificate for a DNS name. It ends no later than its CA.
+func newLeaf(
+	ca *x509.Certificate, caKey crypto.Signer, dnsName string, now time.Time,
+) (*tls.Certificate, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
 	}
-	end := now.Add(leafLife)
+	end := now.Add(leafLifetime)
 	if ca.NotAfter.Before(end) {
 		end = ca.NotAfter
 	}
 	leaf, key, err := sign(&x509.Certificate{
 		SerialNumber:          serial,
-		DNSNames:              []string{dnsName}, // a common name would be bounded to 64 characters
+		DNSNames:              []string{dnsName}, // a common name has at most 64 characters
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              end,
 		BasicConstraintsValid: true,
@@ -77,8 +83,10 @@ func newLeaf(ca *x509.Certificate, caKey crypto.Signer, dnsName string, now time
 	return &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}, nil
 }
 
-// sign makes a key and its certificate; without a parent it signs itself.
-func sign(template, parent *x509.Certificate, parentKey crypto.Signer) (*x509.Certificate, crypto.Signer, error) {
+// sign creates a key and its certificate. If parent is nil, the certificate is self-signed.
+func sign(
+	template, parent *x509.Certificate, parentKey crypto.Signer,
+) (*x509.Certificate, crypto.Signer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -94,7 +102,8 @@ func sign(template, parent *x509.Certificate, parentKey crypto.Signer) (*x509.Ce
 	return cert, key, err
 }
 
-// newSerial is of 16 bytes, the first of which is not 0 (RFC 5280, section 4.1.2.2: positive, at most 20).
+// newSerial returns a random serial number of 16 bytes, the first of which is not 0. A serial
+// number must be positive and have at most 20 bytes (RFC 5280, section 4.1.2.2).
 func newSerial() (*big.Int, error) {
 	random := make([]byte, 16)
 	_, err := rand.Read(random)
@@ -102,6 +111,7 @@ func newSerial() (*big.Int, error) {
 	return new(big.Int).SetBytes(random), err
 }
 
+// encodeCertificates returns certificates as PEM.
 func encodeCertificates(certs ...*x509.Certificate) []byte {
 	var all []byte
 	for _, c := range certs {
@@ -110,6 +120,7 @@ func encodeCertificates(certs ...*x509.Certificate) []byte {
 	return all
 }
 
+// encodeKey returns a private key as PEM.
 func encodeKey(key crypto.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -118,7 +129,8 @@ func encodeKey(key crypto.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }
 
-// parseCertificates returns all certificates that can be read, and whether there was nothing else.
+// parseCertificates returns the certificates in PEM data. clean is false if the data also has
+// blocks that are not valid certificates.
 func parseCertificates(data []byte) (certs []*x509.Certificate, clean bool) {
 	clean = true
 	for {
@@ -135,7 +147,7 @@ func parseCertificates(data []byte) (certs []*x509.Certificate, clean bool) {
 	}
 }
 
-// parseKey reads a private key that can sign.
+// parseKey parses a private key in PEM. It returns an error if the key can't sign.
 func parseKey(data []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {

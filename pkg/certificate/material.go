@@ -10,85 +10,92 @@ import (
 	"time"
 )
 
-// Keys of the secret. Those of the leaf are as in a secret of type kubernetes.io/tls.
+// The keys of the secret's data. Those of the leaf are the keys of a secret of the type
+// kubernetes.io/tls.
 const (
-	caKey      = "ca.crt" // of all CAs, the newest first
-	caKeyKey   = "ca.key" // of the newest
-	leafKey    = "tls.crt"
-	leafKeyKey = "tls.key"
+	caField      = "ca.crt" // the certificates of all CAs, the newest first
+	caKeyField   = "ca.key" // the private key of the newest CA
+	leafField    = "tls.crt"
+	leafKeyField = "tls.key"
 )
 
-// overlap is how long former CAs are trusted after the leaf has come from a new one: until then a replica may serve a former
-// leaf, were it that it can't read the secret.
+// overlap is how long the former CAs stay trusted after a new CA has signed the leaf. Until then, a
+// replica that can't read the secret may serve a former leaf.
 const overlap = 24 * time.Hour
 
-// maxCAs bounds what is trusted at a time, whatever comes.
+// maxCAs is the maximum number of CAs that are trusted at a time.
 const maxCAs = 4
 
-// Material is what the secret holds.
+// Material is the content of the secret.
 type Material struct {
-	// CAs are to be trusted. The first one signs; the others are former ones.
+	// CAs are the CAs that clients must trust. The first one signs leaves; the others are former CAs.
 	CAs []*x509.Certificate
-	// Leaf is what is served. It is good until its end, by one of the CAs.
+	// Leaf is the serving certificate. It was signed by one of the CAs, and is valid for the DNS name.
 	Leaf *tls.Certificate
 
-	signer crypto.Signer // the key of the first CA
+	signer crypto.Signer // the private key of the first CA
 	now    time.Time     // when the secret was read
 }
 
-// Issuer is the CA that the leaf is signed by.
+// Issuer returns the CA that signed the leaf, or nil.
 func (m *Material) Issuer() *x509.Certificate {
 	if m.Leaf == nil {
 		return nil
 	}
-	i := slices.IndexFunc(m.CAs, func(ca *x509.Certificate) bool { return m.Leaf.Leaf.CheckSignatureFrom(ca) == nil })
+	i := slices.IndexFunc(m.CAs, func(ca *x509.Certificate) bool {
+		return m.Leaf.Leaf.CheckSignatureFrom(ca) == nil
+	})
 	if i < 0 {
 		return nil
 	}
 	return m.CAs[i]
 }
 
-// parse takes of the secret's data what can be used: what can't is made anew.
+// parse reads the secret's data. It ignores what can't be used, so that renew replaces it.
 func parse(data map[string][]byte, dnsName string, now time.Time) *Material {
 	m := &Material{now: now}
-	certs, _ := parseCertificates(data[caKey])
-	if key, err := parseKey(data[caKeyKey]); err == nil && len(certs) > 0 && matches(certs[0], key) && good(certs[0], now) {
+	certs, _ := parseCertificates(data[caField])
+	key, err := parseKey(data[caKeyField])
+	if err == nil && len(certs) > 0 && matches(certs[0], key) && canSign(certs[0], now) {
 		m.signer = key
 	}
 	for _, c := range certs {
-		if good(c, now) {
+		if canSign(c, now) {
 			m.CAs = append(m.CAs, c)
 		}
 	}
-	leaf, err := tls.X509KeyPair(data[leafKey], data[leafKeyKey])
+	leaf, err := tls.X509KeyPair(data[leafField], data[leafKeyField])
 	if err == nil && verify(leaf.Leaf, m.CAs, dnsName, now) == nil {
 		m.Leaf = &leaf
 	}
 	return m
 }
 
-// matches tells whether key is that of a certificate.
+// matches reports whether key is the private key of a certificate.
 func matches(c *x509.Certificate, key crypto.Signer) bool {
 	public, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(key.Public())
 }
 
-// good tells whether c is a CA that may sign.
-func good(c *x509.Certificate, now time.Time) bool {
-	return c.IsCA && c.KeyUsage&x509.KeyUsageCertSign != 0 && alive(c, now)
+// canSign reports whether c is a valid CA that may sign certificates.
+func canSign(c *x509.Certificate, now time.Time) bool {
+	return c.IsCA && c.KeyUsage&x509.KeyUsageCertSign != 0 && valid(c, now)
 }
 
-// alive tells whether c has begun and not ended.
-func alive(c *x509.Certificate, now time.Time) bool {
+// valid reports whether now is in the validity period of c.
+func valid(c *x509.Certificate, now time.Time) bool {
 	return !now.Before(c.NotBefore) && now.Before(c.NotAfter)
 }
 
-// renew makes what is missing or near its end. A new CA signs no leaf before it is settled, which means that all who call
-// trust it; until then the leaf of the former one stays, so that whoever reads the secret gets a leaf that is trusted. Only
-// where there is no good leaf, one is made at once.
-func (m *Material) renew(dnsName string, now time.Time, settled func(*x509.Certificate) bool) (*Material, error) {
+// renew returns the material with new certificates for those that are missing or near their end. A
+// new CA signs no leaf before it is settled, which means that all API servers trust it. Until then,
+// the former CA's leaf stays, so that whoever reads the secret gets a leaf that is trusted. If
+// there is no valid leaf, the new CA signs one at once.
+func (m *Material) renew(
+	dnsName string, now time.Time, settled func(*x509.Certificate) bool,
+) (*Material, error) {
 	next := *m
-	if next.signer == nil || now.Add(caSpare).After(next.CAs[0].NotAfter) {
+	if next.signer == nil || now.Add(caRenewalTime).After(next.CAs[0].NotAfter) {
 		ca, key, err := newAuthority(now)
 		if err != nil {
 			return nil, err
@@ -97,37 +104,39 @@ func (m *Material) renew(dnsName string, now time.Time, settled func(*x509.Certi
 	}
 	ca := next.CAs[0]
 	current := next.Issuer() == ca
-	if next.Leaf == nil || current && now.Add(leafSpare).After(next.Leaf.Leaf.NotAfter) || !current && settled(ca) {
+	if next.Leaf == nil || !current && settled(ca) ||
+		current && now.Add(leafRenewalTime).After(next.Leaf.Leaf.NotAfter) {
 		leaf, err := newLeaf(ca, next.signer, dnsName, now)
 		if err != nil {
 			return nil, err
 		}
 		next.Leaf = leaf
 	}
-	next.drop(now)
+	next.dropCAs(now)
 	return &next, nil
 }
 
-// drop leaves former CAs out that nobody serves a leaf of any more.
-func (m *Material) drop(now time.Time) {
+// dropCAs removes the former CAs whose leaves no replica serves any more.
+func (m *Material) dropCAs(now time.Time) {
 	if !m.overlaps(now) {
 		m.CAs = m.CAs[:1:1]
 		return
 	}
 	issuer := m.Issuer()
-	m.CAs = bound(m.CAs, func(ca *x509.Certificate) bool { return ca == issuer })
+	m.CAs = limit(m.CAs, func(ca *x509.Certificate) bool { return ca == issuer })
 }
 
-// overlaps tells whether a leaf of a former CA may still be served.
+// overlaps reports whether a replica may still serve a leaf of a former CA.
 func (m *Material) overlaps(now time.Time) bool {
-	return m.Leaf == nil || m.Issuer() != m.CAs[0] || now.Before(made(m.Leaf.Leaf).Add(overlap))
+	return m.Leaf == nil || m.Issuer() != m.CAs[0] || now.Before(created(m.Leaf.Leaf).Add(overlap))
 }
 
-// made is when a certificate was made.
-func made(c *x509.Certificate) time.Time { return c.NotBefore.Add(backdate) }
+// created returns the time when a certificate was created.
+func created(c *x509.Certificate) time.Time { return c.NotBefore.Add(backdate) }
 
-// bound cuts a list down to maxCAs, and keeps the first one and those that it has to.
-func bound(cas []*x509.Certificate, keep func(*x509.Certificate) bool) []*x509.Certificate {
+// limit returns at most maxCAs of the CAs, the newest ones. It keeps the first one, and those for
+// which keep returns true.
+func limit(cas []*x509.Certificate, keep func(*x509.Certificate) bool) []*x509.Certificate {
 	kept := slices.Clone(cas)
 	for i := len(kept) - 1; i > 0 && len(kept) > maxCAs; i-- {
 		if !keep(kept[i]) {
@@ -137,12 +146,12 @@ func bound(cas []*x509.Certificate, keep func(*x509.Certificate) bool) []*x509.C
 	return kept
 }
 
-// same tells whether nothing was renewed or dropped.
+// same reports whether two materials have the same certificates.
 func (m *Material) same(other *Material) bool {
 	return m.Leaf == other.Leaf && slices.Equal(m.CAs, other.CAs)
 }
 
-// store puts it into the secret's data.
+// store writes the material to the secret's data.
 func (m *Material) store(data map[string][]byte) error {
 	signer, err := encodeKey(m.signer)
 	if err != nil {
@@ -152,7 +161,7 @@ func (m *Material) store(data map[string][]byte) error {
 	if err != nil {
 		return err
 	}
-	data[caKey], data[caKeyKey] = encodeCertificates(m.CAs...), signer
-	data[leafKey], data[leafKeyKey] = encodeCertificates(m.Leaf.Leaf), key
+	data[caField], data[caKeyField] = encodeCertificates(m.CAs...), signer
+	data[leafField], data[leafKeyField] = encodeCertificates(m.Leaf.Leaf), key
 	return nil
 }
