@@ -23,6 +23,7 @@ var plainFolders = []string{
 	"hack/verify",
 	"pkg/certificate",
 	"pkg/config",
+	"pkg/keychain",
 	"pkg/manifest",
 	"pkg/panics",
 	"pkg/pin",

@@ -14,7 +14,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// many is a config of so many entries, as small as they can be.
+// many returns a Docker config with a number of small entries.
 func many(entries int, key func(i int) string) []byte {
 	var b strings.Builder
 	b.WriteString(`{"auths":{`)
@@ -28,18 +28,19 @@ func many(entries int, key func(i int) string) []byte {
 	return []byte(b.String())
 }
 
-// A secret may be of 1 MiB: what is read of it, and what reading it allocates, has a bound.
+// TestTooManyEntries checks that only 1,024 entries of a config are read, and that parsing a large
+// config does not allocate much.
 func TestTooManyEntries(t *testing.T) {
 	data := many(20000, func(i int) string { return fmt.Sprintf("h%05d.example", i) })
 	k := ring(t, data)
 	if k.Len() != 1024 || k.Malformed() != 20000-1024 {
-		t.Errorf("%d entries, %d left out, want 1024 and the others", k.Len(), k.Malformed())
+		t.Errorf("%d entries, %d malformed, want 1024 and the others", k.Len(), k.Malformed())
 	}
 	if got := lookup(ref.MustParse("h01023.example/a"), k); len(got) != 1 {
-		t.Errorf("the last entry that is read: %v", got)
+		t.Errorf("last entry that is read: Lookup = %v, want one credential", got)
 	}
 	if got := lookup(ref.MustParse("h01024.example/a"), k); len(got) != 0 {
-		t.Errorf("the first one that is not: %v", got)
+		t.Errorf("first entry that is not read: Lookup = %v, want none", got)
 	}
 	allocated := testing.Benchmark(func(b *testing.B) {
 		for b.Loop() {
@@ -48,43 +49,50 @@ func TestTooManyEntries(t *testing.T) {
 			}
 		}
 	}).AllocedBytesPerOp()
-	if most := int64(6 * len(data)); allocated > most {
-		t.Errorf("reading %d bytes allocates %d, want at most %d", len(data), allocated, most)
+	if limit := int64(6 * len(data)); allocated > limit {
+		t.Errorf("parsing %d bytes allocates %d, want at most %d", len(data), allocated, limit)
 	}
 }
 
-// What is left of a key, and of a config, is not kept in memory by what is read of it.
+// TestSizeIsWhatIsHeld checks that a keyring does not keep more memory than Size returns, such as
+// the rest of a key.
 func TestSizeIsWhatIsHeld(t *testing.T) {
 	rings := make([]*keychain.Keyring, 4000)
-	before := held()
+	before := heapSize()
 	total := 0
 	for i := range rings {
-		rings[i] = ring(t, many(1, func(int) string { return fmt.Sprintf("ghcr.io?%d%s", i, strings.Repeat("x", 900)) }))
+		rings[i] = ring(t, many(1, func(int) string {
+			return fmt.Sprintf("ghcr.io?%d%s", i, strings.Repeat("x", 900))
+		}))
 		total += rings[i].Size()
 	}
-	grown := int(held() - before)
+	grown := int(heapSize() - before)
 	if lookup(ref.MustParse("ghcr.io/a"), rings...); grown > 2*total+1<<20 {
-		t.Errorf("%d bytes are held, and said to be %d", grown, total)
+		t.Errorf("%d bytes in use, want about %d, the sum of Size", grown, total)
 	}
 }
 
-func held() uint64 {
+// heapSize returns the number of bytes in use on the heap.
+func heapSize() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// A key that is longer than any host and path is none.
+// TestLongKey checks that a key that is longer than any host and path is malformed.
 func TestLongKey(t *testing.T) {
-	k := ring(t, config("ghcr.io?"+strings.Repeat("x", 2000), "u", "ghcr.io/"+strings.Repeat("a", 255), "v"))
+	k := ring(t, config(
+		"ghcr.io?"+strings.Repeat("x", 2000), "u",
+		"ghcr.io/"+strings.Repeat("a", 255), "v",
+	))
 	if k.Len() != 1 || k.Malformed() != 1 {
 		t.Errorf("%d entries, %d malformed, want one of each", k.Len(), k.Malformed())
 	}
 }
 
-// No registry's credential has 16 KiB. A longer one is malformed, in whatever fields it stands, and
-// the entries beside it are used.
+// TestLargeCredential checks that a credential of more than 16 KiB is malformed, whatever fields it
+// has, and that the other entries are used.
 func TestLargeCredential(t *testing.T) {
 	text := func(n int) string { return strings.Repeat("p", n) }
 	for name, fields := range map[string]func(size int) map[string]string{
@@ -119,8 +127,8 @@ func TestLargeCredential(t *testing.T) {
 	}
 }
 
-// Globs cost time: of those in many secrets so many are compared, while what is spelled out is always found; and no glob
-// matches what can't be a label of a DNS name.
+// TestGlobsAreBounded checks that a lookup compares at most 1,024 globs but always finds entries
+// without globs, and that no glob matches a text that can't be a label of a DNS name.
 func TestGlobsAreBounded(t *testing.T) {
 	var rings []*keychain.Keyring
 	for range 5 {
@@ -129,19 +137,20 @@ func TestGlobsAreBounded(t *testing.T) {
 	rings = append(rings, ring(t, config("*.example.com", "glob", "a.example.com", "exact")))
 	got := users(lookup(ref.MustParse("a.example.com/a"), rings...))
 	if got != "exact" {
-		t.Errorf("after 5,000 globs: %q, want what is spelled out alone", got)
+		t.Errorf("after 5,000 globs: Lookup = %q, want only the entry without a glob", got)
 	}
 	label := strings.Repeat("a", 63)
 	k := ring(t, config("*.example.org", "u"))
 	if got := users(lookup(ref.MustParse(label+".example.org/a"), k)); got != "u" {
-		t.Errorf("a label of 63: %q", got)
+		t.Errorf("label of 63 characters: Lookup = %q, want u", got)
 	}
 	if got := users(lookup(ref.MustParse(label+"a.example.org/a"), k)); got != "" {
-		t.Errorf("a label of 64: %q", got)
+		t.Errorf("label of 64 characters: Lookup = %q, want none", got)
 	}
 }
 
-// Both formats have the same odd cases.
+// TestOddObjects checks that both formats treat unusual JSON alike. A result is the number of
+// entries and the number of malformed entries.
 func TestOddObjects(t *testing.T) {
 	for text, want := range map[string]string{
 		`null`:                            "0 0",
@@ -157,7 +166,9 @@ func TestOddObjects(t *testing.T) {
 	} {
 		for name, parse := range map[string]func() (*keychain.Keyring, error){
 			"older": func() (*keychain.Keyring, error) { return keychain.ParseDockercfg([]byte(text)) },
-			"newer": func() (*keychain.Keyring, error) { return keychain.ParseDockerConfig([]byte(`{"auths":` + text + `}`)) },
+			"newer": func() (*keychain.Keyring, error) {
+				return keychain.ParseDockerConfig([]byte(`{"auths":` + text + `}`))
+			},
 		} {
 			k, err := parse()
 			got := fmt.Sprint(k.Len(), k.Malformed())
@@ -165,7 +176,7 @@ func TestOddObjects(t *testing.T) {
 				got = "error"
 			}
 			if got != want {
-				t.Errorf("%s, %s: %s, want %s", name, text, got, want)
+				t.Errorf("%s format: parsing %s = %s, want %s", name, text, got, want)
 			}
 		}
 	}

@@ -10,25 +10,27 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// candidates are the entries that fit a reference, the best ones in order and each credential once.
+// candidates collects the entries that match a reference. It keeps the best ones in order, and each
+// credential once.
 type candidates struct {
 	best     [MaxCandidates]*entry
-	n        int
-	matched  bool // an entry fits, perhaps one without a credential
-	left     int  // entries that fit, and come after best
-	compared int  // entries and paths
+	n        int  // entries in best
+	matched  bool // an entry matches, perhaps one without a credential
+	left     int  // entries that match and come after best
+	compared int  // entries and paths that were compared
 }
 
-// named adds the entries that spell out a host and are for a repository.
+// named adds the entries without globs that match a host and a repository.
 func (c *candidates) named(rings []*Keyring, host, port, repository string) {
 	for _, ring := range rings {
 		c.paths(ring.named(host, port), repository)
 	}
 }
 
-// paths adds those of the entries of one host whose path is a prefix of the repository, from the
-// longest to the shortest. If the next path in order is not a prefix, all further prefixes are
-// within what it has in common with the repository.
+// paths adds the entries whose path is a prefix of the repository, from the longest path to the
+// shortest. The entries have one host, and their paths are in descending order. If the next path is
+// not a prefix of the repository, then every later prefix is also a prefix of what the two have in
+// common.
 func (c *candidates) paths(entries []entry, repository string) {
 	for rest := repository; c.compared < maxCompared; c.compared++ {
 		entries = entries[sort.Search(len(entries), func(i int) bool {
@@ -51,7 +53,7 @@ func (c *candidates) paths(entries []entry, repository string) {
 	}
 }
 
-// common returns the length of the longest common prefix.
+// common returns the length of the longest common prefix of two texts.
 func common(a, b string) int {
 	n := 0
 	for n < min(len(a), len(b)) && a[n] == b[n] {
@@ -60,7 +62,7 @@ func common(a, b string) int {
 	return n
 }
 
-// globbed adds the entries whose globs match a host and that are for a repository.
+// globbed adds the entries with globs that match a host and a repository.
 func (c *candidates) globbed(rings []*Keyring, host, port, repository string) {
 	left := maxGlobs
 	for _, ring := range rings {
@@ -80,7 +82,7 @@ func (c *candidates) globbed(rings []*Keyring, host, port, repository string) {
 	}
 }
 
-// addRun adds entries with one host and path.
+// addRun adds entries that have the same host and path.
 func (c *candidates) addRun(run []entry) {
 	for i := 0; i < len(run) && c.compared < maxCompared; i++ {
 		c.add(&run[i])
@@ -88,38 +90,40 @@ func (c *candidates) addRun(run []entry) {
 	}
 }
 
-// add puts e in its place. Of two entries with equal keys the one that was added first comes first.
+// add inserts an entry into best, in the order of the keys. Of two entries with equal keys, the one
+// that was added first comes first.
 //
-// An entry that is pushed out, or finds no place, comes after MaxCandidates other credentials, and
-// those can only be replaced by better ones: it is safe to forget it.
+// An entry that does not fit into best, or is pushed out, can be forgotten: MaxCandidates other
+// credentials come before it, and they are only ever replaced by better ones.
 func (c *candidates) add(e *entry) {
 	c.matched = true
 	if e.auth == (authn.AuthConfig{}) {
 		return
 	}
 	best := c.best[:c.n]
-	place := c.n
-	for place > 0 && e.key > best[place-1].key {
-		place--
+	i := c.n
+	for i > 0 && e.key > best[i-1].key {
+		i--
 	}
-	switch before := slices.IndexFunc(best, e.same); {
-	case before >= 0 && before < place: // the credential is there, and has a better key
-	case before >= 0:
-		copy(best[place+1:before+1], best[place:before])
-		best[place] = e
+	switch old := slices.IndexFunc(best, e.sameCredential); {
+	case old >= 0 && old < i: // best has the credential already, with a better key
+	case old >= 0:
+		copy(best[i+1:old+1], best[i:old])
+		best[i] = e
 	case c.n < MaxCandidates:
 		c.n++
-		copy(c.best[place+1:c.n], best[place:])
-		c.best[place] = e
+		copy(c.best[i+1:c.n], best[i:])
+		c.best[i] = e
 	default:
 		c.left++
-		if place < c.n {
-			copy(best[place+1:], best[place:c.n-1])
-			best[place] = e
+		if i < c.n {
+			copy(best[i+1:], best[i:c.n-1])
+			best[i] = e
 		}
 	}
 }
 
+// auths returns the credentials of the best entries.
 func (c *candidates) auths() []authn.AuthConfig {
 	if c.n == 0 {
 		return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// crowd is a number of secrets that each hold a number of entries for ghcr.io. What follows a
-// question mark is no part of a key, so that all their keys are equal.
+// crowd returns a number of secrets that each have a number of entries for ghcr.io. All keys are
+// equal, because the part after the question mark does not count.
 func crowd(t testing.TB, secrets, entries int) []*keychain.Keyring {
 	t.Helper()
 	rings := make([]*keychain.Keyring, secrets)
@@ -29,8 +29,8 @@ func crowd(t testing.TB, secrets, entries int) []*keychain.Keyring {
 	return rings
 }
 
-// Of all credentials for an image, only the first 16 in the kubelet's order are candidates, and
-// Lookup counts the entries that come after them.
+// TestCandidatesAreBounded checks that Lookup returns the first 16 credentials in the kubelet's
+// order, and counts the entries that come after them.
 func TestCandidatesAreBounded(t *testing.T) {
 	first := make([]string, keychain.MaxCandidates)
 	for i := range first {
@@ -75,7 +75,8 @@ func TestCandidatesAreBounded(t *testing.T) {
 	}
 }
 
-// slowLookup is the plain form of Lookup's rule: all that match, sorted, each credential once.
+// slowLookup implements the rules of Lookup in a simple way: it sorts all entries that match, and
+// returns each credential once.
 func slowLookup(entries []string, image string) []string {
 	type entry struct{ key, user string }
 	var matched []entry
@@ -94,15 +95,19 @@ func slowLookup(entries []string, image string) []string {
 	return users
 }
 
-// FuzzCandidates compares Lookup with its plain form: byte by byte, a path's length and its user.
+// FuzzCandidates compares Lookup with slowLookup. Each pair of bytes is the length of an entry's
+// path and its user.
 func FuzzCandidates(f *testing.F) {
 	f.Add([]byte("0123456789abcdefghijklmnopqrstuvwxyz"))
-	f.Add([]byte{1, 200, 3, 4, 1, 200, 90, 4, 2, 2, 2, 9, 8, 7, 6, 5, 4, 3, 2, 1, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89})
+	f.Add([]byte{
+		1, 200, 3, 4, 1, 200, 90, 4, 2, 2, 2, 9, 8, 7, 6, 5, 4, 3, 2, 1,
+		80, 81, 82, 83, 84, 85, 86, 87, 88, 89,
+	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		image := "ghcr.io/" + strings.Repeat("a", 100)
 		var rings []*keychain.Keyring
 		var entries []string
-		for i := 0; i+1 < len(data); i += 2 { // each secret has one entry, so that their order is known
+		for i := 0; i+1 < len(data); i += 2 { // one entry per secret, so that their order is known
 			kv := []string{image[:len("ghcr.io/a")+int(data[i])%100], fmt.Sprint("u", data[i+1]%40)}
 			rings, entries = append(rings, ring(t, config(kv...))), append(entries, kv...)
 		}
@@ -116,17 +121,17 @@ func FuzzCandidates(f *testing.F) {
 	})
 }
 
-// others are 50 secrets of 1,024 entries each. Their keys are made from a number.
-func others(t testing.TB, key string) []*keychain.Keyring {
+// others returns 50 secrets of 1,024 entries each. Each key is made from a format and a number.
+func others(t testing.TB, keyFormat string) []*keychain.Keyring {
 	t.Helper()
 	rings := make([]*keychain.Keyring, 50)
 	for s := range rings {
-		rings[s] = ring(t, many(1024, func(i int) string { return fmt.Sprintf(key, s*1024+i) }))
+		rings[s] = ring(t, many(1024, func(i int) string { return fmt.Sprintf(keyFormat, s*1024+i) }))
 	}
 	return rings
 }
 
-// FuzzHosts compares Lookup over many hosts with what each entry gives alone.
+// FuzzHosts compares Lookup in a keyring with many hosts with lookups in keyrings of one entry.
 func FuzzHosts(f *testing.F) {
 	f.Add([]byte("0123456789abcdefghijklmnopqrstuvwxyz"))
 	f.Add([]byte{0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 0, 7, 1, 8, 2, 9, 3, 10, 4, 11, 5})
@@ -145,7 +150,7 @@ func FuzzHosts(f *testing.F) {
 			kv = append(kv, key, key)
 		}
 		all := ring(t, config(kv...))
-		for range 2 { // the second time, it is known which globs are for a host
+		for range 2 { // the second time, the matching globs are remembered
 			for _, image := range images {
 				r, alone := ref.MustParse(image), map[string]bool{}
 				for i := 0; i < len(kv); i += 2 {
@@ -168,7 +173,7 @@ func FuzzHosts(f *testing.F) {
 	})
 }
 
-// BenchmarkLookupMany looks up images of one host in secrets that are made to cost much time.
+// BenchmarkLookupMany looks up images of one host in secrets that make a lookup slow.
 func BenchmarkLookupMany(b *testing.B) {
 	host, long := strings.Repeat("a", 63)+".example.com", strings.Repeat("a", 200)
 	prefixes := slices.Repeat([]*keychain.Keyring{ring(b, many(1024, func(i int) string {
@@ -198,7 +203,7 @@ func BenchmarkLookupCrowd(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if auths, _ := keychain.Lookup(r, rings...); len(auths) != keychain.MaxCandidates {
-			b.Fatal("not as many candidates as are tried")
+			b.Fatal("Lookup returned fewer than MaxCandidates credentials")
 		}
 	}
 }

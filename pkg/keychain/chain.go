@@ -9,17 +9,18 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// Chain asks its keychains one after the other, and gives what all of them have. The zero value has nothing.
+// Chain returns the credentials of several keychains. The zero value has none.
 type Chain []Keychain
 
-// Credentials gives those of all, in order.
+// Credentials returns the credentials of each keychain, in the order of the keychains.
 func (c Chain) Credentials(ctx context.Context, r ref.Reference, fresh bool) []Credential {
 	var all []Credential
 	for _, k := range c {
 		if creds := k.Credentials(ctx, r, fresh); len(all) == 0 {
 			all = creds
 		} else {
-			all = append(slices.Clip(all), creds...) // it may be what the keychain remembers
+			// The slice may belong to a keychain, so append must copy it.
+			all = append(slices.Clip(all), creds...)
 		}
 	}
 	return all

@@ -12,12 +12,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// errMalformed says no more: a JSON error may quote what it stumbled on, and that may be a password.
+// errMalformed does not wrap the JSON error, which may quote a password.
 var errMalformed = errors.New("malformed Docker config")
 
-// ParseDockerConfig reads a Docker config (config.json, and the secret type kubernetes.io/dockerconfigjson). Malformed
-// entries, and those beyond the first 1,024, are counted and left out; an error says that the whole is malformed, and never
-// quotes it. Credential helpers are not run: the file is data.
+// ParseDockerConfig parses a Docker config: a config.json, or a secret of the type
+// kubernetes.io/dockerconfigjson. Malformed entries, and those after the first 1,024, are counted
+// and left out. If the whole config is malformed, the error does not quote it. Credential helpers
+// that the config names are not run.
 func ParseDockerConfig(data []byte) (*Keyring, error) {
 	var config struct {
 		Auths json.RawMessage `json:"auths"`
@@ -31,7 +32,8 @@ func ParseDockerConfig(data []byte) (*Keyring, error) {
 	return newKeyring(config.Auths)
 }
 
-// ParseDockercfg reads the older format (.dockercfg, and the secret type kubernetes.io/dockercfg): the entries alone.
+// ParseDockercfg parses the older format: a .dockercfg, or a secret of the type
+// kubernetes.io/dockercfg. It has only the entries of a Docker config.
 func ParseDockercfg(data []byte) (*Keyring, error) {
 	if !json.Valid(data) {
 		return nil, errMalformed
@@ -39,8 +41,8 @@ func ParseDockercfg(data []byte) (*Keyring, error) {
 	return newKeyring(data)
 }
 
-// newKeyring reads the entries of a JSON object in the order of their keys: in JSON they have none. The data is well
-// formed; nothing of it is kept.
+// newKeyring parses the entries of a JSON object, in the order of their keys, because a JSON object
+// has no order. data must be valid JSON. The keyring does not keep any part of data.
 func newKeyring(data []byte) (*Keyring, error) {
 	auths, surplus, err := split(data)
 	if err != nil {
@@ -60,12 +62,12 @@ func newKeyring(data []byte) (*Keyring, error) {
 		}
 		ring.entries = append(ring.entries, e)
 	}
-	ring.arrange()
+	ring.sort()
 	return ring, nil
 }
 
-// split takes a JSON object apart, as far as it is to be read; surplus counts what is left. Of a key that is there twice the
-// last value counts, as for encoding/json.
+// split returns the first maxEntries members of a JSON object. surplus is the number of the others.
+// If a key occurs twice, its last value counts, as in encoding/json.
 func split(data []byte) (auths map[string]json.RawMessage, surplus int, err error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	switch begin, err := d.Token(); {
@@ -77,7 +79,7 @@ func split(data []byte) (auths map[string]json.RawMessage, surplus int, err erro
 		return nil, 0, errMalformed
 	}
 	auths = map[string]json.RawMessage{}
-	var left json.RawMessage
+	var ignored json.RawMessage
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
@@ -86,7 +88,7 @@ func split(data []byte) (auths map[string]json.RawMessage, surplus int, err erro
 		name, _ := key.(string)
 		if _, again := auths[name]; len(auths) == maxEntries && !again {
 			surplus++
-			if err := d.Decode(&left); err != nil {
+			if err := d.Decode(&ignored); err != nil {
 				return nil, 0, errMalformed
 			}
 			continue
@@ -100,12 +102,11 @@ func split(data []byte) (auths map[string]json.RawMessage, surplus int, err erro
 	return auths, surplus, nil
 }
 
-// parseAuth reads one entry: auth, which is stronger, or username and password; identitytoken. Auth
-// is given taken apart, so that two spellings of one credential are equal. A registrytoken is not
-// used, as the kubelet does not use it: it could be any text, and would be sent in a header as it is.
-// A credential of more than MaxCredential is malformed.
-func parseAuth(raw json.RawMessage) (authn.AuthConfig, bool) {
-	var auth authn.AuthConfig
+// parseAuth parses one entry. The field auth has precedence over username and password. It is
+// decoded into them, so that two spellings of one credential are equal. A registrytoken is ignored,
+// as the kubelet does: it could be any text, which would be sent in a header unchanged. ok is false
+// if the entry is malformed or the credential has more than MaxCredential bytes.
+func parseAuth(raw json.RawMessage) (auth authn.AuthConfig, ok bool) {
 	if err := json.Unmarshal(raw, &auth); err != nil {
 		return authn.AuthConfig{}, false
 	}

@@ -15,23 +15,24 @@ import (
 	"github.com/tagpin/tagpin/pkg/reload"
 )
 
-// File is a mounted Docker config that all namespaces share, as the one on a node is shared. It is
-// read again when it has changed, at most once an Interval or when a credential was refused. If it
-// can't be read, that is reported, and what was read before stays. It is safe for concurrent use.
+// File is a mounted Docker config that all namespaces share, as they share the one on a node. It
+// checks whether the file has changed at most once per Interval, and when a credential was refused.
+// If the file can't be read, it keeps the last version and reports the error. It is safe for
+// concurrent use.
 type File struct {
-	// Path of the file. Empty: no credentials.
+	// Path is the path of the file. If empty, there are no credentials.
 	Path string
-	// Interval between two looks at the file. Default: 1 s.
+	// Interval is the time between two checks of the file. Default: 1 s.
 	Interval time.Duration
 	// Report is called once for each version of the file that is malformed, and once when the file
-	// can't be read. Default: errors are dropped.
+	// can't be read. If nil, errors are dropped.
 	Report func(error)
 
 	once  sync.Once
 	files reload.Files[*Keyring]
 }
 
-// Credentials returns what the file holds for r, marked as shared.
+// Credentials returns the file's credentials for r. They are marked as shared.
 func (f *File) Credentials(_ context.Context, r ref.Reference, fresh bool) []Credential {
 	if f == nil || f.Path == "" {
 		return nil
@@ -41,7 +42,7 @@ func (f *File) Credentials(_ context.Context, r ref.Reference, fresh bool) []Cre
 	if fresh {
 		ring = f.files.Fresh
 	}
-	auths, _ := Lookup(r, ring()) // none is left out: the operator wrote the file
+	auths, _ := Lookup(r, ring()) // the operator wrote the file, so left out entries are not counted
 	return shared(auths)
 }
 
@@ -64,6 +65,7 @@ func (f *File) report(err error) {
 	}
 }
 
+// shared returns shared credentials.
 func shared(auths []authn.AuthConfig) []Credential {
 	if len(auths) == 0 {
 		return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
+// writeFile writes a file and sets its modification time.
 func writeFile(t *testing.T, path string, data []byte, when time.Time) {
 	t.Helper()
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -25,8 +26,8 @@ func writeFile(t *testing.T, path string, data []byte, when time.Time) {
 	}
 }
 
-// A secret mounted by the kubelet changes by a link to another directory: the new file may have the size of the old one,
-// and after a copy its time too.
+// TestFileSwapped checks that a changed file is read if the size and the time stay the same. The
+// kubelet changes a mounted secret by a link to another directory, and a copy may keep the time.
 func TestFileSwapped(t *testing.T) {
 	dir, when := t.TempDir(), time.Now()
 	link := filepath.Join(dir, "..data")
@@ -44,13 +45,13 @@ func TestFileSwapped(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(credentials(user), f.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false)); diff != "" {
-			t.Errorf("-want +got\n%s", diff)
+			t.Errorf("Credentials: -want +got\n%s", diff)
 		}
 	}
 }
 
-// What could not be read is read once it can be, also where the file itself has not changed meanwhile; that it can't be
-// is told once.
+// TestFileReadableLater checks that a file is read as soon as it can be, even if it has not
+// changed, and that an error is reported once.
 func TestFileReadableLater(t *testing.T) {
 	dir := t.TempDir()
 	path, file := filepath.Join(dir, "link"), filepath.Join(dir, "config.json")
@@ -72,7 +73,7 @@ func TestFileReadableLater(t *testing.T) {
 		want    []keychain.Credential
 		reports int
 	}{
-		{dir, nil, 1}, // a directory can be opened, not read
+		{dir, nil, 1}, // a directory can be opened but not read
 		{dir, nil, 1},
 		{file, credentials("u"), 1},
 		{dir, credentials("u"), 2},
@@ -85,7 +86,8 @@ func TestFileReadableLater(t *testing.T) {
 	}
 }
 
-// Many ask while the file changes: each gets the one or the other, whole.
+// TestFileConcurrently checks that concurrent callers get one version of a changing file, and never
+// a mix.
 func TestFileConcurrently(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
 	f := &keychain.File{Path: path, Interval: time.Nanosecond}
@@ -102,7 +104,7 @@ func TestFileConcurrently(t *testing.T) {
 			for range 50 {
 				got := f.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), true)
 				if len(got) != 1 || got[0].Auth.Username != "one" && got[0].Auth.Username != "two" {
-					t.Errorf("Credentials = %v, want one of both", got)
+					t.Errorf("Credentials = %v, want the one or the other", got)
 				}
 			}
 		})

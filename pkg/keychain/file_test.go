@@ -17,35 +17,42 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
+// credentials returns shared credentials of some users.
 func credentials(users ...string) (creds []keychain.Credential) {
 	for _, u := range users {
-		creds = append(creds, keychain.Credential{Auth: authn.AuthConfig{Username: u, Password: "p"}, Shared: true})
+		creds = append(creds, keychain.Credential{
+			Auth: authn.AuthConfig{Username: u, Password: "p"}, Shared: true,
+		})
 	}
 	return creds
 }
 
-// A mounted file is read again when it has changed, and what was good stays when it becomes bad.
+// TestFile checks that a changed file is read, and that the last good version stays if it becomes
+// invalid.
 func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
 	var reports []string
-	f := &keychain.File{Path: path, Interval: time.Nanosecond, Report: func(err error) { reports = append(reports, err.Error()) }}
+	f := &keychain.File{
+		Path: path, Interval: time.Nanosecond,
+		Report: func(err error) { reports = append(reports, err.Error()) },
+	}
 	r := ref.MustParse("ghcr.io/a/b")
 	at := time.Now().Add(-time.Hour)
 	for i, step := range []struct {
 		name    string
-		data    []byte // nil: no file
+		data    []byte // nil if there is no file
 		want    []keychain.Credential
 		reports int
 	}{
 		{"missing", nil, nil, 1},
 		{"still missing", nil, nil, 1},
-		{"there", config("ghcr.io", "one"), credentials("one"), 1},
+		{"present", config("ghcr.io", "one"), credentials("one"), 1},
 		{"unchanged", config("ghcr.io", "one"), credentials("one"), 1},
 		{"changed", config("ghcr.io", "two"), credentials("two"), 1},
-		{"bad", []byte("canary"), credentials("two"), 2},
-		{"one bad entry", []byte(`{"auths":{"quay.io":"canary","ghcr.io":{"username":"three","password":"p"}}}`), credentials("three"), 3},
+		{"invalid", []byte("canary"), credentials("two"), 2},
+		{"one invalid entry", []byte(`{"auths":{"quay.io":"canary","ghcr.io":{"username":"three","password":"p"}}}`), credentials("three"), 3},
 		{"too large", []byte(strings.Repeat(" ", 1<<20+1)), credentials("three"), 4},
-		{"gone", nil, credentials("three"), 5},
+		{"removed", nil, credentials("three"), 5},
 	} {
 		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
@@ -67,11 +74,12 @@ func TestFile(t *testing.T) {
 		}
 	}
 	if all := strings.Join(reports, "\n"); strings.Contains(all, "canary") || !strings.Contains(all, path) {
-		t.Errorf("reports are %s, want the path and no content", all)
+		t.Errorf("reports are %s, want the path, but no content of the file", all)
 	}
 }
 
-// Within the interval the file is not even looked at, unless a credential was refused.
+// TestFileInterval checks that the file is not read again within the interval, unless a credential
+// was refused.
 func TestFileInterval(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
 	f := &keychain.File{Path: path, Interval: time.Hour}
@@ -84,42 +92,49 @@ func TestFileInterval(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(credentials(step.want), f.Credentials(t.Context(), r, step.fresh)); diff != "" {
-			t.Errorf("-want +got\n%s", diff)
+			t.Errorf("Credentials: -want +got\n%s", diff)
 		}
 	}
 	var none *keychain.File
 	if got := none.Credentials(t.Context(), r, false); got != nil {
-		t.Errorf("nil File gives %v, want nothing", got)
+		t.Errorf("nil File: Credentials = %v, want nil", got)
 	}
 }
 
+// fixed returns a Keychain that always returns the same credentials.
+func fixed(creds []keychain.Credential) keychain.Keychain {
+	return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
+		return creds
+	})
+}
+
 func TestChain(t *testing.T) {
-	fixed := func(users ...string) keychain.Keychain {
-		return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential { return credentials(users...) })
-	}
 	r := ref.MustParse("ghcr.io/a/b")
-	got := keychain.Chain{fixed("a"), keychain.Anonymous{}, fixed("b", "c")}.Credentials(t.Context(), r, false)
+	chain := keychain.Chain{
+		fixed(credentials("a")), keychain.Anonymous{}, fixed(credentials("b", "c")),
+	}
+	got := chain.Credentials(t.Context(), r, false)
 	if diff := cmp.Diff(credentials("a", "b", "c"), got); diff != "" {
 		t.Errorf("Chain: -want +got\n%s", diff)
 	}
 	if got := (keychain.Chain{}).Credentials(t.Context(), r, false); got != nil {
-		t.Errorf("an empty Chain gives %v, want nothing", got)
+		t.Errorf("empty Chain: Credentials = %v, want nil", got)
 	}
 }
 
-// A chain must not write into what one of its keychains remembers.
+// TestChainCopies checks that a Chain does not write to a slice of one of its keychains.
 func TestChainCopies(t *testing.T) {
 	remembered := make([]keychain.Credential, 1, 4)
 	remembered[0] = credentials("a")[0]
-	first := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential { return remembered })
-	second := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential { return credentials("b") })
-	keychain.Chain{first, second}.Credentials(t.Context(), ref.MustParse("a"), false)
+	chain := keychain.Chain{fixed(remembered), fixed(credentials("b"))}
+	chain.Credentials(t.Context(), ref.MustParse("a"), false)
 	if got := remembered[:2][1]; got != (keychain.Credential{}) {
-		t.Errorf("behind what was given stands %v, want nothing", got)
+		t.Errorf("after the keychain's own credentials, its slice has %v, want the zero value", got)
 	}
 }
 
-// What docker login wrote is used; a helper that fails is told, without what it printed.
+// TestLocal checks that the credentials that docker login wrote are used, and that a helper that
+// fails is reported.
 func TestLocal(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", dir)
@@ -135,12 +150,14 @@ func TestLocal(t *testing.T) {
 	write(`{"auths":{"ghcr.io":{"username":"u","password":"p"},"https://index.docker.io/v1/":{"username":"hub","password":"p"}}}`)
 	for image, want := range map[string]string{"ghcr.io/a/b": "u", "nginx": "hub", "quay.io/a": ""} {
 		got := l.Credentials(t.Context(), ref.MustParse(image), false)
-		if want == "" && got != nil || want != "" && (len(got) != 1 || got[0].Auth.Username != want || got[0].Shared) {
-			t.Errorf("Credentials(%s) = %v, want %q", image, got, want)
+		switch {
+		case want == "" && got != nil,
+			want != "" && (len(got) != 1 || got[0].Auth.Username != want || got[0].Shared):
+			t.Errorf("Credentials(%s) = %v, want the user %q", image, got, want)
 		}
 	}
 	write(`{"credHelpers":{"ghcr.io":"none-such"}}`)
 	if got := l.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false); got != nil || len(reports) != 1 {
-		t.Errorf("Credentials with a broken helper = %v, reports %v, want none and one", got, reports)
+		t.Errorf("Credentials with a broken helper = %v, reports %v, want no credential and one report", got, reports)
 	}
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package keychain gives, for a pull identity and a reference, the credentials to try, in the kubelet's order.
+// Package keychain returns the credentials to try at a registry for a reference, in the kubelet's
+// order.
 //
-// The rules of matching are the kubelet's own (k8s.io/kubernetes pkg/credentialprovider); what carries the result are
-// go-containerregistry's authn types. The package sends nothing to a registry, and a secret that is missing, malformed or
-// forbidden is no error: the rest is used, as the kubelet does.
+// An entry of a Docker config or of a pull secret matches a reference by the kubelet's own rules
+// (k8s.io/kubernetes pkg/credentialprovider). The results are go-containerregistry's authn types.
+// The package sends nothing to a registry. A secret that is missing, malformed or forbidden is not
+// an error. The other secrets are used, as the kubelet does.
 package keychain
 
 import (
@@ -17,36 +19,38 @@ import (
 
 // Credential is one set of credentials to try at a registry.
 type Credential struct {
-	// Auth is what to present; the zero value is anonymous.
+	// Auth is the user name with the password, or the token. The zero value is anonymous.
 	Auth authn.AuthConfig
-	// Shared says that it is not the tenant's own, but the nodes' or a cloud's: what a registry answers to it is not for
-	// the tenant to read.
+	// Shared is true if the credential is not the tenant's own, but belongs to the nodes or to a
+	// cloud. The tenant must not learn what a registry answers to it.
 	Shared bool
-	// Unread says that it is none, but stands for those of a secret that could not be read, as the
-	// API server gave no answer, or for that of a cloud which gave none. What is refused without
-	// them may go well another time.
+	// Unread is true if this is not a credential but a mark: a secret could not be read because the
+	// API server did not answer, or a cloud returned no credential. A request that is refused without
+	// that credential may succeed later.
 	Unread bool
 }
 
-// MaxCredential is how many bytes the texts of a credential may have. Those of real ones have less
-// than a third of it: Amazon's passwords, Google's keys and Azure's tokens. A larger one is left
-// out, wherever it comes from: it would be in memory in many places at once.
+// MaxCredential is the maximum size of a credential, as Size returns it. Amazon's passwords,
+// Google's keys and Azure's tokens have less than a third of it. Larger ones are left out, because
+// a credential is in memory in many places at the same time.
 const MaxCredential = 16 << 10
 
-// Size is how many bytes the texts of a credential have.
+// Size returns the number of bytes in the texts of a credential.
 func Size(a authn.AuthConfig) int {
 	return len(a.Username) + len(a.Password) + len(a.Auth) +
 		len(a.IdentityToken) + len(a.RegistryToken)
 }
 
-// Keychain gives the credentials to try for a reference, in order; anonymous is not among them, it always comes last.
-// With fresh, what was remembered is read again: a registry has refused it. It never fails: what can't be read is counted
-// and left out, and where another time it might be, one Credential is Unread. Implementations are safe for concurrent use.
+// Keychain returns credentials. Implementations are safe for concurrent use.
 type Keychain interface {
+	// Credentials returns the credentials to try for a reference, in order. Anonymous access is not
+	// among them, because it is always tried last. If fresh is true, a registry has refused a
+	// credential, and those that are remembered are read again. A credential that can't be read is
+	// counted and left out. If it may be readable later, one Credential is marked as Unread.
 	Credentials(ctx context.Context, r ref.Reference, fresh bool) []Credential
 }
 
-// Func is a function as a Keychain.
+// Func is a function that implements Keychain.
 type Func func(ctx context.Context, r ref.Reference, fresh bool) []Credential
 
 // Credentials calls f.
@@ -54,8 +58,8 @@ func (f Func) Credentials(ctx context.Context, r ref.Reference, fresh bool) []Cr
 	return f(ctx, r, fresh)
 }
 
-// Anonymous is the Keychain without credentials.
+// Anonymous is a Keychain without credentials.
 type Anonymous struct{}
 
-// Credentials gives none.
+// Credentials returns nil.
 func (Anonymous) Credentials(context.Context, ref.Reference, bool) []Credential { return nil }

@@ -18,65 +18,70 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// Docker Hub goes by two names: references are docker.io's, and what docker login writes is index.docker.io's.
+// Docker Hub has two names: references have docker.io, and docker login writes index.docker.io.
 const (
 	hubHost  = "docker.io"
 	hubIndex = "index.docker.io"
 )
 
-// Bounds of what a tenant writes.
+// Limits for what a tenant writes.
 const (
-	// maxEntries are those of one config that are read: a secret of 1 MiB has room for 100,000.
+	// maxEntries is the number of entries of one config that are read. A secret of 1 MiB has room for
+	// 100,000.
 	maxEntries = 1024
-	// maxKey bounds a key: a scheme, a host with its port, or globs for them, and a path, each of which has a greatest length.
+	// maxKey is the maximum length of a key. A key has a scheme, a host and port or globs for them,
+	// and a path, each of which has a maximum length.
 	maxKey = 1024
-	// maxGlobs bounds the entries with globs that one look-up compares, over all configs.
+	// maxGlobs is the maximum number of entries with globs that one lookup compares in all configs.
 	maxGlobs = 1024
-	// maxCompared bounds the entries and paths that one look-up compares, over all configs. Nobody
-	// has so many for one host.
+	// maxCompared is the maximum number of entries and paths that one lookup compares in all configs.
+	// Nobody needs that many for one host.
 	maxCompared = 4096
-	// MaxCandidates bounds the credentials that are tried for one look-up: each may cost a login.
+	// MaxCandidates is the maximum number of credentials that are tried for one reference, because
+	// each may cost a login.
 	MaxCandidates = 16
-	// maxLabel bounds a label that a glob is compared with (RFC 1035, section 2.3.4), and a glob.
+	// maxLabel is the maximum length of a label of a host (RFC 1035, section 2.3.4), and of a glob for
+	// one.
 	maxLabel = 63
 )
 
-// entrySize is about what an entry takes without its texts: a string header for each of its fields, and what each text's
-// own memory is rounded up by.
+// entrySize is the approximate size of an entry without its texts: a string header for each of its
+// fields, and the rounding of each text's allocation.
 const entrySize = 16 * 16
 
-// globsSize is about what a keyring with globs takes to remember which of them are for a host,
-// without the two bytes for each.
-const globsSize = 512
+// globMatchesSize is the approximate size of a globMatches without its runs.
+const globMatchesSize = 512
 
-// Keyring is what one Docker config or pull secret holds. The zero value and nil are empty. It never changes, and is
-// safe for concurrent use.
+// Keyring is the content of a Docker config or a pull secret. The zero value and nil are empty. It
+// does not change, and is safe for concurrent use.
 type Keyring struct {
-	// entries begin with those with globs. They are in the order of their hosts and ports, and
-	// those of one host from the last path to the first.
+	// entries begins with the entries that have globs. Within the two parts, entries are in the order
+	// of hosts and ports, and those of one host in descending order of paths.
 	entries   []entry
 	globs     int // entries with globs
 	malformed int
-	last      atomic.Pointer[globbed] // for the host that was looked up last
+	last      atomic.Pointer[globMatches] // for the host of the last lookup
 }
 
-// globbed are the entries with globs that are for a host: where the run of each path begins.
-type globbed struct {
+// globMatches are the entries with globs that match a host.
+type globMatches struct {
 	host, port string
-	runs       []uint16
+	runs       []uint16 // the index of the first entry of each path
 }
 
-// entry is one key with its credential, taken apart beforehand so that a match allocates nothing.
+// entry is a key with its credential. The key is parsed in advance, so that a match allocates
+// nothing.
 type entry struct {
-	key        string // host and path, as the kubelet's index spells it
-	host, port string // the host may hold globs, each within one label
-	path       string // after the slash: a raw prefix of the repository (team matches teammate too)
+	key        string // host and path, as in the kubelet's index
+	host, port string // the host may have globs, each within one label
+	path       string // after the slash: a prefix of the repository (team also matches teammate)
 	glob       bool
-	run        int // entries with the same host and path from this one on
+	run        int // the number of entries with the same host and path, from this one on
 	auth       authn.AuthConfig
-	sum        uint64 // of auth: two that differ are told apart at once, however long they are
+	sum        uint64 // a hash of auth, so that comparing different credentials is fast
 }
 
+// sumSeed is the seed of the hashes in entries.
 var sumSeed = maphash.MakeSeed()
 
 // sameKey reports whether two entries are for the same host and path.
@@ -85,10 +90,12 @@ func (e *entry) sameKey(other *entry) bool {
 		e.glob == other.glob
 }
 
-// same reports whether two entries hold the same credential.
-func (e *entry) same(other *entry) bool { return e.sum == other.sum && e.auth == other.auth }
+// sameCredential reports whether two entries have the same credential.
+func (e *entry) sameCredential(other *entry) bool {
+	return e.sum == other.sum && e.auth == other.auth
+}
 
-// Malformed counts the entries that could not be read: they lose only themselves.
+// Malformed returns the number of entries that could not be read. The other entries are used.
 func (k *Keyring) Malformed() int {
 	if k == nil {
 		return 0
@@ -96,7 +103,7 @@ func (k *Keyring) Malformed() int {
 	return k.malformed
 }
 
-// Len counts the entries that could be read.
+// Len returns the number of entries that could be read.
 func (k *Keyring) Len() int {
 	if k == nil {
 		return 0
@@ -104,14 +111,14 @@ func (k *Keyring) Len() int {
 	return len(k.entries)
 }
 
-// Size is about how many bytes the keyring holds: what is remembered of tenants' secrets has a bound.
+// Size returns the approximate size of the keyring in bytes.
 func (k *Keyring) Size() int {
 	if k == nil {
 		return 0
 	}
 	n := entrySize * len(k.entries)
 	if k.globs > 0 {
-		n += globsSize + 2*k.globs
+		n += globMatchesSize + 2*k.globs
 	}
 	for i := range k.entries {
 		e := &k.entries[i]
@@ -120,15 +127,16 @@ func (k *Keyring) Size() int {
 	return n
 }
 
-// Lookup returns the credentials that the rings hold for r, in the kubelet's order: the keys of all
-// rings from the last to the first in lexical order, so that a longer path comes before a shorter
-// one, and those of one key in the order of the rings. What docker login writes for Docker Hub counts
-// only if no other key matches. An entry without a credential, or with one that came before, is left
-// out.
+// Lookup returns the credentials of the keyrings for r, in the kubelet's order: the keys of all
+// keyrings in descending order, so that a longer path comes before a shorter one, and those of one
+// key in the order of the keyrings. The key that docker login writes for Docker Hub counts only if
+// no other key matches. Entries without a credential, and repeated credentials, are left out.
 //
-// At most MaxCandidates are returned; left is the number of entries that fit r too and come after
-// them. Lookup costs one allocation if an entry fits, and otherwise none, but for globs that are
-// compared with another host than before. If more than 4,096 entries fit, not all are considered.
+// Lookup returns at most MaxCandidates credentials. left is the number of entries that also match r
+// and come after them. If more than 4,096 entries match, Lookup does not consider all of them.
+//
+// Lookup makes one allocation if an entry matches, and otherwise none. It makes more if it compares
+// globs with another host than before.
 func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left int) {
 	host, port := splitPort(r.Host())
 	var found candidates
@@ -140,8 +148,8 @@ func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left 
 	return found.auths(), found.left
 }
 
-// arrange puts the entries in order. Those with one key stay as they are.
-func (k *Keyring) arrange() {
+// sort sorts the entries. Entries with equal keys keep their order.
+func (k *Keyring) sort() {
 	slices.SortStableFunc(k.entries, func(a, b entry) int {
 		if a.glob != b.glob {
 			if a.glob {
@@ -164,7 +172,7 @@ func (k *Keyring) arrange() {
 	}
 }
 
-// named returns the entries that spell out a host.
+// named returns the entries without globs that match a host.
 func (k *Keyring) named(host, port string) []entry {
 	if k == nil {
 		return nil
@@ -178,27 +186,29 @@ func (k *Keyring) named(host, port string) []entry {
 	})]
 }
 
-// globbed returns where the runs of entries begin whose globs match a host. Most images of an
-// object are on one host, and a comparison is slow: the last answer is remembered.
+// globbed returns the indexes of the entries with globs that match a host, one for each path. It
+// remembers the last result, because a comparison is slow and most images of an object have the
+// same host.
 func (k *Keyring) globbed(host, port string) []uint16 {
 	if last := k.last.Load(); last != nil && last.host == host && last.port == port {
 		return last.runs
 	}
-	now := &globbed{host: strings.Clone(host), port: strings.Clone(port)}
+	matches := &globMatches{host: strings.Clone(host), port: strings.Clone(port)}
 	for i := 0; i < k.globs; i += k.entries[i].run {
 		if k.entries[i].matches(host, port) {
-			now.runs = append(now.runs, uint16(i)) //nolint:gosec // there are at most maxEntries
+			matches.runs = append(matches.runs, uint16(i)) //nolint:gosec // i is below maxEntries
 		}
 	}
-	k.last.Store(now)
-	return now.runs
+	k.last.Store(matches)
+	return matches.runs
 }
 
-// newEntry takes a key apart: with or without scheme, host with globs, port, path. What is a host is net/url's to say, as
-// it is for the kubelet, which also takes /v1/ and /v2/ for the registry itself, and no other path of an API.
+// newEntry parses a key, which has a host and may have a scheme, globs, a port and a path. Like the
+// kubelet, it parses the host with net/url, and takes /v1/ and /v2/ for the registry itself, but no
+// other path of an API.
 //
-// Of the key nothing is kept but host and path: the rest may be long, and would be kept with any part of it.
-func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
+// The entry keeps copies of the host and the path. A substring would keep the whole key in memory.
+func newEntry(key string, auth authn.AuthConfig) (e entry, ok bool) {
 	if len(key) > maxKey {
 		return entry{}, false
 	}
@@ -216,7 +226,9 @@ func newEntry(key string, auth authn.AuthConfig) (entry, bool) {
 	if p == "/" {
 		p = ""
 	}
-	e := entry{key: strings.Clone(u.Host + p), auth: auth, glob: strings.ContainsAny(u.Host, `*?[\`)}
+	e = entry{
+		key: strings.Clone(u.Host + p), auth: auth, glob: strings.ContainsAny(u.Host, `*?[\`),
+	}
 	e.sum = maphash.Comparable(sumSeed, auth)
 	e.path = strings.TrimPrefix(e.key[len(u.Host):], "/")
 	e.host, e.port = splitPort(e.key[:len(u.Host)])
@@ -235,8 +247,9 @@ func (e *entry) matches(host, port string) bool {
 		matchLabels(e.host, host)
 }
 
-// matchLabels compares label by label; a glob never spans a dot. An invalid glob matches nothing,
-// and neither does one that is longer than a label, since comparing it could take long.
+// matchLabels compares each label with its glob; a glob never spans a dot. An invalid glob matches
+// nothing. A glob that is longer than a label matches nothing either, because the comparison could
+// be slow.
 func matchLabels(glob, host string) bool {
 	for more := true; more; {
 		var label, want string
@@ -252,10 +265,10 @@ func matchLabels(glob, host string) bool {
 	return true
 }
 
-// splitPort splits as the kubelet does, for whom what doesn't parse has no port.
+// splitPort splits a host and a port. Like the kubelet, it takes a text that is invalid for a host.
 func splitPort(hostport string) (host, port string) {
 	if !strings.Contains(hostport, ":") {
-		return hostport, "" // by far the most common: spare the error
+		return hostport, "" // the usual case, without the cost of an error
 	}
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// config is a Docker config whose entries have the user names given.
+// config returns a Docker config. The arguments are pairs of a key and a user name.
 func config(keysAndUsers ...string) []byte {
 	auths := map[string]map[string]string{}
 	for i := 0; i+1 < len(keysAndUsers); i += 2 {
@@ -27,11 +27,12 @@ func config(keysAndUsers ...string) []byte {
 	}
 	data, err := json.Marshal(map[string]any{"auths": auths})
 	if err != nil {
-		panic(err) // strings alone
+		panic(err) // impossible for strings
 	}
 	return data
 }
 
+// ring returns the keyring of a Docker config.
 func ring(t testing.TB, data []byte) *keychain.Keyring {
 	t.Helper()
 	k, err := keychain.ParseDockerConfig(data)
@@ -41,7 +42,7 @@ func ring(t testing.TB, data []byte) *keychain.Keyring {
 	return k
 }
 
-// lookup is Lookup without the number of entries that are left out.
+// lookup returns the credentials that Lookup returns.
 func lookup(r ref.Reference, rings ...*keychain.Keyring) []authn.AuthConfig {
 	auths, _ := keychain.Lookup(r, rings...)
 	return auths
@@ -55,7 +56,8 @@ func users(auths []authn.AuthConfig) string {
 	return strings.Join(names, " ")
 }
 
-// TestLookup holds the kubelet's rules (k8s.io/kubernetes pkg/credentialprovider, keyring.go and keyring_test.go).
+// TestLookup checks the kubelet's rules (k8s.io/kubernetes pkg/credentialprovider, keyring.go and
+// keyring_test.go).
 func TestLookup(t *testing.T) {
 	for _, tt := range []struct {
 		name, image string
@@ -71,10 +73,10 @@ func TestLookup(t *testing.T) {
 		{"v2 and a path", "ghcr.io/a/b", []string{"https://ghcr.io/v2/a", "u"}, "u"},
 		{"port", "reg.example:5000/a", []string{"reg.example:5000", "u"}, "u"},
 		{"another port", "reg.example:5000/a", []string{"reg.example:5001", "u"}, ""},
-		{"no port", "reg.example:5000/a", []string{"reg.example", "u"}, ""},
-		{"port of none", "reg.example/a", []string{"reg.example:443", "u"}, ""},
+		{"key without the port", "reg.example:5000/a", []string{"reg.example", "u"}, ""},
+		{"key with a port, image without one", "reg.example/a", []string{"reg.example:443", "u"}, ""},
 		{"path", "ghcr.io/a/b", []string{"ghcr.io/a/b", "u"}, "u"},
-		{"beginning of a path, as the kubelet takes it", "ghcr.io/team/b", []string{"ghcr.io/te", "u"}, "u"},
+		{"prefix of a path, as for the kubelet", "ghcr.io/team/b", []string{"ghcr.io/te", "u"}, "u"},
 		{"another path", "ghcr.io/a/b", []string{"ghcr.io/b", "u"}, ""},
 		{"longer paths first", "ghcr.io/a/b", []string{"ghcr.io", "host", "ghcr.io/a", "org", "ghcr.io/a/b", "repository"}, "repository org host"},
 		{"glob", "x.example.com/a", []string{"*.example.com", "u"}, "u"},
@@ -82,14 +84,14 @@ func TestLookup(t *testing.T) {
 		{"glob never spans a dot", "x.y.example.com/a", []string{"*.example.com", "u"}, ""},
 		{"globs in all labels", "x.y.com/a", []string{"*.*.com", "u"}, "u"},
 		{"glob with a port and a path", "x.example.com:5000/team/a", []string{"*.example.com:5000/team", "u"}, "u"},
-		{"glob of a top label", "x.example.com/a", []string{"x.example.*", "u"}, "u"},
-		{"glob that is none", "x.example.com/a", []string{"[x.example.com", "u"}, ""},
+		{"glob in the last label", "x.example.com/a", []string{"x.example.*", "u"}, "u"},
+		{"invalid glob", "x.example.com/a", []string{"[x.example.com", "u"}, ""},
 		{"Docker Hub, as docker login writes it", "nginx", []string{"https://index.docker.io/v1/", "u"}, "u"},
-		{"Docker Hub by its name", "docker.io/library/nginx", []string{"docker.io", "u"}, "u"},
-		{"Docker Hub's own name comes first, and alone", "nginx", []string{"docker.io", "own", "index.docker.io", "login"}, "own"},
+		{"Docker Hub by its own name", "docker.io/library/nginx", []string{"docker.io", "u"}, "u"},
+		{"Docker Hub by both names", "nginx", []string{"docker.io", "own", "index.docker.io", "login"}, "own"},
 		{"Docker Hub with a path", "nginx", []string{"docker.io/library", "u"}, "u"},
-		{"login to Docker Hub is for Docker Hub", "ghcr.io/a/b", []string{"index.docker.io", "u"}, ""},
-		{"user information is no host", "evil.example/a", []string{"ghcr.io@evil.example", "u"}, "u"},
+		{"Docker Hub's key for another host", "ghcr.io/a/b", []string{"index.docker.io", "u"}, ""},
+		{"user information before the host", "evil.example/a", []string{"ghcr.io@evil.example", "u"}, "u"},
 		{"IPv6", "[::1]:5000/a", []string{"[::1]:5000", "u"}, "u"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,10 +103,12 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// The keys of all secrets are one list: a longer path in a later secret comes first, and of one key the first secret.
+// TestLookupOverSecrets checks the order over several secrets: a longer path in a later secret
+// comes first, and of one key the first secret.
 func TestLookupOverSecrets(t *testing.T) {
 	r := ref.MustParse("ghcr.io/a/b")
-	first, second := ring(t, config("ghcr.io", "one", "*.io", "glob")), ring(t, config("ghcr.io", "two", "ghcr.io/a", "path"))
+	first := ring(t, config("ghcr.io", "one", "*.io", "glob"))
+	second := ring(t, config("ghcr.io", "two", "ghcr.io/a", "path"))
 	if got, want := users(lookup(r, first, nil, second)), "path one two glob"; got != want {
 		t.Errorf("Lookup = %q, want %q", got, want)
 	}
@@ -112,7 +116,7 @@ func TestLookupOverSecrets(t *testing.T) {
 		t.Errorf("Lookup with a secret twice = %q, want %q", got, want)
 	}
 	if got := lookup(r); got != nil {
-		t.Errorf("Lookup without secrets = %v, want nothing", got)
+		t.Errorf("Lookup without secrets = %v, want nil", got)
 	}
 }
 
@@ -125,16 +129,16 @@ func TestEntries(t *testing.T) {
 	}{
 		{"user and password", `{"username":"user","password":"pass"}`, []authn.AuthConfig{{Username: "user", Password: "pass"}}, 0},
 		{"auth", `{"auth":"` + basic + `"}`, []authn.AuthConfig{{Username: "user", Password: "pass:word"}}, 0},
-		{"auth is stronger", `{"username":"x","password":"y","auth":"` + basic + `","email":"e"}`, []authn.AuthConfig{{Username: "user", Password: "pass:word"}}, 0},
+		{"auth and other fields", `{"username":"x","password":"y","auth":"` + basic + `","email":"e"}`, []authn.AuthConfig{{Username: "user", Password: "pass:word"}}, 0},
 		{"identity token", `{"identitytoken":"t","username":"<token>"}`, []authn.AuthConfig{{Username: "<token>", IdentityToken: "t"}}, 0},
-		{"registry token alone", `{"registrytoken":"x\ny"}`, nil, 0},
-		{"registry token beside a user", `{"username":"user","registrytoken":"t"}`, []authn.AuthConfig{{Username: "user"}}, 0},
-		{"odd bytes", `{"username":"u\nv","password":"\u0000","identitytoken":"\r\n"}`, []authn.AuthConfig{{Username: "u\nv", Password: "\u0000", IdentityToken: "\r\n"}}, 0},
-		{"nothing", `{}`, nil, 0},
-		{"bad base64", `{"auth":"!"}`, nil, 1},
+		{"registry token only", `{"registrytoken":"x\ny"}`, nil, 0},
+		{"registry token and a user", `{"username":"user","registrytoken":"t"}`, []authn.AuthConfig{{Username: "user"}}, 0},
+		{"control characters", `{"username":"u\nv","password":"\u0000","identitytoken":"\r\n"}`, []authn.AuthConfig{{Username: "u\nv", Password: "\u0000", IdentityToken: "\r\n"}}, 0},
+		{"empty", `{}`, nil, 0},
+		{"invalid base64", `{"auth":"!"}`, nil, 1},
 		{"auth without a colon", `{"auth":"` + base64.StdEncoding.EncodeToString([]byte("user")) + `"}`, nil, 1},
-		{"no object", `"secret"`, nil, 1},
-		{"number", `{"username":1}`, nil, 1},
+		{"not an object", `"secret"`, nil, 1},
+		{"number as user name", `{"username":1}`, nil, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := ring(t, []byte(`{"auths":{"a.example":`+tt.entry+`,"b.example":{"username":"other"},"":{"username":"x"}}}`))
@@ -143,20 +147,21 @@ func TestEntries(t *testing.T) {
 				t.Errorf("Lookup: -want +got\n%s", diff)
 			}
 			if k.Malformed() != tt.malformed+1 || k.Len() != 2-tt.malformed {
-				t.Errorf("%d malformed of %d, want %d of %d", k.Malformed(), k.Len(), tt.malformed+1, 2-tt.malformed)
+				t.Errorf("%d malformed and %d valid entries, want %d and %d", k.Malformed(), k.Len(), tt.malformed+1, 2-tt.malformed)
 			}
 			if got := users(lookup(ref.MustParse("b.example/x"), k)); got != "other" {
-				t.Errorf("the entry beside it gives %q, want other", got)
+				t.Errorf("Lookup of another entry = %q, want other", got)
 			}
 		})
 	}
 }
 
-// Both types of secret; what is malformed as a whole is never quoted: it may be a password.
+// TestParse checks both formats. An error about a malformed config must not quote it, because it
+// may contain a password.
 func TestParse(t *testing.T) {
 	old, err := keychain.ParseDockercfg([]byte(`{"ghcr.io":{"username":"u","password":"p"}}`))
 	if err != nil || users(lookup(ref.MustParse("ghcr.io/a"), old)) != "u" {
-		t.Errorf("ParseDockercfg = %v, %v, want the entry", old, err)
+		t.Errorf("ParseDockercfg = %v, %v, want a keyring with u", old, err)
 	}
 	for _, text := range []string{"", "canary", `{"auths":["canary"]}`, `{"auths":{"canary`, `[]`} {
 		if k, err := keychain.ParseDockerConfig([]byte(text)); err == nil || strings.Contains(err.Error(), "canary") {
@@ -164,11 +169,11 @@ func TestParse(t *testing.T) {
 		}
 	}
 	if k, err := keychain.ParseDockerConfig([]byte(`{"credsStore":"desktop"}`)); err != nil || k.Len() != 0 {
-		t.Errorf("a config without auths = %v, %v, want an empty keyring", k, err)
+		t.Errorf("config without auths: ParseDockerConfig = %v, %v, want an empty keyring", k, err)
 	}
 	var none *keychain.Keyring
 	if none.Len() != 0 || none.Malformed() != 0 {
-		t.Error("a nil keyring is not empty")
+		t.Errorf("nil Keyring: Len = %d, Malformed = %d, want 0 for both", none.Len(), none.Malformed())
 	}
 }
 
@@ -183,12 +188,12 @@ func FuzzParseDockerConfig(f *testing.F) {
 		}
 		auths := lookup(r, k, k)
 		if len(auths) > k.Len() {
-			t.Errorf("Lookup gives %d credentials of %d entries", len(auths), k.Len())
+			t.Errorf("Lookup returned %d credentials of %d entries", len(auths), k.Len())
 		}
 		seen := map[authn.AuthConfig]bool{}
 		for _, a := range auths {
 			if seen[a] || a == (authn.AuthConfig{}) {
-				t.Errorf("Lookup gives %s twice, or an empty one", fmt.Sprint(a.Username))
+				t.Errorf("Lookup returned %s twice, or an empty credential", fmt.Sprint(a.Username))
 			}
 			seen[a] = true
 		}

@@ -12,31 +12,33 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// Local gives what the user of a command line has logged in with: the Docker config, podman's auth file, and the
-// credential helpers that they name, which it runs. It is not for a server. Safe for concurrent use.
+// Local returns the credentials of the user of a command line: those in the Docker config and in
+// podman's auth file, and those of the credential helpers that these files name. It runs the
+// helpers, so it must not be used in a server. It is safe for concurrent use.
 type Local struct {
-	// Report is told when a helper fails, once of each failure: the image may be public, so that a look-up goes on without
-	// it. Default: nobody is.
+	// Report is called when a helper fails, once for each error text. The lookup goes on without the
+	// credential, because the image may be public. If nil, errors are dropped.
 	Report func(error)
 
-	mu   sync.Mutex
-	told map[string]bool
+	mu       sync.Mutex
+	reported map[string]bool // by error text
 }
 
-// Credentials asks go-containerregistry's default keychain. It may run a program, and waits for it no longer than ctx.
+// Credentials returns the credential of go-containerregistry's default keychain. It may run a
+// helper, and does not wait for it after ctx has ended.
 func (l *Local) Credentials(ctx context.Context, r ref.Reference, _ bool) []Credential {
-	type answer struct {
+	type result struct {
 		auth authn.AuthConfig
 		err  error
 	}
-	answers := make(chan answer, 1)
-	go func() { // a helper that hangs can't be ended
-		auth, err := ask(ctx, authn.DefaultKeychain, Resource(r))
-		answers <- answer{auth, err}
+	results := make(chan result, 1)
+	go func() { // on its own goroutine, because a helper that hangs can't be stopped
+		auth, err := authorization(ctx, authn.DefaultKeychain, Resource(r))
+		results <- result{auth, err}
 	}()
-	var got answer
+	var got result
 	select {
-	case got = <-answers:
+	case got = <-results:
 	case <-ctx.Done():
 		got.err = fmt.Errorf("credentials for %s: %w", r.Host(), context.Cause(ctx))
 	}
@@ -47,23 +49,27 @@ func (l *Local) Credentials(ctx context.Context, r ref.Reference, _ bool) []Cred
 	return []Credential{{Auth: got.auth}}
 }
 
+// report reports an error unless one with the same text was reported before.
 func (l *Local) report(err error) {
 	if err == nil || l.Report == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.told[err.Error()] {
+	if l.reported[err.Error()] {
 		return
 	}
-	if l.told == nil {
-		l.told = map[string]bool{}
+	if l.reported == nil {
+		l.reported = map[string]bool{}
 	}
-	l.told[err.Error()] = true
+	l.reported[err.Error()] = true
 	l.Report(err)
 }
 
-func ask(ctx context.Context, k authn.Keychain, r authn.Resource) (authn.AuthConfig, error) {
+// authorization returns the credential of a keychain for a resource.
+func authorization(
+	ctx context.Context, k authn.Keychain, r authn.Resource,
+) (authn.AuthConfig, error) {
 	authenticator, err := authn.Resolve(ctx, k, r)
 	if err != nil {
 		return authn.AuthConfig{}, err
@@ -75,7 +81,8 @@ func ask(ctx context.Context, k authn.Keychain, r authn.Resource) (authn.AuthCon
 	return *auth, nil
 }
 
-// Resource is r's repository as go-containerregistry's keychains want it: Docker Hub's host is index.docker.io there.
+// Resource returns the repository of r as an argument for go-containerregistry's keychains, for
+// which the host of Docker Hub is index.docker.io.
 func Resource(r ref.Reference) authn.Resource {
 	host := r.Host()
 	if host == hubHost {
@@ -84,6 +91,7 @@ func Resource(r ref.Reference) authn.Resource {
 	return resource{host: host, repository: host + "/" + r.Path()}
 }
 
+// resource implements authn.Resource.
 type resource struct{ host, repository string }
 
 func (r resource) String() string      { return r.repository }

@@ -16,7 +16,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// home is an empty home of a user who has the program in the path.
+// home creates an empty home directory with a program in the path, and returns it.
 func home(t *testing.T, program, script string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,7 +32,8 @@ func home(t *testing.T, program, script string) string {
 	return dir
 }
 
-// Credential helpers are run, and an identity token of one is an identity token.
+// TestLocalHelper checks that credential helpers are run, and that a helper's identity token is
+// returned as one.
 func TestLocalHelper(t *testing.T) {
 	dir := home(t, "docker-credential-test", `read -r host
 case "$host" in
@@ -41,7 +42,7 @@ a.azurecr.io) echo '{"Username":"<token>","Secret":"t"}' ;;
 *) echo 'credentials not found in native keychain'; exit 1 ;;
 esac
 `)
-	t.Setenv("DOCKER_CONFIG", dir) // where there is none, Docker's library asks for the home but once a process
+	t.Setenv("DOCKER_CONFIG", dir) // Docker's library determines the home directory once per process
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore":"test"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ esac
 	for image, want := range map[string][]keychain.Credential{
 		"ghcr.io/a":      {{Auth: authn.AuthConfig{Username: "u", Password: "p"}}},
 		"a.azurecr.io/a": {{Auth: authn.AuthConfig{IdentityToken: "t"}}},
-		"quay.io/a":      nil, // has no credential, which is no failure of the helper
+		"quay.io/a":      nil, // the helper has no credential, which is not a failure
 	} {
 		if diff := cmp.Diff(want, l.Credentials(t.Context(), ref.MustParse(image), false)); diff != "" {
 			t.Errorf("Credentials(%s): -want +got\n%s", image, diff)
@@ -57,25 +58,28 @@ esac
 	}
 }
 
-// Who has no Docker config may have podman's.
+// TestLocalPodman checks that podman's auth file is used if there is no Docker config.
 func TestLocalPodman(t *testing.T) {
 	dir := home(t, "none", "exit 1")
 	if err := os.Mkdir(filepath.Join(dir, "containers"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if got := (&keychain.Local{}).Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false); got != nil {
-		t.Errorf("without any file: %v, want nothing", got)
+		t.Errorf("without any file: Credentials = %v, want nil", got)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "containers", "auth.json"), []byte(`{"auths":{"ghcr.io/team":{"auth":"dTpw"},"ghcr.io":{"auth":"djpw"}}}`), 0o600); err != nil {
+	auths := []byte(`{"auths":{"ghcr.io/team":{"auth":"dTpw"},"ghcr.io":{"auth":"djpw"}}}`)
+	if err := os.WriteFile(filepath.Join(dir, "containers", "auth.json"), auths, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got := (&keychain.Local{}).Credentials(t.Context(), ref.MustParse("ghcr.io/team"), false)
-	if diff := cmp.Diff([]keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: "p"}}}, got); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
+	want := []keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: "p"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Credentials: -want +got\n%s", diff)
 	}
 }
 
-// A helper that hangs is waited for no longer than the caller wants, and one that fails is told of once.
+// TestLocalHelperThatHangs checks that a helper that hangs is not waited for after the context has
+// ended, and that a failure is reported once.
 func TestLocalHelperThatHangs(t *testing.T) {
 	dir := home(t, "docker-credential-test", `read -r host
 case "$host" in
@@ -92,7 +96,7 @@ esac
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if got := l.Credentials(ctx, ref.MustParse("slow.example/a"), false); got != nil {
-		t.Errorf("Credentials = %v, want none", got)
+		t.Errorf("Credentials = %v, want nil", got)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "done"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -100,7 +104,8 @@ esac
 	for range 3 {
 		l.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false)
 	}
-	if len(reports) != 2 || !strings.Contains(reports[0], "credentials for slow.example: ") || !strings.Contains(reports[1], "the keyring is locked") {
+	if len(reports) != 2 || !strings.Contains(reports[0], "credentials for slow.example: ") ||
+		!strings.Contains(reports[1], "the keyring is locked") {
 		t.Errorf("reports = %q, want one of each failure", reports)
 	}
 }
