@@ -24,6 +24,7 @@ var plainFolders = []string{
 	"pkg/certificate",
 	"pkg/config",
 	"pkg/keychain",
+	"pkg/keychain/cluster",
 	"pkg/manifest",
 	"pkg/panics",
 	"pkg/pin",

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cluster gives the credentials that the kubelet would pull with: it reads pull secrets and service accounts from
-// the API server.
+// Package cluster returns the credentials that the kubelet would pull with. It reads pull secrets
+// and service accounts from the API server.
 //
-// It reads by get alone, never by list or watch, and remembers what it read for seconds; what is gone, forbidden or
-// malformed is counted and left out, and what the API server gave no answer about is marked as unread. Matching and order
-// are package keychain's. It sends nothing to a registry.
+// It reads them with the verb get, never with list or watch, and remembers them for a few seconds.
+// A secret that is missing, forbidden or malformed is counted and left out. If the API server does
+// not answer, the credentials are marked as unread. Package keychain matches and orders the
+// credentials. This package sends nothing to a registry.
 package cluster
 
 import (
@@ -28,38 +29,41 @@ import (
 )
 
 const (
-	// maxReads bounds the reads under way: the answers, which may be of 1 MiB each, are in memory at once.
+	// maxReads is the maximum number of reads at a time. Each response may have 1 MiB, and is in
+	// memory.
 	maxReads = 32
-	// maxPerNamespace bounds those of one namespace: whoever may make pods there can name secrets without end.
+	// maxPerNamespace is the maximum number of reads of one namespace at a time. Anybody who may
+	// create pods in it can name any number of secrets.
 	maxPerNamespace = 8
-	// maxWaiting bounds the reads of a namespace that wait for a place. Those of two pods may.
+	// maxWaiting is the maximum number of reads of one namespace that wait for their turn. It is
+	// enough for two pods with the maximum number of secrets.
 	maxWaiting = 128
 )
 
-// Getter reads the two kinds of object that credentials stand in. Its methods obey the context.
+// Getter reads the objects that have credentials. Its methods obey the context.
 type Getter interface {
 	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
 	ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error)
 }
 
-// Places returns the queue of FromClient.
+// Places returns the queue that FromClient expects.
 func Places() *fair.Queue {
 	return &fair.Queue{Capacity: maxReads, Share: maxPerNamespace, Backlog: maxWaiting}
 }
 
-// FromClient is a Getter that asks the API server every time, by get, when there is a place: of one
-// namespace more wait, and when too many do a further one fails, while others are read.
-func FromClient(c corev1client.CoreV1Interface, places *fair.Queue) Getter {
-	return &client{api: c, places: places}
+// FromClient returns a Getter that sends each read to the API server. A read waits for its turn in
+// the queue, and fails if too many reads of its namespace wait already.
+func FromClient(c corev1client.CoreV1Interface, queue *fair.Queue) Getter {
+	return &client{api: c, queue: queue}
 }
 
 type client struct {
-	api    corev1client.CoreV1Interface
-	places *fair.Queue
+	api   corev1client.CoreV1Interface
+	queue *fair.Queue
 }
 
 func (c *client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	leave, err := c.places.Enter(ctx, namespace, 1)
+	leave, err := c.queue.Enter(ctx, namespace, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +71,10 @@ func (c *client) Secret(ctx context.Context, namespace, name string) (*corev1.Se
 	return c.api.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
-func (c *client) ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
-	leave, err := c.places.Enter(ctx, namespace, 1)
+func (c *client) ServiceAccount(
+	ctx context.Context, namespace, name string,
+) (*corev1.ServiceAccount, error) {
+	leave, err := c.queue.Enter(ctx, namespace, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -76,35 +82,37 @@ func (c *client) ServiceAccount(ctx context.Context, namespace, name string) (*c
 	return c.api.ServiceAccounts(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
-// Cluster gives Keychains for pull identities. It is safe for concurrent use; its fields are set before its first use.
+// Cluster returns Keychains for pull identities. The fields must not change after the first call.
+// It is safe for concurrent use.
 type Cluster struct {
-	// Getter reads the API server. Nil: no pull secrets, only Shared.
+	// Getter reads the API server. If nil, there are no pull secrets.
 	Getter Getter
-	// Shared returns what is asked after the pull secrets of a namespace: a Docker config for all, the
-	// clouds. Nil: nothing.
+	// Shared returns the Keychain that comes after the pull secrets of a namespace, for the shared
+	// Docker config and the clouds. If nil, there is none.
 	Shared func(namespace string) keychain.Keychain
 	// TTL is how long a secret or service account is remembered. Default: 5 s.
 	TTL time.Duration
-	// Size is how many secrets, and how many service accounts, are remembered. If there are more, the
-	// namespace with most of them loses its oldest one. Default: 4096.
+	// Size is the maximum number of secrets, and of service accounts, that are remembered. If there
+	// are more, the namespace with most of them loses its oldest one. Default: 4096.
 	Size int
-	// Bytes is about how many bytes they may hold: a secret may be of 1 MiB, and its author is a
-	// tenant. The same holds for these. Default: 16 MiB.
+	// Bytes is the approximate maximum size of all remembered secrets, and of all service accounts.
+	// If it is exceeded, the namespace that uses most loses its oldest one. Default: 16 MiB.
 	Bytes int
-	// Timeout of one read. Default: 2 s.
+	// Timeout is the maximum time for one read. Default: 2 s.
 	Timeout time.Duration
-	// Metrics counts the reads. Nil: none.
+	// Metrics counts the reads. If nil, they are not counted.
 	Metrics *Metrics
-	// Panics is told of panics while a secret is parsed, which a tenant wrote. To its readers, such a
-	// secret could not be read. Default: nobody is told.
+	// Panics reports panics that occur while an object of a tenant is parsed. For the callers, the
+	// object could not be read. If nil, panics are not reported.
 	Panics *panics.Reporter
 
 	once     sync.Once
-	secrets  reads[*keychain.Keyring]
-	accounts reads[names]
+	secrets  reader[*keychain.Keyring]
+	accounts reader[secretNames]
 }
 
-// For is the Keychain of a pull identity in a namespace. It reads nothing by itself.
+// For returns the Keychain of a pull identity in a namespace. It reads nothing before Credentials
+// is called.
 func (c *Cluster) For(namespace string, id workload.Identity) keychain.Keychain {
 	c.once.Do(c.init)
 	return &identity{cluster: c, namespace: namespace, Identity: id}
@@ -115,29 +123,32 @@ func (c *Cluster) init() {
 	c.accounts.init(c, accountKind, "reading a service account", c.readAccount)
 }
 
-// Close cancels the reads in flight and waits for them. Afterwards nothing more is read.
+// Close cancels the reads that are under way and waits for them. Later calls read nothing.
 func (c *Cluster) Close() {
 	c.secrets.flights.Close()
 	c.accounts.flights.Close()
 }
 
-// identity is what one pod spec would pull with.
+// identity is the Keychain of a pull identity.
 type identity struct {
 	cluster   *Cluster
 	namespace string
 	workload.Identity
 }
 
-// Credentials reads the identity's secrets side by side, unless they are remembered; with fresh it reads them again, but
-// each at most once a second.
-func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool) []keychain.Credential {
+// Credentials returns the credentials of the identity's secrets and then the shared ones. It reads
+// the secrets that are not remembered, all at the same time. If fresh is true, it reads each secret
+// that was not read within the last second.
+func (id *identity) Credentials(
+	ctx context.Context, r ref.Reference, fresh bool,
+) []keychain.Credential {
 	c := id.cluster
 	var own []authn.AuthConfig
-	whole := true
+	complete := true
 	if c.Getter != nil {
-		var room [4]*keychain.Keyring // most pods have fewer
+		var buffer [4]*keychain.Keyring // most pods have fewer secrets
 		var rings []*keychain.Keyring
-		rings, whole = id.rings(ctx, fresh, room[:0])
+		rings, complete = id.rings(ctx, fresh, buffer[:0])
 		var left int
 		own, left = keychain.Lookup(r, rings...)
 		c.Metrics.countLeft(left)
@@ -146,22 +157,22 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	if c.Shared != nil {
 		shared = c.Shared(id.namespace).Credentials(ctx, r, fresh)
 	}
-	if len(own) == 0 && whole {
+	if len(own) == 0 && complete {
 		return shared
 	}
 	creds := make([]keychain.Credential, len(own), len(own)+1+len(shared))
 	for i, auth := range own {
 		creds[i].Auth = auth
 	}
-	if !whole {
+	if !complete {
 		creds = append(creds, keychain.Credential{Unread: true})
 	}
 	tried := len(own)
 	for _, s := range shared {
 		switch {
-		case s.Unread: // none to try, but another time there may be
+		case s.Unread: // not a credential, so it does not count as tried
 			creds = append(creds, s)
-		case slices.Contains(own, s.Auth): // tried already: registries lock out a user who tries again
+		case slices.Contains(own, s.Auth): // a registry may lock out a user who tries twice
 		case tried < keychain.MaxCandidates:
 			creds = append(creds, s)
 			tried++
@@ -172,44 +183,44 @@ func (id *identity) Credentials(ctx context.Context, r ref.Reference, fresh bool
 	return creds
 }
 
-// rings adds the keyrings of the secrets that can be read, in order. whole is false if one is
-// missing because the API server gave no answer.
+// rings appends the keyrings of the identity's secrets to rings, in order. complete is false if one
+// is missing because the API server did not answer.
 func (id *identity) rings(
 	ctx context.Context, fresh bool, rings []*keychain.Keyring,
-) (_ []*keychain.Keyring, whole bool) {
+) (_ []*keychain.Keyring, complete bool) {
 	c := id.cluster
-	secrets, whole := id.secrets(ctx, fresh)
+	secrets, complete := id.secrets(ctx, fresh)
 	if len(secrets) > workload.MaxPullSecrets {
 		c.Metrics.count(secretKind, tooMany)
 		secrets = secrets[:workload.MaxPullSecrets]
 	}
-	var missing []int // of secrets, that have to be read
+	var unread []int // the indexes of secrets that must be read
 	first := len(rings)
 	for i, name := range secrets {
 		o, ok := c.secrets.remembered(key{id.namespace, name}, fresh)
 		if !ok {
-			missing = append(missing, i)
+			unread = append(unread, i)
 		}
-		whole = whole && (!ok || !o.good.IsZero())
+		complete = complete && (!ok || o.known())
 		rings = append(rings, o.value)
 	}
-	if !id.read(ctx, secrets, missing, fresh, rings[first:]) {
-		whole = false
+	if !id.read(ctx, secrets, unread, fresh, rings[first:]) {
+		complete = false
 	}
-	return slices.DeleteFunc(rings, func(k *keychain.Keyring) bool { return k == nil }), whole
+	return slices.DeleteFunc(rings, func(k *keychain.Keyring) bool { return k == nil }), complete
 }
 
-// read reads those secrets that are missing, side by side, into their places of rings. It returns
-// false if the API server gave no answer about one.
+// read reads the secrets with the given indexes, all at the same time, and sets their keyrings. It
+// returns false if the API server did not answer for one of them.
 func (id *identity) read(
-	ctx context.Context, secrets names, missing []int, fresh bool, rings []*keychain.Keyring,
-) (whole bool) {
-	if len(missing) == 0 {
+	ctx context.Context, secrets secretNames, indexes []int, fresh bool, rings []*keychain.Keyring,
+) (complete bool) {
+	if len(indexes) == 0 {
 		return true
 	}
 	var wg sync.WaitGroup
-	known := make([]bool, len(missing))
-	for n, i := range missing {
+	known := make([]bool, len(indexes))
+	for n, i := range indexes {
 		wg.Go(func() {
 			rings[i], known[n] = id.cluster.secrets.get(ctx, key{id.namespace, secrets[i]}, fresh)
 		})
@@ -218,9 +229,9 @@ func (id *identity) read(
 	return !slices.Contains(known, false)
 }
 
-// secrets are the names of the pod's pull secrets, or else of its service account's. known is
-// false if the account could not be read.
-func (id *identity) secrets(ctx context.Context, fresh bool) (secrets names, known bool) {
+// secrets returns the names of the pod's pull secrets. If it has none, it returns those of its
+// service account. known is false if the service account could not be read.
+func (id *identity) secrets(ctx context.Context, fresh bool) (secrets secretNames, known bool) {
 	if len(id.PullSecrets) > 0 {
 		return id.PullSecrets, true
 	}

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -17,36 +18,34 @@ const (
 	defaultSize    = 4096
 	defaultBytes   = 16 << 20
 	defaultTimeout = 2 * time.Second
-	// freshAfter is how old what is remembered has to be before a refused credential makes it be read
-	// again, or a read that got no answer is tried again.
-	freshAfter = time.Second
-	// keepFor is how long what was read last holds while the API server gives no answer at all.
+	// minInterval is the minimum time between two reads of an object, if a credential was refused or
+	// the API server did not answer.
+	minInterval = time.Second
+	// keepFor is how long the last value is used while the API server does not answer.
 	keepFor = time.Minute
-	// maxName is how long a name can be: of what an author writes in a pod spec, nothing longer is
-	// there to read.
+	// maxName is the maximum length of a namespace or of an object's name.
 	maxName = 253
 )
 
-// key is an object of one kind. The names are an author's own text: a joined string could be read
-// as another pair.
+// key is the namespace and the name of an object.
 type key struct{ namespace, name string }
 
-// possible reports whether there may be such an object. The API server can't be asked for others.
-func (k key) possible() bool {
+// valid reports whether an object with this name can exist. The author of a pod may write any text,
+// and the API server can't be asked for an invalid name.
+func (k key) valid() bool {
 	return k.name != "" && len(k.namespace) <= maxName && len(k.name) <= maxName &&
 		len(content.IsPathSegmentName(k.name)) == 0
 }
 
-// sized is a value that says about how many bytes it holds.
+// sized is a value that knows its approximate size in bytes.
 type sized interface{ Size() int }
 
-// reads are the reads of one kind of object: what they got is remembered for a while, fairly by
-// namespace, and callers that want one object at once share one read, which outlives them.
-type reads[T sized] struct {
-	// read reads one object. ok is false if the API server gave no answer; that there is no such
-	// object is an answer.
+// reader reads the objects of one kind and remembers them. Namespaces share the memory fairly.
+// Callers that want the same object at the same time share one read, which goes on if they give up.
+type reader[T sized] struct {
+	// read reads one object. ok is false if the API server did not answer; not found is an answer.
 	read func(ctx context.Context, k key) (value T, ok bool)
-	// count counts a read by its result.
+	// count counts a read with a result.
 	count func(result string)
 
 	ttl     time.Duration
@@ -55,49 +54,55 @@ type reads[T sized] struct {
 	flights cache.Flights[key, object[T]]
 }
 
-// object is what the last read of an object got.
+// object is the result of the last read of an object.
 type object[T sized] struct {
-	asked    time.Time // when the last read began
-	answered bool
-	good     time.Time // when value was read, maybe by a read before; zero: never
+	read     time.Time // when the last read began
+	answered bool      // the last read got an answer
+	valueAt  time.Time // when value was read, maybe by an earlier read; zero if never
 	value    T
 }
 
-// get returns what is remembered, or reads the object. known is false if the API server gave no
-// answer, neither now nor a while ago, or not before ctx ended; value is zero then. With fresh,
-// only what is younger than a second is taken from memory.
-func (r *reads[T]) get(ctx context.Context, k key, fresh bool) (value T, known bool) {
+// known reports whether value was read.
+func (o *object[T]) known() bool { return !o.valueAt.IsZero() }
+
+// get returns the remembered object, or reads it. If fresh is true, it uses an object from memory
+// only if that was read within the last second. known is false, and value is zero, if the API
+// server did not answer before ctx ended, and no recent value is remembered.
+func (r *reader[T]) get(ctx context.Context, k key, fresh bool) (value T, known bool) {
 	o, ok := r.remembered(k, fresh)
 	if !ok {
 		var err error
 		if o, err = r.flights.Do(ctx, k, func(ctx context.Context) (object[T], error) {
-			if o, ok := r.remembered(k, fresh); ok { // another read has ended meanwhile
+			// Another read may have ended between remembered and Do.
+			if o, ok := r.remembered(k, fresh); ok {
 				return o, nil
 			}
-			return r.ask(ctx, k), nil
+			return r.update(ctx, k), nil
 		}); err != nil {
 			return value, false
 		}
 	}
-	return o.value, !o.good.IsZero()
+	return o.value, o.known()
 }
 
-// remembered returns what needs no read: what is young enough, and what can't be there.
-func (r *reads[T]) remembered(k key, fresh bool) (o object[T], ok bool) {
-	if !k.possible() {
-		return object[T]{answered: true, good: time.Now()}, true
+// remembered returns an object that needs no read. ok is false if the object must be read. An
+// object with an invalid name needs no read, because it can't exist.
+func (r *reader[T]) remembered(k key, fresh bool) (o object[T], ok bool) {
+	if !k.valid() {
+		return object[T]{answered: true, valueAt: time.Now()}, true
 	}
 	o, ok = r.known.Get(k)
 	age := r.ttl
 	if fresh || !o.answered {
-		age = min(age, freshAfter)
+		age = min(age, minInterval)
 	}
-	return o, ok && time.Since(o.asked) < age
+	return o, ok && time.Since(o.read) < age
 }
 
-// ask reads the object. If there is no answer, what was read before stays for a while.
-func (r *reads[T]) ask(ctx context.Context, k key) object[T] {
-	o := object[T]{asked: time.Now()}
+// update reads an object and remembers it. If the API server does not answer, the last value stays
+// for a while.
+func (r *reader[T]) update(ctx context.Context, k key) object[T] {
+	o := object[T]{read: time.Now()}
 	err := r.panics.Catch(r.flights.Doing, func() error {
 		o.value, o.answered = r.read(ctx, k)
 		return nil
@@ -106,31 +111,27 @@ func (r *reads[T]) ask(ctx context.Context, k key) object[T] {
 	case err != nil:
 		r.count(failed)
 	case o.answered:
-		o.good = o.asked
+		o.valueAt = o.read
 	}
 	r.known.Update(k, 0, func(before object[T], ok bool) (object[T], bool) {
-		if o.good.IsZero() && ok && o.asked.Sub(before.good) < keepFor {
-			o.value, o.good = before.value, before.good
+		if !o.known() && ok && o.read.Sub(before.valueAt) < keepFor {
+			o.value, o.valueAt = before.value, before.valueAt
 		}
 		return o, true
 	})
 	return o
 }
 
-// init takes over the settings of a Cluster.
-func (r *reads[T]) init(c *Cluster, kind, doing string, read func(context.Context, key) (T, bool)) {
+// init sets the reader up for a Cluster. activity describes a read in the text of a panic.
+func (r *reader[T]) init(
+	c *Cluster, kind, activity string, read func(context.Context, key) (T, bool),
+) {
 	r.count = func(result string) { c.Metrics.count(kind, result) }
-	r.read, r.panics, r.ttl = read, c.Panics, orDefault(c.TTL, defaultTTL)
-	r.known.Size, r.known.Bytes = orDefault(c.Size, defaultSize), orDefault(c.Bytes, defaultBytes)
+	r.read, r.panics, r.ttl = read, c.Panics, cmp.Or(max(c.TTL, 0), defaultTTL)
+	r.known.Size = cmp.Or(max(c.Size, 0), defaultSize)
+	r.known.Bytes = cmp.Or(max(c.Bytes, 0), defaultBytes)
 	r.known.Weigh = func(_ key, o object[T]) int { return o.value.Size() }
 	r.known.Owner = func(k key, _ object[T]) string { return k.namespace }
-	r.flights.Timeout = orDefault(c.Timeout, defaultTimeout)
-	r.flights.Doing, r.flights.Panics = doing, c.Panics
-}
-
-func orDefault[T int | time.Duration](v, otherwise T) T {
-	if v <= 0 {
-		return otherwise
-	}
-	return v
+	r.flights.Timeout = cmp.Or(max(c.Timeout, 0), defaultTimeout)
+	r.flights.Doing, r.flights.Panics = activity, c.Panics
 }

@@ -24,12 +24,12 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// named is the Keychain of a pod that names the secrets.
+// named returns the Keychain of a pod that names secrets.
 func named(c *cluster.Cluster, secrets ...string) keychain.Keychain {
 	return c.For("ns", workload.Identity{PullSecrets: secrets})
 }
 
-// What is remembered is bounded by number: what has not been wanted for longest is read again.
+// TestBoundedByNumber checks that the secret that was not used for longest is forgotten first.
 func TestBoundedByNumber(t *testing.T) {
 	a := &api{secrets: map[string]*corev1.Secret{"a": secret("a"), "b": secret("b"), "c": secret("c")}}
 	c := &cluster.Cluster{Getter: a, Size: 2, TTL: time.Hour}
@@ -41,11 +41,11 @@ func TestBoundedByNumber(t *testing.T) {
 	}
 	want := []string{"secret ns/a", "secret ns/b", "secret ns/c", "secret ns/b"}
 	if diff := cmp.Diff(want, a.take()); diff != "" {
-		t.Errorf("asked: -want +got\n%s", diff)
+		t.Errorf("calls: -want +got\n%s", diff)
 	}
 }
 
-// It is bounded by bytes as well: of large secrets some are kept, but by far not all.
+// TestBoundedByBytes checks that the size of the remembered secrets has a maximum.
 func TestBoundedByBytes(t *testing.T) {
 	a := &api{secrets: map[string]*corev1.Secret{}}
 	var large []string
@@ -60,7 +60,7 @@ func TestBoundedByBytes(t *testing.T) {
 	}
 	a.take()
 	kept := 0
-	for _, name := range slices.Backward(large) { // what is remembered pushes nothing out when it is wanted
+	for _, name := range slices.Backward(large) { // the remembered ones come first
 		named(c, name).Credentials(t.Context(), image, false)
 		if len(a.take()) > 0 {
 			break
@@ -68,11 +68,12 @@ func TestBoundedByBytes(t *testing.T) {
 		kept++
 	}
 	if kept < 10 || kept > 20 {
-		t.Errorf("%d secrets of 1000 bytes are remembered, want some, of 20000 bytes at most", kept)
+		t.Errorf("%d secrets of 1000 bytes are remembered, want 10 to 20", kept)
 	}
 }
 
-// What one namespace makes tagpin remember does not push out what others have.
+// TestNamespacesShareMemory checks that many secrets of one namespace don't push out those of
+// another one.
 func TestNamespacesShareMemory(t *testing.T) {
 	a := &api{secrets: map[string]*corev1.Secret{"s": secret("u")}}
 	for i := range 100 {
@@ -93,75 +94,82 @@ func TestNamespacesShareMemory(t *testing.T) {
 			a.take()
 			quiet.Credentials(t.Context(), image, false)
 			if diff := cmp.Diff([]string(nil), a.take()); diff != "" {
-				t.Errorf("asked: -want +got\n%s", diff)
+				t.Errorf("calls: -want +got\n%s", diff)
 			}
 		})
 	}
 }
 
-// A panic while a secret is read costs that secret alone, and is not met again and again.
+// TestPanic checks that a panic while a secret is read fails only that secret, and does not occur
+// again at once.
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{secrets: map[string]*corev1.Secret{"s": secret("u")}}
-		ill := panicking{api: a, name: "ill"}
+		broken := panickingAPI{api: a, name: "broken"}
 		var caught []*panics.Error
 		registry := prometheus.NewRegistry()
 		c := &cluster.Cluster{
-			Getter: ill, Metrics: cluster.NewMetrics(registry),
+			Getter: broken, Metrics: cluster.NewMetrics(registry),
 			Panics: &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }},
 		}
 		defer c.Close()
 		for range 3 {
-			got := users(named(c, "ill", "s").Credentials(t.Context(), image, false))
+			got := users(named(c, "broken", "s").Credentials(t.Context(), image, false))
 			if got != "u (unread)" {
-				t.Errorf("Credentials = %q, want u, and that there is more", got)
+				t.Errorf("Credentials = %q, want u and a mark", got)
 			}
 		}
 		if len(caught) != 1 || len(caught[0].Stack) == 0 {
-			t.Errorf("%d panics are reported, want one, with its stack", len(caught))
+			t.Errorf("%d panics reported, want one, with its stack", len(caught))
 		}
 		if got := counts(t, registry)["secret error"]; got != 1 {
-			t.Errorf("%v reads with an error, want one", got)
+			t.Errorf("%v reads with an error, want 1", got)
 		}
 	})
 }
 
-// panicking is an API server whose one secret makes its reader panic.
-type panicking struct {
+// panickingAPI is an api that panics when one of its secrets is read.
+type panickingAPI struct {
 	*api
 	name string
 }
 
-func (p panicking) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+func (p panickingAPI) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	if name == p.name {
-		panic("a mistake in a parser")
+		panic("a bug in a parser")
 	}
 	return p.api.Secret(ctx, namespace, name)
 }
 
-// A service account's names are weighed too, and a secret that outweighs everything is used, but not remembered.
+// TestTooLargeToRemember checks that objects that are larger than the maximum are used but not
+// remembered.
 func TestTooLargeToRemember(t *testing.T) {
-	a := &api{secrets: map[string]*corev1.Secret{"s": secret("u")}, accounts: map[string][]string{"default": {"s"}}}
+	a := &api{
+		secrets:  map[string]*corev1.Secret{"s": secret("u")},
+		accounts: map[string][]string{"default": {"s"}},
+	}
 	c := &cluster.Cluster{Getter: a, TTL: time.Hour, Bytes: 1}
 	defer c.Close()
 	for range 2 {
-		if got := users(c.For("ns", workload.Identity{}).Credentials(t.Context(), image, false)); got != "u" {
+		account := c.For("ns", workload.Identity{})
+		if got := users(account.Credentials(t.Context(), image, false)); got != "u" {
 			t.Errorf("Credentials = %q, want u", got)
 		}
 		want := []string{"serviceaccount ns/default", "secret ns/s"}
 		if diff := cmp.Diff(want, a.take()); diff != "" {
-			t.Errorf("asked: -want +got\n%s", diff)
+			t.Errorf("calls: -want +got\n%s", diff)
 		}
 	}
 }
 
-// What is no name of an object is not asked for: it is an author's text, and would be remembered.
-func TestImpossibleNames(t *testing.T) {
+// TestInvalidNames checks that objects with invalid names are not read.
+func TestInvalidNames(t *testing.T) {
 	a := &api{secrets: map[string]*corev1.Secret{"s": secret("u")}}
 	c := &cluster.Cluster{Getter: a}
 	defer c.Close()
 	long := strings.Repeat("x", 254)
-	if got := users(named(c, long, "", "..", "a/b", "a%2fb", "s").Credentials(t.Context(), image, false)); got != "u" {
+	k := named(c, long, "", "..", "a/b", "a%2fb", "s")
+	if got := users(k.Credentials(t.Context(), image, false)); got != "u" {
 		t.Errorf("Credentials = %q, want u", got)
 	}
 	for _, k := range []keychain.Keychain{
@@ -170,25 +178,28 @@ func TestImpossibleNames(t *testing.T) {
 		c.For("ns", workload.Identity{ServiceAccount: "../secrets/s"}),
 	} {
 		if got := k.Credentials(t.Context(), image, false); got != nil {
-			t.Errorf("Credentials = %v, want nothing", got)
+			t.Errorf("Credentials = %v, want nil", got)
 		}
 	}
 	if diff := cmp.Diff([]string{"secret ns/s"}, a.take()); diff != "" {
-		t.Errorf("asked: -want +got\n%s", diff)
+		t.Errorf("calls: -want +got\n%s", diff)
 	}
 }
 
-// A read that got no answer is tried again after a second, not only when what is remembered is old.
+// TestNoAnswer checks that a read that got no answer is repeated after a second.
 func TestNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &api{secrets: map[string]*corev1.Secret{"s": secret("u")}, err: errors.New("connection refused")}
+		a := &api{
+			secrets: map[string]*corev1.Secret{"s": secret("u")},
+			err:     errors.New("connection refused"),
+		}
 		c := &cluster.Cluster{Getter: a}
 		defer c.Close()
 		for i, step := range []struct {
 			wait  time.Duration
 			err   error
 			want  string
-			asked int
+			reads int
 		}{
 			{0, errors.New("connection refused"), "(unread)", 1},
 			{500 * time.Millisecond, nil, "(unread)", 0},
@@ -202,42 +213,42 @@ func TestNoAnswer(t *testing.T) {
 			if got := users(named(c, "s").Credentials(t.Context(), image, false)); got != step.want {
 				t.Errorf("step %d: Credentials = %q, want %q", i, got, step.want)
 			}
-			if got := len(a.take()); got != step.asked {
-				t.Errorf("step %d: %d reads, want %d", i, got, step.asked)
+			if got := len(a.take()); got != step.reads {
+				t.Errorf("step %d: %d reads, want %d", i, got, step.reads)
 			}
 		}
 	})
 }
 
-// An account whose secrets are not known hides them all; what the shared sources have is used. Of a secret that was not
-// there a while ago it is known that there is none.
+// TestUnread checks that secrets or a service account that can't be read lead to a mark, and that
+// the shared credentials are used. A secret that did not exist a short time ago needs no mark.
 func TestUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{}
-		shared := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
-			return []keychain.Credential{{Auth: authn.AuthConfig{Username: "node"}, Shared: true}}
-		})
-		c := &cluster.Cluster{Getter: a, Shared: sharedBy(shared)}
+		c := &cluster.Cluster{Getter: a, Shared: sharedUsers("node")}
 		defer c.Close()
-		if got, want := users(named(c, "gone").Credentials(t.Context(), image, false)), "node(shared)"; got != want {
-			t.Errorf("Credentials of what is not there = %q, want %q", got, want)
+		missing := named(c, "missing")
+		const want = "node(shared)"
+		if got := users(missing.Credentials(t.Context(), image, false)); got != want {
+			t.Errorf("missing secret: Credentials = %q, want %q", got, want)
 		}
 		time.Sleep(10 * time.Second)
 		a.mu.Lock()
 		a.err = errors.New("connection refused")
 		a.mu.Unlock()
-		if got, want := users(named(c, "gone").Credentials(t.Context(), image, false)), "node(shared)"; got != want {
-			t.Errorf("Credentials of what was not there = %q, want %q", got, want)
+		if got := users(missing.Credentials(t.Context(), image, false)); got != want {
+			t.Errorf("secret that was missing: Credentials = %q, want %q", got, want)
 		}
 		for _, id := range []workload.Identity{{}, {PullSecrets: []string{"a", "b"}}} {
-			if got, want := users(c.For("ns", id).Credentials(t.Context(), image, false)), "(unread) node(shared)"; got != want {
-				t.Errorf("Credentials of %v = %q, want %q", id, got, want)
+			got := users(c.For("ns", id).Credentials(t.Context(), image, false))
+			if want := "(unread) node(shared)"; got != want {
+				t.Errorf("identity %v: Credentials = %q, want %q", id, got, want)
 			}
 		}
 	})
 }
 
-// The pod's own credential is not tried a second time as the shared one.
+// TestSharedOnce checks that a shared credential that is also the pod's own is not tried twice.
 func TestSharedOnce(t *testing.T) {
 	a := &api{secrets: map[string]*corev1.Secret{"s": secret("same")}}
 	shared := keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
@@ -248,15 +259,18 @@ func TestSharedOnce(t *testing.T) {
 	})
 	c := &cluster.Cluster{Getter: a, Shared: sharedBy(shared)}
 	defer c.Close()
-	if got, want := users(named(c, "s").Credentials(t.Context(), image, false)), "same node(shared)"; got != want {
+	got := users(named(c, "s").Credentials(t.Context(), image, false))
+	if want := "same node(shared)"; got != want {
 		t.Errorf("Credentials = %q, want %q", got, want)
 	}
 }
 
-// A context that has ended costs nothing but what is read: the look-up goes on with what there is.
+// TestCancelled checks that the remembered secrets are used if the context has ended.
 func TestCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &api{secrets: map[string]*corev1.Secret{"known": secret("known"), "s": secret("u")}}
+		a := &api{
+			secrets: map[string]*corev1.Secret{"known": secret("known"), "s": secret("u")},
+		}
 		c := &cluster.Cluster{Getter: a, TTL: time.Hour}
 		defer c.Close()
 		named(c, "known").Credentials(t.Context(), image, false)
@@ -265,8 +279,9 @@ func TestCancelled(t *testing.T) {
 		a.mu.Unlock()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if got := users(named(c, "s", "known").Credentials(ctx, image, false)); got != "known (unread)" {
-			t.Errorf("Credentials = %q, want what is known, and that there is more", got)
+		got := users(named(c, "s", "known").Credentials(ctx, image, false))
+		if got != "known (unread)" {
+			t.Errorf("Credentials = %q, want known and a mark", got)
 		}
 		close(a.hold)
 	})

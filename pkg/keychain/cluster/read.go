@@ -13,39 +13,46 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// What is read, and what came of it: the labels of the metric.
+// The values of the label kind.
 const (
 	secretKind  = "secret"
 	accountKind = "serviceaccount"
+)
 
+// The values of the label result.
+const (
 	readOK     = "ok"
-	missing    = "missing"    // there is none: the kubelet goes on without it
-	forbidden  = "forbidden"  // tagpin may not read it: its RBAC
-	malformed  = "malformed"  // whole, or some of its entries
+	missing    = "missing"    // not found; the kubelet goes on without it
+	forbidden  = "forbidden"  // tagpin may not read it
+	malformed  = "malformed"  // the secret, or some of its entries
 	unsuitable = "unsuitable" // a secret of another type
-	failed     = "error"      // no answer of the API server in time, an error of its own, or too many reads of the namespace
+	failed     = "error"      // no answer, an error of the API server, or too many waiting reads
 	tooMany    = "too-many"   // a pod names more secrets than are read
 )
 
-// Metrics counts reads. Its labels are closed sets. A nil *Metrics counts nothing.
+// Metrics counts reads. A nil *Metrics counts nothing.
 type Metrics struct {
 	reads *prometheus.CounterVec
 	left  prometheus.Counter
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics creates the metrics and registers them.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{left: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tagpin_keychain_candidates_left_total",
-		Help: "Credentials that fit an image and were not tried, because 16 others come before them" +
-			" in the kubelet's order. Counted for each look-up.",
+		Help: "Credentials that match an image and were not tried, because 16 others come before them" +
+			" in the kubelet's order. Counted for each lookup.",
 	}), reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tagpin_keychain_reads_total",
-		Help: "Pull secrets and service accounts read from the API server, by kind (secret, serviceaccount) and result: ok; missing; forbidden, where a role lacks; malformed; unsuitable, of another type; error; too-many in one pod.",
+		Help: "Pull secrets and service accounts read from the API server, by kind (secret," +
+			" serviceaccount) and result: ok; missing; forbidden, if tagpin's role does not allow it;" +
+			" malformed; unsuitable, if the secret has another type; error; too-many, if a pod names" +
+			" more pull secrets than are read.",
 	}, []string{"kind", "result"})}
 	r.MustRegister(m.reads, m.left)
 	for _, kind := range []string{secretKind, accountKind} {
-		m.reads.WithLabelValues(kind, forbidden) // from 0 on, so that the first one is an increase
+		// The counters start at 0, so that increase() sees the first one.
+		m.reads.WithLabelValues(kind, forbidden)
 	}
 	return m
 }
@@ -62,6 +69,7 @@ func (m *Metrics) countLeft(candidates int) {
 	}
 }
 
+// readSecret reads the keyring of a secret.
 func (c *Cluster) readSecret(ctx context.Context, k key) (*keychain.Keyring, bool) {
 	secret, err := c.Getter.Secret(ctx, k.namespace, k.name)
 	if err != nil {
@@ -72,15 +80,15 @@ func (c *Cluster) readSecret(ctx context.Context, k key) (*keychain.Keyring, boo
 	return ring, true
 }
 
-// parse reads a secret of either type, by the type's own key.
-func parse(secret *corev1.Secret) (*keychain.Keyring, string) {
-	var ring *keychain.Keyring
+// parse parses a pull secret. Each of the two types has its own key in the secret's data.
+func parse(secret *corev1.Secret) (ring *keychain.Keyring, result string) {
 	var err error
+	config, older := secret.Data[corev1.DockerConfigJsonKey], secret.Data[corev1.DockerConfigKey]
 	switch {
-	case secret.Type == corev1.SecretTypeDockerConfigJson && len(secret.Data[corev1.DockerConfigJsonKey]) > 0:
-		ring, err = keychain.ParseDockerConfig(secret.Data[corev1.DockerConfigJsonKey])
-	case secret.Type == corev1.SecretTypeDockercfg && len(secret.Data[corev1.DockerConfigKey]) > 0:
-		ring, err = keychain.ParseDockercfg(secret.Data[corev1.DockerConfigKey])
+	case secret.Type == corev1.SecretTypeDockerConfigJson && len(config) > 0:
+		ring, err = keychain.ParseDockerConfig(config)
+	case secret.Type == corev1.SecretTypeDockercfg && len(older) > 0:
+		ring, err = keychain.ParseDockercfg(older)
 	default:
 		return nil, unsuitable
 	}
@@ -90,11 +98,11 @@ func parse(secret *corev1.Secret) (*keychain.Keyring, string) {
 	return ring, readOK
 }
 
-// names are a service account's pull secrets, in order.
-type names []string
+// secretNames are the names of pull secrets, in order.
+type secretNames []string
 
-// Size is about how many bytes they hold.
-func (n names) Size() int {
+// Size returns the approximate size of the names in bytes.
+func (n secretNames) Size() int {
 	size := 0
 	for _, s := range n {
 		size += 16 + len(s)
@@ -102,15 +110,15 @@ func (n names) Size() int {
 	return size
 }
 
-// readAccount reads the names of the pull secrets of a service account: those that are used, and
-// one more if there are more.
-func (c *Cluster) readAccount(ctx context.Context, k key) (names, bool) {
+// readAccount reads the names of a service account's pull secrets. It returns at most one more than
+// MaxPullSecrets, so that the caller sees that there are too many.
+func (c *Cluster) readAccount(ctx context.Context, k key) (secretNames, bool) {
 	account, err := c.Getter.ServiceAccount(ctx, k.namespace, k.name)
 	if err != nil {
 		return nil, c.failed(accountKind, err)
 	}
 	c.Metrics.count(accountKind, readOK)
-	var secrets names
+	var secrets secretNames
 	for _, s := range account.ImagePullSecrets {
 		if s.Name != "" && len(secrets) <= workload.MaxPullSecrets {
 			secrets = append(secrets, s.Name)
@@ -119,7 +127,7 @@ func (c *Cluster) readAccount(ctx context.Context, k key) (names, bool) {
 	return secrets, true
 }
 
-// failed counts a failed read, and tells whether it was an answer all the same.
+// failed counts a failed read, and reports whether the API server answered.
 func (c *Cluster) failed(kind string, err error) bool {
 	result := failed
 	switch {

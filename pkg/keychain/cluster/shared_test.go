@@ -15,17 +15,28 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// sharedBy is one Keychain for all namespaces.
+// sharedBy returns one Keychain for all namespaces.
 func sharedBy(k keychain.Keychain) func(string) keychain.Keychain {
 	return func(string) keychain.Keychain { return k }
 }
 
-// What is shared is asked for by the namespace of the pod, and what it could not read is not left
-// out.
+// sharedUsers returns shared credentials of some users for all namespaces.
+func sharedUsers(users ...string) func(string) keychain.Keychain {
+	creds := make([]keychain.Credential, len(users))
+	for i, user := range users {
+		creds[i].Auth.Username, creds[i].Shared = user, true
+	}
+	return sharedBy(keychain.Func(
+		func(context.Context, ref.Reference, bool) []keychain.Credential { return creds },
+	))
+}
+
+// TestSharedByNamespace checks that Shared gets the namespace of the pod, and that a mark of the
+// shared Keychain is returned.
 func TestSharedByNamespace(t *testing.T) {
-	var asked []string
+	var namespaces []string
 	c := &cluster.Cluster{Shared: func(namespace string) keychain.Keychain {
-		asked = append(asked, namespace)
+		namespaces = append(namespaces, namespace)
 		return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
 			return []keychain.Credential{{Unread: true}}
 		})
@@ -33,9 +44,9 @@ func TestSharedByNamespace(t *testing.T) {
 	defer c.Close()
 	got := c.For("team", workload.Identity{}).Credentials(t.Context(), image, false)
 	if !slices.Equal(got, []keychain.Credential{{Unread: true}}) {
-		t.Errorf("Credentials = %v, want one that is unread", got)
+		t.Errorf("Credentials = %v, want one that is marked as unread", got)
 	}
-	if diff := cmp.Diff([]string{"team"}, asked); diff != "" {
-		t.Errorf("asked by -want +got\n%s", diff)
+	if diff := cmp.Diff([]string{"team"}, namespaces); diff != "" {
+		t.Errorf("namespaces: -want +got\n%s", diff)
 	}
 }

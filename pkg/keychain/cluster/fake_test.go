@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+)
+
+// api is a Getter for one namespace. It records its calls.
+type api struct {
+	mu       sync.Mutex
+	secrets  map[string]*corev1.Secret
+	accounts map[string][]string // the names of pull secrets
+	err      error               // the error of each call, if not nil
+	hold     chan struct{}       // if not nil, each call waits until it is closed
+	calls    []string
+}
+
+// call records a call and returns its error.
+func (a *api) call(ctx context.Context, kind, namespace, name string) error {
+	a.mu.Lock()
+	a.calls = append(a.calls, kind+" "+namespace+"/"+name)
+	hold, err := a.hold, a.err
+	a.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func (a *api) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	if err := a.call(ctx, "secret", namespace, name); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.secrets[name]; s != nil {
+		return s, nil
+	}
+	return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, name)
+}
+
+func (a *api) ServiceAccount(
+	ctx context.Context, namespace, name string,
+) (*corev1.ServiceAccount, error) {
+	if err := a.call(ctx, "serviceaccount", namespace, name); err != nil {
+		return nil, err
+	}
+	names, ok := a.accounts[name]
+	if !ok {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "serviceaccounts"}, name)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, n := range names {
+		account.ImagePullSecrets = append(account.ImagePullSecrets, corev1.LocalObjectReference{Name: n})
+	}
+	return account, nil
+}
+
+// take returns the calls since its last call.
+func (a *api) take() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	calls := a.calls
+	a.calls = nil
+	return calls
+}
+
+// secret returns a pull secret with a credential for ghcr.io.
+func secret(user string) *corev1.Secret {
+	config := fmt.Appendf(nil, `{"auths":{"ghcr.io":{"username":%q,"password":"canary"}}}`, user)
+	return &corev1.Secret{
+		Type: corev1.SecretTypeDockerConfigJson,
+		Data: map[string][]byte{corev1.DockerConfigJsonKey: config},
+	}
+}
+
+// users returns the user names of credentials, with their marks.
+func users(creds []keychain.Credential) string {
+	names := make([]string, len(creds))
+	for i, c := range creds {
+		names[i] = c.Auth.Username
+		if c.Shared {
+			names[i] += "(shared)"
+		}
+		if c.Unread {
+			names[i] += "(unread)"
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// sorted compares lists as sets, because secrets are read at the same time.
+var sorted = cmp.Transformer("sorted", func(list []string) map[string]bool {
+	set := map[string]bool{}
+	for _, s := range list {
+		set[s] = true
+	}
+	return set
+})
+
+// counts returns the counters that are not 0, by their two labels.
+func counts(t *testing.T, r *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if n := m.GetCounter().GetValue(); n > 0 {
+				got[m.GetLabel()[0].GetValue()+" "+m.GetLabel()[1].GetValue()] = n
+			}
+		}
+	}
+	return got
+}
