@@ -24,6 +24,7 @@ var plainFolders = []string{
 	"pkg/certificate",
 	"pkg/config",
 	"pkg/keychain",
+	"pkg/keychain/cloud",
 	"pkg/keychain/cluster",
 	"pkg/manifest",
 	"pkg/panics",

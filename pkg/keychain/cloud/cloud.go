@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cloud gives the credentials of the machine that tagpin runs on at the registries of its
-// cloud, as a node's credential provider would.
+// Package cloud returns the credentials that the machine on which tagpin runs has at the registries
+// of its cloud, as a node's credential provider does.
 //
-// A cloud is asked only where it is switched on, and only for a host that is its own by an
-// anchored check. A credential is asked for once for all that it is good for, and remembered:
-// Google's for all of its registries, Amazon's for a region, Azure's for one registry.
+// A cloud is only asked if it is enabled, and only for hosts of its own, which are matched by
+// anchored patterns. A credential is requested once for everything that it is valid for, and
+// remembered: Google's for all of its registries, Amazon's for a region, and Azure's for one
+// registry.
 //
-// Tenants choose hosts, and can make up regions and registries without end. The libraries of the
-// clouds are slow for these, and don't all obey a context. So each question has a deadline;
-// namespaces share what may be asked at once; and what has answered before is asked apart from
-// what has not. A cloud that gives no credential is not the same as one that has none to give: the
-// caller gets a credential that is marked as unread.
+// Tenants choose the hosts, and can invent any number of regions and registries. The clouds'
+// libraries are slow for these, and some of them ignore the context. So each request has a timeout,
+// namespaces share the maximum number of requests at a time, and regions and registries that
+// returned a credential before have requests of their own. If a cloud returns no credential, the
+// caller gets one that is marked as unread, because there may be one later.
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,67 +34,72 @@ import (
 
 const (
 	defaultTimeout = 2 * time.Second
-	// defaultTTL is less than what is left at least of a token that Google's metadata server gives:
-	// five minutes. Amazon's and Azure's live for hours, and their libraries don't say how long.
+	// defaultTTL is less than five minutes, which is the minimum time that is left of a token from
+	// Google's metadata server. The tokens of Amazon and Azure are valid for hours, and their
+	// libraries don't say how long.
 	defaultTTL = 4 * time.Minute
 	failureTTL = time.Minute
-	// keepFor is how long the last credential is tried on while its cloud gives no new one.
+	// keepFor is how long the last credential is used while its cloud returns no new one.
 	keepFor = time.Hour
-	// freshAfter is how old an answer has to be before a refused credential makes the cloud be asked
-	// again.
-	freshAfter = 10 * time.Second
-	// maxAnswers bounds what is remembered.
-	maxAnswers = 256
-	// maxQuestions bounds the questions that are out to one cloud: what a library does after the
-	// deadline can't be cut short.
-	maxQuestions = 16
-	// maxPerNamespace bounds those of one namespace, where the cloud has not answered before.
+	// minInterval is the minimum time between two requests if a registry refused the credential.
+	minInterval = 10 * time.Second
+	// maxScopes is the maximum number of scopes that are remembered.
+	maxScopes = 256
+	// maxRequests is the maximum number of requests to one cloud at a time. A library may go on after
+	// the timeout, and can't be stopped.
+	maxRequests = 16
+	// maxPerNamespace is the maximum number of requests of one namespace at a time, for scopes without
+	// a credential.
 	maxPerNamespace = 2
-	// maxWaiting bounds those that wait for a place, of each namespace.
+	// maxWaiting is the maximum number of requests of one namespace that wait for their turn.
 	maxWaiting = 32
 )
 
+// requesting describes a request in the text of a panic.
+const requesting = "asking a cloud for a credential"
+
 var (
-	errNone     = errors.New("the cloud gave no credential")
-	errTooLarge = fmt.Errorf("the cloud gave a credential of over %d bytes", keychain.MaxCredential)
+	errNone     = errors.New("the cloud returned no credential")
+	errTooLarge = fmt.Errorf("the cloud returned a credential of more than %d bytes",
+		keychain.MaxCredential)
 )
 
-// Ambient gives Keychains of the clouds' own identities. It is safe for concurrent use; its fields
-// are set before its first use.
+// Ambient returns Keychains with the credentials of the clouds' machine identities. The fields must
+// not change after the first call. It is safe for concurrent use.
 type Ambient struct {
-	// Providers are the clouds that may be asked. Default: none.
+	// Providers are the clouds that may be asked.
 	Providers []Provider
-	// Source is asked for a host that passed the check. It is given any host that the credential is
-	// good for. Default: the clouds' own libraries.
+	// Source returns the credential for a host of a cloud. A credential is also used for the other
+	// hosts of its scope. Default: the clouds' libraries.
 	Source authn.Keychain
-	// Timeout of a question. Default: 2 s.
+	// Timeout is the maximum time for a request. Default: 2 s.
 	Timeout time.Duration
-	// TTL is how long a credential is remembered. Default: 4 min. A failure is remembered for a minute
-	// at most.
+	// TTL is how long a credential is remembered. A failure is remembered for at most a minute.
+	// Default: 4 min.
 	TTL time.Duration
-	// Report is told of each failed question. Default: nobody is.
+	// Report is called for each failed request. If nil, failures are not reported.
 	Report func(provider Provider, err error)
-	// Panics is told of panics in the clouds' libraries. Default: nobody is.
+	// Panics reports panics in the clouds' libraries. If nil, they are not reported.
 	Panics *panics.Reporter
 
 	once  sync.Once
-	known cache.Memory[scope, answer]
-	// flights are never closed: a library that ignores the context would hold up a shutdown.
-	flights cache.Flights[scope, answer]
-	proven  map[Provider]*fair.Queue // for scopes with a credential
-	untried map[Provider]*fair.Queue // for those without
+	known cache.Memory[scope, state]
+	// flights are never closed, because a library that ignores its context would delay a shutdown.
+	flights    cache.Flights[scope, state]
+	knownQueue map[Provider]*fair.Queue // for scopes with a usable credential
+	otherQueue map[Provider]*fair.Queue // for all other scopes
 }
 
-// answer is what is known of a scope.
-type answer struct {
-	auth   authn.AuthConfig // the last credential; zero: none
-	good   time.Time        // when it was asked for
-	asked  time.Time        // when the last question that has ended began
-	asking time.Time        // when the question that is out began; zero: none is
-	who    string           // the namespace that asked last
+// state is what is known about a scope.
+type state struct {
+	auth      authn.AuthConfig // the last credential; zero if there was none
+	authAt    time.Time        // when the request for auth began
+	lastAt    time.Time        // when the last request that has ended began
+	pendingAt time.Time        // when the request that is under way began; zero if there is none
+	namespace string           // the namespace of the last request
 }
 
-// For returns the Keychain for what a namespace pulls. It asks nothing by itself.
+// For returns the Keychain of a namespace. It sends nothing before Credentials is called.
 func (a *Ambient) For(namespace string) keychain.Keychain {
 	return keychain.Func(func(ctx context.Context, r ref.Reference, fresh bool) []keychain.Credential {
 		for _, p := range a.Providers {
@@ -104,37 +111,37 @@ func (a *Ambient) For(namespace string) keychain.Keychain {
 	})
 }
 
-// credentials returns the credential of the cloud that owns r's host, as it is remembered or asked
-// for.
+// credentials returns the credential of the cloud p that owns r's host. It sends a request if the
+// remembered one is too old.
 func (a *Ambient) credentials(
 	ctx context.Context, namespace string, p Provider, r ref.Reference, fresh bool,
 ) []keychain.Credential {
 	a.once.Do(a.init)
 	s := p.scope(r.Host())
 	known, _ := a.known.Get(s)
-	if known.asking.IsZero() && time.Since(known.asked) < a.age(&known, fresh) {
+	if known.pendingAt.IsZero() && time.Since(known.lastAt) < a.maxAge(&known, fresh) {
 		return known.credentials(s)
 	}
-	patience := a.timeout()
-	if !known.asking.IsZero() {
-		patience -= time.Since(known.asking)
+	timeout := a.timeout()
+	if !known.pendingAt.IsZero() {
+		timeout -= time.Since(known.pendingAt)
 	}
-	if patience <= 0 {
+	if timeout <= 0 {
 		return known.credentials(s)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	got, err := a.flights.DoInTurn(ctx, s, cache.Caller{Namespace: namespace},
-		func(ctx context.Context, begin func() error) (answer, error) {
-			leave, err := a.places(s, &known).Enter(ctx, namespace, 1)
+		func(ctx context.Context, begin func() error) (state, error) {
+			leave, err := a.queue(s, &known).Enter(ctx, namespace, 1)
 			if err != nil {
-				return answer{}, err
+				return state{}, err
 			}
 			defer leave()
 			if err := begin(); err != nil {
-				return answer{}, err
+				return state{}, err
 			}
-			return a.ask(s, namespace, r), nil
+			return a.update(s, namespace, r), nil
 		})
 	if err != nil {
 		got, _ = a.known.Get(s)
@@ -142,74 +149,72 @@ func (a *Ambient) credentials(
 	return got.credentials(s)
 }
 
-// credentials is the credential of a scope, or the mark that there may be one, without which a
-// refusal is not the last word. Nobody needs one where all images are public.
-func (ans *answer) credentials(s scope) []keychain.Credential {
+// credentials returns the credential of a scope. If there is none, it returns a mark that there may
+// be one later. Amazon's public registry needs no mark, because all of its images are public.
+func (st *state) credentials(s scope) []keychain.Credential {
 	switch {
-	case ans.usable():
-		return []keychain.Credential{{Auth: ans.auth, Shared: true}}
+	case st.usable():
+		return []keychain.Credential{{Auth: st.auth, Shared: true}}
 	case s.name == amazonPublic:
 		return nil
 	}
 	return []keychain.Credential{{Unread: true}}
 }
 
-// usable reports whether there is a credential that may still be good.
-func (ans *answer) usable() bool {
-	return ans.auth != (authn.AuthConfig{}) && time.Since(ans.good) < keepFor
+// usable reports whether there is a credential that may still be valid.
+func (st *state) usable() bool {
+	return st.auth != (authn.AuthConfig{}) && time.Since(st.authAt) < keepFor
 }
 
-// age is how old an answer may get.
-func (a *Ambient) age(ans *answer, fresh bool) time.Duration {
-	age := a.TTL
-	if age <= 0 {
-		age = defaultTTL
-	}
-	if !ans.good.Equal(ans.asked) {
+// maxAge returns the age from which on a state must be updated.
+func (a *Ambient) maxAge(st *state, fresh bool) time.Duration {
+	age := cmp.Or(max(a.TTL, 0), defaultTTL)
+	if !st.authAt.Equal(st.lastAt) { // the last request failed
 		age = min(age, failureTTL)
 	}
 	if fresh {
-		age = min(age, freshAfter)
+		age = min(age, minInterval)
 	}
 	return age
 }
 
-// places is what questions about a scope need a place of.
-func (a *Ambient) places(s scope, known *answer) *fair.Queue {
+// queue returns the queue in which requests for a scope wait.
+func (a *Ambient) queue(s scope, known *state) *fair.Queue {
 	if known.usable() {
-		return a.proven[s.provider]
+		return a.knownQueue[s.provider]
 	}
-	return a.untried[s.provider]
+	return a.otherQueue[s.provider]
 }
 
-// ask asks the source and remembers the answer, or the failure.
-func (a *Ambient) ask(s scope, namespace string, r ref.Reference) (now answer) {
+// update requests a credential and remembers the new state of the scope.
+func (a *Ambient) update(s scope, namespace string, r ref.Reference) (updated state) {
 	began := time.Now()
-	a.known.Update(s, 0, func(known answer, _ bool) (answer, bool) {
-		known.who, known.asking = namespace, began
+	a.known.Update(s, 0, func(known state, _ bool) (state, bool) {
+		known.namespace, known.pendingAt = namespace, began
 		return known, true
 	})
 	var auth authn.AuthConfig
-	err := a.Panics.Catch("asking a cloud for a credential", func() (err error) {
-		auth, err = a.question(r)
+	err := a.Panics.Catch(requesting, func() (err error) {
+		auth, err = a.request(r)
 		return err
 	})
 	if err != nil && a.Report != nil {
 		a.Report(s.provider, err)
 	}
-	a.known.Update(s, 0, func(known answer, _ bool) (answer, bool) {
-		known.who, known.asking, known.asked = namespace, time.Time{}, began
+	a.known.Update(s, 0, func(known state, _ bool) (state, bool) {
+		known.namespace, known.pendingAt, known.lastAt = namespace, time.Time{}, began
 		if err == nil {
-			known.auth, known.good = auth, began
+			known.auth, known.authAt = auth, began
 		}
-		now = known
+		updated = known
 		return known, true
 	})
-	return now
+	return updated
 }
 
-// question asks the source. Its context has no end: a library may keep it for the tokens to come.
-func (a *Ambient) question(r ref.Reference) (authn.AuthConfig, error) {
+// request requests a credential from the source. Its context has no end, because a library may keep
+// it for later tokens.
+func (a *Ambient) request(r ref.Reference) (authn.AuthConfig, error) {
 	var source authn.Keychain = libraries{}
 	if a.Source != nil {
 		source = a.Source
@@ -232,27 +237,25 @@ func (a *Ambient) question(r ref.Reference) (authn.AuthConfig, error) {
 	return *auth, nil
 }
 
-func (a *Ambient) timeout() time.Duration {
-	if a.Timeout > 0 {
-		return a.Timeout
-	}
-	return defaultTimeout
-}
+func (a *Ambient) timeout() time.Duration { return cmp.Or(max(a.Timeout, 0), defaultTimeout) }
 
 func (a *Ambient) init() {
-	a.known.Size = maxAnswers
-	// What a tenant makes up is the first to be forgotten, and never another one's, or a credential.
-	a.known.Owner = func(_ scope, ans answer) string {
-		if ans.usable() {
+	a.known.Size = maxScopes
+	// Scopes that a namespace invents push out each other, but no credentials and no scopes of other
+	// namespaces.
+	a.known.Owner = func(_ scope, st state) string {
+		if st.usable() {
 			return ""
 		}
-		return ans.who
+		return st.namespace
 	}
 	a.flights.Timeout, a.flights.Panics = a.timeout(), a.Panics
-	a.flights.Doing = "asking a cloud for a credential"
-	a.proven, a.untried = map[Provider]*fair.Queue{}, map[Provider]*fair.Queue{}
+	a.flights.Doing = requesting
+	a.knownQueue, a.otherQueue = map[Provider]*fair.Queue{}, map[Provider]*fair.Queue{}
 	for _, p := range a.Providers {
-		a.proven[p] = &fair.Queue{Capacity: maxQuestions}
-		a.untried[p] = &fair.Queue{Capacity: maxQuestions, Share: maxPerNamespace, Backlog: maxWaiting}
+		a.knownQueue[p] = &fair.Queue{Capacity: maxRequests}
+		a.otherQueue[p] = &fair.Queue{
+			Capacity: maxRequests, Share: maxPerNamespace, Backlog: maxWaiting,
+		}
 	}
 }

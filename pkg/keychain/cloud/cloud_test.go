@@ -17,17 +17,17 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// source is a cloud's library: what it was asked for, and what it answers.
+// source is a Source that records its requests.
 type source struct {
 	mu    sync.Mutex
-	asked []string
+	hosts []string // of the requests
 	err   error
-	hold  chan struct{} // not nil: it waits, and obeys no context
+	hold  chan struct{} // if not nil, each request waits until it is closed, and ignores its context
 }
 
 func (s *source) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	s.mu.Lock()
-	s.asked = append(s.asked, r.RegistryStr())
+	s.hosts = append(s.hosts, r.RegistryStr())
 	hold, err := s.hold, s.err
 	s.mu.Unlock()
 	if hold != nil {
@@ -39,16 +39,17 @@ func (s *source) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return &authn.Basic{Username: "cloud", Password: "p"}, nil
 }
 
+// take returns the number of requests since its last call.
 func (s *source) take() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.asked)
-	s.asked = nil
+	n := len(s.hosts)
+	s.hosts = nil
 	return n
 }
 
-// TestOwns has the hosts of each cloud, and those that only look like them: the library behind this check would hand a
-// management token to some of these.
+// TestOwns checks hosts of each cloud and hosts that only look like them. The clouds' libraries
+// would send a management token to some of these.
 func TestOwns(t *testing.T) {
 	for host, want := range map[string]cloud.Provider{
 		"gcr.io": cloud.Google, "eu.gcr.io": cloud.Google, "europe-west1-docker.pkg.dev": cloud.Google, "marketplace.gcr.io": cloud.Google,
@@ -82,8 +83,9 @@ func TestParseProvider(t *testing.T) {
 	}
 }
 
-// A cloud is asked where it is switched on and the host is its own, once for a while, and a failure is remembered too.
-func TestAsked(t *testing.T) {
+// TestRequests checks that a cloud is asked if it is enabled and owns the host, and how long a
+// credential and a failure are remembered.
+func TestRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
 		var reports []string
@@ -97,19 +99,19 @@ func TestAsked(t *testing.T) {
 			fresh bool
 			err   error
 			found bool
-			asked int
+			want  int // requests
 		}{
 			{0, "gcr.io/a/b", false, nil, true, 1},
 			{0, "gcr.io/c/d", false, nil, true, 0},
-			{0, "myregistry.azurecr.io/a", false, nil, false, 0}, // not switched on
+			{0, "myregistry.azurecr.io/a", false, nil, false, 0}, // not enabled
 			{0, "gcr.io.attacker.example/a", false, nil, false, 0},
 			{5 * time.Second, "gcr.io/a/b", true, nil, true, 0},
-			{6 * time.Second, "gcr.io/a/b", true, nil, true, 1},                        // refused, and no longer new
-			{4 * time.Minute, "gcr.io/a/b", false, errors.New("no metadata"), true, 1}, // the last one may still be good
+			{6 * time.Second, "gcr.io/a/b", true, nil, true, 1},                        // refused, and more than 10 s old
+			{4 * time.Minute, "gcr.io/a/b", false, errors.New("no metadata"), true, 1}, // the last credential may still be valid
 			{30 * time.Second, "gcr.io/a/b", false, nil, true, 0},
 			{31 * time.Second, "gcr.io/a/b", false, nil, true, 1},
 			{3 * time.Minute, "gcr.io/a/b", false, nil, true, 0},
-			{62 * time.Minute, "gcr.io/a/b", false, errors.New("no metadata"), false, 1}, // no longer
+			{62 * time.Minute, "gcr.io/a/b", false, errors.New("no metadata"), false, 1}, // the last credential is too old
 			{30 * time.Second, "gcr.io/a/b", false, nil, false, 0},
 			{31 * time.Second, "gcr.io/a/b", false, nil, true, 1},
 		} {
@@ -119,20 +121,21 @@ func TestAsked(t *testing.T) {
 			s.mu.Unlock()
 			got := a.For("n").Credentials(t.Context(), ref.MustParse(step.image), step.fresh)
 			if (found(got) && got[0].Shared) != step.found {
-				t.Errorf("step %d: Credentials(%s) = %v, want one: %t", i, step.image, got, step.found)
+				t.Errorf("step %d: Credentials(%s) = %v, want a credential: %t", i, step.image, got, step.found)
 			}
-			if n := s.take(); n != step.asked {
-				t.Errorf("step %d: asked %d times, want %d", i, n, step.asked)
+			if n := s.take(); n != step.want {
+				t.Errorf("step %d: %d requests, want %d", i, n, step.want)
 			}
 		}
 		synctest.Wait()
 		if len(reports) != 2 {
-			t.Errorf("reports = %v, want two", reports)
+			t.Errorf("reports = %v, want 2", reports)
 		}
 	})
 }
 
-// A library that hangs costs its deadline, and a bounded number of goroutines.
+// TestHanging checks that a library that hangs is waited for until the timeout, and that the number
+// of requests at a time has a maximum.
 func TestHanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{hold: make(chan struct{})}
@@ -140,56 +143,60 @@ func TestHanging(t *testing.T) {
 		begin := time.Now()
 		got := a.For("n").Credentials(t.Context(), ref.MustParse("r0.azurecr.io/a"), false)
 		if found(got) || time.Since(begin) != time.Second {
-			t.Errorf("Credentials = %v after %v, want none after 1 s", got, time.Since(begin))
+			t.Errorf("Credentials = %v after %v, want a mark after 1 s", got, time.Since(begin))
 		}
 		var wg sync.WaitGroup
-		for i := range 100 { // tenants choose the host
+		for i := range 100 {
 			wg.Go(func() {
-				a.For(fmt.Sprint(i)).Credentials(t.Context(), ref.MustParse(fmt.Sprintf("r%d.azurecr.io/a", i)), false)
+				image := ref.MustParse(fmt.Sprintf("r%d.azurecr.io/a", i))
+				a.For(fmt.Sprint(i)).Credentials(t.Context(), image, false)
 			})
 		}
 		wg.Wait()
 		synctest.Wait()
 		if n := s.take(); n != 16 {
-			t.Errorf("%d questions are out, want 16", n)
+			t.Errorf("%d requests under way, want 16", n)
 		}
 		close(s.hold)
 		synctest.Wait()
 		got = a.For("n").Credentials(t.Context(), ref.MustParse("other.azurecr.io/a"), false)
 		if !found(got) {
-			t.Errorf("Credentials afterwards = %v, want one", got)
+			t.Errorf("afterwards: Credentials = %v, want a credential", got)
 		}
 	})
 }
 
-// One tenant's hosts that hang hold up no other cloud, and not the hosts that are known.
+// TestHangingAlone checks that hosts that hang don't delay other clouds, or hosts with a
+// credential.
 func TestHangingAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
-		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Azure, cloud.Amazon}, Source: s, Timeout: time.Second}
-		ask := func(image string) bool {
+		a := &cloud.Ambient{
+			Providers: []cloud.Provider{cloud.Azure, cloud.Amazon}, Source: s, Timeout: time.Second,
+		}
+		has := func(image string) bool {
 			return found(a.For("n").Credentials(t.Context(), ref.MustParse(image), false))
 		}
-		if !ask("known.azurecr.io/a") {
-			t.Fatal("no credential")
+		if !has("known.azurecr.io/a") {
+			t.Fatal("Credentials returned no credential, want one")
 		}
-		time.Sleep(5 * time.Minute) // it is to be asked for again
+		time.Sleep(5 * time.Minute) // until the credential must be renewed
 		s.mu.Lock()
 		s.hold = make(chan struct{})
 		s.mu.Unlock()
 		for i := range 8 {
-			ask(fmt.Sprintf("r%d.azurecr.io/a", i))
+			has(fmt.Sprintf("r%d.azurecr.io/a", i))
 		}
-		if !ask("known.azurecr.io/a") {
-			t.Error("of a host that was known: none, want the last one")
+		if !has("known.azurecr.io/a") {
+			t.Error("host with a credential: Credentials returned none, want the last one")
 		}
 		close(s.hold)
 		s.mu.Lock()
 		s.hold = nil
 		s.mu.Unlock()
 		synctest.Wait()
-		if !ask("known.azurecr.io/a") || !ask("123456789012.dkr.ecr.eu-west-1.amazonaws.com/a") {
-			t.Error("no credential afterwards")
+		if !has("known.azurecr.io/a") || !has("123456789012.dkr.ecr.eu-west-1.amazonaws.com/a") {
+			t.Error("afterwards: Credentials returned none, want credentials for both hosts")
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Provider is a cloud whose identity tagpin may use.
+// Provider is a cloud whose machine identity tagpin may use.
 type Provider string
 
 // The clouds.
@@ -18,7 +18,7 @@ const (
 	Azure  Provider = "azure"
 )
 
-// ParseProvider reads google, amazon or azure.
+// ParseProvider returns the provider named google, amazon or azure.
 func ParseProvider(s string) (Provider, error) {
 	switch p := Provider(s); p {
 	case Google, Amazon, Azure:
@@ -27,18 +27,19 @@ func ParseProvider(s string) (Provider, error) {
 	return "", fmt.Errorf("cloud %q: want google, amazon or azure", s)
 }
 
-// amazonDomain are the domains of Amazon's partitions, with the dual-stack ones.
+// amazonDomain matches the domains of Amazon's partitions, including the dual-stack ones.
 const amazonDomain = `(amazonaws\.(com|com\.cn|eu)|on\.(aws|amazonwebservices\.com\.cn)|` +
 	`sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)`
 
-// Amazon's public registry, which is one in all regions.
+// The hosts of Amazon's public registry, which is the same in all regions.
 const (
 	amazonPublic          = "public.ecr.aws"
 	amazonPublicDualStack = "ecr-public.aws.com"
 )
 
-// The patterns are anchored: the Azure helper's own is not, and posts a management token to
-// x.azurecr.io.attacker.example (golang/vulndb#6276). A port is another server.
+// The patterns are anchored. The Azure helper's own pattern is not: it sends a management token to
+// x.azurecr.io.attacker.example (golang/vulndb#6276). A host with a port matches none of them,
+// because it is another server.
 var (
 	amazonHost = regexp.MustCompile(`^[0-9]{12}\.(dkr[.-]ecr(-fips)?\.[a-z0-9]+(-[a-z0-9]+)+\.` +
 		amazonDomain + `)$`)
@@ -46,7 +47,7 @@ var (
 	googleHost = regexp.MustCompile(`^([a-z0-9-]+\.)*gcr\.io$|^([a-z0-9-]+\.)+pkg\.dev$`)
 )
 
-// Owns tells whether the registry host is the cloud's own.
+// Owns reports whether a host is one of the cloud's registries.
 func (p Provider) Owns(host string) bool {
 	if len(host) > 253 || strings.ContainsAny(host, ":/@") {
 		return false
@@ -62,14 +63,15 @@ func (p Provider) Owns(host string) bool {
 	return false
 }
 
-// scope is what one credential is good for.
+// scope is the set of registries that one credential is valid for.
 type scope struct {
 	provider Provider
 	name     string
 }
 
-// scope returns the scope of a host that the cloud owns: for Google all of its registries, for
-// Amazon those of one region with one kind of endpoint, for Azure one registry.
+// scope returns the scope of a host that the cloud owns. For Google, it is all of Google's
+// registries. For Amazon, it is the registries of one region with one kind of endpoint. For Azure,
+// it is one registry.
 func (p Provider) scope(host string) scope {
 	switch p {
 	case Google:

@@ -12,25 +12,25 @@ import (
 	googleauth "golang.org/x/oauth2/google"
 )
 
-// libraries asks k8schain for the hosts of Google and Azure, and Amazon's library, on which k8schain
-// stands, by itself: k8schain names the account in the host, which a tenant may have made up.
+// libraries is the default Source. It uses k8schain for the hosts of Google and Azure. For Amazon,
+// it calls the library that k8schain uses, because k8schain sends the account that the host names,
+// and a tenant may have invented that.
 //
-// k8schain gives nobody's credential where a cloud gave no answer. For a host that is the cloud's own
-// that is told apart here: it is an error.
+// If a cloud does not answer, k8schain returns the anonymous credential. Here, that is an error for
+// a host of the cloud.
 type libraries struct{}
 
-// errNoAnswer reports that a cloud gave no credential for a host of its own.
-var errNoAnswer = errors.New("the cloud gave no credential")
-
-// Resolve asks without an end.
+// Resolve is ResolveContext without a deadline.
 func (l libraries) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return l.ResolveContext(context.Background(), r)
 }
 
-// ResolveContext asks the library of the cloud that owns the host.
-func (libraries) ResolveContext(ctx context.Context, r authn.Resource) (authn.Authenticator, error) {
+// ResolveContext requests a credential from the library of the cloud that owns the host.
+func (libraries) ResolveContext(
+	ctx context.Context, r authn.Resource,
+) (authn.Authenticator, error) {
 	if host := r.RegistryStr(); Amazon.Owns(host) {
-		return askAmazon(host)
+		return amazonToken(host)
 	}
 	chain, err := k8schain.NewNoClient(ctx)
 	if err != nil {
@@ -41,28 +41,29 @@ func (libraries) ResolveContext(ctx context.Context, r authn.Resource) (authn.Au
 	case err == nil && auth != authn.Anonymous:
 		return auth, nil
 	case Google.Owns(r.RegistryStr()):
-		return askGoogle()
+		return googleToken()
 	}
-	return nil, errors.Join(errNoAnswer, err)
+	return nil, errors.Join(errNone, err)
 }
 
-// askGoogle asks the metadata server. k8schain's library remembers for the life of the process whether
-// it runs in Google's cloud, also if the metadata server was not up yet when it looked.
-func askGoogle() (authn.Authenticator, error) {
+// googleToken requests a token from the metadata server. k8schain is not enough: its library checks
+// once per process whether it runs in Google's cloud, and the metadata server may not have been up
+// yet.
+func googleToken() (authn.Authenticator, error) {
 	token, err := googleauth.ComputeTokenSource("", googleScope).Token()
 	if err != nil {
-		return nil, errors.Join(errNoAnswer, err)
+		return nil, errors.Join(errNone, err)
 	}
 	return &authn.Basic{Username: "_token", Password: token.AccessToken}, nil
 }
 
-// googleScope is what a token for Google's registries has to be good for.
+// googleScope is the OAuth scope of a token for Google's registries.
 const googleScope = "https://www.googleapis.com/auth/cloud-platform"
 
-// askAmazon asks for a token of the host's region. It does not name the account of the host, which
-// a tenant may have made up: the token is good for each registry of the region that the identity
-// may read (ECR's GetAuthorizationToken, where registryIds is deprecated).
-func askAmazon(host string) (authn.Authenticator, error) {
+// amazonToken requests a token for the host's region. It does not send the account of the host,
+// which a tenant may have invented. The token is valid for every registry of the region that the
+// identity may read (ECR's GetAuthorizationToken, where registryIds is deprecated).
+func amazonToken(host string) (authn.Authenticator, error) {
 	registry, err := api.ExtractRegistry(host)
 	if err != nil {
 		return nil, err

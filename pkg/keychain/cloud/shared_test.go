@@ -18,16 +18,17 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// ecr is an image in the registry of an account in a region.
+// ecr returns an image in an Amazon registry.
 func ecr(account int, region string) ref.Reference {
 	return ref.MustParse(fmt.Sprintf("%012d.dkr.ecr.%s.amazonaws.com/a", account, region))
 }
 
-// found reports whether there is a credential, and not only the mark that there may be one.
+// found reports whether there is a credential. A mark is not one.
 func found(creds []keychain.Credential) bool { return len(creds) == 1 && !creds[0].Unread }
 
-// madeUp is a source that knows one region. The others hang if hold is not nil, and fail otherwise.
-func madeUp(s *source, hold chan struct{}) authn.Keychain {
+// oneRegion returns a Source that knows one region. For any other region it waits for hold if that
+// is not nil, and then fails.
+func oneRegion(s *source, hold chan struct{}) authn.Keychain {
 	return keychainFunc(func(r authn.Resource) (authn.Authenticator, error) {
 		if r.RegistryStr() == ecr(1, "eu-west-1").Host() {
 			return s.Resolve(r)
@@ -43,30 +44,30 @@ type keychainFunc func(authn.Resource) (authn.Authenticator, error)
 
 func (f keychainFunc) Resolve(r authn.Resource) (authn.Authenticator, error) { return f(r) }
 
-// A credential is asked for once for all that it is good for.
+// TestScopes checks that one credential is requested for everything that it is valid for.
 func TestScopes(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		images []string
-		asked  int
+		want   int // requests
 	}{
-		{"accounts of one region", []string{
+		{"two accounts in one region", []string{
 			"000000000001.dkr.ecr.eu-west-1.amazonaws.com/a",
 			"000000000002.dkr.ecr.eu-west-1.amazonaws.com/b",
 		}, 1},
-		{"regions", []string{
+		{"two regions", []string{
 			"000000000001.dkr.ecr.eu-west-1.amazonaws.com/a",
 			"000000000001.dkr.ecr.eu-west-2.amazonaws.com/a",
 		}, 2},
-		{"other endpoints", []string{
+		{"kinds of endpoints", []string{
 			"000000000001.dkr.ecr.us-gov-west-1.amazonaws.com/a",
 			"000000000001.dkr.ecr-fips.us-gov-west-1.amazonaws.com/a",
 			"public.ecr.aws/a/b", "public.ecr.aws/c/d",
 		}, 3},
-		{"all of Google", []string{
+		{"Google", []string{
 			"gcr.io/a/b", "eu.gcr.io/a/b", "europe-west1-docker.pkg.dev/a/b/c",
 		}, 1},
-		{"each of Azure", []string{"one.azurecr.io/a", "two.azurecr.io/a", "one.azurecr.io/b"}, 2},
+		{"Azure", []string{"one.azurecr.io/a", "two.azurecr.io/a", "one.azurecr.io/b"}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &source{}
@@ -74,31 +75,31 @@ func TestScopes(t *testing.T) {
 			a := &cloud.Ambient{Providers: all, Source: s}
 			for _, image := range tt.images {
 				if got := a.For("n").Credentials(t.Context(), ref.MustParse(image), false); !found(got) {
-					t.Errorf("Credentials(%s) = %v, want one", image, got)
+					t.Errorf("Credentials(%s) = %v, want a credential", image, got)
 				}
 			}
-			if n := s.take(); n != tt.asked {
-				t.Errorf("asked %d times, want %d", n, tt.asked)
+			if n := s.take(); n != tt.want {
+				t.Errorf("%d requests, want %d", n, tt.want)
 			}
 		})
 	}
 }
 
-// Regions that a tenant makes up, and which hang, hold up no other namespace, and nobody where the
-// cloud has answered before.
-func TestMadeUpRegionsHang(t *testing.T) {
+// TestInventedRegionsHang checks that invented regions that hang don't delay other namespaces, or
+// regions with a credential.
+func TestInventedRegionsHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
 		s := &source{}
 		a := &cloud.Ambient{
-			Providers: []cloud.Provider{cloud.Amazon}, Source: madeUp(s, hold), Timeout: time.Second,
+			Providers: []cloud.Provider{cloud.Amazon}, Source: oneRegion(s, hold), Timeout: time.Second,
 		}
 		for i := range 100 {
-			go a.For("loud").Credentials(t.Context(), ecr(i, fmt.Sprintf("made-up-%d", i)), false)
+			go a.For("loud").Credentials(t.Context(), ecr(i, fmt.Sprintf("invented-%d", i)), false)
 		}
 		synctest.Wait()
 		if got := a.For("quiet").Credentials(t.Context(), ecr(1, "eu-west-1"), false); !found(got) {
-			t.Errorf("another namespace: Credentials = %v, want one", got)
+			t.Errorf("another namespace: Credentials = %v, want a credential", got)
 		}
 		for n := range 40 {
 			for i := range 3 {
@@ -110,69 +111,72 @@ func TestMadeUpRegionsHang(t *testing.T) {
 		s.take()
 		got := a.For("loud").Credentials(t.Context(), ecr(1, "eu-west-1"), false)
 		if n := s.take(); !found(got) || n != 1 {
-			t.Errorf("a region that answered before: Credentials = %v, asked %d times, want one, once", got, n)
+			t.Errorf("region with a credential: Credentials = %v, %d requests, want a credential, 1 request",
+				got, n)
 		}
 		close(hold)
 		synctest.Wait()
 	})
 }
 
-// cloudTTL is how long a credential is remembered.
+// cloudTTL is the default TTL.
 const cloudTTL = 4 * time.Minute
 
-// Regions that a tenant makes up push out no good answer.
-func TestMadeUpRegionsAreForgotten(t *testing.T) {
+// TestInventedRegionsAreForgotten checks that invented regions push out no credential.
+func TestInventedRegionsAreForgotten(t *testing.T) {
 	s := &source{}
-	a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Amazon}, Source: madeUp(s, nil)}
-	good := func() bool {
+	a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Amazon}, Source: oneRegion(s, nil)}
+	has := func() bool {
 		return found(a.For("quiet").Credentials(t.Context(), ecr(1, "eu-west-1"), false))
 	}
-	if !good() || s.take() != 1 {
-		t.Fatal("no credential")
+	if !has() || s.take() != 1 {
+		t.Fatal("want a credential by one request")
 	}
 	for i := range 1000 {
-		a.For("loud").Credentials(t.Context(), ecr(i, fmt.Sprintf("made-up-%d", i)), false)
+		a.For("loud").Credentials(t.Context(), ecr(i, fmt.Sprintf("invented-%d", i)), false)
 	}
-	if ok, n := good(), s.take(); !ok || n != 0 {
-		t.Errorf("afterwards: found %t, asked %d times, want one that is remembered", ok, n)
+	if ok, n := has(), s.take(); !ok || n != 0 {
+		t.Errorf("afterwards: found %t, %d requests, want the remembered credential", ok, n)
 	}
 }
 
-// Where a cloud gives nothing, that is not the same as that there is nothing to give.
+// TestNoAnswer checks that a cloud that returns no credential leads to a mark, and that failures
+// are reported.
 func TestNoAnswer(t *testing.T) {
 	var caught []*panics.Error
-	for name, answer := range map[string]keychainFunc{
-		"an error": func(authn.Resource) (authn.Authenticator, error) {
+	for name, source := range map[string]keychainFunc{
+		"error": func(authn.Resource) (authn.Authenticator, error) {
 			return nil, errors.New("no metadata")
 		},
-		"too much": func(authn.Resource) (authn.Authenticator, error) {
+		"too large": func(authn.Resource) (authn.Authenticator, error) {
 			return &authn.Basic{Username: "u", Password: strings.Repeat("p", 16<<10)}, nil
 		},
 		"anonymous": func(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil },
-		"a panic":   func(authn.Resource) (authn.Authenticator, error) { panic("no config") },
+		"panic":     func(authn.Resource) (authn.Authenticator, error) { panic("no config") },
 	} {
 		reports := 0
 		a := &cloud.Ambient{
-			Providers: []cloud.Provider{cloud.Google}, Source: answer,
+			Providers: []cloud.Provider{cloud.Google}, Source: source,
 			Report: func(cloud.Provider, error) { reports++ },
 			Panics: &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }},
 		}
 		for range 3 {
 			got := a.For("n").Credentials(t.Context(), ref.MustParse("gcr.io/a/b"), false)
 			if len(got) != 1 || !got[0].Unread || got[0].Auth != (authn.AuthConfig{}) {
-				t.Errorf("%s: Credentials = %v, want one that is unread", name, got)
+				t.Errorf("%s: Credentials = %v, want a mark", name, got)
 			}
 		}
 		if reports != 1 {
-			t.Errorf("%s: %d reports, want one", name, reports)
+			t.Errorf("%s: %d reports, want 1", name, reports)
 		}
 	}
 	if len(caught) != 1 {
-		t.Errorf("%d panics are reported, want one", len(caught))
+		t.Errorf("%d panics reported, want 1", len(caught))
 	}
 }
 
-// Where all images are public, a credential that the cloud does not give is not missed.
+// TestPublic checks that Amazon's public registry needs no mark, because all of its images are
+// public.
 func TestPublic(t *testing.T) {
 	a := &cloud.Ambient{
 		Providers: []cloud.Provider{cloud.Amazon},
@@ -182,7 +186,7 @@ func TestPublic(t *testing.T) {
 	}
 	for _, image := range []string{"public.ecr.aws/a/b", "ecr-public.aws.com/a/b"} {
 		if got := a.For("n").Credentials(t.Context(), ref.MustParse(image), false); got != nil {
-			t.Errorf("Credentials(%s) = %v, want nothing", image, got)
+			t.Errorf("Credentials(%s) = %v, want nil", image, got)
 		}
 	}
 }
