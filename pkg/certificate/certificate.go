@@ -16,7 +16,7 @@
 // A new CA is introduced in two steps. First it is added to the secret and to the registration,
 // next to the former CA, and the former CA's leaf stays in use. When all API servers trust the new
 // CA (see Sightings), it signs a new leaf, which each replica takes when it reads the secret. The
-// former CA is dropped a day later. So whoever reads the secret always gets a leaf that is trusted.
+// former CA is dropped a day later. So the leaf in the secret is trusted at any time.
 //
 // The secret is read by name. It is never listed, watched or created.
 package certificate

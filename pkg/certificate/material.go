@@ -89,8 +89,8 @@ func valid(c *x509.Certificate, now time.Time) bool {
 
 // renew returns the material with new certificates for those that are missing or near their end. A
 // new CA signs no leaf before it is settled, which means that all API servers trust it. Until then,
-// the former CA's leaf stays, so that whoever reads the secret gets a leaf that is trusted. If
-// there is no valid leaf, the new CA signs one at once.
+// the former CA's leaf stays, so that the leaf in the secret is trusted. If there is no valid leaf,
+// the new CA signs one at once.
 func (m *Material) renew(
 	dnsName string, now time.Time, settled func(*x509.Certificate) bool,
 ) (*Material, error) {

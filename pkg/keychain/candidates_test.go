@@ -161,7 +161,7 @@ func FuzzHosts(f *testing.F) {
 				together := lookup(r, all)
 				for _, a := range together {
 					if !alone[a.Username] {
-						t.Errorf("Lookup(%s) in %q gives %s", image, kv, a.Username)
+						t.Errorf("Lookup(%s) in %q = %s, which no entry alone returns", image, kv, a.Username)
 					}
 				}
 				hub := strings.Contains(users(together), "docker.io") || image != "nginx"

@@ -29,7 +29,7 @@ import (
 // TestKnownBeforeListFails checks that a list that fails doesn't remove what was known before.
 func TestKnownBeforeListFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &fakeLister{json: []string{pinnedPod("u", "h")}}
+		p := &fakeLister{json: []string{pinnedPod("h")}}
 		s := newSiblings(t, p)
 		wantRunning(t, "before", s, newPod("u", "h"), pin.SiblingsKnown, d1)
 		p.err = errors.New("down")
@@ -44,7 +44,7 @@ func TestKnownBeforeListFails(t *testing.T) {
 // is made a second later.
 func TestListFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &fakeLister{err: errors.New("down"), json: []string{pinnedPod("u", "h")}}
+		p := &fakeLister{err: errors.New("down"), json: []string{pinnedPod("h")}}
 		s := newSiblings(t, p)
 		for range 3 {
 			wantRunning(t, "list that fails", s, newPod("u", "h"), pin.SiblingsUnknown, "")
@@ -96,7 +96,7 @@ func TestListHangs(t *testing.T) {
 // that a pod whose digests are known from an older list waits for two seconds only.
 func TestSlowList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &fakeLister{delay: 4 * time.Second, json: []string{pinnedPod("u", "h")}}
+		p := &fakeLister{delay: 4 * time.Second, json: []string{pinnedPod("h")}}
 		s := newSiblings(t, p)
 		for i, want := range []digest.Digest{"", d1} {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -153,7 +153,7 @@ type onePodServer struct{}
 
 func (onePodServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, hash, _ := strings.Cut(r.URL.Query().Get("labelSelector"), "=")
-	body := `{"items":[` + pinnedPod("u", hash) + `]}`
+	body := `{"items":[` + pinnedPod(hash) + `]}`
 	return &http.Response{
 		StatusCode: http.StatusOK, Request: r,
 		Header: http.Header{"Content-Type": {"application/json"}},
@@ -184,7 +184,7 @@ func TestPages(t *testing.T) {
 				p.json = append(p.json, podJSON(fmt.Sprint(i), "", "u", "h", "", "app", "r:1"))
 			}
 			if tt.after >= 0 {
-				p.json = append(p.json, pinnedPod("u", "h"))
+				p.json = append(p.json, pinnedPod("h"))
 			}
 			for i := range tt.after {
 				p.json = append(p.json, podJSON(fmt.Sprint(i), "", "u", "h", "", "app", "r:1"))
@@ -203,7 +203,7 @@ func TestPages(t *testing.T) {
 func TestSharedList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeLister{pageSize: 1, delay: time.Second, json: []string{
-			pinnedPod("u", "h"),
+			pinnedPod("h"),
 			podJSON("b", "", "u", "h", "", "app", "r:2@"+d2.String()),
 		}}
 		s := newSiblings(t, p)
@@ -226,7 +226,7 @@ func TestSharedList(t *testing.T) {
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var caught []*panics.Error
-		p := &fakeLister{json: []string{pinnedPod("u", "h")}}
+		p := &fakeLister{json: []string{pinnedPod("h")}}
 		s := newSiblings(t, p)
 		s.Policy = nil // so that the list panics
 		s.Panics = &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }}

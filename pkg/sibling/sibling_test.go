@@ -38,8 +38,8 @@ func podJSON(name, created, owner, hash, annotation string, containers ...string
 }
 
 // pinnedPod returns the JSON of a pod that runs r:1 with the digest d1.
-func pinnedPod(owner, hash string) string {
-	return podJSON("a", "", owner, hash, "", "app", "r:1@"+d1.String())
+func pinnedPod(hash string) string {
+	return podJSON("a", "", "u", hash, "", "app", "r:1@"+d1.String())
 }
 
 // newPod returns a new pod of a ReplicaSet.
@@ -163,7 +163,7 @@ func TestNoRevision(t *testing.T) {
 // created at the same time.
 func TestOneList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &fakeLister{json: []string{pinnedPod("u", "h")}}
+		p := &fakeLister{json: []string{pinnedPod("h")}}
 		s := newSiblings(t, p)
 		var wg sync.WaitGroup
 		for range 50 {
@@ -213,7 +213,7 @@ func TestDecide(t *testing.T) {
 		}
 		s.Decide("n", pod, "r:1", d2)
 		time.Sleep(31 * time.Second)
-		p.set(pinnedPod("u", "h"))
+		p.set(pinnedPod("h"))
 		if got := running(t, s, pod); got != d1 {
 			t.Errorf("with a pod: Running = %q, want what it runs, %s", got, d1)
 		}
@@ -228,7 +228,7 @@ func TestDecide(t *testing.T) {
 // them remembers a digest that no pod runs any more.
 func TestReplicasAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &fakeLister{json: []string{pinnedPod("u", "h")}}
+		p := &fakeLister{json: []string{pinnedPod("h")}}
 		first, second := newSiblings(t, p), newSiblings(t, p)
 		running(t, first, newPod("u", "h"))
 		p.set() // scaled to zero
@@ -258,7 +258,7 @@ func TestNoneIsNotRemembered(t *testing.T) {
 		s := newSiblings(t, p)
 		wantRunning(t, "no pod", s, newPod("u", "h"), pin.FirstPod, "")
 		p.wantLists(t, "no pod", 1)
-		p.set(pinnedPod("u", "h"))
+		p.set(pinnedPod("h"))
 		time.Sleep(time.Second)
 		got := s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:1"}, false)
 		checkRunning(t, "pod that will not be stored", got, pin.FirstPod, "")
