@@ -22,7 +22,7 @@ var (
 		"Callers that wait for their namespace's turn, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests).",
 		[]string{"queue"}, nil)
 	queueRefused = prometheus.NewDesc("tagpin_queue_refused_total",
-		"Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests) and reason: full (their namespace had too many) or late (their time ran out while they waited).",
+		"Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests) and reason: full (there was no room for one more of their namespace) or late (their time ran out while they waited).",
 		[]string{"queue", "reason"}, nil)
 )
 

@@ -40,7 +40,7 @@ tagpin_queue_capacity{queue="reviews"} 100
 # HELP tagpin_queue_in_use What is in use of a resource that namespaces share, by queue: lookups, and those that are pending, secrets and siblings that are being read, images of large objects, waiting reviews, and bytes of reviews and manifests.
 # TYPE tagpin_queue_in_use gauge
 tagpin_queue_in_use{queue="reviews"} 30
-# HELP tagpin_queue_refused_total Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests) and reason: full (their namespace had too many) or late (their time ran out while they waited).
+# HELP tagpin_queue_refused_total Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests) and reason: full (there was no room for one more of their namespace) or late (their time ran out while they waited).
 # TYPE tagpin_queue_refused_total counter
 tagpin_queue_refused_total{queue="reviews",reason="full"} 1
 tagpin_queue_refused_total{queue="reviews",reason="late"} 1

@@ -4,10 +4,11 @@ package fair
 
 import "sync"
 
-// Room admits callers of namespaces, which belong to groups, at once or not at all. A group may use as
-// many units as are still free, so that one that is alone has half of all, and there is room for a
-// newcomer. In the same way the namespaces of a group share the half that it may have. This is the
-// dynamic threshold by which the ports of a switch share its buffer (Choudhury and Hahne, 1998).
+// Room admits callers of namespaces, which belong to groups, at once or not at all. A group may use
+// half of what other groups leave, and a namespace half of what the other namespaces of its group
+// leave of that. So a group that is alone has half of the capacity, a namespace that is alone a
+// quarter, and there is room for newcomers. This is the dynamic threshold by which the ports of a
+// switch share its buffer (Choudhury and Hahne, 1998).
 //
 // The exported fields must not change after the first call. It is safe for concurrent use.
 type Room struct {
@@ -34,9 +35,10 @@ func (r *Room) Enter(group, namespace string, weight int64) (leave func(), err e
 	}
 	m := tenant{group, namespace}
 	ofGroup, own := r.groups[group], r.members[m]
-	last := weight - 1 // the units before the last one are in use when that is taken
-	freeToAll, freeToGroup := r.Capacity-r.inUse-last, r.Capacity/2-ofGroup-last
-	if r.Capacity > 0 && (ofGroup+weight > freeToAll || own+weight > freeToGroup) {
+	// The rule holds for each unit: those before the last one are in use when that is taken.
+	ofOthers, last := r.inUse-ofGroup, weight-1
+	free := (r.Capacity-ofOthers)/2 - ofGroup - last
+	if r.Capacity > 0 && own+weight > free {
 		r.refused++
 		return nil, ErrFull
 	}

@@ -26,20 +26,20 @@ func TestRoom(t *testing.T) {
 			return
 		}
 	}
-	fill("api", "loud", 16) // half of the group's half
-	fill("api", "other", 8) // half of what is left of it
-	fill("liar", "a", 16)
-	fill("liar", "made-up-1", 4) // the group has half of the 40 that the other one has left
-	fill("liar", "made-up-2", 0)
-	fill("new", "n", 10) // half of the 20 that are left
-	if s := r.Stats(); s.InUse != 54 || s.Refused != 6 {
-		t.Errorf("Stats() = %+v, want 54 in use and 6 refused", s)
+	fill("api", "loud", 16) // half of the 32 that the group may have
+	fill("api", "other", 8) // half of the rest
+	fill("liar", "a", 10)   // the group may have half of the 40 that are left
+	fill("liar", "made-up-1", 5)
+	fill("liar", "made-up-2", 3)
+	fill("new", "n", 6)
+	if s := r.Stats(); s.InUse != 48 || s.Refused != 6 {
+		t.Errorf("Stats() = %+v, want 48 in use and 6 refused", s)
 	}
-	if _, err := r.Enter("newer", "n", 6); !errors.Is(err, ErrFull) {
-		t.Errorf("more than half of what is left: %v, want ErrFull", err)
+	if _, err := r.Enter("newer", "n", 5); !errors.Is(err, ErrFull) {
+		t.Errorf("more than a quarter of what is left: %v, want ErrFull", err)
 	}
-	if leave, err := r.Enter("newer", "n", 5); err != nil {
-		t.Errorf("half of what is left: %v", err)
+	if leave, err := r.Enter("newer", "n", 4); err != nil {
+		t.Errorf("a quarter of what is left: %v", err)
 	} else {
 		leaves = append(leaves, leave)
 	}
@@ -48,5 +48,26 @@ func TestRoom(t *testing.T) {
 	}
 	if s := r.Stats(); s.InUse != 0 || len(r.groups)+len(r.members) != 0 {
 		t.Errorf("in the end %+v, %d groups and %d namespaces", s, len(r.groups), len(r.members))
+	}
+}
+
+// A namespace that fills its share of each group leaves room for another namespace in each of them.
+func TestRoomForNewcomers(t *testing.T) {
+	r := &Room{Capacity: 512}
+	for groups := 1; groups <= 4; groups++ {
+		group := string(rune('a' + groups))
+		for {
+			if _, err := r.Enter(group, "loud", 1); err != nil {
+				break
+			}
+		}
+	}
+	for groups := 1; groups <= 4; groups++ {
+		group := string(rune('a' + groups))
+		for i := range 5 {
+			if _, err := r.Enter(group, "modest", 1); err != nil {
+				t.Errorf("%s: unit %d of a newcomer: %v, after %+v", group, i, err, r.Stats())
+			}
+		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 const (
 	// maxConcurrent is the maximum number of lookups of one object that run at a time. A tenant may
-	// create an object with tens of thousands of images. Each lookup that runs needs a goroutine with
+	// create an object with thousands of images. Each lookup that runs needs a goroutine with
 	// a stack of about 8 KiB, which is most of the memory that hundreds of reviews at a time need.
 	maxConcurrent = 16
 	// indexThreshold is the number of lookups from which on they are found by a map.
@@ -69,7 +69,7 @@ func (l *lookups) add(d policy.Decision, id workload.Identity, outcome int) {
 }
 
 // run runs all lookups and waits for them. The first one runs on this goroutine, and at most
-// maxConcurrent others run beside it. Lookups that have not begun when ctx ends fail at once. first
+// maxConcurrent-1 others run beside it. Lookups that have not begun when ctx ends fail at once. first
 // is true for the first pod of a revision.
 func (l *lookups) run(ctx context.Context, p *Pinner, req Request, first bool) {
 	if len(l.all) == 0 {
@@ -96,7 +96,7 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request, first bool) {
 		}
 	}
 	var group errgroup.Group
-	group.SetLimit(maxConcurrent)
+	group.SetLimit(maxConcurrent - 1) // beside the first one
 	for _, job := range l.all[1:] {
 		if ctx.Err() != nil {
 			resolveOne(job) // it fails at once, and needs no goroutine

@@ -17,8 +17,8 @@ const (
 	// maxHandshake bounds what a server may send before its TLS handshake is over. Registries send
 	// some 8 KiB. Go would hold a Certificate message of up to 256 KiB.
 	maxHandshake = 64 << 10
-	// maxDials bounds the connections that are being made at once to all registries: by a fair.Room,
-	// so that one namespace has 128 at most, and a namespace that has none always gets one.
+	// maxDials bounds the connections that are being made at once to all registries. They are shared
+	// as fair.Room says, so that one namespace has 128 at most.
 	maxDials = 512
 )
 

@@ -50,8 +50,8 @@ type Files[T any] struct {
 	reported string // the error of the last look
 }
 
-// Look reads the files and returns the last good value. The error says why the files as they are
-// now give none; the value is the last good one then too. It does not call Report.
+// Look reads the files and returns the value. If they can't be read or parsed now, it returns the
+// error together with the last good value. It does not call Report.
 func (f *Files[T]) Look() (T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

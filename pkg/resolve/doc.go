@@ -30,7 +30,8 @@
 //     one lookup, which outlives its callers once it was sent.
 //  7. Freshness. A deploy asks the registry, or joins a lookup that has not been sent yet: what was
 //     just pushed is what is deployed. Pods that a controller makes may use an answer that is up to
-//     TTL old, and failures that are up to NegativeTTL old.
+//     TTL old, and failures that are up to NegativeTTL old. The first pod of a revision is a deploy
+//     for this rule and the next one; the pods after it run what it runs, without a lookup.
 //  8. Outages. If the registry can't be reached, and only then, pods that a controller makes may use
 //     an answer that is up to StaleFor old, with a warning. A 401, 403 or 404 is an answer.
 //  9. Mirrors are asked first, each by its own settings and with the credentials of its own host. The

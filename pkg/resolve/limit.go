@@ -38,19 +38,18 @@ func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 	if l.Pending != nil {
 		leave, err := l.Pending.Enter(req.Sender, req.Namespace, 1)
 		if err != nil {
-			return Result{}, tooMany(req, "waiting beside this one")
+			return Result{}, &classified{ErrUnavailable, fmt.Errorf(
+				"%s: too many look-ups are waiting, and namespace %s gets no more of them now",
+				req.Ref.Host(), req.Namespace)}
 		}
 		defer leave()
 	}
 	leave, err := l.Places.Enter(ctx, req.Namespace, 1)
 	if err != nil {
-		return Result{}, tooMany(req, "under way, and this one got no turn in time")
+		return Result{}, &classified{ErrUnavailable, fmt.Errorf(
+			"%s: too many look-ups of namespace %s are under way, and this one got no turn in time",
+			req.Ref.Host(), req.Namespace)}
 	}
 	defer leave()
 	return l.Next.Resolve(ctx, req)
-}
-
-func tooMany(req Request, are string) error {
-	return &classified{ErrUnavailable, fmt.Errorf(
-		"%s: too many look-ups of namespace %s are %s", req.Ref.Host(), req.Namespace, are)}
 }

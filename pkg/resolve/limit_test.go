@@ -86,7 +86,7 @@ func TestPending(t *testing.T) {
 		for range 101 {
 			if err := <-results; err != nil {
 				refused++
-				if !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace made-up-") {
+				if !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups are waiting, and namespace made-up-") {
 					t.Error(err)
 				}
 			}
