@@ -20,7 +20,7 @@ const (
 	// short it is, so that 16 KiB of lines of five bytes would become 400 KiB.
 	maxHeaderLines = 64
 	// maxHandshakeBytes is what a TLS handshake may send: client certificates are the largest part.
-	maxHandshakeBytes = 32 << 10
+	maxHandshakeBytes = 16 << 10
 	// maxHandshakes is the number of TLS handshakes of a port that may be under way at once. An API
 	// server keeps 25 idle connections, so that a burst of requests begins with as many handshakes.
 	maxHandshakes = 768
@@ -72,14 +72,15 @@ var probesBounds = bounds{connections: 32, perPeer: 8, readTime: headerTime, wri
 // maxScrapes is the number of answers of /metrics that are made at once. Each holds all metrics as text.
 const maxScrapes = 4
 
-// The queues below bound what is held at once, fairly by namespace; deploy/docs/bounds.md has all
-// bounds and their reasons. With what a server holds at rest, about 40 MiB, their sum stays under the
-// chart's memory limit of 256 MiB. Those of look-ups, pull secrets and siblings stand beside what they
-// bound (resolve.Places, cluster.Places, sibling.Places).
+// The queues below bound what is held at once, fairly by namespace; deploy/docs/bounds.md has the
+// bounds that matter for memory, and their reasons. With what a server holds at rest, about 40 MiB, and
+// with connections, handshakes and small reviews, one sender can hold some 180 MiB, and two some 250,
+// of the chart's limit of 256 MiB. Those of lookups, pull secrets and siblings stand beside what they
+// bound (resolve.Places and Pending, cluster.Places, sibling.Places).
 
 // newReviews bounds the bytes of large reviews that are being read. The callers of one address may send
 // the largest review that there can be, and those of another one beside it: an address is an API
-// server, or a pod that only pretends to be one. A review of less than 64 KiB needs no place.
+// server, or a pod that only pretends to be one. A review of less than 32 KiB needs no place.
 func newReviews() *fair.Groups {
 	return &fair.Groups{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
 }
@@ -91,15 +92,14 @@ func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.c
 
 // newImages bounds the size of large objects that are being pinned, in images, pod specs and KiB of
 // text, each of which holds about 1 KiB. One namespace may have the largest object that there can be:
-// the objects of its review have less text than half of the largest review. An object of at most 64
-// needs no place.
+// the texts of its images have 256 bytes then. An object of at most 64 needs no place.
 func newImages() *fair.Room {
-	const largest = workload.MaxReferences + admit.MaxReview>>11
+	const largest = workload.MaxReferences + workload.MaxReferences/4
 	return &fair.Room{Capacity: 4 * largest}
 }
 
 // newManifests bounds the bytes of large manifests that are held at once, and gives one namespace
 // half of them. A manifest of less than 64 KiB needs no place.
 func newManifests() *fair.Queue {
-	return &fair.Queue{Capacity: 8 * registry.MaxManifest, Share: 4 * registry.MaxManifest}
+	return &fair.Queue{Capacity: 4 * registry.MaxManifest, Share: 2 * registry.MaxManifest}
 }

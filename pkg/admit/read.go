@@ -25,7 +25,7 @@ const (
 	// smallReview is how much of a review is read without a place in Reviews. Nearly all reviews are
 	// smaller, so that they never wait for the large ones of others. An API server puts the namespace
 	// before the objects, so that it is known by then.
-	smallReview = 64 << 10
+	smallReview = 32 << 10
 	// discardTime is kept of the budget to read the rest of a review that got no place.
 	discardTime = time.Second / 2
 	// uploadTime is how long the rest of a large review may take to come once it has its place, so

@@ -68,9 +68,9 @@ func (l *lookups) add(d policy.Decision, id workload.Identity, outcome int) {
 	}
 }
 
-// run runs all lookups and waits for them. The first one runs on this goroutine, and at most
-// maxConcurrent-1 others run beside it. Lookups that have not begun when ctx ends fail at once. first
-// is true for the first pod of a revision.
+// run runs all lookups and waits for them: at most maxConcurrent at a time, and when these have
+// begun, the first one on this goroutine. Lookups that have not begun when ctx ends fail at once.
+// first is true for the first pod of a revision.
 func (l *lookups) run(ctx context.Context, p *Pinner, req Request, first bool) {
 	if len(l.all) == 0 {
 		return
@@ -96,7 +96,7 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request, first bool) {
 		}
 	}
 	var group errgroup.Group
-	group.SetLimit(maxConcurrent - 1) // beside the first one
+	group.SetLimit(maxConcurrent)
 	for _, job := range l.all[1:] {
 		if ctx.Err() != nil {
 			resolveOne(job) // it fails at once, and needs no goroutine

@@ -175,10 +175,11 @@ func (l *lookup) own(ch challenge) bool {
 	if err != nil || !l.ownRealm(u) {
 		return false
 	}
-	// What stands below the path of a repository may be answered by a server of its own. Endpoints such
-	// as /v2/token are the registry's.
-	below, ok := strings.CutPrefix(path.Clean(u.Path), "/v2/")
-	return !ok || !strings.Contains(below, "/")
+	// Behind a host that routes by path, what stands below /v2/ may be answered by a repository's own
+	// server. So may a path that is another one when it is cleaned.
+	written := u.EscapedPath()
+	clean := strings.TrimSuffix(written, "/") == strings.TrimSuffix(path.Clean(written), "/")
+	return clean && !strings.Contains(written, "%") && written != "/v2" && !strings.HasPrefix(written, "/v2/")
 }
 
 // realm is the address of a token endpoint, where the registry may send credentials to: its own host, a known pair, or

@@ -18,8 +18,8 @@ const (
 	// some 8 KiB. Go would hold a Certificate message of up to 256 KiB.
 	maxHandshake = 64 << 10
 	// maxDials bounds the connections that are being made at once to all registries. They are shared
-	// as fair.Room says, so that one namespace has 128 at most.
-	maxDials = 512
+	// as fair.Room says, so that one namespace has 64 at most.
+	maxDials = 256
 )
 
 var (
