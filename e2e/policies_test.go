@@ -45,6 +45,8 @@ func installPolicyText(t *testing.T, text []byte, label string, change func(*adm
 	c, _ := newClient(t)
 	marker := fmt.Sprintf("e2e.tagpin.dev/%x", t.Name()) // exempt, to tell this policy from the one of the test before
 	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	ns := newLabelled(t, label, "enforce")
+	t.Cleanup(func() { awaitNoPolicy(t, ns) }) // after the policies are deleted
 	for {
 		document, err := documents.Read()
 		if err != nil {
@@ -79,7 +81,6 @@ func installPolicyText(t *testing.T, text []byte, label string, change func(*adm
 			}
 		})
 	}
-	ns := newLabelled(t, label, "enforce")
 	poll.Until(t, func(ctx context.Context) error {
 		// With tagpin in front, the marker is nowhere to be found, and denied.
 		taken, refused := podDryRun(ctx, ns, marker), podDryRun(ctx, ns, "a@junk")
@@ -87,6 +88,19 @@ func installPolicyText(t *testing.T, text []byte, label string, change func(*adm
 			return fmt.Errorf("the policy is not in force: %w", errors.Join(taken, errors.New("a@junk is taken or the marker is not")))
 		}
 		return nil
+	})
+}
+
+// awaitNoPolicy waits until the API server has forgotten the policy, which is some time after it was
+// deleted: the tests that follow have images without a digest.
+func awaitNoPolicy(t *testing.T, ns string) {
+	t.Helper()
+	poll.Until(t, func(ctx context.Context) error {
+		spec := podSpec("never-pulled:1") // which tagpin leaves as it is
+		spec.Containers[0].ImagePullPolicy = corev1.PullNever
+		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: spec}
+		_, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
 	})
 }
 
