@@ -20,7 +20,7 @@ const (
 	// short it is, so that 16 KiB of lines of five bytes would become 400 KiB.
 	maxHeaderLines = 64
 	// maxHandshakeBytes is what a TLS handshake may send: client certificates are the largest part.
-	maxHandshakeBytes = 16 << 10
+	maxHandshakeBytes = 24 << 10
 	// maxHandshakes is the number of TLS handshakes of a port that may be under way at once. An API
 	// server keeps 25 idle connections, so that a burst of requests begins with as many handshakes.
 	maxHandshakes = 768

@@ -6,9 +6,10 @@ import "sync"
 
 // Room admits callers of namespaces, which belong to groups, at once or not at all. A group may use
 // half of what other groups leave, and a namespace half of what the other namespaces of its group
-// leave of that. So a group that is alone has half of the capacity, a namespace that is alone a
-// quarter, and there is room for newcomers. This is the dynamic threshold by which the ports of a
-// switch share its buffer (Choudhury and Hahne, 1998).
+// leave of that. So a group that is alone has half of the capacity, and a namespace that is alone a
+// quarter. There is room for newcomers, but in a group that has grown large before many other groups
+// came. This is the dynamic threshold by which the ports of a switch share its buffer (Choudhury and
+// Hahne, 1998).
 //
 // The exported fields must not change after the first call. It is safe for concurrent use.
 type Room struct {
