@@ -4,12 +4,18 @@ package fair
 
 import "sync"
 
+// modestUnits is what a namespace may have in a group of few namespaces, whatever others have.
+const modestUnits = 8
+
 // Room admits callers of namespaces, which belong to groups, at once or not at all. A group may use
 // half of what other groups leave, and a namespace half of what the other namespaces of its group
 // leave of that. So a group that is alone has half of the capacity, and a namespace that is alone a
-// quarter. There is room for newcomers, but in a group that has grown large before many other groups
-// came. This is the dynamic threshold by which the ports of a switch share its buffer (Choudhury and
-// Hahne, 1998).
+// quarter, and there is room for newcomers. This is the dynamic threshold by which the ports of a
+// switch share its buffer (Choudhury and Hahne, 1998).
+//
+// A group that has grown large before others came is over its threshold, for one loud namespace
+// perhaps. Its other namespaces have modestUnits each all the same, if it has few of them: one that
+// makes up namespaces has many.
 //
 // The exported fields must not change after the first call. It is safe for concurrent use.
 type Room struct {
@@ -18,10 +24,13 @@ type Room struct {
 
 	mu      sync.Mutex
 	inUse   int64
-	groups  map[string]int64
+	groups  map[string]roomGroup
 	members map[tenant]int64
 	refused uint64
 }
+
+// roomGroup is what the namespaces of a group use, and how many they are.
+type roomGroup struct{ inUse, namespaces int64 }
 
 // tenant is a namespace of a group.
 type tenant struct{ group, namespace string }
@@ -32,14 +41,10 @@ func (r *Room) Enter(group, namespace string, weight int64) (leave func(), err e
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.groups == nil {
-		r.groups, r.members = map[string]int64{}, map[tenant]int64{}
+		r.groups, r.members = map[string]roomGroup{}, map[tenant]int64{}
 	}
 	m := tenant{group, namespace}
-	ofGroup, own := r.groups[group], r.members[m]
-	// The rule holds for each unit: those before the last one are in use when that is taken.
-	ofOthers, last := r.inUse-ofGroup, weight-1
-	free := (r.Capacity-ofOthers)/2 - ofGroup - last
-	if r.Capacity > 0 && own+weight > free {
+	if r.Capacity > 0 && !r.fitsLocked(m, weight) {
 		r.refused++
 		return nil, ErrFull
 	}
@@ -51,13 +56,34 @@ func (r *Room) Enter(group, namespace string, weight int64) (leave func(), err e
 	}, nil
 }
 
+func (r *Room) fitsLocked(m tenant, weight int64) bool {
+	g, own := r.groups[m.group], r.members[m]
+	few := r.Capacity / (8 * modestUnits)
+	if own+weight <= modestUnits && g.namespaces <= few && r.inUse+weight <= r.Capacity {
+		return true
+	}
+	// The rule holds for each unit: those before the last one are in use when that is taken.
+	ofOthers, last := r.inUse-g.inUse, weight-1
+	return own+weight <= (r.Capacity-ofOthers)/2-g.inUse-last
+}
+
 func (r *Room) addLocked(m tenant, weight int64) {
 	r.inUse += weight
-	if r.groups[m.group] += weight; r.groups[m.group] == 0 {
-		delete(r.groups, m.group)
-	}
-	if r.members[m] += weight; r.members[m] == 0 {
+	g, own := r.groups[m.group], r.members[m]
+	switch now := own + weight; {
+	case own == 0:
+		g.namespaces++
+		r.members[m] = now
+	case now == 0:
+		g.namespaces--
 		delete(r.members, m)
+	default:
+		r.members[m] = now
+	}
+	if g.inUse += weight; g.inUse == 0 {
+		delete(r.groups, m.group)
+	} else {
+		r.groups[m.group] = g
 	}
 }
 

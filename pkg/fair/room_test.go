@@ -4,6 +4,7 @@ package fair
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 )
 
@@ -31,15 +32,15 @@ func TestRoom(t *testing.T) {
 	fill("liar", "a", 10)   // the group may have half of the 40 that are left
 	fill("liar", "made-up-1", 5)
 	fill("liar", "made-up-2", 3)
-	fill("new", "n", 6)
-	if s := r.Stats(); s.InUse != 48 || s.Refused != 6 {
-		t.Errorf("Stats() = %+v, want 48 in use and 6 refused", s)
+	fill("new", "n", modestUnits)
+	if s := r.Stats(); s.InUse != 50 || s.Refused != 6 {
+		t.Errorf("Stats() = %+v, want 50 in use and 6 refused", s)
 	}
-	if _, err := r.Enter("newer", "n", 5); !errors.Is(err, ErrFull) {
-		t.Errorf("more than a quarter of what is left: %v, want ErrFull", err)
+	if _, err := r.Enter("newer", "n", modestUnits+1); !errors.Is(err, ErrFull) {
+		t.Errorf("more than a newcomer has: %v, want ErrFull", err)
 	}
-	if leave, err := r.Enter("newer", "n", 4); err != nil {
-		t.Errorf("a quarter of what is left: %v", err)
+	if leave, err := r.Enter("newer", "n", modestUnits); err != nil {
+		t.Errorf("what a newcomer has: %v", err)
 	} else {
 		leaves = append(leaves, leave)
 	}
@@ -51,22 +52,48 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// A namespace that fills its share of each group leaves room for another namespace in each of them.
+// A namespace that fills its share of each group leaves room for others in each of them, however many
+// groups there are.
 func TestRoomForNewcomers(t *testing.T) {
 	r := &Room{Capacity: 512}
-	for groups := 1; groups <= 4; groups++ {
-		group := string(rune('a' + groups))
+	groups := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	for _, group := range groups {
 		for {
 			if _, err := r.Enter(group, "loud", 1); err != nil {
 				break
 			}
 		}
 	}
-	for groups := 1; groups <= 4; groups++ {
-		group := string(rune('a' + groups))
+	for _, group := range groups[:4] {
 		for i := range 5 {
 			if _, err := r.Enter(group, "modest", 1); err != nil {
 				t.Errorf("%s: unit %d of a newcomer: %v, after %+v", group, i, err, r.Stats())
+			}
+		}
+	}
+}
+
+// A group with a loud namespace that others came after still has room for its other namespaces. Those
+// that make up namespaces have no more for it.
+func TestRoomBesideLiars(t *testing.T) {
+	r := &Room{Capacity: 2048}
+	for {
+		if _, err := r.Enter("api", "loud", 1); err != nil {
+			break
+		}
+	}
+	for _, liar := range []string{"pod1", "pod2", "pod3"} {
+		for i := range 4096 {
+			_, _ = r.Enter(liar, strconv.Itoa(i), 1) // it is refused at some time
+		}
+	}
+	if s := r.Stats(); s.InUse > 2048-150 {
+		t.Errorf("%+v, want room for others", s)
+	}
+	for namespace := range 10 {
+		for unit := range modestUnits {
+			if _, err := r.Enter("api", strconv.Itoa(namespace), 1); err != nil {
+				t.Errorf("namespace %d, unit %d: %v, after %+v", namespace, unit, err, r.Stats())
 			}
 		}
 	}

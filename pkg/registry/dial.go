@@ -18,8 +18,8 @@ const (
 	// some 8 KiB. Go would hold a Certificate message of up to 256 KiB.
 	maxHandshake = 64 << 10
 	// maxDials bounds the connections that are being made at once to all registries. They are shared
-	// as fair.Room says, so that one namespace has 64 at most.
-	maxDials = 256
+	// as fair.Room says, so that one namespace has 128 at most.
+	maxDials = 512
 )
 
 var (
@@ -38,11 +38,13 @@ func inRoom(dials *fair.Room, dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		a := attemptOf(ctx)
 		a.dialling.Store(nil)
-		leave, err := dials.Enter(a.sender, a.namespace, 1)
-		if err != nil {
-			return nil, errNoDial
+		if a.sender != "" { // else it is for a command line
+			leave, err := dials.Enter(a.sender, a.namespace, 1)
+			if err != nil {
+				return nil, errNoDial
+			}
+			defer leave()
 		}
-		defer leave()
 		a.dial()
 		return dial(ctx, network, address)
 	}

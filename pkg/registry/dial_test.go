@@ -48,7 +48,7 @@ func TestHandshakeIsBounded(t *testing.T) {
 		pool.AddCert(s.Certificate())
 		c := local(t, &Client{RootCAs: pool})
 		host := strings.TrimPrefix(s.URL, "https://")
-		_, err := c.Manifest(t.Context(), head(host+"/a:1", "a"))
+		_, err := c.Manifest(t.Context(), sent(host+"/a:1", "a"))
 		if (err == nil) != (want == "") || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("Manifest, %d certificates = %v, want %q", copies+1, err, want)
 		}
@@ -98,7 +98,7 @@ func TestDialsAreShared(t *testing.T) {
 	const most, flood = maxDials / 4, 250
 	for i := range flood {
 		wg.Go(func() {
-			_, _ = c.Manifest(ctx, head(fmt.Sprintf("127.0.1.%d:%s/a:1", i, port), "flood"))
+			_, _ = c.Manifest(ctx, sent(fmt.Sprintf("127.0.1.%d:%s/a:1", i, port), "flood"))
 		})
 	}
 	defer wg.Wait()
@@ -113,7 +113,7 @@ func TestDialsAreShared(t *testing.T) {
 		}
 	}
 	host := strings.TrimPrefix(s.URL, "https://")
-	if _, err := c.Manifest(t.Context(), head(host+"/a:1", "b")); err != nil {
+	if _, err := c.Manifest(t.Context(), sent(host+"/a:1", "b")); err != nil {
 		t.Errorf("Manifest of another namespace = %v, want an answer", err)
 	}
 }
@@ -131,14 +131,14 @@ func TestWaitForADialIsNoEvidence(t *testing.T) {
 		}}})
 		var leaves []func()
 		for {
-			leave, err := c.state.dials.Enter("", "a", 1)
+			leave, err := c.state.dials.Enter("api", "a", 1)
 			if err != nil {
 				break
 			}
 			leaves = append(leaves, leave)
 		}
 		for range 2 {
-			_, err := c.Manifest(t.Context(), head(host+"/a:1", "a"))
+			_, err := c.Manifest(t.Context(), sent(host+"/a:1", "a"))
 			if !errors.Is(err, ErrNoRoom) || AsError(err).remembered {
 				t.Errorf("%s: Manifest = %v, want an error of this request", scheme, err)
 			}
@@ -189,4 +189,11 @@ func TestShortDialIsNoEvidence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sent is a HEAD request that came from an API server.
+func sent(image, namespace string) Request {
+	r := head(image, namespace)
+	r.Sender = "api"
+	return r
 }
