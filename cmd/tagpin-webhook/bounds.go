@@ -23,7 +23,7 @@ const (
 	maxHandshakeBytes = 24 << 10
 	// maxHandshakes is the number of TLS handshakes of a port that may be under way at once. An API
 	// server keeps 25 idle connections, so that a burst of requests begins with as many handshakes.
-	maxHandshakes = 768
+	maxHandshakes = 512
 	// headerTime is how long a handshake and the first header may take, and each later header.
 	headerTime = 5 * time.Second
 )
@@ -50,14 +50,14 @@ type bounds struct {
 // --max-mutating-requests-inflight), of which its priority levels give one service account up to 366
 // (k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap). API servers share one address where a node or a
 // tunnel translates addresses on the way to the Service. An idle connection of TLS holds about 50 KiB,
-// so that all of them hold 50 MiB.
+// so that all of them hold 38 MiB.
 //
 // API servers keep idle connections for 90 seconds: closing them later leaves it to the caller, which
 // can't have sent a request meanwhile. The age spreads the load over replicas that are added: a
 // Service chooses a replica for a connection, not for a request.
 var webhookBounds = bounds{
-	connections: 1024,
-	perPeer:     768,
+	connections: 768,
+	perPeer:     512,
 	age:         10 * time.Minute,
 	writeTime:   45 * time.Second, // an API server waits for at most 30 seconds
 	idleTime:    2 * time.Minute,
@@ -86,7 +86,7 @@ func newReviews() *fair.Groups {
 }
 
 // newWaiting bounds the reviews that wait for a registry or the API server, each of which holds a
-// connection: of one address up to 512, and of one namespace of it up to 256, fewer the more others
+// connection: of one address up to 384, and of one namespace of it up to 192, fewer the more others
 // wait. So there is always a connection for those that can be answered from memory.
 func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.connections)} }
 

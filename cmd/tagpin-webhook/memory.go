@@ -16,7 +16,7 @@ import (
 // memoryShare is the part of the memory limit that Go may use, in hundredths. The rest is for what Go
 // does not count: the kernel's socket buffers, the program itself, and what grows before the garbage
 // collector has run.
-const memoryShare = 85
+const memoryShare = 65
 
 // enoughMemory is what the bounds of bounds.go are made for, the limit of the chart.
 const enoughMemory = 256 << 20
