@@ -47,10 +47,10 @@ type bounds struct {
 
 // webhookBounds are for API servers. HTTP/1.1 needs a connection for each request that is under way.
 // By default an API server has 600 requests under way (--max-requests-inflight and
-// --max-mutating-requests-inflight), of which its priority levels give one service account up to 366
-// (k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap). API servers share one address where a node or a
-// tunnel translates addresses on the way to the Service. An idle connection of TLS holds about 50 KiB,
-// so that all of them hold 38 MiB.
+// --max-mutating-requests-inflight). Its priority levels give one service account up to 366 of them
+// (k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap). API servers share one address if a node or a
+// tunnel translates addresses on the way to the Service. An idle TLS connection holds about 50 KiB,
+// so all of them hold 38 MiB.
 //
 // API servers keep idle connections for 90 seconds: closing them later leaves it to the caller, which
 // can't have sent a request meanwhile. The age spreads the load over replicas that are added: a
@@ -72,15 +72,15 @@ var probesBounds = bounds{connections: 32, perPeer: 8, readTime: headerTime, wri
 // maxScrapes is the number of answers of /metrics that are made at once. Each holds all metrics as text.
 const maxScrapes = 4
 
-// The queues below bound what is held at once, fairly by namespace; deploy/docs/bounds.md has the
-// bounds that matter for memory, and their reasons. With what a server holds at rest, about 40 MiB, and
-// with connections, handshakes and small reviews, one sender can hold some 180 MiB, and two some 250,
-// of the chart's limit of 256 MiB. Those of lookups, pull secrets and siblings stand beside what they
-// bound (resolve.Places and Pending, cluster.Places, sibling.Places).
+// The queues below bound what is held at once, fairly by namespace. deploy/docs/bounds.md lists the
+// bounds that matter for memory, with their reasons. A server at rest holds about 40 MiB. With
+// connections, handshakes and small reviews, one sender can make it hold some 180 MiB, and two
+// senders some 250 MiB; the chart's limit is 256 MiB. The bounds of lookups, pull secrets and
+// siblings are beside what they bound (resolve.Places and Pending, cluster.Places, sibling.Places).
 
-// newReviews bounds the bytes of large reviews that are being read. The callers of one address may send
-// the largest review that there can be, and those of another one beside it: an address is an API
-// server, or a pod that only pretends to be one. A review of less than 32 KiB needs no place.
+// newReviews bounds the bytes of large reviews that are being read. The senders at one address may
+// send the largest review that there can be, and those at another address one beside it: an address
+// is an API server, or a pod that pretends to be one. A review of less than 32 KiB needs no place.
 func newReviews() *fair.Groups {
 	return &fair.Groups{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
 }
@@ -91,11 +91,11 @@ func newReviews() *fair.Groups {
 func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.connections)} }
 
 // newImages bounds the size of large objects that are being pinned, in images, pod specs and KiB of
-// text, each of which holds about 1 KiB. One namespace may have the largest object that there can be:
-// the texts of its images have 256 bytes then. An object of at most 64 needs no place.
+// text, each of which holds about 1 KiB. One namespace may have the largest object that there can
+// be, if the texts of its images have 256 bytes. An object of at most 64 needs no place.
 func newImages() *fair.Room {
 	const largest = workload.MaxReferences + workload.MaxReferences/4
-	return &fair.Room{Capacity: 4 * largest}
+	return &fair.Room{Capacity: 4 * largest, Modest: 512}
 }
 
 // newManifests bounds the bytes of large manifests that are held at once, and gives one namespace

@@ -28,8 +28,9 @@ type conn struct {
 	lines  headerLines
 	first  atomic.Int64 // when the request's first byte came, since the start of the listener; 0: it hasn't
 	busy   atomic.Bool  // a request is being answered, and nothing is awaited from the peer
-	since  atomic.Int64 // when it was opened, became idle, or got its request, since the start of the listener
-	close  sync.Once
+	// since is when it was opened, became idle or got its request, since the start of the listener.
+	since atomic.Int64
+	close sync.Once
 }
 
 // Read makes the handshake before it reads anything.

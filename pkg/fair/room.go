@@ -2,10 +2,13 @@
 
 package fair
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+)
 
-// modestUnits is what a namespace may have in a group of few namespaces, whatever others have.
-const modestUnits = 8
+// defaultModest is the default of Room.Modest.
+const defaultModest = 8
 
 // Room admits callers of namespaces, which belong to groups, at once or not at all. A group may use
 // half of what other groups leave, and a namespace half of what the other namespaces of its group
@@ -13,14 +16,17 @@ const modestUnits = 8
 // quarter, and there is room for newcomers. This is the dynamic threshold by which the ports of a
 // switch share its buffer (Choudhury and Hahne, 1998).
 //
-// A group that has grown large before others came is over its threshold, for one loud namespace
-// perhaps. Its other namespaces have modestUnits each all the same, if it has few of them: one that
-// makes up namespaces has many.
+// A group that has grown large before others came is over its threshold, perhaps because of one loud
+// namespace. Each of its namespaces may have Modest units all the same, as long as what they have of
+// these is at most a sixteenth of the capacity.
 //
 // The exported fields must not change after the first call. It is safe for concurrent use.
 type Room struct {
 	// Capacity is the number of units that may be in use at once. 0: no bound.
 	Capacity int64
+	// Modest is the number of units that a namespace may have though its group has too many.
+	// Default: 8.
+	Modest int64
 
 	mu      sync.Mutex
 	inUse   int64
@@ -29,8 +35,8 @@ type Room struct {
 	refused uint64
 }
 
-// roomGroup is what the namespaces of a group use, and how many they are.
-type roomGroup struct{ inUse, namespaces int64 }
+// roomGroup is what the namespaces of a group use. Of that, modest counts at most Modest of each.
+type roomGroup struct{ inUse, modest int64 }
 
 // tenant is a namespace of a group.
 type tenant struct{ group, namespace string }
@@ -58,8 +64,8 @@ func (r *Room) Enter(group, namespace string, weight int64) (leave func(), err e
 
 func (r *Room) fitsLocked(m tenant, weight int64) bool {
 	g, own := r.groups[m.group], r.members[m]
-	few := r.Capacity / (8 * modestUnits)
-	if own+weight <= modestUnits && g.namespaces <= few && r.inUse+weight <= r.Capacity {
+	modest := g.modest + r.modest(own+weight) - r.modest(own)
+	if own+weight <= r.modest(own+weight) && modest <= r.Capacity/16 && r.inUse+weight <= r.Capacity {
 		return true
 	}
 	// The rule holds for each unit: those before the last one are in use when that is taken.
@@ -67,23 +73,19 @@ func (r *Room) fitsLocked(m tenant, weight int64) bool {
 	return own+weight <= (r.Capacity-ofOthers)/2-g.inUse-last
 }
 
+// modest returns how many of a namespace's units count as modest.
+func (r *Room) modest(units int64) int64 { return min(units, cmp.Or(r.Modest, defaultModest)) }
+
 func (r *Room) addLocked(m tenant, weight int64) {
-	r.inUse += weight
 	g, own := r.groups[m.group], r.members[m]
-	switch now := own + weight; {
-	case own == 0:
-		g.namespaces++
-		r.members[m] = now
-	case now == 0:
-		g.namespaces--
-		delete(r.members, m)
-	default:
-		r.members[m] = now
-	}
-	if g.inUse += weight; g.inUse == 0 {
+	r.inUse += weight
+	g.inUse += weight
+	g.modest += r.modest(own+weight) - r.modest(own)
+	if r.groups[m.group] = g; g.inUse == 0 {
 		delete(r.groups, m.group)
-	} else {
-		r.groups[m.group] = g
+	}
+	if r.members[m] = own + weight; own+weight == 0 {
+		delete(r.members, m)
 	}
 }
 

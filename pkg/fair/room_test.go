@@ -32,15 +32,15 @@ func TestRoom(t *testing.T) {
 	fill("liar", "a", 10)   // the group may have half of the 40 that are left
 	fill("liar", "made-up-1", 5)
 	fill("liar", "made-up-2", 3)
-	fill("new", "n", modestUnits)
-	if s := r.Stats(); s.InUse != 50 || s.Refused != 6 {
-		t.Errorf("Stats() = %+v, want 50 in use and 6 refused", s)
+	fill("new", "n", 6)
+	if s := r.Stats(); s.InUse != 48 || s.Refused != 6 {
+		t.Errorf("Stats() = %+v, want 48 in use and 6 refused", s)
 	}
-	if _, err := r.Enter("newer", "n", modestUnits+1); !errors.Is(err, ErrFull) {
-		t.Errorf("more than a newcomer has: %v, want ErrFull", err)
+	if _, err := r.Enter("newer", "n", 5); !errors.Is(err, ErrFull) {
+		t.Errorf("more than a quarter of what is left: %v, want ErrFull", err)
 	}
-	if leave, err := r.Enter("newer", "n", modestUnits); err != nil {
-		t.Errorf("what a newcomer has: %v", err)
+	if leave, err := r.Enter("newer", "n", 4); err != nil {
+		t.Errorf("a quarter of what is left: %v", err)
 	} else {
 		leaves = append(leaves, leave)
 	}
@@ -73,28 +73,37 @@ func TestRoomForNewcomers(t *testing.T) {
 	}
 }
 
-// A group with a loud namespace that others came after still has room for its other namespaces. Those
-// that make up namespaces have no more for it.
+// A group with a loud namespace, after which others came that make up namespaces, still has room for
+// its other namespaces, however many they are, and for heavy units too.
 func TestRoomBesideLiars(t *testing.T) {
-	r := &Room{Capacity: 2048}
-	for {
-		if _, err := r.Enter("api", "loud", 1); err != nil {
-			break
-		}
-	}
-	for _, liar := range []string{"pod1", "pod2", "pod3"} {
-		for i := range 4096 {
-			_, _ = r.Enter(liar, strconv.Itoa(i), 1) // it is refused at some time
-		}
-	}
-	if s := r.Stats(); s.InUse > 2048-150 {
-		t.Errorf("%+v, want room for others", s)
-	}
-	for namespace := range 10 {
-		for unit := range modestUnits {
-			if _, err := r.Enter("api", strconv.Itoa(namespace), 1); err != nil {
-				t.Errorf("namespace %d, unit %d: %v, after %+v", namespace, unit, err, r.Stats())
+	for name, tt := range map[string]struct {
+		room       *Room
+		weight     int64
+		namespaces int
+	}{
+		"one unit each":  {&Room{Capacity: 2048}, 1, 100},
+		"few units each": {&Room{Capacity: 2048}, 8, 15},
+		"heavy units":    {&Room{Capacity: 50_000, Modest: 512}, 500, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flood := func(group string, namespaces int) {
+				for i := range namespaces {
+					for range tt.room.Capacity / tt.weight {
+						if _, err := tt.room.Enter(group, strconv.Itoa(i), tt.weight); err != nil {
+							break
+						}
+					}
+				}
 			}
-		}
+			flood("api", 1)
+			flood("pod1", 100)
+			flood("pod2", 1) // and then many that are modest
+			flood("pod2", 100)
+			for i := range tt.namespaces {
+				if _, err := tt.room.Enter("api", "modest-"+strconv.Itoa(i), tt.weight); err != nil {
+					t.Errorf("namespace %d: %v, after %+v", i, err, tt.room.Stats())
+				}
+			}
+		})
 	}
 }
