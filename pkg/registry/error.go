@@ -170,7 +170,7 @@ func networkReason(err error) string {
 func hint(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	if strings.Count(name, ".") == 1 || strings.HasSuffix(name, ".svc") {
-		return "; a Service's name has to be written in full, as in registry.tools.svc.cluster.local"
+		return "; if it is a Service, write its name in full, as in registry.tools.svc.cluster.local"
 	}
 	return ""
 }

@@ -191,10 +191,10 @@ func TestProxyNotFound(t *testing.T) {
 		named bool
 		want  string
 	}{
-		"short name":          {"squid.egress:3128", true, "r.example: the proxy squid.egress: DNS knows no such host; a Service's name has to be written in full, as in registry.tools.svc.cluster.local"},
+		"short name":          {"squid.egress:3128", true, "r.example: the proxy squid.egress: DNS knows no such host; if it is a Service, write its name in full, as in registry.tools.svc.cluster.local"},
 		"full name":           {"squid.egress.svc.cluster.local:3128", true, "r.example: the proxy squid.egress.svc.cluster.local: DNS knows no such host"},
 		"nobody listens":      {"127.0.0.1:1", true, "r.example: the proxy 127.0.0.1: connection refused"},
-		"of unknown registry": {"squid.egress:3128", false, "r.example: the proxy squid.egress: DNS knows no such host; a Service's name has to be written in full, as in registry.tools.svc.cluster.local"},
+		"of unknown registry": {"squid.egress:3128", false, "r.example: the proxy squid.egress: DNS knows no such host; if it is a Service, write its name in full, as in registry.tools.svc.cluster.local"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &registry.Client{
