@@ -21,11 +21,12 @@ import (
 const stale = "a:2 is still the image of a:1, since the digest beside it has not changed; " +
 	"if that is not meant, write the digest of a:2, or remove the digest"
 
-// installTagPolicy installs the policies, and waits until the one that warns of tags is in force.
-func installTagPolicy(t *testing.T) {
+// installTagPolicy installs the policies for namespaces with a label, and waits until the one that
+// warns of tags is in force too.
+func installTagPolicy(t *testing.T, label string) {
 	t.Helper()
-	installPolicy(t, policyLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
-	ns := newLabelled(t, policyLabel, "enforce")
+	installPolicy(t, label, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	ns := newLabelled(t, label, "enforce")
 	c, seen := newClient(t)
 	one := "a:1@" + digestOf("1")
 	create(t, c, ns, kinds()["Deployment"](podSpec(one)))
@@ -45,7 +46,7 @@ func installTagPolicy(t *testing.T) {
 // TestStaleDigestWarns changes the tag beside a digest, and not the digest, in each place of each
 // kind that can be edited. Its author is told that the image is the same, and the edit is taken.
 func TestStaleDigestWarns(t *testing.T) {
-	installTagPolicy(t)
+	installTagPolicy(t, policyLabel)
 	for place, at := range map[string]func(*corev1.PodSpec, string){
 		"containers":     func(s *corev1.PodSpec, image string) { s.Containers[0].Image = image },
 		"initContainers": func(s *corev1.PodSpec, image string) { s.InitContainers[0].Image = image },
@@ -72,7 +73,7 @@ func TestStaleDigestWarns(t *testing.T) {
 
 // TestStaleDigestTable has an image before and after an edit.
 func TestStaleDigestTable(t *testing.T) {
-	installTagPolicy(t)
+	installTagPolicy(t, policyLabel)
 	one, two := "@"+digestOf("1"), "@"+digestOf("2")
 	for _, tt := range []struct {
 		before, after string
@@ -113,7 +114,7 @@ func TestStaleDigestTable(t *testing.T) {
 // TestPromotedTag deploys a second tag of the image that runs. tagpin has looked it up, so that
 // nobody is warned; an edit of the tag alone is another matter.
 func TestPromotedTag(t *testing.T) {
-	installPolicy(t, cluster.ModeLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
+	installTagPolicy(t, cluster.ModeLabel)
 	image, err := random.Image(1024, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +149,7 @@ func TestPromotedTag(t *testing.T) {
 // TestStaleDigestOfLargeObjects edits objects of many containers. Of one changed tag among hundreds is
 // told; beyond the cost that the API server allows for an expression, the edit is taken silently.
 func TestStaleDigestOfLargeObjects(t *testing.T) {
-	installTagPolicy(t)
+	installTagPolicy(t, policyLabel)
 	for n, told := range map[int]bool{300: true, 2000: false} {
 		c, seen := newClient(t)
 		spec := podSpec("a:1@" + digestOf("1"))
