@@ -59,6 +59,19 @@ func TestTenants(t *testing.T) {
 	}
 }
 
+// waitedFor is a context that calls waits when a caller begins to wait with it.
+type waitedFor struct {
+	context.Context
+
+	waits func()
+}
+
+// Done implements context.Context.
+func (w waitedFor) Done() <-chan struct{} {
+	w.waits()
+	return w.Context.Done()
+}
+
 // Many look-ups at once, of fewer images: each image is asked for once, and each has its own digest.
 func TestManyAtOnce(t *testing.T) {
 	const images, lookups = 40, 100
@@ -72,19 +85,18 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	w := registrytest.Start(t, rules{own: list})
 	top := build(t, w.Client(registry.Host{Name: w.Host(own), MaxInFlight: 1000, RequestsPerSecond: 1000}))
-	var wg sync.WaitGroup
-	var began sync.WaitGroup
+	var wg, waiting sync.WaitGroup
+	waiting.Add(lookups)
 	for i := range lookups {
-		began.Add(1)
 		wg.Go(func() {
-			began.Done()
+			ctx := waitedFor{t.Context(), sync.OnceFunc(waiting.Done)}
 			r := resolve.Request{Ref: ref.MustParse(fmt.Sprintf("%s/app%d:1", w.Host(own), i%images)), Namespace: fmt.Sprint(i % 5)}
-			if got, err := top.Resolve(t.Context(), r); err != nil || got.Digest != digest.FromString(body(i%images)) {
+			if got, err := top.Resolve(ctx, r); err != nil || got.Digest != digest.FromString(body(i%images)) {
 				t.Errorf("%s = %v, %v", r.Ref, got, err)
 			}
 		})
 	}
-	began.Wait()
+	waiting.Wait() // a lookup that came later could find that its image's request has just ended
 	close(hold)
 	wg.Wait()
 	asked := w.Requests()
