@@ -40,6 +40,10 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, io.EOF // which http.Server closes without a word
 		}
 		c.shaken = true
+		// http.Server gives the first header headerTime from the start. But API servers open
+		// connections ahead, and send nothing until they need one.
+		_ = c.SetReadDeadline(time.Now().Add(c.listener.idleTime))
+		defer func() { _ = c.SetReadDeadline(time.Now().Add(headerTime)) }()
 	}
 	n, err := c.Conn.Read(p)
 	if n == 0 {
@@ -55,7 +59,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// handshake is bounded in time for reading by http.Server's deadline for the first header.
+// handshake makes the TLS handshake. http.Server's deadline for the first header bounds it.
 func (c *conn) handshake() error {
 	if c.tls == nil {
 		return nil

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -149,7 +150,7 @@ func TestHeader(t *testing.T) {
 // A connection that has grown old is closed after an answer; until then it is used again.
 func TestAge(t *testing.T) {
 	for age, want := range map[time.Duration]int{time.Hour: 1, 2 * time.Nanosecond: 3} {
-		l := newListener(t, bounds{connections: 5, perPeer: 5, age: age})
+		l := newListener(t, bounds{connections: 5, perPeer: 5, age: age, idleTime: time.Minute})
 		var mu sync.Mutex
 		peers := map[string]bool{}
 		server := httptest.NewUnstartedServer(nil)
@@ -198,10 +199,11 @@ func TestAgesDiffer(t *testing.T) {
 func TestBegan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		l := &listener{start: time.Now()}
+		l := &listener{start: time.Now(), bounds: bounds{idleTime: time.Hour}}
 		c := l.wrap(near)
 		begin := func() {
-			time.Sleep(time.Minute) // between requests
+			_ = c.SetReadDeadline(time.Time{}) // http.Server sets one before each request
+			time.Sleep(time.Minute)
 			first := time.Now()
 			for _, part := range []string{"POST", " / HTTP/1.1\r\n", "\r\n"} {
 				go func() { _, _ = io.WriteString(far, part) }()
@@ -271,4 +273,67 @@ func TestHandshakesDisplaceNoRequest(t *testing.T) {
 	if !l.enter(next) || !l.shaken(next) || server.closed {
 		t.Error("one more of the API server is refused, or has displaced its request")
 	}
+}
+
+// A client that opens connections ahead, as API servers do, may use one for the first time long after
+// its handshake. A header that has begun has to end in time.
+func TestFirstRequestComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			parts []string // with a silence before each
+			quiet time.Duration
+			want  bool
+		}{
+			{[]string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, time.Minute, true},
+			{[]string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, 3 * time.Minute, false},
+			{[]string{"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"}, headerTime - time.Second, true},
+			{[]string{"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"}, headerTime + time.Second, false},
+		} {
+			near, far := net.Pipe()
+			l := &listener{
+				bounds: bounds{connections: 5, perPeer: 5, idleTime: 2 * time.Minute}, start: time.Now(),
+				count: prometheus.NewGauge(prometheus.GaugeOpts{}),
+			}
+			l.Listener = &once{c: near, closed: make(chan struct{})}
+			server := l.server(http.NotFoundHandler())
+			go func() { _ = server.Serve(l) }()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for _, part := range tt.parts {
+					time.Sleep(tt.quiet)
+					_, _ = io.WriteString(far, part)
+				}
+			})
+			_, err := http.ReadResponse(bufio.NewReader(far), nil)
+			if got := err == nil; got != tt.want {
+				t.Errorf("%q, after %s each: %v, want an answer: %t", tt.parts, tt.quiet, err, tt.want)
+			}
+			_ = far.Close()
+			_ = server.Close()
+			wg.Wait()
+		}
+	})
+}
+
+// once is a listener with one connection.
+type once struct {
+	net.Listener
+
+	c      net.Conn
+	closed chan struct{}
+	close  sync.Once
+}
+
+func (o *once) Accept() (net.Conn, error) {
+	if c := o.c; c != nil {
+		o.c = nil
+		return c, nil
+	}
+	<-o.closed
+	return nil, net.ErrClosed
+}
+
+func (o *once) Close() error {
+	o.close.Do(func() { close(o.closed) })
+	return nil
 }
