@@ -49,15 +49,16 @@ type bounds struct {
 // By default an API server has 600 requests under way (--max-requests-inflight and
 // --max-mutating-requests-inflight). Its priority levels give one service account up to 366 of them
 // (k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap). API servers share one address if a node or a
-// tunnel translates addresses on the way to the Service. An idle TLS connection holds about 50 KiB,
-// so all of them hold 38 MiB.
+// tunnel translates addresses on the way to the Service: one service account can then have 549 at
+// each replica, if there are three API servers and two replicas. An idle TLS connection holds about
+// 50 KiB, so all of them hold 38 MiB.
 //
 // API servers keep idle connections for 90 seconds: closing them later leaves it to the caller, which
 // can't have sent a request meanwhile. The age spreads the load over replicas that are added: a
 // Service chooses a replica for a connection, not for a request.
 var webhookBounds = bounds{
 	connections: 768,
-	perPeer:     512,
+	perPeer:     576,
 	age:         10 * time.Minute,
 	writeTime:   45 * time.Second, // an API server waits for at most 30 seconds
 	idleTime:    2 * time.Minute,
@@ -87,7 +88,7 @@ func newReviews() *fair.Groups {
 
 // newWaiting bounds the reviews that wait for a registry or the API server, each of which holds a
 // connection: of one address up to 384, and of one namespace of it up to 192, fewer the more others
-// wait. So there is always a connection for those that can be answered from memory.
+// wait. The other connections are for those that can be answered from memory.
 func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.connections)} }
 
 // newImages bounds the size of large objects that are being pinned, in images, pod specs and KiB of

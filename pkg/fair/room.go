@@ -16,9 +16,9 @@ const defaultModest = 8
 // quarter, and there is room for newcomers. This is the dynamic threshold by which the ports of a
 // switch share its buffer (Choudhury and Hahne, 1998).
 //
-// A group that has grown large before others came is over its threshold, perhaps because of one loud
-// namespace. Each of its namespaces may have Modest units all the same, as long as what they have of
-// these is at most a sixteenth of the capacity.
+// A group that has grown large is over its threshold, perhaps because of a few loud namespaces. Each
+// of its other namespaces may have up to Modest units all the same. Together, such namespaces may
+// have a sixteenth of the capacity, or a quarter of what is free if that is more.
 //
 // The exported fields must not change after the first call. It is safe for concurrent use.
 type Room struct {
@@ -35,7 +35,8 @@ type Room struct {
 	refused uint64
 }
 
-// roomGroup is what the namespaces of a group use. Of that, modest counts at most Modest of each.
+// roomGroup is what the namespaces of a group use. Of that, modest is what those with at most Modest
+// units use.
 type roomGroup struct{ inUse, modest int64 }
 
 // tenant is a namespace of a group.
@@ -64,8 +65,9 @@ func (r *Room) Enter(group, namespace string, weight int64) (leave func(), err e
 
 func (r *Room) fitsLocked(m tenant, weight int64) bool {
 	g, own := r.groups[m.group], r.members[m]
-	modest := g.modest + r.modest(own+weight) - r.modest(own)
-	if own+weight <= r.modest(own+weight) && modest <= r.Capacity/16 && r.inUse+weight <= r.Capacity {
+	free := r.Capacity - r.inUse
+	if modest := r.modest(own + weight); modest > 0 && weight <= free &&
+		g.modest-r.modest(own)+modest <= max(r.Capacity/16, free/4) {
 		return true
 	}
 	// The rule holds for each unit: those before the last one are in use when that is taken.
@@ -73,8 +75,13 @@ func (r *Room) fitsLocked(m tenant, weight int64) bool {
 	return own+weight <= (r.Capacity-ofOthers)/2-g.inUse-last
 }
 
-// modest returns how many of a namespace's units count as modest.
-func (r *Room) modest(units int64) int64 { return min(units, cmp.Or(r.Modest, defaultModest)) }
+// modest returns the units of a namespace, or 0 if they are too many to be modest.
+func (r *Room) modest(units int64) int64 {
+	if units > cmp.Or(r.Modest, defaultModest) {
+		return 0
+	}
+	return units
+}
 
 func (r *Room) addLocked(m tenant, weight int64) {
 	g, own := r.groups[m.group], r.members[m]

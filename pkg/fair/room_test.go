@@ -30,8 +30,8 @@ func TestRoom(t *testing.T) {
 	fill("api", "loud", 16) // half of the 32 that the group may have
 	fill("api", "other", 8) // half of the rest
 	fill("liar", "a", 10)   // the group may have half of the 40 that are left
-	fill("liar", "made-up-1", 5)
-	fill("liar", "made-up-2", 3)
+	fill("liar", "made-up-1", 6) // 5, and a modest one of a quarter of what is free
+	fill("liar", "made-up-2", 2)
 	fill("new", "n", 6)
 	if s := r.Stats(); s.InUse != 48 || s.Refused != 6 {
 		t.Errorf("Stats() = %+v, want 48 in use and 6 refused", s)
@@ -68,6 +68,43 @@ func TestRoomForNewcomers(t *testing.T) {
 		for i := range 5 {
 			if _, err := r.Enter(group, "modest", 1); err != nil {
 				t.Errorf("%s: unit %d of a newcomer: %v, after %+v", group, i, err, r.Stats())
+			}
+		}
+	}
+}
+
+// A group that several loud namespaces have filled has room for its other namespaces, beside an
+// empty half and beside another group.
+func TestRoomBesideLoud(t *testing.T) {
+	for _, others := range []int{0, 3} {
+		for _, tt := range []struct {
+			room       *Room
+			loud       int
+			weight     int64
+			namespaces int
+		}{
+			{&Room{Capacity: 768}, 5, 1, 48},
+			{&Room{Capacity: 512}, 4, 1, 32},
+			{&Room{Capacity: 2048, Modest: 16}, 5, 16, 8},
+			{&Room{Capacity: 50_000, Modest: 512}, 5, 500, 6},
+		} {
+			flood := func(group string, namespaces int, weight int64) {
+				for i := range namespaces {
+					for range tt.room.Capacity {
+						if _, err := tt.room.Enter(group, "loud-"+strconv.Itoa(i), weight); err != nil {
+							break
+						}
+					}
+				}
+			}
+			flood("api", tt.loud, tt.weight)
+			flood("api2", others, tt.weight)
+			for i := range tt.namespaces {
+				_, err := tt.room.Enter("api", "modest-"+strconv.Itoa(i), tt.weight)
+				if err != nil {
+					t.Errorf("capacity %d, %d loud namespaces beside %d: namespace %d: %v, after %+v",
+						tt.room.Capacity, tt.loud, others, i, err, tt.room.Stats())
+				}
 			}
 		}
 	}

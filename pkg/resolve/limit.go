@@ -18,8 +18,9 @@ func Places(perNamespace int) *fair.Queue {
 }
 
 // Pending returns the room of a Limit. A lookup needs about 10 KiB from its beginning to its answer, so
-// that one sender has 10 MiB at most.
-func Pending() *fair.Room { return &fair.Room{Capacity: 2048} }
+// that one sender has 10 MiB at most. An object's lookups run 16 at a time (package pin), so that a
+// namespace may always have that many.
+func Pending() *fair.Room { return &fair.Room{Capacity: 2048, Modest: 16} }
 
 // Limit bounds the lookups that one namespace has under way, so that a tenant that asks for a thousand
 // images at once leaves room for the others. Further ones wait; when too many wait, the next one fails
