@@ -24,12 +24,15 @@ var refused = []netip.Prefix{
 	netip.MustParsePrefix("168.63.129.16/32"),   // Azure
 	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle Cloud
 	netip.MustParsePrefix("255.255.255.255/32"),
-	netip.MustParsePrefix("::/96"), // IPv4-compatible, deprecated
+	netip.MustParsePrefix("::/96"),           // IPv4-compatible, deprecated
+	netip.MustParsePrefix("::ffff:0:0:0/96"), // IPv4-translated
 	netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("2001::/32"),         // Teredo
-	netip.MustParsePrefix("2002::/16"),         // 6to4
-	netip.MustParsePrefix("fd00:ec2::254/128"), // AWS
+	netip.MustParsePrefix("2001::/32"),        // Teredo
+	netip.MustParsePrefix("2002::/16"),        // 6to4
+	netip.MustParsePrefix("fd00:ec2::/32"),    // AWS
+	netip.MustParsePrefix("fd20:ce::254/128"), // Google Cloud
+	netip.MustParsePrefix("fd00:42::42/128"),  // Scaleway
 }
 
 // Network says which addresses may be dialled, beyond the built-in rules: Deny over Allow over those.

@@ -17,6 +17,7 @@ func TestOwnRealm(t *testing.T) {
 		"https://r.example/artifactory/api/docker/a/v2/token": true,
 		"https://R.example:0443/service/token":                true,
 		"https://login.example/token":                         true,
+		"https://r.example/v2/token":                          false, // a request more for each repository
 		"https://r.example/v2/team-a/":                        false,
 		"https://r.example/v2/team-a":                         false,
 		"https://r.example/v2/team-b/token":                   false,
