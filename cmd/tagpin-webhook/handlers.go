@@ -46,6 +46,7 @@ type handlers struct {
 	learned *registry.Learned // by the clients of all configs
 
 	manifests *fair.Queue  // of all clients
+	gets      *fair.Queue  // of all clients
 	reviews   *fair.Groups // of all configs
 	waiting   *fair.Room   // of all configs
 	pending   *fair.Room   // of all configs
@@ -65,7 +66,8 @@ type api struct {
 	lister     sibling.Lister
 	connection *connection
 
-	secrets, siblings *fair.Queue // of getter and lister; nil: there are none
+	// The queues of getter and lister. If nil, there is no API server.
+	secrets, siblings, objects *fair.Queue
 }
 
 // state is what one config has made. Parts whose settings stay are taken over by the next.
@@ -98,6 +100,8 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 	}
 	close(h.closed)
 	h.manifests, h.reviews, h.images, h.waiting = newManifests(), newReviews(), newImages(), newWaiting()
+	h.gets = newGets()
+	h.queues.add("gets", h.gets)
 	h.queues.add("manifests", h.manifests)
 	h.queues.add("reviews", h.reviews)
 	h.queues.add("images", h.images)
@@ -109,6 +113,7 @@ func newHandlers(c *config.Config, log logr.Logger, r prometheus.Registerer, a a
 	}
 	if a.siblings != nil {
 		h.queues.add("siblings", a.siblings)
+		h.queues.add("objects", a.objects)
 	}
 	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
 	return h, h.load(c)
@@ -164,7 +169,7 @@ func (s *state) resolve(h *handlers, old *state) error {
 			return err
 		}
 		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.wire, h.panics
-		client.Learned, client.Manifests = h.learned, h.manifests
+		client.Learned, client.Gets, client.Manifests = h.learned, h.gets, h.manifests
 		s.client = client
 	}
 	s.cache = &resolve.Cache{

@@ -13,16 +13,16 @@ import (
 // The metrics of queues, by the name of the queue.
 var (
 	queueInUse = prometheus.NewDesc("tagpin_queue_in_use",
-		"What is in use of a resource that namespaces share, by queue: lookups, and those that are pending, secrets and siblings that are being read, images of large objects, waiting reviews, and bytes of reviews and manifests.",
+		"What is in use of a resource that namespaces share, by queue: lookups, and those that are pending, secrets and siblings that are being read, images of large objects, waiting reviews, gets (manifests that are being read), and bytes of reviews, manifests and large objects of the API server.",
 		[]string{"queue"}, nil)
 	queueCapacity = prometheus.NewDesc("tagpin_queue_capacity",
-		"How much of the resource there is, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests); 0 where only the share of each namespace is bounded.",
+		"How much of the resource there is, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, gets, manifests, objects); 0 where only the share of each namespace is bounded.",
 		[]string{"queue"}, nil)
 	queueWaiting = prometheus.NewDesc("tagpin_queue_waiting",
-		"Callers that wait for their namespace's turn, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests).",
+		"Callers that wait for their namespace's turn, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, gets, manifests, objects).",
 		[]string{"queue"}, nil)
 	queueRefused = prometheus.NewDesc("tagpin_queue_refused_total",
-		"Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, manifests) and reason: full (there was no room for one more of their namespace) or late (their time ran out while they waited).",
+		"Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, reviews, images, waiting, gets, manifests, objects) and reason: full (there was no room for one more of their namespace) or late (their time ran out while they waited).",
 		[]string{"queue", "reason"}, nil)
 )
 

@@ -141,9 +141,9 @@ func (s *server) cluster() (api, *rest.Config, error) {
 	if err != nil {
 		return api{}, nil, fmt.Errorf("%w: %w", errSettings, err)
 	}
-	a := api{client: client, connection: connection, secrets: cluster.Places(), siblings: sibling.Places()}
-	a.getter = cluster.FromClient(client.CoreV1(), a.secrets)
-	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings)
+	a := api{client: client, connection: connection, secrets: cluster.Places(), siblings: sibling.Places(), objects: newObjects()}
+	a.getter = cluster.FromClient(client.CoreV1().RESTClient(), a.secrets, a.objects)
+	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
 	return a, c, nil
 }
 

@@ -27,9 +27,9 @@ func TestRoom(t *testing.T) {
 			return
 		}
 	}
-	fill("api", "loud", 16) // half of the 32 that the group may have
-	fill("api", "other", 8) // half of the rest
-	fill("liar", "a", 10)   // the group may have half of the 40 that are left
+	fill("api", "loud", 16)      // half of the 32 that the group may have
+	fill("api", "other", 8)      // half of the rest
+	fill("liar", "a", 10)        // the group may have half of the 40 that are left
 	fill("liar", "made-up-1", 6) // 5, and a modest one of a quarter of what is free
 	fill("liar", "made-up-2", 2)
 	fill("new", "n", 6)

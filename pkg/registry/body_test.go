@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,45 @@ func TestManifestsAreBounded(t *testing.T) {
 		c.state.shared = stalling{1 << 10}
 		if err := closed(c.state.gates, c.lookup(Request{Ref: ref.MustParse("a.example/large/none:1")}).gates()); err != nil {
 			t.Errorf("a gate is closed: %v", err)
+		}
+	})
+}
+
+// TestGetsAreBounded asks for many small manifests that stall: no more than Gets allows are read at
+// once, another namespace has its turn, and no gate is closed for those that had none.
+func TestGetsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &fair.Queue{Capacity: 8}
+		c := &Client{Gets: q, Hosts: []Host{{Name: "*", MaxInFlight: 1000, RequestsPerSecond: 1e6}}}
+		_ = c.Init()
+		c.state.shared = stalling{1 << 10}
+		errs := make(chan error, 100)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*c.Host("a.example").Timeout)
+		defer cancel()
+		for i := range cap(errs) {
+			go func() {
+				image := ref.MustParse("a.example/slow/" + strconv.Itoa(i) + ":1")
+				_, err := c.Manifest(ctx, Request{Ref: image, Method: http.MethodGet, Namespace: "loud"})
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		if s := q.Stats(); s.InUse != 8 || s.Waiting != 92 {
+			t.Errorf("%+v, want 8 manifests being read and 92 waiting", s)
+		}
+		begin := time.Now()
+		m, err := get(c, "other", "b.example/small/a:1")
+		if took := time.Since(begin); err != nil || string(m.Body) != "{}" || took > c.Host("b.example").Timeout {
+			t.Errorf("another namespace's manifest = %v, %v after %v, want it with the first turn", m, err, took)
+		}
+		noRoom := 0
+		for range cap(errs) {
+			if err := <-errs; errors.Is(err, ErrNoRoom) {
+				noRoom++
+			}
+		}
+		if noRoom == 0 || !q.Idle() {
+			t.Errorf("%d had no turn, and the queue is idle: %t; want some and true", noRoom, q.Idle())
 		}
 	})
 }

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,6 +89,11 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	}
 	answered := false
 	defer func() { turn.end(answered) }()
+	leave, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	asking, cancel := context.WithTimeout(ctx, l.host.Timeout) // within the caller's time: the registry's begins now
 	defer cancel()
 	m, err := l.ask(asking)
@@ -100,6 +106,20 @@ func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 		l.served()
 	}
 	return m, err
+}
+
+// get waits until a manifest may be read, if that is the request.
+func (l *lookup) get(ctx context.Context) (leave func(), err error) {
+	if l.req.Method != http.MethodGet || l.client.Gets == nil {
+		return func() {}, nil
+	}
+	if leave, err = l.client.Gets.Enter(ctx, l.req.Namespace, 1); err != nil {
+		return nil, &Error{
+			Host: l.host.Name, via: l.via, err: fmt.Errorf("%w: %w", ErrNoRoom, err),
+			Reason: "its manifest was not read, since too many are being read; try again",
+		}
+	}
+	return leave, nil
 }
 
 // HeadRefused tells whether the registry answered a HEAD just now that it takes none at all: then a GET need not be

@@ -87,6 +87,8 @@ type Client struct {
 	Learned *Learned
 	// Panics is told of panics in requests for tokens.
 	Panics *panics.Reporter
+	// Gets bounds the manifests that are being read at once. Nil: no bound.
+	Gets *fair.Queue
 	// Manifests bounds the bytes of the larger manifests that are held at once: from a body's first
 	// 64 KiB on, until Manifest.Release. Nil: no bound but that of each one.
 	Manifests *fair.Queue

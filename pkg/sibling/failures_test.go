@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -130,7 +131,7 @@ func TestManyRevisions(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &sibling.Siblings{
-			Lister: sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places()),
+			Lister: sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{}),
 			Policy: &policy.Policy{},
 		}
 		defer s.Close()

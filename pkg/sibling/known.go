@@ -5,11 +5,13 @@ package sibling
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/span"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -154,12 +156,15 @@ func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (update
 }
 
 // pages reads the pages of a list until all texts are found. If there are more pods, next is not
-// empty.
+// empty. A pod that is too large to read ends the list like too many pods.
 func (s *Siblings) pages(
 	ctx context.Context, found *oldest, texts []string,
 ) (next string, err error) {
 	for range maxPages {
 		next, err = s.Lister.List(ctx, found.revision, next, found.add)
+		if errors.Is(err, fair.ErrTooLarge) {
+			return "too large", nil
+		}
 		if err != nil || next == "" || found.hasAll(texts) {
 			return next, err
 		}

@@ -29,6 +29,14 @@ const (
 	maxList = 64 << 20
 	// maxLists is the maximum number of requests at a time. Each holds one pod in memory.
 	maxLists = 32
+	// smallPod is the maximum number of bytes of a pod that needs no room among large objects, and
+	// maxPod that of any pod. The JSON of a pod is larger than what is stored of it, because the API
+	// server writes some characters, such as <, as six bytes.
+	smallPod = 128 << 10
+	maxPod   = 4 << 20
+	// largePod is the number of bytes that a large pod needs. The decoder doubles its buffer, and
+	// has the former one meanwhile.
+	largePod = 3 * maxPod
 	// maxPerNamespace is the maximum number of requests of one namespace at a time. Anybody who may
 	// create pods in it can invent owners, and each owner costs a list.
 	maxPerNamespace = 4
@@ -44,7 +52,8 @@ type Lister interface {
 	// List lists one page of the pods that have the label of a revision, or of all pods of its
 	// namespace if the revision has no label. It calls pod with the JSON of each. pod must not keep
 	// the slice. The page begins at from, which is "" for the first page. next is the from of the
-	// next page, or "" after the last one. List obeys the context.
+	// next page, or "" after the last one. List obeys the context. Its error is fair.ErrTooLarge if a
+	// pod has too many bytes.
 	List(
 		ctx context.Context, r Revision, from string, pod func(raw []byte) error,
 	) (next string, err error)
@@ -57,14 +66,17 @@ func Places() *fair.Queue {
 
 // FromClient returns a Lister that requests pages of at most 100 pods from the API server. c is a
 // client for the core group's v1. A request waits in the queue until the context ends, and then
-// takes at most 5 s.
-func FromClient(c rest.Interface, queue *fair.Queue) Lister {
-	return &client{api: c, queue: queue}
+// takes at most 5 s. large bounds the bytes of large pods.
+func FromClient(c rest.Interface, queue, large *fair.Queue) Lister {
+	return &client{api: c, queue: queue, pods: fair.Items{
+		Queue: large, Free: smallPod, Max: maxPod, Weight: largePod,
+	}}
 }
 
 type client struct {
 	api   rest.Interface
 	queue *fair.Queue
+	pods  fair.Items
 }
 
 func (c *client) List(
@@ -97,7 +109,12 @@ func (c *client) List(
 		return "", err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	return items(io.LimitReader(body, maxList), pod)
+	pods := c.pods.Reader(ctx, r.Namespace, io.LimitReader(body, maxList))
+	defer pods.Close()
+	return items(pods, func(raw []byte) error {
+		pods.Next()
+		return pod(raw)
+	})
 }
 
 // items calls item with each element of a list's field items. next is the list's continue token.

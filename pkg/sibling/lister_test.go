@@ -4,10 +4,12 @@ package sibling_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
@@ -44,7 +47,7 @@ func TestLister(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.CloseClientConnections()
-	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places())
+	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
 	for _, tt := range []struct {
 		body string
 		want string // the pods and the continue token
@@ -142,7 +145,7 @@ func TestCallTimeout(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places())
+				lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
 				var ok atomic.Int32
 				var wg sync.WaitGroup
 				for range many {
@@ -180,7 +183,7 @@ func TestNamespacesShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places())
+	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
 	ignore := func([]byte) error { return nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -198,5 +201,48 @@ func TestNamespacesShare(t *testing.T) {
 	}
 	if _, err := lister.List(t.Context(), revision("loud", "h"), "", ignore); err != nil {
 		t.Errorf("loud namespace afterwards: List = %v, want no error", err)
+	}
+}
+
+// TestLargePods checks the bytes that are taken for a list while its last pod is there, and that a
+// pod that is too large is an error.
+func TestLargePods(t *testing.T) {
+	const kib = 1 << 10
+	var sizes []int
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		list := make([]string, len(sizes))
+		for i, size := range sizes {
+			list[i] = `{"a":"` + strings.Repeat("x", size) + `"}`
+		}
+		fmt.Fprintf(w, `{"items":[%s]}`, strings.Join(list, ","))
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, QPS: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		sizes []int
+		want  int64 // bytes taken
+		err   error
+	}{
+		{slices.Repeat([]int{100 * kib}, 10), 0, nil},
+		{[]int{kib, 200 * kib}, 12 << 20, nil},
+		{[]int{4000 * kib, kib}, 12 << 20, nil},
+		{[]int{kib, 4097 * kib}, 0, fair.ErrTooLarge},
+	} {
+		sizes = tt.sizes
+		large := &fair.Queue{Capacity: 24 << 20, Share: 12 << 20}
+		lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), large)
+		var taken int64
+		_, err := lister.List(t.Context(), revision("n", "h"), "", func([]byte) error {
+			taken = large.Stats().InUse
+			return nil
+		})
+		if taken != tt.want || !errors.Is(err, tt.err) || !large.Idle() {
+			t.Errorf("%v: %d bytes taken, %v, all given back: %t; want %d, %v, true",
+				tt.sizes, taken, err, large.Idle(), tt.want, tt.err)
+		}
 	}
 }

@@ -5,8 +5,11 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -59,7 +63,7 @@ func serve(t *testing.T, s *apiServer) cluster.Getter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cluster.FromClient(client.CoreV1(), cluster.Places())
+	return cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), &fair.Queue{})
 }
 
 // TestFromClient checks that only get requests are sent, and how the answers of an API server are
@@ -136,7 +140,7 @@ func newHeld(t *testing.T) (*cluster.Cluster, *heldServer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster.Cluster{Getter: cluster.FromClient(client.CoreV1(), cluster.Places())}, h
+	return &cluster.Cluster{Getter: cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), &fair.Queue{})}, h
 }
 
 // TestConcurrentReads checks the maximum number of reads at a time, for each namespace and for all,
@@ -183,6 +187,69 @@ func TestNamespacesShare(t *testing.T) {
 		quiet.Wait()
 		if n := h.loud.Load(); n != 8*17 {
 			t.Errorf("%d reads of the loud namespace, want 136", n)
+		}
+	})
+}
+
+// secretsOfSizes is a connection to an API server whose secrets have the number of bytes that is
+// their name. A large one ends when release is closed.
+type secretsOfSizes struct{ release chan struct{} }
+
+func (s secretsOfSizes) RoundTrip(r *http.Request) (*http.Response, error) {
+	size, err := strconv.Atoi(path.Base(r.URL.Path))
+	begin := `{"metadata":{"name":"` + strings.Repeat("x", size) + `"},`
+	end := `"type":"kubernetes.io/dockercfg",` +
+		`"data":{".dockercfg":"eyJnaGNyLmlvIjp7ImF1dGgiOiJkVHB3In19"}}`
+	body := io.MultiReader(strings.NewReader(begin), s, strings.NewReader(end))
+	if size < 100_000 {
+		body = strings.NewReader(begin + end)
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, Request: r, Body: io.NopCloser(body),
+	}, err
+}
+
+// Read waits, and reads nothing.
+func (s secretsOfSizes) Read([]byte) (int, error) {
+	<-s.release
+	return 0, io.EOF
+}
+
+// TestLargeSecrets checks that only a few large secrets are read at a time, that small ones don't
+// wait for them, and that one that is too large counts as unread.
+func TestLargeSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := secretsOfSizes{make(chan struct{})}
+		client, err := kubernetes.NewForConfig(
+			&rest.Config{Host: "https://api.example", QPS: -1, Transport: s},
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		large := &fair.Queue{Capacity: 24 << 20, Share: 12 << 20}
+		getter := cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), large)
+		c := &cluster.Cluster{Getter: getter}
+		defer c.Close()
+		wantUsers := func(namespace, secret, want string) {
+			id := workload.Identity{PullSecrets: []string{secret}}
+			if got := users(c.For(namespace, id).Credentials(t.Context(), image, false)); got != want {
+				t.Errorf("credentials of a secret of %s bytes = %q, want %q", secret, got, want)
+			}
+		}
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() { wantUsers(fmt.Sprint("n", i), "1000000", "u") })
+		}
+		synctest.Wait()
+		if got := large.Stats(); got.InUse != 24<<20 || got.Waiting != 6 {
+			t.Errorf("%+v, want the bytes of two secrets in use, and six waiting", got)
+		}
+		wantUsers("n0", "1000", "u")
+		close(s.release)
+		wg.Wait()
+		wantUsers("n0", "5000000", "(unread)")
+		if !large.Idle() {
+			t.Error("some bytes were not given back")
 		}
 	})
 }
