@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -144,6 +145,34 @@ func Stall() Attack {
 		}
 		return func(ctx context.Context) error {
 			_, _ = t.deploy(ctx, newDeployment(images))
+			return nil
+		}, nil
+	}}
+}
+
+// ManyStalls deploys images of many such registries from many namespaces.
+func ManyStalls() Attack {
+	return Attack{"many-stalled-manifests", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+		const namespaces, hosts, pods = 15, 16, 4
+		var images []string
+		for range hosts {
+			h, err := t.Serve(ctx, stall)
+			if err != nil {
+				return nil, err
+			}
+			images = append(images, h.image(0))
+		}
+		if err := t.more(ctx, namespaces); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			together(namespaces*pods, func(i int) {
+				own := slices.Clone(images)
+				for j := range own {
+					own[j] = fmt.Sprintf("%s-%d", own[j], i)
+				}
+				_, _ = t.others[i%namespaces].deploy(ctx, newPod(own))
+			})
 			return nil
 		}, nil
 	}}

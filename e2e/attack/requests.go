@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 )
 
@@ -237,6 +238,43 @@ func Siblings() Attack {
 					id := uuid.NewUUID()
 					owner := Owner{UID: id, Revision: string(id)[:8]}
 					_, _ = t.deploy(ctx, owned(newPod([]string{image}), owner))
+				}
+			})
+			return nil
+		}, nil
+	}}
+}
+
+// LargeSiblings has pods in several namespaces that are much larger in the API server's answers than
+// in its store, because it writes a character as six bytes. Then it creates pods that seem to be of
+// the same revision, each with an owner of its own, which costs a list of the large ones.
+func LargeSiblings() Attack {
+	return Attack{"large-siblings", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
+		const namespaces, large, size = 6, 7, 600 << 10
+		const revision = "large"
+		image := target.images()[0]
+		pinned := newPod([]string{target.Pins[image]})
+		pinned.Labels = map[string]string{"pod-template-hash": revision}
+		pinned.Spec.SchedulerName = "nobody"
+		pinned.Spec.Containers[0].Args = []string{strings.Repeat("<", size)}
+		if err := t.more(ctx, namespaces); err != nil {
+			return nil, err
+		}
+		for _, other := range t.others {
+			pods := other.Client.CoreV1().Pods(other.Namespace)
+			for range large {
+				_, err := pods.Create(ctx, pinned.DeepCopy(), metav1.CreateOptions{})
+				if err != nil {
+					return nil, err
+				}
+			}
+		}
+		return func(ctx context.Context) error {
+			const callers, each = 8, 4
+			together(namespaces*callers, func(i int) {
+				for range each {
+					owner := Owner{UID: uuid.NewUUID(), Revision: revision}
+					_, _ = t.others[i%namespaces].deploy(ctx, owned(newPod([]string{image}), owner))
 				}
 			})
 			return nil

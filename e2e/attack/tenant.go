@@ -50,6 +50,7 @@ type Tenant struct {
 	Namespace string
 	Client    kubernetes.Interface
 	place     Place
+	others    []*Tenant // further namespaces of the same tenant
 
 	mu    sync.Mutex
 	hosts []*Host
@@ -81,12 +82,29 @@ func NewTenant(ctx context.Context, place Place) (*Tenant, error) {
 	return t, nil
 }
 
-// Close removes the namespace and ends the tenant's registries.
+// more makes further namespaces, which are removed with the tenant.
+func (t *Tenant) more(ctx context.Context, namespaces int) error {
+	for range namespaces {
+		other, err := NewTenant(ctx, t.place)
+		if err != nil {
+			return err
+		}
+		t.others = append(t.others, other)
+	}
+	return nil
+}
+
+// Close removes the namespaces and ends the tenant's registries.
 func (t *Tenant) Close(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, h := range t.hosts {
 		h.close()
+	}
+	for _, other := range t.others {
+		if err := other.Close(ctx); err != nil {
+			return err
+		}
 	}
 	return t.Client.CoreV1().Namespaces().Delete(ctx, t.Namespace, metav1.DeleteOptions{})
 }

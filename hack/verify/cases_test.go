@@ -17,7 +17,7 @@ import (
 // The number of rows of each table of e2e/README.md.
 const (
 	rowsOfAdmissions = 30
-	rowsOfTenants    = 55
+	rowsOfTenants    = 58
 )
 
 // testName matches the name of a test in a row: an optional folder, a test and an optional subtest.
