@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gatekeeper tests deploy/policies/gatekeeper.yaml by Gatekeeper's own tool, gator. Its module is of its own, for what
-// Gatekeeper depends on.
+// Package gatekeeper tests deploy/policies/gatekeeper.yaml with gator, the tool of Gatekeeper. It
+// is a separate module, because Gatekeeper has many dependencies.
 package gatekeeper

@@ -20,6 +20,7 @@ var plainFolders = []string{
 	"hack/bench",
 	"hack/demo",
 	"hack/docs",
+	"hack/gatekeeper",
 	"hack/verify",
 	"pkg/certificate",
 	"pkg/config",
