@@ -18,11 +18,11 @@ import (
 	"github.com/prometheus/prometheus/promql/promqltest"
 )
 
-// rules are the alerts, as Prometheus reads them.
+// rules returns the rules by the name of the alert, as Prometheus parses them.
 func rules(t *testing.T) map[string]rulefmt.Rule {
 	t.Helper()
-	groups, errs := rulefmt.ParseFile(filepath.Join(deploy, "chart/files/alerts.yaml"), false, model.UTF8Validation,
-		parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	groups, errs := rulefmt.ParseFile(filepath.Join(deploy, "chart/files/alerts.yaml"), false,
+		model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
 	for _, err := range errs {
 		t.Error(err)
 	}
@@ -42,7 +42,7 @@ const runbooks = "https://github.com/tagpin/tagpin/blob/main/deploy/docs/runbook
 
 var heading = regexp.MustCompile(`(?m)^##+ (.+)$`)
 
-// anchors are those that GitHub gives the headings of the runbooks.
+// anchors returns the anchors that GitHub gives the headings of the runbooks.
 func anchors(t *testing.T) []string {
 	var all []string
 	for _, h := range heading.FindAllStringSubmatch(read(t, "docs/runbooks.md"), -1) {
@@ -51,56 +51,61 @@ func anchors(t *testing.T) []string {
 	return all
 }
 
-// TestAlertsAreWhole: each says what is wrong, how bad, and what to do, on a page that says it.
-func TestAlertsAreWhole(t *testing.T) {
-	all, pages := known(t), anchors(t)
+// TestAlertsAreComplete checks that each alert has a severity, a summary, a description and a
+// runbook, and does not fire at once.
+func TestAlertsAreComplete(t *testing.T) {
+	all, headings := knownMetrics(t), anchors(t)
 	for alert, r := range rules(t) {
 		if s := r.Labels["severity"]; s != "critical" && s != "warning" {
-			t.Errorf("%s: severity %q", alert, s)
+			t.Errorf("%s: severity %q, want critical or warning", alert, s)
 		}
 		if r.For < model.Duration(5*time.Minute) {
-			t.Errorf("%s: fires after %s, want it not to flap", alert, r.For)
+			t.Errorf("%s: fires after %s, want at least 5m, so that it does not flap", alert, r.For)
 		}
 		for _, annotation := range []string{"summary", "description"} {
-			if text := r.Annotations[annotation]; !strings.HasSuffix(text, ".") || strings.Contains(text, "  ") {
+			text := r.Annotations[annotation]
+			if !strings.HasSuffix(text, ".") || strings.Contains(text, "  ") {
 				t.Errorf("%s: its %s is %q, want sentences", alert, annotation, text)
 			}
 		}
-		anchor, ok := strings.CutPrefix(r.Annotations["runbook_url"], runbooks)
-		if !ok || anchor != strings.ToLower(alert) || !slices.Contains(pages, anchor) {
-			t.Errorf("%s: its runbook is %s, want a heading of the page with its name", alert, r.Annotations["runbook_url"])
+		url := r.Annotations["runbook_url"]
+		anchor, ok := strings.CutPrefix(url, runbooks)
+		if !ok || anchor != strings.ToLower(alert) || !slices.Contains(headings, anchor) {
+			t.Errorf("%s: its runbook is %s, want the heading with its name", alert, url)
 		}
-		check(t, all, alert, r.Expr)
+		checkQuery(t, all, alert, r.Expr)
 	}
 }
 
-var inner = regexp.MustCompile(`\]\((?:runbooks\.md)?#([a-z-]+)\)`)
+// link matches a link to a heading of the runbooks.
+var link = regexp.MustCompile(`\]\((?:runbooks\.md)?#([a-z-]+)\)`)
 
-// TestRunbooks: each is an alert's, and the links between them lead somewhere.
+// TestRunbooks checks that each runbook belongs to an alert, and that the links between runbooks
+// work.
 func TestRunbooks(t *testing.T) {
-	all, pages := rules(t), anchors(t)
-	for _, page := range pages {
-		isAlert := false
-		for alert := range all {
-			isAlert = isAlert || strings.ToLower(alert) == page
-		}
-		if !isAlert && page != "emergency-switch" {
-			t.Errorf("the runbook %s is no alert's", page)
+	expected := []string{"emergency-switch"}
+	for alert := range rules(t) {
+		expected = append(expected, strings.ToLower(alert))
+	}
+	headings := anchors(t)
+	for _, heading := range headings {
+		if !slices.Contains(expected, heading) {
+			t.Errorf("the runbook %s belongs to no alert", heading)
 		}
 	}
-	for _, l := range inner.FindAllStringSubmatch(read(t, "docs/runbooks.md"), -1) {
-		if !slices.Contains(pages, l[1]) {
-			t.Errorf("there is no runbook %s", l[1])
+	for _, l := range link.FindAllStringSubmatch(read(t, "docs/runbooks.md"), -1) {
+		if !slices.Contains(headings, l[1]) {
+			t.Errorf("a link names the runbook %s, which does not exist", l[1])
 		}
 	}
 }
 
-// TestAlertsFire plays series, a sample a minute, and asks at a minute which alerts fire.
+// TestAlertsFire loads series with a sample a minute, and checks which alerts fire at minute 75.
 func TestAlertsFire(t *testing.T) {
 	const up = "\ntagpin_build_info{version=\"1\"} 1x90"
 	for _, tt := range []struct {
 		name, series string
-		want         []string // of all alerts, at minute 75
+		want         []string
 	}{
 		{"all is well", up + `
 			tagpin_admission_reviews_total{mode="enforce",result="patched"} 0+60x90
@@ -127,13 +132,13 @@ func TestAlertsFire(t *testing.T) {
 			kube_deployment_spec_replicas{namespace="shop",deployment="web"} 2x90
 			apiserver_admission_webhook_rejection_count{name="enforce.tagpin.dev",error_type="no_error"} 0+9x90
 			apiserver_admission_webhook_rejection_count{name="other.example",error_type="calling_webhook_error"} 0+9x90`, nil},
-		{"nothing is measured", `tagpin_build_info 1x20`, []string{"TagpinAbsent"}},
-		{"not for long", up + `
+		{"there are no metrics", `tagpin_build_info 1x20`, []string{"TagpinAbsent"}},
+		{"a config was refused a moment ago", up + `
 			tagpin_config_last_reload_successful 1x72 0x10`, nil},
 		{"a replica is missing", up + `
 			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
 			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90`, []string{"TagpinReplicasMissing"}},
-		{"a replica is missing, by two who count", up + `
+		{"a replica is missing, and two jobs measure it", up + `
 			kube_deployment_status_replicas_available{job="a",namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
 			kube_deployment_spec_replicas{job="a",namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
 			kube_deployment_status_replicas_available{job="b",namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
@@ -142,46 +147,46 @@ func TestAlertsFire(t *testing.T) {
 			apiserver_admission_webhook_rejection_count{name="enforce.tagpin.dev",error_type="calling_webhook_error"} 0+1x90
 			apiserver_admission_webhook_fail_open_count{name="enforce.tagpin.dev"} 0+1x90`, []string{"TagpinCallsFail", "TagpinPassedBy"}},
 		{
-			"a condition fails, once", up + `
+			"a condition has failed once", up + `
 			` + conditionErrors + `{name="enforce.tagpin.dev",kind="webhook"} _x65 1x25`,
 			[]string{"TagpinConditionsFail"},
 		},
 		{
-			"the policy's condition fails, again", up + `
+			"the policy's condition has failed again", up + `
 			` + conditionErrors + `{name="tagpin-digests",kind="policy"} 1x65 2x25`,
 			[]string{"TagpinConditionsFail"},
 		},
-		{"a condition failed long ago, and another's fails", up + `
+		{"a condition failed long ago, and one of another webhook fails", up + `
 			` + conditionErrors + `{name="enforce.tagpin.dev",kind="webhook"} 0x30 5x60
 			` + conditionErrors + `{name="other.example",kind="webhook"} 0+9x90`, nil},
-		{"a third is denied", up + `
+		{"a third of the reviews are denied", up + `
 			tagpin_admission_reviews_total{mode="enforce",result="patched"} 0+2x90
 			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0+1x90`, []string{"TagpinDenies"}},
-		{"a few are denied, and there are no others", up + `
+		{"the only review is denied", up + `
 			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0x70 1x20`, nil},
-		{"slow", up + `
+		{"half of the reviews are slow", up + `
 			tagpin_admission_duration_seconds_bucket{le="5"} 0+1x90
 			tagpin_admission_duration_seconds_bucket{le="10"} 0+2x90
 			tagpin_admission_duration_seconds_bucket{le="+Inf"} 0+2x90`, []string{"TagpinSlow"}},
 		{"a registry is down", up + `
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="stale"} 0+1x90
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="unavailable",source="registry"} 0+3x90`, []string{"TagpinRegistryUnavailable", "TagpinStale"}},
-		{"a registry is down, and most have old answers", up + `
+		{"a registry is down, and most lookups use cached digests", up + `
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="stale"} 0+30x90
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="unavailable",source="cache"} 0+30x90
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="ok",source="cache"} 0+30x90
 			tagpin_resolve_lookups_total{registry="ghcr.io",result="unavailable",source="registry"} 0+3x90`, []string{"TagpinRegistryUnavailable", "TagpinStale"}},
-		{"an unnamed registry is down, for what is remembered", up + `
+		{"an unnamed registry is down, and a stale digest is used", up + `
 			tagpin_resolve_lookups_total{registry="other",result="ok",source="stale"} 0+1x90`, []string{"TagpinStale"}},
 		{"unnamed registries are down", up + `
 			tagpin_resolve_lookups_total{registry="other",result="ok",source="cache"} 0+30x90
 			tagpin_resolve_lookups_total{registry="other",result="unavailable",source="registry"} 0+3x90`, []string{"TagpinOthersUnavailable"}},
-		{"somebody deploys from a host that is none, now and then", up + `
+		{"an image of a host that does not exist is deployed now and then", up + `
 			tagpin_resolve_lookups_total{registry="other",result="unavailable",source="registry"} 0+0.5x90`, nil},
 		{"pulls run out", up + `
 			tagpin_registry_requests_total{registry="docker.io",kind="HEAD",answer="200"} 0+1x90
 			tagpin_registry_pulls_remaining{registry="docker.io"} 90-2x90`, []string{"TagpinPullsRunOut"}},
-		{"pulls have run out for a replica that asks no more", up + `
+		{"pulls have run out for a replica that makes no more requests", up + `
 			tagpin_registry_requests_total{instance="a",registry="docker.io",kind="HEAD",answer="200"} 7x90
 			tagpin_registry_pulls_remaining{instance="a",registry="docker.io"} 8x90
 			tagpin_registry_requests_total{instance="b",registry="docker.io",kind="HEAD",answer="200"} 0+1x90
@@ -193,36 +198,36 @@ func TestAlertsFire(t *testing.T) {
 		{"one replica has refused the config", up + `
 			tagpin_config_last_reload_successful{instance="a"} 1x90
 			tagpin_config_last_reload_successful{instance="b"} 0x90`, []string{"TagpinConfigRefused"}},
-		{"a CA ends", up + `
+		{"a CA expires", up + `
 			tagpin_certificate_expiry_timestamp_seconds{kind="ca"} 86400x90
 			tagpin_certificate_lifetime_seconds{kind="ca"} 315360000x90
 			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 900000x90
 			tagpin_certificate_lifetime_seconds{kind="leaf"} 31536000x90`, []string{"TagpinCertificateExpires"}},
-		{"a certificate is made for a day, and renewed in time", up + `
+		{"a certificate is valid for a day and renewed in time", up + `
 			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 36000x90
 			tagpin_certificate_lifetime_seconds{kind="leaf"} 86400x90`, nil},
-		{"a certificate is made for a day, and is not renewed", up + `
+		{"a certificate is valid for a day and not renewed", up + `
 			tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 18000x90
 			tagpin_certificate_lifetime_seconds{kind="leaf"} 86400x90`, []string{"TagpinCertificateExpires"}},
 		{"the registration is gone", up + `
 			tagpin_registration_rules{instance="a"} 0x90
 			tagpin_registration_rules{instance="b"} 0x90`, []string{"TagpinNotRegistered"}},
-		{"one replica has not looked yet", up + `
+		{"one replica has not read the registration yet", up + `
 			tagpin_registration_rules{instance="a"} 3x90
 			tagpin_registration_rules{instance="b"} 0x90`, nil},
 		{"a bug", up + `
 			tagpin_panics_total{instance="a"} 0x65 1x25`, []string{"TagpinBug"}},
 		{"connections are refused", up + `
 			tagpin_connections_closed_total{port="webhook",reason="cut"} 0x62 3x28`, []string{"TagpinConnectionsRefused"}},
-		{"connections of a scraper are refused, and one is displaced", up + `
+		{"connections to the metrics port are refused, and some are displaced", up + `
 			tagpin_connections_closed_total{port="webhook",reason="displaced"} 0x62 3x28
 			tagpin_connections_closed_total{port="metrics",reason="refused"} 0+1x90`, nil},
-		{"a namespace gets no turns", up + `
+		{"a queue refuses lookups that waited too long", up + `
 			tagpin_queue_refused_total{queue="lookups",reason="late"} 0+1x90`, []string{"TagpinQueueRefuses"}},
-		{"one replica's rules are registered, while another one ends", up + `
+		{"one of two replicas finds its rules registered", up + `
 			tagpin_registration_as_configured{instance="a"} 0x90
 			tagpin_registration_as_configured{instance="b"} 1x90`, nil},
-		{"no replica's rules are registered", up + `
+		{"no replica finds its rules registered", up + `
 			tagpin_registration_as_configured{instance="a"} 1x40 0x50`, []string{"TagpinRegistrationOutdated"}},
 		{"the certificate can't be renewed", up + `
 			tagpin_certificate_renewals_total{result="failed"} 0+1x90`, []string{"TagpinUpkeepFails"}},
@@ -231,14 +236,16 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_certificate_renewals_total{result="failed"} 0x90`, []string{"TagpinUpkeepFails"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := firing(t, tt.series, time.Unix(0, 0).Add(75*time.Minute)); !slices.Equal(got, tt.want) {
-				t.Errorf("%q fire, want %q", got, tt.want)
+			got := firing(t, tt.series, time.Unix(75*60, 0))
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("alerts %q fire, want %q", got, tt.want)
 			}
 		})
 	}
 }
 
-// firing are the alerts that have been pending for as long as they want.
+// firing returns the alerts that fire at a time: those whose query had a result in each minute of
+// their "for" duration.
 func firing(t *testing.T, series string, at time.Time) []string {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(series), "\n")
@@ -247,11 +254,12 @@ func firing(t *testing.T, series string, at time.Time) []string {
 	}
 	storage := promqltest.LoadedStorage(t, "load 1m\n"+strings.Join(lines, "\n")+"\n")
 	engine := promqltest.NewTestEngine(t, false, 5*time.Minute, 1e6)
+	options := promql.NewPrometheusQueryOpts(false, 0, nil)
 	var names []string
 	for alert, r := range rules(t) {
-		on := true
-		for when := at.Add(-time.Duration(r.For)); on && !when.After(at); when = when.Add(time.Minute) {
-			query, err := engine.NewInstantQuery(t.Context(), storage, promql.NewPrometheusQueryOpts(false, 0, nil), r.Expr, when)
+		fires, when := true, at.Add(-time.Duration(r.For))
+		for ; fires && !when.After(at); when = when.Add(time.Minute) {
+			query, err := engine.NewInstantQuery(t.Context(), storage, options, r.Expr, when)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -259,10 +267,10 @@ func firing(t *testing.T, series string, at time.Time) []string {
 			if err != nil {
 				t.Fatalf("%s: %v", alert, err)
 			}
-			on = len(vector) > 0
+			fires = len(vector) > 0
 			query.Close()
 		}
-		if on {
+		if fires {
 			names = append(names, alert)
 		}
 	}

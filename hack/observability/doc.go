@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package observability tests the alerts and the dashboard of deploy/chart/files by Prometheus' own packages: that it takes
-// the rules, when they fire, that what they name is measured, and that their runbooks are written. Its module is of its
-// own, for what Prometheus depends on.
+// Package observability tests the alerts and the dashboard in deploy/chart/files with the packages
+// of Prometheus: the rules are valid, the alerts fire when they should, every metric in a query
+// exists, and every alert has a runbook. It is a separate module, because Prometheus has many
+// dependencies.
 package observability

@@ -3,6 +3,7 @@
 package observability
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,17 +18,19 @@ import (
 
 const deploy = "../../deploy"
 
-// measured is a metric: its labels, and the words of its help, which name the values of all labels but the registry's.
-type measured struct {
-	labels, words []string
-	histogram     bool
+// metric describes a metric.
+type metric struct {
+	labels    []string
+	words     []string // words of the help, which lists the values of the labels; nil if unknown
+	histogram bool
 }
 
-// conditionErrors counts, in the API server, the match conditions that could not be evaluated.
+// conditionErrors is a metric of the API server. It counts the match conditions that could not be
+// evaluated.
 const conditionErrors = "apiserver_admission_match_condition_evaluation_errors_total"
 
-// others are metrics that are not in the table, which is made of tagpin's source: Kubernetes' and Go's own.
-var others = map[string]measured{
+// others are the metrics of Kubernetes and Go, which are not in the table in metrics.md.
+var others = map[string]metric{
 	"apiserver_admission_webhook_rejection_count": {labels: []string{"name", "error_type"}},
 	"apiserver_admission_webhook_fail_open_count": {labels: []string{"name"}},
 	conditionErrors: {labels: []string{"name", "kind", "type", "operation"}},
@@ -40,8 +43,9 @@ var others = map[string]measured{
 	"go_goroutines":                                          {},
 }
 
-// target are labels that Prometheus adds, and that of a histogram's buckets.
-var target = []string{"namespace", "instance", "job", "pod", "le"}
+// anyMetric are labels that every metric can have: those that Prometheus adds, and the label of a
+// histogram's buckets.
+var anyMetric = []string{"namespace", "instance", "job", "pod", "le"}
 
 var (
 	row  = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (\\w+) \\| (.*?) \\| (.*) \\|$")
@@ -49,26 +53,24 @@ var (
 	word = regexp.MustCompile(`[A-Za-z0-9-]+`)
 )
 
-// known are all metrics, by name.
-func known(t *testing.T) map[string]measured {
+// knownMetrics returns all metrics by name.
+func knownMetrics(t *testing.T) map[string]metric {
 	t.Helper()
-	all := map[string]measured{}
-	for n, m := range others {
-		all[n] = m
-	}
+	all := maps.Clone(others)
 	for _, r := range row.FindAllStringSubmatch(read(t, "docs/metrics.md"), -1) {
-		m := measured{histogram: r[2] == "histogram", words: word.FindAllString(r[4], -1)}
+		m := metric{histogram: r[2] == "histogram", words: word.FindAllString(r[4], -1)}
 		for _, l := range name.FindAllStringSubmatch(r[3], -1) {
 			m.labels = append(m.labels, l[1])
 		}
 		all[r[1]] = m
 	}
 	if len(all) < len(others)+10 {
-		t.Fatal("the docs have no table of metrics")
+		t.Fatal("metrics.md has no table of metrics")
 	}
 	return all
 }
 
+// read returns the text of a file in deploy.
 func read(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(deploy, path))
@@ -78,8 +80,8 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// find finds a metric by the name of one of its series.
-func find(all map[string]measured, series string) (measured, bool) {
+// find returns the metric that a series belongs to.
+func find(all map[string]metric, series string) (metric, bool) {
 	if m, ok := all[series]; ok && !m.histogram {
 		return m, true
 	}
@@ -88,11 +90,12 @@ func find(all map[string]measured, series string) (measured, bool) {
 			return all[base], true
 		}
 	}
-	return measured{}, false
+	return metric{}, false
 }
 
-// check parses a query, and looks up what it names.
-func check(t *testing.T, all map[string]measured, where, query string) {
+// checkQuery checks that a query is valid, and that the metrics, labels and values of labels in it
+// exist. where says where the query is.
+func checkQuery(t *testing.T, all map[string]metric, where, query string) {
 	t.Helper()
 	query = strings.NewReplacer("$__rate_interval", "5m", "$namespace", ".*").Replace(query)
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(query)
@@ -100,7 +103,7 @@ func check(t *testing.T, all map[string]measured, where, query string) {
 		t.Errorf("%s: %v in %s", where, err, query)
 		return
 	}
-	var there []string // labels of all series in the query
+	queryLabels := slices.Clone(anyMetric) // labels of all series in the query
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
 		s, ok := n.(*parser.VectorSelector)
 		if !ok {
@@ -108,9 +111,9 @@ func check(t *testing.T, all map[string]measured, where, query string) {
 		}
 		m, ok := find(all, s.Name)
 		if !ok {
-			t.Errorf("%s: nobody measures %s", where, s.Name)
+			t.Errorf("%s: there is no metric %s", where, s.Name)
 		}
-		there = append(there, m.labels...)
+		queryLabels = append(queryLabels, m.labels...)
 		for _, matcher := range s.LabelMatchers {
 			checkMatcher(t, where, s.Name, m, matcher)
 		}
@@ -119,7 +122,7 @@ func check(t *testing.T, all map[string]measured, where, query string) {
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
 		if a, ok := n.(*parser.AggregateExpr); ok {
 			for _, l := range a.Grouping {
-				if !slices.Contains(there, l) && !slices.Contains(target, l) {
+				if !slices.Contains(queryLabels, l) {
 					t.Errorf("%s: no series has the label %s: %s", where, l, query)
 				}
 			}
@@ -128,11 +131,11 @@ func check(t *testing.T, all map[string]measured, where, query string) {
 	})
 }
 
-// checkMatcher looks up a label, and each of its values.
-func checkMatcher(t *testing.T, where, series string, m measured, matcher *labels.Matcher) {
+// checkMatcher checks that a label exists and that it can have the values of a matcher.
+func checkMatcher(t *testing.T, where, series string, m metric, matcher *labels.Matcher) {
 	t.Helper()
 	switch {
-	case matcher.Name == model.MetricNameLabel || slices.Contains(target, matcher.Name):
+	case matcher.Name == model.MetricNameLabel || slices.Contains(anyMetric, matcher.Name):
 		return
 	case !slices.Contains(m.labels, matcher.Name):
 		t.Errorf("%s: %s has no label %s", where, series, matcher.Name)
@@ -141,16 +144,16 @@ func checkMatcher(t *testing.T, where, series string, m measured, matcher *label
 	}
 	for value := range strings.SplitSeq(matcher.Value, "|") {
 		if !slices.Contains(m.words, value) {
-			t.Errorf("%s: the help of %s names no %s %q", where, series, matcher.Name, value)
+			t.Errorf("%s: the help of %s has no %s %q", where, series, matcher.Name, value)
 		}
 	}
 }
 
-var ours = regexp.MustCompile(`tagpin_[a-z]+_[a-z_]+`)
+var tagpinMetric = regexp.MustCompile(`tagpin_[a-z]+_[a-z_]+`)
 
-// TestNamesInTheDocs: what the pages call a metric is one.
+// TestNamesInTheDocs checks that the metrics that the docs mention exist.
 func TestNamesInTheDocs(t *testing.T) {
-	all := known(t)
+	all := knownMetrics(t)
 	pages, err := filepath.Glob(filepath.Join(deploy, "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -160,11 +163,10 @@ func TestNamesInTheDocs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range ours.FindAllString(string(text), -1) {
-			if _, histogram := all[n]; !histogram {
-				if _, ok := find(all, n); !ok {
-					t.Errorf("%s: nobody measures %s", page, n)
-				}
+		for _, n := range tagpinMetric.FindAllString(string(text), -1) {
+			_, isMetric := all[n]
+			if _, isSeries := find(all, n); !isMetric && !isSeries {
+				t.Errorf("%s: there is no metric %s", page, n)
 			}
 		}
 	}
