@@ -3,10 +3,11 @@
 package main
 
 import (
-	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,7 +21,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 )
 
-// TestCases renders each case with both Helms: they lint without a warning and give the same, and what must always hold does.
+// TestCases lints and renders the chart with the values in ci. Helm 3 and Helm 4 must report no
+// warning and render the same.
 func TestCases(t *testing.T) {
 	for name, v := range cases(t) {
 		t.Run(name, func(t *testing.T) {
@@ -43,31 +45,31 @@ func TestCases(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(files3, files); diff != "" {
-				t.Errorf("Helm 4 gives other objects than 3, -3 +4:\n%s", diff)
+				t.Errorf("rendered files differ (-Helm 3 +Helm 4):\n%s", diff)
 			}
 			for file, text := range files {
-				tidy(t, file, text)
+				checkFormat(t, file, text)
 			}
 			checkObjects(t, objects(t, files))
 		})
 	}
 }
 
-// tidy: what people read has no gaps.
-func tidy(t *testing.T, file, text string) {
+// checkFormat checks that a rendered file has a licence, and no empty lines or trailing spaces.
+func checkFormat(t *testing.T, file, text string) {
 	t.Helper()
 	if !strings.HasPrefix(text, "# SPDX-License-Identifier: Apache-2.0\n") {
 		t.Errorf("%s does not begin with the SPDX line", file)
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
 		if line != strings.TrimRight(line, " ") || line == "" && file != "dashboard.yaml" {
-			t.Errorf("%s has a gap:\n%s", file, text)
+			t.Errorf("%s has an empty line or a trailing space:\n%s", file, text)
 			return
 		}
 	}
 }
 
-// checkObjects checks what no value may change.
+// checkObjects checks what must be the same with all values.
 func checkObjects(t *testing.T, all map[string]object) {
 	t.Helper()
 	for key, o := range all {
@@ -75,8 +77,9 @@ func checkObjects(t *testing.T, all map[string]object) {
 			t.Errorf("%s has the label app.kubernetes.io/name: %v, want tagpin", key, got)
 		}
 	}
-	if _, err := config.Parse([]byte(at(all["ConfigMap tagpin-webhook"], "data", "config.yaml").(string))); err != nil {
-		t.Errorf("the config is refused: %v", err)
+	configFile := at(all["ConfigMap tagpin-webhook"], "data", "config.yaml").(string)
+	if _, err := config.Parse([]byte(configFile)); err != nil {
+		t.Errorf("config.Parse(%q): %v", configFile, err)
 	}
 	spec := at(all["Deployment tagpin-webhook"], "spec").(object)
 	pod := at(spec, "template", "spec")
@@ -106,7 +109,7 @@ func checkObjects(t *testing.T, all map[string]object) {
 	}
 	for _, w := range webhooks(all) {
 		if at(w, "rules") != nil || at(w, "matchConditions") != nil {
-			t.Errorf("webhook %v has rules before there is a server", at(w, "name"))
+			t.Errorf("webhook %v has rules, which only a server may add", at(w, "name"))
 		}
 	}
 }
@@ -116,12 +119,11 @@ func webhooks(all map[string]object) []any {
 	return list
 }
 
-// steps are those of a path with dots.
+// steps splits a path such as containers.0.image into the arguments of at.
 func steps(path string) []any {
 	var all []any
 	for part := range strings.SplitSeq(path, ".") {
-		var n int
-		if _, err := fmt.Sscanf(part, "%d", &n); err == nil {
+		if n, err := strconv.Atoi(part); err == nil {
 			all = append(all, n)
 			continue
 		}
@@ -130,7 +132,7 @@ func steps(path string) []any {
 	return all
 }
 
-// rendered are the objects of some values.
+// rendered renders the chart with values given as YAML, and returns the objects.
 func rendered(t *testing.T, text string) map[string]object {
 	t.Helper()
 	files, err := render(values(t, text))
@@ -140,7 +142,8 @@ func rendered(t *testing.T, text string) map[string]object {
 	return objects(t, files)
 }
 
-// TestEffects says what each value does: the objects that come and go, and what is in the Deployment.
+// TestEffects checks the effects of values: which objects are rendered, and which texts they
+// contain.
 func TestEffects(t *testing.T) {
 	const (
 		deployment = "Deployment tagpin-webhook"
@@ -150,7 +153,7 @@ func TestEffects(t *testing.T) {
 	all := cases(t)
 	for _, tt := range []struct {
 		name, object string
-		has, lacks   []string // texts
+		has, lacks   []string // texts in the object's JSON; if has is nil, the object is not rendered
 	}{
 		{"default", deployment, []string{`"image":"ghcr.io/tagpin/tagpin-webhook:latest"`, `"--webhook-port=9443"`, `"priorityClassName":"system-cluster-critical"`, `"fieldPath":"metadata.namespace"`, `"replicas":2`}, []string{"client-ca", "HTTPS_PROXY", "SSL_CERT_DIR", "hostNetwork", "imagePullSecrets", "cert-dir", "tls"}},
 		{"default", deployment, []string{`"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}`}, nil},
@@ -239,24 +242,24 @@ func TestEffects(t *testing.T) {
 			}
 			o := objects(t, files)[tt.object]
 			if (o != nil) != (len(tt.has) > 0) {
-				t.Fatalf("there is an object: %t, want %t", o != nil, len(tt.has) > 0)
+				t.Fatalf("the object is rendered: %t, want %t", o != nil, len(tt.has) > 0)
 			}
 			text := marshal(t, o)
 			for _, want := range tt.has {
 				if !strings.Contains(text, want) {
-					t.Errorf("%s is not in\n%s", want, text)
+					t.Errorf("the object does not contain %s:\n%s", want, text)
 				}
 			}
 			for _, not := range tt.lacks {
 				if strings.Contains(text, not) {
-					t.Errorf("%s is in\n%s", not, text)
+					t.Errorf("the object contains %s:\n%s", not, text)
 				}
 			}
 		})
 	}
 }
 
-// marshal is an object as JSON.
+// marshal returns an object as JSON.
 func marshal(t *testing.T, o object) string {
 	t.Helper()
 	text, err := yaml.Marshal(o)
@@ -269,27 +272,31 @@ func marshal(t *testing.T, o object) string {
 	return string(text)
 }
 
-// TestFiles: alerts and dashboard are in their objects as they are in the files, though these have braces of their own.
+// TestFiles checks that the alerts and the dashboard are in their objects unchanged, although the
+// files contain template syntax of Prometheus and Grafana.
 func TestFiles(t *testing.T) {
 	all := rendered(t, "{prometheusRule: {enabled: true}, dashboard: {enabled: true}}")
 	alerts, err := os.ReadFile(filepath.Join(chartDir, "files", "alerts.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(values(t, string(alerts)), all["PrometheusRule tagpin-webhook"]["spec"]); diff != "" {
-		t.Errorf("alerts, -want +got:\n%s", diff)
+	rules := all["PrometheusRule tagpin-webhook"]["spec"]
+	if diff := cmp.Diff(values(t, string(alerts)), rules); diff != "" {
+		t.Errorf("alerts (-file +object):\n%s", diff)
 	}
 	dashboard, err := os.ReadFile(filepath.Join(chartDir, "files", "dashboard.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	want := strings.TrimSpace(string(dashboard))
 	got := at(all["ConfigMap tagpin-dashboard"], "data", "tagpin.json").(string)
-	if diff := cmp.Diff(strings.TrimSpace(string(dashboard)), strings.TrimSpace(got)); diff != "" {
-		t.Errorf("dashboard, -want +got:\n%s", diff)
+	if diff := cmp.Diff(want, strings.TrimSpace(got)); diff != "" {
+		t.Errorf("dashboard (-file +object):\n%s", diff)
 	}
 }
 
-// TestNamespaces renders into namespaces whose names YAML reads as something else than a text.
+// TestNamespaces renders the chart into namespaces whose names are not strings in YAML unless they
+// are quoted.
 func TestNamespaces(t *testing.T) {
 	for _, in := range []string{"1234", "on", "0x1f", "1e3", "null"} {
 		for name, v := range cases(t) {
@@ -298,37 +305,41 @@ func TestNamespaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			for key, o := range objects(t, files) {
-				if got := at(o, "metadata", "namespace"); strings.HasPrefix(key, "Service ") && got != in {
+				got := at(o, "metadata", "namespace")
+				if strings.HasPrefix(key, "Service ") && got != in {
 					t.Errorf("%s: %s is in the namespace %v, want %q", name, key, got, in)
 				}
-				texts(t, name+": "+key, o)
+				checkNames(t, name+": "+key, o)
 			}
 		}
 	}
 }
 
-// texts: whatever is called a namespace or a name is a text.
-func texts(t *testing.T, where string, o any) {
+// checkNames checks that all fields for names and namespaces are strings.
+func checkNames(t *testing.T, where string, o any) {
 	t.Helper()
 	switch o := o.(type) {
 	case object:
 		for key, value := range o {
-			if _, text := value.(string); (key == "namespace" || strings.HasSuffix(strings.ToLower(key), "name")) && !text {
-				t.Errorf("%s: %s is %v, no text", where, key, value)
+			isName := key == "namespace" || strings.HasSuffix(strings.ToLower(key), "name")
+			if _, isString := value.(string); isName && !isString {
+				t.Errorf("%s: %s is %v, want a string", where, key, value)
 			}
-			texts(t, where, value)
+			checkNames(t, where, value)
 		}
 	case []any:
 		for _, value := range o {
-			texts(t, where, value)
+			checkNames(t, where, value)
 		}
 	}
 }
 
-// TestPodsAreMadeAnew tells which changes of the config make new pods: what is read at the start alone.
-func TestPodsAreMadeAnew(t *testing.T) {
+// TestReadAtStart checks that the pods are replaced only if a change affects what the server reads
+// when it starts.
+func TestReadAtStart(t *testing.T) {
 	annotation := func(text string) any {
-		return at(rendered(t, text)["Deployment tagpin-webhook"], "spec", "template", "metadata", "annotations", "tagpin.dev/read-at-start")
+		return at(rendered(t, text)["Deployment tagpin-webhook"],
+			"spec", "template", "metadata", "annotations", "tagpin.dev/read-at-start")
 	}
 	before := annotation("{}")
 	for text, want := range map[string]bool{
@@ -337,12 +348,13 @@ func TestPodsAreMadeAnew(t *testing.T) {
 		"{certificates: {mode: cert-manager}}":                 true,
 	} {
 		if got := annotation(text) != before; got != want {
-			t.Errorf("%s makes new pods: %t, want %t", text, got, want)
+			t.Errorf("%s replaces the pods: %t, want %t", text, got, want)
 		}
 	}
 }
 
-// TestEveryKindIsCounted: a kind that is new in the chart has to be thought of in the test of what an uninstall leaves.
+// TestKinds checks the list of kinds in the chart. If it fails because of a new kind, add the kind
+// here and to the list in e2e/chart/main_test.go, which finds objects that helm uninstall leaves.
 func TestKinds(t *testing.T) {
 	kinds := map[string]bool{}
 	for _, v := range cases(t) {
@@ -361,12 +373,7 @@ func TestKinds(t *testing.T) {
 		"PrometheusRule", "ResourceQuota", "Role", "RoleBinding", "Secret", "Service",
 		"ServiceAccount", "ServiceMonitor",
 	}
-	var got []string
-	for kind := range kinds {
-		got = append(got, kind)
-	}
-	slices.Sort(got)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("kinds, -want +got:\n%s", diff)
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(kinds))); diff != "" {
+		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 }

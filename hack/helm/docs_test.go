@@ -12,12 +12,14 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 )
 
-// TestDocs renders the chart with each example of values in the docs, and reads each example of a config.
+// TestDocs renders the chart with each example of values in the docs, and parses each example of a
+// config file.
 func TestDocs(t *testing.T) {
 	pages, err := filepath.Glob("../../deploy/docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	withValues := []string{"credentials.md", "private-clusters.md", "README.md"}
 	examples := 0
 	for _, page := range append(pages, "../../deploy/templates/README.md") {
 		text, err := os.ReadFile(page)
@@ -31,17 +33,17 @@ func TestDocs(t *testing.T) {
 				if _, err := config.Parse([]byte(example)); err != nil {
 					t.Errorf("%s: %v\n%s", page, err, example)
 				}
-			case slices.Contains([]string{"credentials.md", "private-clusters.md", "README.md"}, filepath.Base(page)):
+			case slices.Contains(withValues, filepath.Base(page)):
 				if _, err := render(values(t, example)); err != nil {
 					t.Errorf("%s: %v\n%s", page, err, example)
 				}
-			default: // of other projects, or of a workload
+			default: // an example of a workload, or for another program
 				continue
 			}
 			examples++
 		}
 	}
 	if examples < 8 {
-		t.Errorf("%d examples, want more", examples)
+		t.Errorf("the docs have %d examples, want at least 8", examples)
 	}
 }

@@ -17,16 +17,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// object is one of the rendered.
+// object is a Kubernetes object, or a mapping in it.
 type object = map[string]any
 
-// render3 is render by Helm 3.
+// render3 does the same as render, with Helm 3.
 func render3(values map[string]any) (map[string]string, error) {
 	chart, err := loader3.LoadDir(chartDir)
 	if err != nil {
 		return nil, err
 	}
-	options := chartutil.ReleaseOptions{Name: "tagpin", Namespace: namespace, Revision: 1, IsInstall: true}
+	options := chartutil.ReleaseOptions{
+		Name: "tagpin", Namespace: namespace, Revision: 1, IsInstall: true,
+	}
 	all, err := chartutil.ToRenderValues(chart, values, options, nil)
 	if err != nil {
 		return nil, err
@@ -38,12 +40,12 @@ func render3(values map[string]any) (map[string]string, error) {
 	return manifests(files), nil
 }
 
-// cases are the values of ci, by the file's name.
+// cases returns the values in the chart's ci folder, by file name without its suffix.
 func cases(t *testing.T) map[string]map[string]any {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(chartDir, "ci", "*-values.yaml"))
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("no cases: %v", err)
+		t.Fatalf("found no values in ci: %v", err)
 	}
 	all := map[string]map[string]any{}
 	for _, path := range paths {
@@ -57,6 +59,7 @@ func cases(t *testing.T) map[string]map[string]any {
 	return all
 }
 
+// values parses YAML.
 func values(t *testing.T, text string) map[string]any {
 	t.Helper()
 	v := map[string]any{}
@@ -66,7 +69,8 @@ func values(t *testing.T, text string) map[string]any {
 	return v
 }
 
-// objects are those of a rendered chart, by kind and name.
+// objects returns the objects of a rendered chart. The key is the kind and the name, and the
+// namespace if it is not tagpin's own.
 func objects(t *testing.T, rendered map[string]string) map[string]object {
 	t.Helper()
 	all := map[string]object{}
@@ -93,7 +97,7 @@ func objects(t *testing.T, rendered map[string]string) map[string]object {
 	return all
 }
 
-// at is the value at a path of an object, or nil.
+// at returns the value at a path of an object, or nil if there is none.
 func at(o any, path ...any) any {
 	for _, step := range path {
 		switch step := step.(type) {

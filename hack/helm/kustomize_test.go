@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestKustomizeIsRendered finds what differs from the chart.
+// TestKustomizeIsRendered checks that deploy/kustomize is up to date with the chart.
 func TestKustomizeIsRendered(t *testing.T) {
 	want, err := kustomize()
 	if err != nil {
@@ -34,10 +34,10 @@ func TestKustomizeIsRendered(t *testing.T) {
 	}
 }
 
-func TestRunTellsErrors(t *testing.T) {
+func TestRunWithoutAChart(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var stderr bytes.Buffer
 	if code := run(&stderr); code != 1 || !strings.HasPrefix(stderr.String(), "helm: ") {
-		t.Errorf("run without a chart = %d, %q, want 1 and why", code, stderr.String())
+		t.Errorf("run without a chart = %d, %q, want 1 and an error", code, stderr.String())
 	}
 }

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command helm renders deploy/kustomize from the chart with its defaults. It runs in its own folder:
+// Command helm renders the chart with its default values into deploy/kustomize. It must run in its
+// own folder:
 //
 //	cd hack/helm && go run .
 //
-// The module is its own, as Helm's two versions drag in much; its go.mod also pins the helm programs that e2e builds. Its
-// tests render the chart with both.
+// It uses Helm's engine and not its install action, because kustomize needs one file for each
+// template, and the action joins them.
+//
+// This is a separate module, because Helm has many dependencies. Its tests render the chart with
+// Helm 3 and Helm 4. Its go.mod also pins the helm programs that the e2e tests build.
 package main
 
 import (
@@ -41,7 +45,7 @@ func run(stderr io.Writer) int {
 	return 0
 }
 
-// update writes the files of kustomize, and removes those that are none of them any more.
+// update writes the files in deploy/kustomize, and removes files that are no longer rendered.
 func update() error {
 	files, err := kustomize()
 	if err != nil {
@@ -60,14 +64,16 @@ func update() error {
 		}
 	}
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(kustomizeDir, name), []byte(text), 0o644); err != nil { //nolint:gosec // it is for everybody
+		file := filepath.Join(kustomizeDir, name)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // not secret
 			return err
 		}
 	}
 	return nil
 }
 
-// namespaceFile is what a chart leaves to helm install --create-namespace.
+// namespaceFile is the manifest of the namespace. The chart has none, because helm install
+// --create-namespace creates it.
 const namespaceFile = `# SPDX-License-Identifier: Apache-2.0
 apiVersion: v1
 kind: Namespace
@@ -78,20 +84,18 @@ metadata:
     pod-security.kubernetes.io/enforce: restricted
 `
 
-// kustomize is the content of its folder, by file: one a template, a namespace, and what lists them.
+// kustomize returns the texts of the files in deploy/kustomize, by name: one for each template, the
+// namespace, and the kustomization, which lists them.
 func kustomize() (map[string]string, error) {
-	rendered, err := render(nil)
+	files, err := render(nil)
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{"namespace.yaml": namespaceFile}
-	for name, text := range rendered {
-		files[name] = text
-	}
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool { return name == "namespace.yaml" })
+	names := slices.Sorted(maps.Keys(files))
+	files["namespace.yaml"] = namespaceFile
 	files["kustomization.yaml"] = `# SPDX-License-Identifier: Apache-2.0
 #
-# Rendered from deploy/chart, by make docs.
+# make docs renders these files from deploy/chart.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
@@ -100,7 +104,8 @@ resources:
 	return files, nil
 }
 
-// render is the text of each template that has any, as helm template gives it, by its file's name.
+// render renders the chart as helm template does. It returns the texts of the templates by file
+// name, without those that are empty with these values.
 func render(values map[string]any) (map[string]string, error) { return renderIn(namespace, values) }
 
 func renderIn(namespace string, values map[string]any) (map[string]string, error) {
@@ -108,7 +113,9 @@ func renderIn(namespace string, values map[string]any) (map[string]string, error
 	if err != nil {
 		return nil, err
 	}
-	options := common.ReleaseOptions{Name: "tagpin", Namespace: namespace, Revision: 1, IsInstall: true}
+	options := common.ReleaseOptions{
+		Name: "tagpin", Namespace: namespace, Revision: 1, IsInstall: true,
+	}
 	all, err := util.ToRenderValues(chart, values, options, nil)
 	if err != nil {
 		return nil, err
@@ -120,7 +127,7 @@ func renderIn(namespace string, values map[string]any) (map[string]string, error
 	return manifests(files), nil
 }
 
-// manifests are the templates' own texts, without notes and empty ones.
+// manifests returns the texts of the rendered manifests that are not empty, by file name.
 func manifests(files map[string]string) map[string]string {
 	rendered := map[string]string{}
 	for name, text := range files {

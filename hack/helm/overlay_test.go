@@ -13,16 +13,16 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// The overlay that the page on upgrades shows puts its image where the server and the registration
-// look for it too.
-func TestOverlayOfAnImage(t *testing.T) {
+// TestImageOverlay checks that the overlay in upgrading.md sets the image in all three places: the
+// container, its environment variable, and the annotation of the registration.
+func TestImageOverlay(t *testing.T) {
 	page, err := os.ReadFile("../../deploy/docs/upgrading.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	overlay := regexp.MustCompile("(?s)```yaml\n(images:.*?)```").FindSubmatch(page)
 	if overlay == nil {
-		t.Fatal("the page shows no overlay with images")
+		t.Fatal("upgrading.md has no overlay with images")
 	}
 	files := filesys.MakeFsInMemory()
 	base, err := filepath.Glob("../../deploy/kustomize/*.yaml")
@@ -56,10 +56,10 @@ func TestOverlayOfAnImage(t *testing.T) {
 		"tagpin.dev/image: ghcr.io/tagpin/tagpin-webhook:v1.2.3\n",
 	} {
 		if !strings.Contains(string(all), want) {
-			t.Errorf("the overlay's objects don't have %q", want)
+			t.Errorf("the objects of the overlay don't have %q", want)
 		}
 	}
 	if strings.Contains(string(all), "tagpin-webhook:latest") {
-		t.Error("the base's image is left somewhere")
+		t.Error("the objects of the overlay still have the image of the base")
 	}
 }

@@ -3,16 +3,15 @@
 package main
 
 import (
-	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// TestRefused gives what is wrong, and what both Helms say of it.
+// TestRefused checks the error for invalid values, with Helm 3 and Helm 4.
 func TestRefused(t *testing.T) {
 	for _, tt := range []struct{ values, want string }{
-		// Spelling and types: by the schema.
+		// The schema refuses unknown names and wrong types.
 		{"{replica: 3}", "additional properties 'replica' not allowed"},
 		{"{image: {name: x}}", "'/image': additional properties 'name' not allowed"},
 		{"{config: {outptu: digest}}", "'/config': additional properties 'outptu' not allowed"},
@@ -48,26 +47,26 @@ func TestRefused(t *testing.T) {
 		{"{proxy: {https: proxy:3128}}", "'/proxy/https': 'proxy:3128' does not match pattern"},
 		{"{extraCAs: [{configMap: a, secret: b}]}", "'/extraCAs/0': maxProperties: got 2, want 1"},
 		{"{resources: {limit: {}}}", "'/resources': additional properties 'limit' not allowed"},
-		// Contradictions: by the templates, each in one sentence.
-		{"{pin: [workloads]}", "pin is [workloads, pods], or [pods] alone"},
+		// The templates refuse contradictions.
+		{"{pin: [workloads]}", "pin must contain pods: otherwise"},
 		{"{podLabels: {app.kubernetes.io/name: other}}", "podLabels can't set app.kubernetes.io/name"},
 		{"{commonLabels: {app.kubernetes.io/name: other}}", "commonLabels can't set app.kubernetes.io/name"},
 		{"{serviceMonitor: {labels: {app.kubernetes.io/name: other}}}", "serviceMonitor.labels can't set app.kubernetes.io/name"},
 		{"{extraCAs: [{configMap: ca}, {secret: ca}]}", "extraCAs has a name twice"},
-		{"{failurePolicy: Ignore}", "failurePolicy: Ignore needs pin: [pods], since"},
-		{"{pullSecretAccess: namespaces}", "pullSecretNamespaces lists the namespaces of pullSecretAccess: namespaces"},
-		{"{pullSecretNamespaces: [shop]}", "pullSecretNamespaces lists the namespaces of pullSecretAccess: namespaces"},
-		{"{certificates: {mode: given, secret: tls}}", "certificates.mode: given needs certificates.caBundle"},
-		{"{certificates: {mode: given, caBundle: " + quoted + "}}", "certificates.mode: given needs certificates.secret"},
-		{"{certificates: {mode: cert-manager, issuerRef: {kind: ClusterIssuer}}}", "certificates.issuerRef needs the issuer's name"},
-		{"{certificates: {caBundle: " + quoted + "}}", "certificates.caBundle is for certificates.mode: given alone"},
-		{"{certificates: {issuerRef: {name: ca}}}", "certificates.issuerRef is for certificates.mode: cert-manager alone"},
-		{"{registration: manual}", "registration: manual needs certificates.mode: given or cert-manager"},
-		{"{registration: manual, certificates: {mode: cert-manager}, keepOnly: true}", "registration: manual leaves keepOnly, namespaces"},
-		{"{registration: manual, certificates: {mode: cert-manager}, namespaces: opt-out}", "registration: manual leaves keepOnly, namespaces"},
-		{"{registration: manual, certificates: {mode: cert-manager}, webhookAnnotations: {a: b}}", "registration: manual leaves keepOnly, namespaces"},
-		{"{ports: {metrics: 9443}}", "ports takes three ports that differ"},
-		{"{clientCA: {configMap: a, secret: b}}", "clientCA has a configMap and a secret, and takes one of them"},
+		{"{failurePolicy: Ignore}", "failurePolicy: Ignore requires pin: [pods]: "},
+		{"{pullSecretAccess: namespaces}", "pullSecretAccess: namespaces and pullSecretNamespaces require each other"},
+		{"{pullSecretNamespaces: [shop]}", "pullSecretAccess: namespaces and pullSecretNamespaces require each other"},
+		{"{certificates: {mode: given, secret: tls}}", "certificates.mode: given requires certificates.caBundle"},
+		{"{certificates: {mode: given, caBundle: " + quoted + "}}", "certificates.mode: given requires certificates.secret"},
+		{"{certificates: {mode: cert-manager, issuerRef: {kind: ClusterIssuer}}}", "certificates.issuerRef requires the name of the issuer"},
+		{"{certificates: {caBundle: " + quoted + "}}", "certificates.caBundle requires certificates.mode: given"},
+		{"{certificates: {issuerRef: {name: ca}}}", "certificates.issuerRef requires certificates.mode: cert-manager"},
+		{"{registration: manual}", "registration: manual requires certificates.mode: given or cert-manager"},
+		{"{registration: manual, certificates: {mode: cert-manager}, keepOnly: true}", "with registration: manual, set keepOnly, namespaces"},
+		{"{registration: manual, certificates: {mode: cert-manager}, namespaces: opt-out}", "with registration: manual, set keepOnly, namespaces"},
+		{"{registration: manual, certificates: {mode: cert-manager}, webhookAnnotations: {a: b}}", "with registration: manual, set keepOnly, namespaces"},
+		{"{ports: {metrics: 9443}}", "the three ports must differ"},
+		{"{clientCA: {configMap: a, secret: b}}", "clientCA must have a configMap or a secret, not both"},
 		{"{config: {registration: {pin: [pods]}}}", "config.registration contradicts the values pin and registration"},
 		{"{config: {certificates: {mode: mounted}}}", "config.certificates contradicts the value certificates"},
 		{"{pullSecretAccess: none, config: {credentials: {pullSecrets: true}}}", "config.credentials.pullSecrets contradicts the value pullSecretAccess"},
@@ -78,70 +77,79 @@ func TestRefused(t *testing.T) {
 			for helm, err := range map[string]error{"4": err, "3": err3} {
 				switch {
 				case err == nil:
-					t.Errorf("Helm %s takes it, want %q", helm, tt.want)
+					t.Errorf("Helm %s accepts the values, want the error %q", helm, tt.want)
 				case strings.Count(err.Error(), tt.want) != 1:
-					t.Errorf("Helm %s says %q, want %q once", helm, err, tt.want)
+					t.Errorf("Helm %s returns the error %q, want %q once", helm, err, tt.want)
 				}
 			}
 		})
 	}
 }
 
-// What a parent chart hands down is none of the chart's, and no mistake; nor is the condition by which the parent has it.
-func TestOfAParentChart(t *testing.T) {
+// TestParentChart checks that the schema accepts the values that a parent chart adds: its global
+// values, and the condition that enables this chart.
+func TestParentChart(t *testing.T) {
 	if _, err := render(values(t, "{global: {imageRegistry: x}, enabled: true}")); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestNull gives each value as null, which takes its default away: what can do without is rendered without gaps, and the rest
-// refused with the value's name.
+// TestNull sets each value to null, which removes its default. If a value is required, the error
+// must name it. Otherwise the rendered objects must not have a field that is null.
 func TestNull(t *testing.T) {
-	all := nulls(defaults(t), "", func(v any) any { return v })
-	for path, set := range all {
+	renderers := map[string]func(map[string]any) (map[string]string, error){
+		"3": render3, "4": render,
+	}
+	all := nulls(defaults(t), "")
+	for path, values := range all {
 		_, name := filepath.Split(path)
-		for helm, render := range map[string]func(map[string]any) (map[string]string, error){"3": render3, "4": render} {
-			files, err := render(set.(object))
+		for helm, render := range renderers {
+			files, err := render(values)
 			if err != nil && !strings.Contains(err.Error(), "missing property '"+name+"'") {
 				t.Errorf("Helm %s, %s: null: %v", helm, path, err)
 			}
 			for key, o := range objects(t, files) {
-				full(t, path+": null: "+key, o)
+				checkNoNull(t, path+": null: "+key, o)
 			}
 		}
 	}
-	for _, path := range []string{"config", "priorityClassName", "resources", "user", "excludedNamespaces", "commonLabels", "apiServer/from"} {
-		if _, err := render(all[path].(object)); err != nil {
+	for _, path := range []string{
+		"config", "priorityClassName", "resources", "user", "excludedNamespaces", "commonLabels",
+		"apiServer/from",
+	} {
+		if _, err := render(all[path]); err != nil {
 			t.Errorf("%s: null: %v", path, err)
 		}
 	}
 }
 
-// nulls are values in which one is null, by its path; in wraps them in those above.
-func nulls(defaults object, prefix string, in func(any) any) map[string]any {
-	all := map[string]any{}
+// nulls returns values for each path in the defaults. In them, the value at this path is null, and
+// no others are set.
+func nulls(defaults object, prefix string) map[string]object {
+	all := map[string]object{}
 	for name, value := range defaults {
-		all[prefix+name] = in(object{name: nil})
+		all[prefix+name] = object{name: nil}
 		if inner, ok := value.(object); ok {
-			maps.Copy(all, nulls(inner, prefix+name+"/", func(v any) any { return in(object{name: v}) }))
+			for path, values := range nulls(inner, prefix+name+"/") {
+				all[path] = object{name: values}
+			}
 		}
 	}
 	return all
 }
 
-// full: no field is null.
-func full(t *testing.T, where string, o any) {
+func checkNoNull(t *testing.T, where string, o any) {
 	t.Helper()
 	switch o := o.(type) {
 	case nil:
 		t.Errorf("%s is null", where)
 	case object:
 		for key, value := range o {
-			full(t, where+"."+key, value)
+			checkNoNull(t, where+"."+key, value)
 		}
 	case []any:
 		for _, value := range o {
-			full(t, where+"[]", value)
+			checkNoNull(t, where+"[]", value)
 		}
 	}
 }

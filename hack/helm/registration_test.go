@@ -16,13 +16,14 @@ import (
 	"github.com/tagpin/tagpin/pkg/registration"
 )
 
-// TestRegistration compares the chart's with what tagpin-webhook manifests prints: it lacks what a server puts in, and else is
-// the same.
-func TestRegistrationIsInert(t *testing.T) {
+// TestRegistration compares the registration of the chart with the output of tagpin-webhook
+// manifests. They must be the same, except that the chart leaves out what a server adds.
+func TestRegistration(t *testing.T) {
+	excluded := []string{"istio-system", "kube-system", "off"}
 	for values, r := range map[string]registration.Registration{
 		"{}": {},
 		"{namespaces: opt-out, defaultMode: enforce, excludedNamespaces: [istio-system, kube-system, 'off']}": {
-			Namespaces: registration.Namespaces{DefaultMode: "enforce", Excluded: []string{"istio-system", "kube-system", "off"}},
+			Namespaces: registration.Namespaces{DefaultMode: "enforce", Excluded: excluded},
 		},
 		"{namespaces: opt-out}":                                                {Namespaces: registration.Namespaces{DefaultMode: "dry-run"}},
 		"{pin: [pods], failurePolicy: Ignore}":                                 {PodsOnly: true, FailOpen: true},
@@ -41,10 +42,13 @@ func TestRegistrationIsInert(t *testing.T) {
 				delete(w.(object), "rules")
 				delete(w.(object), "matchConditions")
 			}
-			// Which image is to write the rules, the manifests alone know.
-			want["metadata"].(object)["annotations"] = object{"tagpin.dev/image": "ghcr.io/tagpin/tagpin-webhook:latest"}
-			if diff := cmp.Diff(want, rendered(t, values)["MutatingWebhookConfiguration zz-tagpin"]); diff != "" {
-				t.Errorf("the chart's, -want +got:\n%s", diff)
+			// Only the chart knows the image.
+			want["metadata"].(object)["annotations"] = object{
+				"tagpin.dev/image": "ghcr.io/tagpin/tagpin-webhook:latest",
+			}
+			got := rendered(t, values)["MutatingWebhookConfiguration zz-tagpin"]
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("registration of the chart (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -54,15 +58,17 @@ const pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 var quoted = fmt.Sprintf("%q", pem)
 
-// TestSelectors says which mode's webhook is called for which namespace: for each one at most, and for none of the system's.
+// TestSelectors checks the mode of each namespace: which webhook is called for it. At most one is,
+// and none is called for the namespaces of the system.
 func TestSelectors(t *testing.T) {
 	const unlabelled = ""
+	labelled := map[string]string{"enforce": "enforce", "dry-run": "dry-run", "keep": "keep"}
 	for _, tt := range []struct {
 		values string
-		want   map[string]string // mode by label; the rest is none
+		want   map[string]string // mode by label; no webhook is called for other labels
 	}{
-		{"{}", map[string]string{"enforce": "enforce", "dry-run": "dry-run", "keep": "keep"}},
-		{"{defaultMode: enforce}", map[string]string{"enforce": "enforce", "dry-run": "dry-run", "keep": "keep"}},
+		{"{}", labelled},
+		{"{defaultMode: enforce}", labelled},
 		{"{namespaces: opt-out}", map[string]string{
 			unlabelled: "dry-run", "typo": "dry-run", "enforce": "enforce", "dry-run": "dry-run", "keep": "keep",
 		}},
@@ -75,14 +81,14 @@ func TestSelectors(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.values, func(t *testing.T) {
-			webhooks := rendered(t, tt.values)["MutatingWebhookConfiguration zz-tagpin"]["webhooks"].([]any)
+			webhooks := webhooks(rendered(t, tt.values))
 			for _, label := range []string{unlabelled, "typo", "off", "enforce", "dry-run", "keep"} {
 				for _, ns := range []string{"shop", "kube-system", "kube-node-lease", namespace} {
 					want := tt.want[label]
 					if ns != "shop" {
 						want = ""
 					}
-					if got := called(t, webhooks, ns, label); got != want {
+					if got := modesOf(t, webhooks, ns, label); got != want {
 						t.Errorf("namespace %s with label %q calls %q, want %q", ns, label, got, want)
 					}
 				}
@@ -92,16 +98,19 @@ func TestSelectors(t *testing.T) {
 }
 
 func TestExcludedNamespaces(t *testing.T) {
-	webhooks := rendered(t, "{namespaces: opt-out, excludedNamespaces: [istio-system, kube-system]}")["MutatingWebhookConfiguration zz-tagpin"]["webhooks"].([]any)
-	for ns, want := range map[string]string{"istio-system": "", "kube-system": "", namespace: "", "shop": "dry-run"} {
-		if got := called(t, webhooks, ns, ""); got != want {
+	const values = "{namespaces: opt-out, excludedNamespaces: [istio-system, kube-system]}"
+	webhooks := webhooks(rendered(t, values))
+	for ns, want := range map[string]string{
+		"istio-system": "", "kube-system": "", namespace: "", "shop": "dry-run",
+	} {
+		if got := modesOf(t, webhooks, ns, ""); got != want {
 			t.Errorf("namespace %s calls %q, want %q", ns, got, want)
 		}
 	}
 }
 
-// called are the modes whose webhooks select a namespace.
-func called(t *testing.T, webhooks []any, ns, label string) string {
+// modesOf returns the modes whose webhooks select a namespace with the given label.
+func modesOf(t *testing.T, webhooks []any, ns, label string) string {
 	t.Helper()
 	var modes []string
 	for _, w := range webhooks {
@@ -117,8 +126,8 @@ func called(t *testing.T, webhooks []any, ns, label string) string {
 	return strings.Join(modes, " ")
 }
 
-// selects asks Kubernetes' own library.
-func selects(t *testing.T, selector []byte, ns, mode string) bool {
+// selects reports whether a namespaceSelector selects a namespace with the given label.
+func selects(t *testing.T, selector []byte, ns, label string) bool {
 	t.Helper()
 	var s metav1.LabelSelector
 	if err := yaml.UnmarshalStrict(selector, &s); err != nil {
@@ -128,9 +137,9 @@ func selects(t *testing.T, selector []byte, ns, mode string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := labels.Set{"kubernetes.io/metadata.name": ns}
-	if mode != "" {
-		of["tagpin.dev/mode"] = mode
+	set := labels.Set{"kubernetes.io/metadata.name": ns}
+	if label != "" {
+		set["tagpin.dev/mode"] = label
 	}
-	return parsed.Matches(of)
+	return parsed.Matches(set)
 }

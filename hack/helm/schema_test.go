@@ -17,7 +17,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 )
 
-// schemaFile is the chart's schema, with the definitions put in.
+// schemaFile returns the schema of the chart.
 func schemaFile(t *testing.T) object {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(chartDir, "values.schema.json"))
@@ -31,30 +31,33 @@ func schemaFile(t *testing.T) object {
 	return schema
 }
 
-// TestSchemaOfConfig walks the types of the config file: each field is in the schema, with its type, and none is beside them.
+// TestSchemaOfConfig checks that the schema has exactly the fields of the config file, with their
+// types.
 func TestSchemaOfConfig(t *testing.T) {
-	walk(t, "config", reflect.TypeFor[config.Config](), at(schemaFile(t), "definitions", "config").(object))
+	schema := at(schemaFile(t), "definitions", "config").(object)
+	compareType(t, "config", reflect.TypeFor[config.Config](), schema)
 }
 
-func walk(t *testing.T, path string, typ reflect.Type, schema object) {
+// compareType compares a Go type of the config with its schema.
+func compareType(t *testing.T, path string, typ reflect.Type, schema object) {
 	t.Helper()
 	want := map[reflect.Kind]string{
 		reflect.Struct: "object", reflect.Slice: "array", reflect.String: "string", reflect.Bool: "boolean",
 		reflect.Int: "integer", reflect.Int64: "string", reflect.Float64: "number",
 	}[typ.Kind()]
 	if typ.Kind() == reflect.Int64 && typ != reflect.TypeFor[config.Duration]() {
-		t.Errorf("%s is of type %v", path, typ)
+		t.Errorf("%s has the type %v, which this test does not know", path, typ)
 	}
 	if schema["type"] != want {
-		t.Errorf("%s is of type %v in the schema, want %v", path, schema["type"], want)
+		t.Errorf("%s has the type %v in the schema, want %v", path, schema["type"], want)
 	}
 	switch typ.Kind() {
 	case reflect.Slice:
-		walk(t, path+"[]", typ.Elem(), at(schema, "items").(object))
+		compareType(t, path+"[]", typ.Elem(), at(schema, "items").(object))
 	case reflect.Struct:
 		properties := at(schema, "properties").(object)
 		if schema["additionalProperties"] != false {
-			t.Errorf("%s takes any field", path)
+			t.Errorf("the schema of %s allows unknown fields", path)
 		}
 		var names []string
 		for i := range typ.NumField() {
@@ -65,24 +68,24 @@ func walk(t *testing.T, path string, typ reflect.Type, schema object) {
 				t.Errorf("%s.%s is not in the schema", path, name)
 				continue
 			}
-			walk(t, path+"."+name, f.Type, properties[name].(object))
+			compareType(t, path+"."+name, f.Type, properties[name].(object))
 		}
 		slices.Sort(names)
 		if diff := cmp.Diff(names, slices.Sorted(maps.Keys(properties))); diff != "" {
-			t.Errorf("%s, -config +schema:\n%s", path, diff)
+			t.Errorf("fields of %s (-config +schema):\n%s", path, diff)
 		}
 	}
 }
 
-// TestSchemaOfValues: the schema knows no value that values.yaml does not document. (That values.yaml has none beside the schema is
-// what every rendering checks.)
+// TestSchemaOfValues checks that every value in the schema is in values.yaml. The reverse is
+// checked whenever the chart is rendered.
 func TestSchemaOfValues(t *testing.T) {
 	all := defaults(t)
-	all["global"], all["enabled"] = object{}, true // what is of a chart that has this one in it
-	known(t, "values", all, schemaFile(t))
+	all["global"], all["enabled"] = object{}, true // only a parent chart sets these
+	checkProperties(t, "values", all, schemaFile(t))
 }
 
-// defaults are those of values.yaml.
+// defaults returns the values in values.yaml.
 func defaults(t *testing.T) (all object) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(chartDir, "values.yaml"))
@@ -95,31 +98,34 @@ func defaults(t *testing.T) (all object) {
 	return all
 }
 
-func known(t *testing.T, path string, defaults, schema object) {
+// checkProperties checks that defaults has all properties of a schema.
+func checkProperties(t *testing.T, path string, defaults, schema object) {
 	t.Helper()
 	properties, _ := schema["properties"].(object)
 	if schema["type"] == "object" && properties != nil && schema["additionalProperties"] != false {
-		t.Errorf("%s takes any value", path)
+		t.Errorf("the schema of %s allows unknown values", path)
 	}
 	for name, s := range properties {
 		value, ok := defaults[name]
 		if !ok {
-			t.Errorf("%s.%s is in the schema, and not in values.yaml", path, name)
+			t.Errorf("%s.%s is in the schema, but not in values.yaml", path, name)
 		}
-		if m, ok := value.(object); ok && len(m) > 0 && at(s, "properties") != nil && name != "resources" {
-			known(t, path+"."+name, m, s.(object))
+		m, _ := value.(object)
+		if len(m) > 0 && at(s, "properties") != nil && name != "resources" {
+			checkProperties(t, path+"."+name, m, s.(object))
 		}
 	}
 }
 
-// TestWholeConfig takes a config file in which every field is set through the values: what the server reads is the same.
+// TestWholeConfig sets every field of the config in the values, and checks that the server reads
+// the same config from the ConfigMap.
 func TestWholeConfig(t *testing.T) {
 	text, err := os.ReadFile("../../pkg/config/testdata/whole.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	whole := values(t, string(text))
-	// What the chart knows is said by its own values.
+	// Other values set these fields.
 	at(whole, "certificates").(object)["service"] = "tagpin-webhook"
 	v := values(t, "{certificates: {mode: given, secret: tls, caBundle: "+quoted+"}}")
 	if registration, ok := whole["registration"].(object); ok {
@@ -131,7 +137,8 @@ func TestWholeConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := config.Parse([]byte(at(objects(t, files)["ConfigMap tagpin-webhook"], "data", "config.yaml").(string)))
+	configMap := objects(t, files)["ConfigMap tagpin-webhook"]
+	got, err := config.Parse([]byte(at(configMap, "data", "config.yaml").(string)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +151,6 @@ func TestWholeConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the config, -want +got:\n%s", diff)
+		t.Errorf("config (-want +got):\n%s", diff)
 	}
 }

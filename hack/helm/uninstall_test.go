@@ -3,6 +3,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,69 +27,82 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// annotated are values by which the registration has an annotation.
+// annotated are values that give the registration an annotation.
 const annotated = `{webhookAnnotations: {admissions.enforcer/disabled: "true"}}`
 
 const webhookKind = "MutatingWebhookConfiguration"
 
-// inCluster is a cluster that templates may ask, as a release's are.
-type inCluster struct{}
+// cluster is a fake cluster in which the function "lookup" of a template finds kube-system.
+type cluster struct{}
 
-func (inCluster) GetClientFor(string, string) (dynamic.NamespaceableResourceInterface, bool, error) {
+// GetClientFor implements the interface engine.ClientProvider of Helm 3 and Helm 4.
+func (cluster) GetClientFor(
+	string, string,
+) (dynamic.NamespaceableResourceInterface, bool, error) {
 	namespaces := schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	system := &unstructured.Unstructured{Object: object{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": metav1.NamespaceSystem}}}
+	system := &unstructured.Unstructured{Object: object{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": metav1.NamespaceSystem},
+	}}
 	client := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 		map[schema.GroupVersionResource]string{namespaces: "NamespaceList"}, system)
 	return client.Resource(namespaces), false, nil
 }
 
-// TestUninstallOrder3 walks what Helm 3 does to uninstall: pre-delete hooks, whose objects it deletes before it creates them, and
-// the manifests in its order, in which the registration is unknown and last.
+// TestUninstallOrder3 checks the order in which Helm 3 deletes the objects: first those of the
+// pre-delete hooks, and then the others, with the registration last because Helm 3 does not sort
+// its kind.
 func TestUninstallOrder3(t *testing.T) {
 	c, err := chart3.LoadDir(chartDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := chartutil.ToRenderValues(c, values(t, annotated), chartutil.ReleaseOptions{Name: "tagpin", Namespace: namespace}, nil)
+	options := chartutil.ReleaseOptions{Name: "tagpin", Namespace: namespace}
+	v, err := chartutil.ToRenderValues(c, values(t, annotated), options, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := engine3.RenderWithClientProvider(c, v, inCluster{})
+	files, err := engine3.RenderWithClientProvider(c, v, cluster{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	hooks, manifests, err := releaseutil.SortManifests(manifests(files), nil, releaseutil.UninstallOrder)
+	order := releaseutil.UninstallOrder
+	hooks, manifests, err := releaseutil.SortManifests(manifests(files), nil, order)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(hooks) != 1 || hooks[0].Kind != webhookKind || hooks[0].Name != "zz-tagpin" {
-		t.Fatalf("hooks %v, want the registration alone", hooks)
+		t.Fatalf("hooks = %v, want only the registration", hooks)
 	}
 	want := &release3.Hook{
-		Events:         []release3.HookEvent{release3.HookPreDelete},
-		DeletePolicies: []release3.HookDeletePolicy{release3.HookBeforeHookCreation, release3.HookSucceeded},
+		Events: []release3.HookEvent{release3.HookPreDelete},
+		DeletePolicies: []release3.HookDeletePolicy{
+			release3.HookBeforeHookCreation, release3.HookSucceeded,
+		},
 	}
 	got := &release3.Hook{Events: hooks[0].Events, DeletePolicies: hooks[0].DeletePolicies}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the hook, -want +got:\n%s", diff)
+		t.Errorf("hook (-want +got):\n%s", diff)
 	}
-	if last := manifests[len(manifests)-1]; last.Head.Kind != webhookKind {
-		t.Errorf("Helm 3 deletes %s last, not the registration: the hook may go", last.Head.Kind)
+	last := manifests[len(manifests)-1]
+	if last.Head.Kind != webhookKind {
+		t.Errorf("Helm 3 deletes %s last and not the registration: the hook is not needed any more",
+			last.Head.Kind)
 	}
-	sameButHook(t, hooks[0].Manifest, manifests[len(manifests)-1].Content)
+	compareHook(t, hooks[0].Manifest, last.Content)
 }
 
-// TestUninstallOrder4 does so with Helm 4, which knows the registration's kind.
+// TestUninstallOrder4 checks the same with Helm 4, which deletes the registration first.
 func TestUninstallOrder4(t *testing.T) {
 	c, err := loader.LoadDir(chartDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := util.ToRenderValues(c, values(t, annotated), common.ReleaseOptions{Name: "tagpin", Namespace: namespace}, nil)
+	options := common.ReleaseOptions{Name: "tagpin", Namespace: namespace}
+	v, err := util.ToRenderValues(c, values(t, annotated), options, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := engine.RenderWithClientProvider(c, v, inCluster{})
+	files, err := engine.RenderWithClientProvider(c, v, cluster{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,20 +110,22 @@ func TestUninstallOrder4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(hooks) != 1 || hooks[0].Kind != webhookKind || len(hooks[0].Events) != 1 || hooks[0].Events[0] != release.HookPreDelete {
-		t.Errorf("hooks %v, want the registration before deletion alone", hooks)
+	if len(hooks) != 1 || hooks[0].Kind != webhookKind ||
+		!slices.Equal(hooks[0].Events, []release.HookEvent{release.HookPreDelete}) {
+		t.Fatalf("hooks = %v, want only the registration, before deletion", hooks)
 	}
 	if first := manifests[0]; first.Head.Kind != webhookKind {
 		t.Errorf("Helm 4 deletes %s first, want the registration", first.Head.Kind)
 	}
-	sameButHook(t, hooks[0].Manifest, manifests[0].Content)
+	compareHook(t, hooks[0].Manifest, manifests[0].Content)
 }
 
-// sameButHook: a hook that is not the object itself would take something away from it.
-func sameButHook(t *testing.T, hook, manifest string) {
+// compareHook checks that a hook is the same as the object in the manifest, apart from the
+// annotations of hooks.
+func compareHook(t *testing.T, hook, manifest string) {
 	t.Helper()
-	var a, b object
-	for text, into := range map[string]*object{hook: &a, manifest: &b} {
+	var got, want object
+	for text, into := range map[string]*object{hook: &got, manifest: &want} {
 		if err := yaml.Unmarshal([]byte(text), into); err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +133,7 @@ func sameButHook(t *testing.T, hook, manifest string) {
 		delete(annotations, "helm.sh/hook")
 		delete(annotations, "helm.sh/hook-delete-policy")
 	}
-	if diff := cmp.Diff(b, a); diff != "" {
-		t.Errorf("the hook is not the registration, -want +got:\n%s", diff)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("hook (-manifest +hook):\n%s", diff)
 	}
 }

@@ -21,6 +21,7 @@ var plainFolders = []string{
 	"hack/demo",
 	"hack/docs",
 	"hack/gatekeeper",
+	"hack/helm",
 	"hack/observability",
 	"hack/verify",
 	"pkg/certificate",

@@ -5,14 +5,16 @@
 {{- include "tagpin.labelsAnd" (list . dict) -}}
 {{- end }}
 
-{{- /* The same, and an object's own, which are given after the root: no key is there twice. */ -}}
+{{- /* The same, with the labels of one object. The argument is a list of the root and these
+labels. */ -}}
 {{- define "tagpin.labelsAnd" -}}
 {{- $common := (first .).Values.commonLabels | default dict | deepCopy -}}
 {{- mergeOverwrite $common (last . | default dict) (dict "app.kubernetes.io/name" "tagpin") | toYaml -}}
 {{- end }}
 
-{{- /* The annotations of the registration. The image tells servers which of two versions is to write
-the rules: in an upgrade the new one, and after a roll-back the old one. */ -}}
+{{- /* The annotations of the registration. While servers of two versions run, the annotation
+tagpin.dev/image says which of them writes the rules: after an upgrade the new version, and after a
+rollback the old one. */ -}}
 {{- define "tagpin.webhookAnnotations" -}}
 {{- $annotations := .Values.webhookAnnotations | default dict | deepCopy -}}
 {{- $_ := set $annotations "tagpin.dev/image" (include "tagpin.image" .) -}}
@@ -22,14 +24,16 @@ the rules: in an upgrade the new one, and after a roll-back the old one. */ -}}
 {{- toYaml $annotations -}}
 {{- end }}
 
-{{- /* The secret of the serving certificate. Each mode has one of its own, since Helm takes over none that is there already. */ -}}
+{{- /* The secret of the serving certificate. Each mode has another default, because Helm refuses to
+adopt a secret that it did not create. */ -}}
 {{- define "tagpin.secret" -}}
 {{- with .Values.certificates -}}
 {{- .secret | default (eq .mode "cert-manager" | ternary "tagpin-webhook-cert-manager" "tagpin-webhook-tls") -}}
 {{- end -}}
 {{- end }}
 
-{{- /* A file, which is given after the root: it is written for ten seconds, and gets those of timeoutSeconds. */ -}}
+{{- /* The text of a file, in which ten seconds are replaced by timeoutSeconds. The argument is a
+list of the root and the path of the file. */ -}}
 {{- define "tagpin.timed" -}}
 {{- $seconds := int (first .).Values.timeoutSeconds -}}
 {{- $text := (first .).Files.Get (last .) -}}
@@ -45,7 +49,7 @@ the rules: in an upgrade the new one, and after a roll-back the old one. */ -}}
 {{- end }}
 {{- end }}
 
-{{- /* What the config has that the chart knows: the user's own fields come on top, and must not say otherwise. */ -}}
+{{- /* The fields of the config that other values of the chart set. */ -}}
 {{- define "tagpin.ownConfig" -}}
 apiVersion: tagpin.dev/v1alpha1
 kind: Config
@@ -60,75 +64,77 @@ credentials:
   pullSecrets: {{ ne .Values.pullSecretAccess "none" }}
 {{- end }}
 
+{{- /* The config: the fields above and the user's own fields. tagpin.check makes sure that they
+don't contradict each other. */ -}}
 {{- define "tagpin.config" -}}
 {{- mergeOverwrite (include "tagpin.ownConfig" . | fromYaml) (.Values.config | default dict | deepCopy) | toYaml -}}
 {{- end }}
 
-{{- /* What of the config is read at the start alone. */ -}}
+{{- /* The fields of the config that the server reads only when it starts. */ -}}
 {{- define "tagpin.atStart" -}}
 {{- $config := include "tagpin.config" . | fromYaml -}}
 {{- list $config.certificates $config.observability $config.registration.name | toJson -}}
 {{- end }}
 
-{{- /* Whether the server may change its registration. */ -}}
+{{- /* "yes" if the server may change its registration, and otherwise empty. */ -}}
 {{- define "tagpin.managed" -}}
 {{- if eq .Values.registration "managed" }}yes{{ end -}}
 {{- end }}
 
-{{- /* What values.schema.json can't say: values that contradict each other. Each is one sentence. */ -}}
+{{- /* Fails if values contradict each other, which values.schema.json can't express. */ -}}
 {{- define "tagpin.check" -}}
 {{- $own := include "tagpin.ownConfig" . | fromYaml -}}
 {{- $config := include "tagpin.config" . | fromYaml -}}
 {{- with .Values -}}
 {{- if not (has "pods" .pin) -}}
-{{- fail "pin is [workloads, pods], or [pods] alone, since a workload's pods would go unpinned where it is not" -}}
+{{- fail "pin must contain pods: otherwise the pods of workloads that are not pinned would run unpinned" -}}
 {{- end -}}
 {{- range $name, $labels := dict "podLabels" .podLabels "commonLabels" .commonLabels "serviceMonitor.labels" .serviceMonitor.labels "prometheusRule.labels" .prometheusRule.labels "dashboard.labels" .dashboard.labels -}}
 {{- if hasKey ($labels | default dict) "app.kubernetes.io/name" -}}
-{{- fail (print $name " can't set app.kubernetes.io/name, by which tagpin's objects are found") -}}
+{{- fail (print $name " can't set app.kubernetes.io/name, because selectors use this label") -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq .failurePolicy "Ignore") (has "workloads" .pin) -}}
-{{- fail "failurePolicy: Ignore needs pin: [pods], since a workload that is applied again while tagpin is away would lose its pin and be rolled out" -}}
+{{- fail "failurePolicy: Ignore requires pin: [pods]: a workload that is applied again while no replica answers would lose its pin and be rolled out" -}}
 {{- end -}}
 {{- if ne (eq .pullSecretAccess "namespaces") (not (empty .pullSecretNamespaces)) -}}
-{{- fail "pullSecretNamespaces lists the namespaces of pullSecretAccess: namespaces, and the one needs the other" -}}
+{{- fail "pullSecretAccess: namespaces and pullSecretNamespaces require each other" -}}
 {{- end -}}
 {{- with .certificates -}}
 {{- if and (eq .mode "given") (not .caBundle) -}}
-{{- fail "certificates.mode: given needs certificates.caBundle, the PEM certificates that the given one is signed by" -}}
+{{- fail "certificates.mode: given requires certificates.caBundle, the PEM certificates of the CA that signed the certificate" -}}
 {{- end -}}
 {{- if and (eq .mode "given") (not .secret) -}}
-{{- fail "certificates.mode: given needs certificates.secret, the secret with tls.crt and tls.key" -}}
+{{- fail "certificates.mode: given requires certificates.secret, the secret with tls.crt and tls.key" -}}
 {{- end -}}
 {{- if and .caBundle (ne .mode "given") -}}
-{{- fail "certificates.caBundle is for certificates.mode: given alone" -}}
+{{- fail "certificates.caBundle requires certificates.mode: given" -}}
 {{- end -}}
 {{- if and .issuerRef (not .issuerRef.name) -}}
-{{- fail "certificates.issuerRef needs the issuer's name" -}}
+{{- fail "certificates.issuerRef requires the name of the issuer" -}}
 {{- end -}}
 {{- if and .issuerRef (ne .mode "cert-manager") -}}
-{{- fail "certificates.issuerRef is for certificates.mode: cert-manager alone" -}}
+{{- fail "certificates.issuerRef requires certificates.mode: cert-manager" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq .registration "manual") (eq .certificates.mode "self-managed") -}}
-{{- fail "registration: manual needs certificates.mode: given or cert-manager, since a self-managed CA has to be written into the registration" -}}
+{{- fail "registration: manual requires certificates.mode: given or cert-manager, because the server would have to write a self-managed CA into the registration" -}}
 {{- end -}}
 {{- if eq .registration "manual" -}}
 {{- if or .keepOnly .excludedNamespaces .webhookAnnotations (ne .namespaces "opt-in") (ne .failurePolicy "Fail") (ne (int .timeoutSeconds) 10) -}}
-{{- fail "registration: manual leaves keepOnly, namespaces, excludedNamespaces, failurePolicy, timeoutSeconds and webhookAnnotations to who writes the registration" -}}
+{{- fail "with registration: manual, set keepOnly, namespaces, excludedNamespaces, failurePolicy, timeoutSeconds and webhookAnnotations in the registration that you apply" -}}
 {{- end -}}
 {{- end -}}
 {{- if ne (len (uniq (list .ports.webhook .ports.metrics .ports.probes))) 3 -}}
-{{- fail "ports takes three ports that differ" -}}
+{{- fail "the three ports must differ" -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range .extraCAs -}}{{- $names = append $names (.configMap | default .secret) -}}{{- end -}}
 {{- if ne (len (uniq $names)) (len $names) -}}
-{{- fail "extraCAs has a name twice, and each is mounted by its name" -}}
+{{- fail "extraCAs has a name twice, and each CA is mounted under its name" -}}
 {{- end -}}
 {{- if and .clientCA.configMap .clientCA.secret -}}
-{{- fail "clientCA has a configMap and a secret, and takes one of them" -}}
+{{- fail "clientCA must have a configMap or a secret, not both" -}}
 {{- end -}}
 {{- end -}}
 {{- if ne (toJson $config.registration) (toJson $own.registration) -}}
@@ -142,28 +148,30 @@ credentials:
 {{- end -}}
 {{- end }}
 
-{{- /* The rules for pull secrets and siblings, in all namespaces or one. */ -}}
+{{- /* The RBAC rules to read pull secrets, in all namespaces or one. */ -}}
 {{- define "tagpin.pullSecretRules" -}}
-# Pull secrets, by the names that pods and service accounts give: never listed, never watched.
+# Pull secrets, by the names that pods and service accounts give. They are never listed or watched.
 - apiGroups: [""]
   resources: [secrets, serviceaccounts]
   verbs: [get]
 {{- end }}
 
+{{- /* The RBAC rules to list the siblings of a pod, in all namespaces or one. */ -}}
 {{- define "tagpin.siblingRules" -}}
-# The siblings of a controller's pod, whose digest it takes.
+# The other pods of a pod's revision, whose digests it takes.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
 {{- end }}
 
-{{- /* Which namespaces a mode's webhook is for: given the root, and the mode. */ -}}
+{{- /* The expressions that select the namespaces of a mode. The argument is a dict of the root and
+the mode. */ -}}
 {{- define "tagpin.mode" -}}
 {{- $v := .root.Values -}}
 {{- $key := "key: tagpin.dev/mode, operator" -}}
 {{- $optOut := eq $v.namespaces "opt-out" -}}
 {{- if and $v.keepOnly (ne .mode "keep") -}}
-- { {{- $key }}: In, values: [{{ .mode }}]} # and without the label: none, they are all served by keep
+- { {{- $key }}: In, values: [{{ .mode }}]} # contradicts the next line: keep serves all namespaces
 - { {{- $key }}: DoesNotExist}
 {{- else if $v.keepOnly -}}
 - { {{- $key }}: {{ if $optOut }}NotIn, values: ["off"]{{ else }}In, values: [enforce, dry-run, keep]{{ end }}}
@@ -174,9 +182,10 @@ credentials:
 {{- end }}
 {{- end }}
 
-{{- /* The registration, without what the server puts in when it serves: the rules, the conditions, and a CA of its own. A
-webhook without rules is called for nothing, so that nothing is denied before there is a server; and no update of the
-chart takes away what the server has put in. */ -}}
+{{- /* The webhooks of the registration. They have no rules, no matchConditions and no self-managed
+CA: the server adds these when it serves. A webhook without rules is never called, so that nothing
+is denied before a server runs. An upgrade of the chart does not remove what the server has
+added. */ -}}
 {{- define "tagpin.webhooks" -}}
 {{- $namespace := .Release.Namespace -}}
 {{- $excluded := concat (list "kube-system" "kube-node-lease" $namespace) (.Values.excludedNamespaces | default list) | uniq -}}

@@ -1,6 +1,6 @@
 {{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
 
-{{- /* Variables of the environment, beside the namespace. */ -}}
+{{- /* The optional environment variables. */ -}}
 {{- define "tagpin.env" -}}
 {{- with .Values.extraCAs }}
 - name: SSL_CERT_DIR
@@ -23,7 +23,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* Mounts of what is optional. */ -}}
+{{- /* The optional volume mounts. */ -}}
 {{- define "tagpin.mounts" -}}
 {{- if or .Values.clientCA.configMap .Values.clientCA.secret }}
 - {name: client-ca, mountPath: /etc/tagpin-client-ca, readOnly: true}
@@ -36,12 +36,12 @@
 {{- end }}
 {{- end }}
 
-{{- /* And their volumes. */ -}}
+{{- /* The optional volumes. */ -}}
 {{- define "tagpin.volumes" -}}
 {{- with .Values.clientCA }}
 {{- if or .configMap .secret }}
 - name: client-ca
-  {{- /* Of a secret that holds the CA's key too, its certificate alone. */}}
+  {{- /* Only the certificate, because the secret may also hold the CA's private key. */}}
   {{- $items := printf ", items: [{key: %s, path: %s}]" (toYaml .key) (toYaml .key) }}
   {{- include "tagpin.source" (merge (dict "items" $items) .) | nindent 2 }}
 {{- end }}
@@ -55,6 +55,7 @@
 {{- end }}
 {{- end }}
 
+{{- /* The source of a volume: a ConfigMap or a secret. */ -}}
 {{- define "tagpin.source" -}}
 {{- if .configMap -}}
 configMap: {name: {{ toYaml .configMap }}{{ .items }}}
