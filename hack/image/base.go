@@ -15,16 +15,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// scratch is the base that is made here.
+// scratch is the value of --base for our own base.
 const scratch = "scratch"
 
-// base is what the binaries are laid over: an image of a registry, or without a reference our own layer.
+// base is the image below the binaries: an image in a registry, or our own layer if ref is nil.
 type base struct {
 	ref     *name.Digest
 	options []remote.Option
 }
 
-// openBase takes no tag: one would make other images of one commit.
+// openBase parses the value of --base. It refuses tags, because a tag can move, and the image of a
+// commit must always be the same.
 func openBase(ctx context.Context, text string) (base, error) {
 	b := base{options: remoteOptions(ctx)}
 	if text == scratch {
@@ -38,16 +39,17 @@ func openBase(ctx context.Context, text string) (base, error) {
 	return b, nil
 }
 
-// remoteOptions are those of every registry: the credentials of docker login, and one try, since who runs this sees the
-// error and can run it again.
+// remoteOptions returns the options for all registries. Requests have the credentials of docker
+// login and are not retried, because the user sees the error and can run the command again.
 func remoteOptions(ctx context.Context) []remote.Option {
 	return []remote.Option{
-		remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("tagpin-image"),
+		remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithUserAgent("tagpin-image"),
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithRetryStatusCodes(),
 	}
 }
 
-// image is the base for a platform, as an OCI image.
+// image returns the base for a platform, as an OCI image.
 func (b base) image(platform v1.Platform) (v1.Image, error) {
 	if b.ref == nil {
 		return scratchImage()
@@ -61,7 +63,7 @@ func (b base) image(platform v1.Platform) (v1.Image, error) {
 		return nil, fmt.Errorf("--base %s: %w", b.ref, err)
 	}
 	if config.OS != platform.OS || config.Architecture != platform.Architecture {
-		return nil, fmt.Errorf("--base %s is for %s/%s", b.ref, config.OS, config.Architecture)
+		return nil, fmt.Errorf("--base %s is an image for %s/%s", b.ref, config.OS, config.Architecture)
 	}
 	return asOCI(img), nil
 }
@@ -81,7 +83,7 @@ func asOCI(img v1.Image) v1.Image {
 	return mutate.ConfigMediaType(mutate.MediaType(img, types.OCIManifestSchema1), types.OCIConfigJSON)
 }
 
-// annotations name the base as the OCI image spec has it.
+// annotations returns the annotations that the OCI image spec defines for the base.
 func (b base) annotations() map[string]string {
 	if b.ref == nil {
 		return nil

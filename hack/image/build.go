@@ -18,20 +18,26 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// source is what the image says of where it comes from.
+// source describes the source files that the image is built from.
 type source struct {
 	version  string
-	revision string // "" where the files are those of no commit
+	revision string // the commit; empty if the files differ from the commit
 	created  time.Time
 }
 
-// readSource asks git, in the folder it runs in, for what is not given. Without git the time is the epoch's.
+// createdAnnotation returns the annotation for the time of creation.
+func (s source) createdAnnotation() map[string]string {
+	return map[string]string{"org.opencontainers.image.created": timestamp(s.created)}
+}
+
+// readSource returns the source in the working directory. If revision or epoch is empty, it takes
+// it from git. Without git, the revision is empty and the time is the Unix epoch.
 func readSource(ctx context.Context, version, revision, epoch string) (source, error) {
 	s := source{version: version, revision: revision, created: time.Unix(0, 0)}
 	if revision == "" {
 		s.revision = git(ctx, "rev-parse", "HEAD")
 		if s.revision != "" && git(ctx, "status", "--porcelain") != "" {
-			s.revision = "" // who checks it out has other files
+			s.revision = ""
 		}
 	}
 	if epoch == "" { // https://reproducible-builds.org/specs/source-date-epoch
@@ -47,7 +53,8 @@ func readSource(ctx context.Context, version, revision, epoch string) (source, e
 	return s, nil
 }
 
-// git gives what git prints, and nothing where it fails: an unpacked archive has no git.
+// git runs git and returns its output. If git fails, the output is empty. For example, the files of
+// an archive are in no repository.
 func git(ctx context.Context, args ...string) string {
 	out, err := exec.CommandContext(ctx, "git", args...).Output()
 	if err != nil {
@@ -56,16 +63,16 @@ func git(ctx context.Context, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// binary is a program as it was built.
+// binary is a program that was built.
 type binary struct {
 	name    string
 	content []byte
 }
 
-// programs are the binaries of the image.
+// programs are the names of the binaries in the image.
 var programs = [...]string{"tagpin", "tagpin-webhook"}
 
-// build has make build the binaries: the Makefile alone knows with which flags.
+// build builds the binaries with make, because the flags are in the Makefile.
 func build(ctx context.Context, platform v1.Platform, version string) ([]binary, error) {
 	dir, err := os.MkdirTemp("", "tagpin-image-")
 	if err != nil {
@@ -77,8 +84,10 @@ func build(ctx context.Context, platform v1.Platform, version string) ([]binary,
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, "make", "--silent", "build", "BIN="+dir, "VERSION="+version)
-	// A make above has flags of its own; a machine's favourite instruction set would make other binaries.
-	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "GOOS="+platform.OS, "GOARCH="+platform.Architecture,
+	// The binaries must not depend on the environment: neither on the flags of a make that runs this
+	// program, nor on settings of Go.
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=",
+		"GOOS="+platform.OS, "GOARCH="+platform.Architecture,
 		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFLAGS=", "GOTOOLCHAIN="+toolchain)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make build: %w\n%s", err, bytes.TrimSpace(out))
@@ -96,14 +105,15 @@ func build(ctx context.Context, platform v1.Platform, version string) ([]binary,
 
 var goDirective = regexp.MustCompile(`(?m)^go (\S+)$`)
 
-// toolchain is the Go that go.mod names, and no newer one, which would make other binaries, unless the environment names one.
+// toolchain returns the value of GOTOOLCHAIN. The default is the version of Go in go.mod, because a
+// newer version would build different binaries.
 func toolchain() (string, error) {
 	if named := os.Getenv("GOTOOLCHAIN"); named != "" {
 		return named, nil
 	}
 	text, err := os.ReadFile("go.mod")
 	if err != nil {
-		return "", fmt.Errorf("this is not the repository's root: %w", err)
+		return "", fmt.Errorf("the working directory must be the root of the repository: %w", err)
 	}
 	match := goDirective.FindSubmatch(text)
 	if match == nil {

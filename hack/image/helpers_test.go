@@ -15,26 +15,27 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 )
 
-// What the tests build.
+// The version that the tests build, and the time of its commit.
 const (
-	version   = "v1.2.3"
-	commitDay = "2026-02-03T04:05:06Z"
+	version    = "v1.2.3"
+	commitTime = "2026-02-03T04:05:06Z"
 )
 
-// here is this module's folder as a test finds it; it builds elsewhere.
+// here is the folder of this module. Tests that build an image change the working directory.
 var here, _ = os.Getwd()
 
-// repository is a copy of this one with one commit, which has the tag of the version.
+// repository is a copy of this repository with one commit, which has the version as a tag.
 type repository struct{ dir, commit string }
 
 // newRepository copies all files that git does not ignore.
 func newRepository(t *testing.T) repository {
 	t.Helper()
-	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull) // nobody's hooks and signatures
+	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull) // the user's hooks and signatures must not be used
 	t.Setenv("SOURCE_DATE_EPOCH", "")
 	root := filepath.Join(here, "../..")
 	r := repository{dir: filepath.Join(t.TempDir(), "repository")}
-	for _, name := range strings.Split(r.git(t, "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
+	files := r.git(t, "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	for name := range strings.SplitSeq(files, "\x00") {
 		content, err := os.ReadFile(filepath.Join(root, name))
 		if name == "" || os.IsNotExist(err) {
 			continue
@@ -61,8 +62,9 @@ func newRepository(t *testing.T) repository {
 func (repository) git(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", args...)
-	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b.c", "GIT_AUTHOR_DATE="+commitDay,
-		"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b.c", "GIT_COMMITTER_DATE="+commitDay)
+	cmd.Env = append(os.Environ(),
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b.c", "GIT_AUTHOR_DATE="+commitTime,
+		"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b.c", "GIT_COMMITTER_DATE="+commitTime)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -71,10 +73,12 @@ func (repository) git(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// newRegistry gives the address of a registry in memory, that lists referrers or does not know how.
+// newRegistry starts a registry in memory, with or without the referrers API. It returns the host
+// and port.
 func newRegistry(t *testing.T, referrers bool) string {
 	t.Helper()
-	s := httptest.NewServer(registry.New(registry.WithReferrersSupport(referrers), registry.Logger(log.New(io.Discard, "", 0))))
+	s := httptest.NewServer(registry.New(registry.WithReferrersSupport(referrers),
+		registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
 }

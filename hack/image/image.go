@@ -24,7 +24,7 @@ type part struct {
 	platform v1.Platform
 	image    v1.Image
 	sbom     []byte
-	attached artifact // the SBOM
+	artifact v1.Image // the SBOM as a referrer of the image
 }
 
 func makePart(ctx context.Context, platform v1.Platform, b base, src source) (part, error) {
@@ -44,11 +44,11 @@ func makePart(ctx context.Context, platform v1.Platform, b base, src source) (pa
 	if err != nil {
 		return part{}, err
 	}
-	attached, err := attach(*subject, sbom, title+sbomName(platform), src)
+	attached, err := newArtifact(*subject, sbom, title+sbomName(platform), src.createdAnnotation())
 	return part{platform, img, sbom, attached}, err
 }
 
-// newImage lays the binaries over the base.
+// newImage puts the binaries on top of the base.
 func newImage(platform v1.Platform, binaries []binary, b base, src source) (v1.Image, error) {
 	img, err := b.image(platform)
 	if err != nil {
@@ -84,13 +84,14 @@ func newImage(platform v1.Platform, binaries []binary, b base, src source) (v1.I
 	return mutate.Annotations(img, annotations(b, src)).(v1.Image), nil
 }
 
-// annotations are those that the OCI image spec names. They are the labels too, which is where Docker's tools look.
+// annotations returns the annotations that the OCI image spec defines. They are also the labels of
+// the image, because Docker's tools show only labels.
 func annotations(b base, src source) map[string]string {
 	const prefix = "org.opencontainers.image."
 	all := map[string]string{
 		prefix + "title": title, prefix + "description": description, prefix + "licenses": license,
 		prefix + "source": repositoryURL, prefix + "url": repositoryURL,
-		prefix + "version": src.version, prefix + "created": day(src.created),
+		prefix + "version": src.version, prefix + "created": timestamp(src.created),
 	}
 	if src.revision != "" {
 		all[prefix+"revision"] = src.revision
@@ -99,7 +100,7 @@ func annotations(b base, src source) map[string]string {
 	return all
 }
 
-// release is the whole: an index of the platforms' images, and an SBOM of each.
+// release is an index of the images of all platforms, with an SBOM of each image.
 type release struct {
 	index v1.ImageIndex
 	parts []part
@@ -109,7 +110,9 @@ type release struct {
 func newRelease(parts []part, b base, src source) (release, error) {
 	index := v1.ImageIndex(empty.Index)
 	for _, p := range parts {
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: p.image, Descriptor: v1.Descriptor{Platform: &p.platform}})
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add: p.image, Descriptor: v1.Descriptor{Platform: &p.platform},
+		})
 	}
 	index = mutate.Annotations(index, annotations(b, src)).(v1.ImageIndex)
 	_, err := index.Digest()

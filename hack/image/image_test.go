@@ -26,14 +26,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
-// TestImage builds the image once for all that looks at it, since that takes a while.
+// TestImage builds the image and tests it in all subtests, because a build takes long.
 func TestImage(t *testing.T) {
 	r := newRepository(t)
-	with, without := newRegistry(t, true), newRegistry(t, false)
+	withReferrers := newRegistry(t, true) + "/tagpin-webhook"
+	withoutReferrers := newRegistry(t, false) + "/team/tagpin-webhook"
 	output := filepath.Join(t.TempDir(), "image")
 	t.Chdir(r.dir)
 	digest := mustRun(t, "--version", version, "--output", output,
-		"--push", with+"/tagpin-webhook:v1", "--push", without+"/team/tagpin-webhook:v1")
+		"--push", withReferrers+":v1", "--push", withoutReferrers+":v1")
 	b := built{output, digest, open(t, output, digest)}
 	t.Run("index", b.testIndex)
 	for _, arch := range []string{"amd64", "arm64"} {
@@ -46,14 +47,14 @@ func TestImage(t *testing.T) {
 	}
 	t.Run("runs", func(t *testing.T) { testRuns(t, b.image(t, runtime.GOARCH)) })
 	t.Run("pushed", func(t *testing.T) {
-		b.testPushed(t, with+"/tagpin-webhook")
-		b.testPushed(t, without+"/team/tagpin-webhook")
+		b.testPushed(t, withReferrers)
+		b.testPushed(t, withoutReferrers)
 	})
-	// In another clone, as another program, by the commands of the docs.
+	// The commands in the docs build the same image again, in another clone.
 	t.Run("docs", func(t *testing.T) { testDocs(t, r, digest) })
 }
 
-// mustRun runs the command and gives what it printed.
+// mustRun runs the command and returns its output.
 func mustRun(t *testing.T, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -63,14 +64,14 @@ func mustRun(t *testing.T, args ...string) string {
 	return strings.TrimSpace(stdout.String())
 }
 
-// built is an image as it was written.
+// built is an image that was built and saved.
 type built struct {
 	dir    string
 	digest string
 	index  v1.ImageIndex
 }
 
-// open reads the index of a digest from a layout.
+// open reads the index with the given digest from a layout.
 func open(t *testing.T, dir, digest string) v1.ImageIndex {
 	t.Helper()
 	h, err := v1.NewHash(digest)
@@ -90,7 +91,8 @@ func open(t *testing.T, dir, digest string) v1.ImageIndex {
 
 func (b built) image(t *testing.T, arch string) v1.Image {
 	t.Helper()
-	images, err := partial.FindImages(b.index, match.Platforms(v1.Platform{OS: "linux", Architecture: arch}))
+	platform := v1.Platform{OS: "linux", Architecture: arch}
+	images, err := partial.FindImages(b.index, match.Platforms(platform))
 	if err != nil || len(images) != 1 {
 		t.Fatalf("images for %s: %d, want 1 (%v)", arch, len(images), err)
 	}
@@ -119,7 +121,8 @@ func testConfig(t *testing.T, img v1.Image, arch, commit string) {
 		t.Fatal(err)
 	}
 	want := v1.Config{
-		User: "65532:65532", Entrypoint: []string{"/usr/local/bin/tagpin-webhook"}, Env: []string{"PATH=/usr/local/bin"},
+		User: "65532:65532", Entrypoint: []string{"/usr/local/bin/tagpin-webhook"},
+		Env: []string{"PATH=/usr/local/bin"},
 		Labels: map[string]string{
 			"org.opencontainers.image.title":       title,
 			"org.opencontainers.image.description": description,
@@ -128,14 +131,15 @@ func testConfig(t *testing.T, img v1.Image, arch, commit string) {
 			"org.opencontainers.image.url":         "https://github.com/tagpin/tagpin",
 			"org.opencontainers.image.version":     version,
 			"org.opencontainers.image.revision":    commit,
-			"org.opencontainers.image.created":     commitDay,
+			"org.opencontainers.image.created":     commitTime,
 		},
 	}
 	if diff := cmp.Diff(want, config.Config); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
-	if got := config.OS + "/" + config.Architecture + " " + day(config.Created.Time); got != "linux/"+arch+" "+commitDay {
-		t.Errorf("platform and time = %s", got)
+	got := config.OS + "/" + config.Architecture + " " + timestamp(config.Created.Time)
+	if want := "linux/" + arch + " " + commitTime; got != want {
+		t.Errorf("platform and time = %s, want %s", got, want)
 	}
 	m, err := img.Manifest()
 	if err != nil {
@@ -146,8 +150,8 @@ func testConfig(t *testing.T, img v1.Image, arch, commit string) {
 	}
 }
 
-// each calls see with all files of an image, in order.
-func each(t *testing.T, img v1.Image, see func(h *tar.Header, content []byte)) {
+// eachFile calls f with each file of an image, in order.
+func eachFile(t *testing.T, img v1.Image, f func(h *tar.Header, content []byte)) {
 	t.Helper()
 	layers, err := img.Layers()
 	if err != nil {
@@ -170,7 +174,7 @@ func each(t *testing.T, img v1.Image, see func(h *tar.Header, content []byte)) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			see(h, content)
+			f(h, content)
 		}
 		if err := plain.Close(); err != nil {
 			t.Fatal(err)
@@ -180,26 +184,29 @@ func each(t *testing.T, img v1.Image, see func(h *tar.Header, content []byte)) {
 
 func testFiles(t *testing.T, img v1.Image) {
 	var got []string
-	each(t, img, func(h *tar.Header, content []byte) {
+	eachFile(t, img, func(h *tar.Header, content []byte) {
 		got = append(got, fmt.Sprintf("%s %o %d:%d", h.Name, h.Mode, h.Uid, h.Gid))
 		if h.ModTime.Unix() != 0 || h.Uname != "" || h.Gname != "" {
-			t.Errorf("%s has a time or names of users: %s %q %q", h.Name, h.ModTime, h.Uname, h.Gname)
+			t.Errorf("%s has a time or names of users: %s %q %q",
+				h.Name, h.ModTime, h.Uname, h.Gname)
 		}
 		if h.Name == certificates {
 			testCertificates(t, content)
 		}
 	})
 	want := []string{
-		"etc/ 755 0:0", "etc/group 644 0:0", "etc/passwd 644 0:0", "etc/ssl/ 755 0:0", "etc/ssl/certs/ 755 0:0",
-		"etc/ssl/certs/ca-certificates.crt 644 0:0", "home/ 755 0:0", "home/nonroot/ 700 65532:65532", "root/ 700 0:0", "tmp/ 1777 0:0",
-		"usr/ 755 0:0", "usr/local/ 755 0:0", "usr/local/bin/ 755 0:0", "usr/local/bin/tagpin 755 0:0", "usr/local/bin/tagpin-webhook 755 0:0",
+		"etc/ 755 0:0", "etc/group 644 0:0", "etc/passwd 644 0:0",
+		"etc/ssl/ 755 0:0", "etc/ssl/certs/ 755 0:0", "etc/ssl/certs/ca-certificates.crt 644 0:0",
+		"home/ 755 0:0", "home/nonroot/ 700 65532:65532", "root/ 700 0:0", "tmp/ 1777 0:0",
+		"usr/ 755 0:0", "usr/local/ 755 0:0", "usr/local/bin/ 755 0:0",
+		"usr/local/bin/tagpin 755 0:0", "usr/local/bin/tagpin-webhook 755 0:0",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }
 
-// testCertificates looks for the roots of some registries.
+// testCertificates checks that the CA certificates of some registries are there.
 func testCertificates(t *testing.T, content []byte) {
 	var names []string
 	for {
@@ -213,20 +220,22 @@ func testCertificates(t *testing.T, content []byte) {
 		}
 		names, content = append(names, cert.Subject.CommonName), rest
 	}
-	for _, want := range []string{"Amazon Root CA 1", "DigiCert Global Root G2", "GTS Root R1", "ISRG Root X1"} {
+	for _, want := range []string{
+		"Amazon Root CA 1", "DigiCert Global Root G2", "GTS Root R1", "ISRG Root X1",
+	} {
 		if !slices.Contains(names, want) {
-			t.Errorf("certificate %q is missing among %d", want, len(names))
+			t.Errorf("none of the %d certificates is %q", len(names), want)
 		}
 	}
 }
 
-// testRuns runs the binaries of this machine's platform.
+// testRuns runs the binaries of an image for this machine's platform.
 func testRuns(t *testing.T, img v1.Image) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the binaries are for Linux")
 	}
 	dir := t.TempDir()
-	each(t, img, func(h *tar.Header, content []byte) {
+	eachFile(t, img, func(h *tar.Header, content []byte) {
 		if !strings.HasPrefix(h.Name, binDir) || h.Typeflag != tar.TypeReg {
 			return
 		}
@@ -235,8 +244,9 @@ func testRuns(t *testing.T, img v1.Image) {
 			t.Fatal(err)
 		}
 		out, err := exec.CommandContext(t.Context(), file, "--version").CombinedOutput()
-		if want := filepath.Base(h.Name) + " " + version + " "; err != nil || !strings.HasPrefix(string(out), want) {
-			t.Errorf("%s --version = %q, %v, want %q first", h.Name, out, err, want)
+		want := filepath.Base(h.Name) + " " + version + " "
+		if err != nil || !strings.HasPrefix(string(out), want) {
+			t.Errorf("%s --version = %q, %v, want the prefix %q", h.Name, out, err, want)
 		}
 	})
 }

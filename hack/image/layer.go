@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// entry is a file of a layer, or with a name that ends in / a folder.
+// entry is a file of a layer. If its name ends with a slash, it is a folder.
 type entry struct {
 	name    string
 	mode    int64
@@ -24,14 +24,19 @@ type entry struct {
 	content []byte
 }
 
-// newLayer packs entries in their order, all of the same time, so that equal contents have equal digests. The compressor is
-// go.sum's, not that of the Go that happens to run this.
+// newLayer returns a layer with the given entries, in this order and with the same time, so that
+// the digest depends only on the entries. crane.Layer would do so too, but it has no modes, owners
+// and folders. The gzip package is a module in go.sum, because the output of compress/gzip can
+// change with the version of Go, and tarball.LayerFromOpener would use it.
 func newLayer(entries []entry) (v1.Layer, error) {
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	t := tar.NewWriter(z)
 	for _, e := range entries {
-		header := &tar.Header{Name: e.name, Mode: e.mode, Uid: e.owner, Gid: e.owner, Size: int64(len(e.content)), ModTime: time.Unix(0, 0)}
+		header := &tar.Header{
+			Name: e.name, Mode: e.mode, Uid: e.owner, Gid: e.owner,
+			Size: int64(len(e.content)), ModTime: time.Unix(0, 0),
+		}
 		if err := t.WriteHeader(header); err != nil {
 			return nil, err
 		}
@@ -45,14 +50,16 @@ func newLayer(entries []entry) (v1.Layer, error) {
 	if err := z.Close(); err != nil {
 		return nil, err
 	}
-	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed.Bytes())), nil }
+	open := func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(packed.Bytes())), nil
+	}
 	return tarball.LayerFromOpener(open, tarball.WithMediaType(types.OCILayer))
 }
 
-// The paths and the user that the chart relies on; the Dockerfile has the same.
+// Paths and the user. They are the same as in the Dockerfile.
 const (
 	binDir       = "usr/local/bin/"
-	certificates = "etc/ssl/certs/ca-certificates.crt" // where Go looks first
+	certificates = "etc/ssl/certs/ca-certificates.crt" // the first file that Go tries
 	nonroot      = 65532
 	user         = "65532:65532"
 	entrypoint   = "/" + binDir + "tagpin-webhook"
@@ -69,7 +76,7 @@ nonroot:x:65532:
 `
 )
 
-// baseEntries are what static programs need beside themselves.
+// baseEntries returns the files that static programs need.
 func baseEntries() []entry {
 	return []entry{
 		{name: "etc/", mode: 0o755},
@@ -85,8 +92,8 @@ func baseEntries() []entry {
 	}
 }
 
-// roots are the CA certificates that Mozilla's programs trust, as PEM. Those that are trusted up to some day of issue only
-// are left out: a PEM file can't say so.
+// roots returns the CA certificates that Mozilla trusts, as PEM. It leaves out those that Mozilla
+// trusts only for certificates issued before a certain day, because PEM can't express that.
 func roots() []byte {
 	var b bytes.Buffer
 	for root := range bundle.Roots() {

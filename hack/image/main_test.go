@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 )
 
 func TestUsage(t *testing.T) {
@@ -25,7 +27,8 @@ func TestUsage(t *testing.T) {
 		{"--version v1 --none", "flag provided but not defined"},
 	} {
 		var stderr bytes.Buffer
-		if code := run(t.Context(), strings.Fields(tt.args), io.Discard, &stderr); code != 2 || !strings.Contains(stderr.String(), tt.want) {
+		code := run(t.Context(), strings.Fields(tt.args), io.Discard, &stderr)
+		if code != 2 || !strings.Contains(stderr.String(), tt.want) {
 			t.Errorf("run(%q) = %d, %q, want 2, %q", tt.args, code, stderr.String(), tt.want)
 		}
 	}
@@ -34,7 +37,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestSource reads git where nothing is given: the revision only of what is committed whole.
+// TestSource checks that the revision and the time come from git if they are not given, and that
+// there is no revision if the files differ from the commit.
 func TestSource(t *testing.T) {
 	r := newRepository(t)
 	for _, tt := range []struct {
@@ -42,10 +46,10 @@ func TestSource(t *testing.T) {
 		change                func() error
 		want                  string
 	}{
-		{"clean", "", "", nil, r.commit + " " + commitDay},
+		{"clean", "", "", nil, r.commit + " " + commitTime},
 		{"given", "abc", "1", nil, "abc 1970-01-01T00:00:01Z"},
 		{"bad time", "", "now", nil, "error"},
-		{"changed", "", "", func() error { return os.WriteFile("new", nil, 0o600) }, " " + commitDay},
+		{"changed", "", "", func() error { return os.WriteFile("new", nil, 0o600) }, " " + commitTime},
 		{"no git", "", "", func() error { return os.RemoveAll(".git") }, " 1970-01-01T00:00:00Z"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -56,30 +60,35 @@ func TestSource(t *testing.T) {
 				}
 			}
 			s, err := readSource(t.Context(), version, tt.revision, tt.epoch)
-			got := s.revision + " " + day(s.created)
+			got := s.revision + " " + timestamp(s.created)
 			if err != nil {
 				got = "error"
 			}
 			if got != tt.want {
-				t.Errorf("readSource = %q (%v), want %q", got, err, tt.want)
+				t.Errorf("readSource(%q, %q) = %q (%v), want %q", tt.revision, tt.epoch, got, err, tt.want)
 			}
 		})
 	}
 }
 
-// TestSave replaces a layout, and the SBOMs of platforms that it no longer has, and touches nothing else.
+// TestSave checks that save replaces a layout and removes the SBOMs of platforms that are no longer
+// built, and that it does not replace a folder without a layout.
 func TestSave(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bin", "image")
-	r := small(t)
-	attached, err := attach(v1.Descriptor{}, []byte("{}"), "a", source{})
+	r := randomRelease(t)
+	subject, err := partial.Descriptor(r.index)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.parts = []part{{platform: v1.Platform{OS: "linux", Architecture: "amd64"}, attached: attached}}
-	old := r
-	old.parts = append(old.parts, part{platform: v1.Platform{OS: "linux", Architecture: "arm64"}, attached: attached})
-	for _, one := range []release{old, r} {
-		if err := one.save(dir); err != nil {
+	sbom, err := newArtifact(*subject, []byte("{}"), "a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	amd := part{platform: v1.Platform{OS: "linux", Architecture: "amd64"}, artifact: sbom}
+	arm := part{platform: v1.Platform{OS: "linux", Architecture: "arm64"}, artifact: sbom}
+	for _, parts := range [][]part{{amd, arm}, {amd}} {
+		r.parts = parts
+		if err := r.save(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,8 +96,8 @@ func TestSave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{dir, dir + ".linux-amd64.cdx.json"}; strings.Join(found, " ") != strings.Join(want, " ") {
-		t.Errorf("files = %s, want %s", found, want)
+	if want := []string{dir, dir + ".linux-amd64.cdx.json"}; !slices.Equal(found, want) {
+		t.Errorf("files = %q, want %q", found, want)
 	}
 	other := t.TempDir()
 	mine := filepath.Join(other, "mine")
@@ -96,25 +105,27 @@ func TestSave(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := r.save(other); err == nil {
-		t.Error("save replaced another folder, want an error")
+		t.Error("save replaced a folder without a layout, want an error")
 	}
 	if _, err := os.Stat(mine); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestDockerfile compares the two ways to make the image.
+// TestDockerfile checks that the Dockerfile builds the same binaries as the Makefile, and that its
+// image has the same user and paths.
 func TestDockerfile(t *testing.T) {
 	docker, makefile := read(t, "Dockerfile"), read(t, "Makefile")
 	line := regexp.MustCompile(`(?m)^BUILD +:= (.*)$`).FindStringSubmatch(makefile)
 	if line == nil {
-		t.Fatal("the Makefile has no BUILD")
+		t.Fatal("the Makefile has no variable BUILD")
 	}
-	want := strings.ReplaceAll(line[1], "$(VERSION)", "$VERSION")
-	want = "RUN " + strings.Replace(want, " go build ", " GOOS=$TARGETOS GOARCH=$TARGETARCH go build ", 1) + " -o /out/ ./cmd/..."
+	const goBuild = " go build "
+	build := strings.ReplaceAll(line[1], "$(VERSION)", "$VERSION")
+	build = strings.Replace(build, goBuild, " GOOS=$TARGETOS GOARCH=$TARGETARCH"+goBuild, 1)
 	docker = regexp.MustCompile(`\\\n *`).ReplaceAllString(docker, "")
 	for _, want := range []string{
-		want,
+		"RUN " + build + " -o /out/ ./cmd/...",
 		"COPY --from=build /out/" + strings.Join(programs[:], " /out/") + " /" + binDir,
 		"USER " + user,
 		`ENTRYPOINT ["` + entrypoint + `"]`,
@@ -124,10 +135,11 @@ func TestDockerfile(t *testing.T) {
 		}
 	}
 	if !strings.Contains(makefile, "\n\t$(BUILD) -o $(BIN)/ ./cmd/...\n") {
-		t.Error("make build builds otherwise")
+		t.Error("the target build of the Makefile does not use BUILD")
 	}
 }
 
+// read returns the text of a file of this repository.
 func read(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(here, "../..", name))

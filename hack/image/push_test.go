@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
-// testPushed pulls the image by its digest, and its SBOMs by what they refer to.
+// testPushed pulls the image by its digest, and the SBOMs as referrers of the platforms' images.
 func (b built) testPushed(t *testing.T, repo string) {
 	ref, err := name.NewDigest(repo + "@" + b.digest)
 	if err != nil {
@@ -45,18 +45,19 @@ func (b built) testPushed(t *testing.T, repo string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, of := range m.Manifests {
-		want, err := os.ReadFile(b.dir + ".linux-" + of.Platform.Architecture + sbomSuffix)
+	for _, image := range m.Manifests {
+		want, err := os.ReadFile(b.dir + ".linux-" + image.Platform.Architecture + sbomSuffix)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := referrer(t, ref.Context().Digest(of.Digest.String())); !bytes.Equal(got, want) {
-			t.Errorf("the referrer of %s/%s is not its SBOM: %.100q", repo, of.Platform, got)
+		got := referrer(t, ref.Context().Digest(image.Digest.String()))
+		if !bytes.Equal(got, want) {
+			t.Errorf("the referrer of %s/%s is not its SBOM: %.100q", repo, image.Platform, got)
 		}
 	}
 }
 
-// referrer is the content of the only artifact that refers to an image.
+// referrer returns the content of the only artifact that refers to an image.
 func referrer(t *testing.T, ref name.Digest) []byte {
 	t.Helper()
 	index, err := remote.Referrers(ref)
@@ -76,7 +77,8 @@ func referrer(t *testing.T, ref name.Digest) []byte {
 		t.Fatal(err)
 	}
 	if manifest.ArtifactType != sbomType || manifest.Subject.Digest.String() != ref.DigestStr() {
-		t.Errorf("a %q of %s, want %q of %s", manifest.ArtifactType, manifest.Subject.Digest, sbomType, ref)
+		t.Errorf("referrer of type %q of %s, want %q of %s",
+			manifest.ArtifactType, manifest.Subject.Digest, sbomType, ref)
 	}
 	layers, err := img.Layers()
 	if err != nil || len(layers) != 1 {
@@ -94,8 +96,8 @@ func referrer(t *testing.T, ref name.Digest) []byte {
 	return content
 }
 
-// small is a release that needs no build.
-func small(t *testing.T) release {
+// randomRelease returns a release with a random image and no SBOMs.
+func randomRelease(t *testing.T) release {
 	t.Helper()
 	img, err := random.Image(64, 1)
 	if err != nil {
@@ -104,33 +106,38 @@ func small(t *testing.T) release {
 	return release{index: mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img})}
 }
 
-func TestPushTriesOnce(t *testing.T) {
-	var asked atomic.Int32
+// TestPushWithoutRetries checks that push does not retry requests.
+func TestPushWithoutRetries(t *testing.T) {
+	var requests atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v2/" {
 			return
 		}
-		asked.Add(1)
+		requests.Add(1)
 		http.Error(w, "down", http.StatusServiceUnavailable)
 	}))
 	t.Cleanup(s.Close)
-	r := small(t)
-	layers := int32(2) // the layer and the config, at once
-	if err := r.push(t.Context(), s.Listener.Addr().String()+"/a:v1"); err == nil || asked.Load() > layers {
-		t.Errorf("push = %v after %d requests, want an error after %d", err, asked.Load(), layers)
+	const blobs = 2 // the layer and the config, which are pushed in parallel
+	err := randomRelease(t).push(t.Context(), s.Listener.Addr().String()+"/a:v1")
+	if err == nil || requests.Load() > blobs {
+		t.Errorf("push = %v after %d requests, want an error after %d", err, requests.Load(), blobs)
 	}
 }
 
-func TestPushRefuses(t *testing.T) {
-	for _, ref := range []string{"127.0.0.1:1/a", "127.0.0.1:1/a@sha256:" + strings.Repeat("0", 64), "a:v1"} {
-		if err := small(t).push(t.Context(), ref); err == nil || strings.Contains(err.Error(), "connect") {
-			t.Errorf("push(%q) = %v, want a refusal of the reference", ref, err)
+func TestPushRefusesReferences(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("0", 64)
+	for _, ref := range []string{"127.0.0.1:1/a", "127.0.0.1:1/a" + digest, "a:v1"} {
+		err := randomRelease(t).push(t.Context(), ref)
+		if err == nil || strings.Contains(err.Error(), "connect") {
+			t.Errorf("push(%q) = %v, want an error about the reference", ref, err)
 		}
 	}
 }
 
-// pushBase pushes an index for some platforms as a base.
-func pushBase(t *testing.T, repo string, platforms []v1.Platform, options ...remote.Option) string {
+// pushBase pushes an index with an image for each platform. It returns a reference with the digest.
+func pushBase(
+	t *testing.T, tag string, platforms []v1.Platform, options ...remote.Option,
+) string {
 	t.Helper()
 	index := v1.ImageIndex(empty.Index)
 	for _, p := range platforms {
@@ -147,9 +154,11 @@ func pushBase(t *testing.T, repo string, platforms []v1.Platform, options ...rem
 		if img, err = mutate.ConfigFile(img, config); err != nil {
 			t.Fatal(err)
 		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &p}})
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add: img, Descriptor: v1.Descriptor{Platform: &p},
+		})
 	}
-	ref, err := name.NewTag(repo)
+	ref, err := name.NewTag(tag)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,15 +17,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// save writes the image layout, and the SBOMs beside it: https://github.com/opencontainers/image-spec/blob/main/image-layout.md.
-// It replaces a layout, and nothing else.
+// save writes the release to dir as an OCI image layout, and the SBOMs to files beside it. It
+// replaces an older layout. If dir contains anything else, it returns an error.
+//
+// https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 func (r release) save(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "oci-layout")); len(entries) > 0 && err != nil {
-		return fmt.Errorf("--output %s: there is something else", dir)
+		return fmt.Errorf("--output %s: the folder has files, but no OCI image layout", dir)
 	}
 	parent := filepath.Dir(dir)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
@@ -38,54 +38,41 @@ func (r release) save(dir string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	whole := filepath.Join(tmp, "layout")
-	if err := r.write(whole); err != nil {
+	newLayout := filepath.Join(tmp, "layout")
+	if err := r.writeLayout(newLayout); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := os.Rename(whole, dir); err != nil {
+	if err := os.Rename(newLayout, dir); err != nil {
 		return err
 	}
 	return r.saveSBOMs(dir)
 }
 
-// write writes the layout. Its own index names the image by its version, and the SBOMs, which nothing else there leads to.
-func (r release) write(dir string) error {
+// writeLayout writes the layout. The index of the layout names the version of the image. It also
+// lists the SBOMs, because nothing else in the layout refers to them.
+func (r release) writeLayout(dir string) error {
 	to, err := layout.Write(dir, empty.Index)
 	if err != nil {
 		return err
 	}
-	if err := to.AppendIndex(r.index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": r.src.version})); err != nil {
+	refName := map[string]string{"org.opencontainers.image.ref.name": r.src.version}
+	if err := to.AppendIndex(r.index, layout.WithAnnotations(refName)); err != nil {
 		return err
 	}
+	created := layout.WithAnnotations(r.src.createdAnnotation())
 	for _, p := range r.parts {
-		manifest := p.attached.descriptor
-		if err := to.WriteBlob(manifest.Digest, io.NopCloser(bytes.NewReader(p.attached.manifest))); err != nil {
-			return err
-		}
-		for _, blob := range p.attached.blobs {
-			digest, err := blob.Digest()
-			if err != nil {
-				return err
-			}
-			content, err := blob.Compressed()
-			if err != nil {
-				return err
-			}
-			if err := to.WriteBlob(digest, content); err != nil {
-				return err
-			}
-		}
-		if err := to.AppendDescriptor(manifest); err != nil {
+		if err := to.AppendImage(p.artifact, created); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// saveSBOMs writes them as image.linux-amd64.cdx.json, and removes those of platforms that were built before.
+// saveSBOMs writes the SBOMs to files such as image.linux-amd64.cdx.json. It removes those of
+// earlier builds, which may be for other platforms.
 func (r release) saveSBOMs(dir string) error {
 	old, err := filepath.Glob(dir + ".*" + sbomSuffix)
 	if err != nil {
@@ -97,17 +84,19 @@ func (r release) saveSBOMs(dir string) error {
 		}
 	}
 	for _, p := range r.parts {
-		if err := os.WriteFile(dir+sbomName(p.platform), p.sbom, 0o644); err != nil { //nolint:gosec // it is for everybody
+		file := dir + sbomName(p.platform)
+		if err := os.WriteFile(file, p.sbom, 0o644); err != nil { //nolint:gosec // not secret
 			return err
 		}
 	}
 	return nil
 }
 
-// sbomName is what the name of a platform's SBOM ends with.
+// sbomName returns the end of the name of a platform's SBOM.
 func sbomName(p v1.Platform) string { return "." + p.OS + "-" + p.Architecture + sbomSuffix }
 
-// push moves the tag last, so that it never leads to an image without its SBOMs.
+// push pushes the release to a tag. It writes the tag last, so that the tag never leads to an image
+// without its SBOMs.
 func (r release) push(ctx context.Context, ref string) error {
 	tag, err := name.NewTag(ref, name.StrictValidation)
 	if err != nil {
@@ -126,12 +115,11 @@ func (r release) push(ctx context.Context, ref string) error {
 		return err
 	}
 	for _, p := range r.parts {
-		for _, blob := range p.attached.blobs {
-			if err := pusher.Upload(ctx, repo, blob); err != nil {
-				return err
-			}
+		digest, err := p.artifact.Digest()
+		if err != nil {
+			return err
 		}
-		if err := pusher.Push(ctx, repo.Digest(p.attached.descriptor.Digest.String()), p.attached); err != nil {
+		if err := pusher.Push(ctx, repo.Digest(digest.String()), p.artifact); err != nil {
 			return err
 		}
 	}

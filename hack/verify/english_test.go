@@ -22,6 +22,7 @@ var plainFolders = []string{
 	"hack/docs",
 	"hack/gatekeeper",
 	"hack/helm",
+	"hack/image",
 	"hack/observability",
 	"hack/verify",
 	"pkg/certificate",
