@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# For who has a container engine; make image makes its like without one, for all platforms and with SBOMs. Two stages: both
-# binaries, by the line of the Makefile; then nothing but them and what distroless has for static programs.
-# The bases stand by their tags, which move: to make the same image again, write behind each of them the digest that
-# tagpin resolve prints, and keep it up to date; make image needs none.
+# This builds tagpin's image with a container engine. "make image" builds a similar one without a
+# container engine, for all platforms and with SBOMs.
+#
+# The first stage builds both binaries with the command in the Makefile. The second stage adds them
+# to distroless's image for static programs. The tags of both base images can move. To build the
+# same image again, add to each of them the digest that "tagpin resolve" prints, and keep it up to
+# date.
 FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
 WORKDIR /src
 COPY go.mod go.sum ./

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-# Needs Go, make and git; other tools are built from hack/tools at the versions of its go.mod, into CACHE.
+#
+# This needs Go, make and git. Other tools are built into CACHE, at the versions in
+# hack/tools/go.mod.
 .DEFAULT_GOAL := help
 
 CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tagpin
 BIN     := bin
-# Twelve digits: git's own choice of a length differs between clones.
+# The commit has twelve digits, because the length that git chooses differs between clones.
 VERSION ?= $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
-# Built tools are kept by what they are built from.
+# The folder of the tools has a checksum in its name, so that other versions get another folder.
 TOOLS   := $(CACHE)/tools-$(shell cat hack/tools/go.sum | cksum | cut -d' ' -f1)
 GOFUMPT := $(TOOLS)/gofumpt
 LINT    := $(TOOLS)/golangci-lint
-# It is go test, and says at the end once more what has failed, and what was skipped.
+# gotestsum runs go test, and lists failed and skipped tests again at the end.
 TEST    := $(TOOLS)/gotestsum --format standard-quiet --
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION)"
 
-# say PART,COLD,WARM tells which part runs and how long it may take, on two cores.
+# $(call say,PART,COLD,WARM) prints which part runs, and how long it takes on two cores.
 , := ,
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
@@ -22,17 +24,18 @@ say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The flags that the e2e module's tools are built with: others would compile Kubernetes twice.
-E2E     := cd e2e && CGO_ENABLED=0 GOFLAGS=-trimpath
-# Modules of their own, since what they test with drags in much: gator, Helm, oras, Prometheus.
+# The other modules, because gator, Helm, oras and Prometheus have many dependencies.
 OTHERS  := hack/gatekeeper hack/helm hack/image hack/observability
+# The flags for all other modules. The tests of e2e build Kubernetes with the same flags: with
+# others, it would be compiled twice.
 PLAIN   := CGO_ENABLED=0 GOFLAGS=-trimpath
+E2E     := cd e2e && $(PLAIN)
 
 .PHONY: test
-test: verify unit test-tools e2e ## all that CI runs: verify, unit, test-tools, e2e
+test: verify unit test-tools e2e ## everything that CI runs: verify, unit, test-tools, e2e
 
 .PHONY: verify
-verify: $(TOOLS)/built ## formatting, vet, lint, generated docs, go.mod
+verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 	$(call say,verify: formatting$(,) vet$(,) lint$(,) generated docs$(,) go.mod,14 min,3 min)
 	@unformatted=$$($(GOFUMPT) -l cmd pkg hack e2e); test -z "$$unformatted" || { echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
@@ -47,33 +50,35 @@ verify: $(TOOLS)/built ## formatting, vet, lint, generated docs, go.mod
 	done
 
 .PHONY: unit
-unit: $(TOOLS)/built ## unit tests, with the race detector, in random order
+unit: $(TOOLS)/built ## run the unit tests with the race detector, in random order
 	$(call say,unit: unit tests with the race detector,6 min,3 min)
 	$(TEST) -race -shuffle=on ./...
 
 .PHONY: test-tools
-test-tools: $(TOOLS)/built ## what is tested by others' tools: gator, Helm, oras, Prometheus
-	$(call say,test-tools: gator$(,) Helm$(,) oras and Prometheus judge the policies$(,) chart$(,) image and alerts,7 min,2 min)
-	@# Built before the tests, whose time limits are no limits of builds.
+test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, oras, Prometheus
+	$(call say,test-tools: policies$(,) chart$(,) image and alerts with gator$(,) Helm$(,) oras and Prometheus,7 min,2 min)
+	@# Build before the tests, so that the time limits of the tests don't include the builds.
 	@cd hack/gatekeeper && $(PLAIN) go tool gator --help > /dev/null
 	@cd hack/image && $(PLAIN) go build -o /dev/null oras.land/oras/cmd/oras
 	@for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(BUILD) -o /dev/null ./cmd/... || exit 1; done
-	@for module in $(OTHERS); do (cd $$module && $(PLAIN) $(TEST) -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done # no cache: it does not see deploy
+	@# -count=1 switches off the cache of test results, which does not notice changes in deploy.
+	@for module in $(OTHERS); do (cd $$module && $(PLAIN) $(TEST) -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done
 
 .PHONY: e2e
-e2e: $(TOOLS)/built ## real registries, a real API server, a whole node; builds Kubernetes the first time
+e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole node
 	$(call say,e2e: real registries$(,) a real API server and a whole node; builds Kubernetes the first time,17 min,7 min)
-	@$(E2E) go run ./cmd/prepare # before the tests, whose time limit is no limit of builds
-	$(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v /whole$$) # no cache: it does not see deploy and pkg
-	$(E2E) $(subst quiet,verbose,$(TEST)) -shuffle=on -count=1 -timeout 30m ./whole # by itself, as it is loaded; with its figures
+	@$(E2E) go run ./cmd/prepare # builds before the tests, as above
+	$(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v /whole$$)
+	@# whole needs the machine for itself, because it tests under load. Its output has figures.
+	$(E2E) $(subst quiet,verbose,$(TEST)) -shuffle=on -count=1 -timeout 30m ./whole
 
 .PHONY: cluster
-cluster: ## a real API server with tagpin in front, to try, until Ctrl-C
+cluster: ## run a real API server with tagpin, to try it, until Ctrl-C
 	$(call say,cluster: builds Kubernetes and tagpin-webhook the first time,12 min,20 s)
 	@$(E2E) go build -o ../bin/cluster ./cmd/cluster && exec ../bin/cluster
 
 .PHONY: bench
-bench: ## how fast it is, against the goals; writes bench.txt
+bench: ## measure the performance and compare it with the goals; writes bench.txt
 	$(call say,bench: builds tagpin-webhook and measures it,8 min,3 min)
 	go run ./hack/bench
 
@@ -87,22 +92,22 @@ fmt: $(TOOLS)/built ## format all Go files
 	$(GOFUMPT) -w cmd pkg hack e2e
 
 .PHONY: demo
-demo: ## see it pin, without a cluster, in ten seconds once it is built
+demo: ## show what tagpin does, without a cluster; takes ten seconds once it is built
 	$(call say,demo: builds a registry and tagpin-webhook and shows what they answer,6 min,10 s)
 	@go run ./hack/demo
 
 .PHONY: build
-build: ## both binaries, static and reproducible, into bin
+build: ## build both binaries, static and reproducible, into bin
 	$(BUILD) -o $(BIN)/ ./cmd/...
 
 .PHONY: image
-image: ## the image of all platforms and its SBOMs, into bin/image; IMAGE_FLAGS='--push REF' pushes it
+image: ## build the image and its SBOMs into bin/image; IMAGE_FLAGS='--push REF' pushes it
 	$(call say,image: builds the binaries of each platform,8 min,1 min)
 	@cd hack/image && $(PLAIN) go build -o ../../bin/make-image .
 	@bin/make-image --version '$(VERSION)' $(IMAGE_FLAGS)
 
 .PHONY: fuzz
-fuzz: ## every fuzz target, a minute each
+fuzz: ## run every fuzz target for a minute
 	@echo "fuzz: each target runs for a minute once it is built" >&2
 	@go list ./... | while read -r pkg; do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
@@ -111,7 +116,7 @@ fuzz: ## every fuzz target, a minute each
 	done
 
 .PHONY: clean
-clean: ## remove what was built here; the caches stay
+clean: ## remove bin; the caches stay
 	rm -rf bin
 
 $(TOOLS)/built:
