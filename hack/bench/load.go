@@ -17,7 +17,7 @@ import (
 // admitted sends a review. It returns an error if the object is denied, or if the response has a
 // patch although patch is false, or the other way round.
 func (st *stage) admitted(ctx context.Context, to server, body []byte, patch bool) error {
-	url := to.url + "?timeout=10s"
+	url := "https://" + to.Address + "/enforce?timeout=10s"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err

@@ -28,6 +28,8 @@ import (
 
 	"github.com/go-logr/logr"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/tagpin/tagpin/hack/standalone"
 )
 
 // timeout limits the duration of all measurements after the build.
@@ -105,8 +107,7 @@ func measureAll(ctx context.Context, s settings, stdout, stderr io.Writer) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	fmt.Fprintln(stderr, "building tagpin-webhook: takes minutes the first time, then seconds")
-	if err := buildWebhook(ctx, dir, stderr); err != nil {
+	if err := standalone.Build(ctx, dir, stderr); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -116,7 +117,7 @@ func measureAll(ctx context.Context, s settings, stdout, stderr io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	defer func() { st.close() }() // not "defer st.close()": each start of a server replaces it
+	defer st.close()
 	r := &report{}
 	for _, g := range groups() {
 		if !s.only.MatchString(g.name) {

@@ -132,7 +132,7 @@ func (s server) resident(ctx context.Context) (float64, error) {
 	if err := download(req, os.DevNull); err != nil {
 		return 0, err
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID))
 	if err != nil {
 		return 0, err
 	}

@@ -7,28 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// server is a process that serves a URL.
-type server struct {
-	url   string
-	pid   int
-	pprof string // host:port of the profiles; empty if the process does not serve profiles
-	log   string // path of the log
-}
-
 // cpu returns the processor time that the server has used so far, including system time. It returns
 // 0 on systems without /proc.
 func (s server) cpu() time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID))
 	if err != nil {
 		return 0
 	}
@@ -49,75 +38,6 @@ func parseCPU(stat string) time.Duration {
 		return 0
 	}
 	return time.Duration(user+system) * tick
-}
-
-// start starts a process and waits until it serves url. The process is killed when ctx is done and
-// when the stage is closed.
-func (st *stage) start(
-	ctx context.Context, url, logFile, binary string, args ...string,
-) (server, error) {
-	out, err := os.Create(logFile)
-	if err != nil {
-		return server{}, err
-	}
-	defer func() { _ = out.Close() }() // the process has its own copy
-	process := exec.CommandContext(ctx, binary, args...)
-	process.Stdout, process.Stderr = out, out
-	if err := process.Start(); err != nil {
-		return server{}, err
-	}
-	exited := make(chan struct{})
-	go func() { _ = process.Wait(); close(exited) }()
-	before := st.close
-	// There are no requests left, so the process need not shut down gracefully.
-	st.close = func() { _ = process.Process.Kill(); <-exited; before() }
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
-	for !st.answers(ctx, url) {
-		select {
-		case <-tick.C:
-		case <-exited:
-			output, _ := os.ReadFile(logFile)
-			return server{}, fmt.Errorf("%s exited: %s\n%s",
-				filepath.Base(binary), process.ProcessState, output)
-		case <-deadline:
-			return server{}, fmt.Errorf("%s did not become ready", filepath.Base(binary))
-		}
-	}
-	return server{url: url, pid: process.Process.Pid, log: logFile}, nil
-}
-
-// answers reports whether a server responds at url. The response may be an error, because the
-// request is not a review.
-func (st *stage) answers(ctx context.Context, url string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	resp, err := st.client.Do(req)
-	if err != nil {
-		return false
-	}
-	return resp.Body.Close() == nil
-}
-
-// freePorts returns n ports that are not in use.
-func freePorts(ctx context.Context, n int) ([]string, error) {
-	var ports []string
-	for range n {
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return nil, err
-		}
-		ports = append(ports, port)
-	}
-	return ports, nil
 }
 
 // profile starts a CPU profile of tagpin-webhook if the flag -cpuprofile is set. finish waits until

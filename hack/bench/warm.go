@@ -52,7 +52,7 @@ func warm(ctx context.Context, st *stage, s settings, r *report) error {
 // counters returns the number of requests to the registry, and of admissions in the log of
 // tagpin-webhook.
 func (st *stage) counters() (requests int64, lines int, err error) {
-	log, err := os.ReadFile(st.tagpin.log)
+	log, err := os.ReadFile(st.tagpin.Log)
 	return st.images.requests(), bytes.Count(log, []byte(`"msg":"admission"`)), err
 }
 

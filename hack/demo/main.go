@@ -17,6 +17,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/tagpin/tagpin/hack/standalone"
 )
 
 func main() {
@@ -39,10 +41,7 @@ func run(ctx context.Context, s *screen, progress io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	build := func(ctx context.Context) error {
-		fmt.Fprintln(progress, "building tagpin-webhook: takes minutes the first time, then seconds")
-		return buildWebhook(ctx, dir, progress)
-	}
+	build := func(ctx context.Context) error { return standalone.Build(ctx, dir, progress) }
 	return afterBuild(ctx, build, func(ctx context.Context) error { return show(ctx, dir, s) })
 }
 
@@ -63,7 +62,8 @@ func show(ctx context.Context, dir string, s *screen) error {
 		return err
 	}
 	defer st.close()
-	s.say("A registry with TLS runs at %s, and tagpin-webhook at %s.", st.registry, st.webhook)
+	s.say("A registry with TLS runs at %s, and tagpin-webhook at %s.",
+		st.registry, st.webhook.Address)
 	s.say("There is no cluster. The demo sends the same reviews as an API server.")
 	chapters := []func(context.Context, *stage, *screen) error{deployment, cronJob, dryRun, movedTag}
 	for _, chapter := range chapters {

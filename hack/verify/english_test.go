@@ -24,6 +24,7 @@ var plainFolders = []string{
 	"hack/helm",
 	"hack/image",
 	"hack/observability",
+	"hack/standalone",
 	"hack/verify",
 	"pkg/certificate",
 	"pkg/config",
