@@ -26,6 +26,9 @@ func TestReview(t *testing.T) {
 	if err := json.Unmarshal(body, &rv); err != nil {
 		t.Fatal(err)
 	}
+	if strings.Index(string(body), `"operation":`) > strings.Index(string(body), `"object":`) {
+		t.Error("the operation comes after the object, want it before, as an API server writes it")
+	}
 	if size := len(rv.Request.Object.Raw); size < 2700 || size > 3300 {
 		t.Errorf("size of the Pod = %d bytes, want about 3 KB", size)
 	}

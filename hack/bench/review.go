@@ -5,11 +5,18 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // review returns a review for the creation of a Pod with a container for each image. The Pod is
 // created by a ReplicaSet if byController is true, and otherwise by a user. It has the fields that
 // the API server's defaults and admission plugins set. With two containers, its size is about 3 KB.
+// The fields of the review have the order in which an API server writes them, because
+// tagpin-webhook refuses long reviews with another order.
 func review(byController bool, images ...string) ([]byte, error) {
 	user, owners := "jane", []any{}
 	if byController {
@@ -19,20 +26,26 @@ func review(byController bool, images ...string) ([]byte, error) {
 			"uid": "0b8f6a56-1d1e-4d0c-9b0c-6b1a2f6c4d11", "controller": true, "blockOwnerDeletion": true,
 		}}
 	}
-	kind := values{"group": "", "version": "v1", "kind": "Pod"}
-	resource := values{"group": "", "version": "v1", "resource": "pods"}
-	return json.Marshal(values{
-		"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-		"request": values{
-			"uid": "5f2b1c9e-7c1a-4a57-9d3f-3a6c1b2d4e5f", "kind": kind, "resource": resource,
-			"requestKind": kind, "requestResource": resource,
-			"namespace": "bench", "operation": "CREATE", "oldObject": nil, "dryRun": false,
-			"userInfo": values{
-				"username": user, "uid": "c9d8",
-				"groups": []any{"system:serviceaccounts", "system:authenticated"},
+	object, err := json.Marshal(pod(owners, images))
+	if err != nil {
+		return nil, err
+	}
+	kind := metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}
+	resource := metav1.GroupVersionResource{Version: "v1", Resource: "pods"}
+	return json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "5f2b1c9e-7c1a-4a57-9d3f-3a6c1b2d4e5f", Kind: kind, Resource: resource,
+			RequestKind: &kind, RequestResource: &resource,
+			Namespace: "bench", Operation: admissionv1.Create, DryRun: new(bool),
+			UserInfo: authenticationv1.UserInfo{
+				Username: user, UID: "c9d8",
+				Groups: []string{"system:serviceaccounts", "system:authenticated"},
 			},
-			"options": values{"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-			"object":  pod(owners, images),
+			Options: runtime.RawExtension{
+				Raw: []byte(`{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}`),
+			},
+			Object: runtime.RawExtension{Raw: object},
 		},
 	})
 }
