@@ -86,65 +86,50 @@ don't contradict each other. */ -}}
 {{- $own := include "tagpin.ownConfig" . | fromYaml -}}
 {{- $config := include "tagpin.config" . | fromYaml -}}
 {{- with .Values -}}
-{{- if not (has "pods" .pin) -}}
-{{- fail "pin must contain pods: otherwise the pods of workloads that are not pinned would run unpinned" -}}
-{{- end -}}
+{{- $manual := eq .registration "manual" -}}
+{{- $mode := .certificates.mode -}}
+{{- $issuer := .certificates.issuerRef -}}
+{{- $cas := list -}}
+{{- range .extraCAs -}}{{- $cas = append $cas (.configMap | default .secret) -}}{{- end -}}
+{{- $checks := list
+  (list (not (has "pods" .pin))
+    "pin must contain pods: otherwise the pods of workloads that are not pinned would run unpinned")
+  (list (and (eq .failurePolicy "Ignore") (has "workloads" .pin))
+    "failurePolicy: Ignore requires pin: [pods]: a workload that is applied again while no replica answers would lose its pin and be rolled out")
+  (list (ne (eq .pullSecretAccess "namespaces") (not (empty .pullSecretNamespaces)))
+    "pullSecretAccess: namespaces and pullSecretNamespaces require each other")
+  (list (and (eq $mode "given") (not .certificates.caBundle))
+    "certificates.mode: given requires certificates.caBundle, the PEM certificates of the CA that signed the certificate")
+  (list (and (eq $mode "given") (not .certificates.secret))
+    "certificates.mode: given requires certificates.secret, the secret with tls.crt and tls.key")
+  (list (and .certificates.caBundle (ne $mode "given"))
+    "certificates.caBundle requires certificates.mode: given")
+  (list (and $issuer (not $issuer.name))
+    "certificates.issuerRef requires the name of the issuer")
+  (list (and $issuer (ne $mode "cert-manager"))
+    "certificates.issuerRef requires certificates.mode: cert-manager")
+  (list (and $manual (eq $mode "self-managed"))
+    "registration: manual requires certificates.mode: given or cert-manager, because the server would have to write a self-managed CA into the registration")
+  (list (and $manual (or .keepOnly .excludedNamespaces .webhookAnnotations (ne .namespaces "opt-in") (ne .failurePolicy "Fail") (ne (int .timeoutSeconds) 10)))
+    "with registration: manual, set keepOnly, namespaces, excludedNamespaces, failurePolicy, timeoutSeconds and webhookAnnotations in the registration that you apply")
+  (list (ne (len (uniq (list .ports.webhook .ports.metrics .ports.probes))) 3)
+    "the three ports must differ")
+  (list (ne (len (uniq $cas)) (len $cas))
+    "extraCAs has a name twice, and each CA is mounted under its name")
+  (list (and .clientCA.configMap .clientCA.secret)
+    "clientCA must have a configMap or a secret, not both")
+  (list (ne (toJson $config.registration) (toJson $own.registration))
+    "config.registration contradicts the values pin and registration, which set it")
+  (list (ne (toJson $config.certificates) (toJson $own.certificates))
+    "config.certificates contradicts the value certificates, which sets it")
+  (list (ne $config.credentials.pullSecrets $own.credentials.pullSecrets)
+    "config.credentials.pullSecrets contradicts the value pullSecretAccess, which sets it")
+-}}
 {{- range $name, $labels := dict "podLabels" .podLabels "commonLabels" .commonLabels "serviceMonitor.labels" .serviceMonitor.labels "prometheusRule.labels" .prometheusRule.labels "dashboard.labels" .dashboard.labels -}}
-{{- if hasKey ($labels | default dict) "app.kubernetes.io/name" -}}
-{{- fail (print $name " can't set app.kubernetes.io/name, because selectors use this label") -}}
+{{- $checks = append $checks (list (hasKey ($labels | default dict) "app.kubernetes.io/name")
+  (print $name " can't set app.kubernetes.io/name, because selectors use this label")) -}}
 {{- end -}}
-{{- end -}}
-{{- if and (eq .failurePolicy "Ignore") (has "workloads" .pin) -}}
-{{- fail "failurePolicy: Ignore requires pin: [pods]: a workload that is applied again while no replica answers would lose its pin and be rolled out" -}}
-{{- end -}}
-{{- if ne (eq .pullSecretAccess "namespaces") (not (empty .pullSecretNamespaces)) -}}
-{{- fail "pullSecretAccess: namespaces and pullSecretNamespaces require each other" -}}
-{{- end -}}
-{{- with .certificates -}}
-{{- if and (eq .mode "given") (not .caBundle) -}}
-{{- fail "certificates.mode: given requires certificates.caBundle, the PEM certificates of the CA that signed the certificate" -}}
-{{- end -}}
-{{- if and (eq .mode "given") (not .secret) -}}
-{{- fail "certificates.mode: given requires certificates.secret, the secret with tls.crt and tls.key" -}}
-{{- end -}}
-{{- if and .caBundle (ne .mode "given") -}}
-{{- fail "certificates.caBundle requires certificates.mode: given" -}}
-{{- end -}}
-{{- if and .issuerRef (not .issuerRef.name) -}}
-{{- fail "certificates.issuerRef requires the name of the issuer" -}}
-{{- end -}}
-{{- if and .issuerRef (ne .mode "cert-manager") -}}
-{{- fail "certificates.issuerRef requires certificates.mode: cert-manager" -}}
-{{- end -}}
-{{- end -}}
-{{- if and (eq .registration "manual") (eq .certificates.mode "self-managed") -}}
-{{- fail "registration: manual requires certificates.mode: given or cert-manager, because the server would have to write a self-managed CA into the registration" -}}
-{{- end -}}
-{{- if eq .registration "manual" -}}
-{{- if or .keepOnly .excludedNamespaces .webhookAnnotations (ne .namespaces "opt-in") (ne .failurePolicy "Fail") (ne (int .timeoutSeconds) 10) -}}
-{{- fail "with registration: manual, set keepOnly, namespaces, excludedNamespaces, failurePolicy, timeoutSeconds and webhookAnnotations in the registration that you apply" -}}
-{{- end -}}
-{{- end -}}
-{{- if ne (len (uniq (list .ports.webhook .ports.metrics .ports.probes))) 3 -}}
-{{- fail "the three ports must differ" -}}
-{{- end -}}
-{{- $names := list -}}
-{{- range .extraCAs -}}{{- $names = append $names (.configMap | default .secret) -}}{{- end -}}
-{{- if ne (len (uniq $names)) (len $names) -}}
-{{- fail "extraCAs has a name twice, and each CA is mounted under its name" -}}
-{{- end -}}
-{{- if and .clientCA.configMap .clientCA.secret -}}
-{{- fail "clientCA must have a configMap or a secret, not both" -}}
-{{- end -}}
-{{- end -}}
-{{- if ne (toJson $config.registration) (toJson $own.registration) -}}
-{{- fail "config.registration contradicts the values pin and registration, which set it" -}}
-{{- end -}}
-{{- if ne (toJson $config.certificates) (toJson $own.certificates) -}}
-{{- fail "config.certificates contradicts the value certificates, which sets it" -}}
-{{- end -}}
-{{- if ne $config.credentials.pullSecrets $own.credentials.pullSecrets -}}
-{{- fail "config.credentials.pullSecrets contradicts the value pullSecretAccess, which sets it" -}}
+{{- range $checks -}}{{- if first . -}}{{- fail (last .) -}}{{- end -}}{{- end -}}
 {{- end -}}
 {{- end }}
 
