@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/tagpin/tagpin/hack/standalone"
 )
 
@@ -107,8 +109,9 @@ func dryRun(ctx context.Context, st *stage, s *screen) error {
 		return err
 	}
 	s.images(before, after)
-	proposed := annotation(after, "tagpin.dev/proposed-pins")
-	s.added("tagpin.dev/proposed-pins", proposed)
+	const annotation = "tagpin.dev/proposed-pins"
+	proposed, _, _ := unstructured.NestedString(after, "metadata", "annotations", annotation)
+	s.added(annotation, proposed)
 	s.say("Only an annotation is added. It lists the pins that tagpin would make.")
 	if err := expect(imagesOf(after)["app"], st.image("shop/web:1.4")); err != nil {
 		return err

@@ -2,7 +2,11 @@
 
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
 
 // object is a Kubernetes object as JSON.
 type object map[string]any
@@ -37,39 +41,19 @@ func (st *stage) workload(apiVersion, kind, app, sidecar string) object {
 	return o
 }
 
-// field returns the value at a path of fields in v, or nil if there is none.
-func field(v any, path string) any {
-	for _, step := range strings.Split(path, "/") {
-		switch m := v.(type) {
-		case object:
-			v = m[step]
-		case map[string]any:
-			v = m[step]
-		default:
-			return nil
-		}
-	}
-	return v
-}
-
 // imagesOf returns the images of an object's containers, by the name of the container.
 func imagesOf(o object) map[string]string {
 	images := map[string]string{}
 	for _, path := range []string{
-		"spec", "spec/template/spec", "spec/jobTemplate/spec/template/spec",
+		"spec/containers",
+		"spec/template/spec/containers",
+		"spec/jobTemplate/spec/template/spec/containers",
 	} {
-		list, _ := field(o, path+"/containers").([]any)
+		list, _, _ := unstructured.NestedSlice(o, strings.Split(path, "/")...)
 		for _, c := range list {
-			name, _ := field(c, "name").(string)
-			images[name], _ = field(c, "image").(string)
+			name, _, _ := unstructured.NestedString(c.(map[string]any), "name")
+			images[name], _, _ = unstructured.NestedString(c.(map[string]any), "image")
 		}
 	}
 	return images
-}
-
-// annotation returns the value of an annotation in the metadata of the object.
-func annotation(o object, name string) string {
-	annotations, _ := field(o, "metadata/annotations").(map[string]any)
-	value, _ := annotations[name].(string)
-	return value
 }
