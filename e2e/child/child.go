@@ -8,9 +8,8 @@
 //	<-ended
 //
 // On Linux the kernel kills a program when the thread that started it ends (PR_SET_PDEATHSIG in
-// prctl(2)). Go ends threads as it likes, so each program is started from a thread of its own,
-// which lives as long as the program. On other systems a program outlives a process that was
-// killed.
+// prctl(2)). Because Go ends threads at any time, each program gets a thread of its own, which
+// lives as long as the program. On other systems a program outlives a process that is killed.
 package child
 
 import (
@@ -19,12 +18,12 @@ import (
 )
 
 // Start starts cmd. The channel is closed when the program has ended; cmd.ProcessState then says
-// how.
+// how it ended.
 func Start(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
 	tie(cmd)
 	started, over := make(chan error), make(chan struct{})
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
 		err := cmd.Start()
 		started <- err
 		if err == nil {
@@ -35,8 +34,8 @@ func Start(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
 	return over, <-started
 }
 
-// OnThread calls f on a thread of its own, which lives until release is called: programs that f
-// starts by way of a tether end no earlier than that.
+// OnThread calls f on a thread of its own, which lives until release is called. Programs that f
+// starts through a tether do not end earlier than that.
 func OnThread(f func() error) (release func(), err error) {
 	result, over := make(chan error), make(chan struct{})
 	go func() {

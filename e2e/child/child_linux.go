@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// tie has the kernel kill the program with the thread that starts it.
+// tie makes the kernel kill the program when the thread that starts it ends.
 func tie(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}

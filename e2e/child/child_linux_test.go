@@ -19,11 +19,11 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// parent is set in the environment of the process that the tests start and kill. Its value is the
-// path of a tether.
+// parent is an environment variable of the process that TestKilled starts and kills. Its value is
+// the path of a tether.
 const parent = "TAGPIN_CHILD_PARENT"
 
-// soon bounds a wait for the kernel.
+// soon bounds the wait for the kernel.
 const soon = 20 * time.Second
 
 func TestMain(m *testing.M) {
@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// live starts a program by Start and one by a tether, says their numbers, and waits to be killed.
+// live starts a program by Start and another one by a tether, prints their process IDs, and waits
+// to be killed.
 func live(tether string) error {
 	one := exec.CommandContext(context.Background(), "sleep", "3600")
 	if _, err := Start(one); err != nil {
@@ -49,7 +50,7 @@ func live(tether string) error {
 	select {}
 }
 
-// TestKilled kills a process that has children: they end too.
+// TestKilled kills a process that has children, and checks that they end too.
 func TestKilled(t *testing.T) {
 	tether := build(t)
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
@@ -68,16 +69,16 @@ func TestKilled(t *testing.T) {
 	_ = cmd.Wait() // it was killed
 	children := strings.Fields(line)
 	if len(children) != 2 {
-		t.Fatalf("the children are %q, want two", line)
+		t.Fatalf("the children are %q, want two process IDs", line)
 	}
 	for i, child := range children {
 		if !gone(t, child) {
-			t.Errorf("child %d of a killed process runs on", i)
+			t.Errorf("child %d of a killed process is still running", i)
 		}
 	}
 }
 
-// TestOutlivesThreads has threads end while children run: only their own thread counts.
+// TestOutlivesThreads checks that children keep running when threads other than their own end.
 func TestOutlivesThreads(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sleep", "3600")
 	ended, err := Start(cmd)
@@ -113,7 +114,7 @@ func TestOutlivesThreads(t *testing.T) {
 func TestStartFails(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), filepath.Join(t.TempDir(), "nothing"))
 	if _, err := Start(cmd); err == nil {
-		t.Error("Start of a program that is not there succeeded")
+		t.Error("Start of a missing program succeeded")
 	}
 }
 
@@ -128,7 +129,7 @@ func build(t *testing.T) string {
 	return path
 }
 
-// gone waits until a process has ended. If it has not, it is killed.
+// gone waits until a process has ended and reports whether it did. If not, it kills the process.
 func gone(t *testing.T, number string) bool {
 	t.Helper()
 	pid, err := strconv.Atoi(number)
@@ -136,7 +137,7 @@ func gone(t *testing.T, number string) bool {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		// One that nobody waits for yet is still there, but runs no more.
+		// A zombie has ended, but its parent has not waited for it.
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || strings.Contains(string(stat), ") Z ") {
 			return true

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package interrupt tells a program that it has been asked to end, so that it can first end what would outlive it: an API
-// server, the folders of a node.
+// Package interrupt tells a program that it was asked to end, so that it can first end what would
+// outlive it, such as an API server or the folders of a node.
 package interrupt
 
 import (
@@ -11,16 +11,18 @@ import (
 	"syscall"
 )
 
-// Context returns a context that ends when the program is asked to: by Ctrl-C, by make or CI, by the terminal's window. The
-// context's cause names the signal.
+// Context returns a context that ends when the program is asked to end: by Ctrl-C, by make or CI,
+// or because its terminal is closed. The cause of the context names the signal.
 //
-// A pipe whose reader has gone is no such request. Go tells a program that wants to hear of SIGPIPE of each connection, too,
-// that its other side has closed, which servers see every day; see the documentation of os/signal. So it is taken and
-// dropped: a write to a closed stdout fails instead of ending the program before it has cleaned up.
+// SIGPIPE is no such request, and is ignored: a write to a closed stdout fails instead of ending
+// the program before it has cleaned up. To ignore it, a program has to receive it. Go then also
+// sends it for each connection that the other side has closed, which servers see all the time; see
+// the documentation of os/signal.
 func Context() (ctx context.Context, stop context.CancelFunc) {
-	pipes := make(chan os.Signal, 1) // never read: it fills, and the rest is dropped
+	pipes := make(chan os.Signal, 1) // never read: once it is full, signals are dropped
 	signal.Notify(pipes, syscall.SIGPIPE)
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, cancel := signal.NotifyContext(context.Background(),
+		os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	return ctx, func() {
 		cancel()
 		signal.Stop(pipes)

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// soon is how long a signal may take.
+// soon bounds the wait for a signal.
 const soon = 10 * time.Second
 
-// TestClosedConnection writes to a connection that the other side has closed, as a registry does to a client that was
-// killed: nobody asked anything to end.
+// TestClosedConnection writes to a connection that the other side has closed, as a registry does
+// when a client was killed. That must not look like a request to end.
 func TestClosedConnection(t *testing.T) {
 	ctx, stop := Context()
 	defer stop()
@@ -25,7 +25,7 @@ func TestClosedConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // it was only listened to
+	defer listener.Close() //nolint:errcheck // nothing was written
 	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestClosedConnection(t *testing.T) {
 			t.Fatalf("writing to a closed connection: %v, want EPIPE", err)
 		}
 	}
-	// Signals come one after the other: when this one has come, the first has too.
+	// Signals are delivered in order: when this one has arrived, SIGPIPE has arrived too.
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +52,6 @@ func TestClosedConnection(t *testing.T) {
 		t.Fatal("SIGHUP did not end the context")
 	}
 	if cause := context.Cause(ctx); !strings.Contains(cause.Error(), "hangup") {
-		t.Errorf("cause = %v, want the signal that asked for the end", cause)
+		t.Errorf("cause = %v, want the signal SIGHUP", cause)
 	}
 }

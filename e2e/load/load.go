@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package load makes many admissions, so many at once, and counts what became of each: what a restart, a crash or a new
-// certificate costs those who deploy meanwhile.
+// Package load makes many admission requests at a time, and counts the results. It shows what a
+// restart, a crash or a new certificate costs users who deploy meanwhile:
 //
 //	l := load.Start(ctx, load.Options{N: 10000, AtOnce: 16}, load.Pods(client, "shop", images))
 //	… restart it …
@@ -18,31 +18,31 @@ import (
 	"time"
 )
 
-// Attempt makes admission number i, and tells whether the image was pinned. An error is an admission that failed: no answer,
-// or a denial.
+// Attempt makes admission request number i, and reports whether the image was pinned. An error
+// means that the request got no answer or was denied.
 type Attempt func(ctx context.Context, i int) (pinned bool, err error)
 
-// Options are what a load is like.
+// Options describe a load.
 type Options struct {
-	N       int           // how many; 0: until the context ends
-	AtOnce  int           // how many are under way at once (default 8)
-	Rate    float64       // how many are begun a second, at most (default: no limit)
-	Timeout time.Duration // of one (default 30 s)
+	N       int           // number of requests; if 0, until the context ends
+	AtOnce  int           // requests in flight (default 8)
+	Rate    float64       // requests started per second, at most (default: no limit)
+	Timeout time.Duration // of one request (default 30 s)
 }
 
-// fewErrors is how many errors a result has.
+// fewErrors is how many errors a Result keeps.
 const fewErrors = 5
 
-// Result is what became of the admissions that have ended.
+// Result counts the requests that have ended.
 type Result struct {
 	Pinned, Unpinned, Failed int
 
-	Errors []error       // the first few, with their time since the start
-	Gap    time.Duration // the longest time without an admission that ended pinned, from the start to now
+	Errors []error       // the first few, each with its time since the start
+	Gap    time.Duration // the longest time without a new answer with a pin
 	Took   time.Duration
 }
 
-// String is for a test's log.
+// String returns a line for a test's log.
 func (r Result) String() string {
 	text := fmt.Sprintf("%d pinned, %d unpinned, %d failed in %s; longest gap %s",
 		r.Pinned, r.Unpinned, r.Failed, r.Took.Round(time.Millisecond), r.Gap.Round(time.Millisecond))
@@ -52,23 +52,23 @@ func (r Result) String() string {
 	return text
 }
 
-// Done is how many have ended.
+// Done returns how many requests have ended.
 func (r Result) Done() int { return r.Pinned + r.Unpinned + r.Failed }
 
-// Load is admissions under way.
+// Load is a load in progress.
 type Load struct {
 	wg    sync.WaitGroup
 	start time.Time
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	result Result
 	begun  int
-	last   time.Time // a pinned one ended, or the start
-	end    time.Time // zero while it runs
+	last   time.Time // when the last answer with a pin came; at first, the start
+	end    time.Time // zero while the load runs
 }
 
-// Start begins a load. When ctx ends, no more are begun, and those under way still end by themselves: who ends a load
-// makes no failures. Wait is to be called.
+// Start starts a load. When ctx ends, no more requests are started, and those in flight end
+// normally, so that stopping a load causes no failures. The caller must call Wait.
 func Start(ctx context.Context, o Options, attempt Attempt) *Load {
 	if o.AtOnce == 0 {
 		o.AtOnce = 8
@@ -98,13 +98,13 @@ func Start(ctx context.Context, o Options, attempt Attempt) *Load {
 	return l
 }
 
-// Wait waits for the last admission.
+// Wait waits for the last request.
 func (l *Load) Wait() Result {
 	l.wg.Wait()
 	return l.Result()
 }
 
-// Result is what became of those that have ended until now.
+// Result returns what was counted until now.
 func (l *Load) Result() Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,7 +118,7 @@ func (l *Load) Result() Result {
 	return r
 }
 
-// call makes one admission after the other.
+// call makes one request after the other.
 func (l *Load) call(ctx context.Context, o Options, tick <-chan time.Time, attempt Attempt) {
 	for {
 		i, more := l.next(o.N)
@@ -142,7 +142,7 @@ func (l *Load) next(n int) (i int, more bool) {
 	return l.begun - 1, true
 }
 
-// wait waits for a tick, where there are any, and tells whether to go on.
+// wait waits for a tick if tick is not nil, and reports whether to go on.
 func wait(ctx context.Context, tick <-chan time.Time) bool {
 	if tick != nil {
 		select {
@@ -161,7 +161,8 @@ func (l *Load) count(pinned bool, err error) {
 	case err != nil:
 		l.result.Failed++
 		if len(l.result.Errors) < fewErrors {
-			l.result.Errors = append(l.result.Errors, fmt.Errorf("after %s: %w", now.Sub(l.start).Round(time.Millisecond), err))
+			since := now.Sub(l.start).Round(time.Millisecond)
+			l.result.Errors = append(l.result.Errors, fmt.Errorf("after %s: %w", since, err))
 		}
 	case !pinned:
 		l.result.Unpinned++

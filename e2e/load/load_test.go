@@ -17,7 +17,7 @@ import (
 
 var errDown = errors.New("down")
 
-// TestResult counts, in the bubble's time, admissions of a second each.
+// TestResult counts requests that take a second each, in the time of a synctest bubble.
 func TestResult(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -34,7 +34,7 @@ func TestResult(t *testing.T) {
 			"",
 		},
 		{
-			"unpinned is no success",
+			"unpinned",
 			Options{N: 4, AtOnce: 1},
 			func(i int) (bool, error) { return i == 0, nil },
 			Result{Pinned: 1, Unpinned: 3, Gap: 3 * time.Second, Took: 4 * time.Second},
@@ -88,7 +88,7 @@ func TestResult(t *testing.T) {
 	}
 }
 
-// TestEndOfContext ends a load without a number: what is under way ends well.
+// TestEndOfContext ends a load that has no number of requests. Those in flight must not fail.
 func TestEndOfContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
@@ -109,17 +109,18 @@ func TestEndOfContext(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := Start(t.Context(), Options{N: 1, Timeout: time.Minute}, func(ctx context.Context, _ int) (bool, error) {
+		hang := func(ctx context.Context, _ int) (bool, error) {
 			<-ctx.Done()
 			return false, ctx.Err()
-		}).Wait()
+		}
+		r := Start(t.Context(), Options{N: 1, Timeout: time.Minute}, hang).Wait()
 		if want := "0 pinned, 0 unpinned, 1 failed in 1m0s; longest gap 1m0s; the first errors:\nafter 1m0s: " + context.DeadlineExceeded.Error(); r.String() != want {
 			t.Errorf("result = %q, want %q", r, want)
 		}
 	})
 }
 
-// TestNumbers gives each admission its own.
+// TestNumbers checks that each request gets its own number.
 func TestNumbers(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[int]int{}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pki makes a private CA and certificates of its servers and clients.
+// Package pki makes a private CA and certificates for servers and clients.
 package pki
 
 import (
@@ -51,7 +51,7 @@ func (ca *CA) Issue() (*Leaf, error) {
 	return ca.IssueFor("localhost", "127.0.0.1")
 }
 
-// IssueExpired makes one as Issue does, which was good until an hour ago.
+// IssueExpired is like Issue, but the certificate expired an hour ago.
 func (ca *CA) IssueExpired() (*Leaf, error) {
 	return ca.issue(&x509.Certificate{
 		Subject:  pkix.Name{CommonName: "localhost"},
@@ -60,7 +60,7 @@ func (ca *CA) IssueExpired() (*Leaf, error) {
 	})
 }
 
-// IssueFor makes a certificate for DNS names and addresses, and nothing else.
+// IssueFor makes a certificate for the given DNS names and IP addresses only.
 func (ca *CA) IssueFor(names ...string) (*Leaf, error) {
 	template := &x509.Certificate{Subject: pkix.Name{CommonName: names[0]}}
 	for _, name := range names {
@@ -75,10 +75,13 @@ func (ca *CA) IssueFor(names ...string) (*Leaf, error) {
 
 // IssueClient makes a certificate for a client.
 func (ca *CA) IssueClient(name string) (*Leaf, error) {
-	return ca.issue(&x509.Certificate{Subject: pkix.Name{CommonName: name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return ca.issue(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: name},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
 }
 
-// issue makes a certificate, which is a server's unless the template says otherwise.
+// issue signs a certificate. It is for a server unless the template says otherwise.
 func (ca *CA) issue(template *x509.Certificate) (*Leaf, error) {
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	if template.ExtKeyUsage == nil {
@@ -95,14 +98,14 @@ func (ca *CA) issue(template *x509.Certificate) (*Leaf, error) {
 	return &Leaf{CertPEM: encode("CERTIFICATE", cert.Raw), KeyPEM: encode("PRIVATE KEY", der)}, nil
 }
 
-// Pool trusts the authority alone.
+// Pool returns a pool that trusts only this authority.
 func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
 	return pool
 }
 
-// ServerConfig serves with the certificate.
+// ServerConfig returns the config of a server that serves the certificate.
 func (l *Leaf) ServerConfig() (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(l.CertPEM, l.KeyPEM)
 	if err != nil {
@@ -111,14 +114,17 @@ func (l *Leaf) ServerConfig() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
-// sign makes a key and its certificate, which is good from now unless the template says otherwise; without a parent it
-// signs itself.
-func sign(template, parent *x509.Certificate, parentKey crypto.Signer) (*x509.Certificate, crypto.Signer, error) {
+// sign makes a key and a certificate for it. Unless the template says otherwise, the certificate is
+// valid from now on. If parent is nil, the certificate is self-signed.
+func sign(template, parent *x509.Certificate, parentKey crypto.Signer) (
+	*x509.Certificate, crypto.Signer, error,
+) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
+	limit := new(big.Int).Lsh(big.NewInt(1), 120)
+	if template.SerialNumber, err = rand.Int(rand.Reader, limit); err != nil {
 		return nil, nil, err
 	}
 	if template.NotAfter.IsZero() {

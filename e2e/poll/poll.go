@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package poll waits for what a cluster does in its own time. Unlike apimachinery's package wait it tells, where the time is
-// up, what was wrong at last.
+// Package poll waits until a cluster has done something. Unlike package wait of apimachinery, it
+// reports the last error when the time is up.
 package poll
 
 import (
@@ -11,14 +11,16 @@ import (
 )
 
 const (
-	// Deadline bounds a wait. Two cores may have other work: it is for what never comes, and no test of speed.
+	// Deadline bounds a wait. It is generous, because the machine may be busy, and says nothing about
+	// speed.
 	Deadline = 3 * time.Minute
 
 	interval = 20 * time.Millisecond
 )
 
-// Until calls f, each time with the context of the whole wait, until it succeeds. After Deadline the test fails with f's
-// last error. It is for a test's cleanup too, in which the test's own context has ended.
+// Until calls f until it returns nil. If f still fails after Deadline, the test fails with f's last
+// error. The context of f lasts as long as the wait, also in a test's cleanup, where the test's own
+// context has ended.
 func Until(t testing.TB, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), Deadline)
@@ -30,7 +32,7 @@ func Until(t testing.TB, f func(context.Context) error) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("in %v: %v", Deadline, err)
+			t.Fatalf("still failing after %v: %v", Deadline, err)
 		case <-time.After(interval):
 		}
 	}

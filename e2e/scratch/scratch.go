@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scratch makes folders for a run's files. A run that is killed leaves its folder behind;
-// the next one finds it:
+// Package scratch makes folders for a run's files. A run that is killed leaves its folder behind,
+// and the next run can find and remove it:
 //
 //	left, err := scratch.Sweep("tagpin-cluster-", os.RemoveAll)
 //	dir, err := scratch.New("tagpin-cluster-")
@@ -22,20 +22,20 @@ import (
 // lockFile is the name of the lock in each folder.
 const lockFile = "lock"
 
-// Dir is a folder.
+// Dir is a folder in use.
 type Dir struct {
 	Path string
-	Lock *os.File // held as long as any process has it open
+	Lock *os.File // held while any process has it open
 }
 
-// New makes a folder in the system's folder of temporary files. Its name begins with prefix. Remove
-// is to be called.
+// New makes a folder among the system's temporary files, with a name that begins with prefix. The
+// caller must call Remove.
 func New(prefix string) (*Dir, error) {
 	path, err := os.MkdirTemp("", prefix)
 	if err != nil {
 		return nil, err
 	}
-	// Others see the lock only when it is held, so that none of them sweeps the folder away.
+	// Other processes see the lock only once it is held, so that none of them sweeps the folder away.
 	hidden := filepath.Join(path, "new")
 	file, err := lock(hidden, os.O_CREATE|os.O_RDWR)
 	if err != nil {
@@ -51,8 +51,8 @@ func New(prefix string) (*Dir, error) {
 // Remove removes the folder with everything in it.
 func (d *Dir) Remove() error { return errors.Join(os.RemoveAll(d.Path), d.Lock.Close()) }
 
-// Sweep calls remove for each folder of a prefix that no process uses, while nobody else can, and
-// returns those folders.
+// Sweep calls remove for each folder with the prefix that no process uses, while it holds the
+// folder's lock. It returns these folders.
 func Sweep(prefix string, remove func(path string) error) (left []string, err error) {
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
 	if err != nil {
@@ -63,7 +63,7 @@ func Sweep(prefix string, remove func(path string) error) (left []string, err er
 		file, err := lock(filepath.Join(dir, lockFile), os.O_RDWR)
 		switch {
 		case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, fs.ErrNotExist):
-			// in use, or just made or swept
+			// The folder is in use, or another process has just made or swept it.
 		case err != nil:
 			errs = append(errs, err)
 		default:
@@ -74,7 +74,7 @@ func Sweep(prefix string, remove func(path string) error) (left []string, err er
 	return left, errors.Join(errs...)
 }
 
-// lock opens a file and locks it, or fails with EWOULDBLOCK if another process has.
+// lock opens a file and locks it. If another process holds the lock, it fails with EWOULDBLOCK.
 func lock(path string, flags int) (*os.File, error) {
 	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {

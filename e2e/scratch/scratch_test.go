@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestSweep has a folder that is in use, one that a killed run left behind, and one that is not
-// ours.
+// TestSweep has a folder in use, a folder that a killed run left behind, and a folder of somebody
+// else.
 func TestSweep(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	used, err := New("run-")
@@ -34,13 +34,13 @@ func TestSweep(t *testing.T) {
 	}
 	for path, want := range map[string]bool{used.Path: true, killed.Path: false, foreign: true} {
 		if _, err := os.Stat(path); (err == nil) != want {
-			t.Errorf("%s: %v, want it there: %t", path, err, want)
+			t.Errorf("Stat(%s) = %v, want it to exist: %t", path, err, want)
 		}
 	}
 	if err := used.Remove(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(used.Path); err == nil {
-		t.Error("Remove leaves the folder")
+		t.Error("the folder exists after Remove")
 	}
 }

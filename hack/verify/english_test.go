@@ -17,6 +17,14 @@ import (
 // Add a folder when its files follow the rules.
 var plainFolders = []string{
 	"cmd/tagpin",
+	"e2e/child",
+	"e2e/child/tether",
+	"e2e/clustertest",
+	"e2e/interrupt",
+	"e2e/load",
+	"e2e/pki",
+	"e2e/poll",
+	"e2e/scratch",
 	"hack/bench",
 	"hack/demo",
 	"hack/docs",

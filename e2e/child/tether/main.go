@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command tether becomes another program, which the kernel kills when the thread that started
-// tether ends. It is for programs that a library starts, such as the etcd of envtest:
+// Command tether replaces itself by another program, which the kernel kills when the thread that
+// started tether ends. It is for programs that a library starts, such as the etcd of envtest:
 //
 //	tether 4711 /path/to/etcd --data-dir=…
 //
-// 4711 is the process whose thread that is: if it has ended already, tether fails. On other systems
-// than Linux it only becomes the program.
+// 4711 is the process that the thread belongs to. If that process has already ended, tether fails.
+// On systems other than Linux, tether only replaces itself.
 package main
 
 import (
@@ -22,10 +22,10 @@ func main() {
 		os.Exit(2)
 	}
 	program := os.Args[2]
-	runtime.LockOSThread() // the setting is the thread's, which becomes the program
+	runtime.LockOSThread() // the setting belongs to the thread, which becomes the program
 	err := tie(os.Args[1])
 	if err == nil {
-		err = syscall.Exec(program, os.Args[2:], os.Environ()) //nolint:gosec // that is its purpose
+		err = syscall.Exec(program, os.Args[2:], os.Environ()) //nolint:gosec // its purpose
 	}
 	fmt.Fprintf(os.Stderr, "tether: %s: %v\n", program, err)
 	os.Exit(1)

@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tie has the kernel kill this process with the thread that started it, a thread of parent.
+// tie makes the kernel kill this process when the thread that started it ends. The thread belongs
+// to the process parent.
 func tie(parent string) error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
-	if strconv.Itoa(os.Getppid()) != parent { // it ended before that: the kernel would say nothing
+	if strconv.Itoa(os.Getppid()) != parent { // it ended before the setting took effect
 		return errors.New("process " + parent + " has ended")
 	}
 	return nil
