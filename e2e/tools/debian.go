@@ -14,62 +14,37 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Program is a program that was not built here.
 type Program struct {
 	Path string
-	Env  []string // that it needs beside the usual: where its libraries are
+	Env  []string // variables that it needs in addition, such as the path of its libraries
 }
 
-// Debian returns programs by their names, which are those of their packages: the machine's own, else those of Debian's
-// packages, which it downloads into the cache folder and unpacks there, and says so on progress. Nothing is installed,
-// and none of the packages' scripts run; it needs no root.
-func Debian(ctx context.Context, progress io.Writer, names ...string) (map[string]Program, error) {
-	programs := map[string]Program{}
-	var missing []string
-	for _, name := range names {
-		path, err := exec.LookPath(name)
-		if err != nil { // where nginx is, and which the PATH of most users lacks
-			path, err = exec.LookPath(filepath.Join("/usr/sbin", name))
-		}
-		if err != nil {
-			missing = append(missing, name)
-			continue
-		}
-		programs[name] = Program{Path: path}
+// Debian returns a program by its name, which is also the name of its package. If the machine lacks
+// the program, Debian downloads the package and those of its libraries, reports that to progress,
+// and unpacks them in the cache folder. It installs nothing, runs no script of a package, and needs
+// no root.
+func Debian(ctx context.Context, progress io.Writer, name string) (Program, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return Program{Path: path}, nil
 	}
-	if len(missing) == 0 {
-		return programs, nil
-	}
-	dir, err := unpack(ctx, progress, missing)
+	dir, err := unpack(ctx, progress, []string{name})
 	if err != nil {
-		return nil, fmt.Errorf("this machine has no %s: install the packages of that name, which can't be fetched from Debian here: %w",
-			strings.Join(missing, " and no "), err)
+		return Program{}, fmt.Errorf("this machine has no %s: install the package of that name, "+
+			"which can't be fetched from Debian here: %w", name, err)
 	}
-	for _, name := range missing {
-		if programs[name], err = unpackedProgram(dir, name); err != nil {
-			return nil, err
-		}
+	path := filepath.Join(dir, "usr/bin", name)
+	if _, err := os.Stat(path); err != nil {
+		return Program{}, fmt.Errorf("the package %s has no program of its name: %w", name, err)
 	}
-	return programs, nil
+	libs, err := libraryPath(dir)
+	return Program{Path: path, Env: []string{libs}}, err
 }
 
-// unpackedProgram finds a program in a folder, and the libraries there.
-func unpackedProgram(dir, name string) (Program, error) {
-	for _, at := range []string{"usr/bin", "usr/sbin"} {
-		path := filepath.Join(dir, at, name)
-		if _, err := os.Stat(path); err != nil {
-			continue
-		}
-		libs, err := libraryPath(dir)
-		return Program{Path: path, Env: []string{libs}}, err
-	}
-	return Program{}, fmt.Errorf("the package %s has no program of its name", name)
-}
-
-// libraryPath tells the loader of a folder's libraries, by a variable of the environment.
+// libraryPath returns the environment variable that makes the loader find the libraries in a
+// folder.
 func libraryPath(dir string) (string, error) {
 	var libs []string
 	for _, pattern := range []string{"usr/lib/*-linux-*", "lib/*-linux-*"} {
@@ -82,12 +57,15 @@ func libraryPath(dir string) (string, error) {
 	return "LD_LIBRARY_PATH=" + strings.Join(libs, ":"), nil
 }
 
-// ErrNotDebian tells that a machine lacks Debian's tools.
+// ErrNotDebian means that the machine lacks Debian's tools.
 var ErrNotDebian = errors.New("this is no Debian")
 
-// DebianFiles returns the folder of Debian's packages, unpacked in the cache folder, whatever the machine itself has of
-// them, and the variables that their programs need, but for PATH. What scripts of the packages would do is not done.
-func DebianFiles(ctx context.Context, progress io.Writer, names ...string) (dir string, env []string, err error) {
+// DebianFiles unpacks packages of Debian in the cache folder, even if the machine has them. It
+// returns the folder and the variables that the programs need besides PATH. The scripts of the
+// packages are not run.
+func DebianFiles(ctx context.Context, progress io.Writer, names ...string) (
+	dir string, env []string, err error,
+) {
 	if dir, err = unpack(ctx, progress, names); err != nil {
 		return "", nil, fmt.Errorf("fetching Debian's packages %s: %w", strings.Join(names, ", "), err)
 	}
@@ -95,7 +73,7 @@ func DebianFiles(ctx context.Context, progress io.Writer, names ...string) (dir 
 	return dir, []string{libs}, err
 }
 
-// unpack returns the folder with the files of packages, and of the libraries that they need.
+// unpack returns the folder with the files of packages and of the libraries that they need.
 func unpack(ctx context.Context, progress io.Writer, names []string) (dir string, err error) {
 	for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -116,14 +94,11 @@ func unpack(ctx context.Context, progress io.Writer, names []string) (dir string
 	for _, p := range packages {
 		key = append(key, p.name+"_"+p.version+"_"+p.architecture)
 	}
-	dir = filepath.Join(parent, strings.Join(key, "_"))
-	if _, err := os.Stat(dir); err == nil {
-		now := time.Now()
-		return dir, os.Chtimes(dir, now, now)
-	}
-	prune(parent)
-	fmt.Fprintf(progress, "downloading Debian's packages %s into %s (once)\n", strings.Join(names, ", "), dir)
-	return dir, a.unpack(ctx, dir, packages)
+	return cached(parent, strings.Join(key, "_"), func(dir string) error {
+		fmt.Fprintf(progress, "downloading Debian's packages %s into %s (once)\n",
+			strings.Join(names, ", "), parent)
+		return a.unpack(ctx, dir, packages)
+	})
 }
 
 // apt calls Debian's tools.
@@ -131,8 +106,8 @@ type apt struct {
 	options []string
 }
 
-// find finds what the machine knows of packages. Where it has no lists, as in a container image, they are fetched into
-// parent: that needs no root.
+// find returns what the machine knows of packages. If it has no package lists, as in a container
+// image, find downloads them into parent, which needs no root.
 func (a *apt) find(ctx context.Context, parent string, names []string) ([]debianPackage, error) {
 	packages, err := a.show(ctx, names)
 	if err == nil {
@@ -142,43 +117,42 @@ func (a *apt) find(ctx context.Context, parent string, names []string) ([]debian
 	if err := os.MkdirAll(filepath.Join(lists, "partial"), 0o755); err != nil {
 		return nil, err
 	}
-	// Sandboxed, apt drops root for a user who can't read a home folder.
-	a.options = []string{"-o", "Dir::State::Lists=" + lists, "-o", "Dir::Cache=" + lists, "-o", "APT::Sandbox::User=root"}
+	// In its sandbox apt would run as a user who can't read a home folder.
+	a.options = []string{
+		"-o", "Dir::State::Lists=" + lists, "-o", "Dir::Cache=" + lists, "-o", "APT::Sandbox::User=root",
+	}
 	if _, err := a.run(ctx, parent, "apt-get", "update", "--quiet"); err != nil {
 		return nil, err
 	}
 	return a.show(ctx, names)
 }
 
-// unpack unpacks beside dir and then renames, so that dir is whole or missing.
+// unpack downloads packages and the libraries that they need, and unpacks them in dir.
 func (a *apt) unpack(ctx context.Context, dir string, packages []debianPackage) error {
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "downloading-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(tmp) }()
 	args := []string{"download", "--quiet"}
 	for _, p := range packages {
 		args = append(args, p.name+"="+p.version)
 		args = append(args, p.libraries()...)
 	}
-	if _, err := a.run(ctx, tmp, "apt-get", args...); err != nil {
+	if _, err := a.run(ctx, dir, "apt-get", args...); err != nil {
 		return err
 	}
-	archives, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
+	archives, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil {
 		return err
 	}
-	root := filepath.Join(tmp, "root")
 	for _, archive := range archives {
-		if _, err := a.run(ctx, tmp, "dpkg-deb", "--extract", archive, root); err != nil {
+		if _, err := a.run(ctx, dir, "dpkg-deb", "--extract", archive, dir); err != nil {
+			return err
+		}
+		if err := os.Remove(archive); err != nil {
 			return err
 		}
 	}
-	return os.Rename(root, dir)
+	return nil
 }
 
-// run runs one of apt's tools, whose error has what it said.
+// run runs one of the tools. The error of a failure includes what the tool wrote to stderr.
 func (a *apt) run(ctx context.Context, dir, tool string, args ...string) ([]byte, error) {
 	if strings.HasPrefix(tool, "apt-") {
 		args = slices.Concat(a.options, args)
@@ -195,23 +169,24 @@ func (a *apt) run(ctx context.Context, dir, tool string, args ...string) ([]byte
 }
 
 func (a *apt) show(ctx context.Context, names []string) ([]debianPackage, error) {
-	out, err := a.run(ctx, "", "apt-cache", append([]string{"show", "--no-all-versions"}, names...)...)
+	args := append([]string{"show", "--no-all-versions"}, names...)
+	out, err := a.run(ctx, "", "apt-cache", args...)
 	if err != nil {
 		return nil, err
 	}
 	packages := parsePackages(out)
 	for _, name := range names {
 		if !slices.ContainsFunc(packages, func(p debianPackage) bool { return p.name == name }) {
-			return nil, errors.New("no package " + name + " is known here")
+			return nil, errors.New("apt knows no package " + name)
 		}
 	}
 	return packages, nil
 }
 
-// debianPackage is what counts of a package's description.
+// debianPackage holds some fields of a package's description.
 type debianPackage struct{ name, version, architecture, depends string }
 
-// parsePackages reads descriptions: fields, one a line, and a blank line after each package.
+// parsePackages parses descriptions. Each has one field a line and ends with a blank line.
 func parsePackages(text []byte) []debianPackage {
 	var packages []debianPackage
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
@@ -235,12 +210,14 @@ func parsePackages(text []byte) []debianPackage {
 	return packages
 }
 
-// libraries are the packages of libraries that it needs, but for the C library, which goes with the machine's loader.
+// libraries returns the library packages that p needs. The C library is left out, because it must
+// match the machine's loader.
 func (p debianPackage) libraries() []string {
 	var libs []string
 	for dependency := range strings.SplitSeq(p.depends, ",") {
 		name, _, _ := strings.Cut(strings.TrimSpace(dependency), " ")
-		if (strings.HasPrefix(name, "lib") || strings.HasPrefix(name, "zlib")) && name != "libc6" && !slices.Contains(libs, name) {
+		library := strings.HasPrefix(name, "lib") || strings.HasPrefix(name, "zlib")
+		if library && name != "libc6" && !slices.Contains(libs, name) {
 			libs = append(libs, name)
 		}
 	}

@@ -12,16 +12,16 @@ import (
 	"path/filepath"
 )
 
-// Source is a Go module of which files are wanted that are not Go, such as CRDs: it is downloaded, and compiled into nothing.
+// Source is a Go module whose other files, such as CRDs, are needed. Nothing of it is compiled.
 type Source struct {
 	Path, Version string
-	Sum           string // as go.sum would have it
+	Sum           string // as in go.sum
 }
 
-// File is the path of a file of the module, in Go's cache of modules.
+// File downloads the module into Go's module cache, and returns the path of one of its files there.
 func (s Source) File(ctx context.Context, name string) (path string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", s.Path+"@"+s.Version)
-	cmd.Dir = os.TempDir() // outside of any module, whose go.mod would choose a version
+	cmd.Dir = os.TempDir() // outside of any module, whose go.mod could select another version
 	out, err := cmd.Output()
 	if err != nil {
 		exit := new(exec.ExitError)

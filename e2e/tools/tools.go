@@ -1,45 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tools builds the binaries of Kubernetes from their Go modules, as this module's go.mod pins
-// them, and keeps them in the user's cache folder. There it also keeps programs of Debian's packages that a machine lacks.
+// Package tools builds the binaries of Kubernetes and Helm from their Go modules, in the versions
+// that go.mod pins, and keeps them in the user's cache folder. It also unpacks packages of Debian
+// there, for programs that the machine lacks:
 //
 //	dir, err := tools.Build(ctx, os.Stderr) // etcd, kube-apiserver, kubectl
-//	programs, err := tools.Debian(ctx, os.Stderr, "docker-registry", "nginx")
+//	program, err := tools.Debian(ctx, os.Stderr, "docker-registry")
 //
-// It downloads nothing but Go modules and those packages, and installs nothing.
+// It downloads only Go modules and these packages, and installs nothing.
 package tools
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
-	"syscall"
-	"time"
 )
 
-// module is this module.
+// module is the path of this module.
 const module = "github.com/tagpin/tagpin/e2e"
 
-// stamped are the linker flags of the binaries. Unstamped, Kubernetes calls itself v0.0.0-master; the verb takes its
-// version.
+// stamped are the linker flags of the binaries. Without them Kubernetes reports the version
+// v0.0.0-master. The verbs take the version.
 const stamped = "-s -w -X k8s.io/component-base/version.gitVersion=%s" +
 	" -X k8s.io/component-base/version.gitMajor=%s -X k8s.io/component-base/version.gitMinor=%s"
 
-// keepFor is how long binaries of other versions stay in the cache folder unused.
-const keepFor = 14 * 24 * time.Hour
-
-// lockInterval is how often the lock is tried.
-const lockInterval = 100 * time.Millisecond
-
-// Binary is one program and the package that it is built from.
+// Binary is a program and the package that it is built from.
 type Binary struct{ Name, Package string }
 
 func binaries() []Binary {
@@ -51,14 +45,16 @@ func binaries() []Binary {
 		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
 		{"kwok", "sigs.k8s.io/kwok/cmd/kwok"},
 	}
-	if runtime.GOOS != "linux" { // package node needs it
+	if runtime.GOOS != "linux" { // only package node needs the rest, and it needs Linux
 		return all
 	}
-	return append(all, Binary{"kubelet", "k8s.io/kubernetes/cmd/kubelet"}, Binary{"kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"})
+	return append(all,
+		Binary{"kubelet", "k8s.io/kubernetes/cmd/kubelet"},
+		Binary{"kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"})
 }
 
-// Build returns the folder that holds the binaries. The first time, and whenever go.mod or the flags change, it builds
-// them, which takes minutes, and says so on progress.
+// Build returns the folder that holds the binaries. If they are missing, or were built from another
+// go.mod or with other flags, Build builds them, which takes minutes, and reports that to progress.
 func Build(ctx context.Context, progress io.Writer) (string, error) {
 	root, err := Module(ctx)
 	if err != nil {
@@ -68,99 +64,50 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	packages := map[string]string{}
+	for _, b := range binaries() {
+		packages[b.Name] = b.Package
+	}
+	return buildCached(ctx, progress, "kubernetes", root, flags, packages)
+}
+
+// buildCached builds packages of the module in root, and returns the folder with the programs.
+func buildCached(
+	ctx context.Context, progress io.Writer, kind, root, flags string, packages map[string]string,
+) (string, error) {
 	key, err := key(root, flags)
 	if err != nil {
 		return "", err
 	}
-	parent, unlock, err := folder(ctx, "kubernetes")
+	parent, unlock, err := folder(ctx, kind)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	dir := filepath.Join(parent, key)
-	if _, err := os.Stat(dir); err == nil {
-		now := time.Now()
-		return dir, os.Chtimes(dir, now, now)
-	}
-	return dir, build(ctx, root, dir, flags, progress)
+	return cached(parent, key, func(dir string) error {
+		for _, name := range slices.Sorted(maps.Keys(packages)) {
+			fmt.Fprintf(progress, "building %s (minutes the first time)\n", name)
+			err := Go(ctx, root, "build", "-trimpath", "-ldflags", flags,
+				"-o", filepath.Join(dir, name), packages[name])
+			if err != nil {
+				return fmt.Errorf("building %s: %w", name, err)
+			}
+		}
+		return nil
+	})
 }
 
-// build builds beside dir and then renames, so that dir is whole or missing.
-func build(ctx context.Context, root, dir, flags string, progress io.Writer) error {
-	parent := filepath.Dir(dir)
-	prune(parent)
-	tmp, err := os.MkdirTemp(parent, "building-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(tmp) }()
-	for _, b := range binaries() {
-		fmt.Fprintf(progress, "building %s (minutes the first time)\n", b.Name)
-		if err := Go(ctx, root, "build", "-trimpath", "-ldflags", flags, "-o", filepath.Join(tmp, b.Name), b.Package); err != nil {
-			return fmt.Errorf("building %s: %w", b.Name, err)
-		}
-	}
-	return os.Rename(tmp, dir)
-}
-
-// folder is one of the user's cache, for this process alone until it is unlocked.
-func folder(ctx context.Context, name string) (path string, unlock func(), err error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", nil, err
-	}
-	path = filepath.Join(cache, "tagpin", name)
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return "", nil, err
-	}
-	if unlock, err = lock(ctx, filepath.Join(path, "lock")); err != nil {
-		return "", nil, fmt.Errorf("waiting for another process that fills %s: %w", path, err)
-	}
-	return path, unlock, nil
-}
-
-// lock keeps other processes out, which would build the same at the same time. A process that ends gives it back.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = file.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(err, file.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), file.Close())
-		case <-time.After(lockInterval):
-		}
-	}
-}
-
-// prune removes what nobody has used for long. That it can't is no harm.
-func prune(parent string) {
-	entries, _ := os.ReadDir(parent)
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && e.IsDir() && time.Since(info.ModTime()) > keepFor {
-			_ = os.RemoveAll(filepath.Join(parent, e.Name()))
-		}
-	}
-}
-
-// Module is the folder of this module; the root module is its parent.
+// Module returns the folder of this module. The root module is in its parent folder.
 func Module(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
-		return "", fmt.Errorf("finding module %s, to be run inside it: %w", module, err)
+		return "", fmt.Errorf("finding module %s (run this inside it): %w", module, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// Go runs the go command in a module, without cgo. Its error has what the command said.
+// Go runs the go command in a module, without cgo. The error of a failure includes the command's
+// output.
 func Go(ctx context.Context, dir string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
@@ -171,7 +118,7 @@ func Go(ctx context.Context, dir string, args ...string) error {
 	return nil
 }
 
-// ldflags stamps the version that go.mod pins.
+// ldflags returns the linker flags with the version of Kubernetes that go.mod pins.
 func ldflags(ctx context.Context, root string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 	cmd.Dir = root
@@ -182,12 +129,12 @@ func ldflags(ctx context.Context, root string) (string, error) {
 	version := strings.TrimSpace(string(out))
 	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
 	if len(parts) < 3 {
-		return "", fmt.Errorf("version %q of Kubernetes is none", version)
+		return "", fmt.Errorf("Kubernetes has the invalid version %q", version)
 	}
 	return fmt.Sprintf(stamped, version, parts[0], parts[1]), nil
 }
 
-// key names what the binaries are made of.
+// key is a hash of everything that the programs depend on.
 func key(root, flags string) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, flags, binaries())

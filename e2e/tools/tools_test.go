@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestPruneRemovesWhatIsOld(t *testing.T) {
+func TestPruneRemovesOldFolders(t *testing.T) {
 	parent := t.TempDir()
 	old := time.Now().Add(-2 * keepFor)
 	for _, name := range []string{"old", "new"} {
@@ -30,7 +30,7 @@ func TestPruneRemovesWhatIsOld(t *testing.T) {
 	prune(parent)
 	for name, want := range map[string]bool{"old": false, "new": true, "lock": true} {
 		if _, err := os.Stat(filepath.Join(parent, name)); (err == nil) != want {
-			t.Errorf("%s after prune: %v, want it there: %t", name, err, want)
+			t.Errorf("after prune Stat(%s) = %v, want it to exist: %t", name, err, want)
 		}
 	}
 }
@@ -54,7 +54,7 @@ func TestLockKeepsOthersOut(t *testing.T) {
 	again()
 }
 
-// TestKeyIsStable shows that a second run finds what the first has built.
+// TestKeyIsStable checks that a second run finds what the first run has built.
 func TestKeyIsStable(t *testing.T) {
 	root, err := Module(t.Context())
 	if err != nil {
