@@ -16,13 +16,13 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// running is a registry of one kind, with its images, at one endpoint for each access.
+// running is a registry of one kind, with its images and an endpoint for each access.
 type running struct {
 	at      map[access]*endpoint
 	digests map[string]digest.Digest // by tag
 }
 
-// push moves a tag, or makes it.
+// push pushes a new image as a tag, which moves if it exists.
 func (r *running) push(t testing.TB, tag string, of types.MediaType) digest.Digest {
 	t.Helper()
 	return push(t, r.at[plain].host.Name, tag, of)
@@ -54,8 +54,8 @@ func eachAccess(t *testing.T, test func(t *testing.T, r *running, e *endpoint)) 
 	})
 }
 
-// TestNotFound asks for a tag and in a repository that there is not. Some registries hide by 404 what a credential may not
-// see: nobody asks last.
+// TestNotFound looks up a missing tag, and a tag in a missing repository. Because some registries
+// answer 404 for what a credential may not see, the last attempt is anonymous.
 func TestNotFound(t *testing.T) {
 	wants := map[access]asked{
 		plain:  {Manifests: []string{"HEAD 404", "GET 404"}},
@@ -72,7 +72,8 @@ func TestNotFound(t *testing.T) {
 	})
 }
 
-// TestUnauthorized asks private registries without a credential, with a wrong one, and with the right one after that.
+// TestUnauthorized looks up an image of a private registry without a credential, with a wrong one,
+// and with a right one after a wrong one.
 func TestUnauthorized(t *testing.T) {
 	const tag = "oci-index"
 	tests := []struct {
@@ -84,13 +85,13 @@ func TestUnauthorized(t *testing.T) {
 		{
 			"none", nil, false,
 			asked{Manifests: []string{"HEAD 401"}},
-			asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}}, // nobody gets a token too
+			asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}}, // an anonymous token
 		},
 		{
 			"wrong",
 			[]keychain.Credential{wrong()},
 			false,
-			asked{Manifests: []string{"HEAD 401", "HEAD 401", "HEAD 401"}}, // last as nobody
+			asked{Manifests: []string{"HEAD 401", "HEAD 401", "HEAD 401"}}, // the last one is anonymous
 			asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"401", "200"}},
 		},
 		{
@@ -112,8 +113,9 @@ func TestUnauthorized(t *testing.T) {
 					} else {
 						c.wantError(t, tag, resolve.ErrUnauthorized, ": 401 Unauthorized", tt.credentials...)
 					}
-					wantAsked(t, "cold", e, want)
-					// What another got, and that a wrong one was shown, is nothing to the right one, nor that to nobody.
+					wantAsked(t, "first lookup", e, want)
+					// The right credential works although a wrong one was tried, and an anonymous lookup fails
+					// although the right credential worked.
 					c.wantDigest(t, tag, r.digests[tag], wrong(), right())
 					c.wantError(t, tag, resolve.ErrUnauthorized, c.at+": 401 Unauthorized")
 				})
@@ -122,10 +124,11 @@ func TestUnauthorized(t *testing.T) {
 	})
 }
 
-// TestWrongIsNotShownAgain spares a user whom a registry may lock out after a few failures.
+// TestWrongIsNotShownAgain sends a wrong password only once, because a registry may lock out a user
+// after a few failures.
 func TestWrongIsNotShownAgain(t *testing.T) {
 	eachStore(t, func(t *testing.T, r *running) {
-		for a, nobody := range map[access]asked{
+		for a, anonymous := range map[access]asked{
 			basic:  {Manifests: []string{"HEAD 401"}},
 			bearer: {Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}},
 		} {
@@ -134,12 +137,13 @@ func TestWrongIsNotShownAgain(t *testing.T) {
 			c.wantError(t, "oci-index", resolve.ErrUnauthorized, ": 401 Unauthorized", wrong())
 			e.asked()
 			c.wantError(t, "oci-index", resolve.ErrUnauthorized, "this credential is not shown again for ", wrong())
-			wantAsked(t, string(a), e, nobody)
+			wantAsked(t, string(a), e, anonymous)
 		}
 	})
 }
 
-// TestUnneeded shows a credential to an open registry, which does not ask for one: it is not sent.
+// TestUnneeded looks up an image with a credential at an open registry. Because the registry does
+// not ask for it, the credential is not sent.
 func TestUnneeded(t *testing.T) {
 	eachStore(t, func(t *testing.T, r *running) {
 		for _, a := range []access{plain, secure} {
@@ -150,7 +154,8 @@ func TestUnneeded(t *testing.T) {
 	})
 }
 
-// TestMoved moves a tag, also from an image to an index: who knew the old digest gets the new one.
+// TestMoved moves a tag, also from an image to an index. A client that knows the old digest gets
+// the new one.
 func TestMoved(t *testing.T) {
 	eachAccess(t, func(t *testing.T, r *running, e *endpoint) {
 		c := e.client(t)
@@ -165,7 +170,7 @@ func TestMoved(t *testing.T) {
 	})
 }
 
-// TestVerify asks by GET alone.
+// TestVerify checks that only GET requests are made if the config says so.
 func TestVerify(t *testing.T) {
 	eachAccess(t, func(t *testing.T, r *running, e *endpoint) {
 		for tag, want := range r.digests {
@@ -187,14 +192,15 @@ func TestVerify(t *testing.T) {
 	})
 }
 
-// TestByDigest gets manifests by their digests, those of an index's platforms too, and none by one that is not there.
+// TestByDigest gets manifests by digest, including those of an index's platforms, and fails for a
+// digest that does not exist.
 func TestByDigest(t *testing.T) {
 	eachAccess(t, func(t *testing.T, r *running, e *endpoint) {
 		c := e.client(t)
 		for tag, d := range r.digests {
 			m := c.wantManifest(t, d)
 			if of := contents[tag]; m.MediaType != string(of) {
-				t.Errorf("%s: the media type is %s, want %s", tag, m.MediaType, of)
+				t.Errorf("media type of %s = %s, want %s", tag, m.MediaType, of)
 			}
 			if !m.IsIndex() {
 				continue
@@ -208,7 +214,7 @@ func TestByDigest(t *testing.T) {
 			}
 		}
 		if m, err := c.manifest(t, digest.FromString("nowhere")); m != nil || !errors.Is(err, resolve.ErrNotFound) {
-			t.Errorf("a digest that is not there: %v, %v, want not found", m, err)
+			t.Errorf("manifest of a missing digest = %v, %v, want not found", m, err)
 		}
 	})
 }

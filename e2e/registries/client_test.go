@@ -17,7 +17,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// client asks one endpoint, and tells the witness what it got.
+// client sends requests to one endpoint, and reports what it got to the witness.
 type client struct {
 	at       string // the endpoint's host
 	private  bool
@@ -37,7 +37,7 @@ func (e *endpoint) clientOf(t testing.TB, c *registry.Client) *client {
 	c.UserAgent = userAgent
 	c.Metrics = env.seen.requests
 	t.Cleanup(c.Close)
-	e.asked() // what others have asked
+	e.asked() // drop the requests of other clients
 	direct := &resolve.Registry{Client: c}
 	return &client{
 		at: e.host.Name, private: e.access.private(), direct: direct,
@@ -45,13 +45,15 @@ func (e *endpoint) clientOf(t testing.TB, c *registry.Client) *client {
 	}
 }
 
-// resolve looks up a tag, or where it holds a slash or a colon another reference of the registry.
-func (c *client) resolve(t testing.TB, tag string, credentials ...keychain.Credential) (digest.Digest, error) {
+// resolve looks up a tag. If tag has a slash or a colon, it is another reference of the registry.
+func (c *client) resolve(
+	t testing.TB, tag string, credentials ...keychain.Credential,
+) (digest.Digest, error) {
 	t.Helper()
 	result, err := c.resolver.Resolve(t.Context(), c.request(tag, credentials))
 	env.seen.err(err)
 	if (err == nil) != (result.Digest != "") {
-		t.Errorf("Resolve(%s) = %v beside the error %v", tag, result.Digest, err)
+		t.Errorf("Resolve(%s) = %v, %v, want either a digest or an error", tag, result.Digest, err)
 	}
 	return result.Digest, err
 }
@@ -64,7 +66,7 @@ func (c *client) request(tag string, credentials []keychain.Credential) resolve.
 	return resolve.Request{Ref: ref.MustParse(text), Credentials: credentials, Fresh: true, Namespace: "team"}
 }
 
-// credentials are those that the endpoint wants.
+// credentials returns the credentials that the endpoint requires.
 func (c *client) credentials() []keychain.Credential {
 	if c.private {
 		return []keychain.Credential{right()}
@@ -72,21 +74,25 @@ func (c *client) credentials() []keychain.Credential {
 	return nil
 }
 
-// want looks up a tag with the credential that the endpoint wants.
+// want looks up a tag with the credentials that the endpoint requires.
 func (c *client) want(t testing.TB, tag string, want digest.Digest) {
 	t.Helper()
 	c.wantDigest(t, tag, want, c.credentials()...)
 }
 
-func (c *client) wantDigest(t testing.TB, tag string, want digest.Digest, credentials ...keychain.Credential) {
+func (c *client) wantDigest(
+	t testing.TB, tag string, want digest.Digest, credentials ...keychain.Credential,
+) {
 	t.Helper()
 	if got, err := c.resolve(t, tag, credentials...); err != nil || got != want {
 		t.Errorf("Resolve(%s) = %v, %v, want %v", tag, got, err, want)
 	}
 }
 
-// wantError looks up a tag, which has to fail in a class and with a text.
-func (c *client) wantError(t testing.TB, tag string, class error, text string, credentials ...keychain.Credential) {
+// wantError looks up a tag, which must fail with an error of a class that contains text.
+func (c *client) wantError(
+	t testing.TB, tag string, class error, text string, credentials ...keychain.Credential,
+) {
 	t.Helper()
 	_, err := c.resolve(t, tag, credentials...)
 	if !errors.Is(err, class) || !strings.Contains(fmt.Sprint(err), text) {

@@ -17,10 +17,10 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// repository is where all images are.
+// repository is the repository of all images.
 const repository = "team/app"
 
-// contents are the tags of the images that a store has from the beginning, with the media types of what they name.
+// contents are the tags that every store has, with the media types of their manifests.
 var contents = map[string]types.MediaType{
 	"oci-image":    types.OCIManifestSchema1,
 	"oci-index":    types.OCIImageIndex,
@@ -28,7 +28,7 @@ var contents = map[string]types.MediaType{
 	"docker-list":  types.DockerManifestList,
 }
 
-// push pushes a new random image or index of a media type to a plain registry, and returns its digest.
+// push pushes a new random image or index to an endpoint with plain HTTP, and returns its digest.
 func push(t testing.TB, host, tag string, of types.MediaType) digest.Digest {
 	t.Helper()
 	to, err := name.NewTag(host+"/"+repository+":"+tag, name.Insecure)
@@ -54,7 +54,7 @@ func push(t testing.TB, host, tag string, of types.MediaType) digest.Digest {
 	return digest.Digest(d.String())
 }
 
-// newImage makes an image as docker build does, or as OCI says.
+// newImage makes an image with Docker's or with OCI's media types.
 func newImage(t testing.TB, of types.MediaType) v1.Image {
 	t.Helper()
 	layer, config := types.DockerLayer, types.DockerConfigJSON
@@ -65,14 +65,16 @@ func newImage(t testing.TB, of types.MediaType) v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, of), config), content)
+	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, of), config)
+	image, err := mutate.AppendLayers(base, content)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return image
 }
 
-// newIndex makes an index for two platforms: a registry that converts would answer with the first of them.
+// newIndex makes an index for two platforms. A registry that converts indexes would answer with the
+// first platform's image.
 func newIndex(t testing.TB, of types.MediaType) v1.ImageIndex {
 	t.Helper()
 	child := types.OCIManifestSchema1

@@ -9,7 +9,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// TestFailuresBehindFronts has fronts that hide what HEAD would have said: what GET says counts.
+// TestFailuresBehindFronts has fronts that hide the answer to HEAD. The answer to GET then counts.
 func TestFailuresBehindFronts(t *testing.T) {
 	eachStore(t, func(t *testing.T, r *running) {
 		for _, a := range []access{plain, basic, bearer} {
@@ -28,34 +28,35 @@ func TestFailuresBehindFronts(t *testing.T) {
 	})
 }
 
-// TestForeignRealm meets registries whose token realm is on a host that the config does not name: it gets no credential.
+// TestForeignRealm has registries whose token realm is on a host that the config does not name. The
+// realm gets no credential.
 func TestForeignRealm(t *testing.T) {
 	eachStore(t, func(t *testing.T, r *running) {
-		e := behind(t, r.at[bearer])[1] // whose realm stands elsewhere
+		e := behind(t, r.at[bearer])[1] // its realm is on another host
 		realm := e.host.AuthHosts[len(e.host.AuthHosts)-1]
 		e.host.AuthHosts = nil
 		c := e.client(t)
 		c.wantError(t, "oci-index", resolve.ErrUnauthorized, c.at+": its token realm is on another host, "+realm+"; see authHosts", right())
-		// Then the realm is asked by nobody: there is nothing to give away.
-		wantAsked(t, "cold", e, asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}})
+		// The realm gets an anonymous request, which gives nothing away.
+		wantAsked(t, "first lookup", e, asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}})
 	})
 }
 
-// TestKilled kills registries while connections to them are open: docker-registry by SIGKILL, those of this process by
-// closing what they have open.
+// TestKilled kills registries while connections to them are open: docker-registry by SIGKILL, and
+// the registries of this process by closing their connections.
 func TestKilled(t *testing.T) {
 	eachAccess(t, func(t *testing.T, r *running, e *endpoint) {
 		const tag = "oci-index"
 		known, fresh := e.client(t), e.client(t)
 		foreign := e.clientOf(t, &registry.Client{RootCAs: env.ca.Pool()})
-		behindNginx := behind(t, e)[1].client(t)
+		behindFront := behind(t, e)[1].client(t)
 		known.want(t, tag, r.digests[tag])
 		e.kill()
-		// On a connection of before it may be that, too, which breaks.
+		// The error depends on whether the open connection is used or a new one is tried.
 		known.wantError(t, tag, resolve.ErrUnavailable, known.at+": ", known.credentials()...)
 		fresh.wantError(t, tag, resolve.ErrUnavailable, fresh.at+": connection refused", fresh.credentials()...)
 		fresh.wantError(t, tag, resolve.ErrUnavailable, fresh.at+": connection refused a moment ago; not asked again for ", fresh.credentials()...)
 		foreign.wantError(t, tag, resolve.ErrUnavailable, foreign.at+": unreachable", foreign.credentials()...)
-		behindNginx.wantError(t, tag, resolve.ErrUnavailable, behindNginx.at+": 502 Bad Gateway", behindNginx.credentials()...)
+		behindFront.wantError(t, tag, resolve.ErrUnavailable, behindFront.at+": 502 Bad Gateway", behindFront.credentials()...)
 	})
 }

@@ -3,6 +3,7 @@
 package registries
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -12,17 +13,18 @@ import (
 	"testing"
 
 	"github.com/distribution/distribution/v3/configuration"
-	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // the auth of basic
-	_ "github.com/distribution/distribution/v3/registry/auth/token"    // the auth of bearer
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // for the access basic
+	_ "github.com/distribution/distribution/v3/registry/auth/token"    // for the access bearer
 	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // where the images are
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // for the images
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/sirupsen/logrus"
 
 	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
 )
 
-// config is a config of distribution, 2.8 and 3 alike, over images in a folder. JSON is YAML.
+// config returns a config of distribution 2.8 and 3, with the images in a folder. It is JSON, which
+// is also YAML.
 func config(t testing.TB, dir string, a access, auth, serving map[string]any) []byte {
 	t.Helper()
 	serving["secret"] = "one registry, one secret"
@@ -48,11 +50,11 @@ func config(t testing.TB, dir string, a access, auth, serving map[string]any) []
 	return text
 }
 
-// distribution is distribution v3 in this process, over a folder.
+// distribution is distribution v3 in this process, with its images in a folder.
 type distribution struct{ dir string }
 
 func newDistribution(t testing.TB) store {
-	logrus.SetOutput(io.Discard) // it logs each request, whatever its config says
+	logrus.SetOutput(io.Discard) // it logs every request, whatever its config says
 	return &distribution{t.TempDir()}
 }
 
@@ -67,7 +69,8 @@ func (d *distribution) open(t testing.TB, a access) *endpoint {
 		if realm != nil {
 			auth = realm.Parameters("https://"+host+"/token", rootsFile())
 		}
-		parsed, err := configuration.Parse(strings.NewReader(string(config(t, d.dir, a, auth, map[string]any{}))))
+		text := config(t, d.dir, a, auth, map[string]any{})
+		parsed, err := configuration.Parse(bytes.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +78,8 @@ func (d *distribution) open(t testing.TB, a access) *endpoint {
 	})
 }
 
-// inMemory is go-containerregistry's registry in this process. It knows no users: a guard stands before it.
+// inMemory is go-containerregistry's registry in this process. It knows no users, so a guard checks
+// the requests.
 type inMemory struct{ handler http.Handler }
 
 func newGGCR(testing.TB) store {
@@ -93,7 +97,7 @@ func (m *inMemory) open(t testing.TB, a access) *endpoint {
 	})
 }
 
-// guard lets through whom its access allows.
+// guard passes the requests that its access allows.
 type guard struct {
 	next   http.Handler
 	access access
@@ -104,9 +108,10 @@ type guard struct {
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch g.access {
 	case basic:
-		if user, password, _ := r.BasicAuth(); user != e2eregistry.User || password != e2eregistry.Password {
+		user, password, _ := r.BasicAuth()
+		if user != e2eregistry.User || password != e2eregistry.Password {
 			w.Header().Set("WWW-Authenticate", `Basic realm="e2e"`)
-			http.Error(w, "who are you", http.StatusUnauthorized)
+			http.Error(w, "unauthorized", http.StatusUnauthorized)
 			return
 		}
 	case bearer:
@@ -114,7 +119,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/")
 		if !g.realm.Allows(token, name) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="https://`+g.host+`/token",service="registry"`)
-			http.Error(w, "who are you", http.StatusUnauthorized)
+			http.Error(w, "unauthorized", http.StatusUnauthorized)
 			return
 		}
 	case plain, secure:

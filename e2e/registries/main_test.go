@@ -15,12 +15,12 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// env is what all tests share.
+// env is shared by all tests.
 var env struct {
-	programs map[string]tools.Program
-	ca       *pki.CA
-	dir      string // of files that all read
-	seen     *witness
+	dockerRegistry tools.Program
+	ca             *pki.CA
+	dir            string // of the files that all registries read
+	seen           *witness
 }
 
 func TestMain(m *testing.M) {
@@ -33,14 +33,15 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(env.dir) }()
-	log.SetOutput(env.seen) // where the standard library says what nobody asked for
+	log.SetOutput(env.seen) // the standard library logs here
 	code := m.Run()
 	if err := env.seen.check(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
-	// Distribution never ends its broadcaster.
-	if err := goleak.Find(goleak.IgnoreTopFunction("github.com/docker/go-events.(*Broadcaster).run")); err != nil {
+	// Distribution never stops its broadcaster.
+	const broadcaster = "github.com/docker/go-events.(*Broadcaster).run"
+	if err := goleak.Find(goleak.IgnoreTopFunction(broadcaster)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -48,8 +49,8 @@ func run(m *testing.M) int {
 }
 
 func setUp() (err error) {
-	// A first start downloads: apt has limits of its own.
-	env.programs, err = tools.Debian(context.Background(), os.Stderr, dockerRegistry, nginxProgram)
+	// The first run downloads the program. apt has time limits of its own.
+	env.dockerRegistry, err = tools.Debian(context.Background(), os.Stderr, "docker-registry")
 	if err != nil {
 		return err
 	}

@@ -11,35 +11,38 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/tagpin/tagpin/e2e/pki"
 )
 
-// userAgent is what tagpin calls itself in these tests; requests of others are not counted.
+// userAgent is tagpin's user agent in these tests. Requests with another one are not counted.
 const userAgent = "tagpin/e2e"
 
-// recorder notes the requests that a handler has answered.
+// recorder counts the requests that a handler has answered.
 type recorder struct {
 	handler http.Handler
 
-	mu    sync.Mutex
-	notes asked
+	mu       sync.Mutex
+	requests asked
 }
 
-// ServeHTTP lets the handler answer. The note is written before the answer is sent: it is small, and net/http flushes it
-// when the handler has returned.
+// ServeHTTP lets the handler answer. The request is counted before the answer is sent, because
+// net/http sends a small answer when the handler has returned.
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	r.handler.ServeHTTP(s, req)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.notes.add(req.Method, req.URL.Path, fmt.Sprint(s.status), req.UserAgent())
+	r.requests.add(req.Method, req.URL.Path, fmt.Sprint(s.status), req.UserAgent())
 }
 
+// take returns the requests since the last call.
 func (r *recorder) take() asked {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	notes := r.notes
-	r.notes = asked{}
-	return notes
+	taken := r.requests
+	r.requests = asked{}
+	return taken
 }
 
 func (a *asked) add(method, path, status, agent string) {
@@ -54,7 +57,7 @@ func (a *asked) add(method, path, status, agent string) {
 	}
 }
 
-// statusWriter remembers the status.
+// statusWriter remembers the status of an answer.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -65,18 +68,16 @@ func (s *statusWriter) WriteHeader(status int) {
 	s.ResponseWriter.WriteHeader(status)
 }
 
-// newServer serves on loopback, over TLS unless plain, until the test ends.
-func newServer(t testing.TB, a access, h http.Handler) *httptest.Server {
+// newServer starts a server on loopback, which the end of the test stops. It uses TLS unless leaf
+// is nil.
+func newServer(t testing.TB, leaf *pki.Leaf, h http.Handler) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(h)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients go away when they like
-	if a == plain {
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients may close connections at any time
+	if leaf == nil {
 		server.Start()
 	} else {
-		leaf, err := env.ca.Issue()
-		if err != nil {
-			t.Fatal(err)
-		}
+		var err error
 		if server.TLS, err = leaf.ServerConfig(); err != nil {
 			t.Fatal(err)
 		}

@@ -3,78 +3,79 @@
 package registries
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/crypto/bcrypt"
 
 	"github.com/tagpin/tagpin/e2e/pki"
 	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
 	"github.com/tagpin/tagpin/pkg/registry"
 )
 
-// access is how a registry is to be asked.
+// access is how a registry is reached.
 type access string
 
 const (
-	plain  access = "plain"  // HTTP, by everybody
-	secure access = "secure" // TLS with a private CA, by everybody
-	basic  access = "basic"  // that, with a user name and a password
-	bearer access = "bearer" // that, with a token, which a realm gives for them
+	plain  access = "plain"  // HTTP, open to everybody
+	secure access = "secure" // TLS with a private CA, open to everybody
+	basic  access = "basic"  // TLS, with a user name and a password
+	bearer access = "bearer" // TLS, with a token, which a realm gives for them
 )
 
 var accesses = []access{plain, secure, basic, bearer}
 
 func (a access) private() bool { return a == basic || a == bearer }
 
-// store is a registry's images, at one endpoint for each access that is wanted.
+// store holds a registry's images.
 type store interface {
-	// open starts a registry over the images. It ends with the test.
+	// open starts a registry with the images. The end of the test stops it.
 	open(t testing.TB, a access) *endpoint
 }
 
-// stores are the registries that there are.
+// stores are the kinds of registries.
 var stores = map[string]func(t testing.TB) store{
 	"docker-registry 2.8": newDebian,
 	"distribution 3":      newDistribution,
 	"ggcr":                newGGCR,
 }
 
-// endpoint is where a registry is asked.
+// endpoint is where a registry is reached.
 type endpoint struct {
-	host   registry.Host // how the config has it
+	host   registry.Host // as in tagpin's config
 	access access
-	realm  *e2eregistry.Realm // of a bearer's
-	asked  func() asked       // what tagpin has asked since the last time
+	realm  *e2eregistry.Realm // only for the access bearer
+	asked  func() asked       // returns tagpin's requests since the last call
 	kill   func()
 }
 
-// asked are the requests of tagpin and the statuses of their answers.
+// asked are tagpin's requests, with the statuses of their answers.
 type asked struct {
-	Manifests []string // HEAD 200; with the path where it is no manifest's
-	Tokens    []string // 200
+	Manifests []string // such as "HEAD 200"; with the path if it is not that of a manifest
+	Tokens    []string // such as "200"
 }
 
-// files that all registries read.
+// rootsFile and htpasswdFile are files that all registries read.
 func rootsFile() string    { return filepath.Join(env.dir, "ca.crt") }
 func htpasswdFile() string { return filepath.Join(env.dir, "htpasswd") }
 
 func writeFiles() error {
-	hash, err := bcrypt.GenerateFromPassword([]byte(e2eregistry.Password), bcrypt.MinCost)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(htpasswdFile(), []byte(e2eregistry.User+":"+string(hash)+"\n"), 0o600); err != nil {
-		return err
-	}
-	return os.WriteFile(rootsFile(), env.ca.PEM, 0o600)
+	users, err := e2eregistry.Htpasswd()
+	return errors.Join(err,
+		os.WriteFile(htpasswdFile(), users, 0o600),
+		os.WriteFile(rootsFile(), env.ca.PEM, 0o600),
+	)
 }
 
-func newLeaf(t testing.TB) *pki.Leaf {
+// newLeaf returns a certificate for a server, or nil if the access is plain.
+func newLeaf(t testing.TB, a access) *pki.Leaf {
 	t.Helper()
+	if a == plain {
+		return nil
+	}
 	leaf, err := env.ca.Issue()
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func newLeaf(t testing.TB) *pki.Leaf {
 	return leaf
 }
 
-// writeLeaf writes a certificate and its key, for a server's config.
+// writeLeaf writes a certificate and its key to files.
 func writeLeaf(t testing.TB, leaf *pki.Leaf) (certificate, key string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -95,7 +96,7 @@ func writeLeaf(t testing.TB, leaf *pki.Leaf) (certificate, key string) {
 	return certificate, key
 }
 
-// url is the address.
+// url returns the URL of the registry.
 func (e *endpoint) url() string {
 	if e.access == plain {
 		return "http://" + e.host.Name
@@ -103,17 +104,7 @@ func (e *endpoint) url() string {
 	return "https://" + e.host.Name
 }
 
-// at is the endpoint as it is asked through nginx. What its realm is asked directly is counted too.
-func (e *endpoint) at(t testing.TB, n *nginx, address string) *endpoint {
-	through := &endpoint{host: newHost(address, e.access), access: e.access, realm: e.realm, kill: e.kill}
-	through.host.AuthHosts = append([]string{e.host.Name}, e.host.AuthHosts...) // the realm, wherever it is
-	through.asked = func() asked {
-		return asked{Manifests: n.asked(t).Manifests, Tokens: e.asked().Tokens}
-	}
-	return through
-}
-
-// newHost is the config of a registry with an access.
+// newHost returns tagpin's config of a registry with the given access.
 func newHost(name string, a access) registry.Host {
 	if a == plain {
 		return registry.Host{Name: name, Insecure: true}
@@ -121,7 +112,7 @@ func newHost(name string, a access) registry.Host {
 	return registry.Host{Name: name, CAFile: rootsFile()}
 }
 
-// newRealm makes a realm whose tokens the witness knows of.
+// newRealm makes a realm, and tells the witness its tokens.
 func newRealm(t testing.TB) *e2eregistry.Realm {
 	t.Helper()
 	realm, err := e2eregistry.NewRealm(env.ca, "registry")
@@ -136,7 +127,8 @@ func newRealm(t testing.TB) *e2eregistry.Realm {
 	return realm
 }
 
-// fill pushes an image of each kind, and returns their digests by tag.
+// fill pushes an image of each kind, and returns their digests by tag and the endpoint that they
+// were pushed to.
 func fill(t testing.TB, s store) (digests map[string]digest.Digest, at *endpoint) {
 	t.Helper()
 	at = s.open(t, plain)
@@ -148,11 +140,13 @@ func fill(t testing.TB, s store) (digests map[string]digest.Digest, at *endpoint
 	return digests, at
 }
 
-// serve serves a registry in this process, and its realm beside it.
-func serve(t testing.TB, a access, realm *e2eregistry.Realm, h func(host string) http.Handler) *endpoint {
+// serve starts a registry in this process, with its realm if there is one.
+func serve(
+	t testing.TB, a access, realm *e2eregistry.Realm, h func(host string) http.Handler,
+) *endpoint {
 	t.Helper()
 	r := &recorder{}
-	server := newServer(t, a, r)
+	server := newServer(t, newLeaf(t, a), r)
 	host := server.Listener.Addr().String()
 	mux := http.NewServeMux()
 	mux.Handle("/", h(host))

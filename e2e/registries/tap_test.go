@@ -12,7 +12,7 @@ import (
 	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
 )
 
-// tap passes connections on and keeps what clients send.
+// tap passes connections on and records what clients send.
 type tap struct {
 	address string
 
@@ -20,7 +20,7 @@ type tap struct {
 	sent []*bytes.Buffer // by connection
 }
 
-// startTap taps what is sent to an address, until the test ends.
+// startTap records what is sent to an address until the test ends.
 func startTap(t testing.TB, to string) *tap {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -58,7 +58,7 @@ func (p *tap) pass(from net.Conn, address string) {
 	p.mu.Unlock()
 	var answers sync.WaitGroup
 	answers.Go(func() {
-		_, _ = io.Copy(from, to) // until one of them goes away
+		_, _ = io.Copy(from, to) // until one of them closes
 		_ = from.Close()
 	})
 	_, _ = io.Copy(to, io.TeeReader(from, &locked{p: p, to: sent}))
@@ -66,7 +66,7 @@ func (p *tap) pass(from net.Conn, address string) {
 	answers.Wait()
 }
 
-// locked writes while nobody reads.
+// locked writes to a buffer under the tap's lock.
 type locked struct {
 	p  *tap
 	to *bytes.Buffer
@@ -78,7 +78,7 @@ func (l *locked) Write(b []byte) (int, error) {
 	return l.to.Write(b)
 }
 
-// wantTLS fails unless all that was sent are TLS records.
+// wantTLS checks that only TLS records were sent.
 func (p *tap) wantTLS(t testing.TB) {
 	t.Helper()
 	p.mu.Lock()

@@ -14,8 +14,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// TestCertificates meets certificates that must not be trusted: what is wrong with them is told of hosts that the config
-// names alone, and no request is made.
+// TestCertificates has certificates that must not be trusted. What is wrong is reported only for
+// hosts that the config names, and no request is made.
 func TestCertificates(t *testing.T) {
 	other, err := pki.New()
 	if err != nil {
@@ -30,37 +30,36 @@ func TestCertificates(t *testing.T) {
 		{"other host", func() (*pki.Leaf, error) { return env.ca.IssueFor("registry.example") }, "its TLS certificate is for another host"},
 		{"unknown CA", other.Issue, "its TLS certificate is signed by an unknown authority; see caFile"},
 	}
-	digests, at := fill(t, newGGCR(t))
-	sites := []site{{leaf: newLeaf(t), before: at}}
-	for _, tt := range tests {
-		leaf, err := tt.issue()
-		if err != nil {
-			t.Fatal(err)
-		}
-		sites = append(sites, site{leaf: leaf, before: at})
-	}
-	n := startNginx(t, sites...)
-	clients := func(t *testing.T, i int) (named, foreign *client) {
-		e := &endpoint{host: newHost(n.addresses[i], secure), access: secure, asked: func() asked { return n.asked(t) }}
-		return e.client(t), e.clientOf(t, &registry.Client{RootCAs: env.ca.Pool()})
+	store := newGGCR(t)
+	digests, _ := fill(t, store)
+	serve := func(t *testing.T, leaf *pki.Leaf) (named, foreign *client, r *recorder) {
+		r = &recorder{handler: store.(*inMemory).handler}
+		address := newServer(t, leaf, r).Listener.Addr().String()
+		e := &endpoint{host: newHost(address, secure), access: secure, asked: r.take}
+		return e.client(t), e.clientOf(t, &registry.Client{RootCAs: env.ca.Pool()}), r
 	}
 	const tag = "oci-index"
-	named, foreign := clients(t, 0) // else nothing would be shown by what follows
+	named, foreign, _ := serve(t, newLeaf(t, secure)) // a good certificate, for comparison
 	named.want(t, tag, digests[tag])
 	foreign.want(t, tag, digests[tag])
-	for i, tt := range tests {
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			named, foreign := clients(t, i+1)
+			leaf, err := tt.issue()
+			if err != nil {
+				t.Fatal(err)
+			}
+			named, foreign, r := serve(t, leaf)
 			named.wantOnly(t, named.at+": "+tt.want)
 			foreign.wantOnly(t, foreign.at+": unreachable")
-			if diff := cmp.Diff(asked{}, n.asked(t)); diff != "" {
-				t.Errorf("asked, -want +got:\n%s", diff)
+			if diff := cmp.Diff(asked{}, r.take()); diff != "" {
+				t.Errorf("requests, -want +got:\n%s", diff)
 			}
 		})
 	}
 }
 
-// wantOnly looks up an index with a credential, which has to fail as unavailable with a text and no more.
+// wantOnly looks up an index with a credential, which must fail as unavailable with exactly the
+// given text.
 func (c *client) wantOnly(t testing.TB, text string) {
 	t.Helper()
 	if _, err := c.resolve(t, "oci-index", right()); !errors.Is(err, resolve.ErrUnavailable) || err.Error() != text {
@@ -68,8 +67,8 @@ func (c *client) wantOnly(t testing.TB, text string) {
 	}
 }
 
-// TestNeverPlain asks registries that speak plain HTTP, on loopback too, where the config does not say that it is
-// allowed: nothing is sent to them but the beginning of TLS.
+// TestNeverPlain has registries with plain HTTP, also on loopback, that the config does not allow.
+// They get nothing but the beginning of a TLS handshake.
 func TestNeverPlain(t *testing.T) {
 	for name, newStore := range stores {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +84,8 @@ func TestNeverPlain(t *testing.T) {
 			}
 			for _, host := range []string{at.host.Name, "localhost:" + port, tap.address, "localhost:" + tapPort} {
 				for _, verify := range []bool{false, true} {
-					e := &endpoint{host: registry.Host{Name: host, CAFile: rootsFile(), Verify: verify}, asked: at.asked}
+					named := registry.Host{Name: host, CAFile: rootsFile(), Verify: verify}
+					e := &endpoint{host: named, asked: at.asked}
 					e.client(t).wantOnly(t, host+": it does not speak TLS; see insecure")
 					all := registry.Host{Name: "*", Verify: verify}
 					e.clientOf(t, &registry.Client{Hosts: []registry.Host{all}}).wantOnly(t, host+": unreachable")

@@ -19,14 +19,15 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// witness keeps all that tagpin says in these tests, and what it must not say.
+// witness collects everything that tagpin writes in these tests, and the secrets that it must not
+// write.
 type witness struct {
 	prometheus *prometheus.Registry
 	requests   *registry.Metrics
 	lookups    *resolve.Metrics
 
 	mu      sync.Mutex
-	said    strings.Builder
+	output  strings.Builder
 	secrets map[string]bool
 }
 
@@ -38,20 +39,20 @@ func newWitness() *witness {
 	}
 }
 
-// Write takes a log's text.
+// Write adds a text of a log.
 func (w *witness) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.said.Write(p)
+	return w.output.Write(p)
 }
 
-// err takes the text of an error, and of each that it wraps: somebody may log those.
+// err adds the text of an error and of each error that it wraps, because somebody may log those.
 func (w *witness) err(err error) {
 	if err == nil {
 		return
 	}
 	_, _ = fmt.Fprintf(w, "%v\n", err)
-	switch u := err.(type) { //nolint:errorlint // it walks the tree itself
+	switch u := err.(type) { //nolint:errorlint // it walks the tree of errors itself
 	case interface{ Unwrap() error }:
 		w.err(u.Unwrap())
 	case interface{ Unwrap() []error }:
@@ -67,7 +68,7 @@ func (w *witness) secret(text string) {
 	w.secrets[text] = true
 }
 
-// check fails where a secret was said, or stands in the metrics.
+// check fails if a secret is in the output or in the metrics.
 func (w *witness) check() error {
 	families, err := w.prometheus.Gather()
 	if err != nil {
@@ -76,19 +77,19 @@ func (w *witness) check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, f := range families {
-		fmt.Fprintln(&w.said, f)
+		fmt.Fprintln(&w.output, f)
 	}
 	var errs []error
-	said := w.said.String()
+	output := w.output.String()
 	for secret := range w.secrets {
-		if i := strings.Index(said, secret); i >= 0 {
-			errs = append(errs, fmt.Errorf("a secret was told: %s", said[max(0, i-100):min(len(said), i+len(secret)+100)]))
+		if i := strings.Index(output, secret); i >= 0 {
+			errs = append(errs, fmt.Errorf("tagpin has written a secret: %s", output[max(0, i-100):min(len(output), i+len(secret)+100)]))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// login is a credential of the user.
+// login returns a credential of the user.
 func login(password string) keychain.Credential {
 	return keychain.Credential{Auth: authn.AuthConfig{Username: e2eregistry.User, Password: password}}
 }
@@ -97,9 +98,9 @@ func right() keychain.Credential { return login(e2eregistry.Password) }
 
 func wrong() keychain.Credential { return login(e2eregistry.WrongPassword) }
 
-// TestWitness has the witness find what it is there for, wherever it stands.
+// TestWitness checks that the witness finds a secret wherever it is.
 func TestWitness(t *testing.T) {
-	for where, tell := range map[string]func(w *witness){
+	for where, leak := range map[string]func(w *witness){
 		"error": func(w *witness) { w.err(errors.New("the " + e2eregistry.Password)) },
 		"encoded": func(w *witness) {
 			w.err(errors.New(base64.StdEncoding.EncodeToString([]byte(e2eregistry.User + ":" + e2eregistry.WrongPassword))))
@@ -113,16 +114,16 @@ func TestWitness(t *testing.T) {
 		w := newWitness()
 		w.secret("abc")
 		if err := w.check(); err != nil {
-			t.Errorf("nothing said: %v", err)
+			t.Errorf("without output: %v", err)
 		}
-		tell(w)
+		leak(w)
 		if w.check() == nil {
 			t.Errorf("%s: the secret was not found", where)
 		}
 	}
 }
 
-// hiding does not tell what it wraps.
+// hiding hides the text of the error that it wraps.
 type hiding struct{ inner error }
 
 func (h *hiding) Error() string { return "hidden" }

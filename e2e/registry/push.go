@@ -12,7 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// PushImage pushes a new random image as repository:tag, and returns its digest. A tag that exists is moved.
+// PushImage pushes a new random image as repository:tag, and returns its digest. An existing tag is
+// moved.
 func (r *Registry) PushImage(tag string) (string, error) {
 	image, err := random.Image(64, 1)
 	if err != nil {
@@ -34,7 +35,8 @@ func (r *Registry) Push(tag string, image v1.Image) (string, error) {
 	return digest.String(), err
 }
 
-// PushIndex pushes a new random index of two images as repository:tag, and returns the index's digest.
+// PushIndex pushes a new random index of two images as repository:tag, and returns the index's
+// digest.
 func (r *Registry) PushIndex(tag string) (string, error) {
 	index, err := random.Index(64, 1, 2)
 	if err != nil {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registry runs distribution v3, the registry that most others are measured by, over TLS, with its images in
-// memory: open, or behind tokens, or behind a password.
+// Package registry runs distribution v3, the reference implementation, over TLS and with its images
+// in memory: open, or behind tokens, or behind a password.
 //
 //	r, err := registry.Start(registry.Options{CA: ca, Auth: registry.Token, Dir: dir})
 //	digest, err := r.PushImage("team/app:1")
 //
-// It counts what is asked for manifests, and can be switched off and on.
+// It counts the requests for manifests, and can be switched off and on.
 package registry
 
 import (
@@ -26,28 +26,28 @@ import (
 	"sync/atomic"
 
 	"github.com/distribution/distribution/v3/configuration"
-	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // the auth of Basic
-	_ "github.com/distribution/distribution/v3/registry/auth/token"    // the auth of Token
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // for Basic
+	_ "github.com/distribution/distribution/v3/registry/auth/token"    // for Token
 	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory" // where the images are
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory" // for the images
 	"github.com/sirupsen/logrus"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/tagpin/tagpin/e2e/pki"
 )
 
-// Auth is what a registry asks for.
+// Auth is how clients authenticate.
 type Auth int
 
-// The kinds of registries.
+// The ways to authenticate.
 const (
-	Open  Auth = iota // nothing
-	Token             // a bearer token, which its realm gives for a user name and a password
-	Basic             // a user name and a password
+	Open  Auth = iota // not at all
+	Token             // with a bearer token, which a realm gives for a user name and a password
+	Basic             // with a user name and a password
 )
 
-// The only user of a registry with Token or Basic. All passwords hold the canary, by which they are found where they must
-// not be.
+// The only user of a registry with Token or Basic. All passwords contain the canary, by which tests
+// find them where they must not be.
 const (
 	User          = "puller"
 	Password      = Canary + "-password"
@@ -55,24 +55,25 @@ const (
 	Canary        = "e2e-canary"
 )
 
-// Options are what a registry is started with.
+// Options are the options of Start.
 type Options struct {
 	CA   *pki.CA
 	Auth Auth
-	Dir  string // for the files that it is configured by
-	// Listener is where it listens, and Dial how it is reached from here to push; by default a free port of loopback.
+	Dir  string // for its files
+	// Listener accepts the connections, and Dial connects to it for a push. By default the registry
+	// listens at a free port on loopback.
 	Listener net.Listener
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Registry is a running registry.
 type Registry struct {
-	Host string // address:port, as it stands in references
+	Host string // address:port, as in references
 
 	server    *httptest.Server
 	transport http.RoundTripper
 	auth      Auth
-	realm     *Realm // of Token
+	realm     *Realm // only with Token
 	manifests atomic.Int64
 	down      atomic.Bool
 
@@ -80,11 +81,14 @@ type Registry struct {
 	lookups map[string]int // by repository
 }
 
-// Start starts a registry. Stop ends it.
+// Start starts a registry. The caller must call Stop.
 func Start(o Options) (*Registry, error) {
-	logrus.SetOutput(io.Discard) // distribution logs each request, whatever its config says
+	logrus.SetOutput(io.Discard) // distribution logs every request, whatever its config says
 	r := &Registry{auth: o.Auth, lookups: map[string]int{}}
-	r.transport = &http.Transport{DialContext: o.Dial, TLSClientConfig: &tls.Config{RootCAs: o.CA.Pool(), MinVersion: tls.VersionTLS12}}
+	r.transport = &http.Transport{
+		DialContext:     o.Dial,
+		TLSClientConfig: &tls.Config{RootCAs: o.CA.Pool(), MinVersion: tls.VersionTLS12},
+	}
 	r.server = httptest.NewUnstartedServer(nil)
 	if o.Listener != nil {
 		_ = r.server.Listener.Close()
@@ -114,16 +118,16 @@ func serverConfig(ca *pki.CA, at net.IP) (*tls.Config, error) {
 	return leaf.ServerConfig()
 }
 
-// Stop ends the registry and forgets its images.
+// Stop stops the registry and drops its images.
 func (r *Registry) Stop() { r.server.Close() }
 
-// SetDown makes the registry answer everything by 503, or ends that.
+// SetDown makes the registry answer every request with 503, or ends that.
 func (r *Registry) SetDown(down bool) { r.down.Store(down) }
 
-// Manifests is how often manifests were asked for, by any method.
+// Manifests returns the number of requests for manifests, with any method.
 func (r *Registry) Manifests() int64 { return r.manifests.Load() }
 
-// Lookups is how often manifests of a repository were asked for, by HEAD and GET.
+// Lookups returns the number of HEAD and GET requests for manifests of a repository.
 func (r *Registry) Lookups(repository string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,7 +148,8 @@ func (r *Registry) count(req *http.Request) {
 	r.lookups[repository]++
 }
 
-// Secrets are what nobody but the registry and its users may see: passwords, as they are and as they are sent, and tokens.
+// Secrets returns what only the registry and its users may see: the passwords, also as they are
+// sent, and the tokens.
 func (r *Registry) Secrets() []string {
 	secrets := []string{Canary, EncodedCanary()}
 	if r.realm != nil {
@@ -153,7 +158,8 @@ func (r *Registry) Secrets() []string {
 	return secrets
 }
 
-// EncodedCanary is in every password of the user as it is sent: base64 of user:password, as far as the canary fills it.
+// EncodedCanary returns a text that is part of every password of the user as it is sent, in the
+// base64 encoding of user:password.
 func EncodedCanary() string {
 	text := []byte(User + ":" + Canary)
 	return base64.StdEncoding.EncodeToString(text[:len(text)/3*3])
@@ -163,7 +169,7 @@ func (r *Registry) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.count(req)
 		if r.down.Load() {
-			w.Header().Set("Retry-After", "1") // so that nobody waits longer when it is back
+			w.Header().Set("Retry-After", "1") // so that clients don't wait longer when it is back
 			http.Error(w, "switched off", http.StatusServiceUnavailable)
 			return
 		}
@@ -171,7 +177,7 @@ func (r *Registry) observe(next http.Handler) http.Handler {
 	})
 }
 
-// handler is the registry, and for Token the realm beside it.
+// handler returns the registry, and with Token its realm.
 func (r *Registry) handler(o Options) (http.Handler, error) {
 	config := &configuration.Configuration{
 		Storage: configuration.Storage{"inmemory": configuration.Parameters{}},
@@ -181,11 +187,13 @@ func (r *Registry) handler(o Options) (http.Handler, error) {
 	switch o.Auth {
 	case Open:
 	case Basic:
-		file, err := writeHtpasswd(o.Dir)
-		if err != nil {
+		users, err := Htpasswd()
+		file := filepath.Join(o.Dir, "htpasswd")
+		if err := errors.Join(err, os.WriteFile(file, users, 0o600)); err != nil {
 			return nil, err
 		}
-		config.Auth = configuration.Auth{"htpasswd": configuration.Parameters{"realm": "e2e", "path": file}}
+		parameters := configuration.Parameters{"realm": "e2e", "path": file}
+		config.Auth = configuration.Auth{"htpasswd": parameters}
 	case Token:
 		realm, err := NewRealm(o.CA, r.Host)
 		if err != nil {
@@ -203,11 +211,8 @@ func (r *Registry) handler(o Options) (http.Handler, error) {
 	return mux, nil
 }
 
-func writeHtpasswd(dir string) (string, error) {
+// Htpasswd returns a file of users and hashed passwords, with [User] and [Password].
+func Htpasswd() ([]byte, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(Password), bcrypt.MinCost)
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, "htpasswd")
-	return file, os.WriteFile(file, fmt.Appendf(nil, "%s:%s\n", User, hash), 0o600)
+	return fmt.Appendf(nil, "%s:%s\n", User, hash), err
 }

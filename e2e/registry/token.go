@@ -20,9 +20,10 @@ import (
 	"github.com/tagpin/tagpin/e2e/pki"
 )
 
-// Realm issues the tokens of a registry, by distribution's token specification: all that is asked for to the user, and
-// a token without any access to everybody else, as Docker Hub does. Its tokens bear the certificate of their key, as both
-// distribution v3 and its predecessor 2.8 take it.
+// Realm issues the tokens of a registry, as distribution's token specification says. The user gets
+// whatever access is asked for, and everybody else gets a token without access, as from Docker Hub.
+// The tokens include the certificate of their key, as both distribution v3 and version 2.8 accept
+// it.
 type Realm struct {
 	service string
 	key     any // public
@@ -37,7 +38,7 @@ const (
 	tokenLife = 5 * time.Minute
 )
 
-// NewRealm makes the realm of a service. Its key is certified by ca.
+// NewRealm makes the realm of a service. ca signs the certificate of its key.
 func NewRealm(ca *pki.CA, service string) (*Realm, error) {
 	leaf, err := ca.Issue()
 	if err != nil {
@@ -50,15 +51,16 @@ func NewRealm(ca *pki.CA, service string) (*Realm, error) {
 	options := &jose.SignerOptions{ExtraHeaders: map[jose.HeaderKey]any{
 		"x5c": []string{base64.StdEncoding.EncodeToString(pair.Certificate[0])},
 	}}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: pair.PrivateKey}, options)
+	signing := jose.SigningKey{Algorithm: jose.ES256, Key: pair.PrivateKey}
+	signer, err := jose.NewSigner(signing, options)
 	if err != nil {
 		return nil, fmt.Errorf("making a token realm: %w", err)
 	}
 	return &Realm{service: service, key: pair.Leaf.PublicKey, signer: signer}, nil
 }
 
-// Parameters make a registry trust the realm, which is at url: those of the access controller "token" in its config.
-// roots is a file with the CA's certificate.
+// Parameters returns the parameters of distribution's access controller "token" that make a
+// registry trust the realm at url. roots is a file with the CA's certificate.
 func (r *Realm) Parameters(url, roots string) map[string]any {
 	return map[string]any{
 		"realm": url, "service": r.service, "issuer": issuer, "rootcertbundle": roots,
@@ -66,14 +68,15 @@ func (r *Realm) Parameters(url, roots string) map[string]any {
 	}
 }
 
-// Tokens are all that it has given.
+// Tokens returns all tokens that the realm has issued.
 func (r *Realm) Tokens() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.tokens)
 }
 
-// Allows tells whether it has given a token, and for pulling from a repository.
+// Allows reports whether the realm has issued the token, and whether it allows pulling from a
+// repository.
 func (r *Realm) Allows(text, repository string) bool {
 	parsed, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
@@ -105,11 +108,12 @@ func (r *Realm) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	// An error here is the connection's.
-	_ = json.NewEncoder(w).Encode(map[string]any{"token": signed, "expires_in": int(tokenLife.Seconds())})
+	answer := map[string]any{"token": signed, "expires_in": int(tokenLife.Seconds())}
+	_ = json.NewEncoder(w).Encode(answer) // it fails only if the connection does
 }
 
-// claims are distribution's, with one audience as a string: 2.8 takes no list.
+// claims are distribution's claims, except that the audience is a string, because version 2.8
+// accepts no list.
 type claims struct {
 	token.ClaimSet
 	Audience string `json:"aud"`
@@ -130,12 +134,14 @@ func (r *Realm) sign(user string, access []*token.ResourceActions) (string, erro
 	return signed, err
 }
 
-// scopes reads repository:name:pull,push; a name has no colon where no host stands in it.
+// scopes parses scopes such as repository:name:pull,push. A name without a host has no colon.
 func scopes(texts []string) []*token.ResourceActions {
 	var access []*token.ResourceActions
 	for _, text := range strings.Fields(strings.Join(texts, " ")) {
 		if parts := strings.Split(text, ":"); len(parts) == 3 {
-			access = append(access, &token.ResourceActions{Type: parts[0], Name: parts[1], Actions: strings.Split(parts[2], ",")})
+			access = append(access, &token.ResourceActions{
+				Type: parts[0], Name: parts[1], Actions: strings.Split(parts[2], ","),
+			})
 		}
 	}
 	return access
