@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"os"
 	"testing"
 
@@ -13,11 +12,4 @@ import (
 // env is the one environment of all tests: each has a namespace of its own.
 var env *cluster.Cluster
 
-func TestMain(m *testing.M) {
-	before := func(_ context.Context, c *cluster.Cluster) error {
-		env = c
-		return nil
-	}
-	after := func(ctx context.Context, _ *cluster.Cluster) error { return told(ctx) }
-	os.Exit(cluster.RunTests(m, before, after))
-}
+func TestMain(m *testing.M) { os.Exit(cluster.Tests{After: leaked}.Run(m, &env)) }

@@ -3,7 +3,6 @@
 package certificates
 
 import (
-	"context"
 	"os"
 	"testing"
 
@@ -13,11 +12,4 @@ import (
 // env is the one environment of all tests.
 var env *cluster.Cluster
 
-func TestMain(m *testing.M) {
-	before := func(_ context.Context, c *cluster.Cluster) error {
-		env = c
-		return nil
-	}
-	after := func(context.Context, *cluster.Cluster) error { return nil }
-	os.Exit(cluster.RunTests(m, before, after))
-}
+func TestMain(m *testing.M) { os.Exit(cluster.Tests{}.Run(m, &env)) }

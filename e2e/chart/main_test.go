@@ -52,7 +52,6 @@ func crds(ctx context.Context) ([]string, error) {
 
 func TestMain(m *testing.M) {
 	before := func(ctx context.Context, c *cluster.Cluster) error {
-		env = c
 		module, err := tools.Module(ctx)
 		if err != nil {
 			return err
@@ -73,8 +72,7 @@ func TestMain(m *testing.M) {
 		}
 		return namespaces(ctx, c)
 	}
-	after := func(context.Context, *cluster.Cluster) error { return nil }
-	os.Exit(cluster.RunTestsOnAPIServer(m, before, after))
+	os.Exit(cluster.Tests{Start: cluster.StartAPIServer, Before: before}.Run(m, &env))
 }
 
 // namespaces makes those that the cases name. tagpin's own takes only pods that are restricted, and warns of workloads

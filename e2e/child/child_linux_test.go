@@ -3,7 +3,6 @@
 package child
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tagpin/tagpin/e2e/child/childtest"
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
@@ -53,20 +53,8 @@ func live(tether string) error {
 // TestKilled kills a process that has children, and checks that they end too.
 func TestKilled(t *testing.T) {
 	tether := build(t)
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), parent+"="+tether), os.Stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, _ := bufio.NewReader(stdout).ReadString('\n')
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
+	line, kill := childtest.Start(t, parent, tether)
+	kill()
 	children := strings.Fields(line)
 	if len(children) != 2 {
 		t.Fatalf("the children are %q, want two process IDs", line)

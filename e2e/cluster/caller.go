@@ -11,8 +11,9 @@ import (
 	"github.com/tagpin/tagpin/e2e/pki"
 )
 
-// The API server shows webhooks a certificate, which tagpin's --client-ca asks for, as deploy/README.md says: these are its
-// AdmissionConfiguration and its kubeconfig. Here the webhook has another port in each run, so that the user's name is *.
+// These files make the API server present a client certificate to webhooks, which tagpin's flag
+// --client-ca requires, as deploy/README.md says. The webhook has another port in each run, so the
+// kubeconfig's user is "*".
 const (
 	admissionConfiguration = `apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
@@ -31,7 +32,8 @@ users:
 `
 )
 
-// callerFiles writes them, with a certificate of a CA of its own, and returns the path of the AdmissionConfiguration.
+// callerFiles writes these files, with a certificate of their own CA, and returns the path of the
+// AdmissionConfiguration.
 func (c *Cluster) callerFiles() (string, error) {
 	ca, err := pki.New()
 	if err != nil {
@@ -42,7 +44,8 @@ func (c *Cluster) callerFiles() (string, error) {
 		return "", err
 	}
 	cert, key := filepath.Join(c.dir, "caller.crt"), filepath.Join(c.dir, "caller.key")
-	kubeconfig, admission := filepath.Join(c.dir, "caller.kubeconfig"), filepath.Join(c.dir, "admission.yaml")
+	kubeconfig := filepath.Join(c.dir, "caller.kubeconfig")
+	admission := filepath.Join(c.dir, "admission.yaml")
 	return admission, errors.Join(
 		os.WriteFile(c.clientCAFile(), ca.PEM, 0o600),
 		os.WriteFile(cert, leaf.CertPEM, 0o600),
@@ -54,5 +57,6 @@ func (c *Cluster) callerFiles() (string, error) {
 
 func (c *Cluster) clientCAFile() string { return filepath.Join(c.dir, "caller-ca.crt") }
 
-// URL is what the registration calls for a mode. Who has no certificate of the API server's is refused there.
+// URL returns the URL that the registration has for a mode. It refuses clients without a
+// certificate of the API server's CA.
 func (t *Tagpin) URL(mode string) string { return "https://" + t.address + "/" + mode }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cluster runs a Kubernetes API server, registries, and tagpin in front, all on loopback.
+// Package cluster runs a Kubernetes API server, registries, and tagpin as its webhook, all on
+// loopback.
 //
-//	c, err := cluster.Start(ctx, os.Stderr) // etcd, kube-apiserver, registries, tagpin-webhook, deploy/kustomize
+//	c, err := cluster.Start(ctx, os.Stderr)
 //	defer c.Stop()
 //	digest, err := c.Open.PushImage("team/app:1")
 //
-// There are no controllers and no nodes, so that a Deployment makes no pods, until StartControllers. It is for tests and for
-// trying tagpin out, and keeps nothing.
+// Until StartControllers is called, there are no controllers and no nodes, so that a Deployment
+// gets no pods. The package is for tests and for trying tagpin out. Nothing is kept.
 package cluster
 
 import (
@@ -34,61 +35,63 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// Names that deploy/kustomize gives.
+// Names in deploy/kustomize.
 const (
 	// ConfigurationName is the name of the webhook's registration.
 	ConfigurationName = "zz-tagpin"
 	// ModeLabel is the label of a namespace that switches tagpin on.
 	ModeLabel = "tagpin.dev/mode"
-	// ServiceAccount is the user that the webhook is to the API server.
+	// ServiceAccount is the API server's user name for the webhook.
 	ServiceAccount = "system:serviceaccount:tagpin-system:tagpin-webhook"
 )
 
 // Cluster is a running environment.
 type Cluster struct {
-	Config     *rest.Config // of a cluster administrator
+	Config     *rest.Config // of an administrator
 	Client     kubernetes.Interface
-	Kubeconfig string // path, of the same
+	Kubeconfig string // path of the administrator's kubeconfig
 	Kubectl    string // path
 	CA         *pki.CA
-	// The registries: two open ones, one behind tokens, one behind a password. The user of the last two is registry.User.
-	// Spare is for those who switch a registry off: what failed there is held against none of the others.
+	// Open and Spare are open registries. Token and Basic require a token or a password, and their
+	// user is registry.User. Tests that switch a registry off use Spare, so that tagpin does not avoid
+	// the others because of earlier failures.
 	Open, Spare, Token, Basic *registry.Registry
 	Tagpin                    *Tagpin
 
 	root        string // of the repository
 	scratch     *scratch.Dir
-	dir         string // all that it writes
+	dir         string // for everything that is written
 	binaries    string
 	env         *envtest.Environment
-	release     func() // of the thread that etcd and kube-apiserver end with
-	controllers []*process
+	release     func() // ends the thread that etcd and kube-apiserver depend on
+	controllers []*child.Process
 	progress    io.Writer
 }
 
-// Start starts everything, and returns when it is ready. The first time it builds the binaries of Kubernetes, which takes
-// minutes; what it is doing it tells progress. Stop is to be called unless it fails.
+// Start starts everything, and returns when it is ready. The first time it builds the binaries of
+// Kubernetes, which takes minutes. It reports what it does to progress. If Start succeeds, the
+// caller must call Stop.
 func Start(ctx context.Context, progress io.Writer) (*Cluster, error) {
 	return start(ctx, progress, []step{(*Cluster).buildTether, (*Cluster).buildTagpin},
 		(*Cluster).startRegistries, (*Cluster).startControlPlane, (*Cluster).startTagpin,
 		(*Cluster).install)
 }
 
-// StartAPIServer starts etcd and kube-apiserver alone: there are no registries, and there is no tagpin.
+// StartAPIServer starts only etcd and kube-apiserver, without registries and tagpin.
 func StartAPIServer(ctx context.Context, progress io.Writer) (*Cluster, error) {
 	return start(ctx, progress, []step{(*Cluster).buildTether}, (*Cluster).startControlPlane)
 }
 
-// startLimit is how long everything may take that is started; it begins when everything is built.
+// startLimit bounds the start of everything, after the builds.
 const startLimit = 5 * time.Minute
 
 type step func(*Cluster, context.Context) error
 
-// start builds what is missing, which takes as long as it takes, and then starts it.
+// start builds what is missing, without a time limit, and then starts it.
 func start(ctx context.Context, progress io.Writer, builds []step, starts ...step) (
 	*Cluster, error,
 ) {
-	log.SetLogger(logr.Discard()) // controller-runtime complains without one
+	log.SetLogger(logr.Discard()) // without a logger controller-runtime complains
 	module, err := tools.Module(ctx)
 	if err != nil {
 		return nil, err
@@ -103,7 +106,8 @@ func start(ctx context.Context, progress io.Writer, builds []step, starts ...ste
 	}
 	c := &Cluster{
 		Kubectl: filepath.Join(binaries, "kubectl"), binaries: binaries,
-		root: filepath.Dir(module), progress: progress, scratch: dir, dir: dir.Path, env: &envtest.Environment{},
+		root: filepath.Dir(module), scratch: dir, dir: dir.Path,
+		env: &envtest.Environment{}, progress: progress,
 	}
 	if err := c.do(ctx, builds); err != nil {
 		return nil, errors.Join(err, c.Stop())
@@ -125,14 +129,14 @@ func (c *Cluster) do(ctx context.Context, steps []step) error {
 	return nil
 }
 
-// Stop ends all that runs and removes all that was written.
+// Stop ends everything that runs and removes everything that was written.
 func (c *Cluster) Stop() error {
 	var errs []error
 	if c.Tagpin != nil {
 		errs = append(errs, c.Tagpin.Kill())
 	}
 	for _, p := range c.controllers {
-		errs = append(errs, p.kill())
+		errs = append(errs, p.Kill())
 	}
 	if c.Config != nil {
 		errs = append(errs, c.env.Stop())
@@ -171,11 +175,11 @@ func (c *Cluster) startRegistries(context.Context) (err error) {
 func (c *Cluster) startControlPlane(context.Context) (err error) {
 	c.say("starting etcd and kube-apiserver")
 	args := c.env.ControlPlane.GetAPIServer().Configure()
-	// Without it the API server merges no pull secrets of service accounts into pods.
+	// By default envtest disables the plugin that adds the pull secrets of service accounts to pods.
 	args.Disable("disable-admission-plugins")
-	// To give an object an owner, its deletion has to be allowed, as in OpenShift.
+	// As in OpenShift, only users who may delete an object may change its owners.
 	args.Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
-	// A field that is younger than most client libraries: emptyDir.mode.
+	// This adds the field emptyDir.mode, which is newer than most client libraries.
 	args.Set("feature-gates", "EmptyDirVolumeMode=true")
 	admission, err := c.callerFiles()
 	if err != nil {
@@ -200,7 +204,7 @@ func (c *Cluster) startControlPlane(context.Context) (err error) {
 	return err
 }
 
-// writeKubeconfig makes a user of some groups and writes its kubeconfig.
+// writeKubeconfig creates a user in the given groups and writes its kubeconfig.
 func (c *Cluster) writeKubeconfig(file, name string, groups ...string) (path string, err error) {
 	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, nil)
 	if err != nil {
@@ -216,16 +220,21 @@ func (c *Cluster) writeKubeconfig(file, name string, groups ...string) (path str
 
 func (c *Cluster) caFile() string { return filepath.Join(c.dir, "ca.crt") }
 
-// RunKubectl runs kubectl as the administrator. The error of a failure has what it said on stderr, which is returned too.
-func (c *Cluster) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) (stdout, stderr string, err error) {
+// RunKubectl runs kubectl as the administrator. The error of a failure includes stderr.
+func (c *Cluster) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) (
+	stdout, stderr string, err error,
+) {
 	return c.RunKubectlWith(ctx, nil, stdin, args...)
 }
 
-// RunKubectlWith is RunKubectl with more in its environment.
-func (c *Cluster) RunKubectlWith(ctx context.Context, environment []string, stdin io.Reader, args ...string) (stdout, stderr string, err error) {
+// RunKubectlWith is RunKubectl with more variables in the environment.
+func (c *Cluster) RunKubectlWith(
+	ctx context.Context, variables []string, stdin io.Reader, args ...string,
+) (stdout, stderr string, err error) {
 	cmd := exec.CommandContext(ctx, c.Kubectl, args...)
-	// Its own home, so that no cache of discovery outlives the API server.
-	cmd.Env = append(append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "HOME="+c.dir), environment...)
+	// kubectl gets a home of its own, so that its discovery cache does not outlive the API server.
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "HOME="+c.dir)
+	cmd.Env = append(cmd.Env, variables...)
 	cmd.Stdin = stdin
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -10,38 +10,51 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/child"
 )
 
-// kwokModule is the module whose folder has the stages that make pods run and nodes ready, for want of a kubelet.
+// kwokModule is a module with stages that make pods run and nodes ready without a kubelet.
 const kwokModule = "sigs.k8s.io/kwok"
 
-// StartControllers starts kube-controller-manager and kube-scheduler, and kwok, which tells of the pods of some nodes that
-// they run. They end with the cluster.
+// StartControllers starts kube-controller-manager, kube-scheduler and kwok, which plays the kubelet
+// of the given number of nodes. They end with the cluster.
 func (c *Cluster) StartControllers(ctx context.Context, nodes int) error {
 	c.say("starting kube-controller-manager, kube-scheduler and kwok")
 	stages, err := c.stages(ctx)
 	if err != nil {
 		return err
 	}
-	common := []string{"--kubeconfig=" + c.Kubeconfig, "--leader-elect=false", "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400"}
+	common := []string{
+		"--kubeconfig=" + c.Kubeconfig, "--leader-elect=false", "--secure-port=0",
+		"--kube-api-qps=200", "--kube-api-burst=400",
+	}
 	for _, p := range []struct {
 		name  string
 		flags []string
 	}{
-		// Nothing here has a token of a service account. And on a busy machine kwok is late with the nodes' heartbeats, whose pods
-		// would then not be ready any more, for good: kwok says so once.
-		{"kube-controller-manager", append(common[:len(common):len(common)],
-			"--controllers=*,-serviceaccount-token-controller", "--node-monitor-grace-period=1h")},
+		// Nothing here uses tokens of service accounts. On a busy machine kwok's heartbeats for nodes may
+		// be late. The nodes' pods would then become unready for ever, because kwok makes them ready only
+		// once.
+		{"kube-controller-manager", slices.Concat(common, []string{
+			"--controllers=*,-serviceaccount-token-controller", "--node-monitor-grace-period=1h",
+		})},
 		{"kube-scheduler", common},
-		{"kwok", []string{"--kubeconfig=" + c.Kubeconfig, "--config=" + stages, "--manage-all-nodes"}},
+		{"kwok", []string{
+			"--kubeconfig=" + c.Kubeconfig, "--config=" + stages, "--manage-all-nodes",
+		}},
 	} {
-		process := newProcess(filepath.Join(c.dir, p.name+".log"), filepath.Join(c.binaries, p.name), p.flags...)
-		if err := process.start(ctx); err != nil {
+		process := &child.Process{
+			Path: filepath.Join(c.binaries, p.name), Args: p.flags,
+			LogFile: filepath.Join(c.dir, p.name+".log"),
+		}
+		if err := process.Start(); err != nil {
 			return fmt.Errorf("starting %s: %w", p.name, err)
 		}
 		c.controllers = append(c.controllers, process)
@@ -49,7 +62,7 @@ func (c *Cluster) StartControllers(ctx context.Context, nodes int) error {
 	return c.addNodes(ctx, nodes)
 }
 
-// stages writes the stages of kwok's module into one file and returns its path.
+// stages writes the stages of kwok's module to a file and returns its path.
 func (c *Cluster) stages(ctx context.Context) (path string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", kwokModule)
 	cmd.Dir = filepath.Join(c.root, "e2e")
@@ -62,7 +75,7 @@ func (c *Cluster) stages(ctx context.Context) (path string, err error) {
 	for _, stage := range []string{"node/fast", "node/heartbeat-with-lease", "pod/fast"} {
 		files, err := filepath.Glob(filepath.Join(dir, stage, "*-*.yaml"))
 		if err != nil || len(files) == 0 {
-			return "", errors.Join(fmt.Errorf("no stages in %s", stage), err)
+			return "", errors.Join(fmt.Errorf("%s has no stages", stage), err)
 		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)
@@ -77,13 +90,15 @@ func (c *Cluster) stages(ctx context.Context) (path string, err error) {
 }
 
 func (c *Cluster) addNodes(ctx context.Context, n int) error {
-	room := corev1.ResourceList{
-		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"), corev1.ResourcePods: resource.MustParse("1000"),
+	capacity := corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse("64"),
+		corev1.ResourceMemory: resource.MustParse("256Gi"),
+		corev1.ResourcePods:   resource.MustParse("1000"),
 	}
 	for i := range n {
 		node := &corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", i)},
-			Status:     corev1.NodeStatus{Allocatable: room, Capacity: room},
+			Status:     corev1.NodeStatus{Allocatable: capacity, Capacity: capacity},
 		}
 		if _, err := c.Client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
 			return err
@@ -92,12 +107,11 @@ func (c *Cluster) addNodes(ctx context.Context, n int) error {
 	return nil
 }
 
-// ControllerLogs is what the controllers have written, for who looks for the reason of something.
+// ControllerLogs returns the logs of the controllers.
 func (c *Cluster) ControllerLogs() string {
 	var all strings.Builder
 	for _, p := range c.controllers {
-		text, _ := os.ReadFile(p.logFile)
-		fmt.Fprintf(&all, "== %s\n%s", p.logFile, text)
+		fmt.Fprintf(&all, "== %s\n%s", p.LogFile, p.Log())
 	}
 	return all.String()
 }

@@ -16,17 +16,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// install installs deploy/kustomize by kubectl, as users do, and then the registration that goes with the config here. The
-// webhook's address is that of the process: there is no node to run it on.
+// install installs deploy/kustomize with kubectl, as users do, and then replaces the registration.
+// There is no node to run tagpin on, so the new one calls this machine's process.
 func (c *Cluster) install(ctx context.Context) error {
 	c.say("installing deploy/kustomize")
-	if _, _, err := c.RunKubectl(ctx, nil, "apply", "-k", filepath.Join(c.root, "deploy", "kustomize")); err != nil {
+	dir := filepath.Join(c.root, "deploy", "kustomize")
+	if _, _, err := c.RunKubectl(ctx, nil, "apply", "-k", dir); err != nil {
 		return fmt.Errorf("installing deploy/kustomize: %w", err)
 	}
 	return c.Register(ctx)
 }
 
-// Register installs the registration that goes with the config, as tagpin-webhook manifests prints it with some flags.
+// Register installs the registration that tagpin-webhook manifests prints with the given flags.
 func (c *Cluster) Register(ctx context.Context, flags ...string) error {
 	manifest, err := c.Manifests(ctx, flags...)
 	if err != nil {
@@ -40,10 +41,10 @@ func (c *Cluster) Register(ctx context.Context, flags ...string) error {
 	return err
 }
 
-// Manifests is what tagpin-webhook manifests prints for the config, with some flags.
+// Manifests returns what tagpin-webhook manifests prints for the config with the given flags.
 func (c *Cluster) Manifests(ctx context.Context, flags ...string) ([]byte, error) {
-	flags = append([]string{"manifests", "--config=" + c.configFile(), "--ca-file=" + c.caFile()}, flags...)
-	cmd := exec.CommandContext(ctx, c.binary(), flags...)
+	args := []string{"manifests", "--config=" + c.configFile(), "--ca-file=" + c.caFile()}
+	cmd := exec.CommandContext(ctx, c.binary(), append(args, flags...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -53,11 +54,11 @@ func (c *Cluster) Manifests(ctx context.Context, flags ...string) ([]byte, error
 	return out, nil
 }
 
-// service is where the registration says who is to be called.
+// service matches the part of the registration that names the Service.
 var service = regexp.MustCompile(`service: \{.*path: /([a-z-]+)\}`)
 
-// InstallCopy installs a copy of the registration for namespaces with another label, whose webhooks are below another
-// URL: for tests of the conditions alone.
+// InstallCopy installs a copy of the registration, which is for namespaces with another label and
+// calls another URL. With it a test can check the conditions alone.
 func (c *Cluster) InstallCopy(ctx context.Context, name, label, url string) error {
 	api := c.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	original, err := api.Get(ctx, ConfigurationName, metav1.GetOptions{})

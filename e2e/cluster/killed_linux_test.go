@@ -3,18 +3,18 @@
 package cluster
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tagpin/tagpin/e2e/child/childtest"
 )
 
-// lives is set in the environment of the process that TestKilled starts and kills.
+// lives is an environment variable of the process that TestKilled starts and kills.
 const lives = "TAGPIN_CLUSTER_LIVES"
 
 // soon bounds the wait for processes that the kernel kills.
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(1)
 }
 
-// live has a whole cluster until it is killed, and says in which folder.
+// live starts a whole cluster, prints its folder, and waits to be killed.
 func live(ctx context.Context) error {
 	c, err := Start(ctx, os.Stderr)
 	if err != nil {
@@ -42,39 +42,26 @@ func live(ctx context.Context) error {
 }
 
 // TestKilled kills a process that has a cluster, as a time limit or a panic does. Everything that
-// it started ends, and the next run removes the files and says so.
+// it started ends. The next run removes the files and reports that.
 func TestKilled(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir()) // no other run sweeps it
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), lives+"=1"), os.Stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, _ := bufio.NewReader(stdout).ReadString('\n')
-	dir := strings.TrimSpace(line)
+	t.Setenv("TMPDIR", t.TempDir()) // so that no other run removes the folder
+	dir, kill := childtest.Start(t, lives, "1")
 	running := processesOf(dir)
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
+	kill()
 	if dir == "" {
-		t.Fatal("there was no cluster")
+		t.Fatal("the process started no cluster")
 	}
 	for _, want := range []string{
 		"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok",
 		"tagpin-webhook",
 	} {
 		if !strings.Contains(strings.Join(running, " "), "("+want+")") {
-			t.Errorf("the cluster's processes are %q, want %s too", running, want)
+			t.Errorf("the cluster's processes are %q, want %s among them", running, want)
 		}
 	}
 	for end := time.Now().Add(soon); len(processesOf(dir)) > 0; time.Sleep(pollInterval) {
 		if time.Now().After(end) {
-			t.Fatalf("processes that are left: %q", processesOf(dir))
+			t.Fatalf("processes that still run: %q", processesOf(dir))
 		}
 	}
 	var said bytes.Buffer
@@ -84,6 +71,6 @@ func TestKilled(t *testing.T) {
 	}
 	defer func() { _ = next.Remove() }() // it is empty
 	if _, err := os.Stat(dir); err == nil || !strings.Contains(said.String(), "removed "+dir) {
-		t.Errorf("the next run finds %s: %v, and says %q, want it removed", dir, err, said.String())
+		t.Errorf("the next run finds %s (%v) and says %q, want it removed", dir, err, said.String())
 	}
 }

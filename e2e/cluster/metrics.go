@@ -12,13 +12,14 @@ import (
 	"strings"
 )
 
-// maxMetrics bounds what is read of an answer.
+// maxMetrics bounds how much of an answer is read.
 const maxMetrics = 16 << 20
 
-// MetricsPage is all metrics of tagpin as text.
+// MetricsPage returns all metrics of tagpin as text.
 func (t *Tagpin) MetricsPage(ctx context.Context) (string, error) { return get(ctx, t.MetricsURL) }
 
-// Metric sums the series of a metric of tagpin whose labels hold all of the given texts, such as `mode="enforce"`.
+// Metric sums the series of a metric whose labels contain all of the given texts, such as
+// `mode="enforce"`.
 func (t *Tagpin) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
 	body, err := t.MetricsPage(ctx)
 	if err != nil {
@@ -49,7 +50,7 @@ func containsAll(s string, parts []string) bool {
 	return true
 }
 
-// get returns the body of a 200.
+// get returns the body of an answer with status 200.
 func get(ctx context.Context, url string) (body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {

@@ -4,41 +4,36 @@ package cluster
 
 import (
 	"context"
-	"path/filepath"
 	"strings"
 )
 
-// Replica is one more tagpin-webhook, for tests that need several.
+// Replica describes another process of tagpin-webhook, for tests that need several.
 type Replica struct {
-	// Name is of its log.
+	// Name is the name of the log file.
 	Name string
-	// Namespace and ServiceAccount are who it is to the API server. What it may, is the test's to grant.
+	// Namespace and ServiceAccount name its user. The test must grant that user what it needs.
 	Namespace, ServiceAccount string
 	// Config is the path of its config file.
 	Config string
 }
 
-// StartReplica starts it and waits until it is ready. Kill is to be called for it.
+// StartReplica starts a replica and waits until it is ready. The caller must call Kill.
 func (c *Cluster) StartReplica(ctx context.Context, r Replica) (t *Tagpin, err error) {
-	group := "system:serviceaccounts"
-	kubeconfig, err := c.writeKubeconfig(r.Name+".kubeconfig", strings.Join([]string{"system:serviceaccount", r.Namespace, r.ServiceAccount}, ":"),
+	const group = "system:serviceaccounts"
+	user := "system:serviceaccount:" + r.Namespace + ":" + r.ServiceAccount
+	kubeconfig, err := c.writeKubeconfig(r.Name+".kubeconfig", user,
 		group, group+":"+r.Namespace, "system:authenticated")
 	if err != nil {
 		return nil, err
 	}
-	for range startAttempts {
-		t = &Tagpin{LogFile: filepath.Join(c.dir, r.Name+".log"), environment: []string{"POD_NAMESPACE=" + r.Namespace}}
-		if err = t.start(ctx, c.binary(), []string{"--config=" + r.Config, "--kubeconfig=" + kubeconfig}); err == nil || ctx.Err() != nil {
-			return t, err
-		}
-	}
-	return t, err
+	return c.startWebhook(ctx, r.Name, []string{"POD_NAMESPACE=" + r.Namespace},
+		[]string{"--config=" + r.Config, "--kubeconfig=" + kubeconfig})
 }
 
-// Address is where it serves the webhook.
+// Address returns the address of the webhook.
 func (t *Tagpin) Address() string { return t.address }
 
-// Addresses are those of its ports.
+// Addresses returns the addresses of all ports.
 func (t *Tagpin) Addresses() (webhook, metrics, probes string) {
 	host := func(url string) string {
 		rest, _ := strings.CutPrefix(url, "http://")
@@ -48,7 +43,7 @@ func (t *Tagpin) Addresses() (webhook, metrics, probes string) {
 	return t.address, host(t.MetricsURL), host(t.readyURL)
 }
 
-// Ready says why it is not ready.
+// Ready returns nil if the process is ready, or else why it is not.
 func (t *Tagpin) Ready(ctx context.Context) error {
 	_, err := get(ctx, t.readyURL)
 	return err

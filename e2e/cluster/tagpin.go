@@ -10,8 +10,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/tagpin/tagpin/e2e/child"
 	"github.com/tagpin/tagpin/e2e/registry"
 	"github.com/tagpin/tagpin/e2e/tools"
 )
@@ -19,19 +21,15 @@ import (
 const (
 	startDeadline = 30 * time.Second
 	pollInterval  = 20 * time.Millisecond
-	// startAttempts are more than one: another process may take a free port before tagpin does.
-	startAttempts = 3
 )
 
-// Tagpin is the webhook's process.
+// Tagpin is a process of tagpin-webhook.
 type Tagpin struct {
-	LogFile    string // what it writes
+	*child.Process
 	MetricsURL string
 
-	address     string // that the registration calls
-	readyURL    string
-	environment []string
-	process     *process
+	address  string // of the webhook, as in the registration
+	readyURL string
 }
 
 // buildTagpin builds tagpin-webhook.
@@ -41,24 +39,34 @@ func (c *Cluster) buildTagpin(ctx context.Context) error {
 		"./cmd/tagpin-webhook")
 }
 
-// startTagpin starts tagpin-webhook, as its service account and with its own config.
+// startTagpin starts tagpin-webhook with the credentials of its service account.
 func (c *Cluster) startTagpin(ctx context.Context) error {
 	c.say("starting tagpin-webhook")
-	files, err := c.tagpinFiles()
+	flags, err := c.tagpinFiles()
 	if err != nil {
 		return err
 	}
-	for range startAttempts {
-		c.Tagpin = &Tagpin{
-			LogFile: filepath.Join(c.dir, "tagpin.log"),
-			// Registries that the config does not name are trusted too, as on the internet.
-			environment: []string{"SSL_CERT_FILE=" + c.caFile()},
-		}
-		if err = c.Tagpin.start(ctx, c.binary(), files); err == nil || ctx.Err() != nil {
-			return err
+	// Registries that the config does not name are trusted too, as on the internet.
+	c.Tagpin, err = c.startWebhook(ctx, "tagpin", []string{"SSL_CERT_FILE=" + c.caFile()}, flags)
+	return err
+}
+
+// startWebhook starts a process of tagpin-webhook, which has a name, with variables and flags. It
+// tries several times, because another process may take a free port before tagpin does.
+func (c *Cluster) startWebhook(
+	ctx context.Context, name string, variables, flags []string,
+) (t *Tagpin, err error) {
+	const attempts = 3
+	for range attempts {
+		t = &Tagpin{Process: &child.Process{
+			Path: c.binary(), Env: append(os.Environ(), variables...),
+			LogFile: filepath.Join(c.dir, name+".log"),
+		}}
+		if err = t.start(ctx, flags); err == nil || ctx.Err() != nil {
+			return t, err
 		}
 	}
-	return err
+	return t, err
 }
 
 // tagpinFiles writes the files that tagpin reads, and returns the flags that name them.
@@ -85,14 +93,17 @@ func (c *Cluster) tagpinFiles() (flags []string, err error) {
 		os.WriteFile(filepath.Join(certs, "tls.key"), leaf.KeyPEM, 0o600),
 		os.WriteFile(c.configFile(), config, 0o600),
 	)
-	return []string{"--config=" + c.configFile(), "--kubeconfig=" + kubeconfig, "--cert-dir=" + certs, "--client-ca=" + c.clientCAFile()}, err
+	return []string{
+		"--config=" + c.configFile(), "--kubeconfig=" + kubeconfig,
+		"--cert-dir=" + certs, "--client-ca=" + c.clientCAFile(),
+	}, err
 }
 
 func (c *Cluster) binary() string     { return filepath.Join(c.dir, "tagpin-webhook") }
 func (c *Cluster) configFile() string { return filepath.Join(c.dir, "config.yaml") }
 
-// config is the config of tagpin here: it knows the registries, all kinds of deploy/templates, and an operator that compares
-// texts, and may connect to loopback.
+// config returns the config of tagpin. It allows loopback, and has the registries, all kinds of
+// deploy/templates, and an operator that compares images.
 func (c *Cluster) config() ([]byte, error) {
 	b := []byte(`apiVersion: tagpin.dev/v1alpha1
 kind: Config
@@ -108,7 +119,7 @@ registries:
 	}
 	files, err := filepath.Glob(filepath.Join(c.root, "deploy", "templates", "*.yaml"))
 	if err != nil || len(files) == 0 {
-		return nil, errors.Join(errors.New("there are no files in deploy/templates"), err)
+		return nil, errors.Join(errors.New("deploy/templates has no files"), err)
 	}
 	b = append(b, "templates:\n"...)
 	for _, file := range files {
@@ -125,7 +136,8 @@ registries:
 	return b, nil
 }
 
-// Reconfigure changes the config of the running tagpin, nil to what it was, and returns when that is in force.
+// Reconfigure replaces the config of the running tagpin by what change makes of the default, or by
+// the default if change is nil. It returns when the new config is in force.
 func (c *Cluster) Reconfigure(ctx context.Context, change func(config string) string) error {
 	const reloads = "tagpin_config_reloads_total"
 	config, err := c.config()
@@ -151,14 +163,15 @@ func (c *Cluster) Reconfigure(ctx context.Context, change func(config string) st
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the config is not loaded: %w", errors.Join(err, ctx.Err()))
+			return fmt.Errorf("the new config was not loaded: %w", errors.Join(err, ctx.Err()))
 		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// start starts the process at free addresses and waits until it is ready. Where it fails, nothing runs.
-func (t *Tagpin) start(ctx context.Context, binary string, flags []string) (err error) {
+// start starts the process at free addresses and waits until it is ready. If it fails, the process
+// does not run.
+func (t *Tagpin) start(ctx context.Context, flags []string) (err error) {
 	var metrics, probes string
 	for _, address := range []*string{&t.address, &metrics, &probes} {
 		if *address, err = freeAddress(ctx); err != nil {
@@ -171,55 +184,28 @@ func (t *Tagpin) start(ctx context.Context, binary string, flags []string) (err 
 	}
 	t.MetricsURL = "http://" + metrics + "/metrics"
 	t.readyURL = "http://" + probes + "/readyz"
-	t.process = newProcess(t.LogFile, binary, append(flags[:len(flags):len(flags)], "--webhook-host="+host, "--webhook-port="+port,
-		"--metrics-bind-address="+metrics, "--health-probe-bind-address="+probes)...)
-	t.process.environment = t.environment
+	t.Args = slices.Concat(flags, []string{
+		"--webhook-host=" + host, "--webhook-port=" + port,
+		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes,
+	})
 	return t.Start(ctx)
 }
 
-// Start starts it, also after Kill, at the address that it had, and waits until it is ready. Where it fails, nothing runs.
+// Start starts the process, also after Kill, at the addresses that it had, and waits until it is
+// ready. If Start fails, the process does not run.
 func (t *Tagpin) Start(ctx context.Context) error {
-	if err := t.process.start(ctx); err != nil {
+	if err := t.Process.Start(); err != nil {
 		return fmt.Errorf("starting tagpin-webhook: %w", err)
 	}
-	if err := t.wait(ctx); err != nil {
+	limited, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	if err := t.Wait(limited, t.Ready); err != nil {
 		return fmt.Errorf("starting tagpin-webhook: %w\n%s", errors.Join(err, t.Kill()), t.Log())
 	}
 	return nil
 }
 
-// wait polls until tagpin is ready.
-func (t *Tagpin) wait(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startDeadline)
-	defer cancel()
-	for {
-		if _, err := get(ctx, t.readyURL); err == nil {
-			return nil
-		}
-		select {
-		case <-t.process.ended:
-			return fmt.Errorf("it ended: %s", t.process.cmd.ProcessState)
-		case <-ctx.Done():
-			return fmt.Errorf("it is not ready: %w", ctx.Err())
-		case <-time.After(pollInterval):
-		}
-	}
-}
-
-// Kill kills the process: asked to end, it would go on serving for seconds, for clients that are not there any more. What
-// it remembered is gone.
-func (t *Tagpin) Kill() error { return t.process.kill() }
-
-// Log is what the process has written, or why that can't be read.
-func (t *Tagpin) Log() string {
-	log, err := os.ReadFile(t.LogFile)
-	if err != nil {
-		return err.Error()
-	}
-	return string(log)
-}
-
-// freeAddress finds a free port of loopback.
+// freeAddress returns a free address on loopback.
 func freeAddress(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

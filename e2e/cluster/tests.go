@@ -12,26 +12,22 @@ import (
 	"github.com/tagpin/tagpin/e2e/interrupt"
 )
 
-// RunTests runs the tests of a package in one environment, and returns the exit code. before makes it ready for them, and
-// after looks back at what they did. The environment is ended also where the tests are interrupted: the API server would
-// outlive them. The builds of a first start have no limit, nor has before, which may build too: the time
-// limit of go test is the last resort.
-func RunTests(tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
-	return runTestsIn(Start, tests, before, after)
+// Tests says how the tests of a package run in one environment. The zero value works.
+type Tests struct {
+	Start  func(context.Context, io.Writer) (*Cluster, error) // default: the function Start
+	Before func(context.Context, *Cluster) error              // if not nil, called before the tests
+	After  func(context.Context, *Cluster) error              // if not nil, called after the tests
 }
 
-// RunTestsOnAPIServer is RunTests in an environment of StartAPIServer.
-func RunTestsOnAPIServer(tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
-	return runTestsIn(StartAPIServer, tests, before, after)
-}
-
-// starter starts an environment, and tells progress.
-type starter func(context.Context, io.Writer) (*Cluster, error)
-
-func runTestsIn(start starter, tests interface{ Run() int }, before, after func(context.Context, *Cluster) error) int {
-	interrupted, stop := interrupt.Context()
+// Run starts an environment, stores it in *env, runs tests, and returns the exit code. It stops the
+// environment even if the tests are interrupted, because the API server would outlive them.
+//
+// Run sets no time limit for builds, which take minutes the first time, nor for Before, which may
+// build too. The limit of go test still applies.
+func (o Tests) Run(tests interface{ Run() int }, env **Cluster) int {
+	ctx, stop := interrupt.Context()
 	defer stop()
-	code, err := runTests(interrupted, start, tests, before, after)
+	code, err := o.run(ctx, tests, env)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return max(code, 1)
@@ -39,24 +35,27 @@ func runTestsIn(start starter, tests interface{ Run() int }, before, after func(
 	return code
 }
 
-func runTests(
-	interrupted context.Context, start starter, tests interface{ Run() int },
-	before, after func(context.Context, *Cluster) error,
+func (o Tests) run(
+	ctx context.Context, tests interface{ Run() int }, env **Cluster,
 ) (code int, err error) {
-	c, err := start(interrupted, os.Stderr)
+	start := o.Start
+	if start == nil {
+		start = Start
+	}
+	c, err := start(ctx, os.Stderr)
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	if err := before(interrupted, c); err != nil {
-		return 1, err
+	*env = c
+	if o.Before != nil {
+		if err := o.Before(ctx, c); err != nil {
+			return 1, err
+		}
 	}
-	ended := make(chan int, 1)
-	go func() { ended <- tests.Run() }()
-	select {
-	case code = <-ended:
-		return code, after(interrupted, c)
-	case <-interrupted.Done():
-		return 1, fmt.Errorf("the tests were interrupted: %w", context.Cause(interrupted))
+	code, err = interrupt.Run(ctx, tests)
+	if err == nil && o.After != nil {
+		err = o.After(ctx, c)
 	}
+	return code, err
 }

@@ -17,35 +17,35 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// prefix begins the names of clusters' folders.
+// prefix is the beginning of the names of clusters' folders.
 const prefix = "tagpin-cluster-"
 
-// newDir makes the folder of a cluster. Those of runs that were killed it removes, and says so,
-// with the processes of theirs that still run: on Linux there should be none.
+// newDir makes the folder of a cluster. It removes the folders of runs that were killed, and
+// reports that, with any of their processes that still run. On Linux there should be none.
 func newDir(progress io.Writer) (*scratch.Dir, error) {
 	left, err := scratch.Sweep(prefix, func(path string) error {
 		for _, p := range processesOf(path) {
-			fmt.Fprintf(progress, "process %s still runs, of a run that was killed: end it\n", p)
+			fmt.Fprintf(progress, "process %s of a killed run is still running: end it\n", p)
 		}
 		return os.RemoveAll(path)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("removing what a killed run has left: %w", err)
+		return nil, fmt.Errorf("removing the files of a killed run: %w", err)
 	}
 	for _, path := range left {
-		fmt.Fprintf(progress, "removed %s, which a run that was killed had left behind\n", path)
+		fmt.Fprintf(progress, "removed %s, which a killed run had left behind\n", path)
 	}
 	return scratch.New(prefix)
 }
 
-// processesOf returns the processes whose command lines name a folder, each as its number and its
-// program. It finds none where there is no /proc.
+// processesOf returns the processes whose command lines contain the name of a folder, each as its
+// number and its program. Without /proc it finds none.
 func processesOf(dir string) (found []string) {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range lines {
 		line, err := os.ReadFile(file)
 		if err != nil || !strings.Contains(string(line), dir) {
-			continue // it has ended, or is another's
+			continue // it has ended, or belongs to something else
 		}
 		program, _, _ := strings.Cut(string(line), "\x00")
 		found = append(found, filepath.Base(filepath.Dir(file))+" ("+filepath.Base(program)+")")
@@ -53,11 +53,12 @@ func processesOf(dir string) (found []string) {
 	return found
 }
 
-// stub is a program that starts another one which ends with this process. Its fields are the
+// stub is a script that starts another program, which ends with this process. The verbs take the
 // tether, this process, and the other program.
 const stub = "#!/bin/sh\nexec '%s' %d '%s' \"$@\"\n"
 
-// buildTether builds what has etcd and kube-apiserver end with this process, however that ends.
+// buildTether builds the program that ends etcd and kube-apiserver with this process, however it
+// ends.
 func (c *Cluster) buildTether(ctx context.Context) error {
 	return tools.Go(ctx, filepath.Join(c.root, "e2e"), "build", "-trimpath", "-o", c.tether(),
 		"./child/tether")
@@ -65,8 +66,8 @@ func (c *Cluster) buildTether(ctx context.Context) error {
 
 func (c *Cluster) tether() string { return filepath.Join(c.dir, "tether") }
 
-// tethered has envtest start etcd and kube-apiserver by the tether, and keep their files in c.dir,
-// for the next run to find them there.
+// tethered makes envtest start etcd and kube-apiserver with the tether. Their files are in c.dir,
+// so that the next run finds them there.
 func (c *Cluster) tethered() error {
 	bin, data := filepath.Join(c.dir, "bin"), filepath.Join(c.dir, "etcd")
 	certs := filepath.Join(c.dir, "apiserver")

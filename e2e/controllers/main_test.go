@@ -17,10 +17,8 @@ var env *cluster.Cluster
 const nodes = 2
 
 func TestMain(m *testing.M) {
-	before := func(ctx context.Context, c *cluster.Cluster) error {
-		env = c
+	start := func(ctx context.Context, c *cluster.Cluster) error {
 		return c.StartControllers(ctx, nodes)
 	}
-	after := func(context.Context, *cluster.Cluster) error { return nil }
-	os.Exit(cluster.RunTests(m, before, after))
+	os.Exit(cluster.Tests{Before: start}.Run(m, &env))
 }

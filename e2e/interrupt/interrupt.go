@@ -6,6 +6,7 @@ package interrupt
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -26,5 +27,18 @@ func Context() (ctx context.Context, stop context.CancelFunc) {
 	return ctx, func() {
 		cancel()
 		signal.Stop(pipes)
+	}
+}
+
+// Run runs tests and returns their exit code. If ctx ends first, Run returns an error at once, while
+// the tests are still running.
+func Run(ctx context.Context, tests interface{ Run() int }) (code int, err error) {
+	ended := make(chan int, 1)
+	go func() { ended <- tests.Run() }()
+	select {
+	case code = <-ended:
+		return code, nil
+	case <-ctx.Done():
+		return 1, fmt.Errorf("the tests were interrupted: %w", context.Cause(ctx))
 	}
 }

@@ -53,7 +53,6 @@ func crds() map[string]struct {
 
 func TestMain(m *testing.M) {
 	before := func(ctx context.Context, c *cluster.Cluster) error {
-		env = c
 		for project, crd := range crds() {
 			for _, name := range crd.files {
 				file, err := crd.File(ctx, name)
@@ -68,6 +67,5 @@ func TestMain(m *testing.M) {
 		_, _, err := c.RunKubectl(ctx, nil, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
 		return err
 	}
-	after := func(context.Context, *cluster.Cluster) error { return nil }
-	os.Exit(cluster.RunTests(m, before, after))
+	os.Exit(cluster.Tests{Before: before}.Run(m, &env))
 }

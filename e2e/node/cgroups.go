@@ -17,16 +17,17 @@ import (
 
 const (
 	cgroupRoot = "/sys/fs/cgroup"
-	// endDeadline bounds the wait for processes that have been killed.
+	// endDeadline bounds the wait for processes that were killed.
 	endDeadline = 20 * time.Second
 )
 
-// hierarchies are the folders of cgroup v1's hierarchies, or the one of v2.
+// hierarchies returns the folders of the cgroup hierarchies: several in version 1, one in version
+// 2.
 func hierarchies() ([]string, error) {
 	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.controllers")); err == nil {
 		return []string{cgroupRoot}, nil
 	}
-	// Links such as cpu,cpuacct are the same again.
+	// Version 1 also has links to folders, such as cpu for cpu,cpuacct. They are left out.
 	entries, err := os.ReadDir(cgroupRoot)
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func hierarchies() ([]string, error) {
 	return dirs, nil
 }
 
-// makeCgroups makes the cgroup that all pods of a node are in.
+// makeCgroups makes the cgroup of all pods of a node.
 func makeCgroups(name string) error {
 	dirs, err := hierarchies()
 	if err != nil {
@@ -54,7 +55,7 @@ func makeCgroups(name string) error {
 		if filepath.Base(dir) != "cpuset" {
 			continue
 		}
-		// A new one of v1 is empty, and takes no processes.
+		// In version 1 a new cpuset is empty, and accepts no processes.
 		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 			all, err := os.ReadFile(filepath.Join(dir, file))
 			if err != nil {
@@ -68,7 +69,7 @@ func makeCgroups(name string) error {
 	return nil
 }
 
-// removeCgroups removes it with all below, when the processes in it have ended.
+// removeCgroups removes a cgroup and all below it when the processes in it have ended.
 func removeCgroups(name string) error {
 	dirs, err := hierarchies()
 	if err != nil {
@@ -90,7 +91,7 @@ func removeCgroups(name string) error {
 	return nil
 }
 
-// removeTree removes folders, whose files the kernel removes.
+// removeTree removes a folder and those below it. The kernel removes the files in them.
 func removeTree(root string) error {
 	var dirs []string
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
@@ -110,13 +111,14 @@ func removeTree(root string) error {
 	return err
 }
 
-// processesOf are those of the cgroups below root whose names hold a pod's UID, by their numbers in this process' namespace.
+// processesOf returns the processes in the cgroups below root that belong to the pod with the given
+// UID, by their numbers in the process namespace of this process.
 func processesOf(root, uid string) (pids []int) {
 	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.Name() != "cgroup.procs" || !strings.Contains(path, uid) {
-			return nil //nolint:nilerr // what has ended meanwhile is no error
+			return nil //nolint:nilerr // processes may have ended meanwhile
 		}
-		text, _ := os.ReadFile(path) // the same
+		text, _ := os.ReadFile(path) // as above
 		for _, field := range strings.Fields(string(text)) {
 			if pid, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, pid)

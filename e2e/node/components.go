@@ -21,7 +21,7 @@ import (
 
 const (
 	containerdSocket = "/run/containerd/containerd.sock"
-	// startDeadline bounds the wait for one part. Two cores may have other work.
+	// startDeadline bounds the wait for one component. The machine may be busy.
 	startDeadline = 2 * time.Minute
 	pollInterval  = 20 * time.Millisecond
 )
@@ -33,7 +33,7 @@ type component struct {
 	ended     chan struct{} // closed when the process has ended
 }
 
-// run starts a program of the node. It ends with the namespaces, not by the context.
+// run starts a program of the node. It ends with the node's namespaces, and not with the context.
 func (n *Node) run(ctx context.Context, binary string, flags ...string) error {
 	c := &component{name: filepath.Base(binary), ended: make(chan struct{})}
 	c.log = n.file("logs/" + c.name + ".log")
@@ -50,26 +50,30 @@ func (n *Node) run(ctx context.Context, binary string, flags ...string) error {
 	}
 	n.components = append(n.components, c)
 	go func() {
-		_ = c.cmd.Wait() // ProcessState tells
+		_ = c.cmd.Wait() // ProcessState says how it ended
 		close(c.ended)
 	}()
 	return nil
 }
 
-// startControlPlane starts what has an API, and containerd meanwhile.
+// startControlPlane starts etcd and kube-apiserver, and at the same time containerd.
 func (n *Node) startControlPlane(ctx context.Context) error {
 	n.say("starting etcd, kube-apiserver and containerd")
 	err := errors.Join(
 		n.run(ctx, filepath.Join(n.debian, "usr/bin/containerd"), "--config="+n.file("containerd.toml")),
 		n.run(ctx, n.binary("etcd"), "--data-dir="+n.file("etcd"), "--unsafe-no-fsync"),
 		n.run(ctx, n.binary("kube-apiserver"), append([]string{
-			"--etcd-servers=http://127.0.0.1:2379", "--bind-address=0.0.0.0", "--advertise-address=" + address,
+			"--etcd-servers=http://127.0.0.1:2379",
+			"--bind-address=0.0.0.0", "--advertise-address=" + address,
 			"--service-cluster-ip-range=" + serviceRange,
-			"--tls-cert-file=" + n.file("apiserver.crt"), "--tls-private-key-file=" + n.file("apiserver.key"),
-			"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + n.file("service-accounts.crt"),
+			"--tls-cert-file=" + n.file("apiserver.crt"),
+			"--tls-private-key-file=" + n.file("apiserver.key"),
+			"--service-account-issuer=https://kubernetes.default.svc",
+			"--service-account-key-file=" + n.file("service-accounts.crt"),
 			"--service-account-signing-key-file=" + n.file("service-accounts.key"),
-			"--token-auth-file=" + n.file("tokens.csv"), "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
-			"--enable-aggregator-routing=true", // webhooks by Service need no kube-proxy
+			"--token-auth-file=" + n.file("tokens.csv"),
+			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+			"--enable-aggregator-routing=true", // calls webhooks without kube-proxy
 			"--kubelet-preferred-address-types=InternalIP",
 		}, n.options.APIServerFlags...)...),
 	)
@@ -94,13 +98,14 @@ func (n *Node) connect() (err error) {
 	return err
 }
 
-// startNode starts the controllers and the node's own, and waits until a pod can be made.
+// startNode starts the controllers and the node's own programs, and waits until pods can be
+// created.
 func (n *Node) startNode(ctx context.Context) error {
 	n.say("starting kube-controller-manager, kube-scheduler, kubelet and kube-proxy")
 	if err := n.pushPause(ctx); err != nil {
 		return err
 	}
-	// kubelet ends where it finds no containerd.
+	// The kubelet ends if it finds no containerd.
 	if err := n.wait(ctx, "containerd", func(ctx context.Context) error {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", n.namespaces.root()+containerdSocket)
 		if err == nil {
@@ -110,25 +115,37 @@ func (n *Node) startNode(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	controller := []string{"--leader-elect=false", "--bind-address=127.0.0.1", "--kube-api-qps=200", "--kube-api-burst=400"}
+	controller := []string{
+		"--leader-elect=false", "--bind-address=127.0.0.1",
+		"--kube-api-qps=200", "--kube-api-burst=400",
+	}
 	if err := errors.Join(
 		n.runAs(ctx, "kube-controller-manager", append([]string{
-			"--service-account-private-key-file=" + n.file("service-accounts.key"), "--root-ca-file=" + n.file("ca.crt"),
-			"--use-service-account-credentials=true", "--flex-volume-plugin-dir=" + n.file("volume-plugins"),
+			"--service-account-private-key-file=" + n.file("service-accounts.key"),
+			"--root-ca-file=" + n.file("ca.crt"), "--use-service-account-credentials=true",
+			"--flex-volume-plugin-dir=" + n.file("volume-plugins"),
 		}, controller...)...),
 		n.runAs(ctx, "kube-scheduler", controller...),
-		n.runAs(ctx, "kubelet", "--config="+n.file("kubelet.yaml"), "--root-dir="+n.file("kubelet"), "--cert-dir="+n.file("kubelet-certificates"),
+		n.runAs(ctx, "kubelet",
+			"--config="+n.file("kubelet.yaml"), "--root-dir="+n.file("kubelet"),
+			"--cert-dir="+n.file("kubelet-certificates"),
 			"--hostname-override="+name, "--node-ip="+address),
-		n.runAs(ctx, "kube-proxy", "--proxy-mode=iptables", "--hostname-override="+name, "--bind-address="+address,
-			// These are the machine's.
-			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"),
+		n.runAs(ctx, "kube-proxy",
+			"--proxy-mode=iptables", "--hostname-override="+name, "--bind-address="+address,
+			// These settings are the machine's, and must not change.
+			"--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0",
+			"--conntrack-tcp-timeout-close-wait=0"),
 	); err != nil {
 		return err
 	}
-	return errors.Join(n.wait(ctx, "the node", n.ready), n.wait(ctx, "the default service account", func(ctx context.Context) error {
-		_, err := n.Client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
+	account := func(ctx context.Context) error {
+		api := n.Client.CoreV1().ServiceAccounts("default")
+		_, err := api.Get(ctx, "default", metav1.GetOptions{})
 		return err
-	}))
+	}
+	return errors.Join(
+		n.wait(ctx, "the node", n.ready), n.wait(ctx, "the default service account", account),
+	)
 }
 
 func (n *Node) ready(ctx context.Context) error {
@@ -144,17 +161,18 @@ func (n *Node) ready(ctx context.Context) error {
 			return errors.New(c.Message)
 		}
 	}
-	return errors.New("kubelet has not told")
+	return errors.New("the kubelet has reported no status")
 }
 
 func (n *Node) binary(name string) string { return filepath.Join(n.binaries, name) }
 
-// runAs runs a program of Kubernetes as the user of its name.
+// runAs runs a program of Kubernetes as the user with the program's name.
 func (n *Node) runAs(ctx context.Context, name string, flags ...string) error {
-	return n.run(ctx, n.binary(name), append([]string{"--kubeconfig=" + n.file(name+".kubeconfig")}, flags...)...)
+	kubeconfig := "--kubeconfig=" + n.file(name+".kubeconfig")
+	return n.run(ctx, n.binary(name), append([]string{kubeconfig}, flags...)...)
 }
 
-// wait polls until f succeeds, and fails early where a program has ended.
+// wait calls f until it succeeds. It fails early if a program has ended.
 func (n *Node) wait(ctx context.Context, what string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
@@ -178,7 +196,7 @@ func (n *Node) wait(ctx context.Context, what string, f func(context.Context) er
 	}
 }
 
-// Logs is the end of what each program has written.
+// Logs returns the last lines of each program's log.
 func (n *Node) Logs() string {
 	var all strings.Builder
 	for _, c := range n.components {
@@ -187,7 +205,7 @@ func (n *Node) Logs() string {
 	return all.String()
 }
 
-// tail is the end of a file.
+// tail returns the last lines of a file.
 func tail(file string) string {
 	const lines = 30
 	data, err := os.ReadFile(file)

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// Addresses of the node's own network.
+// Addresses in the node's own network.
 const (
 	name            = "node"
 	address         = "10.88.0.1"
@@ -23,7 +23,8 @@ const (
 	serviceRange    = "10.96.0.0/16"
 )
 
-// users are the name, uid and groups of who has a kubeconfig, as a file of tokens has them.
+// users returns the users that have a kubeconfig, with their names, UIDs and groups as in a token
+// file.
 func users() map[string]string {
 	return map[string]string{
 		"admin":                   `admin,1,"system:masters"`,
@@ -42,15 +43,16 @@ contexts: [{name: node, context: {cluster: node, user: user}}]
 current-context: node
 `
 
-// Pods are routed to each other by the node, not bridged: a Service's answer has to come back through it, whether or not
-// the kernel can filter bridges.
+// The node routes packets between pods, and does not bridge them, because a Service's answers must
+// come back through the node, also if the kernel can't filter bridges.
 const network = `{"cniVersion": "1.0.0", "name": "pods", "plugins": [{
 	"type": "ptp", "ipMasq": false,
 	"ipam": {"type": "host-local", "ranges": [[{"subnet": "` + podRange + `"}]], "routes": [{"dst": "0.0.0.0/0"}]}
 }]}
 `
 
-// Without restrict_oom_score_adj runc gives a container a lower score than its own, which needs CAP_SYS_RESOURCE.
+// Without restrict_oom_score_adj runc would give a container a lower score than its own, which
+// requires CAP_SYS_RESOURCE.
 const containerdConfig = `version = 2
 root = "$DIR/containerd"
 state = "/run/containerd"
@@ -81,7 +83,8 @@ const hosts = `server = "https://` + registryAddress + `"
   ca = "$DIR/ca.crt"
 `
 
-// Nothing is evicted or collected, and nothing is reserved of the machine, which is not the node's.
+// Nothing is evicted or collected, and none of the machine's resources are reserved, because the
+// node does not own the machine.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: ` + address + `
@@ -106,7 +109,7 @@ serializeImagePulls: false
 maxPods: 200
 `
 
-// writeFiles writes what the programs are configured by.
+// writeFiles writes the configuration of the programs.
 func (n *Node) writeFiles(context.Context) error {
 	replacer := strings.NewReplacer("$DIR", n.Dir, "$NAME", filepath.Base(n.Dir), "$DEBIAN", n.debian)
 	files := map[string][]byte{
@@ -128,7 +131,7 @@ func (n *Node) writeFiles(context.Context) error {
 	files["tokens.csv"] = tokens.Bytes()
 	for name, hosts := range map[string][]string{
 		"apiserver":        {address, "10.96.0.1", "kubernetes.default.svc"},
-		"service-accounts": {"service-accounts"}, // whose key signs tokens
+		"service-accounts": {"service-accounts"}, // its key signs tokens
 	} {
 		leaf, err := n.CA.IssueFor(hosts...)
 		if err != nil {

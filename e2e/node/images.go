@@ -21,10 +21,10 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// pauseImage is what the sandboxes of pods run.
+// pauseImage is the image of the pods' sandboxes.
 const pauseImage = registryAddress + "/node/pause:1"
 
-// nobody is the user of all images here.
+// nobody is the user of all images of this package.
 const nobody = "65532:65532"
 
 func (n *Node) pushPause(ctx context.Context) error {
@@ -40,25 +40,28 @@ func (n *Node) pushPause(ctx context.Context) error {
 	return err
 }
 
-// AppImage makes an image whose program tells over HTTP, on port 8080, which code it is.
+// AppImage makes an image whose program answers with code over HTTP, on port 8080.
 func (n *Node) AppImage(ctx context.Context, code string) (v1.Image, error) {
 	binary, err := n.build(ctx, filepath.Join(n.root, "e2e"), "./node/app")
 	if err != nil {
 		return nil, err
 	}
-	return newImage("/app", nobody, map[string][]byte{"app": binary}, map[string][]byte{"code": []byte(code)})
+	return newImage("/app", nobody,
+		map[string][]byte{"app": binary}, map[string][]byte{"code": []byte(code)})
 }
 
-// build builds a program of a module, static, and returns it.
+// build builds a static program of a module, and returns its content.
 func (n *Node) build(ctx context.Context, module, pkg string) ([]byte, error) {
 	path := n.file(filepath.Join("built", filepath.Base(pkg)))
-	if err := tools.Go(ctx, module, "build", "-trimpath", "-ldflags=-s -w", "-o", path, pkg); err != nil {
+	err := tools.Go(ctx, module, "build", "-trimpath", "-ldflags=-s -w", "-o", path, pkg)
+	if err != nil {
 		return nil, err
 	}
 	return os.ReadFile(path)
 }
 
-// newImage makes an image of this machine's architecture that runs entrypoint, with one layer of files after another.
+// newImage makes an image for this machine's architecture that runs entrypoint. Each element of
+// layers maps names to files.
 func newImage(entrypoint, user string, layers ...map[string][]byte) (image v1.Image, err error) {
 	image = empty.Image
 	for _, files := range layers {
@@ -83,8 +86,11 @@ func newImage(entrypoint, user string, layers ...map[string][]byte) (image v1.Im
 func newLayer(files map[string][]byte) (v1.Layer, error) {
 	var all bytes.Buffer
 	w := tar.NewWriter(&all)
-	for _, name := range slices.Sorted(maps.Keys(files)) { // the same files are the same layer
-		header := &tar.Header{Name: name, Mode: 0o755, Size: int64(len(files[name])), Typeflag: tar.TypeReg}
+	// The order is fixed, so that the same files make the same layer.
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		header := &tar.Header{
+			Name: name, Mode: 0o755, Size: int64(len(files[name])), Typeflag: tar.TypeReg,
+		}
 		if err := w.WriteHeader(header); err != nil {
 			return nil, err
 		}
@@ -95,5 +101,7 @@ func newLayer(files map[string][]byte) (v1.Layer, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(all.Bytes())), nil })
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(all.Bytes())), nil
+	})
 }

@@ -3,11 +3,9 @@
 package node
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,9 +13,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tagpin/tagpin/e2e/child/childtest"
 )
 
-// lives is set in the environment of the process that TestKilled starts and kills.
+// lives is an environment variable of the process that TestKilled starts and kills.
 const lives = "TAGPIN_NODE_LIVES"
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// live has a node until it is killed, and tells where, and which process namespace is the node's.
+// live starts a node, prints its folder and process namespace, and waits to be killed.
 func live() error {
 	n, err := Start(context.Background(), Options{Progress: os.Stderr})
 	if err != nil {
@@ -44,8 +44,8 @@ func live() error {
 	select {}
 }
 
-// TestKilled kills a process that has a node. All of the node's processes end at once; what is left is swept away by the
-// next one's start, and what is another node's is not.
+// TestKilled kills a process that has a node. All processes of the node end at once. The next start
+// removes what is left, and nothing that belongs to another node.
 func TestKilled(t *testing.T) {
 	if err := supported(); err != nil {
 		t.Skip(err)
@@ -59,33 +59,21 @@ func TestKilled(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), lives+"=1"), os.Stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, _ := bufio.NewReader(stdout).ReadString('\n')
-	dir, namespace, ok := strings.Cut(strings.TrimSpace(line), " ")
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
+	line, kill := childtest.Start(t, lives, "1")
+	kill()
+	dir, namespace, ok := strings.Cut(line, " ")
 	if !ok {
-		t.Fatal("there was no node")
+		t.Fatal("the process started no node")
 	}
 	deadline := time.Now().Add(endDeadline)
 	for left := processes(t, namespace); len(left) > 0; left = processes(t, namespace) {
 		if time.Now().After(deadline) {
-			t.Fatalf("processes that are left: %s", left)
+			t.Fatalf("processes that still run: %s", left)
 		}
 		time.Sleep(pollInterval)
 	}
 	if left, err := sweep(); err != nil || !slices.Contains(left, dir) {
-		t.Fatalf("sweep = %q, %v, want it to say %s", left, err, dir)
+		t.Fatalf("sweep = %q, %v, want %s", left, err, dir)
 	}
 	for path, want := range map[string]bool{dir: false, other.dir: true} {
 		dirs, err := hierarchies()
@@ -94,12 +82,12 @@ func TestKilled(t *testing.T) {
 		}
 		_, group := os.Stat(filepath.Join(dirs[0], filepath.Base(path)))
 		if _, err := os.Stat(path); (err == nil) != want || (group == nil) != want {
-			t.Errorf("%s: %v, its cgroup: %v, want it there: %t", path, err, group, want)
+			t.Errorf("Stat(%s) = %v, of its cgroup %v, want it to exist: %t", path, err, group, want)
 		}
 	}
 }
 
-// processes are those of a namespace.
+// processes returns the processes in a namespace.
 func processes(t *testing.T, namespace string) (found []string) {
 	t.Helper()
 	links, err := filepath.Glob("/proc/[0-9]*/ns/pid")
@@ -107,7 +95,7 @@ func processes(t *testing.T, namespace string) (found []string) {
 		t.Fatal(err)
 	}
 	for _, link := range links {
-		// One that has just ended is in none.
+		// A process that has just ended is in no namespace.
 		if of, err := os.Readlink(link); err == nil && of == namespace {
 			found = append(found, link)
 		}

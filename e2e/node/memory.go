@@ -14,20 +14,20 @@ import (
 	"strings"
 )
 
-// Memory is what the kernel says of the memory of a container, in bytes.
+// Memory is what the kernel reports about the memory of a container, in bytes.
 type Memory struct {
-	Group string // the container's cgroup: another one if it was started again
+	Group string // the container's cgroup, which changes when the container restarts
 	Peak  int64  // since the container started, or since ResetMemoryPeak
-	Limit int64  // beyond which the kernel ends it
+	Limit int64  // the kernel kills a container that needs more
 }
 
-// Files of a cgroup, of version 1 and of version 2.
+// Files of a cgroup, in version 1 and version 2.
 const (
 	peakV1, peakV2   = "memory.max_usage_in_bytes", "memory.peak"
 	limitV1, limitV2 = "memory.limit_in_bytes", "memory.max"
 )
 
-// PodMemory is the memory of the container in a pod that runs a program.
+// PodMemory returns the memory of the container of a pod that runs a program.
 func (n *Node) PodMemory(uid, program string) (m Memory, err error) {
 	group, err := n.memoryGroup(uid, program)
 	if err != nil {
@@ -38,8 +38,8 @@ func (n *Node) PodMemory(uid, program string) (m Memory, err error) {
 	return Memory{Group: group, Peak: peak, Limit: limit}, errors.Join(errPeak, errLimit)
 }
 
-// ResetMemoryPeak makes the peak what is used now. Kernels before 6.12 can't do that with cgroup
-// v2: the peak then stays.
+// ResetMemoryPeak sets the peak to what is used now. With cgroup version 2, kernels before 6.12
+// can't do that, and the peak stays.
 func (n *Node) ResetMemoryPeak(uid, program string) error {
 	group, err := n.memoryGroup(uid, program)
 	if err != nil {
@@ -47,13 +47,13 @@ func (n *Node) ResetMemoryPeak(uid, program string) error {
 	}
 	err = os.WriteFile(filepath.Join(group, peakV1), []byte("0"), 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		_ = os.WriteFile(filepath.Join(group, peakV2), []byte("0"), 0) // not every kernel takes it
+		_ = os.WriteFile(filepath.Join(group, peakV2), []byte("0"), 0) // not every kernel supports it
 		return nil
 	}
 	return err
 }
 
-// memoryGroup is the folder of the cgroup that has the memory of a program of a pod.
+// memoryGroup returns the folder of the cgroup that counts the memory of a pod's program.
 func (n *Node) memoryGroup(uid, program string) (string, error) {
 	root := filepath.Join(cgroupRoot, "memory")
 	if _, err := os.Stat(root); err != nil {
@@ -62,9 +62,9 @@ func (n *Node) memoryGroup(uid, program string) (string, error) {
 	found := ""
 	visit := func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.Name() != "cgroup.procs" || !strings.Contains(path, uid) {
-			return nil //nolint:nilerr // what has ended meanwhile is no error
+			return nil //nolint:nilerr // processes may have ended meanwhile
 		}
-		text, _ := os.ReadFile(path) // the same
+		text, _ := os.ReadFile(path) // as above
 		for _, pid := range strings.Fields(string(text)) {
 			name, err := os.Readlink("/proc/" + pid + "/exe")
 			if err == nil && filepath.Base(name) == program {
@@ -80,7 +80,7 @@ func (n *Node) memoryGroup(uid, program string) (string, error) {
 	return found, err
 }
 
-// readNumber reads the first of the files that is there.
+// readNumber reads the first of the files that exists.
 func readNumber(group string, names ...string) (int64, error) {
 	for _, name := range names {
 		text, err := os.ReadFile(filepath.Join(group, name))
@@ -92,20 +92,21 @@ func readNumber(group string, names ...string) (int64, error) {
 		}
 		number, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("%s has no limit: %w", filepath.Join(group, name), err) // v2 says max
+			// Without a limit, version 2 has the text "max".
+			return 0, fmt.Errorf("%s has no limit: %w", filepath.Join(group, name), err)
 		}
 		return number, nil
 	}
 	return 0, fmt.Errorf("%s has none of %q", group, names)
 }
 
-// Listen listens at a free port of the node's address, which its pods can reach.
+// Listen listens at a free port of the node's address, which the node's pods can reach.
 func (n *Node) Listen(ctx context.Context) (net.Listener, error) {
 	return n.namespaces.listen(ctx, address+":0")
 }
 
-// DialFrom connects to a number's address as a pod does, from the pod's own network namespace and
-// so with its address.
+// DialFrom connects to an IP address as a pod does: from the pod's network namespace, and therefore
+// with the pod's address.
 func (n *Node) DialFrom(ctx context.Context, uid, network, address string) (net.Conn, error) {
 	dirs, err := hierarchies()
 	if err != nil {

@@ -18,40 +18,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaces are those that a node's processes live in. Their first process ends when this process does, in whatever way,
-// and all others with it.
+// namespaces are the namespaces of a node's processes. Their first process ends when this process
+// ends for whatever reason, and all others end with it.
 type namespaces struct {
 	first *exec.Cmd
-	stdin io.Closer // its end is that of the first process
+	stdin io.Closer // closing it ends the first process
 	paths map[int]string
 }
 
-// networkOf is the network namespace of a process, which may be in one of its own.
+// networkOf returns the network namespace of a process.
 func networkOf(pid int) *namespaces {
 	return &namespaces{paths: map[int]string{unix.CLONE_NEWNET: fmt.Sprintf("/proc/%d/ns/net", pid)}}
 }
 
-// supported tells why a node can't run here, if so.
+// supported returns nil if a node can run here, or else why it can't.
 func supported() error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%w: it needs root, to make namespaces", ErrUnsupported)
 	}
 	probe := exec.CommandContext(context.Background(), "true")
-	probe.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
+	probe.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
+	}
 	if err := probe.Run(); err != nil {
 		return fmt.Errorf("%w: root can't make namespaces here: %w", ErrUnsupported, err)
 	}
 	return nil
 }
 
-// newNamespaces makes them by a binary of package pid1, and returns when they are a node's. lock stays locked as long as
-// the first process is there.
+// newNamespaces starts the program pid1 in new namespaces, and returns when it has set them up.
+// lock stays locked as long as that process runs.
 func newNamespaces(ctx context.Context, pid1, address string, lock *os.File) (*namespaces, error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), pid1, address)
 	cmd.ExtraFiles = []*os.File{lock}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setpgid:    true, // a Ctrl-C on the terminal is not for it
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Setpgid: true, // it gets no Ctrl-C from the terminal
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID |
+			syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
 	}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -64,15 +67,17 @@ func newNamespaces(ctx context.Context, pid1, address string, lock *os.File) (*n
 		return nil, fmt.Errorf("making namespaces: %w", err)
 	}
 	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		return nil, fmt.Errorf("making namespaces: %w", errors.Join(cmd.Wait(), errors.New(stderr.String())))
+		err := errors.Join(cmd.Wait(), errors.New(stderr.String()))
+		return nil, fmt.Errorf("making namespaces: %w", err)
 	}
 	of := func(name string) string { return fmt.Sprintf("/proc/%d/ns/%s", cmd.Process.Pid, name) }
 	return &namespaces{first: cmd, stdin: stdin, paths: map[int]string{
-		unix.CLONE_NEWPID: of("pid"), unix.CLONE_NEWIPC: of("ipc"), unix.CLONE_NEWUTS: of("uts"), unix.CLONE_NEWNET: of("net"), unix.CLONE_NEWNS: of("mnt"),
+		unix.CLONE_NEWPID: of("pid"), unix.CLONE_NEWIPC: of("ipc"), unix.CLONE_NEWUTS: of("uts"),
+		unix.CLONE_NEWNET: of("net"), unix.CLONE_NEWNS: of("mnt"),
 	}}, nil
 }
 
-// end ends all processes there, and waits until they have.
+// end ends all processes in the namespaces, and waits until they have ended.
 func (n *namespaces) end() error {
 	_ = n.stdin.Close()
 	err := n.first.Wait()
@@ -82,14 +87,14 @@ func (n *namespaces) end() error {
 	return err
 }
 
-// root is the folder by which this process reaches their files.
+// root returns the folder where this process finds the namespaces' files.
 func (n *namespaces) root() string { return fmt.Sprintf("/proc/%d/root", n.first.Process.Pid) }
 
-// enter runs f in some of the namespaces, on a thread that ends with it.
+// enter runs f in some of the namespaces, on a thread that ends afterwards.
 func (n *namespaces) enter(f func() error, kinds ...int) error {
 	result := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is of no more use
+		runtime.LockOSThread() // never unlocked, because the thread can't leave the namespaces
 		if err := n.move(kinds); err != nil {
 			result <- fmt.Errorf("entering the node's namespaces: %w", err)
 			return
@@ -99,7 +104,8 @@ func (n *namespaces) enter(f func() error, kinds ...int) error {
 	return <-result
 }
 
-// move moves this thread. All is opened first: there, /proc is another.
+// move moves this thread to the namespaces. All files are opened first, because /proc is another
+// one there.
 func (n *namespaces) move(kinds []int) (err error) {
 	var opened []*os.File
 	for _, kind := range kinds {
@@ -110,7 +116,8 @@ func (n *namespaces) move(kinds []int) (err error) {
 		defer file.Close() //nolint:errcheck // nothing was written
 		opened = append(opened, file)
 	}
-	if err := unix.Unshare(unix.CLONE_FS); err != nil { // who shares its working folder may not leave
+	// A thread that shares its working folder can't move.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}
 	for i, file := range opened {
@@ -121,12 +128,14 @@ func (n *namespaces) move(kinds []int) (err error) {
 	return nil
 }
 
-// start starts a program there, as a child of this process.
+// start starts a program in the namespaces, as a child of this process.
 func (n *namespaces) start(cmd *exec.Cmd) error {
-	return n.enter(cmd.Start, unix.CLONE_NEWPID, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS, unix.CLONE_NEWNET, unix.CLONE_NEWNS)
+	return n.enter(cmd.Start, unix.CLONE_NEWPID, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS,
+		unix.CLONE_NEWNET, unix.CLONE_NEWNS)
 }
 
-// dial connects from there. The address is a number: a look-up of a name would use other threads.
+// dial connects from the network namespace. address must be an IP address, because the lookup of a
+// name would use other threads.
 func (n *namespaces) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
 	err = n.enter(func() (err error) {
 		conn, err = new(net.Dialer).DialContext(ctx, network, address)
@@ -135,8 +144,10 @@ func (n *namespaces) dial(ctx context.Context, network, address string) (conn ne
 	return conn, err
 }
 
-// listen listens there.
-func (n *namespaces) listen(ctx context.Context, address string) (listener net.Listener, err error) {
+// listen listens in the network namespace.
+func (n *namespaces) listen(ctx context.Context, address string) (
+	listener net.Listener, err error,
+) {
 	err = n.enter(func() (err error) {
 		listener, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
 		return err

@@ -12,7 +12,7 @@ import (
 	"os/exec"
 )
 
-// namespaces are Linux's.
+// namespaces exist only on Linux.
 type namespaces struct{}
 
 func networkOf(int) *namespaces { return &namespaces{} }

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package node runs a whole Kubernetes of one node: etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
-// kubelet, kube-proxy, containerd, runc, and a registry for its images.
+// Package node runs a whole Kubernetes cluster with one node: etcd, kube-apiserver,
+// kube-controller-manager, kube-scheduler, kubelet, kube-proxy, containerd, runc, and a registry
+// for its images.
 //
 //	n, err := node.Start(ctx, node.Options{Progress: os.Stderr})
 //	defer n.Stop()
 //	digest, err := n.Registry.Push("team/app:1", image)
-//	out, err := n.Kubectl(ctx, nil, "create", "deployment", "app", "--image="+n.Registry.Host+"/team/app:1")
+//	image := n.Registry.Host + "/team/app:1"
+//	out, stderr, err := n.RunKubectl(ctx, nil, "create", "deployment", "app", "--image="+image)
 //
-// It lives in mount, network and process namespaces of its own, and its pods in cgroups of its own: nothing listens on
-// the machine's addresses, and with the first of its processes all of it ends. That process ends with the one that
-// started the node, however that ends. What a killed one leaves behind, which is a folder and empty cgroups, the next
-// Start removes. There is no cluster DNS: pods find the API server by its Service's address, and the registry by its own.
+// A node has its own mount, network and process namespaces, and its pods have their own cgroups.
+// Nothing listens on the machine's addresses. When the first process in the namespaces ends, all
+// others end too, and it ends with the process that started the node, for whatever reason. A killed
+// run leaves a folder and empty cgroups, which the next Start removes. There is no cluster DNS:
+// pods reach the API server by the address of its Service, and the registry by its own.
 //
-// It needs Linux, root, and Debian's packages or a system that has them.
+// A node needs Linux, root, and a Debian system, whose packages it downloads.
 package node
 
 import (
@@ -35,36 +38,37 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// ErrUnsupported tells that a node can't run on this machine at all.
+// ErrUnsupported means that a node can't run on this machine.
 var ErrUnsupported = errors.New("no whole node on this machine")
 
-// Options are what a node is started with. The zero value works.
+// Options are the options of Start. The zero value works.
 type Options struct {
-	Progress       io.Writer // is told what goes on; default: nobody
-	APIServerFlags []string  // further flags of kube-apiserver
+	Progress       io.Writer // gets lines about the progress; if nil, they are dropped
+	APIServerFlags []string  // additional flags of kube-apiserver
 }
 
 // Node is a running node.
 type Node struct {
-	Config   *rest.Config // of a cluster administrator, for this process
+	Config   *rest.Config // of an administrator, for this process
 	Client   kubernetes.Interface
 	CA       *pki.CA // of the registry and the API server
 	Registry *registry.Registry
-	Dir      string // all that it writes, in logs/ what its processes say
+	Dir      string // all files; the logs are in logs/
 
 	options    Options
 	root       string   // of the repository
-	binaries   string   // folder of Kubernetes'
+	binaries   string   // folder of Kubernetes' programs
 	debian     string   // folder of Debian's packages
-	env        []string // of all programs
+	env        []string // variables of all programs
 	place      *place
 	token      string // of the administrator
 	namespaces *namespaces
 	components []*component
 }
 
-// Start starts a node and returns when it takes pods. The first time it builds Kubernetes, which takes minutes. Stop is to
-// be called unless it fails. Where a node can't run, the error is ErrUnsupported.
+// Start starts a node and returns when it accepts pods. The first time it builds Kubernetes, which
+// takes minutes. If Start succeeds, the caller must call Stop. If a node can't run here, the error
+// is ErrUnsupported.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
@@ -74,7 +78,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	}
 	n, began := &Node{options: o}, time.Now()
 	for _, step := range []func(context.Context) error{
-		n.prepare, n.makePlace, n.makeNamespaces, n.startRegistry, n.writeFiles, n.startControlPlane, n.startNode,
+		n.prepare, n.makePlace, n.makeNamespaces, n.startRegistry, n.writeFiles,
+		n.startControlPlane, n.startNode,
 	} {
 		if err := errors.Join(ctx.Err(), step(ctx)); err != nil {
 			return nil, errors.Join(err, n.Stop())
@@ -84,7 +89,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	return n, nil
 }
 
-// Stop ends all that runs and removes all that was written.
+// Stop ends everything that runs and removes everything that was written.
 func (n *Node) Stop() error {
 	var errs []error
 	if n.Registry != nil {
@@ -104,14 +109,15 @@ func (n *Node) Stop() error {
 
 func (n *Node) say(text string) { fmt.Fprintln(n.options.Progress, text) }
 
-// prepare gets all programs.
+// prepare gets the programs.
 func (n *Node) prepare(ctx context.Context) (err error) {
 	module, err := tools.Module(ctx)
 	if err != nil {
 		return err
 	}
 	n.root = filepath.Dir(module)
-	n.debian, n.env, err = tools.DebianFiles(ctx, n.options.Progress, "containerd", "runc", "containernetworking-plugins", "iptables")
+	n.debian, n.env, err = tools.DebianFiles(ctx, n.options.Progress,
+		"containerd", "runc", "containernetworking-plugins", "iptables")
 	if errors.Is(err, tools.ErrNotDebian) {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
@@ -126,10 +132,10 @@ func (n *Node) prepare(ctx context.Context) (err error) {
 func (n *Node) makePlace(context.Context) error {
 	left, err := sweep()
 	if err != nil {
-		return fmt.Errorf("removing what a killed run has left: %w", err)
+		return fmt.Errorf("removing the files of a killed run: %w", err)
 	}
 	for _, dir := range left {
-		n.say("removed " + dir + " and its cgroups, which a run that was killed had left behind")
+		n.say("removed " + dir + " and its cgroups, which a killed run had left behind")
 	}
 	p, err := newPlace()
 	if err != nil {
@@ -139,7 +145,8 @@ func (n *Node) makePlace(context.Context) error {
 	return errors.Join(os.Mkdir(n.file("logs"), 0o755), n.linkPrograms())
 }
 
-// linkPrograms makes the folder that comes first in the PATH. Debian links iptables when it installs the package.
+// linkPrograms makes the first folder of the PATH. It has the links to iptables that Debian makes
+// when the package is installed.
 func (n *Node) linkPrograms() error {
 	bin := n.file("bin")
 	libraries, err := filepath.Glob(filepath.Join(n.debian, "usr/lib/*-linux-*/xtables"))
@@ -148,10 +155,11 @@ func (n *Node) linkPrograms() error {
 	}
 	n.env = append(n.env, "XTABLES_LIBDIR="+strings.Join(libraries, ":"),
 		"PATH="+strings.Join([]string{bin, filepath.Join(n.debian, "usr/bin"), os.Getenv("PATH")}, ":"))
+	program := filepath.Join(n.debian, "usr/sbin/xtables-nft-multi")
 	errs := []error{os.Mkdir(bin, 0o755)}
 	for _, name := range []string{"iptables", "ip6tables"} {
 		for _, part := range []string{"", "-save", "-restore"} {
-			errs = append(errs, os.Symlink(filepath.Join(n.debian, "usr/sbin/xtables-nft-multi"), filepath.Join(bin, name+part)))
+			errs = append(errs, os.Symlink(program, filepath.Join(bin, name+part)))
 		}
 	}
 	return errors.Join(errs...)
@@ -160,14 +168,16 @@ func (n *Node) linkPrograms() error {
 func (n *Node) makeNamespaces(ctx context.Context) (err error) {
 	n.say("making namespaces")
 	binary := filepath.Join(n.Dir, "pid1")
-	if err := tools.Go(ctx, filepath.Join(n.root, "e2e"), "build", "-trimpath", "-o", binary, "./node/pid1"); err != nil {
+	module := filepath.Join(n.root, "e2e")
+	err = tools.Go(ctx, module, "build", "-trimpath", "-o", binary, "./node/pid1")
+	if err != nil {
 		return err
 	}
 	n.namespaces, err = newNamespaces(ctx, binary, address+"/16", n.place.lock)
 	return err
 }
 
-// startRegistry starts it in this process, and there on the network.
+// startRegistry starts the registry, which runs in this process and listens in the node's network.
 func (n *Node) startRegistry(ctx context.Context) (err error) {
 	if n.CA, err = pki.New(); err != nil {
 		return err
@@ -176,11 +186,13 @@ func (n *Node) startRegistry(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.Registry, err = registry.Start(registry.Options{CA: n.CA, Dir: n.Dir, Listener: listener, Dial: n.Dial})
+	n.Registry, err = registry.Start(registry.Options{
+		CA: n.CA, Dir: n.Dir, Listener: listener, Dial: n.Dial,
+	})
 	return err
 }
 
-// Dial connects to a number's address of the node's network: the node's own, a pod's, a Service's.
+// Dial connects to an IP address in the node's network: of the node, a pod or a Service.
 func (n *Node) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return n.namespaces.dial(ctx, network, address)
 }

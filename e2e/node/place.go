@@ -10,16 +10,16 @@ import (
 	"github.com/tagpin/tagpin/e2e/scratch"
 )
 
-// prefix begins the names of the folders and the cgroups of nodes. Nothing else is ever removed.
+// prefix is the beginning of the names of nodes' folders and cgroups. Nothing else is ever removed.
 const prefix = "tagpin-node-"
 
-// place is where a node's files are, and by its name the cgroup of its pods.
+// place is the folder of a node, and the cgroup of its pods, which has the folder's name.
 type place struct {
 	dir  string
-	lock *os.File // locked as long as this process or the node's first is there
+	lock *os.File // locked while this process or the node's first process runs
 }
 
-// newPlace makes one.
+// newPlace makes a folder and a cgroup.
 func newPlace() (*place, error) {
 	dir, err := scratch.New(prefix)
 	if err != nil {
@@ -34,7 +34,7 @@ func newPlace() (*place, error) {
 
 func (p *place) name() string { return filepath.Base(p.dir) }
 
-// remove removes all of it, when the processes in the cgroup have ended.
+// remove removes the folder and the cgroup, when the processes in the cgroup have ended.
 func (p *place) remove() error { return errors.Join(removePlace(p.dir), p.lock.Close()) }
 
 func removePlace(dir string) error {

@@ -18,7 +18,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// Names that the chart gives.
+// Names in the chart.
 const (
 	// TagpinNamespace is where tagpin runs.
 	TagpinNamespace = "tagpin-system"
@@ -26,9 +26,10 @@ const (
 	ModeLabel = "tagpin.dev/mode"
 )
 
+// tagpinImage is the repository of tagpin's image.
 const tagpinImage = "tagpin/tagpin-webhook"
 
-// values are for the chart what is special here: the image, and a registry with a CA of its own.
+// values are the values for the chart: the image, and a registry with its own CA.
 const values = `image: {repository: %q, digest: %q}
 extraCAs: [{configMap: registry-ca}]
 config:
@@ -36,8 +37,8 @@ config:
   registries: [{host: %q, caFile: /etc/tagpin-ca/registry-ca/ca.crt}]
 `
 
-// InstallTagpin makes tagpin's image, pushes it and installs tagpin as pods, by the chart, as deploy/README.md says. It returns
-// when all of them are ready.
+// InstallTagpin makes tagpin's image, pushes it, and installs tagpin with the chart, as
+// deploy/README.md says. It returns when all pods are ready.
 func (n *Node) InstallTagpin(ctx context.Context) error {
 	n.say("making tagpin's image")
 	image, err := n.tagpinImage(ctx)
@@ -48,29 +49,34 @@ func (n *Node) InstallTagpin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	repository := path.Join(n.Registry.Host, tagpinImage)
 	if err := n.write(map[string][]byte{
-		"values.yaml":     fmt.Appendf(nil, values, path.Join(n.Registry.Host, tagpinImage), digest, n.Registry.Host),
+		"values.yaml":     fmt.Appendf(nil, values, repository, digest, n.Registry.Host),
 		"registry-ca.crt": n.CA.PEM,
 	}); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
 		{"create", "namespace", TagpinNamespace},
-		{"create", "configmap", "registry-ca", "--namespace=" + TagpinNamespace, "--from-file=ca.crt=" + n.file("registry-ca.crt")},
+		{
+			"create", "configmap", "registry-ca", "--namespace=" + TagpinNamespace,
+			"--from-file=ca.crt=" + n.file("registry-ca.crt"),
+		},
 	} {
 		if _, _, err := n.RunKubectl(ctx, nil, args...); err != nil {
 			return err
 		}
 	}
 	n.say("installing deploy/chart")
-	_, err = n.RunHelm(ctx, "install", "tagpin", "deploy/chart", "--namespace", TagpinNamespace, "--wait", "--values", n.ValuesFile())
+	_, err = n.RunHelm(ctx, "install", "tagpin", "deploy/chart",
+		"--namespace", TagpinNamespace, "--wait", "--values", n.ValuesFile())
 	return err
 }
 
-// ValuesFile is the file of values that tagpin is installed with.
+// ValuesFile returns the path of the values that tagpin was installed with.
 func (n *Node) ValuesFile() string { return n.file("values.yaml") }
 
-// RunHelm runs Helm 4 in the repository's root, as the administrator, and returns what it said.
+// RunHelm runs Helm 4 in the repository's root as the administrator, and returns its stdout.
 func (n *Node) RunHelm(ctx context.Context, args ...string) (stdout string, err error) {
 	helm, err := tools.Helm(ctx, n.options.Progress)
 	if err != nil {
@@ -82,13 +88,13 @@ func (n *Node) RunHelm(ctx context.Context, args ...string) (stdout string, err 
 	return stdout, err
 }
 
-// tagpinImage is tagpin's own image, as make image makes it.
+// tagpinImage makes tagpin's image by make image.
 func (n *Node) tagpinImage(ctx context.Context) (v1.Image, error) {
 	dir := n.file("image")
 	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
 	cmd := exec.CommandContext(ctx, "make", "-C", n.root, "image", "VERSION=e2e",
 		"IMAGE_FLAGS=--platform "+platform.String()+" --output "+dir)
-	// What make hands down to what it runs is meant for another make.
+	// The variables of a make that runs these tests are not meant for this make.
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make image: %w\n%s", err, out)
@@ -100,7 +106,7 @@ func (n *Node) tagpinImage(ctx context.Context) (v1.Image, error) {
 	return find(index, platform)
 }
 
-// find finds the image of a platform in an index, or in those that it holds.
+// find returns the image of a platform in an index, or in the indexes that it contains.
 func find(index v1.ImageIndex, platform v1.Platform) (v1.Image, error) {
 	manifest, err := index.IndexManifest()
 	if err != nil {
@@ -123,10 +129,11 @@ func find(index v1.ImageIndex, platform v1.Platform) (v1.Image, error) {
 	return nil, errors.New("the index has no image of " + platform.String())
 }
 
-// ErrNoProcess tells that a pod has no such process.
+// ErrNoProcess means that a pod has no such process.
 var ErrNoProcess = errors.New("no such process")
 
-// KillPod sends SIGKILL to a pod's processes of a program. The kubelet starts its container again.
+// KillPod sends SIGKILL to the processes of a pod that run a program. The kubelet then restarts
+// their container.
 func (n *Node) KillPod(uid, program string) error {
 	dirs, err := hierarchies()
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 
 const describeDeadline = time.Minute
 
-// RunTests runs the tests of a package on one node with tagpin on it, and returns the exit code. ready gets the node first,
-// or the reason why there can be none on this machine, for the tests to be skipped by. The node is ended also where the
-// tests are interrupted.
+// RunTests runs the tests of a package on one node with tagpin, and returns the exit code. It first
+// calls ready with the node, or with the reason why this machine can't have one, so that tests can
+// be skipped. The node is stopped even if the tests are interrupted.
 //
-// There is no limit for the whole of the start, which builds Kubernetes, Helm and tagpin's image the
-// first time: each part that is started has one of its own.
+// RunTests sets no time limit for the whole start, because the first run builds Kubernetes, Helm
+// and tagpin's image. Each component that is started has its own limit.
 func RunTests(tests interface{ Run() int }, ready func(n *Node, unsupported error)) int {
 	interrupted, stop := interrupt.Context()
 	defer stop()
@@ -54,12 +54,5 @@ func (n *Node) runTests(
 	if err := n.InstallTagpin(interrupted); err != nil {
 		return 1, err
 	}
-	ended := make(chan int, 1)
-	go func() { ended <- tests.Run() }()
-	select {
-	case code = <-ended:
-		return code, nil
-	case <-interrupted.Done():
-		return 1, fmt.Errorf("the tests were interrupted: %w", context.Cause(interrupted))
-	}
+	return interrupt.Run(interrupted, tests)
 }

@@ -17,17 +17,20 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer bounds how much of an answer is read.
 const maxAnswer = 16 << 20
 
-// RunKubectl runs kubectl as the administrator. The error of a failure has what it said on stderr, which is returned too.
-func (n *Node) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) (stdout, stderr string, err error) {
+// RunKubectl runs kubectl as the administrator. The error of a failure includes its output.
+func (n *Node) RunKubectl(ctx context.Context, stdin io.Reader, args ...string) (
+	stdout, stderr string, err error,
+) {
 	cmd := exec.CommandContext(ctx, n.binary("kubectl"), args...)
 	cmd.Stdin = stdin
 	return n.client(cmd, "kubectl", args)
 }
 
-// RunShell runs a command line in the repository's root, as the administrator, with kubectl and helm in its PATH.
+// RunShell runs a command line in the repository's root as the administrator, with kubectl and helm
+// in its PATH.
 func (n *Node) RunShell(ctx context.Context, line string) (stdout string, err error) {
 	helm, err := tools.Helm(ctx, n.options.Progress)
 	if err != nil {
@@ -44,8 +47,10 @@ func (n *Node) RunShell(ctx context.Context, line string) (stdout string, err er
 	return stdout, err
 }
 
-// client runs a client of the API server on the node's network.
-func (n *Node) client(cmd *exec.Cmd, name string, args []string) (stdout, stderr string, err error) {
+// client runs a client of the API server in the node's network.
+func (n *Node) client(cmd *exec.Cmd, name string, args []string) (
+	stdout, stderr string, err error,
+) {
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+n.file("admin.kubeconfig"), "HOME="+n.Dir)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -53,12 +58,13 @@ func (n *Node) client(cmd *exec.Cmd, name string, args []string) (stdout, stderr
 		err = cmd.Wait()
 	}
 	if err != nil {
-		err = fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, out.String(), errs.String())
+		err = fmt.Errorf("%s %s: %w\n%s%s",
+			name, strings.Join(args, " "), err, out.String(), errs.String())
 	}
 	return out.String(), errs.String(), err
 }
 
-// Get returns the body of a 200, from a number's address on the node's network.
+// Get returns the body of an answer with status 200, from an IP address in the node's network.
 func (n *Node) Get(ctx context.Context, url string) (body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -77,16 +83,19 @@ func (n *Node) Get(ctx context.Context, url string) (body string, err error) {
 	return string(data), err
 }
 
-// Describe is how the pods are, what has happened, and what the programs have written at last, for who looks for the
-// reason of something.
+// Describe returns the state of the pods, the events and the ends of the logs, for somebody who
+// looks for the cause of a failure.
 func (n *Node) Describe(ctx context.Context) string {
 	var all strings.Builder
 	for _, args := range [][]string{
 		{"get", "pods", "--all-namespaces", "--output=wide"},
 		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
-		{"logs", "--namespace=" + TagpinNamespace, "--selector=app.kubernetes.io/name=tagpin", "--prefix", "--tail=30"},
+		{
+			"logs", "--namespace=" + TagpinNamespace, "--selector=app.kubernetes.io/name=tagpin",
+			"--prefix", "--tail=30",
+		},
 	} {
-		out, stderr, _ := n.RunKubectl(ctx, nil, args...) // what it says is shown
+		out, stderr, _ := n.RunKubectl(ctx, nil, args...) // the output says what failed
 		fmt.Fprintf(&all, "== kubectl %s\n%s%s\n", strings.Join(args, " "), out, stderr)
 	}
 	return all.String() + n.Logs()

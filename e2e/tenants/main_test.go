@@ -15,14 +15,7 @@ import (
 // env is the one environment of all tests: each has namespaces and registries of its own.
 var env *cluster.Cluster
 
-func TestMain(m *testing.M) {
-	before := func(_ context.Context, c *cluster.Cluster) error {
-		env = c
-		return nil
-	}
-	after := func(context.Context, *cluster.Cluster) error { return nil }
-	os.Exit(cluster.RunTests(m, before, after))
-}
+func TestMain(m *testing.M) { os.Exit(cluster.Tests{}.Run(m, &env)) }
 
 // elsewhere is an address of loopback that the API server does not call from: what tagpin holds
 // against a peer must not be held against the API server.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command app tells over HTTP, on port 8080, which code it is: the text in the file /code of its image.
+// Command app answers over HTTP, on port 8080, with the text in the file /code of its image.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 	}
 }
 
-// serve serves until it is told to end.
+// serve serves until a signal asks it to end.
 func serve() error {
 	code, err := os.ReadFile("/code")
 	if err != nil {
@@ -29,9 +29,12 @@ func serve() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	server := &http.Server{Addr: ":8080", ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(code) // an error is the connection's
-	})}
+	answer := func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(code) // it fails only if the connection does
+	}
+	server := &http.Server{
+		Addr: ":8080", ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(answer),
+	}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err

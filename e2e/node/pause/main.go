@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command pause is the process of a pod's sandbox: it holds the pod's namespaces until it is told to end.
+// Command pause is the process of a pod's sandbox: it holds the pod's namespaces until a signal
+// asks it to end.
 package main
 
 import (

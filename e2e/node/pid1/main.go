@@ -2,9 +2,9 @@
 
 //go:build linux
 
-// Command pid1 is the first process of a node. Started in new namespaces, it makes them a node's, says so by a line on
-// stdout, and then takes leave of processes that have lost their parents, until its stdin ends. With it everything in the
-// namespaces ends: processes, mounts, interfaces.
+// Command pid1 is the first process of a node. It is started in new namespaces, sets them up, and
+// prints a line. Then it reaps orphaned processes until its stdin is closed. When it ends, all
+// processes, mounts and interfaces in the namespaces end too.
 package main
 
 import (
@@ -35,10 +35,10 @@ func main() {
 	}
 	fmt.Println("ready")
 	go reap(children)
-	_, _ = io.Copy(io.Discard, os.Stdin) // ends with whoever holds the other end
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the process at the other end closes it or ends
 }
 
-// reap waits for processes whose parents have ended, as containers leave them behind.
+// reap waits for orphaned processes, which containers leave behind.
 func reap(children <-chan os.Signal) {
 	for range children {
 		for {
@@ -49,13 +49,14 @@ func reap(children <-chan os.Signal) {
 	}
 }
 
-// mount is one mount, of a kind, with options.
+// mount is a mount of a kind, with options.
 type mount struct {
 	kind, target, options string
 	flags                 uintptr
 }
 
-// mounts keeps what kubelet, containerd and the CNI plugins write at fixed places to the node.
+// mounts gives the node its own folders at the fixed paths where the kubelet, containerd and the
+// CNI plugins write.
 func mounts() error {
 	const upper, work = "/run/var-lib/upper", "/run/var-lib/work"
 	if err := mountAll(
@@ -69,7 +70,10 @@ func mounts() error {
 	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
 		return err
 	}
-	return mountAll(mount{kind: "overlay", target: "/var/lib", options: "lowerdir=/var/lib,upperdir=" + upper + ",workdir=" + work})
+	return mountAll(mount{
+		kind: "overlay", target: "/var/lib",
+		options: "lowerdir=/var/lib,upperdir=" + upper + ",workdir=" + work,
+	})
 }
 
 func mountAll(mounts ...mount) error {
@@ -81,7 +85,8 @@ func mountAll(mounts ...mount) error {
 	return nil
 }
 
-// sysctls gives kubelet files of its own for the settings that it would change for the whole machine.
+// sysctls gives the kubelet its own files for the settings that it would change for the whole
+// machine.
 func sysctls() error {
 	for _, name := range []string{
 		"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
@@ -108,8 +113,9 @@ func sysctls() error {
 	return nil
 }
 
-// network gives the node its address, on a bridge that nothing is plugged into: kubelet takes none of loopback, and not
-// every kernel has dummy interfaces. What has no other way goes there, for kube-proxy to send it to where it should go.
+// network gives the node its address, on a bridge without ports: the kubelet accepts no loopback
+// address, and not every kernel has dummy interfaces. The bridge also gets the default route, so
+// that kube-proxy can redirect packets to Services.
 func network(address string) error {
 	loopback, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -132,7 +138,8 @@ func network(address string) error {
 		}
 	}
 	everywhere := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
-	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: node.Index, Dst: everywhere, Scope: netlink.SCOPE_LINK}); err != nil {
+	route := &netlink.Route{LinkIndex: node.Index, Dst: everywhere, Scope: netlink.SCOPE_LINK}
+	if err := netlink.RouteAdd(route); err != nil {
 		return fmt.Errorf("adding the default route: %w", err)
 	}
 	return nil
