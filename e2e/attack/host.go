@@ -18,20 +18,20 @@ import (
 
 // Sizes and types of a registry's answers.
 const (
-	maxManifest = 4 << 20 // what tagpin reads at most
+	maxManifest = 4 << 20 // tagpin reads no more than this
 	imageType   = "application/vnd.oci.image.manifest.v1+json"
 )
 
-// Host is a registry of a tenant, over TLS.
+// Host is a tenant's registry, over TLS.
 type Host struct {
-	Address string // as it stands in references
+	Address string // as in references
 
 	server   *httptest.Server
-	over     chan struct{} // closed when it ends: whatever hangs lets go
+	over     chan struct{} // closed by close, to release handlers that hang
 	requests atomic.Int64
 }
 
-// Serve starts a registry that behaves as handler does. It ends with the tenant.
+// Serve starts a registry whose requests behave handles. Close stops it.
 func (t *Tenant) Serve(ctx context.Context, behave handler) (*Host, error) {
 	listener, err := t.place.Listen(ctx)
 	if err != nil {
@@ -51,9 +51,9 @@ func (t *Tenant) Serve(ctx context.Context, behave handler) (*Host, error) {
 		behave(h, w, r)
 	}
 	h.server = httptest.NewUnstartedServer(http.HandlerFunc(count))
-	_ = h.server.Listener.Close() // it is not the one that is wanted
+	_ = h.server.Listener.Close() // another listener replaces it
 	h.server.Listener = listener
-	h.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are no news
+	h.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients may hang up at any time
 	if h.server.TLS, err = leaf.ServerConfig(); err != nil {
 		return nil, err
 	}
@@ -70,13 +70,13 @@ func (h *Host) close() {
 	h.server.Close()
 }
 
-// Requests is how often the host was asked for anything.
+// Requests returns the number of requests to the host.
 func (h *Host) Requests() int64 { return h.requests.Load() }
 
-// image is the name of image number i of the host.
+// image returns the name of image number i of the host.
 func (h *Host) image(i int) string { return fmt.Sprintf("%s/team/app-%d:1", h.Address, i) }
 
-// wait waits until the client hangs up or the host ends.
+// wait waits until the client hangs up or the host is closed.
 func (h *Host) wait(r *http.Request) {
 	select {
 	case <-r.Context().Done():
@@ -87,7 +87,7 @@ func (h *Host) wait(r *http.Request) {
 // hang never answers.
 func hang(h *Host, _ http.ResponseWriter, r *http.Request) { h.wait(r) }
 
-// stall sends a manifest of the greatest size but for its last byte, and then nothing.
+// stall sends all of a manifest of the maximum size except its last byte, and then waits.
 func stall(h *Host, w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -107,13 +107,13 @@ func stall(h *Host, w http.ResponseWriter, r *http.Request) {
 	h.wait(r)
 }
 
-// redirectForever redirects to itself, each time to another path.
+// redirectForever redirects each request to the same host again, with another query.
 func redirectForever(h *Host, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Location", fmt.Sprintf("https://%s%s?n=%d", h.Address, r.URL.Path, h.Requests()))
 	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
-// challenge refuses everything with a challenge.
+// challenge refuses every request with a challenge.
 func challenge(text string) handler {
 	return func(_ *Host, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", text)
@@ -121,7 +121,7 @@ func challenge(text string) handler {
 	}
 }
 
-// raw answers everything by these bytes.
+// raw answers every request with the given bytes.
 func raw(answer string) handler {
 	return func(_ *Host, w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -133,7 +133,7 @@ func raw(answer string) handler {
 	}
 }
 
-// Credential of strict.
+// The credential that strict accepts.
 const (
 	strictUser     = "puller"
 	strictPassword = "tenants-canary-password"
@@ -142,8 +142,8 @@ const (
 const strictBody = `{"schemaVersion":2,"mediaType":"` + imageType + `",` +
 	`"config":{"digest":"sha256:0"},"layers":[]}`
 
-// strict has one repository, team/app, for those who show the credential. It answers 401 for all
-// others, as registries do that don't say what there is.
+// strict has one repository, team/app, which requires the credential. It answers 401 for all
+// others, as registries do that don't reveal what exists.
 func strict(_ *Host, w http.ResponseWriter, r *http.Request) {
 	user, password, _ := r.BasicAuth()
 	allowed := user == strictUser && password == strictPassword

@@ -17,12 +17,13 @@ import (
 const (
 	mirror       = "kubernetes.io/config.mirror"
 	pins         = "tagpin.dev/pins"
-	mark         = "@sha256:" // in every pin
+	mark         = "@sha256:" // part of every pin
 	forgedDigest = "@sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
 )
 
-// Ephemeral adds ephemeral containers whose request also says that the pod is a mirror pod, or that
-// it is being deleted. The API server drops that, after admission: the images have to be pinned.
+// Ephemeral adds ephemeral containers by requests that also say that the pod is a mirror pod, or is
+// being deleted, for example. The API server drops that after admission, so the images must be
+// pinned.
 func Ephemeral() Attack {
 	return Attack{"ephemeral", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		image, api := target.images()[0], t.Client.CoreV1().Pods(t.Namespace)
@@ -51,7 +52,7 @@ func Ephemeral() Attack {
 	}}
 }
 
-// debug adds an ephemeral container to a pod, by a request that forges metadata.
+// debug adds an ephemeral container to a pod, with a request that forges metadata.
 func (t *Tenant) debug(ctx context.Context, pod string, metadata, container any) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": metadata, "spec": map[string]any{"ephemeralContainers": []any{container}},
@@ -64,7 +65,7 @@ func (t *Tenant) debug(ctx context.Context, pod string, metadata, container any)
 		"ephemeralcontainers")
 	if err != nil {
 		t.note("error: " + err.Error())
-		return nil //nolint:nilerr // a denial is what has to come
+		return nil //nolint:nilerr // a denial is a good answer
 	}
 	for _, c := range got.Spec.EphemeralContainers {
 		if !strings.Contains(c.Image, mark) {
@@ -74,12 +75,12 @@ func (t *Tenant) debug(ctx context.Context, pod string, metadata, container any)
 	return nil
 }
 
-// unpinned creates a pod that an attacker wants to be stored as it is.
+// unpinned creates a pod that the attacker wants to be stored without a digest.
 func (t *Tenant) unpinned(ctx context.Context, why string, pod *corev1.Pod) error {
 	got, err := t.Client.CoreV1().Pods(t.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		t.note("error: " + err.Error())
-		return nil //nolint:nilerr // a denial is what has to come
+		return nil //nolint:nilerr // a denial is a good answer
 	}
 	if stored := got.Spec.Containers[0].Image; !strings.Contains(stored, mark) {
 		return fmt.Errorf("%s: the pod is stored with %s", why, stored)
@@ -87,8 +88,8 @@ func (t *Tenant) unpinned(ctx context.Context, why string, pod *corev1.Pod) erro
 	return nil
 }
 
-// Mirror creates pods with the annotation of mirror pods, which only a node may make, on a node of
-// its own.
+// Mirror creates pods with the annotation of mirror pods, which only a node may create. They are on
+// a node of the attacker's.
 func Mirror() Attack {
 	return Attack{"mirror", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
 		return func(ctx context.Context) error {
@@ -100,7 +101,7 @@ func Mirror() Attack {
 	}}
 }
 
-// Auto creates pods with the placeholder of an injector that never comes.
+// Auto creates pods with the placeholder of an injector that does not exist.
 func Auto() Attack {
 	return Attack{"auto", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
 		return func(ctx context.Context) error {
@@ -109,8 +110,8 @@ func Auto() Attack {
 	}}
 }
 
-// Annotations creates pods with annotations of tagpin's own that are as large as the API server
-// takes, and hold what is no JSON, or JSON without an end.
+// Annotations creates Deployments with tagpin's own annotations, as large as the API server
+// accepts, with invalid or unfinished JSON.
 func Annotations() Attack {
 	return Attack{"annotations", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
 		const most = 250 << 10
@@ -138,7 +139,7 @@ func Annotations() Attack {
 					d.Spec.Template.Annotations = map[string]string{name: text}
 					images, err := t.deploy(ctx, d)
 					if err == nil && images[0] != target.Pins[target.images()[0]] {
-						return fmt.Errorf("with a huge %s it is stored with %s", name, images[0])
+						return fmt.Errorf("with a huge annotation %s the image is stored as %s", name, images[0])
 					}
 				}
 			}
@@ -147,7 +148,7 @@ func Annotations() Attack {
 	}}
 }
 
-// Revision stores pods that say they are of the victim's revision and run another digest.
+// Revision creates pods that claim to belong to the victim's revision, and run another digest.
 func Revision() Attack {
 	return Attack{"revision", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
 		image := target.images()[0]

@@ -12,7 +12,7 @@ import (
 
 type deployment = appsv1.Deployment
 
-// podSpec has a container for each image, and names pull secrets.
+// podSpec returns a pod spec with a container for each image, and with pull secrets.
 func podSpec(images []string, secrets ...string) corev1.PodSpec {
 	spec := corev1.PodSpec{}
 	for i, image := range images {
@@ -46,7 +46,7 @@ func newDeployment(images []string, secrets ...string) *deployment {
 	}
 }
 
-// owned gives a pod an owner and the label of a revision.
+// owned adds an owner and the label of a revision to a pod.
 func owned(pod *corev1.Pod, owner Owner) *corev1.Pod {
 	controller := true
 	pod.OwnerReferences = []metav1.OwnerReference{{

@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// manyContainers is how many images one object of an attack has.
+	// manyContainers is the number of images of an object.
 	manyContainers = 64
 	manyHosts      = 4
 )
 
-// together calls f n times side by side.
+// together makes n calls of f at the same time.
 func together(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	for i := range n {
@@ -26,13 +26,14 @@ func together(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// handler is how a host behaves.
+// handler handles the requests to a host.
 type handler = func(*Host, http.ResponseWriter, *http.Request)
 
-// choose names images of a host for object number i of a round.
+// choose returns the images for object number i of a round.
 type choose = func(h *Host, target *Victim, i int) []string
 
-// serving has a registry that behaves oddly, and deploys what images names of it, so many at once.
+// serving starts a registry with a handler. In each round it deploys atOnce objects at the same
+// time, with the images that images returns.
 func serving(name string, behave handler, atOnce int, images choose) Attack {
 	return Attack{name, func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		h, err := t.Serve(ctx, behave)
@@ -48,7 +49,7 @@ func serving(name string, behave handler, atOnce int, images choose) Attack {
 	}}
 }
 
-// some are a few images of a host.
+// some returns a few images of a host.
 func some(h *Host, _ *Victim, i int) (images []string) {
 	for j := range 8 {
 		images = append(images, h.image(8*i+j))
@@ -56,8 +57,8 @@ func some(h *Host, _ *Victim, i int) (images []string) {
 	return images
 }
 
-// Queue fills the attacker's places with images of a host that hangs, and then asks for the
-// victim's: a deploy of the victim's must not wait in the attacker's queue.
+// Queue fills the attacker's share of concurrent lookups with images of a host that hangs, and then
+// asks for the victim's images. The victim must not wait in the attacker's queue.
 func Queue() Attack {
 	return serving("queue", hang, 4, func(h *Host, target *Victim, i int) (images []string) {
 		for j := range manyContainers {
@@ -67,11 +68,11 @@ func Queue() Attack {
 	})
 }
 
-// Redirects has a registry that redirects without an end.
+// Redirects has a registry that redirects for ever.
 func Redirects() Attack { return serving("redirects", redirectForever, 8, some) }
 
-// Realm has a registry whose tokens are to be fetched elsewhere: from the victim's registry, or
-// from where clouds give credentials.
+// Realm has registries whose challenges name a token realm elsewhere: at the victim's registry, at
+// a cloud's metadata address, or at the API server.
 func Realm() Attack {
 	return Attack{"realms", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		var hosts []*Host
@@ -96,8 +97,8 @@ func Realm() Attack {
 	}}
 }
 
-// Rude has registries whose answers hold control characters, terminal escapes and the victim's
-// name: nobody is to read any of that.
+// Rude has registries whose answers contain control characters, terminal escapes and the victim's
+// name. No user may see any of it.
 func Rude() Attack {
 	return Attack{"rude-answers", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		text := "\x1b[2J\x1b]0;owned\x07 ask " + target.Namespace + "\r\n"
@@ -129,8 +130,7 @@ func Rude() Attack {
 	}}
 }
 
-// Stall deploys 64 images of registries that send manifests of the greatest size but for the last
-// byte.
+// Stall deploys 64 images of registries that send all of a large manifest except its last byte.
 func Stall() Attack {
 	return Attack{"stalled-manifests", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		var images []string
@@ -150,9 +150,11 @@ func Stall() Attack {
 	}}
 }
 
-// ManyStalls deploys images of many such registries from many namespaces.
+// ManyStalls deploys images of many such registries from several namespaces.
 func ManyStalls() Attack {
-	return Attack{"many-stalled-manifests", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+	return Attack{"many-stalled-manifests", func(
+		ctx context.Context, t *Tenant, _ *Victim,
+	) (Round, error) {
 		const namespaces, hosts, pods = 15, 16, 4
 		var images []string
 		for range hosts {
@@ -178,7 +180,7 @@ func ManyStalls() Attack {
 	}}
 }
 
-// Hosts deploys images of thousands of hosts, each of which refuses connections.
+// Hosts deploys images of thousands of hosts that refuse connections.
 func Hosts() Attack {
 	return Attack{"many-hosts", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
 		next := 0

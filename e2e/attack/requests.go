@@ -17,10 +17,11 @@ import (
 
 const (
 	largeReviews = 100
-	largeReview  = 3<<20 - 64<<10 // the API server takes 3 MiB
+	largeReview  = 3<<20 - 64<<10 // the API server accepts 3 MiB
 )
 
-// LargeReviews creates a hundred pods of 3 MiB at once, which name a registry that hangs.
+// LargeReviews creates a hundred pods of 3 MiB at the same time, with images of a registry that
+// hangs.
 func LargeReviews() Attack {
 	return Attack{"large-reviews", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		h, err := t.Serve(ctx, hang)
@@ -40,9 +41,11 @@ func LargeReviews() Attack {
 }
 
 // EscapedReviews creates pods with three megabytes of a character that the API server writes as six
-// bytes: their reviews are larger than any that tagpin reads.
+// bytes. Their reviews are larger than any that tagpin reads.
 func EscapedReviews() Attack {
-	return Attack{"escaped-reviews", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
+	return Attack{"escaped-reviews", func(
+		_ context.Context, t *Tenant, target *Victim,
+	) (Round, error) {
 		escaped := strings.Repeat("<", largeReview)
 		return func(ctx context.Context) error {
 			const pods = 20
@@ -63,7 +66,7 @@ const (
 )
 
 // SlowHeaders opens many connections to each port of tagpin, sends a megabyte of tiny header lines
-// on each, and holds them.
+// on each, and keeps them open.
 func SlowHeaders() Attack {
 	return Attack{"endless-headers", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
 		lines := strings.Repeat("a:b\r\n", headerBytes/len("a:b\r\n"))
@@ -79,23 +82,23 @@ func SlowHeaders() Attack {
 	}}
 }
 
-// hold sends the beginning of a request to a port and holds the connection until ctx ends. That the
-// other side refuses or ends it is its right.
+// hold sends the beginning of a request to a port and keeps the connection open until ctx ends. The
+// server may close it earlier.
 func (t *Tenant) hold(ctx context.Context, port Port, lines string) {
 	t.send(ctx, port, "GET / HTTP/1.1\r\nHost: tagpin\r\n"+lines)
 }
 
-// send sends a text to a port and holds the connection until ctx ends, or the other side ends it.
+// send sends a text to a port and keeps the connection open until ctx ends or the server closes it.
 func (t *Tenant) send(ctx context.Context, port Port, text string) {
 	conn, err := t.place.Dial(ctx, "tcp", port.Address)
 	if err != nil {
 		return
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	defer conn.Close() //nolint:errcheck // it ends in the middle of a request
+	defer conn.Close() //nolint:errcheck // the request is unfinished
 	var both io.ReadWriter = conn
 	if port.TLS {
-		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // it attacks whoever answers
+		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // it attacks any server
 		secured := tls.Client(conn, config)
 		if secured.HandshakeContext(ctx) == nil {
 			both = secured
@@ -106,7 +109,7 @@ func (t *Tenant) send(ctx context.Context, port Port, text string) {
 	}
 }
 
-// webhook is tagpin's port for reviews.
+// webhook returns tagpin's port for reviews.
 func (t *Tenant) webhook() Port {
 	for _, p := range t.place.Ports {
 		if p.TLS {
@@ -116,10 +119,10 @@ func (t *Tenant) webhook() Port {
 	return Port{}
 }
 
-// reviewOf is a request that claims to be an API server's, for a Pod of a namespace with some images. It
-// says that its body has missing bytes more than it has.
+// reviewOf returns a request that pretends to come from an API server, for a Pod in a namespace.
+// Its Content-Length is larger than its body by missing bytes.
 func reviewOf(namespace string, missing int, images ...string) string {
-	spec, _ := json.Marshal(podSpec(images)) // of strings
+	spec, _ := json.Marshal(podSpec(images)) // can't fail
 	body := fmt.Sprintf(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u",`+
 		`"kind":{"group":"","version":"v1","kind":"Pod"},"namespace":%q,"operation":"CREATE",`+
 		`"userInfo":{"username":"u"},"object":{"spec":%s,"x":"%s"`,
@@ -131,10 +134,12 @@ func reviewOf(namespace string, missing int, images ...string) string {
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body)+missing, body)
 }
 
-// StalledReviews sends the beginning of large reviews, each of a namespace that is made up, as any pod
-// could, and nothing more. Large objects of others have to be pinned meanwhile.
+// StalledReviews sends the beginnings of large reviews with invented namespaces, as any pod could,
+// and nothing more. Large objects of others must be pinned meanwhile.
 func StalledReviews() Attack {
-	return Attack{"stalled-reviews", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
+	return Attack{"stalled-reviews", func(
+		_ context.Context, t *Tenant, target *Victim,
+	) (Round, error) {
 		large := newPod([]string{target.images()[0]})
 		large.Spec.Containers[0].Args = []string{strings.Repeat("x", 1<<20)}
 		return func(ctx context.Context) error {
@@ -151,7 +156,7 @@ func StalledReviews() Attack {
 			for range 5 {
 				time.Sleep(time.Second)
 				if _, err := t.deploy(ctx, large.DeepCopy()); err != nil {
-					return fmt.Errorf("a large object was not admitted meanwhile: %w", err)
+					return fmt.Errorf("a large object was not admitted during the attack: %w", err)
 				}
 			}
 			return nil
@@ -159,9 +164,9 @@ func StalledReviews() Attack {
 	}}
 }
 
-// WaitingReviews has more reviews wait for registries that hang than tagpin has connections for, each
-// of a namespace that is made up, as any pod could. Each has images of several registries, so that no
-// registry's own queue bounds them.
+// WaitingReviews sends reviews with invented namespaces, as any pod could: more than tagpin accepts
+// connections. They wait for registries that hang. Each has images of several registries, so that
+// no registry's own queue bounds them.
 func WaitingReviews() Attack {
 	return Attack{"waiting-reviews", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		const connections, hosts = 1100, 16
@@ -188,8 +193,8 @@ func WaitingReviews() Attack {
 	}}
 }
 
-// LongAnnotations creates many Deployments at once whose annotations, which tagpin reads, are as long
-// as they may be, and whose images are at a registry that hangs.
+// LongAnnotations creates many Deployments at the same time. Their annotations, which tagpin reads,
+// are as long as allowed, and their images are at a registry that hangs.
 func LongAnnotations() Attack {
 	return Attack{"long-annotations", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		h, err := t.Serve(ctx, hang)
@@ -209,8 +214,8 @@ func LongAnnotations() Attack {
 	}}
 }
 
-// LongTexts creates twenty pods at once, each with an image at a registry that hangs, and one whose
-// text has nearly three megabytes.
+// LongTexts creates twenty pods at the same time, each with an image at a registry that hangs, and
+// an image whose text has nearly three megabytes.
 func LongTexts() Attack {
 	return Attack{"long-texts", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		h, err := t.Serve(ctx, hang)
@@ -226,7 +231,7 @@ func LongTexts() Attack {
 	}}
 }
 
-// Siblings creates thousands of pods whose owners are made up, each of which would cost a list of
+// Siblings creates thousands of pods with invented owners, each of which would cause a list of
 // pods.
 func Siblings() Attack {
 	return Attack{"made-up-owners", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
@@ -245,9 +250,9 @@ func Siblings() Attack {
 	}}
 }
 
-// LargeSiblings has pods in several namespaces that are much larger in the API server's answers than
-// in its store, because it writes a character as six bytes. Then it creates pods that seem to be of
-// the same revision, each with an owner of its own, which costs a list of the large ones.
+// LargeSiblings creates pods in several namespaces that are much larger in the API server's answers
+// than in its store, because it writes a character as six bytes. Then it creates pods that claim to
+// be of the same revision, each with another owner, each of which causes a list of the large pods.
 func LargeSiblings() Attack {
 	return Attack{"large-siblings", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		const namespaces, large, size = 6, 7, 600 << 10

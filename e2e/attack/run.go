@@ -10,35 +10,35 @@ import (
 )
 
 const (
-	// runLimit bounds an attack, whatever hangs.
+	// runLimit bounds an attack, even if something hangs.
 	runLimit = 3 * time.Minute
-	// roundLimit bounds a round: it is longer than an API server waits for a webhook.
+	// roundLimit bounds a round. It is longer than an API server waits for a webhook.
 	roundLimit = 30 * time.Second
 )
 
-// Round attacks once. Its error means that the attack has succeeded, or that it could not be made;
-// that a request was denied is no error.
+// Round attacks once. An error means that the attack succeeded, or that it could not be made. A
+// denied request is not an error.
 type Round func(context.Context) error
 
-// Attack is one way to harm others.
+// Attack is a way to harm others.
 type Attack struct {
-	Name string // as a test's name, and as e2e/README.md names it
-	// Prepare makes what the attack needs.
+	Name string // also the name of the subtest, and in e2e/README.md
+	// Prepare creates what the attack needs.
 	Prepare func(ctx context.Context, t *Tenant, target *Victim) (Round, error)
 }
 
 // Run attacks in rounds while the victim deploys, until a round has ended and the victim has
-// deployed often enough. It returns what the victim saw. The error is of the attack itself, or of
-// texts that tell the attacker of the victim.
-func Run(ctx context.Context, a Attack, attacker *Tenant, victim *Victim) (Seen, error) {
+// deployed often enough. It returns what the victim observed. An error means that the attack
+// succeeded or failed to run, or that the attacker read something about the victim.
+func Run(ctx context.Context, a Attack, attacker *Tenant, victim *Victim) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
 	if err := victim.Ready(ctx); err != nil {
-		return Seen{}, err
+		return Result{}, err
 	}
 	round, err := a.Prepare(ctx, attacker, victim)
 	if err != nil {
-		return Seen{}, fmt.Errorf("preparing the attack: %w", err)
+		return Result{}, fmt.Errorf("preparing the attack: %w", err)
 	}
 	attacking, stop := context.WithCancel(ctx)
 	defer stop()
@@ -60,13 +60,13 @@ func Run(ctx context.Context, a Attack, attacker *Tenant, victim *Victim) (Seen,
 			}
 		}
 	}()
-	seen := victim.deployUntil(ctx, first)
+	result := victim.deployUntil(ctx, first)
 	stop()
 	<-over
-	seen.Rounds = rounds
+	result.Rounds = rounds
 	if ctx.Err() != nil {
 		err = errors.Join(err, fmt.Errorf("the attack did not end: %w", ctx.Err()))
 	}
-	told := discreet("the attacker", attacker.Told(), []string{victim.Namespace})
-	return seen, errors.Join(err, told)
+	leak := discreet("the attacker", attacker.Messages(), []string{victim.Namespace})
+	return result, errors.Join(err, leak)
 }

@@ -9,27 +9,27 @@ import (
 	"strings"
 )
 
-// canary is in every credential of an attacker, by which it is found where it must not be.
+// canary is part of every credential of an attacker, by which it is found where it must not be.
 const canary = "attacker-canary"
 
-// auth is an entry of a Docker config.
+// auth returns an entry of a Docker config.
 func auth(user, password string) map[string]string {
 	return map[string]string{"username": user, "password": password}
 }
 
 func dockerConfig(auths any) []byte {
-	config, _ := json.Marshal(map[string]any{"auths": auths}) // maps of strings
+	config, _ := json.Marshal(map[string]any{"auths": auths}) // can't fail
 	return config
 }
 
-// hostOf is the host of a reference.
+// hostOf returns the host of a reference.
 func hostOf(image string) string {
 	host, _, _ := strings.Cut(image, "/")
 	return host
 }
 
-// BrokenToken deploys from the victim's registry with a pull secret whose token is no header's
-// value: no request can be built with it.
+// BrokenToken deploys images of the victim's registry with a pull secret whose token has a line
+// break, so that no request can be made with it.
 func BrokenToken() Attack {
 	return Attack{"broken-token", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		image := target.images()[0]
@@ -51,12 +51,12 @@ func BrokenToken() Attack {
 const (
 	manySecrets = 64
 	manyEntries = 1024
-	// mostLogins is how many credentials may be tried for one look-up.
+	// mostLogins is how many credentials may be tried for a lookup.
 	mostLogins = 16
 )
 
-// ManyCredentials has as many pull secrets as a pod may well name, each with a thousand credentials
-// for one host, which refuses them all.
+// ManyCredentials has a pod with many pull secrets, each with a thousand credentials for one host,
+// which refuses all of them.
 func ManyCredentials() Attack {
 	return Attack{"many-credentials", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		h, err := t.Serve(ctx, challenge(`Basic realm="r"`))
@@ -83,12 +83,12 @@ func ManyCredentials() Attack {
 			})
 			lookups += pods
 			if got := h.Requests(); got < lookups {
-				return fmt.Errorf("%d look-ups made %d requests: sorting credentials out took all the time",
+				return fmt.Errorf("%d lookups made %d requests: selecting credentials took all the time",
 					lookups, got)
 			}
-			// A request without a credential, and one more when secrets are read again.
+			// The secrets are tried twice, because they are read again, each time with an anonymous request.
 			if got := h.Requests(); got > lookups*2*(mostLogins+1) {
-				return fmt.Errorf("%d look-ups made %d requests, want at most %d logins for each",
+				return fmt.Errorf("%d lookups made %d requests, want at most %d credentials for each",
 					lookups, got, mostLogins)
 			}
 			return nil
@@ -96,8 +96,8 @@ func ManyCredentials() Attack {
 	}}
 }
 
-// LargeCredentials has pull secrets that are as large as secrets may be, each with one credential for
-// a host that hangs, and pods with many of its images.
+// LargeCredentials has pull secrets of the maximum size, each with one credential for a host that
+// hangs, and pods with many images of that host.
 func LargeCredentials() Attack {
 	return Attack{"large-credentials", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
 		h, err := t.Serve(ctx, hang)
@@ -125,8 +125,8 @@ func LargeCredentials() Attack {
 	}}
 }
 
-// Typos deploys misspelled images with the credential that the victim has too. The victim's
-// registry answers 401 for them.
+// Typos deploys misspelled images with the victim's own credential. The victim's registry answers
+// 401 for them.
 func Typos() Attack {
 	return Attack{"typos", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
 		host := hostOf(target.images()[0])

@@ -21,20 +21,20 @@ import (
 // modeLabel is the label of a namespace that switches tagpin on.
 const modeLabel = "tagpin.dev/mode"
 
-// dryRun has nothing stored: the API server asks webhooks all the same.
+// dryRun makes the API server store nothing, but call webhooks.
 func dryRun() metav1.CreateOptions {
 	return metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 }
 
-// Place is a cluster with tagpin in it.
+// Place is a cluster with tagpin.
 type Place struct {
 	Config *rest.Config // of an administrator
 	// CA signs the certificates of tenants' registries. tagpin trusts it for every host, as it
 	// trusts public authorities elsewhere.
 	CA *pki.CA
-	// Listen listens at an address that tagpin can reach, for a registry.
+	// Listen listens at an address for a registry that tagpin can reach.
 	Listen func(ctx context.Context) (net.Listener, error)
-	// Ports are tagpin's own, and Dial connects to them as any pod could.
+	// Ports are tagpin's ports. Dial connects to them as any pod could.
 	Ports []Port
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -45,19 +45,19 @@ type Port struct {
 	TLS           bool
 }
 
-// Tenant is a namespace, its registries, and what its user was told.
+// Tenant is a namespace with its registries, and the messages that its user got.
 type Tenant struct {
 	Namespace string
 	Client    kubernetes.Interface
 	place     Place
 	others    []*Tenant // further namespaces of the same tenant
 
-	mu    sync.Mutex
-	hosts []*Host
-	told  []string
+	mu       sync.Mutex
+	hosts    []*Host
+	messages []string
 }
 
-// NewTenant makes a namespace in which tagpin enforces. Close is to be called.
+// NewTenant creates a namespace in the mode enforce. The caller must call Close.
 func NewTenant(ctx context.Context, place Place) (*Tenant, error) {
 	t := &Tenant{place: place}
 	config := rest.CopyConfig(place.Config)
@@ -82,7 +82,7 @@ func NewTenant(ctx context.Context, place Place) (*Tenant, error) {
 	return t, nil
 }
 
-// more makes further namespaces, which are removed with the tenant.
+// more creates further namespaces, which Close deletes too.
 func (t *Tenant) more(ctx context.Context, namespaces int) error {
 	for range namespaces {
 		other, err := NewTenant(ctx, t.place)
@@ -94,7 +94,7 @@ func (t *Tenant) more(ctx context.Context, namespaces int) error {
 	return nil
 }
 
-// Close removes the namespaces and ends the tenant's registries.
+// Close deletes the namespaces and stops the tenant's registries.
 func (t *Tenant) Close(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,18 +115,18 @@ func (t *Tenant) HandleWarningHeader(_ int, _, text string) { t.note("warning: "
 func (t *Tenant) note(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.told = append(t.told, text)
+	t.messages = append(t.messages, text)
 }
 
-// Told is what the tenant's user has read: warnings and errors.
-func (t *Tenant) Told() []string {
+// Messages returns the warnings and errors that the tenant's user got.
+func (t *Tenant) Messages() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return append([]string(nil), t.told...)
+	return append([]string(nil), t.messages...)
 }
 
 // deploy creates a Deployment or a Pod as a dry run, and returns its images as they would be
-// stored. An error is noted: it is what the user reads.
+// stored. The user gets the error as a message.
 func (t *Tenant) deploy(ctx context.Context, o any) (images []string, err error) {
 	var spec *corev1.PodSpec
 	switch o := o.(type) {
@@ -137,7 +137,7 @@ func (t *Tenant) deploy(ctx context.Context, o any) (images []string, err error)
 		got, e := t.Client.AppsV1().Deployments(t.Namespace).Create(ctx, o, dryRun())
 		spec, err = &got.Spec.Template.Spec, e
 	default:
-		return nil, fmt.Errorf("no way to create a %T", o)
+		return nil, fmt.Errorf("can't create a %T", o)
 	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
@@ -151,7 +151,7 @@ func (t *Tenant) deploy(ctx context.Context, o any) (images []string, err error)
 	return images, nil
 }
 
-// secret makes a pull secret of a Docker config.
+// secret creates a pull secret with a Docker config.
 func (t *Tenant) secret(ctx context.Context, name string, config []byte) error {
 	_, err := t.Client.CoreV1().Secrets(t.Namespace).Create(ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: name},

@@ -18,30 +18,29 @@ import (
 )
 
 const (
-	perSecond    = 10 // how often a victim deploys
-	atOnce       = 2  // how many deploys of it are under way
+	perSecond    = 10 // deploys of a victim
+	atOnce       = 2  // deploys in flight
 	fewestDeploy = 20
-	mostFailed   = 5 // after so many failures it has seen enough
+	mostFailed   = 5 // a victim stops after this many failures
 	pullSecret   = "pull"
 	readyLimit   = time.Minute
 )
 
-// Owner is the owner of pods, and its revision.
+// Owner is the owner of pods, and their revision.
 type Owner struct {
 	UID      types.UID
 	Revision string
 }
 
-// Victim is a tenant that deploys again and again.
+// Victim is a tenant that deploys repeatedly.
 type Victim struct {
 	*Tenant
-	Pins    map[string]string // by image: what it is to be pinned to
+	Pins    map[string]string // the expected pins, by image
 	Secrets []string          // pull secrets of its pods
-	Owner   *Owner            // of its pods; nil: it also deploys Deployments
+	Owner   *Owner            // of its pods; if nil, it also creates Deployments
 }
 
-// NewVictim makes a tenant that deploys images from an honest registry. pins are what they are to
-// be pinned to. It returns when tagpin answers for its namespace.
+// NewVictim creates a tenant that deploys images of an honest registry. pins are the expected pins.
 func NewVictim(ctx context.Context, place Place, pins map[string]string) (*Victim, error) {
 	t, err := NewTenant(ctx, place)
 	if err != nil {
@@ -50,7 +49,7 @@ func NewVictim(ctx context.Context, place Place, pins map[string]string) (*Victi
 	return &Victim{Tenant: t, Pins: pins}, nil
 }
 
-// NewStrictVictim makes a tenant whose registry answers 401 for whatever it does not have.
+// NewStrictVictim creates a tenant whose registry answers 401 for everything that it does not have.
 func NewStrictVictim(ctx context.Context, place Place) (*Victim, error) {
 	v, err := NewVictim(ctx, place, map[string]string{})
 	if err != nil {
@@ -71,7 +70,7 @@ func (v *Victim) SetSecret(ctx context.Context, host, user, password string) err
 	return v.secret(ctx, pullSecret, dockerConfig(map[string]any{host: auth(user, password)}))
 }
 
-// Store creates a pod of the victim's owner, which becomes a sibling of all that it deploys.
+// Store creates pods of the victim's owner, as siblings of all pods that it deploys.
 func (v *Victim) Store(ctx context.Context) error {
 	for image := range v.Pins {
 		pod := owned(newPod([]string{image}, v.Secrets...), *v.Owner)
@@ -83,10 +82,11 @@ func (v *Victim) Store(ctx context.Context) error {
 	return nil
 }
 
-// images are the victim's images in an order.
+// images returns the victim's images in a fixed order.
 func (v *Victim) images() []string { return slices.Sorted(maps.Keys(v.Pins)) }
 
-// object is what the victim deploys at time i: a Pod and a Deployment in turn.
+// object returns object number i: a Pod and a Deployment in turn, or only Pods if they have an
+// owner.
 func (v *Victim) object(i int) (o any, image string) {
 	images := v.images()
 	image = images[i/2%len(images)]
@@ -100,8 +100,8 @@ func (v *Victim) object(i int) (o any, image string) {
 	}
 }
 
-// Ready waits until a deploy of the victim is pinned: the API server learns of a namespace's label
-// and of tagpin's registration a little later.
+// Ready waits until a deploy of the victim is pinned. The API server learns of a namespace's label
+// and of tagpin's registration with a delay.
 func (v *Victim) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
@@ -111,38 +111,39 @@ func (v *Victim) Ready(ctx context.Context) error {
 		if err == nil && images[0] == v.Pins[image] {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			v.told = nil
+			v.messages = nil
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("nothing attacks yet, and a deploy is not pinned: %q, %w",
+			return fmt.Errorf("a deploy before the attack is not pinned: %q, %w",
 				images, errors.Join(err, ctx.Err()))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// Seen is what a victim has seen.
-type Seen struct {
+// Result is what a victim has observed.
+type Result struct {
 	Deploys, Unpinned, Failed int
-	Slowest                   time.Duration // answer to a deploy
-	Told                      []string      // warnings and errors
+	Slowest                   time.Duration // time until an answer
+	Messages                  []string      // warnings and errors
 	Rounds                    int           // of the attack
 }
 
-// String is a line for a test's log.
-func (s Seen) String() string {
-	return fmt.Sprintf("%d deploys, %d not pinned, %d failed, slowest answer %s, attacked %d times",
+// String returns a line for a test's log.
+func (s Result) String() string {
+	return fmt.Sprintf("%d deploys, %d not pinned, %d failed, slowest answer %s, "+
+		"%d rounds of the attack",
 		s.Deploys, s.Unpinned, s.Failed, s.Slowest.Round(time.Millisecond), s.Rounds)
 }
 
-// deployUntil deploys until done is closed, and at least fewestDeploy times if that goes well.
-func (v *Victim) deployUntil(ctx context.Context, done <-chan struct{}) Seen {
+// deployUntil deploys until done is closed, and at least fewestDeploy times unless too many fail.
+func (v *Victim) deployUntil(ctx context.Context, done <-chan struct{}) Result {
 	var (
-		mu   sync.Mutex
-		seen Seen
-		wg   sync.WaitGroup
+		mu     sync.Mutex
+		result Result
+		wg     sync.WaitGroup
 	)
 	tick := time.NewTicker(time.Second / perSecond)
 	defer tick.Stop()
@@ -151,12 +152,12 @@ func (v *Victim) deployUntil(ctx context.Context, done <-chan struct{}) Seen {
 		select {
 		case <-done:
 			mu.Lock()
-			enough := i >= fewestDeploy || seen.Failed >= mostFailed
+			enough := i >= fewestDeploy || result.Failed >= mostFailed
 			mu.Unlock()
 			if enough {
 				wg.Wait()
-				seen.Told = v.Told()
-				return seen
+				result.Messages = v.Messages()
+				return result
 			}
 		default:
 		}
@@ -167,15 +168,15 @@ func (v *Victim) deployUntil(ctx context.Context, done <-chan struct{}) Seen {
 			pinned, took, err := v.once(ctx, i)
 			mu.Lock()
 			defer mu.Unlock()
-			seen.count(pinned, took, err)
+			result.count(pinned, took, err)
 		})
 	}
 	wg.Wait()
-	seen.Told = v.Told()
-	return seen
+	result.Messages = v.Messages()
+	return result
 }
 
-// once deploys once.
+// once deploys object number i.
 func (v *Victim) once(ctx context.Context, i int) (pinned bool, took time.Duration, err error) {
 	o, image := v.object(i)
 	began := time.Now()
@@ -183,7 +184,7 @@ func (v *Victim) once(ctx context.Context, i int) (pinned bool, took time.Durati
 	return err == nil && images[0] == v.Pins[image], time.Since(began), err
 }
 
-func (s *Seen) count(pinned bool, took time.Duration, err error) {
+func (s *Result) count(pinned bool, took time.Duration, err error) {
 	s.Deploys++
 	s.Slowest = max(s.Slowest, took)
 	switch {
@@ -194,20 +195,20 @@ func (s *Seen) count(pinned bool, took time.Duration, err error) {
 	}
 }
 
-// Undisturbed says what was wrong for the victim, if anything was: every deploy has to be pinned,
-// without a warning, and nothing may tell the victim who attacks.
-func (s Seen) Undisturbed(attacker *Tenant) error {
+// Undisturbed returns nil if every deploy was pinned without a warning, and nothing told the victim
+// who attacks.
+func (s Result) Undisturbed(attacker *Tenant) error {
 	var errs []error
 	if s.Failed > 0 || s.Unpinned > 0 {
-		errs = append(errs, fmt.Errorf("the victim saw %s", s))
+		errs = append(errs, fmt.Errorf("the victim had %s", s))
 	}
-	if len(s.Told) > 0 {
-		errs = append(errs, fmt.Errorf("the victim was told %d times: %q", len(s.Told), s.Told[0]))
+	if len(s.Messages) > 0 {
+		errs = append(errs, fmt.Errorf("the victim got %d messages: %q", len(s.Messages), s.Messages[0]))
 	}
-	return errors.Join(append(errs, discreet("the victim", s.Told, attacker.names()))...)
+	return errors.Join(append(errs, discreet("the victim", s.Messages, attacker.names()))...)
 }
 
-// names are what only the tenant should read of itself.
+// names returns the texts that only the tenant itself may read.
 func (t *Tenant) names() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -218,20 +219,20 @@ func (t *Tenant) names() []string {
 	return names
 }
 
-// discreet finds texts that name another tenant, or that a terminal would obey.
+// discreet returns an error if a text contains a secret, or a character that a terminal may obey.
 func discreet(who string, texts, secrets []string) error {
 	for _, text := range texts {
 		for _, s := range secrets {
 			if strings.Contains(text, s) {
-				return fmt.Errorf("%s was told of %q: %q", who, s, text)
+				return fmt.Errorf("%s got a message with %q: %q", who, s, text)
 			}
 		}
 		if i := strings.IndexFunc(text, control); i >= 0 {
-			return fmt.Errorf("%s was sent a control character: %q", who, text)
+			return fmt.Errorf("%s got a message with a control character: %q", who, text)
 		}
 	}
 	return nil
 }
 
-// control reports whether a terminal may obey a character. Line breaks are kubectl's and ours.
+// control reports whether a terminal may obey a character. Line breaks and tabs are allowed.
 func control(r rune) bool { return r != '\n' && r != '\t' && (r < ' ' || r >= 0x7f && r < 0xa0) }

@@ -30,8 +30,8 @@ func Context() (ctx context.Context, stop context.CancelFunc) {
 	}
 }
 
-// Run runs tests and returns their exit code. If ctx ends first, Run returns an error at once, while
-// the tests are still running.
+// Run runs tests and returns their exit code. If ctx ends first, Run returns an error at once,
+// while the tests are still running.
 func Run(ctx context.Context, tests interface{ Run() int }) (code int, err error) {
 	ended := make(chan int, 1)
 	go func() { ended <- tests.Run() }()

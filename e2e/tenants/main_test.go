@@ -12,16 +12,16 @@ import (
 	"github.com/tagpin/tagpin/e2e/cluster"
 )
 
-// env is the one environment of all tests: each has namespaces and registries of its own.
+// env is the environment of all tests. Each has its own namespaces and registries.
 var env *cluster.Cluster
 
 func TestMain(m *testing.M) { os.Exit(cluster.Tests{}.Run(m, &env)) }
 
-// elsewhere is an address of loopback that the API server does not call from: what tagpin holds
-// against a peer must not be held against the API server.
+// elsewhere returns another address of loopback than the API server's, because tagpin limits what
+// one address may do.
 func elsewhere() *net.TCPAddr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)} }
 
-// place is the cluster for attacks.
+// place returns the cluster for attacks.
 func place() attack.Place {
 	webhook, metrics, probes := env.Tagpin.Addresses()
 	return attack.Place{

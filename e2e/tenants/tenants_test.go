@@ -9,51 +9,47 @@ import (
 	"testing"
 
 	"github.com/tagpin/tagpin/e2e/attack"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
-// row is an attack, the tenant that suffers it, and what that tenant has to see.
+// row is an attack and its victim.
 type row struct {
 	attack.Attack
 	victim func(t *testing.T) *attack.Victim
-	sees   func(seen attack.Seen, attacker *attack.Tenant) error
-}
-
-// undisturbed is what the victim of every row here has to see: all its deploys are pinned within
-// the time that an API server waits, without a warning, and nothing tells it who attacks.
-func undisturbed(seen attack.Seen, attacker *attack.Tenant) error {
-	return seen.Undisturbed(attacker)
 }
 
 func rows() []row {
 	return []row{
 		// Objects and their metadata.
-		{attack.Ephemeral(), open, undisturbed},
-		{attack.Mirror(), open, undisturbed},
-		{attack.Auto(), open, undisturbed},
-		{attack.Annotations(), open, undisturbed},
-		{attack.Revision(), revision, undisturbed},
+		{attack.Ephemeral(), open},
+		{attack.Mirror(), open},
+		{attack.Auto(), open},
+		{attack.Annotations(), open},
+		{attack.Revision(), revision},
 		// Pull secrets.
-		{attack.BrokenToken(), private, undisturbed},
-		{attack.ManyCredentials(), private, undisturbed},
-		{attack.LargeCredentials(), private, undisturbed},
-		{attack.Typos(), strict, undisturbed},
+		{attack.BrokenToken(), private},
+		{attack.ManyCredentials(), private},
+		{attack.LargeCredentials(), private},
+		{attack.Typos(), strict},
 		// References and the answers of registries.
-		{attack.Queue(), open, undisturbed},
-		{attack.Stall(), open, undisturbed},
-		{attack.Redirects(), open, undisturbed},
-		{attack.Realm(), private, undisturbed},
-		{attack.Rude(), open, undisturbed},
-		{attack.Hosts(), open, undisturbed},
+		{attack.Queue(), open},
+		{attack.Stall(), open},
+		{attack.Redirects(), open},
+		{attack.Realm(), private},
+		{attack.Rude(), open},
+		{attack.Hosts(), open},
 		// The number and the size of requests.
-		{attack.LargeReviews(), open, undisturbed},
-		{attack.LongTexts(), open, undisturbed},
-		{attack.SlowHeaders(), open, undisturbed},
-		{attack.Siblings(), open, undisturbed},
+		{attack.LargeReviews(), open},
+		{attack.LongTexts(), open},
+		{attack.SlowHeaders(), open},
+		{attack.Siblings(), open},
 	}
 }
 
-// TestTenants has one tenant attack while another one deploys.
+// TestTenants has one tenant attack while another one deploys. All deploys of the victim must be
+// pinned within the time that an API server waits, without a warning, and nothing may tell the
+// victim who attacks.
 func TestTenants(t *testing.T) {
 	for _, r := range rows() {
 		t.Run(r.Name, func(t *testing.T) {
@@ -63,28 +59,28 @@ func TestTenants(t *testing.T) {
 				t.Fatal(err)
 			}
 			closeAtEnd(t, attacker)
-			seen, err := attack.Run(t.Context(), r.Attack, attacker, r.victim(t))
-			t.Logf("the victim saw %s", seen)
+			result, err := attack.Run(t.Context(), r.Attack, attacker, r.victim(t))
+			t.Logf("the victim had %s", result)
 			if err != nil {
 				t.Error(err)
 			}
-			if err := r.sees(seen, attacker); err != nil {
+			if err := result.Undisturbed(attacker); err != nil {
 				t.Error(err)
 			}
 			if err := env.Tagpin.Ready(t.Context()); err != nil {
-				t.Errorf("after the attack tagpin is not ready: %v", err)
+				t.Errorf("tagpin is not ready after the attack: %v", err)
 			}
 		})
 	}
 }
 
-// alive starts tagpin again if an attack before has ended it: that is held against that one alone.
+// alive restarts tagpin if an earlier attack has ended it, so that only that attack's test fails.
 func alive(t *testing.T) {
 	t.Helper()
 	if env.Tagpin.Ready(t.Context()) == nil {
 		return
 	}
-	t.Log("tagpin is not ready: starting it again")
+	t.Log("tagpin is not ready; starting it again")
 	if err := env.Tagpin.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -102,17 +98,13 @@ func closeAtEnd(t *testing.T, tenant *attack.Tenant) {
 	})
 }
 
-// images pushes a few images of the test's own, and returns what they are to be pinned to.
+// images pushes a few images for the test, and returns the expected pins.
 func images(t *testing.T, r *registry.Registry) map[string]string {
 	t.Helper()
 	pins := map[string]string{}
 	for i := range 3 {
 		tag := fmt.Sprintf("%s-%d:1", strings.ToLower(t.Name()), i)
-		digest, err := r.PushImage(tag)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reference := r.Host + "/" + tag
+		reference, digest := clustertest.Push(t, r, tag)
 		pins[reference] = reference + "@" + digest
 	}
 	return pins
@@ -128,13 +120,13 @@ func victim(t *testing.T, r *registry.Registry) *attack.Victim {
 	return v
 }
 
-// open is a victim whose registry asks for no credential.
+// open returns a victim whose registry requires no credential.
 func open(t *testing.T) *attack.Victim {
 	t.Helper()
 	return victim(t, env.Open)
 }
 
-// private is a victim whose registry wants a token, which its pull secret gives.
+// private returns a victim whose registry requires a token, which its pull secret gives access to.
 func private(t *testing.T) *attack.Victim {
 	t.Helper()
 	v := victim(t, env.Token)
@@ -145,7 +137,7 @@ func private(t *testing.T) *attack.Victim {
 	return v
 }
 
-// strict is a victim whose registry answers 401 for whatever it does not have.
+// strict returns a victim whose registry answers 401 for everything that it does not have.
 func strict(t *testing.T) *attack.Victim {
 	t.Helper()
 	v, err := attack.NewStrictVictim(t.Context(), place())
@@ -156,8 +148,8 @@ func strict(t *testing.T) *attack.Victim {
 	return v
 }
 
-// revision is a victim whose pods are of one revision: a tag has moved since the first of them was
-// made.
+// revision returns a victim whose pods belong to one revision. The tags have moved since the first
+// of them was created.
 func revision(t *testing.T) *attack.Victim {
 	t.Helper()
 	v := open(t)
@@ -169,9 +161,7 @@ func revision(t *testing.T) *attack.Victim {
 		t.Fatal(err)
 	}
 	for image := range v.Pins {
-		if _, err := env.Open.PushImage(strings.TrimPrefix(image, env.Open.Host+"/")); err != nil {
-			t.Fatal(err)
-		}
+		clustertest.Push(t, env.Open, strings.TrimPrefix(image, env.Open.Host+"/"))
 	}
 	return v
 }

@@ -13,10 +13,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// emergency switches tagpin off where policies deny what it does not pin, and something puts the registration back; and on again.
+// emergency switches tagpin off while a policy denies unpinned images and something restores the
+// registration, and then switches tagpin on again.
 func (g *guide) emergency() {
 	const policies = "kubectl apply -f deploy/policies/policy.yaml"
 	g.shell(policies)
@@ -28,31 +30,32 @@ func (g *guide) emergency() {
 	tagpinReady(g.t, g.n, 0)
 	g.shell("helm template tagpin deploy/chart --namespace tagpin-system --show-only templates/mutatingwebhookconfiguration.yaml | kubectl apply -f -")
 	if out := g.shell("kubectl get mutatingwebhookconfiguration zz-tagpin -o yaml"); strings.Contains(out, "rules:") {
-		g.t.Errorf("the registration that was put back has rules:\n%s", out)
+		g.t.Errorf("the restored registration has rules:\n%s", out)
 	}
 	g.pinned(false)
-	g.shell("kubectl delete mutatingwebhookconfiguration zz-tagpin") // what kubectl has made is not Helm's to change
+	g.shell("kubectl delete mutatingwebhookconfiguration zz-tagpin") // Helm can't change what kubectl has made
 	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reuse-values")
 	g.shell(policies)
 	tagpinReady(g.t, g.n, 2)
 	g.pinned(true)
 }
 
-// denied waits until a policy refuses a new pod in the shop.
+// denied waits until a policy denies a new pod in the namespace shop.
 func (g *guide) denied() {
 	t := g.t
 	t.Helper()
 	reference, _ := push(t, g.n, "denied", "one")
 	poll.Until(t, func(ctx context.Context) error {
-		_, err := g.n.Client.CoreV1().Pods("shop").Create(ctx, newPod("probe", reference), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		_, err := clustertest.DryRun(ctx, g.n.Client, "shop", clustertest.Pod("probe", reference))
 		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "has no digest") {
 			return nil
 		}
-		return fmt.Errorf("the policy does not deny: %w", err)
+		return fmt.Errorf("the policy does not deny the pod: %w", err)
 	})
 }
 
-// remove keeps the pins, removes tagpin, looks for what is left, and installs it again.
+// remove switches to the mode keep, uninstalls tagpin, checks that nothing is left, and installs it
+// again.
 func (g *guide) remove() {
 	t := g.t
 	reference, one := push(t, g.n, "kept", "one")
@@ -66,11 +69,11 @@ func (g *guide) remove() {
 	g.pinned(false)
 	apply(t, g.n, "shop", "kept", reference, 1)
 	if got := g.shell("kubectl get deployment kept -n shop -o jsonpath={.spec.template.spec.containers[0].image}"); got != reference+"@"+one {
-		t.Errorf("applied again in keep mode: image = %s, want the pin", got)
+		t.Errorf("image after another apply in the mode keep = %s, want the pin", got)
 	}
 	out := g.run("kubectl get deployments,statefulsets,daemonsets,cronjobs -A")
 	if got := strings.Count(out, reference+"@"+one); got != 2 || !strings.Contains(out, "nightly") {
-		t.Errorf("the pins there are:\n%s\nwant those of kept and nightly", out)
+		t.Errorf("the pins are:\n%s\nwant those of kept and nightly", out)
 	}
 	apply(t, g.n, "shop", "kept", reference+"@"+one, 1)
 	g.run("helm uninstall tagpin --namespace tagpin-system")
@@ -79,7 +82,7 @@ func (g *guide) remove() {
 	apply(t, g.n, "shop", "kept", reference+"@"+one, 1)
 	w.runs(t, g.n)
 	if out := g.shell("kubectl get replicasets -n shop -l app=kept -o name"); strings.Count(out, "\n") != 1 {
-		t.Errorf("the pins in the manifest rolled out: %s", out)
+		t.Errorf("the pins in the manifest caused a rollout: %s", out)
 	}
 	g.manual()
 	g.run("helm install tagpin deploy/chart")
@@ -87,7 +90,7 @@ func (g *guide) remove() {
 	g.pinned(true)
 }
 
-// manual installs tagpin with a registration that is applied by hand, and removes it.
+// manual installs tagpin with a registration that is applied by hand, and uninstalls it.
 func (g *guide) manual() {
 	t, dir := g.t, g.t.TempDir()
 	leaf, err := g.n.CA.IssueFor("tagpin-webhook.tagpin-system.svc")
@@ -112,17 +115,22 @@ func (g *guide) manual() {
 	g.shell("kubectl delete secret given --namespace tagpin-system")
 }
 
-// nothingLeft looks for anything of tagpin's in the cluster.
+// nothingLeft checks that the cluster has no object of tagpin.
 func (g *guide) nothingLeft() {
 	t := g.t
-	_, err := g.n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), "zz-tagpin", metav1.GetOptions{})
+	api := g.n.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	_, err := api.Get(t.Context(), "zz-tagpin", metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
-		t.Errorf("the registration: %v, want it gone", err)
+		t.Errorf("getting the registration: %v, want it not found", err)
 	}
-	poll.Until(t, func(context.Context) error { // pods end in their own time
-		const kinds = "mutatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,clusterrolebindings,deployments,replicasets,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings,poddisruptionbudgets,networkpolicies,resourcequotas"
-		if out := g.shell("kubectl get " + kinds + " -A -l app.kubernetes.io/name=tagpin -o name"); out != "" {
-			return errors.New("there is left " + out)
+	poll.Until(t, func(context.Context) error { // pods take a while to end
+		const kinds = "mutatingwebhookconfigurations,validatingadmissionpolicies," +
+			"validatingadmissionpolicybindings,clusterroles,clusterrolebindings,deployments," +
+			"replicasets,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings," +
+			"poddisruptionbudgets,networkpolicies,resourcequotas"
+		out := g.shell("kubectl get " + kinds + " -A -l app.kubernetes.io/name=tagpin -o name")
+		if out != "" {
+			return errors.New("these objects are left: " + out)
 		}
 		return nil
 	})

@@ -14,24 +14,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/node"
 	"github.com/tagpin/tagpin/e2e/poll"
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// elsewhere are command lines of the docs that are run by other tests, by what they begin with.
+// elsewhere are the beginnings of command lines in the docs that other tests run.
 var elsewhere = []string{
-	"make image", // InstallTagpin, and hack/image
-	"kubectl --namespace tagpin-system port-forward", // pprof, of cmd/tagpin-webhook
+	"make image", // node.InstallTagpin and hack/image
+	"kubectl --namespace tagpin-system port-forward", // for pprof, by cmd/tagpin-webhook
 	"go tool pprof",
 }
 
-// guide follows the docs: their command lines, as they stand there.
+// guide runs the command lines of the docs as they are written there.
 type guide struct {
 	t       *testing.T
 	n       *node.Node
-	open    map[string]string // command lines that were not run yet, and where they stand
-	replace *strings.Replacer // of what is special here
+	open    map[string]string // command lines that were not run yet, with their pages
+	replace *strings.Replacer // replaces what is different here
 }
 
 func newGuide(t *testing.T, n *node.Node, replace ...string) *guide {
@@ -43,7 +44,7 @@ func newGuide(t *testing.T, n *node.Node, replace ...string) *guide {
 	}
 	for _, page := range append(pages, "../../deploy/README.md") {
 		if filepath.Base(page) == "images.md" {
-			continue // hack/image follows it
+			continue // hack/image runs its commands
 		}
 		for _, line := range commands(t, page) {
 			g.open[line] = filepath.Base(page)
@@ -52,7 +53,7 @@ func newGuide(t *testing.T, n *node.Node, replace ...string) *guide {
 	return g
 }
 
-// commands are the command lines in a page's blocks of sh.
+// commands returns the command lines in the blocks "sh" of a page.
 func commands(t *testing.T, page string) (lines []string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -75,14 +76,14 @@ func commands(t *testing.T, page string) (lines []string) {
 	return lines
 }
 
-// run runs the command line that is this, or the one that begins so, and returns what it says.
+// run runs the command line that equals or begins with begin, and returns its output.
 func (g *guide) run(begin string) string {
 	g.t.Helper()
-	line, _, _ := strings.Cut(g.take(begin), " | grep ") // where nothing is wrong, there is nothing to be found
+	line, _, _ := strings.Cut(g.take(begin), " | grep ") // if nothing is wrong, grep finds nothing and fails
 	return g.shell(line)
 }
 
-// take finds the command line that is this, or the one that begins so, which is then run.
+// take returns the command line that equals or begins with begin, which the caller then runs.
 func (g *guide) take(begin string) string {
 	g.t.Helper()
 	var found []string
@@ -95,7 +96,7 @@ func (g *guide) take(begin string) string {
 		found = []string{begin}
 	}
 	if len(found) != 1 {
-		g.t.Fatalf("the docs have %d command lines that begin with %q, and were not run yet, want one: %q", len(found), begin, found)
+		g.t.Fatalf("%d command lines in the docs begin with %q and were not run yet, want one: %q", len(found), begin, found)
 	}
 	delete(g.open, found[0])
 	return g.replace.Replace(found[0])
@@ -110,29 +111,24 @@ func (g *guide) shell(line string) string {
 	return out
 }
 
-// wantText compares what a command line says.
+// wantText runs a command line and checks its output.
 func (g *guide) wantText(begin string, want ...string) {
 	g.t.Helper()
 	out := g.run(begin)
 	for _, w := range want {
 		if !strings.Contains(out, w) {
-			g.t.Errorf("%s says\n%s\nwant %q in it", begin, out, w)
+			g.t.Errorf("output of %s =\n%s\nwant %q in it", begin, out, w)
 		}
 	}
 }
 
-// TestGuide follows deploy/README.md and the pages in deploy/docs: each command line there is run, as it stands there.
+// TestGuide runs each command line in deploy/README.md and in the pages of deploy/docs, as it is
+// written there.
 func TestGuide(t *testing.T) {
 	n := theNode(t)
 	const shop = "shop"
-	if _, err := n.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shop}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.Client.CoreV1().Namespaces().Delete(context.WithoutCancel(t.Context()), shop, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
+	clustertest.Kubectl(t, n, "", "create", "namespace", shop)
+	deleteAtEnd(t, n, shop)
 	image := strings.SplitN(replicas(t, n)[0].Spec.Containers[0].Image, "@", 2)
 	tried, _ := push(t, n, "tried", "one")
 	g := newGuide(t, n, "registry.example.com/tagpin-webhook", image[0], "sha256:…", image[1],
@@ -145,16 +141,17 @@ func TestGuide(t *testing.T) {
 	g.remove()
 	for line, page := range g.open {
 		if !hasPrefixOf(line, elsewhere) {
-			t.Errorf("%s: no test runs %s", page, line)
+			t.Errorf("%s: no test runs the command %s", page, line)
 		}
 	}
 }
 
-// program is tagpin-webhook, as make build makes it.
+// program builds tagpin-webhook as make build does, and returns its path.
 func program(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tagpin-webhook")
-	if err := tools.Go(t.Context(), "../..", "build", "-trimpath", "-o", path, "./cmd/tagpin-webhook"); err != nil {
+	err := tools.Go(t.Context(), "../..", "build", "-trimpath", "-o", path, "./cmd/tagpin-webhook")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -169,7 +166,7 @@ func hasPrefixOf(s string, prefixes []string) bool {
 	return false
 }
 
-// begin switches tagpin on, as README says.
+// begin switches tagpin on, as README.md says.
 func (g *guide) begin() {
 	t := g.t
 	g.run("kubectl label namespace shop tagpin.dev/mode=dry-run")
@@ -189,13 +186,14 @@ func (g *guide) begin() {
 	g.pinned(true)
 }
 
-// pinned waits until a new pod in the shop is pinned, or not.
+// pinned waits until a new pod in the namespace shop is pinned, or is not.
 func (g *guide) pinned(want bool) {
 	t := g.t
 	t.Helper()
 	reference, _ := push(t, g.n, "pinned", "one")
 	poll.Until(t, func(ctx context.Context) error {
-		pod, err := g.n.Client.CoreV1().Pods("shop").Create(ctx, newPod("probe", reference), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		probe := clustertest.Pod("probe", reference)
+		pod, err := clustertest.DryRun(ctx, g.n.Client, "shop", probe)
 		if err == nil && strings.Contains(pod.Spec.Containers[0].Image, "@") != want {
 			err = errors.New("a pod has the image " + pod.Spec.Containers[0].Image)
 		}
@@ -203,12 +201,13 @@ func (g *guide) pinned(want bool) {
 	})
 }
 
-// lookAround is what runbooks and troubleshooting tell to look at.
+// lookAround runs the commands by which the runbooks and the page on troubleshooting inspect a
+// cluster.
 func (g *guide) lookAround() {
 	g.wantText("kubectl logs -n tagpin-system -l", `"msg":"admission"`, `"namespace":"shop"`)
 	for line := range strings.Lines(g.shell("kubectl logs -n tagpin-system -l app.kubernetes.io/name=tagpin --tail=-1")) {
 		if !json.Valid([]byte(line)) {
-			g.t.Errorf("a line of the log is no JSON: %s", line)
+			g.t.Errorf("a line of the log is not JSON: %s", line)
 		}
 	}
 	g.run("kubectl get events -n shop --field-selector reason=FailedCreate")
@@ -221,7 +220,7 @@ func (g *guide) lookAround() {
 	lines := commands(g.t, "../../deploy/docs/runbooks.md")
 	for _, line := range lines {
 		if _, open := g.open[line]; !open || strings.HasPrefix(line, "kubectl delete") {
-			continue // the emergency switch comes later
+			continue // method emergency runs this command
 		}
 		out := g.run(line)
 		if strings.HasPrefix(line, "kubectl auth can-i") && strings.TrimSpace(out) != "yes" {
@@ -231,23 +230,23 @@ func (g *guide) lookAround() {
 			g.t.Errorf("%s: %s", line, out)
 		}
 	}
-	g.shell("kubectl config set-context --current --namespace default") // what the runbook set
+	g.shell("kubectl config set-context --current --namespace default") // the runbook has changed it
 	g.shell("kubectl label namespace shop tagpin.dev/mode=enforce --overwrite")
 	g.pinned(true)
 }
 
-// unpinned finds the images without a digest, also of a pod that has others with one.
+// unpinned finds images without a digest, even if other images of the same pod have one.
 func (g *guide) unpinned() {
 	reference, digest := push(g.t, g.n, "passed", "one")
-	pod := newPod("passed", reference+"@"+digest)
+	pod := clustertest.Pod("passed", reference+"@"+digest)
 	pod.Spec.InitContainers = []corev1.Container{{Name: "init", Image: reference}}
-	pods := g.n.Client.CoreV1().Pods("default") // which tagpin does not serve
+	pods := g.n.Client.CoreV1().Pods("default") // tagpin is off there
 	if _, err := pods.Create(g.t.Context(), pod, metav1.CreateOptions{}); err != nil {
 		g.t.Fatal(err)
 	}
 	out := g.shell(g.take("kubectl get pods --all-namespaces --output go-template="))
 	if got := strings.Count(out, "default/passed "); got != 1 || !strings.Contains(out, "default/passed "+reference+"\n") {
-		g.t.Errorf("what is not pinned: %s\nwant the init container of default/passed alone", out)
+		g.t.Errorf("the unpinned images are: %s\nwant only the init container of default/passed", out)
 	}
 	if err := pods.Delete(g.t.Context(), "passed", metav1.DeleteOptions{}); err != nil {
 		g.t.Fatal(err)

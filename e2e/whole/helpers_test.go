@@ -13,51 +13,46 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/node"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// kubectl runs kubectl, which has to succeed, and returns its stdout.
-func kubectl(t *testing.T, n *node.Node, stdin string, args ...string) string {
-	t.Helper()
-	stdout, _, err := n.RunKubectl(t.Context(), strings.NewReader(stdin), args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return stdout
-}
-
-// newNamespace makes a namespace of a mode, and returns when tagpin answers for it. The end of the test removes it.
+// newNamespace creates a namespace in a mode, and returns when tagpin serves it. The end of the
+// test deletes it.
 func newNamespace(t *testing.T, n *node.Node, mode string) string {
 	t.Helper()
-	ns, err := n.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.Client.CoreV1().Namespaces().Delete(context.WithoutCancel(t.Context()), ns.Name, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
-	poll.Until(t, func(ctx context.Context) error { // its controller makes it
-		_, err := n.Client.CoreV1().ServiceAccounts(ns.Name).Get(ctx, "default", metav1.GetOptions{})
+	ns := clustertest.NewNamespace(t, n.Client, "e2e-", nil)
+	deleteAtEnd(t, n, ns)
+	poll.Until(t, func(ctx context.Context) error { // a controller creates it
+		_, err := n.Client.CoreV1().ServiceAccounts(ns).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
 	if mode != "off" {
-		switchOn(t, n, ns.Name, mode)
+		switchOn(t, n, ns, mode)
 	}
-	return ns.Name
+	return ns
 }
 
-// switchOn labels a namespace, and returns when tagpin answers for it: the API server sees labels and tagpin's pods a
-// little later.
+// deleteAtEnd deletes a namespace at the end of the test.
+func deleteAtEnd(t *testing.T, n *node.Node, ns string) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, api := context.WithoutCancel(t.Context()), n.Client.CoreV1().Namespaces()
+		if err := api.Delete(ctx, ns, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// switchOn labels a namespace, and returns when tagpin serves it. The API server learns of labels
+// and of tagpin's pods with a delay.
 func switchOn(t *testing.T, n *node.Node, ns, mode string) {
 	t.Helper()
-	kubectl(t, n, "", "label", "namespace", ns, node.ModeLabel+"="+mode, "--overwrite")
+	clustertest.Kubectl(t, n, "", "label", "namespace", ns, node.ModeLabel+"="+mode, "--overwrite")
 	reference, digest := push(t, n, "probe", t.Name())
 	poll.Until(t, func(ctx context.Context) error {
-		pod := newPod("probe", reference)
-		pod, err := n.Client.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		pod, err := clustertest.DryRun(ctx, n.Client, ns, clustertest.Pod("probe", reference))
 		if err == nil && pod.Spec.Containers[0].Image != reference+"@"+digest {
 			err = errors.New("a pod is not pinned")
 		}
@@ -65,8 +60,8 @@ func switchOn(t *testing.T, n *node.Node, ns, mode string) {
 	})
 }
 
-// push pushes an image of the test's own that tells code, as repository:1, and returns the reference and the digest. Pushed
-// again, the tag has moved.
+// push pushes an image whose program answers with code, as a repository of the test with the tag 1.
+// It returns the reference and the digest. An existing tag is moved.
 func push(t *testing.T, n *node.Node, repository, code string) (reference, digest string) {
 	t.Helper()
 	image, err := n.AppImage(t.Context(), code)
@@ -80,14 +75,8 @@ func push(t *testing.T, n *node.Node, repository, code string) (reference, diges
 	return n.Registry.Host + "/" + tag, digest
 }
 
-func newPod(name, image string) *corev1.Pod {
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": name}},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: image}}},
-	}
-}
-
-// deploy is a Deployment and its Service, of a name, an image and a number of replicas.
+// deploy is the manifest of a Deployment and its Service. The verbs take a name, an image and a
+// number of replicas.
 const deploy = `
 apiVersion: apps/v1
 kind: Deployment
@@ -114,10 +103,11 @@ spec:
 // apply applies deploy in a namespace.
 func apply(t *testing.T, n *node.Node, ns, name, image string, replicas int) {
 	t.Helper()
-	kubectl(t, n, fmt.Sprintf(deploy, name, image, replicas), "apply", "--namespace="+ns, "--filename=-")
+	clustertest.Kubectl(t, n, fmt.Sprintf(deploy, name, image, replicas), "apply", "--namespace="+ns, "--filename=-")
 }
 
-// want are the pods of an app as they should be: so many, all of one digest, all of one code, and none of those.
+// want describes the expected pods of an app: their number, their digest, and their program's
+// answer. None may be among gone.
 type want struct {
 	ns, app  string
 	replicas int
@@ -126,7 +116,7 @@ type want struct {
 	gone     map[string]bool
 }
 
-// runs waits until it is so, and returns the pods and how long it took.
+// runs waits until the pods are as expected, and returns them and the time that it took.
 func (w want) runs(t *testing.T, n *node.Node) (pods []corev1.Pod, took time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -148,20 +138,20 @@ func (w want) runs(t *testing.T, n *node.Node) (pods []corev1.Pod, took time.Dur
 	return pods, time.Since(began).Round(time.Millisecond)
 }
 
-// check compares one pod: what kubelet says that it runs, and what it answers.
+// check compares a pod's status and its program's answer.
 func (w want) check(ctx context.Context, n *node.Node, pod *corev1.Pod) error {
 	if w.gone[pod.Name] || pod.DeletionTimestamp != nil {
-		return errors.New("it is not gone")
+		return errors.New("it still exists")
 	}
 	if !isReady(pod) {
 		return fmt.Errorf("it is not ready: %+v", pod.Status.ContainerStatuses)
 	}
 	if got := pod.Status.ContainerStatuses[0].ImageID; !strings.HasSuffix(got, "@"+w.digest) {
-		return fmt.Errorf("its imageID is %s, want %s", got, w.digest)
+		return fmt.Errorf("imageID = %s, want %s", got, w.digest)
 	}
 	got, err := n.Get(ctx, "http://"+pod.Status.PodIP+":8080")
 	if err == nil && got != w.code {
-		err = fmt.Errorf("its code is %q, want %q", got, w.code)
+		err = fmt.Errorf("answer = %q, want %q", got, w.code)
 	}
 	return err
 }

@@ -15,96 +15,96 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/load"
 	"github.com/tagpin/tagpin/e2e/node"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 const (
-	// images is how many are drawn from.
+	// images is the number of images in a load.
 	images = 10
-	// perSecond is the rate of a load: of a busy cluster.
+	// perSecond is the rate of requests, which is that of a busy cluster.
 	perSecond = 200
-	// atOnce is how many admissions are under way.
+	// atOnce is the number of requests in flight.
 	atOnce = 16
 )
 
-// shop is a namespace of a test, and images for its load.
-func shop(t *testing.T) (ns string, references []string) {
+// startLoad starts a load in a new namespace, which stop ends.
+func startLoad(t *testing.T, n *node.Node) (l *load.Load, stop func()) {
 	t.Helper()
-	n := theNode(t)
-	ns = newNamespace(t, n, "enforce")
+	ns := newNamespace(t, n, "enforce")
+	var references []string
 	for range images {
 		reference, _ := push(t, n, "load-"+string(rune('a'+len(references))), "load")
 		references = append(references, reference)
 	}
-	return ns, references
+	ctx, stop := context.WithCancel(t.Context())
+	options := load.Options{AtOnce: atOnce, Rate: perSecond}
+	return load.Start(ctx, options, load.Pods(n.Client, ns, references)), stop
 }
 
-// TestRollingRestart restarts tagpin, again and again until ten thousand admissions have been made meanwhile, over connections
-// that API servers keep: none fails, none is unpinned.
+// TestRollingRestart restarts tagpin repeatedly until ten thousand requests were made, over
+// connections that the API server keeps open. All of them must be pinned.
 func TestRollingRestart(t *testing.T) {
 	const enough = 10_000
 	n := theNode(t)
-	ns, references := shop(t)
-	ctx, stop := context.WithCancel(t.Context())
+	l, stop := startLoad(t, n)
 	defer stop()
-	l := load.Start(ctx, load.Options{AtOnce: atOnce, Rate: perSecond}, load.Pods(n.Client, ns, references))
 	restarts := 0
 	for ; l.Result().Done() < enough && l.Result().Failed == 0; restarts++ {
-		kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "rollout", "restart", "deployment/tagpin-webhook")
-		kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "rollout", "status", "deployment/tagpin-webhook", "--timeout="+poll.Deadline.String())
-		tagpinReady(t, n, 2) // and the former ones have ended
+		clustertest.Kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "rollout", "restart", "deployment/tagpin-webhook")
+		clustertest.Kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "rollout", "status", "deployment/tagpin-webhook", "--timeout="+poll.Deadline.String())
+		tagpinReady(t, n, 2) // and the old ones have ended
 	}
 	stop()
 	r := l.Wait()
 	t.Logf("during %d restarts of both replicas: %s", restarts, r)
 	if r.Failed > 0 || r.Unpinned > 0 || r.Pinned < enough {
-		t.Errorf("want all pinned, and %d: %s", enough, r)
+		t.Errorf("want at least %d requests, all pinned: %s", enough, r)
 	}
 }
 
-// timeout is the registration's: how long an API server waits for an answer.
+// timeout is the registration's timeout: how long an API server waits for an answer.
 const timeout = 10 * time.Second
 
-// TestKilledReplica kills one replica of two under load. What it was answering fails, and what is sent to it until the node's
-// proxy knows; the other one pins meanwhile, nothing goes through unpinned, and then all is well.
+// TestKilledReplica kills one of two replicas under load. Requests that it was answering fail, and
+// those that are sent to it until the node's proxy knows that it is gone. Meanwhile the other
+// replica pins. Nothing is stored unpinned, and no request fails after the replica is back.
 func TestKilledReplica(t *testing.T) {
 	n := theNode(t)
-	ns, references := shop(t)
-	ctx, stop := context.WithCancel(t.Context())
+	l, stop := startLoad(t, n)
 	defer stop()
-	l := load.Start(ctx, load.Options{AtOnce: atOnce, Rate: perSecond}, load.Pods(n.Client, ns, references))
 	await(t, l, perSecond)
 	killReplica(t, n)
 	tagpinReady(t, n, 2)
-	await(t, l, 2*atOnce) // those that were under way
+	await(t, l, 2*atOnce) // requests that were in flight
 	failed := l.Result().Failed
 	await(t, l, 5*perSecond)
 	stop()
 	r := l.Wait()
-	t.Logf("%d admissions failed until the replica was back; all in all %s", failed, r)
+	t.Logf("%d requests failed until the replica was back; in total %s", failed, r)
 	if r.Unpinned > 0 || r.Failed > failed || r.Pinned < 5*perSecond {
-		t.Errorf("want none unpinned, and none failed after the replica was back, which is after %d: %s", failed, r)
+		t.Errorf("want none unpinned, and no more than the %d failures until the replica was back: %s", failed, r)
 	}
 	if r.Gap > timeout {
-		t.Errorf("for %v nothing was pinned, want it to recover within %v", r.Gap, timeout)
+		t.Errorf("nothing was pinned for %v, want a recovery within %v", r.Gap, timeout)
 	}
 }
 
-// await waits until so many more admissions have ended.
+// await waits until the given number of further requests have ended.
 func await(t *testing.T, l *load.Load, more int) {
 	t.Helper()
 	done := l.Result().Done() + more
 	poll.Until(t, func(context.Context) error {
 		if r := l.Result(); r.Done() < done {
-			return fmt.Errorf("the load stands still: %s", r)
+			return fmt.Errorf("the load has not progressed: %s", r)
 		}
 		return nil
 	})
 }
 
-// killReplica kills one replica's process, and returns when its container has been restarted.
+// killReplica kills the process of one replica, and returns when its container was restarted.
 func killReplica(t *testing.T, n *node.Node) {
 	t.Helper()
 	pod := replicas(t, n)[0]
@@ -113,14 +113,15 @@ func killReplica(t *testing.T, n *node.Node) {
 	}
 	poll.Until(t, func(ctx context.Context) error {
 		p, err := n.Client.CoreV1().Pods(node.TagpinNamespace).Get(ctx, pod.Name, metav1.GetOptions{})
-		if err == nil && p.Status.ContainerStatuses[0].RestartCount == pod.Status.ContainerStatuses[0].RestartCount {
+		before := pod.Status.ContainerStatuses[0].RestartCount
+		if err == nil && p.Status.ContainerStatuses[0].RestartCount == before {
 			err = errors.New("the container was not restarted")
 		}
 		return err
 	})
 }
 
-// replicas are tagpin's pods.
+// replicas returns tagpin's pods.
 func replicas(t *testing.T, n *node.Node) []corev1.Pod {
 	t.Helper()
 	list, err := n.Client.CoreV1().Pods(node.TagpinNamespace).List(t.Context(), metav1.ListOptions{})
@@ -130,32 +131,30 @@ func replicas(t *testing.T, n *node.Node) []corev1.Pod {
 	return list.Items
 }
 
-// TestRotation has the leaf and then the CA of tagpin's certificate made anew under load: no call fails.
+// TestRotation renews tagpin's certificate and then its CA under load. No request may fail.
 func TestRotation(t *testing.T) {
 	n := theNode(t)
-	ns, references := shop(t)
-	ctx, stop := context.WithCancel(t.Context())
+	l, stop := startLoad(t, n)
 	defer stop()
-	l := load.Start(ctx, load.Options{AtOnce: atOnce, Rate: perSecond}, load.Pods(n.Client, ns, references))
 	await(t, l, perSecond)
 	rotate(t, n)
 	await(t, l, perSecond)
 	stop()
 	r := l.Wait()
-	t.Logf("while leaf and CA were made anew: %s", r)
+	t.Logf("while the certificate and the CA were renewed: %s", r)
 	if r.Failed > 0 || r.Unpinned > 0 {
 		t.Errorf("want all pinned: %s", r)
 	}
 }
 
-// rotate takes the leaf out of the secret, and then all that is in it, as if each had come to its end. It returns when all
-// replicas serve what was made anew.
+// rotate removes the certificate from the secret, and then everything, as if each had expired. It
+// returns when all replicas serve a certificate of the new CA.
 func rotate(t *testing.T, n *node.Node) {
 	t.Helper()
 	former := served(t, n)
 	patch := func(kind, text string) {
 		t.Helper()
-		kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "patch", "secret", "tagpin-webhook-tls", "--type="+kind, "--patch="+text)
+		clustertest.Kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "patch", "secret", "tagpin-webhook-tls", "--type="+kind, "--patch="+text)
 	}
 	until := func(what string, holds func(now *x509.Certificate) bool) (leaf *x509.Certificate) {
 		t.Helper()
@@ -168,15 +167,17 @@ func rotate(t *testing.T, n *node.Node) {
 		return leaf
 	}
 	patch("json", `[{"op":"remove","path":"/data/tls.crt"}]`)
-	leaf := until("a new leaf", func(now *x509.Certificate) bool { return !now.Equal(former) })
+	leaf := until("a new certificate", func(now *x509.Certificate) bool { return !now.Equal(former) })
 	if !bytes.Equal(leaf.AuthorityKeyId, former.AuthorityKeyId) {
-		t.Error("with the new leaf came another CA")
+		t.Error("the new certificate has another CA")
 	}
 	patch("merge", `{"data":null}`)
-	until("a leaf of a new CA", func(now *x509.Certificate) bool { return !bytes.Equal(now.AuthorityKeyId, former.AuthorityKeyId) })
+	until("a certificate of a new CA", func(now *x509.Certificate) bool {
+		return !bytes.Equal(now.AuthorityKeyId, former.AuthorityKeyId)
+	})
 }
 
-// served is the certificate that all replicas serve; nil where they serve several.
+// served returns the certificate that all replicas serve, or nil if they serve several.
 func served(t *testing.T, n *node.Node) (leaf *x509.Certificate) {
 	t.Helper()
 	for _, pod := range replicas(t, n) {
@@ -184,7 +185,8 @@ func served(t *testing.T, n *node.Node) (leaf *x509.Certificate) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it looks at what is shown
+		config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // it only reads the certificate
+		conn := tls.Client(raw, config)
 		err = conn.HandshakeContext(t.Context())
 		shown := conn.ConnectionState().PeerCertificates
 		_ = conn.Close() // nothing was written

@@ -9,7 +9,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/node"
 )
 
-// all is the one node of all tests, or the reason why there is none. A test has namespaces of its own.
+// all has the node of all tests, or the reason why there is none. Each test has its own namespaces.
 var all struct {
 	node   *node.Node
 	reason error
@@ -19,7 +19,8 @@ func TestMain(m *testing.M) {
 	os.Exit(node.RunTests(m, func(n *node.Node, reason error) { all.node, all.reason = n, reason }))
 }
 
-// theNode is the node. Tests that use it don't run in parallel: some switch the registry off, or tagpin.
+// theNode returns the node. Tests that use it don't run in parallel, because some switch off the
+// registry or tagpin.
 func theNode(t *testing.T) *node.Node {
 	t.Helper()
 	if all.reason != nil {

@@ -11,24 +11,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/attack"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/node"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
 const (
 	mebibyte = 1 << 20
-	// memoryLimit is what the chart gives tagpin, and memoryGoal what an attack may make it use.
+	// memoryLimit is the chart's limit, and memoryGoal is how much an attack may make tagpin use.
 	memoryLimit = 256 * mebibyte
 	memoryGoal  = 200 * mebibyte
 	server      = "tagpin-webhook"
 )
 
-// TestMemoryUnderAttack attacks one replica of tagpin, which has the chart's limit of memory, in
-// each way that makes it hold memory. Another tenant deploys meanwhile: all is pinned, and the
-// kernel does not end tagpin.
+// TestMemoryUnderAttack makes each attack that causes tagpin to hold memory. There is one replica,
+// with the chart's memory limit. All deploys of another tenant are pinned meanwhile, and the kernel
+// does not kill tagpin.
 func TestMemoryUnderAttack(t *testing.T) {
 	n := theNode(t)
-	scaleTagpin(t, n, 1) // all of an attack is for that one
+	scaleTagpin(t, n, 1) // so that it gets all of an attack
 	defer scaleTagpin(t, n, 2)
 	for _, a := range []attack.Attack{
 		attack.ManyCredentials(), attack.LargeCredentials(), attack.Stall(), attack.LargeReviews(),
@@ -39,38 +40,38 @@ func TestMemoryUnderAttack(t *testing.T) {
 		t.Run(a.Name, func(t *testing.T) {
 			pod, before := measured(t, n)
 			attacker, victim := tenants(t, n, pod)
-			seen, err := attack.Run(t.Context(), a, attacker, victim)
+			result, err := attack.Run(t.Context(), a, attacker, victim)
 			if err == nil {
-				err = seen.Undisturbed(attacker)
+				err = result.Undisturbed(attacker)
 			}
 			if err != nil {
 				t.Error(err)
 			}
 			used, err := n.PodMemory(string(pod.UID), server)
 			if err != nil || used.Group != before.Group {
-				t.Fatalf("the victim saw %s; then tagpin has another container: it was ended (%v)", seen, err)
+				t.Fatalf("the victim had %s; tagpin was killed, as it has another container (%v)", result, err)
 			}
-			t.Logf("the victim saw %s; tagpin used up to %d MiB", seen, used.Peak/mebibyte)
+			t.Logf("the victim had %s; tagpin used up to %d MiB", result, used.Peak/mebibyte)
 			if used.Limit != memoryLimit {
-				t.Errorf("the limit of tagpin's memory is %d MiB, want the chart's, %d",
+				t.Errorf("tagpin's memory limit is %d MiB, want the chart's limit of %d MiB",
 					used.Limit/mebibyte, memoryLimit/mebibyte)
 			}
 			if used.Peak > memoryGoal {
-				t.Errorf("tagpin used up to %d MiB, want at most %d",
+				t.Errorf("tagpin used up to %d MiB, want at most %d MiB",
 					used.Peak/mebibyte, memoryGoal/mebibyte)
 			}
 		})
 	}
 }
 
-// measured waits until tagpin's only replica runs, and measures its memory from then on.
+// measured waits until tagpin's only replica runs, and resets the peak of its memory.
 func measured(t *testing.T, n *node.Node) (pod corev1.Pod, now node.Memory) {
 	t.Helper()
 	poll.Until(t, func(context.Context) (err error) {
 		tagpinReady(t, n, 1)
 		pod = replicas(t, n)[0]
 		if err := n.ResetMemoryPeak(string(pod.UID), server); err != nil {
-			return err // it is being started again
+			return err // it is being restarted
 		}
 		now, err = n.PodMemory(string(pod.UID), server)
 		return err
@@ -78,13 +79,13 @@ func measured(t *testing.T, n *node.Node) (pod corev1.Pod, now node.Memory) {
 	return pod, now
 }
 
-// tenants are an attacker, with a pod that it attacks from, and a victim.
+// tenants returns an attacker, with a pod from which it attacks, and a victim.
 func tenants(t *testing.T, n *node.Node, tagpin corev1.Pod) (*attack.Tenant, *attack.Victim) {
 	t.Helper()
 	ctx := t.Context()
 	reference, digest := push(t, n, "honest", "one")
 	from := newNamespace(t, n, "off")
-	pod := newPod("attacker", reference)
+	pod := clustertest.Pod("attacker", reference)
 	if _, err := n.Client.CoreV1().Pods(from).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

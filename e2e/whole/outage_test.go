@@ -12,12 +12,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/node"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// TestRegistryDown starts all pods of the node again while the registry is down: those that are pinned, which were here
-// before, and tagpin's own.
+// TestRegistryDown restarts all pods of the node while the registry is down: pinned ones whose
+// images the node has, and tagpin's own.
 func TestRegistryDown(t *testing.T) {
 	n := theNode(t)
 	ns := newNamespace(t, n, "enforce")
@@ -27,15 +28,15 @@ func TestRegistryDown(t *testing.T) {
 	pods, _ := w.runs(t, n)
 	n.Registry.SetDown(true)
 	t.Cleanup(func() { n.Registry.SetDown(false) })
-	kubectl(t, n, "", "--namespace="+ns, "delete", "pods", "--all", "--wait=false")
-	kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "delete", "pods", "--all", "--wait=false")
+	clustertest.Kubectl(t, n, "", "--namespace="+ns, "delete", "pods", "--all", "--wait=false")
+	clustertest.Kubectl(t, n, "", "--namespace="+node.TagpinNamespace, "delete", "pods", "--all", "--wait=false")
 	w.gone = names(pods)
 	_, took := w.runs(t, n)
-	t.Logf("3 pinned pods started again without a registry are ready after %v", took)
+	t.Logf("3 pinned pods that restarted without a registry are ready after %v", took)
 	tagpinReady(t, n, 2)
 }
 
-// TestTagpinDown has no tagpin, and a registration that fails closed: what is unpinned waits, and nothing else does.
+// TestTagpinDown stops tagpin while the registration fails closed. Only unpinned pods have to wait.
 func TestTagpinDown(t *testing.T) {
 	n := theNode(t)
 	ns := newNamespace(t, n, "enforce")
@@ -46,11 +47,11 @@ func TestTagpinDown(t *testing.T) {
 
 	scaleTagpin(t, n, 0)
 	defer scaleTagpin(t, n, 2)
-	_, err := n.Client.CoreV1().Pods(ns).Create(t.Context(), newPod("new", reference), metav1.CreateOptions{})
+	_, err := n.Client.CoreV1().Pods(ns).Create(t.Context(), clustertest.Pod("new", reference), metav1.CreateOptions{})
 	if err == nil || !strings.Contains(err.Error(), `failed calling webhook "enforce.tagpin.dev"`) {
 		t.Errorf("creating an unpinned pod: %v, want it to fail", err)
 	}
-	kubectl(t, n, "", "--namespace="+ns, "delete", "pods", "--all", "--wait=false")
+	clustertest.Kubectl(t, n, "", "--namespace="+ns, "delete", "pods", "--all", "--wait=false")
 	w.gone = names(pods)
 	w.runs(t, n)
 
@@ -63,11 +64,11 @@ func TestTagpinDown(t *testing.T) {
 		}
 	})
 	_, took := want{ns: system, app: "addon", replicas: 1, digest: digest, code: "one"}.runs(t, n)
-	t.Logf("without tagpin a pod of kube-system is ready after %v", took)
+	t.Logf("without tagpin a pod in kube-system is ready after %v", took)
 
 	scaleTagpin(t, n, 2)
 	poll.Until(t, func(ctx context.Context) error {
-		_, err := n.Client.CoreV1().Pods(ns).Create(ctx, newPod("new", reference), metav1.CreateOptions{})
+		_, err := n.Client.CoreV1().Pods(ns).Create(ctx, clustertest.Pod("new", reference), metav1.CreateOptions{})
 		return err
 	})
 	want{ns: ns, app: "new", replicas: 1, digest: digest, code: "one"}.runs(t, n)
@@ -81,7 +82,7 @@ func names(pods []corev1.Pod) map[string]bool {
 	return all
 }
 
-// scaleTagpin returns when so many replicas of tagpin are there and ready.
+// scaleTagpin sets the number of tagpin's replicas, and returns when all are ready.
 func scaleTagpin(t *testing.T, n *node.Node, replicas int) {
 	t.Helper()
 	_, _, err := n.RunKubectl(context.WithoutCancel(t.Context()), nil,
@@ -92,7 +93,7 @@ func scaleTagpin(t *testing.T, n *node.Node, replicas int) {
 	tagpinReady(t, n, replicas)
 }
 
-// tagpinReady waits until so many replicas are there, all ready and none about to end.
+// tagpinReady waits until the given number of replicas are ready and no other one exists.
 func tagpinReady(t *testing.T, n *node.Node, replicas int) {
 	t.Helper()
 	poll.Until(t, func(ctx context.Context) error {
@@ -102,11 +103,11 @@ func tagpinReady(t *testing.T, n *node.Node, replicas int) {
 		}
 		for i := range list.Items {
 			if p := &list.Items[i]; !isReady(p) || p.DeletionTimestamp != nil {
-				return fmt.Errorf("%s is not ready, or not gone", p.Name)
+				return fmt.Errorf("%s is not ready, or is still ending", p.Name)
 			}
 		}
 		if got := len(list.Items); got != replicas {
-			return fmt.Errorf("%d pods of tagpin, want %d", got, replicas)
+			return fmt.Errorf("tagpin has %d pods, want %d", got, replicas)
 		}
 		return nil
 	})

@@ -17,6 +17,7 @@ import (
 // Add a folder when its files follow the rules.
 var plainFolders = []string{
 	"cmd/tagpin",
+	"e2e/attack",
 	"e2e/child",
 	"e2e/child/childtest",
 	"e2e/child/tether",
@@ -33,7 +34,9 @@ var plainFolders = []string{
 	"e2e/registries",
 	"e2e/registry",
 	"e2e/scratch",
+	"e2e/tenants",
 	"e2e/tools",
+	"e2e/whole",
 	"hack/bench",
 	"hack/demo",
 	"hack/docs",

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// Start runs the binary of this test again, with a variable in its environment by which its TestMain
-// knows what to do. It returns the first line of the output, and a function that kills the process
-// and waits until it has ended.
+// Start runs the binary of this test again, with a variable in its environment by which its
+// TestMain knows what to do. It returns the first line of the output, and a function that kills the
+// process and waits until it has ended.
 func Start(t *testing.T, variable, value string) (line string, kill func()) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
