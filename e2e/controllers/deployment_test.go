@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,11 +16,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
-// TestOldDeployment has a Deployment from before tagpin. Nothing rolls it out: its new pods alone are pinned. What is rolled
-// out is pinned, and so is a rollback to the revision from before.
+// TestOldDeployment has a Deployment that is older than tagpin. Nothing causes a rollout, and only
+// its new pods are pinned. A rollout is pinned, and so is a rollback to the old revision.
 func TestOldDeployment(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "")
@@ -32,26 +34,27 @@ func TestOldDeployment(t *testing.T) {
 
 	s.edit("deployment/web", "s/^  labels:$/  labels:\\n    new: label/;s/^  name: web$/  name: web\\n  labels:\\n    new: label/")
 	if s.deployment().Labels["new"] != "label" {
-		t.Error("the label that was edited is not there")
+		t.Error("kubectl edit has added no label")
 	}
 	s.kubectl("", "scale", "deployment", "web", "--replicas=1")
 	s.wantPods("scaled down", 1, one)
 	s.kubectl("", "label", "pod", s.pods()[0].Name, "new=label")
 	if got := s.lookups() - asked; got != 0 {
-		t.Errorf("%d look-ups for labels and fewer pods, want none", got)
+		t.Errorf("%d lookups for labels and fewer pods, want none", got)
 	}
-	s.scaleAsAutoscalersDo(4)
+	s.scale(4)
 	s.rolledOut("deployment/web")
 	s.wantPods("scaled up", 4, one, one+"@"+first)
 	if got := s.lookups() - asked; got != 1 {
-		t.Errorf("%d look-ups for three pods, want 1", got)
+		t.Errorf("%d lookups for three pods, want 1", got)
 	}
 	s.wantStable("scaled", one, 1)
 	if diff := cmp.Diff(before.Spec.Template, s.deployment().Spec.Template); diff != "" {
-		t.Errorf("the template: -before +now\n%s", diff)
+		t.Errorf("pod template, -before +after:\n%s", diff)
 	}
-	if !slices.ContainsFunc(s.pods(), func(p corev1.Pod) bool { return p.UID == old[0].UID || p.UID == old[1].UID }) {
-		t.Error("no pod from before is left")
+	isOld := func(p corev1.Pod) bool { return p.UID == old[0].UID || p.UID == old[1].UID }
+	if !slices.ContainsFunc(s.pods(), isOld) {
+		t.Error("none of the old pods is left")
 	}
 
 	s.kubectl("", "set", "image", "deployment/web", "app="+two)
@@ -60,7 +63,7 @@ func TestOldDeployment(t *testing.T) {
 	s.wantPods("rolled", 4, two+"@"+second)
 	s.kubectl("", "rollout", "undo", "deployment/web")
 	s.rolledOut("deployment/web")
-	s.wantStable("rolled back to what was never pinned", one+"@"+first, 3)
+	s.wantStable("rolled back to an unpinned revision", one+"@"+first, 3)
 	s.wantPods("rolled back", 4, one+"@"+first)
 	s.kubectl("", "rollout", "undo", "deployment/web")
 	s.rolledOut("deployment/web")
@@ -68,7 +71,7 @@ func TestOldDeployment(t *testing.T) {
 	s.wantPods("and again", 4, two+"@"+second)
 }
 
-// edit changes an object by kubectl edit, with sed as the editor.
+// edit changes an object with kubectl edit, with a sed script as the editor.
 func (s *space) edit(object, script string) {
 	s.t.Helper()
 	editor := filepath.Join(s.t.TempDir(), "editor")
@@ -80,18 +83,21 @@ func (s *space) edit(object, script string) {
 	}
 }
 
-// scaleAsAutoscalersDo changes the number of replicas by the subresource.
-func (s *space) scaleAsAutoscalersDo(replicas int32) {
+// scale changes the number of replicas through the subresource scale, as autoscalers do.
+func (s *space) scale(replicas int32) {
 	s.t.Helper()
 	scale := &autoscalingv1.Scale{
-		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: s.name}, Spec: autoscalingv1.ScaleSpec{Replicas: replicas},
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: s.name},
+		Spec:       autoscalingv1.ScaleSpec{Replicas: replicas},
 	}
-	if _, err := env.Client.AppsV1().Deployments(s.name).UpdateScale(s.t.Context(), "web", scale, metav1.UpdateOptions{}); err != nil {
+	api := env.Client.AppsV1().Deployments(s.name)
+	if _, err := api.UpdateScale(s.t.Context(), "web", scale, metav1.UpdateOptions{}); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// TestRevisions has a tag that moves between restarts: each revision runs its own digest, also undone, and undone again.
+// TestRevisions moves the tag between restarts. Each revision runs its own digest, also after an
+// undo, and after an undo of that.
 func TestRevisions(t *testing.T) {
 	for name, restart := range map[string]func(s *space, value string){
 		"restarted": func(s *space, _ string) { s.restart("deployment/web") },
@@ -117,7 +123,8 @@ func TestRevisions(t *testing.T) {
 			}
 			_, newest := s.push("1")
 			asked := s.lookups()
-			// kubectl numbers a revision anew that is taken up again: 1 2 3, then the one before twice, then the first.
+			// The previous revision twice, then the first, then the previous one. An undo gives the revision
+			// a new number.
 			for _, tt := range []struct{ to, want string }{
 				{"", digests[1]}, {"", digests[2]}, {"1", digests[0]}, {"", digests[2]},
 			} {
@@ -127,7 +134,7 @@ func TestRevisions(t *testing.T) {
 				s.wantPods("of it", 2, reference+"@"+tt.want)
 			}
 			if got := s.lookups() - asked; got != 0 {
-				t.Errorf("undone with %d look-ups, want none", got)
+				t.Errorf("%d lookups for undos, want none", got)
 			}
 			restart(s, "last")
 			s.rolledOut("deployment/web")
@@ -143,7 +150,8 @@ func toRevision(n string) []string {
 	return []string{"--to-revision=" + n}
 }
 
-// TestAppliedWhileRunning applies one manifest again and again while its tag moves: no pod is made anew.
+// TestAppliedWhileRunning applies one manifest several times while its tag moves. No pod is
+// replaced.
 func TestAppliedWhileRunning(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "enforce")
@@ -159,29 +167,18 @@ func TestAppliedWhileRunning(t *testing.T) {
 	s.wantPods("applied again", 2, reference+"@"+digest)
 	for i, p := range s.pods() {
 		if p.UID != before[i].UID {
-			t.Errorf("pod %s was made anew", p.Name)
+			t.Errorf("pod %s is new, want the old pods", p.Name)
 		}
 	}
 }
 
-// TestDeferred has a pull secret that comes later than its Deployment: the pods are denied, and made by retries.
+// TestDeferred creates a pull secret after the Deployment that needs it. The pods are denied at
+// first, and created by later attempts.
 func TestDeferred(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "enforce")
-	digest, err := env.Token.PushImage(s.name + "/app:1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	reference := env.Token.Host + "/" + s.name + "/app:1"
-	_, stderr, err := env.RunKubectl(t.Context(), stdin(manifest("Deployment", reference, 1)), "-n", s.name, "apply", "-f", "-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantText(t, "kubectl apply", stderr, "admitted as it is, its pods wait until it resolves")
-	s.eventually("the pods to be denied", func(context.Context) error {
-		events := s.kubectl("", "get", "events", "-o", "jsonpath={.items[*].message}")
-		return hasText(events, "denied the request")
-	})
+	reference, digest := clustertest.Push(t, env.Token, s.name+"/app:1")
+	s.applyDeferred(reference)
 	s.kubectl("", "create", "secret", "docker-registry", "pull", "--docker-server="+env.Token.Host,
 		"--docker-username="+registry.User, "--docker-password="+registry.Password)
 	s.kubectl("", "patch", "serviceaccount", "default", "-p", `{"imagePullSecrets":[{"name":"pull"}]}`)
@@ -190,8 +187,25 @@ func TestDeferred(t *testing.T) {
 	s.wantPods("with its secret", 1, reference+"@"+digest)
 }
 
-// TestDeferredImage has an image that comes later, where onFailure defers that.
-func TestDeferredImage(t *testing.T) { // not parallel: the config is another
+// applyDeferred applies a Deployment whose image does not resolve, and waits until its pods are
+// denied.
+func (s *space) applyDeferred(reference string) {
+	s.t.Helper()
+	_, stderr, err := env.RunKubectl(s.t.Context(), strings.NewReader(manifest("Deployment", reference, 1)),
+		"-n", s.name, "apply", "-f", "-")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	wantText(s.t, "kubectl apply", stderr, "admitted as it is, its pods wait until it resolves")
+	s.eventually("the pods to be denied", func(context.Context) error {
+		events := s.kubectl("", "get", "events", "-o", "jsonpath={.items[*].message}")
+		return hasText(events, "denied the request")
+	})
+}
+
+// TestDeferredImage pushes an image after the Deployment that needs it, where onFailure defers
+// missing images.
+func TestDeferredImage(t *testing.T) { // not parallel, because it changes the config
 	change := func(config string) string { return config + "onFailure: {notFound: defer}\n" }
 	if err := env.Reconfigure(t.Context(), change); err != nil {
 		t.Fatal(err)
@@ -203,14 +217,7 @@ func TestDeferredImage(t *testing.T) { // not parallel: the config is another
 	}()
 	s := newSpace(t, "enforce")
 	reference := env.Open.Host + "/" + s.name + "/app:1"
-	_, stderr, err := env.RunKubectl(t.Context(), stdin(manifest("Deployment", reference, 1)), "-n", s.name, "apply", "-f", "-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantText(t, "kubectl apply", stderr, "admitted as it is, its pods wait until it resolves")
-	s.eventually("the pods to be denied", func(context.Context) error {
-		return hasText(s.kubectl("", "get", "events", "-o", "jsonpath={.items[*].message}"), "denied the request")
-	})
+	s.applyDeferred(reference)
 	_, digest := s.push("1")
 	s.rolledOut("deployment/web")
 	s.wantStable("with its image", reference, 1)

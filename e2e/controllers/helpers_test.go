@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -16,28 +15,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// space is a namespace of a test, and a repository of the same name.
+// space is a namespace of a test, with a repository of the same name.
 type space struct {
 	t    *testing.T
 	name string
 }
 
-// newSpace makes a namespace in a mode, which may be empty: from before tagpin. It returns when the controller has made the
-// service account without which no pod is taken.
+// newSpace creates a namespace in a mode, or one that is older than tagpin if mode is empty. It
+// returns when a controller has created the service account that pods need.
 func newSpace(t *testing.T, mode string) *space {
 	t.Helper()
-	o := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "c-"}}
+	labels := map[string]string{}
 	if mode != "" {
-		o.Labels = map[string]string{cluster.ModeLabel: mode}
+		labels[cluster.ModeLabel] = mode
 	}
-	ns, err := env.Client.CoreV1().Namespaces().Create(t.Context(), o, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &space{t, ns.Name}
+	s := &space{t, clustertest.NewNamespace(t, env.Client, "c-", labels)}
 	s.eventually("the default service account", func(ctx context.Context) error {
 		_, err := env.Client.CoreV1().ServiceAccounts(s.name).Get(ctx, "default", metav1.GetOptions{})
 		return err
@@ -45,26 +41,19 @@ func newSpace(t *testing.T, mode string) *space {
 	return s
 }
 
-// enforce labels a namespace that was there before tagpin, and waits until that is in force.
+// enforce labels a namespace that is older than tagpin, and waits until tagpin serves it.
 func (s *space) enforce() {
 	s.t.Helper()
 	s.kubectl("", "label", "namespace", s.name, cluster.ModeLabel+"=enforce")
 	s.awaitMode(true)
 }
 
-// awaitMode waits until a new pod is pinned, or not.
+// awaitMode waits until new pods are pinned, or are not.
 func (s *space) awaitMode(pinned bool) {
 	s.t.Helper()
-	reference := env.Open.Host + "/" + s.name + "/probe:1"
-	if _, err := env.Open.PushImage(s.name + "/probe:1"); err != nil {
-		s.t.Fatal(err)
-	}
-	probe := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "probe"},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: reference}}},
-	}
+	reference, _ := clustertest.Push(s.t, env.Open, s.name+"/probe:1")
 	s.eventually("the mode to be in force", func(ctx context.Context) error {
-		o, err := env.Client.CoreV1().Pods(s.name).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		o, err := s.dryRun(ctx, reference)
 		if err == nil && strings.Contains(o.Spec.Containers[0].Image, "@") != pinned {
 			err = fmt.Errorf("a new pod has the image %s", o.Spec.Containers[0].Image)
 		}
@@ -72,27 +61,24 @@ func (s *space) awaitMode(pinned bool) {
 	})
 }
 
-// push pushes a new image as a tag of the namespace's repository. Pushed again, the tag has moved.
-func (s *space) push(tag string) (reference, digest string) {
-	s.t.Helper()
-	digest, err := env.Open.PushImage(s.name + "/app:" + tag)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return env.Open.Host + "/" + s.name + "/app:" + tag, digest
+// dryRun creates a pod of an image as a dry run.
+func (s *space) dryRun(ctx context.Context, image string) (*corev1.Pod, error) {
+	return clustertest.DryRun(ctx, env.Client, s.name, clustertest.Pod("probe", image))
 }
 
-// lookups is how often the registry was asked for the repository.
+// push pushes a new image as a tag of the namespace's repository. An existing tag is moved.
+func (s *space) push(tag string) (reference, digest string) {
+	s.t.Helper()
+	return clustertest.Push(s.t, env.Open, s.name+"/app:"+tag)
+}
+
+// lookups returns the number of lookups in the repository.
 func (s *space) lookups() int { return env.Open.Lookups(s.name + "/app") }
 
-// kubectl runs kubectl in the namespace; it has to succeed.
+// kubectl runs kubectl in the namespace and returns its stdout.
 func (s *space) kubectl(stdin string, args ...string) (stdout string) {
 	s.t.Helper()
-	stdout, _, err := env.RunKubectl(s.t.Context(), strings.NewReader(stdin), append([]string{"-n", s.name}, args...)...)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return stdout
+	return clustertest.Kubectl(s.t, env, stdin, append([]string{"-n", s.name}, args...)...)
 }
 
 func (s *space) apply(manifest string) {
@@ -100,7 +86,7 @@ func (s *space) apply(manifest string) {
 	s.kubectl(manifest, "apply", "-f", "-")
 }
 
-// rolledOut waits until a workload's controller has done what it was told.
+// rolledOut waits until a workload's controller has finished a rollout.
 func (s *space) rolledOut(workload string) {
 	s.t.Helper()
 	if _, _, err := env.RunKubectl(s.t.Context(), nil, "-n", s.name, "rollout", "status", workload, "--timeout="+poll.Deadline.String()); err != nil {
@@ -108,7 +94,8 @@ func (s *space) rolledOut(workload string) {
 	}
 }
 
-// state is what there is in the namespace, and what has happened, for who looks for the reason of something.
+// state returns the objects and the events of the namespace, for somebody who looks for the cause
+// of a failure.
 func (s *space) state() string {
 	var all strings.Builder
 	for _, args := range [][]string{
@@ -116,19 +103,23 @@ func (s *space) state() string {
 		{"get", "pods", "--field-selector=status.phase!=Running"},
 		{"get", "events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp"},
 	} {
-		out, stderr, _ := env.RunKubectl(context.WithoutCancel(s.t.Context()), nil, append([]string{"-n", s.name}, args...)...) // what it says is shown
+		ctx := context.WithoutCancel(s.t.Context())
+		args = append([]string{"-n", s.name}, args...)
+		out, stderr, _ := env.RunKubectl(ctx, nil, args...) // stderr says what failed
 		fmt.Fprintf(&all, "== kubectl %s\n%s%s\n", strings.Join(args, " "), out, stderr)
 	}
 	return all.String()
 }
 
-// restart restarts a workload. kubectl refuses to do it twice in a second, which its marker can't tell apart.
-func (s *space) restart(workload string) {
+// restart restarts a workload, and returns kubectl's warnings. kubectl refuses a second restart
+// within a second, because the two would have the same marker.
+func (s *space) restart(workload string) (stderr string) {
 	s.t.Helper()
-	s.eventually("another second", func(ctx context.Context) error {
-		_, _, err := env.RunKubectl(ctx, nil, "-n", s.name, "rollout", "restart", workload)
+	s.eventually("another second", func(ctx context.Context) (err error) {
+		_, stderr, err = env.RunKubectl(ctx, nil, "-n", s.name, "rollout", "restart", workload)
 		return err
 	})
+	return stderr
 }
 
 // eventually calls f until it succeeds.
@@ -142,7 +133,7 @@ func (s *space) eventually(what string, f func(context.Context) error) {
 	})
 }
 
-// pods are those that are not being deleted, in the order of their names.
+// pods returns the pods that are not being deleted, in the order of their names.
 func (s *space) pods() []corev1.Pod {
 	s.t.Helper()
 	list, err := env.Client.CoreV1().Pods(s.name).List(s.t.Context(), metav1.ListOptions{})
@@ -152,7 +143,7 @@ func (s *space) pods() []corev1.Pod {
 	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
 }
 
-// images are the distinct images of the pods' first containers.
+// images returns the distinct images of the pods' first containers.
 func (s *space) images() []string {
 	s.t.Helper()
 	var images []string
@@ -163,12 +154,12 @@ func (s *space) images() []string {
 	return slices.Compact(images)
 }
 
-// wantPods waits until there are so many pods, and then compares their images.
+// wantPods waits until there are n pods, and then compares their images.
 func (s *space) wantPods(when string, n int, images ...string) {
 	s.t.Helper()
 	s.eventually(fmt.Sprintf("%d pods %s", n, when), func(context.Context) error {
 		if got := len(s.pods()); got != n {
-			return fmt.Errorf("there are %d", got)
+			return fmt.Errorf("there are %d pods", got)
 		}
 		return nil
 	})
@@ -178,7 +169,7 @@ func (s *space) wantPods(when string, n int, images ...string) {
 	}
 }
 
-// deployment is the Deployment web.
+// deployment returns the Deployment web.
 func (s *space) deployment() *appsv1.Deployment {
 	s.t.Helper()
 	d, err := env.Client.AppsV1().Deployments(s.name).Get(s.t.Context(), "web", metav1.GetOptions{})
@@ -197,15 +188,16 @@ func (s *space) replicaSets() []appsv1.ReplicaSet {
 	return list.Items
 }
 
-// wantStable has the Deployment's controller look at it twice more, and then compares its image and the number of its
-// ReplicaSets. No hash may have collided, which is how ReplicaSets without end begin.
+// wantStable makes the Deployment's controller look at it twice more, and then compares its image
+// and the number of its ReplicaSets. There must be no collision of hashes, because that is how
+// endless ReplicaSets begin.
 func (s *space) wantStable(when, image string, replicaSets int) {
 	s.t.Helper()
 	for _, limit := range []string{"11", "12"} {
 		s.kubectl("", "patch", "deployment", "web", "--type=merge", "-p", `{"spec":{"revisionHistoryLimit":`+limit+`}}`)
 		s.eventually("the controller to observe", func(context.Context) error {
 			if d := s.deployment(); d.Status.ObservedGeneration < d.Generation {
-				return errors.New("it has not")
+				return errors.New("it has not observed the last change")
 			}
 			return nil
 		})
@@ -222,9 +214,7 @@ func (s *space) wantStable(when, image string, replicaSets int) {
 	}
 }
 
-func stdin(text string) io.Reader { return strings.NewReader(text) }
-
-// hasText is an error where a text lacks a part.
+// hasText returns an error if a text lacks want.
 func hasText(text, want string) error {
 	if !strings.Contains(text, want) {
 		return fmt.Errorf("%q is not in %q", want, text)
@@ -239,7 +229,8 @@ func wantText(t *testing.T, what, got, want string) {
 	}
 }
 
-// manifest is a workload named web, of a kind, with an image and some replicas.
+// manifest returns the manifest of a workload web of a kind, with an image and a number of
+// replicas.
 func manifest(kind, image string, replicas int) string {
 	scale := fmt.Sprintf("replicas: %d", replicas)
 	if kind == "DaemonSet" {

@@ -15,7 +15,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// job is a manifest whose verbs take the name, what the spec begins with, and the image.
+// job is a manifest. The verbs take the name, the beginning of the spec, and the image.
 const job = `
 apiVersion: batch/v1
 kind: Job
@@ -30,7 +30,7 @@ spec:
         image: %s
 `
 
-// cronJob is one that is due every minute; its verb takes the image.
+// cronJob is a manifest of a CronJob that is due every minute. The verb takes the image.
 const cronJob = `
 apiVersion: batch/v1
 kind: CronJob
@@ -52,14 +52,14 @@ func (s *space) jobImage(name string) string {
 	return s.kubectl("", "get", "job", name, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 }
 
-// completed waits until a Job is done.
+// completed waits until a Job has completed.
 func (s *space) completed(name string) {
 	s.t.Helper()
 	s.kubectl("", "wait", "job/"+name, "--for=condition=Complete", "--timeout="+poll.Deadline.String())
 }
 
-// TestSuspendedJob has a Job that waits while its tag moves. Its template can't be changed: unsuspended, and applied again,
-// it is what it was.
+// TestSuspendedJob moves the tag of a suspended Job. The template of a Job can't be changed, so it
+// must stay the same when the Job is resumed and applied again.
 func TestSuspendedJob(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "enforce")
@@ -76,11 +76,12 @@ func TestSuspendedJob(t *testing.T) {
 	}
 	s.wantPods("of the Job", 1, reference+"@"+digest)
 	if got := s.lookups() - asked; got != 0 {
-		t.Errorf("%d look-ups, want none", got)
+		t.Errorf("%d lookups, want none", got)
 	}
 }
 
-// TestOldJob has a suspended Job from before tagpin: its template stays, its pods are pinned, and run one digest.
+// TestOldJob has a suspended Job that is older than tagpin. Its template stays unpinned, and its
+// pods are pinned to one digest.
 func TestOldJob(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "")
@@ -91,13 +92,13 @@ func TestOldJob(t *testing.T) {
 	s.apply(fmt.Sprintf(job, "web", fmt.Sprintf(spec, false), reference))
 	s.completed("web")
 	if got := s.jobImage("web"); got != reference {
-		t.Errorf("image = %s, want it as it was, %s", got, reference)
+		t.Errorf("image = %s, want the old one, %s", got, reference)
 	}
 	s.wantPods("of the Job", 3, reference+"@"+digest)
 }
 
-// TestCronJob has one from before tagpin and one that is pinned, across a moved tag. What the controller makes of the first
-// is pinned as a Job, to the digest of then; of the second it is pinned already.
+// TestCronJob moves the tag of an old CronJob and of a pinned one. The Jobs of the old CronJob are
+// pinned to the current digest. Those of the other one have its digest.
 func TestCronJob(t *testing.T) {
 	t.Parallel()
 	old, pinned := newSpace(t, ""), newSpace(t, "enforce")
@@ -117,13 +118,13 @@ func TestCronJob(t *testing.T) {
 		{pinned, reference + "@" + digest, reference + "@" + digest},
 	} {
 		name := ""
-		tt.s.eventually("the controller to make a Job", func(ctx context.Context) error {
+		tt.s.eventually("the controller to create a Job", func(ctx context.Context) error {
 			jobs, err := env.Client.BatchV1().Jobs(tt.s.name).List(ctx, metav1.ListOptions{})
 			if err != nil {
 				return err
 			}
 			if len(jobs.Items) == 0 {
-				return errors.New("there is none")
+				return errors.New("there is no Job")
 			}
 			name = jobs.Items[0].Name
 			return nil
@@ -135,13 +136,16 @@ func TestCronJob(t *testing.T) {
 		if got := tt.s.images(); len(got) != 1 || got[0] != tt.want {
 			t.Errorf("images of its pods = %s, want %s", got, tt.want)
 		}
-		if got := tt.s.kubectl("", "get", "cronjob", "web", "-o", "jsonpath={.spec.jobTemplate.spec.template.spec.containers[0].image}"); got != tt.stays {
+		got := tt.s.kubectl("", "get", "cronjob", "web", "-o",
+			"jsonpath={.spec.jobTemplate.spec.template.spec.containers[0].image}")
+		if got != tt.stays {
 			t.Errorf("image of the CronJob = %s, want %s", got, tt.stays)
 		}
 	}
 }
 
-// TestJobOfCronJobByHand is kubectl create job --from, which writes an owner as the controller does.
+// TestJobOfCronJobByHand runs kubectl create job --from, which sets the same owner as the
+// controller.
 func TestJobOfCronJobByHand(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "")
@@ -155,9 +159,10 @@ func TestJobOfCronJobByHand(t *testing.T) {
 	}
 }
 
-// TestGone has tagpin killed, with a registration that fails closed. What needs no pin goes on: an old unpinned pod is
-// labelled, its Job is done, a pinned Deployment is scaled, and gets a pod replaced.
-func TestGone(t *testing.T) { // not parallel: tagpin is away
+// TestGone kills tagpin while the registration fails closed. What needs no pin still works: an old
+// unpinned pod gets a label, its Job completes, and a pinned Deployment is scaled and replaces a
+// pod.
+func TestGone(t *testing.T) { // not parallel, because tagpin is down
 	s := newSpace(t, "")
 	reference, _ := s.push("1")
 	two, second := s.push("2")
@@ -177,7 +182,7 @@ func TestGone(t *testing.T) { // not parallel: tagpin is away
 		}
 	}()
 	if _, _, err := env.RunKubectl(t.Context(), nil, "-n", s.name, "run", "new", "--image="+reference); err == nil {
-		t.Error("a new unpinned pod is admitted: is tagpin gone?")
+		t.Error("a new unpinned pod is admitted, want tagpin to be down")
 	}
 	s.kubectl("", "label", "pod", "-l", "job-name=old", "new=label")
 	s.kubectl("", "label", "node", "node-0", "wanted="+s.name)
@@ -191,7 +196,7 @@ func TestGone(t *testing.T) { // not parallel: tagpin is away
 	s.wantPods("without tagpin", 3, two+"@"+second)
 }
 
-// podOf is a pod with the label app.
+// podOf returns a pod with the label app.
 func (s *space) podOf(app string) *corev1.Pod {
 	s.t.Helper()
 	for _, p := range s.pods() {
@@ -199,6 +204,6 @@ func (s *space) podOf(app string) *corev1.Pod {
 			return &p
 		}
 	}
-	s.t.Fatalf("no pod of %s", app)
+	s.t.Fatalf("there is no pod of %s", app)
 	return nil
 }

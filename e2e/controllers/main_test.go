@@ -10,10 +10,10 @@ import (
 	"github.com/tagpin/tagpin/e2e/cluster"
 )
 
-// env is the one environment of all tests: each has a namespace of its own.
+// env is the environment of all tests. Each has its own namespace.
 var env *cluster.Cluster
 
-// nodes are as many as tell a DaemonSet from a Pod.
+// nodes is the number of nodes, so that a DaemonSet has more than one pod.
 const nodes = 2
 
 func TestMain(m *testing.M) {

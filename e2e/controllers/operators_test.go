@@ -18,7 +18,8 @@ import (
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// operator makes one pod, and makes it anew when its image is not the text that the operator wants, as some operators do.
+// operator creates a pod, and replaces it when its image differs from the text that the operator
+// wants, as some operators do.
 type operator struct {
 	client kubernetes.Interface
 	space  *space
@@ -26,7 +27,8 @@ type operator struct {
 	made   atomic.Int32
 }
 
-// pickyPod is a pod that a controller of kind Picky owns. The collector of garbage leaves owners alone that it does not know.
+// pickyPod returns a pod that belongs to a controller of the kind Picky. The garbage collector
+// ignores owners of unknown kinds.
 func (o *operator) pickyPod() *corev1.Pod {
 	controller := true
 	return &corev1.Pod{
@@ -55,7 +57,7 @@ func (o *operator) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// runOperator lets an operator of the name user look at its pod again and again.
+// runOperator runs an operator with the name of a user, which looks at its pod several times.
 func runOperator(t *testing.T, s *space, user, image string) *operator {
 	t.Helper()
 	config := rest.CopyConfig(env.Config)
@@ -74,14 +76,14 @@ func runOperator(t *testing.T, s *space, user, image string) *operator {
 	return o
 }
 
-// TestPickyOperator has an operator that compares texts of images. Its pods are left where skipOwners names it and its user;
-// the same owner, forged by another, exempts nothing.
+// TestPickyOperator has an operator that compares images. Its pods are left alone, because
+// skipOwners names the owner and the user. The same owner with another user exempts nothing.
 func TestPickyOperator(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "enforce")
 	reference, digest := s.push("1")
 	if o := runOperator(t, s, "picky", reference); o.made.Load() != 1 {
-		t.Errorf("the operator has made its pod %d times, want once", o.made.Load())
+		t.Errorf("the operator has created its pod %d times, want once", o.made.Load())
 	}
 	s.wantPods("of the operator", 1, reference)
 	s.kubectl("", "label", "pod", "picky", "new=label")
@@ -89,19 +91,19 @@ func TestPickyOperator(t *testing.T) {
 	s.kubectl("", "delete", "pod", "picky", "--now")
 	forger := runOperator(t, s, "forger", reference)
 	if got := forger.made.Load(); got < 2 {
-		t.Errorf("the pod of who is not named is made %d times: was it pinned?", got)
+		t.Errorf("another user has created the pod %d times, want more, because it is pinned", got)
 	}
 	s.eventually("a forged pod", func(ctx context.Context) error { return forger.reconcile(ctx) })
 	for _, image := range s.images() {
 		if image != reference+"@"+digest {
-			t.Errorf("a forged owner's pod runs %s, want %s", image, reference+"@"+digest)
+			t.Errorf("the pod with a forged owner runs %s, want %s", image, reference+"@"+digest)
 		}
 	}
 }
 
-// TestDeletedWhileRegistryIsDown has objects with a finalizer, unpinned, being deleted: whoever has to remove the finalizer
-// can, though what they name can't be resolved, and would be denied.
-func TestDeletedWhileRegistryIsDown(t *testing.T) { // not parallel: the registry is down
+// TestDeletedWhileRegistryIsDown has unpinned objects with a finalizer that are being deleted. The
+// finalizer can be removed, although their images can't be resolved.
+func TestDeletedWhileRegistryIsDown(t *testing.T) { // not parallel, because the registry is down
 	s := newSpace(t, "")
 	reference := env.Spare.Host + "/" + s.name + "/nowhere:1"
 	s.apply(manifest("Deployment", reference, 1))
@@ -120,7 +122,8 @@ func TestDeletedWhileRegistryIsDown(t *testing.T) { // not parallel: the registr
 	}
 }
 
-// TestDebugTwice adds two ephemeral containers of one tag, which moves in between, to a controller's pod: both run one digest.
+// TestDebugTwice adds two ephemeral containers with one tag, which moves in between, to a
+// controller's pod. Both run one digest.
 func TestDebugTwice(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "enforce")

@@ -7,44 +7,25 @@ import (
 	"errors"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 )
 
-// spare pushes a new image to the spare registry, and returns when tagpin can look it up: after an
-// outage it takes a moment until tagpin asks again.
+// spare pushes a new image to the spare registry, and returns when tagpin can look it up. After an
+// outage tagpin waits a moment before it asks the registry again.
 func (s *space) spare() (reference, digest string) {
 	s.t.Helper()
-	digest, err := env.Spare.PushImage(s.name + "/app:1")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	reference = env.Spare.Host + "/" + s.name + "/app:1"
-	probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}
-	probe.Spec.Containers = []corev1.Container{{Name: "a", Image: reference}}
-	s.eventually("the registry to be asked", func(ctx context.Context) error {
-		_, err := env.Client.CoreV1().Pods(s.name).Create(ctx, probe,
-			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	reference, digest = clustertest.Push(s.t, env.Spare, s.name+"/app:1")
+	s.eventually("a lookup in the registry", func(ctx context.Context) error {
+		_, err := s.dryRun(ctx, reference)
 		return err
 	})
 	return reference, digest
 }
 
-// restartWarned restarts the Deployment, and returns what kubectl warns of.
-func (s *space) restartWarned() (stderr string) {
-	s.t.Helper()
-	s.eventually("another second", func(ctx context.Context) (err error) {
-		_, stderr, err = env.RunKubectl(ctx, nil, "-n", s.name, "rollout", "restart", "deployment/web")
-		return err
-	})
-	return stderr
-}
-
-// TestRestartInIncident restarts a Deployment while its registry is down: its pods are made anew
-// with the digest that they had. A refresh is denied. To undo and redo the restart is no refresh.
-func TestRestartInIncident(t *testing.T) { // not parallel: the registry is down
+// TestRestartInIncident restarts a Deployment while its registry is down: its new pods run the old
+// digest. A refresh is denied. An undo of the restart, and an undo of that, is no refresh.
+func TestRestartInIncident(t *testing.T) { // not parallel, because the registry is down
 	s := newSpace(t, "enforce")
 	reference, first := s.spare()
 	s.apply(manifest("Deployment", reference, 2))
@@ -52,7 +33,7 @@ func TestRestartInIncident(t *testing.T) { // not parallel: the registry is down
 	s.spare() // the tag moves
 	env.Spare.SetDown(true)
 	defer env.Spare.SetDown(false)
-	wantText(t, "kubectl rollout restart", s.restartWarned(), "; kept at "+first[:19])
+	wantText(t, "kubectl rollout restart", s.restart("deployment/web"), "; kept at "+first[:19])
 	s.rolledOut("deployment/web")
 	s.wantStable("restarted", reference+"@"+first, 2)
 	s.wantPods("restarted", 2, reference+"@"+first)
@@ -80,8 +61,8 @@ func TestRestartInIncident(t *testing.T) { // not parallel: the registry is down
 	}
 }
 
-// TestUndoToRestartInKeepMode undoes to a restart that was made while tagpin made no pins: it
-// runs the digest of its revision, which is that of the live one too.
+// TestUndoToRestartInKeepMode undoes to a restart that was made in the mode keep. The revision runs
+// its own digest, which is also the current one.
 func TestUndoToRestartInKeepMode(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t, "enforce")
@@ -102,7 +83,7 @@ func TestUndoToRestartInKeepMode(t *testing.T) {
 	s.rolledOut("deployment/web")
 	s.wantStable("undone", reference+"@"+first, 3)
 	if got := s.lookups() - asked; got != 0 {
-		t.Errorf("undone with %d look-ups, want none", got)
+		t.Errorf("%d lookups for an undo, want none", got)
 	}
 	s.restart("deployment/web")
 	s.rolledOut("deployment/web")

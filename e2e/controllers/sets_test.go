@@ -2,11 +2,16 @@
 
 package controllers
 
-import "testing"
+import (
+	"testing"
 
-// TestReplacedAfterTagMoved has workloads from before tagpin, whose templates hold a tag, so that their pods alone are
-// pinned. The tag moves, tagpin is started anew, a pod is replaced: it runs what its siblings run.
-func TestReplacedAfterTagMoved(t *testing.T) { // not parallel: tagpin is away for a moment
+	"github.com/tagpin/tagpin/e2e/clustertest"
+)
+
+// TestReplacedAfterTagMoved has workloads that are older than tagpin. Their templates have a tag,
+// so only their pods are pinned. After the tag has moved, also when tagpin has restarted, a pod
+// that is replaced runs the digest of its siblings.
+func TestReplacedAfterTagMoved(t *testing.T) { // not parallel, because it restarts tagpin
 	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet"} {
 		t.Run(kind, func(t *testing.T) {
 			s := newSpace(t, "")
@@ -18,43 +23,39 @@ func TestReplacedAfterTagMoved(t *testing.T) { // not parallel: tagpin is away f
 			s.rolledOut(kind + "/web")
 			s.wantPods("made", nodes, reference+"@"+digest)
 			s.push("1")
-			for _, again := range []string{"replaced", "replaced after tagpin began anew"} {
+			for _, again := range []string{"replaced", "replaced after a restart of tagpin"} {
 				asked, before := s.lookups(), s.lists()
 				s.kubectl("", "delete", "pod", s.pods()[0].Name)
 				s.rolledOut(kind + "/web")
 				s.wantPods(again, nodes, reference+"@"+digest)
 				if got := s.lookups() - asked; got != 0 {
-					t.Errorf("%s: %d look-ups, want none", again, got)
+					t.Errorf("%s: %d lookups, want none", again, got)
 				}
 				if got := s.lists() - before; got > 1 {
-					t.Errorf("%s: %v lists of siblings, want one at most", again, got)
+					t.Errorf("%s: %v lists of siblings, want at most one", again, got)
 				}
 				s.restartTagpin()
 			}
 			if got := s.template(kind); got != reference {
-				t.Errorf("the template's image = %s, want it as it was, %s", got, reference)
+				t.Errorf("the template's image = %s, want the old one, %s", got, reference)
 			}
 			s.apply(manifest(kind, reference, nodes))
 			if got := s.template(kind); got != reference {
-				t.Errorf("applied again, the template's image = %s, want it as it was, %s", got, reference)
+				t.Errorf("the template's image after another apply = %s, want the old one, %s", got, reference)
 			}
 		})
 	}
 }
 
-// lists is how often tagpin has listed siblings.
+// lists returns how often tagpin has listed siblings.
 func (s *space) lists() float64 { return s.metric("tagpin_sibling_lists_total") }
 
 func (s *space) metric(name string) float64 {
 	s.t.Helper()
-	n, err := env.Tagpin.Metric(s.t.Context(), name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return n
+	return clustertest.Metric(s.t, env.Tagpin, name)
 }
 
-// restartTagpin kills tagpin, so that it forgets, and starts it again.
+// restartTagpin kills tagpin and starts it again, so that its caches are empty.
 func (s *space) restartTagpin() {
 	s.t.Helper()
 	if err := env.Tagpin.Kill(); err != nil {
@@ -65,14 +66,15 @@ func (s *space) restartTagpin() {
 	}
 }
 
-// template is the image of a workload's template.
+// template returns the image in a workload's template.
 func (s *space) template(kind string) string {
 	s.t.Helper()
 	return s.kubectl("", "get", kind+"/web", "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 }
 
-// TestSetsAcrossMovedTag has a StatefulSet and a DaemonSet that were pinned: rolled on and back they run each revision's own
-// digest, and a pod that is replaced its revision's.
+// TestSetsAcrossMovedTag moves the tag of a pinned StatefulSet and a pinned DaemonSet. Rollouts and
+// rollbacks run the digest of each revision, and a pod that is replaced runs the digest of its
+// revision.
 func TestSetsAcrossMovedTag(t *testing.T) {
 	for _, kind := range []string{"StatefulSet", "DaemonSet"} {
 		t.Run(kind, func(t *testing.T) {
@@ -98,7 +100,7 @@ func TestSetsAcrossMovedTag(t *testing.T) {
 			s.rolledOut(kind + "/web")
 			s.wantPods("and again", nodes, reference+"@"+second)
 			if got := s.lookups() - asked; got != 0 {
-				t.Errorf("undone with %d look-ups, want none", got)
+				t.Errorf("%d lookups for undos, want none", got)
 			}
 		})
 	}

@@ -23,6 +23,7 @@ var plainFolders = []string{
 	"e2e/child/tether",
 	"e2e/cluster",
 	"e2e/clustertest",
+	"e2e/controllers",
 	"e2e/interrupt",
 	"e2e/load",
 	"e2e/node",
