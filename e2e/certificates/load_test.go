@@ -13,20 +13,19 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// load is requests without a pause, and handshakes: what fails is counted.
+// load makes requests and handshakes without a pause, and counts the failures.
 type load struct {
 	mu       sync.Mutex
 	counts   map[string]int
 	failures []string
 }
 
-// under runs a change under load, which ends after it, and wants no failure.
+// under makes a change while a load runs, which goes on for a while, and checks that nothing
+// failed.
 func under(t *testing.T, f *fixture, change func()) {
 	t.Helper()
 	const callers = 4
@@ -42,18 +41,18 @@ func under(t *testing.T, f *fixture, change func()) {
 	group.Go(func() { l.repeat(ctx, "handshakes", func(int) error { return w.look(ctx) }) })
 	defer group.Wait()
 	defer stop()
-	l.await(t, 100) // it has begun before, and goes on after it
+	l.await(t, 100) // the load runs before the change
 	change()
-	l.await(t, 100)
+	l.await(t, 100) // and after it
 	stop()
 	group.Wait()
 	t.Logf("%d requests, %d rounds of handshakes, %d failed", l.counts["requests"], l.counts["handshakes"], len(l.failures))
 	if len(l.failures) > 0 {
-		t.Errorf("failed, among others: %s", l.failures[0])
+		t.Errorf("the first failure: %s", l.failures[0])
 	}
 }
 
-// repeat does something until ctx ends.
+// repeat calls do until ctx ends.
 func (l *load) repeat(ctx context.Context, what string, do func(n int) error) {
 	for n := 0; ctx.Err() == nil; n++ {
 		err := do(n)
@@ -69,7 +68,7 @@ func (l *load) repeat(ctx context.Context, what string, do func(n int) error) {
 	}
 }
 
-// await waits for so many more requests.
+// await waits for the given number of further requests.
 func (l *load) await(t *testing.T, more int) {
 	t.Helper()
 	count := func() int {
@@ -86,35 +85,33 @@ func (l *load) await(t *testing.T, more int) {
 	})
 }
 
-// create asks for a pod that has to be pinned; it is not stored.
+// create creates a pod as a dry run, and fails if it is not pinned.
 func (f *fixture) create(ctx context.Context, name string) error {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: f.image}}},
-	}
-	made, err := env.Client.CoreV1().Pods(f.pods).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	pod, err := clustertest.DryRun(ctx, env.Client, f.pods, clustertest.Pod(name, f.image))
 	if err != nil {
 		return err
 	}
-	if image := made.Spec.Containers[0].Image; !strings.Contains(image, "@sha256:") {
+	if image := pod.Spec.Containers[0].Image; !strings.Contains(image, "@sha256:") {
 		return fmt.Errorf("%s is not pinned: %s", name, image)
 	}
 	return nil
 }
 
-// witness is an API server that is behind: it trusts what the registration held a while ago. The real one keeps its
-// connections, where this one makes one to each replica each time.
+// witness acts as an API server that learns of changes late: it trusts what the registration
+// contained a while ago. Unlike the real API server, it makes a new connection to each replica each
+// time.
 type witness struct {
 	*fixture
 	seen []sight
 }
 
+// sight is the CA bundle of the registration at a time.
 type sight struct {
 	at     time.Time
 	bundle []byte
 }
 
-// behind is how much.
+// behind is the delay of the witness.
 const behind = 2 * time.Second
 
 func (w *witness) look(ctx context.Context) error {
@@ -138,11 +135,12 @@ func (w *witness) look(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// handshake connects as the API server does, and returns the certificate that it is shown.
+// handshake connects as the API server does, and returns the certificate of the server.
 func handshake(ctx context.Context, address string, bundle []byte) (*x509.Certificate, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(bundle)
-	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: serverName, MinVersion: tls.VersionTLS12}}
+	config := &tls.Config{RootCAs: roots, ServerName: serverName, MinVersion: tls.VersionTLS12}
+	dialer := &tls.Dialer{Config: config}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("handshake with %s: %w", address, err)

@@ -9,7 +9,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/cluster"
 )
 
-// env is the one environment of all tests.
+// env is the environment of all tests.
 var env *cluster.Cluster
 
 func TestMain(m *testing.M) { os.Exit(cluster.Tests{}.Run(m, &env)) }

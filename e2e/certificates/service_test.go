@@ -12,13 +12,13 @@ import (
 	"github.com/tagpin/tagpin/e2e/cluster"
 )
 
-// service passes connections on to the replicas that are ready, in turn, as kube-proxy does.
+// service passes connections to the replicas that are ready, in turn, as kube-proxy does.
 type service struct {
 	listener net.Listener
 	group    sync.WaitGroup
 
 	mu       sync.Mutex
-	closed   bool // it has no endpoints
+	closed   bool // the Service has no endpoints
 	replicas []*cluster.Tagpin
 	next     int
 	open     map[net.Conn]bool
@@ -37,7 +37,7 @@ func startService(t *testing.T) *service {
 }
 
 func (s *service) port() string {
-	_, port, _ := net.SplitHostPort(s.listener.Addr().String()) // of a listener there is one
+	_, port, _ := net.SplitHostPort(s.listener.Addr().String()) // can't fail
 	return port
 }
 
@@ -47,7 +47,7 @@ func (s *service) add(t *cluster.Tagpin) {
 	s.replicas = append(s.replicas, t)
 }
 
-// setClosed makes it a Service without endpoints, and back.
+// setClosed removes the endpoints of the Service, or restores them.
 func (s *service) setClosed(closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *service) serve() {
 	}
 }
 
-// choose is a replica that is ready.
+// choose returns a replica that is ready, or nil.
 func (s *service) choose(ctx context.Context) *cluster.Tagpin {
 	replicas := s.all()
 	s.mu.Lock()
@@ -90,7 +90,7 @@ func (s *service) choose(ctx context.Context) *cluster.Tagpin {
 
 func (s *service) pass(in net.Conn) {
 	defer s.close(in)
-	ctx := context.Background() // it ends with its connections
+	ctx := context.Background() // the connections end it
 	r := s.choose(ctx)
 	if r == nil {
 		return

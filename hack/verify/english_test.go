@@ -18,6 +18,7 @@ import (
 var plainFolders = []string{
 	"cmd/tagpin",
 	"e2e/attack",
+	"e2e/certificates",
 	"e2e/child",
 	"e2e/child/childtest",
 	"e2e/child/tether",
