@@ -8,40 +8,42 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tagpin/tagpin/e2e/clustertest"
 )
 
-// TestDryRun gives what helm template makes of every case to the API server: it takes all of it, without a warning, and no field
-// is unknown to it. The pods are restricted, as their namespace demands. What both versions of Helm make alike is given once.
+// TestDryRun applies what helm template makes of each file of values as a dry run. The API server
+// accepts it without a warning and knows all fields. The pods are restricted, as their namespace
+// requires. If both versions of Helm make the same, it is applied once.
 func TestDryRun(t *testing.T) {
 	for name, file := range cases(t) {
-		given := map[string]bool{}
+		applied := map[string]bool{}
 		for version := range helms {
 			t.Run(name+"/helm "+version, func(t *testing.T) {
 				manifest := helm(t, version, "template", "tagpin", deploy+"/chart", "--values", file)
-				manifest = strings.ReplaceAll(manifest, "\n\n---", "\n---") // Helm 4 has a line more
-				if given[manifest] {
+				manifest = strings.ReplaceAll(manifest, "\n\n---", "\n---") // Helm 4 adds a blank line
+				if applied[manifest] {
 					return
 				}
-				given[manifest] = true
+				applied[manifest] = true
 				_, stderr := kubectl(t, manifest, "apply", "--dry-run=server", "--validate=strict", "-f", "-")
 				err := admit(t, manifest)
-				if name == "host-network" { // which restricted pods may not have
+				if name == "host-network" { // not allowed in restricted pods
 					if !strings.Contains(stderr, "hostNetwork=true") || err == nil {
-						t.Errorf("a pod on the host's network is taken for restricted: %v, %s", err, stderr)
+						t.Errorf("a pod on the host's network counts as restricted: %v, %s", err, stderr)
 					}
 					return
 				}
 				if stderr != "" || err != nil {
-					t.Errorf("the API server says %s, and of a pod %v, want neither", stderr, err)
+					t.Errorf("warnings %q, and error %v for a pod, want neither", stderr, err)
 				}
 			})
 		}
 	}
 }
 
-// admit asks the API server to take a pod of the Deployment in a manifest.
+// admit creates a pod of the manifest's Deployment as a dry run.
 func admit(t *testing.T, manifest string) error {
 	t.Helper()
 	var deployment appsv1.Deployment
@@ -52,20 +54,20 @@ func admit(t *testing.T, manifest string) error {
 			}
 		}
 	}
-	pod := &corev1.Pod{ObjectMeta: deployment.Spec.Template.ObjectMeta, Spec: deployment.Spec.Template.Spec}
+	template := deployment.Spec.Template
+	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
 	pod.GenerateName = "tagpin-"
-	pod.Spec.ServiceAccountName = "" // it is not there
+	pod.Spec.ServiceAccountName = "" // it does not exist
 	pod.Spec.PriorityClassName = ""
-	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
-	_, err := env.Client.CoreV1().Pods(namespace).Create(t.Context(), pod, dryRun)
+	_, err := clustertest.DryRun(t.Context(), env.Client, namespace, pod)
 	return err
 }
 
-// TestKustomize does so with deploy/kustomize, and finds what it makes the same as what the chart makes by default.
+// TestKustomize applies deploy/kustomize as a dry run.
 func TestKustomize(t *testing.T) {
 	_, stderr := kubectl(t, "", "apply", "--dry-run=server", "--validate=strict", "-k", deploy+"/kustomize")
-	// kubectl finds a namespace that another command made.
+	// kubectl also warns about the namespace, which another command has created.
 	if strings.Contains(stderr, "would violate") || strings.Contains(stderr, "unknown field") {
-		t.Errorf("the API server says %s", stderr)
+		t.Errorf("warnings: %s", stderr)
 	}
 }

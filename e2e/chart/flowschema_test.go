@@ -16,9 +16,8 @@ import (
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// TestFlowSchema installs the chart's FlowSchema, and reads as tagpin does: the API server says by
-// which schema and in which priority level it has served the request. Others' requests are as they
-// were.
+// TestFlowSchema installs the chart's FlowSchema and reads as tagpin does. The answers name the
+// schema and the priority level. Requests of other users are not affected.
 func TestFlowSchema(t *testing.T) {
 	helm(t, "4", "install", "tagpin", deploy+"/chart", "--set", "flowSchema.enabled=true")
 	defer helm(t, "4", "uninstall", "tagpin")
@@ -40,7 +39,7 @@ func TestFlowSchema(t *testing.T) {
 		} {
 			got, err := served(ctx, cluster.ServiceAccount, path)
 			if err == nil && got != want {
-				err = fmt.Errorf("%s is served by %v, want %v", path, got, want)
+				err = fmt.Errorf("flow of %s = %v, want %v", path, got, want)
 			}
 			if err != nil {
 				return err
@@ -51,14 +50,14 @@ func TestFlowSchema(t *testing.T) {
 	const tenant = "system:serviceaccount:shop:default"
 	other, err := served(t.Context(), tenant, "/api/v1/namespaces/shop/pods")
 	if err != nil || other.schema == want.schema || other.level == want.level {
-		t.Errorf("another service account is served by %v, %v, want another schema and level", other, err)
+		t.Errorf("flow of another service account = %v, %v, want another schema and level", other, err)
 	}
 }
 
-// flow is the schema and the priority level, by their UIDs, that served a request.
+// flow is the FlowSchema and the priority level of a request, by their UIDs.
 type flow struct{ schema, level string }
 
-// served reads a path as a user, whom the API server need not allow it.
+// served reads a path as a user, who need not be allowed to, and returns the flow of the request.
 func served(ctx context.Context, user, path string) (flow, error) {
 	config := rest.CopyConfig(env.Config)
 	config.Impersonate = rest.ImpersonationConfig{

@@ -22,11 +22,11 @@ const (
 
 var (
 	env    *cluster.Cluster  // an API server alone
-	helms  map[string]string // the programs by their version
-	deploy string            // the repository's folder
+	helms  map[string]string // the programs, by major version
+	deploy string            // path of the folder
 )
 
-// crds are those of kinds that the chart has where a value asks for it.
+// crds returns the files with the CRDs of the kinds that some values of the chart use.
 func crds(ctx context.Context) ([]string, error) {
 	var files []string
 	for source, names := range map[tools.Source][]string{
@@ -75,15 +75,15 @@ func TestMain(m *testing.M) {
 	os.Exit(cluster.Tests{Start: cluster.StartAPIServer, Before: before}.Run(m, &env))
 }
 
-// namespaces makes those that the cases name. tagpin's own takes only pods that are restricted, and warns of workloads
-// whose pods are not.
+// namespaces creates the namespaces that the test values name. Pods in tagpin's own namespace must
+// be restricted, and the API server warns of workloads whose pods are not.
 func namespaces(ctx context.Context, c *cluster.Cluster) error {
 	for _, name := range []string{namespace, "shop", "other"} {
 		if _, _, err := c.RunKubectl(ctx, nil, "create", "namespace", name); err != nil {
 			return err
 		}
 	}
-	// A controller makes it elsewhere; without one there are no pods.
+	// Elsewhere a controller creates it. Pods need it.
 	if _, _, err := c.RunKubectl(ctx, nil, "create", "serviceaccount", "default", "--namespace="+namespace); err != nil {
 		return err
 	}
@@ -92,12 +92,13 @@ func namespaces(ctx context.Context, c *cluster.Cluster) error {
 	return err
 }
 
-// helm runs a version of Helm in the cluster, and returns what it wrote to stdout.
+// helm runs a version of Helm and returns its stdout.
 func helm(t *testing.T, version string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), helms[version], append(args, "--namespace", namespace)...)
-	home := t.TempDir() // no settings and plugins of the user's
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+env.Kubeconfig, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	home := t.TempDir() // without settings and plugins of the user
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+env.Kubeconfig,
+		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -107,7 +108,7 @@ func helm(t *testing.T, version string, args ...string) string {
 	return string(out)
 }
 
-// kubectl returns what it wrote to stdout and stderr.
+// kubectl runs kubectl and returns its stdout and stderr.
 func kubectl(t *testing.T, stdin string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	stdout, stderr, err := env.RunKubectl(t.Context(), strings.NewReader(stdin), args...)
@@ -117,12 +118,12 @@ func kubectl(t *testing.T, stdin string, args ...string) (stdout, stderr string)
 	return stdout, stderr
 }
 
-// cases are the files of values, by their names.
+// cases returns the files of test values, by name.
 func cases(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(deploy, "chart", "ci", "*-values.yaml"))
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("no cases: %v", err)
+		t.Fatalf("no files of test values: %v", err)
 	}
 	files := map[string]string{}
 	for _, path := range paths {
@@ -131,12 +132,13 @@ func cases(t *testing.T) map[string]string {
 	return files
 }
 
-// left are all objects of tagpin's that there are.
+// left returns the names of all objects of tagpin.
 func left(t *testing.T) string {
 	t.Helper()
-	const kinds = "serviceaccounts,secrets,configmaps,services,deployments,poddisruptionbudgets,networkpolicies,resourcequotas," +
-		"roles,rolebindings,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,certificates,issuers," +
-		"servicemonitors,prometheusrules,flowschemas"
+	const kinds = "serviceaccounts,secrets,configmaps,services,deployments," +
+		"poddisruptionbudgets,networkpolicies,resourcequotas,roles,rolebindings,clusterroles," +
+		"clusterrolebindings,mutatingwebhookconfigurations,certificates,issuers,servicemonitors," +
+		"prometheusrules,flowschemas"
 	out, _ := kubectl(t, "", "get", kinds, "--all-namespaces", "--selector="+selector, "--output=name")
 	return out
 }

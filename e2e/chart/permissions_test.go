@@ -17,20 +17,27 @@ import (
 	"github.com/tagpin/tagpin/e2e/cluster"
 )
 
-// What is asked for: each verb on each resource, of each name, in each namespace and in all.
+// TestPermissions tries each verb on each resource with each name in each namespace. An empty
+// namespace means all.
 var (
-	verbs     = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate"}
+	verbs = []string{
+		"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection",
+		"bind", "escalate", "impersonate",
+	}
 	resources = []string{
-		"/secrets", "/serviceaccounts", "/serviceaccounts/token", "/pods", "/pods/exec", "/pods/ephemeralcontainers", "/configmaps", "/namespaces", "/services",
-		"/nodes", "/events", "/users", "apps/deployments", "batch/jobs", "coordination.k8s.io/leases", "rbac.authorization.k8s.io/clusterroles",
-		"rbac.authorization.k8s.io/roles", "admissionregistration.k8s.io/mutatingwebhookconfigurations",
+		"/secrets", "/serviceaccounts", "/serviceaccounts/token", "/pods", "/pods/exec",
+		"/pods/ephemeralcontainers", "/configmaps", "/namespaces", "/services", "/nodes", "/events",
+		"/users", "apps/deployments", "batch/jobs", "coordination.k8s.io/leases",
+		"rbac.authorization.k8s.io/clusterroles", "rbac.authorization.k8s.io/roles",
+		"admissionregistration.k8s.io/mutatingwebhookconfigurations",
 		"admissionregistration.k8s.io/validatingwebhookconfigurations", "cert-manager.io/certificates",
 	}
 	names = []string{"", "any", "tagpin-webhook-tls", "tagpin-webhook", namespace, registration}
 	where = []string{"", namespace, "shop", "other"}
 )
 
-// Parts of what may be, each a list of verbs, resource, namespace, names. * is any name, and none; a namespace * any, and all.
+// Expected permissions, each a verb, a resource, a namespace and a name. The namespace * stands for
+// each namespace and for all, and the name * for each name and for none.
 var (
 	pullSecrets = []string{"get /secrets * *", "get /serviceaccounts * *", "list /pods * *"}
 	inShop      = []string{"get /secrets shop *", "get /serviceaccounts shop *", "list /pods shop *"}
@@ -41,13 +48,18 @@ var (
 		"delete admissionregistration.k8s.io/mutatingwebhookconfigurations * zz-tagpin",
 		"get /services tagpin-system tagpin-webhook", "get /namespaces tagpin-system tagpin-system",
 	}
-	certificates = []string{"get /secrets tagpin-system tagpin-webhook-tls", "update /secrets tagpin-system tagpin-webhook-tls"}
+	certificates = []string{
+		"get /secrets tagpin-system tagpin-webhook-tls",
+		"update /secrets tagpin-system tagpin-webhook-tls",
+	}
 )
 
-// TestPermissions asks the API server, for every way to read pull secrets and to have a certificate, what the service
-// account may do: exactly what these need, and nothing else of all that is asked for.
+// TestPermissions installs the chart with each access to pull secrets and each mode of
+// certificates, and asks the API server what the service account may do: exactly what is needed.
 func TestPermissions(t *testing.T) {
-	access := map[string][]string{"cluster": pullSecrets, "namespaces,pullSecretNamespaces={shop}": inShop, "none": siblings}
+	access := map[string][]string{
+		"cluster": pullSecrets, "namespaces,pullSecretNamespaces={shop}": inShop, "none": siblings,
+	}
 	modes := map[string][]string{
 		"certificates.mode=self-managed": slices.Concat(managed, certificates),
 		"certificates.mode=cert-manager": managed,
@@ -61,14 +73,14 @@ func TestPermissions(t *testing.T) {
 				defer helm(t, "4", "uninstall", "tagpin")
 				want := granted(slices.Concat(allowed, more))
 				if diff := cmp.Diff(want, may(t)); diff != "" {
-					t.Errorf("what it may do, -want +got:\n%s", diff)
+					t.Errorf("permissions, -want +got:\n%s", diff)
 				}
 			})
 		}
 	}
 }
 
-// each calls f with all that is asked for.
+// each calls f with each combination.
 func each(f func(verb, resource, ns, name string)) {
 	for _, verb := range verbs {
 		for _, resource := range resources {
@@ -85,13 +97,14 @@ func action(verb, resource, ns, name string) string {
 	return fmt.Sprintf("%s %s in %q named %q", verb, resource, ns, name)
 }
 
-// granted are all actions that rules allow.
+// granted returns all actions that rules allow.
 func granted(rules []string) []string {
 	all := map[string]bool{}
 	for _, rule := range rules {
 		parts := strings.Fields(rule)
 		each(func(verb, resource, ns, name string) {
-			if verb == parts[0] && resource == parts[1] && (parts[2] == "*" || parts[2] == ns) && (parts[3] == "*" || parts[3] == name) {
+			if verb == parts[0] && resource == parts[1] &&
+				(parts[2] == "*" || parts[2] == ns) && (parts[3] == "*" || parts[3] == name) {
 				all[action(verb, resource, ns, name)] = true
 			}
 		})
@@ -99,7 +112,7 @@ func granted(rules []string) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// may are all actions that the API server allows.
+// may returns all actions that the API server allows.
 func may(t *testing.T) []string {
 	t.Helper()
 	var mu sync.Mutex
@@ -110,7 +123,9 @@ func may(t *testing.T) []string {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			review, err := env.Client.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), ask(verb, resource, ns, name), metav1.CreateOptions{})
+			review := newReview(verb, resource, ns, name)
+			api := env.Client.AuthorizationV1().SubjectAccessReviews()
+			review, err := api.Create(t.Context(), review, metav1.CreateOptions{})
 			if err != nil {
 				t.Error(err)
 				return
@@ -127,13 +142,15 @@ func may(t *testing.T) []string {
 	return all
 }
 
-// ask is the question, of the service account with the groups that it has.
-func ask(verb, resource, ns, name string) *authorizationv1.SubjectAccessReview {
+// newReview asks whether the service account may do something.
+func newReview(verb, resource, ns, name string) *authorizationv1.SubjectAccessReview {
 	group, rest, _ := strings.Cut(resource, "/")
 	kind, sub, _ := strings.Cut(rest, "/")
 	return &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User:   cluster.ServiceAccount,
-		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+		User: cluster.ServiceAccount,
+		Groups: []string{
+			"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated",
+		},
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Verb: verb, Group: group, Resource: kind, Subresource: sub, Namespace: ns, Name: name,
 		},

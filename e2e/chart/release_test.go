@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// installer is a way to install and update, and to remove.
+// installer is a way to install or update tagpin, and to remove it.
 type installer struct {
 	apply  func(t *testing.T, set ...string)
 	remove func(t *testing.T)
@@ -35,12 +35,16 @@ func installers() map[string]installer {
 			remove: func(t *testing.T) { helm(t, version, "uninstall", "tagpin") },
 		}
 	}
-	for name, flag := range map[string]string{"kubectl": "--server-side=false", "kubectl, by the server": "--server-side"} {
+	for name, flag := range map[string]string{
+		"kubectl": "--server-side=false", "kubectl, by the server": "--server-side",
+	} {
 		template := func(t *testing.T, set ...string) string {
 			return helm(t, "4", append([]string{"template", "tagpin", deploy + "/chart"}, set...)...)
 		}
 		all[name] = installer{
-			apply: func(t *testing.T, set ...string) { kubectl(t, template(t, set...), "apply", flag, "-f", "-") },
+			apply: func(t *testing.T, set ...string) {
+				kubectl(t, template(t, set...), "apply", flag, "-f", "-")
+			},
 			remove: func(t *testing.T) {
 				kubectl(t, "", "delete", "mutatingwebhookconfiguration", registration)
 				kubectl(t, template(t), "delete", "--ignore-not-found", "-f", "-")
@@ -50,15 +54,16 @@ func installers() map[string]installer {
 	return all
 }
 
-// TestUpdatesLeaveTheServersFields: what a server writes into the registration and the secret stays as it is, whoever updates the
-// rest, and however. What is removed leaves nothing, and the registration goes first.
+// TestUpdatesLeaveTheServersFields updates an installation in each way. What a server has written
+// into the registration and the secret stays. Removal leaves nothing, and the registration is
+// deleted first.
 func TestUpdatesLeaveTheServersFields(t *testing.T) {
 	for name, by := range installers() {
 		t.Run(name, func(t *testing.T) {
 			by.apply(t)
 			for _, w := range webhooks(t) {
 				if len(w.Rules) > 0 || len(w.MatchConditions) > 0 || len(w.ClientConfig.CABundle) > 0 {
-					t.Errorf("%s is called before there is a server", w.Name)
+					t.Errorf("%s has rules before a server has written them", w.Name)
 				}
 			}
 			serve(t)
@@ -67,30 +72,33 @@ func TestUpdatesLeaveTheServersFields(t *testing.T) {
 			got := webhooks(t)
 			for i := range want {
 				if got[i].TimeoutSeconds == nil || *got[i].TimeoutSeconds != 7 {
-					t.Errorf("the timeout of %s is not updated", got[i].Name)
+					t.Errorf("the timeout of %s was not updated", got[i].Name)
 				}
 				want[i].TimeoutSeconds = got[i].TimeoutSeconds
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("an update changes what the server wrote, -want +got:\n%s", diff)
+				t.Errorf("webhooks after an update, -want +got:\n%s", diff)
 			}
-			secret, err := env.Client.CoreV1().Secrets(namespace).Get(t.Context(), "tagpin-webhook-tls", metav1.GetOptions{})
+			api := env.Client.CoreV1().Secrets(namespace)
+			secret, err := api.Get(t.Context(), "tagpin-webhook-tls", metav1.GetOptions{})
 			if err != nil || string(secret.Data["tls.crt"]) != "certificate" {
-				t.Errorf("the secret holds %v, %v, want the server's certificate", secret.Data, err)
+				t.Errorf("the secret has %v, %v, want the server's certificate", secret.Data, err)
 			}
-			gone := deletions(t)
+			deletedAt := watchDeletions(t)
 			by.remove(t)
 			if rest := left(t); rest != "" {
-				t.Errorf("what stays:\n%s", rest)
+				t.Errorf("these objects are left:\n%s", rest)
 			}
-			if registered, service := gone(); registered == 0 || registered > service {
-				t.Errorf("the registration goes at %d, the Service at %d, want it first", registered, service)
+			if registered, service := deletedAt(); registered == 0 || registered > service {
+				t.Errorf("the registration was deleted at revision %d, the Service at %d, want it first",
+					registered, service)
 			}
 		})
 	}
 }
 
-// TestUninstallAfterTheSwitch: what an emergency takes, an uninstall does not miss.
+// TestUninstallAfterTheSwitch uninstalls after the emergency switch, which has already deleted the
+// registration.
 func TestUninstallAfterTheSwitch(t *testing.T) {
 	for version := range helms {
 		t.Run("helm "+version, func(t *testing.T) {
@@ -98,28 +106,31 @@ func TestUninstallAfterTheSwitch(t *testing.T) {
 			kubectl(t, "", "delete", "mutatingwebhookconfiguration", registration)
 			helm(t, version, "uninstall", "tagpin")
 			if rest := left(t); rest != "" {
-				t.Errorf("what stays:\n%s", rest)
+				t.Errorf("these objects are left:\n%s", rest)
 			}
 		})
 	}
 }
 
-// TestModesOfCertificates changes the mode while the other mode's secret is there, as cert-manager leaves it, and back.
+// TestModesOfCertificates changes the mode of certificates and changes it back, while the secret of
+// the other mode exists, as cert-manager leaves it.
 func TestModesOfCertificates(t *testing.T) {
 	for version := range helms {
 		t.Run("helm "+version, func(t *testing.T) {
 			helm(t, version, "install", "tagpin", deploy+"/chart", "--set=certificates.mode=cert-manager")
 			defer helm(t, version, "uninstall", "tagpin")
-			out, _ := kubectl(t, "", "get", "certificate", "tagpin-webhook", "-n", namespace, "-o", "jsonpath={.spec.secretName}")
-			kubectl(t, "", "create", "secret", "generic", out, "-n", namespace)
-			defer kubectl(t, "", "delete", "secret", out, "-n", namespace)
+			secret, _ := kubectl(t, "", "get", "certificate", "tagpin-webhook", "-n", namespace,
+				"-o", "jsonpath={.spec.secretName}")
+			kubectl(t, "", "create", "secret", "generic", secret, "-n", namespace)
+			defer kubectl(t, "", "delete", "secret", secret, "-n", namespace)
 			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--set=certificates.mode=self-managed")
 			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--set=certificates.mode=cert-manager")
 		})
 	}
 }
 
-// TestKeepOnly: the step before an uninstall makes all namespaces those of the mode keep, and the server's rules stay.
+// TestKeepOnly sets keepOnly, which puts all namespaces into the mode keep before an uninstall. The
+// server's rules stay.
 func TestKeepOnly(t *testing.T) {
 	for version := range helms {
 		t.Run("helm "+version, func(t *testing.T) {
@@ -129,12 +140,12 @@ func TestKeepOnly(t *testing.T) {
 			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--reuse-values", "--set", "keepOnly=true")
 			for _, w := range webhooks(t) {
 				if len(w.Rules) != 1 {
-					t.Errorf("%s has no rules any more", w.Name)
+					t.Errorf("%s has lost its rules", w.Name)
 				}
 				modes := w.NamespaceSelector.MatchExpressions[0]
 				keep := strings.HasPrefix(w.Name, "keep.")
 				if got := slices.Contains(modes.Values, "enforce") && len(modes.Values) == 3; got != keep {
-					t.Errorf("%s is for %v", w.Name, w.NamespaceSelector)
+					t.Errorf("namespaceSelector of %s = %v, want all modes only for keep", w.Name, w.NamespaceSelector)
 				}
 			}
 		})
@@ -143,14 +154,15 @@ func TestKeepOnly(t *testing.T) {
 
 func webhooks(t *testing.T) []admissionregistrationv1.MutatingWebhook {
 	t.Helper()
-	r, err := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), registration, metav1.GetOptions{})
+	api := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	r, err := api.Get(t.Context(), registration, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r.Webhooks
 }
 
-// serve writes what a server writes, as another manager of the fields than those who install.
+// serve writes what a server writes, as another field manager than the installers.
 func serve(t *testing.T) {
 	t.Helper()
 	patch := admissionregistrationv1.MutatingWebhookConfiguration{Webhooks: webhooks(t)}
@@ -161,7 +173,10 @@ func serve(t *testing.T) {
 		w.MatchConditions = []admissionregistrationv1.MatchCondition{{Name: "never", Expression: "false"}}
 		w.Rules = []admissionregistrationv1.RuleWithOperations{{
 			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-			Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}, Scope: &scope},
+			Rule: admissionregistrationv1.Rule{
+				APIGroups: []string{""}, APIVersions: []string{"v1"},
+				Resources: []string{"pods"}, Scope: &scope,
+			},
 		}}
 	}
 	text, err := json.Marshal(map[string]any{"webhooks": patch.Webhooks})
@@ -170,23 +185,27 @@ func serve(t *testing.T) {
 	}
 	options := metav1.PatchOptions{FieldManager: "tagpin-webhook"}
 	api := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	if _, err := api.Patch(t.Context(), registration, types.MergePatchType, text, options); err != nil {
+	_, err = api.Patch(t.Context(), registration, types.MergePatchType, text, options)
+	if err != nil {
 		t.Fatal(err)
 	}
 	data := []byte(`{"data":{"tls.crt":"Y2VydGlmaWNhdGU="}}`)
-	if _, err := env.Client.CoreV1().Secrets(namespace).Patch(t.Context(), "tagpin-webhook-tls", types.MergePatchType, data, options); err != nil {
+	_, err = env.Client.CoreV1().Secrets(namespace).Patch(
+		t.Context(), "tagpin-webhook-tls", types.MergePatchType, data, options)
+	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// deletions begins to watch, and returns what tells the revisions at which the registration, for the first time, and the
-// Service were deleted.
-func deletions(t *testing.T) func() (registered, service uint64) {
+// watchDeletions starts watches, and returns a function that returns the revisions at which the
+// registration and the Service were first deleted.
+func watchDeletions(t *testing.T) func() (registered, service uint64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	options := metav1.ListOptions{LabelSelector: selector}
-	registrations, err := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Watch(ctx, options)
+	api := env.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	registrations, err := api.Watch(ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +216,8 @@ func deletions(t *testing.T) func() (registered, service uint64) {
 	return func() (uint64, uint64) { return deleted(t, registrations), deleted(t, services) }
 }
 
-// deleted waits for the first deletion, and returns its revision, which is one of the whole cluster's.
+// deleted waits for the first deletion and returns its revision. Revisions are ordered across all
+// resources.
 func deleted(t *testing.T, w watch.Interface) uint64 {
 	t.Helper()
 	defer w.Stop()

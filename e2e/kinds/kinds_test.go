@@ -11,19 +11,19 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/pkg/config"
 )
 
-// template is a pod template of the image that the verb takes.
-const template = `{"metadata":{"labels":{"app":"w"},"annotations":{"note":"the CRD may prune it"}},"spec":{"containers":[{"name":"app","image":%q}]}}`
+// template is a pod template. The verb takes the image.
+const template = `{"metadata":{"labels":{"app":"w"},"annotations":{"note":"the CRD may prune it"}},` +
+	`"spec":{"containers":[{"name":"app","image":%q}]}}`
 
-// specs are the specs of each kind; T stands for a pod template.
+// specs returns the spec of each kind, where T stands for a pod template.
 func specs() map[string]string {
 	return map[string]string{
 		"rollouts.argoproj.io":                      `{"selector":{"matchLabels":{"app":"w"}},"template":T}`,
@@ -40,20 +40,20 @@ func specs() map[string]string {
 	}
 }
 
-// specOf is the spec of a kind with an image.
+// specOf returns the spec of a kind with an image.
 func specOf(k kind, image string) string {
 	return strings.ReplaceAll(specs()[k.resource], ":T", ":"+fmt.Sprintf(template, image))
 }
 
-// kind is one of deploy/templates, as the API server knows it.
+// kind is a kind in deploy/templates, as the API server knows it.
 type kind struct{ resource, apiVersion, name string }
 
-// kinds are all of deploy/templates. A file that names one without a spec here fails.
+// kinds returns all kinds in deploy/templates.
 func kinds(t *testing.T) []kind {
 	t.Helper()
 	files, err := filepath.Glob("../../deploy/templates/*.yaml")
 	if err != nil || len(files) != len(crds()) {
-		t.Fatalf("%d files in deploy/templates, %v, want one for each of the CRDs' projects", len(files), err)
+		t.Fatalf("%d files in deploy/templates, %v, want one for each project in crds", len(files), err)
 	}
 	var all []kind
 	for _, file := range files {
@@ -66,11 +66,10 @@ func kinds(t *testing.T) []kind {
 			t.Fatalf("%s: %v", file, err)
 		}
 		for _, k := range c.Templates {
-			out, _, err := env.RunKubectl(t.Context(), nil, "get", "crd", "-o",
-				`jsonpath={range .items[?(@.spec.group=="`+k.Group+`")]}{.spec.names.kind} {.metadata.name} {.spec.versions[?(@.storage==true)].name}{"\n"}{end}`)
-			if err != nil {
-				t.Fatal(err)
-			}
+			out := clustertest.Kubectl(t, env, "", "get", "crd", "-o",
+				`jsonpath={range .items[?(@.spec.group=="`+k.Group+`")]}`+
+					`{.spec.names.kind} {.metadata.name} `+
+					`{.spec.versions[?(@.storage==true)].name}{"\n"}{end}`)
 			found := false
 			for line := range strings.Lines(out) {
 				if words := strings.Fields(line); words[0] == k.Kind {
@@ -79,14 +78,14 @@ func kinds(t *testing.T) []kind {
 				}
 			}
 			if !found {
-				t.Errorf("%s: there is no CRD of %s", file, k.Kind)
+				t.Errorf("%s: the CRDs lack %s", file, k.Kind)
 			}
 		}
 	}
 	return all
 }
 
-// space is a namespace.
+// space is a namespace of a test, with a repository of the same name.
 type space struct {
 	t    *testing.T
 	name string
@@ -94,34 +93,16 @@ type space struct {
 
 func newSpace(t *testing.T, mode string) *space {
 	t.Helper()
-	ns, err := env.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		GenerateName: "k-", Labels: map[string]string{cluster.ModeLabel: mode},
-	}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &space{t, ns.Name}
+	labels := map[string]string{cluster.ModeLabel: mode}
+	return &space{t, clustertest.NewNamespace(t, env.Client, "k-", labels)}
 }
 
 func (s *space) push() (reference, digest string) {
 	s.t.Helper()
-	digest, err := env.Open.PushImage(s.name + ":1")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return env.Open.Host + "/" + s.name + ":1", digest
+	return clustertest.Push(s.t, env.Open, s.name+":1")
 }
 
-func (s *space) kubectl(stdin string, args ...string) string {
-	s.t.Helper()
-	out, _, err := env.RunKubectl(s.t.Context(), strings.NewReader(stdin), append([]string{"-n", s.name}, args...)...)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return out
-}
-
-// object is what the tests look at.
+// object holds the parts of an object that the tests compare.
 type object struct {
 	Metadata struct {
 		Generation  int
@@ -130,11 +111,14 @@ type object struct {
 	text string
 }
 
-// apply applies an object of a kind and returns what is stored.
+// apply applies an object of a kind and returns the stored object.
 func (s *space) apply(k kind, annotations, spec string, flags ...string) object {
 	s.t.Helper()
-	manifest := fmt.Sprintf(`{"apiVersion":%q,"kind":%q,"metadata":{"name":"w","annotations":{%s}},"spec":%s}`, k.apiVersion, k.name, annotations, spec)
-	out := s.kubectl(manifest, append([]string{"apply", "-f", "-", "-o", "json"}, flags...)...)
+	manifest := fmt.Sprintf(
+		`{"apiVersion":%q,"kind":%q,"metadata":{"name":"w","annotations":{%s}},"spec":%s}`,
+		k.apiVersion, k.name, annotations, spec)
+	out := clustertest.Kubectl(s.t, env, manifest,
+		append([]string{"-n", s.name, "apply", "-f", "-", "-o", "json"}, flags...)...)
 	o := object{text: out}
 	if err := json.Unmarshal([]byte(out), &o); err != nil {
 		s.t.Fatal(err)
@@ -142,15 +126,16 @@ func (s *space) apply(k kind, annotations, spec string, flags ...string) object 
 	return o
 }
 
-// wantImages compares how often a text is an image's, whole.
+// wantImages checks that n images equal text.
 func (o object) wantImages(t *testing.T, when string, n int, text string) {
 	t.Helper()
 	if got := strings.Count(o.text, `"image": "`+text+`"`); got != n {
-		t.Errorf("%s: %s is the image %d times, want %d", when, text, got, n)
+		t.Errorf("%s: %d images are %s, want %d", when, got, text, n)
 	}
 }
 
-// TestKinds has each kind created, applied again with a moved tag, by client and by server, and refreshed.
+// TestKinds creates an object of each kind, moves the tag, and applies the object again, by client
+// and by server, without and with a refresh.
 func TestKinds(t *testing.T) {
 	for _, k := range kinds(t) {
 		for _, how := range [][]string{nil, {"--server-side"}} {
@@ -164,7 +149,7 @@ func testKind(t *testing.T, k kind, how []string) {
 	reference, first := s.push()
 	n := strings.Count(specs()[k.resource], ":T")
 	if n == 0 {
-		t.Fatalf("no spec of %s to try", k.resource)
+		t.Fatalf("specs has no spec of %s", k.resource)
 	}
 	spec := specOf(k, reference)
 	created := s.apply(k, "", spec, how...)
@@ -177,7 +162,7 @@ func testKind(t *testing.T, k kind, how []string) {
 		t.Errorf("applied again: generation %d, want %d", again.Metadata.Generation, created.Metadata.Generation)
 	}
 	if got := env.Open.Lookups(s.name) - asked; got != 0 {
-		t.Errorf("applied again with %d look-ups, want none", got)
+		t.Errorf("applied again: %d lookups, want none", got)
 	}
 	const marker = `"tagpin.dev/refresh":"a"`
 	refreshed := s.apply(k, marker, spec, how...)
@@ -186,11 +171,12 @@ func testKind(t *testing.T, k kind, how []string) {
 	again = s.apply(k, marker, spec, how...)
 	again.wantImages(t, "refreshed, then applied again", n, reference+"@"+second)
 	if again.Metadata.Generation != refreshed.Metadata.Generation {
-		t.Errorf("refreshed, then applied again: generation %d, want %d", again.Metadata.Generation, refreshed.Metadata.Generation)
+		t.Errorf("refreshed, then applied again: generation %d, want %d",
+			again.Metadata.Generation, refreshed.Metadata.Generation)
 	}
 }
 
-// TestSpared counts the calls for a pinned object of each kind, in each mode: none.
+// TestSpared counts the reviews for a pinned object of each kind in each mode. There must be none.
 func TestSpared(t *testing.T) {
 	const reviews = "tagpin_admission_reviews_total"
 	reference := "r.example/app:1@sha256:" + strings.Repeat("1", 64)
@@ -201,20 +187,22 @@ func TestSpared(t *testing.T) {
 	for _, k := range kinds(t) {
 		for _, mode := range []string{"enforce", "dry-run", "keep"} {
 			s := newSpace(t, mode)
-			before := metric(t, reviews)
+			before := clustertest.Metric(t, env.Tagpin, reviews)
 			s.live(c, k, specOf(k, reference))
-			if got := metric(t, reviews) - before; got != 0 {
-				t.Errorf("%s, pinned, in %s: %v reviews, want none", k.resource, mode, got)
+			if got := clustertest.Metric(t, env.Tagpin, reviews) - before; got != 0 {
+				t.Errorf("%v reviews of a pinned object of %s in the mode %s, want none", got, k.resource, mode)
 			}
 		}
 	}
 }
 
-// live creates, annotates and deletes an object.
+// live creates, updates and deletes an object.
 func (s *space) live(c client.Client, k kind, spec string) {
 	s.t.Helper()
 	o := &unstructured.Unstructured{}
-	text := fmt.Sprintf(`{"apiVersion":%q,"kind":%q,"metadata":{"name":"w","namespace":%q},"spec":%s}`, k.apiVersion, k.name, s.name, spec)
+	text := fmt.Sprintf(
+		`{"apiVersion":%q,"kind":%q,"metadata":{"name":"w","namespace":%q},"spec":%s}`,
+		k.apiVersion, k.name, s.name, spec)
 	if err := o.UnmarshalJSON([]byte(text)); err != nil {
 		s.t.Fatal(err)
 	}
@@ -227,16 +215,8 @@ func (s *space) live(c client.Client, k kind, spec string) {
 	}
 }
 
-func metric(t *testing.T, name string) float64 {
-	t.Helper()
-	n, err := env.Tagpin.Metric(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// TestElementsMove has an element put before others: those keep their pins, and the new one gets the same answer.
+// TestElementsMove puts a list element before another one. The other one keeps its pin, and the new
+// one gets the same digest.
 func TestElementsMove(t *testing.T) {
 	s := newSpace(t, "enforce")
 	k := kind{apiVersion: "jobset.x-k8s.io/v1alpha2", name: "JobSet"}
@@ -248,9 +228,9 @@ func TestElementsMove(t *testing.T) {
 	s.push()
 	asked := env.Open.Lookups(s.name)
 	o := s.apply(k, "", `{"replicatedJobs":[`+element("one")+`,`+element("two")+`]}`)
-	o.wantImages(t, "with another before it", 2, reference+"@"+digest)
+	o.wantImages(t, "with another element before it", 2, reference+"@"+digest)
 	if got := env.Open.Lookups(s.name) - asked; got != 0 {
-		t.Errorf("%d look-ups, want none", got)
+		t.Errorf("%d lookups, want none", got)
 	}
 	pins := map[string]string{}
 	if err := json.Unmarshal([]byte(o.Metadata.Annotations["tagpin.dev/pins"]), &pins); err != nil {
@@ -259,7 +239,7 @@ func TestElementsMove(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		key := "/spec/replicatedJobs/" + name + "/template/spec/template/spec:app"
 		if got, want := pins[key], reference+"@"+digest; got != want {
-			t.Errorf("the pin of %s = %q, want %s", key, got, want)
+			t.Errorf("pin of %s = %q, want %s", key, got, want)
 		}
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/tagpin/tagpin/e2e/tools"
 )
 
-// env is the one environment of all tests.
+// env is the environment of all tests.
 var env *cluster.Cluster
 
-// crds are the CRDs of the kinds of deploy/templates.
+// crds returns the files with the CRDs of the kinds in deploy/templates, by project.
 func crds() map[string]struct {
 	tools.Source
 	files []string
@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 					return err
 				}
 				if _, _, err := c.RunKubectl(ctx, nil, "create", "-f", file); err != nil {
-					return fmt.Errorf("the CRDs of %s: %w", project, err)
+					return fmt.Errorf("creating the CRDs of %s: %w", project, err)
 				}
 			}
 		}

@@ -10,17 +10,18 @@ import (
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
-// guide is what to try.
+// guide returns the text that says what to try.
 func guide(c *cluster.Cluster) string {
 	return strings.NewReplacer(
 		"$KUBECONFIG_FILE", c.Kubeconfig, "$KUBECTL", c.Kubectl, "$BIN", filepath.Dir(c.Kubectl),
-		"$OPEN", c.Open.Host, "$PRIVATE", c.Token.Host, "$USER", registry.User, "$PASSWORD", registry.Password,
+		"$OPEN", c.Open.Host, "$PRIVATE", c.Token.Host,
+		"$USER", registry.User, "$PASSWORD", registry.Password,
 		"$TAG", movingTag, "$LOG", c.Tagpin.LogFile, "$METRICS", c.Tagpin.MetricsURL,
 	).Replace(text)
 }
 
 const text = `
-A Kubernetes API server is up, with tagpin in front. There are no nodes and no controllers: nothing runs.
+A Kubernetes API server with tagpin as its webhook is running. There are no nodes and no controllers, so no pod runs.
 
   kubeconfig  $KUBECONFIG_FILE
   kubectl     $KUBECTL
@@ -30,12 +31,12 @@ In another terminal:
 
   export KUBECONFIG=$KUBECONFIG_FILE PATH=$BIN:"$PATH"
 
-A tag becomes the digest that it has now:
+A tag gets the digest that it has now:
 
   kubectl -n enforce create deployment web --image=$OPEN/$TAG
   kubectl -n enforce get deployment web -o yaml | grep -e image: -e tagpin.dev
 
-Press Enter in this terminal: the tag moves. What is pinned stays, though the tag is written again; a new object gets the new digest:
+Press Enter in this terminal to move the tag. What is pinned stays, even if the tag is written again. A new object gets the new digest:
 
   kubectl -n enforce set image deployment/web web=$OPEN/$TAG
   kubectl -n enforce create deployment fresh --image=$OPEN/$TAG
@@ -57,5 +58,5 @@ A private image, without its pull secret and with it:
   kubectl -n enforce patch serviceaccount default -p '{"imagePullSecrets":[{"name":"pull"}]}'
   kubectl -n enforce run private --image=$PRIVATE/private/app:1
 
-Ctrl-C ends it and removes all of it.
+Ctrl-C ends it and removes everything.
 `

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command cluster runs a Kubernetes API server with tagpin in front, to try it with kubectl, until it is interrupted.
+// Command cluster runs a Kubernetes API server with tagpin as its webhook until it is interrupted,
+// so that you can try tagpin with kubectl.
 //
 //	cd e2e && go run ./cmd/cluster
 //
-// It tells what it is doing on stderr, and prints what to try to stdout. The Enter key moves a tag. It leaves nothing
-// behind but the binaries of Kubernetes in the user's cache folder.
+// It prints its progress to stderr, and what to try to stdout. The Enter key moves a tag. It leaves
+// nothing behind except the binaries of Kubernetes in the user's cache folder.
 package main
 
 import (
@@ -30,16 +31,16 @@ const (
 )
 
 func main() {
-	// Whatever ends it, the API server has to be ended too.
+	// Whatever ends this program has to end the API server too.
 	ctx, stop := interrupt.Context()
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run returns after ctx has ended and all that it started has too.
+// run returns when everything that it started has ended, after the end of ctx.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
-		fmt.Fprintf(stderr, "cluster: unexpected argument %q; it takes none\n", args[0])
+		fmt.Fprintf(stderr, "cluster: unexpected argument %q; it takes no arguments\n", args[0])
 		return exitUsage
 	}
 	err := serve(ctx, stdin, stdout, stderr)
@@ -50,7 +51,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitOK
 }
 
-// serve brings the cluster up, prints the guide and serves until ctx ends.
+// serve starts the cluster, prints the guide, and waits until ctx ends.
 func serve(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 	c, err := cluster.Start(ctx, stderr)
 	if err != nil {
@@ -76,8 +77,10 @@ func serve(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error
 	return moveTags(ctx, c.Open, lines(ctx, stdin), stderr)
 }
 
-// moveTags moves the tag at each line, until ctx ends.
-func moveTags(ctx context.Context, at *registry.Registry, lines <-chan struct{}, stderr io.Writer) error {
+// moveTags moves the tag for each line, until ctx ends.
+func moveTags(
+	ctx context.Context, at *registry.Registry, lines <-chan struct{}, stderr io.Writer,
+) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -87,20 +90,20 @@ func moveTags(ctx context.Context, at *registry.Registry, lines <-chan struct{},
 			return nil
 		case _, ok := <-lines:
 			if !ok {
-				lines = nil // no terminal: the tag stays
+				lines = nil // stdin has ended: the tag stays
 				continue
 			}
 			digest, err := at.PushImage(movingTag)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(stderr, "%s/%s is %s now\n", at.Host, movingTag, digest)
+			fmt.Fprintf(stderr, "%s/%s is now %s\n", at.Host, movingTag, digest)
 		}
 	}
 }
 
-// lines tells of each line of r. A read of a terminal can't be interrupted: the goroutine may outlive ctx until the next
-// line, or the process's end.
+// lines sends a value for each line of r. A read from a terminal can't be interrupted, so the
+// goroutine may outlive ctx until the next line.
 func lines(ctx context.Context, r io.Reader) <-chan struct{} {
 	c := make(chan struct{})
 	go func() {

@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// deadline bounds what the guide says. It begins when the guide is there: a first run builds Kubernetes
-// before that.
+// deadline bounds the commands of the guide. It begins when the guide is printed, because the first
+// run builds Kubernetes before that.
 const deadline = 5 * time.Minute
 
-// TestRun does what the guide says, command by command, and ends it.
+// TestRun runs the commands of the guide, and then ends the cluster.
 func TestRun(t *testing.T) {
-	tmp, home := t.TempDir(), t.TempDir() // the latter for kubectl's cache
+	tmp, home := t.TempDir(), t.TempDir() // home is for kubectl's cache
 	t.Setenv("TMPDIR", tmp)
 	ctx, end := context.WithCancel(t.Context())
 	stdin, keyboard := io.Pipe()
@@ -33,9 +33,9 @@ func TestRun(t *testing.T) {
 		defer stdin.Close() //nolint:errcheck // never fails (package io)
 		code = run(ctx, nil, stdin, &stdout, &stderr)
 	}()
-	defer func() { end(); <-done }() // the API server would outlive the test
+	defer func() { end(); <-done }() // otherwise the API server would outlive the test
 	if !stdout.wait(ctx, "Ctrl-C ends it") {
-		t.Fatalf("no guide: %s", stderr.String())
+		t.Fatalf("the guide was not printed: %s", stderr.String())
 	}
 	defer time.AfterFunc(deadline, end).Stop()
 	sh := func(command string) (string, error) {
@@ -55,32 +55,32 @@ func TestRun(t *testing.T) {
 		}
 	}
 	if len(failed) != 1 || !strings.Contains(failed[0], "401 Unauthorized") {
-		t.Errorf("%d commands failed, want the one without its pull secret:\n%s", len(failed), strings.Join(failed, "\n"))
+		t.Errorf("%d commands failed, want only the one without its pull secret:\n%s", len(failed), strings.Join(failed, "\n"))
 	}
 	if out, err := sh("kubectl create namespace mine && kubectl -n mine run p --image=a"); err != nil {
 		t.Errorf("a pod in a new namespace: %v\n%s", err, out)
 	}
-	if _, err := io.WriteString(keyboard, "\n"); err != nil || !stderr.wait(ctx, movingTag+" is sha256:") {
-		t.Errorf("Enter moves no tag: %v, %s", err, stderr.String())
+	if _, err := io.WriteString(keyboard, "\n"); err != nil || !stderr.wait(ctx, movingTag+" is now sha256:") {
+		t.Errorf("the Enter key did not move the tag: %v, %s", err, stderr.String())
 	}
 	end()
 	<-done
 	if code != exitOK {
-		t.Errorf("exit code %d, want %d\n%s", code, exitOK, stderr.String())
+		t.Errorf("exit code = %d, want %d\n%s", code, exitOK, stderr.String())
 	}
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("files left behind: %v, %v", left, err)
 	}
 }
 
 func TestUsage(t *testing.T) {
 	var stderr bytes.Buffer
 	if got := run(t.Context(), []string{"up"}, nil, io.Discard, &stderr); got != exitUsage || !strings.Contains(stderr.String(), `"up"`) {
-		t.Errorf("run(up) = %d, %s, want %d and the argument named", got, stderr.String(), exitUsage)
+		t.Errorf("run(up) = %d, %s, want %d and the name of the argument", got, stderr.String(), exitUsage)
 	}
 }
 
-// screen is what is written to it.
+// screen collects what is written to it.
 type screen struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -98,7 +98,7 @@ func (s *screen) String() string {
 	return s.buf.String()
 }
 
-// wait waits until a text is there, and tells whether it came.
+// wait waits until a text was written, and reports whether it was.
 func (s *screen) wait(ctx context.Context, text string) bool {
 	for !strings.Contains(s.String(), text) {
 		select {
@@ -110,7 +110,7 @@ func (s *screen) wait(ctx context.Context, text string) bool {
 	return true
 }
 
-// export is the line that makes kubectl find the cluster.
+// export returns the command that makes kubectl find the cluster.
 func (s *screen) export() string {
 	_, rest, _ := strings.Cut(s.String(), "  export ")
 	line, _, _ := strings.Cut(rest, "\n")

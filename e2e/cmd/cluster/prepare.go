@@ -19,18 +19,26 @@ import (
 // movingTag is the tag that the Enter key moves.
 const movingTag = "shop/web:1"
 
-// prepare pushes images to try, and makes a namespace of each mode, named by it.
+// prepare pushes the images to try, and creates a namespace for each mode, with the mode as its
+// name.
 func prepare(ctx context.Context, c *cluster.Cluster) error {
 	for _, image := range []struct {
 		at  *registry.Registry
 		tag string
-	}{{c.Open, movingTag}, {c.Open, "shop/web:2"}, {c.Open, "shop/report:nightly"}, {c.Token, "private/app:1"}} {
+	}{
+		{c.Open, movingTag},
+		{c.Open, "shop/web:2"},
+		{c.Open, "shop/report:nightly"},
+		{c.Token, "private/app:1"},
+	} {
 		if _, err := image.at.PushImage(image.tag); err != nil {
 			return err
 		}
 	}
 	for _, mode := range []string{"enforce", "dry-run", "keep"} {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: mode, Labels: map[string]string{cluster.ModeLabel: mode}}}
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+			Name: mode, Labels: map[string]string{cluster.ModeLabel: mode},
+		}}
 		if _, err := c.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("making namespace %s: %w", mode, err)
 		}
@@ -41,8 +49,8 @@ func prepare(ctx context.Context, c *cluster.Cluster) error {
 	return nil
 }
 
-// keepAccounts makes the default service account of each namespace, as a controller manager would: without it the API
-// server takes no pod. It returns when ctx has ended, or with what went wrong.
+// keepAccounts creates the default service account of each namespace, as a controller does
+// elsewhere. Pods need it. It returns when ctx ends or something fails.
 func keepAccounts(ctx context.Context, client kubernetes.Interface) error {
 	for ctx.Err() == nil {
 		namespaces, err := client.CoreV1().Namespaces().Watch(ctx, metav1.ListOptions{})
@@ -66,7 +74,8 @@ func keepAccounts(ctx context.Context, client kubernetes.Interface) error {
 func newAccount(ctx context.Context, client kubernetes.Interface, ns string) error {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
 	_, err := client.CoreV1().ServiceAccounts(ns).Create(ctx, account, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) { // not found: the namespace has gone
+	// If the error is "not found", the namespace was deleted meanwhile.
+	if err != nil && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("making the service account of namespace %s: %w", ns, err)
 	}
 	return nil

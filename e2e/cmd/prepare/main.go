@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command prepare builds what the tests of this module run: Kubernetes and Helm. They stay in the
-// user's cache folder, so that only the first run takes minutes:
+// Command prepare builds the programs that the tests of this module run: Kubernetes and Helm. They
+// stay in the user's cache folder, so that only the first run takes minutes:
 //
 //	cd e2e && go run ./cmd/prepare
 //
-// The tests build what is missing too, but within the time limit of go test.
+// The tests build what is missing too, but the time limit of go test includes that.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// prepare builds what is missing. It takes as long as it takes.
+// prepare builds what is missing, without a time limit.
 func prepare(ctx context.Context, progress io.Writer) error {
 	if _, err := tools.Build(ctx, progress); err != nil {
 		return err
