@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// deployment is a manifest; its verb takes the image.
+// deployment is a manifest. The verb takes the image.
 const deployment = `
 apiVersion: apps/v1
 kind: Deployment
@@ -24,7 +24,7 @@ spec:
         image: %s
 `
 
-// stored is what the tests look at in an object with a template.
+// stored holds the parts of an object with a template that the tests compare.
 type stored struct {
 	Metadata struct {
 		Generation  int
@@ -42,6 +42,14 @@ type stored struct {
 
 func (s *stored) image() string { return s.Spec.Template.Spec.Containers[0].Image }
 
+// wantGeneration checks the generation, which a change of the template increases.
+func (s *stored) wantGeneration(t *testing.T, want int) {
+	t.Helper()
+	if got := s.Metadata.Generation; got != want {
+		t.Errorf("generation = %d, want %d", got, want)
+	}
+}
+
 func parse(t *testing.T, text string) *stored {
 	t.Helper()
 	var o stored
@@ -56,12 +64,14 @@ func get(t *testing.T, ns, name string) *stored {
 	return parse(t, kubectl(t, "", "-n", ns, "get", name, "-o", "json"))
 }
 
-// TestForgedDeletion creates what says of itself that it is being deleted: an apply by the server leaves that in until tagpin
-// and its conditions have seen it, and it is gone in what is stored. It is pinned as any other.
+// TestForgedDeletion creates objects that claim to be under deletion. A server-side apply keeps
+// that until tagpin and its conditions have seen the object, but it is not stored. The objects are
+// pinned like all others.
 func TestForgedDeletion(t *testing.T) {
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	ns := newNamespace(t, "enforce")
-	manifest := strings.Replace(fmt.Sprintf(deployment, reference), "name: web", "name: web, deletionTimestamp: 2020-01-01T00:00:00Z", 1)
+	manifest := strings.Replace(fmt.Sprintf(deployment, reference),
+		"name: web", "name: web, deletionTimestamp: 2020-01-01T00:00:00Z", 1)
 	for _, verb := range [][]string{{"apply", "--server-side"}, {"apply"}} {
 		kubectl(t, manifest, append([]string{"-n", ns, "-f", "-"}, verb...)...)
 		wantImage(t, strings.Join(verb, " "), get(t, ns, "deployment/web").image(), reference, digest)
@@ -69,8 +79,8 @@ func TestForgedDeletion(t *testing.T) {
 	}
 }
 
-// TestAppliedAgain applies one manifest again after its tag has moved: nothing changes, however it is applied. A new
-// object gets the new digest.
+// TestAppliedAgain applies one manifest again after its tag has moved. Nothing changes, however it
+// is applied. A new object gets the new digest.
 func TestAppliedAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -95,14 +105,12 @@ func TestAppliedAgain(t *testing.T) {
 			_, moved := push(t, env.Open, tag)
 			asked := env.Open.Manifests()
 			after := send(ns, manifest, tt.again)
-			wantImage(t, "image after the same again", after.image(), reference, digest)
-			if after.Metadata.Generation != before.Metadata.Generation {
-				t.Errorf("generation = %d, want %d", after.Metadata.Generation, before.Metadata.Generation)
-			}
+			wantImage(t, "image after another apply", after.image(), reference, digest)
+			after.wantGeneration(t, before.Metadata.Generation)
 			other := send(ns, strings.ReplaceAll(manifest, "name: app\n", "name: app\n        tty: true\n"), tt.again)
 			wantImage(t, "image after another change", other.image(), reference, digest)
 			if got := env.Open.Manifests() - asked; got != 0 {
-				t.Errorf("%d look-ups for what is pinned, want none", got)
+				t.Errorf("%d lookups for pinned images, want none", got)
 			}
 			fresh := send(newNamespace(t, "enforce"), manifest, tt.first)
 			wantImage(t, "image of a new object", fresh.image(), reference, moved)
@@ -110,18 +118,20 @@ func TestAppliedAgain(t *testing.T) {
 	}
 }
 
-// TestJobAppliedAgain has a template that can't be changed: applied again, it has to be the very same.
+// TestJobAppliedAgain applies a Job again, whose template can't be changed and must therefore stay
+// the same.
 func TestJobAppliedAgain(t *testing.T) {
 	ns, tag := newNamespace(t, "enforce"), repository(t)+":1"
 	reference, digest := push(t, env.Open, tag)
-	manifest := `{apiVersion: batch/v1, kind: Job, metadata: {name: web}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: app, image: "` + reference + `"}]}}}}`
+	manifest := `{apiVersion: batch/v1, kind: Job, metadata: {name: web}, spec: {template: {spec: ` +
+		`{restartPolicy: Never, containers: [{name: app, image: "` + reference + `"}]}}}}`
 	kubectl(t, manifest, "-n", ns, "apply", "-f", "-")
 	push(t, env.Open, tag)
 	kubectl(t, manifest, "-n", ns, "apply", "-f", "-")
 	wantImage(t, "image", get(t, ns, "job/web").image(), reference, digest)
 }
 
-// TestNewTag has a new image in a new tag.
+// TestNewTag changes the tag to that of another image.
 func TestNewTag(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	one, _ := push(t, env.Open, repository(t)+":1")
@@ -135,14 +145,16 @@ func TestNewTag(t *testing.T) {
 	}
 }
 
-// TestSecondApplier shows a limit: the API server finds the conflict before it calls any webhook. With force the pin
-// stays all the same.
+// TestSecondApplier shows a limit: the API server detects the conflict before it calls webhooks.
+// With force the pin still stays.
 func TestSecondApplier(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	manifest := fmt.Sprintf(deployment, reference)
 	apply := func(manager string, more ...string) error {
-		args := append([]string{"-n", ns, "apply", "--server-side", "--field-manager=" + manager, "-f", "-"}, more...)
+		args := append([]string{
+			"-n", ns, "apply", "--server-side", "--field-manager=" + manager, "-f", "-",
+		}, more...)
 		_, _, err := env.RunKubectl(t.Context(), strings.NewReader(manifest), args...)
 		return err
 	}
@@ -150,8 +162,10 @@ func TestSecondApplier(t *testing.T) {
 		t.Fatal(err)
 	}
 	push(t, env.Open, repository(t)+":1")
-	if err := apply("two"); err == nil || !strings.Contains(err.Error(), "Apply failed with 1 conflict") || !strings.Contains(err.Error(), ".image") {
-		t.Errorf("the second applier gets %v, want a conflict on .image", err)
+	err := apply("two")
+	if err == nil || !strings.Contains(err.Error(), "Apply failed with 1 conflict") ||
+		!strings.Contains(err.Error(), ".image") {
+		t.Errorf("second apply = %v, want a conflict on .image", err)
 	}
 	if err := apply("two", "--force-conflicts"); err != nil {
 		t.Fatal(err)
@@ -161,12 +175,10 @@ func TestSecondApplier(t *testing.T) {
 	}
 	o := get(t, ns, "deployment/web")
 	wantImage(t, "image", o.image(), reference, digest)
-	if o.Metadata.Generation != 1 {
-		t.Errorf("generation = %d, want 1", o.Metadata.Generation)
-	}
+	o.wantGeneration(t, 1)
 }
 
-// TestServerDryRun shows the pin of a request that stores nothing, and leaves nothing behind.
+// TestServerDryRun checks that a dry run shows the pin, and leaves nothing behind.
 func TestServerDryRun(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := push(t, env.Open, repository(t)+":1")
@@ -176,16 +188,14 @@ func TestServerDryRun(t *testing.T) {
 		wantImage(t, "image with "+side, parse(t, text).image(), reference, digest)
 	}
 	if out := kubectl(t, "", "-n", ns, "get", "deployments", "-o", "name"); out != "" {
-		t.Errorf("there is %s, want nothing", out)
+		t.Errorf("stored Deployments = %s, want none", out)
 	}
 	kubectl(t, manifest, "-n", ns, "apply", "-f", "-")
 	before := get(t, ns, "deployment/web")
 	two, second := push(t, env.Open, repository(t)+":2")
 	text := kubectl(t, "", "-n", ns, "set", "image", "deployment/web", "app="+two, "--dry-run=server", "-o", "json")
-	wantImage(t, "image to be", parse(t, text).image(), two, second)
+	wantImage(t, "image in the dry run", parse(t, text).image(), two, second)
 	after := get(t, ns, "deployment/web")
 	wantImage(t, "image", after.image(), reference, digest)
-	if after.Metadata.Generation != before.Metadata.Generation {
-		t.Errorf("generation = %d, want %d", after.Metadata.Generation, before.Metadata.Generation)
-	}
+	after.wantGeneration(t, before.Metadata.Generation)
 }

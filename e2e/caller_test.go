@@ -9,13 +9,19 @@ import (
 	"testing"
 )
 
-// All other tests show that the API server's reviews are answered, which shows the certificate that --client-ca asks for.
-// Who posts a review without one, as any pod could that reaches the Service, is not heard: an answer would have the digest
-// of another namespace's private image.
+// TestReviewsOfOthersAreRefused posts reviews without the client certificate that --client-ca
+// requires, as any pod could that reaches the Service. They must be refused, because an answer
+// could reveal the digest of another namespace's private image. The other tests show that the API
+// server's own reviews are answered.
 func TestReviewsOfOthersAreRefused(t *testing.T) {
-	for name, certificates := range map[string][]tls.Certificate{"no certificate": nil, "tagpin's own": {serving(t)}} {
+	for name, certificates := range map[string][]tls.Certificate{
+		"no certificate": nil, "another CA": {foreignCertificate(t)},
+	} {
 		t.Run(name, func(t *testing.T) {
-			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: env.CA.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS12}}
+			config := &tls.Config{
+				RootCAs: env.CA.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS12,
+			}
+			transport := &http.Transport{TLSClientConfig: config}
 			t.Cleanup(transport.CloseIdleConnections)
 			body := `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","namespace":"victim"}}`
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, env.Tagpin.URL("enforce"), strings.NewReader(body))
@@ -26,17 +32,17 @@ func TestReviewsOfOthersAreRefused(t *testing.T) {
 			resp, err := transport.RoundTrip(req)
 			if err == nil {
 				_ = resp.Body.Close()
-				t.Fatalf("an answer: %s", resp.Status)
+				t.Fatalf("answer = %s, want none", resp.Status)
 			}
 			if !strings.Contains(err.Error(), "tls: ") {
-				t.Errorf("the request failed otherwise than in its TLS handshake: %v", err)
+				t.Errorf("error = %v, want one of the TLS handshake", err)
 			}
 		})
 	}
 }
 
-// serving is a certificate that another CA than the API server's has signed.
-func serving(t *testing.T) tls.Certificate {
+// foreignCertificate returns a client certificate of another CA than the API server's.
+func foreignCertificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	leaf, err := env.CA.IssueClient("somebody")
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// testCustom has objects of a kind that the API server neither completes nor checks: every field may be missing or null,
-// and no expression may fail for it, as that would deny the object.
+// testCustom has objects of a kind that the API server neither completes nor validates, so that
+// every field may be missing or null. No expression may fail for them, because that would deny the
+// object.
 func (c *conditions) testCustom(t *testing.T) {
 	installRollouts(t)
 	for spec, want := range map[string]int{
@@ -44,7 +45,7 @@ func (c *conditions) testCustom(t *testing.T) {
 			spec any
 			want int
 		}{
-			{"left as it is", o.Object["spec"], 0},
+			{"left unchanged", o.Object["spec"], 0},
 			{"given a container", other.Object["spec"], 1},
 		} {
 			got := c.updated(t, "enforce", o, func(changed client.Object) {
@@ -57,7 +58,7 @@ func (c *conditions) testCustom(t *testing.T) {
 	}
 }
 
-// custom is a Rollout with a spec as JSON; null: with none.
+// custom returns a Rollout with a spec in JSON. If it is null, the Rollout has no spec.
 func custom(t *testing.T, spec string) *unstructured.Unstructured {
 	t.Helper()
 	var parsed map[string]any

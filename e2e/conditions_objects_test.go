@@ -3,13 +3,11 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -31,17 +29,18 @@ func (c *conditions) testOwners(t *testing.T) {
 		{"CronJob", "batch/v1", "CronJob", true, 0},
 	} {
 		o := kinds()[tt.kind](podSpec("a:1"))
-		o.SetOwnerReferences([]metav1.OwnerReference{{
-			APIVersion: tt.apiVersion, Kind: tt.owner, Name: "o", UID: types.UID("1"), Controller: &tt.controller,
-		}})
+		owners := controlledBy(tt.apiVersion, tt.owner)
+		owners[0].Controller = &tt.controller
+		o.SetOwnerReferences(owners)
 		if got, _ := c.created(t, "enforce", o); got != tt.want {
-			t.Errorf("%s of %s %s, controller %t: %d calls, want %d", tt.kind, tt.apiVersion, tt.owner, tt.controller, got, tt.want)
+			t.Errorf("%s of %s %s, controller %t: %d calls, want %d",
+				tt.kind, tt.apiVersion, tt.owner, tt.controller, got, tt.want)
 		}
 	}
 }
 
-// testMirror has pods that say that they are the copy of a static pod. It counts if a node creates
-// them.
+// testMirror has pods that claim to be the mirror of a static pod. The claim counts only if a node
+// creates them.
 func (c *conditions) testMirror(t *testing.T) {
 	mirror := func() client.Object {
 		o := kinds()["Pod"](podSpec("a:1"))
@@ -55,7 +54,7 @@ func (c *conditions) testMirror(t *testing.T) {
 	}
 	image := func(o client.Object) { specOf(t, o).Containers[0].Image = "a:2" }
 	if got := c.updated(t, "enforce", forged, image); got != 1 {
-		t.Errorf("the same, given another image: %d calls, want 1", got)
+		t.Errorf("the same with another image: %d calls, want 1", got)
 	}
 	ns := newLabelled(t, countedLabel, "enforce")
 	o := mirror()
@@ -69,7 +68,7 @@ func (c *conditions) testMirror(t *testing.T) {
 	}
 }
 
-// testForgedMetadata updates objects with metadata that the API server takes from no update.
+// testForgedMetadata updates objects with metadata that the API server ignores in updates.
 func (c *conditions) testForgedMetadata(t *testing.T) {
 	now := metav1.Now()
 	for _, kind := range []string{"Pod", "Deployment"} {
@@ -80,7 +79,7 @@ func (c *conditions) testForgedMetadata(t *testing.T) {
 			specOf(t, o).Containers[0].Image = "a:2"
 		})
 		if got != 1 {
-			t.Errorf("%s that says it is being deleted: %d calls, want 1", kind, got)
+			t.Errorf("%s that claims to be under deletion: %d calls, want 1", kind, got)
 		}
 	}
 }
@@ -101,7 +100,7 @@ func (c *conditions) testDeleted(t *testing.T) {
 			specOf(t, o).Containers[0].Image = "a:2"
 		})
 		if got != 0 {
-			t.Errorf("%s that is being deleted: %d calls, want 0", kind, got)
+			t.Errorf("%s under deletion: %d calls, want 0", kind, got)
 		}
 	}
 }
@@ -132,8 +131,11 @@ func (c *conditions) testEphemeral(t *testing.T) {
 
 func (c *conditions) testModes(t *testing.T) {
 	pinned := "a:1@" + digestOf("1")
-	proposed := func(o client.Object) { o.SetAnnotations(map[string]string{"tagpin.dev/proposed-pins": `{"c1":"a:1"}`}) }
-	for mode, want := range map[string]struct{ create, pinned, tag, pin, outdated, forgotten, restart, label int }{
+	proposed := func(o client.Object) {
+		o.SetAnnotations(map[string]string{"tagpin.dev/proposed-pins": `{"c1":"a:1"}`})
+	}
+	type calls struct{ create, pinned, tag, pin, outdated, forgotten, restart, label int }
+	for mode, want := range map[string]calls{
 		"enforce": {create: 1, tag: 1, restart: 1, outdated: 1},
 		"dry-run": {create: 1, tag: 1, restart: 1, outdated: 1, forgotten: 1},
 		"keep":    {tag: 1},
@@ -162,7 +164,8 @@ func (c *conditions) testModes(t *testing.T) {
 			had := kinds()["Deployment"](podSpec("a:1"))
 			proposed(had)
 			c.created(t, mode, had)
-			check("a proposal is forgotten", c.updated(t, mode, had, func(o client.Object) { o.SetAnnotations(nil) }), want.forgotten)
+			forget := func(o client.Object) { o.SetAnnotations(nil) }
+			check("a proposal is removed", c.updated(t, mode, had, forget), want.forgotten)
 			check("a restart", c.updated(t, mode, o, func(o client.Object) {
 				annotate(t, o, "kubectl.kubernetes.io/restartedAt", "now")
 			}), want.restart)
@@ -189,7 +192,8 @@ func (c *conditions) testScale(t *testing.T) {
 	}
 }
 
-// testLarge shows that the largest objects are within the cost that the API server allows to conditions.
+// testLarge checks that the largest objects are within the cost that the API server allows
+// conditions.
 func (c *conditions) testLarge(t *testing.T) {
 	const containers = 5000
 	for _, tt := range []struct {
@@ -200,12 +204,8 @@ func (c *conditions) testLarge(t *testing.T) {
 		{"unpinned", "", 1},
 	} {
 		spec := corev1.PodSpec{}
-		for i := range containers {
-			spec.Containers = append(spec.Containers, corev1.Container{
-				Name:  fmt.Sprintf("container-%d", i),
-				Image: "registry.example.com:5000/team/application:1.2.3@" + digestOf("1"),
-			})
-		}
+		addContainers(&spec, containers,
+			"registry.example.com:5000/team/application:1.2.3@"+digestOf("1"))
 		spec.Containers[containers-1].Image = "a:1" + tt.last
 		o := kinds()["Deployment"](spec)
 		if got, _ := c.created(t, "enforce", o); got != tt.want {
@@ -218,27 +218,25 @@ func (c *conditions) testLarge(t *testing.T) {
 	}
 }
 
-// testTooLarge has more containers than the conditions can look at: the API server refuses the
-// object, as the registration fails closed, and counts it in the metric that an alert reads.
+// testTooLarge has more containers than the conditions can evaluate. The API server denies the
+// object, because the registration fails closed, and counts it in the metric that an alert uses.
 func (c *conditions) testTooLarge(t *testing.T) {
 	const containers = 40_000
 	const metric = `apiserver_admission_match_condition_evaluation_errors_total{kind="webhook",` +
 		`name="enforce.tagpin.dev",operation="CREATE",type="admit"}`
 	spec := corev1.PodSpec{}
-	for i := range containers {
-		spec.Containers = append(spec.Containers, corev1.Container{Name: fmt.Sprint("n", i), Image: "a"})
-	}
+	addContainers(&spec, containers, "a")
 	o := kinds()["Deployment"](spec)
 	o.SetNamespace(newLabelled(t, countedLabel, "enforce"))
 	err := c.client.Create(t.Context(), o, client.DryRunAll)
 	if err == nil || !strings.Contains(err.Error(), "cost limit exceeded") {
-		t.Fatalf("%d containers: %v, want a condition that costs too much", containers, err)
+		t.Fatalf("%d containers: %v, want the cost limit exceeded", containers, err)
 	}
 	metrics, err := env.Client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(metrics), "\n"+metric+" ") {
-		t.Errorf("the API server does not count it in %s", metric)
+		t.Errorf("the API server's metrics lack %s", metric)
 	}
 }

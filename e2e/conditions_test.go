@@ -9,13 +9,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// conditions is what the tests of the conditions share.
+// conditions is the fixture of the tests of the registration's conditions.
 type conditions struct {
 	*counter
 	client client.Client
 }
 
-// created is the number of calls for creating an object in a new namespace of a mode, and the namespace.
+// created creates an object in a new namespace with a mode, and returns the number of calls and the
+// namespace.
 func (c *conditions) created(t *testing.T, mode string, o client.Object) (calls int, ns string) {
 	t.Helper()
 	ns = newLabelled(t, countedLabel, mode)
@@ -26,8 +27,10 @@ func (c *conditions) created(t *testing.T, mode string, o client.Object) (calls 
 	return c.take(mode, ns), ns
 }
 
-// updated is the number of calls for changing an object, which stays as it is.
-func (c *conditions) updated(t *testing.T, mode string, o client.Object, change func(client.Object)) int {
+// updated updates an object as a dry run, and returns the number of calls.
+func (c *conditions) updated(
+	t *testing.T, mode string, o client.Object, change func(client.Object),
+) int {
 	t.Helper()
 	changed := o.DeepCopyObject().(client.Object)
 	change(changed)
@@ -37,7 +40,8 @@ func (c *conditions) updated(t *testing.T, mode string, o client.Object, change 
 	return c.take(mode, o.GetNamespace())
 }
 
-// TestConditions shows which requests the registration spares, against the API server that evaluates it.
+// TestConditions checks for which requests the API server calls tagpin, which it decides by the
+// conditions of the registration.
 func TestConditions(t *testing.T) {
 	api, _ := newClient(t)
 	c := &conditions{counter: startCounter(t), client: api}
@@ -119,13 +123,15 @@ func (c *conditions) testPlaces(t *testing.T) {
 		}, 0},
 		{"image volume", func(s *corev1.PodSpec) { s.Volumes = []corev1.Volume{imageVolume("v", "b:1")} }, 1},
 		{"pinned image volume", func(s *corev1.PodSpec) { s.Volumes = []corev1.Volume{imageVolume("v", pinned)} }, 0},
-		{"rbd volume, whose image is none", func(s *corev1.PodSpec) {
+		{"rbd volume, whose image is not a reference", func(s *corev1.PodSpec) {
 			s.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
 				RBD: &corev1.RBDVolumeSource{CephMonitors: []string{"m"}, RBDImage: "disk"},
 			}}}
 		}, 0},
 		{"other volume", func(s *corev1.PodSpec) {
-			s.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+			s.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
+				EmptyDir: &corev1.EmptyDirVolumeSource{},
+			}}}
 		}, 0},
 		{"no containers", func(s *corev1.PodSpec) { s.Containers = nil }, 0},
 		{"no image", func(s *corev1.PodSpec) { s.Containers[0].Image = "" }, 1},
@@ -153,7 +159,7 @@ func (c *conditions) testReferences(t *testing.T) {
 		"a:1@" + digestOf("f"): 0,
 		"host:5000/a@sha512:" + long[len("sha256:"):]: 0,
 		"a@sha384:" + long[len("sha256:"):][:96]:      0,
-		"a@junk":                                      0, // no digest: the kubelet refuses it, and tagpin would leave it
+		"a@junk":                                      0, // invalid: tagpin would leave it alone
 	} {
 		if got, _ := c.created(t, "enforce", kinds()["Pod"](podSpec(text))); got != want {
 			t.Errorf("%s: %d calls, want %d", text, got, want)

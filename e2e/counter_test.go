@@ -12,16 +12,16 @@ import (
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// countedLabel stands for the label of the mode in the copy of the registration that the counter serves.
+// countedLabel replaces the label of the mode in the copy of the registration that calls the
+// counter.
 const countedLabel = "e2e.tagpin.dev/counted"
 
-// counter is a webhook that allows everything and counts its calls.
+// counter is a webhook that allows every request and counts its calls.
 type counter struct {
 	mu    sync.Mutex
 	calls map[string]int // by path and namespace
@@ -40,10 +40,10 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
 	review.Request = nil
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(review) // an error is the connection's
+	_ = json.NewEncoder(w).Encode(review) // it fails only if the connection does
 }
 
-// take returns the number of calls since the last time.
+// take returns the number of calls since it was last called.
 func (c *counter) take(mode, ns string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,7 +52,7 @@ func (c *counter) take(mode, ns string) int {
 	return n
 }
 
-// startCounter installs a copy of the registration before a counter.
+// startCounter installs a copy of the registration that calls a counter.
 func startCounter(t *testing.T) *counter {
 	t.Helper()
 	c := &counter{calls: map[string]int{}}
@@ -64,8 +64,7 @@ func startCounter(t *testing.T) *counter {
 	t.Cleanup(func() { deleteWebhook(t, name) })
 	ns := newLabelled(t, countedLabel, "enforce")
 	poll.Until(t, func(ctx context.Context) error {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: ns}, Spec: podSpec("a:1")}
-		if _, err := env.Client.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+		if _, err := dryRun(ctx, ns, "a:1"); err != nil {
 			return err
 		}
 		if c.take("enforce", ns) == 0 {

@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// TestDebug adds ephemeral containers by kubectl debug. The API server takes nothing else of such a request, so that the
-// annotation stays as it was.
+// TestDebug adds ephemeral containers with kubectl debug. The API server takes nothing else from
+// such a request, so the annotation must not change.
 func TestDebug(t *testing.T) {
 	c, _ := newClient(t)
 	reference, digest := push(t, env.Open, repository(t)+":1")
@@ -24,7 +24,7 @@ func TestDebug(t *testing.T) {
 	create(t, c, ns, pod)
 	before := pod.Annotations["tagpin.dev/pins"]
 	debug := func(name, image string) error {
-		// Attached, kubectl would wait for the container, which no kubelet starts.
+		// With --attach kubectl would wait for the container, which no kubelet starts.
 		_, _, err := env.RunKubectl(t.Context(), nil, "-n", ns, "debug", pod.Name, "--image="+image,
 			"--container="+name, "--attach=false", "--profile=general")
 		return err
@@ -35,7 +35,7 @@ func TestDebug(t *testing.T) {
 		}
 	}
 	if err := debug("missing", env.Open.Host+"/nowhere:1"); err == nil || !strings.Contains(err.Error(), `container "missing": can't pin`) {
-		t.Errorf("kubectl debug with an image that is nowhere: %v, want a denial that names the container", err)
+		t.Errorf("kubectl debug with a missing image: %v, want a denial that names the container", err)
 	}
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
 		t.Fatal(err)
@@ -44,17 +44,18 @@ func TestDebug(t *testing.T) {
 	for _, e := range pod.Spec.EphemeralContainers {
 		images[e.Name] = e.Image
 	}
-	wantImage(t, "image of the pod again", images["same"], reference, digest)
-	wantImage(t, "image of tools", images["tools"], tools, toolsDigest)
+	wantImage(t, "ephemeral container same", images["same"], reference, digest)
+	wantImage(t, "ephemeral container tools", images["tools"], tools, toolsDigest)
 	if got, ok := images["missing"]; ok {
-		t.Errorf("the denied container is there, with %s", got)
+		t.Errorf("the denied container exists, with the image %s", got)
 	}
 	if got := pod.Annotations["tagpin.dev/pins"]; got != before {
-		t.Errorf("tagpin.dev/pins = %s, want it as it was: %s", got, before)
+		t.Errorf("tagpin.dev/pins = %s, want it unchanged: %s", got, before)
 	}
 }
 
-// TestDebugAfterTagMoved gives an ephemeral container the digest that the pod runs for the same text.
+// TestDebugAfterTagMoved checks that an ephemeral container gets the digest that the pod already
+// runs for its text.
 func TestDebugAfterTagMoved(t *testing.T) {
 	ns, tag := newNamespace(t, "enforce"), repository(t)+":1"
 	reference, digest := push(t, env.Open, tag)
@@ -66,8 +67,8 @@ func TestDebugAfterTagMoved(t *testing.T) {
 }
 
 // TestDebugWithForgedMetadata adds ephemeral containers by patches that also set metadata which
-// exempts an object elsewhere. The API server takes the containers alone, and drops the rest after
-// the webhooks.
+// exempts objects elsewhere. The API server takes only the containers, and drops the rest after the
+// webhooks.
 func TestDebugWithForgedMetadata(t *testing.T) {
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	ns := newNamespace(t, "enforce")
@@ -92,7 +93,7 @@ func TestDebugWithForgedMetadata(t *testing.T) {
 			}
 		}
 		if len(pod.Annotations) != 1 || pod.DeletionTimestamp != nil || len(pod.OwnerReferences) != 0 {
-			t.Errorf("%s: the metadata was taken: %+v", name, pod.ObjectMeta)
+			t.Errorf("%s: the forged metadata was stored: %+v", name, pod.ObjectMeta)
 		}
 	}
 }

@@ -14,12 +14,13 @@ import (
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// TestNothingElseChanges creates one rich object with tagpin and without: they differ by the image and the annotation.
-// emptyDir.mode is a field that few client libraries know so far.
+// TestNothingElseChanges creates an object with many fields with tagpin and without. Only the image
+// and the annotation differ. Few client libraries know the field emptyDir.mode yet.
 func TestNothingElseChanges(t *testing.T) {
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	created := func(ns string) map[string]any {
-		text := kubectl(t, strings.ReplaceAll(richDeployment, "IMAGE", reference), "-n", ns, "create", "-f", "-", "-o", "json")
+		manifest := strings.ReplaceAll(richDeployment, "IMAGE", reference)
+		text := kubectl(t, manifest, "-n", ns, "create", "-f", "-", "-o", "json")
 		var o map[string]any
 		if err := json.Unmarshal([]byte(text), &o); err != nil {
 			t.Fatal(err)
@@ -31,15 +32,18 @@ func TestNothingElseChanges(t *testing.T) {
 	}
 	want, got := created(newNamespace(t, "off")), created(newNamespace(t, "enforce"))
 	pin := reference + "@" + digest
-	if err := unstructured.SetNestedField(want, `{"a":"`+pin+`"}`, "spec", "template", "metadata", "annotations", "tagpin.dev/pins"); err != nil {
+	err := unstructured.SetNestedField(want, `{"a":"`+pin+`"}`,
+		"spec", "template", "metadata", "annotations", "tagpin.dev/pins")
+	if err != nil {
 		t.Fatal(err)
 	}
 	setImage(t, want, pin)
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("a deployment with tagpin: -without +with\n%s", diff)
+		t.Errorf("Deployment, -without tagpin +with tagpin:\n%s", diff)
 	}
-	if mode, ok, _ := unstructured.NestedSlice(want, "spec", "template", "spec", "volumes"); !ok || mode[1].(map[string]any)["emptyDir"].(map[string]any)["mode"] == nil {
-		t.Errorf("emptyDir.mode is not in %v: the API server does not know it", mode)
+	volumes, ok, _ := unstructured.NestedSlice(want, "spec", "template", "spec", "volumes")
+	if !ok || volumes[1].(map[string]any)["emptyDir"].(map[string]any)["mode"] == nil {
+		t.Errorf("volumes = %v, want emptyDir.mode: does the API server know it?", volumes)
 	}
 }
 
@@ -86,7 +90,8 @@ func setImage(t *testing.T, o map[string]any, image string) {
 	}
 }
 
-// rolloutCRD is a kind with a pod template that only the config knows. As some do, it prunes the template's metadata.
+// rolloutCRD is a kind with a pod template that is not built in. It prunes the template's metadata,
+// as some CRDs do.
 const rolloutCRD = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -122,7 +127,7 @@ func installRollouts(t *testing.T) {
 	kubectl(t, "", "wait", "--for=condition=Established", "crd/rollouts.argoproj.io", "--timeout="+poll.Deadline.String())
 }
 
-// rollout is a Rollout with a spec.
+// rollout returns a Rollout with a spec, if it is not nil.
 func rollout(spec map[string]any) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": "r"}}}
 	if spec != nil {
@@ -132,8 +137,8 @@ func rollout(spec map[string]any) *unstructured.Unstructured {
 	return o
 }
 
-// TestUnknownFields pins a custom resource, which has fields that no type of k8s.io/api has: they stay. Its annotation
-// stands in the object's own metadata, as the template's would be pruned.
+// TestUnknownFields pins a custom resource with fields that no type of k8s.io/api has. They stay.
+// The annotation is in the object's own metadata, because the template's metadata is pruned.
 func TestUnknownFields(t *testing.T) {
 	installRollouts(t)
 	c, _ := newClient(t)
@@ -151,13 +156,15 @@ func TestUnknownFields(t *testing.T) {
 		})
 	}
 	o, want := fresh(), fresh()
-	if err := unstructured.SetNestedField(o.Object, map[string]any{"note": "pruned"}, "spec", "template", "metadata", "annotations"); err != nil {
+	err := unstructured.SetNestedField(o.Object, map[string]any{"note": "pruned"},
+		"spec", "template", "metadata", "annotations")
+	if err != nil {
 		t.Fatal(err)
 	}
 	create(t, c, ns, o)
 	setImage(t, want.Object, reference+"@"+digest)
 	if diff := cmp.Diff(want.Object["spec"], o.Object["spec"]); diff != "" {
-		t.Errorf("spec: -want +got\n%s", diff)
+		t.Errorf("spec, -want +got:\n%s", diff)
 	}
 	if got, want := o.GetAnnotations()["tagpin.dev/pins"], `{"a":"`+reference+"@"+digest+`"}`; got != want {
 		t.Errorf("tagpin.dev/pins = %s, want %s", got, want)
@@ -170,14 +177,15 @@ func TestUnknownFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again.GetGeneration() != o.GetGeneration() {
-		t.Errorf("after the same again the generation is %d, want %d", again.GetGeneration(), o.GetGeneration())
+		t.Errorf("generation after another update = %d, want %d", again.GetGeneration(), o.GetGeneration())
 	}
 	if diff := cmp.Diff(o.GetAnnotations(), again.GetAnnotations()); diff != "" {
-		t.Errorf("annotations after the same again: -before +after\n%s", diff)
+		t.Errorf("annotations after another update, -before +after:\n%s", diff)
 	}
 }
 
-// TestIncomplete has custom resources that lack what a pod spec has to have: they are their controller's to refuse.
+// TestIncomplete has custom resources without required fields of a pod spec. Refusing them is left
+// to their controller.
 func TestIncomplete(t *testing.T) {
 	installRollouts(t)
 	c, _ := newClient(t)
@@ -192,7 +200,7 @@ func TestIncomplete(t *testing.T) {
 		o, expected := custom(t, spec), custom(t, want)
 		create(t, c, newNamespace(t, "enforce"), o)
 		if diff := cmp.Diff(expected.Object["spec"], o.Object["spec"]); diff != "" {
-			t.Errorf("spec %s: -want +got\n%s", spec, diff)
+			t.Errorf("spec %s, -want +got:\n%s", spec, diff)
 		}
 	}
 }

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -20,10 +19,10 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
-// reconciles are as many as show that something settles.
+// reconciles is how often a tool reconciles in a test.
 const reconciles = 10
 
-// gitops is a tool that brings a Deployment to what a manifest says, again and again.
+// gitops is a tool that repeatedly makes a Deployment what a manifest says.
 type gitops struct {
 	t       *testing.T
 	ns      string
@@ -38,11 +37,12 @@ func newGitops(t *testing.T, manager string) *gitops {
 		t.Fatal(err)
 	}
 	ns := newNamespace(t, "enforce")
-	api := c.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace(ns)
-	return &gitops{t, ns, manager, api}
+	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	return &gitops{t, ns, manager, c.Resource(deployments).Namespace(ns)}
 }
 
-// manifest is the Deployment with an image, and a marker in its template where it is not empty.
+// manifest returns the Deployment with an image. If refresh is not empty, its template has that
+// marker.
 func (g *gitops) manifest(image, refresh string) *unstructured.Unstructured {
 	g.t.Helper()
 	var o map[string]any
@@ -52,14 +52,16 @@ func (g *gitops) manifest(image, refresh string) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{Object: o}
 	u.SetNamespace(g.ns)
 	if refresh != "" {
-		if err := unstructured.SetNestedField(o, refresh, "spec", "template", "metadata", "annotations", "tagpin.dev/refresh"); err != nil {
+		err := unstructured.SetNestedField(o, refresh,
+			"spec", "template", "metadata", "annotations", "tagpin.dev/refresh")
+		if err != nil {
 			g.t.Fatal(err)
 		}
 	}
 	return u
 }
 
-// apply applies server-side, as the tools do: with force, and first as a dry run.
+// apply makes a forced server-side apply, as the tools do.
 func (g *gitops) apply(o *unstructured.Unstructured, dryRun ...string) *unstructured.Unstructured {
 	g.t.Helper()
 	data, err := json.Marshal(o)
@@ -84,16 +86,19 @@ func (g *gitops) live() *unstructured.Unstructured {
 	return o
 }
 
-// drift is the difference between what is there and what would be: labels, annotations, and all that is not metadata or
-// status, as Flux's kustomize-controller and Argo CD's server-side diff compare them.
+// drift returns the difference between the live object and the result of a dry run. As Flux's
+// kustomize-controller and Argo CD's server-side diff, it compares labels, annotations and the
+// spec.
 func drift(live, would *unstructured.Unstructured) string {
 	compared := func(o *unstructured.Unstructured) map[string]any {
-		return map[string]any{"labels": o.GetLabels(), "annotations": o.GetAnnotations(), "spec": o.Object["spec"]}
+		return map[string]any{
+			"labels": o.GetLabels(), "annotations": o.GetAnnotations(), "spec": o.Object["spec"],
+		}
 	}
 	return cmp.Diff(compared(live), compared(would))
 }
 
-// reconcile is what Flux does: a dry run, a comparison, and an apply only if something differs.
+// reconcile does what Flux does: a dry run, a comparison, and an apply only if something differs.
 func (g *gitops) reconcile(o *unstructured.Unstructured) (drifted string) {
 	g.t.Helper()
 	if drifted = drift(g.live(), g.apply(o, metav1.DryRunAll)); drifted != "" {
@@ -102,8 +107,8 @@ func (g *gitops) reconcile(o *unstructured.Unstructured) (drifted string) {
 	return drifted
 }
 
-// TestFlux reconciles by server-side apply while the tag moves under it: no drift and no rollout, until the manifest asks for
-// a refresh; then one rollout, and none after it.
+// TestFlux reconciles by server-side apply while the tag moves. There is no drift and no rollout
+// until the manifest asks for a refresh, which causes one rollout.
 func TestFlux(t *testing.T) {
 	g := newGitops(t, "kustomize-controller")
 	tag := repository(t) + ":1"
@@ -115,22 +120,23 @@ func TestFlux(t *testing.T) {
 	for i := range reconciles {
 		_, second = push(t, env.Open, tag)
 		if d := g.reconcile(g.manifest(reference, "")); d != "" {
-			t.Fatalf("reconcile %d drifts: -live +dry run\n%s", i, d)
+			t.Fatalf("drift in reconcile %d, -live +dry run:\n%s", i, d)
 		}
-		g.apply(g.manifest(reference, "")) // as with a new revision that says the same
+		g.apply(g.manifest(reference, "")) // as for a new revision with the same content
 	}
 	g.want("reconciled", reference, first, generation)
-	if got := env.Open.Lookups(repository(t)) - asked - reconciles; got > 0 { // each push asks once
-		t.Errorf("%d look-ups, want none", got)
+	// Each push causes one request too.
+	if got := env.Open.Lookups(repository(t)) - asked - reconciles; got > 0 {
+		t.Errorf("%d lookups, want none", got)
 	}
 	if d := g.reconcile(g.manifest(reference, "commit-1")); d == "" {
-		t.Error("a refresh is no drift")
+		t.Error("a refresh causes no drift")
 	}
 	g.want("refreshed", reference, second, generation+1)
 	for i := range reconciles {
 		push(t, env.Open, tag)
 		if d := g.reconcile(g.manifest(reference, "commit-1")); d != "" {
-			t.Fatalf("reconcile %d after the refresh drifts: -live +dry run\n%s", i, d)
+			t.Fatalf("drift in reconcile %d after the refresh, -live +dry run:\n%s", i, d)
 		}
 		g.apply(g.manifest(reference, "commit-1"))
 	}
@@ -150,8 +156,8 @@ func (g *gitops) want(when, reference, digest string, generation int64) {
 	}
 }
 
-// TestTwoAppliers has another manager apply other fields, and Argo CD's server-side diff, which includes what webhooks do,
-// look at the same object: no drift for either.
+// TestTwoAppliers has another manager that applies other fields, and Argo CD's server-side diff,
+// which includes the changes of webhooks. Neither sees a drift.
 func TestTwoAppliers(t *testing.T) {
 	argo := newGitops(t, "argocd-controller")
 	tag := repository(t) + ":1"
@@ -168,19 +174,19 @@ func TestTwoAppliers(t *testing.T) {
 	for i := range reconciles {
 		push(t, env.Open, tag)
 		if d := drift(argo.live(), argo.apply(argo.manifest(reference, ""), metav1.DryRunAll)); d != "" {
-			t.Fatalf("sync %d differs: -live +dry run\n%s", i, d)
+			t.Fatalf("drift in sync %d, -live +dry run:\n%s", i, d)
 		}
 		argo.apply(argo.manifest(reference, ""))
 		if d := scaler.reconcile(replicas); d != "" {
-			t.Fatalf("the other manager drifts: -live +dry run\n%s", d)
+			t.Fatalf("drift of the other manager, -live +dry run:\n%s", d)
 		}
 	}
 	argo.want("synced", reference, first, generation)
 }
 
-// TestThreeWayDiff has Argo CD's default: what the manifest would change of what is there, worked out by the client. It sees
-// the pin as a difference, of the image alone, and not of the annotations: deploy/docs/gitops.md says what to set. To sync all
-// the same changes nothing.
+// TestThreeWayDiff has Argo CD's default, a three-way diff on the client. It shows a difference
+// only in the image, and not in the annotations. deploy/docs/gitops.md says which settings avoid
+// it. A sync changes nothing.
 func TestThreeWayDiff(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	tag := repository(t) + ":1"
@@ -194,23 +200,23 @@ func TestThreeWayDiff(t *testing.T) {
 		if err := json.Unmarshal(live, &o); err != nil {
 			t.Fatal(err)
 		}
-		want := `{"spec":{"template":{"spec":{"$setElementOrder/containers":[{"name":"app"}],"containers":[{"image":"` + reference + `","name":"app"}]}}}}`
-		if got := threeWay(t, []byte(o.Annotations["kubectl.kubernetes.io/last-applied-configuration"]), manifest, live); got != want {
-			t.Errorf("the difference is %s, want that of the image alone, %s", got, want)
+		want := `{"spec":{"template":{"spec":{"$setElementOrder/containers":[{"name":"app"}],` +
+			`"containers":[{"image":"` + reference + `","name":"app"}]}}}}`
+		last := o.Annotations["kubectl.kubernetes.io/last-applied-configuration"]
+		if got := threeWay(t, []byte(last), manifest, live); got != want {
+			t.Errorf("difference = %s, want only that of the image, %s", got, want)
 		}
 		apply(t, ns, manifest)
 	}
 	o := get(t, ns, "deployment/web")
 	wantImage(t, "synced", o.image(), reference, digest)
-	if o.Metadata.Generation != 1 {
-		t.Errorf("generation = %d, want 1", o.Metadata.Generation)
-	}
+	o.wantGeneration(t, 1)
 	if out := diff(t, ns, manifest); out != "" {
-		t.Errorf("kubectl diff, which asks the server, tells\n%s", out)
+		t.Errorf("kubectl diff, which asks the server, prints\n%s", out)
 	}
 }
 
-// threeWay is the patch that a client-side apply would send.
+// threeWay returns the patch that a client-side apply would send.
 func threeWay(t *testing.T, last []byte, manifest string, live []byte) string {
 	t.Helper()
 	meta, err := strategicpatch.NewPatchMetaFromStruct(appsv1.Deployment{})
@@ -221,7 +227,7 @@ func threeWay(t *testing.T, last []byte, manifest string, live []byte) string {
 	if err := json.Unmarshal(last, &o); err != nil {
 		t.Fatal(err)
 	}
-	modified, err := json.Marshal(o) // the same again
+	modified, err := json.Marshal(o) // the manifest was not changed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +236,7 @@ func threeWay(t *testing.T, last []byte, manifest string, live []byte) string {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(written["spec"], o["spec"]); d != "" {
-		t.Fatalf("the last applied is not the manifest:\n%s", d)
+		t.Fatalf("last applied configuration, -manifest +annotation:\n%s", d)
 	}
 	patch, err := strategicpatch.CreateThreeWayMergePatch(last, modified, live, meta, true)
 	if err != nil {
@@ -239,7 +245,7 @@ func threeWay(t *testing.T, last []byte, manifest string, live []byte) string {
 	return string(patch)
 }
 
-// diff is what kubectl diff tells.
+// diff returns the output of kubectl diff.
 func diff(t *testing.T, ns, manifest string) string {
 	t.Helper()
 	out, _, err := env.RunKubectl(t.Context(), strings.NewReader(manifest), "-n", ns, "diff", "-f", "-")
@@ -247,74 +253,4 @@ func diff(t *testing.T, ns, manifest string) string {
 		t.Fatal(err)
 	}
 	return out
-}
-
-// TestExemptedLater has an image that is exempted after it was pinned: its manifest, applied again, keeps the pin, as to take it
-// away would roll out.
-func TestExemptedLater(t *testing.T) {
-	ns := newNamespace(t, "enforce")
-	reference, digest := push(t, env.Open, repository(t)+":1")
-	manifest := fmt.Sprintf(deployment, reference)
-	apply(t, ns, manifest)
-	exempt := func(config string) string {
-		return config + "exemptImages: ['docker.io/library/auto:latest', '" + strings.TrimSuffix(reference, ":1") + "']\n"
-	}
-	if err := env.Reconfigure(t.Context(), exempt); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := env.Reconfigure(context.WithoutCancel(t.Context()), nil); err != nil {
-			t.Error(err)
-		}
-	}()
-	apply(t, ns, manifest)
-	o := get(t, ns, "deployment/web")
-	wantImage(t, "exempted", o.image(), reference, digest)
-	if o.Metadata.Generation != 1 {
-		t.Errorf("generation = %d, want 1", o.Metadata.Generation)
-	}
-	other := newNamespace(t, "enforce")
-	apply(t, other, manifest)
-	if got := get(t, other, "deployment/web").image(); got != reference {
-		t.Errorf("exempt from the beginning: image = %s, want %s", got, reference)
-	}
-}
-
-// TestNeverLater has a container that is set to Never after it was pinned: the pin stays.
-func TestNeverLater(t *testing.T) {
-	ns := newNamespace(t, "enforce")
-	reference, digest := push(t, env.Open, repository(t)+":1")
-	manifest := fmt.Sprintf(deployment, reference)
-	apply(t, ns, manifest)
-	apply(t, ns, manifest+"        imagePullPolicy: Never\n")
-	wantImage(t, "set to Never", get(t, ns, "deployment/web").image(), reference, digest)
-	never := newNamespace(t, "enforce")
-	apply(t, never, manifest+"        imagePullPolicy: Never\n")
-	if got := get(t, never, "deployment/web").image(); got != reference {
-		t.Errorf("Never from the beginning: image = %s, want %s", got, reference)
-	}
-}
-
-// TestKeptWithWarning has a template that changes while its tag has moved: kept, and a warning tells how to refresh; done so,
-// it is the new one.
-func TestKeptWithWarning(t *testing.T) {
-	ns, tag := newNamespace(t, "enforce"), repository(t)+":main"
-	reference, first := push(t, env.Open, tag)
-	manifest := fmt.Sprintf(deployment, reference)
-	apply(t, ns, manifest)
-	_, second := push(t, env.Open, tag)
-	changed := manifest + "        tty: true\n"
-	warning := apply(t, ns, changed)
-	wantImage(t, "with another change", get(t, ns, "deployment/web").image(), reference, first)
-	for _, want := range []string{`container "app": ` + reference + " kept at " + first[:len("sha256:")+12], "kubectl rollout restart", "tagpin.dev/refresh"} {
-		if !strings.Contains(warning, want) {
-			t.Errorf("kubectl apply says %q, want %s", warning, want)
-		}
-	}
-	kubectl(t, "", "-n", ns, "patch", "deployment", "web", "--type=merge", "-p",
-		`{"spec":{"template":{"metadata":{"annotations":{"tagpin.dev/refresh":"commit"}}}}}`)
-	wantImage(t, "refreshed", get(t, ns, "deployment/web").image(), reference, second)
-	if warning := apply(t, ns, changed); warning != "" {
-		t.Errorf("the same again warns: %s", warning)
-	}
 }

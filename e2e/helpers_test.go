@@ -7,17 +7,16 @@ import (
 	"sync"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
-// newClient is an administrator's client. It collects warnings.
+// newClient returns a client of an administrator, and the warnings that it gets.
 func newClient(t testing.TB) (client.Client, *warnings) {
 	t.Helper()
 	seen := &warnings{}
@@ -30,19 +29,17 @@ func newClient(t testing.TB) (client.Client, *warnings) {
 	return c, seen
 }
 
-// clientAs is a client of some user.
+// clientAs returns a client of a user.
 func clientAs(t testing.TB, user string, groups ...string) client.Client {
 	t.Helper()
-	config := rest.CopyConfig(env.Config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
-	c, err := client.New(config, client.Options{})
+	c, err := client.New(clustertest.Impersonate(env.Config, user, groups...), client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// warnings are those of the API server's answers.
+// warnings collects the warnings in the API server's answers.
 type warnings struct {
 	mu    sync.Mutex
 	texts []string
@@ -61,62 +58,39 @@ func (w *warnings) String() string {
 	return strings.Join(w.texts, "\n")
 }
 
-// newNamespace makes a namespace of a mode, with the service account that the API server wants of pods. It goes with the
-// environment.
-func newNamespace(t testing.TB, mode string) string { return newLabelled(t, cluster.ModeLabel, mode) }
+// newNamespace creates a namespace in a mode, with the service account that pods need.
+func newNamespace(t testing.TB, mode string) string {
+	t.Helper()
+	return newLabelled(t, cluster.ModeLabel, mode)
+}
 
 func newLabelled(t testing.TB, label, value string) string {
 	t.Helper()
-	ctx := t.Context()
-	ns, err := env.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		GenerateName: "e2e-", Labels: map[string]string{label: value},
-	}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	newServiceAccount(t, ns.Name, "default")
-	return ns.Name
+	ns := clustertest.NewNamespace(t, env.Client, "e2e-", map[string]string{label: value})
+	clustertest.NewServiceAccount(t, env.Client, ns, "default")
+	return ns
 }
 
-func newServiceAccount(t testing.TB, ns, name string, pullSecrets ...string) {
-	t.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	for _, s := range pullSecrets {
-		account.ImagePullSecrets = append(account.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
-	}
-	if _, err := env.Client.CoreV1().ServiceAccounts(ns).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// push pushes a new image as repository:tag of a registry and returns the reference and the digest. Pushed again, the
-// tag has moved.
+// push pushes a new random image as repository:tag, and returns the reference and the digest. An
+// existing tag is moved.
 func push(t testing.TB, r *registry.Registry, tag string) (reference, digest string) {
 	t.Helper()
-	digest, err := r.PushImage(tag)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.Host + "/" + tag, digest
+	return clustertest.Push(t, r, tag)
 }
 
-// repository is a repository of the test's own.
+// repository returns a repository for a test.
 func repository(t testing.TB) string {
 	t.Helper()
 	return strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "#", "-").Replace(t.Name()))
 }
 
-// kubectl runs kubectl, which has to succeed, and returns its stdout.
+// kubectl runs kubectl and returns its stdout.
 func kubectl(t testing.TB, stdin string, args ...string) string {
 	t.Helper()
-	stdout, _, err := env.RunKubectl(t.Context(), strings.NewReader(stdin), args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return stdout
+	return clustertest.Kubectl(t, env, stdin, args...)
 }
 
-// create creates an object in a namespace; it has to succeed.
+// create creates an object in a namespace.
 func create(t testing.TB, c client.Client, ns string, o client.Object) {
 	t.Helper()
 	o.SetNamespace(ns)
@@ -125,11 +99,11 @@ func create(t testing.TB, c client.Client, ns string, o client.Object) {
 	}
 }
 
-// acceptable tells an answer that says nothing against the webhook: success, or that the object is invalid, which the API
-// server finds after it.
+// acceptable reports whether the webhook let a request pass: err is nil, or says that the object is
+// invalid, which the API server checks after the webhook.
 func acceptable(err error) bool { return err == nil || apierrors.IsInvalid(err) }
 
-// wantImage compares a reference with text@digest.
+// wantImage checks that an image is text@digest.
 func wantImage(t testing.TB, what, got, text, digest string) {
 	t.Helper()
 	if want := text + "@" + digest; got != want {

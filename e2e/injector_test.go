@@ -17,7 +17,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// injector is a webhook that adds a container to pods that have it not, as service meshes do.
+// injector is a webhook that adds a container to pods that lack it, as service meshes do.
 type injector struct{ image string }
 
 // ServeHTTP answers a review.
@@ -31,7 +31,7 @@ func (i injector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// answer answers the review of a pod by a JSON patch; empty for none.
+// answer answers the review of a pod with a JSON patch, or without one if it is empty.
 func answer(w http.ResponseWriter, r *http.Request, patch func(*corev1.Pod) string) {
 	var review admissionv1.AdmissionReview
 	var pod corev1.Pod
@@ -51,10 +51,10 @@ func answer(w http.ResponseWriter, r *http.Request, patch func(*corev1.Pod) stri
 	}
 	review.Request = nil
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(review) // an error is the connection's
+	_ = json.NewEncoder(w).Encode(review) // it fails only if the connection does
 }
 
-// sidecarOf is the image of the injected container.
+// sidecarOf returns the image of the injected container.
 func sidecarOf(pod *corev1.Pod) string {
 	for _, c := range pod.Spec.Containers {
 		if c.Name == "sidecar" {
@@ -64,13 +64,13 @@ func sidecarOf(pod *corev1.Pod) string {
 	return ""
 }
 
-// installInjector registers an injector for a namespace until the test ends, and returns when it is in force.
+// installInjector registers an injector for a namespace until the test ends, and returns when it is
+// in force.
 func installInjector(t *testing.T, name, ns, image string) {
 	t.Helper()
 	registerInjector(t, name, ns, image)
 	poll.Until(t, func(ctx context.Context) error {
-		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec("a@" + digestOf("1"))}
-		o, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		o, err := dryRun(ctx, ns, "a@"+digestOf("1"))
 		if err == nil && sidecarOf(o) == "" {
 			err = errors.New("the injector is not in force")
 		}
@@ -87,17 +87,22 @@ func registerInjector(t *testing.T, name, ns, image string) {
 func registerWebhook(t *testing.T, name, ns string, h http.Handler) {
 	t.Helper()
 	url := serveTLS(t, h)
-	none, again := admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.IfNeededReinvocationPolicy
+	none := admissionregistrationv1.SideEffectClassNone
+	ifNeeded := admissionregistrationv1.IfNeededReinvocationPolicy
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Webhooks: []admissionregistrationv1.MutatingWebhook{{
 			Name: "injector.e2e.tagpin.dev", AdmissionReviewVersions: []string{"v1"},
 			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: env.CA.PEM},
-			SideEffects:  &none, ReinvocationPolicy: &again,
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}},
+			SideEffects:  &none, ReinvocationPolicy: &ifNeeded,
+			NamespaceSelector: &metav1.LabelSelector{
+				MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns},
+			},
 			Rules: []admissionregistrationv1.RuleWithOperations{{
 				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+				Rule: admissionregistrationv1.Rule{
+					APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"},
+				},
 			}},
 		}},
 	}
@@ -108,8 +113,8 @@ func registerWebhook(t *testing.T, name, ns string, h http.Handler) {
 	t.Cleanup(func() { deleteWebhook(t, name) })
 }
 
-// TestInjector pins what injectors add: always where they sort before tagpin; where they sort after it, if tagpin was
-// called for the pod at all. That it is not called for a pod that its author has pinned is a limit.
+// TestInjector pins what injectors add: always if they run before tagpin, and if they run after it,
+// only if tagpin was called for the pod. tagpin is not called for a pod that its author has pinned.
 func TestInjector(t *testing.T) {
 	c, _ := newClient(t)
 	repository := repository(t)
@@ -132,7 +137,7 @@ func TestInjector(t *testing.T) {
 			create(t, c, ns, pod)
 			wantImage(t, "image", pod.Spec.Containers[0].Image, reference, digest)
 			if got := env.Open.Lookups(repository) - asked; got > 1 || got == 1 && tt.image != reference {
-				t.Errorf("the tag of the other container is asked for %d times, want once, and not if it is pinned", got)
+				t.Errorf("%d lookups for the other container, want at most one, and none if it is pinned", got)
 			}
 			want := sidecar
 			if tt.pinned {

@@ -9,11 +9,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
-// TestPermissions asks the API server what the service account may do: what it needs, and nothing that would tell or
-// change more.
+// TestPermissions asks the API server what the service account may do: what it needs, and nothing
+// that would reveal or change more.
 func TestPermissions(t *testing.T) {
 	for action, want := range map[string]string{
 		"get secrets":                          "yes",
@@ -32,15 +33,16 @@ func TestPermissions(t *testing.T) {
 		"escalate clusterroles":                "no",
 	} {
 		verb, resource, _ := strings.Cut(action, " ")
-		// kubectl exits with 1 for a no.
+		// kubectl exits with 1 if the answer is no.
 		out, stderr, err := env.RunKubectl(t.Context(), nil, "auth", "can-i", verb, resource, "--all-namespaces", "--as="+cluster.ServiceAccount)
 		if got := strings.TrimSpace(out); got != want {
-			t.Errorf("may it %s: %s, want %s (%v, %s)", action, got, want, err, stderr)
+			t.Errorf("permission to %s = %s, want %s (%v, %s)", action, got, want, err, stderr)
 		}
 	}
 }
 
-// TestUsesItsPermissions shows that tagpin has read secrets and service accounts as that user, and that none was refused.
+// TestUsesItsPermissions checks that tagpin has read secrets and service accounts with its own
+// credentials, and that no read was forbidden.
 func TestUsesItsPermissions(t *testing.T) {
 	const reads = "tagpin_keychain_reads_total"
 	c, _ := newClient(t)
@@ -51,13 +53,13 @@ func TestUsesItsPermissions(t *testing.T) {
 	}
 	ns := newNamespace(t, "enforce")
 	newSecret(t, ns, "pull", env.Token.Host, registry.Password)
-	newServiceAccount(t, ns, "puller", "pull")
+	clustertest.NewServiceAccount(t, env.Client, ns, "puller", "pull")
 	spec := podSpec(reference)
 	spec.ServiceAccountName = "puller"
 	create(t, c, ns, kinds()["Deployment"](spec))
 	for kind, n := range before {
 		if got := metric(t, reads, `kind="`+kind+`"`, `result="ok"`) - n; got < 1 {
-			t.Errorf("read %s %v times, want it read", kind, got)
+			t.Errorf("%ss were read %v times, want at least once", kind, got)
 		}
 	}
 	if got := metric(t, reads, `result="forbidden"`); got != 0 {
@@ -65,7 +67,8 @@ func TestUsesItsPermissions(t *testing.T) {
 	}
 }
 
-// TestNoCalls counts what the running tagpin is asked: nothing for what is pinned, once for what is not.
+// TestNoCalls counts the reviews of tagpin: one for an object with a tag, and none for pinned
+// objects.
 func TestNoCalls(t *testing.T) {
 	const reviews = "tagpin_admission_reviews_total"
 	c, _ := newClient(t)
@@ -91,18 +94,19 @@ func TestNoCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := metric(t, reviews) - before; got != 0 {
-		t.Errorf("%v reviews for what is pinned or a controller's, want none", got)
+		t.Errorf("%v reviews for objects that are pinned or owned by a controller, want none", got)
 	}
 }
 
-// TestNeverInSystemNamespaces labels a namespace that tagpin never serves: a mistake there could stop a cluster.
+// TestNeverInSystemNamespaces labels a namespace that tagpin never serves, because a mistake there
+// could stop a cluster.
 func TestNeverInSystemNamespaces(t *testing.T) {
 	c, _ := newClient(t)
 	const ns = "kube-node-lease"
 	reference, _ := push(t, env.Open, repository(t)+":1")
-	newServiceAccount(t, ns, "default")
+	clustertest.NewServiceAccount(t, env.Client, ns, "default")
 	kubectl(t, "", "label", "namespace", ns, cluster.ModeLabel+"=enforce")
-	relabel(t, newNamespace(t, "off"), "enforce", reference) // labels are known in order
+	relabel(t, newNamespace(t, "off"), "enforce", reference) // the API server learns of labels in order
 	o := kinds()["Pod"](podSpec(reference)).(*corev1.Pod)
 	create(t, c, ns, o)
 	if got := o.Spec.Containers[0].Image; got != reference {
@@ -110,12 +114,8 @@ func TestNeverInSystemNamespaces(t *testing.T) {
 	}
 }
 
-// metric sums series of tagpin's.
+// metric sums the series of a metric of tagpin.
 func metric(t *testing.T, name string, labels ...string) float64 {
 	t.Helper()
-	sum, err := env.Tagpin.Metric(t.Context(), name, labels...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sum
+	return clustertest.Metric(t, env.Tagpin, name, labels...)
 }

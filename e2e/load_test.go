@@ -8,7 +8,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/load"
 )
 
-// TestLoad is what the loads of others rely on: dry runs through the API server are pinned, and stored nowhere.
+// TestLoad checks what other tests rely on: the dry runs of a load are pinned and store nothing.
 func TestLoad(t *testing.T) {
 	var images []string
 	for _, tag := range []string{"a", "b", "c"} {
@@ -16,17 +16,21 @@ func TestLoad(t *testing.T) {
 		images = append(images, reference)
 	}
 	enforced, off := newNamespace(t, "enforce"), newNamespace(t, "off")
+	run := func(n int, ns string) load.Result {
+		options := load.Options{N: n}
+		return load.Start(t.Context(), options, load.Pods(env.Client, ns, images)).Wait()
+	}
 	const n = 300
-	if r := load.Start(t.Context(), load.Options{N: n}, load.Pods(env.Client, enforced, images)).Wait(); r.Pinned != n {
+	if r := run(n, enforced); r.Pinned != n {
 		t.Errorf("in enforce: %s, want %d pinned", r, n)
 	}
-	if r := load.Start(t.Context(), load.Options{N: 10}, load.Pods(env.Client, off, images)).Wait(); r.Unpinned != 10 {
+	if r := run(10, off); r.Unpinned != 10 {
 		t.Errorf("in off: %s, want 10 unpinned", r)
 	}
-	if r := load.Start(t.Context(), load.Options{N: 10}, load.Pods(env.Client, "nowhere", images)).Wait(); r.Failed != 10 {
-		t.Errorf("in no namespace: %s, want 10 failed", r)
+	if r := run(10, "nowhere"); r.Failed != 10 {
+		t.Errorf("in a missing namespace: %s, want 10 failed", r)
 	}
 	if stored := kubectl(t, "", "get", "pods", "-n", enforced, "-o", "name"); stored != "" {
-		t.Errorf("pods = %s, want none", stored)
+		t.Errorf("stored pods = %s, want none", stored)
 	}
 }

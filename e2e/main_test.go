@@ -9,7 +9,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/cluster"
 )
 
-// env is the one environment of all tests: each has a namespace of its own.
+// env is the environment of all tests. Each has its own namespaces.
 var env *cluster.Cluster
 
 func TestMain(m *testing.M) { os.Exit(cluster.Tests{After: leaked}.Run(m, &env)) }

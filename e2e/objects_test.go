@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// podSpec is a valid pod spec of one container for each image: c0, c1, and so on.
+// podSpec returns a valid pod spec with a container for each image: c0, c1, and so on.
 func podSpec(images ...string) corev1.PodSpec {
 	spec := corev1.PodSpec{}
 	for i, image := range images {
@@ -22,7 +23,36 @@ func podSpec(images ...string) corev1.PodSpec {
 	return spec
 }
 
-// kinds are all built-in kinds that have images, by name; each constructor gives a valid object.
+// barePod returns a pod that no controller owns.
+func barePod(image string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "bare-"}, Spec: podSpec(image)}
+}
+
+// ownedPod returns a pod as the controller of a ReplicaSet creates it.
+func ownedPod(image string) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-"}, Spec: podSpec(image)}
+	pod.OwnerReferences = controlledBy("apps/v1", "ReplicaSet")
+	return pod
+}
+
+// controlledBy returns the owner reference of a controller.
+func controlledBy(apiVersion, kind string) []metav1.OwnerReference {
+	controller := true
+	return []metav1.OwnerReference{{
+		APIVersion: apiVersion, Kind: kind, Name: "owner", UID: "1", Controller: &controller,
+	}}
+}
+
+// addContainers adds n containers with an image.
+func addContainers(spec *corev1.PodSpec, n int, image string) {
+	for i := range n {
+		c := corev1.Container{Name: fmt.Sprint("n", i), Image: image}
+		spec.Containers = append(spec.Containers, c)
+	}
+}
+
+// kinds returns all built-in kinds that have images, by name, each with a function that makes a
+// valid object.
 func kinds() map[string]func(corev1.PodSpec) client.Object {
 	meta := metav1.ObjectMeta{Name: "w"}
 	labels := map[string]string{"app": "w"}
@@ -41,19 +71,29 @@ func kinds() map[string]func(corev1.PodSpec) client.Object {
 		},
 		"ReplicationController": func(s corev1.PodSpec) client.Object {
 			t := template(s)
-			return &corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Selector: labels, Template: &t}}
+			return &corev1.ReplicationController{
+				ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Selector: labels, Template: &t},
+			}
 		},
 		"Deployment": func(s corev1.PodSpec) client.Object {
-			return &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template(s)}}
+			return &appsv1.Deployment{
+				ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template(s)},
+			}
 		},
 		"ReplicaSet": func(s corev1.PodSpec) client.Object {
-			return &appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template(s)}}
+			return &appsv1.ReplicaSet{
+				ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template(s)},
+			}
 		},
 		"StatefulSet": func(s corev1.PodSpec) client.Object {
-			return &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template(s)}}
+			return &appsv1.StatefulSet{
+				ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template(s)},
+			}
 		},
 		"DaemonSet": func(s corev1.PodSpec) client.Object {
-			return &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template(s)}}
+			return &appsv1.DaemonSet{
+				ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template(s)},
+			}
 		},
 		"Job": func(s corev1.PodSpec) client.Object { return &batchv1.Job{ObjectMeta: meta, Spec: once(s)} },
 		"CronJob": func(s corev1.PodSpec) client.Object {
@@ -64,7 +104,7 @@ func kinds() map[string]func(corev1.PodSpec) client.Object {
 	}
 }
 
-// parts are the pod spec of an object and the metadata beside it.
+// parts returns the pod spec of an object, and the metadata beside it.
 func parts(t testing.TB, o client.Object) (*metav1.ObjectMeta, *corev1.PodSpec) {
 	t.Helper()
 	var template *corev1.PodTemplateSpec
@@ -88,7 +128,7 @@ func parts(t testing.TB, o client.Object) (*metav1.ObjectMeta, *corev1.PodSpec) 
 	case *batchv1.CronJob:
 		template = &o.Spec.JobTemplate.Spec.Template
 	default:
-		t.Fatalf("no pod spec in a %T", o)
+		t.Fatalf("a %T has no pod spec", o)
 	}
 	return &template.ObjectMeta, &template.Spec
 }
@@ -109,10 +149,11 @@ func annotate(t testing.TB, o client.Object, key, value string) {
 	meta.Annotations[key] = value
 }
 
-// imageVolume is a volume that is an image.
+// imageVolume returns an image volume.
 func imageVolume(name, reference string) corev1.Volume {
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: reference}}}
+	image := &corev1.ImageVolumeSource{Reference: reference}
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Image: image}}
 }
 
-// digestOf is a made-up digest of one hexadecimal digit.
+// digestOf returns an invented digest that repeats a hexadecimal digit.
 func digestOf(digit string) string { return "sha256:" + strings.Repeat(digit, 64) }

@@ -11,21 +11,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// ownedPod is a pod as a ReplicaSet's controller makes it.
-func ownedPod(image string) *corev1.Pod {
-	controller := true
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "web-", OwnerReferences: []metav1.OwnerReference{{
-			APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "1", Controller: &controller,
-		}}},
-		Spec: podSpec(image),
-	}
+// dryRun creates a pod of an image as a dry run.
+func dryRun(ctx context.Context, ns, image string) (*corev1.Pod, error) {
+	return clustertest.DryRun(ctx, env.Client, ns, barePod(image))
 }
 
-// createPod creates a pod and returns its image as it is stored.
+// createPod creates a pod and returns its stored image.
 func createPod(ctx context.Context, ns string, pod *corev1.Pod) (image string, err error) {
 	o, err := env.Client.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
@@ -34,21 +29,20 @@ func createPod(ctx context.Context, ns string, pod *corev1.Pod) (image string, e
 	return o.Spec.Containers[0].Image, nil
 }
 
-// pushSpare pushes an image to the spare registry, and returns when tagpin can look it up: another test may have had the
-// registry switched off until now.
+// pushSpare pushes an image to the spare registry, and returns when tagpin can look it up. Another
+// test may have switched the registry off until now.
 func pushSpare(t *testing.T, ns string) (reference, digest string) {
 	t.Helper()
 	reference, digest = push(t, env.Spare, repository(t)+":1")
-	other, _ := push(t, env.Spare, repository(t)+"-other:1") // tagpin is not to know the first
+	other, _ := push(t, env.Spare, repository(t)+"-other:1") // so that the cache has no result for reference
 	poll.Until(t, func(ctx context.Context) error {
-		probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: podSpec(other)}
-		_, err := env.Client.CoreV1().Pods(ns).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		_, err := dryRun(ctx, ns, other)
 		return err
 	})
 	return reference, digest
 }
 
-// switchOff switches the spare registry off until the test ends or on is called.
+// switchOff switches the spare registry off until on is called or the test ends.
 func switchOff(t *testing.T) (on func()) {
 	t.Helper()
 	env.Spare.SetDown(true)
@@ -57,8 +51,8 @@ func switchOff(t *testing.T) (on func()) {
 	return on
 }
 
-// TestRegistryDown defers: a Deployment is admitted as it is, with a warning, and its pods are denied until the registry
-// is back, when they are pinned.
+// TestRegistryDown applies a Deployment while its registry is down. The Deployment is admitted with
+// a warning, and its pods are denied until the registry is back. Then they are pinned.
 func TestRegistryDown(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := pushSpare(t, ns)
@@ -76,15 +70,15 @@ func TestRegistryDown(t *testing.T) {
 	}
 	for name, pod := range map[string]*corev1.Pod{
 		"its pod":    ownedPod(reference),
-		"a bare pod": {ObjectMeta: metav1.ObjectMeta{Name: "bare"}, Spec: podSpec(reference)},
+		"a bare pod": barePod(reference),
 	} {
 		_, err := createPod(t.Context(), ns, pod)
 		if err == nil || !strings.Contains(err.Error(), "denied the request") || !strings.Contains(err.Error(), "try again later") {
-			t.Errorf("creating %s: %v, want it denied", name, err)
+			t.Errorf("creating %s: %v, want a denial", name, err)
 		}
 	}
 	switchOn()
-	poll.Until(t, func(ctx context.Context) error { // as its controller would
+	poll.Until(t, func(ctx context.Context) error { // as its controller does
 		image, err := createPod(ctx, ns, ownedPod(reference))
 		if err != nil {
 			return err
@@ -93,10 +87,10 @@ func TestRegistryDown(t *testing.T) {
 		return nil
 	})
 	apply(t, ns, strings.ReplaceAll(fmt.Sprintf(deployment, reference), "name: app\n", "name: other\n"))
-	wantImage(t, "image of the Deployment, changed", get(t, ns, "deployment/web").image(), reference, digest)
+	wantImage(t, "image of the changed Deployment", get(t, ns, "deployment/web").image(), reference, digest)
 }
 
-// TestPinnedNeedsNoRegistry goes on with what is pinned while the registry is down.
+// TestPinnedNeedsNoRegistry checks that pinned workloads still work while the registry is down.
 func TestPinnedNeedsNoRegistry(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := pushSpare(t, ns)
@@ -114,8 +108,8 @@ func TestPinnedNeedsNoRegistry(t *testing.T) {
 	wantImage(t, "image of its pod", image, reference, digest)
 }
 
-// TestPodsOfUnpinnedGoOn answers a controller's pods from memory while the registry is down: their template is older than
-// tagpin. A person's is denied, as a tag may have moved.
+// TestPodsOfUnpinnedGoOn creates pods of an unpinned template while the registry is down. A
+// controller's pod gets the cached digest. A user's pod is denied, because the tag may have moved.
 func TestPodsOfUnpinnedGoOn(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := pushSpare(t, ns)
@@ -128,17 +122,17 @@ func TestPodsOfUnpinnedGoOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantImage(t, "image of a controller's pod", image, reference, digest)
-	bare := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "bare"}, Spec: podSpec(reference)}
-	if _, err := createPod(t.Context(), ns, bare); err == nil {
-		t.Error("a bare pod was admitted, want it denied")
+	if _, err := createPod(t.Context(), ns, barePod(reference)); err == nil {
+		t.Error("a bare pod was admitted, want a denial")
 	}
 }
 
-// TestNobodyListens has an image whose host nothing listens at: the denial does not tell what the network said.
+// TestNobodyListens has an image of a host where nothing listens. The denial does not repeat the
+// network's error.
 func TestNobodyListens(t *testing.T) {
-	bare := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "bare"}, Spec: podSpec("127.0.0.1:1/app:1")}
-	_, err := createPod(t.Context(), newNamespace(t, "enforce"), bare)
+	pod := barePod("127.0.0.1:1/app:1")
+	_, err := createPod(t.Context(), newNamespace(t, "enforce"), pod)
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1: unreachable;") {
-		t.Errorf("creating a pod: %v, want it denied as unreachable", err)
+		t.Errorf("creating a pod: %v, want a denial because the host is unreachable", err)
 	}
 }

@@ -10,11 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// TestPinned creates every kind with a tag in each place of a reference: what the API server has stored is pinned.
+// TestPinned creates every kind with a tag in each place where a reference may be. Everything that
+// the API server stores is pinned.
 func TestPinned(t *testing.T) {
 	c, _ := newClient(t)
 	reference, digest := push(t, env.Open, repository(t)+":1")
@@ -51,7 +51,7 @@ func TestPinned(t *testing.T) {
 	}
 }
 
-// TestPinnedByKubectl applies a file of manifests as people write them.
+// TestPinnedByKubectl applies a file of manifests as users write them.
 func TestPinnedByKubectl(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := push(t, env.Open, repository(t)+":1")
@@ -72,22 +72,21 @@ func TestPinnedByKubectl(t *testing.T) {
 	}
 }
 
-// TestLeft has what is not tagpin's to change.
+// TestLeft has objects that tagpin must not change.
 func TestLeft(t *testing.T) {
 	c, _ := newClient(t)
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	never := podSpec(reference)
 	never.Containers[0].ImagePullPolicy = corev1.PullNever
-	controller := true
 	owned := kinds()["ReplicaSet"](podSpec(reference))
-	owned.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "d", UID: "1", Controller: &controller}})
+	owned.SetOwnerReferences(controlledBy("apps/v1", "Deployment"))
 	for name, o := range map[string]client.Object{
-		"a pull policy of Never":     kinds()["Deployment"](never),
-		"pinned by its author":       kinds()["Pod"](podSpec(reference + "@" + digestOf("1"))),
-		"owned by a controller":      owned,
-		"a digest and no tag":        kinds()["Pod"](podSpec(strings.TrimSuffix(reference, ":1") + "@" + digest)),
-		"Istio's placeholder, auto":  kinds()["Deployment"](podSpec("auto")),
-		"a text that no kubelet has": kinds()["Deployment"](podSpec("Not:Valid:1")),
+		"a pull policy of Never":    kinds()["Deployment"](never),
+		"pinned by its author":      kinds()["Pod"](podSpec(reference + "@" + digestOf("1"))),
+		"owned by a controller":     owned,
+		"a digest and no tag":       kinds()["Pod"](podSpec(strings.TrimSuffix(reference, ":1") + "@" + digest)),
+		"Istio's placeholder, auto": kinds()["Deployment"](podSpec("auto")),
+		"an invalid image text":     kinds()["Deployment"](podSpec("Not:Valid:1")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := specOf(t, o).Containers[0].Image
@@ -103,7 +102,7 @@ func TestLeft(t *testing.T) {
 	}
 }
 
-// TestVolumeLeft has an image volume that the kubelet is told never to pull.
+// TestVolumeLeft has an image volume that the kubelet must not pull.
 func TestVolumeLeft(t *testing.T) {
 	c, _ := newClient(t)
 	reference, digest := push(t, env.Open, repository(t)+":1")
@@ -117,12 +116,13 @@ func TestVolumeLeft(t *testing.T) {
 		volumes := specOf(t, o).Volumes
 		wantImage(t, kind+"'s volume", volumes[0].Image.Reference, reference, digest)
 		if got := volumes[1].Image.Reference; got != reference {
-			t.Errorf("%s's volume that is never pulled = %s, want %s", kind, got, reference)
+			t.Errorf("%s's volume with the pull policy Never = %s, want %s", kind, got, reference)
 		}
 	}
 }
 
-// TestNotFound denies a tag that is nowhere at once, and everything that is wrong is named.
+// TestNotFound checks that missing images are denied at once, and that the denial names all of
+// them.
 func TestNotFound(t *testing.T) {
 	c, _ := newClient(t)
 	missing := env.Open.Host + "/nowhere:1"
@@ -130,14 +130,14 @@ func TestNotFound(t *testing.T) {
 	o.SetNamespace(newNamespace(t, "enforce"))
 	err := c.Create(t.Context(), o)
 	if err == nil {
-		t.Fatal("it was admitted")
+		t.Fatal("the Deployment was admitted, want a denial")
 	}
 	for _, want := range []string{
 		"denied the request", `container "c0": can't pin ` + missing + ":", `container "c1": can't pin ` + missing + "2:",
 		"404 Not Found", "check the image's name and tag",
 	} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("the denial is %v, want %s in it", err, want)
+			t.Errorf("denial = %v, want %s in it", err, want)
 		}
 	}
 }

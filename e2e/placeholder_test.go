@@ -9,12 +9,11 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// completer is a webhook that puts an image in the place of Istio's placeholder, as Istio's does.
+// completer is a webhook that replaces Istio's placeholder by an image, as Istio's webhook does.
 type completer struct{ image string }
 
 // ServeHTTP answers a review.
@@ -27,21 +26,21 @@ func (c completer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// TestPlaceholder has Istio's placeholder in Pods. What Istio's webhook has put in its place is
-// pinned. If nobody has replaced it the Pod is denied, as the name would be pulled from Docker Hub.
+// TestPlaceholder has Istio's placeholder in Pods. The image that Istio's webhook puts in its place
+// is pinned. If no webhook has replaced the placeholder, the Pod is denied, because the kubelet
+// would pull the image auto from Docker Hub.
 func TestPlaceholder(t *testing.T) {
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	ns := newNamespace(t, "enforce")
 	const denied = `container "c0": no injector has replaced the placeholder auto`
-	err := podDryRun(t.Context(), ns, "auto")
+	_, err := dryRun(t.Context(), ns, "auto")
 	if err == nil || !strings.Contains(err.Error(), denied) {
 		t.Errorf("without an injector: %v, want %s", err, denied)
 	}
 	registerWebhook(t, "istio-sidecar-injector", ns, completer{reference})
 	var image string
 	poll.Until(t, func(ctx context.Context) (err error) {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: podSpec("auto")}
-		image, err = createPod(ctx, ns, pod)
+		image, err = createPod(ctx, ns, barePod("auto"))
 		return err
 	})
 	wantImage(t, "injected image", image, reference, digest)

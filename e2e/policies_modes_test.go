@@ -13,9 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
@@ -36,7 +36,7 @@ func installModePolicies(t *testing.T) {
 	nobody := as(t, "nobody", "")
 	modes, try := [...]string{`"keep"`, `"dry-run"`}, 0
 	poll.Until(t, func(ctx context.Context) error {
-		try++ // a request that does not change the label is not refused: each has another value
+		try++ // only a request that changes the label is denied, so each has another value
 		values := setMode(ctx, env.Client, ns, fmt.Sprintf(`"x%d"`, try), "")
 		setters := setMode(ctx, nobody, ns, modes[try%len(modes)], "")
 		if values == nil || setters == nil {
@@ -46,8 +46,8 @@ func installModePolicies(t *testing.T) {
 	})
 }
 
-// as is a client of a user who may create and change namespaces; more is another rule of their
-// role, as YAML.
+// as returns a client of a user who may create and change namespaces. more is another rule of the
+// user's role, in YAML.
 func as(t *testing.T, user, more string) kubernetes.Interface {
 	t.Helper()
 	name := strings.ToLower(t.Name()) + "-" + user
@@ -64,20 +64,18 @@ metadata: {name: %[1]s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: %[1]s}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %[2]s}]
 `, name, user, more), "apply", "-f", "-")
-	config := rest.CopyConfig(env.Config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: user}
-	c, err := kubernetes.NewForConfig(config)
+	c, err := kubernetes.NewForConfig(clustertest.Impersonate(env.Config, user))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ns := newLabelled(t, "e2e.tagpin.dev/probe", "x")
-	poll.Until(t, func(ctx context.Context) error { // the authorizer learns of roles a little later
+	poll.Until(t, func(ctx context.Context) error { // the authorizer learns of roles with a delay
 		return label(ctx, c, ns, "e2e.tagpin.dev/probe", `"y"`, "")
 	})
 	return c
 }
 
-// label sets a label of a namespace to a value in JSON; subresource may be empty.
+// label sets a label of a namespace to a value in JSON, through a subresource if it is not empty.
 func label(ctx context.Context, c kubernetes.Interface, ns, key, value, subresource string) error {
 	var subresources []string
 	if subresource != "" {
@@ -99,12 +97,13 @@ func setMode(ctx context.Context, c kubernetes.Interface, ns, value, subresource
 	return label(ctx, c, ns, cluster.ModeLabel, value, subresource)
 }
 
-// TestModeValues has values of the label that are none of the modes: they are refused, with the
-// list of those that are. What was there before can be changed otherwise, and is found by a
-// command.
+// TestModeValues has values of the label that are not modes. They are denied, with a list of the
+// modes. An older namespace with such a value can still be changed otherwise, and a command finds
+// it.
 func TestModeValues(t *testing.T) {
 	var before string
-	poll.Until(t, func(ctx context.Context) error { // the policies of another test may still be in force
+	// The policies of another test may still be in force.
+	poll.Until(t, func(ctx context.Context) error {
 		o := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "e2e-", Labels: map[string]string{cluster.ModeLabel: "Enforce"},
 		}}
@@ -128,26 +127,26 @@ func TestModeValues(t *testing.T) {
 		for _, subresource := range []string{"", "status"} {
 			err := setMode(t.Context(), env.Client, ns, `"`+mode+`"`, subresource)
 			if err == nil || !strings.Contains(err.Error(), "write enforce, dry-run, keep or off") {
-				t.Errorf("%q through %q: %v, want it refused, with the modes", mode, subresource, err)
+				t.Errorf("%q through the subresource %q: %v, want a denial with the modes", mode, subresource, err)
 			}
 		}
 	}
 	on := map[string]string{cluster.ModeLabel: "on"}
 	if err := createNamespace(t.Context(), env.Client, on); err == nil {
-		t.Error("a new namespace of no mode is taken")
+		t.Error("a new namespace with an unknown mode is accepted")
 	}
 	if err := label(t.Context(), env.Client, before, "new", `"label"`, ""); err != nil {
-		t.Errorf("another label beside a value from before: %v", err)
+		t.Errorf("another label beside an old value: %v", err)
 	}
 	unknown := kubectl(t, "", "get", "namespaces", "-o", "name", "-l",
 		"tagpin.dev/mode,tagpin.dev/mode notin (enforce,dry-run,keep,off)")
 	if !strings.Contains(unknown, before) || strings.Contains(unknown, ns) {
-		t.Errorf("namespaces of no mode: %s, want %s, and not %s", unknown, before, ns)
+		t.Errorf("namespaces with an unknown mode: %s, want %s, and not %s", unknown, before, ns)
 	}
 }
 
-// TestModeSetters has users who may change namespaces. Their mode is for those to set who may do
-// that.
+// TestModeSetters has users who may change namespaces. Only those who may also set modes can change
+// the label.
 func TestModeSetters(t *testing.T) {
 	installModePolicies(t)
 	ns, other := newNamespace(t, "enforce"), newNamespace(t, "enforce")
@@ -160,13 +159,13 @@ func TestModeSetters(t *testing.T) {
 	kubectl(t, "", "-n", ns, "create", "rolebinding", "local",
 		"--clusterrole=tagpin-set-modes", "--user=local")
 	poll.Until(t, func(ctx context.Context) error { return setMode(ctx, local, ns, `"dry-run"`, "") })
-	const refused = "may not set tagpin.dev/mode to"
+	const denied = "may not set tagpin.dev/mode to"
 	for _, tt := range []struct {
 		name        string
 		client      kubernetes.Interface
 		ns, value   string
 		subresource string
-		taken       bool
+		accepted    bool
 	}{
 		{"a tenant", tenant, ns, `"off"`, "", false},
 		{"a tenant, through the status", tenant, ns, `"off"`, "status", false},
@@ -179,8 +178,8 @@ func TestModeSetters(t *testing.T) {
 		{"a setter of one namespace, in another", local, other, `"keep"`, "", false},
 	} {
 		err := setMode(t.Context(), tt.client, tt.ns, tt.value, tt.subresource)
-		if (err == nil) != tt.taken || err != nil && !strings.Contains(err.Error(), refused) {
-			t.Errorf("%s: %v, want taken: %t", tt.name, err, tt.taken)
+		if (err == nil) != tt.accepted || err != nil && !strings.Contains(err.Error(), denied) {
+			t.Errorf("%s: %v, want accepted: %t", tt.name, err, tt.accepted)
 		}
 	}
 	if err := label(t.Context(), tenant, ns, "new", `"label"`, ""); err != nil {
@@ -188,7 +187,7 @@ func TestModeSetters(t *testing.T) {
 	}
 	off := map[string]string{cluster.ModeLabel: "off"}
 	if err := createNamespace(t.Context(), tenant, off); err == nil {
-		t.Error("a new namespace with a mode is taken of a user who may not set it")
+		t.Error("a new namespace with a mode is accepted from a user who may not set modes")
 	}
 	if err := createNamespace(t.Context(), tenant, nil); err != nil {
 		t.Errorf("a new namespace without a mode: %v", err)

@@ -9,16 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// mutator is a MutatingAdmissionPolicy that gives the sidecar of a namespace's pods another image.
-// In the first round there is no sidecar yet, as these policies run before all webhooks.
+// mutator is a MutatingAdmissionPolicy that changes the image of the sidecar in a namespace's pods.
+// In the first round there is no sidecar yet, because these policies run before all webhooks.
 const mutator = `apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicy
 metadata: {name: e2e-mutator}
@@ -44,9 +42,10 @@ spec:
     namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}
 `
 
-// TestMutatingPolicy has a MutatingAdmissionPolicy whose turn comes again after the webhooks of the
-// first round. What it writes is pinned if tagpin was called in that round. A pod that came pinned
-// was spared, and stays spared: that is a limit, and the validating policy refuses the pod.
+// TestMutatingPolicy has a MutatingAdmissionPolicy that runs again after the first round of
+// webhooks. The image that it sets is pinned if tagpin was called in the first round. tagpin is not
+// called for a pod that was pinned by its author, nor later, and the validating policy denies that
+// pod.
 func TestMutatingPolicy(t *testing.T) {
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	sidecar, sidecarDigest := push(t, env.Open, repository(t)+"-sidecar:1")
@@ -61,8 +60,8 @@ func TestMutatingPolicy(t *testing.T) {
 		}
 	})
 	stored := func(ctx context.Context, image string) (string, error) {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "p-"}, Spec: podSpec(image)}
-		pod, err := env.Client.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{})
+		api := env.Client.CoreV1().Pods(ns)
+		pod, err := api.Create(ctx, barePod(image), metav1.CreateOptions{})
 		return sidecarOf(pod), err
 	}
 	poll.Until(t, func(ctx context.Context) error {
@@ -76,9 +75,9 @@ func TestMutatingPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantImage(t, "the sidecar of a pod with a tag", got, sidecar, sidecarDigest)
-	installPolicy(t, cluster.ModeLabel, func(*admissionregistrationv1.ValidatingAdmissionPolicy) {})
-	if got, err := stored(t.Context(), reference+"@"+digest); err == nil || !refusedByPolicy(err) {
-		t.Errorf("with the validating policy: %s, %v, want the pod refused", got, err)
+	wantImage(t, "image of the sidecar of a pod with a tag", got, sidecar, sidecarDigest)
+	installPolicy(t, cluster.ModeLabel, nil)
+	if got, err := stored(t.Context(), reference+"@"+digest); err == nil || !deniedByPolicy(err) {
+		t.Errorf("with the validating policy: %s, %v, want the pod denied", got, err)
 	}
 }

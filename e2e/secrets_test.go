@@ -12,11 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
-// newSecret makes a pull secret for a registry by kubectl, as people do.
+// newSecret creates a pull secret for a registry with kubectl, as users do.
 func newSecret(t *testing.T, ns, name, host, password string) {
 	t.Helper()
 	kubectl(t, "", "-n", ns, "create", "secret", "docker-registry", name,
@@ -36,13 +37,13 @@ func addPullSecret(t *testing.T, ns, account, secret string) {
 	}
 }
 
-// private are the registries that ask who it is.
+// private returns the registries that require a credential.
 func private() map[string]*registry.Registry {
 	return map[string]*registry.Registry{"token": env.Token, "basic": env.Basic}
 }
 
-// TestPrivate pins private images, behind a token and behind a password, by the pod's own secret and by its service
-// account's.
+// TestPrivate pins private images, behind a token and behind a password, with the pod's own pull
+// secret and with that of its service account.
 func TestPrivate(t *testing.T) {
 	c, _ := newClient(t)
 	for auth, at := range private() {
@@ -64,7 +65,7 @@ func TestPrivate(t *testing.T) {
 				ns := newNamespace(t, "enforce")
 				newSecret(t, ns, "pull", at.Host, registry.Password)
 				newSecret(t, ns, "wrong", at.Host, registry.WrongPassword)
-				newServiceAccount(t, ns, "puller", "pull")
+				clustertest.NewServiceAccount(t, env.Client, ns, "puller", "pull")
 				create(t, c, ns, o)
 				wantImage(t, "image", specOf(t, o).Containers[0].Image, reference, digest)
 			})
@@ -72,8 +73,9 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-// TestNoSecret defers what no credential opens, and says what is missing: the secret may come a little later, as in one
-// helm install. Then the pods are pinned.
+// TestNoSecret applies a Deployment before its pull secret, as one helm install may do. It is
+// admitted with a warning that says what is missing, and its pods are denied. When the secret
+// exists, they are pinned.
 func TestNoSecret(t *testing.T) {
 	for auth, at := range private() {
 		t.Run(auth, func(t *testing.T) {
@@ -86,13 +88,14 @@ func TestNoSecret(t *testing.T) {
 				t.Errorf("image = %s, want %s", got, reference)
 			}
 			if !strings.HasPrefix(warnings.String(), `container "c0": can't pin `+reference+": "+at.Host+": 401 Unauthorized; check the image's name") {
-				t.Errorf("the warning is %q, want one that names the container, the image and 401", warnings)
+				t.Errorf("warning = %q, want the container, the image and 401", warnings)
 			}
 			denied(t, c, ns, podSpec(reference), `container "c0": can't pin `+reference+": "+at.Host+": 401 Unauthorized; "+
 				`check the image's name, or give the pod or its service account "default" an image pull secret`)
 			newSecret(t, ns, "pull", at.Host, registry.Password)
 			addPullSecret(t, ns, "default", "pull")
-			poll.Until(t, func(ctx context.Context) error { // until the API server knows the account's secret
+			// The API server learns of the account's secret with a delay.
+			poll.Until(t, func(ctx context.Context) error {
 				image, err := createPod(ctx, ns, ownedPod(reference))
 				if err == nil {
 					wantImage(t, "image of its pod", image, reference, digest)
@@ -103,14 +106,14 @@ func TestNoSecret(t *testing.T) {
 	}
 }
 
-// TestWrongSecret points at the secrets that are there.
+// TestWrongSecret checks that the denial names the existing pull secrets as a cause.
 func TestWrongSecret(t *testing.T) {
 	c, _ := newClient(t)
 	for auth, at := range private() {
 		t.Run(auth, func(t *testing.T) {
 			ns := newNamespace(t, "enforce")
 			reference, _ := push(t, at, repository(t)+":1")
-			newSecret(t, ns, "wrong", at.Host, registry.WrongPassword+"-of-"+ns) // not yet refused
+			newSecret(t, ns, "wrong", at.Host, registry.WrongPassword+"-of-"+ns) // no earlier test has tried it
 			spec := podSpec(reference)
 			spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "wrong"}}
 			denied(t, c, ns, spec, "401 Unauthorized; check the image's name and the pod's imagePullSecrets")
@@ -118,18 +121,19 @@ func TestWrongSecret(t *testing.T) {
 	}
 }
 
-// denied creates a pod, which has to be denied with a text.
+// denied creates a pod, which must be denied with a text.
 func denied(t *testing.T, c client.Client, ns string, spec corev1.PodSpec, text string) {
 	t.Helper()
 	pod := kinds()["Pod"](spec)
 	pod.SetNamespace(ns)
 	err := c.Create(t.Context(), pod)
 	if err == nil || !strings.Contains(err.Error(), "denied the request: container") || !strings.Contains(err.Error(), text) {
-		t.Errorf("creating a pod: %v, want it denied: %s", err, text)
+		t.Errorf("creating a pod: %v, want a denial with %s", err, text)
 	}
 }
 
-// TestRotatedSecret has a secret whose password became right: it counts at once, though the old one is remembered.
+// TestRotatedSecret replaces a wrong password by the right one. It works at once, although the
+// wrong one is cached.
 func TestRotatedSecret(t *testing.T) {
 	ns := newNamespace(t, "enforce")
 	reference, digest := push(t, env.Basic, repository(t)+":1")
@@ -150,7 +154,8 @@ func TestRotatedSecret(t *testing.T) {
 	})
 }
 
-// TestOtherTenant tells no digest to who could not have pulled the image, though it is remembered.
+// TestOtherTenant checks that a namespace without the pull secret does not get the cached digest of
+// a private image.
 func TestOtherTenant(t *testing.T) {
 	reference, digest := push(t, env.Token, repository(t)+":1")
 	mine := newNamespace(t, "enforce")
@@ -162,16 +167,20 @@ func TestOtherTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantImage(t, "image", image, reference, digest)
-	if _, err := createPod(t.Context(), newNamespace(t, "enforce"), ownedPod(reference)); err == nil || strings.Contains(err.Error(), digest) {
-		t.Errorf("another namespace without a secret: %v, want it denied without the digest", err)
+	_, err = createPod(t.Context(), newNamespace(t, "enforce"), ownedPod(reference))
+	if err == nil || strings.Contains(err.Error(), digest) {
+		t.Errorf("another namespace without a secret: %v, want a denial without the digest", err)
 	}
 }
 
-// TestSecretsInDryRun stores what failed with a credential: told, after all tests, reads that too.
+// TestSecretsInDryRun stores proposals with errors of lookups with a credential. leaked searches
+// them after all tests.
 func TestSecretsInDryRun(t *testing.T) {
 	c, _ := newClient(t)
 	for auth, at := range private() {
-		for password, want := range map[string]string{registry.Password: "404 Not Found", registry.WrongPassword: "401 Unauthorized"} {
+		for password, want := range map[string]string{
+			registry.Password: "404 Not Found", registry.WrongPassword: "401 Unauthorized",
+		} {
 			t.Run(auth+"/"+want, func(t *testing.T) {
 				ns := newNamespace(t, "dry-run")
 				newSecret(t, ns, "pull", at.Host, password)
@@ -187,7 +196,7 @@ func TestSecretsInDryRun(t *testing.T) {
 	}
 }
 
-// TestPasswordIsNowhere reads what tagpin has logged in this test and those before, and answered.
+// TestPasswordIsNowhere searches the answers, and what tagpin has logged until now, for passwords.
 func TestPasswordIsNowhere(t *testing.T) {
 	c, warnings := newClient(t)
 	ns := newNamespace(t, "enforce")
@@ -198,7 +207,7 @@ func TestPasswordIsNowhere(t *testing.T) {
 	pod.SetNamespace(ns)
 	err := c.Create(t.Context(), pod)
 	if err == nil {
-		t.Fatal("an image that is nowhere was admitted")
+		t.Fatal("a missing image was admitted, want a denial")
 	}
 	log := env.Tagpin.Log()
 	if !strings.Contains(log, ns) {
@@ -206,13 +215,14 @@ func TestPasswordIsNowhere(t *testing.T) {
 	}
 	for where, text := range map[string]string{"denial": err.Error(), "warnings": warnings.String(), "log": log} {
 		if leak := find(text, env.Basic.Secrets()); leak != "" {
-			t.Errorf("the %s holds the password: %q", where, leak)
+			t.Errorf("the %s contains the password: %q", where, leak)
 		}
 	}
 	for _, password := range []string{registry.Password, registry.WrongPassword} {
 		sent := base64.StdEncoding.EncodeToString([]byte(registry.User + ":" + password))
-		if find("plain: "+password, env.Basic.Secrets()) == "" || find("sent: "+sent, env.Basic.Secrets()) == "" {
-			t.Errorf("a leak of %s would not be found", password)
+		secrets := env.Basic.Secrets()
+		if find("plain: "+password, secrets) == "" || find("sent: "+sent, secrets) == "" {
+			t.Errorf("find would not find %s", password)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
@@ -59,10 +60,8 @@ type flow struct{ schema, level string }
 
 // served reads a path as a user, who need not be allowed to, and returns the flow of the request.
 func served(ctx context.Context, user, path string) (flow, error) {
-	config := rest.CopyConfig(env.Config)
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: user, Groups: []string{"system:serviceaccounts", "system:authenticated"},
-	}
+	config := clustertest.Impersonate(env.Config, user,
+		"system:serviceaccounts", "system:authenticated")
 	c, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return flow{}, err

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
 	"github.com/tagpin/tagpin/e2e/registry"
@@ -82,6 +83,13 @@ func Metric(t testing.TB, tagpin *cluster.Tagpin, name string, labels ...string)
 		t.Fatal(err)
 	}
 	return sum
+}
+
+// Impersonate returns a config of another user.
+func Impersonate(config *rest.Config, user string, groups ...string) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
+	return config
 }
 
 // kubectlRunner is a [cluster.Cluster] or a node.Node.

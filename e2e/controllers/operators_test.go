@@ -13,8 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
@@ -60,8 +60,7 @@ func (o *operator) reconcile(ctx context.Context) error {
 // runOperator runs an operator with the name of a user, which looks at its pod several times.
 func runOperator(t *testing.T, s *space, user, image string) *operator {
 	t.Helper()
-	config := rest.CopyConfig(env.Config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:masters"}}
+	config := clustertest.Impersonate(env.Config, user, "system:masters")
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 // Add a folder when its files follow the rules.
 var plainFolders = []string{
 	"cmd/tagpin",
+	"e2e",
 	"e2e/attack",
 	"e2e/certificates",
 	"e2e/chart",
