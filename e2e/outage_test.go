@@ -62,7 +62,7 @@ func TestRegistryDown(t *testing.T) {
 		`Warning: container "app": can't pin ` + reference, "try again later", "admitted as it is, its pods wait until it resolves",
 	} {
 		if !strings.Contains(warning, want) {
-			t.Errorf("kubectl apply says %q, want %s", warning, want)
+			t.Errorf("stderr of kubectl apply = %q, want %s", warning, want)
 		}
 	}
 	if got := get(t, ns, "deployment/web").image(); got != reference {

@@ -39,7 +39,7 @@ import (
 )
 
 // ErrUnsupported means that a node can't run on this machine.
-var ErrUnsupported = errors.New("no whole node on this machine")
+var ErrUnsupported = errors.New("this machine can't run a node")
 
 // Options are the options of Start. The zero value works.
 type Options struct {

@@ -4,11 +4,12 @@ package registries
 
 import (
 	"bytes"
-	"io"
+	"context"
 	"net"
 	"sync"
 	"testing"
 
+	"github.com/tagpin/tagpin/e2e/forward"
 	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
 )
 
@@ -23,59 +24,33 @@ type tap struct {
 // startTap records what is sent to an address until the test ends.
 func startTap(t testing.TB, to string) *tap {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &tap{address: l.Addr().String()}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			from, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			running.Go(func() { p.pass(from, to) })
+	p := &tap{}
+	p.address = forward.Start(t, func(ctx context.Context) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", to)
+		if err != nil {
+			return nil, err
 		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		running.Wait()
+		recorded := &recordedConn{Conn: conn, tap: p, sent: &bytes.Buffer{}}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.sent = append(p.sent, recorded.sent)
+		return recorded, nil
 	})
 	return p
 }
 
-func (p *tap) pass(from net.Conn, address string) {
-	defer func() { _ = from.Close() }()
-	to, err := net.Dial("tcp", address)
-	if err != nil {
-		return
-	}
-	defer func() { _ = to.Close() }()
-	sent := &bytes.Buffer{}
-	p.mu.Lock()
-	p.sent = append(p.sent, sent)
-	p.mu.Unlock()
-	var answers sync.WaitGroup
-	answers.Go(func() {
-		_, _ = io.Copy(from, to) // until one of them closes
-		_ = from.Close()
-	})
-	_, _ = io.Copy(to, io.TeeReader(from, &locked{p: p, to: sent}))
-	_ = to.Close()
-	answers.Wait()
+// recordedConn is a connection to the server, with what clients send.
+type recordedConn struct {
+	net.Conn
+	tap  *tap
+	sent *bytes.Buffer
 }
 
-// locked writes to a buffer under the tap's lock.
-type locked struct {
-	p  *tap
-	to *bytes.Buffer
-}
-
-func (l *locked) Write(b []byte) (int, error) {
-	l.p.mu.Lock()
-	defer l.p.mu.Unlock()
-	return l.to.Write(b)
+func (c *recordedConn) Write(b []byte) (int, error) {
+	c.tap.mu.Lock()
+	c.sent.Write(b)
+	c.tap.mu.Unlock()
+	return c.Conn.Write(b)
 }
 
 // wantTLS checks that only TLS records were sent.

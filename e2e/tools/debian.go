@@ -58,7 +58,7 @@ func libraryPath(dir string) (string, error) {
 }
 
 // ErrNotDebian means that the machine lacks Debian's tools.
-var ErrNotDebian = errors.New("this is no Debian")
+var ErrNotDebian = errors.New("this is not Debian")
 
 // DebianFiles unpacks packages of Debian in the cache folder, even if the machine has them. It
 // returns the folder and the variables that the programs need besides PATH. The scripts of the

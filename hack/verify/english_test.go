@@ -29,6 +29,7 @@ var plainFolders = []string{
 	"e2e/cmd/cluster",
 	"e2e/cmd/prepare",
 	"e2e/controllers",
+	"e2e/forward",
 	"e2e/interrupt",
 	"e2e/kinds",
 	"e2e/load",
