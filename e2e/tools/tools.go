@@ -129,7 +129,7 @@ func ldflags(ctx context.Context, root string) (string, error) {
 	version := strings.TrimSpace(string(out))
 	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
 	if len(parts) < 3 {
-		return "", fmt.Errorf("Kubernetes has the invalid version %q", version)
+		return "", fmt.Errorf("invalid version %q of Kubernetes", version)
 	}
 	return fmt.Sprintf(stamped, version, parts[0], parts[1]), nil
 }
