@@ -29,42 +29,53 @@ func together(n int, f func(i int)) {
 // handler handles the requests to a host.
 type handler = func(*Host, http.ResponseWriter, *http.Request)
 
-// choose returns the images for object number i of a round.
-type choose = func(h *Host, target *Victim, i int) []string
+// serveAll starts a registry for each handler.
+func (t *Tenant) serveAll(ctx context.Context, handlers ...handler) (hosts []*Host, err error) {
+	for _, handle := range handlers {
+		h, err := t.Serve(ctx, handle)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, h)
+	}
+	return hosts, nil
+}
 
-// serving starts a registry with a handler. In each round it deploys atOnce objects at the same
-// time, with the images that images returns.
-func serving(name string, behave handler, atOnce int, images choose) Attack {
+// object returns the Deployment or Pod number i of a round, with images of a host.
+type object = func(h *Host, target *Victim, i int) any
+
+// serving starts a registry with a handler. In each round it deploys n objects at the same time.
+func serving(name string, handle handler, n int, newObject object) Attack {
 	return Attack{name, func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
-		h, err := t.Serve(ctx, behave)
+		h, err := t.Serve(ctx, handle)
 		if err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context) error {
-			together(atOnce, func(i int) {
-				_, _ = t.deploy(ctx, newDeployment(images(h, target, i)))
-			})
+			together(n, func(i int) { _, _ = t.deploy(ctx, newObject(h, target, i)) })
 			return nil
 		}, nil
 	}}
 }
 
-// some returns a few images of a host.
-func some(h *Host, _ *Victim, i int) (images []string) {
+// some returns a Deployment with a few images of a host.
+func some(h *Host, _ *Victim, i int) any {
+	var images []string
 	for j := range 8 {
 		images = append(images, h.image(8*i+j))
 	}
-	return images
+	return newDeployment(images)
 }
 
 // Queue fills the attacker's share of concurrent lookups with images of a host that hangs, and then
 // asks for the victim's images. The victim must not wait in the attacker's queue.
 func Queue() Attack {
-	return serving("queue", hang, 4, func(h *Host, target *Victim, i int) (images []string) {
+	return serving("queue", hang, 4, func(h *Host, target *Victim, i int) any {
+		var images []string
 		for j := range manyContainers {
 			images = append(images, h.image(manyContainers*i+j))
 		}
-		return append(images, target.images()...)
+		return newDeployment(append(images, target.images()...))
 	})
 }
 
@@ -75,22 +86,22 @@ func Redirects() Attack { return serving("redirects", redirectForever, 8, some) 
 // a cloud's metadata address, or at the API server.
 func Realm() Attack {
 	return Attack{"realms", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
-		var hosts []*Host
+		var challenges []handler
 		for _, realm := range []string{
 			"https://" + hostOf(target.images()[0]) + "/token",
 			"http://169.254.169.254/latest/meta-data/",
 			"https://10.96.0.1/api", "https://127.0.0.1:6443/",
 		} {
 			text := fmt.Sprintf(`Bearer realm=%q,service="s",scope="repository:team/app:pull"`, realm)
-			h, err := t.Serve(ctx, challenge(text))
-			if err != nil {
-				return nil, err
-			}
-			hosts = append(hosts, h)
+			challenges = append(challenges, challenge(text))
+		}
+		hosts, err := t.serveAll(ctx, challenges...)
+		if err != nil {
+			return nil, err
 		}
 		return func(ctx context.Context) error {
 			together(len(hosts), func(i int) {
-				_, _ = t.deploy(ctx, newDeployment(some(hosts[i], target, 0)))
+				_, _ = t.deploy(ctx, some(hosts[i], target, 0))
 			})
 			return nil
 		}, nil
@@ -105,7 +116,7 @@ func Rude() Attack {
 		body := fmt.Sprintf(`{"errors":[{"code":"DENIED","message":%q}]}`, text)
 		const end = "\r\nContent-Length: 0\r\n\r\n"
 		red := "\x1b[31m" + target.Namespace
-		var hosts []*Host
+		var answers []handler
 		for _, answer := range []string{
 			"HTTP/1.1 404 " + strings.TrimSpace(text) + end,
 			fmt.Sprintf("HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
@@ -115,11 +126,11 @@ func Rude() Attack {
 			"HTTP/1.1 307 Moved\r\nLocation: https://127.0.0.1:1/" + red + end,
 			text,
 		} {
-			h, err := t.Serve(ctx, raw(answer))
-			if err != nil {
-				return nil, err
-			}
-			hosts = append(hosts, h)
+			answers = append(answers, raw(answer))
+		}
+		hosts, err := t.serveAll(ctx, answers...)
+		if err != nil {
+			return nil, err
 		}
 		return func(ctx context.Context) error {
 			together(len(hosts), func(i int) {
@@ -133,12 +144,12 @@ func Rude() Attack {
 // Stall deploys 64 images of registries that send all of a large manifest except its last byte.
 func Stall() Attack {
 	return Attack{"stalled-manifests", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+		hosts, err := t.serveAll(ctx, slices.Repeat([]handler{stall}, manyHosts)...)
+		if err != nil {
+			return nil, err
+		}
 		var images []string
-		for range manyHosts {
-			h, err := t.Serve(ctx, stall)
-			if err != nil {
-				return nil, err
-			}
+		for _, h := range hosts {
 			for i := range manyContainers / manyHosts {
 				images = append(images, h.image(i))
 			}
@@ -155,25 +166,21 @@ func ManyStalls() Attack {
 	return Attack{"many-stalled-manifests", func(
 		ctx context.Context, t *Tenant, _ *Victim,
 	) (Round, error) {
-		const namespaces, hosts, pods = 15, 16, 4
-		var images []string
-		for range hosts {
-			h, err := t.Serve(ctx, stall)
-			if err != nil {
-				return nil, err
-			}
-			images = append(images, h.image(0))
+		const namespaces, registries, pods = 15, 16, 4
+		hosts, err := t.serveAll(ctx, slices.Repeat([]handler{stall}, registries)...)
+		if err != nil {
+			return nil, err
 		}
 		if err := t.more(ctx, namespaces); err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context) error {
 			together(namespaces*pods, func(i int) {
-				own := slices.Clone(images)
-				for j := range own {
-					own[j] = fmt.Sprintf("%s-%d", own[j], i)
+				var images []string
+				for _, h := range hosts {
+					images = append(images, fmt.Sprintf("%s-%d", h.image(0), i))
 				}
-				_, _ = t.others[i%namespaces].deploy(ctx, newPod(own))
+				_, _ = t.others[i%namespaces].deploy(ctx, newPod(images))
 			})
 			return nil
 		}, nil

@@ -8,9 +8,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 )
@@ -23,21 +25,17 @@ const (
 // LargeReviews creates a hundred pods of 3 MiB at the same time, with images of a registry that
 // hangs.
 func LargeReviews() Attack {
-	return Attack{"large-reviews", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
-		h, err := t.Serve(ctx, hang)
-		if err != nil {
-			return nil, err
-		}
-		large := strings.Repeat("x", largeReview)
-		return func(ctx context.Context) error {
-			together(largeReviews, func(i int) {
-				pod := newPod([]string{h.image(i)})
-				pod.Spec.Containers[0].Args = []string{large}
-				_, _ = t.deploy(ctx, pod)
-			})
-			return nil
-		}, nil
-	}}
+	large := strings.Repeat("x", largeReview)
+	return serving("large-reviews", hang, largeReviews, func(h *Host, _ *Victim, i int) any {
+		return largePod(h.image(i), large)
+	})
+}
+
+// largePod returns a pod with a large argument.
+func largePod(image, argument string) *corev1.Pod {
+	pod := newPod([]string{image})
+	pod.Spec.Containers[0].Args = []string{argument}
+	return pod
 }
 
 // EscapedReviews creates pods with three megabytes of a character that the API server writes as six
@@ -50,9 +48,7 @@ func EscapedReviews() Attack {
 		return func(ctx context.Context) error {
 			const pods = 20
 			together(pods, func(int) {
-				pod := newPod(target.images()[:1])
-				pod.Spec.Containers[0].Args = []string{escaped}
-				_, _ = t.deploy(ctx, pod)
+				_, _ = t.deploy(ctx, largePod(target.images()[0], escaped))
 			})
 			return nil
 		}, nil
@@ -140,8 +136,7 @@ func StalledReviews() Attack {
 	return Attack{"stalled-reviews", func(
 		_ context.Context, t *Tenant, target *Victim,
 	) (Round, error) {
-		large := newPod([]string{target.images()[0]})
-		large.Spec.Containers[0].Args = []string{strings.Repeat("x", 1<<20)}
+		large := largePod(target.images()[0], strings.Repeat("x", 1<<20))
 		return func(ctx context.Context) error {
 			ctx, cancel := context.WithCancel(ctx)
 			const connections, missing = 16, 15 << 20
@@ -169,21 +164,17 @@ func StalledReviews() Attack {
 // no registry's own queue bounds them.
 func WaitingReviews() Attack {
 	return Attack{"waiting-reviews", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
-		const connections, hosts = 1100, 16
-		var hanging []*Host
-		for range hosts {
-			h, err := t.Serve(ctx, hang)
-			if err != nil {
-				return nil, err
-			}
-			hanging = append(hanging, h)
+		const connections, registries = 1100, 16
+		hosts, err := t.serveAll(ctx, slices.Repeat([]handler{hang}, registries)...)
+		if err != nil {
+			return nil, err
 		}
 		return func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 2*holdHeaders)
 			defer cancel()
 			together(connections, func(i int) {
 				var images []string
-				for _, h := range hanging {
+				for _, h := range hosts {
 					images = append(images, h.image(i))
 				}
 				t.send(ctx, t.webhook(), reviewOf(fmt.Sprintf("made-up-%d", i), 0, images...))
@@ -196,39 +187,23 @@ func WaitingReviews() Attack {
 // LongAnnotations creates many Deployments at the same time. Their annotations, which tagpin reads,
 // are as long as allowed, and their images are at a registry that hangs.
 func LongAnnotations() Attack {
-	return Attack{"long-annotations", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
-		h, err := t.Serve(ctx, hang)
-		if err != nil {
-			return nil, err
-		}
-		long := map[string]string{"tagpin.dev/refresh": strings.Repeat("x", 250<<10)}
-		return func(ctx context.Context) error {
-			const deployments = 200
-			together(deployments, func(i int) {
-				d := newDeployment([]string{h.image(i)})
-				d.Annotations, d.Spec.Template.Annotations = long, long
-				_, _ = t.deploy(ctx, d)
-			})
-			return nil
-		}, nil
-	}}
+	const deployments = 200
+	long := map[string]string{"tagpin.dev/refresh": strings.Repeat("x", 250<<10)}
+	return serving("long-annotations", hang, deployments, func(h *Host, _ *Victim, i int) any {
+		d := newDeployment([]string{h.image(i)})
+		d.Annotations, d.Spec.Template.Annotations = long, long
+		return d
+	})
 }
 
 // LongTexts creates twenty pods at the same time, each with an image at a registry that hangs, and
 // an image whose text has nearly three megabytes.
 func LongTexts() Attack {
-	return Attack{"long-texts", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
-		h, err := t.Serve(ctx, hang)
-		if err != nil {
-			return nil, err
-		}
-		long := strings.Repeat("\x7f", largeReview)
-		return func(ctx context.Context) error {
-			const pods = 20
-			together(pods, func(i int) { _, _ = t.deploy(ctx, newPod([]string{h.image(i), long})) })
-			return nil
-		}, nil
-	}}
+	const pods = 20
+	long := strings.Repeat("\x7f", largeReview)
+	return serving("long-texts", hang, pods, func(h *Host, _ *Victim, i int) any {
+		return newPod([]string{h.image(i), long})
+	})
 }
 
 // Siblings creates thousands of pods with invented owners, each of which would cause a list of
@@ -254,14 +229,15 @@ func Siblings() Attack {
 // than in its store, because it writes a character as six bytes. Then it creates pods that claim to
 // be of the same revision, each with another owner, each of which causes a list of the large pods.
 func LargeSiblings() Attack {
-	return Attack{"large-siblings", func(ctx context.Context, t *Tenant, target *Victim) (Round, error) {
+	return Attack{"large-siblings", func(
+		ctx context.Context, t *Tenant, target *Victim,
+	) (Round, error) {
 		const namespaces, large, size = 6, 7, 600 << 10
 		const revision = "large"
 		image := target.images()[0]
-		pinned := newPod([]string{target.Pins[image]})
+		pinned := largePod(target.Pins[image], strings.Repeat("<", size))
 		pinned.Labels = map[string]string{"pod-template-hash": revision}
 		pinned.Spec.SchedulerName = "nobody"
-		pinned.Spec.Containers[0].Args = []string{strings.Repeat("<", size)}
 		if err := t.more(ctx, namespaces); err != nil {
 			return nil, err
 		}
