@@ -26,28 +26,26 @@ var (
 	deploy string            // path of the folder
 )
 
-// crds returns the files with the CRDs of the kinds that some values of the chart use.
-func crds(ctx context.Context) ([]string, error) {
-	var files []string
-	for source, names := range map[tools.Source][]string{
-		{Path: "github.com/prometheus-operator/prometheus-operator", Version: "v0.85.0", Sum: "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s="}: {
-			"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
-			"example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+// crds returns the modules with the CRDs of the kinds that some values of the chart use.
+func crds() []tools.Source {
+	return []tools.Source{
+		{
+			Path:    "github.com/prometheus-operator/prometheus-operator",
+			Version: "v0.85.0", Sum: "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+			Files: []string{
+				"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+				"example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+			},
 		},
-		{Path: "github.com/cert-manager/cert-manager", Version: "v1.21.2", Sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68="}: {
-			"deploy/crds/cert-manager.io_certificates.yaml",
-			"deploy/crds/cert-manager.io_issuers.yaml",
+		{
+			Path:    "github.com/cert-manager/cert-manager",
+			Version: "v1.21.2", Sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+			Files: []string{
+				"deploy/crds/cert-manager.io_certificates.yaml",
+				"deploy/crds/cert-manager.io_issuers.yaml",
+			},
 		},
-	} {
-		for _, name := range names {
-			file, err := source.File(ctx, name)
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, file)
-		}
 	}
-	return files, nil
 }
 
 func TestMain(m *testing.M) {
@@ -60,14 +58,7 @@ func TestMain(m *testing.M) {
 		if helms, err = tools.Helm(ctx, os.Stderr); err != nil {
 			return err
 		}
-		files, err := crds(ctx)
-		if err != nil {
-			return err
-		}
-		if _, _, err := c.RunKubectl(ctx, nil, "create", "-f", strings.Join(files, ",")); err != nil {
-			return err
-		}
-		if _, _, err := c.RunKubectl(ctx, nil, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"); err != nil {
+		if err := c.InstallCRDs(ctx, crds()); err != nil {
 			return err
 		}
 		return namespaces(ctx, c)

@@ -14,6 +14,8 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/e2e/tools"
 )
 
 // install installs deploy/kustomize with kubectl, as users do, and then replaces the registration.
@@ -80,5 +82,22 @@ func (c *Cluster) InstallCopy(ctx context.Context, name, label, url string) erro
 		}
 	}
 	_, err = api.Create(ctx, replica, metav1.CreateOptions{})
+	return err
+}
+
+// InstallCRDs creates the CRDs in the files of modules, and returns when their kinds are served.
+func (c *Cluster) InstallCRDs(ctx context.Context, modules []tools.Source) error {
+	for _, m := range modules {
+		files, err := m.Download(ctx)
+		if err != nil {
+			return err
+		}
+		_, _, err = c.RunKubectl(ctx, nil, "create", "-f", strings.Join(files, ","))
+		if err != nil {
+			return fmt.Errorf("creating the CRDs of %s: %w", m.Path, err)
+		}
+	}
+	_, _, err := c.RunKubectl(ctx, nil,
+		"wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
 	return err
 }

@@ -53,7 +53,7 @@ func kinds(t *testing.T) []kind {
 	t.Helper()
 	files, err := filepath.Glob("../../deploy/templates/*.yaml")
 	if err != nil || len(files) != len(crds()) {
-		t.Fatalf("%d files in deploy/templates, %v, want one for each project in crds", len(files), err)
+		t.Fatalf("%d files in deploy/templates, %v, want one for each module in crds", len(files), err)
 	}
 	var all []kind
 	for _, file := range files {

@@ -4,7 +4,6 @@ package kinds
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 
@@ -15,57 +14,50 @@ import (
 // env is the environment of all tests.
 var env *cluster.Cluster
 
-// crds returns the files with the CRDs of the kinds in deploy/templates, by project.
-func crds() map[string]struct {
-	tools.Source
-	files []string
-} {
-	return map[string]struct {
-		tools.Source
-		files []string
-	}{
-		"argo-rollouts": {
-			tools.Source{Path: "github.com/argoproj/argo-rollouts", Version: "v1.8.3", Sum: "h1:blbtQva4IK9r6gFh+dWkCrLnFdPOWiv9ubQYu36qeaA="},
-			[]string{"manifests/crds/rollout-crd.yaml"},
+// crds returns the modules with the CRDs of the kinds in deploy/templates.
+func crds() []tools.Source {
+	return []tools.Source{
+		{
+			Path: "github.com/argoproj/argo-rollouts", Version: "v1.8.3",
+			Sum:   "h1:blbtQva4IK9r6gFh+dWkCrLnFdPOWiv9ubQYu36qeaA=",
+			Files: []string{"manifests/crds/rollout-crd.yaml"},
 		},
-		"jobset": {
-			tools.Source{Path: "sigs.k8s.io/jobset", Version: "v0.10.1", Sum: "h1:u8QKifNsrWVrlRFe6w2ofYTqFT9ma2DRHxfeB2m9xyU="},
-			[]string{"config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml"},
+		{
+			Path: "sigs.k8s.io/jobset", Version: "v0.10.1",
+			Sum:   "h1:u8QKifNsrWVrlRFe6w2ofYTqFT9ma2DRHxfeB2m9xyU=",
+			Files: []string{"config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml"},
 		},
-		"leaderworkerset": {
-			tools.Source{Path: "sigs.k8s.io/lws", Version: "v0.7.0", Sum: "h1:qWfzX8+UBak+Hq0+m/PuE3uO0mp/3dmm5q/h/7z31A8="},
-			[]string{"config/crd/bases/leaderworkerset.x-k8s.io_leaderworkersets.yaml"},
+		{
+			Path: "sigs.k8s.io/lws", Version: "v0.7.0",
+			Sum:   "h1:qWfzX8+UBak+Hq0+m/PuE3uO0mp/3dmm5q/h/7z31A8=",
+			Files: []string{"config/crd/bases/leaderworkerset.x-k8s.io_leaderworkersets.yaml"},
 		},
-		"openkruise": {
-			tools.Source{Path: "github.com/openkruise/kruise", Version: "v1.8.0", Sum: "h1:cU5XG9tur17j/CuY+iCTlxOtJ0GNTtJjMLurhh+25YQ="},
-			[]string{
-				"config/crd/bases/apps.kruise.io_clonesets.yaml", "config/crd/bases/apps.kruise.io_statefulsets.yaml",
-				"config/crd/bases/apps.kruise.io_daemonsets.yaml", "config/crd/bases/apps.kruise.io_broadcastjobs.yaml",
-				"config/crd/bases/apps.kruise.io_advancedcronjobs.yaml", "config/crd/bases/apps.kruise.io_uniteddeployments.yaml",
+		{
+			Path: "github.com/openkruise/kruise", Version: "v1.8.0",
+			Sum: "h1:cU5XG9tur17j/CuY+iCTlxOtJ0GNTtJjMLurhh+25YQ=",
+			Files: []string{
+				"config/crd/bases/apps.kruise.io_clonesets.yaml",
+				"config/crd/bases/apps.kruise.io_statefulsets.yaml",
+				"config/crd/bases/apps.kruise.io_daemonsets.yaml",
+				"config/crd/bases/apps.kruise.io_broadcastjobs.yaml",
+				"config/crd/bases/apps.kruise.io_advancedcronjobs.yaml",
+				"config/crd/bases/apps.kruise.io_uniteddeployments.yaml",
 			},
 		},
-		"knative": {
-			tools.Source{Path: "knative.dev/serving", Version: "v0.46.0", Sum: "h1:OF4Jt+6xY4nw0lFb9G3rEEJPZcNx1k2Kf1IhhJp/Rg4="},
-			[]string{"config/core/300-resources/service.yaml", "config/core/300-resources/configuration.yaml"},
+		{
+			Path: "knative.dev/serving", Version: "v0.46.0",
+			Sum: "h1:OF4Jt+6xY4nw0lFb9G3rEEJPZcNx1k2Kf1IhhJp/Rg4=",
+			Files: []string{
+				"config/core/300-resources/service.yaml",
+				"config/core/300-resources/configuration.yaml",
+			},
 		},
 	}
 }
 
 func TestMain(m *testing.M) {
-	before := func(ctx context.Context, c *cluster.Cluster) error {
-		for project, crd := range crds() {
-			for _, name := range crd.files {
-				file, err := crd.File(ctx, name)
-				if err != nil {
-					return err
-				}
-				if _, _, err := c.RunKubectl(ctx, nil, "create", "-f", file); err != nil {
-					return fmt.Errorf("creating the CRDs of %s: %w", project, err)
-				}
-			}
-		}
-		_, _, err := c.RunKubectl(ctx, nil, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-		return err
+	install := func(ctx context.Context, c *cluster.Cluster) error {
+		return c.InstallCRDs(ctx, crds())
 	}
-	os.Exit(cluster.Tests{Before: before}.Run(m, &env))
+	os.Exit(cluster.Tests{Before: install}.Run(m, &env))
 }

@@ -12,14 +12,16 @@ import (
 	"path/filepath"
 )
 
-// Source is a Go module whose other files, such as CRDs, are needed. Nothing of it is compiled.
+// Source is a Go module with files that are needed although they are not Go, such as CRDs. Nothing of
+// the module is compiled.
 type Source struct {
 	Path, Version string
 	Sum           string // as in go.sum
+	Files         []string
 }
 
-// File downloads the module into Go's module cache, and returns the path of one of its files there.
-func (s Source) File(ctx context.Context, name string) (path string, err error) {
+// Download downloads the module into Go's module cache, and returns the paths of Files there.
+func (s Source) Download(ctx context.Context) (paths []string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", s.Path+"@"+s.Version)
 	cmd.Dir = os.TempDir() // outside of any module, whose go.mod could select another version
 	out, err := cmd.Output()
@@ -28,14 +30,17 @@ func (s Source) File(ctx context.Context, name string) (path string, err error) 
 		if errors.As(err, &exit) {
 			err = fmt.Errorf("%w\n%s%s", err, out, exit.Stderr)
 		}
-		return "", fmt.Errorf("downloading %s@%s: %w", s.Path, s.Version, err)
+		return nil, fmt.Errorf("downloading %s@%s: %w", s.Path, s.Version, err)
 	}
 	var got struct{ Dir, Sum string }
 	if err := json.Unmarshal(out, &got); err != nil {
-		return "", err
+		return nil, err
 	}
 	if got.Sum != s.Sum {
-		return "", fmt.Errorf("%s@%s is %s, want %s", s.Path, s.Version, got.Sum, s.Sum)
+		return nil, fmt.Errorf("%s@%s is %s, want %s", s.Path, s.Version, got.Sum, s.Sum)
 	}
-	return filepath.Join(got.Dir, filepath.FromSlash(name)), nil
+	for _, name := range s.Files {
+		paths = append(paths, filepath.Join(got.Dir, filepath.FromSlash(name)))
+	}
+	return paths, nil
 }
