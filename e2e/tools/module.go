@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 )
 
-// Source is a Go module with files that are needed although they are not Go, such as CRDs. Nothing of
-// the module is compiled.
+// Source is a Go module with files that are needed although they are not Go, such as CRDs. Nothing
+// of the module is compiled.
 type Source struct {
 	Path, Version string
 	Sum           string // as in go.sum
