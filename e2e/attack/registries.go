@@ -26,6 +26,15 @@ func together(n int, f func(i int)) {
 	wg.Wait()
 }
 
+// inParallel returns a round that makes n calls of f at the same time. Whether the calls succeed
+// does not matter.
+func inParallel(n int, f func(ctx context.Context, i int)) Round {
+	return func(ctx context.Context) error {
+		together(n, func(i int) { f(ctx, i) })
+		return nil
+	}
+}
+
 // handler handles the requests to a host.
 type handler = func(*Host, http.ResponseWriter, *http.Request)
 
@@ -51,10 +60,9 @@ func serving(name string, handle handler, n int, newObject object) Attack {
 		if err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error {
-			together(n, func(i int) { _, _ = t.deploy(ctx, newObject(h, target, i)) })
-			return nil
-		}, nil
+		return inParallel(n, func(ctx context.Context, i int) {
+			_, _ = t.deploy(ctx, newObject(h, target, i))
+		}), nil
 	}}
 }
 
@@ -99,12 +107,9 @@ func Realm() Attack {
 		if err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error {
-			together(len(hosts), func(i int) {
-				_, _ = t.deploy(ctx, some(hosts[i], target, 0))
-			})
-			return nil
-		}, nil
+		return inParallel(len(hosts), func(ctx context.Context, i int) {
+			_, _ = t.deploy(ctx, some(hosts[i], target, 0))
+		}), nil
 	}}
 }
 
@@ -132,12 +137,9 @@ func Rude() Attack {
 		if err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error {
-			together(len(hosts), func(i int) {
-				_, _ = t.deploy(ctx, newPod([]string{hosts[i].image(0)}))
-			})
-			return nil
-		}, nil
+		return inParallel(len(hosts), func(ctx context.Context, i int) {
+			_, _ = t.deploy(ctx, newPod([]string{hosts[i].image(0)}))
+		}), nil
 	}}
 }
 
@@ -174,16 +176,13 @@ func ManyStalls() Attack {
 		if err := t.more(ctx, namespaces); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error {
-			together(namespaces*pods, func(i int) {
-				var images []string
-				for _, h := range hosts {
-					images = append(images, fmt.Sprintf("%s-%d", h.image(0), i))
-				}
-				_, _ = t.others[i%namespaces].deploy(ctx, newPod(images))
-			})
-			return nil
-		}, nil
+		return inParallel(namespaces*pods, func(ctx context.Context, i int) {
+			var images []string
+			for _, h := range hosts {
+				images = append(images, fmt.Sprintf("%s-%d", h.image(0), i))
+			}
+			_, _ = t.others[i%namespaces].deploy(ctx, newPod(images))
+		}), nil
 	}}
 }
 

@@ -45,13 +45,10 @@ func EscapedReviews() Attack {
 		_ context.Context, t *Tenant, target *Victim,
 	) (Round, error) {
 		escaped := strings.Repeat("<", largeReview)
-		return func(ctx context.Context) error {
-			const pods = 20
-			together(pods, func(int) {
-				_, _ = t.deploy(ctx, largePod(target.images()[0], escaped))
-			})
-			return nil
-		}, nil
+		const pods = 20
+		return inParallel(pods, func(ctx context.Context, _ int) {
+			_, _ = t.deploy(ctx, largePod(target.images()[0], escaped))
+		}), nil
 	}}
 }
 
@@ -65,23 +62,18 @@ const (
 // on each, and keeps them open.
 func SlowHeaders() Attack {
 	return Attack{"endless-headers", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
-		lines := strings.Repeat("a:b\r\n", headerBytes/len("a:b\r\n"))
+		request := "GET / HTTP/1.1\r\nHost: tagpin\r\n" +
+			strings.Repeat("a:b\r\n", headerBytes/len("a:b\r\n"))
 		return func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, holdHeaders)
 			defer cancel()
 			ports := t.place.Ports
 			together(slowConnections*len(ports), func(i int) {
-				t.hold(ctx, ports[i%len(ports)], lines)
+				t.send(ctx, ports[i%len(ports)], request)
 			})
 			return nil
 		}, nil
 	}}
-}
-
-// hold sends the beginning of a request to a port and keeps the connection open until ctx ends. The
-// server may close it earlier.
-func (t *Tenant) hold(ctx context.Context, port Port, lines string) {
-	t.send(ctx, port, "GET / HTTP/1.1\r\nHost: tagpin\r\n"+lines)
 }
 
 // send sends a text to a port and keeps the connection open until ctx ends or the server closes it.
@@ -211,17 +203,14 @@ func LongTexts() Attack {
 func Siblings() Attack {
 	return Attack{"made-up-owners", func(_ context.Context, t *Tenant, target *Victim) (Round, error) {
 		image := target.images()[0]
-		return func(ctx context.Context) error {
-			const callers, each = 16, 32
-			together(callers, func(int) {
-				for range each {
-					id := uuid.NewUUID()
-					owner := Owner{UID: id, Revision: string(id)[:8]}
-					_, _ = t.deploy(ctx, owned(newPod([]string{image}), owner))
-				}
-			})
-			return nil
-		}, nil
+		const callers, each = 16, 32
+		return inParallel(callers, func(ctx context.Context, _ int) {
+			for range each {
+				id := uuid.NewUUID()
+				owner := Owner{UID: id, Revision: string(id)[:8]}
+				_, _ = t.deploy(ctx, owned(newPod([]string{image}), owner))
+			}
+		}), nil
 	}}
 }
 
@@ -250,15 +239,12 @@ func LargeSiblings() Attack {
 				}
 			}
 		}
-		return func(ctx context.Context) error {
-			const callers, each = 8, 4
-			together(namespaces*callers, func(i int) {
-				for range each {
-					owner := Owner{UID: uuid.NewUUID(), Revision: revision}
-					_, _ = t.others[i%namespaces].deploy(ctx, owned(newPod([]string{image}), owner))
-				}
-			})
-			return nil
-		}, nil
+		const callers, each = 8, 4
+		return inParallel(namespaces*callers, func(ctx context.Context, i int) {
+			for range each {
+				owner := Owner{UID: uuid.NewUUID(), Revision: revision}
+				_, _ = t.others[i%namespaces].deploy(ctx, owned(newPod([]string{image}), owner))
+			}
+		}), nil
 	}}
 }

@@ -117,11 +117,10 @@ func LargeCredentials() Attack {
 		for i := range 2 * secrets {
 			images = append(images, h.image(i))
 		}
-		return func(ctx context.Context) error {
-			const pods = 8
-			together(pods, func(int) { _, _ = t.deploy(ctx, newPod(images, names...)) })
-			return nil
-		}, nil
+		const pods = 8
+		return inParallel(pods, func(ctx context.Context, _ int) {
+			_, _ = t.deploy(ctx, newPod(images, names...))
+		}), nil
 	}}
 }
 
