@@ -73,7 +73,7 @@ type api struct {
 // state is what one config has made. Parts whose settings stay are taken over by the next.
 type state struct {
 	config      *config.Config
-	modes       map[pin.Mode]http.Handler
+	modes       map[policy.Mode]http.Handler
 	client      *registry.Client
 	places      *fair.Queue // of look-ups
 	cache       *resolve.Cache
@@ -203,10 +203,10 @@ func (s *state) answer(h *handlers, old *state) error {
 	measured := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Label: s.client.Label}
 	pinner := &pin.Pinner{Policy: rules, Resolver: &resolve.Traced{Next: measured}, Panics: h.panics}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, old); s.siblings != nil {
-		pinner.Siblings = s.siblings
+		pinner.Layer = s.siblings.Layer
 	}
-	s.modes = map[pin.Mode]http.Handler{}
-	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
+	s.modes = map[policy.Mode]http.Handler{}
+	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 		s.modes[mode] = &admit.Handler{
 			Pinner:    pinner,
 			Table:     table,
@@ -273,7 +273,7 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 }
 
 // mode is the handler of a mode's path.
-func (h *handlers) mode(m pin.Mode) http.Handler {
+func (h *handlers) mode(m policy.Mode) http.Handler {
 	log := h.log.WithName("admission")
 	return recovering(h.panics, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := h.use()

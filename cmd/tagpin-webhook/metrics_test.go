@@ -28,7 +28,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tagpin/tagpin/pkg/config"
-	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
@@ -93,7 +93,7 @@ func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 	}
 	h.reloads.count(errors.New("bad"))
 	texts := hostile(i.registry)
-	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
+	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 		for n, text := range texts {
 			for _, namespace := range []string{"team", text} {
 				post(t, traces.wrap(h.mode(mode)), podOf(text, namespace, []string{"missing", "forbidden", "malformed", "opaque", text}[n%5]))

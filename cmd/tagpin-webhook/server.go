@@ -21,7 +21,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
-	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registration"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
@@ -77,7 +77,7 @@ func (s *server) run(ctx context.Context) error {
 	defer ports.close()
 	phase := &phase{}
 	hooks := webhook.NewServer(webhook.Options{}) // it counts reviews; our own listener serves them
-	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
+	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 		hooks.Register("/"+mode.String(), phase.wrap(traces.wrap(handlers.mode(mode))))
 	}
 	mgr, err := s.manager(restConfig)

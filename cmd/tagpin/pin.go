@@ -169,7 +169,7 @@ func (all outcomes) edits(t terminal) (map[int][]manifest.Edit, error) {
 		case o.Err != nil && o.Action == policy.Resolve:
 			errs = append(errs, fmt.Errorf("%s: %s: %w", o.position(), o.Reference.Text, o.Err))
 		case o.Reason == policy.Invalid:
-			t.complain(fmt.Errorf("%s: %w; it was not changed", o.position(), o.Decision.Err))
+			t.complain(fmt.Errorf("%s: %w; it was not changed", o.position(), o.ParseErr))
 		case !o.Pin.IsZero():
 			edits[o.source] = append(edits[o.source], manifest.Edit{
 				Object: o.object, Reference: o.Reference, Text: o.Pin.String(),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -53,7 +54,7 @@ func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
 	handler := &admit.Handler{
 		Pinner: &pin.Pinner{Resolver: cache},
 		Table:  new(workload.Table),
-		Mode:   pin.Enforce,
+		Mode:   policy.Enforce,
 	}
 	admission, err := benchmark(r, "Admission", func() error { return serve(ctx, handler, body) })
 	if err != nil {

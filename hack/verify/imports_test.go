@@ -21,6 +21,7 @@ var level = map[string]int{
 	"pkg/ref": 0, "pkg/span": 0, "pkg/fair": 0, "pkg/panics": 0, "pkg/reload": 0,
 	"pkg/workload": 1, "pkg/cache": 1,
 	"pkg/registry": 2, "pkg/keychain": 2, "pkg/registration": 2, "pkg/certificate": 2,
+	"pkg/annotation": 2,
 	"pkg/policy": 3, "pkg/resolve": 3,
 	"pkg/pin":     4,
 	"pkg/sibling": 5, "pkg/config": 5,

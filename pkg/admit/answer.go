@@ -3,56 +3,80 @@
 package admit
 
 import (
-	"encoding/json"
-	"strings"
+	"net/http"
 
+	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// answer is built from the outcomes of one object.
-type answer struct {
-	policy   *policy.Policy
-	mode     pin.Mode
-	failures OnFailure
-	rv       *review
-	request  pin.Request
-	outcomes []pin.Outcome
+// The built-in kinds that are answered differently.
+var (
+	podKind = workload.Kind{Kind: "Pod"}
+	jobKind = workload.Kind{Group: "batch", Kind: "Job"}
+)
 
-	patch    patch
+// answer turns the outcomes of one object into the answer to its review.
+type answer struct {
+	handler *Handler
+	rv      *review
+	request pin.Request
+	result  pin.Result
+	changed []bool // of each pod spec: more than images differs from the old pod template
+	crowded bool   // the review was cut short because too many others were waiting
+
+	images   []operation // patches of image fields
+	changes  annotation.Changes
 	warnings warnings
 	denials  []string
 	pins     map[string]string // for the audit annotation
-	crowded  bool              // the review was cut short for lack of room
-	changed  []bool            // of each pod spec: more than images differs from the template before
 }
 
-// build turns the outcomes into a patch, warnings and denials.
-func (a *answer) build() {
+// response returns the answer: a denial if there is a reason for one, and otherwise a patch.
+func (a *answer) response() *admissionv1.AdmissionResponse {
 	a.pins = map[string]string{}
-	for i := range a.outcomes {
-		a.outcome(&a.outcomes[i])
+	for i := range a.result.Outcomes {
+		a.outcome(&a.result.Outcomes[i])
 	}
-	object := a.request.Object
-	if a.rv.SubResource == ephemeralContainers {
-		return // the API server discards changes of anything else
+	ephemeral := a.rv.SubResource == ephemeralContainers
+	if !ephemeral { // the API server would discard changes of anything else
+		a.annotate()
 	}
-	if a.mode == pin.DryRun {
-		a.annotate(&object.Metadata, workload.AnnotationProposedPins, a.proposals())
+	r := allowed(a.rv)
+	if a.request.Object.Metadata.Controller.IsZero() || ephemeral { // a controller reads no warnings
+		r.Warnings = a.warnings.list
 	}
-	if a.mode == pin.Enforce {
-		a.annotate(&object.Metadata, workload.AnnotationProposedPins, nil)
+	if len(a.denials) > 0 {
+		code := int32(http.StatusForbidden)
+		if a.crowded {
+			code = http.StatusTooManyRequests
+		}
+		deny(r, sentences(a.denials), code)
+		return r
 	}
-	a.record()
+	patch, err := encodePatch(a.images, a.changes.All())
+	if err != nil {
+		deny(r, err.Error(), http.StatusInternalServerError)
+		return r
+	}
+	if patch != nil {
+		patchType := admissionv1.PatchTypeJSONPatch
+		r.Patch, r.PatchType = patch, &patchType
+	}
+	r.AuditAnnotations = annotation.Audit(a.pins, a.recorded())
+	return r
 }
 
-// outcome makes one reference's part of the answer.
+// outcome adds one reference's part of the answer.
 func (a *answer) outcome(o *pin.Outcome) {
+	mode := a.handler.Mode
 	switch {
 	case o.Reason == policy.Invalid:
-		a.warn(o, "the kubelet will refuse this image: %v", o.Decision.Err)
+		a.warn(o, "the kubelet will refuse this image: %v", o.ParseErr)
 	case o.Reason == policy.Unreplaced:
 		a.unreplaced(o)
 	case o.Err != nil:
@@ -62,15 +86,17 @@ func (a *answer) outcome(o *pin.Outcome) {
 		a.warn(o, "%s is still the image of %s, since the digest beside it has not changed; "+
 			"if that is not meant, write the digest of %s, or remove the digest", text, o.Before, text)
 	case o.Pin.IsZero():
-	case a.mode == pin.DryRun && o.Action == policy.Resolve:
+	case mode == policy.Propose && o.Action == policy.Resolve:
 		a.warn(o, "would be pinned: %s", o.Pin)
 	default:
-		if text := o.Pin.String(); text != o.Reference.Text {
-			a.patch.replace(o.Reference.Pointer, text)
-		}
-		a.pins[policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)] = o.Entry.String()
+		a.replace(o, o.Pin)
 		if o.Reason == policy.Sticky && a.changed[o.PodSpec] {
-			a.warn(o, "%s kept at %s though the template has changed%s", o.Reference.Text, short(o.Pin), a.howToRefresh(o.PodSpec))
+			how := ""
+			if mode == policy.Enforce { // the other modes refresh nothing
+				how = "; to resolve it anew: " + a.howToRefresh(o.PodSpec)
+			}
+			a.warn(o, "%s kept at %s though the template has changed%s",
+				o.Reference.Text, short(o.Pin), how)
 		}
 	}
 	if o.Stale {
@@ -78,22 +104,46 @@ func (a *answer) outcome(o *pin.Outcome) {
 	}
 }
 
-// failed is a look-up that gave no digest. A refresh that the annotation AnnotationRefresh asks for
-// is a deploy: deferred, it would run the old image, and nobody would try again. A restart has to
-// work in an incident: it keeps the pin, whatever the failure.
+// replace puts a pin into the patch, unless the field has it already, and into the audit annotation.
+func (a *answer) replace(o *pin.Outcome, pin ref.Reference) {
+	if text := pin.String(); text != o.Reference.Text {
+		a.images = append(a.images, operation{Op: "replace", Path: o.Reference.Pointer, Value: text})
+	}
+	a.pins[o.Key] = o.NewEntry.String()
+}
+
+// unreplaced adds a placeholder in a Pod that no injector has replaced. No registry was asked for
+// it: nobody in the cluster has chosen the image that it would have.
+func (a *answer) unreplaced(o *pin.Outcome) {
+	switch a.handler.Mode {
+	case policy.Enforce:
+		a.denials = append(a.denials, describePlaceholder(o))
+	case policy.Propose:
+		a.warnings.add(describePlaceholder(o))
+	case policy.Keep: // it makes no pins
+	}
+}
+
+// failed adds a lookup that failed. onFailure says what happens, with two exceptions. A refresh that
+// tagpin.dev/refresh asks for is a deployment, which is not deferred: it would run the old image,
+// and nobody would try again. A restart has to work in an incident, so it keeps the old pin.
 func (a *answer) failed(o *pin.Outcome) {
 	sentence := a.describe(o)
-	then := a.failures.of(o.Err)
-	deploy := o.Marker == workload.AnnotationRefresh
+	then := a.handler.OnFailure.of(o.Err)
 	switch {
-	case a.mode == pin.DryRun:
+	case a.handler.Mode == policy.Propose:
 		a.warnings.add(sentence)
-	case deploy && then != Allow:
+	case o.Marker == workload.AnnotationRefresh && then != Allow:
 		a.denials = append(a.denials, sentence)
 	case o.Held.Pinned(): // it was to be refreshed
-		a.hold(o)
+		// The pin is put back if the manifest does not have it. Otherwise the workload would stay
+		// without one.
+		if o.Held.String() != o.Reference.Text {
+			o.NewEntry = o.Parsed.WithDigest(o.Held.Digest())
+			a.replace(o, o.Held)
+		}
 		a.warnings.add(sentence + "; kept at " + short(o.Held))
-	case then == Deny, then == Defer && a.isPod():
+	case then == Deny, then == Defer && a.request.Object.Kind == podKind:
 		a.denials = append(a.denials, sentence)
 	case then == Defer:
 		a.warnings.add(sentence + "; admitted as it is, its pods wait until it resolves")
@@ -102,95 +152,23 @@ func (a *answer) failed(o *pin.Outcome) {
 	}
 }
 
-// hold keeps the pin that stood there before a refresh that failed, also where the manifest has it no more: unpinned, the
-// workload would stay so.
-func (a *answer) hold(o *pin.Outcome) {
-	if text := o.Held.String(); text != o.Reference.Text {
-		a.patch.replace(o.Reference.Pointer, text)
-		o.Entry = o.Parsed.WithDigest(o.Held.Digest())
-		a.pins[policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)] = o.Entry.String()
-	}
-}
-
-// howToRefresh is what a person has to do to have a pin resolved anew. Modes that make no pins have no way.
+// howToRefresh returns what a person can do to have the pins of pod spec i resolved again.
 func (a *answer) howToRefresh(i int) string {
-	if a.mode != pin.Enforce {
-		return ""
-	}
-	return "; to resolve it anew: " + a.refreshing(i)
-}
-
-func (a *answer) refreshing(i int) string {
+	object := a.request.Object
 	change := "change the pod template's annotation " + workload.AnnotationRefresh
-	if !a.request.Object.PodSpecs[i].Annotated { // whose CRD may prune the template's
+	if !object.PodSpecs[i].Annotated { // a CRD may prune that of the template
 		change = "change the object's annotation " + workload.AnnotationRefresh
 	}
-	switch {
-	case a.isJob():
+	if object.Kind == jobKind {
 		return "make a new Job"
-	case a.policy.IgnoreRestart || !a.restartable():
+	}
+	if a.handler.Pinner.Policy.IgnoreRestart || object.Kind.Group != "apps" {
 		return change
 	}
-	return "kubectl rollout restart, or " + change
-}
-
-// restartable tells whether kubectl rollout restart knows the kind
-// (k8s.io/kubectl/pkg/polymorphichelpers/objectrestarter.go).
-func (a *answer) restartable() bool {
-	switch a.request.Object.Kind {
-	case workload.Kind{Group: "apps", Kind: "Deployment"}, workload.Kind{Group: "apps", Kind: "StatefulSet"}, workload.Kind{Group: "apps", Kind: "DaemonSet"}:
-		return true
+	switch object.Kind.Kind {
+	case "Deployment", "StatefulSet", "DaemonSet":
+		// The kinds of k8s.io/kubectl/pkg/polymorphichelpers/objectrestarter.go.
+		return "kubectl rollout restart, or " + change
 	}
-	return false
-}
-
-// short is a pin's digest, as people tell them apart.
-func short(r ref.Reference) string {
-	const digits = 12
-	d := r.Digest()
-	return string(d.Algorithm()) + ":" + d.Encoded()[:digits]
-}
-
-func (a *answer) isPod() bool { return a.request.Object.Kind == workload.Kind{Kind: "Pod"} }
-
-func (a *answer) isJob() bool {
-	return a.request.Object.Kind == workload.Kind{Group: "batch", Kind: "Job"}
-}
-
-// proposals is the value of the annotation of proposed pins: what a creation now would make, and what was proposed
-// before for texts that stay.
-func (a *answer) proposals() map[string]string {
-	var before map[string]string
-	if a.request.Old != nil {
-		_ = json.Unmarshal([]byte(a.request.Old.Metadata.Annotations[workload.AnnotationProposedPins]), &before)
-	}
-	proposals := map[string]string{}
-	for _, o := range a.outcomes {
-		key := policy.EntryKey(a.request.Object, o.PodSpec, o.Reference.Name)
-		switch {
-		case o.Action == policy.Resolve && o.Err != nil:
-			proposals[key] = "error: " + o.Err.Error()
-		case o.Reason == policy.Unreplaced:
-			proposals[key] = "error: " + describePlaceholder(&o)
-		case o.Action == policy.Resolve:
-			proposals[key] = o.Pin.String()
-		case o.Reason == policy.Unchanged && o.Held == (ref.Reference{}) && before[key] != "":
-			proposals[key] = before[key]
-		}
-	}
-	return proposals
-}
-
-// encode is m as JSON with its keys in order, or empty.
-func encode(m map[string]string) string {
-	if len(m) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if e.Encode(m) != nil {
-		return ""
-	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return change
 }

@@ -11,7 +11,7 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 
-	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 )
 
 // manyContainers is a Pod with so many containers of one image.
@@ -27,14 +27,14 @@ func manyContainers(n int, image string) string {
 // kilobytes, however many images there are, and say how many are left out.
 func TestAnswersAreBounded(t *testing.T) {
 	const images = 3000
-	r, code := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", manyContainers(images, "ghcr.io/a/missing:1"), ""))
+	r, code := post(t, newHandler(t, policy.Enforce, registry), review("CREATE", "", "Pod", manyContainers(images, "ghcr.io/a/missing:1"), ""))
 	if code != http.StatusOK || r.Allowed {
 		t.Fatalf("status %d, answer %+v, want it denied", code, r)
 	}
 	if m := r.Result.Message; len(m) > 5000 || !strings.HasPrefix(m, `container "c0000"`) || !strings.HasSuffix(m, " more") {
 		t.Errorf("the denial has %d bytes and ends in %q, want a few with the number of the rest", len(m), m[len(m)-30:])
 	}
-	r, _ = post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", manyContainers(images, "nginx"), ""))
+	r, _ = post(t, newHandler(t, policy.Enforce, registry), review("CREATE", "", "Pod", manyContainers(images, "nginx"), ""))
 	audit := r.AuditAnnotations["pins"]
 	var pins map[string]string
 	if err := json.Unmarshal([]byte(audit), &pins); err != nil || len(audit) > 11_000 {
@@ -48,7 +48,7 @@ func TestAnswersAreBounded(t *testing.T) {
 // In the reinvocation round the audit annotation has another key: the API server drops a second value
 // of the first one.
 func TestAuditOfReinvocation(t *testing.T) {
-	h := newHandler(t, pin.Enforce, registry)
+	h := newHandler(t, policy.Enforce, registry)
 	object := `{"metadata":{},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`
 	r, _ := post(t, h, review("CREATE", "", "Pod", object, ""))
 	if len(r.AuditAnnotations) != 1 || r.AuditAnnotations["pins"] == "" {

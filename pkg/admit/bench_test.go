@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
@@ -25,7 +25,7 @@ func BenchmarkAdmission(b *testing.B) {
 	}
 	for name, body := range map[string][]byte{"cached": pod(""), "pinned": pod("@" + digestOf("x").String())} {
 		b.Run(name, func(b *testing.B) {
-			h := newHandler(b, pin.Enforce, &resolve.Cache{Next: registry, Answers: &resolve.Answers{}})
+			h := newHandler(b, policy.Enforce, &resolve.Cache{Next: registry, Answers: &resolve.Answers{}})
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {

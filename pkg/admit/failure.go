@@ -3,33 +3,36 @@
 package admit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// FailurePolicy is what becomes of an object whose look-up failed. The zero value denies.
+// FailurePolicy says what happens to an object if a lookup fails. The zero value denies it.
 type FailurePolicy string
 
 // The failure policies.
 const (
 	Deny  FailurePolicy = "deny"  // the object is denied
-	Defer FailurePolicy = "defer" // a workload is admitted as it is, its pods are denied until they resolve
-	Allow FailurePolicy = "allow" // admitted unpinned
+	Defer FailurePolicy = "defer" // a workload is admitted as it is, and its pods are denied
+	Allow FailurePolicy = "allow" // the object is admitted, and the reference is not pinned
 )
 
-// OnFailure is a policy for each class of failure.
+// OnFailure has the policy for each class of failure.
 type OnFailure struct {
 	NotFound, Unauthorized, Unavailable, Invalid FailurePolicy
 }
 
-// of is the policy for an error of a Resolver.
+// of returns the policy for an error of a Resolver.
 func (f OnFailure) of(err error) FailurePolicy {
-	var p FailurePolicy
+	p := f.Unavailable
 	switch class(err) {
 	case notFound:
 		p = f.NotFound
@@ -37,13 +40,8 @@ func (f OnFailure) of(err error) FailurePolicy {
 		p = f.Unauthorized
 	case invalid:
 		p = f.Invalid
-	default:
-		p = f.Unavailable
 	}
-	if p == "" {
-		return Deny
-	}
-	return p
+	return cmp.Or(p, Deny)
 }
 
 // The classes of failure, as onFailure and the metrics name them.
@@ -54,7 +52,8 @@ const (
 	invalid      = "invalid"
 )
 
-// class is the class that err is in. What is in none was cut off by the budget: another time it may go well.
+// class returns the name of an error's class. An error without a class is unavailable: the time ran
+// out, and another attempt may succeed.
 func class(err error) string {
 	switch {
 	case errors.Is(err, resolve.ErrNotFound):
@@ -67,48 +66,58 @@ func class(err error) string {
 	return unavailable
 }
 
-// describe is a failed look-up in one sentence: the container, the reference, the cause and what to do.
-func (a *answer) describe(out *pin.Outcome) string {
+// describe describes a failed lookup in one sentence: the container, the reference, the cause, and
+// what to do.
+func (a *answer) describe(o *pin.Outcome) string {
 	verb := "pin"
-	if out.Held.Pinned() {
+	if o.Held.Pinned() {
 		verb = "refresh"
 	}
-	if out.Reason == policy.TooLong {
-		return fmt.Sprintf("%s: can't pin it: %v", place(out.Reference.Name), out.Err)
+	if o.Reason == policy.TooLong {
+		return fmt.Sprintf("%s: can't pin it: %v", describeName(o), o.Err)
 	}
-	return fmt.Sprintf("%s: can't %s %s: %v; %s",
-		place(out.Reference.Name), verb, out.Parsed, out.Err, a.advice(out))
+	return fmt.Sprintf("%s: can't %s %s: %v; %s", describeName(o), verb, o.Parsed, o.Err, a.advice(o))
 }
 
-// advice is what to do about a failed look-up.
-func (a *answer) advice(out *pin.Outcome) string {
-	if out.Marker == workload.AnnotationRefresh && a.failures.of(out.Err) == Allow {
+// advice returns what to do about a failed lookup.
+func (a *answer) advice(o *pin.Outcome) string {
+	if o.Marker == workload.AnnotationRefresh && a.handler.OnFailure.of(o.Err) == Allow {
 		return "change " + workload.AnnotationRefresh + " again later"
 	}
-	switch class(out.Err) {
+	switch class(o.Err) {
 	case notFound:
 		return "check the image's name and tag"
 	case unauthorized:
-		id := a.request.Object.PodSpecs[out.PodSpec].Identity
-		account := id.ServiceAccount
-		if account == "" {
-			account = "default"
-		}
+		id := a.request.Object.PodSpecs[o.PodSpec].Identity
 		if len(id.PullSecrets) > 0 {
 			return "check the image's name and the pod's imagePullSecrets"
 		}
-		return fmt.Sprintf("check the image's name, or give the pod or its service account %q an image pull secret", account)
+		return fmt.Sprintf("check the image's name, or give the pod or its service account %q "+
+			"an image pull secret", cmp.Or(id.ServiceAccount, "default"))
 	case invalid:
 		return "ask the registry's operator, or write the digest into the manifest"
 	}
 	return "try again later, or write the digest into the manifest"
 }
 
-// place is a reference's place in words.
-func place(name string) string {
-	const prefix = "volume/"
-	if len(name) > len(prefix) && name[:len(prefix)] == prefix {
-		return fmt.Sprintf("volume %q", name[len(prefix):])
+// describePlaceholder describes a placeholder in a Pod that no injector has replaced.
+func describePlaceholder(o *pin.Outcome) string {
+	return fmt.Sprintf("%s: no injector has replaced the placeholder %s; check that the injector "+
+		"selects this pod, and that the name of its webhook configuration sorts before zz-tagpin",
+		describeName(o), o.Reference.Text)
+}
+
+// describeName returns the container or the volume of a reference.
+func describeName(o *pin.Outcome) string {
+	if name, ok := strings.CutPrefix(o.Reference.Name, "volume/"); ok && name != "" {
+		return fmt.Sprintf("volume %q", name)
 	}
-	return fmt.Sprintf("container %q", name)
+	return fmt.Sprintf("container %q", o.Reference.Name)
+}
+
+// short returns the beginning of a pin's digest.
+func short(r ref.Reference) string {
+	const digits = 12
+	d := r.Digest()
+	return string(d.Algorithm()) + ":" + d.Encoded()[:digits]
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
-	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -58,7 +58,7 @@ func TestForgedMetadata(t *testing.T) {
 	} {
 		for _, subresource := range []string{"", "ephemeralcontainers"} {
 			body := debug(t, subresource, debugged(metadata, "", debugger), debugged("", "", ""))
-			r, _ := post(t, newHandler(t, pin.Enforce, registry), body)
+			r, _ := post(t, newHandler(t, policy.Enforce, registry), body)
 			if !strings.Contains(string(r.Patch), "/spec/ephemeralContainers/0/image") {
 				t.Errorf("%s through %q: patch %s, want the container pinned", name, subresource, r.Patch)
 			}
@@ -76,7 +76,7 @@ func TestBeingDeleted(t *testing.T) {
 	for _, metadata := range []string{"", deleted} {
 		after, before := deployment(metadata, "a/missing"), deployment(deleted, "nginx")
 		body := review("UPDATE", "apps", "Deployment", after, before)
-		r, _ := post(t, newHandler(t, pin.Enforce, registry), body)
+		r, _ := post(t, newHandler(t, policy.Enforce, registry), body)
 		if !r.Allowed || r.Patch != nil {
 			t.Errorf("with %q: allowed %t, patch %s, want it left alone", metadata, r.Allowed, r.Patch)
 		}
@@ -104,7 +104,7 @@ func TestMirror(t *testing.T) {
 		body := review(tt.operation, "", "Pod", after, before)
 		user := map[string]any{"groups": tt.groups, "username": "someone"}
 		body = asked(t, body, map[string]any{"userInfo": user})
-		r, _ := post(t, newHandler(t, pin.Enforce, registry), body)
+		r, _ := post(t, newHandler(t, policy.Enforce, registry), body)
 		if spared := r.Allowed && r.Patch == nil; spared != tt.spared {
 			t.Errorf("%s: spared %t, want %t", tt.name, spared, tt.spared)
 		}
@@ -117,7 +117,7 @@ func TestDebugIdentity(t *testing.T) {
 	const own = `"serviceAccountName":"own","imagePullSecrets":[{"name":"own"}],`
 	const other = `"serviceAccountName":"other","imagePullSecrets":[{"name":"other"}],`
 	var got []workload.Identity
-	h := newHandler(t, pin.Enforce, registry)
+	h := newHandler(t, policy.Enforce, registry)
 	h.Keychain = func(_ string, id workload.Identity) keychain.Keychain {
 		got = append(got, id)
 		none := func(context.Context, ref.Reference, bool) []keychain.Credential { return nil }
@@ -140,7 +140,7 @@ func TestDebugLeavesTheRest(t *testing.T) {
 		"volumes":[{"name":"v","image":{"reference":"ghcr.io/a/missing:1"}}],
 		"ephemeralContainers":[` + debugger + `,{"name":"e"}]}}`
 	body := debug(t, "ephemeralcontainers", after, debugged("", "", ""))
-	r, _ := post(t, newHandler(t, pin.Enforce, registry), body)
+	r, _ := post(t, newHandler(t, policy.Enforce, registry), body)
 	const debugger = "ghcr.io/a/debugger:1"
 	want := fmt.Sprintf(`[{"op":"replace","path":"/spec/ephemeralContainers/0/image","value":"%s@%s"}]`,
 		debugger, digestOf(debugger))

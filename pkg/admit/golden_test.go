@@ -23,6 +23,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -61,7 +62,7 @@ var custom = []workload.Template{
 	{Group: "jobset.x-k8s.io", Kind: "JobSet", Paths: []string{"spec.replicatedJobs[*].template.spec.template"}},
 }
 
-func newHandler(t testing.TB, mode pin.Mode, r resolve.Resolver) *admit.Handler {
+func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handler {
 	t.Helper()
 	table, err := workload.NewTable(custom...)
 	if err != nil {
@@ -178,7 +179,7 @@ func TestGolden(t *testing.T) {
 				o["metadata"].(map[string]any)["name"] = "x"
 				return o
 			}, c.before, c.after)
-			for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
+			for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 				t.Run(name+"/"+mode.String(), func(t *testing.T) { golden(t, name, mode, body) })
 			}
 		}
@@ -230,7 +231,7 @@ type goldenAnswer struct {
 	Audit    string          `json:"audit,omitempty"`
 }
 
-func golden(t *testing.T, name string, mode pin.Mode, body []byte) {
+func golden(t *testing.T, name string, mode policy.Mode, body []byte) {
 	r, _ := post(t, newHandler(t, mode, registry), body)
 	got := goldenAnswer{Allowed: r.Allowed, Patch: r.Patch, Warnings: r.Warnings, Audit: r.AuditAnnotations["pins"]}
 	if r.Result != nil {
@@ -269,7 +270,7 @@ func normal(t *testing.T, a goldenAnswer) any {
 
 // checkObject applies the patch and compares the object with what the rules say, worked out here in another way than
 // there: by replacing texts in the JSON of the object.
-func checkObject(t *testing.T, name string, mode pin.Mode, body []byte, r *admissionv1.AdmissionResponse) {
+func checkObject(t *testing.T, name string, mode policy.Mode, body []byte, r *admissionv1.AdmissionResponse) {
 	t.Helper()
 	var rv struct {
 		Request struct{ Object json.RawMessage }
@@ -292,9 +293,9 @@ func checkObject(t *testing.T, name string, mode pin.Mode, body []byte, r *admis
 		switch {
 		case strings.HasSuffix(name, "-sticky"):
 			want = strings.ReplaceAll(want, `"`+text+`"`, `"`+moved(place)+`"`)
-		case strings.HasSuffix(name, "-create") && mode == pin.Enforce:
+		case strings.HasSuffix(name, "-create") && mode == policy.Enforce:
 			want = strings.ReplaceAll(want, `"`+text+`"`, `"`+text+"@"+digestOf(canonical(text)).String()+`"`)
-		case strings.HasSuffix(name, "-changed") && mode == pin.Enforce:
+		case strings.HasSuffix(name, "-changed") && mode == policy.Enforce:
 			want = strings.ReplaceAll(want, `"`+other(place)+`"`, `"`+other(place)+"@"+digestOf(canonical(other(place))).String()+`"`)
 		}
 	}

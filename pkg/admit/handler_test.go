@@ -28,6 +28,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -55,17 +56,17 @@ func TestNoReview(t *testing.T) {
 		"no uid":       `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"operation":"CREATE"}}`,
 		"an array":     `[]`,
 	} {
-		if _, code := post(t, newHandler(t, pin.Enforce, registry), []byte(body)); code != http.StatusBadRequest {
+		if _, code := post(t, newHandler(t, policy.Enforce, registry), []byte(body)); code != http.StatusBadRequest {
 			t.Errorf("%s: status %d, want 400", name, code)
 		}
 	}
 	huge := append([]byte(`{"kind":"AdmissionReview","x":"`), bytes.Repeat([]byte(" "), 16<<20)...)
-	if _, code := post(t, newHandler(t, pin.Enforce, registry), huge); code != http.StatusBadRequest {
+	if _, code := post(t, newHandler(t, policy.Enforce, registry), huge); code != http.StatusBadRequest {
 		t.Errorf("more than 16 MiB without a UID: status %d, want 400", code)
 	}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/enforce", nil)
 	w := httptest.NewRecorder()
-	newHandler(t, pin.Enforce, registry).ServeHTTP(w, r)
+	newHandler(t, policy.Enforce, registry).ServeHTTP(w, r)
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "want POST") {
 		t.Errorf("GET: %d %s", w.Code, w.Body)
 	}
@@ -101,7 +102,7 @@ func TestOddObjects(t *testing.T) {
 		{"a ReplicaSet's Pod", "CREATE", "", "Pod", `{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","controller":true}]},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, true, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, code := post(t, newHandler(t, pin.Enforce, registry), review(tt.operation, tt.group, tt.kind, tt.object, ""))
+			r, code := post(t, newHandler(t, policy.Enforce, registry), review(tt.operation, tt.group, tt.kind, tt.object, ""))
 			if code != http.StatusOK || r.Allowed != tt.allowed || string(r.UID) != "u" {
 				t.Fatalf("status %d, answer %+v, want allowed %t", code, r, tt.allowed)
 			}
@@ -147,7 +148,7 @@ func TestFailures(t *testing.T) {
 			group, kind = "", "Pod"
 			object = strings.TrimSuffix(strings.TrimPrefix(object, `{"spec":{"template":`), "}}")
 		}
-		r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", group, kind, object, ""))
+		r, _ := post(t, newHandler(t, policy.Enforce, registry), review("CREATE", group, kind, object, ""))
 		said := strings.Join(r.Warnings, "\n")
 		if tt.deny {
 			said = r.Result.Message
@@ -164,7 +165,7 @@ func TestFailures(t *testing.T) {
 // annotation missing, and counted.
 func TestAllow(t *testing.T) {
 	metrics := prometheus.NewRegistry()
-	h := newHandler(t, pin.Enforce, registry)
+	h := newHandler(t, policy.Enforce, registry)
 	h.OnFailure, h.Metrics = admit.OnFailure{NotFound: admit.Allow}, admit.NewMetrics(metrics)
 	r, _ := post(t, h, review("CREATE", "apps", "Deployment", fmt.Sprintf(template3, "ghcr.io/a/missing:1"), ""))
 	const warning = `container "bad": can't pin ghcr.io/a/missing:1: ghcr.io: manifest not found (404); check the image's name and tag; admitted unpinned`
@@ -205,7 +206,7 @@ func TestOddNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", string(object), ""))
+		r, _ := post(t, newHandler(t, policy.Enforce, registry), review("CREATE", "", "Pod", string(object), ""))
 		p, err := jsonpatch.DecodePatch(r.Patch)
 		if err != nil {
 			t.Fatal(err)
@@ -234,7 +235,7 @@ func TestWarningLimits(t *testing.T) {
 		containers = append(containers, fmt.Sprintf(`{"name":"c%dü","image":"ghcr.io/a/%s/private:%d"}`, i, strings.Repeat("x", 2*i+1), i))
 	}
 	object := `{"spec":{"template":{"spec":{"containers":[` + strings.Join(containers, ",") + `]}}}}`
-	r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "apps", "Deployment", object, ""))
+	r, _ := post(t, newHandler(t, policy.Enforce, registry), review("CREATE", "apps", "Deployment", object, ""))
 	total := 0
 	for _, w := range r.Warnings {
 		total += len(w)
@@ -254,15 +255,15 @@ func TestLongImage(t *testing.T) {
 	for _, image := range []string{strings.Repeat("\x7f", 3<<20), strings.Repeat("a.", 150) + "example/a:1"} {
 		object := `{"spec":{"containers":[{"name":"a","image":"nginx"},
 			{"name":"` + name + `","image":"` + image + `"}]}}`
-		r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", object, ""))
+		r, _ := post(t, newHandler(t, policy.Enforce, registry), review("CREATE", "", "Pod", object, ""))
 		if r.Allowed || !strings.Contains(r.Result.Message, "nnn") || !strings.Contains(r.Result.Message, "too long") {
 			t.Errorf("answer %+v, want it denied with the reason", r.Result)
 		}
-		r, _ = post(t, newHandler(t, pin.DryRun, registry), review("CREATE", "", "Pod", object, ""))
+		r, _ = post(t, newHandler(t, policy.Propose, registry), review("CREATE", "", "Pod", object, ""))
 		if !r.Allowed || !strings.Contains(strings.Join(r.Warnings, ""), "nnn") {
 			t.Errorf("dry-run: allowed %t, warnings %q, want one about the second image", r.Allowed, r.Warnings)
 		}
-		h := newHandler(t, pin.Enforce, registry)
+		h := newHandler(t, policy.Enforce, registry)
 		h.OnFailure.Invalid = admit.Allow
 		r, _ = post(t, h, review("CREATE", "", "Pod", object, ""))
 		patch := string(r.Patch)
@@ -280,12 +281,12 @@ func TestManyPins(t *testing.T) {
 		containers = append(containers, fmt.Sprintf(`{"name":"c%d","image":"ghcr.io/a/%s:%d"}`, i, strings.Repeat("x", 100), i))
 	}
 	object := `{"spec":{"template":{"spec":{"containers":[` + strings.Join(containers, ",") + `]}}}}`
-	for mode, replaced := range map[pin.Mode]int{pin.Enforce: 1200, pin.DryRun: 0} {
+	for mode, replaced := range map[policy.Mode]int{policy.Enforce: 1200, policy.Propose: 0} {
 		r, _ := post(t, newHandler(t, mode, registry), review("CREATE", "apps", "Deployment", object, ""))
 		if n := strings.Count(string(r.Patch), `"replace"`); !r.Allowed || n != replaced || strings.Contains(string(r.Patch), "annotations") {
 			t.Errorf("%s: %d images are replaced, want %d, and no annotation", mode, n, replaced)
 		}
-		if said := strings.Join(r.Warnings, "\n"); mode == pin.Enforce && !strings.Contains(said, "tagpin.dev/pins would be too long") {
+		if said := strings.Join(r.Warnings, "\n"); mode == policy.Enforce && !strings.Contains(said, "tagpin.dev/pins would be too long") {
 			t.Errorf("warnings %q", r.Warnings)
 		}
 	}
@@ -295,14 +296,14 @@ func TestManyPins(t *testing.T) {
 func TestProposalIsKept(t *testing.T) {
 	const texts = `"spec":{"template":{"spec":{"containers":[{"name":"a","image":"nginx:1"}]}}}`
 	old := `{"metadata":{"annotations":{"tagpin.dev/proposed-pins":"{\"a\":\"nginx:1@sha256:x\"}"}},` + texts + `}`
-	r, _ := post(t, newHandler(t, pin.DryRun, registry), review("UPDATE", "apps", "Deployment", `{"metadata":{},`+texts+`}`, old))
+	r, _ := post(t, newHandler(t, policy.Propose, registry), review("UPDATE", "apps", "Deployment", `{"metadata":{},`+texts+`}`, old))
 	if want := `"value":{"tagpin.dev/proposed-pins":"{\"a\":\"nginx:1@sha256:x\"}"}`; !strings.Contains(string(r.Patch), want) {
 		t.Errorf("patch %s, want %s in it", r.Patch, want)
 	}
 }
 
 func TestDryRunNeverDenies(t *testing.T) {
-	r, _ := post(t, newHandler(t, pin.DryRun, registry), review("CREATE", "apps", "Deployment", fmt.Sprintf(template3, "ghcr.io/a/missing:1"), ""))
+	r, _ := post(t, newHandler(t, policy.Propose, registry), review("CREATE", "apps", "Deployment", fmt.Sprintf(template3, "ghcr.io/a/missing:1"), ""))
 	if !r.Allowed || !strings.Contains(string(r.Patch), "error: ghcr.io: manifest not found") || strings.Contains(string(r.Patch), "replace") {
 		t.Errorf("answer %+v, patch %s", r, r.Patch)
 	}
@@ -323,7 +324,7 @@ func counting(n *atomic.Int64) resolve.Resolver {
 // or sticky none.
 func TestLookups(t *testing.T) {
 	var n atomic.Int64
-	h := newHandler(t, pin.Enforce, counting(&n))
+	h := newHandler(t, policy.Enforce, counting(&n))
 	post(t, h, review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"},{"name":"b","image":"docker.io/library/nginx:latest"},{"name":"c","image":"busybox"}]}}`, ""))
 	if n.Load() != 2 {
 		t.Errorf("%d look-ups, want 2", n.Load())
@@ -340,7 +341,7 @@ func TestLookups(t *testing.T) {
 func TestKept(t *testing.T) {
 	var n atomic.Int64
 	pinned := `{"name":"a","image":"nginx:1@` + digestOf("before").String() + `"}`
-	r, _ := post(t, newHandler(t, pin.Enforce, counting(&n)), review("UPDATE", "apps", "Deployment",
+	r, _ := post(t, newHandler(t, policy.Enforce, counting(&n)), review("UPDATE", "apps", "Deployment",
 		`{"spec":{"template":{"spec":{"containers":[`+pinned+`,{"name":"b","image":"nginx:1"}]}}}}`,
 		`{"spec":{"template":{"spec":{"containers":[`+pinned+`]}}}}`))
 	if n.Load() != 0 || !strings.Contains(string(r.Patch), `"value":"nginx:1@`+digestOf("before").String()) {
@@ -350,7 +351,7 @@ func TestKept(t *testing.T) {
 
 // TestDigestOnly drops the tag, and finds a pin's text by the annotation alone.
 func TestDigestOnly(t *testing.T) {
-	h := newHandler(t, pin.Enforce, registry)
+	h := newHandler(t, policy.Enforce, registry)
 	h.Pinner.Policy.Output = policy.DigestOnly
 	plain := `{"spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"a","image":"nginx:1"}]}}}}`
 	r, _ := post(t, h, review("CREATE", "apps", "Deployment", plain, ""))
@@ -373,7 +374,7 @@ func TestDigestOnly(t *testing.T) {
 
 // TestStickyWarns tells who changes a template otherwise that its tag was not followed.
 func TestStickyWarns(t *testing.T) {
-	h := newHandler(t, pin.Enforce, registry)
+	h := newHandler(t, policy.Enforce, registry)
 	object := func(image, env string) string {
 		return fmt.Sprintf(`{"spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"a","image":%q,"env":[{"name":"X","value":%q}]}]}}}}`, image, env)
 	}
@@ -391,7 +392,7 @@ func TestStickyWarns(t *testing.T) {
 
 // TestInvalidWarns says what the kubelet will have against the text.
 func TestInvalidWarns(t *testing.T) {
-	r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx:1:2"}]}}`, ""))
+	r, _ := post(t, newHandler(t, policy.Enforce, registry), review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx:1:2"}]}}`, ""))
 	if want := `container "a": the kubelet will refuse this image: invalid image reference "nginx:1:2"`; len(r.Warnings) != 1 || !strings.HasPrefix(r.Warnings[0], want) {
 		t.Errorf("warnings %q, want %s", r.Warnings, want)
 	}
@@ -407,7 +408,7 @@ func TestManySticky(t *testing.T) {
 		}
 		return fmt.Sprintf(`{"spec":{"template":{"metadata":{"labels":{"x":%q}},"spec":{"containers":[%s]}}}}`, label, strings.Join(containers, ","))
 	}
-	h, body := newHandler(t, pin.Keep, registry), review("UPDATE", "apps", "Deployment", object("2", ""), object("1", "@"+digestOf("before").String()))
+	h, body := newHandler(t, policy.Keep, registry), review("UPDATE", "apps", "Deployment", object("2", ""), object("1", "@"+digestOf("before").String()))
 	r, _ := post(t, h, body)
 	if got := testing.AllocsPerRun(1, func() { post(t, h, body) }); got > 512*100 {
 		t.Errorf("%v allocations, want them to grow with the containers, not with their square", got)
@@ -422,7 +423,7 @@ func TestDryRunRestoresEntries(t *testing.T) {
 	d := digestOf("before").String()
 	old := `{"spec":{"template":{"metadata":{"annotations":{"tagpin.dev/pins":"{\"a\":\"nginx:1@` + d + `\"}"}},"spec":{"containers":[{"name":"a","image":"nginx:1@` + d + `"}]}}}}`
 	replaced := `{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"nginx:1"},{"name":"b","image":"busybox"}]}}}}`
-	r, _ := post(t, newHandler(t, pin.DryRun, registry), review("UPDATE", "apps", "Deployment", replaced, old))
+	r, _ := post(t, newHandler(t, policy.Propose, registry), review("UPDATE", "apps", "Deployment", replaced, old))
 	for _, want := range []string{`"path":"/spec/template/metadata","value":{"annotations":{"tagpin.dev/pins":"{\"a\":\"nginx:1@` + d + `\"}"}}`, `proposed-pins":"{\"b\":`} {
 		if !strings.Contains(string(r.Patch), want) {
 			t.Errorf("patch %s lacks %s", r.Patch, want)
@@ -439,7 +440,7 @@ func TestTimeout(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var got time.Duration
-			h := newHandler(t, pin.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+			h := newHandler(t, policy.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 				end, _ := ctx.Deadline()
 				got = time.Until(end)
 				return registry(ctx, req)
@@ -468,7 +469,7 @@ func (b slowBody) Read(p []byte) (int, error) {
 func TestBudgetBeginsWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got time.Duration
-		h := newHandler(t, pin.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+		h := newHandler(t, policy.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 			end, _ := ctx.Deadline()
 			got = time.Until(end)
 			return registry(ctx, req)
@@ -488,7 +489,7 @@ func TestBudgetBeginsWithTheRequest(t *testing.T) {
 // A server that begins to shut down ends the contexts of requests; reviews under way have their budget all the same.
 func TestShutdownCancelsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	h := newHandler(t, pin.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+	h := newHandler(t, policy.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 		cancel()
 		if err := ctx.Err(); err != nil {
 			return resolve.Result{}, fmt.Errorf("%w: %w", resolve.ErrUnavailable, err)
@@ -510,7 +511,7 @@ func TestLongNames(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/enforce", bytes.NewReader(review("CREATE", "g", long, `{}`, "")))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
-	newHandler(t, pin.Enforce, registry).ServeHTTP(w, r)
+	newHandler(t, policy.Enforce, registry).ServeHTTP(w, r)
 	if w.Code != http.StatusBadRequest || w.Body.Len() > 1000 {
 		t.Errorf("status %d with %d bytes, want 400 in few", w.Code, w.Body.Len())
 	}
@@ -523,7 +524,7 @@ func TestAnnotationIsNotBelieved(t *testing.T) {
 	} {
 		object := fmt.Sprintf(`{"metadata":{"annotations":{"tagpin.dev/pins":%q}},"spec":{"containers":[{"name":"a","image":"nginx:1@%s"},{"name":"b","image":"busybox"}]}}`,
 			annotation, digestOf("held"))
-		r, _ := post(t, newHandler(t, pin.Enforce, registry), review("CREATE", "", "Pod", object, ""))
+		r, _ := post(t, newHandler(t, policy.Enforce, registry), review("CREATE", "", "Pod", object, ""))
 		want := `{"op":"add","path":"/metadata/annotations/tagpin.dev~1pins","value":"{\"b\":\"busybox@` + digestOf("docker.io/library/busybox:latest").String() + `\"}"}`
 		if !strings.Contains(string(r.Patch), want) {
 			t.Errorf("annotation %s: patch %s, want %s in it", annotation, r.Patch, want)
@@ -537,7 +538,7 @@ func FuzzReview(f *testing.F) {
 	f.Add(review("UPDATE", "apps", "Deployment", fmt.Sprintf(template3, "a"), fmt.Sprintf(template3, "b@"+digestOf("x").String())))
 	f.Add([]byte(`{"request":{"uid":"u","kind":{"kind":"Pod"},"object":{}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} {
+		for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 			r, code := post(t, newHandler(t, mode, registry), body)
 			if code != http.StatusOK {
 				continue
@@ -560,7 +561,7 @@ func TestDryRunAdmitsWhatItCantReview(t *testing.T) {
 		"object of another type": `"x"`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for mode, allowed := range map[pin.Mode]bool{pin.Enforce: false, pin.Keep: false, pin.DryRun: true} {
+			for mode, allowed := range map[policy.Mode]bool{policy.Enforce: false, policy.Keep: false, policy.Propose: true} {
 				r, code := post(t, newHandler(t, mode, registry), review("CREATE", "", "Pod", object, ""))
 				if code != http.StatusOK || r.Allowed != allowed {
 					t.Errorf("%s: status %d, answer %+v, want allowed %t", mode, code, r, allowed)
@@ -573,18 +574,19 @@ func TestDryRunAdmitsWhatItCantReview(t *testing.T) {
 	}
 }
 
-// buggy siblings panic.
-type buggy struct{ pin.Siblings }
-
 // A bug denies its review, so that nothing passes unpinned where the API server ignores failures, and
 // the log says which review it was.
 func TestBugIsAnswered(t *testing.T) {
 	object := `{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"o","uid":"1","controller":true}]},
 		"spec":{"containers":[{"name":"a","image":"nginx"}]}}`
-	for mode, allowed := range map[pin.Mode]bool{pin.Enforce: false, pin.DryRun: true} {
+	for mode, allowed := range map[policy.Mode]bool{policy.Enforce: false, policy.Propose: true} {
 		h := newHandler(t, mode, registry)
 		var told string
-		h.Pinner.Siblings = buggy{}
+		h.Pinner.Layer = func(
+			context.Context, resolve.Resolver, pin.Request, []ref.Reference,
+		) resolve.Resolver {
+			panic("a bug")
+		}
 		h.Pinner.Panics = &panics.Reporter{Report: func(e *panics.Error) { told = e.Error() }}
 		r, code := post(t, h, review("CREATE", "", "Pod", object, ""))
 		if code != http.StatusOK || r.Allowed != allowed || string(r.UID) != "u" {

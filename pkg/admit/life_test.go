@@ -17,7 +17,6 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/tagpin/tagpin/pkg/admit"
-	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -52,7 +51,7 @@ func newLife(t *testing.T, kind string) *life {
 		}
 		return resolve.Result{Digest: l.digest()}, nil
 	}
-	l.handler = newHandler(t, pin.Enforce, resolve.Func(resolver))
+	l.handler = newHandler(t, policy.Enforce, resolve.Func(resolver))
 	return l
 }
 
@@ -342,7 +341,7 @@ func TestNoRefresh(t *testing.T) {
 
 // Modes that make no pins do not refresh them.
 func TestRefreshInOtherModes(t *testing.T) {
-	for _, mode := range []pin.Mode{pin.Keep, pin.DryRun} {
+	for _, mode := range []policy.Mode{policy.Keep, policy.Propose} {
 		l := newLife(t, "apps/Deployment")
 		l.send(workloadOf())
 		l.push, l.handler.Mode = "two", mode
@@ -352,7 +351,7 @@ func TestRefreshInOtherModes(t *testing.T) {
 		l.wantImage(mode.String()+": applied with a marker", "r:1", "one")
 	}
 	l := newLife(t, "apps/Deployment")
-	l.handler.Mode = pin.DryRun
+	l.handler.Mode = policy.Propose
 	l.send(workloadOf())
 	l.push = "two"
 	l.mark(restartedAt, "a")

@@ -15,23 +15,28 @@ import (
 	"github.com/tagpin/tagpin/pkg/span"
 )
 
-// Metrics counts answers. All labels are closed sets. A nil *Metrics counts nothing.
+// Metrics counts answers. The values of all labels are closed sets. A nil *Metrics counts nothing.
 type Metrics struct {
 	reviews    *prometheus.CounterVec
 	references *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics creates the metrics and registers them.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		reviews: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_admission_reviews_total",
-			Help: "Reviews answered, by mode (enforce, dry-run, keep) and result: patched, unchanged, skipped, denied, or refused where it was no review.",
+			Help: "Reviews answered, by mode (enforce, dry-run, keep) and result: patched, unchanged," +
+				" skipped, denied, or refused if the request was not a review.",
 		}, []string{"mode", "result"}),
 		references: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_admission_references_total",
-			Help: "References decided, by mode (enforce, dry-run, keep) and result: pinned; cached or stale, where no registry was asked; a class of failure (notFound, unauthorized, unavailable, invalid); else the reason: author, who wrote a digest; unchanged, sticky, refresh, kept, sibling, keep, exempt, placeholder, never-pull, blank, bad-text.",
+			Help: "References decided, by mode (enforce, dry-run, keep) and result: pinned; cached or" +
+				" stale, if no registry was asked; a class of failure (notFound, unauthorized," +
+				" unavailable, invalid); otherwise the reason: author, if the author wrote a digest;" +
+				" unchanged, sticky, refresh, kept, sibling, keep, exempt, placeholder, never-pull," +
+				" blank, bad-text.",
 		}, []string{"mode", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tagpin_admission_duration_seconds",
@@ -40,7 +45,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"mode"}),
 	}
 	r.MustRegister(m.reviews, m.references, m.seconds)
-	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun, pin.Keep} { // from 0 on, so that the first one is an increase
+	// The counters start at 0, so that increase() sees the first review.
+	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 		for _, result := range []string{"patched", "unchanged", "skipped", "denied", "refused"} {
 			m.reviews.WithLabelValues(mode.String(), result)
 		}
@@ -48,66 +54,35 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) failed(mode pin.Mode) {
+// refused counts a request that is not a review.
+func (m *Metrics) refused(mode policy.Mode) {
 	if m != nil {
 		m.reviews.WithLabelValues(mode.String(), "refused").Inc()
 	}
 }
 
-func (m *Metrics) observe(mode pin.Mode, r *admissionv1.AdmissionResponse, result pin.Result, took time.Duration) {
-	if m == nil {
-		return
+// observe counts an answer, adds it to the request's span, and logs it in one line.
+func (h *Handler) observe(
+	ctx context.Context, rv *review, r *admissionv1.AdmissionResponse, result pin.Result,
+	took time.Duration,
+) {
+	mode, verdict := h.Mode.String(), verdictOf(r, result)
+	if m := h.Metrics; m != nil {
+		m.reviews.WithLabelValues(mode, verdict).Inc()
+		m.seconds.WithLabelValues(mode).Observe(took.Seconds())
+		for i := range result.Outcomes {
+			m.references.WithLabelValues(mode, resultOf(&result.Outcomes[i])).Inc()
+		}
 	}
-	m.reviews.WithLabelValues(mode.String(), verdict(r, result)).Inc()
-	m.seconds.WithLabelValues(mode.String()).Observe(took.Seconds())
-	for i := range result.Outcomes {
-		m.references.WithLabelValues(mode.String(), outcomeWord(&result.Outcomes[i])).Inc()
+	if s := span.Of(ctx); s.Recording() {
+		s.Text("tagpin.uid", rv.UID)
+		s.Text("tagpin.mode", mode)
+		s.Text("tagpin.verdict", verdict)
+		s.Text("tagpin.kind", rv.kind().String())
+		s.Text("tagpin.name", rv.Name)
+		s.Text("k8s.namespace.name", rv.Namespace)
+		s.Number("tagpin.references", len(result.Outcomes))
 	}
-}
-
-func verdict(r *admissionv1.AdmissionResponse, result pin.Result) string {
-	switch {
-	case !r.Allowed:
-		return "denied"
-	case result.Skipped != "":
-		return "skipped"
-	case r.Patch != nil:
-		return "patched"
-	}
-	return "unchanged"
-}
-
-func outcomeWord(o *pin.Outcome) string {
-	switch {
-	case o.Action == policy.Resolve && o.Err != nil:
-		return class(o.Err)
-	case o.Stale:
-		return "stale"
-	case o.Cached:
-		return "cached"
-	case o.Action == policy.Resolve && o.Reason == policy.Tag:
-		return "pinned"
-	}
-	return string(o.Reason)
-}
-
-// trace tells the span of a request, which its context has, what it was and what became of it.
-func trace(ctx context.Context, mode pin.Mode, rv *review, r *admissionv1.AdmissionResponse, result pin.Result) {
-	s := span.Of(ctx)
-	if !s.Recording() {
-		return
-	}
-	s.Text("tagpin.uid", rv.UID)
-	s.Text("tagpin.mode", mode.String())
-	s.Text("tagpin.verdict", verdict(r, result))
-	s.Text("tagpin.kind", rv.Kind.String())
-	s.Text("tagpin.name", rv.Name)
-	s.Text("k8s.namespace.name", rv.Namespace)
-	s.Number("tagpin.references", len(result.Outcomes))
-}
-
-// logAnswer writes the one line of a request.
-func logAnswer(ctx context.Context, mode pin.Mode, rv *review, r *admissionv1.AdmissionResponse, result pin.Result, took time.Duration) {
 	log := logr.FromContextOrDiscard(ctx)
 	if !log.Enabled() {
 		return
@@ -128,7 +103,36 @@ func logAnswer(ctx context.Context, mode pin.Mode, rv *review, r *admissionv1.Ad
 			cached++
 		}
 	}
-	log.Info("admission", "uid", rv.UID, "mode", mode.String(), "verdict", verdict(r, result), "skipped", string(result.Skipped),
-		"namespace", rv.Namespace, "kind", rv.Kind.String(), "name", rv.Name, "dryRun", rv.DryRun,
-		"references", len(result.Outcomes), "pinned", pinned, "cached", cached, "failed", failed, "ms", took.Milliseconds())
+	log.Info("admission", "uid", rv.UID, "mode", mode, "verdict", verdict,
+		"skipped", string(result.Skipped), "namespace", rv.Namespace, "kind", rv.kind().String(),
+		"name", rv.Name, "dryRun", rv.DryRun, "references", len(result.Outcomes), "pinned", pinned,
+		"cached", cached, "failed", failed, "ms", took.Milliseconds())
+}
+
+// verdictOf returns the result of a review, as a word for logs and metrics.
+func verdictOf(r *admissionv1.AdmissionResponse, result pin.Result) string {
+	switch {
+	case !r.Allowed:
+		return "denied"
+	case result.Skipped != "":
+		return "skipped"
+	case r.Patch != nil:
+		return "patched"
+	}
+	return "unchanged"
+}
+
+// resultOf returns the result for a reference, as a word for metrics.
+func resultOf(o *pin.Outcome) string {
+	switch {
+	case o.Action == policy.Resolve && o.Err != nil:
+		return class(o.Err)
+	case o.Stale:
+		return "stale"
+	case o.Cached:
+		return "cached"
+	case o.Action == policy.Resolve && o.Reason == policy.Tag:
+		return "pinned"
+	}
+	return string(o.Reason)
 }

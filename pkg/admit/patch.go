@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tagpin/tagpin/pkg/workload"
+	"github.com/tagpin/tagpin/pkg/annotation"
 )
 
 // operation is one operation of a JSON patch (RFC 6902).
@@ -18,102 +18,44 @@ type operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// patch collects changes: images at their exact paths, and annotations by the metadata that they stand in.
-type patch struct {
-	operations  []operation
-	annotations []*annotations
-}
-
-// annotations are the changes to one metadata's annotations.
-type annotations struct {
-	metadata *workload.Metadata
-	set      map[string]string
-	remove   []string
-}
-
-// replace puts text where a reference stands.
-func (p *patch) replace(pointer, text string) {
-	p.operations = append(p.operations, operation{Op: "replace", Path: pointer, Value: text})
-}
-
-// annotate brings an annotation to value, where it is not so already; empty removes it.
-func (p *patch) annotate(m *workload.Metadata, key, value string) {
-	current, present := m.Annotations[key]
-	switch {
-	case value == "" && present:
-		a := p.of(m)
-		a.remove = append(a.remove, key)
-	case value != "" && value != current:
-		p.of(m).set[key] = value
+// encodePatch returns the JSON patch with some operations and changes of annotations. If there are
+// none, it returns nil.
+func encodePatch(operations []operation, changes []*annotation.Change) ([]byte, error) {
+	for _, c := range changes {
+		operations = append(operations, annotationOperations(c)...)
 	}
-}
-
-// size is how many bytes a metadata's annotations will have when this one has the value too.
-func (p *patch) size(m *workload.Metadata, key, value string) int {
-	size, planned := m.Size, p.of(m)
-	for k, v := range planned.set {
-		if k != key {
-			size += cost(k, v) - cost(k, m.Annotations[k])
-		}
-	}
-	for _, k := range planned.remove {
-		size -= cost(k, m.Annotations[k])
-	}
-	return size + cost(key, value) - cost(key, m.Annotations[key])
-}
-
-// cost is what an annotation has of the bytes that there may be.
-func cost(key, value string) int {
-	if value == "" {
-		return 0
-	}
-	return len(key) + len(value)
-}
-
-func (p *patch) of(m *workload.Metadata) *annotations {
-	for _, a := range p.annotations {
-		if a.metadata.Pointer == m.Pointer {
-			return a
-		}
-	}
-	a := &annotations{metadata: m, set: map[string]string{}}
-	p.annotations = append(p.annotations, a)
-	return a
-}
-
-// encode is the patch as JSON, or nil where nothing changes.
-func (p *patch) encode() ([]byte, error) {
-	ops := p.operations
-	for _, a := range p.annotations {
-		ops = a.appendTo(ops)
-	}
-	if len(ops) == 0 {
+	if len(operations) == 0 {
 		return nil, nil
 	}
-	return json.Marshal(ops)
+	return json.Marshal(operations)
 }
 
-// appendTo adds the operations: where the annotations map or the metadata itself is missing, it is made with all of them.
-func (a *annotations) appendTo(ops []operation) []operation {
-	m := a.metadata
-	for _, key := range a.remove {
-		ops = append(ops, operation{Op: "remove", Path: m.Pointer + "/annotations/" + escape(key)})
+// annotationOperations returns the operations for the annotations of one metadata. If the
+// annotations or the metadata itself are missing, they are added as a whole.
+func annotationOperations(c *annotation.Change) (operations []operation) {
+	m := c.Metadata
+	path := func(key string) string { return m.Pointer + "/annotations/" + escape(key) }
+	for _, key := range c.Remove {
+		operations = append(operations, operation{Op: "remove", Path: path(key)})
+	}
+	if len(c.Set) == 0 {
+		return operations
+	}
+	add := func(path string, value any) {
+		operations = append(operations, operation{Op: "add", Path: path, Value: value})
 	}
 	switch {
-	case len(a.set) == 0:
 	case !m.Present:
-		ops = append(ops, operation{Op: "add", Path: m.Pointer, Value: map[string]any{"annotations": a.set}})
+		add(m.Pointer, map[string]any{"annotations": c.Set})
 	case !m.HasAnnotations:
-		ops = append(ops, operation{Op: "add", Path: m.Pointer + "/annotations", Value: a.set})
+		add(m.Pointer+"/annotations", c.Set)
 	default:
-		for _, key := range slices.Sorted(maps.Keys(a.set)) {
-			ops = append(ops, operation{Op: "add", Path: m.Pointer + "/annotations/" + escape(key), Value: a.set[key]})
+		for _, key := range slices.Sorted(maps.Keys(c.Set)) {
+			add(path(key), c.Set[key])
 		}
 	}
-	return ops
+	return operations
 }
 
 // escape makes a name a part of a JSON pointer (RFC 6901, section 3).
-func escape(name string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
-}
+func escape(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }

@@ -8,12 +8,11 @@ import (
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/admit"
-	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 )
 
 // exempting is a handler with exemptions that allows every failure and counts the look-ups.
-func exempting(t *testing.T, mode pin.Mode, n *atomic.Int64, patterns ...string) *admit.Handler {
+func exempting(t *testing.T, mode policy.Mode, n *atomic.Int64, patterns ...string) *admit.Handler {
 	t.Helper()
 	h := newHandler(t, mode, counting(n))
 	h.OnFailure = admit.OnFailure{NotFound: admit.Allow, Unauthorized: admit.Allow}
@@ -39,17 +38,17 @@ func TestPlaceholder(t *testing.T) {
 	all := []string{"docker.io/library/*", placeholder}
 	for _, tt := range []struct {
 		name, group, kind, object string
-		mode                      pin.Mode
+		mode                      policy.Mode
 		patterns                  []string
 		denied                    bool
 		said                      string
 	}{
-		{"a template", "apps", "Deployment", deployment, pin.Enforce, []string{placeholder}, false, ""},
-		{"a pod", "", "Pod", pod, pin.Enforce, []string{placeholder}, true, refused},
-		{"a pod, in dry-run", "", "Pod", pod, pin.DryRun, []string{placeholder}, false, refused},
-		{"a pod, in keep", "", "Pod", pod, pin.Keep, []string{placeholder}, false, ""},
-		{"a pod, exempt by name", "", "Pod", pod, pin.Enforce, byName, false, ""},
-		{"a pod, exempt with others", "", "Pod", pod, pin.Enforce, all, false, ""},
+		{"a template", "apps", "Deployment", deployment, policy.Enforce, []string{placeholder}, false, ""},
+		{"a pod", "", "Pod", pod, policy.Enforce, []string{placeholder}, true, refused},
+		{"a pod, in dry-run", "", "Pod", pod, policy.Propose, []string{placeholder}, false, refused},
+		{"a pod, in keep", "", "Pod", pod, policy.Keep, []string{placeholder}, false, ""},
+		{"a pod, exempt by name", "", "Pod", pod, policy.Enforce, byName, false, ""},
+		{"a pod, exempt with others", "", "Pod", pod, policy.Enforce, all, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var lookups atomic.Int64
@@ -63,7 +62,7 @@ func TestPlaceholder(t *testing.T) {
 				t.Errorf("allowed %t, said %q, want %q", r.Allowed, said, tt.said)
 			}
 			proposed := strings.Contains(string(r.Patch), "error: container")
-			if n := lookups.Load(); n != 0 || proposed != (tt.mode == pin.DryRun) {
+			if n := lookups.Load(); n != 0 || proposed != (tt.mode == policy.Propose) {
 				t.Errorf("%d look-ups, patch %s, want none, and the error proposed in dry-run", n, r.Patch)
 			}
 		})
@@ -78,7 +77,7 @@ func TestPlaceholderUpdated(t *testing.T) {
 	}
 	for before, allowed := range map[string]bool{"istio/proxyv2:1": false, "auto": true} {
 		var lookups atomic.Int64
-		h := exempting(t, pin.Enforce, &lookups, "docker.io/library/auto:latest")
+		h := exempting(t, policy.Enforce, &lookups, "docker.io/library/auto:latest")
 		r, _ := post(t, h, review("UPDATE", "", "Pod", pod("auto"), pod(before)))
 		if r.Allowed != allowed {
 			t.Errorf("auto after %s: allowed %t, want %t", before, r.Allowed, allowed)

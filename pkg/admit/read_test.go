@@ -21,7 +21,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/tagpin/tagpin/pkg/fair"
-	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
@@ -97,7 +97,7 @@ func responseOf(t *testing.T, answers <-chan *httptest.ResponseRecorder) *admiss
 // its own address and nothing for long: neither small reviews nor those of an API server wait for it.
 func TestStalledReviews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHandler(t, pin.Enforce, registry)
+		h := newHandler(t, policy.Enforce, registry)
 		h.Reviews = &fair.Groups{Capacity: 8 * mebi, Share: 4 * mebi, Backlog: 8}
 		never, open := make(chan struct{}), make(chan struct{})
 		close(open)
@@ -138,7 +138,7 @@ func TestStalledReviews(t *testing.T) {
 // A large review that gets no turn in time is denied with the reason, and in dry-run admitted with it.
 func TestLargeReviewsWithoutTurn(t *testing.T) {
 	const timedOut = "large object of namespace loud got no turn in time"
-	for mode, allowed := range map[pin.Mode]bool{pin.Enforce: false, pin.Keep: false, pin.DryRun: true} {
+	for mode, allowed := range map[policy.Mode]bool{policy.Enforce: false, policy.Keep: false, policy.Propose: true} {
 		t.Run(mode.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHandler(t, mode, registry)
@@ -179,7 +179,7 @@ func TestLargeReviewsWithoutTurn(t *testing.T) {
 func TestReviewIsForgottenBeforeLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := make(chan struct{}, 1)
-		h := newHandler(t, pin.Enforce, resolve.Func(func(ctx context.Context, _ resolve.Request) (resolve.Result, error) {
+		h := newHandler(t, policy.Enforce, resolve.Func(func(ctx context.Context, _ resolve.Request) (resolve.Result, error) {
 			asked <- struct{}{}
 			<-ctx.Done()
 			return resolve.Result{}, resolve.ErrUnavailable
@@ -200,7 +200,7 @@ func TestReviewIsForgottenBeforeLookups(t *testing.T) {
 
 // A review whose name is so long that the namespace does not come soon gets no place.
 func TestLongNameBeforeTheNamespace(t *testing.T) {
-	h := newHandler(t, pin.Enforce, registry)
+	h := newHandler(t, policy.Enforce, registry)
 	h.Reviews = &fair.Groups{Capacity: 32 * mebi, Share: 16 * mebi}
 	body := bytes.Replace(large("team", 2*mebi), []byte(`"name":"p"`), []byte(`"name":"`+strings.Repeat("p", 70<<10)+`"`), 1)
 	if _, code := post(t, h, body); code != http.StatusBadRequest {
@@ -228,7 +228,7 @@ func TestLengthOfReviews(t *testing.T) {
 		"less, and is no JSON": {large[:mebi], mebi, http.StatusBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for mode, allowed := range map[pin.Mode]bool{pin.Enforce: tt.want == 0, pin.DryRun: true} {
+			for mode, allowed := range map[policy.Mode]bool{policy.Enforce: tt.want == 0, policy.Propose: true} {
 				h := newHandler(t, mode, registry)
 				h.Reviews = &fair.Groups{Capacity: 20 * mebi}
 				answer := responseOf(t, sendLength(h, tt.body, tt.declared))
@@ -246,7 +246,7 @@ func TestLengthOfReviews(t *testing.T) {
 // What is too large is never held: it is read in small parts until its end, so that its caller gets an
 // answer.
 func TestHugeReviewIsNotHeld(t *testing.T) {
-	h := newHandler(t, pin.Enforce, registry)
+	h := newHandler(t, policy.Enforce, registry)
 	body := large("team", 36*mebi)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -292,7 +292,7 @@ func TestImagesAreBounded(t *testing.T) {
 			}
 			return registry(ctx, req)
 		}
-		h := newHandler(t, pin.Enforce, resolve.Func(resolver))
+		h := newHandler(t, policy.Enforce, resolve.Func(resolver))
 		h.Images = &fair.Room{Capacity: 1200}
 		open := make(chan struct{})
 		close(open)

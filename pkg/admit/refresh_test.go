@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/admit"
-	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
@@ -54,7 +54,7 @@ func (l *life) record(marker string) string {
 	metadata, _ := l.template()["metadata"].(map[string]any)
 	annotations, _ := metadata["annotations"].(map[string]any)
 	text, _ := annotations["tagpin.dev/refreshed"].(string)
-	return policy.Decode(text)[marker]
+	return annotation.Decode(text)[marker]
 }
 
 // wantKept compares the stored image with the one from before a refresh that failed.
@@ -232,7 +232,7 @@ func TestFailedRestartWithNewContainer(t *testing.T) {
 func TestFailedRefreshInDryRunMode(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
 	l.send(workloadOf(refresh, "c1"))
-	l.handler.Mode, l.handler.OnFailure = pin.DryRun, onFailure(admit.Deny)
+	l.handler.Mode, l.handler.OnFailure = policy.Propose, onFailure(admit.Deny)
 	l.push, l.down = "two", failures["notFound"]
 	l.send(workloadOf(refresh, "c2"))
 	if !l.last.Allowed {
@@ -281,7 +281,7 @@ func TestFailedRefreshOfSeveralTemplates(t *testing.T) {
 	l.handler.OnFailure, l.push = onFailure(admit.Allow), "three"
 	l.send(jobSet("c3", at(1), at(1)))
 	metadata := l.stored["metadata"].(map[string]any)["annotations"].(map[string]any)
-	recorded := policy.Decode(metadata["tagpin.dev/refreshed"].(string))
+	recorded := annotation.Decode(metadata["tagpin.dev/refreshed"].(string))
 	for name, want := range map[string]string{"a": "c1", "b": "c3"} {
 		if got := recorded[fmt.Sprintf(key, name)]; got != want {
 			t.Errorf("recorded refresh of %s = %s, want %s, in %v", name, got, want, recorded)

@@ -6,193 +6,58 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// apiVersion is the version of AdmissionReview that is spoken; every API server since 1.16 does.
-const apiVersion = "admission.k8s.io/v1"
+const (
+	// apiVersion is the version of AdmissionReview that is supported. Every API server since 1.16
+	// sends it.
+	apiVersion = "admission.k8s.io/v1"
+	// maxName is longer than any name that an API server sends. The longest are names of users: the
+	// URL of an issuer and a subject.
+	maxName = 4096
+	// ephemeralContainers is the subresource of Pods through which kubectl debug adds containers.
+	ephemeralContainers = "ephemeralcontainers"
+)
 
-// maxName is longer than any name that an API server passes on; user names, which are the longest, are URLs of issuers
-// and subjects at most.
-const maxName = 4096
-
-// groupOfNodes is the group that the API server puts every node into (k8s.io/apiserver
-// pkg/authentication/user).
-const groupOfNodes = "system:nodes"
-
-// review is what tagpin reads of an AdmissionReview. The raw values are parts of the body.
+// review has the fields of an AdmissionReview's request that tagpin uses.
 type review struct {
-	APIVersion, ReviewKind string
-
-	UID         string
-	Kind        workload.Kind
-	SubResource string
-	Operation   policy.Operation
-	Namespace   string
-	Name        string
-	User        string
-	Node        bool // the user is a node: of the group system:nodes
-	DryRun      bool
-	Object, Old jsontext.Value
-	requested   bool
+	UID  string `json:"uid"`
+	Kind struct {
+		Group string `json:"group"`
+		Kind  string `json:"kind"`
+	} `json:"kind"`
+	SubResource string           `json:"subResource"`
+	Operation   policy.Operation `json:"operation"`
+	Namespace   string           `json:"namespace"`
+	Name        string           `json:"name"`
+	User        struct {
+		Name string `json:"username"`
+		Node node   `json:"groups"`
+	} `json:"userInfo"`
+	DryRun bool `json:"dryRun"`
+	Object part `json:"object"`
+	Old    part `json:"oldObject"`
 
 	peer   string // the address that it came from
-	unread error  // why only its beginning was read; nil: it was read whole
-	leave  func() // gives back its place; nil: it has none
+	unread error  // if not nil, only the beginning of the review was read, for this reason
+	leave  func() // if not nil, gives back the review's place in Handler.Reviews
 }
 
-// parseHead reads what there is of a review whose end is missing. It fails if the namespace may be
-// missing too: an API server writes it, and then the operation, before all that is long.
-func parseHead(head []byte) (*review, error) {
-	var rv review
-	dec := jsontext.NewDecoder(bytes.NewReader(head), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	_ = object(dec, func(name string) error { // it always ends early
-		if name != "request" {
-			return dec.SkipValue()
-		}
-		return object(dec, func(name string) error {
-			if name == "object" || name == "oldObject" {
-				return io.EOF // all that is needed comes before
-			}
-			return rv.field(dec, name, head)
-		})
-	})
-	switch {
-	case rv.Operation == "":
-		return nil, errors.New("the AdmissionReview is long, and does not begin as an API server's does")
-	case max(len(rv.UID), len(rv.Namespace)) > maxName:
-		return nil, errLongName
-	}
-	return &rv, nil
-}
+// kind returns the kind of the object.
+func (rv *review) kind() workload.Kind { return workload.Kind(rv.Kind) }
 
-// errLongName reports a name that no API server passes on.
-var errLongName = errors.New("the AdmissionReview has a name that is longer than any")
+// node reports whether a list of groups has the group that the API server puts every node into
+// (k8s.io/apiserver pkg/authentication/user). The list itself is not kept.
+type node bool
 
-// parseReview reads the envelope in one pass and leaves the objects as they are.
-func parseReview(body []byte) (*review, error) {
-	var rv review
-	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	err := object(dec, func(name string) error {
-		switch name {
-		case "apiVersion":
-			return text(dec, &rv.APIVersion)
-		case "kind":
-			return text(dec, &rv.ReviewKind)
-		case "request":
-			rv.requested = dec.PeekKind() == '{'
-			return object(dec, func(name string) error { return rv.field(dec, name, body) })
-		}
-		return dec.SkipValue()
-	})
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("reading the AdmissionReview: %w", err)
-	case max(len(rv.UID), len(rv.Kind.Group), len(rv.Kind.Kind), len(rv.Namespace), len(rv.Name), len(rv.User)) > maxName:
-		return nil, errLongName
-	case rv.ReviewKind != "AdmissionReview" || rv.APIVersion != apiVersion:
-		return nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q", apiVersion, truncate(rv.ReviewKind), truncate(rv.APIVersion))
-	case !rv.requested || rv.UID == "":
-		return nil, errors.New("the AdmissionReview holds no request with a uid")
-	}
-	return &rv, nil
-}
-
-// field reads one field of the request.
-func (rv *review) field(dec *jsontext.Decoder, name string, body []byte) error {
-	switch name {
-	case "uid":
-		return text(dec, &rv.UID)
-	case "kind":
-		return object(dec, func(name string) error {
-			switch name {
-			case "group":
-				return text(dec, &rv.Kind.Group)
-			case "kind":
-				return text(dec, &rv.Kind.Kind)
-			}
-			return dec.SkipValue()
-		})
-	case "subResource":
-		return text(dec, &rv.SubResource)
-	case "operation":
-		return text(dec, (*string)(&rv.Operation))
-	case "namespace":
-		return text(dec, &rv.Namespace)
-	case "name":
-		return text(dec, &rv.Name)
-	case "userInfo":
-		return object(dec, func(name string) error {
-			switch name {
-			case "username":
-				return text(dec, &rv.User)
-			case "groups":
-				return among(dec, groupOfNodes, &rv.Node)
-			}
-			return dec.SkipValue()
-		})
-	case "dryRun":
-		rv.DryRun = dec.PeekKind() == 't'
-	case "object":
-		return part(dec, &rv.Object, body)
-	case "oldObject":
-		return part(dec, &rv.Old, body)
-	}
-	return dec.SkipValue()
-}
-
-// part takes the value that is next as a part of body: null is none. The decoder's own buffer is not kept.
-func part(dec *jsontext.Decoder, into *jsontext.Value, body []byte) error {
-	null := dec.PeekKind() == 'n'
-	value, err := dec.ReadValue()
-	if err != nil || null {
-		return err
-	}
-	end := dec.InputOffset()
-	*into = body[end-int64(len(value)) : end]
-	return nil
-}
-
-// object calls field for each name of the object that is next; field has to consume the value.
-func object(dec *jsontext.Decoder, field func(name string) error) error {
-	if dec.PeekKind() != '{' {
-		return dec.SkipValue()
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return err
-		}
-		if err := field(name.String()); err != nil {
-			return err
-		}
-	}
-	_, err := dec.ReadToken()
-	return err
-}
-
-// text reads the string that is next; another value is skipped.
-func text(dec *jsontext.Decoder, into *string) error {
-	if dec.PeekKind() != '"' {
-		return dec.SkipValue()
-	}
-	token, err := dec.ReadToken()
-	if err == nil {
-		*into = token.String()
-	}
-	return err
-}
-
-// among reports in found whether the array that is next holds want; another value is skipped.
-func among(dec *jsontext.Decoder, want string, found *bool) error {
+// UnmarshalJSONFrom reads the groups. It ignores a value that is not a list.
+func (n *node) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if dec.PeekKind() != '[' {
 		return dec.SkipValue()
 	}
@@ -200,12 +65,94 @@ func among(dec *jsontext.Decoder, want string, found *bool) error {
 		return err
 	}
 	for dec.PeekKind() != ']' {
-		var element string
-		if err := text(dec, &element); err != nil {
+		group, err := dec.ReadValue()
+		if err != nil {
 			return err
 		}
-		*found = *found || element == want
+		*n = *n || string(group) == `"system:nodes"`
 	}
 	_, err := dec.ReadToken()
 	return err
+}
+
+// part is a JSON value in the body of a request. It is nil if the value is missing or null.
+type part struct {
+	jsontext.Value
+
+	end, length int64
+}
+
+// UnmarshalJSONFrom notes where the value is in the body. The value itself is taken from the body
+// later, because that of the decoder would have to be copied.
+func (p *part) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	null := dec.PeekKind() == 'n'
+	value, err := dec.ReadValue()
+	if err == nil && !null {
+		p.end, p.length = dec.InputOffset(), int64(len(value))
+	}
+	return err
+}
+
+func (p *part) take(body []byte) {
+	if p.length > 0 {
+		p.Value = body[p.end-p.length : p.end]
+	}
+}
+
+// decode decodes as much of a review as body has.
+func decode(body []byte) (rv *review, apiVersion, kind string, err error) {
+	var envelope struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Request    review `json:"request"`
+	}
+	options := []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+	err = json.UnmarshalDecode(jsontext.NewDecoder(bytes.NewBuffer(body), options...), &envelope)
+	return &envelope.Request, envelope.APIVersion, envelope.Kind, err
+}
+
+// errLongName is returned for a name that no API server sends.
+var errLongName = errors.New("a name in the AdmissionReview is too long")
+
+// parseHead parses the beginning of a review. It fails if the namespace may be missing: an API
+// server writes the namespace, and then the operation, before everything that may be long.
+func parseHead(head []byte) (*review, error) {
+	rv, _, _, _ := decode(head) // the error is that the end is missing
+	switch {
+	case rv.Operation == "":
+		return nil, errors.New(
+			"the AdmissionReview is large, and does not begin like that of an API server")
+	case max(len(rv.UID), len(rv.Namespace)) > maxName:
+		return nil, errLongName
+	}
+	return rv, nil
+}
+
+// parseReview parses a review in one pass. The objects remain JSON, and share the memory of body.
+func parseReview(body []byte) (*review, error) {
+	rv, version, kind, err := decode(body)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading the AdmissionReview: %w", err)
+	case max(len(rv.UID), len(rv.Kind.Group), len(rv.Kind.Kind), len(rv.Namespace), len(rv.Name),
+		len(rv.User.Name)) > maxName:
+		return nil, errLongName
+	case kind != "AdmissionReview" || version != apiVersion:
+		return nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q",
+			apiVersion, truncate(kind, maxWarning), truncate(version, maxWarning))
+	case rv.UID == "":
+		return nil, errors.New("the AdmissionReview has no request with a uid")
+	}
+	rv.Object.take(body)
+	rv.Old.take(body)
+	return rv, nil
+}
+
+// drop forgets the objects and gives back their place.
+func (rv *review) drop() {
+	rv.Object, rv.Old = part{}, part{}
+	if rv.leave != nil {
+		rv.leave()
+		rv.leave = nil
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -15,13 +14,13 @@ import (
 // A restart in a mode that makes no pins leaves its marker without a record. To undo to it runs the revision's own digest
 // all the same: an undo brings the pin with it, and a refresh moves only pins that stood there.
 func TestUndoToRestartOfOtherModes(t *testing.T) {
-	for _, mode := range []pin.Mode{pin.Keep, pin.DryRun} {
+	for _, mode := range []policy.Mode{policy.Keep, policy.Propose} {
 		l := newLife(t, "apps/Deployment")
 		l.send(workloadOf())
 		l.handler.Mode = mode
 		l.mark(restartedAt, "a")
 		restarted := l.template()
-		l.handler.Mode, l.push = pin.Enforce, "two"
+		l.handler.Mode, l.push = policy.Enforce, "two"
 		l.mark(restartedAt, "b")
 		l.wantImage("restarted in enforce", "r:1", "two")
 		l.push = "three"
@@ -161,7 +160,7 @@ func TestKeptIsOurs(t *testing.T) {
 
 // Annotations of others count too: what would make them too many is left out, in a dry run as well, which never denies.
 func TestAnnotationsOfOthers(t *testing.T) {
-	for _, mode := range []pin.Mode{pin.Enforce, pin.DryRun} {
+	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose} {
 		for free, want := range map[int]bool{99: false, 200: true} {
 			others := strings.Repeat(`\"`, 256<<10-free-len("x"))
 			object := fmt.Sprintf(`{"metadata":{"annotations":{"x":"%s"}},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, others)
@@ -175,7 +174,7 @@ func TestAnnotationsOfOthers(t *testing.T) {
 
 // Modes that make no pins give no advice that does not work there.
 func TestNoAdviceInOtherModes(t *testing.T) {
-	for _, mode := range []pin.Mode{pin.Keep, pin.DryRun} {
+	for _, mode := range []policy.Mode{policy.Keep, policy.Propose} {
 		l := newLife(t, "apps/Deployment")
 		l.send(workloadOf())
 		l.handler.Mode = mode
@@ -193,7 +192,7 @@ func TestDebugWarns(t *testing.T) {
 	const pod = `{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","controller":true}]},"spec":{"ephemeralContainers":[%s]}}`
 	body := review("UPDATE", "", "Pod", fmt.Sprintf(pod, `{"name":"debug","image":"a:1:2"}`), fmt.Sprintf(pod, ""))
 	for subresource, want := range map[string]int{"": 0, "ephemeralcontainers": 1} {
-		r, _ := post(t, newHandler(t, pin.Enforce, registry), []byte(strings.Replace(string(body), `"uid"`, `"subResource":"`+subresource+`","uid"`, 1)))
+		r, _ := post(t, newHandler(t, policy.Enforce, registry), []byte(strings.Replace(string(body), `"uid"`, `"subResource":"`+subresource+`","uid"`, 1)))
 		if len(r.Warnings) != want {
 			t.Errorf("subresource %q: warnings = %q, want %d", subresource, r.Warnings, want)
 		}
@@ -206,7 +205,7 @@ func TestManyTemplatesAreLinear(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHandler(t, pin.Enforce, registry)
+	h := newHandler(t, policy.Enforce, registry)
 	h.Table = table
 	allocations := func(n int) float64 {
 		object := func(marker string) string {
@@ -230,14 +229,14 @@ func TestManyTemplatesAreLinear(t *testing.T) {
 // An undo to a restart that was made in another mode runs the revision's own digest, also if it is
 // the current one: the restart has no record, but it is older than the live one.
 func TestUndoToOlderRestart(t *testing.T) {
-	for _, mode := range []pin.Mode{pin.Keep, pin.DryRun} {
+	for _, mode := range []policy.Mode{policy.Keep, policy.Propose} {
 		l := newLife(t, "apps/Deployment")
 		l.send(workloadOf())
 		l.handler.Mode = mode
 		l.mark(restartedAt, at(1))
 		older := l.template()
 		l.mark(restartedAt, at(2))
-		l.handler.Mode, l.push = pin.Enforce, "two"
+		l.handler.Mode, l.push = policy.Enforce, "two"
 		asked := l.asked
 		l.undo(older)
 		l.wantImage("undone to a restart in "+mode.String(), "r:1", "one")
@@ -267,10 +266,10 @@ func TestRestartLeavesDigestWithoutTag(t *testing.T) {
 // An edit that changes the tag beside a digest, and not the digest, runs the old image: its author
 // is told, and no registry is asked.
 func TestTagChangedAlone(t *testing.T) {
-	for mode, output := range map[pin.Mode]policy.Output{
-		pin.Enforce: policy.DigestOnly,
-		pin.DryRun:  policy.TagAndDigest,
-		pin.Keep:    policy.TagAndDigest,
+	for mode, output := range map[policy.Mode]policy.Output{
+		policy.Enforce: policy.DigestOnly,
+		policy.Propose: policy.TagAndDigest,
+		policy.Keep:    policy.TagAndDigest,
 	} {
 		l := newLife(t, "apps/Deployment")
 		l.handler.Pinner.Policy.Output = output

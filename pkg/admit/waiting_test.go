@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/fair"
-	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
@@ -31,7 +31,7 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 		}
 		answers := &resolve.Answers{}
 		defer answers.Close()
-		h := newHandler(t, pin.Enforce, &resolve.Cache{Next: resolve.Func(hangs), Answers: answers})
+		h := newHandler(t, policy.Enforce, &resolve.Cache{Next: resolve.Func(hangs), Answers: answers})
 		h.Waiting = &fair.Room{Capacity: 16}
 		open := make(chan struct{})
 		close(open)

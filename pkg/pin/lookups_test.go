@@ -134,7 +134,7 @@ func TestOneHangs(t *testing.T) {
 		cancel()
 		got := (<-done).Outcomes
 		if !errors.Is(got[0].Err, resolve.ErrUnavailable) ||
-			!got[0].Pin.IsZero() || !got[0].Entry.IsZero() {
+			!got[0].Pin.IsZero() || !got[0].NewEntry.IsZero() {
 			t.Errorf("outcome of the hanging lookup = %+v, want unavailable, and no pin", got[0])
 		}
 		if want := "a:1@" + resolvetest.Digest("a").String(); got[1].Err != nil || got[1].Pin.String() != want {

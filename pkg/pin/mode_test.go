@@ -11,9 +11,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/policy"
 )
 
-// TestDryRunUpdate checks which pins are restored and which are proposed when some texts of an
-// object change in the mode DryRun.
-func TestDryRunUpdate(t *testing.T) {
+// TestProposeUpdate checks which pins are restored and which are proposed when some texts of an
+// object change in the mode Propose.
+func TestProposeUpdate(t *testing.T) {
 	const pinned = "pinned:1"
 	held := pinOf(pinned, "held")
 	for _, tt := range []struct {
@@ -53,8 +53,9 @@ func TestDryRunUpdate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &pin.Pinner{Resolver: &backend{}}
-			got := p.Pin(t.Context(), pin.Request{Mode: pin.DryRun, Input: policy.Input{
-				Operation: policy.Update, Object: deployment(t, tt.new...), Old: deployment(t, tt.old...),
+			got := p.Pin(t.Context(), pin.Request{Input: policy.Input{
+				Operation: policy.Update, Mode: policy.Propose,
+				Object: deployment(t, tt.new...), Old: deployment(t, tt.old...),
 			}})
 			if diff := cmp.Diff(tt.want, texts(got)); diff != "" {
 				t.Errorf("Pin: -want +got\n%s", diff)
@@ -79,22 +80,12 @@ func TestDigestOnlyRestores(t *testing.T) {
 		Operation: policy.Update, Object: deployment(t, "nginx:1", "nginx:1"), Old: old,
 	}}).Outcomes
 	want := pinOf("nginx:1", "held")
-	if got[0].Pin.String() != want || got[0].Entry.String() != want {
-		t.Errorf("restored pin %s, entry %s, want %s for both", got[0].Pin, got[0].Entry, want)
+	if got[0].Pin.String() != want || got[0].NewEntry.String() != want {
+		t.Errorf("restored pin %s, entry %s, want %s for both", got[0].Pin, got[0].NewEntry, want)
 	}
 	short := pinOf("nginx", "held")
-	if got[1].Pin.String() != short || got[1].Entry.String() != want {
+	if got[1].Pin.String() != short || got[1].NewEntry.String() != want {
 		t.Errorf("new container: pin %s, entry %s, want %s and %s",
-			got[1].Pin, got[1].Entry, short, want)
-	}
-}
-
-func TestMode(t *testing.T) {
-	for mode, want := range map[pin.Mode]string{
-		pin.Enforce: "enforce", pin.DryRun: "dry-run", pin.Keep: "keep", 7: "Mode(7)",
-	} {
-		if got := mode.String(); got != want {
-			t.Errorf("Mode(%d).String() = %s, want %s", int(mode), got, want)
-		}
+			got[1].Pin, got[1].NewEntry, short, want)
 	}
 }

@@ -26,7 +26,7 @@ func TestPanicFailsOneReference(t *testing.T) {
 			if req.Ref.String() == "odd" {
 				panic("odd")
 			}
-			return resolve.Result{Digest: d1}, nil
+			return resolve.Result{Digest: digestOf("1")}, nil
 		}),
 		Panics: &panics.Reporter{Report: func(*panics.Error) { reported++ }},
 	}

@@ -2,7 +2,7 @@
 
 // Package pin turns the references of an object into pins.
 //
-//	references → decisions (package policy) → distinct lookups → digests (package resolve) → outcomes
+//	references → plan (package policy) → distinct lookups → digests (package resolve) → outcomes
 //
 // The webhook and the command-line tool use it. It doesn't know JSON patches or YAML. If a lookup
 // fails, the caller decides what that means for the object.
@@ -10,8 +10,6 @@ package pin
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -24,36 +22,16 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Mode says what to do with references that are not pinned.
-type Mode int
-
-// The modes. Each of them keeps the pins that an object already has.
-const (
-	Enforce Mode = iota // pin the references
-	DryRun              // only propose pins
-	Keep                // make no new pins, for a namespace that is leaving tagpin
-)
-
-// String returns the mode as it is written in the namespace label and in the webhook's path.
-func (m Mode) String() string {
-	switch m {
-	case Enforce:
-		return "enforce"
-	case DryRun:
-		return "dry-run"
-	case Keep:
-		return "keep"
-	}
-	return fmt.Sprintf("Mode(%d)", int(m))
-}
-
 // Pinner pins the references of objects. It is safe for concurrent use.
 type Pinner struct {
 	Policy   policy.Policy
 	Resolver resolve.Resolver
-	// Siblings knows what the siblings of a controller's pod run. If nil, rule 7 (see package policy)
-	// does not apply.
-	Siblings Siblings
+	// Layer returns a Resolver around next for one object. It is for answers that depend on the
+	// whole object: it is called once, before the lookups, with the references of all of them. If
+	// nil, there is no such layer.
+	Layer func(
+		ctx context.Context, next resolve.Resolver, req Request, lookups []ref.Reference,
+	) resolve.Resolver
 	// Panics reports panics that occur in lookups. A panic fails the references that share the lookup.
 	// If nil, panics are not reported.
 	Panics *panics.Reporter
@@ -63,25 +41,28 @@ type Pinner struct {
 type Request struct {
 	policy.Input
 
-	Mode Mode
 	// Namespace is the namespace of the request. It has the pull secrets, and each namespace has its
 	// own share of a registry's capacity.
 	Namespace string
 	// Sender is the address that the request came from.
 	Sender string
-	// DryRun is true if the API server stores nothing, whatever the mode. Digests are then not
-	// recorded with Siblings.Decide.
+	// DryRun is true if the API server stores nothing, whatever the mode.
 	DryRun bool
 	// Keychain returns the credentials of a pull identity in the namespace. If nil, registries are
 	// asked anonymously.
 	Keychain func(workload.Identity) keychain.Keychain
 }
 
+// Stored reports whether the API server will store the pins of the request, if it accepts it.
+func (r *Request) Stored() bool { return r.Mode == policy.Enforce && !r.DryRun }
+
 // Result is the result for an object.
 type Result struct {
 	// Skipped is the reason why the object is left alone (rule 1, see package policy), or "". If it
-	// is set, there are no outcomes.
+	// is set, there is nothing else.
 	Skipped policy.Reason
+	// Annotations are those of the plan.
+	Annotations []policy.Annotations
 	// Outcomes has one outcome for each reference, in document order.
 	Outcomes []Outcome
 }
@@ -90,12 +71,12 @@ type Result struct {
 type Outcome struct {
 	policy.Decision
 
-	// Pin is the new value of the field, or zero if the field stays as it is. With the mode DryRun
+	// Pin is the new value of the field, or zero if the field stays as it is. With the mode Propose
 	// and the action Resolve it is only a proposal.
 	Pin ref.Reference
-	// Entry is the author's text with the digest, if tagpin made the pin. It has the tag even if Pin
-	// does not.
-	Entry ref.Reference
+	// NewEntry is the entry to record for Pin, if it is no proposal: the author's text with the
+	// digest. It has the tag even if Pin does not.
+	NewEntry ref.Reference
 	// Err is the error of the lookup. It has one of the classes of package resolve.
 	Err error
 	// Cached and Stale are those of the lookup's resolve.Result.
@@ -107,97 +88,49 @@ type Outcome struct {
 // returns when all lookups have ended, and they end with ctx.
 func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	_, s := span.Start(ctx, "decide")
-	decisions, skip := p.decide(req)
-	s.Number("tagpin.references", len(decisions))
+	plan := p.Policy.Decide(req.Input)
+	s.Number("tagpin.references", len(plan.Decisions))
 	s.End()
-	if skip != "" {
-		return Result{Skipped: skip}
-	}
-	siblings := p.siblings(ctx, req, decisions)
-	outcomes := make([]Outcome, len(decisions))
+	outcomes := make([]Outcome, len(plan.Decisions))
 	var jobs lookups
-	for i, d := range decisions {
-		outcomes[i].Decision = d
-		running := siblings.Digests[d.Parsed.Text()]
+	for i, d := range plan.Decisions {
+		o := &outcomes[i]
+		o.Decision = d
 		switch {
 		case d.Action == policy.Restore:
-			outcomes[i].Pin, outcomes[i].Entry = d.Held, d.Parsed.WithDigest(d.Held.Digest())
+			o.Pin, o.NewEntry = d.Held, d.Parsed.WithDigest(d.Held.Digest())
 		case d.Reason == policy.TooLong:
-			outcomes[i].Err = resolve.Invalid(d.Err)
+			o.Err = resolve.Invalid(d.ParseErr)
 		case d.Action == policy.Resolve && d.Reason == policy.Kept:
-			p.pin(&outcomes[i], d.Held.Digest())
-		case d.Action == policy.Resolve && running != "":
-			outcomes[i].Reason = policy.Sibling
-			p.pin(&outcomes[i], running)
-		case d.Action == policy.Resolve && siblings.State == SiblingsUnknown:
-			outcomes[i].Err = errSiblings
-			if ctx.Err() != nil {
-				outcomes[i].Err = resolve.Late(ctx, d.Parsed)
-			}
+			p.pin(o, req.Mode, d.Held.Digest())
 		case d.Action == policy.Resolve:
-			jobs.add(d, req.Object.PodSpecs[d.PodSpec].Identity, i)
+			jobs.add(d.Parsed, req.Object.PodSpecs[d.PodSpec].Identity, i)
 		}
 	}
-	jobs.run(ctx, p, req, siblings.State == FirstPod)
+	jobs.run(ctx, p, req)
 	for _, job := range jobs.all {
 		for _, i := range job.outcomes {
 			o := &outcomes[i]
 			o.Cached, o.Stale, o.Err = job.result.Cached, job.result.Stale, job.err
 			if job.err == nil {
-				p.pin(o, p.record(req, o.Parsed.Text(), job.result.Digest))
+				p.pin(o, req.Mode, job.result.Digest)
+			}
+			if job.result.Sibling {
+				o.Reason = policy.Sibling
 			}
 		}
 	}
-	return Result{Outcomes: outcomes}
-}
-
-// decide returns the policy's decisions, adjusted for the mode.
-func (p *Pinner) decide(req Request) ([]policy.Decision, policy.Reason) {
-	req.Hold = req.Mode != Enforce
-	decisions, skip := p.Policy.Decide(req.Input)
-	if skip != "" {
-		return nil, skip
-	}
-	switch {
-	case req.Mode == Keep:
-		for i := range decisions {
-			if decisions[i].Action == policy.Resolve {
-				decisions[i].Action, decisions[i].Reason = policy.Leave, policy.KeepOnly
-			}
-		}
-	case req.Mode == DryRun && (wantsResolve(decisions) || p.Policy.Refreshes(req.Input)):
-		p.propose(req, decisions)
-	}
-	return decisions, ""
-}
-
-// propose changes the decisions of an update in the mode DryRun. A reference that did not change is
-// resolved too if it would be resolved in a new object, so that the proposals are complete.
-func (p *Pinner) propose(req Request, decisions []policy.Decision) {
-	created := req.Input
-	created.Operation, created.Old = policy.Create, nil
-	all, skip := p.Policy.Decide(created)
-	if skip != "" {
-		return
-	}
-	for i := range decisions {
-		if decisions[i].Reason == policy.Unchanged && all[i].Action == policy.Resolve {
-			decisions[i] = all[i]
-		}
-	}
-}
-
-func wantsResolve(decisions []policy.Decision) bool {
-	return slices.ContainsFunc(decisions, func(d policy.Decision) bool {
-		return d.Action == policy.Resolve
-	})
+	return Result{Skipped: plan.Skipped, Annotations: plan.Annotations, Outcomes: outcomes}
 }
 
 // pin sets the pin and the entry of an outcome.
-func (p *Pinner) pin(o *Outcome, d digest.Digest) {
-	o.Entry = o.Parsed.WithDigest(d)
-	o.Pin = o.Entry
+func (p *Pinner) pin(o *Outcome, mode policy.Mode, d digest.Digest) {
+	entry := o.Parsed.WithDigest(d)
+	o.Pin = entry
 	if p.Policy.Output == policy.DigestOnly {
-		o.Pin = o.Entry.WithoutTag()
+		o.Pin = entry.WithoutTag()
+	}
+	if mode != policy.Propose {
+		o.NewEntry = entry
 	}
 }

@@ -61,8 +61,8 @@ func TestHeldOfHugeObjects(t *testing.T) {
 func heldOf(t *testing.T, raw string) uint64 {
 	t.Helper()
 	type held struct {
-		object    *workload.Object
-		decisions []policy.Decision
+		object *workload.Object
+		plan   policy.Plan
 	}
 	all := make([]held, 4)
 	before := heap()
@@ -71,8 +71,7 @@ func heldOf(t *testing.T, raw string) uint64 {
 		if err != nil {
 			t.Fatal(err)
 		}
-		decisions, _ := new(policy.Policy).Decide(policy.Input{Operation: policy.Create, Object: o})
-		all[i] = held{o, decisions}
+		all[i] = held{o, new(policy.Policy).Decide(policy.Input{Operation: policy.Create, Object: o})}
 	}
 	after := heap()
 	runtime.KeepAlive(all)
@@ -97,11 +96,10 @@ func TestLongImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := policy.Input{Operation: policy.Create, Object: o}
-	decisions, _ := new(policy.Policy).Decide(in)
-	for _, d := range decisions {
-		if d.Reason != policy.TooLong || d.Action != policy.Resolve || len(d.Err.Error()) > 1024 {
+	for _, d := range new(policy.Policy).Decide(in).Decisions {
+		if d.Reason != policy.TooLong || d.Action != policy.Resolve || len(d.ParseErr.Error()) > 1024 {
 			t.Errorf("Decide(%.9s…) = %s, %d, error %.1100s, want too-long and a short error",
-				d.Reference.Text, d.Reason, d.Action, d.Err)
+				d.Reference.Text, d.Reason, d.Action, d.ParseErr)
 		}
 	}
 	if r := o.PodSpecs[0].References; r[0].Text == r[1].Text {
@@ -124,10 +122,10 @@ func TestLongImageTakesNoDigest(t *testing.T) {
 		return o
 	}
 	p := &policy.Policy{Output: policy.DigestOnly}
-	decisions, _ := p.Decide(policy.Input{
+	plan := p.Decide(policy.Input{
 		Operation: policy.Update, Object: scan(pinned + "," + long), Old: scan(pinned),
 	})
-	if d := decisions[1]; d.Reason != policy.TooLong || !d.Held.IsZero() {
+	if d := plan.Decisions[1]; d.Reason != policy.TooLong || !d.Held.IsZero() {
 		t.Errorf("Decide = %s, held %s, want too-long", d.Reason, d.Held)
 	}
 }

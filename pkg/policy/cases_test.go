@@ -38,8 +38,8 @@ func TestCasesOfPolicies(t *testing.T) {
 		}
 		o := object(tt.Image, "", false)
 		o.Kind = workload.Kind{Kind: "Pod"}
-		decisions, _ := p.Decide(policy.Input{Operation: policy.Create, Object: o})
-		reason := decisions[0].Reason
+		plan := p.Decide(policy.Input{Operation: policy.Create, Object: o})
+		reason := plan.Decisions[0].Reason
 		if got := reason == policy.Pinned || reason == policy.Exempt; got != tt.Allowed {
 			t.Errorf("Decide(%s with exemptions %q) = %s, allowed %t, want %t",
 				tt.Image, tt.Exempt, reason, got, tt.Allowed)

@@ -3,17 +3,11 @@
 package policy
 
 import (
-	"errors"
-	"slices"
+	"fmt"
 
+	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
-)
-
-// The built-in kinds that some rules treat differently.
-var (
-	podKind = workload.Kind{Kind: "Pod"}
-	jobKind = workload.Kind{Group: "batch", Kind: "Job"}
 )
 
 // Policy holds the settings of the rules. The zero value pins every tag and keeps it in the text.
@@ -29,6 +23,30 @@ type Policy struct {
 	IgnoreRestart bool
 }
 
+// Mode says what to do with references that are not pinned. Each mode keeps the pins that an object
+// already has.
+type Mode int
+
+// The modes.
+const (
+	Enforce Mode = iota // pin the references
+	Propose             // only propose pins; it is written dry-run
+	Keep                // make no new pins, for a namespace that is leaving tagpin
+)
+
+// String returns the mode as it is written in the namespace label and in the webhook's path.
+func (m Mode) String() string {
+	switch m {
+	case Enforce:
+		return "enforce"
+	case Propose:
+		return "dry-run"
+	case Keep:
+		return "keep"
+	}
+	return fmt.Sprintf("Mode(%d)", int(m))
+}
+
 // Operation is what a request does with the object.
 type Operation string
 
@@ -41,11 +59,32 @@ const (
 // Input is one object, and what the rules need to know about the request.
 type Input struct {
 	Operation Operation
+	Mode      Mode
 	User      string           // the name of the user, as the API server authenticated it
 	Node      bool             // the user is a node: a member of the group system:nodes
 	Object    *workload.Object // the new object
 	Old       *workload.Object // the object that is replaced; nil on Create
-	Hold      bool             // never refresh (rule 2), whatever the markers say
+}
+
+// Plan says what to do with an object.
+type Plan struct {
+	// Skipped is the reason to leave the whole object alone (rule 1), or "". If it is set, the rest
+	// is empty.
+	Skipped Reason
+	// Decisions has one decision for each reference, in document order.
+	Decisions []Decision
+	// Annotations is what is known about the annotations of each pod spec, in document order.
+	Annotations []Annotations
+}
+
+// Annotations is what is known about tagpin's annotations of one pod spec.
+type Annotations struct {
+	Metadata *workload.Metadata // that they are in
+	Old      *workload.Metadata // the same of the old object; nil if it did not have the pod spec
+	Prefix   string             // precedes the keys of the pod spec
+	// Markers are the markers of the new object. Recorded are those that the pins were resolved for
+	// before this request; nil if there is no record.
+	Markers, Recorded annotation.Markers
 }
 
 // Action says what to do with a reference.
@@ -89,12 +128,11 @@ const (
 
 // Decision is what to do with one reference.
 type Decision struct {
-	PodSpec   int                // index in Object.PodSpecs
-	Reference workload.Reference // as it stands in the object
-	Parsed    ref.Reference      // zero if Reason is Blank, Invalid or TooLong
-	Err       error              // why the text is refused, if Reason is Invalid or TooLong
-	Action    Action
-	Reason    Reason
+	annotation.Image // for Resolve with Refresh, Parsed is the text without the old digest
+
+	PodSpec int // index in Object.PodSpecs
+	Action  Action
+	Reason  Reason
 	// Held is a pin, if there is one:
 	//   - for Restore, the old pin, which is to be put back;
 	//   - for Leave with Pinned or Unchanged, the pin that stays;
@@ -108,109 +146,4 @@ type Decision struct {
 	// the author has changed the tag but not the digest. Both tags may name one image; the
 	// registry was not asked.
 	Before ref.Reference
-}
-
-// Decide applies rules 1 to 6, and the part of rule 8 that needs no registry. If rule 1 skips the
-// object, skip says why and there are no decisions. Decisions are in document order.
-func (p *Policy) Decide(in Input) (decisions []Decision, skip Reason) {
-	if skip := p.skips(in); skip != "" {
-		return nil, skip
-	}
-	records := readRecords(in)
-	olds := make([]*oldSpec, len(in.Object.PodSpecs))
-	for i := range in.Object.PodSpecs {
-		olds[i] = records.oldSpec(in, i, p.Output)
-		entries, marker := records.now[i].Entries, ""
-		if !in.Hold {
-			marker = p.changedMarker(in, &records, i)
-		}
-		for _, r := range in.Object.PodSpecs[i].References {
-			d := p.decide(r, olds[i])
-			if d.Reason == Exempt && p.unreplaced(in.Object.Kind, d.Parsed) {
-				d.Reason = Unreplaced
-			}
-			d.PodSpec = i
-			// If tagpin has an entry for the new pin, an undo has brought it back: no tag was
-			// edited.
-			if d.Reason == Pinned && entries[r.Name] != d.Parsed {
-				d.Before = olds[i].textOfOtherTag(r.Name, d.Parsed)
-			}
-			if marker != "" {
-				p.refresh(&d, olds[i], entries, marker)
-			}
-			decisions = append(decisions, d)
-		}
-	}
-	shareDigests(decisions, olds)
-	return decisions, ""
-}
-
-// skips applies rule 1, and returns the reason to skip the object, or "".
-//
-// Only the old object says whether an object is being deleted: the API server drops a
-// deletionTimestamp that a request brings. A mirror pod is skipped only when a node creates it: a
-// node never changes its images later, and anybody else may write the annotation.
-func (p *Policy) skips(in Input) Reason {
-	m, kind := &in.Object.Metadata, in.Object.Kind
-	owner := m.Controller
-	switch {
-	case in.Operation == Update && in.Old != nil && in.Old.Metadata.Deleting:
-		return Deleting
-	case kind == podKind && in.Operation == Create && in.Node &&
-		m.Annotations[workload.AnnotationMirror] != "":
-		return Mirror
-	case in.Operation == Create && p.skipsOwner(owner, in.User):
-		return SkipOwned
-	case owner.IsZero() || kind == podKind:
-		return ""
-	case kind == jobKind && owner.Kind == "CronJob" && owner.Group() == "batch":
-		return ""
-	}
-	return Controlled
-}
-
-// decide applies rules 3 to 6 to one reference. A reference to which none applies is to be resolved
-// (rule 8).
-func (p *Policy) decide(r workload.Reference, old *oldSpec) Decision {
-	d := Decision{Reference: r}
-	d.Parsed, d.Err = ref.Parse(r.Text)
-	oldText, existed := old.text(r.Name)
-	switch {
-	case existed && oldText == r.Text:
-		d.Reason, d.Held = Unchanged, pinned(d.Parsed)
-	case d.Parsed.Pinned():
-		d.Reason, d.Held = Pinned, d.Parsed
-	case old.restores(&d):
-		d.Action, d.Reason = Restore, Sticky
-	case r.Never:
-		d.Reason = NeverPull
-	case d.Err == ref.ErrBlank: //nolint:errorlint // Parse does not wrap it
-		d.Reason, d.Err = Blank, nil
-	case errors.Is(d.Err, ref.ErrTooLong):
-		d.Action, d.Reason = Resolve, TooLong
-	case d.Err != nil:
-		d.Reason = Invalid
-	case p.exempts(d.Parsed):
-		d.Reason = Exempt
-	default:
-		d.Action, d.Reason = Resolve, Tag
-	}
-	return d
-}
-
-func (p *Policy) exempts(r ref.Reference) bool {
-	return slices.ContainsFunc(p.Exempt, func(e Pattern) bool { return e.Match(r) })
-}
-
-func (p *Policy) skipsOwner(o workload.Owner, user string) bool {
-	return !o.IsZero() &&
-		slices.ContainsFunc(p.SkipOwners, func(s SkipOwner) bool { return s.Match(o, user) })
-}
-
-// pinned returns r if it has a digest, and otherwise the zero value.
-func pinned(r ref.Reference) ref.Reference {
-	if r.Pinned() {
-		return r
-	}
-	return ref.Reference{}
 }

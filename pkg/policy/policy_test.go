@@ -126,11 +126,11 @@ func TestDecide(t *testing.T) {
 				in.Operation, in.Old = policy.Update, object(tt.old, tt.entry, false)
 			}
 			p := policy.Policy{Output: tt.output, Exempt: []policy.Pattern{exempt}}
-			got, skip := p.Decide(in)
-			if skip != "" || len(got) != 1 {
-				t.Fatalf("Decide(%q over %q) = %+v, %q, want one decision", tt.text, tt.old, got, skip)
+			plan := p.Decide(in)
+			if plan.Skipped != "" || len(plan.Decisions) != 1 {
+				t.Fatalf("Decide(%q over %q) = %+v, want one decision", tt.text, tt.old, plan)
 			}
-			d := got[0]
+			d := plan.Decisions[0]
 			if d.Action != tt.action || d.Reason != tt.reason || d.Held.String() != tt.held {
 				t.Errorf("Decide(%q over %q) = %v, %s, held %q, want %v, %s, %q", tt.text, tt.old,
 					d.Action, d.Reason, d.Held, tt.action, tt.reason, tt.held)
@@ -155,20 +155,16 @@ func TestKeptAcrossTemplates(t *testing.T) {
 		return o
 	}
 	var p policy.Policy
-	got, _ := p.Decide(policy.Input{
+	plan := p.Decide(policy.Input{
 		Operation: policy.Update,
 		Object:    set("nginx:1", "nginx:1", "nginx:2"),
 		Old:       set("nginx:1" + d1),
 	})
 	want := []policy.Reason{policy.Sticky, policy.Kept, policy.Tag}
-	for i, d := range got {
+	for i, d := range plan.Decisions {
 		if d.Reason != want[i] || d.Reason == policy.Kept && d.Held.String() != "nginx:1"+d1 {
 			t.Errorf("Decide(template %d) = %s, held %q, want %s", i, d.Reason, d.Held, want[i])
 		}
-	}
-	alone := policy.EntryKey(set("a"), 0, "app")
-	if got := policy.EntryKey(set("a", "b"), 0, "app"); got != alone {
-		t.Errorf("EntryKey with two templates = %s, want %s as with one", got, alone)
 	}
 }
 
@@ -191,7 +187,7 @@ func TestSkippedOwnersHoldForCreationAlone(t *testing.T) {
 		{policy.Update, "operator", ""},
 	} {
 		in := policy.Input{Operation: tt.operation, User: tt.user, Object: o}
-		if _, got := p.Decide(in); got != tt.want {
+		if got := p.Decide(in).Skipped; got != tt.want {
 			t.Errorf("Decide(%s by %s) skips for %q, want %q", tt.operation, tt.user, got, tt.want)
 		}
 	}
@@ -209,9 +205,9 @@ func TestKeptDigestIsSHA256(t *testing.T) {
 		spec := &now.PodSpecs[0]
 		spec.References = append(spec.References, workload.Reference{Name: "new", Text: "x:1"})
 		var p policy.Policy
-		got, _ := p.Decide(policy.Input{Operation: policy.Update, Object: now, Old: old})
-		if got[1].Reason != want {
-			t.Errorf("Decide(x:1 beside x:1%s) = %s, want %s", digest, got[1].Reason, want)
+		plan := p.Decide(policy.Input{Operation: policy.Update, Object: now, Old: old})
+		if got := plan.Decisions[1].Reason; got != want {
+			t.Errorf("Decide(x:1 beside x:1%s) = %s, want %s", digest, got, want)
 		}
 	}
 }
@@ -239,13 +235,23 @@ func TestTagChangedWithoutDigest(t *testing.T) {
 		{"nginx:1" + d1, "nginx:1" + d1, "nginx:2" + d1, "nginx:1", "nginx:1" + d1},
 	} {
 		var p policy.Policy
-		got, _ := p.Decide(policy.Input{
+		plan := p.Decide(policy.Input{
 			Operation: policy.Update,
 			Object:    object(tt.text, tt.now, false),
 			Old:       object(tt.old, tt.entry, false),
 		})
-		if got := got[0].Before.String(); got != tt.want {
+		if got := plan.Decisions[0].Before.String(); got != tt.want {
 			t.Errorf("Decide(%s over %s).Before = %q, want %q", tt.text, tt.old, got, tt.want)
+		}
+	}
+}
+
+func TestMode(t *testing.T) {
+	for mode, want := range map[policy.Mode]string{
+		policy.Enforce: "enforce", policy.Propose: "dry-run", policy.Keep: "keep", 7: "Mode(7)",
+	} {
+		if got := mode.String(); got != want {
+			t.Errorf("Mode(%d).String() = %s, want %s", int(mode), got, want)
 		}
 	}
 }

@@ -14,8 +14,7 @@ func refreshed(p policy.Policy, image, entry string) policy.Decision {
 	now := object(image, entry, false)
 	now.PodSpecs[0].Metadata.Annotations[workload.AnnotationRefresh] = "b"
 	in := policy.Input{Operation: policy.Update, Object: now, Old: object(image, entry, false)}
-	decisions, _ := p.Decide(in)
-	return decisions[0]
+	return p.Decide(in).Decisions[0]
 }
 
 // TestRefreshMovesOnlyOurPins tests the texts that an author may write over a pin that tagpin made
@@ -69,13 +68,15 @@ func TestOlderRestart(t *testing.T) {
 			workload.AnnotationRestartedAt: tt.want,
 			workload.AnnotationRefresh:     tt.now != "" && tt.now != tt.before,
 		} {
-			old, now := object("nginx:1"+d1, "", false), object("nginx:1"+d1, "", false)
-			old.PodSpecs[0].Metadata.Annotations = map[string]string{marker: tt.before}
-			now.PodSpecs[0].Metadata.Annotations = map[string]string{marker: tt.now}
+			pin := "nginx:1" + d1
+			old, now := object(pin, pin, false), object(pin, pin, false)
+			old.PodSpecs[0].Metadata.Annotations[marker] = tt.before
+			now.PodSpecs[0].Metadata.Annotations[marker] = tt.now
 			var p policy.Policy
 			in := policy.Input{Operation: policy.Update, Object: now, Old: old}
-			if got := p.Refreshes(in); got != want {
-				t.Errorf("Refreshes(%s: %q over %q) = %t, want %t", marker, tt.now, tt.before, got, want)
+			if got := p.Decide(in).Decisions[0].Reason == policy.Refresh; got != want {
+				t.Errorf("Decide(%s: %q over %q) refreshes = %t, want %t",
+					marker, tt.now, tt.before, got, want)
 			}
 		}
 	}

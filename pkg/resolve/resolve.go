@@ -73,6 +73,8 @@ type Result struct {
 	Digest digest.Digest // always sha256
 	Cached bool          // remembered, be it a failure: the registry was not asked
 	Stale  bool          // remembered for longer than usual, because the registry can't be reached
+	// Sibling is true if the other pods of the revision run the digest: the registry was not asked.
+	Sibling bool
 }
 
 // Resolver answers requests. Implementations are safe for concurrent use and obey the context.

@@ -22,7 +22,6 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/panics"
-	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
@@ -32,11 +31,11 @@ func TestKnownBeforeListFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeLister{json: []string{pinnedPod("h")}}
 		s := newSiblings(t, p)
-		wantRunning(t, "before", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+		wantRunning(t, "before", s, revisionOf("u", "h"), known, d1)
 		p.err = errors.New("down")
 		for range 3 {
 			time.Sleep(time.Hour)
-			wantRunning(t, "while lists fail", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+			wantRunning(t, "while lists fail", s, revisionOf("u", "h"), known, d1)
 		}
 	})
 }
@@ -48,12 +47,12 @@ func TestListFails(t *testing.T) {
 		p := &fakeLister{err: errors.New("down"), json: []string{pinnedPod("h")}}
 		s := newSiblings(t, p)
 		for range 3 {
-			wantRunning(t, "list that fails", s, newPod("u", "h"), pin.SiblingsUnknown, "")
+			wantRunning(t, "list that fails", s, revisionOf("u", "h"), unknown, "")
 		}
 		p.wantLists(t, "list that fails", 1)
 		p.err = nil
 		time.Sleep(2 * time.Second)
-		wantRunning(t, "two seconds later", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+		wantRunning(t, "two seconds later", s, revisionOf("u", "h"), known, d1)
 	})
 }
 
@@ -62,7 +61,7 @@ func TestForbidden(t *testing.T) {
 	p := &fakeLister{err: apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)}
 	s := newSiblings(t, p)
 	for range 3 {
-		wantRunning(t, "forbidden", s, newPod("u", "h"), pin.SiblingsHidden, "")
+		wantRunning(t, "forbidden", s, revisionOf("u", "h"), known, "")
 	}
 	p.wantLists(t, "forbidden", 1)
 }
@@ -76,15 +75,15 @@ func TestListHangs(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		got := s.Running(ctx, "n", newPod("u", "h"), []string{"r:1"}, true)
-		if got.State != pin.SiblingsUnknown || !errors.Is(got.Err, context.DeadlineExceeded) {
-			t.Errorf("Running = state %d, %v, want unknown, because the context ended", got.State, got.Err)
+		got := s.Running(ctx, revisionOf("u", "h"), []string{"r:1"}, true)
+		if !errors.Is(got.Err, context.DeadlineExceeded) {
+			t.Errorf("Running = error %v, want one because the context ended", got.Err)
 		}
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("waited %v, want 1 s, as long as the context", took)
 		}
 		for range 5 {
-			wantRunning(t, "list that hangs", s, newPod("u", "h"), pin.SiblingsUnknown, "")
+			wantRunning(t, "list that hangs", s, revisionOf("u", "h"), unknown, "")
 		}
 		if took := time.Since(start); took != 10*time.Second {
 			t.Errorf("waited %v, want 10 s, the timeout of the list", took)
@@ -101,18 +100,18 @@ func TestSlowList(t *testing.T) {
 		s := newSiblings(t, p)
 		for i, want := range []digest.Digest{"", d1} {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			got := s.Running(ctx, "n", newPod("u", "h"), []string{"r:1"}, true)
+			got := s.Running(ctx, revisionOf("u", "h"), []string{"r:1"}, true)
 			cancel()
-			state := pin.SiblingsUnknown
+			wantState := unknown
 			if want != "" {
-				state = pin.SiblingsKnown
+				wantState = known
 			}
-			checkRunning(t, fmt.Sprint("call ", i), got, state, want)
+			checkRunning(t, fmt.Sprint("call ", i), got, wantState, want)
 		}
 		p.wantLists(t, "slow list", 1)
 		time.Sleep(time.Minute)
 		start := time.Now()
-		wantRunning(t, "known digest", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+		wantRunning(t, "known digest", s, revisionOf("u", "h"), known, d1)
 		if took := time.Since(start); took != 2*time.Second {
 			t.Errorf("waited %v, want 2 s, because the digest was known before", took)
 		}
@@ -140,9 +139,9 @@ func TestManyRevisions(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range many {
 			wg.Go(func() {
-				pod := newPod("u", fmt.Sprint("h", i))
-				got := s.Running(ctx, "n", pod, []string{"r:1"}, true)
-				checkRunning(t, fmt.Sprint("revision ", i), got, pin.SiblingsKnown, d1)
+				r := revisionOf("u", fmt.Sprint("h", i))
+				got := s.Running(ctx, r, []string{"r:1"}, true)
+				checkRunning(t, fmt.Sprint("revision ", i), got, known, d1)
 			})
 		}
 		wg.Wait()
@@ -171,13 +170,13 @@ func TestPages(t *testing.T) {
 		after  int // unpinned pods after the pinned one; -1 if there is no pinned one
 		pages  int
 		want   digest.Digest
-		state  pin.SiblingState
+		state  state
 	}{
-		{"first page", 5, 100, 1, d1, pin.SiblingsKnown},
-		{"third page", 25, 100, 3, d1, pin.SiblingsKnown},
-		{"last page", 99, 0, 10, d1, pin.SiblingsKnown},
-		{"no page", 100, -1, 10, "", pin.FirstPod},
-		{"page that is not read", 100, 50, 10, "", pin.SiblingsHidden},
+		{"first page", 5, 100, 1, d1, known},
+		{"third page", 25, 100, 3, d1, known},
+		{"last page", 99, 0, 10, d1, known},
+		{"no page", 100, -1, 10, "", first},
+		{"page that is not read", 100, 50, 10, "", known},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &fakeLister{pageSize: 10}
@@ -191,7 +190,7 @@ func TestPages(t *testing.T) {
 				p.json = append(p.json, podJSON(fmt.Sprint(i), "", "u", "h", "", "app", "r:1"))
 			}
 			s := newSiblings(t, p)
-			wantRunning(t, tt.name, s, newPod("u", "h"), tt.state, tt.want)
+			wantRunning(t, tt.name, s, revisionOf("u", "h"), tt.state, tt.want)
 			if p.pages != tt.pages {
 				t.Errorf("%d pages, want %d", p.pages, tt.pages)
 			}
@@ -210,11 +209,11 @@ func TestSharedList(t *testing.T) {
 		s := newSiblings(t, p)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			wantRunning(t, "pod that starts the list", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+			wantRunning(t, "pod that starts the list", s, revisionOf("u", "h"), known, d1)
 		})
 		synctest.Wait()
-		got := s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:2"}, true)
-		if got.State != pin.SiblingsKnown || got.Digests["r:2"] != d2 {
+		got := s.Running(t.Context(), revisionOf("u", "h"), []string{"r:2"}, true)
+		if got.Err != nil || got.Digests["r:2"] != d2 {
 			t.Errorf("pod that joins the list: Running = %+v, want r:2 to be %q", got, d2)
 		}
 		wg.Wait()
@@ -232,7 +231,7 @@ func TestPanic(t *testing.T) {
 		s.Policy = nil // so that the list panics
 		s.Panics = &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }}
 		for range 3 {
-			wantRunning(t, "panic", s, newPod("u", "h"), pin.SiblingsUnknown, "")
+			wantRunning(t, "panic", s, revisionOf("u", "h"), unknown, "")
 		}
 		if p.wantLists(t, "panic", 1); len(caught) != 1 || len(caught[0].Stack) == 0 {
 			t.Errorf("%d panics reported, want one, with its stack", len(caught))
@@ -245,6 +244,6 @@ func TestClosed(t *testing.T) {
 	p := &fakeLister{}
 	s := newSiblings(t, p)
 	s.Close()
-	wantRunning(t, "closed", s, newPod("u", "h"), pin.SiblingsUnknown, "")
+	wantRunning(t, "closed", s, revisionOf("u", "h"), unknown, "")
 	p.wantLists(t, "closed", 0)
 }

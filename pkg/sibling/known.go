@@ -172,8 +172,10 @@ func (s *Siblings) pages(
 	return next, nil
 }
 
-// decide records a digest for a text unless one is known, and returns the known one.
-func (s *Siblings) decide(r Revision, text string, d digest.Digest) digest.Digest {
+// Decide records the digest that the first pod of a revision gets for a text, and returns it. If
+// another pod of the revision has a digest for the text by now, Decide returns that one instead.
+func (s *Siblings) Decide(r Revision, text string, d digest.Digest) digest.Digest {
+	s.once.Do(s.init)
 	s.known.Update(r, 0, func(rec record, ok bool) (record, bool) {
 		if !ok {
 			return rec, false

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
@@ -18,14 +17,14 @@ func TestBounds(t *testing.T) {
 		p := &fakeLister{}
 		s.Lister, s.Policy = p, &policy.Policy{}
 		for i := range 100 {
-			pod := newPod(fmt.Sprint(i), "h")
-			running(t, s, pod)
-			s.Decide("n", pod, "r:1", d1)
+			r := revisionOf(fmt.Sprint(i), "h")
+			running(t, s, r)
+			s.Decide(r, "r:1", d1)
 		}
 		p.wantLists(t, name, 100)
-		running(t, s, newPod("0", "h"))
+		running(t, s, revisionOf("0", "h"))
 		p.wantLists(t, name+": first revision again", 1)
-		running(t, s, newPod("99", "h"))
+		running(t, s, revisionOf("99", "h"))
 		p.wantLists(t, name+": last revision again", 0)
 		s.Close()
 	}
@@ -38,8 +37,10 @@ func TestNamespacesShareMemory(t *testing.T) {
 	s := &sibling.Siblings{Lister: &p, Policy: &policy.Policy{}, Size: 10}
 	defer s.Close()
 	ask := func(namespace, owner string) {
-		got := s.Running(t.Context(), namespace, newPod(owner, "h"), []string{"r:1"}, false)
-		checkRunning(t, namespace, got, pin.FirstPod, "")
+		r := revisionOf(owner, "h")
+		r.Namespace = namespace
+		got := s.Running(t.Context(), r, []string{"r:1"}, false)
+		checkRunning(t, namespace, got, first, "")
 	}
 	ask("quiet", "u")
 	for i := range 100 {
@@ -65,13 +66,13 @@ func TestMaxTexts(t *testing.T) {
 	const maxTexts = 128
 	p := &fakeLister{}
 	s := newSiblings(t, p)
-	running(t, s, newPod("u", "h"))
+	running(t, s, revisionOf("u", "h"))
 	var texts []string
 	for i := range 10 * maxTexts {
 		texts = append(texts, fmt.Sprint("r:", i))
-		s.Decide("n", newPod("u", "h"), texts[i], d1)
+		s.Decide(revisionOf("u", "h"), texts[i], d1)
 	}
-	got := s.Running(t.Context(), "n", newPod("u", "h"), texts, true)
+	got := s.Running(t.Context(), revisionOf("u", "h"), texts, true)
 	if len(got.Digests) != maxTexts {
 		t.Errorf("%d texts are remembered, want %d", len(got.Digests), maxTexts)
 	}

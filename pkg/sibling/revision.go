@@ -99,8 +99,8 @@ func (o *oldest) add(raw []byte) error {
 	if o.texts == nil {
 		o.texts = map[string]podDigest{}
 	}
-	for text, d := range o.policy.Running(pod, 0) {
-		p := podDigest{pod.Metadata.Created, pod.Metadata.Name, d}
+	for text, running := range o.policy.Running(pod) {
+		p := podDigest{pod.Metadata.Created, pod.Metadata.Name, running.Digest()}
 		known, ok := o.texts[text]
 		if ok && p.older(known) || !ok && len(o.texts) < maxTexts {
 			o.texts[text] = p

@@ -114,12 +114,16 @@ func TestRevisions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := s.Running(t.Context(), "n", pod, []string{"r:1"}, true)
-			if got.Digests["r:1"] != tt.want || got.Err != nil {
-				t.Errorf("Running = %+v, want r:1 to be %q", got, tt.want)
+			r, ok := sibling.RevisionOf("n", pod, tt.configured)
+			if ok != (tt.listed != "") {
+				t.Errorf("RevisionOf = %v, %t, want one: %t", r, ok, tt.listed != "")
 			}
-			if listed := tt.listed != ""; (p.lists > 0) != listed {
-				t.Errorf("%d lists, want a list: %t", p.lists, listed)
+			if !ok {
+				return
+			}
+			got := s.Running(t.Context(), r, []string{"r:1"}, true)
+			if got.Digests["r:1"] != tt.want || got.Err != nil || p.lists == 0 {
+				t.Errorf("Running = %+v with %d lists, want r:1 to be %q", got, p.lists, tt.want)
 			}
 		})
 	}

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package sibling finds out what the pods of one revision run, so that a new pod of the revision
-// runs the same. It implements rule 7 (see package policy) for package pin.
+// runs the same. It implements rule 7 (see package policy) as a layer around the other Resolvers:
+//
+//	Siblings.Layer → resolve.Traced → resolve.Measured → …
 //
 // A revision is a controller's UID and the label by which the controller tells its revisions apart:
 // controller-revision-hash, pod-template-hash, rollouts-pod-template-hash, for a Job
@@ -20,8 +22,8 @@
 // admitted the first one in the meantime. If the API server does not answer, no pod counts as the
 // first one.
 //
-// The package resolves nothing. Its caller resolves the images of the first pod, and records the
-// digests with Decide.
+// The images of the first pod are resolved by the next Resolver, and the digests are recorded for the
+// pods after it.
 package sibling
 
 import (
@@ -35,9 +37,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/panics"
-	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 const (
@@ -91,35 +91,40 @@ type Siblings struct {
 	lists cache.Flights[Revision, listed]
 }
 
-// Running returns the digests that the oldest siblings of a new pod run for some texts.
+// Running is what is known about the siblings of a pod.
+type Running struct {
+	// Digests are the digests that the siblings run, by text.
+	Digests map[string]digest.Digest
+	// First is true if no sibling runs the texts that have no digest: the pod is the first one.
+	First bool
+	// Err is the reason why it is not known whether a sibling runs the texts that have no digest. They
+	// must not be resolved then. It may contain addresses, which a tenant must not see.
+	//
+	// If Err is nil and First is false, a sibling may run these texts but can't be listed: tagpin may
+	// not list pods, or there are too many. They are then resolved as for any other pod.
+	Err error
+}
+
+// Running returns what the oldest siblings of a new pod run for some texts.
 //
-// It makes at most one list while the result of an earlier one is remembered. It makes none if the
-// pod belongs to no revision. If stored is true, the pod will be stored with a digest of its own
-// for every text that no sibling runs. Then a list that ended before the call can't show that the
-// pod is the first one, and Running may list the pods again.
+// It makes at most one list while the result of an earlier one is remembered. If stored is true,
+// the pod will be stored with a digest of its own for every text that no sibling runs. Then a list
+// that ended before the call can't show that the pod is the first one, and Running may list the pods
+// again.
 func (s *Siblings) Running(
-	ctx context.Context, namespace string, pod *workload.Object, texts []string, stored bool,
-) pin.Running {
-	r, ok := RevisionOf(namespace, pod, s.RevisionLabels)
-	if !ok {
-		return pin.Running{State: pin.NoRevision}
-	}
+	ctx context.Context, r Revision, texts []string, stored bool,
+) Running {
 	for relist := false; ; relist = true {
 		rec, from, err := s.get(ctx, r, texts, relist)
-		running := pin.Running{Digests: s.digests(&rec, texts)}
+		running := Running{Digests: s.digests(&rec, texts)}
 		switch {
-		case hasAll(running.Digests, texts):
-			running.State = pin.SiblingsKnown
-		case apierrors.IsForbidden(err):
-			running.State = pin.SiblingsHidden
+		case hasAll(running.Digests, texts), apierrors.IsForbidden(err):
 		case err != nil:
-			running.State, running.Err = pin.SiblingsUnknown, err
+			running.Err = err
 		case stored && (from == memory || from == sharedList && rec.truncated):
 			continue // the list may have ended before a sibling was created, or without our texts
-		case rec.truncated:
-			running.State = pin.SiblingsHidden
 		default:
-			running.State = pin.FirstPod
+			running.First = !rec.truncated
 		}
 		return running
 	}
@@ -128,19 +133,6 @@ func (s *Siblings) Running(
 // hasAll reports whether there is a digest for every text.
 func hasAll(digests map[string]digest.Digest, texts []string) bool {
 	return !slices.ContainsFunc(texts, func(text string) bool { return digests[text] == "" })
-}
-
-// Decide records the digest that the first pod of a revision gets for a text, and returns it. If
-// another pod of the revision has a digest for the text by now, Decide returns that one instead.
-func (s *Siblings) Decide(
-	namespace string, pod *workload.Object, text string, d digest.Digest,
-) digest.Digest {
-	r, ok := RevisionOf(namespace, pod, s.RevisionLabels)
-	if !ok {
-		return d
-	}
-	s.once.Do(s.init)
-	return s.decide(r, text, d)
 }
 
 // Close cancels the lists that are under way and waits for them. Later calls make no list.

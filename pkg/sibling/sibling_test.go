@@ -13,7 +13,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -42,12 +41,9 @@ func pinnedPod(hash string) string {
 	return podJSON("a", "", "u", hash, "", "app", "r:1@"+d1.String())
 }
 
-// newPod returns a new pod of a ReplicaSet.
-func newPod(owner, hash string) *workload.Object {
-	return &workload.Object{Kind: workload.Kind{Kind: "Pod"}, Metadata: workload.Metadata{
-		Controller: workload.Owner{Kind: "ReplicaSet", UID: owner},
-		Labels:     map[string]string{"pod-template-hash": hash},
-	}}
+// revisionOf returns a revision of a ReplicaSet.
+func revisionOf(owner, hash string) sibling.Revision {
+	return sibling.Revision{Namespace: "n", Owner: owner, Label: "pod-template-hash", Value: hash}
 }
 
 func newSiblings(t *testing.T, p *fakeLister) *sibling.Siblings {
@@ -57,32 +53,29 @@ func newSiblings(t *testing.T, p *fakeLister) *sibling.Siblings {
 	return s
 }
 
-// running returns the digest that the siblings of a pod run for r:1, or "". The pod will be stored.
-func running(t *testing.T, s *sibling.Siblings, pod *workload.Object) digest.Digest {
+// running returns the digest that the pods of a revision run for r:1, or "". The new pod will be stored.
+func running(t *testing.T, s *sibling.Siblings, r sibling.Revision) digest.Digest {
 	t.Helper()
-	return s.Running(t.Context(), "n", pod, []string{"r:1"}, true).Digests["r:1"]
+	return s.Running(t.Context(), r, []string{"r:1"}, true).Digests["r:1"]
 }
 
-// wantRunning checks the result of Running for r:1 and a pod that will be stored.
+// wantRunning checks the result of Running for r:1 and a new pod that will be stored.
 func wantRunning(
-	t *testing.T, when string, s *sibling.Siblings, pod *workload.Object,
-	state pin.SiblingState, want digest.Digest,
+	t *testing.T, when string, s *sibling.Siblings, r sibling.Revision,
+	want state, d digest.Digest,
 ) {
 	t.Helper()
-	checkRunning(t, when, s.Running(t.Context(), "n", pod, []string{"r:1"}, true), state, want)
+	checkRunning(t, when, s.Running(t.Context(), r, []string{"r:1"}, true), want, d)
 }
 
 // checkRunning checks the state of a result and its digest of r:1.
 func checkRunning(
-	t *testing.T, when string, got pin.Running, state pin.SiblingState, want digest.Digest,
+	t *testing.T, when string, got sibling.Running, want state, d digest.Digest,
 ) {
 	t.Helper()
-	if got.State != state || got.Digests["r:1"] != want {
-		t.Errorf("%s: Running = state %d, r:1 %q, error %v, want state %d, r:1 %q",
-			when, got.State, got.Digests["r:1"], got.Err, state, want)
-	}
-	if (got.Err != nil) != (state == pin.SiblingsUnknown) {
-		t.Errorf("%s: Running has the error %v, want one only if the state is unknown", when, got.Err)
+	if stateOf(got) != want || got.Digests["r:1"] != d {
+		t.Errorf("%s: Running = %s, r:1 %q, error %v, want %s, r:1 %q",
+			when, stateOf(got), got.Digests["r:1"], got.Err, want, d)
 	}
 }
 
@@ -133,30 +126,32 @@ func TestOldest(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSiblings(t, &fakeLister{json: tt.pods})
 			s.Policy.Output = tt.output
-			if got := running(t, s, newPod("u", "h")); got != tt.want {
+			if got := running(t, s, revisionOf("u", "h")); got != tt.want {
 				t.Errorf("Running = %q, want %q", got, tt.want)
 			}
 		})
 	}
 }
 
-// TestNoRevision checks that a pod that belongs to no revision causes no list.
+// TestNoRevision checks which pods belong to no revision.
 func TestNoRevision(t *testing.T) {
-	p := &fakeLister{}
-	s := newSiblings(t, p)
+	owned := func(owner, hash string) *workload.Object {
+		return &workload.Object{Metadata: workload.Metadata{
+			Controller: workload.Owner{Kind: "ReplicaSet", UID: owner},
+			Labels:     map[string]string{"pod-template-hash": hash},
+		}}
+	}
 	for name, pod := range map[string]*workload.Object{
-		"no controller": newPod("", "h"),
-		"no label":      newPod("u", ""),
-		"long owner":    newPod(strings.Repeat("u", 1000), "h"),
-		"long label":    newPod("u", strings.Repeat("h", 1000)),
+		"no controller": owned("", "h"),
+		"no label":      owned("u", ""),
+		"long owner":    owned(strings.Repeat("u", 1000), "h"),
+		"long label":    owned("u", strings.Repeat("h", 1000)),
 		"zero object":   {},
 	} {
-		wantRunning(t, name, s, pod, pin.NoRevision, "")
-		if got := s.Decide("n", pod, "r:1", d1); got != d1 {
-			t.Errorf("%s: Decide = %s, want its argument, %s", name, got, d1)
+		if r, ok := sibling.RevisionOf("n", pod, nil); ok {
+			t.Errorf("%s: RevisionOf = %v, want none", name, r)
 		}
 	}
-	p.wantLists(t, "pods without a revision", 0)
 }
 
 // TestOneList checks that the pods of one revision cause one list within the TTL, even if they are
@@ -168,20 +163,20 @@ func TestOneList(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
-				if got := running(t, s, newPod("u", "h")); got != d1 {
+				if got := running(t, s, revisionOf("u", "h")); got != d1 {
 					t.Errorf("Running = %q, want %q", got, d1)
 				}
 			})
 		}
 		wg.Wait()
 		time.Sleep(29 * time.Second)
-		running(t, s, newPod("u", "h"))
+		running(t, s, revisionOf("u", "h"))
 		p.wantLists(t, "one revision", 1)
-		running(t, s, newPod("u", "g"))
+		running(t, s, revisionOf("u", "g"))
 		p.wantLists(t, "another revision", 1)
 		time.Sleep(2 * time.Second)
 		p.set()
-		if got := running(t, s, newPod("u", "h")); got != "" {
+		if got := running(t, s, revisionOf("u", "h")); got != "" {
 			t.Errorf("after the TTL: Running = %q, want none, since no pod runs", got)
 		}
 		p.wantLists(t, "after the TTL", 1)
@@ -194,30 +189,30 @@ func TestDecide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeLister{}
 		s := newSiblings(t, p)
-		pod := newPod("u", "h")
-		if got := running(t, s, pod); got != "" {
+		r := revisionOf("u", "h")
+		if got := running(t, s, r); got != "" {
 			t.Errorf("first pod: Running = %q, want none", got)
 		}
-		first, second := s.Decide("n", pod, "r:1", d1), s.Decide("n", pod, "r:1", d2)
+		first, second := s.Decide(r, "r:1", d1), s.Decide(r, "r:1", d2)
 		if first != d1 || second != d1 {
 			t.Errorf("Decide = %s, then %s, want %s twice", first, second, d1)
 		}
 		time.Sleep(29 * time.Second)
-		if got := running(t, s, pod); got != d1 {
+		if got := running(t, s, r); got != d1 {
 			t.Errorf("before the TTL: Running = %q, want %s", got, d1)
 		}
 		p.wantLists(t, "before the TTL", 1)
 		time.Sleep(2 * time.Second)
-		if got := running(t, s, pod); got != "" {
+		if got := running(t, s, r); got != "" {
 			t.Errorf("after the TTL, without a pod: Running = %q, want none", got)
 		}
-		s.Decide("n", pod, "r:1", d2)
+		s.Decide(r, "r:1", d2)
 		time.Sleep(31 * time.Second)
 		p.set(pinnedPod("h"))
-		if got := running(t, s, pod); got != d1 {
+		if got := running(t, s, r); got != d1 {
 			t.Errorf("with a pod: Running = %q, want what it runs, %s", got, d1)
 		}
-		if got := s.Decide("n", pod, "r:1", d2); got != d1 {
+		if got := s.Decide(r, "r:1", d2); got != d1 {
 			t.Errorf("Decide = %s, want what the pod runs, %s", got, d1)
 		}
 		p.wantLists(t, "after the TTL, twice", 2)
@@ -230,19 +225,19 @@ func TestReplicasAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeLister{json: []string{pinnedPod("h")}}
 		first, second := newSiblings(t, p), newSiblings(t, p)
-		running(t, first, newPod("u", "h"))
+		running(t, first, revisionOf("u", "h"))
 		p.set() // scaled to zero
 		time.Sleep(31 * time.Second)
 		for _, s := range []*sibling.Siblings{first, second} {
-			if got := running(t, s, newPod("u", "h")); got != "" {
+			if got := running(t, s, revisionOf("u", "h")); got != "" {
 				t.Errorf("scaled to zero: Running = %q, want none", got)
 			}
 		}
-		second.Decide("n", newPod("u", "h"), "r:1", d2)
+		second.Decide(revisionOf("u", "h"), "r:1", d2)
 		p.set(podJSON("b", "", "u", "h", "", "app", "r:1@"+d2.String()))
 		time.Sleep(31 * time.Second)
 		for _, s := range []*sibling.Siblings{first, second} {
-			if got := running(t, s, newPod("u", "h")); got != d2 {
+			if got := running(t, s, revisionOf("u", "h")); got != d2 {
 				t.Errorf("scaled up again: Running = %q, want %s", got, d2)
 			}
 		}
@@ -256,24 +251,24 @@ func TestNoneIsNotRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeLister{}
 		s := newSiblings(t, p)
-		wantRunning(t, "no pod", s, newPod("u", "h"), pin.FirstPod, "")
+		wantRunning(t, "no pod", s, revisionOf("u", "h"), first, "")
 		p.wantLists(t, "no pod", 1)
 		p.set(pinnedPod("h"))
 		time.Sleep(time.Second)
-		got := s.Running(t.Context(), "n", newPod("u", "h"), []string{"r:1"}, false)
-		checkRunning(t, "pod that will not be stored", got, pin.FirstPod, "")
+		got := s.Running(t.Context(), revisionOf("u", "h"), []string{"r:1"}, false)
+		checkRunning(t, "pod that will not be stored", got, first, "")
 		p.wantLists(t, "pod that will not be stored", 0)
-		wantRunning(t, "pod of another replica", s, newPod("u", "h"), pin.SiblingsKnown, d1)
-		wantRunning(t, "once more", s, newPod("u", "h"), pin.SiblingsKnown, d1)
+		wantRunning(t, "pod of another replica", s, revisionOf("u", "h"), known, d1)
+		wantRunning(t, "once more", s, revisionOf("u", "h"), known, d1)
 		p.wantLists(t, "pod of another replica", 1)
 
 		texts := []string{"r:1", "r:2", "r:1"}
-		got = s.Running(t.Context(), "n", newPod("u", "h"), texts, true)
-		checkRunning(t, "another text", got, pin.FirstPod, d1)
+		got = s.Running(t.Context(), revisionOf("u", "h"), texts, true)
+		checkRunning(t, "another text", got, first, d1)
 		p.wantLists(t, "another text", 1)
 		p.err = errors.New("down")
-		wantRunning(t, "known text while lists fail", s, newPod("u", "h"), pin.SiblingsKnown, d1)
-		got = s.Running(t.Context(), "n", newPod("u", "h"), texts, true)
-		checkRunning(t, "another text while lists fail", got, pin.SiblingsUnknown, d1)
+		wantRunning(t, "known text while lists fail", s, revisionOf("u", "h"), known, d1)
+		got = s.Running(t.Context(), revisionOf("u", "h"), texts, true)
+		checkRunning(t, "another text while lists fail", got, unknown, d1)
 	})
 }

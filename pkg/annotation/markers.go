@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package annotation
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// maxMarker is the greatest length of a marker that is recorded as it is, in bytes. Of a longer one
+// the hash is recorded.
+const maxMarker = 128
+
+// Markers are the values of the annotations that ask for a refresh, as they are recorded. Empty
+// values are left out.
+type Markers map[string]string
+
+// MarkerNames are the annotations that ask for a refresh, in order of precedence.
+func MarkerNames() [2]string {
+	return [2]string{workload.AnnotationRefresh, workload.AnnotationRestartedAt}
+}
+
+// markersOf returns the markers of a pod spec. A CRD may prune the metadata of its templates, so for
+// kinds beyond the built-in ones AnnotationRefresh counts in the object's own metadata too, for all
+// of its templates.
+func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
+	var m Markers
+	for _, name := range MarkerNames() {
+		value := spec.Metadata.Annotations[name]
+		if name == workload.AnnotationRefresh && !spec.Annotated {
+			if own := o.Metadata.Annotations[name]; own != "" {
+				value = own
+			}
+		}
+		if len(value) > maxMarker {
+			sum := sha256.Sum256([]byte(value))
+			value = "sha256:" + hex.EncodeToString(sum[:])
+		}
+		if value == "" {
+			continue
+		}
+		if m == nil {
+			m = Markers{}
+		}
+		m[name] = value
+	}
+	return m
+}
+
+// recordedMarkers returns the markers that a decoded annotation has under a prefix. It returns nil
+// if there is no annotation.
+func recordedMarkers(annotation map[string]string, prefix string) Markers {
+	if annotation == nil {
+		return nil
+	}
+	m := Markers{}
+	for _, name := range MarkerNames() {
+		if value := annotation[prefix+name]; value != "" {
+			m[name] = value
+		}
+	}
+	return m
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package annotation
+
+import (
+	"encoding/json"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// PodSpec is a pod spec whose references were parsed, and what the annotations say about it.
+type PodSpec struct {
+	Images []Image // one for each reference, in document order
+	// Metadata is the metadata that the annotations are in.
+	Metadata *workload.Metadata
+	// Prefix precedes the keys in the annotations.
+	Prefix string
+	// Markers are the markers of the pod spec, and Recorded those that its pins were resolved for.
+	// Recorded is nil if there is no record.
+	Markers, Recorded Markers
+	// Outdated is true if an image has another digest than the entry for it: the annotations are
+	// about other pins than those of the pod spec.
+	Outdated bool
+}
+
+// Image is a parsed reference of a pod spec.
+type Image struct {
+	Reference workload.Reference // as it stands in the object
+	Key       string             // its key in the annotations
+	Parsed    ref.Reference      // zero if the text could not be parsed
+	ParseErr  error              // why the text could not be parsed
+	// Entry is what the annotation has for the pin in the text: the text that tagpin pinned, with
+	// the digest. It is zero if the text is not a pin that tagpin made.
+	Entry ref.Reference
+}
+
+// Read parses the references of an object and reads the annotations about them. It returns one
+// PodSpec for each in o, or nil if o is nil.
+//
+// Read ignores an annotation that is not a JSON object of texts, and an entry that is not a pin of
+// what its container holds. It decodes each annotation once, even if many pod specs share it.
+func Read(o *workload.Object) []PodSpec {
+	if o == nil {
+		return nil
+	}
+	specs := make([]PodSpec, len(o.PodSpecs))
+	var decoded *workload.Metadata
+	var pins, recorded map[string]string
+	for i := range o.PodSpecs {
+		spec := &o.PodSpecs[i]
+		s := &specs[i]
+		s.Metadata = &o.Metadata
+		if spec.Annotated {
+			s.Metadata = &spec.Metadata
+		} else if spec.Shared {
+			s.Prefix = spec.Key + ":"
+		}
+		if s.Metadata != decoded {
+			decoded = s.Metadata
+			pins = Decode(decoded.Annotations[workload.AnnotationPins])
+			recorded = Decode(decoded.Annotations[workload.AnnotationRefreshed])
+		}
+		s.Markers, s.Recorded = markersOf(o, spec), recordedMarkers(recorded, s.Prefix)
+		s.Images = make([]Image, len(spec.References))
+		for j, r := range spec.References {
+			image := &s.Images[j]
+			image.Reference, image.Key = r, s.Prefix+r.Name
+			image.Parsed, image.ParseErr = ref.Parse(r.Text)
+			s.addEntry(image, pins[image.Key])
+		}
+	}
+	return specs
+}
+
+// addEntry sets the entry of an image, if the annotation's text is a pin of it.
+func (s *PodSpec) addEntry(image *Image, text string) {
+	held := image.Parsed
+	if text == "" || !held.Pinned() {
+		return
+	}
+	entry, err := ref.Parse(text)
+	if err != nil || !entry.Pinned() {
+		return
+	}
+	if held.Digest() != entry.Digest() {
+		s.Outdated = true
+		return
+	}
+	// If the author has written another tag beside the digest, the pin stands for that tag, and the
+	// entry does not count.
+	retagged := held.Tagged() && held.Text() != entry.Text()
+	if held.Repository() == entry.Repository() && !retagged {
+		image.Entry = entry
+	}
+}
+
+// Decode decodes an annotation. It returns nil if the annotation is not a JSON object of texts, or
+// is longer than the API server allows.
+func Decode(annotation string) (texts map[string]string) {
+	if annotation == "" || len(annotation) > workload.MaxAnnotations ||
+		json.Unmarshal([]byte(annotation), &texts) != nil {
+		return nil
+	}
+	return texts
+}

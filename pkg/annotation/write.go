@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package annotation
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// maxLength is the greatest length of an annotation that is written, in bytes. It is half of what
+// the API server allows for all annotations, because there are others.
+const maxLength = workload.MaxAnnotations / 2
+
+// Changes are changes to the annotations of one object. The zero value has none.
+type Changes struct{ all []*Change }
+
+// Change has the changes to the annotations in one metadata. Either of Set and Remove may be empty.
+type Change struct {
+	Metadata *workload.Metadata
+	Set      map[string]string
+	Remove   []string
+}
+
+// All returns the changes, one for each metadata.
+func (c *Changes) All() []*Change { return c.all }
+
+// Put makes an annotation have a value. If the value is empty, the annotation is removed.
+func (c *Changes) Put(m *workload.Metadata, key, value string) {
+	current, present := m.Annotations[key]
+	switch {
+	case value == "" && present:
+		change := c.of(m)
+		change.Remove = append(change.Remove, key)
+	case value != "" && value != current:
+		c.of(m).Set[key] = value
+	}
+}
+
+// PutTexts makes an annotation have the JSON of some texts. If the API server would refuse the
+// object because of its length, the annotation is removed instead, and ok is false: an object with a
+// thousand images is pinned all the same, but its pins can't be refreshed.
+func (c *Changes) PutTexts(m *workload.Metadata, key string, texts map[string]string) (ok bool) {
+	value := encode(texts)
+	ok = len(value) <= maxLength && c.size(m, key, value) <= workload.MaxAnnotations
+	if !ok {
+		value = ""
+	}
+	c.Put(m, key, value)
+	return ok
+}
+
+// Update is like PutTexts, but if the annotation of the new or the old object has all of the texts,
+// that annotation is put byte for byte. Another spelling, or fewer entries, would make another pod
+// template, and roll it out. old may be nil.
+func (c *Changes) Update(m, old *workload.Metadata, key string, texts map[string]string) (ok bool) {
+	former := []string{m.Annotations[key]}
+	if old != nil {
+		former = append(former, old.Annotations[key])
+	}
+	for _, value := range former {
+		if value != "" && hasAll(Decode(value), texts) {
+			c.Put(m, key, value)
+			return true
+		}
+	}
+	return c.PutTexts(m, key, texts)
+}
+
+// hasAll reports whether all has every entry of some.
+func hasAll(all, some map[string]string) bool {
+	for k, v := range some {
+		if all[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// of returns the change of a metadata, which it adds if there is none yet.
+func (c *Changes) of(m *workload.Metadata) *Change {
+	for _, change := range c.all {
+		if change.Metadata.Pointer == m.Pointer {
+			return change
+		}
+	}
+	change := &Change{Metadata: m, Set: map[string]string{}}
+	c.all = append(c.all, change)
+	return change
+}
+
+// size returns the size in bytes of all annotations in a metadata after the changes, if one more
+// annotation has a value.
+func (c *Changes) size(m *workload.Metadata, key, value string) int {
+	size, change := m.Size, c.of(m)
+	for k, v := range change.Set {
+		if k != key {
+			size += sizeOf(k, v) - sizeOf(k, m.Annotations[k])
+		}
+	}
+	for _, k := range change.Remove {
+		size -= sizeOf(k, m.Annotations[k])
+	}
+	return size + sizeOf(key, value) - sizeOf(key, m.Annotations[key])
+}
+
+// sizeOf returns the size of an annotation in bytes. One without a value does not exist.
+func sizeOf(key, value string) int {
+	if value == "" {
+		return 0
+	}
+	return len(key) + len(value)
+}
+
+// encode returns the JSON of some texts, with the keys in order. If there are no texts, it returns
+// "".
+func encode(texts map[string]string) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(texts) != nil {
+		return ""
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

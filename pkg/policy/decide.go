@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/tagpin/tagpin/pkg/annotation"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// The built-in kinds that some rules treat differently.
+var (
+	podKind = workload.Kind{Kind: "Pod"}
+	jobKind = workload.Kind{Group: "batch", Kind: "Job"}
+)
+
+// Decide applies rules 1 to 6, and the part of rule 8 that needs no registry. It parses each
+// reference and reads each annotation of both objects once.
+func (p *Policy) Decide(in Input) Plan {
+	if skip := p.skips(in, in.Operation); skip != "" {
+		return Plan{Skipped: skip}
+	}
+	specs := readSpecs(in)
+	plan := Plan{Annotations: make([]Annotations, len(specs))}
+	refreshes := false
+	for i := range specs {
+		s := &specs[i]
+		plan.Annotations[i] = p.annotations(s)
+		marker := p.changedMarker(in, s)
+		refreshes = refreshes || marker != ""
+		for j := range s.Images {
+			d := p.decide(in.Object.Kind, &s.Images[j], s.old(s.Images[j].Reference.Name))
+			d.PodSpec = i
+			if marker != "" && in.Mode == Enforce {
+				p.refresh(&d, s.old(d.Reference.Name), marker)
+			}
+			plan.Decisions = append(plan.Decisions, d)
+		}
+	}
+	p.shareDigests(plan.Decisions, specs)
+	switch in.Mode {
+	case Enforce:
+	case Propose:
+		p.propose(in, plan.Decisions, refreshes)
+	case Keep:
+		for i := range plan.Decisions {
+			if d := &plan.Decisions[i]; d.Action == Resolve {
+				d.Action, d.Reason = Leave, KeepOnly
+			}
+		}
+	}
+	return plan
+}
+
+// podSpec is a pod spec of the new object, with the same pod spec of the old object.
+type podSpec struct {
+	annotation.PodSpec
+
+	before *annotation.PodSpec          // nil if the old object did not have the pod spec
+	byName map[string]*annotation.Image // the images of before, by the name of the container or volume
+}
+
+// readSpecs reads the pod specs of the new and the old object.
+func readSpecs(in Input) []podSpec {
+	if in.Operation != Update {
+		in.Old = nil
+	}
+	now, old := annotation.Read(in.Object), annotation.Read(in.Old)
+	byKey := make(map[string]*annotation.PodSpec, len(old))
+	for i := range old {
+		byKey[in.Old.PodSpecs[i].Key] = &old[i]
+	}
+	specs := make([]podSpec, len(now))
+	for i := range now {
+		specs[i] = podSpec{PodSpec: now[i], before: byKey[in.Object.PodSpecs[i].Key]}
+		s := &specs[i]
+		if s.before == nil {
+			continue
+		}
+		s.byName = make(map[string]*annotation.Image, len(s.before.Images))
+		for j := range s.before.Images {
+			image := &s.before.Images[j]
+			s.byName[image.Reference.Name] = image
+		}
+	}
+	return specs
+}
+
+// old returns the old image of a container or volume, or nil if there was none.
+func (s *podSpec) old(name string) *annotation.Image { return s.byName[name] }
+
+// annotations returns the part of the plan that is about the annotations of a pod spec.
+func (p *Policy) annotations(s *podSpec) Annotations {
+	a := Annotations{
+		Metadata: s.Metadata, Prefix: s.Prefix, Markers: p.markers(&s.PodSpec), Recorded: s.Recorded,
+	}
+	if s.before != nil {
+		a.Old, a.Recorded = s.before.Metadata, s.before.Recorded
+	}
+	return a
+}
+
+// skips applies rule 1, and returns the reason to skip the object, or "".
+//
+// Only the old object says whether an object is being deleted: the API server drops a
+// deletionTimestamp that a request brings. A mirror pod is skipped only when a node creates it: a
+// node never changes its images later, and anybody else may write the annotation.
+func (p *Policy) skips(in Input, operation Operation) Reason {
+	m, kind := &in.Object.Metadata, in.Object.Kind
+	owner := m.Controller
+	switch {
+	case operation == Update && in.Old != nil && in.Old.Metadata.Deleting:
+		return Deleting
+	case kind == podKind && operation == Create && in.Node &&
+		m.Annotations[workload.AnnotationMirror] != "":
+		return Mirror
+	case operation == Create && p.skipsOwner(owner, in.User):
+		return SkipOwned
+	case owner.IsZero() || kind == podKind:
+		return ""
+	case kind == jobKind && owner.Kind == "CronJob" && owner.Group() == "batch":
+		return ""
+	}
+	return Controlled
+}
+
+func (p *Policy) skipsOwner(o workload.Owner, user string) bool {
+	return !o.IsZero() &&
+		slices.ContainsFunc(p.SkipOwners, func(s SkipOwner) bool { return s.Match(o, user) })
+}
+
+// decide applies rules 3 to 6 to one image. old is the image of the same container or volume in the
+// old object, or nil.
+func (p *Policy) decide(kind workload.Kind, image, old *annotation.Image) Decision {
+	d := Decision{Image: *image}
+	if old != nil && old.Reference.Text == d.Reference.Text {
+		d.Reason = Unchanged
+		if d.Parsed.Pinned() {
+			d.Held = d.Parsed
+		}
+		return d
+	}
+	switch {
+	case d.Parsed.Pinned():
+		d.Reason, d.Held = Pinned, d.Parsed
+		// If tagpin has an entry for the new pin, an undo has brought it back: no tag was edited.
+		if old != nil && d.Entry != d.Parsed {
+			d.Before = p.textOfOtherTag(old, d.Parsed)
+		}
+	case old != nil && old.Parsed.Pinned() && !d.Parsed.IsZero() && p.madeFor(old) == d.Parsed.Text():
+		d.Action, d.Reason, d.Held = Restore, Sticky, old.Parsed
+	default:
+		p.decideNew(kind, &d)
+	}
+	return d
+}
+
+// decideNew applies rule 6 to an image without a digest. An image to which it does not apply is to
+// be resolved (rule 8).
+func (p *Policy) decideNew(kind workload.Kind, d *Decision) {
+	switch {
+	case d.Reference.Never:
+		d.Reason = NeverPull
+	case d.ParseErr == ref.ErrBlank: //nolint:errorlint // Parse does not wrap it
+		d.Reason, d.ParseErr = Blank, nil
+	case errors.Is(d.ParseErr, ref.ErrTooLong):
+		d.Action, d.Reason = Resolve, TooLong
+	case d.ParseErr != nil:
+		d.Reason = Invalid
+	case p.exempts(d.Parsed):
+		d.Reason = Exempt
+		if p.unreplaced(kind, d.Parsed) {
+			d.Reason = Unreplaced
+		}
+	default:
+		d.Action, d.Reason = Resolve, Tag
+	}
+}
+
+func (p *Policy) exempts(r ref.Reference) bool {
+	return slices.ContainsFunc(p.Exempt, func(e Pattern) bool { return e.Match(r) })
+}
+
+// unreplaced reports whether r, which is exempt, is a placeholder in a Pod that no injector has
+// replaced. An exemption of exactly the placeholder is meant for pod templates. In a Pod, the
+// kubelet would pull the name from Docker Hub or a mirror of it, from a repository that nobody in
+// the cluster has chosen.
+func (p *Policy) unreplaced(kind workload.Kind, r ref.Reference) bool {
+	if kind != podKind || r.Canonical() != workload.Placeholder {
+		return false
+	}
+	return !slices.ContainsFunc(p.Exempt, func(e Pattern) bool {
+		return e.Match(r) && e.name+":"+e.tag != workload.Placeholder
+	})
+}
+
+// propose changes the decisions in the mode Propose, if anything is to be resolved or refreshed. A
+// reference that did not change is resolved too if it would be resolved in a new object, so that the
+// proposals are complete.
+func (p *Policy) propose(in Input, decisions []Decision, refreshes bool) {
+	resolves := slices.ContainsFunc(decisions, func(d Decision) bool { return d.Action == Resolve })
+	if !resolves && !refreshes || p.skips(in, Create) != "" {
+		return
+	}
+	for i := range decisions {
+		d := &decisions[i]
+		if d.Reason != Unchanged || d.Parsed.Pinned() {
+			continue
+		}
+		created := *d
+		if p.decideNew(in.Object.Kind, &created); created.Action == Resolve {
+			*d = created
+		}
+	}
+}
