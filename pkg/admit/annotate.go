@@ -21,8 +21,7 @@ func (a *answer) annotate() {
 	object := &a.request.Object.Metadata
 	switch a.handler.Mode {
 	case policy.Propose:
-		ok := a.changes.PutTexts(object, workload.AnnotationProposedPins, a.proposals())
-		a.warnUnlessFits(workload.AnnotationProposedPins, ok)
+		a.changes.PutTexts(object, workload.AnnotationProposedPins, a.proposals())
 	case policy.Enforce:
 		a.changes.Put(object, workload.AnnotationProposedPins, "")
 	case policy.Keep: // a proposal stays
@@ -34,6 +33,9 @@ func (a *answer) annotate() {
 		a.restoreRecords()
 	default:
 		a.record()
+	}
+	for _, key := range a.changes.Omitted {
+		a.warnings.add("tagpin: the annotation " + key + " would be too long, and is left out")
 	}
 }
 
@@ -96,18 +98,9 @@ func (a *answer) write(r *records) {
 	if r == nil {
 		return
 	}
-	ok := a.changes.Update(r.metadata, r.old, workload.AnnotationPins, r.pins)
-	a.warnUnlessFits(workload.AnnotationPins, ok)
-	if kind := a.request.Object.Kind; kind == podKind || kind == jobKind { // they are never refreshed
-		return
-	}
-	ok = a.changes.Update(r.metadata, r.old, workload.AnnotationRefreshed, r.markers)
-	a.warnUnlessFits(workload.AnnotationRefreshed, ok)
-}
-
-func (a *answer) warnUnlessFits(key string, ok bool) {
-	if !ok {
-		a.warnings.add("tagpin: the annotation " + key + " would be too long, and is left out")
+	a.changes.Update(r.metadata, r.old, workload.AnnotationPins, r.pins)
+	if kind := a.request.Object.Kind; kind != podKind && kind != jobKind { // they are never refreshed
+		a.changes.Update(r.metadata, r.old, workload.AnnotationRefreshed, r.markers)
 	}
 }
 

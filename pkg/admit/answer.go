@@ -58,7 +58,7 @@ func (a *answer) response() *admissionv1.AdmissionResponse {
 		deny(r, sentences(a.denials), code)
 		return r
 	}
-	patch, err := encodePatch(a.images, a.changes.All())
+	patch, err := encodePatch(a.images, a.changes.All)
 	if err != nil {
 		deny(r, err.Error(), http.StatusInternalServerError)
 		return r

@@ -76,20 +76,12 @@ type Handler struct {
 	// the handler is called, which is after the header.
 	Began func(*http.Request) time.Time
 
-	refusals sometimes
-}
-
-// sometimes limits log lines about requests that are not reviews, because anybody who reaches the
-// port can send any number of them. It is a rate.Sometimes whose zero value has limits.
-type sometimes struct {
-	once sync.Once
-	rate rate.Sometimes
-}
-
-// do calls f in the first ten calls, and then at most every ten seconds.
-func (s *sometimes) do(f func()) {
-	s.once.Do(func() { s.rate = rate.Sometimes{First: 10, Interval: 10 * time.Second} })
-	s.rate.Do(f)
+	// refusals limits log lines about requests that are not reviews, because anybody who reaches the
+	// port can send any number of them: the first ten, and then at most one every ten seconds.
+	refusals struct {
+		once sync.Once
+		rate.Sometimes
+	}
 }
 
 // ServeHTTP answers a review within the time that the API server allows, which begins with the first
@@ -128,7 +120,10 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h.Metrics.refused(h.Mode)
 	span.Of(r.Context()).Fail("refused")
-	h.refusals.do(func() {
+	h.refusals.once.Do(func() {
+		h.refusals.Sometimes = rate.Sometimes{First: 10, Interval: 10 * time.Second}
+	})
+	h.refusals.Do(func() {
 		logr.FromContextOrDiscard(r.Context()).
 			Info("review refused", "peer", peer(r), "reason", err.Error())
 	})

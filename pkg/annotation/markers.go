@@ -18,16 +18,14 @@ const maxMarker = 128
 type Markers map[string]string
 
 // MarkerNames are the annotations that ask for a refresh, in order of precedence.
-func MarkerNames() [2]string {
-	return [2]string{workload.AnnotationRefresh, workload.AnnotationRestartedAt}
-}
+var MarkerNames = [...]string{workload.AnnotationRefresh, workload.AnnotationRestartedAt}
 
 // markersOf returns the markers of a pod spec. A CRD may prune the metadata of its templates, so for
 // kinds beyond the built-in ones AnnotationRefresh counts in the object's own metadata too, for all
 // of its templates.
 func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
 	var m Markers
-	for _, name := range MarkerNames() {
+	for _, name := range MarkerNames {
 		value := spec.Metadata.Annotations[name]
 		if name == workload.AnnotationRefresh && !spec.Annotated {
 			if own := o.Metadata.Annotations[name]; own != "" {
@@ -56,7 +54,7 @@ func recordedMarkers(annotation map[string]string, prefix string) Markers {
 		return nil
 	}
 	m := Markers{}
-	for _, name := range MarkerNames() {
+	for _, name := range MarkerNames {
 		if value := annotation[prefix+name]; value != "" {
 			m[name] = value
 		}

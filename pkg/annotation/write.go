@@ -14,7 +14,14 @@ import (
 const maxLength = workload.MaxAnnotations / 2
 
 // Changes are changes to the annotations of one object. The zero value has none.
-type Changes struct{ all []*Change }
+type Changes struct {
+	// All are the changes, one for each metadata.
+	All []*Change
+	// Omitted are the annotations that are left out, because the API server would refuse the object
+	// for their length. An object with a thousand images is pinned all the same, but its pins can't be
+	// refreshed.
+	Omitted []string
+}
 
 // Change has the changes to the annotations in one metadata. Either of Set and Remove may be empty.
 type Change struct {
@@ -22,9 +29,6 @@ type Change struct {
 	Set      map[string]string
 	Remove   []string
 }
-
-// All returns the changes, one for each metadata.
-func (c *Changes) All() []*Change { return c.all }
 
 // Put makes an annotation have a value. If the value is empty, the annotation is removed.
 func (c *Changes) Put(m *workload.Metadata, key, value string) {
@@ -38,23 +42,20 @@ func (c *Changes) Put(m *workload.Metadata, key, value string) {
 	}
 }
 
-// PutTexts makes an annotation have the JSON of some texts. If the API server would refuse the
-// object because of its length, the annotation is removed instead, and ok is false: an object with a
-// thousand images is pinned all the same, but its pins can't be refreshed.
-func (c *Changes) PutTexts(m *workload.Metadata, key string, texts map[string]string) (ok bool) {
+// PutTexts makes an annotation have the JSON of some texts, or omits it.
+func (c *Changes) PutTexts(m *workload.Metadata, key string, texts map[string]string) {
 	value := encode(texts)
-	ok = len(value) <= maxLength && c.size(m, key, value) <= workload.MaxAnnotations
-	if !ok {
+	if len(value) > maxLength || c.size(m, key, value) > workload.MaxAnnotations {
+		c.Omitted = append(c.Omitted, key)
 		value = ""
 	}
 	c.Put(m, key, value)
-	return ok
 }
 
 // Update is like PutTexts, but if the annotation of the new or the old object has all of the texts,
 // that annotation is put byte for byte. Another spelling, or fewer entries, would make another pod
 // template, and roll it out. old may be nil.
-func (c *Changes) Update(m, old *workload.Metadata, key string, texts map[string]string) (ok bool) {
+func (c *Changes) Update(m, old *workload.Metadata, key string, texts map[string]string) {
 	former := []string{m.Annotations[key]}
 	if old != nil {
 		former = append(former, old.Annotations[key])
@@ -62,10 +63,10 @@ func (c *Changes) Update(m, old *workload.Metadata, key string, texts map[string
 	for _, value := range former {
 		if value != "" && hasAll(Decode(value), texts) {
 			c.Put(m, key, value)
-			return true
+			return
 		}
 	}
-	return c.PutTexts(m, key, texts)
+	c.PutTexts(m, key, texts)
 }
 
 // hasAll reports whether all has every entry of some.
@@ -80,13 +81,13 @@ func hasAll(all, some map[string]string) bool {
 
 // of returns the change of a metadata, which it adds if there is none yet.
 func (c *Changes) of(m *workload.Metadata) *Change {
-	for _, change := range c.all {
+	for _, change := range c.All {
 		if change.Metadata.Pointer == m.Pointer {
 			return change
 		}
 	}
 	change := &Change{Metadata: m, Set: map[string]string{}}
-	c.all = append(c.all, change)
+	c.All = append(c.All, change)
 	return change
 }
 

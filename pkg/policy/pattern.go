@@ -13,31 +13,20 @@ import (
 )
 
 // Output is how a pin is written.
-type Output int
+type Output string
 
-// The outputs.
+// The outputs. The zero value is TagAndDigest.
 const (
-	TagAndDigest Output = iota // nginx:1.25@sha256:…
-	DigestOnly                 // nginx@sha256:…, for runtimes that refuse a tag with a digest
+	TagAndDigest Output = "tag-and-digest" // nginx:1.25@sha256:…
+	DigestOnly   Output = "digest"         // nginx@sha256:…, for runtimes that refuse a tag with a digest
 )
 
-// ParseOutput parses "tag-and-digest" or "digest".
+// ParseOutput returns an error unless s is one of the outputs.
 func ParseOutput(s string) (Output, error) {
-	switch s {
-	case "tag-and-digest":
-		return TagAndDigest, nil
-	case "digest":
-		return DigestOnly, nil
+	if o := Output(s); o == TagAndDigest || o == DigestOnly {
+		return o, nil
 	}
-	return 0, fmt.Errorf("output %q: want tag-and-digest or digest", s)
-}
-
-// String returns the text that ParseOutput parses.
-func (o Output) String() string {
-	if o == DigestOnly {
-		return "digest"
-	}
-	return "tag-and-digest"
+	return "", fmt.Errorf("output %q: want tag-and-digest or digest", s)
 }
 
 // Pattern matches references by canonical name: ghcr.io/a/b matches every tag, ghcr.io/a/b:1.2 one

@@ -3,8 +3,6 @@
 package policy
 
 import (
-	"fmt"
-
 	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -35,17 +33,7 @@ const (
 )
 
 // String returns the mode as it is written in the namespace label and in the webhook's path.
-func (m Mode) String() string {
-	switch m {
-	case Enforce:
-		return "enforce"
-	case Propose:
-		return "dry-run"
-	case Keep:
-		return "keep"
-	}
-	return fmt.Sprintf("Mode(%d)", int(m))
-}
+func (m Mode) String() string { return [...]string{"enforce", "dry-run", "keep"}[m] }
 
 // Operation is what a request does with the object.
 type Operation string

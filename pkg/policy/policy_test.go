@@ -248,7 +248,7 @@ func TestTagChangedWithoutDigest(t *testing.T) {
 
 func TestMode(t *testing.T) {
 	for mode, want := range map[policy.Mode]string{
-		policy.Enforce: "enforce", policy.Propose: "dry-run", policy.Keep: "keep", 7: "Mode(7)",
+		policy.Enforce: "enforce", policy.Propose: "dry-run", policy.Keep: "keep",
 	} {
 		if got := mode.String(); got != want {
 			t.Errorf("Mode(%d).String() = %s, want %s", int(mode), got, want)

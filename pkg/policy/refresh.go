@@ -37,7 +37,7 @@ func (p *Policy) changedMarker(in Input, s *podSpec) string {
 	if s.Metadata == &in.Object.Metadata && s.before.Outdated {
 		recorded = nil
 	}
-	for _, marker := range annotation.MarkerNames() {
+	for _, marker := range annotation.MarkerNames {
 		value := now[marker]
 		if value == "" || value == old[marker] || value == recorded[marker] {
 			continue

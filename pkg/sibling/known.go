@@ -22,19 +22,18 @@ const maxPages = 10
 // listing describes a list in the text of a panic.
 const listing = "listing the pods of a revision"
 
-// record is what is remembered of one revision. Its maps don't change once it is remembered.
+// record is what is remembered of one revision. Its map doesn't change once it is remembered.
 type record struct {
-	listed    time.Time                // when the last list began, or ended if it failed
-	err       error                    // the error of the last list
-	truncated bool                     // the last successful list stopped before the last pod
-	running   map[string]digest.Digest // what the siblings in that list run, by text
-	decided   map[string]decision      // what Decide recorded since, by text
+	listed    time.Time       // when the last list began, or ended if it failed
+	err       error           // the error of the last list
+	truncated bool            // the last successful list stopped before the last pod
+	texts     map[string]fact // what the siblings run, by text
 }
 
-// decision is a digest that Decide recorded.
-type decision struct {
-	digest digest.Digest
-	at     time.Time
+// fact is a digest that a list has found or, if decided is not zero, that Decide has recorded then.
+type fact struct {
+	digest  digest.Digest
+	decided time.Time
 }
 
 // listed is the result of a call that callers share.
@@ -104,22 +103,16 @@ func (s *Siblings) recent(rec *record, relist bool) bool {
 func (s *Siblings) digests(rec *record, texts []string) map[string]digest.Digest {
 	known := map[string]digest.Digest{}
 	for _, text := range texts {
-		if d := s.digest(rec, text); d != "" {
-			known[text] = d
+		if f, ok := rec.texts[text]; ok && s.holds(f) {
+			known[text] = f.digest
 		}
 	}
 	return known
 }
 
-// digest returns the known digest of a text, or "".
-func (s *Siblings) digest(rec *record, text string) digest.Digest {
-	if d := rec.running[text]; d != "" {
-		return d
-	}
-	if own, ok := rec.decided[text]; ok && time.Since(own.at) < s.ttl() {
-		return own.digest
-	}
-	return ""
+// holds reports whether a fact still counts.
+func (s *Siblings) holds(f fact) bool {
+	return f.decided.IsZero() || time.Since(f.decided) < s.ttl()
 }
 
 // list lists the pods of a revision, and remembers and returns the new record. If the list fails,
@@ -138,16 +131,15 @@ func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (update
 	s.Metrics.count(result)
 	called.Text("tagpin.result", result)
 	s.known.Update(r, 0, func(rec record, _ bool) (record, bool) {
-		decided := maps.Clone(rec.decided)
-		maps.DeleteFunc(decided, func(_ string, d decision) bool {
-			return time.Since(d.at) >= s.ttl()
+		// A digest that a former list has found is only kept if this one fails.
+		known := maps.Clone(rec.texts)
+		maps.DeleteFunc(known, func(_ string, f fact) bool {
+			return !s.holds(f) || err == nil && f.decided.IsZero()
 		})
 		if err != nil {
-			rec.err, rec.listed, rec.decided = err, time.Now(), decided
+			rec.err, rec.listed, rec.texts = err, time.Now(), known
 		} else {
-			rec = record{
-				listed: began, truncated: next != "", running: found.digests(), decided: decided,
-			}
+			rec = record{listed: began, truncated: next != "", texts: found.addTo(known)}
 		}
 		updated = rec
 		return rec, true
@@ -165,7 +157,7 @@ func (s *Siblings) pages(
 		if errors.Is(err, fair.ErrTooLarge) {
 			return "too large", nil
 		}
-		if err != nil || next == "" || found.hasAll(texts) {
+		if err != nil || next == "" || hasAll(found.texts, texts) {
 			return next, err
 		}
 	}
@@ -180,15 +172,15 @@ func (s *Siblings) Decide(r Revision, text string, d digest.Digest) digest.Diges
 		if !ok {
 			return rec, false
 		}
-		if known := s.digest(&rec, text); known != "" {
-			d = known
-			return rec, true
-		}
-		if _, ok := rec.decided[text]; ok || len(rec.decided) < maxTexts {
-			decided := make(map[string]decision, len(rec.decided)+1)
-			maps.Copy(decided, rec.decided)
-			decided[text] = decision{d, time.Now()}
-			rec.decided = decided
+		f, exists := rec.texts[text]
+		switch {
+		case exists && s.holds(f):
+			d = f.digest
+		case exists || len(rec.texts) < maxTexts:
+			texts := make(map[string]fact, len(rec.texts)+1)
+			maps.Copy(texts, rec.texts)
+			texts[text] = fact{d, time.Now()}
+			rec.texts = texts
 		}
 		return rec, true
 	})
@@ -198,10 +190,7 @@ func (s *Siblings) Decide(r Revision, text string, d digest.Digest) digest.Diges
 // weigh returns the approximate size of a record in bytes.
 func weigh(_ Revision, rec record) (bytes int) {
 	const entry = 160
-	for text := range rec.running {
-		bytes += entry + len(text)
-	}
-	for text := range rec.decided {
+	for text := range rec.texts {
 		bytes += entry + len(text)
 	}
 	return bytes
@@ -214,6 +203,5 @@ func (s *Siblings) init() {
 	s.known.Bytes = cmp.Or(max(s.Bytes, 0), defaultBytes)
 	s.known.Weigh = weigh
 	s.known.Owner = func(r Revision, _ record) string { return r.Namespace }
-	s.lists.Timeout = cmp.Or(max(s.Timeout, 0), defaultTimeout)
-	s.lists.Doing, s.lists.Panics = listing, s.Panics
+	s.lists.Timeout, s.lists.Doing, s.lists.Panics = listTimeout, listing, s.Panics
 }

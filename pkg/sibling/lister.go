@@ -4,12 +4,12 @@ package sibling
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -109,65 +109,38 @@ func (c *client) List(
 		return "", err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	pods := c.pods.Reader(ctx, r.Namespace, io.LimitReader(body, maxList))
-	defer pods.Close()
-	return items(pods, func(raw []byte) error {
-		pods.Next()
+	large := c.pods.Reader(ctx, r.Namespace, io.LimitReader(body, maxList))
+	defer large.Close()
+	list := struct {
+		Metadata metav1.ListMeta `json:"metadata"`
+		Items    pods            `json:"items"`
+	}{Items: pods{func(raw []byte) error {
+		large.Next()
 		return pod(raw)
-	})
+	}}}
+	dec := jsontext.NewDecoder(large,
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	err = json.UnmarshalDecode(dec, &list)
+	return list.Metadata.Continue, err
 }
 
-// items calls item with each element of a list's field items. next is the list's continue token.
-func items(list io.Reader, item func(raw []byte) error) (next string, err error) {
-	dec := jsontext.NewDecoder(
-		list, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
-	)
-	if token, err := dec.ReadToken(); err != nil || token.Kind() != '{' {
-		return "", errors.Join(errors.New("not a list of pods"), err)
-	}
-	for dec.PeekKind() == '"' {
-		token, err := dec.ReadToken()
-		if err != nil {
-			return "", err
-		}
-		switch name := token.String(); {
-		case name == "items" && dec.PeekKind() == '[':
-			err = elements(dec, item)
-		case name == "metadata":
-			next, err = continueToken(dec)
-		default:
-			err = dec.SkipValue()
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	_, err = dec.ReadToken()
-	return next, err
-}
+// pods calls each with the JSON of every element of a list, one after the other.
+type pods struct{ each func(raw []byte) error }
 
-// continueToken reads the metadata of a list and returns its continue token.
-func continueToken(dec *jsontext.Decoder) (next string, err error) {
-	raw, err := dec.ReadValue()
-	if err != nil {
-		return "", err
+// UnmarshalJSONFrom reads the list. It ignores a value that is not a list.
+func (p *pods) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '[' {
+		return dec.SkipValue()
 	}
-	var metadata metav1.ListMeta
-	err = json.Unmarshal(raw, &metadata)
-	return metadata.Continue, err
-}
-
-// elements calls element with each element of a JSON array.
-func elements(dec *jsontext.Decoder, element func(raw []byte) error) error {
 	if _, err := dec.ReadToken(); err != nil {
 		return err
 	}
 	for dec.PeekKind() != ']' {
 		raw, err := dec.ReadValue()
-		if err != nil {
-			return err
+		if err == nil {
+			err = p.each(raw)
 		}
-		if err := element(raw); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -197,8 +170,7 @@ func (m *Metrics) count(result string) {
 	}
 }
 
-// resultOf returns the result label of a list, from its error and the number of texts that it found
-// a digest for.
+// resultOf returns the result label of a list that found digests for some texts.
 func resultOf(err error, texts int) string {
 	switch {
 	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):

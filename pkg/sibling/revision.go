@@ -3,7 +3,7 @@
 package sibling
 
 import (
-	"slices"
+	"cmp"
 
 	"github.com/opencontainers/go-digest"
 
@@ -78,13 +78,10 @@ type podDigest struct {
 	digest        digest.Digest
 }
 
-// older reports whether the pod is older than another one. Pods that were created in the same
-// second are ordered by name, so that every replica chooses the same one.
-func (p podDigest) older(than podDigest) bool {
-	if p.created != than.created {
-		return p.created < than.created
-	}
-	return p.name < than.name
+// compare orders pods by age. Pods that were created in the same second are ordered by name, so that
+// every replica chooses the same one.
+func (p podDigest) compare(q podDigest) int {
+	return cmp.Or(cmp.Compare(p.created, q.created), cmp.Compare(p.name, q.name))
 }
 
 // add scans the JSON of a pod. It ignores pods of other revisions.
@@ -102,25 +99,20 @@ func (o *oldest) add(raw []byte) error {
 	for text, running := range o.policy.Running(pod) {
 		p := podDigest{pod.Metadata.Created, pod.Metadata.Name, running.Digest()}
 		known, ok := o.texts[text]
-		if ok && p.older(known) || !ok && len(o.texts) < maxTexts {
+		if ok && p.compare(known) < 0 || !ok && len(o.texts) < maxTexts {
 			o.texts[text] = p
 		}
 	}
 	return nil
 }
 
-// hasAll reports whether a digest was found for every text.
-func (o *oldest) hasAll(texts []string) bool {
-	return !slices.ContainsFunc(texts, func(text string) bool {
-		return o.texts[text].digest == ""
-	})
-}
-
-// digests returns the digests that were found, by text.
-func (o *oldest) digests() map[string]digest.Digest {
-	found := make(map[string]digest.Digest, len(o.texts))
-	for text, p := range o.texts {
-		found[text] = p.digest
+// addTo adds the digests that were found to what is known, and returns the result. known may be nil.
+func (o *oldest) addTo(known map[string]fact) map[string]fact {
+	if known == nil {
+		known = map[string]fact{}
 	}
-	return found
+	for text, p := range o.texts {
+		known[text] = fact{digest: p.digest}
+	}
+	return known
 }

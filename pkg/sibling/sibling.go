@@ -11,19 +11,15 @@
 // ReplicationController is one revision by its UID alone.
 //
 // The pods of a revision are listed by its label, with one request to the API server, and the
-// result is remembered for a while. The pods are the same for every replica of the webhook, and
-// after a restart. If the pods of a ReplicaSet or ReplicationController have none of the labels,
-// all pods of the namespace are listed. The controller's own selector would shorten that list, but
-// reading it takes another request and another permission. The two lists cost the API server the
-// same, because it has no index of labels.
+// result is remembered for a while. If the pods of a ReplicaSet or ReplicationController have none
+// of the labels, all pods of the namespace are listed. The controller's own selector would shorten
+// that list, but reading it takes another request and another permission.
 //
 // Only the spec of a pod says what it runs; an annotation alone does not count. Before a pod counts
 // as the first one of its revision, the pods are listed again, because another replica may have
 // admitted the first one in the meantime. If the API server does not answer, no pod counts as the
-// first one.
-//
-// The images of the first pod are resolved by the next Resolver, and the digests are recorded for the
-// pods after it.
+// first one. The images of the first pod are resolved by the next Resolver, and the digests are
+// recorded for the pods after it.
 package sibling
 
 import (
@@ -41,10 +37,13 @@ import (
 )
 
 const (
-	defaultTTL     = 30 * time.Second
-	defaultSize    = 10_000
-	defaultBytes   = 16 << 20
-	defaultTimeout = 10 * time.Second
+	defaultTTL   = 30 * time.Second
+	defaultSize  = 10_000
+	defaultBytes = 16 << 20
+	// listTimeout is the maximum time for one list, including the wait in a queue: as long as the API
+	// server waits for a review. A list goes on after the pod that started it gave up, because the pod
+	// may be created again.
+	listTimeout = 10 * time.Second
 	// retryAfter is the time between the end of a list that failed and the next list.
 	retryAfter = time.Second
 	// refreshTimeout is how long a pod waits for a list if every digest that it needs is already
@@ -76,10 +75,6 @@ type Siblings struct {
 	// the texts. If it is exceeded, the namespace that uses most loses its oldest revision.
 	// Default: 16 MiB.
 	Bytes int
-	// Timeout is the maximum time for one list, including the wait in a queue. A list goes on after
-	// the pod that started it gave up, because the pod may be created again. Default: 10 s, which is
-	// how long the API server waits for a review.
-	Timeout time.Duration
 	// Metrics counts the lists. If nil, they are not counted.
 	Metrics *Metrics
 	// Panics reports panics that occur while pods are parsed. Tenants write the pods. The callers
@@ -130,9 +125,9 @@ func (s *Siblings) Running(
 	}
 }
 
-// hasAll reports whether there is a digest for every text.
-func hasAll(digests map[string]digest.Digest, texts []string) bool {
-	return !slices.ContainsFunc(texts, func(text string) bool { return digests[text] == "" })
+// hasAll reports whether m has every text.
+func hasAll[V any](m map[string]V, texts []string) bool {
+	return !slices.ContainsFunc(texts, func(text string) bool { _, ok := m[text]; return !ok })
 }
 
 // Close cancels the lists that are under way and waits for them. Later calls make no list.
