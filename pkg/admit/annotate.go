@@ -3,6 +3,7 @@
 package admit
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -42,65 +43,47 @@ func (a *answer) annotate() {
 // restoreRecords puts back the annotations of a Job byte for byte, because its pod template can't
 // change.
 func (a *answer) restoreRecords() {
-	for _, known := range a.result.Annotations {
+	for _, known := range a.result.PodSpecs {
 		if known.Old == nil {
 			continue
 		}
 		for _, key := range []string{workload.AnnotationPins, workload.AnnotationRefreshed} {
-			a.changes.Put(known.Metadata, key, known.Old.Annotations[key])
+			a.changes.Put(known.Metadata, key, known.Old.Metadata.Annotations[key])
 		}
 	}
-}
-
-// records are what tagpin's annotations in one metadata are to have.
-type records struct {
-	metadata, old *workload.Metadata // old is nil if there was none
-	pins, markers map[string]string
 }
 
 // record writes the pins and the markers of all pod specs. Pod specs that follow each other may
 // share one metadata.
 func (a *answer) record() {
-	var r *records
-	rest := a.result.Outcomes
-	for i := range a.result.Annotations {
-		known := &a.result.Annotations[i]
-		if r == nil || r.metadata != known.Metadata {
-			a.write(r)
-			r = &records{metadata: known.Metadata, pins: map[string]string{}, markers: map[string]string{}}
-		}
-		if known.Old != nil {
-			r.old = known.Old
+	kind, specs, rest := a.request.Object.Kind, a.result.PodSpecs, a.result.Outcomes
+	pins, markers := map[string]string{}, map[string]string{}
+	var old *workload.Metadata
+	for i := range specs {
+		s := &specs[i]
+		if s.Old != nil {
+			old = s.Old.Metadata
 		}
 		n := 0 // the outcomes are in the order of the pod specs
-		for n < len(rest) && rest[n].PodSpec == i {
-			n++
-		}
-		own := rest[:n]
-		rest = rest[n:]
-		for i := range own {
-			switch o := &own[i]; {
-			case !o.NewEntry.IsZero():
-				r.pins[o.Key] = o.NewEntry.String()
-			case !o.Entry.IsZero():
-				r.pins[o.Key] = o.Entry.String()
+		for ; n < len(rest) && rest[n].PodSpec == i; n++ {
+			if entry := cmp.Or(rest[n].NewEntry, rest[n].Entry); !entry.IsZero() {
+				pins[rest[n].Key] = entry.String()
 			}
 		}
-		for name, value := range a.markers(known, own) {
-			r.markers[known.Prefix+name] = value
+		for name, value := range a.markers(s, rest[:n]) {
+			markers[s.Prefix+name] = value
 		}
-	}
-	a.write(r)
-}
-
-// write writes the records of one metadata. r may be nil.
-func (a *answer) write(r *records) {
-	if r == nil {
-		return
-	}
-	a.changes.Update(r.metadata, r.old, workload.AnnotationPins, r.pins)
-	if kind := a.request.Object.Kind; kind != podKind && kind != jobKind { // they are never refreshed
-		a.changes.Update(r.metadata, r.old, workload.AnnotationRefreshed, r.markers)
+		rest = rest[n:]
+		if i+1 < len(specs) && specs[i+1].Metadata == s.Metadata {
+			continue
+		}
+		a.changes.Update(s.Metadata, old, workload.AnnotationPins, pins)
+		if kind != podKind && kind != jobKind { // they are never refreshed
+			a.changes.Update(s.Metadata, old, workload.AnnotationRefreshed, markers)
+		}
+		clear(pins)
+		clear(markers)
+		old = nil
 	}
 }
 
@@ -110,7 +93,11 @@ func (a *answer) write(r *records) {
 // is recorded too: the pins that it kept are those of the new revision, which an undo brings back.
 // If no image was resolved, the record stays, so that a manifest which is applied again without the
 // markers changes nothing.
-func (a *answer) markers(known *policy.Annotations, outcomes []pin.Outcome) annotation.Markers {
+func (a *answer) markers(known *annotation.PodSpec, outcomes []pin.Outcome) annotation.Markers {
+	recorded := known.Recorded
+	if known.Old != nil {
+		recorded = known.Old.Recorded
+	}
 	resolved, failed := false, false
 	for i := range outcomes {
 		o := &outcomes[i]
@@ -118,7 +105,7 @@ func (a *answer) markers(known *policy.Annotations, outcomes []pin.Outcome) anno
 		failed = failed || o.Err != nil && o.Marker == workload.AnnotationRefresh
 	}
 	if !resolved || a.handler.Mode != policy.Enforce {
-		return known.Recorded
+		return recorded
 	}
 	if !failed {
 		return known.Markers
@@ -126,7 +113,7 @@ func (a *answer) markers(known *policy.Annotations, outcomes []pin.Outcome) anno
 	// onFailure allows the failure: the pins are still those of the marker before.
 	markers := maps.Clone(known.Markers)
 	delete(markers, workload.AnnotationRefresh)
-	if value := known.Recorded[workload.AnnotationRefresh]; value != "" {
+	if value := recorded[workload.AnnotationRefresh]; value != "" {
 		markers[workload.AnnotationRefresh] = value
 	}
 	return markers
@@ -134,7 +121,7 @@ func (a *answer) markers(known *policy.Annotations, outcomes []pin.Outcome) anno
 
 // recorded reports whether the object came with a record of pins.
 func (a *answer) recorded() bool {
-	return slices.ContainsFunc(a.result.Annotations, func(known policy.Annotations) bool {
+	return slices.ContainsFunc(a.result.PodSpecs, func(known annotation.PodSpec) bool {
 		return known.Metadata.Annotations[workload.AnnotationPins] != ""
 	})
 }

@@ -11,7 +11,8 @@ import (
 
 // PodSpec is a pod spec whose references were parsed, and what the annotations say about it.
 type PodSpec struct {
-	Images []Image // one for each reference, in document order
+	Old    *PodSpec // the same pod spec of the old object, or nil
+	Images []Image  // one for each reference, in document order
 	// Metadata is the metadata that the annotations are in.
 	Metadata *workload.Metadata
 	// Prefix precedes the keys in the annotations.
@@ -26,6 +27,7 @@ type PodSpec struct {
 
 // Image is a parsed reference of a pod spec.
 type Image struct {
+	Old       *Image             // that of the same container or volume in the old object, or nil
 	Reference workload.Reference // as it stands in the object
 	Key       string             // its key in the annotations
 	Parsed    ref.Reference      // zero if the text could not be parsed
@@ -35,15 +37,39 @@ type Image struct {
 	Entry ref.Reference
 }
 
+// ReadBoth reads an object and the object that it replaces, as Read does, and sets the Old fields.
+// old may be nil.
+func ReadBoth(o, old *workload.Object) []PodSpec {
+	now := Read(o)
+	if old == nil {
+		return now
+	}
+	specs, before := map[string]*PodSpec{}, Read(old)
+	for i := range before {
+		specs[old.PodSpecs[i].Key] = &before[i]
+	}
+	for i := range now {
+		s := &now[i]
+		if s.Old = specs[o.PodSpecs[i].Key]; s.Old == nil {
+			continue
+		}
+		images := make(map[string]*Image, len(s.Old.Images))
+		for j := range s.Old.Images {
+			images[s.Old.Images[j].Reference.Name] = &s.Old.Images[j]
+		}
+		for j := range s.Images {
+			s.Images[j].Old = images[s.Images[j].Reference.Name]
+		}
+	}
+	return now
+}
+
 // Read parses the references of an object and reads the annotations about them. It returns one
-// PodSpec for each in o, or nil if o is nil.
+// PodSpec for each in o.
 //
 // Read ignores an annotation that is not a JSON object of texts, and an entry that is not a pin of
 // what its container holds. It decodes each annotation once, even if many pod specs share it.
 func Read(o *workload.Object) []PodSpec {
-	if o == nil {
-		return nil
-	}
 	specs := make([]PodSpec, len(o.PodSpecs))
 	var decoded *workload.Metadata
 	var pins, recorded map[string]string

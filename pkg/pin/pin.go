@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -61,8 +62,8 @@ type Result struct {
 	// Skipped is the reason why the object is left alone (rule 1, see package policy), or "". If it
 	// is set, there is nothing else.
 	Skipped policy.Reason
-	// Annotations are those of the plan.
-	Annotations []policy.Annotations
+	// PodSpecs are those of the plan.
+	PodSpecs []annotation.PodSpec
 	// Outcomes has one outcome for each reference, in document order.
 	Outcomes []Outcome
 }
@@ -120,7 +121,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 			}
 		}
 	}
-	return Result{Skipped: plan.Skipped, Annotations: plan.Annotations, Outcomes: outcomes}
+	return Result{Skipped: plan.Skipped, PodSpecs: plan.PodSpecs, Outcomes: outcomes}
 }
 
 // pin sets the pin and the entry of an outcome.

@@ -23,24 +23,26 @@ func (p *Policy) Decide(in Input) Plan {
 	if skip := p.skips(in, in.Operation); skip != "" {
 		return Plan{Skipped: skip}
 	}
-	specs := readSpecs(in)
-	plan := Plan{Annotations: make([]Annotations, len(specs))}
+	if in.Operation != Update {
+		in.Old = nil
+	}
+	plan := Plan{PodSpecs: annotation.ReadBoth(in.Object, in.Old)}
 	refreshes := false
-	for i := range specs {
-		s := &specs[i]
-		plan.Annotations[i] = p.annotations(s)
+	for i := range plan.PodSpecs {
+		s := &plan.PodSpecs[i]
 		marker := p.changedMarker(in, s)
 		refreshes = refreshes || marker != ""
-		for j := range s.Images {
-			d := p.decide(in.Object.Kind, &s.Images[j], s.old(s.Images[j].Reference.Name))
-			d.PodSpec = i
+		for _, image := range s.Images {
+			d := Decision{Image: image, PodSpec: i}
+			p.decide(in.Object.Kind, &d)
 			if marker != "" && in.Mode == Enforce {
-				p.refresh(&d, s.old(d.Reference.Name), marker)
+				p.refresh(&d, marker)
 			}
 			plan.Decisions = append(plan.Decisions, d)
 		}
+		s.Images = nil
 	}
-	p.shareDigests(plan.Decisions, specs)
+	p.shareDigests(plan.Decisions)
 	switch in.Mode {
 	case Enforce:
 	case Propose:
@@ -53,54 +55,6 @@ func (p *Policy) Decide(in Input) Plan {
 		}
 	}
 	return plan
-}
-
-// podSpec is a pod spec of the new object, with the same pod spec of the old object.
-type podSpec struct {
-	annotation.PodSpec
-
-	before *annotation.PodSpec          // nil if the old object did not have the pod spec
-	byName map[string]*annotation.Image // the images of before, by the name of the container or volume
-}
-
-// readSpecs reads the pod specs of the new and the old object.
-func readSpecs(in Input) []podSpec {
-	if in.Operation != Update {
-		in.Old = nil
-	}
-	now, old := annotation.Read(in.Object), annotation.Read(in.Old)
-	byKey := make(map[string]*annotation.PodSpec, len(old))
-	for i := range old {
-		byKey[in.Old.PodSpecs[i].Key] = &old[i]
-	}
-	specs := make([]podSpec, len(now))
-	for i := range now {
-		specs[i] = podSpec{PodSpec: now[i], before: byKey[in.Object.PodSpecs[i].Key]}
-		s := &specs[i]
-		if s.before == nil {
-			continue
-		}
-		s.byName = make(map[string]*annotation.Image, len(s.before.Images))
-		for j := range s.before.Images {
-			image := &s.before.Images[j]
-			s.byName[image.Reference.Name] = image
-		}
-	}
-	return specs
-}
-
-// old returns the old image of a container or volume, or nil if there was none.
-func (s *podSpec) old(name string) *annotation.Image { return s.byName[name] }
-
-// annotations returns the part of the plan that is about the annotations of a pod spec.
-func (p *Policy) annotations(s *podSpec) Annotations {
-	a := Annotations{
-		Metadata: s.Metadata, Prefix: s.Prefix, Markers: p.markers(&s.PodSpec), Recorded: s.Recorded,
-	}
-	if s.before != nil {
-		a.Old, a.Recorded = s.before.Metadata, s.before.Recorded
-	}
-	return a
 }
 
 // skips applies rule 1, and returns the reason to skip the object, or "".
@@ -132,18 +86,15 @@ func (p *Policy) skipsOwner(o workload.Owner, user string) bool {
 		slices.ContainsFunc(p.SkipOwners, func(s SkipOwner) bool { return s.Match(o, user) })
 }
 
-// decide applies rules 3 to 6 to one image. old is the image of the same container or volume in the
-// old object, or nil.
-func (p *Policy) decide(kind workload.Kind, image, old *annotation.Image) Decision {
-	d := Decision{Image: *image}
-	if old != nil && old.Reference.Text == d.Reference.Text {
+// decide applies rules 3 to 6 to one image.
+func (p *Policy) decide(kind workload.Kind, d *Decision) {
+	old := d.Old
+	switch {
+	case old != nil && old.Reference.Text == d.Reference.Text:
 		d.Reason = Unchanged
 		if d.Parsed.Pinned() {
 			d.Held = d.Parsed
 		}
-		return d
-	}
-	switch {
 	case d.Parsed.Pinned():
 		d.Reason, d.Held = Pinned, d.Parsed
 		// If tagpin has an entry for the new pin, an undo has brought it back: no tag was edited.
@@ -153,9 +104,8 @@ func (p *Policy) decide(kind workload.Kind, image, old *annotation.Image) Decisi
 	case old != nil && old.Parsed.Pinned() && !d.Parsed.IsZero() && p.madeFor(old) == d.Parsed.Text():
 		d.Action, d.Reason, d.Held = Restore, Sticky, old.Parsed
 	default:
-		p.decideNew(kind, &d)
+		p.decideNew(kind, d)
 	}
-	return d
 }
 
 // decideNew applies rule 6 to an image without a digest. An image to which it does not apply is to

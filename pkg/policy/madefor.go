@@ -69,9 +69,9 @@ func (p *Policy) Running(pod *workload.Object) map[string]ref.Reference {
 // shareDigests applies the second half of rule 8: a reference that is to be resolved takes the
 // digest of a kept pin of the same text. A reference that is to be refreshed takes the digest of
 // another pin of its text only if its lookup fails.
-func (p *Policy) shareDigests(decisions []Decision, specs []podSpec) {
-	kept := p.heldPins(decisions, specs, Unchanged, Sticky)
-	refreshed := p.heldPins(decisions, specs, Refresh)
+func (p *Policy) shareDigests(decisions []Decision) {
+	kept := p.heldPins(decisions, Unchanged, Sticky)
+	refreshed := p.heldPins(decisions, Refresh)
 	for i := range decisions {
 		d := &decisions[i]
 		switch text := d.Parsed.Text(); {
@@ -86,13 +86,12 @@ func (p *Policy) shareDigests(decisions []Decision, specs []podSpec) {
 
 // heldPins returns the pins that decisions with one of the reasons hold. Each of these pins is that
 // of the old image.
-func (p *Policy) heldPins(decisions []Decision, specs []podSpec, reasons ...Reason) pins {
+func (p *Policy) heldPins(decisions []Decision, reasons ...Reason) pins {
 	held := pins{}
 	for i := range decisions {
 		d := &decisions[i]
-		old := specs[d.PodSpec].old(d.Reference.Name)
-		if old != nil && !d.Held.IsZero() && slices.Contains(reasons, d.Reason) {
-			p.add(held, old)
+		if d.Old != nil && !d.Held.IsZero() && slices.Contains(reasons, d.Reason) {
+			p.add(held, d.Old)
 		}
 	}
 	return held

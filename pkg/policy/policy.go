@@ -61,18 +61,9 @@ type Plan struct {
 	Skipped Reason
 	// Decisions has one decision for each reference, in document order.
 	Decisions []Decision
-	// Annotations is what is known about the annotations of each pod spec, in document order.
-	Annotations []Annotations
-}
-
-// Annotations is what is known about tagpin's annotations of one pod spec.
-type Annotations struct {
-	Metadata *workload.Metadata // that they are in
-	Old      *workload.Metadata // the same of the old object; nil if it did not have the pod spec
-	Prefix   string             // precedes the keys of the pod spec
-	// Markers are the markers of the new object. Recorded are those that the pins were resolved for
-	// before this request; nil if there is no record.
-	Markers, Recorded annotation.Markers
+	// PodSpecs has what is known about the annotations of each pod spec, in document order. Their
+	// images are in Decisions.
+	PodSpecs []annotation.PodSpec
 }
 
 // Action says what to do with a reference.

@@ -3,23 +3,12 @@
 package policy
 
 import (
-	"maps"
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
-
-// markers returns the markers of a pod spec that count.
-func (p *Policy) markers(s *annotation.PodSpec) annotation.Markers {
-	if !p.IgnoreRestart {
-		return s.Markers
-	}
-	counted := maps.Clone(s.Markers)
-	delete(counted, workload.AnnotationRestartedAt)
-	return counted
-}
 
 // changedMarker tests the condition of rule 2. It returns the marker of a pod spec that asks for a
 // refresh, or "" if none does: its value differs both from the old object's and from the recorded
@@ -28,21 +17,24 @@ func (p *Policy) markers(s *annotation.PodSpec) annotation.Markers {
 // The record is for kubectl rollout undo, which brings back a revision's marker and record
 // together. If the record is in the object's own metadata, an undo brings back the template alone.
 // The record is then about other pins, and is ignored.
-func (p *Policy) changedMarker(in Input, s *podSpec) string {
+func (p *Policy) changedMarker(in Input, s *annotation.PodSpec) string {
+	if p.IgnoreRestart {
+		delete(s.Markers, workload.AnnotationRestartedAt)
+	}
 	kind := in.Object.Kind
-	if kind == podKind || kind == jobKind || s.before == nil {
+	if kind == podKind || kind == jobKind || s.Old == nil {
 		return ""
 	}
-	now, old, recorded := p.markers(&s.PodSpec), p.markers(s.before), s.Recorded
-	if s.Metadata == &in.Object.Metadata && s.before.Outdated {
+	recorded := s.Recorded
+	if s.Metadata == &in.Object.Metadata && s.Old.Outdated {
 		recorded = nil
 	}
 	for _, marker := range annotation.MarkerNames {
-		value := now[marker]
-		if value == "" || value == old[marker] || value == recorded[marker] {
+		value, old := s.Markers[marker], s.Old.Markers[marker]
+		if value == "" || value == old || value == recorded[marker] {
 			continue
 		}
-		if marker == workload.AnnotationRestartedAt && older(value, old[marker]) {
+		if marker == workload.AnnotationRestartedAt && older(value, old) {
 			continue
 		}
 		return marker
@@ -64,12 +56,11 @@ func older(restartedAt, than string) bool {
 
 // refresh applies rule 2 to one reference, after the other rules were applied to it. A pin that
 // tagpin made and a reference without a digest are resolved again, unless rule 6 leaves them alone.
-// old is the image of the same container or volume in the old object, or nil, and marker is the
-// annotation that asks for the refresh.
-func (p *Policy) refresh(d *Decision, old *annotation.Image, marker string) {
+// marker is the annotation that asks for the refresh.
+func (p *Policy) refresh(d *Decision, marker string) {
 	parsed := d.Parsed
 	if parsed.Pinned() {
-		if old == nil || old.Reference.Text != d.Reference.Text || !p.wrote(parsed, d.Entry) {
+		if d.Old == nil || d.Old.Reference.Text != d.Reference.Text || !p.wrote(parsed, d.Entry) {
 			return // the author wrote the digest, or an undo has brought back a revision's own
 		}
 		var err error
