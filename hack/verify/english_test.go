@@ -54,6 +54,7 @@ var plainFolders = []string{
 	"hack/observability",
 	"hack/standalone",
 	"hack/verify",
+	"pkg/admit",
 	"pkg/annotation",
 	"pkg/certificate",
 	"pkg/config",

@@ -104,9 +104,10 @@ func (a *answer) outcome(o *pin.Outcome) {
 	}
 }
 
-// replace puts a pin into the patch, unless the field has it already, and into the audit annotation.
-func (a *answer) replace(o *pin.Outcome, pin ref.Reference) {
-	if text := pin.String(); text != o.Reference.Text {
+// replace puts a pin into the patch, unless the field has it already, and into the audit
+// annotation.
+func (a *answer) replace(o *pin.Outcome, value ref.Reference) {
+	if text := value.String(); text != o.Reference.Text {
 		a.images = append(a.images, operation{Op: "replace", Path: o.Reference.Pointer, Value: text})
 	}
 	a.pins[o.Key] = o.NewEntry.String()
@@ -124,9 +125,9 @@ func (a *answer) unreplaced(o *pin.Outcome) {
 	}
 }
 
-// failed adds a lookup that failed. onFailure says what happens, with two exceptions. A refresh that
-// tagpin.dev/refresh asks for is a deployment, which is not deferred: it would run the old image,
-// and nobody would try again. A restart has to work in an incident, so it keeps the old pin.
+// failed adds a lookup that failed. onFailure says what happens, with two exceptions. A refresh
+// that tagpin.dev/refresh asks for is a deployment, which is not deferred: it would run the old
+// image, and nobody would try again. A restart has to work in an incident, so it keeps the old pin.
 func (a *answer) failed(o *pin.Outcome) {
 	sentence := a.describe(o)
 	then := a.handler.OnFailure.of(o.Err)
@@ -136,8 +137,8 @@ func (a *answer) failed(o *pin.Outcome) {
 	case o.Marker == workload.AnnotationRefresh && then != Allow:
 		a.denials = append(a.denials, sentence)
 	case o.Held.Pinned(): // it was to be refreshed
-		// The pin is put back if the manifest does not have it. Otherwise the workload would stay
-		// without one.
+		// The pin is put back if the manifest does not have it. Otherwise the workload would stay without
+		// one.
 		if o.Held.String() != o.Reference.Text {
 			o.NewEntry = o.Parsed.WithDigest(o.Held.Digest())
 			a.replace(o, o.Held)

@@ -45,8 +45,8 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// In the reinvocation round the audit annotation has another key: the API server drops a second value
-// of the first one.
+// In the reinvocation round the audit annotation has another key: the API server drops a second
+// value of the first one.
 func TestAuditOfReinvocation(t *testing.T) {
 	h := newHandler(t, policy.Enforce, registry)
 	object := `{"metadata":{},"spec":{"containers":[{"name":"a","image":"nginx"}]}}`

@@ -90,8 +90,8 @@ func post(t *testing.T, h http.Handler, body []byte) (*admissionv1.AdmissionResp
 	return rv.Response, w.Code
 }
 
-// kinds are the rows of the table of places: how an object of the kind holds a template. Several templates share one
-// annotation where a kind has a list of them.
+// kinds are the rows of the table of places: how an object of the kind holds a template. Several
+// templates share one annotation where a kind has a list of them.
 var kinds = []struct {
 	group, version, kind string
 	wrap                 func(template map[string]any) map[string]any
@@ -119,8 +119,8 @@ func inSpecTemplate(t map[string]any) map[string]any {
 	return map[string]any{"spec": map[string]any{"template": t}}
 }
 
-// template has a reference in each of the four places, a field that no client library knows, and beside them what holds
-// no image.
+// template has a reference in each of the four places, a field that no client library knows, and
+// beside them what holds no image.
 func template(kind string, image func(place string) string) map[string]any {
 	spec := map[string]any{
 		"fieldOfTomorrow": map[string]any{"image": "untouched:1"},
@@ -268,8 +268,8 @@ func normal(t *testing.T, a goldenAnswer) any {
 	return v
 }
 
-// checkObject applies the patch and compares the object with what the rules say, worked out here in another way than
-// there: by replacing texts in the JSON of the object.
+// checkObject applies the patch and compares the object with what the rules say, worked out here in
+// another way than there: by replacing texts in the JSON of the object.
 func checkObject(t *testing.T, name string, mode policy.Mode, body []byte, r *admissionv1.AdmissionResponse) {
 	t.Helper()
 	var rv struct {

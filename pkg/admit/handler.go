@@ -39,9 +39,9 @@ import (
 const (
 	// defaultTimeout is how long the API server waits for a webhook that sets no timeout.
 	defaultTimeout = 10 * time.Second
-	// maxTimeout is the longest time that the API server waits
-	// (k8s.io/kubernetes pkg/apis/admissionregistration/validation). A larger value can only come
-	// from another caller. It is cut, so that it can't delay a shutdown.
+	// maxTimeout is the longest time that the API server waits (k8s.io/kubernetes
+	// pkg/apis/admissionregistration/validation). A larger value can only come from another caller. It
+	// is cut, so that it can't delay a shutdown.
 	maxTimeout = 30 * time.Second
 	// rounding is what the API server may have added to its timeout to make it whole seconds
 	// (k8s.io/apiserver pkg/admission/plugin/webhook/mutating/dispatcher.go).
@@ -57,23 +57,24 @@ type Handler struct {
 	Table     *workload.Table // if nil, the built-in kinds
 	Mode      policy.Mode
 	OnFailure OnFailure
-	// Keychain returns the credentials of a pull identity in a namespace. If nil, registries are
-	// asked anonymously.
+	// Keychain returns the credentials of a pull identity in a namespace. If nil, registries are asked
+	// anonymously.
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain
 	// Metrics counts the answers. If nil, they are not counted.
 	Metrics *Metrics
-	// Reviews limits the bytes of large reviews that are held at a time. They are shared fairly by
-	// the address of the sender and then by namespace: the namespace is only what the sender writes.
-	// If nil, there is only the limit of each review.
+	// Reviews limits the bytes of large reviews that are held at a time. They are shared fairly by the
+	// address of the sender and then by namespace: the namespace is only what the sender writes. If
+	// nil, there is only the limit of each review.
 	Reviews *fair.Groups
 	// Images limits the size of the large objects that are being pinned at a time, in images, pod
 	// specs and KiB of text, and is shared like Reviews. An image takes about 1 KiB until the answer,
 	// however short its text is. If nil, there is only the limit of each object.
 	Images *fair.Room
-	// Waiting limits the reviews that take long, and is shared like Reviews. If nil, there is no limit.
+	// Waiting limits the reviews that take long, and is shared like Reviews. If nil, there is no
+	// limit.
 	Waiting *fair.Room
-	// Began returns the time at which the first byte of a request came. If nil, it is the time at which
-	// the handler is called, which is after the header.
+	// Began returns the time at which the first byte of a request came. If nil, it is the time at
+	// which the handler is called, which is after the header.
 	Began func(*http.Request) time.Time
 
 	// refusals limits log lines about requests that are not reviews, because anybody who reaches the
@@ -84,8 +85,8 @@ type Handler struct {
 	}
 }
 
-// ServeHTTP answers a review within the time that the API server allows, which begins with the first
-// byte of the request.
+// ServeHTTP answers a review within the time that the API server allows, which begins with the
+// first byte of the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	if h.Began != nil {

@@ -129,8 +129,8 @@ func owned(apiVersion, kind string, controller bool) string {
 
 const template3 = `{"spec":{"template":{"metadata":{},"spec":{"containers":[{"name":"good","image":"ghcr.io/a/good:1"},{"name":"bad","image":%q},{"name":"fine","image":"ghcr.io/a/fine:1"}]}}}}`
 
-// TestFailures has one bad image among three: the others are pinned all the same, and the answer is what onFailure says
-// for the class of the failure and the kind of the object.
+// TestFailures has one bad image among three: the others are pinned all the same, and the answer is
+// what onFailure says for the class of the failure and the kind of the object.
 func TestFailures(t *testing.T) {
 	for _, tt := range []struct {
 		image string
@@ -161,8 +161,8 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestAllow has one bad image among three where onFailure allows it: two are pinned, and the third is warned of, in the audit
-// annotation missing, and counted.
+// TestAllow has one bad image among three where onFailure allows it: two are pinned, and the third
+// is warned of, in the audit annotation missing, and counted.
 func TestAllow(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	h := newHandler(t, policy.Enforce, registry)
@@ -196,7 +196,8 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// TestOddNames has what JSON and JSON pointers escape in names, annotations and images: the patch, applied, holds it as it was.
+// TestOddNames has what JSON and JSON pointers escape in names, annotations and images: the patch,
+// applied, holds it as it was.
 func TestOddNames(t *testing.T) {
 	for _, name := range []string{`a/b`, `a~b`, `a~1b`, `a"b`, `a\b`, "größe", "a	b", "<&>"} {
 		object, err := json.Marshal(map[string]any{
@@ -227,8 +228,8 @@ func TestOddNames(t *testing.T) {
 	}
 }
 
-// TestWarningLimits has as many warnings as there are images: the API server's limits are kept, whose own way would be to drop
-// all that is more.
+// TestWarningLimits has as many warnings as there are images: the API server's limits are kept,
+// whose own way would be to drop all that is more.
 func TestWarningLimits(t *testing.T) {
 	var containers []string
 	for i := range 100 {
@@ -248,8 +249,9 @@ func TestWarningLimits(t *testing.T) {
 	}
 }
 
-// An image that is too long to be looked up is a failure of class invalid, since a node that rewrites
-// hosts may pull it. In dry-run it is a warning, and the others are pinned where the class is allowed.
+// An image that is too long to be looked up is a failure of class invalid, since a node that
+// rewrites hosts may pull it. In dry-run it is a warning, and the others are pinned where the class
+// is allowed.
 func TestLongImage(t *testing.T) {
 	name := strings.Repeat("n", 1<<20)
 	for _, image := range []string{strings.Repeat("\x7f", 3<<20), strings.Repeat("a.", 150) + "example/a:1"} {
@@ -273,8 +275,8 @@ func TestLongImage(t *testing.T) {
 	}
 }
 
-// TestManyPins has more pins than annotations have room for: all are made, and the annotation is left out with a warning, as
-// the API server would refuse the object.
+// TestManyPins has more pins than annotations have room for: all are made, and the annotation is
+// left out with a warning, as the API server would refuse the object.
 func TestManyPins(t *testing.T) {
 	var containers []string
 	for i := range 1200 {
@@ -292,7 +294,8 @@ func TestManyPins(t *testing.T) {
 	}
 }
 
-// TestProposalIsKept sends an object again without its proposal, whose texts are the same: it is put back.
+// TestProposalIsKept sends an object again without its proposal, whose texts are the same: it is
+// put back.
 func TestProposalIsKept(t *testing.T) {
 	const texts = `"spec":{"template":{"spec":{"containers":[{"name":"a","image":"nginx:1"}]}}}`
 	old := `{"metadata":{"annotations":{"tagpin.dev/proposed-pins":"{\"a\":\"nginx:1@sha256:x\"}"}},` + texts + `}`
@@ -320,8 +323,8 @@ func counting(n *atomic.Int64) resolve.Resolver {
 	})
 }
 
-// TestLookups counts what an object costs: the same image twice is one look-up, however it is spelled, and what is pinned
-// or sticky none.
+// TestLookups counts what an object costs: the same image twice is one look-up, however it is
+// spelled, and what is pinned or sticky none.
 func TestLookups(t *testing.T) {
 	var n atomic.Int64
 	h := newHandler(t, policy.Enforce, counting(&n))
@@ -398,8 +401,8 @@ func TestInvalidWarns(t *testing.T) {
 	}
 }
 
-// TestManySticky re-applies the largest Deployment with another label: the templates are compared once, not once for each
-// container.
+// TestManySticky re-applies the largest Deployment with another label: the templates are compared
+// once, not once for each container.
 func TestManySticky(t *testing.T) {
 	object := func(label, digest string) string {
 		var containers []string
@@ -418,7 +421,8 @@ func TestManySticky(t *testing.T) {
 	}
 }
 
-// A dry-run keeps a pin as enforce does, with its entry: without it the template would differ, and roll out.
+// A dry-run keeps a pin as enforce does, with its entry: without it the template would differ, and
+// roll out.
 func TestDryRunRestoresEntries(t *testing.T) {
 	d := digestOf("before").String()
 	old := `{"spec":{"template":{"metadata":{"annotations":{"tagpin.dev/pins":"{\"a\":\"nginx:1@` + d + `\"}"}},"spec":{"containers":[{"name":"a","image":"nginx:1@` + d + `"}]}}}}`
@@ -486,7 +490,8 @@ func TestBudgetBeginsWithTheRequest(t *testing.T) {
 	})
 }
 
-// A server that begins to shut down ends the contexts of requests; reviews under way have their budget all the same.
+// A server that begins to shut down ends the contexts of requests; reviews under way have their
+// budget all the same.
 func TestShutdownCancelsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	h := newHandler(t, policy.Enforce, resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
@@ -517,7 +522,8 @@ func TestLongNames(t *testing.T) {
 	}
 }
 
-// TestAnnotationIsNotBelieved has entries that are forged, stale or no JSON: they are dropped, and decide nothing.
+// TestAnnotationIsNotBelieved has entries that are forged, stale or no JSON: they are dropped, and
+// decide nothing.
 func TestAnnotationIsNotBelieved(t *testing.T) {
 	for _, annotation := range []string{
 		`{"a":"nginx:1@` + digestOf("evil").String() + `"}`, `not JSON`, `[]`, `{"a":1}`, `{"a":"evil.example/x:1@` + digestOf("held").String() + `"}`,
@@ -532,7 +538,8 @@ func TestAnnotationIsNotBelieved(t *testing.T) {
 	}
 }
 
-// FuzzReview answers whatever comes, and never panics; what it answers with 200 is an AdmissionReview whose patch applies.
+// FuzzReview answers whatever comes, and never panics; what it answers with 200 is an
+// AdmissionReview whose patch applies.
 func FuzzReview(f *testing.F) {
 	f.Add(review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"}]}}`, ""))
 	f.Add(review("UPDATE", "apps", "Deployment", fmt.Sprintf(template3, "a"), fmt.Sprintf(template3, "b@"+digestOf("x").String())))
@@ -574,8 +581,8 @@ func TestDryRunAdmitsWhatItCantReview(t *testing.T) {
 	}
 }
 
-// A bug denies its review, so that nothing passes unpinned where the API server ignores failures, and
-// the log says which review it was.
+// A bug denies its review, so that nothing passes unpinned where the API server ignores failures,
+// and the log says which review it was.
 func TestBugIsAnswered(t *testing.T) {
 	object := `{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"o","uid":"1","controller":true}]},
 		"spec":{"containers":[{"name":"a","image":"nginx"}]}}`

@@ -22,7 +22,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// life is an object that is created, changed and stored, with a handler in front, and a registry whose tags move.
+// life is an object that is created, changed and stored, with a handler in front, and a registry
+// whose tags move.
 type life struct {
 	t       *testing.T
 	kind    string // as the field kind of a review: group/kind
@@ -151,7 +152,8 @@ const (
 	refresh     = "tagpin.dev/refresh"
 )
 
-// workloadOf is a manifest with a template of one container, of r:1, and annotations of the template in pairs.
+// workloadOf is a manifest with a template of one container, of r:1, and annotations of the
+// template in pairs.
 func workloadOf(annotations ...string) map[string]any {
 	template := map[string]any{"metadata": map[string]any{}, "spec": map[string]any{
 		"containers": []any{map[string]any{"name": "app", "image": "r:1"}},
@@ -178,7 +180,8 @@ func (l *life) mark(marker, value string) {
 	l.change(func(template map[string]any) { annotate(template, marker, value) })
 }
 
-// Each revision of a workload runs its own digest, through restarts, undo, and the undo of the undo.
+// Each revision of a workload runs its own digest, through restarts, undo, and the undo of the
+// undo.
 func TestRestartAndUndo(t *testing.T) {
 	for _, kind := range []string{"apps/Deployment", "apps/StatefulSet", "apps/DaemonSet"} {
 		for _, marker := range []string{restartedAt, refresh} {
@@ -213,7 +216,8 @@ func TestRestartAndUndo(t *testing.T) {
 	}
 }
 
-// A marker that a manifest had from its beginning is recorded with its pins: to undo its first change is no refresh.
+// A marker that a manifest had from its beginning is recorded with its pins: to undo its first
+// change is no refresh.
 func TestMarkerFromTheBeginning(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
 	l.send(workloadOf(refresh, "c1"))
@@ -293,7 +297,8 @@ func TestSentAgainAfterRestart(t *testing.T) {
 	}
 }
 
-// What a person is told to do can be done: kubectl restarts three kinds, and a CRD may prune the metadata of its templates.
+// What a person is told to do can be done: kubectl restarts three kinds, and a CRD may prune the
+// metadata of its templates.
 func TestHowToRefresh(t *testing.T) {
 	for kind, want := range map[string]string{
 		"apps/Deployment": "anew: kubectl rollout restart, or change the pod template's annotation tagpin.dev/refresh",
@@ -361,7 +366,8 @@ func TestRefreshInOtherModes(t *testing.T) {
 	}
 }
 
-// A kind whose CRD prunes the metadata of its templates has its marker, its record and its pins in its own.
+// A kind whose CRD prunes the metadata of its templates has its marker, its record and its pins in
+// its own.
 func TestRefreshPruned(t *testing.T) {
 	prune := func(o map[string]any) map[string]any {
 		delete(o["spec"].(map[string]any)["template"].(map[string]any), "metadata")

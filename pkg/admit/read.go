@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// MaxReview is the greatest size of a review that is read, in bytes. The API server accepts objects
-	// of 3 MiB, an update has two of them, and they may be larger as JSON than as the protobuf that
-	// the API server measured.
+	// MaxReview is the greatest size of a review that is read, in bytes. The API server accepts
+	// objects of 3 MiB, an update has two of them, and they may be larger as JSON than as the protobuf
+	// that the API server measured.
 	MaxReview = 16 << 20
 	// maxDiscard is the greatest size of a review that is discarded. The API server writes some
 	// characters, such as <, as six bytes, so that two objects of 3 MiB become 36 MiB.

@@ -93,8 +93,9 @@ func responseOf(t *testing.T, answers <-chan *httptest.ResponseRecorder) *admiss
 	return review.Response
 }
 
-// A caller that stalls in the middle of large reviews, each of another namespace, holds the share of
-// its own address and nothing for long: neither small reviews nor those of an API server wait for it.
+// A caller that stalls in the middle of large reviews, each of another namespace, holds the share
+// of its own address and nothing for long: neither small reviews nor those of an API server wait
+// for it.
 func TestStalledReviews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHandler(t, policy.Enforce, registry)
@@ -135,7 +136,8 @@ func TestStalledReviews(t *testing.T) {
 	})
 }
 
-// A large review that gets no turn in time is denied with the reason, and in dry-run admitted with it.
+// A large review that gets no turn in time is denied with the reason, and in dry-run admitted with
+// it.
 func TestLargeReviewsWithoutTurn(t *testing.T) {
 	const timedOut = "large object of namespace loud got no turn in time"
 	for mode, allowed := range map[policy.Mode]bool{policy.Enforce: false, policy.Keep: false, policy.Propose: true} {
@@ -243,8 +245,8 @@ func TestLengthOfReviews(t *testing.T) {
 	}
 }
 
-// What is too large is never held: it is read in small parts until its end, so that its caller gets an
-// answer.
+// What is too large is never held: it is read in small parts until its end, so that its caller gets
+// an answer.
 func TestHugeReviewIsNotHeld(t *testing.T) {
 	h := newHandler(t, policy.Enforce, registry)
 	body := large("team", 36*mebi)
@@ -273,8 +275,8 @@ func sendLength(h http.Handler, body []byte, length int64) <-chan *httptest.Resp
 }
 
 // The images of the large objects of one namespace share its places while they are looked up; those
-// that get none are denied at once. Objects with few images, and those of other namespaces, are pinned
-// meanwhile.
+// that get none are denied at once. Objects with few images, and those of other namespaces, are
+// pinned meanwhile.
 func TestImagesAreBounded(t *testing.T) {
 	containers := func(image string, n int) string {
 		list := make([]string, n)

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// maxWarning and maxWarnings are the greatest sizes of one warning and of all of them, in bytes. The
-	// API server truncates or drops what is longer (k8s.io/apiserver/pkg/endpoints/filters/warning.go).
+	// maxWarning and maxWarnings are the greatest sizes of one warning and of all of them, in bytes.
+	// The API server truncates or drops what is longer
+	// (k8s.io/apiserver/pkg/endpoints/filters/warning.go).
 	maxWarning  = 256
 	maxWarnings = 4096
 	// maxDenial is the greatest size of a denial in bytes. Controllers write it into events and into

@@ -11,8 +11,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// A restart in a mode that makes no pins leaves its marker without a record. To undo to it runs the revision's own digest
-// all the same: an undo brings the pin with it, and a refresh moves only pins that stood there.
+// A restart in a mode that makes no pins leaves its marker without a record. To undo to it runs the
+// revision's own digest all the same: an undo brings the pin with it, and a refresh moves only pins
+// that stood there.
 func TestUndoToRestartOfOtherModes(t *testing.T) {
 	for _, mode := range []policy.Mode{policy.Keep, policy.Propose} {
 		l := newLife(t, "apps/Deployment")
@@ -46,8 +47,9 @@ func TestUndoToRestartThatWasNone(t *testing.T) {
 	l.wantImage("undone", "r:1", "one")
 }
 
-// An undo of a kind of templates brings the template alone, while the record stands in the object's own metadata. It is of
-// other pins then: the manifest that was undone is resolved when it is applied again.
+// An undo of a kind of templates brings the template alone, while the record stands in the object's
+// own metadata. It is of other pins then: the manifest that was undone is resolved when it is
+// applied again.
 func TestUndoOfTemplateAlone(t *testing.T) {
 	l := newLife(t, "argoproj.io/Rollout")
 	l.send(workloadOf(refresh, "c1"))
@@ -72,7 +74,8 @@ func TestUndoOfTemplateAlone(t *testing.T) {
 	l.wantImage("and again", "r:1", "three")
 }
 
-// An entry that counts no more makes no other template: the annotation stays, byte for byte, where it tells all that counts.
+// An entry that counts no more makes no other template: the annotation stays, byte for byte, where
+// it tells all that counts.
 func TestStaleEntryRollsNothingOut(t *testing.T) {
 	manifest := func(second string) map[string]any {
 		o := workloadOf()
@@ -121,7 +124,8 @@ func TestOtherEncodingRollsNothingOut(t *testing.T) {
 	}
 }
 
-// A template that joins another one leaves it its pins: their keys don't depend on how many there are.
+// A template that joins another one leaves it its pins: their keys don't depend on how many there
+// are.
 func TestAnotherTemplateComes(t *testing.T) {
 	l := newLife(t, "g/Group")
 	table, err := workload.NewTable(workload.Template{Group: "g", Kind: "Group", Paths: []string{"spec.leader", "spec.template"}})
@@ -158,7 +162,8 @@ func TestKeptIsOurs(t *testing.T) {
 	l.wantImage("a new container", "r:1", "one")
 }
 
-// Annotations of others count too: what would make them too many is left out, in a dry run as well, which never denies.
+// Annotations of others count too: what would make them too many is left out, in a dry run as well,
+// which never denies.
 func TestAnnotationsOfOthers(t *testing.T) {
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose} {
 		for free, want := range map[int]bool{99: false, 200: true} {
@@ -187,7 +192,8 @@ func TestNoAdviceInOtherModes(t *testing.T) {
 	}
 }
 
-// Who debugs a pod of a ReplicaSet is told what they should know; who made the pod reads no warnings.
+// Who debugs a pod of a ReplicaSet is told what they should know; who made the pod reads no
+// warnings.
 func TestDebugWarns(t *testing.T) {
 	const pod = `{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","controller":true}]},"spec":{"ephemeralContainers":[%s]}}`
 	body := review("UPDATE", "", "Pod", fmt.Sprintf(pod, `{"name":"debug","image":"a:1:2"}`), fmt.Sprintf(pod, ""))

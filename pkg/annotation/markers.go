@@ -20,9 +20,9 @@ type Markers map[string]string
 // MarkerNames are the annotations that ask for a refresh, in order of precedence.
 var MarkerNames = [...]string{workload.AnnotationRefresh, workload.AnnotationRestartedAt}
 
-// markersOf returns the markers of a pod spec. A CRD may prune the metadata of its templates, so for
-// kinds beyond the built-in ones AnnotationRefresh counts in the object's own metadata too, for all
-// of its templates.
+// markersOf returns the markers of a pod spec. A CRD may prune the metadata of its templates, so
+// for kinds beyond the built-in ones AnnotationRefresh counts in the object's own metadata too, for
+// all of its templates.
 func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
 	var m Markers
 	for _, name := range MarkerNames {

@@ -20,8 +20,8 @@ type PodSpec struct {
 	// Markers are the markers of the pod spec, and Recorded those that its pins were resolved for.
 	// Recorded is nil if there is no record.
 	Markers, Recorded Markers
-	// Outdated is true if an image has another digest than the entry for it: the annotations are
-	// about other pins than those of the pod spec.
+	// Outdated is true if an image has another digest than the entry for it: the annotations are about
+	// other pins than those of the pod spec.
 	Outdated bool
 }
 
@@ -32,8 +32,8 @@ type Image struct {
 	Key       string             // its key in the annotations
 	Parsed    ref.Reference      // zero if the text could not be parsed
 	ParseErr  error              // why the text could not be parsed
-	// Entry is what the annotation has for the pin in the text: the text that tagpin pinned, with
-	// the digest. It is zero if the text is not a pin that tagpin made.
+	// Entry is what the annotation has for the pin in the text: the text that tagpin pinned, with the
+	// digest. It is zero if the text is not a pin that tagpin made.
 	Entry ref.Reference
 }
 

@@ -31,8 +31,7 @@ func Example() {
 	for _, o := range result.Outcomes {
 		fmt.Printf("%s: %s\n%s\n", o.Reference.Pointer, o.Reason, o.Pin)
 	}
-	// Output:
-	// /spec/containers/0/image: tag
+	// Output: /spec/containers/0/image: tag
 	// nginx:1.25@sha256:0d4679321c3b471222379561ffb3fda845f6f6e9962ef2e92055f3d518627df4
 	// /spec/containers/1/image: never-pull
 }

@@ -14,8 +14,8 @@ import (
 )
 
 // maxConcurrent is the maximum number of lookups of one object that run at a time. A tenant may
-// create an object with thousands of images. Each lookup that runs needs a goroutine with a stack of
-// about 8 KiB, which is most of the memory that hundreds of reviews at a time need.
+// create an object with thousands of images. Each lookup that runs needs a goroutine with a stack
+// of about 8 KiB, which is most of the memory that hundreds of reviews at a time need.
 const maxConcurrent = 16
 
 // lookups are the distinct lookups of one object.
@@ -89,8 +89,8 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 	_ = group.Wait() // the functions return nil; each job has its own error
 }
 
-// resolver returns the Resolver for one object. It does not call the Pinner's Resolver after ctx has
-// ended, but the Layer may still have an answer.
+// resolver returns the Resolver for one object. It does not call the Pinner's Resolver after ctx
+// has ended, but the Layer may still have an answer.
 func (p *Pinner) resolver(
 	ctx context.Context, req Request, lookups []ref.Reference,
 ) resolve.Resolver {

@@ -27,9 +27,9 @@ import (
 type Pinner struct {
 	Policy   policy.Policy
 	Resolver resolve.Resolver
-	// Layer returns a Resolver around next for one object. It is for answers that depend on the
-	// whole object: it is called once, before the lookups, with the references of all of them. If
-	// nil, there is no such layer.
+	// Layer returns a Resolver around next for one object. It is for answers that depend on the whole
+	// object: it is called once, before the lookups, with the references of all of them. If nil, there
+	// is no such layer.
 	Layer func(
 		ctx context.Context, next resolve.Resolver, req Request, lookups []ref.Reference,
 	) resolve.Resolver
@@ -59,8 +59,8 @@ func (r *Request) Stored() bool { return r.Mode == policy.Enforce && !r.DryRun }
 
 // Result is the result for an object.
 type Result struct {
-	// Skipped is the reason why the object is left alone (rule 1, see package policy), or "". If it
-	// is set, there is nothing else.
+	// Skipped is the reason why the object is left alone (rule 1, see package policy), or "". If it is
+	// set, there is nothing else.
 	Skipped policy.Reason
 	// PodSpecs are those of the plan.
 	PodSpecs []annotation.PodSpec

@@ -148,8 +148,8 @@ func (p *Policy) unreplaced(kind workload.Kind, r ref.Reference) bool {
 }
 
 // propose changes the decisions in the mode Propose, if anything is to be resolved or refreshed. A
-// reference that did not change is resolved too if it would be resolved in a new object, so that the
-// proposals are complete.
+// reference that did not change is resolved too if it would be resolved in a new object, so that
+// the proposals are complete.
 func (p *Policy) propose(in Input, decisions []Decision, refreshes bool) {
 	resolves := slices.ContainsFunc(decisions, func(d Decision) bool { return d.Action == Resolve })
 	if !resolves && !refreshes || p.skips(in, Create) != "" {

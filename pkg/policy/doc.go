@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package policy decides which references of an object are pinned, and gives a reason for each
-// that is not.
+// Package policy decides which references of an object are pinned, and gives a reason for each that
+// is not.
 //
 // It compares an object with the object that the request replaces. It asks no registry and changes
 // nothing: package pin carries the decisions out.

@@ -42,8 +42,8 @@ func (p *Policy) textOfOtherTag(old *annotation.Image, now ref.Reference) ref.Re
 // pins are pins by the text that each was made for.
 type pins map[string]ref.Reference
 
-// add adds the pin of an image. If two pins were made for one text, the one that tagpin made counts.
-// Digests other than sha256 are left out: tagpin writes no others.
+// add adds the pin of an image. If two pins were made for one text, the one that tagpin made
+// counts. Digests other than sha256 are left out: tagpin writes no others.
 func (p *Policy) add(all pins, image *annotation.Image) {
 	if !image.Parsed.Pinned() || image.Parsed.Digest().Algorithm() != digest.SHA256 {
 		return

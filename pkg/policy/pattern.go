@@ -18,7 +18,7 @@ type Output string
 // The outputs. The zero value is TagAndDigest.
 const (
 	TagAndDigest Output = "tag-and-digest" // nginx:1.25@sha256:…
-	DigestOnly   Output = "digest"         // nginx@sha256:…, for runtimes that refuse a tag with a digest
+	DigestOnly   Output = "digest"         // nginx@sha256:…, for runtimes that refuse both
 )
 
 // ParseOutput returns an error unless s is one of the outputs.

@@ -14,8 +14,8 @@ type Policy struct {
 	Output Output
 	// Exempt are images to leave alone, by canonical name. Default: none.
 	Exempt []Pattern
-	// SkipOwners are controllers whose objects are left alone on creation, because they compare
-	// the image texts of their pods. Default: none.
+	// SkipOwners are controllers whose objects are left alone on creation, because they compare the
+	// image texts of their pods. Default: none.
 	SkipOwners []SkipOwner
 	// IgnoreRestart makes kubectl rollout restart keep the pins. By default it refreshes them.
 	IgnoreRestart bool
@@ -56,8 +56,8 @@ type Input struct {
 
 // Plan says what to do with an object.
 type Plan struct {
-	// Skipped is the reason to leave the whole object alone (rule 1), or "". If it is set, the rest
-	// is empty.
+	// Skipped is the reason to leave the whole object alone (rule 1), or "". If it is set, the rest is
+	// empty.
 	Skipped Reason
 	// Decisions has one decision for each reference, in document order.
 	Decisions []Decision
@@ -118,11 +118,11 @@ type Decision struct {
 	//   - for Resolve with Kept, the pin whose digest is to be taken;
 	//   - for Resolve with Refresh, the pin to keep if the lookup fails.
 	Held ref.Reference
-	// Marker is, for Resolve with Refresh, the annotation that asks for the refresh. If several
-	// do, it is AnnotationRefresh: a failed lookup has stricter consequences there.
+	// Marker is, for Resolve with Refresh, the annotation that asks for the refresh. If several do, it
+	// is AnnotationRefresh: a failed lookup has stricter consequences there.
 	Marker string
-	// Before is, for Leave with Pinned, the text that the digest stood for in the old object, if
-	// the author has changed the tag but not the digest. Both tags may name one image; the
-	// registry was not asked.
+	// Before is, for Leave with Pinned, the text that the digest stood for in the old object, if the
+	// author has changed the tag but not the digest. Both tags may name one image; the registry was
+	// not asked.
 	Before ref.Reference
 }

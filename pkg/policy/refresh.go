@@ -78,9 +78,9 @@ func (p *Policy) refresh(d *Decision, marker string) {
 }
 
 // wrote reports whether tagpin can have written the pin that a container holds, given an entry with
-// the same digest, or zero. Any other spelling is the author's: a text without the tag, for example,
-// unless the output drops tags. If it does, a pin that still has the tag is from before the output
-// was changed.
+// the same digest, or zero. Any other spelling is the author's: a text without the tag, for
+// example, unless the output drops tags. If it does, a pin that still has the tag is from before
+// the output was changed.
 func (p *Policy) wrote(held, entry ref.Reference) bool {
 	return held == entry || p.Output == DigestOnly && held == entry.WithoutTag()
 }

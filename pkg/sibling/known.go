@@ -40,8 +40,8 @@ type fact struct {
 type listed struct {
 	record
 
-	// caller identifies the call of get that made the list. It is nil if another list had ended
-	// before and was used instead.
+	// caller identifies the call of get that made the list. It is nil if another list had ended before
+	// and was used instead.
 	caller *bool
 }
 

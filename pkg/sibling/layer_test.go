@@ -187,8 +187,8 @@ func TestUnknownSiblings(t *testing.T) {
 	}
 }
 
-// TestKnownAfterTheContext checks that a pod gets the digest that its siblings are known to run even
-// if the time for its review is over.
+// TestKnownAfterTheContext checks that a pod gets the digest that its siblings are known to run
+// even if the time for its review is over.
 func TestKnownAfterTheContext(t *testing.T) {
 	s := newSiblings(t, &fakeLister{json: []string{pinnedPod("h")}})
 	wantRunning(t, "before", s, revisionOf("u", "h"), known, d1)

@@ -34,8 +34,8 @@ const (
 	// server writes some characters, such as <, as six bytes.
 	smallPod = 128 << 10
 	maxPod   = 4 << 20
-	// largePod is the number of bytes that a large pod needs. The decoder doubles its buffer, and
-	// has the former one meanwhile.
+	// largePod is the number of bytes that a large pod needs. The decoder doubles its buffer, and has
+	// the former one meanwhile.
 	largePod = 3 * maxPod
 	// maxPerNamespace is the maximum number of requests of one namespace at a time. Anybody who may
 	// create pods in it can invent owners, and each owner costs a list.
@@ -51,9 +51,9 @@ const (
 type Lister interface {
 	// List lists one page of the pods that have the label of a revision, or of all pods of its
 	// namespace if the revision has no label. It calls pod with the JSON of each. pod must not keep
-	// the slice. The page begins at from, which is "" for the first page. next is the from of the
-	// next page, or "" after the last one. List obeys the context. Its error is fair.ErrTooLarge if a
-	// pod has too many bytes.
+	// the slice. The page begins at from, which is "" for the first page. next is the from of the next
+	// page, or "" after the last one. List obeys the context. Its error is fair.ErrTooLarge if a pod
+	// has too many bytes.
 	List(
 		ctx context.Context, r Revision, from string, pod func(raw []byte) error,
 	) (next string, err error)

@@ -78,8 +78,8 @@ type podDigest struct {
 	digest        digest.Digest
 }
 
-// compare orders pods by age. Pods that were created in the same second are ordered by name, so that
-// every replica chooses the same one.
+// compare orders pods by age. Pods that were created in the same second are ordered by name, so
+// that every replica chooses the same one.
 func (p podDigest) compare(q podDigest) int {
 	return cmp.Or(cmp.Compare(p.created, q.created), cmp.Compare(p.name, q.name))
 }
@@ -106,7 +106,8 @@ func (o *oldest) add(raw []byte) error {
 	return nil
 }
 
-// addTo adds the digests that were found to what is known, and returns the result. known may be nil.
+// addTo adds the digests that were found to what is known, and returns the result. known may be
+// nil.
 func (o *oldest) addTo(known map[string]fact) map[string]fact {
 	if known == nil {
 		known = map[string]fact{}

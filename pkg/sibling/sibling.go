@@ -46,8 +46,8 @@ const (
 	listTimeout = 10 * time.Second
 	// retryAfter is the time between the end of a list that failed and the next list.
 	retryAfter = time.Second
-	// refreshTimeout is how long a pod waits for a list if every digest that it needs is already
-	// known from an older list.
+	// refreshTimeout is how long a pod waits for a list if every digest that it needs is already known
+	// from an older list.
 	refreshTimeout = 2 * time.Second
 	// maxTexts is the maximum number of texts that are remembered of one revision.
 	maxTexts = 128
@@ -65,20 +65,20 @@ type Siblings struct {
 	RevisionLabels []string
 	// TTL is how long the result of a list is remembered. It should be short: a revision that is
 	// scaled to zero and up again may run another digest, which another replica resolved. It is also
-	// how long a digest is remembered after Decide if no list shows its pod, because the pod may
-	// never have been stored. Default: 30 s.
+	// how long a digest is remembered after Decide if no list shows its pod, because the pod may never
+	// have been stored. Default: 30 s.
 	TTL time.Duration
 	// Size is the maximum number of revisions that are remembered. If there are more, the namespace
 	// with most revisions loses its oldest one. Default: 10,000.
 	Size int
 	// Bytes is the approximate maximum size of everything that is remembered, because tenants choose
-	// the texts. If it is exceeded, the namespace that uses most loses its oldest revision.
-	// Default: 16 MiB.
+	// the texts. If it is exceeded, the namespace that uses most loses its oldest revision. Default:
+	// 16 MiB.
 	Bytes int
 	// Metrics counts the lists. If nil, they are not counted.
 	Metrics *Metrics
-	// Panics reports panics that occur while pods are parsed. Tenants write the pods. The callers
-	// that wait for such a list get an error. If nil, panics are not reported.
+	// Panics reports panics that occur while pods are parsed. Tenants write the pods. The callers that
+	// wait for such a list get an error. If nil, panics are not reported.
 	Panics *panics.Reporter
 
 	once  sync.Once
@@ -104,8 +104,8 @@ type Running struct {
 //
 // It makes at most one list while the result of an earlier one is remembered. If stored is true,
 // the pod will be stored with a digest of its own for every text that no sibling runs. Then a list
-// that ended before the call can't show that the pod is the first one, and Running may list the pods
-// again.
+// that ended before the call can't show that the pod is the first one, and Running may list the
+// pods again.
 func (s *Siblings) Running(
 	ctx context.Context, r Revision, texts []string, stored bool,
 ) Running {

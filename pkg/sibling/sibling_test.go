@@ -53,7 +53,8 @@ func newSiblings(t *testing.T, p *fakeLister) *sibling.Siblings {
 	return s
 }
 
-// running returns the digest that the pods of a revision run for r:1, or "". The new pod will be stored.
+// running returns the digest that the pods of a revision run for r:1, or "". The new pod will be
+// stored.
 func running(t *testing.T, s *sibling.Siblings, r sibling.Revision) digest.Digest {
 	t.Helper()
 	return s.Running(t.Context(), r, []string{"r:1"}, true).Digests["r:1"]
