@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package annotation_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tagpin/tagpin/pkg/annotation"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+const (
+	d1 = "@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	d2 = "@sha256:2222222222222222222222222222222222222222222222222222222222222222"
+)
+
+// object returns an object that has a pod spec with a container for each image. If shared is true,
+// the annotations of all pod specs are in the object's own metadata.
+func object(shared bool, annotation string, images ...string) *workload.Object {
+	metadata := workload.Metadata{Annotations: map[string]string{
+		workload.AnnotationPins: annotation, workload.AnnotationRefresh: strings.Repeat("x", 1000),
+	}}
+	o := &workload.Object{Metadata: metadata}
+	for i, image := range images {
+		o.PodSpecs = append(o.PodSpecs, workload.PodSpec{
+			Key: fmt.Sprint("/", i), Metadata: metadata, Annotated: !shared, Shared: shared,
+			References: []workload.Reference{{Name: "app", Text: image}},
+		})
+	}
+	return o
+}
+
+// TestEntries tests which entries for the container "app" count.
+func TestEntries(t *testing.T) {
+	for _, tt := range []struct {
+		annotation, image, want string
+		outdated                bool
+	}{
+		{`{"app":"nginx:1` + d1 + `"}`, "nginx:1" + d1, "nginx:1" + d1, false},
+		{`{"app":"nginx:1` + d1 + `"}`, "nginx" + d1, "nginx:1" + d1, false},
+		{`{"app":"nginx:1` + d1 + `"}`, "nginx:2" + d1, "", false},
+		{`{"app":"nginx:1` + d1 + `"}`, "a/nginx:1" + d1, "", false},
+		{`{"app":"nginx:1` + d1 + `"}`, "nginx:1" + d2, "", true},
+		{`{"app":"nginx:1` + d1 + `"}`, "nginx:1", "", false},
+		{`{"app":"nginx:1"}`, "nginx:1" + d1, "", false},
+		{`{"app":1}`, "nginx:1" + d1, "", false},
+		{`{"b":"nginx:1` + d1 + `"}`, "nginx:1" + d1, "", false},
+		{`["app"]`, "nginx:1" + d1, "", false},
+	} {
+		got := annotation.Read(object(false, tt.annotation, tt.image))[0]
+		if entry := got.Images[0].Entry.String(); entry != tt.want || got.Outdated != tt.outdated {
+			t.Errorf("Read(%s beside %s): entry %q, outdated %t, want %q, %t",
+				tt.annotation, tt.image, entry, got.Outdated, tt.want, tt.outdated)
+		}
+	}
+}
+
+// TestSharedAnnotation tests that the keys of pod specs that may share an annotation do not depend
+// on how many there are, and that pod specs are paired by their keys.
+func TestSharedAnnotation(t *testing.T) {
+	pins := `{"/0:app":"a:1` + d1 + `","/1:app":"b:1` + d2 + `","app":"c:1` + d1 + `"}`
+	for _, images := range [][]string{{"a:1" + d1}, {"a:1" + d1, "b:1" + d2}} {
+		specs := annotation.ReadBoth(object(true, pins, images...), object(true, "", "old:1"))
+		for i, s := range specs {
+			want := fmt.Sprintf("/%d:app", i)
+			if image := s.Images[0]; image.Key != want || image.Entry.String() != images[i] {
+				t.Errorf("Read of %d pod specs: key %s, entry %s, want %s, %s",
+					len(images), image.Key, image.Entry, want, images[i])
+			}
+			if (s.Old != nil) != (i == 0) || (s.Images[0].Old != nil) != (i == 0) {
+				t.Errorf("pod spec %d is paired with %v, want only the first one paired", i, s.Old)
+			}
+			marker := s.Markers[workload.AnnotationRefresh]
+			if len(marker) != len("sha256:")+64 {
+				t.Errorf("a marker of 1000 bytes is %q, want its hash", marker)
+			}
+		}
+	}
+}
+
+// TestUpdate tests which value an annotation gets, given those of the new and the old object.
+func TestUpdate(t *testing.T) {
+	texts := map[string]string{"a": "1", "<&>": "2"}
+	const encoded = `{"<&>":"2","a":"1"}`
+	for _, tt := range []struct {
+		now, old string
+		want     annotation.Change
+	}{
+		{"", "", annotation.Change{Set: map[string]string{"k": encoded}}},
+		{encoded, "", annotation.Change{}},
+		{`{"a":"1", "<&>":"2", "more":"3"}`, "", annotation.Change{}},
+		{"", `{"a":"1", "<&>":"2"}`, annotation.Change{Set: map[string]string{"k": `{"a":"1", "<&>":"2"}`}}},
+		{`{"a":"1"}`, "junk", annotation.Change{Set: map[string]string{"k": encoded}}},
+	} {
+		m := &workload.Metadata{Annotations: map[string]string{"k": tt.now}}
+		old := &workload.Metadata{Annotations: map[string]string{"k": tt.old}}
+		var c annotation.Changes
+		c.Update(m, old, "k", texts)
+		var got annotation.Change
+		for _, change := range c.All {
+			got = annotation.Change{Set: change.Set, Remove: change.Remove}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("Update of %q over %q: -want +got\n%s", tt.now, tt.old, diff)
+		}
+	}
+}
+
+// TestOmitted tests that an annotation is left out, and removed if it is there, if the API server
+// would refuse the object because of it.
+func TestOmitted(t *testing.T) {
+	long := map[string]string{"a": strings.Repeat("x", 100<<10)}
+	var c annotation.Changes
+	m := &workload.Metadata{Size: 30 << 10, Annotations: map[string]string{"third": "x"}}
+	for _, key := range []string{"first", "second", "third"} {
+		c.PutTexts(m, key, long)
+	}
+	c.PutTexts(m, "fourth", map[string]string{"a": strings.Repeat("x", 130<<10)})
+	want := []string{"third", "fourth"}
+	if diff := cmp.Diff(want, c.Omitted); diff != "" {
+		t.Errorf("omitted: -want +got\n%s", diff)
+	}
+	if got := c.All[0]; len(got.Set) != 2 || !cmp.Equal(got.Remove, []string{"third"}) {
+		t.Errorf("%d annotations set, %q removed, want 2 and the third", len(got.Set), got.Remove)
+	}
+}
