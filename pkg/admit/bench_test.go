@@ -14,8 +14,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// BenchmarkAdmission is one review of a Pod of about 3 KB that a controller made, without the
-// network: all answers cached, and all references pinned.
+// BenchmarkAdmission reviews a Pod of about 3 KB that a controller made, without the network.
+// Either all answers are cached, or all references are pinned.
 func BenchmarkAdmission(b *testing.B) {
 	env := strings.TrimSuffix(strings.Repeat(`{"name":"SOME_VARIABLE","value":"some value of it"},`, 20), ",")
 	pod := func(digest string) []byte {

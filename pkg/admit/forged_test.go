@@ -17,8 +17,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// asked is a review with some fields of the request replaced or added.
-func asked(t *testing.T, body []byte, fields map[string]any) []byte {
+// withFields returns a review with some fields of its request replaced or added.
+func withFields(t *testing.T, body []byte, fields map[string]any) []byte {
 	t.Helper()
 	var rv map[string]any
 	if err := json.Unmarshal(body, &rv); err != nil {
@@ -34,15 +34,15 @@ func asked(t *testing.T, body []byte, fields map[string]any) []byte {
 	return changed
 }
 
-// debug is a review of an update of a pod through a subresource.
-func debug(t *testing.T, subresource, after, before string) []byte {
+// debugReview returns a review of an update of a pod through a subresource.
+func debugReview(t *testing.T, subresource, after, before string) []byte {
 	t.Helper()
 	body := review("UPDATE", "", "Pod", after, before)
-	return asked(t, body, map[string]any{"subResource": subresource})
+	return withFields(t, body, map[string]any{"subResource": subresource})
 }
 
-// debugged is a pod, given more of its metadata, more of its spec and its ephemeral containers.
-func debugged(metadata, spec, ephemeral string) string {
+// debugPod returns a pod with some metadata, some fields of its spec, and ephemeral containers.
+func debugPod(metadata, spec, ephemeral string) string {
 	return `{"metadata":{` + metadata + `},"spec":{` + spec +
 		`"containers":[{"name":"a","image":"nginx"}],"ephemeralContainers":[` + ephemeral + `]}}`
 }
@@ -57,8 +57,8 @@ func TestForgedMetadata(t *testing.T) {
 		"deleted": `"deletionTimestamp":"2026-01-01T00:00:00Z"`,
 	} {
 		for _, subresource := range []string{"", "ephemeralcontainers"} {
-			body := debug(t, subresource, debugged(metadata, "", debugger), debugged("", "", ""))
-			r, _ := post(t, newHandler(t, policy.Enforce, registry), body)
+			body := debugReview(t, subresource, debugPod(metadata, "", debugger), debugPod("", "", ""))
+			r := respond(t, policy.Enforce, body)
 			if !strings.Contains(string(r.Patch), "/spec/ephemeralContainers/0/image") {
 				t.Errorf("%s through %q: patch %s, want the container pinned", name, subresource, r.Patch)
 			}
@@ -66,7 +66,7 @@ func TestForgedMetadata(t *testing.T) {
 	}
 }
 
-// TestBeingDeleted changes what is being deleted, also by an update that says it is not.
+// TestBeingDeleted changes an object that is being deleted, also in an update that says it is not.
 func TestBeingDeleted(t *testing.T) {
 	deployment := func(metadata, image string) string {
 		return `{"metadata":{` + metadata + `},"spec":{"template":{"spec":{"containers":[
@@ -76,26 +76,26 @@ func TestBeingDeleted(t *testing.T) {
 	for _, metadata := range []string{"", deleted} {
 		after, before := deployment(metadata, "a/missing"), deployment(deleted, "nginx")
 		body := review("UPDATE", "apps", "Deployment", after, before)
-		r, _ := post(t, newHandler(t, policy.Enforce, registry), body)
+		r := respond(t, policy.Enforce, body)
 		if !r.Allowed || r.Patch != nil {
 			t.Errorf("with %q: allowed %t, patch %s, want it left alone", metadata, r.Allowed, r.Patch)
 		}
 	}
 }
 
-// TestMirror has pods that say that they are the copy of a static pod. It counts if a node creates
-// them.
+// TestMirror reviews pods that say that they are the copy of a static pod. This only counts if a
+// node creates them.
 func TestMirror(t *testing.T) {
 	const mirror = `{"metadata":{"annotations":{"kubernetes.io/config.mirror":"h"}},
 		"spec":{"containers":[{"name":"a","image":%q}]}}`
 	for _, tt := range []struct {
 		name, operation string
 		groups          any
-		spared          bool
+		skipped         bool
 	}{
 		{"a node", "CREATE", []string{"system:authenticated", "system:nodes"}, true},
 		{"a user", "CREATE", []string{"system:authenticated"}, false},
-		{"a user whose groups are not told", "CREATE", nil, false},
+		{"a user without groups", "CREATE", nil, false},
 		{"a group with a similar name", "CREATE", []string{"x:system:nodes", "system:nodes:x"}, false},
 		{"groups of another type", "CREATE", map[string]string{"system:nodes": "system:nodes"}, false},
 		{"a node that changes it", "UPDATE", []string{"system:nodes"}, false},
@@ -103,10 +103,10 @@ func TestMirror(t *testing.T) {
 		after, before := fmt.Sprintf(mirror, "nginx:2"), fmt.Sprintf(mirror, "nginx:1")
 		body := review(tt.operation, "", "Pod", after, before)
 		user := map[string]any{"groups": tt.groups, "username": "someone"}
-		body = asked(t, body, map[string]any{"userInfo": user})
-		r, _ := post(t, newHandler(t, policy.Enforce, registry), body)
-		if spared := r.Allowed && r.Patch == nil; spared != tt.spared {
-			t.Errorf("%s: spared %t, want %t", tt.name, spared, tt.spared)
+		body = withFields(t, body, map[string]any{"userInfo": user})
+		r := respond(t, policy.Enforce, body)
+		if skipped := r.Allowed && r.Patch == nil; skipped != tt.skipped {
+			t.Errorf("%s: skipped %t, want %t", tt.name, skipped, tt.skipped)
 		}
 	}
 }
@@ -123,7 +123,7 @@ func TestDebugIdentity(t *testing.T) {
 		none := func(context.Context, ref.Reference, bool) []keychain.Credential { return nil }
 		return keychain.Func(none)
 	}
-	body := debug(t, "ephemeralcontainers", debugged("", other, debugger), debugged("", own, ""))
+	body := debugReview(t, "ephemeralcontainers", debugPod("", other, debugger), debugPod("", own, ""))
 	if r, _ := post(t, h, body); !r.Allowed {
 		t.Fatal(r.Result)
 	}
@@ -139,8 +139,8 @@ func TestDebugLeavesTheRest(t *testing.T) {
 	after := `{"metadata":{},"spec":{"containers":[{"name":"a","image":"ghcr.io/a/missing:1"}],
 		"volumes":[{"name":"v","image":{"reference":"ghcr.io/a/missing:1"}}],
 		"ephemeralContainers":[` + debugger + `,{"name":"e"}]}}`
-	body := debug(t, "ephemeralcontainers", after, debugged("", "", ""))
-	r, _ := post(t, newHandler(t, policy.Enforce, registry), body)
+	body := debugReview(t, "ephemeralcontainers", after, debugPod("", "", ""))
+	r := respond(t, policy.Enforce, body)
 	const debugger = "ghcr.io/a/debugger:1"
 	want := fmt.Sprintf(`[{"op":"replace","path":"/spec/ephemeralContainers/0/image","value":"%s@%s"}]`,
 		debugger, digestOf(debugger))

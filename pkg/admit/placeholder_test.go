@@ -11,8 +11,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/policy"
 )
 
-// exempting is a handler with exemptions that allows every failure and counts the look-ups.
-func exempting(t *testing.T, mode policy.Mode, n *atomic.Int64, patterns ...string) *admit.Handler {
+// exemptingHandler returns a handler with exemptions that allows every failure and counts the
+// lookups.
+func exemptingHandler(
+	t *testing.T, mode policy.Mode, n *atomic.Int64, patterns ...string,
+) *admit.Handler {
 	t.Helper()
 	h := newHandler(t, mode, counting(n))
 	h.OnFailure = admit.OnFailure{NotFound: admit.Allow, Unauthorized: admit.Allow}
@@ -26,8 +29,9 @@ func exempting(t *testing.T, mode policy.Mode, n *atomic.Int64, patterns ...stri
 	return h
 }
 
-// TestPlaceholder has Istio's placeholder where an injector is still to come, and where none has
-// come. No registry is asked for it, and no onFailure lets it through.
+// TestPlaceholder checks that Istio's placeholder is left alone in a pod template, which an
+// injector will see, and refused in a Pod that no injector has changed. No registry is asked for
+// it, and no policy of onFailure admits it.
 func TestPlaceholder(t *testing.T) {
 	const placeholder = "docker.io/library/auto:latest"
 	spec := `{"containers":[{"name":"istio-proxy","image":"auto"}]}`
@@ -41,7 +45,7 @@ func TestPlaceholder(t *testing.T) {
 		mode                      policy.Mode
 		patterns                  []string
 		denied                    bool
-		said                      string
+		message                   string
 	}{
 		{"a template", "apps", "Deployment", deployment, policy.Enforce, []string{placeholder}, false, ""},
 		{"a pod", "", "Pod", pod, policy.Enforce, []string{placeholder}, true, refused},
@@ -52,32 +56,32 @@ func TestPlaceholder(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var lookups atomic.Int64
-			h := exempting(t, tt.mode, &lookups, tt.patterns...)
+			h := exemptingHandler(t, tt.mode, &lookups, tt.patterns...)
 			r, _ := post(t, h, review("CREATE", tt.group, tt.kind, tt.object, ""))
-			said := strings.Join(r.Warnings, "\n")
+			message := strings.Join(r.Warnings, "\n")
 			if !r.Allowed {
-				said = r.Result.Message
+				message = r.Result.Message
 			}
-			if r.Allowed == tt.denied || !strings.HasPrefix(said, tt.said) || tt.said == "" && said != "" {
-				t.Errorf("allowed %t, said %q, want %q", r.Allowed, said, tt.said)
+			if r.Allowed == tt.denied || !strings.HasPrefix(message, tt.message) || tt.message == "" && message != "" {
+				t.Errorf("allowed %t, message %q, want %q", r.Allowed, message, tt.message)
 			}
 			proposed := strings.Contains(string(r.Patch), "error: container")
 			if n := lookups.Load(); n != 0 || proposed != (tt.mode == policy.Propose) {
-				t.Errorf("%d look-ups, patch %s, want none, and the error proposed in dry-run", n, r.Patch)
+				t.Errorf("%d lookups, patch %s, want none, and the error proposed in dry-run", n, r.Patch)
 			}
 		})
 	}
 }
 
-// TestPlaceholderUpdated puts the placeholder into a pod that was injected. What stood there before
-// is left, as everything that is unchanged.
+// TestPlaceholderUpdated puts the placeholder into a pod that was injected. If it was there before,
+// it stays, like everything that is unchanged.
 func TestPlaceholderUpdated(t *testing.T) {
 	pod := func(image string) string {
 		return `{"metadata":{},"spec":{"containers":[{"name":"istio-proxy","image":"` + image + `"}]}}`
 	}
 	for before, allowed := range map[string]bool{"istio/proxyv2:1": false, "auto": true} {
 		var lookups atomic.Int64
-		h := exempting(t, policy.Enforce, &lookups, "docker.io/library/auto:latest")
+		h := exemptingHandler(t, policy.Enforce, &lookups, "docker.io/library/auto:latest")
 		r, _ := post(t, h, review("UPDATE", "", "Pod", pod("auto"), pod(before)))
 		if r.Allowed != allowed {
 			t.Errorf("auto after %s: allowed %t, want %t", before, r.Allowed, allowed)

@@ -7,284 +7,193 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tagpin/tagpin/pkg/admit"
-	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/policy"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// failures has one failed look-up of each class.
-var failures = map[string]error{
-	"notFound":     failure{"r: manifest not found (404)", resolve.ErrNotFound},
-	"unauthorized": failure{"r: denied (401)", resolve.ErrUnauthorized},
-	"unavailable":  failure{"r: unreachable", resolve.ErrUnavailable},
-	"invalid":      failure{"r: no digest", resolve.ErrInvalid},
-}
-
-// onFailure does the same for every class of failure.
-func onFailure(then admit.FailurePolicy) admit.OnFailure {
-	return admit.OnFailure{NotFound: then, Unauthorized: then, Unavailable: then, Invalid: then}
-}
-
-// eachFailure runs a test for each class of failure, each way to handle it, and each output. The
-// object was created with the digest of "one"; the tag has moved to "two" since; the registry
-// fails.
-func eachFailure(t *testing.T, test func(l *life, then admit.FailurePolicy)) {
-	for class, err := range failures {
-		for _, then := range []admit.FailurePolicy{admit.Deny, admit.Defer, admit.Allow} {
-			for _, output := range []policy.Output{policy.TagAndDigest, policy.DigestOnly} {
-				t.Run(fmt.Sprint(class, " ", then, " ", output), func(t *testing.T) {
-					l := newLife(t, "apps/Deployment")
-					l.handler.OnFailure = onFailure(then)
-					l.handler.Pinner.Policy.Output = output
-					l.send(workloadOf(refresh, "c1", restartedAt, at(1)))
-					l.push, l.down = "two", err
-					test(l, then)
-				})
-			}
-		}
-	}
-}
-
-// at is a value of restartedAt: some minutes after noon.
-func at(minute int) string { return fmt.Sprintf("2026-01-01T12:%02d:00Z", minute) }
-
-// record is the recorded value of a marker.
-func (l *life) record(marker string) string {
-	metadata, _ := l.template()["metadata"].(map[string]any)
-	annotations, _ := metadata["annotations"].(map[string]any)
-	text, _ := annotations["tagpin.dev/refreshed"].(string)
-	return annotation.Decode(text)[marker]
-}
-
-// wantKept compares the stored image with the one from before a refresh that failed.
-func (l *life) wantKept(before string) {
-	l.t.Helper()
-	if !l.last.Allowed {
-		l.t.Fatalf("denied: %s", l.last.Result.Message)
-	}
-	if got := l.image(); got != before {
-		l.t.Errorf("image = %s, want %s", got, before)
-	}
-	want := "; kept at " + digestOf("one").String()[:19]
-	if len(l.last.Warnings) != 1 || !strings.Contains(l.last.Warnings[0], want) {
-		l.t.Errorf("warnings = %q, want one that contains %q", l.last.Warnings, want)
-	}
-}
-
-// A restart keeps the digest if it can't be resolved anew, whatever onFailure says: people restart
-// workloads in an incident. Its marker is recorded, so that an undo to it is no refresh.
-func TestFailedRestartKeepsPin(t *testing.T) {
-	eachFailure(t, func(l *life, _ admit.FailurePolicy) {
-		one := l.image()
-		l.mark(restartedAt, at(2))
-		l.wantKept(one)
-		if got := l.record(restartedAt); got != at(2) {
-			l.t.Errorf("recorded restart = %s, want %s", got, at(2))
-		}
-		kept := l.template()
-		l.send(workloadOf(refresh, "c1", restartedAt, at(3))) // a manifest, which has no digest
-		l.wantKept(one)
-		l.down = nil
-		l.mark(restartedAt, at(4))
-		if got, want := l.image(), digestOf("two").String(); !strings.HasSuffix(got, want) {
-			l.t.Errorf("the registry is back: image = %s, want %s", got, want)
-		}
-		two := l.template()
-		asked := l.asked
-		for _, revision := range []map[string]any{kept, two, kept, two} {
-			l.undo(revision)
-			if got, want := string(l.encode(l.template())), string(l.encode(revision)); got != want {
-				l.t.Errorf("undone: template =\n%s, want\n%s", got, want)
-			}
-		}
-		if l.asked != asked {
-			l.t.Errorf("undone with %d look-ups, want none", l.asked-asked)
-		}
-	})
-}
-
-// A changed tagpin.dev/refresh is a deploy. If it can't be resolved it is denied, also where
-// onFailure defers: admitted with the old digest, the deploy would be lost without anybody
-// noticing.
-func TestFailedRefreshIsDenied(t *testing.T) {
-	eachFailure(t, func(l *life, then admit.FailurePolicy) {
-		if then == admit.Allow {
-			return
-		}
-		for name, send := range map[string]func(){
-			"patched":       func() { l.mark(refresh, "c2") },
-			"applied":       func() { l.send(workloadOf(refresh, "c2", restartedAt, at(1))) },
-			"with restart":  func() { l.send(workloadOf(refresh, "c2", restartedAt, at(2))) },
-			"applied again": func() { l.send(workloadOf(refresh, "c2", restartedAt, at(1))) },
-		} {
-			before := string(l.encode(l.stored))
-			send()
-			if l.last.Allowed {
-				l.t.Fatalf("%s: allowed with %q, want it denied", name, l.last.Warnings)
-			}
-			want := `container "app": can't refresh r:1: ` + l.down.Error() + "; "
-			if got := l.last.Result.Message; !strings.HasPrefix(got, want) {
-				l.t.Errorf("%s: message = %q, want %q first", name, got, want)
-			}
-			if got := string(l.encode(l.stored)); got != before {
-				l.t.Errorf("%s: stored =\n%s, want\n%s", name, got, before)
-			}
-		}
-		l.down = nil
-		l.send(workloadOf(refresh, "c2", restartedAt, at(1))) // the tool tries again
-		if got, want := l.image(), digestOf("two").String(); !strings.HasSuffix(got, want) {
-			l.t.Errorf("the registry is back: image = %s, want %s", got, want)
-		}
-	})
-}
-
-// Where onFailure allows it, a refresh that fails keeps the pin and says how to try again. Its
-// marker is not recorded, since the pin was not resolved for it.
-func TestFailedRefreshIsAllowed(t *testing.T) {
-	eachFailure(t, func(l *life, then admit.FailurePolicy) {
-		if then != admit.Allow {
-			return
-		}
-		one := l.image()
-		for _, send := range []func(){
-			func() { l.mark(refresh, "c2") },
-			func() { l.send(workloadOf(refresh, "c3", restartedAt, at(2))) },
-		} {
-			send()
-			l.wantKept(one)
-			const want = "; change tagpin.dev/refresh again later; kept at "
-			if got := l.last.Warnings[0]; !strings.Contains(got, want) {
-				l.t.Errorf("warning = %q, want %q in it", got, want)
-			}
-			if got := l.record(refresh); got != "c1" {
-				l.t.Errorf("recorded refresh = %s, want that of the pin, c1", got)
-			}
-		}
-		if got := l.record(restartedAt); got != at(2) {
-			l.t.Errorf("recorded restart = %s, want %s", got, at(2))
-		}
-		l.down = nil
-		l.send(workloadOf(refresh, "c4", restartedAt, at(2)))
-		if got, want := l.image(), digestOf("two").String(); !strings.HasSuffix(got, want) {
-			l.t.Errorf("the next: image = %s, want %s", got, want)
-		}
-		if got := l.record(refresh); got != "c4" {
-			l.t.Errorf("recorded refresh = %s, want c4", got)
-		}
-	})
-}
-
-// A reference that has no pin yet can't keep one. A restart treats it as a new reference; a refresh
-// is denied unless onFailure allows it.
-func TestFailedRefreshOfUnpinned(t *testing.T) {
-	for _, tt := range []struct {
-		marker  string
-		then    admit.FailurePolicy
-		allowed bool
-		says    string
-	}{
-		{restartedAt, admit.Deny, false, `container "app": can't pin r:1: r: unreachable; `},
-		{restartedAt, admit.Defer, true, "; admitted as it is, its pods wait until it resolves"},
-		{restartedAt, admit.Allow, true, "; admitted unpinned"},
-		{refresh, admit.Deny, false, `container "app": can't pin r:1: r: unreachable; `},
-		{refresh, admit.Defer, false, `container "app": can't pin r:1: r: unreachable; `},
-		{refresh, admit.Allow, true, "; admitted unpinned"},
-	} {
-		l := newLife(t, "apps/Deployment")
-		l.handler.OnFailure = onFailure(tt.then)
-		l.stored = workloadOf() // from before tagpin
-		l.down = failures["unavailable"]
-		l.mark(tt.marker, at(1))
-		said := strings.Join(l.last.Warnings, "\n")
-		if l.last.Result != nil {
-			said = l.last.Result.Message
-		}
-		if l.last.Allowed != tt.allowed || !strings.Contains(said, tt.says) {
-			t.Errorf("%s, %s: allowed %t, said %q, want %t, %q",
-				tt.marker, tt.then, l.last.Allowed, said, tt.allowed, tt.says)
-		}
-		if l.last.Allowed {
-			l.wantImage("no pin is held", "r:1", "")
-		}
-	}
-}
-
-// A container that comes with a restart takes the digest that another one keeps for the same text:
-// one object has one answer.
-func TestFailedRestartWithNewContainer(t *testing.T) {
-	l := newLife(t, "apps/Deployment")
-	l.send(workloadOf())
-	l.push, l.down = "two", failures["notFound"]
-	l.change(func(template map[string]any) {
-		annotate(template, restartedAt, at(1))
-		spec := template["spec"].(map[string]any)
-		added := map[string]any{"name": "new", "image": "r:1"}
-		spec["containers"] = append([]any{added}, spec["containers"].([]any)...)
-	})
-	if !l.last.Allowed {
-		t.Fatalf("denied: %s", l.last.Result.Message)
-	}
-	l.wantImage("a new container", "r:1", "one")
-}
-
-// In dry-run mode nothing is denied, and the pin stays.
-func TestFailedRefreshInDryRunMode(t *testing.T) {
+// TestMarkerFromTheBeginning checks that a marker of the first manifest is recorded, so that an
+// undo to that revision is no refresh.
+func TestMarkerFromTheBeginning(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
 	l.send(workloadOf(refresh, "c1"))
-	l.handler.Mode, l.handler.OnFailure = policy.Propose, onFailure(admit.Deny)
-	l.push, l.down = "two", failures["notFound"]
+	first := l.template()
+	l.push = "two"
 	l.send(workloadOf(refresh, "c2"))
-	if !l.last.Allowed {
-		t.Fatalf("denied: %s", l.last.Result.Message)
-	}
-	l.wantImage("refreshed in dry-run mode", "r:1", "one")
+	l.wantImage("another commit", "r:1", "two")
+	l.push = "three"
+	l.undo(first)
+	l.wantImage("undone", "r:1", "one")
+	l.send(workloadOf(refresh, "c1"))
+	l.wantImage("the same manifest again", "r:1", "one")
 }
 
-// Of several pod templates each has its own restart; a refresh of the object is for all of them.
-func TestFailedRefreshOfSeveralTemplates(t *testing.T) {
-	const key = "/spec/replicatedJobs/%s/template/spec/template/spec:tagpin.dev/refresh"
-	jobSet := func(marker string, restarted ...string) map[string]any {
-		var jobs []any
-		for i, name := range []string{"a", "b"} {
-			template := map[string]any{"spec": map[string]any{
-				"containers": []any{map[string]any{"name": "app", "image": "r/" + name + ":1"}},
-			}}
-			if i < len(restarted) {
-				template["metadata"] = map[string]any{
-					"annotations": map[string]any{restartedAt: restarted[i]},
-				}
-			}
-			job := map[string]any{"spec": map[string]any{"template": template}}
-			jobs = append(jobs, map[string]any{"name": name, "template": job})
+// TestApplyAfterRefresh checks that applying a manifest again changes nothing, although it does not
+// have what tagpin and kubectl have added.
+func TestApplyAfterRefresh(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	l.send(workloadOf(refresh, "c1"))
+	l.push = "two"
+	l.send(workloadOf(refresh, "c2"))
+	before := string(l.encode(l.stored))
+	l.push = "three"
+	asked := l.asked
+	l.send(workloadOf(refresh, "c2"))
+	if got := string(l.encode(l.stored)); got != before || l.asked != asked {
+		t.Errorf("applied again, %d lookups:\n%s, want none and\n%s", l.asked-asked, got, before)
+	}
+	l.send(workloadOf())
+	l.wantImage("without the marker", "r:1", "two")
+	l.send(workloadOf(refresh, ""))
+	l.wantImage("with an empty one", "r:1", "two")
+}
+
+// TestRefreshLeavesAlone checks that a refresh does not move an image that its author has pinned,
+// that is exempt, or that is never pulled.
+func TestRefreshLeavesAlone(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	o := workloadOf()
+	containers := []any{
+		map[string]any{"name": "app", "image": "r:1"},
+		map[string]any{"name": "author", "image": "r:1@" + digestOf("author").String()},
+		map[string]any{"name": "never", "image": "r:1", "imagePullPolicy": "Never"},
+		map[string]any{"name": "blank"},
+		map[string]any{"name": "bad", "image": "r@junk"},
+		// A name of 64 hexadecimal digits is only valid before a digest.
+		map[string]any{"name": "hex", "image": strings.Repeat("a", 64) + "@" + digestOf("author").String()},
+	}
+	templateOf(o)["spec"] = map[string]any{"containers": containers}
+	annotate(templateOf(o), "tagpin.dev/pins",
+		fmt.Sprintf(`{"hex":%q}`, containers[5].(map[string]any)["image"]))
+	l.send(o)
+	want := strings.ReplaceAll(string(l.encode(l.template()["spec"])), digestOf("one").String(), digestOf("two").String())
+	l.push = "two"
+	l.mark(restartedAt, "now")
+	if got := string(l.encode(l.template()["spec"])); got != want {
+		t.Errorf("refreshed: spec =\n%s, want\n%s", got, want)
+	}
+}
+
+// TestRefreshOfUnpinned checks that a restart pins an image from before tagpin: its pods are
+// replaced anyway.
+func TestRefreshOfUnpinned(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	l.stored = workloadOf()
+	l.change(func(template map[string]any) { template["unrelated"] = "edit" })
+	l.wantImage("edited", "r:1", "")
+	l.mark(restartedAt, "now")
+	l.wantImage("restarted", "r:1", "one")
+}
+
+// TestApplyAgain checks that a manifest without tagpin's annotations does not count as a changed
+// template.
+func TestApplyAgain(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	l.send(workloadOf(refresh, "a"))
+	l.send(workloadOf(refresh, "b"))
+	l.send(workloadOf(refresh, "b"))
+	if len(l.last.Warnings) > 0 {
+		t.Errorf("warnings = %q, want none", l.last.Warnings)
+	}
+}
+
+// TestNoRefresh checks that Pods and Jobs are never refreshed, that the template of a Job stays as
+// it is, and that refreshOnRestart can be switched off.
+func TestNoRefresh(t *testing.T) {
+	l := newLife(t, "batch/Job")
+	l.send(workloadOf(refresh, "a"))
+	before := string(l.encode(l.template()))
+	l.push = "two"
+	l.mark(refresh, "b")
+	l.wantImage("a Job", "r:1", "one")
+	l.send(workloadOf(refresh, "a"))
+	if got := string(l.encode(l.template())); got != before {
+		t.Errorf("a Job applied again: template =\n%s, want\n%s", got, before)
+	}
+	l = newLife(t, "apps/Deployment")
+	l.handler.Pinner.Policy.IgnoreRestart = true
+	l.send(workloadOf())
+	l.push = "two"
+	l.mark(restartedAt, "a")
+	l.wantImage("refreshOnRestart: false", "r:1", "one")
+	l.mark(refresh, "a")
+	l.wantImage("refreshed", "r:1", "two")
+}
+
+// TestNoRefreshInOtherModes checks that modes that make no pins don't refresh them either.
+func TestNoRefreshInOtherModes(t *testing.T) {
+	for _, mode := range []policy.Mode{policy.Keep, policy.Propose} {
+		l := newLife(t, "apps/Deployment")
+		l.send(workloadOf())
+		l.push, l.handler.Mode = "two", mode
+		l.mark(restartedAt, "a")
+		l.wantImage(mode.String()+": restarted", "r:1", "one")
+		l.send(workloadOf(refresh, "a"))
+		l.wantImage(mode.String()+": applied with a marker", "r:1", "one")
+	}
+	l := newLife(t, "apps/Deployment")
+	l.handler.Mode = policy.Propose
+	l.send(workloadOf())
+	l.push = "two"
+	l.mark(restartedAt, "a")
+	annotations, _ := l.stored["metadata"].(map[string]any)["annotations"].(map[string]any)
+	if got, want := annotations["tagpin.dev/proposed-pins"], `{"app":"r:1@`+digestOf("two").String()+`"}`; got != want {
+		t.Errorf("proposed after a restart: %v, want %s", got, want)
+	}
+}
+
+// TestRefreshPruned checks that a kind whose CRD prunes the metadata of its templates has its
+// marker, its record and its pins in its own metadata.
+func TestRefreshPruned(t *testing.T) {
+	prune := func(o map[string]any) map[string]any {
+		delete(templateOf(o), "metadata")
+		return o
+	}
+	manifest := func(marker string) map[string]any {
+		o := prune(workloadOf())
+		if marker != "" {
+			o["metadata"].(map[string]any)["annotations"] = map[string]any{refresh: marker}
 		}
-		annotations := map[string]any{refresh: marker}
-		return map[string]any{
-			"metadata": map[string]any{"annotations": annotations},
-			"spec":     map[string]any{"replicatedJobs": jobs},
-		}
+		return o
 	}
-	l := newLife(t, "jobset.x-k8s.io/JobSet")
-	l.send(jobSet("c1"))
-	l.push, l.fails = "two", map[string]error{"a": failures["unavailable"]}
-	l.send(jobSet("c2"))
-	if l.last.Allowed {
-		t.Errorf("a refresh of which one template fails: allowed with %q", l.last.Warnings)
-	}
-	l.send(jobSet("c1", at(1), at(1)))
-	got := string(l.encode(l.stored["spec"]))
-	a, b := "r/a:1@"+digestOf("one").String(), "r/b:1@"+digestOf("two").String()
-	if !l.last.Allowed || !strings.Contains(got, a) || !strings.Contains(got, b) {
-		t.Errorf("a restart of which one template fails: allowed %t, spec = %s, want %s and %s",
-			l.last.Allowed, got, a, b)
-	}
-	l.handler.OnFailure, l.push = onFailure(admit.Allow), "three"
-	l.send(jobSet("c3", at(1), at(1)))
-	metadata := l.stored["metadata"].(map[string]any)["annotations"].(map[string]any)
-	recorded := annotation.Decode(metadata["tagpin.dev/refreshed"].(string))
-	for name, want := range map[string]string{"a": "c1", "b": "c3"} {
-		if got := recorded[fmt.Sprintf(key, name)]; got != want {
-			t.Errorf("recorded refresh of %s = %s, want %s, in %v", name, got, want, recorded)
-		}
-	}
+	l := newLife(t, "argoproj.io/Rollout")
+	l.send(manifest(""))
+	l.wantImage("created", "r:1", "one")
+	l.push = "two"
+	l.send(manifest(""))
+	l.wantImage("the same again", "r:1", "one")
+	l.send(manifest("a"))
+	l.wantImage("with a marker", "r:1", "two")
+	l.push = "three"
+	l.send(manifest("a"))
+	l.wantImage("the same marker again", "r:1", "two")
+	l.send(manifest("b"))
+	l.wantImage("with another", "r:1", "three")
+}
+
+// TestRefreshDigestOnly checks that a refresh takes the text from the annotation if the output
+// drops tags.
+func TestRefreshDigestOnly(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	l.handler.Pinner.Policy.Output = policy.DigestOnly
+	l.send(workloadOf())
+	l.push = "two"
+	l.mark(restartedAt, "a")
+	l.wantImage("refreshed", "r", "two")
+	l.send(workloadOf())
+	l.wantImage("applied again", "r", "two")
+}
+
+// TestRestartLeavesDigestWithoutTag checks that a restart does not move a digest that an author
+// wrote over tagpin's pin, without the tag.
+func TestRestartLeavesDigestWithoutTag(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	l.send(workloadOf())
+	l.change(func(template map[string]any) { // as kubectl set image does
+		container := containerOf(template, 0)
+		container["image"] = "r@" + digestOf("one").String()
+	})
+	l.push = "two"
+	l.mark(restartedAt, at(1))
+	l.wantImage("restarted", "r", "one")
+	l.send(workloadOf(refresh, "a"))
+	l.wantImage("a tag again, and refreshed", "r:1", "two")
 }
