@@ -99,9 +99,9 @@ func TestNoAdvice(t *testing.T) {
 	}
 }
 
-// TestAdvice checks that the advice in a warning works for the kind: kubectl restarts three kinds,
-// and a CRD may prune the metadata of its templates.
-func TestAdvice(t *testing.T) {
+// TestHowToRefresh checks that the advice in a warning works for the kind: kubectl restarts three
+// kinds, and a CRD may prune the metadata of its templates.
+func TestHowToRefresh(t *testing.T) {
 	for kind, want := range map[string]string{
 		"apps/Deployment": "anew: kubectl rollout restart, or change the pod template's annotation tagpin.dev/refresh",
 		"apps/ReplicaSet": "anew: change the pod template's annotation tagpin.dev/refresh",
@@ -124,9 +124,9 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// TestTagChangedWithoutDigest checks that there is a warning if an author changes the tag but not
+// TestTagChangedAlone checks that there is a warning if an author changes the tag but not
 // the digest: what runs is the old image. No registry is asked.
-func TestTagChangedWithoutDigest(t *testing.T) {
+func TestTagChangedAlone(t *testing.T) {
 	for mode, output := range map[policy.Mode]policy.Output{
 		policy.Enforce: policy.DigestOnly,
 		policy.Propose: policy.TagAndDigest,

@@ -135,9 +135,9 @@ func manyContainers(n int, image string) string {
 	return `{"spec":{"containers":[` + strings.Join(containers, ",") + `]}}`
 }
 
-// TestMaxDenial checks that denials and audit annotations have a few kilobytes, however many images
-// there are, and say how many are left out.
-func TestMaxDenial(t *testing.T) {
+// TestAnswersAreBounded checks that denials and audit annotations have a few kilobytes, however
+// many images there are, and say how many are left out.
+func TestAnswersAreBounded(t *testing.T) {
 	const images = 3000
 	r, code := post(t, newHandler(t, policy.Enforce, registry), review("CREATE", "", "Pod", manyContainers(images, "ghcr.io/a/missing:1"), ""))
 	if code != http.StatusOK || r.Allowed {

@@ -102,8 +102,9 @@ func (b slowBody) Read(p []byte) (int, error) {
 	return b.Reader.Read(p[:min(1, len(p))])
 }
 
-// TestBudgetBegins checks that the time for a review begins with the first byte of its request.
-func TestBudgetBegins(t *testing.T) {
+// TestBudgetBeginsWithTheRequest checks that the time for a review begins with the first byte of
+// its request.
+func TestBudgetBeginsWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got time.Duration
 		h := newHandler(t, policy.Enforce, timed(&got))

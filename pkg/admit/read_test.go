@@ -152,9 +152,9 @@ func TestStalledReviews(t *testing.T) {
 	})
 }
 
-// TestNoTurn checks that a large review whose turn does not come in time is denied or, in the mode
-// dry-run, admitted, with the reason.
-func TestNoTurn(t *testing.T) {
+// TestLargeReviewsWithoutTurn checks that a large review whose turn does not come in time is denied
+// or, in the mode dry-run, admitted, with the reason.
+func TestLargeReviewsWithoutTurn(t *testing.T) {
 	const timedOut = "large object of namespace loud got no turn in time"
 	for mode, allowed := range allowedIn {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -194,9 +194,9 @@ func TestNoTurn(t *testing.T) {
 	}
 }
 
-// TestDropBeforeLookups checks that a review is dropped before its images are looked up, so that a
-// registry that hangs keeps no reviews in memory.
-func TestDropBeforeLookups(t *testing.T) {
+// TestReviewIsForgottenBeforeLookups checks that a review is dropped before its images are looked
+// up, so that a registry that hangs keeps no reviews in memory.
+func TestReviewIsForgottenBeforeLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := make(chan struct{}, 1)
 		hangs := func(ctx context.Context, _ resolve.Request) (resolve.Result, error) {
@@ -265,9 +265,9 @@ func TestLengthOfReviews(t *testing.T) {
 	}
 }
 
-// TestHugeReview checks that a review that is too large is never in memory as a whole. It is read
-// until its end, so that its sender gets an answer.
-func TestHugeReview(t *testing.T) {
+// TestHugeReviewIsNotHeld checks that a review that is too large is never in memory as a whole. It
+// is read until its end, so that its sender gets an answer.
+func TestHugeReviewIsNotHeld(t *testing.T) {
 	h := newHandler(t, policy.Enforce, registry)
 	body := large("team", 36*mebi)
 	var before, after runtime.MemStats

@@ -17,10 +17,10 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// TestImages checks that the large objects of one namespace share its places while their images are
-// looked up, and that those without a place are denied at once. Objects with few images, and those
-// of other namespaces, are pinned meanwhile.
-func TestImages(t *testing.T) {
+// TestImagesAreBounded checks that the large objects of one namespace share its places while their
+// images are looked up, and that those without a place are denied at once. Objects with few images,
+// and those of other namespaces, are pinned meanwhile.
+func TestImagesAreBounded(t *testing.T) {
 	containers := func(image string, n int) string {
 		list := make([]string, n)
 		for i := range list {
@@ -78,10 +78,10 @@ func TestImages(t *testing.T) {
 	})
 }
 
-// TestWaiting checks that only some reviews of one namespace may wait for a registry. The others
-// are answered soon, without what they wait for. Reviews that are answered at once, and those of
-// other namespaces, are not affected.
-func TestWaiting(t *testing.T) {
+// TestWaitingReviewsAreBounded checks that only some reviews of one namespace may wait for a
+// registry. The others are answered soon, without what they wait for. Reviews that are answered at
+// once, and those of other namespaces, are not affected.
+func TestWaitingReviewsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 			if strings.HasPrefix(req.Ref.Text(), "nginx") {
