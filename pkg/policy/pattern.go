@@ -42,46 +42,39 @@ type Pattern struct {
 // docker.io/library/nginx, not nginx. A * may only be the last character, after a slash or within
 // the last path component.
 func ParsePattern(s string) (Pattern, error) {
-	if prefix, ok := strings.CutSuffix(s, "*"); ok {
-		return parsePrefix(s, prefix)
+	fail := func(format string, args ...any) (Pattern, error) {
+		return Pattern{}, fmt.Errorf("image pattern %q: %w", s, fmt.Errorf(format, args...))
 	}
-	if strings.Contains(s, "*") {
-		return Pattern{}, fmt.Errorf("image pattern %q: * may only be the last character", s)
+	text := s
+	prefix, glob := strings.CutSuffix(s, "*")
+	if glob {
+		text = prefix + "x" // the prefix is canonical if it is with one more letter
 	}
-	r, err := ref.Parse(s)
-	switch {
-	case err != nil:
-		return Pattern{}, fmt.Errorf("image pattern %q: %w", s, err)
-	case r.Pinned():
-		return Pattern{}, fmt.Errorf(
-			"image pattern %q: want no digest, since an image with a digest is never changed", s)
-	case r.Repository() != strings.TrimSuffix(s, ":"+r.Tag()):
-		return Pattern{}, fmt.Errorf("image pattern %q: want the canonical name, %s", s, r.Repository())
-	}
-	p := Pattern{name: r.Repository()}
-	if r.Tagged() {
-		p.tag = r.Tag()
-	}
-	return p, nil
-}
-
-// parsePrefix parses pattern, which is prefix and a *.
-func parsePrefix(pattern, prefix string) (Pattern, error) {
 	host, _, slash := strings.Cut(prefix, "/")
-	if !slash || host == "" || strings.ContainsAny(prefix, "*@ ") {
-		return Pattern{}, fmt.Errorf(
-			"image pattern %q: want host/path, with * only as the last character", pattern)
+	r, err := ref.Parse(text)
+	canonical := r.Repository()
+	if r.Tagged() {
+		canonical += ":" + r.Tag()
 	}
-	// If the prefix is canonical, then so is a repository with one more letter.
-	r, err := ref.Parse(prefix + "x")
 	switch {
+	case strings.Contains(prefix, "*"):
+		return fail("* may only be the last character")
+	case glob && (!slash || host == "" || strings.ContainsAny(prefix, "@ ")):
+		return fail("want host/path, with * only as the last character")
 	case err != nil:
-		return Pattern{}, fmt.Errorf("image pattern %q: %w", pattern, err)
-	case !strings.HasPrefix(r.Canonical(), prefix):
-		canonical := strings.TrimSuffix(r.Canonical(), "x:"+ref.DefaultTag)
-		return Pattern{}, fmt.Errorf("image pattern %q: want the canonical name, %s*", pattern, canonical)
+		return fail("%w", err)
+	case r.Pinned():
+		return fail("want no digest, since an image with a digest is never changed")
+	case glob && !strings.HasPrefix(canonical, prefix):
+		return fail("want the canonical name, %s*", strings.TrimSuffix(canonical, "x"))
+	case glob:
+		return Pattern{prefix: prefix}, nil
+	case canonical != text:
+		return fail("want the canonical name, %s", r.Repository())
+	case r.Tagged():
+		return Pattern{name: r.Repository(), tag: r.Tag()}, nil
 	}
-	return Pattern{prefix: prefix}, nil
+	return Pattern{name: r.Repository()}, nil
 }
 
 // Match reports whether the pattern matches r, which must not have a digest.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/span"
@@ -36,67 +37,71 @@ type fact struct {
 	decided time.Time
 }
 
-// listed is the result of a call that callers share.
-type listed struct {
-	record
-
-	// caller identifies the call of get that made the list. It is nil if another list had ended before
-	// and was used instead.
-	caller *bool
-}
-
-// source says which list a record comes from.
-type source int
-
-const (
-	memory     source = iota // a list that ended before the call
-	sharedList               // a list that another pod started, for its own texts
-	ownList                  // a list for this call
-)
-
-// get returns the record of a revision. It takes the remembered one if that is recent enough, and
-// otherwise joins the list that is under way or makes one. If relist is true, the result of a
-// successful list that ended before does not count. If err is not nil, the last list failed, and
-// the record is what was known before.
-func (s *Siblings) get(
-	ctx context.Context, r Revision, texts []string, relist bool,
-) (rec record, from source, err error) {
+// Running returns what the oldest siblings of a new pod run for some texts.
+//
+// It makes at most one list while the result of an earlier one is remembered. If stored is true,
+// the pod will be stored with a digest of its own for every text that no sibling runs. Then a list
+// that ended before the call can't show that the pod is the first one, and Running may list the
+// pods again.
+func (s *Siblings) Running(
+	ctx context.Context, r Revision, texts []string, stored bool,
+) Running {
 	s.once.Do(s.init)
 	rec, ok := s.known.Get(r)
-	if ok && s.recent(&rec, relist) {
-		return rec, memory, rec.err
+	known := s.digests(&rec, texts)
+	relist := rec.err == nil && stored && !hasAll(known, texts)
+	if ok && !relist && s.recent(&rec) {
+		return conclude(&rec, known, texts, rec.err)
 	}
-	if hasAll(s.digests(&rec, texts), texts) {
+	if hasAll(known, texts) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, refreshTimeout)
 		defer cancel()
 	}
-	me := new(bool)
-	result, err := s.lists.Do(ctx, r, func(ctx context.Context) (listed, error) {
-		// Another list may have ended between Get and Do.
-		if rec, ok := s.known.Get(r); ok && s.recent(&rec, relist) {
-			return listed{record: rec}, nil
+	for {
+		own := false // the list was made for these texts
+		listed, err := s.lists.Do(ctx, r, func(ctx context.Context) (record, error) {
+			// Another list may have ended between Get and Do.
+			if rec, ok := s.known.Get(r); ok && s.recent(&rec) &&
+				(!relist || rec.err != nil || hasAll(s.digests(&rec, texts), texts)) {
+				return rec, nil
+			}
+			own = true
+			return s.list(ctx, r, texts), nil
+		})
+		if err != nil { // the context has ended
+			rec, _ = s.known.Get(r)
+			return conclude(&rec, s.digests(&rec, texts), texts, err)
 		}
-		return listed{s.list(ctx, r, texts), me}, nil
-	})
-	switch {
-	case err != nil:
-		rec, _ = s.known.Get(r)
-		return rec, sharedList, err
-	case result.caller == nil:
-		return result.record, memory, result.err
-	case result.caller == me:
-		return result.record, ownList, result.err
+		known = s.digests(&listed, texts)
+		if own || !stored || !listed.truncated || listed.err != nil || hasAll(known, texts) {
+			return conclude(&listed, known, texts, listed.err)
+		}
+		relist = true // the list of another pod has stopped before it found these texts
 	}
-	return result.record, sharedList, result.err
 }
 
-// recent reports whether a record makes a list unnecessary. If relist is true, only a failure does.
-func (s *Siblings) recent(rec *record, relist bool) bool {
-	if rec.err != nil {
-		return time.Since(rec.listed) < min(retryAfter, s.ttl())
+// conclude returns what a record says about some texts, of which some digests are known. err is the
+// reason why the record may be outdated, if there is one.
+func conclude(
+	rec *record, known map[string]digest.Digest, texts []string, err error,
+) Running {
+	switch {
+	case hasAll(known, texts), apierrors.IsForbidden(err):
+		return Running{Digests: known}
+	case err != nil:
+		return Running{Digests: known, Err: err}
 	}
-	return !relist && time.Since(rec.listed) < s.ttl()
+	return Running{Digests: known, First: !rec.truncated}
+}
+
+// recent reports whether a record makes a list unnecessary.
+func (s *Siblings) recent(rec *record) bool {
+	valid := s.ttl()
+	if rec.err != nil {
+		valid = min(retryAfter, valid)
+	}
+	return time.Since(rec.listed) < valid
 }
 
 // digests returns the known digests of some texts.

@@ -23,13 +23,11 @@
 package sibling
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/panics"
@@ -83,7 +81,7 @@ type Siblings struct {
 
 	once  sync.Once
 	known cache.Memory[Revision, record]
-	lists cache.Flights[Revision, listed]
+	lists cache.Flights[Revision, record]
 }
 
 // Running is what is known about the siblings of a pod.
@@ -98,31 +96,6 @@ type Running struct {
 	// If Err is nil and First is false, a sibling may run these texts but can't be listed: tagpin may
 	// not list pods, or there are too many. They are then resolved as for any other pod.
 	Err error
-}
-
-// Running returns what the oldest siblings of a new pod run for some texts.
-//
-// It makes at most one list while the result of an earlier one is remembered. If stored is true,
-// the pod will be stored with a digest of its own for every text that no sibling runs. Then a list
-// that ended before the call can't show that the pod is the first one, and Running may list the
-// pods again.
-func (s *Siblings) Running(
-	ctx context.Context, r Revision, texts []string, stored bool,
-) Running {
-	for relist := false; ; relist = true {
-		rec, from, err := s.get(ctx, r, texts, relist)
-		running := Running{Digests: s.digests(&rec, texts)}
-		switch {
-		case hasAll(running.Digests, texts), apierrors.IsForbidden(err):
-		case err != nil:
-			running.Err = err
-		case stored && (from == memory || from == sharedList && rec.truncated):
-			continue // the list may have ended before a sibling was created, or without our texts
-		default:
-			running.First = !rec.truncated
-		}
-		return running
-	}
 }
 
 // hasAll reports whether m has every text.
