@@ -3,7 +3,6 @@
 package admit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -106,8 +105,8 @@ func decode(body []byte) (rv *review, apiVersion, kind string, err error) {
 		Kind       string `json:"kind"`
 		Request    review `json:"request"`
 	}
-	options := []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
-	err = json.UnmarshalDecode(jsontext.NewDecoder(bytes.NewBuffer(body), options...), &envelope)
+	err = json.Unmarshal(body, &envelope,
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	return &envelope.Request, envelope.APIVersion, envelope.Kind, err
 }
 

@@ -24,7 +24,7 @@ var MarkerNames = [...]string{workload.AnnotationRefresh, workload.AnnotationRes
 // for kinds beyond the built-in ones AnnotationRefresh counts in the object's own metadata too, for
 // all of its templates.
 func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
-	var m Markers
+	m := Markers{}
 	for _, name := range MarkerNames {
 		value := spec.Metadata.Annotations[name]
 		if name == workload.AnnotationRefresh && !spec.Annotated {
@@ -36,23 +36,15 @@ func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
 			sum := sha256.Sum256([]byte(value))
 			value = "sha256:" + hex.EncodeToString(sum[:])
 		}
-		if value == "" {
-			continue
+		if value != "" {
+			m[name] = value
 		}
-		if m == nil {
-			m = Markers{}
-		}
-		m[name] = value
 	}
 	return m
 }
 
-// recordedMarkers returns the markers that a decoded annotation has under a prefix. It returns nil
-// if there is no annotation.
+// recordedMarkers returns the markers that a decoded annotation has under a prefix.
 func recordedMarkers(annotation map[string]string, prefix string) Markers {
-	if annotation == nil {
-		return nil
-	}
 	m := Markers{}
 	for _, name := range MarkerNames {
 		if value := annotation[prefix+name]; value != "" {

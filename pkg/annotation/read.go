@@ -18,7 +18,6 @@ type PodSpec struct {
 	// Prefix precedes the keys in the annotations.
 	Prefix string
 	// Markers are the markers of the pod spec, and Recorded those that its pins were resolved for.
-	// Recorded is nil if there is no record.
 	Markers, Recorded Markers
 	// Outdated is true if an image has another digest than the entry for it: the annotations are about
 	// other pins than those of the pod spec.
