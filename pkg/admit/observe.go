@@ -131,6 +131,8 @@ func resultOf(o *pin.Outcome) string {
 		return "stale"
 	case o.Cached:
 		return "cached"
+	case o.Sibling:
+		return "sibling"
 	case o.Action == policy.Resolve && o.Reason == policy.Tag:
 		return "pinned"
 	}

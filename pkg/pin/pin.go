@@ -71,6 +71,7 @@ type Result struct {
 // Outcome is the result for one reference.
 type Outcome struct {
 	policy.Decision
+	resolve.Result // of the lookup, if there was one
 
 	// Pin is the new value of the field, or zero if the field stays as it is. With the mode Propose
 	// and the action Resolve it is only a proposal.
@@ -80,8 +81,6 @@ type Outcome struct {
 	NewEntry ref.Reference
 	// Err is the error of the lookup. It has one of the classes of package resolve.
 	Err error
-	// Cached and Stale are those of the lookup's resolve.Result.
-	Cached, Stale bool
 }
 
 // Pin decides about each reference and resolves those that need a lookup. Lookups run side by side,
@@ -112,12 +111,9 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	for _, job := range jobs.all {
 		for _, i := range job.outcomes {
 			o := &outcomes[i]
-			o.Cached, o.Stale, o.Err = job.result.Cached, job.result.Stale, job.err
+			o.Result, o.Err = job.result, job.err
 			if job.err == nil {
 				p.pin(o, req.Mode, job.result.Digest)
-			}
-			if job.result.Sibling {
-				o.Reason = policy.Sibling
 			}
 		}
 	}

@@ -58,7 +58,7 @@
 //  7. Siblings. A Pod that a controller creates takes the digest that the oldest pod of the same
 //     revision runs for the same text, even if the tag was moved since: the pods of one revision
 //     run one image. If it is not known what these pods run, the lookup fails as unavailable. This
-//     rule needs the cluster, and is applied by package pin.
+//     rule needs the cluster, and is applied by package sibling.
 //
 //  8. Resolved. Any other reference is resolved by its registry. If rule 3 or rule 5 keeps a sha256
 //     pin of the same text elsewhere in the object, the reference takes that digest without a

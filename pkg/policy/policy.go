@@ -93,7 +93,6 @@ const (
 	Tag        Reason = "tag"         // a tag to look up
 	Refresh    Reason = "refresh"     // a tag to look up, because a marker has changed
 	Kept       Reason = "kept"        // the same text is pinned elsewhere in the object
-	Sibling    Reason = "sibling"     // other pods of the same revision run a digest for the text
 	KeepOnly   Reason = "keep"        // a tag, in the mode that makes no pins
 )
 

@@ -91,9 +91,9 @@ func TestLayer(t *testing.T) {
 			if got := outcomes[1].Pin.Digest(); tt.want != "" && got != resolved {
 				t.Errorf("r:2 is pinned to %q, want %s", got, resolved)
 			}
-			if tt.want == running && (len(next.asked) != 1 || outcomes[0].Reason != policy.Sibling) {
-				t.Errorf("%d lookups, reason %s, want 1 lookup, reason %s",
-					len(next.asked), outcomes[0].Reason, policy.Sibling)
+			if tt.want == running && (len(next.asked) != 1 || !outcomes[0].Sibling) {
+				t.Errorf("%d lookups, from a sibling: %t, want 1 lookup, true",
+					len(next.asked), outcomes[0].Sibling)
 			}
 			lister.wantLists(t, "one pod", tt.lists)
 			known := s.Running(t.Context(), revisionOf("u", "h"), []string{"r:2"}, false).Digests
@@ -129,9 +129,9 @@ func TestTwoSpellings(t *testing.T) {
 	next := &registry{digest: d2}
 	p.Resolver = next
 	for _, o := range p.Pin(t.Context(), request(podOf("r:1", "docker.io/library/r:1"))).Outcomes {
-		if o.Pin.Digest() != d1 || o.Reason != policy.Sibling || len(next.asked) > 0 {
-			t.Errorf("second pod: %s, reason %s, %d lookups, want %s of the first pod",
-				o.Pin, o.Reason, len(next.asked), d1)
+		if o.Pin.Digest() != d1 || !o.Sibling || len(next.asked) > 0 {
+			t.Errorf("second pod: %s, from a sibling: %t, %d lookups, want %s of the first pod",
+				o.Pin, o.Sibling, len(next.asked), d1)
 		}
 	}
 }
