@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -178,22 +177,5 @@ func TestManyTemplates(t *testing.T) {
 	const few, many = 100, 400
 	if a, b := allocations(few), allocations(many); b > a*2*many/few {
 		t.Errorf("%v allocations for %d templates, %v for %d, want at most twice as many for each", a, few, b, many)
-	}
-}
-
-// TestLookups checks that an image has one lookup in an object, however it is spelled, and that a
-// reference that is pinned or sticky has none.
-func TestLookups(t *testing.T) {
-	var n atomic.Int64
-	h := newHandler(t, policy.Enforce, counting(&n))
-	post(t, h, review("CREATE", "", "Pod", `{"spec":{"containers":[{"name":"a","image":"nginx"},{"name":"b","image":"docker.io/library/nginx:latest"},{"name":"c","image":"busybox"}]}}`, ""))
-	if n.Load() != 2 {
-		t.Errorf("%d lookups, want 2", n.Load())
-	}
-	pinned := `{"spec":{"containers":[{"name":"a","image":"nginx@` + digestOf("x").String() + `"}]}}`
-	post(t, h, review("CREATE", "", "Pod", pinned, ""))
-	post(t, h, review("UPDATE", "", "Pod", nginxPod, pinned))
-	if n.Load() != 2 {
-		t.Errorf("%d lookups, want none for pinned and sticky references", n.Load()-2)
 	}
 }

@@ -47,7 +47,7 @@ func TestApplyAfterRefresh(t *testing.T) {
 }
 
 // TestRefreshLeavesAlone checks that a refresh does not move an image that its author has pinned,
-// that is exempt, or that is never pulled.
+// that is never pulled, or that has no valid text.
 func TestRefreshLeavesAlone(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
 	o := workloadOf()

@@ -20,9 +20,9 @@ const (
 
 // object returns an object that has a pod spec with a container for each image. If shared is true,
 // the annotations of all pod specs are in the object's own metadata.
-func object(shared bool, annotation string, images ...string) *workload.Object {
+func object(shared bool, pins string, images ...string) *workload.Object {
 	metadata := workload.Metadata{Annotations: map[string]string{
-		workload.AnnotationPins: annotation, workload.AnnotationRefresh: strings.Repeat("x", 1000),
+		workload.AnnotationPins: pins, workload.AnnotationRefresh: strings.Repeat("x", 1000),
 	}}
 	o := &workload.Object{Metadata: metadata}
 	for i, image := range images {

@@ -20,5 +20,6 @@
 // never which image to run.
 //
 // The package also makes the audit annotation of an answer, which has the same form. Package policy
-// decides what the records mean; package workload scans them.
+// decides what the records mean. The names of the annotations are in package workload, whose scan
+// keeps no others.
 package annotation

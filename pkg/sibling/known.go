@@ -49,8 +49,7 @@ func (s *Siblings) Running(
 	s.once.Do(s.init)
 	rec, ok := s.known.Get(r)
 	known := s.digests(&rec, texts)
-	relist := rec.err == nil && stored && !hasAll(known, texts)
-	if ok && !relist && s.recent(&rec) {
+	if ok && s.recent(&rec, known, texts, stored) {
 		return conclude(&rec, known, texts, rec.err)
 	}
 	if hasAll(known, texts) {
@@ -62,8 +61,8 @@ func (s *Siblings) Running(
 		own := false // the list was made for these texts
 		listed, err := s.lists.Do(ctx, r, func(ctx context.Context) (record, error) {
 			// Another list may have ended between Get and Do.
-			if rec, ok := s.known.Get(r); ok && s.recent(&rec) &&
-				(!relist || rec.err != nil || hasAll(s.digests(&rec, texts), texts)) {
+			rec, ok := s.known.Get(r)
+			if ok && s.recent(&rec, s.digests(&rec, texts), texts, stored) {
 				return rec, nil
 			}
 			own = true
@@ -77,7 +76,7 @@ func (s *Siblings) Running(
 		if own || !stored || !listed.truncated || listed.err != nil || hasAll(known, texts) {
 			return conclude(&listed, known, texts, listed.err)
 		}
-		relist = true // the list of another pod has stopped before it found these texts
+		// The list of another pod has stopped before it found these texts.
 	}
 }
 
@@ -95,13 +94,15 @@ func conclude(
 	return Running{Digests: known, First: !rec.truncated}
 }
 
-// recent reports whether a record makes a list unnecessary.
-func (s *Siblings) recent(rec *record) bool {
-	valid := s.ttl()
+// recent reports whether a record makes a list unnecessary. For a pod that will be stored, a list
+// that has ended before must have found all texts, because it can't show that a pod is the first.
+func (s *Siblings) recent(
+	rec *record, known map[string]digest.Digest, texts []string, stored bool,
+) bool {
 	if rec.err != nil {
-		valid = min(retryAfter, valid)
+		return time.Since(rec.listed) < min(retryAfter, s.ttl())
 	}
-	return time.Since(rec.listed) < valid
+	return time.Since(rec.listed) < s.ttl() && (!stored || hasAll(known, texts))
 }
 
 // digests returns the known digests of some texts.
