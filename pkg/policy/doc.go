@@ -11,11 +11,9 @@
 // A pin is a reference with a digest: the author's own text, "@" and the digest, such as
 // nginx:1.25@sha256:…. If the output is [DigestOnly], the tag is dropped: nginx@sha256:….
 //
-// The annotation tagpin.dev/pins beside a pod spec has an entry for each pin that tagpin made. An
-// entry maps a container, or volume/<name> for an image volume, to the text and the digest, with
-// the tag whatever the output is. An entry counts only if the container's image still has its
-// digest. Anybody may write the annotation, so an entry only says which of the pins may be
-// replaced, and never which image to run.
+// An entry is what the annotation tagpin.dev/pins has for a pin that tagpin made (package
+// annotation): the text and the digest, with the tag whatever the output is. It counts only if the
+// container's image still has its digest.
 //
 // # The rules of pinning
 //

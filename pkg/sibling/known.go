@@ -205,9 +205,7 @@ func weigh(_ Revision, rec record) (bytes int) {
 func (s *Siblings) ttl() time.Duration { return cmp.Or(max(s.TTL, 0), defaultTTL) }
 
 func (s *Siblings) init() {
-	s.known.Size = cmp.Or(max(s.Size, 0), defaultSize)
-	s.known.Bytes = cmp.Or(max(s.Bytes, 0), defaultBytes)
-	s.known.Weigh = weigh
+	s.known.Size, s.known.Bytes, s.known.Weigh = maxRevisions, maxBytes, weigh
 	s.known.Owner = func(r Revision, _ record) string { return r.Namespace }
 	s.lists.Timeout, s.lists.Doing, s.lists.Panics = listTimeout, listing, s.Panics
 }

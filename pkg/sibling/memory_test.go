@@ -5,27 +5,40 @@ package sibling_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
-// TestBounds checks that the number and the size of the remembered revisions have a maximum.
+// TestBounds checks that at most 10,000 revisions are remembered, and at most 16 MiB of them.
 func TestBounds(t *testing.T) {
-	for name, s := range map[string]*sibling.Siblings{"revisions": {Size: 10}, "bytes": {Bytes: 4000}} {
-		p := &fakeLister{}
-		s.Lister, s.Policy = p, &policy.Policy{}
-		for i := range 100 {
+	for _, tt := range []struct {
+		name      string
+		revisions int
+		text      string
+	}{
+		{"revisions", 10_100, "r:1"},
+		{"bytes", 1100, strings.Repeat("x", 16<<10)},
+	} {
+		lister := &emptyLister{}
+		s := &sibling.Siblings{Lister: lister, Policy: &policy.Policy{}}
+		ask := func(i int) {
 			r := revisionOf(fmt.Sprint(i), "h")
-			running(t, s, r)
-			s.Decide(r, "r:1", d1)
+			s.Running(t.Context(), r, []string{tt.text}, true)
+			s.Decide(r, tt.text, d1)
 		}
-		p.wantLists(t, name, 100)
-		running(t, s, revisionOf("0", "h"))
-		p.wantLists(t, name+": first revision again", 1)
-		running(t, s, revisionOf("99", "h"))
-		p.wantLists(t, name+": last revision again", 0)
+		for i := range tt.revisions {
+			ask(i)
+		}
+		ask(tt.revisions - 1)
+		if lister.lists != tt.revisions {
+			t.Errorf("%s: %d lists, want one for each revision, and the last one remembered", tt.name, lister.lists)
+		}
+		if ask(0); lister.lists != tt.revisions+1 {
+			t.Errorf("%s: %d lists, want another one, since the first revision is forgotten", tt.name, lister.lists)
+		}
 		s.Close()
 	}
 }
@@ -33,21 +46,21 @@ func TestBounds(t *testing.T) {
 // TestNamespacesShareMemory checks that many revisions of one namespace don't push out those of
 // another one.
 func TestNamespacesShareMemory(t *testing.T) {
-	p := emptyLister{}
-	s := &sibling.Siblings{Lister: &p, Policy: &policy.Policy{}, Size: 10}
+	const many = 10_100
+	lister := &emptyLister{}
+	s := &sibling.Siblings{Lister: lister, Policy: &policy.Policy{}}
 	defer s.Close()
 	ask := func(namespace, owner string) {
 		r := revisionOf(owner, "h")
 		r.Namespace = namespace
-		got := s.Running(t.Context(), r, []string{"r:1"}, false)
-		checkRunning(t, namespace, got, first, "")
+		s.Running(t.Context(), r, []string{"r:1"}, false)
 	}
 	ask("quiet", "u")
-	for i := range 100 {
+	for i := range many {
 		ask("loud", fmt.Sprint(i))
 	}
-	if ask("quiet", "u"); p.lists != 101 {
-		t.Errorf("%d lists, want 101, since the quiet namespace's revision is remembered", p.lists)
+	if ask("quiet", "u"); lister.lists != many+1 {
+		t.Errorf("%d lists, want %d, since the quiet namespace's revision is remembered", lister.lists, many+1)
 	}
 }
 

@@ -35,9 +35,12 @@ import (
 )
 
 const (
-	defaultTTL   = 30 * time.Second
-	defaultSize  = 10_000
-	defaultBytes = 16 << 20
+	defaultTTL = 30 * time.Second
+	// maxRevisions is the maximum number of revisions that are remembered, and maxBytes their
+	// approximate size, because tenants choose the texts. If there are more, the namespace that has
+	// most loses its oldest revision.
+	maxRevisions = 10_000
+	maxBytes     = 16 << 20
 	// listTimeout is the maximum time for one list, including the wait in a queue: as long as the API
 	// server waits for a review. A list goes on after the pod that started it gave up, because the pod
 	// may be created again.
@@ -66,13 +69,6 @@ type Siblings struct {
 	// how long a digest is remembered after Decide if no list shows its pod, because the pod may never
 	// have been stored. Default: 30 s.
 	TTL time.Duration
-	// Size is the maximum number of revisions that are remembered. If there are more, the namespace
-	// with most revisions loses its oldest one. Default: 10,000.
-	Size int
-	// Bytes is the approximate maximum size of everything that is remembered, because tenants choose
-	// the texts. If it is exceeded, the namespace that uses most loses its oldest revision. Default:
-	// 16 MiB.
-	Bytes int
 	// Metrics counts the lists. If nil, they are not counted.
 	Metrics *Metrics
 	// Panics reports panics that occur while pods are parsed. Tenants write the pods. The callers that
