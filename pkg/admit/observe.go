@@ -83,6 +83,13 @@ func (h *Handler) observe(
 		s.Text("k8s.namespace.name", rv.Namespace)
 		s.Number("tagpin.references", len(result.Outcomes))
 	}
+	h.log(ctx, rv, verdict, result, took)
+}
+
+// log writes the line of a review.
+func (h *Handler) log(
+	ctx context.Context, rv *review, verdict string, result pin.Result, took time.Duration,
+) {
 	log := logr.FromContextOrDiscard(ctx)
 	if !log.Enabled() {
 		return
@@ -103,7 +110,7 @@ func (h *Handler) observe(
 			cached++
 		}
 	}
-	log.Info("admission", "uid", rv.UID, "mode", mode, "verdict", verdict,
+	log.Info("admission", "uid", rv.UID, "mode", h.Mode.String(), "verdict", verdict,
 		"skipped", string(result.Skipped), "namespace", rv.Namespace, "kind", rv.kind().String(),
 		"name", rv.Name, "dryRun", rv.DryRun, "references", len(result.Outcomes), "pinned", pinned,
 		"cached", cached, "failed", failed, "ms", took.Milliseconds())

@@ -82,13 +82,9 @@ type client struct {
 func (c *client) List(
 	ctx context.Context, r Revision, from string, pod func(raw []byte) error,
 ) (next string, err error) {
-	options := metav1.ListOptions{Limit: maxPods, Continue: from}
-	if r.Label != "" {
-		selector, err := labels.ValidatedSelectorFromSet(labels.Set{r.Label: r.Value})
-		if err != nil {
-			return "", fmt.Errorf("label %s: %w", r.Label, err)
-		}
-		options.LabelSelector = selector.String()
+	options, err := listOptions(r, from)
+	if err != nil {
+		return "", err
 	}
 	leave, err := c.queue.Enter(ctx, r.Namespace, 1)
 	if err != nil {
@@ -103,7 +99,7 @@ func (c *client) List(
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	body, err := c.api.Get().Throttle(nil).Namespace(r.Namespace).Resource("pods").
-		VersionedParams(&options, scheme.ParameterCodec).
+		VersionedParams(options, scheme.ParameterCodec).
 		SetHeader("Accept", "application/json").Stream(ctx)
 	if err != nil {
 		return "", err
@@ -122,6 +118,18 @@ func (c *client) List(
 		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	err = json.UnmarshalDecode(dec, &list)
 	return list.Metadata.Continue, err
+}
+
+func listOptions(r Revision, from string) (*metav1.ListOptions, error) {
+	options := &metav1.ListOptions{Limit: maxPods, Continue: from}
+	if r.Label != "" {
+		selector, err := labels.ValidatedSelectorFromSet(labels.Set{r.Label: r.Value})
+		if err != nil {
+			return nil, fmt.Errorf("label %s: %w", r.Label, err)
+		}
+		options.LabelSelector = selector.String()
+	}
+	return options, nil
 }
 
 // pods calls each with the JSON of every element of a list, one after the other.
