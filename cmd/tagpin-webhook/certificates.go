@@ -48,7 +48,7 @@ type certificates struct {
 
 // certificates says where it comes from. Standalone there is no secret: then it is the files.
 func (s *server) certificates(a api, namespace string) (*certificates, error) {
-	c := s.source.Current().Certificates
+	c := s.config.Certificates
 	made := &certificates{dnsName: c.Service + "." + namespace + ".svc", now: a.connection.now}
 	if s.selfManaged() {
 		made.secret = &certificate.Secret{
@@ -123,7 +123,7 @@ func (c *certificates) serve(leaf *tls.Certificate, log logr.Logger) {
 
 // selfManaged tells whether the server makes its certificate.
 func (s *server) selfManaged() bool {
-	return !s.options.standalone && s.source.Current().Certificates.Mode == config.SelfManaged
+	return !s.options.standalone && s.config.Certificates.Mode == config.SelfManaged
 }
 
 // get is the certificate of now, for a TLS listener.
@@ -211,5 +211,5 @@ func (s *server) registrationName() string {
 	if s.options.standalone {
 		return ""
 	}
-	return s.source.Current().Registration.Name
+	return s.config.Registration.Name
 }

@@ -79,16 +79,17 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer, drain t
 		_, _ = fmt.Fprintln(stdout, versionText())
 		return exitOK
 	}
-	source, err := config.Open(o.config)
+	file := config.File(o.config)
+	c, err := file.Look()
 	if err != nil {
-		complain(stderr, err)
+		complain(stderr, fmt.Errorf("config: %w", err))
 		return exitUsage
 	}
 	log := newLogger(stderr, o.logLevel)
 	ctrllog.SetLogger(log)
 	redirect(log)
 	limitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
-	s := &server{options: o, source: source, log: log, drain: drain}
+	s := &server{options: o, config: c, configFile: file, log: log, drain: drain}
 	if err := s.run(logr.NewContext(ctx, log)); err != nil {
 		complain(stderr, err)
 		if errors.Is(err, errSettings) {

@@ -67,11 +67,10 @@ func manifests(args []string, stdout, stderr io.Writer) int {
 }
 
 func (o *manifestFlags) write(w io.Writer) error {
-	source, err := config.Open(o.config)
+	c, err := config.Load(o.config)
 	if err != nil {
 		return err
 	}
-	c := source.Current()
 	rules, err := c.Policy()
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("after a good config the metrics do not say so")
 	}
 	i.configure("output: digest\nobservability: {tracing: 'http://127.0.0.1:1'}\n")
-	i.stderr.await(t, "a restart takes that up")
+	i.stderr.await(t, `"settings":["observability"]`)
 	i.configure("output: digest\ncache: {size: 5}\ncredentials: {pullSecrets: false}\n")
 	i.stderr.await(t, "config reloaded")
 	if got := i.patch(c, "/enforce"); !strings.Contains(got, `/app@`+i.digest) {

@@ -23,6 +23,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registration"
+	"github.com/tagpin/tagpin/pkg/reload"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
@@ -40,9 +41,11 @@ const (
 // server is one run of the program.
 type server struct {
 	options options
-	source  *config.Source
-	log     logr.Logger
-	drain   time.Duration
+	// config is the one that the server has started with; configFile has later ones.
+	config     *config.Config
+	configFile *reload.Files[*config.Config]
+	log        logr.Logger
+	drain      time.Duration
 }
 
 // run serves until ctx ends, then drains.
@@ -52,12 +55,12 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	handlers, err := newHandlers(s.source.Current(), s.log, registry, asked)
+	handlers, err := newHandlers(s.config, s.log, registry, asked)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSettings, err)
 	}
 	defer handlers.close()
-	traces, err := newTracing(ctx, s.source.Current().Observability.Tracing, s.log, registry)
+	traces, err := newTracing(ctx, s.config.Observability.Tracing, s.log, registry)
 	if err != nil {
 		return err
 	}
@@ -178,7 +181,7 @@ func (s *server) manager(c *rest.Config) (manager.Manager, error) {
 		Logger:                  s.log,
 		Metrics:                 metricsserver.Options{BindAddress: "0"}, // see ports
 		HealthProbeBindAddress:  "0",
-		PprofBindAddress:        s.source.Current().Observability.Pprof,
+		PprofBindAddress:        s.config.Observability.Pprof,
 		GracefulShutdownTimeout: &graceful,
 	})
 }
@@ -205,25 +208,40 @@ func (s *server) add(mgr manager.Manager, p *phase, ports *ports, hooks http.Han
 	return errors.Join(errs...)
 }
 
-// reload takes up the config file whenever it changes, if it is good.
+// reload puts each valid version of the config file into force, and then calls changed.
 func (s *server) reload(h *handlers, changed func()) func(context.Context) error {
-	first := s.source.Current()
-	s.note(first)
+	s.note(s.config)
 	return func(ctx context.Context) error {
-		return s.source.Run(ctx, h.load, func(c *config.Config, err error) {
+		s.configFile.Poll(ctx, h.load, func(c *config.Config, err error) {
 			h.reloads.count(err)
 			if err != nil {
-				s.log.Error(err, "config refused, the last good one stays")
+				s.log.Error(err, "config refused; the former one stays in force")
 				return
 			}
 			s.log.Info("config reloaded")
 			s.note(c)
-			if c.Observability != first.Observability || c.Certificates != first.Certificates || c.Registration.Name != first.Registration.Name {
-				s.log.Info("observability, certificates and registration.name have changed: a restart takes that up")
+			if names := needRestart(s.config, c); len(names) > 0 {
+				s.log.Info("settings have changed that take effect after a restart", "settings", names)
 			}
 			changed()
 		})
+		return nil
 	}
+}
+
+// needRestart returns the names of the settings in which two configs differ and that are only read
+// at the start.
+func needRestart(a, b *config.Config) (names []string) {
+	if a.Observability != b.Observability {
+		names = append(names, "observability")
+	}
+	if a.Certificates != b.Certificates {
+		names = append(names, "certificates")
+	}
+	if a.Registration.Name != b.Registration.Name {
+		names = append(names, "registration.name")
+	}
+	return names
 }
 
 func (s *server) note(c *config.Config) {

@@ -7,16 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
-)
 
-// maxFile is the greatest size of the file, in bytes. A ConfigMap can't be larger.
-const maxFile = 1 << 20
+	"github.com/tagpin/tagpin/pkg/reload"
+)
 
 // Duration is a time.Duration that is written as 30s, 5m or 1h.
 type Duration time.Duration
@@ -50,36 +48,28 @@ func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// Load reads and parses a file. If path is empty, it returns the defaults.
-func Load(path string) (*Config, error) {
+// File returns the config file at path, which its Poll reads again each second. If path is empty,
+// the config has the defaults and never changes.
+func File(path string) *reload.Files[*Config] {
 	if path == "" {
-		return Default(), nil
+		return &reload.Files[*Config]{
+			Parse: func([][]byte) (*Config, error) { return Default(), nil },
+		}
 	}
-	data, err := read(path)
-	if err != nil {
-		return nil, err
+	return &reload.Files[*Config]{
+		Paths:    []string{path},
+		Parse:    func(contents [][]byte) (*Config, error) { return Parse(contents[0]) },
+		Interval: time.Second,
 	}
-	c, err := Parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("config %s: %w", path, err)
-	}
-	return c, nil
 }
 
-func read(path string) ([]byte, error) {
-	file, err := os.Open(path)
+// Load reads and parses a file. If path is empty, it returns the defaults.
+func Load(path string) (*Config, error) {
+	c, err := File(path).Look()
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	defer func() { _ = file.Close() }() // nothing was written
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("config %s: larger than %d bytes", path, maxFile)
-	}
-	return data, nil
+	return c, nil
 }
 
 // Parse parses a config and validates it. Its error names every mistake on a line of its own:

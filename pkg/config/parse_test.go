@@ -168,3 +168,16 @@ func TestDuration(t *testing.T) {
 		}
 	}
 }
+
+func TestLoadRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if _, err := config.Load(path); err == nil {
+		t.Error("Load of a missing file = nil, want an error")
+	}
+	if err := os.WriteFile(path, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Load(path); err == nil {
+		t.Error("Load of 2 MiB = nil, want an error")
+	}
+}

@@ -8,12 +8,14 @@
 //	}
 //	pool := authorities.Current() // looks at the file now and then
 //
-// It polls: a node may have no inotify instances left, and a mounted Secret or ConfigMap takes up
+// A caller that has to act on a change calls Poll. The package polls: a node may have no inotify instances left, and a mounted Secret or ConfigMap takes up
 // to a minute to change anyway. It compares contents, since a mounted file may change while its
 // size and time stay the same.
 package reload
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +37,7 @@ type Files[T any] struct {
 	// Paths of the files. Required.
 	Paths []string
 	// Parse makes the value of the contents of Paths, in their order. It is called once for each
-	// version of the files. Required.
+	// version of the files that it accepts. Required.
 	Parse func(contents [][]byte) (T, error)
 	// Interval is the shortest time between two looks at the files. Default: DefaultInterval.
 	Interval time.Duration
@@ -55,7 +57,7 @@ type Files[T any] struct {
 func (f *Files[T]) Look() (T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.lookLocked()
+	_, err := f.lookLocked(nil)
 	return f.value, err
 }
 
@@ -69,14 +71,42 @@ func (f *Files[T]) Fresh() T { return f.get(true) }
 func (f *Files[T]) get(look bool) T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	interval := f.Interval
-	if interval <= 0 {
-		interval = DefaultInterval
-	}
-	if look || f.looked.IsZero() || time.Since(f.looked) >= interval {
-		f.reportLocked(f.lookLocked())
+	if look || f.looked.IsZero() || time.Since(f.looked) >= f.interval() {
+		_, err := f.lookLocked(nil)
+		f.reportLocked(err)
 	}
 	return f.value
+}
+
+func (f *Files[T]) interval() time.Duration { return cmp.Or(max(f.Interval, 0), DefaultInterval) }
+
+// Poll looks at the files every Interval until ctx ends, and passes each new value to accept. If
+// accept returns an error, the former value stays, and Poll tries the new one again at the next
+// look. Poll calls report with each error that differs from the one before, and with each value
+// that comes into force, also if it is the former one because the files were put back. It does not
+// call Report. While Poll runs, only Poll may look at the files.
+func (f *Files[T]) Poll(ctx context.Context, accept func(T) error, report func(T, error)) {
+	ticker := time.NewTicker(f.interval())
+	defer ticker.Stop()
+	for failure := ""; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		f.mu.Lock()
+		changed, err := f.lookLocked(accept)
+		value := f.value
+		f.mu.Unlock()
+		switch {
+		case err == nil && (changed || failure != ""):
+			failure = ""
+			report(value, nil)
+		case err != nil && err.Error() != failure:
+			failure = err.Error()
+			report(value, err)
+		}
+	}
 }
 
 func (f *Files[T]) reportLocked(err error) {
@@ -90,24 +120,30 @@ func (f *Files[T]) reportLocked(err error) {
 	f.reported = text
 }
 
-func (f *Files[T]) lookLocked() error {
+// lookLocked reads the files. If they have changed, it parses them and keeps the value, unless accept
+// refuses it. A nil accept refuses nothing.
+func (f *Files[T]) lookLocked(accept func(T) error) (changed bool, err error) {
 	f.looked = time.Now()
 	contents := make([][]byte, len(f.Paths))
 	for i, path := range f.Paths {
-		var err error
 		if contents[i], err = read(path); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if f.contents != nil && slices.EqualFunc(f.contents, contents, slices.Equal) {
-		return nil
+		return false, nil
 	}
 	value, err := f.Parse(contents)
 	if err != nil {
-		return fmt.Errorf("%s: %w", f.Paths[0], err)
+		return false, fmt.Errorf("%s: %w", f.Paths[0], err)
+	}
+	if accept != nil {
+		if err := accept(value); err != nil {
+			return false, err
+		}
 	}
 	f.value, f.contents = value, contents
-	return nil
+	return true, nil
 }
 
 func read(path string) ([]byte, error) {

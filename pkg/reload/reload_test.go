@@ -4,9 +4,12 @@ package reload
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,5 +102,70 @@ func TestInterval(t *testing.T) {
 				t.Errorf("with %q written, want %q", step.text, step.want)
 			}
 		}
+	})
+}
+
+// TestPoll checks that Poll passes each new value to accept, tries a refused one again, reports each
+// error once, and reports the value when the files are put back. The file is replaced as the kubelet
+// replaces a file of a ConfigMap: it is a link into a link to a directory.
+func TestPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "file")
+		version := 0
+		write := func(text string) {
+			version++
+			to := filepath.Join(dir, fmt.Sprint("..version", version))
+			err := errors.Join(
+				os.Mkdir(to, 0o700),
+				os.WriteFile(filepath.Join(to, "file"), []byte(text), 0o600),
+				os.Symlink(to, filepath.Join(dir, "..new")),
+				os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data")))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("first")
+		if err := os.Symlink(filepath.Join("..data", "file"), path); err != nil {
+			t.Fatal(err)
+		}
+		f := &Files[string]{Paths: []string{path}, Parse: join, Interval: time.Minute}
+		if _, err := f.Look(); err != nil {
+			t.Fatal(err)
+		}
+		var refusal error
+		var reports []string
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f.Poll(ctx, func(string) error { return refusal }, func(value string, err error) {
+				reports = append(reports, fmt.Sprint(value, " ", err))
+			})
+		}()
+		for _, step := range []struct {
+			name, text string
+			refusal    error
+			want       []string
+		}{
+			{"unchanged", "first", nil, nil},
+			{"changed", "second", nil, []string{"second <nil>"}},
+			{"refused", "third", errors.New("no CA"), []string{"second no CA"}},
+			{"refused again", "third", errors.New("no CA"), nil},
+			{"refused otherwise", "third", errors.New("no key"), []string{"second no key"}},
+			{"accepted later", "third", nil, []string{"third <nil>"}},
+			{"malformed", "", nil, []string{"third " + path + ": empty"}},
+			{"put back", "third", nil, []string{"third <nil>"}},
+		} {
+			refusal, reports = step.refusal, nil
+			write(step.text)
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if !slices.Equal(reports, step.want) {
+				t.Errorf("%s: reports %q, want %q", step.name, reports, step.want)
+			}
+		}
+		cancel()
+		<-done
 	})
 }
