@@ -21,6 +21,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/keychain/cloud"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
+	"github.com/tagpin/tagpin/pkg/listen"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -217,7 +218,7 @@ func (s *state) answer(h *handlers, old *state) error {
 			Reviews:   h.reviews,
 			Images:    h.images,
 			Waiting:   h.waiting,
-			Began:     began,
+			Began:     listen.Began,
 		}
 	}
 	return nil

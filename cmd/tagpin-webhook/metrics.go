@@ -56,34 +56,3 @@ func (m *reloads) count(err error) {
 	m.changes.WithLabelValues(result).Inc()
 	m.current.Set(current)
 }
-
-// connectionMetrics count the connections of all ports.
-type connectionMetrics struct {
-	open   *prometheus.GaugeVec
-	closed *prometheus.CounterVec
-}
-
-func newConnectionMetrics(r prometheus.Registerer) *connectionMetrics {
-	m := &connectionMetrics{
-		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tagpin_connections",
-			Help: "Connections that are open, by port (webhook, metrics, probes).",
-		}, []string{"port"}),
-		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tagpin_connections_closed_total",
-			Help: "Connections that were closed early, by port (webhook, metrics, probes) and reason: " +
-				"refused, as the port or the peer had too many with a request under way; " +
-				"displaced by a newer one while it waited for its peer; " +
-				"cut in the middle of a request, for a peer with fewer connections; " +
-				"header, of more lines than any API server sends; handshake, which failed.",
-		}, []string{"port", "reason"}),
-	}
-	r.MustRegister(m.open, m.closed)
-	for _, port := range []string{"webhook", "metrics", "probes"} {
-		m.open.WithLabelValues(port)
-		for why := range closeTexts {
-			m.closed.WithLabelValues(port, string(why))
-		}
-	}
-	return m
-}

@@ -26,8 +26,6 @@ func (p *phase) wrap(next http.Handler) http.Handler {
 	})
 }
 
-func (p *phase) alive(*http.Request) error { return nil }
-
 // ready returns a check that fails while the server drains, and when serving does.
 func (p *phase) ready(serving healthz.Checker) healthz.Checker {
 	return func(r *http.Request) error {

@@ -15,38 +15,43 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/tagpin/tagpin/pkg/listen"
 )
 
-// ports are what the server listens on. controller-runtime would listen by itself, but neither the
-// size of a header nor the number of connections of its servers can be bounded.
+// ports are what the server listens on. The servers of controller-runtime, which listen by
+// themselves, bound neither the size of a header nor the number of connections.
 type ports struct {
-	webhook, metrics, probes *listener // metrics and probes may be nil: none
+	webhook, metrics, probes *listen.Listener // metrics and probes are nil if they are switched off
 }
 
-// listen opens the ports. secure changes the TLS settings of the webhook.
-func (s *server) listen(r prometheus.Registerer, secure []func(*tls.Config)) (*ports, error) {
-	// API servers speak HTTP/1.1 to webhooks, since HTTP/2 would keep all requests on one replica
-	// (k8s.io/apiserver/pkg/util/webhook).
-	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-	for _, change := range secure {
-		change(config)
-	}
-	p, m := &ports{}, newConnectionMetrics(r)
+// openPorts opens the ports.
+func (s *server) openPorts(r prometheus.Registerer, webhookTLS *tls.Config) (*ports, error) {
+	metrics := listen.NewMetrics(r, "webhook", "metrics", "probes")
 	var errs []error
-	open := func(name, address string, b bounds, config *tls.Config) *listener {
-		if address == "0" {
+	open := func(p listen.Port) *listen.Listener {
+		if p.Address == "0" {
 			return nil
 		}
-		l, err := listen(name, address, b, config, s.log, m)
+		p.Log, p.Metrics = s.log, metrics
+		l, err := p.Listen()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			errs = append(errs, fmt.Errorf("%s: %w", p.Name, err))
 		}
 		return l
 	}
 	address := net.JoinHostPort(s.options.webhookHost, strconv.Itoa(s.options.webhookPort))
-	p.webhook = open("webhook", address, webhookBounds, config)
-	p.metrics = open("metrics", s.options.metrics, metricsBounds, nil)
-	p.probes = open("probes", s.options.probes, probesBounds, nil)
+	p := &ports{
+		webhook: open(listen.Port{
+			Name: "webhook", Address: address, Bounds: webhookBounds, TLS: webhookTLS,
+		}),
+		metrics: open(listen.Port{
+			Name: "metrics", Address: s.options.metrics, Bounds: metricsBounds,
+		}),
+		probes: open(listen.Port{
+			Name: "probes", Address: s.options.probes, Bounds: probesBounds,
+		}),
+	}
 	if err := errors.Join(errs...); err != nil {
 		p.close()
 		return nil, err
@@ -56,58 +61,66 @@ func (s *server) listen(r prometheus.Registerer, secure []func(*tls.Config)) (*p
 
 // close closes the ports, which is only needed if the manager never served them.
 func (p *ports) close() {
-	for _, l := range []*listener{p.webhook, p.metrics, p.probes} {
+	for _, l := range []*listen.Listener{p.webhook, p.metrics, p.probes} {
 		if l != nil {
 			_ = l.Close()
 		}
 	}
 }
 
-// answers reports an error until the webhook's port is served.
-func (p *ports) answers(*http.Request) error {
-	if !p.webhook.serving.Load() {
+// serving returns an error until the webhook's port is served.
+func (p *ports) serving(*http.Request) error {
+	if !p.webhook.Serving() {
 		return errors.New("the webhook is not served yet")
 	}
 	return nil
 }
 
 // add makes the manager serve the ports.
-func (p *ports) add(mgr manager.Manager, hooks http.Handler, r *prometheus.Registry, live, ready map[string]healthz.Checker) error {
+func (p *ports) add(mgr manager.Manager, webhook, metrics, probes http.Handler) error {
 	var errs []error
 	for _, s := range []struct {
 		name     string
-		listener *listener
+		listener *listen.Listener
 		handler  http.Handler
 	}{
-		{"webhook", p.webhook, hooks},
-		{"metrics", p.metrics, metricsHandler(r)},
-		{"probes", p.probes, probesHandler(live, ready)},
+		{"webhook", p.webhook, webhook},
+		{"metrics", p.metrics, metrics},
+		{"probes", p.probes, probes},
 	} {
 		if s.listener == nil {
 			continue
 		}
 		wait := reviewTime
 		errs = append(errs, mgr.Add(&manager.Server{
-			Name: s.name, Server: s.listener.server(s.handler), Listener: s.listener, ShutdownTimeout: &wait,
+			Name:            s.name,
+			Server:          s.listener.Server(s.handler),
+			Listener:        s.listener,
+			ShutdownTimeout: &wait,
 		}))
 	}
 	return errors.Join(errs...)
 }
 
-// metricsHandler answers /metrics. controller-runtime's registry, which is a global, has the metrics
-// of its webhook handlers.
+// metricsHandler answers /metrics. The metrics of controller-runtime's webhook handlers are in its
+// global registry.
 func metricsHandler(r *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{r, ctrlmetrics.Registry}, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
-	}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(
+		prometheus.Gatherers{r, ctrlmetrics.Registry},
+		promhttp.HandlerOpts{
+			ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
+		}))
 	return mux
 }
 
-// probesHandler answers /healthz and /readyz, each with its checks, as controller-runtime does.
-func probesHandler(live, ready map[string]healthz.Checker) http.Handler {
+// probesHandler answers /healthz and /readyz, as controller-runtime does.
+func probesHandler(ready map[string]healthz.Checker) http.Handler {
 	mux := http.NewServeMux()
-	for path, checks := range map[string]map[string]healthz.Checker{"/healthz": live, "/readyz": ready} {
+	for path, checks := range map[string]map[string]healthz.Checker{
+		"/healthz": {"ping": healthz.Ping},
+		"/readyz":  ready,
+	} {
 		handler := http.StripPrefix(path, &healthz.Handler{Checks: checks})
 		mux.Handle(path, handler)
 		mux.Handle(path+"/", handler)

@@ -15,6 +15,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tagpin/tagpin/pkg/listen"
+)
+
+// The bounds of package listen that apply to every port, as deploy/docs/bounds.md states them.
+const (
+	maxHeaderLines    = 64
+	maxHandshakes     = 512
+	maxHandshakeBytes = 24 << 10
 )
 
 // dial opens a connection to a port of the server from the given address of this machine.
@@ -111,12 +120,12 @@ func isClosed(c chan struct{}) bool {
 func TestConnectionsAreBounded(t *testing.T) {
 	i := start(t, 0)
 	defer i.end()
-	bounds := map[string]bounds{"webhook": webhookBounds, "metrics": metricsBounds, "probes": probesBounds}
+	bounds := map[string]listen.Bounds{"webhook": webhookBounds, "metrics": metricsBounds, "probes": probesBounds}
 	paths := map[string]string{"webhook": "/enforce", "metrics": "/metrics", "probes": "/readyz"}
 	for name, port := range i.ports() {
 		b := bounds[name]
 		var idle []net.Conn
-		for n := range b.connections + 8 {
+		for n := range b.Connections + 8 {
 			conn := i.dial(port, fmt.Sprintf("127.0.0.%d", 2+n%4))
 			if secure, ok := conn.(*tls.Conn); ok {
 				conn = secure.NetConn()
@@ -134,7 +143,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 		_ = conn.Close()
-		most := b.connections
+		most := b.Connections
 		if name == "webhook" {
 			most = maxHandshakes
 		}
@@ -146,7 +155,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		}
 	}
 	displaced := fmt.Sprintf(`tagpin_connections_closed_total{port="webhook",reason="displaced"} %d`,
-		webhookBounds.connections+8+1-maxHandshakes)
+		webhookBounds.Connections+8+1-maxHandshakes)
 	if _, text := i.get("http://" + i.metrics + "/metrics"); !strings.Contains(text, displaced) {
 		t.Errorf("the metrics lack %s", displaced)
 	}

@@ -69,11 +69,11 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tlsOptions, err := s.tls(upkeep.certificates)
+	config, err := s.tls(upkeep.certificates)
 	if err != nil {
 		return err
 	}
-	ports, err := s.listen(registry, tlsOptions)
+	ports, err := s.openPorts(registry, config)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (s *server) manager(c *rest.Config) (manager.Manager, error) {
 // add gives the manager all that it runs.
 func (s *server) add(mgr manager.Manager, p *phase, ports *ports, hooks http.Handler, u *upkeep, h *handlers, r *prometheus.Registry) error {
 	own := u.certificates
-	serving := p.ready(ports.answers)
+	serving := p.ready(ports.serving)
 	u.answers = func() error { return errors.Join(own.ready(nil), serving(nil)) }
 	runnables := []manager.Runnable{manager.RunnableFunc(u.run), manager.RunnableFunc(s.reload(h, u.wake))}
 	if own.secret == nil {
@@ -198,10 +198,8 @@ func (s *server) add(mgr manager.Manager, p *phase, ports *ports, hooks http.Han
 			return nil
 		}))
 	}
-	errs := []error{ports.add(mgr, hooks, r,
-		map[string]healthz.Checker{"ping": p.alive},
-		map[string]healthz.Checker{"certificate": own.ready, "serving": serving},
-	)}
+	probes := probesHandler(map[string]healthz.Checker{"certificate": own.ready, "serving": serving})
+	errs := []error{ports.add(mgr, hooks, metricsHandler(r), probes)}
 	for _, runnable := range runnables {
 		errs = append(errs, mgr.Add(runnable))
 	}

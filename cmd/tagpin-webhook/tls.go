@@ -12,23 +12,30 @@ import (
 	"github.com/tagpin/tagpin/pkg/reload"
 )
 
-// tls makes the settings of the webhook's listener: its certificate, and the callers' that --client-ca asks for.
-func (s *server) tls(own *certificates) ([]func(*tls.Config), error) {
-	options := []func(*tls.Config){func(c *tls.Config) {
-		c.MinVersion = tls.VersionTLS12
-		c.GetCertificate = own.get
-	}}
+// tls returns the TLS settings of the webhook's port. API servers speak HTTP/1.1 to webhooks, since
+// HTTP/2 would keep all requests on one replica (k8s.io/apiserver/pkg/util/webhook).
+func (s *server) tls(own *certificates) (*tls.Config, error) {
+	config := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: own.get,
+	}
 	if s.options.clientCA == "" {
-		return options, nil
+		return config, nil
 	}
 	authorities := &reload.Files[*x509.CertPool]{
-		Paths: []string{s.options.clientCA}, Parse: parsePool, Interval: 5 * time.Second,
-		Report: func(err error) { s.log.Error(err, "client CA refused, the last good one stays") },
+		Paths:    []string{s.options.clientCA},
+		Parse:    parsePool,
+		Interval: 5 * time.Second,
+		Report: func(err error) {
+			s.log.Error(err, "client CA refused; the former one stays in force")
+		},
 	}
 	if _, err := authorities.Look(); err != nil {
 		return nil, fmt.Errorf("%w: --client-ca: %w", errSettings, err)
 	}
-	return append(options, func(c *tls.Config) { requireCertificate(c, authorities) }), nil
+	requireCertificate(config, authorities)
+	return config, nil
 }
 
 // requireCertificate makes a listener ask its callers for a certificate, and check it against the

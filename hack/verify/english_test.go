@@ -61,6 +61,7 @@ var plainFolders = []string{
 	"pkg/keychain",
 	"pkg/keychain/cloud",
 	"pkg/keychain/cluster",
+	"pkg/listen",
 	"pkg/manifest",
 	"pkg/panics",
 	"pkg/pin",

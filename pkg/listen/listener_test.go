@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package listen
 
 import (
 	"bufio"
@@ -16,7 +16,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,10 +37,11 @@ func (f *from) Close() error {
 	return nil
 }
 
-func newListener(t *testing.T, b bounds) *listener {
+func newListener(t *testing.T, b Bounds) *Listener {
 	t.Helper()
-	m := newConnectionMetrics(prometheus.NewRegistry())
-	l, err := listen("webhook", "127.0.0.1:0", b, nil, logr.Discard(), m)
+	l, err := Port{
+		Name: "webhook", Address: "127.0.0.1:0", Bounds: b, Metrics: NewMetrics(prometheus.NewRegistry()),
+	}.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,19 +71,19 @@ func TestEnter(t *testing.T) {
 		{"no request for an equal", []string{"!10.0.0.1", "!10.0.0.2", "!10.0.0.3", "!10.0.0.4", "!10.0.0.6"}, "10.0.0.5", true, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := newListener(t, bounds{connections: 5, perPeer: 3})
+			l := newListener(t, Bounds{Connections: 5, PerPeer: 3})
 			var under []*from
 			for n, peer := range tt.open {
 				address, busy := strings.CutPrefix(peer, "!")
 				under = append(under, &from{address: address})
-				c := l.wrap(under[n])
+				c := l.newConn(under[n])
 				c.busy.Store(busy)
 				c.since.Store(int64(n))
 				if !l.enter(c) {
 					t.Fatalf("connection %d is refused", n)
 				}
 			}
-			if got := l.enter(l.wrap(&from{address: tt.next})); got == tt.refused {
+			if got := l.enter(l.newConn(&from{address: tt.next})); got == tt.refused {
 				t.Errorf("enter = %t, want %t", got, !tt.refused)
 			}
 			var closed []int
@@ -93,7 +93,7 @@ func TestEnter(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(tt.closed, closed); diff != "" {
-				t.Errorf("closed connections: -want +got\n%s", diff)
+				t.Errorf("closed Connections: -want +got\n%s", diff)
 			}
 		})
 	}
@@ -101,9 +101,9 @@ func TestEnter(t *testing.T) {
 
 // A place that was given back is free, and given back once.
 func TestLeave(t *testing.T) {
-	l := newListener(t, bounds{connections: 1, perPeer: 1})
-	first := l.wrap(&from{address: "10.0.0.1"})
-	second := l.wrap(&from{address: "10.0.0.1"})
+	l := newListener(t, Bounds{Connections: 1, PerPeer: 1})
+	first := l.newConn(&from{address: "10.0.0.1"})
+	second := l.newConn(&from{address: "10.0.0.1"})
 	if !l.enter(first) || !l.enter(second) { // the second one displaces the first one
 		t.Fatal("refused")
 	}
@@ -139,7 +139,7 @@ func TestHeader(t *testing.T) {
 		var h headerLines
 		got := true
 		for _, part := range tt.parts {
-			got = got && h.read([]byte(part))
+			got = got && h.add([]byte(part))
 		}
 		if got != tt.want {
 			t.Errorf("%s: read = %t, want %t", tt.name, got, tt.want)
@@ -150,12 +150,12 @@ func TestHeader(t *testing.T) {
 // A connection that has grown old is closed after an answer; until then it is used again.
 func TestAge(t *testing.T) {
 	for age, want := range map[time.Duration]int{time.Hour: 1, 2 * time.Nanosecond: 3} {
-		l := newListener(t, bounds{connections: 5, perPeer: 5, age: age, idleTime: time.Minute})
+		l := newListener(t, Bounds{Connections: 5, PerPeer: 5, Age: age, IdleTime: time.Minute})
 		var mu sync.Mutex
 		peers := map[string]bool{}
 		server := httptest.NewUnstartedServer(nil)
 		_ = server.Listener.Close()
-		server.Listener, server.Config = l, l.server(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		server.Listener, server.Config = l, l.Server(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			defer mu.Unlock()
 			peers[r.RemoteAddr] = true
@@ -180,11 +180,11 @@ func TestAge(t *testing.T) {
 
 // Each connection has an age of its own, so that they don't end together.
 func TestAgesDiffer(t *testing.T) {
-	l := newListener(t, bounds{connections: 100, perPeer: 100, age: time.Hour})
+	l := newListener(t, Bounds{Connections: 100, PerPeer: 100, Age: time.Hour})
 	ages := map[time.Duration]bool{}
 	for range 10 {
-		c := l.wrap(&from{address: "10.0.0.1"})
-		age := c.expires - time.Duration(c.since.Load())
+		c := l.newConn(&from{address: "10.0.0.1"})
+		age := time.Duration(c.expires - c.since.Load())
 		ages[age.Round(time.Second)] = true
 		if age < 30*time.Minute || age > time.Hour {
 			t.Errorf("age %s, want between half an hour and an hour", age)
@@ -199,8 +199,8 @@ func TestAgesDiffer(t *testing.T) {
 func TestBegan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		l := &listener{start: time.Now(), bounds: bounds{idleTime: time.Hour}}
-		c := l.wrap(near)
+		l := &Listener{start: time.Now(), port: Port{Bounds: Bounds{IdleTime: time.Hour}}}
+		c := l.newConn(near)
 		begin := func() {
 			_ = c.SetReadDeadline(time.Time{}) // http.Server sets one before each request
 			time.Sleep(time.Minute)
@@ -228,12 +228,12 @@ func TestBegan(t *testing.T) {
 
 // Each connection that is closed early is counted; the log has the first ones, and then one now and then.
 func TestClosedEarly(t *testing.T) {
-	l := newListener(t, bounds{connections: 1, perPeer: 1})
+	l := newListener(t, Bounds{Connections: 1, PerPeer: 1})
 	var lines []string
-	l.log = funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+	l.port.Log = funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
 	const many = 1000
 	for range many {
-		l.closed(closeHandshake, l.wrap(&from{address: "10.0.0.1"}), "reason", "bad certificate")
+		l.closedEarly(l.newConn(&from{address: "10.0.0.1"}), closeHandshake, "reason", "bad certificate")
 	}
 	if got := testutil.ToFloat64(l.early[closeHandshake].count); got != many {
 		t.Errorf("%v are counted, want %d", got, many)
@@ -251,32 +251,33 @@ func TestClosedEarly(t *testing.T) {
 // Handshakes that don't end take no place of a connection that is open. One more takes the place of
 // the oldest one of the peer with most of them.
 func TestHandshakesDisplaceNoRequest(t *testing.T) {
-	l := newListener(t, bounds{connections: 2, perPeer: 2})
-	l.tls = &tls.Config{}
+	l := newListener(t, Bounds{Connections: 2, PerPeer: 2})
+	l.port.TLS = &tls.Config{}
 	server := &from{address: "10.0.0.1"}
-	busy := l.wrap(server)
-	if !l.enter(busy) || !l.shaken(busy) {
+	busy := l.newConn(server)
+	if !l.enter(busy) || !l.handshakeDone(busy) {
 		t.Fatal("refused")
 	}
 	busy.busy.Store(true)
 	var flood []*from
 	for n := range 3 * maxHandshakes {
 		flood = append(flood, &from{address: fmt.Sprintf("10.1.%d.1", n%64)})
-		if c := l.wrap(flood[n]); !l.enter(c) {
+		if c := l.newConn(flood[n]); !l.enter(c) {
 			t.Fatalf("connection %d is refused", n)
 		}
 	}
-	if server.closed || l.shaking.total != maxHandshakes || !flood[0].closed || flood[len(flood)-1].closed {
-		t.Errorf("the request was closed: %t; %d handshakes are under way", server.closed, l.shaking.total)
+	if server.closed || l.handshaking.total != maxHandshakes || !flood[0].closed || flood[len(flood)-1].closed {
+		t.Errorf("the request was closed: %t; %d handshakes are under way", server.closed, l.handshaking.total)
 	}
-	next := l.wrap(&from{address: "10.0.0.1"})
-	if !l.enter(next) || !l.shaken(next) || server.closed {
+	next := l.newConn(&from{address: "10.0.0.1"})
+	if !l.enter(next) || !l.handshakeDone(next) || server.closed {
 		t.Error("one more of the API server is refused, or has displaced its request")
 	}
 }
 
-// A client that opens connections ahead, as API servers do, may use one for the first time long after
-// its handshake. A header that has begun has to end in time.
+// TestFirstRequestComesLate checks that the first request of a connection may come long after the
+// handshake, since API servers open connections ahead, and that a header that has begun must end in
+// time.
 func TestFirstRequestComesLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, tt := range []struct {
@@ -286,16 +287,15 @@ func TestFirstRequestComesLate(t *testing.T) {
 		}{
 			{[]string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, time.Minute, true},
 			{[]string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, 3 * time.Minute, false},
-			{[]string{"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"}, headerTime - time.Second, true},
-			{[]string{"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"}, headerTime + time.Second, false},
+			{[]string{"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"}, HeaderTime - time.Second, true},
+			{[]string{"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"}, HeaderTime + time.Second, false},
 		} {
 			near, far := net.Pipe()
-			l := &listener{
-				bounds: bounds{connections: 5, perPeer: 5, idleTime: 2 * time.Minute}, start: time.Now(),
-				count: prometheus.NewGauge(prometheus.GaugeOpts{}),
-			}
-			l.Listener = &once{c: near, closed: make(chan struct{})}
-			server := l.server(http.NotFoundHandler())
+			l := newListener(t, Bounds{Connections: 5, PerPeer: 5, IdleTime: 2 * time.Minute})
+			_ = l.Close()
+			l.start = time.Now()
+			l.Listener = &once{conn: near, closed: make(chan struct{})}
+			server := l.Server(http.NotFoundHandler())
 			go func() { _ = server.Serve(l) }()
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -315,18 +315,18 @@ func TestFirstRequestComesLate(t *testing.T) {
 	})
 }
 
-// once is a listener with one connection.
+// once is a listener that accepts one connection.
 type once struct {
 	net.Listener
 
-	c      net.Conn
+	conn   net.Conn
 	closed chan struct{}
 	close  sync.Once
 }
 
 func (o *once) Accept() (net.Conn, error) {
-	if c := o.c; c != nil {
-		o.c = nil
+	if c := o.conn; c != nil {
+		o.conn = nil
 		return c, nil
 	}
 	<-o.closed
