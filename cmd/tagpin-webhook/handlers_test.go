@@ -28,10 +28,10 @@ func (a asked) Secret(ctx context.Context, namespace, name string) (*corev1.Secr
 	return a.refusing.Secret(ctx, namespace, name)
 }
 
-// Digests outlive an edit of the config, so that an operator who edits it while a registry is down takes
-// nothing away from the pods that wait.
+// Digests outlive an edit of the config, so that an operator who edits it while a registry is down
+// takes nothing away from the pods that wait.
 func TestReloadKeepsAnswers(t *testing.T) {
-	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), api{})
+	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), apiServer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,11 +57,12 @@ func TestReloadKeepsAnswers(t *testing.T) {
 	}
 }
 
-// What a reload replaces is closed when the last review that began with it has ended, and what it takes over is not.
+// What a reload replaces is closed when the last review that began with it has ended, and what it
+// takes over is not.
 func TestReplacedIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := asked{reads: make(chan string, 10)}
-		h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), api{getter: a, lister: refusing{}})
+		h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), apiServer{getter: a, lister: refusing{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +112,7 @@ func TestReplacedIsClosed(t *testing.T) {
 
 // What pods run is learnt anew when the labels change by which revisions are told apart.
 func TestRevisionLabelsReload(t *testing.T) {
-	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), api{lister: refusing{}})
+	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), apiServer{lister: refusing{}})
 	if err != nil {
 		t.Fatal(err)
 	}

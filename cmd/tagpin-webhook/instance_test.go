@@ -37,7 +37,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 )
 
-// A server that runs as in a pod, but without an API server: a registry, a certificate, a config file and ports of its own.
+// A server that runs as in a pod, but without an API server: a registry, a certificate, a config
+// file and ports of its own.
 type instance struct {
 	t                        *testing.T
 	webhook, metrics, probes string
@@ -120,7 +121,8 @@ func startWith(t *testing.T, drain time.Duration, more string, flags ...string) 
 	return i
 }
 
-// awaitReady asks /readyz until it says yes. The log of controller-runtime is a global that is set once for all tests.
+// awaitReady asks /readyz until it says yes. The log of controller-runtime is a global that is set
+// once for all tests.
 func (i *instance) awaitReady() {
 	i.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -274,7 +276,8 @@ func (i *instance) get(url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// lastPort is the port that freePort returned last. Test binaries that run side by side begin anywhere.
+// lastPort is the port that freePort returned last. Test binaries that run side by side begin
+// anywhere.
 var lastPort atomic.Int32
 
 // freePort is a port that nobody listens on, and that it has not returned before. It is below those

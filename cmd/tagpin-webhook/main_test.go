@@ -20,11 +20,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestVersionAndHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"--version"}, nil, &stdout, &stderr); code != exitOK || !strings.HasPrefix(stdout.String(), "tagpin-webhook ") {
+	if code := run(t.Context(), []string{"--version"}, &stdout, &stderr); code != exitOK || !strings.HasPrefix(stdout.String(), "tagpin-webhook ") {
 		t.Errorf("run(--version) = %d, %q, want 0 and the version", code, stdout.String())
 	}
 	stdout.Reset()
-	code := run(t.Context(), []string{"--help"}, nil, &stdout, &stderr)
+	code := run(t.Context(), []string{"--help"}, &stdout, &stderr)
 	if code != exitOK || stdout.Len() > 0 || !strings.Contains(stderr.String(), "-webhook-port port") {
 		t.Errorf("run(--help) = %d, stdout %q, stderr %q, want 0 and the flags on stderr", code, stdout.String(), stderr.String())
 	}
@@ -50,7 +50,7 @@ func TestNotes(t *testing.T) {
 		standalone bool
 		want       []string
 	}{
-		{func(*config.Config) {}, false, []string{"no registration.name"}},
+		{func(*config.Config) {}, false, []string{"registration.name is not set"}},
 		{func(*config.Config) {}, true, []string{"needs an API server"}},
 		{func(c *config.Config) { c.Certificates.Mode = config.Mounted }, false, nil},
 		{func(c *config.Config) { c.Registration.Name = "zz-tagpin" }, false, nil},
@@ -94,7 +94,7 @@ func TestBadSettings(t *testing.T) {
 	}{
 		{"unknown flag", []string{"--colour"}, exitUsage, []string{"-colour"}},
 		{"argument", []string{"--webhook-port", "0", "serve"}, exitUsage, []string{`"serve"`, "--webhook-port 0"}},
-		{"level", []string{"--log-level", "loud"}, exitUsage, []string{"want debug, info, warn or error"}},
+		{"level", []string{"--log-level", "loud"}, exitUsage, []string{"unrecognized level"}},
 		{"both", []string{"--standalone", "--kubeconfig", "x"}, exitUsage, []string{"--standalone"}},
 		{"no config", []string{"--config", filepath.Join(dir, "none")}, exitUsage, []string{"no such file"}},
 		{"bad config", []string{"--config", bad}, exitUsage, []string{"line 3: field outptu is unknown", "cache.ttl", `registries[1].host: "a.b"`}},
@@ -104,7 +104,7 @@ func TestBadSettings(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			if code := run(context.Background(), tt.args, nil, &stdout, &stderr); code != tt.code {
+			if code := run(context.Background(), tt.args, &stdout, &stderr); code != tt.code {
 				t.Errorf("run(%q) = %d, want %d; stderr:\n%s", tt.args, code, tt.code, stderr.String())
 			}
 			for _, want := range tt.want {

@@ -28,21 +28,35 @@ type manifestFlags struct {
 
 func newManifestFlags(o *manifestFlags) *flag.FlagSet {
 	fs := flag.NewFlagSet("tagpin-webhook manifests", flag.ContinueOnError)
-	fs.StringVar(&o.what, "print", "registration", "`what` to print: the registration; policy, by which the API server demands digests; or gatekeeper, by which Gatekeeper does")
-	fs.StringVar(&o.config, "config", "", "`file` of the config, whose templates are registered and whose exemptImages and skipOwners are exempted (default: none)")
-	fs.StringVar(&o.namespaces.Namespace, "namespace", "tagpin-system", "`namespace` that tagpin is in")
-	fs.StringVar(&o.namespaces.DefaultMode, "default-mode", "", "`mode` of namespaces without the label tagpin.dev/mode: dry-run or enforce (default: none, they are not served)")
-	fs.Func("excluded-namespaces", "`names`, with commas between them, of namespaces that are never served, beside kube-system, kube-node-lease and tagpin's own", func(names string) error {
-		o.namespaces.Excluded = strings.Split(names, ",")
-		return nil
-	})
-	fs.StringVar(&o.caFile, "ca-file", "", "`file` of the PEM certificates that the webhook's is signed by (default: none, to be filled in)")
-	fs.BoolVar(&o.podsOnly, "pods-only", false, "register pods alone: workloads stay as they are, and each revision's pods run one digest")
-	fs.BoolVar(&o.failOpen, "fail-open", false, "let pods through unpinned while tagpin is away; needs --pods-only")
+	fs.StringVar(&o.what, "print", "registration",
+		"`what` to print: the registration; policy, with which the API server demands digests; "+
+			"or gatekeeper, with which Gatekeeper does")
+	fs.StringVar(&o.config, "config", "",
+		"`file` of the config, whose templates are registered and whose exemptImages and "+
+			"skipOwners are exempted (default: none)")
+	fs.StringVar(&o.namespaces.Namespace, "namespace", "tagpin-system",
+		"`namespace` that tagpin is in")
+	fs.StringVar(&o.namespaces.DefaultMode, "default-mode", "",
+		"`mode` of namespaces without the label tagpin.dev/mode: dry-run or enforce "+
+			"(default: none, so that tagpin leaves them alone)")
+	fs.Func("excluded-namespaces",
+		"`names`, with commas between them, of namespaces that tagpin always leaves alone, beside "+
+			"kube-system, kube-node-lease and its own",
+		func(names string) error {
+			o.namespaces.Excluded = strings.Split(names, ",")
+			return nil
+		})
+	fs.StringVar(&o.caFile, "ca-file", "",
+		"`file` of the PEM certificates that sign the webhook's certificate "+
+			"(default: none, to be filled in)")
+	fs.BoolVar(&o.podsOnly, "pods-only", false,
+		"register only pods: workloads stay as they are, and the pods of a revision run one digest")
+	fs.BoolVar(&o.failOpen, "fail-open", false,
+		"admit pods unpinned while tagpin can't be reached; needs --pods-only")
 	return fs
 }
 
-// manifests prints what has to go with a config.
+// manifests prints the manifests that belong to a config, and returns the exit code.
 func manifests(args []string, stdout, stderr io.Writer) int {
 	var o manifestFlags
 	fs := newManifestFlags(&o)
@@ -55,12 +69,11 @@ func manifests(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case err == nil && fs.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
-	if err == nil {
+	case err == nil:
 		err = o.write(stdout)
 	}
 	if err != nil {
-		complain(stderr, err)
+		_, _ = fmt.Fprintf(stderr, "tagpin-webhook: %v\n", err)
 		return exitUsage
 	}
 	return exitOK
@@ -77,7 +90,9 @@ func (o *manifestFlags) write(w io.Writer) error {
 	}
 	policy := registration.Policy{Namespaces: o.namespaces, ExemptImages: c.ExemptImages}
 	for _, s := range rules.SkipOwners {
-		policy.SkipOwners = append(policy.SkipOwners, registration.SkipOwner{Group: s.Owner.Group, Kind: s.Owner.Kind, Users: s.Users})
+		policy.SkipOwners = append(policy.SkipOwners, registration.SkipOwner{
+			Group: s.Owner.Group, Kind: s.Owner.Kind, Users: s.Users,
+		})
 	}
 	switch o.what {
 	case "registration":
@@ -102,13 +117,13 @@ func (o *manifestFlags) registration(c *config.Config) (r *registration.Registra
 			return nil, err
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(r.CABundle) {
-			return nil, fmt.Errorf("%s: no PEM certificate in it", o.caFile)
+			return nil, fmt.Errorf("%s: the file has no PEM certificate", o.caFile)
 		}
 	}
 	return r, nil
 }
 
-// newRegistration is the registration that goes with a config, but for where tagpin is.
+// newRegistration returns the registration that belongs to a config. It has no namespaces.
 func newRegistration(c *config.Config) *registration.Registration {
 	r := &registration.Registration{
 		Service:       c.Certificates.Service,
@@ -118,10 +133,13 @@ func newRegistration(c *config.Config) *registration.Registration {
 	for _, t := range c.Templates {
 		resource := t.Resource
 		if resource == "" {
-			plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: t.Group, Kind: t.Kind})
+			kind := schema.GroupVersionKind{Group: t.Group, Kind: t.Kind}
+			plural, _ := meta.UnsafeGuessKindToResource(kind)
 			resource = plural.Resource
 		}
-		r.Kinds = append(r.Kinds, registration.Kind{Group: t.Group, Kind: t.Kind, Resource: resource, Paths: t.Paths})
+		r.Kinds = append(r.Kinds, registration.Kind{
+			Group: t.Group, Kind: t.Kind, Resource: resource, Paths: t.Paths,
+		})
 	}
 	return r
 }

@@ -49,7 +49,7 @@ func TestManifests(t *testing.T) {
 		{[]string{"--help"}, 0, []string{"-pods-only"}},
 	} {
 		var stdout, stderr bytes.Buffer
-		if got := run(t.Context(), append([]string{"manifests"}, tt.args...), nil, &stdout, &stderr); got != tt.code {
+		if got := run(t.Context(), append([]string{"manifests"}, tt.args...), &stdout, &stderr); got != tt.code {
 			t.Errorf("manifests %s = %d, want %d", tt.args, got, tt.code)
 		}
 		if tt.code != 0 && stdout.Len() > 0 {

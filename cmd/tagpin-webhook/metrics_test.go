@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,11 +14,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	corev1 "k8s.io/api/core/v1"
@@ -83,7 +79,7 @@ func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 		t.Fatal(err)
 	}
 	r := newRegistry()
-	h, err := newHandlers(c, logr.Discard(), r, api{getter: refusing{}, lister: refusing{}})
+	h, err := newHandlers(c, logr.Discard(), r, apiServer{getter: refusing{}, lister: refusing{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +123,8 @@ func post(t *testing.T, h http.Handler, body string) {
 
 var word = regexp.MustCompile(`[A-Za-z0-9-]+`)
 
-// TestLabelsAreClosedSets: whatever tenants write, each value of a label is one that the metric's help names, or a registry
-// that the config names.
+// TestLabelsAreClosedSets: whatever tenants write, each value of a label is one that the metric's
+// help names, or a registry that the config names.
 func TestLabelsAreClosedSets(t *testing.T) {
 	families, named := drive(t)
 	table, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "metrics.md"))
@@ -174,7 +170,7 @@ func TestMetricsByConvention(t *testing.T) {
 // A counter of what should not happen begins at 0: its first increase would not be seen otherwise.
 func TestCountersBeginAtZero(t *testing.T) {
 	r := prometheus.NewRegistry()
-	h, err := newHandlers(config.Default(), logr.Discard(), r, api{})
+	h, err := newHandlers(config.Default(), logr.Discard(), r, apiServer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,29 +196,5 @@ func TestCountersBeginAtZero(t *testing.T) {
 		if !slices.Contains(series, want) {
 			t.Errorf("the series of a new server lack %q: %q", want, series)
 		}
-	}
-}
-
-// What is served, and what signs the next one: when each ends, and for how long it was made.
-func TestCertificatesAreMeasured(t *testing.T) {
-	begin := time.Unix(1_000_000, 0)
-	made := func(lifetime time.Duration) *x509.Certificate {
-		return &x509.Certificate{NotBefore: begin, NotAfter: begin.Add(lifetime)}
-	}
-	c := &certificates{}
-	c.leaf.Store(&tls.Certificate{Leaf: made(24 * time.Hour)})
-	c.ca.Store(made(48 * time.Hour))
-	const want = `
-# HELP tagpin_certificate_expiry_timestamp_seconds When a certificate ends, in Unix time, by kind: leaf, which is served; ca, which signs the next one, where that is self-managed.
-# TYPE tagpin_certificate_expiry_timestamp_seconds gauge
-tagpin_certificate_expiry_timestamp_seconds{kind="ca"} 1.1728e+06
-tagpin_certificate_expiry_timestamp_seconds{kind="leaf"} 1.0864e+06
-# HELP tagpin_certificate_lifetime_seconds How long a certificate holds, from its begin to its end, by kind (leaf, ca): what is made for a day is always about to expire.
-# TYPE tagpin_certificate_lifetime_seconds gauge
-tagpin_certificate_lifetime_seconds{kind="ca"} 172800
-tagpin_certificate_lifetime_seconds{kind="leaf"} 86400
-`
-	if err := testutil.CollectAndCompare(c, strings.NewReader(want)); err != nil {
-		t.Error(err)
 	}
 }

@@ -16,45 +16,51 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// maxReply bounds what is read of an endpoint's answer, only to use the connection again.
+// maxReply limits what is read of the endpoint's response, which is read so that the connection can
+// be used again.
 const maxReply = 64 << 10
 
-// otlp sends spans by OTLP over HTTP, a POST a batch. OpenTelemetry's own client links gRPC and its gateway to do so: 70
-// packages more, for a server that mostly traces nothing.
+// otlp is an otlptrace.Client that sends spans over HTTP, one request for each batch. The library
+// otlptracehttp does the same, but links gRPC and its gateway, 70 packages more, into a server that
+// mostly has tracing switched off.
 type otlp struct {
-	url    string      // its path may hold a secret
-	host   string      // what is told of it
-	header http.Header // may hold secrets
+	url    string // its path may contain a secret
+	host   string // for error texts
+	header http.Header
 	client http.Client
 }
 
-// newOTLP takes the endpoint's URL, and headers as OTEL_EXPORTER_OTLP_HEADERS has them: name=value, comma-separated, each
-// percent-encoded.
+// newOTLP takes the URL of the endpoint, and headers in the format of OTEL_EXPORTER_OTLP_HEADERS:
+// name=value, separated by commas, each percent-encoded.
 func newOTLP(endpoint, headers string) (*otlp, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
-		return nil, errors.New("the endpoint is no URL") // which the error would repeat
+		return nil, errors.New("the endpoint is not a URL") // err would quote it
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
 	}
 	o := &otlp{url: u.String(), host: u.Host, header: http.Header{}}
-	for i, entry := range strings.FieldsFunc(headers, func(r rune) bool { return r == ',' }) {
+	entries := strings.FieldsFunc(headers, func(r rune) bool { return r == ',' })
+	for i, entry := range entries {
 		name, escaped, ok := strings.Cut(strings.TrimSpace(entry), "=")
+		name = strings.TrimSpace(name)
 		value, err := url.PathUnescape(strings.TrimSpace(escaped))
-		if name = strings.TrimSpace(name); !ok || err != nil || name == "" || strings.ContainsAny(value, "\r\n") {
-			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_HEADERS: entry %d is no name=value", i+1)
+		if !ok || err != nil || name == "" || strings.ContainsAny(value, "\r\n") {
+			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_HEADERS: entry %d is not name=value", i+1)
 		}
 		o.header.Set(name, value)
 	}
 	o.header.Set("Content-Type", "application/x-protobuf")
 	o.header.Set("User-Agent", userAgent())
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody has put another one there
-	o.client = http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	o.client.Transport = http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert
+	o.client.CheckRedirect = func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}
 	return o, nil
 }
 
-// Start does nothing: connections are made when there are spans.
+// Start does nothing. The first batch connects.
 func (*otlp) Start(context.Context) error { return nil }
 
 // Stop closes idle connections.
@@ -63,9 +69,10 @@ func (o *otlp) Stop(context.Context) error {
 	return nil
 }
 
-// UploadTraces sends a batch. What the endpoint answers is not told, but for its status; nor its URL, but for the host.
+// UploadTraces sends a batch. Of the URL, its errors only contain the host, and of the response the
+// status.
 func (o *otlp) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpans) error {
-	// On the wire this is an ExportTraceServiceRequest, whose own type comes with gRPC.
+	// The encoding is that of an ExportTraceServiceRequest, whose own type needs gRPC.
 	body, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: spans})
 	if err != nil {
 		return err

@@ -11,17 +11,18 @@ import (
 	"github.com/tagpin/tagpin/pkg/panics"
 )
 
-// newPanics returns a Reporter that logs and counts panics. Each is a bug that has stopped one review or
-// one look-up.
+// newPanics returns a Reporter that logs and counts panics. Each panic is a bug that has stopped
+// one review or one lookup.
 func newPanics(log logr.Logger, r prometheus.Registerer) *panics.Reporter {
 	caught := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tagpin_panics_total",
-		Help: "Bugs that stopped a review or a look-up; the log has each with its stack.",
+		Help: "Bugs that stopped a review or a lookup. The log has each with its stack.",
 	})
 	r.MustRegister(caught)
 	return &panics.Reporter{Report: func(e *panics.Error) {
 		caught.Inc()
-		log.Error(e, "bug: please report it with this line", "value", e.Value, "stack", string(e.Stack))
+		log.Error(e, "bug: please report it with this line",
+			"value", e.Value, "stack", string(e.Stack))
 	}}
 }
 

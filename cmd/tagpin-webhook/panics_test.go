@@ -13,7 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// A panic while a review is answered is an error of that review, counted, and in the log with its stack.
+// A panic while a review is answered is an error of that review, counted, and in the log with its
+// stack.
 func TestRecovering(t *testing.T) {
 	var lines []string
 	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
@@ -28,7 +29,7 @@ func TestRecovering(t *testing.T) {
 		t.Errorf("logged %q, want one line with the text and the stack", lines)
 	}
 	want := `
-# HELP tagpin_panics_total Bugs that stopped a review or a look-up; the log has each with its stack.
+# HELP tagpin_panics_total Bugs that stopped a review or a lookup. The log has each with its stack.
 # TYPE tagpin_panics_total counter
 tagpin_panics_total 1
 `

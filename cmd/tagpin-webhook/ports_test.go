@@ -208,7 +208,8 @@ func TestHandshakesAreBounded(t *testing.T) {
 	i := start(t, 0)
 	defer i.end()
 	conn := i.dial(strings.TrimPrefix(i.webhook, "https://"), "127.0.0.1")
-	// Records of 16 KiB of one ClientHello that says it is longer than any (RFC 8446, sections 4 and 5.1).
+	// Records of 16 KiB of one ClientHello that says it is longer than any (RFC 8446, sections 4 and
+	// 5.1).
 	record := append([]byte{22, 3, 1, 0x40, 0}, make([]byte, 0x4000)...)
 	copy(record[5:], []byte{1, 0, 0xff, 0xff})
 	closed := make(chan struct{})

@@ -147,7 +147,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("GET /readyz = %d, want 200", code)
 	}
 	i.stop()
-	i.stderr.await(t, "ending: not ready")
+	i.stderr.await(t, "shutting down: no longer ready")
 	if code, _ := i.get("http://" + i.probes + "/readyz"); code == http.StatusOK {
 		t.Errorf("GET /readyz while it drains = %d, want it not ready", code)
 	}

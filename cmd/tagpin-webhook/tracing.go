@@ -22,27 +22,31 @@ import (
 )
 
 const (
-	// sampled is the share of reviews that are traced where the API server has no trace that says whether to.
+	// sampled is the share of reviews that are traced if the API server doesn't say whether to trace.
 	sampled = 0.1
-	// maxSpans are those that wait to be sent; more are dropped, so that a slow collector holds up no review.
+	// maxSpans is the number of spans that wait to be sent. More spans are dropped, so that a slow
+	// collector doesn't delay reviews.
 	maxSpans = 2048
-	// sendTime is what one batch has to be sent, and at the end all that are left.
+	// sendTime is the time limit for sending a batch, and at the end for sending all that are left.
 	sendTime = 3 * time.Second
 )
 
-// tracing makes a trace of some reviews, and sends their spans to a collector. Nil: none.
+// tracing traces some reviews, and sends their spans to a collector. If nil, it does nothing.
 type tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 	log      logr.Logger
 }
 
-// newTracing sends to an OTLP endpoint over HTTP; endpoint is the config's, and empty for none. What OpenTelemetry's own
-// environment variables say of headers, the sampler and attributes of the resource holds beside it.
-func newTracing(ctx context.Context, endpoint string, log logr.Logger, r prometheus.Registerer) (*tracing, error) {
+// newTracing returns nil if endpoint, an OTLP endpoint over HTTP, is empty. OpenTelemetry's
+// environment variables for headers, the sampler and attributes of the resource are used too.
+func newTracing(
+	ctx context.Context, endpoint string, log logr.Logger, r prometheus.Registerer,
+) (*tracing, error) {
 	spans := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tagpin_trace_spans_total",
-		Help: "Spans for the OTLP endpoint, by result: sent, or failed where it did not take them; only while tracing is on.",
+		Help: "Spans for the OTLP endpoint, by result: sent, or failed (it did not accept them). " +
+			"Only present while tracing is on.",
 	}, []string{"result"})
 	r.MustRegister(spans)
 	if endpoint == "" {
@@ -55,23 +59,34 @@ func newTracing(ctx context.Context, endpoint string, log logr.Logger, r prometh
 	if err != nil {
 		return nil, fmt.Errorf("%w: observability.tracing: %w", errSettings, err)
 	}
-	about, err := resource.New(ctx, resource.WithAttributes(
-		attribute.String("service.name", "tagpin-webhook"), attribute.String("service.version", moduleVersion())), resource.WithFromEnv())
+	attributes := resource.WithAttributes(
+		attribute.String("service.name", "tagpin-webhook"),
+		attribute.String("service.version", moduleVersion()))
+	about, err := resource.New(ctx, attributes, resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("%w: observability.tracing: %w", errSettings, err)
 	}
+	exporter := &exporter{
+		SpanExporter: otlptrace.NewUnstarted(client),
+		log:          log,
+		sent:         spans.WithLabelValues("sent"),
+		failed:       spans.WithLabelValues("failed"),
+	}
 	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(about),
-		sdktrace.WithBatcher(newCollector(otlptrace.NewUnstarted(client), log, spans), sdktrace.WithMaxQueueSize(maxSpans), sdktrace.WithExportTimeout(sendTime)),
+		sdktrace.WithBatcher(exporter,
+			sdktrace.WithMaxQueueSize(maxSpans), sdktrace.WithExportTimeout(sendTime)),
 	}
 	if _, set := os.LookupEnv("OTEL_TRACES_SAMPLER"); !set {
-		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(sampled))))
+		sampler := sdktrace.ParentBased(sdktrace.TraceIDRatioBased(sampled))
+		options = append(options, sdktrace.WithSampler(sampler))
 	}
 	provider := sdktrace.NewTracerProvider(options...)
-	return &tracing{provider: provider, tracer: provider.Tracer("github.com/tagpin/tagpin"), log: log}, nil
+	tracer := provider.Tracer("github.com/tagpin/tagpin")
+	return &tracing{provider: provider, tracer: tracer, log: log}, nil
 }
 
-// wrap makes a span of each review.
+// wrap returns a handler that creates a span for each review.
 func (t *tracing) wrap(next http.Handler) http.Handler {
 	if t == nil {
 		return next
@@ -83,7 +98,7 @@ func (t *tracing) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// close sends what is left, for a while. There are no reviews any more.
+// close sends the spans that are left. It must be called after the last review.
 func (t *tracing) close() {
 	if t == nil {
 		return
@@ -95,31 +110,27 @@ func (t *tracing) close() {
 	}
 }
 
-// collector is an exporter that tells its failures to our log, once until it works again.
-type collector struct {
+// exporter counts spans, and logs the first failure until the endpoint accepts spans again.
+type exporter struct {
 	sdktrace.SpanExporter
 	log          logr.Logger
 	sent, failed prometheus.Counter
-	failing      bool // ExportSpans is not called twice at once
+	failing      bool // ExportSpans is not called concurrently
 }
 
-func newCollector(next sdktrace.SpanExporter, log logr.Logger, spans *prometheus.CounterVec) *collector {
-	return &collector{SpanExporter: next, log: log, sent: spans.WithLabelValues("sent"), failed: spans.WithLabelValues("failed")}
-}
-
-// ExportSpans sends a batch. Its error stays here.
-func (c *collector) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	err := c.SpanExporter.ExportSpans(ctx, spans)
+// ExportSpans sends a batch. It returns no error, because it has logged it.
+func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	err := e.SpanExporter.ExportSpans(ctx, spans)
+	counter := e.sent
 	switch {
-	case err == nil && c.failing:
-		c.log.Info("spans are taken again")
-	case err != nil && !c.failing:
-		c.log.Error(err, "spans are not taken; they are dropped until they are")
+	case err != nil && !e.failing:
+		e.log.Error(err, "the endpoint does not accept spans; they are dropped until it does")
+	case err == nil && e.failing:
+		e.log.Info("the endpoint accepts spans again")
 	}
-	if c.failing = err != nil; c.failing {
-		c.failed.Add(float64(len(spans)))
-	} else {
-		c.sent.Add(float64(len(spans)))
+	if e.failing = err != nil; e.failing {
+		counter = e.failed
 	}
+	counter.Add(float64(len(spans)))
 	return nil
 }

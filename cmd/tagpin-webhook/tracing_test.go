@@ -152,8 +152,8 @@ func TestTracingToNobody(t *testing.T) {
 				i.patch(c, "/keep")
 			}
 			i.end()
-			if log := i.stderr.String(); strings.Count(log, "spans are not taken") != 1 {
-				t.Errorf("the log says %d times that spans are not taken, want once", strings.Count(log, "spans are not taken"))
+			if log := i.stderr.String(); strings.Count(log, "does not accept spans") != 1 {
+				t.Errorf("the log says %d times that does not accept spans, want once", strings.Count(log, "does not accept spans"))
 			}
 		})
 	}

@@ -17,6 +17,7 @@ import (
 // Add a folder when its files follow the rules.
 var plainFolders = []string{
 	"cmd/tagpin",
+	"cmd/tagpin-webhook",
 	"e2e",
 	"e2e/attack",
 	"e2e/certificates",
@@ -67,6 +68,7 @@ var plainFolders = []string{
 	"pkg/pin",
 	"pkg/policy",
 	"pkg/ref",
+	"pkg/registrar",
 	"pkg/registration",
 	"pkg/reload",
 	"pkg/sibling",

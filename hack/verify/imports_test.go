@@ -22,7 +22,7 @@ var level = map[string]int{
 	"pkg/workload": 1, "pkg/cache": 1,
 	"pkg/registry": 2, "pkg/keychain": 2, "pkg/registration": 2, "pkg/certificate": 2,
 	"pkg/annotation": 2,
-	"pkg/policy":     3, "pkg/resolve": 3,
+	"pkg/policy":     3, "pkg/registrar": 3, "pkg/resolve": 3,
 	"pkg/pin":     4,
 	"pkg/sibling": 5, "pkg/config": 5,
 	"pkg/admit": 5, "pkg/manifest": 5,

@@ -60,8 +60,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// handshake makes the TLS handshake. http.Server's deadline for the first header limits the time for
-// reading.
+// handshake makes the TLS handshake. http.Server's deadline for the first header limits the time
+// for reading.
 func (c *conn) handshake() error {
 	if c.tls == nil {
 		return nil

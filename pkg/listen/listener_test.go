@@ -226,7 +226,8 @@ func TestBegan(t *testing.T) {
 	})
 }
 
-// Each connection that is closed early is counted; the log has the first ones, and then one now and then.
+// Each connection that is closed early is counted; the log has the first ones, and then one now and
+// then.
 func TestClosedEarly(t *testing.T) {
 	l := newListener(t, Bounds{Connections: 1, PerPeer: 1})
 	var lines []string

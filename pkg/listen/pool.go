@@ -37,9 +37,9 @@ func (p *pool) remove(c *conn) bool {
 	return true
 }
 
-// longest returns the connection that has been busy, or waiting, for longest. It belongs to the peer
-// that has the most connections, of those that have such a connection. size is how many connections
-// that peer has. If there is no such connection, longest returns nil.
+// longest returns the connection that has been busy, or waiting, for longest. It belongs to the
+// peer that has the most connections, of those that have such a connection. size is how many
+// connections that peer has. If there is no such connection, longest returns nil.
 func (p *pool) longest(busy bool) (found *conn, size int) {
 	for _, conns := range p.peers {
 		if len(conns) <= size {

@@ -8,9 +8,9 @@
 //	}
 //	pool := authorities.Current() // looks at the file now and then
 //
-// A caller that has to act on a change calls Poll. The package polls: a node may have no inotify instances left, and a mounted Secret or ConfigMap takes up
-// to a minute to change anyway. It compares contents, since a mounted file may change while its
-// size and time stay the same.
+// A caller that has to act on a change calls Poll. The package polls: a node may have no inotify
+// instances left, and a mounted Secret or ConfigMap takes up to a minute to change anyway. It
+// compares contents, since a mounted file may change while its size and time stay the same.
 package reload
 
 import (
@@ -120,8 +120,8 @@ func (f *Files[T]) reportLocked(err error) {
 	f.reported = text
 }
 
-// lookLocked reads the files. If they have changed, it parses them and keeps the value, unless accept
-// refuses it. A nil accept refuses nothing.
+// lookLocked reads the files. If they have changed, it parses them and keeps the value, unless
+// accept refuses it. A nil accept refuses nothing.
 func (f *Files[T]) lookLocked(accept func(T) error) (changed bool, err error) {
 	f.looked = time.Now()
 	contents := make([][]byte, len(f.Paths))

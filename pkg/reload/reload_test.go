@@ -105,9 +105,9 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// TestPoll checks that Poll passes each new value to accept, tries a refused one again, reports each
-// error once, and reports the value when the files are put back. The file is replaced as the kubelet
-// replaces a file of a ConfigMap: it is a link into a link to a directory.
+// TestPoll checks that Poll passes each new value to accept, tries a refused one again, reports
+// each error once, and reports the value when the files are put back. The file is replaced as the
+// kubelet replaces a file of a ConfigMap: it is a link into a link to a directory.
 func TestPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package registrar
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,54 +26,64 @@ import (
 )
 
 const (
-	hookName  = "zz-tagpin"
-	ownDNS    = "tagpin-webhook.tagpin-system.svc"
-	ownSpace  = "tagpin-system"
-	ownSecret = "tagpin-webhook-tls"
+	registrationName = "zz-tagpin"
+	ownDNS           = "tagpin-webhook.tagpin-system.svc"
+	ownSpace         = "tagpin-system"
+	ownSecret        = "tagpin-webhook-tls"
 )
 
-// tended is one upkeep, and what it keeps. The API server is client-go's fake, which counts no versions; the real one is in
-// e2e.
-type tended struct {
-	*upkeep
+// fixture is a Registrar with the objects that it keeps. The API server is client-go's fake, which
+// does not check versions; the tests in e2e use a real one.
+type fixture struct {
+	*Registrar
 	t      *testing.T
 	client *fake.Clientset
-	with   *registration.Registration
-	down   error // why the webhook does not answer
-	// unreached is why it is not reached through its Service.
+	with   *registration.Registration // what the config wants
+	down   error                      // the result of Serving
+	// unreached is the error of a connection through the Service.
 	unreached error
 }
 
-// tend makes an upkeep, with an empty secret and an inert registration.
-func tend(t *testing.T) *tended {
+// newFixture returns a Registrar, an empty secret, and a registration without rules.
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	hook1 := &admissionregistrationv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: hookName, UID: "1", ResourceVersion: "1"},
-		Webhooks:   []admissionregistrationv1.MutatingWebhook{{Name: "enforce.tagpin.dev"}, {Name: "other.example.com"}, {Name: "keep.tagpin.dev"}},
+	live := &configuration{
+		ObjectMeta: metav1.ObjectMeta{Name: registrationName, UID: "1", ResourceVersion: "1"},
+		Webhooks: []webhook{
+			{Name: "enforce.tagpin.dev"}, {Name: "other.example.com"}, {Name: "keep.tagpin.dev"},
+		},
 	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ownSpace, Name: ownSecret, ResourceVersion: "1"}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: ownSpace, Name: ownSecret, ResourceVersion: "1",
+	}}
 	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ownSpace, UID: "space"}}
-	w := &tended{t: t, client: fake.NewClientset(hook1, secret, space), with: &registration.Registration{}}
-	w.upkeep = w.replica()
+	w := &fixture{
+		t: t, client: fake.NewClientset(live, secret, space), with: &registration.Registration{},
+	}
+	w.Registrar = w.replica()
 	return w
 }
 
-// replica is another upkeep of the same.
-func (w *tended) replica() *upkeep {
-	own := &certificates{dnsName: ownDNS, secret: &certificate.Secret{
-		Client: w.client.CoreV1().Secrets(ownSpace), Name: ownSecret, DNSName: ownDNS,
-	}}
-	u := newUpkeep(logr.Discard(), hook{client: w.client, name: hookName}, own, prometheus.NewRegistry())
-	u.wanted = func() *registration.Registration { return w.with }
-	u.answers = func() error { return w.down }
-	u.reach = func(context.Context, *admissionregistrationv1.MutatingWebhook) error { return w.unreached }
-	u.namespace, u.self = ownSpace, writer{version: "v1.0.0"}
-	return u
+// replica returns another Registrar for the same objects.
+func (w *fixture) replica() *Registrar {
+	r := New(Config{
+		Client: w.client, Name: registrationName, Namespace: ownSpace, DNSName: ownDNS,
+		Version: "v1.0.0",
+		Wanted:  func() *registration.Registration { return w.with },
+		Serving: func() error { return w.down },
+		Source:  &certificate.Source{Log: logr.Discard()},
+		Secret: &certificate.Secret{
+			Client: w.client.CoreV1().Secrets(ownSpace), Name: ownSecret, DNSName: ownDNS,
+		},
+		Log: logr.Discard(),
+	}, prometheus.NewRegistry())
+	r.reach = func(context.Context, *webhook) error { return w.unreached }
+	return r
 }
 
-func (w *tended) live() *admissionregistrationv1.MutatingWebhookConfiguration {
+func (w *fixture) live() *configuration {
 	w.t.Helper()
-	live, err := w.hook.read(w.t.Context())
+	live, err := w.read(w.t.Context())
 	if err != nil || live == nil {
 		w.t.Fatalf("registration: %v, %v", live, err)
 	}
@@ -82,7 +91,7 @@ func (w *tended) live() *admissionregistrationv1.MutatingWebhookConfiguration {
 }
 
 // change changes the registration as an operator does.
-func (w *tended) change(f func(*admissionregistrationv1.MutatingWebhookConfiguration)) {
+func (w *fixture) change(f func(*configuration)) {
 	w.t.Helper()
 	live := w.live()
 	f(live)
@@ -91,34 +100,40 @@ func (w *tended) change(f func(*admissionregistrationv1.MutatingWebhookConfigura
 	}
 }
 
-func clearRules(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+func fewestRules(c *configuration) int {
+	n, _ := countRules(c)
+	return n
+}
+
+func clearRules(c *configuration) {
 	for i := range c.Webhooks {
 		c.Webhooks[i].Rules, c.Webhooks[i].MatchConditions = nil, nil
 	}
 }
 
-// want looks until nothing is to come, at most n times, and compares the number of rules of each webhook.
-func (w *tended) want(when string, n int, rules ...int) {
+// want looks until nothing is to come, at most n times, and compares the number of rules of each
+// webhook.
+func (w *fixture) want(when string, n int, rules ...int) {
 	w.t.Helper()
 	for range n {
-		if w.look(w.t.Context()) == lookLater && w.said == "" {
+		if w.look(w.t.Context()) == later && w.logged == "" {
 			break
 		}
 	}
 	live := w.live()
 	for i, want := range rules {
 		if got := len(live.Webhooks[i].Rules); got != want {
-			w.t.Errorf("%s: %s has %d rules, want %d (said last: %q)", when, live.Webhooks[i].Name, got, want, w.said)
+			w.t.Errorf("%s: %s has %d rules, want %d (said last: %q)", when, live.Webhooks[i].Name, got, want, w.logged)
 		}
 	}
 }
 
 func TestRegistrationBecomesActive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.down = errors.New("down")
 		w.want("while it does not serve", 3, 0, 0, 0)
-		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil {
+		if err := certificate.Verify(w.Source.Leaf(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil {
 			t.Errorf("the certificate that is served: %v", err)
 		}
 		w.down = nil
@@ -128,11 +143,11 @@ func TestRegistrationBecomesActive(t *testing.T) {
 		}
 		w.change(clearRules)
 		w.want("replaced by one without rules", 6, 3, 0, 3)
-		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks[2].Rules = nil })
+		w.change(func(c *configuration) { c.Webhooks[2].Rules = nil })
 		w.want("with one webhook emptied", 6, 3, 0, 3)
 		w.with = &registration.Registration{PodsOnly: true}
 		w.want("with another config", 6, 1, 0, 1)
-		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+		w.change(func(c *configuration) {
 			clearRules(c)
 			c.UID = types.UID("2")
 		})
@@ -144,7 +159,7 @@ func TestRegistrationBecomesActive(t *testing.T) {
 		second := w.replica()
 		second.look(t.Context())
 		second.look(t.Context())
-		if got := testutil.ToFloat64(second.updates.WithLabelValues("unchanged")); got != 1 || !second.certificates.leaf.Load().Leaf.Equal(w.certificates.leaf.Load().Leaf) {
+		if got := testutil.ToFloat64(second.updates.WithLabelValues("unchanged")); got != 1 || !second.Source.Leaf().Leaf.Equal(w.Source.Leaf().Leaf) {
 			t.Errorf("a second replica found it unchanged %v times, want once, with the same certificate", got)
 		}
 	})
@@ -152,19 +167,19 @@ func TestRegistrationBecomesActive(t *testing.T) {
 
 // Whose CA is not there, is not called.
 func TestRegistrationOfOthers(t *testing.T) {
-	w, other := tend(t), tend(t)
+	w, other := newFixture(t), newFixture(t)
 	other.look(t.Context())
-	w.certificates.leaf.Store(other.certificates.leaf.Load())
-	w.certificates.secret = nil // as if it were mounted
+	w.Source.Serve(other.Source.Leaf())
+	w.Secret = nil // as if it were mounted
 	w.want("without a CA", 6, 0, 0, 0)
-	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+	w.change(func(c *configuration) {
 		c.Webhooks[0].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
 	})
 	w.want("with the CA in one webhook", 6, 0, 0, 0)
-	if !strings.Contains(w.said, "keep.tagpin.dev does not trust") {
-		t.Errorf("it says %q, want it to name the other one", w.said)
+	if !strings.Contains(w.logged, "keep.tagpin.dev does not trust") {
+		t.Errorf("it says %q, want it to name the other one", w.logged)
 	}
-	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+	w.change(func(c *configuration) {
 		c.Webhooks[2].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
 	})
 	w.want("with the CA in both", 6, 3, 0, 3)
@@ -172,48 +187,49 @@ func TestRegistrationOfOthers(t *testing.T) {
 
 // Without a registration it serves, at a slow pace, until there is one.
 func TestNoRegistration(t *testing.T) {
-	w := tend(t)
+	w := newFixture(t)
 	api := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	before := w.live()
-	if err := api.Delete(t.Context(), hookName, metav1.DeleteOptions{}); err != nil {
+	if err := api.Delete(t.Context(), registrationName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if wait := w.look(t.Context()); wait != lookLater || w.certificates.ready(nil) != nil || w.said != notThere {
-		t.Errorf("without a registration: wait %v, certificate %v, said %q", wait, w.certificates.ready(nil), w.said)
+	if wait := w.look(t.Context()); wait != later || w.Source.Ready(nil) != nil || w.logged != waitsForRegistration {
+		t.Errorf("without a registration: wait %v, certificate %v, said %q", wait, w.Source.Ready(nil), w.logged)
 	}
 	if _, err := api.Create(t.Context(), before, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.want("when it is there", 6, 3, 0, 3)
-	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.Webhooks = c.Webhooks[1:2] })
-	if w.look(t.Context()); !strings.Contains(w.said, "no webhook of tagpin's") {
-		t.Errorf("with others' webhooks alone it says %q", w.said)
+	w.change(func(c *configuration) { c.Webhooks = c.Webhooks[1:2] })
+	if w.look(t.Context()); !strings.Contains(w.logged, "no webhook of tagpin's") {
+		t.Errorf("with others' webhooks alone it says %q", w.logged)
 	}
 }
 
-// While requests come, another certificate waits until its CA has settled; the former one is served.
+// While requests come, another certificate waits until its CA has settled; the former one is
+// served.
 func TestNewCertificateWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
-		former := w.certificates.leaf.Load()
+		former := w.Source.Leaf()
 		w.empty()
 		w.look(t.Context())
-		if got := w.certificates.leaf.Load(); got != former {
+		if got := w.Source.Leaf(); got != former {
 			t.Errorf("it serves %v at once", got.Leaf.SerialNumber)
 		}
 		fresh := w.replica()
 		fresh.look(t.Context())
-		if err := fresh.certificates.ready(nil); !errors.Is(err, errNone) {
-			t.Errorf("one that has just started: ready %v, want %v", err, errNone)
+		if err := fresh.Source.Ready(nil); !errors.Is(err, certificate.ErrNone) {
+			t.Errorf("one that has just started: ready %v, want %v", err, certificate.ErrNone)
 		}
 		time.Sleep(10 * time.Second)
 		w.look(t.Context())
 		fresh.look(t.Context())
-		if got := w.certificates.leaf.Load(); got == former || !got.Leaf.Equal(fresh.certificates.leaf.Load().Leaf) {
+		if got := w.Source.Leaf(); got == former || !got.Leaf.Equal(fresh.Source.Leaf().Leaf) {
 			t.Errorf("after ten seconds it serves %v, want the new one, as the other does", got.Leaf.SerialNumber)
 		}
-		for _, hook := range ours(w.live()) {
+		for _, hook := range webhooks(w.live()) {
 			if err := certificate.Verify(former, hook.ClientConfig.CABundle, ownDNS, time.Now()); err != nil {
 				t.Errorf("%s: the former certificate: %v", hook.Name, err)
 			}
@@ -222,7 +238,7 @@ func TestNewCertificateWaits(t *testing.T) {
 }
 
 // empty takes some out of the secret, or everything.
-func (w *tended) empty(keys ...string) {
+func (w *fixture) empty(keys ...string) {
 	w.t.Helper()
 	secrets := w.client.CoreV1().Secrets(ownSpace)
 	secret, err := secrets.Get(w.t.Context(), ownSecret, metav1.GetOptions{})
@@ -242,15 +258,15 @@ func (w *tended) empty(keys ...string) {
 
 // A secret that can't be read keeps nobody from what does not need it.
 func TestSecretIsGone(t *testing.T) {
-	w := tend(t)
+	w := newFixture(t)
 	w.want("at first", 6, 3, 0, 3)
 	if err := w.client.CoreV1().Secrets(ownSpace).Delete(t.Context(), ownSecret, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.with = &registration.Registration{PodsOnly: true}
 	w.want("with another config", 1, 1, 0, 1)
-	if !strings.Contains(w.said, "does not exist: apply the manifests") || w.certificates.ready(nil) != nil {
-		t.Errorf("it says %q, certificate %v", w.said, w.certificates.ready(nil))
+	if !strings.Contains(w.logged, "does not exist: apply the manifests") || w.Source.Ready(nil) != nil {
+		t.Errorf("it says %q, certificate %v", w.logged, w.Source.Ready(nil))
 	}
 	if got := testutil.ToFloat64(w.renewals.WithLabelValues("failed")); got != 1 {
 		t.Errorf("%v failures, want 1", got)
@@ -260,30 +276,30 @@ func TestSecretIsGone(t *testing.T) {
 // A secret that can't be written keeps nobody from serving what is in it, nor from trusting its CA.
 func TestSecretCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
 		time.Sleep(70 * 24 * time.Hour) // it is to be renewed
 		w.client.PrependReactor("update", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, errors.New("field is immutable")
 		})
-		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+		w.change(func(c *configuration) {
 			clearRules(c)
 			for i := range c.Webhooks {
 				c.Webhooks[i].ClientConfig.CABundle = nil
 			}
 		})
 		second := w.replica()
-		const looks = 1 + enoughReaches
+		const looks = 1 + enoughReached
 		for range looks {
-			if second.look(t.Context()); !strings.Contains(second.said, "field is immutable") {
-				t.Errorf("it says %q, want that the secret can't be written", second.said)
+			if second.look(t.Context()); !strings.Contains(second.logged, "field is immutable") {
+				t.Errorf("it says %q, want that the secret can't be written", second.logged)
 			}
 		}
-		if err := second.certificates.ready(nil); err != nil {
+		if err := second.Source.Ready(nil); err != nil {
 			t.Errorf("a new replica is not ready: %v", err)
 		}
-		if err := certificate.Verify(w.certificates.leaf.Load(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil || rules(w.live()) != 3 {
-			t.Errorf("the certificate in the registration: %v; %d rules, want 3", err, rules(w.live()))
+		if err := certificate.Verify(w.Source.Leaf(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil || fewestRules(w.live()) != 3 {
+			t.Errorf("the certificate in the registration: %v; %d rules, want 3", err, fewestRules(w.live()))
 		}
 		if got := testutil.ToFloat64(second.renewals.WithLabelValues("failed")); got != looks {
 			t.Errorf("%v failures, want %d", got, looks)
@@ -292,28 +308,29 @@ func TestSecretCannotBeWritten(t *testing.T) {
 }
 
 // noRead lets nobody read the registration.
-func (w *tended) noRead() {
+func (w *fixture) noRead() {
 	w.client.PrependReactor("get", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, errors.New("no role")
 	})
 }
 
-// A registration that can't be read keeps no leaf from being renewed, as long as the CA is the same.
+// A registration that can't be read keeps no leaf from being renewed, as long as the CA is the
+// same.
 func TestRegistrationCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
-		former := w.certificates.leaf.Load()
+		former := w.Source.Leaf()
 		w.noRead()
 		w.empty("tls.crt")
-		if w.look(t.Context()); !strings.Contains(w.said, "no role") || w.certificates.leaf.Load() == former {
-			t.Errorf("it says %q, and serves the former leaf: %t", w.said, w.certificates.leaf.Load() == former)
+		if w.look(t.Context()); !strings.Contains(w.logged, "no role") || w.Source.Leaf() == former {
+			t.Errorf("it says %q, and serves the former leaf: %t", w.logged, w.Source.Leaf() == former)
 		}
-		renewed := w.certificates.leaf.Load()
+		renewed := w.Source.Leaf()
 		w.empty()
 		w.look(t.Context())
 		time.Sleep(time.Hour)
-		if w.look(t.Context()); w.certificates.leaf.Load() != renewed {
+		if w.look(t.Context()); w.Source.Leaf() != renewed {
 			t.Error("it serves a leaf of a CA that nobody may trust")
 		}
 		if got := testutil.ToFloat64(w.updates.WithLabelValues("failed")); got != 3 {
@@ -322,21 +339,22 @@ func TestRegistrationCannotBeRead(t *testing.T) {
 	})
 }
 
-// Who starts while it can't be read serves by a CA that is no longer new, and tells of no rules: it knows of none.
+// Who starts while it can't be read serves by a CA that is no longer new, and tells of no rules: it
+// knows of none.
 func TestStartsWithoutTheRegistration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
 		w.noRead()
 		fresh := w.replica()
 		fresh.look(t.Context())
-		if err := fresh.certificates.ready(nil); !errors.Is(err, errNone) {
-			t.Errorf("with a new CA: ready %v, want %v", err, errNone)
+		if err := fresh.Source.Ready(nil); !errors.Is(err, certificate.ErrNone) {
+			t.Errorf("with a new CA: ready %v, want %v", err, certificate.ErrNone)
 		}
 		time.Sleep(time.Minute)
 		fresh.look(t.Context())
-		if err := fresh.certificates.ready(nil); err != nil || !strings.Contains(fresh.said, "no role") {
-			t.Errorf("with an older CA: ready %v, said %q", err, fresh.said)
+		if err := fresh.Source.Ready(nil); err != nil || !strings.Contains(fresh.logged, "no role") {
+			t.Errorf("with an older CA: ready %v, said %q", err, fresh.logged)
 		}
 		if got := testutil.CollectAndCount(fresh.rules); got != 0 {
 			t.Errorf("rules are told of %d times, want none: that would be an alert", got)
@@ -348,14 +366,15 @@ func TestStartsWithoutTheRegistration(t *testing.T) {
 	})
 }
 
-// A secret that was restored from a backup has an old CA, which the API servers hear of no sooner for that.
+// A secret that was restored from a backup has an old CA, which the API servers hear of no sooner
+// for that.
 func TestRestoredSecretWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, backup := tend(t), tend(t)
+		w, backup := newFixture(t), newFixture(t)
 		backup.look(t.Context())
 		time.Sleep(time.Hour)
 		w.want("at first", 6, 3, 0, 3)
-		former := w.certificates.leaf.Load()
+		former := w.Source.Leaf()
 		old, err := backup.client.CoreV1().Secrets(ownSpace).Get(t.Context(), ownSecret, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -363,28 +382,28 @@ func TestRestoredSecretWaits(t *testing.T) {
 		if _, err := w.client.CoreV1().Secrets(ownSpace).Update(t.Context(), old, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if w.look(t.Context()); w.certificates.leaf.Load() != former {
+		if w.look(t.Context()); w.Source.Leaf() != former {
 			t.Error("it serves the restored leaf at once")
 		}
 		time.Sleep(10 * time.Second)
-		if w.look(t.Context()); !w.certificates.leaf.Load().Leaf.Equal(backup.certificates.leaf.Load().Leaf) {
-			t.Errorf("it does not serve the restored leaf ten seconds later (said last: %q)", w.said)
+		if w.look(t.Context()); !w.Source.Leaf().Leaf.Equal(backup.Source.Leaf().Leaf) {
+			t.Errorf("it does not serve the restored leaf ten seconds later (said last: %q)", w.logged)
 		}
 	})
 }
 
 // It ends when it is told to, and looks at once when the config changes.
-func TestUpkeepRuns(t *testing.T) {
+func TestRegistrarRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- w.run(ctx) }()
-		time.Sleep(enoughReaches*lookSoon + lookSoon/2)
+		go func() { done <- w.Run(ctx) }()
+		time.Sleep(enoughReached*soon + soon/2)
 		synctest.Wait()
 		w.with = &registration.Registration{PodsOnly: true}
-		w.wake()
-		w.wake()
+		w.Changed()
+		w.Changed()
 		synctest.Wait()
 		w.want("at once with another config", 0, 1, 0, 1)
 		stop()
@@ -395,9 +414,9 @@ func TestUpkeepRuns(t *testing.T) {
 }
 
 // While an error stays it looks ever less often, but not less than when all is well.
-func TestUpkeepBacksOff(t *testing.T) {
+func TestRegistrarBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.noRead()
 		var waits []time.Duration
 		for range 6 {
@@ -417,22 +436,23 @@ func TestUpkeepBacksOff(t *testing.T) {
 
 // Both ends are told, and both lifetimes.
 func TestExpiry(t *testing.T) {
-	w := tend(t)
-	if got := testutil.CollectAndCount(w.certificates); got != 0 {
+	w := newFixture(t)
+	if got := testutil.CollectAndCount(w.Source); got != 0 {
 		t.Errorf("%d ends of certificates, before there is one", got)
 	}
 	w.look(t.Context())
 	for _, name := range []string{"tagpin_certificate_expiry_timestamp_seconds", "tagpin_certificate_lifetime_seconds"} {
-		if got := testutil.CollectAndCount(w.certificates, name); got != 2 {
+		if got := testutil.CollectAndCount(w.Source, name); got != 2 {
 			t.Errorf("%d of %s, want those of the leaf and the CA", got, name)
 		}
 	}
 }
 
-// Where the API server refuses to write the registration, a replica that starts serves all the same by the CA that is there.
+// Where the API server refuses to write the registration, a replica that starts serves all the same
+// by the CA that is there.
 func TestRegistrationIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
 		time.Sleep(time.Hour)
 		w.client.PrependReactor("patch", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -443,8 +463,8 @@ func TestRegistrationIsRefused(t *testing.T) {
 		for range 3 {
 			second.look(t.Context())
 		}
-		if err := second.certificates.ready(nil); err != nil {
-			t.Errorf("a new replica is not ready: %v (said last: %q)", err, second.said)
+		if err := second.Source.Ready(nil); err != nil {
+			t.Errorf("a new replica is not ready: %v (said last: %q)", err, second.logged)
 		}
 		if got := testutil.ToFloat64(second.updates.WithLabelValues("failed")); got == 0 {
 			t.Error("no failure is counted")

@@ -47,7 +47,7 @@ func (l *signalled) String() string {
 // What a registry sends without being asked is in no log, though Go's HTTP client quotes it there.
 func TestNothingOfARegistryIsLogged(t *testing.T) {
 	out := &signalled{written: make(chan struct{}, 1)}
-	redirect(newLogger(out, zapcore.InfoLevel))
+	logLibraries(newLogger(out, zapcore.InfoLevel))
 	t.Cleanup(func() { log.SetOutput(os.Stderr); log.SetFlags(log.LstdFlags) })
 	w := registrytest.Start(t, registrytest.Rules{registrytest.Registry: {{Then: registrytest.Answer{
 		Raw: "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\nand " + registrytest.Canary,
@@ -62,7 +62,7 @@ func TestNothingOfARegistryIsLogged(t *testing.T) {
 	case <-out.written:
 	case <-ctx.Done():
 	}
-	if text := out.String(); strings.Contains(text, registrytest.Canary) || !strings.Contains(text, "nobody had asked for") {
+	if text := out.String(); strings.Contains(text, registrytest.Canary) || !strings.Contains(text, "without a request") {
 		t.Errorf("the log is %q", text)
 	}
 	log.Print("something else")
@@ -74,7 +74,7 @@ func TestNothingOfARegistryIsLogged(t *testing.T) {
 // What client-go has to say is a line of JSON too.
 func TestKlog(t *testing.T) {
 	out := &signalled{written: make(chan struct{}, 1)}
-	redirect(newLogger(out, zapcore.InfoLevel))
+	logLibraries(newLogger(out, zapcore.InfoLevel))
 	t.Cleanup(func() { log.SetOutput(os.Stderr); log.SetFlags(log.LstdFlags); klog.SetOutput(os.Stderr) })
 	klog.Warning("of client-go")
 	if text := out.String(); !json.Valid([]byte(text)) || !strings.Contains(text, "of client-go") {

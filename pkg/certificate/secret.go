@@ -1,24 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package certificate creates the webhook's serving certificate (the leaf) and its CA, keeps them
-// in a secret that all replicas share, and renews them without a failed call.
-//
-//	secret := &certificate.Secret{
-//		Client: core.Secrets(namespace), Name: "tagpin-webhook-tls",
-//		DNSName: "tagpin-webhook.tagpin-system.svc",
-//	}
-//	material, err := secret.Renew(ctx, sightings.Settled)
-//
-// Every replica renews by itself; there is no leader. An update only succeeds for the version of
-// the secret that was read. If several replicas find an empty secret, one of them fills it, and the
-// others take what it created.
-//
-// A new CA is introduced in two steps. First it is added to the secret and to the registration,
-// next to the former CA, and the former CA's leaf stays in use. When all API servers trust the new
-// CA (see Sightings), it signs a new leaf, which each replica takes when it reads the secret. The
-// former CA is dropped a day later. So the leaf in the secret is trusted at any time.
-//
-// The secret is read by name. It is never listed, watched or created.
 package certificate
 
 import (
@@ -104,7 +85,7 @@ func (s *Secret) renew(
 	next, err := current.renew(s.DNSName, now, settled)
 	if err != nil {
 		err = fmt.Errorf("creating a certificate: %w", err)
-	} else if !next.same(current) {
+	} else if next.Leaf != current.Leaf || !slices.Equal(next.CAs, current.CAs) {
 		if err = s.mayRenew(time.Now()); err == nil {
 			err = s.write(ctx, secret, next)
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package registrar
 
 import (
 	"crypto/tls"
@@ -16,17 +16,20 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/tagpin/tagpin/pkg/certificate"
 )
 
-// listenTLS serves a certificate that upkeep has made, and demands one of callers, as --client-ca does.
-// It returns the bundle that trusts it, and the port.
+// listenTLS serves a certificate that upkeep has made, and demands one of callers, as --client-ca
+// does. It returns the bundle that trusts it, and the port.
 func listenTLS(t *testing.T) (bundle []byte, port int32) {
 	t.Helper()
-	w := tend(t)
+	w := newFixture(t)
 	w.look(t.Context())
 	config := &tls.Config{
-		GetCertificate: w.certificates.get, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12,
+		GetCertificate: w.Source.Get, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12,
 	}
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
@@ -63,11 +66,16 @@ func TestReach(t *testing.T) {
 		}
 	}
 	clusterIP := corev1.ServiceSpec{Type: corev1.ServiceTypeClusterIP, ClusterIP: "127.0.0.1"}
-	h := &hook{client: fake.NewClientset(service("tagpin-webhook", clusterIP), service("renamed", clusterIP))}
-	external := &hook{client: fake.NewClientset(service("tagpin-webhook",
-		corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "127.0.0.1"}))}
+	reaching := func(services ...runtime.Object) *Registrar {
+		return &Registrar{Config: Config{
+			Client: fake.NewClientset(services...), Source: &certificate.Source{},
+		}}
+	}
+	h := reaching(service("tagpin-webhook", clusterIP), service("renamed", clusterIP))
+	external := reaching(service("tagpin-webhook",
+		corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "127.0.0.1"}))
 	for name, tt := range map[string]struct {
-		hook   *hook
+		from   *Registrar
 		config admissionregistrationv1.WebhookClientConfig
 		want   string // empty: it is reached
 	}{
@@ -81,11 +89,11 @@ func TestReach(t *testing.T) {
 		"nothing":               {h, admissionregistrationv1.WebhookClientConfig{}, "neither a service nor a URL"},
 	} {
 		w := &admissionregistrationv1.MutatingWebhook{Name: "enforce.tagpin.dev", ClientConfig: tt.config}
-		switch err := tt.hook.reach(t.Context(), w, time.Now); {
+		switch err := tt.from.dial(t.Context(), w); {
 		case tt.want == "" && err != nil:
-			t.Errorf("%s: reach = %v, want it reached", name, err)
+			t.Errorf("%s: dial = %v, want it reached", name, err)
 		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
-			t.Errorf("%s: reach = %v, want %q", name, err, tt.want)
+			t.Errorf("%s: dial = %v, want %q", name, err, tt.want)
 		}
 	}
 }

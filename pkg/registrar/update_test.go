@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package registrar
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -11,9 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/zap/zapcore"
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,18 +25,18 @@ import (
 // The registration calls for nothing before the webhook was reached through its Service, several
 // times in a row.
 func TestRulesWaitForTheService(t *testing.T) {
-	w := tend(t)
+	w := newFixture(t)
 	w.unreached = errors.New("connection refused")
 	w.want("without an endpoint", 5, 0, 0, 0)
-	if !strings.Contains(w.said, "not reached through its Service yet: connection refused") {
-		t.Errorf("it says %q, want that the Service does not answer", w.said)
+	if !strings.Contains(w.logged, "not reached through its Service yet: connection refused") {
+		t.Errorf("it says %q, want that the Service does not answer", w.logged)
 	}
 	w.unreached = nil
-	w.want("reached once", enoughReaches-1, 0, 0, 0)
+	w.want("reached once", enoughReached-1, 0, 0, 0)
 	w.unreached = errors.New("connection refused")
 	w.want("with a gap", 1, 0, 0, 0)
 	w.unreached = nil
-	w.want("reached once more", enoughReaches-1, 0, 0, 0)
+	w.want("reached once more", enoughReached-1, 0, 0, 0)
 	w.want("reached often enough", 2, 3, 0, 3)
 	w.unreached = errors.New("connection refused")
 	w.with = &registration.Registration{PodsOnly: true}
@@ -48,9 +46,9 @@ func TestRulesWaitForTheService(t *testing.T) {
 // Where the server can't reach its own Service, it does not wait for ever.
 func TestServiceIsNeverReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
-		var text bytes.Buffer
-		w.log = newLogger(&text, zapcore.InfoLevel)
+		w := newFixture(t)
+		var text strings.Builder
+		w.Log = funcr.New(func(_, line string) { text.WriteString(line) }, funcr.Options{})
 		w.unreached = errors.New("i/o timeout")
 		w.look(t.Context())
 		w.look(t.Context())
@@ -59,7 +57,7 @@ func TestServiceIsNeverReached(t *testing.T) {
 		time.Sleep(time.Second)
 		w.want("after a minute", 1, 3, 0, 3)
 		said := text.String()
-		got := strings.Count(said, "gets its rules all the same")
+		got := strings.Count(said, "gets its rules anyway")
 		if got != 1 || !strings.Contains(said, "i/o timeout") {
 			t.Errorf("%d times it says that it was not reached, want 1, with the reason:\n%s", got, said)
 		}
@@ -74,29 +72,29 @@ func podsOnly() *registration.Registration { return &registration.Registration{P
 // back.
 func TestOlderServerReloadsLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		old := w.replica()
-		w.self = writer{version: "v1.1.0"}
+		w.Version = "v1.1.0"
 		w.want("written by the newer one", 6, 3, 0, 3)
 		time.Sleep(time.Hour) // the CA is known by then
-		agrees := func(u *upkeep) float64 { return testutil.ToFloat64(u.agrees.WithLabelValues()) }
+		agrees := func(u *Registrar) float64 { return testutil.ToFloat64(u.asConfigured.WithLabelValues()) }
 		if old.look(t.Context()); agrees(old) != 1 {
 			t.Error("the rules of the newer one are not those that the older one would write, though they are equal")
 		}
-		old.wanted = podsOnly
+		old.Wanted = podsOnly
 		for range 3 {
-			if wait := old.look(t.Context()); wait != lookLater {
-				t.Errorf("the older one looks again after %v, want %v: nothing hurries", wait, lookLater)
+			if wait := old.look(t.Context()); wait != later {
+				t.Errorf("the older one looks again after %v, want %v: nothing hurries", wait, later)
 			}
 		}
 		w.want("looked at by the older one", 0, 3, 0, 3)
-		if w.look(t.Context()); agrees(old) != 0 || agrees(w.upkeep) != 1 {
-			t.Errorf("as configured for the older one: %v, for the newer one: %v; want 0 and 1", agrees(old), agrees(w.upkeep))
+		if w.look(t.Context()); agrees(old) != 0 || agrees(w.Registrar) != 1 {
+			t.Errorf("as configured for the older one: %v, for the newer one: %v; want 0 and 1", agrees(old), agrees(w.Registrar))
 		}
-		if got := w.live().Annotations[writtenBy]; old.said != ofAnother || got != "v1.1.0" {
-			t.Errorf("the older one says %q; written by %q, want v1.1.0", old.said, got)
+		if got := w.live().Annotations[writtenBy]; old.logged != waitsForOtherVersion || got != "v1.1.0" {
+			t.Errorf("the older one says %q; written by %q, want v1.1.0", old.logged, got)
 		}
-		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+		w.change(func(c *configuration) {
 			delete(c.Annotations, writtenBy)
 		})
 		old.look(t.Context())
@@ -115,18 +113,19 @@ func TestOlderServerReloadsLast(t *testing.T) {
 // A roll-back changes the image that the manifests want: then the older server writes.
 func TestRollBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		old := w.replica()
-		w.self, old.self = writer{"v1.1.0", "r/tagpin:2"}, writer{"v1.0.0", "r/tagpin:1"}
-		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+		w.Version, w.Image = "v1.1.0", "r/tagpin:2"
+		old.Image = "r/tagpin:1"
+		w.change(func(c *configuration) {
 			c.Annotations = map[string]string{wantedImage: "r/tagpin:2", "a": "b"}
 		})
 		w.want("at first", 6, 3, 0, 3)
 		time.Sleep(time.Hour) // the CA is known by then
-		old.wanted = podsOnly
+		old.Wanted = podsOnly
 		old.look(t.Context())
 		w.want("before the roll-back", 0, 3, 0, 3)
-		w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+		w.change(func(c *configuration) {
 			c.Annotations[wantedImage] = "r/tagpin:1"
 		})
 		old.look(t.Context())
@@ -142,7 +141,7 @@ func TestRollBack(t *testing.T) {
 
 // The registration goes with the namespace, but not where Argo CD would keep it for that.
 func TestOwnedByItsNamespace(t *testing.T) {
-	w := tend(t)
+	w := newFixture(t)
 	foreign := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "c", UID: "c"}
 	gone := metav1.OwnerReference{APIVersion: "v1", Kind: "Namespace", Name: ownSpace, UID: "gone"}
 	own := metav1.OwnerReference{APIVersion: "v1", Kind: "Namespace", Name: ownSpace, UID: "space"}
@@ -153,22 +152,22 @@ func TestOwnedByItsNamespace(t *testing.T) {
 			t.Errorf("%s: owners %v, want %v", when, got, want)
 		}
 	}
-	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+	w.change(func(c *configuration) {
 		c.OwnerReferences = []metav1.OwnerReference{foreign, gone}
 	})
 	owners("before it has rules", foreign, gone)
 	w.want("at first", 6, 3, 0, 3)
 	owners("with rules", foreign, own)
-	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) { c.OwnerReferences = nil })
+	w.change(func(c *configuration) { c.OwnerReferences = nil })
 	owners("replaced", own)
-	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+	w.change(func(c *configuration) {
 		c.Annotations["argocd.argoproj.io/tracking-id"] = "tagpin:…/MutatingWebhookConfiguration:/zz-tagpin"
 	})
 	owners("tracked by Argo CD")
 }
 
-// A namespace that may not be read keeps no rules from being written, and is asked for once. One that
-// can't be read for now is asked for again.
+// A namespace that may not be read keeps no rules from being written, and is asked for once. One
+// that can't be read for now is asked for again.
 func TestNamespaceCannotBeRead(t *testing.T) {
 	namespaces := schema.GroupResource{Resource: "namespaces"}
 	for name, tt := range map[string]struct {
@@ -179,7 +178,7 @@ func TestNamespaceCannotBeRead(t *testing.T) {
 		"for now":   {apierrors.NewServiceUnavailable("later"), 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := tend(t)
+			w := newFixture(t)
 			reads, err := 0, tt.err
 			w.client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
 				reads++
@@ -192,7 +191,7 @@ func TestNamespaceCannotBeRead(t *testing.T) {
 				t.Errorf("%d reads, want %d; owners %v", reads, tt.reads, w.live().OwnerReferences)
 			}
 			if failures := testutil.ToFloat64(w.updates.WithLabelValues("failed")); (failures > 0) != (tt.reads > 1) {
-				t.Errorf("%v failures are counted; it says %q", failures, w.said)
+				t.Errorf("%v failures are counted; it says %q", failures, w.logged)
 			}
 			err = nil
 			w.look(t.Context())
@@ -204,10 +203,10 @@ func TestNamespaceCannotBeRead(t *testing.T) {
 }
 
 // replaceBoth empties the secret and the registration, as helm upgrade --force does.
-func (w *tended) replaceBoth() {
+func (w *fixture) replaceBoth() {
 	w.t.Helper()
 	w.empty()
-	w.change(func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+	w.change(func(c *configuration) {
 		clearRules(c)
 		for i := range c.Webhooks {
 			c.Webhooks[i].ClientConfig.CABundle = nil
@@ -216,25 +215,25 @@ func (w *tended) replaceBoth() {
 }
 
 // trusts returns why the registration does not trust what a replica serves.
-func (w *tended) trusts(u *upkeep) error {
+func (w *fixture) trusts(u *Registrar) error {
 	w.t.Helper()
 	bundle := w.live().Webhooks[0].ClientConfig.CABundle
-	return certificate.Verify(u.certificates.leaf.Load(), bundle, ownDNS, time.Now())
+	return certificate.Verify(u.Source.Leaf(), bundle, ownDNS, time.Now())
 }
 
 // Secret and registration are replaced together: what another replica serves by stays trusted until
 // it has seen the new certificate.
 func TestSecretAndRegistrationReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
 		second := w.replica()
 		time.Sleep(time.Hour)
 		second.look(t.Context())
-		former := second.certificates.leaf.Load()
+		former := second.Source.Leaf()
 		w.replaceBoth()
 		w.want("replaced", 6, 3, 0, 3)
-		if w.certificates.leaf.Load().Leaf.Equal(former.Leaf) {
+		if w.Source.Leaf().Leaf.Equal(former.Leaf) {
 			t.Fatal("the first replica serves the former certificate still")
 		}
 		for range 12 {
@@ -244,7 +243,7 @@ func TestSecretAndRegistrationReplaced(t *testing.T) {
 			time.Sleep(second.look(t.Context()))
 			w.look(t.Context())
 		}
-		if !second.certificates.leaf.Load().Leaf.Equal(w.certificates.leaf.Load().Leaf) {
+		if !second.Source.Leaf().Leaf.Equal(w.Source.Leaf().Leaf) {
 			t.Error("the second replica serves another certificate than the first")
 		}
 	})
@@ -254,7 +253,7 @@ func TestSecretAndRegistrationReplaced(t *testing.T) {
 // nobody trusts any more, serve the new one as soon as they see it.
 func TestReplacedAndTakenUpByANewReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := tend(t)
+		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
 		time.Sleep(time.Hour)
 		w.look(t.Context())
@@ -264,11 +263,11 @@ func TestReplacedAndTakenUpByANewReplica(t *testing.T) {
 			fresh.look(t.Context())
 		}
 		w.want("by the new replica", 0, 3, 0, 3)
-		if err := w.trusts(w.upkeep); err == nil {
+		if err := w.trusts(w.Registrar); err == nil {
 			t.Fatal("the former certificate is trusted, so that this shows nothing")
 		}
 		w.look(t.Context())
-		if err := w.trusts(w.upkeep); err != nil {
+		if err := w.trusts(w.Registrar); err != nil {
 			t.Errorf("after its next look, what the other replica serves is not trusted: %v", err)
 		}
 	})

@@ -11,9 +11,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
-	"fmt"
-	"math/big"
 	"time"
 )
 
@@ -39,14 +36,8 @@ const (
 // newAuthority creates a CA. Its name is unique, so that clients can tell the CAs of a bundle
 // apart.
 func newAuthority(now time.Time) (*x509.Certificate, crypto.Signer, error) {
-	serial, err := newSerial()
-	if err != nil {
-		return nil, nil, err
-	}
-	name := fmt.Sprintf("tagpin-webhook CA %x", serial.Bytes()[:4])
 	return sign(&x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: name},
+		Subject:               pkix.Name{CommonName: "tagpin-webhook CA " + rand.Text()[:8]},
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              now.Add(caLifetime),
 		IsCA:                  true,
@@ -60,16 +51,11 @@ func newAuthority(now time.Time) (*x509.Certificate, crypto.Signer, error) {
 func newLeaf(
 	ca *x509.Certificate, caKey crypto.Signer, dnsName string, now time.Time,
 ) (*tls.Certificate, error) {
-	serial, err := newSerial()
-	if err != nil {
-		return nil, err
-	}
 	end := now.Add(leafLifetime)
 	if ca.NotAfter.Before(end) {
 		end = ca.NotAfter
 	}
 	leaf, key, err := sign(&x509.Certificate{
-		SerialNumber:          serial,
 		DNSNames:              []string{dnsName}, // a common name has at most 64 characters
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              end,
@@ -100,15 +86,6 @@ func sign(
 	}
 	cert, err := x509.ParseCertificate(der)
 	return cert, key, err
-}
-
-// newSerial returns a random serial number of 16 bytes, the first of which is not 0. A serial
-// number must be positive and have at most 20 bytes (RFC 5280, section 4.1.2.2).
-func newSerial() (*big.Int, error) {
-	random := make([]byte, 16)
-	_, err := rand.Read(random)
-	random[0] = random[0]&0x7f | 0x40
-	return new(big.Int).SetBytes(random), err
 }
 
 // encodeCertificates returns certificates as PEM.
@@ -145,21 +122,4 @@ func parseCertificates(data []byte) (certs []*x509.Certificate, clean bool) {
 		}
 		certs = append(certs, c)
 	}
-}
-
-// parseKey parses a private key in PEM. It returns an error if the key can't sign.
-func parseKey(data []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, errors.New("no PEM block")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("a %T can't sign", key)
-	}
-	return signer, nil
 }

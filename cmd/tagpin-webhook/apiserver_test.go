@@ -18,9 +18,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// apiServer is a server that speaks HTTP/2 over TLS, and a client of it.
-func apiServer(
-	t *testing.T, c *connection, handler http.HandlerFunc, through func(string) string,
+// newClient returns a client of a server that speaks HTTP/2 over TLS. through changes the address
+// that the client connects to, and wrap the client's transport.
+func newClient(
+	t *testing.T, wrap func(http.RoundTripper) http.RoundTripper, handler http.HandlerFunc,
+	through func(string) string,
 ) kubernetes.Interface {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -31,7 +33,7 @@ func apiServer(
 	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
 	config.CAData = pem.EncodeToMemory(block)
 	config.ServerName = "example.com"
-	c.use(config)
+	config.Wrap(wrap)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
@@ -113,10 +115,10 @@ func (s *silent) close() {
 // An API server that goes silent, without closing the connection, is noticed: the next request goes
 // over another connection.
 func TestSilentAPIServer(t *testing.T) {
-	c := &connection{pingAfter: 50 * time.Millisecond, pingTimeout: 50 * time.Millisecond}
+	pings := sendPings(50*time.Millisecond, 50*time.Millisecond)
 	network := &silent{t: t}
 	var protocols sync.Map
-	client := apiServer(t, c, func(w http.ResponseWriter, r *http.Request) {
+	client := newClient(t, pings, func(w http.ResponseWriter, r *http.Request) {
 		protocols.Store(r.Proto, true)
 		_, _ = io.WriteString(w, `{"major":"1"}`)
 	}, network.pass)
@@ -143,16 +145,16 @@ func TestSilentAPIServer(t *testing.T) {
 
 // The time is that of the API server, as soon as it has answered, and goes on from there.
 func TestTimeOfTheAPIServer(t *testing.T) {
-	var none *connection
+	var none *clock
 	const ahead = 61 * 24 * time.Hour
-	c := &connection{pingAfter: pingAfter, pingTimeout: pingTimeout}
-	client := apiServer(t, c, func(w http.ResponseWriter, _ *http.Request) {
+	c := &clock{}
+	client := newClient(t, c.wrap, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 		_, _ = io.WriteString(w, `{"major":"1"}`)
 	}, func(address string) string { return address })
-	clocks := map[string]*connection{"without an API server": none, "before an answer": c}
-	for name, clock := range clocks {
-		if off := time.Until(clock.now()); off > time.Minute {
+	clocks := map[string]*clock{"without an API server": none, "before an answer": c}
+	for name, from := range clocks {
+		if off := time.Until(from.now()); off > time.Minute {
 			t.Errorf("%s: now is %v ahead, want the time of this machine", name, off)
 		}
 	}

@@ -55,36 +55,26 @@ func (m *Material) Issuer() *x509.Certificate {
 func parse(data map[string][]byte, dnsName string, now time.Time) *Material {
 	m := &Material{now: now}
 	certs, _ := parseCertificates(data[caField])
-	key, err := parseKey(data[caKeyField])
-	if err == nil && len(certs) > 0 && matches(certs[0], key) && canSign(certs[0], now) {
-		m.signer = key
-	}
 	for _, c := range certs {
 		if canSign(c, now) {
 			m.CAs = append(m.CAs, c)
 		}
 	}
+	ca, err := tls.X509KeyPair(data[caField], data[caKeyField]) // the first CA
+	if err == nil && canSign(ca.Leaf, now) {
+		m.signer, _ = ca.PrivateKey.(crypto.Signer)
+	}
 	leaf, err := tls.X509KeyPair(data[leafField], data[leafKeyField])
-	if err == nil && verify(leaf.Leaf, m.CAs, dnsName, now) == nil {
+	if err == nil && len(m.CAs) > 0 &&
+		Verify(&leaf, encodeCertificates(m.CAs...), dnsName, now) == nil {
 		m.Leaf = &leaf
 	}
 	return m
 }
 
-// matches reports whether key is the private key of a certificate.
-func matches(c *x509.Certificate, key crypto.Signer) bool {
-	public, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(key.Public())
-}
-
 // canSign reports whether c is a valid CA that may sign certificates.
 func canSign(c *x509.Certificate, now time.Time) bool {
-	return c.IsCA && c.KeyUsage&x509.KeyUsageCertSign != 0 && valid(c, now)
-}
-
-// valid reports whether now is in the validity period of c.
-func valid(c *x509.Certificate, now time.Time) bool {
-	return !now.Before(c.NotBefore) && now.Before(c.NotAfter)
+	return c.IsCA && c.KeyUsage&x509.KeyUsageCertSign != 0 && validity(c, now) == nil
 }
 
 // renew returns the material with new certificates for those that are missing or near their end. A
@@ -144,11 +134,6 @@ func limit(cas []*x509.Certificate, keep func(*x509.Certificate) bool) []*x509.C
 		}
 	}
 	return kept
-}
-
-// same reports whether two materials have the same certificates.
-func (m *Material) same(other *Material) bool {
-	return m.Leaf == other.Leaf && slices.Equal(m.CAs, other.CAs)
 }
 
 // store writes the material to the secret's data.

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/keychain/cluster"
+	"github.com/tagpin/tagpin/pkg/sibling"
+)
+
+// Limits of requests to the API server. These are gets of pull secrets and service accounts, whose
+// answers are remembered for seconds, and a list of pods for each revision. With client-go's
+// default of 5 per second, the first pods of a hundred namespaces would wait for a minute. The API
+// server protects itself by priority and fairness.
+const (
+	clientQPS   = 200
+	clientBurst = 400
+)
+
+// An API server that dies without closing its connections is noticed by HTTP/2 pings. A ping is
+// sent when nothing was received for pingAfter, and its answer must come within pingTimeout.
+// client-go's defaults are 45 s together, during which every read of a pull secret would hang.
+const (
+	pingAfter   = 5 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
+// apiServer has the clients of the API server. With --standalone it only has a config.
+type apiServer struct {
+	config *rest.Config
+	client kubernetes.Interface
+	getter cluster.Getter
+	lister sibling.Lister
+	clock  *clock
+
+	secrets, siblings, objects *fair.Queue // the queues of getter and lister
+}
+
+// connect creates the clients. They don't connect before they are used.
+func (s *server) connect() (apiServer, error) {
+	if s.options.standalone {
+		// The manager needs an address, although it does not connect to it.
+		return apiServer{config: &rest.Config{Host: "https://standalone.invalid"}}, nil
+	}
+	var c *rest.Config
+	var err error
+	if s.options.kubeconfig == "" {
+		c, err = rest.InClusterConfig()
+	} else {
+		c, err = clientcmd.BuildConfigFromFlags("", s.options.kubeconfig)
+	}
+	if err != nil {
+		return apiServer{}, fmt.Errorf("%w: no API server: set --kubeconfig, "+
+			"or --standalone to run without: %w", errSettings, err)
+	}
+	c.QPS, c.Burst = clientQPS, clientBurst
+	c.UserAgent = "tagpin-webhook"
+	clock := &clock{}
+	c.Wrap(sendPings(pingAfter, pingTimeout))
+	c.Wrap(clock.wrap)
+	client, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		return apiServer{}, fmt.Errorf("%w: %w", errSettings, err)
+	}
+	// Lists have a client of their own, and so a limit of their own. A tenant that causes many lists
+	// can't delay the reads of pull secrets.
+	listing, err := kubernetes.NewForConfig(rest.CopyConfig(c))
+	if err != nil {
+		return apiServer{}, fmt.Errorf("%w: %w", errSettings, err)
+	}
+	a := apiServer{
+		config: c, client: client, clock: clock,
+		secrets: cluster.Places(), siblings: sibling.Places(), objects: newObjects(),
+	}
+	a.getter = cluster.FromClient(client.CoreV1().RESTClient(), a.secrets, a.objects)
+	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
+	return a, nil
+}
+
+// sendPings returns a wrapper that makes client-go's transport send pings. The transport is inside
+// of other wrappers. It is not in use yet, since client-go has one for each set of TLS options.
+func sendPings(after, timeout time.Duration) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper {
+		rt := next
+		for {
+			switch t := rt.(type) {
+			case *http.Transport:
+				if t.HTTP2 == nil && t != http.DefaultTransport {
+					t.HTTP2 = &http.HTTP2Config{SendPingTimeout: after, PingTimeout: timeout}
+				}
+				return next
+			case utilnet.RoundTripperWrapper:
+				rt = t.WrappedRoundTripper()
+			default:
+				return next
+			}
+		}
+	}
+}
+
+// clock is the clock of the API server, as the headers of its answers show it. API servers use it
+// to verify certificates. A nil clock is the clock of this machine.
+type clock struct {
+	mu   sync.Mutex
+	date time.Time // the latest Date header
+	at   time.Time // when that came, by the clock of this machine
+}
+
+// now returns the time. Before the first answer, it is the time of this machine.
+func (c *clock) now() time.Time {
+	if c == nil {
+		return time.Now()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.date.IsZero() {
+		return time.Now()
+	}
+	return c.date.Add(time.Since(c.at))
+}
+
+// wrap is a wrapper for client-go that reads the date of each answer.
+func (c *clock) wrap(next http.RoundTripper) http.RoundTripper { return &dated{next, c} }
+
+type dated struct {
+	next  http.RoundTripper
+	clock *clock
+}
+
+// RoundTrip implements http.RoundTripper.
+func (d *dated) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := d.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		d.clock.mu.Lock()
+		d.clock.date, d.clock.at = date, time.Now()
+		d.clock.mu.Unlock()
+	}
+	return resp, nil
+}
+
+// WrappedRoundTripper lets client-go find the transport, whose idle connections it closes.
+func (d *dated) WrappedRoundTripper() http.RoundTripper { return d.next }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command tagpin-webhook is the admission webhook. It serves /enforce, /dry-run and /keep over TLS,
+// and on two other ports the probes and the metrics.
+//
+//	tagpin-webhook --config /etc/tagpin/config.yaml --cert-dir /etc/tagpin/tls
+//	tagpin-webhook manifests --config config.yaml
+//
+// The second one prints the registration that belongs to a config. The config says what the webhook
+// does, the flags say where it listens and which files it reads.
+//
+// The process starts from top to bottom. A part only uses parts above it.
+//
+//	flags, config           flags.go, pkg/config    exit code 2 if they are wrong
+//	log, memory limit       log.go, memory_limit.go
+//	API server              apiserver.go            clients, its clock; none with --standalone
+//	handlers                handlers.go             one for each mode, made from the config
+//	tracing                 tracing.go, otlp.go
+//	certificate             certificate.go          from --cert-dir; otherwise the registrar sets it
+//	ports                   ports.go, client_ca.go  opened, but not served yet
+//	registrar               pkg/registrar
+//	manager                 server.go               runs until the end:
+//	├─ server of each port
+//	├─ registrar                                    certificate and registration
+//	├─ certificate files                            read again every ten seconds
+//	└─ config file          config_reload.go        read again every second, for the handlers
+//
+// At SIGTERM the server is no longer ready, but serves for ten more seconds (drain.go). Then the
+// manager stops: requests under way get their answers. At last the parts are closed from bottom to
+// top: tracing sends its spans, and lookups and reads under way are cancelled.
+package main

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+)
+
+// The phases between SIGTERM and the end of the process. Their sum is less than the chart's
+// terminationGracePeriodSeconds.
+const (
+	// drainTime is how long the server still serves. API servers that don't know yet that this
+	// replica ends may send reviews to it.
+	drainTime = 10 * time.Second
+	// reviewTime is how long reviews under way may take after that. It is the longest timeoutSeconds
+	// that the chart accepts, so no API server waits longer.
+	reviewTime = 15 * time.Second
+	// shutdownTime is how long the manager waits for its servers.
+	shutdownTime = reviewTime + 500*time.Millisecond
+)
+
+// drain is the time in which a server that is shutting down still serves.
+type drain struct {
+	time     time.Duration
+	draining atomic.Bool
+}
+
+// run runs start until it returns, or until the drain time after the end of ctx.
+func (d *drain) run(ctx context.Context, start func(context.Context) error, log logr.Logger) error {
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-serving.Done():
+			return
+		}
+		log.Info("shutting down: no longer ready, still serving", "for", d.time.String())
+		d.draining.Store(true)
+		select {
+		case <-time.After(d.time):
+		case <-serving.Done():
+		}
+		end()
+	})
+	err := start(serving)
+	end()
+	wait.Wait()
+	return err
+}
+
+// wrap closes connections after an answer that is sent while the server drains, so that callers
+// connect to another replica.
+func (d *drain) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if d.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// ready returns a check that fails while the server drains, and when serving fails.
+func (d *drain) ready(serving healthz.Checker) healthz.Checker {
+	return func(r *http.Request) error {
+		if d.draining.Load() {
+			return errors.New("draining")
+		}
+		return serving(r)
+	}
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"go.uber.org/zap/zapcore"
+)
+
+// options are the flags. The table in the README is generated from their help.
+type options struct {
+	config      string
+	kubeconfig  string
+	webhookHost string
+	webhookPort int
+	certDir     string
+	clientCA    string
+	metrics     string
+	probes      string
+	standalone  bool
+	logLevel    zapcore.Level
+	version     bool
+}
+
+// newFlags returns the flags that set o. It sets the defaults.
+func newFlags(o *options) *flag.FlagSet {
+	fs := flag.NewFlagSet("tagpin-webhook", flag.ContinueOnError)
+	fs.StringVar(&o.config, "config", "",
+		"`file` of the config, which is read again when it changes "+
+			"(default: none, so that every setting has its default)")
+	fs.StringVar(&o.kubeconfig, "kubeconfig", "",
+		"`file` that names the API server (default: that of the cluster it runs in)")
+	fs.StringVar(&o.webhookHost, "webhook-host", "",
+		"`address` to serve the webhook on (default: all)")
+	fs.IntVar(&o.webhookPort, "webhook-port", 9443,
+		"`port` to serve the webhook on")
+	fs.StringVar(&o.certDir, "cert-dir", "/etc/tagpin/tls",
+		"`directory` of tls.crt and tls.key if certificates.mode is mounted; "+
+			"read again when they change")
+	fs.StringVar(&o.clientCA, "client-ca", "",
+		"`file` of PEM certificates; callers must present a certificate that one of them signed "+
+			"(default: none, and callers need no certificate)")
+	fs.StringVar(&o.metrics, "metrics-bind-address", ":8080",
+		"`address` to serve /metrics on; 0 for none")
+	fs.StringVar(&o.probes, "health-probe-bind-address", ":8081",
+		"`address` to serve /healthz and /readyz on; 0 for none")
+	fs.BoolVar(&o.standalone, "standalone", false,
+		"run without an API server: no pull secrets, no siblings")
+	fs.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel,
+		"least `level` to log: debug, info, warn or error")
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+	return fs
+}
+
+func parseFlags(args []string, stderr io.Writer) (options, error) {
+	var o options
+	fs := newFlags(&o)
+	fs.SetOutput(io.Discard) // the caller prints errors
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fs.SetOutput(stderr)
+		fs.Usage()
+		fmt.Fprintln(stderr, "\nTo print the webhook's registration for a config: "+
+			"tagpin-webhook manifests --help")
+	}
+	if err != nil {
+		return o, err
+	}
+	return o, o.validate(fs.Args())
+}
+
+// validate returns an error that names every mistake. rest are the arguments that are not flags.
+func (o *options) validate(rest []string) error {
+	var errs []error
+	if len(rest) > 0 {
+		errs = append(errs, fmt.Errorf("unexpected argument %q", rest[0]))
+	}
+	if o.webhookPort < 1 || o.webhookPort > 65535 {
+		errs = append(errs, fmt.Errorf("--webhook-port %d: want 1 to 65535", o.webhookPort))
+	}
+	if o.standalone && o.kubeconfig != "" {
+		errs = append(errs, errors.New("--standalone uses no API server: remove --kubeconfig"))
+	}
+	if o.logLevel > zapcore.ErrorLevel {
+		errs = append(errs, fmt.Errorf("--log-level %s: want debug, info, warn or error", o.logLevel))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/tagpin/tagpin/pkg/fair"
+)
+
+// TestQueueMetrics checks the metrics of a queue that has replaced another one.
+func TestQueueMetrics(t *testing.T) {
+	m := newQueueMetrics(prometheus.NewRegistry())
+	q := &fair.Queue{Capacity: 100, Share: 50}
+	m.add("reviews", &fair.Queue{})
+	m.add("reviews", q)
+	leave, err := q.Enter(t.Context(), "team", 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave()
+	if _, err := q.Enter(t.Context(), "team", 51); err == nil {
+		t.Fatal("more than a share was let in")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	if _, err := q.Enter(ctx, "team", 40); err == nil {
+		t.Fatal("entered without room")
+	}
+	text, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, "tagpin_queue_in_use",
+		"tagpin_queue_capacity", "tagpin_queue_waiting", "tagpin_queue_refused_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	for _, want := range []string{
+		`tagpin_queue_in_use{queue="reviews"} 30`,
+		`tagpin_queue_capacity{queue="reviews"} 100`,
+		`tagpin_queue_waiting{queue="reviews"} 0`,
+		`tagpin_queue_refused_total{queue="reviews",reason="full"} 1`,
+		`tagpin_queue_refused_total{queue="reviews",reason="late"} 1`,
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("metrics lack %s:\n%s", want, text)
+		}
+	}
+}

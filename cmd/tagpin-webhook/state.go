@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"net/http"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/admit"
+	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/keychain/cloud"
+	"github.com/tagpin/tagpin/pkg/keychain/cluster"
+	"github.com/tagpin/tagpin/pkg/listen"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/sibling"
+)
+
+// state is what was made from one config. The next state has the same parts where their settings
+// are the same.
+type state struct {
+	config      *config.Config
+	modes       map[policy.Mode]http.Handler
+	client      *registry.Client
+	places      *fair.Queue // of lookups
+	cache       *resolve.Cache
+	credentials *cluster.Cluster
+	siblings    *sibling.Siblings // nil with --standalone
+
+	reviews sync.WaitGroup // those that began with this state
+}
+
+// addResolver sets the client of registries and what needs it.
+func (h *handlers) addResolver(s, former *state) error {
+	c := s.config
+	s.places = resolve.Places(c.MaxInFlightPerNamespace)
+	if former != nil && former.config.MaxInFlightPerNamespace == c.MaxInFlightPerNamespace {
+		s.places = former.places
+	}
+	if former != nil && reflect.DeepEqual(former.config.Registries, c.Registries) &&
+		reflect.DeepEqual(former.config.Network, c.Network) {
+		s.client = former.client
+	} else {
+		client, err := c.Client()
+		if err != nil {
+			return err
+		}
+		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.wire, h.panics
+		client.Learned, client.Gets, client.Manifests = h.learned, h.gets, h.manifests
+		s.client = client
+	}
+	s.cache = &resolve.Cache{
+		Next: &resolve.Limit{
+			Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.pending,
+		},
+		Answers:  h.answers,
+		Settings: s.client.Settings,
+	}
+	return s.client.Init()
+}
+
+// checkRegistration returns an error if the API server would refuse the config's registration.
+func checkRegistration(c *config.Config) error {
+	if c.Registration.Name == "" {
+		return nil
+	}
+	return newRegistration(c).Validate()
+}
+
+// addModes sets the handlers, and the credentials and siblings that they need.
+func (h *handlers) addModes(s, former *state) error {
+	rules, errPolicy := s.config.Policy()
+	table, errTable := s.config.Table()
+	if err := errors.Join(errPolicy, errTable); err != nil {
+		return err
+	}
+	if former != nil && reflect.DeepEqual(former.config.Credentials, s.config.Credentials) {
+		s.credentials = former.credentials
+	} else {
+		s.credentials = h.newCredentials(s.config.Credentials)
+	}
+	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
+	measured := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Label: s.client.Label}
+	pinner := &pin.Pinner{
+		Policy: rules, Resolver: &resolve.Traced{Next: measured}, Panics: h.panics,
+	}
+	if s.siblings = h.newSiblings(s.config, &pinner.Policy, former); s.siblings != nil {
+		pinner.Layer = s.siblings.Layer
+	}
+	f := s.config.OnFailure
+	s.modes = map[policy.Mode]http.Handler{}
+	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
+		s.modes[mode] = &admit.Handler{
+			Pinner: pinner,
+			Table:  table,
+			Mode:   mode,
+			OnFailure: admit.OnFailure{
+				NotFound:     admit.FailurePolicy(f.NotFound),
+				Unauthorized: admit.FailurePolicy(f.Unauthorized),
+				Unavailable:  admit.FailurePolicy(f.Unavailable),
+				Invalid:      admit.FailurePolicy(f.Invalid),
+			},
+			Keychain: s.credentials.For,
+			Metrics:  h.metrics,
+			Reviews:  h.reviews,
+			Images:   h.images,
+			Waiting:  h.waiting,
+			Began:    listen.Began,
+		}
+	}
+	return nil
+}
+
+// newSiblings returns what looks up the other pods of a revision, or nil with --standalone.
+func (h *handlers) newSiblings(
+	c *config.Config, p *policy.Policy, former *state,
+) *sibling.Siblings {
+	switch {
+	case h.api.lister == nil:
+		return nil
+	case former != nil && former.config.Cache.TTL == c.Cache.TTL &&
+		former.config.Output == c.Output &&
+		slices.Equal(former.config.RevisionLabels, c.RevisionLabels):
+		return former.siblings
+	}
+	return &sibling.Siblings{
+		Lister: h.api.lister, Policy: p, RevisionLabels: c.RevisionLabels,
+		TTL: time.Duration(c.Cache.TTL), Metrics: h.lists, Panics: h.panics,
+	}
+}
+
+// newCredentials returns the sources of credentials in their order: pull secrets, the shared Docker
+// config, clouds.
+func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
+	var files keychain.Chain
+	if c.DockerConfig != "" {
+		files = append(files, &keychain.File{
+			Path:   c.DockerConfig,
+			Report: func(err error) { h.log.Error(err, "shared Docker config") },
+		})
+	}
+	ambient := &cloud.Ambient{
+		Panics: h.panics,
+		Report: func(p cloud.Provider, _ error) { // the error may contain a response or a token
+			h.log.Info("a cloud gave no credential", "cloud", string(p))
+		},
+	}
+	for _, name := range c.Clouds {
+		ambient.Providers = append(ambient.Providers, cloud.Provider(name))
+	}
+	shared := func(namespace string) keychain.Keychain {
+		return append(slices.Clip(files), ambient.For(namespace))
+	}
+	credentials := &cluster.Cluster{Shared: shared, Metrics: h.reads, Panics: h.panics}
+	if c.PullSecrets {
+		credentials.Getter = h.api.getter
+	}
+	return credentials
+}
+
+// close closes the parts that next does not have. It waits for their lookups and reads.
+func (s *state) close(next *state) {
+	if s.credentials != next.credentials {
+		s.credentials.Close()
+	}
+	if s.siblings != next.siblings {
+		s.siblings.Close()
+	}
+	if s.client != next.client {
+		s.client.Close()
+	}
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certificate
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tagpin/tagpin/pkg/reload"
+)
+
+// Why Source.Ready says no. Clients trust no certificate that has expired or is not valid yet.
+var (
+	ErrNone        = errors.New("no certificate yet") // the log has the reason
+	ErrExpired     = errors.New("the certificate has expired")
+	ErrNotValidYet = errors.New("the certificate is not valid yet: " +
+		"check the clock of the machine that issued it")
+)
+
+// validity returns an error if a certificate is not valid at the time now.
+func validity(c *x509.Certificate, now time.Time) error {
+	switch {
+	case now.After(c.NotAfter):
+		return ErrExpired
+	case now.Before(c.NotBefore):
+		return ErrNotValidYet
+	}
+	return nil
+}
+
+// Source is the certificate that the webhook's port serves. The key is only in memory, also if the
+// certificate comes from a secret. The zero value has no certificate. A Source is safe for
+// concurrent use.
+type Source struct {
+	// Now returns the time at which certificates are checked. Default: time.Now.
+	Now func() time.Time
+	Log logr.Logger
+
+	leaf atomic.Pointer[tls.Certificate]
+	ca   atomic.Pointer[x509.Certificate]
+}
+
+// Time returns the time at which certificates are checked.
+func (s *Source) Time() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// Leaf returns the certificate that is served, or nil.
+func (s *Source) Leaf() *tls.Certificate { return s.leaf.Load() }
+
+// Get is the GetCertificate function of a TLS configuration.
+func (s *Source) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if leaf := s.Leaf(); leaf != nil {
+		return leaf, nil
+	}
+	return nil, ErrNone
+}
+
+// Ready returns an error if no valid certificate is served. It is a check of a readiness probe.
+func (s *Source) Ready(*http.Request) error {
+	if s.Leaf() == nil {
+		return ErrNone
+	}
+	return validity(s.Leaf().Leaf, s.Time())
+}
+
+// Serve starts to serve a certificate.
+func (s *Source) Serve(leaf *tls.Certificate) {
+	if former := s.leaf.Swap(leaf); former == nil || !former.Leaf.Equal(leaf.Leaf) {
+		s.Log.Info("serving certificate",
+			"serial", leaf.Leaf.SerialNumber.Text(16), "ends", leaf.Leaf.NotAfter)
+	}
+}
+
+// ServeValid starts to serve a certificate, unless it is not valid now and the current one is.
+func (s *Source) ServeValid(leaf *tls.Certificate) error {
+	if err := validity(leaf.Leaf, s.Time()); err != nil && s.Ready(nil) == nil {
+		return fmt.Errorf("serving certificate: %w", err)
+	}
+	s.Serve(leaf)
+	return nil
+}
+
+// SetCA sets the CA that the metrics show.
+func (s *Source) SetCA(ca *x509.Certificate) { s.ca.Store(ca) }
+
+// Mounted returns the certificate in the files tls.crt and tls.key of a folder.
+func Mounted(dir string) *reload.Files[*tls.Certificate] {
+	return &reload.Files[*tls.Certificate]{
+		Paths: []string{filepath.Join(dir, leafField), filepath.Join(dir, leafKeyField)},
+		Parse: func(contents [][]byte) (*tls.Certificate, error) {
+			leaf, err := tls.X509KeyPair(contents[0], contents[1])
+			return &leaf, err
+		},
+	}
+}
+
+var (
+	expiry = prometheus.NewDesc("tagpin_certificate_expiry_timestamp_seconds",
+		"When a certificate expires, in Unix time, by kind: leaf (the one that is served) or "+
+			"ca (which signs the next leaf, if the certificate is self-managed).",
+		[]string{"kind"}, nil)
+	lifetime = prometheus.NewDesc("tagpin_certificate_lifetime_seconds",
+		"The time from the beginning of a certificate to its end, by kind (leaf, ca). "+
+			"A certificate with a lifetime of a day is always about to expire.",
+		[]string{"kind"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (s *Source) Describe(out chan<- *prometheus.Desc) {
+	out <- expiry
+	out <- lifetime
+}
+
+// Collect implements prometheus.Collector.
+func (s *Source) Collect(out chan<- prometheus.Metric) {
+	add := func(kind string, c *x509.Certificate) {
+		out <- prometheus.MustNewConstMetric(
+			expiry, prometheus.GaugeValue, float64(c.NotAfter.Unix()), kind)
+		out <- prometheus.MustNewConstMetric(
+			lifetime, prometheus.GaugeValue, c.NotAfter.Sub(c.NotBefore).Seconds(), kind)
+	}
+	if leaf := s.Leaf(); leaf != nil {
+		add("leaf", leaf.Leaf)
+	}
+	if ca := s.ca.Load(); ca != nil {
+		add("ca", ca)
+	}
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registrar
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// ownerRetry is the time after which the Registrar tries to set the owner again if the API server
+// did not allow it, because a role may be added later.
+const ownerRetry = time.Hour
+
+// ownerRefused is the registration whose owner could not be set, and when that was tried last.
+type ownerRefused struct {
+	uid types.UID
+	at  time.Time
+}
+
+// own makes the registration a dependent of the server's namespace, so that the garbage collector
+// deletes it after the namespace. A registration without a server refuses every request that its
+// rules match. If the API server does not allow the change, own logs that and returns no error.
+func (r *Registrar) own(ctx context.Context, live *configuration) (*configuration, error) {
+	if r.ownerRefused.uid == live.UID && time.Since(r.ownerRefused.at) < ownerRetry {
+		return live, nil
+	}
+	now, err := r.setOwner(ctx, live)
+	switch {
+	case err == nil:
+		return now, nil
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		if r.ownerRefused.uid != live.UID { // else the log has it
+			r.Log.Error(err, "the registration will outlive its namespace: "+
+				"delete it before the namespace", "name", r.Name)
+		}
+		r.ownerRefused = ownerRefused{live.UID, time.Now()}
+		return live, nil
+	}
+	return live, fmt.Errorf("making registration %s depend on its namespace: %w", r.Name, err)
+}
+
+// setOwner makes the namespace the owner. If Argo CD manages the registration, it removes the
+// owner.
+func (r *Registrar) setOwner(ctx context.Context, live *configuration) (*configuration, error) {
+	if r.owner.UID == "" {
+		namespace, err := r.Client.CoreV1().Namespaces().Get(ctx, r.Namespace, metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("reading namespace %s: %w", r.Namespace, err)
+		}
+		r.owner = metav1.OwnerReference{
+			APIVersion: "v1", Kind: "Namespace", Name: namespace.Name, UID: namespace.UID,
+		}
+	}
+	argo := managedByArgo(live)
+	if !argo && slices.Contains(live.OwnerReferences, r.owner) {
+		return live, nil
+	}
+	want := live.DeepCopy()
+	// A reference to a former namespace of that name would make the garbage collector delete the
+	// registration.
+	sameName := func(o metav1.OwnerReference) bool {
+		return o.APIVersion == r.owner.APIVersion && o.Kind == r.owner.Kind && o.Name == r.owner.Name
+	}
+	want.OwnerReferences = slices.DeleteFunc(want.OwnerReferences, sameName)
+	if !argo {
+		want.OwnerReferences = append(want.OwnerReferences, r.owner)
+	}
+	return r.write(ctx, live, want)
+}
+
+// managedByArgo reports whether Argo CD manages the registration. Argo CD deletes no object that
+// has an owner (argo-cd#4764), so the registration would outlive its Application. The label
+// app.kubernetes.io/instance only counts if Helm did not install the object, since charts set it
+// too.
+func managedByArgo(live *configuration) bool {
+	return live.Annotations["argocd.argoproj.io/tracking-id"] != "" ||
+		live.Labels["argocd.argoproj.io/instance"] != "" ||
+		live.Labels["app.kubernetes.io/instance"] != "" &&
+			live.Annotations["meta.helm.sh/release-name"] == ""
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package registrar keeps the webhook's registration in the API server as the server's version,
+// config and certificate want it, and renews the certificate.
+//
+// Every replica runs a Registrar; there is no leader. No review waits for it. A Registrar reads the
+// registration and the secret of the certificate every ten seconds, or each second while it waits
+// for something. It watches nothing, because that needs the right to list. Each time, it
+//
+//  1. renews the certificates in the secret that are near their end (package certificate),
+//  2. writes their CAs into the registration,
+//  3. writes the rules and match conditions into the registration. It does that only when the
+//     webhook answers through its Service with a certificate that the registration trusts. Until
+//     then the registration has no rules, so that the API server doesn't call the webhook.
+//  4. makes the registration depend on the server's namespace, and
+//  5. serves the certificate in the secret, when all API servers trust it.
+package registrar
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tagpin/tagpin/pkg/certificate"
+	"github.com/tagpin/tagpin/pkg/registration"
+)
+
+const (
+	// soon is the time to the next look while the Registrar waits for something. After errors it
+	// doubles up to later.
+	soon = time.Second
+	// later is the time to the next look if there is nothing to do.
+	later       = 10 * time.Second
+	lookTimeout = 10 * time.Second
+)
+
+// Config has the settings of a Registrar. All fields are required unless they say otherwise.
+type Config struct {
+	Client kubernetes.Interface
+	// Name is the name of the MutatingWebhookConfiguration. If empty, there is no registration to
+	// write, and only the certificate is renewed.
+	Name string
+	// Namespace is the namespace of the server.
+	Namespace string
+	// DNSName is the name of the webhook's Service, for which the certificate is valid.
+	DNSName string
+	// Version and Image are those of this server. Image is empty if unknown.
+	Version, Image string
+	// Wanted returns the registration that the current config wants.
+	Wanted func() *registration.Registration
+	// Serving returns an error while the server can't answer reviews.
+	Serving func() error
+	// Source is the certificate that is served.
+	Source *certificate.Source
+	// Secret has the certificate. If nil, the certificate is not self-managed.
+	Secret *certificate.Secret
+	Log    logr.Logger
+}
+
+// Registrar keeps the registration and the certificate. New makes it.
+type Registrar struct {
+	Config
+	*metrics
+
+	reach   func(context.Context, *webhook) error // connects to a webhook as an API server does
+	changed chan struct{}                         // the config has changed
+
+	// The rest is for the goroutine of Run.
+	sightings    certificate.Sightings
+	issuer       *x509.Certificate // of the leaf that is served, if that is self-managed
+	written      rulesWritten
+	reached      reached
+	owner        metav1.OwnerReference // the namespace, when it was read
+	ownerRefused ownerRefused
+	differs      bool          // the log says that the registration has other rules
+	logged       string        // what the last look waited for, or its error
+	backoff      time.Duration // the time between the last look, if it failed, and the next one
+}
+
+// rulesWritten is a registration, with the rules that this process has written into it.
+type rulesWritten struct {
+	uid  types.UID
+	with *registration.Registration
+}
+
+// New returns a Registrar, and registers its metrics.
+func New(c Config, r prometheus.Registerer) *Registrar {
+	g := &Registrar{Config: c, metrics: newMetrics(r, c.Name != ""), changed: make(chan struct{}, 1)}
+	g.reach = g.dial
+	if c.Secret != nil {
+		c.Secret.Renewed = func(m *certificate.Material) {
+			g.renewals.WithLabelValues("ok").Inc()
+			g.Log.Info("certificates renewed", "leafEnds", m.Leaf.Leaf.NotAfter,
+				"caEnds", m.CAs[0].NotAfter, "cas", len(m.CAs))
+		}
+	}
+	return g
+}
+
+// Changed tells Run that the config has changed, so that it looks at once.
+func (r *Registrar) Changed() {
+	select {
+	case r.changed <- struct{}{}:
+	default: // Run is about to look
+	}
+}
+
+// Run looks after the registration and the certificate until ctx ends.
+func (r *Registrar) Run(ctx context.Context) error {
+	if r.Name == "" && r.Secret == nil {
+		return nil
+	}
+	for {
+		wait := r.look(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.changed:
+			r.logged = "" // so that the log has what the new config waits for
+		case <-time.After(wait):
+		}
+	}
+}
+
+// look does what is due, and returns the time to the next look.
+func (r *Registrar) look(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	waits, err := r.step(ctx)
+	backoff := r.backoff
+	r.backoff = 0
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled): // the server ends
+	case apierrors.IsConflict(err): // another replica was faster
+	case err != nil:
+		if r.isNew(err.Error()) {
+			r.Log.Error(err, "certificates and registration")
+		}
+		r.backoff = min(max(2*backoff, soon), later)
+		return r.backoff
+	default:
+		if r.isNew(waits) {
+			r.Log.Info("certificates and registration", "waiting", waits)
+		}
+		if waits == "" || waits == waitsForRegistration || waits == waitsForOtherVersion {
+			return later
+		}
+	}
+	return soon
+}
+
+// isNew reports whether a text is not empty and differs from the one of the look before.
+func (r *Registrar) isNew(text string) bool {
+	before := r.logged
+	r.logged = text
+	return text != "" && text != before
+}
+
+// What a look waits for, beside texts that name a webhook or an error.
+const (
+	waitsForAPIServers = "the CA is not known to all API servers yet"
+	// Nothing needs to hurry for these two. The registration may never be created, and after an
+	// upgrade this server ends soon.
+	waitsForRegistration = "the registration is not there"
+	waitsForOtherVersion = "the rules in the registration were written by another version " +
+		"of tagpin, which is newer or which the manifests name: they stay, " +
+		"and this server's config does not change them"
+)
+
+// step does what can be done now, and returns what it waits for. It goes on after errors where it
+// can: what doesn't need the secret is done without it, and a certificate that is trusted is served
+// even if the registration can't be written.
+func (r *Registrar) step(ctx context.Context) (waits string, err error) {
+	live, err := r.read(ctx)
+	readable := err == nil
+	if readable {
+		r.note(live)
+	}
+	material, renewErr := r.renew(ctx, live, readable)
+	if live != nil {
+		live, waits, err = r.update(ctx, live, material)
+	}
+	if readable {
+		r.observe(live)
+	}
+	notServed := r.serve(material, live, readable)
+	switch {
+	case err != nil:
+		return "", errors.Join(failed(r.updates, err), renewErr)
+	case live == nil && r.Name == "":
+		return "", renewErr
+	case live == nil:
+		return waitsForRegistration, renewErr
+	case notServed != "":
+		return notServed, renewErr
+	case material != nil && material.Issuer() != material.CAs[0]:
+		return waitsForAPIServers, renewErr
+	}
+	return waits, renewErr
+}

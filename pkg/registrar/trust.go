@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registrar
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"slices"
+
+	"github.com/tagpin/tagpin/pkg/certificate"
+)
+
+// note records which CAs the registration trusts.
+func (r *Registrar) note(live *configuration) {
+	var bundles [][]byte
+	for _, w := range webhooks(live) {
+		bundles = append(bundles, w.ClientConfig.CABundle)
+	}
+	r.sightings.Note(bundles...)
+}
+
+// renew renews the certificates in the secret. It returns nil if the certificate is not
+// self-managed or the secret has no valid one. The result may be valid although there is an error.
+func (r *Registrar) renew(
+	ctx context.Context, live *configuration, readable bool,
+) (*certificate.Material, error) {
+	if r.Secret == nil {
+		return nil, nil
+	}
+	settled := r.sightings.Settled
+	if _, rules := countRules(live); !readable {
+		settled = func(*x509.Certificate) bool { return false }
+	} else if rules == 0 { // no API server calls the webhook
+		settled = func(*x509.Certificate) bool { return true }
+	}
+	m, err := r.Secret.Renew(ctx, settled)
+	if m != nil {
+		r.Source.SetCA(m.CAs[0])
+	}
+	return m, failed(r.renewals, err)
+}
+
+// withCAs returns the registration with the CAs of the secret. The present CAs stay until all API
+// servers trust the secret's first one, since other replicas may serve their leaves. So does the CA
+// of the leaf that this replica serves. If the registration and the secret were replaced together,
+// other replicas serve that leaf until they see the new one.
+func (r *Registrar) withCAs(live *configuration, m *certificate.Material) *configuration {
+	want := live.DeepCopy()
+	if m == nil {
+		return want
+	}
+	var served []*x509.Certificate
+	if r.issuer != nil {
+		served = append(served, r.issuer)
+	}
+	settled := r.sightings.Settled(m.CAs[0])
+	for _, w := range webhooks(want) {
+		w.ClientConfig.CABundle = m.Bundle(w.ClientConfig.CABundle, settled, served...)
+	}
+	return want
+}
+
+// serve starts to serve the leaf of the secret, unless it has to wait, and returns the reason.
+func (r *Registrar) serve(
+	m *certificate.Material, live *configuration, readable bool,
+) (waits string) {
+	if m == nil {
+		return ""
+	}
+	former := r.Source.Leaf()
+	if former != nil && former.Leaf.Equal(m.Leaf.Leaf) {
+		return ""
+	}
+	// There is nothing to wait for if the former leaf has the same CA, or is not valid.
+	if former == nil ||
+		former.Leaf.CheckSignatureFrom(m.Issuer()) != nil && r.Source.Ready(nil) == nil {
+		if waits = r.distrusted(m, live, readable); waits != "" {
+			return waits
+		}
+	}
+	r.Source.Serve(m.Leaf)
+	r.issuer = m.Issuer()
+	return ""
+}
+
+// distrusted returns why an API server may not trust the leaf of the secret yet.
+func (r *Registrar) distrusted(m *certificate.Material, live *configuration, readable bool) string {
+	former, now := r.Source.Leaf(), r.Source.Time()
+	switch {
+	case !readable && former == nil && certificate.Aged(m.Issuer(), now):
+		// The CA has probably been in the registration for long. Without a certificate, every review
+		// would fail.
+		return ""
+	case !readable:
+		return waitsForAPIServers
+	case former != nil && !r.trusted(live, former):
+		return "" // waiting would make more calls fail
+	}
+	for _, w := range webhooks(live) {
+		if err := r.verify(m.Leaf, w); err != nil {
+			return fmt.Sprintf("webhook %s does not trust the certificate of the secret: %v", w.Name, err)
+		}
+	}
+	// Without rules, no API server calls the webhook.
+	if _, rules := countRules(live); rules > 0 && !r.sightings.Known(m.Issuer(), now) {
+		return waitsForAPIServers
+	}
+	return ""
+}
+
+// trusted reports whether a webhook of the registration trusts a leaf.
+func (r *Registrar) trusted(live *configuration, leaf *tls.Certificate) bool {
+	return slices.ContainsFunc(webhooks(live), func(w *webhook) bool {
+		return r.verify(leaf, w) == nil
+	})
+}
+
+// verify returns an error if a webhook does not trust a leaf now.
+func (r *Registrar) verify(leaf *tls.Certificate, w *webhook) error {
+	return certificate.Verify(leaf, w.ClientConfig.CABundle, r.DNSName, r.Source.Time())
+}
