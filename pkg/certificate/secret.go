@@ -12,19 +12,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/util/retry"
 )
 
-// Client reads and writes the secrets of a namespace, as client-go's SecretInterface does.
-type Client interface {
-	Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Secret, error)
-	Update(
-		ctx context.Context, secret *corev1.Secret, options metav1.UpdateOptions,
-	) (*corev1.Secret, error)
-}
-
-// Secret keeps the certificates. It is not safe for concurrent use.
+// Secret keeps the certificates. All fields are required unless they say otherwise. It is not safe
+// for concurrent use.
 type Secret struct {
-	Client Client
+	Client corev1client.SecretInterface
 	// Name is the name of the secret. The secret must exist, but may be empty.
 	Name string
 	// DNSName is the DNS name of the leaf.
@@ -32,7 +27,7 @@ type Secret struct {
 	// Renewed is called after the secret was written. If nil, it is not called.
 	Renewed func(*Material)
 	// Now returns the time at which certificates begin and are checked. The clock of the API server
-	// is the best one, because the API server is the client that verifies them. Default: time.Now.
+	// is the best one, because the API server is the client that verifies them.
 	Now func() time.Time
 
 	renewals []time.Time // when this process wrote the secret, by its own clock, oldest first
@@ -46,11 +41,6 @@ const (
 	renewalSpan = time.Hour
 )
 
-// attempts is the maximum number of conflicting updates in one call of Renew. A replica that was
-// faster has renewed everything, so that there is more than one conflict only if the versions or
-// the clocks of the replicas differ.
-const attempts = 5
-
 // Renew reads the secret, renews the certificates that are missing or near their end, and returns
 // what the secret has then. settled reports whether all API servers trust a CA. They don't trust a
 // new one until it has been in the registration for a while.
@@ -60,11 +50,12 @@ const attempts = 5
 func (s *Secret) Renew(
 	ctx context.Context, settled func(*x509.Certificate) bool,
 ) (m *Material, err error) {
-	for range attempts {
-		if m, err = s.renew(ctx, settled); !apierrors.IsConflict(err) {
-			break
-		}
-	}
+	// If another replica was faster, it has renewed everything, unless its version or its clock
+	// differs.
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		m, err = s.renew(ctx, settled)
+		return err
+	})
 	return m, err
 }
 
@@ -80,7 +71,7 @@ func (s *Secret) renew(
 	case err != nil:
 		return nil, fmt.Errorf("reading secret %s: %w", s.Name, err)
 	}
-	now := s.now()
+	now := s.Now()
 	current := parse(secret.Data, s.DNSName, now)
 	next, err := current.renew(s.DNSName, now, settled)
 	if err != nil {
@@ -97,13 +88,6 @@ func (s *Secret) renew(
 		return nil, err
 	}
 	return current, err
-}
-
-func (s *Secret) now() time.Time {
-	if s.Now == nil {
-		return time.Now()
-	}
-	return s.Now()
 }
 
 // mayRenew returns an error if this replica has written the secret too often to write it again now.

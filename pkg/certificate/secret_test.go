@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 )
@@ -26,9 +27,10 @@ const day = 24 * time.Hour
 
 const dnsName = "tagpin-webhook.tagpin-system.svc"
 
-// store is a Client with one secret. Like an API server, it refuses an update of another version
+// store is a client with one secret. Like an API server, it refuses an update of another version
 // than the current one.
 type store struct {
+	corev1client.SecretInterface
 	mu      sync.Mutex
 	secret  *corev1.Secret
 	updates int
@@ -71,7 +73,7 @@ func (s *store) Update(
 
 // renewer returns a Secret for the store, as each replica has one.
 func (s *store) renewer() *certificate.Secret {
-	return &certificate.Secret{Client: s, Name: "tls", DNSName: dnsName}
+	return &certificate.Secret{Client: s, Name: "tls", DNSName: dnsName, Now: time.Now}
 }
 
 func settled(*x509.Certificate) bool    { return true }

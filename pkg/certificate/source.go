@@ -38,23 +38,14 @@ func validity(c *x509.Certificate, now time.Time) error {
 }
 
 // Source is the certificate that the webhook's port serves. The key is only in memory, also if the
-// certificate comes from a secret. The zero value has no certificate. A Source is safe for
-// concurrent use.
+// certificate comes from a secret. A Source is safe for concurrent use.
 type Source struct {
-	// Now returns the time at which certificates are checked. Default: time.Now.
+	// Now returns the time at which certificates are checked. Required.
 	Now func() time.Time
 	Log logr.Logger
 
 	leaf atomic.Pointer[tls.Certificate]
 	ca   atomic.Pointer[x509.Certificate]
-}
-
-// Time returns the time at which certificates are checked.
-func (s *Source) Time() time.Time {
-	if s.Now == nil {
-		return time.Now()
-	}
-	return s.Now()
 }
 
 // Leaf returns the certificate that is served, or nil.
@@ -73,7 +64,7 @@ func (s *Source) Ready(*http.Request) error {
 	if s.Leaf() == nil {
 		return ErrNone
 	}
-	return validity(s.Leaf().Leaf, s.Time())
+	return validity(s.Leaf().Leaf, s.Now())
 }
 
 // Serve starts to serve a certificate.
@@ -86,7 +77,7 @@ func (s *Source) Serve(leaf *tls.Certificate) {
 
 // ServeValid starts to serve a certificate, unless it is not valid now and the current one is.
 func (s *Source) ServeValid(leaf *tls.Certificate) error {
-	if err := validity(leaf.Leaf, s.Time()); err != nil && s.Ready(nil) == nil {
+	if err := validity(leaf.Leaf, s.Now()); err != nil && s.Ready(nil) == nil {
 		return fmt.Errorf("serving certificate: %w", err)
 	}
 	s.Serve(leaf)

@@ -40,7 +40,7 @@ func mount(t *testing.T, dir string) {
 func TestMounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var messages []string
-		source := &certificate.Source{Log: funcr.New(func(_, line string) {
+		source := &certificate.Source{Now: time.Now, Log: funcr.New(func(_, line string) {
 			messages = append(messages, line)
 		}, funcr.Options{})}
 		dir := t.TempDir()
@@ -135,7 +135,7 @@ func TestNotValidYet(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	source := &certificate.Source{Log: logr.Discard()}
+	source := &certificate.Source{Now: time.Now, Log: logr.Discard()}
 	if got := testutil.CollectAndCount(source); got != 0 {
 		t.Errorf("%d metrics without a certificate, want 0", got)
 	}

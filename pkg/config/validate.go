@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
+
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -27,32 +29,15 @@ const (
 	maxTimeout  = 30 * time.Second // an API server does not wait longer for a webhook
 )
 
-// dnsName matches what Kubernetes accepts as the name of a Secret or a group, but does not check
-// the length (RFC 1123, section 2.1).
-var dnsName = regexp.MustCompile(`^` + dnsLabel + `(\.` + dnsLabel + `)*$`)
-
-const dnsLabel = `[a-z0-9]([-a-z0-9]*[a-z0-9])?`
-
-func isName(text string) bool { return len(text) <= 253 && dnsName.MatchString(text) }
-
 // kindName matches what a CRD accepts as its kind: a DNS label with capital letters (RFC 1035,
-// section 2.3.1).
-var kindName = regexp.MustCompile(`^[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$`)
+// section 2.3.1), and resourceName what it accepts as its plural name.
+var (
+	kindName     = regexp.MustCompile(`^[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$`)
+	resourceName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+)
 
-// resourceName matches what a CRD accepts as its plural name (RFC 1035, section 2.3.1).
-var resourceName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
-
-// labelName matches what the API server accepts as the name of a label, without a prefix
-// (apimachinery's content.IsLabelKey).
-var labelName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
-
-func isLabel(text string) bool {
-	prefix, name, prefixed := strings.Cut(text, "/")
-	if !prefixed {
-		return labelName.MatchString(text)
-	}
-	return isName(prefix) && labelName.MatchString(name)
-}
+// isName reports whether Kubernetes accepts a text as the name of a Secret or a group.
+func isName(text string) bool { return len(content.IsDNS1123Subdomain(text)) == 0 }
 
 // Validate returns an error that names every mistake on a line of its own, with the path of its
 // field. It reads no files and does not use the network.
@@ -116,7 +101,7 @@ func (c *Config) checkRevisionLabels(p *problems) {
 	}
 	for i, label := range c.RevisionLabels {
 		field := index("revisionLabels", i)
-		if !isLabel(label) {
+		if len(content.IsLabelKey(label)) > 0 {
 			p.addf(field, "%q is not a valid name of a label, "+
 				"such as spark-app-selector or ray.io/cluster", label)
 		}

@@ -71,7 +71,7 @@ func (r *Registrar) dial(ctx context.Context, w *webhook) error {
 	if err != nil {
 		return err
 	}
-	config := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, Time: r.Source.Time}
+	config := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, Time: r.Source.Now}
 	if bundle := w.ClientConfig.CABundle; len(bundle) > 0 {
 		config.RootCAs = x509.NewCertPool()
 		config.RootCAs.AppendCertsFromPEM(bundle)

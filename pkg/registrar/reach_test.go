@@ -68,7 +68,7 @@ func TestReach(t *testing.T) {
 	clusterIP := corev1.ServiceSpec{Type: corev1.ServiceTypeClusterIP, ClusterIP: "127.0.0.1"}
 	reaching := func(services ...runtime.Object) *Registrar {
 		return &Registrar{Config: Config{
-			Client: fake.NewClientset(services...), Source: &certificate.Source{},
+			Client: fake.NewClientset(services...), Source: &certificate.Source{Now: time.Now},
 		}}
 	}
 	h := reaching(service("tagpin-webhook", clusterIP), service("renamed", clusterIP))

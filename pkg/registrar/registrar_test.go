@@ -71,9 +71,9 @@ func (w *fixture) replica() *Registrar {
 		Version: "v1.0.0",
 		Wanted:  func() *registration.Registration { return w.with },
 		Serving: func() error { return w.down },
-		Source:  &certificate.Source{Log: logr.Discard()},
+		Source:  &certificate.Source{Now: time.Now, Log: logr.Discard()},
 		Secret: &certificate.Secret{
-			Client: w.client.CoreV1().Secrets(ownSpace), Name: ownSecret, DNSName: ownDNS,
+			Client: w.client.CoreV1().Secrets(ownSpace), Name: ownSecret, DNSName: ownDNS, Now: time.Now,
 		},
 		Log: logr.Discard(),
 	}, prometheus.NewRegistry())

@@ -87,7 +87,7 @@ func (r *Registrar) serve(
 
 // distrusted returns why an API server may not trust the leaf of the secret yet.
 func (r *Registrar) distrusted(m *certificate.Material, live *configuration, readable bool) string {
-	former, now := r.Source.Leaf(), r.Source.Time()
+	former, now := r.Source.Leaf(), r.Source.Now()
 	switch {
 	case !readable && former == nil && certificate.Aged(m.Issuer(), now):
 		// The CA has probably been in the registration for long. Without a certificate, every review
@@ -119,5 +119,5 @@ func (r *Registrar) trusted(live *configuration, leaf *tls.Certificate) bool {
 
 // verify returns an error if a webhook does not trust a leaf now.
 func (r *Registrar) verify(leaf *tls.Certificate, w *webhook) error {
-	return certificate.Verify(leaf, w.ClientConfig.CABundle, r.DNSName, r.Source.Time())
+	return certificate.Verify(leaf, w.ClientConfig.CABundle, r.DNSName, r.Source.Now())
 }
