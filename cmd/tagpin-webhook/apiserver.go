@@ -3,12 +3,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,13 +28,19 @@ const (
 	clientBurst = 400
 )
 
-// An API server that dies without closing its connections is noticed by HTTP/2 pings. A ping is
-// sent when nothing was received for pingAfter, and its answer must come within pingTimeout.
-// client-go's defaults are 45 s together, during which every read of a pull secret would hang.
-const (
-	pingAfter   = 5 * time.Second
-	pingTimeout = 5 * time.Second
-)
+// setPings makes client-go notice an API server that dies without closing its connections.
+// client-go sends a ping when nothing was received for five seconds, and closes the connection if
+// no answer comes within five more. With its own defaults, which are 45 s together, every read of a
+// pull secret would hang for that time. The variables take precedence if they are set.
+func setPings() error {
+	var errs []error
+	for _, name := range []string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS", "HTTP2_PING_TIMEOUT_SECONDS"} {
+		if os.Getenv(name) == "" {
+			errs = append(errs, os.Setenv(name, "5"))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // apiServer has the clients of the API server. With --standalone it only has a config.
 type apiServer struct {
@@ -52,6 +59,9 @@ func (s *server) connect() (apiServer, error) {
 		// The manager needs an address, although it does not connect to it.
 		return apiServer{config: &rest.Config{Host: "https://standalone.invalid"}}, nil
 	}
+	if err := setPings(); err != nil {
+		return apiServer{}, err
+	}
 	var c *rest.Config
 	var err error
 	if s.options.kubeconfig == "" {
@@ -66,7 +76,6 @@ func (s *server) connect() (apiServer, error) {
 	c.QPS, c.Burst = clientQPS, clientBurst
 	c.UserAgent = "tagpin-webhook"
 	clock := &clock{}
-	c.Wrap(sendPings(pingAfter, pingTimeout))
 	c.Wrap(clock.wrap)
 	client, err := kubernetes.NewForConfig(c)
 	if err != nil {
@@ -85,27 +94,6 @@ func (s *server) connect() (apiServer, error) {
 	a.getter = cluster.FromClient(client.CoreV1().RESTClient(), a.secrets, a.objects)
 	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
 	return a, nil
-}
-
-// sendPings returns a wrapper that makes client-go's transport send pings. The transport is inside
-// of other wrappers. It is not in use yet, since client-go has one for each set of TLS options.
-func sendPings(after, timeout time.Duration) func(http.RoundTripper) http.RoundTripper {
-	return func(next http.RoundTripper) http.RoundTripper {
-		rt := next
-		for {
-			switch t := rt.(type) {
-			case *http.Transport:
-				if t.HTTP2 == nil && t != http.DefaultTransport {
-					t.HTTP2 = &http.HTTP2Config{SendPingTimeout: after, PingTimeout: timeout}
-				}
-				return next
-			case utilnet.RoundTripperWrapper:
-				rt = t.WrappedRoundTripper()
-			default:
-				return next
-			}
-		}
-	}
 }
 
 // clock is the clock of the API server, as the headers of its answers show it. API servers use it

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -115,10 +116,14 @@ func (s *silent) close() {
 // An API server that goes silent, without closing the connection, is noticed: the next request goes
 // over another connection.
 func TestSilentAPIServer(t *testing.T) {
-	pings := sendPings(50*time.Millisecond, 50*time.Millisecond)
+	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "1")
+	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "1")
+	if err := setPings(); err != nil {
+		t.Fatal(err)
+	}
 	network := &silent{t: t}
 	var protocols sync.Map
-	client := newClient(t, pings, func(w http.ResponseWriter, r *http.Request) {
+	client := newClient(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		protocols.Store(r.Proto, true)
 		_, _ = io.WriteString(w, `{"major":"1"}`)
 	}, network.pass)
@@ -140,6 +145,19 @@ func TestSilentAPIServer(t *testing.T) {
 	}
 	if _, ok := protocols.Load("HTTP/2.0"); !ok {
 		t.Error("the client does not speak HTTP/2, which alone has pings")
+	}
+}
+
+// TestSetPings checks that the timeouts are set if they were not.
+func TestSetPings(t *testing.T) {
+	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "")
+	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "7")
+	if err := setPings(); err != nil {
+		t.Fatal(err)
+	}
+	idle, ping := os.Getenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS"), os.Getenv("HTTP2_PING_TIMEOUT_SECONDS")
+	if idle != "5" || ping != "7" {
+		t.Errorf("the timeouts are %s s and %s s, want 5 s, and 7 s as it was", idle, ping)
 	}
 }
 

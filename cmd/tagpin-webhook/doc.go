@@ -16,8 +16,8 @@
 //	API server              apiserver.go            clients, its clock; none with --standalone
 //	handlers                handlers.go             one for each mode, made from the config
 //	tracing                 tracing.go, otlp.go
-//	certificate             certificate.go          from --cert-dir; otherwise the registrar sets it
-//	ports                   ports.go, client_ca.go  opened, but not served yet
+//	certificate             tls.go                  from --cert-dir; otherwise the registrar sets it
+//	ports                   ports.go, bounds.go     opened, but not served yet
 //	registrar               pkg/registrar
 //	manager                 server.go               runs until the end:
 //	├─ server of each port

@@ -96,9 +96,11 @@ func (h *handlers) load(c *config.Config) error {
 	defer h.mu.Unlock()
 	former := h.current.Load()
 	next := &state{config: c}
-	if err := errors.Join(
-		h.addResolver(next, former), h.addModes(next, former), checkRegistration(c),
-	); err != nil {
+	err := errors.Join(h.addResolver(next, former), h.addModes(next, former))
+	if c.Registration.Name != "" {
+		err = errors.Join(err, newRegistration(c).Validate())
+	}
+	if err != nil {
 		return err
 	}
 	h.using.Lock()
@@ -153,4 +155,33 @@ func (h *handlers) close() {
 	h.answers.Close()
 	h.learned.Close()
 	h.current.Load().close(&state{})
+}
+
+// newPanics returns a Reporter that logs and counts panics. Each panic is a bug that has stopped
+// one review or one lookup.
+func newPanics(log logr.Logger, r prometheus.Registerer) *panics.Reporter {
+	caught := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tagpin_panics_total",
+		Help: "Bugs that stopped a review or a lookup. The log has each with its stack.",
+	})
+	r.MustRegister(caught)
+	return &panics.Reporter{Report: func(e *panics.Error) {
+		caught.Inc()
+		log.Error(e, "bug: please report it with this line",
+			"value", e.Value, "stack", string(e.Stack))
+	}}
+}
+
+// recovering answers a review with an error if next panics. The API server then does what the
+// registration's failurePolicy says.
+func recovering(r *panics.Reporter, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		err := r.Catch("answering a review", func() error {
+			next.ServeHTTP(w, req)
+			return nil
+		})
+		if err != nil {
+			http.Error(w, "tagpin: "+err.Error(), http.StatusInternalServerError)
+		}
+	})
 }

@@ -4,9 +4,12 @@ package main
 
 import (
 	"runtime"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tagpin/tagpin/pkg/fair"
 )
 
 // newRegistry returns a registry with the metrics of the process. The metrics of the webhook server
@@ -21,4 +24,77 @@ func newRegistry() *prometheus.Registry {
 	r.MustRegister(build, collectors.NewBuildInfoCollector(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
+}
+
+var (
+	queueInUse = prometheus.NewDesc("tagpin_queue_in_use",
+		"What is in use of a resource that namespaces share, by queue: lookups, pending (lookups "+
+			"that are under way or wait), secrets and siblings (reads), images (of large objects), "+
+			"waiting (reviews), gets (manifests that are being read), and in bytes: reviews, "+
+			"manifests, objects (large ones of the API server).",
+		[]string{"queue"}, nil)
+	queueCapacity = prometheus.NewDesc("tagpin_queue_capacity",
+		"How much of the resource there is, by queue (lookups, pending, secrets, siblings, reviews, "+
+			"images, waiting, gets, manifests, objects). 0 if only the share of each namespace is "+
+			"bounded.",
+		[]string{"queue"}, nil)
+	queueWaiting = prometheus.NewDesc("tagpin_queue_waiting",
+		"Callers that wait for their namespace's turn, by queue (lookups, pending, secrets, siblings, "+
+			"reviews, images, waiting, gets, manifests, objects).",
+		[]string{"queue"}, nil)
+	queueRefused = prometheus.NewDesc("tagpin_queue_refused_total",
+		"Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, "+
+			"reviews, images, waiting, gets, manifests, objects) and reason: full (there was no room "+
+			"for one more of their namespace) or late (their time was over before their turn).",
+		[]string{"queue", "reason"}, nil)
+)
+
+// queue is a fair.Queue, fair.Groups or fair.Room.
+type queue interface{ Stats() fair.Stats }
+
+// queueMetrics collects the statistics of queues.
+type queueMetrics struct {
+	mu     sync.Mutex
+	queues map[string]queue
+}
+
+func newQueueMetrics(r prometheus.Registerer) *queueMetrics {
+	m := &queueMetrics{queues: map[string]queue{}}
+	r.MustRegister(m)
+	return m
+}
+
+// add adds a queue, or replaces the one that has the name.
+func (m *queueMetrics) add(name string, q queue) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queues[name] = q
+}
+
+// Describe implements prometheus.Collector.
+func (m *queueMetrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{queueInUse, queueCapacity, queueWaiting, queueRefused} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *queueMetrics) Collect(out chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, q := range m.queues {
+		gauge := func(d *prometheus.Desc, n float64) {
+			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, name)
+		}
+		refused := func(n float64, reason string) {
+			out <- prometheus.MustNewConstMetric(
+				queueRefused, prometheus.CounterValue, n, name, reason)
+		}
+		s := q.Stats()
+		gauge(queueInUse, float64(s.InUse))
+		gauge(queueCapacity, float64(s.Capacity))
+		gauge(queueWaiting, float64(s.Waiting))
+		refused(float64(s.Refused), "full")
+		refused(float64(s.TimedOut), "late")
+	}
 }

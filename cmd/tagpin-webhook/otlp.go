@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 )
@@ -24,10 +26,15 @@ const maxReply = 64 << 10
 // otlptracehttp does the same, but links gRPC and its gateway, 70 packages more, into a server that
 // mostly has tracing switched off.
 type otlp struct {
+	log   logr.Logger
+	spans *prometheus.CounterVec // by result
+
 	url    string // its path may contain a secret
 	host   string // for error texts
 	header http.Header
 	client http.Client
+
+	failing bool // the last batch failed; batches are not sent concurrently
 }
 
 // newOTLP takes the URL of the endpoint, and headers in the format of OTEL_EXPORTER_OTLP_HEADERS:
@@ -69,11 +76,32 @@ func (o *otlp) Stop(context.Context) error {
 	return nil
 }
 
-// UploadTraces sends a batch. Of the URL, its errors only contain the host, and of the response the
-// status.
-func (o *otlp) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpans) error {
+// UploadTraces sends a batch, counts its spans, and logs the first failure until the endpoint
+// accepts spans again. It returns no error.
+func (o *otlp) UploadTraces(ctx context.Context, batch []*tracepb.ResourceSpans) error {
+	err := o.send(ctx, batch)
+	result := "sent"
+	switch {
+	case err != nil && !o.failing:
+		o.log.Error(err, "the endpoint does not accept spans; they are dropped until it does")
+	case err == nil && o.failing:
+		o.log.Info("the endpoint accepts spans again")
+	}
+	if o.failing = err != nil; o.failing {
+		result = "failed"
+	}
+	for _, resource := range batch {
+		for _, scope := range resource.ScopeSpans {
+			o.spans.WithLabelValues(result).Add(float64(len(scope.Spans)))
+		}
+	}
+	return nil
+}
+
+// send sends a batch. Of the URL, its errors only contain the host, and of the response the status.
+func (o *otlp) send(ctx context.Context, batch []*tracepb.ResourceSpans) error {
 	// The encoding is that of an ExportTraceServiceRequest, whose own type needs gRPC.
-	body, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: spans})
+	body, err := proto.Marshal(&tracepb.TracesData{ResourceSpans: batch})
 	if err != nil {
 		return err
 	}

@@ -19,98 +19,71 @@ import (
 	"github.com/tagpin/tagpin/pkg/listen"
 )
 
-// ports are what the server listens on. The servers of controller-runtime, which listen by
-// themselves, bound neither the size of a header nor the number of connections.
-type ports struct {
-	webhook, metrics, probes *listen.Listener // metrics and probes are nil if they are switched off
-}
+// ports are what the server listens on, by name. Ports that are switched off are missing. The
+// servers of controller-runtime, which listen by themselves, bound neither the size of a header nor
+// the number of connections.
+type ports map[string]*listen.Listener
 
 // openPorts opens the ports.
-func (s *server) openPorts(r prometheus.Registerer, webhookTLS *tls.Config) (*ports, error) {
+func (s *server) openPorts(r prometheus.Registerer, webhookTLS *tls.Config) (ports, error) {
+	webhook := net.JoinHostPort(s.options.webhookHost, strconv.Itoa(s.options.webhookPort))
 	metrics := listen.NewMetrics(r, "webhook", "metrics", "probes")
-	var errs []error
-	open := func(p listen.Port) *listen.Listener {
+	opened := ports{}
+	for _, p := range []listen.Port{
+		{Name: "webhook", Address: webhook, Bounds: webhookBounds, TLS: webhookTLS},
+		{Name: "metrics", Address: s.options.metrics, Bounds: metricsBounds},
+		{Name: "probes", Address: s.options.probes, Bounds: probesBounds},
+	} {
 		if p.Address == "0" {
-			return nil
+			continue
 		}
 		p.Log, p.Metrics = s.log, metrics
 		l, err := p.Listen()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", p.Name, err))
+			opened.close()
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
-		return l
+		opened[p.Name] = l
 	}
-	address := net.JoinHostPort(s.options.webhookHost, strconv.Itoa(s.options.webhookPort))
-	p := &ports{
-		webhook: open(listen.Port{
-			Name: "webhook", Address: address, Bounds: webhookBounds, TLS: webhookTLS,
-		}),
-		metrics: open(listen.Port{
-			Name: "metrics", Address: s.options.metrics, Bounds: metricsBounds,
-		}),
-		probes: open(listen.Port{
-			Name: "probes", Address: s.options.probes, Bounds: probesBounds,
-		}),
-	}
-	if err := errors.Join(errs...); err != nil {
-		p.close()
-		return nil, err
-	}
-	return p, nil
+	return opened, nil
 }
 
 // close closes the ports, which is only needed if the manager never served them.
-func (p *ports) close() {
-	for _, l := range []*listen.Listener{p.webhook, p.metrics, p.probes} {
-		if l != nil {
-			_ = l.Close()
-		}
+func (p ports) close() {
+	for _, l := range p {
+		_ = l.Close()
 	}
 }
 
 // serving returns an error until the webhook's port is served.
-func (p *ports) serving(*http.Request) error {
-	if !p.webhook.Serving() {
+func (p ports) serving(*http.Request) error {
+	if !p["webhook"].Serving() {
 		return errors.New("the webhook is not served yet")
 	}
 	return nil
 }
 
-// add makes the manager serve the ports.
-func (p *ports) add(mgr manager.Manager, webhook, metrics, probes http.Handler) error {
-	var errs []error
-	for _, s := range []struct {
-		name     string
-		listener *listen.Listener
-		handler  http.Handler
-	}{
-		{"webhook", p.webhook, webhook},
-		{"metrics", p.metrics, metrics},
-		{"probes", p.probes, probes},
-	} {
-		if s.listener == nil {
-			continue
+// add makes the manager serve the ports with the handlers of their names.
+func (p ports) add(mgr manager.Manager, handlers map[string]http.Handler) error {
+	wait := reviewTime
+	for name, l := range p {
+		if err := mgr.Add(&manager.Server{
+			Name: name, Server: l.Server(handlers[name]), Listener: l, ShutdownTimeout: &wait,
+		}); err != nil {
+			return err
 		}
-		wait := reviewTime
-		errs = append(errs, mgr.Add(&manager.Server{
-			Name:            s.name,
-			Server:          s.listener.Server(s.handler),
-			Listener:        s.listener,
-			ShutdownTimeout: &wait,
-		}))
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // metricsHandler answers /metrics. The metrics of controller-runtime's webhook handlers are in its
 // global registry.
 func metricsHandler(r *prometheus.Registry) http.Handler {
+	all := prometheus.Gatherers{r, ctrlmetrics.Registry}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(
-		prometheus.Gatherers{r, ctrlmetrics.Registry},
-		promhttp.HandlerOpts{
-			ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
-		}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
+	}))
 	return mux
 }
 

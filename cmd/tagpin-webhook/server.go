@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 
 	"github.com/go-logr/logr"
@@ -80,13 +81,14 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hooks := webhook.NewServer(webhook.Options{}) // counts reviews, but does not serve them
-	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
-		hooks.Register("/"+mode.String(), s.drain.wrap(traces.wrap(handlers.mode(mode))))
-	}
 	err = errors.Join(
-		ports.add(mgr, hooks.WebhookMux(), metricsHandler(metrics),
-			probesHandler(map[string]healthz.Checker{"certificate": source.Ready, "serving": serving})),
+		ports.add(mgr, map[string]http.Handler{
+			"webhook": s.webhookHandler(handlers, traces),
+			"metrics": metricsHandler(metrics),
+			"probes": probesHandler(map[string]healthz.Checker{
+				"certificate": source.Ready, "serving": serving,
+			}),
+		}),
 		mgr.Add(manager.RunnableFunc(registrar.Run)),
 		mgr.Add(pollCertificate),
 		mgr.Add(s.reload(handlers, registrar.Changed)),
@@ -95,6 +97,15 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	return s.drain.run(ctx, mgr.Start, s.log)
+}
+
+// webhookHandler answers reviews. controller-runtime's server counts them, but does not serve them.
+func (s *server) webhookHandler(h *handlers, t *tracing) http.Handler {
+	hooks := webhook.NewServer(webhook.Options{})
+	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
+		hooks.Register("/"+mode.String(), s.drain.wrap(t.wrap(h.mode(mode))))
+	}
+	return hooks.WebhookMux()
 }
 
 // registrarConfig returns the settings of the registrar, without Source and Serving.

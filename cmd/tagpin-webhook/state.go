@@ -67,14 +67,6 @@ func (h *handlers) addResolver(s, former *state) error {
 	return s.client.Init()
 }
 
-// checkRegistration returns an error if the API server would refuse the config's registration.
-func checkRegistration(c *config.Config) error {
-	if c.Registration.Name == "" {
-		return nil
-	}
-	return newRegistration(c).Validate()
-}
-
 // addModes sets the handlers, and the credentials and siblings that they need.
 func (h *handlers) addModes(s, former *state) error {
 	rules, errPolicy := s.config.Policy()

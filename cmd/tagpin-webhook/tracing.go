@@ -59,6 +59,9 @@ func newTracing(
 	if err != nil {
 		return nil, fmt.Errorf("%w: observability.tracing: %w", errSettings, err)
 	}
+	client.log, client.spans = log, spans
+	spans.WithLabelValues("sent")
+	spans.WithLabelValues("failed")
 	attributes := resource.WithAttributes(
 		attribute.String("service.name", "tagpin-webhook"),
 		attribute.String("service.version", moduleVersion()))
@@ -66,15 +69,9 @@ func newTracing(
 	if err != nil {
 		return nil, fmt.Errorf("%w: observability.tracing: %w", errSettings, err)
 	}
-	exporter := &exporter{
-		SpanExporter: otlptrace.NewUnstarted(client),
-		log:          log,
-		sent:         spans.WithLabelValues("sent"),
-		failed:       spans.WithLabelValues("failed"),
-	}
 	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(about),
-		sdktrace.WithBatcher(exporter,
+		sdktrace.WithBatcher(otlptrace.NewUnstarted(client),
 			sdktrace.WithMaxQueueSize(maxSpans), sdktrace.WithExportTimeout(sendTime)),
 	}
 	if _, set := os.LookupEnv("OTEL_TRACES_SAMPLER"); !set {
@@ -108,29 +105,4 @@ func (t *tracing) close() {
 	if err := t.provider.Shutdown(ctx); err != nil {
 		t.log.Error(err, "the last spans are lost")
 	}
-}
-
-// exporter counts spans, and logs the first failure until the endpoint accepts spans again.
-type exporter struct {
-	sdktrace.SpanExporter
-	log          logr.Logger
-	sent, failed prometheus.Counter
-	failing      bool // ExportSpans is not called concurrently
-}
-
-// ExportSpans sends a batch. It returns no error, because it has logged it.
-func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	err := e.SpanExporter.ExportSpans(ctx, spans)
-	counter := e.sent
-	switch {
-	case err != nil && !e.failing:
-		e.log.Error(err, "the endpoint does not accept spans; they are dropped until it does")
-	case err == nil && e.failing:
-		e.log.Info("the endpoint accepts spans again")
-	}
-	if e.failing = err != nil; e.failing {
-		counter = e.failed
-	}
-	counter.Add(float64(len(spans)))
-	return nil
 }

@@ -173,9 +173,9 @@ func TestEndpointIsNotTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = o.UploadTraces(t.Context(), nil)
+		err = o.send(t.Context(), nil)
 		if err == nil || strings.Contains(err.Error(), "secret") || !strings.HasPrefix(err.Error(), tt.want) {
-			t.Errorf("UploadTraces = %v, want it to begin with %s, and not to tell the path", err, tt.want)
+			t.Errorf("send = %v, want it to begin with %s, and not to tell the path", err, tt.want)
 		}
 		_ = o.Stop(t.Context())
 	}

@@ -131,29 +131,27 @@ func (c *Config) inherit(data []byte) {
 		Registries []yaml.Node `yaml:"registries"`
 	}
 	_ = yaml.Unmarshal(data, &file) // the strict decoder has reported the same errors
-	base, found := defaultRegistry(), false
+	base := defaultRegistry()
 	for i := range file.Registries {
 		r := defaultRegistry()
 		r.Host = ""
-		if _ = file.Registries[i].Decode(&r); r.Host == allHosts && !found {
-			base, found = r, true
+		if _ = file.Registries[i].Decode(&r); r.Host == allHosts {
+			base = Registry{
+				Host: allHosts, Timeout: r.Timeout, MaxInFlight: r.MaxInFlight,
+				RequestsPerSecond: r.RequestsPerSecond, Verify: r.Verify,
+			}
+			break
 		}
 	}
-	if len(file.Registries) > 0 {
-		c.Registries = make([]Registry, 0, len(file.Registries)+1)
-	}
+	c.Registries = nil
 	for i := range file.Registries {
-		r := defaultRegistry()
-		r.Timeout, r.MaxInFlight = base.Timeout, base.MaxInFlight
-		r.RequestsPerSecond, r.Verify = base.RequestsPerSecond, base.Verify
+		r := base
 		r.Host = ""
 		_ = file.Registries[i].Decode(&r)
 		c.Registries = append(c.Registries, r)
 	}
-	if !found && len(file.Registries) > 0 {
+	isBase := func(r Registry) bool { return r.Host == allHosts }
+	if !slices.ContainsFunc(c.Registries, isBase) {
 		c.Registries = append(c.Registries, base)
-	}
-	if len(c.Registries) == 0 {
-		c.Registries = []Registry{base}
 	}
 }

@@ -21,6 +21,7 @@ type conn struct {
 	net.Conn // above TLS
 
 	listener *Listener
+	peer     netip.Addr
 	raw      *limited // below TLS
 	tls      *tls.Conn
 	expires  int64 // if not 0, the connection is closed after the first answer from then on
@@ -120,8 +121,8 @@ func (c *conn) idle() {
 // expired reports whether the connection has reached its greatest age.
 func (c *conn) expired() bool { return c.expires > 0 && c.listener.now() >= c.expires }
 
-// peer returns the address that the connection comes from.
-func (c *conn) peer() netip.Addr {
+// peerOf returns the address that a connection comes from.
+func peerOf(c net.Conn) netip.Addr {
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		return a.AddrPort().Addr().Unmap().WithZone("")
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,7 +51,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) now() int64 { return int64(time.Since(l.start)) }
 
 func (l *Listener) newConn(under net.Conn) *conn {
-	c := &conn{listener: l, raw: &limited{Conn: under}}
+	c := &conn{listener: l, peer: peerOf(under), raw: &limited{Conn: under}}
 	c.Conn = c.raw
 	if l.port.TLS != nil {
 		c.tls = tls.Server(c.raw, l.port.TLS)
@@ -74,9 +75,9 @@ func (l *Listener) enter(c *conn) bool {
 	if c.tls == nil {
 		return l.openLocked(c)
 	}
-	if l.handshaking.total >= maxHandshakes {
-		oldest, _ := l.handshaking.longest(false)
-		l.displaceLocked(&l.handshaking, oldest, closeDisplaced)
+	if len(l.handshaking) >= maxHandshakes {
+		oldest := l.handshaking.longest(false, l.handshaking.count())
+		l.displaceLocked(l.handshaking, oldest, closeDisplaced)
 	}
 	l.handshaking.add(c)
 	return true
@@ -100,35 +101,75 @@ func (l *Listener) leave(c *conn) {
 }
 
 func (l *Listener) countLocked() {
-	l.port.Metrics.open.WithLabelValues(l.port.Name).Set(float64(l.handshaking.total + l.open.total))
+	l.port.Metrics.open.WithLabelValues(l.port.Name).Set(float64(len(l.handshaking) + len(l.open)))
 }
 
 // openLocked adds c to the open connections. It closes another one if necessary, in the order that
 // the package's documentation describes.
 func (l *Listener) openLocked(c *conn) bool {
-	own := l.open.peers[c.peer()]
-	mayDisplaceOthers := len(own) < l.port.Bounds.PerPeer
-	if !mayDisplaceOthers || l.open.total >= l.port.Bounds.Connections {
-		victim, reason := longest(own, false), closeDisplaced
-		if victim == nil && mayDisplaceOthers {
-			victim, _ = l.open.longest(false)
+	counts, bounds := l.open.count(), &l.port.Bounds
+	own := counts[c.peer]
+	if own >= bounds.PerPeer || len(l.open) >= bounds.Connections {
+		victim, reason := l.open.longest(false, map[netip.Addr]int{c.peer: own}), closeDisplaced
+		if victim == nil && own < bounds.PerPeer {
+			victim = l.open.longest(false, counts)
 		}
-		if victim == nil && mayDisplaceOthers {
-			if busy, size := l.open.longest(true); size > len(own)+1 {
-				victim, reason = busy, closeCut
+		if victim == nil && own < bounds.PerPeer {
+			victim, reason = l.open.longest(true, counts), closeCut
+			if victim != nil && counts[victim.peer] <= own+1 {
+				return false
 			}
 		}
 		if victim == nil {
 			return false
 		}
-		l.displaceLocked(&l.open, victim, reason)
+		l.displaceLocked(l.open, victim, reason)
 	}
 	l.open.add(c)
 	return true
 }
 
-func (l *Listener) displaceLocked(from *pool, victim *conn, reason closeReason) {
+func (l *Listener) displaceLocked(from pool, victim *conn, reason closeReason) {
 	l.closedEarly(victim, reason)
 	from.remove(victim)
 	_ = victim.raw.Close()
+}
+
+// pool is a set of connections. It is small enough to be searched as a whole.
+type pool map[*conn]struct{}
+
+func (p pool) add(c *conn) { p[c] = struct{}{} }
+
+// remove reports whether c was in the pool.
+func (p pool) remove(c *conn) bool {
+	_, ok := p[c]
+	delete(p, c)
+	return ok
+}
+
+// count returns the number of connections of each peer.
+func (p pool) count() map[netip.Addr]int {
+	counts := map[netip.Addr]int{}
+	for c := range p {
+		counts[c.peer]++
+	}
+	return counts
+}
+
+// longest returns the connection that has been busy, or waiting, for longest, or nil. It belongs to
+// the peer with the greatest count of those that have such a connection. Peers that are not in
+// counts are left out.
+func (p pool) longest(busy bool, counts map[netip.Addr]int) *conn {
+	var found *conn
+	for c := range p {
+		n := counts[c.peer]
+		if n == 0 || c.busy.Load() != busy {
+			continue
+		}
+		if found == nil || n > counts[found.peer] ||
+			n == counts[found.peer] && c.since.Load() < found.since.Load() {
+			found = c
+		}
+	}
+	return found
 }

@@ -110,12 +110,12 @@ func TestLeave(t *testing.T) {
 	for range 2 {
 		_ = first.Close()
 	}
-	if l.open.total != 1 {
-		t.Errorf("%d connections are open, want the second one", l.open.total)
+	if len(l.open) != 1 {
+		t.Errorf("%d connections are open, want the second one", len(l.open))
 	}
 	_ = second.Close()
-	if l.open.total != 0 || len(l.open.peers) != 0 {
-		t.Errorf("%d connections of %d peers are open, want none", l.open.total, len(l.open.peers))
+	if len(l.open) != 0 {
+		t.Errorf("%d connections are open, want none", len(l.open))
 	}
 }
 
@@ -267,8 +267,8 @@ func TestHandshakesDisplaceNoRequest(t *testing.T) {
 			t.Fatalf("connection %d is refused", n)
 		}
 	}
-	if server.closed || l.handshaking.total != maxHandshakes || !flood[0].closed || flood[len(flood)-1].closed {
-		t.Errorf("the request was closed: %t; %d handshakes are under way", server.closed, l.handshaking.total)
+	if server.closed || len(l.handshaking) != maxHandshakes || !flood[0].closed || flood[len(flood)-1].closed {
+		t.Errorf("the request was closed: %t; %d handshakes are under way", server.closed, len(l.handshaking))
 	}
 	next := l.newConn(&from{address: "10.0.0.1"})
 	if !l.enter(next) || !l.handshakeDone(next) || server.closed {

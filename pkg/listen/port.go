@@ -89,10 +89,12 @@ func (p Port) Listen() (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{
-		Listener: under,
-		port:     p,
-		start:    time.Now().Add(-time.Nanosecond), // so that no time since then is 0
-		early:    map[closeReason]*earlyCloses{},
+		Listener:    under,
+		port:        p,
+		start:       time.Now().Add(-time.Nanosecond), // so that no time since then is 0
+		early:       map[closeReason]*earlyCloses{},
+		handshaking: pool{},
+		open:        pool{},
 	}
 	l.port.Log = p.Log.WithName(p.Name)
 	for reason := range closeTexts {

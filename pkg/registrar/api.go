@@ -5,11 +5,12 @@ package registrar
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
+	"gomodules.xyz/jsonpatch/v2"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -44,13 +45,13 @@ func (r *Registrar) read(ctx context.Context) (*configuration, error) {
 func (r *Registrar) write(
 	ctx context.Context, live, want *configuration,
 ) (*configuration, error) {
-	operations := difference(live, want)
+	operations, err := difference(live, want)
 	if len(operations) == 0 {
-		return live, nil
+		return live, err
 	}
 	// An update of another version than the one that was read is a conflict.
-	version := operation{"replace", "/metadata/resourceVersion", live.ResourceVersion}
-	patch, err := json.Marshal(append([]operation{version}, operations...))
+	version := jsonpatch.NewOperation("replace", "/metadata/resourceVersion", live.ResourceVersion)
+	patch, err := json.Marshal(slices.Insert(operations, 0, version))
 	if err != nil {
 		return live, err
 	}
@@ -65,37 +66,15 @@ func (r *Registrar) write(
 	return written, nil
 }
 
-// operation is an operation of a JSON patch (RFC 6902).
-type operation struct {
-	Op    string `json:"op"`
-	Path  string `json:"path"`
-	Value any    `json:"value"`
-}
-
-// difference returns a patch of the fields that the server owns. Unlike an update, it keeps fields
-// that are newer than the Go types.
-func difference(live, want *configuration) []operation {
-	var operations []operation
-	add := func(path string, before, after any) {
-		if !equality.Semantic.DeepEqual(before, after) {
-			operations = append(operations, operation{"add", path, after}) // replaces a value
-		}
+// difference returns a JSON patch. Unlike an update, it keeps fields that are newer than the Go
+// types.
+func difference(live, want *configuration) ([]jsonpatch.Operation, error) {
+	before, errLive := json.Marshal(live)
+	after, errWant := json.Marshal(want)
+	if err := errors.Join(errLive, errWant); err != nil {
+		return nil, err
 	}
-	if len(live.Annotations) == 0 {
-		add("/metadata/annotations", live.Annotations, want.Annotations)
-	} else {
-		// In a JSON pointer, ~1 stands for a slash.
-		at := "/metadata/annotations/" + strings.ReplaceAll(writtenBy, "/", "~1")
-		add(at, live.Annotations[writtenBy], want.Annotations[writtenBy])
-	}
-	add("/metadata/ownerReferences", live.OwnerReferences, want.OwnerReferences)
-	for i := range want.Webhooks {
-		was, is, at := &live.Webhooks[i], &want.Webhooks[i], fmt.Sprintf("/webhooks/%d/", i)
-		add(at+"clientConfig/caBundle", was.ClientConfig.CABundle, is.ClientConfig.CABundle)
-		add(at+"rules", was.Rules, is.Rules)
-		add(at+"matchConditions", was.MatchConditions, is.MatchConditions)
-	}
-	return operations
+	return jsonpatch.CreatePatch(before, after)
 }
 
 // webhooks returns the webhooks of a registration that are tagpin's.

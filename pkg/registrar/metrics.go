@@ -67,7 +67,8 @@ func (r *Registrar) observe(live *configuration) {
 		r.asConfigured.Reset()
 		return
 	}
-	differs := len(difference(live, withRules(live, r.Wanted()))) > 0
+	operations, err := difference(live, withRules(live, r.Wanted()))
+	differs := len(operations) > 0 || err != nil
 	if differs && !r.differs {
 		r.Log.Info("the registration has other rules or conditions "+
 			"than this server's version and config want",

@@ -88,6 +88,7 @@ func (r *Registrar) serve(
 // distrusted returns why an API server may not trust the leaf of the secret yet.
 func (r *Registrar) distrusted(m *certificate.Material, live *configuration, readable bool) string {
 	former, now := r.Source.Leaf(), r.Source.Now()
+	trustsFormer := func(w *webhook) bool { return r.verify(former, w) == nil }
 	switch {
 	case !readable && former == nil && certificate.Aged(m.Issuer(), now):
 		// The CA has probably been in the registration for long. Without a certificate, every review
@@ -95,7 +96,7 @@ func (r *Registrar) distrusted(m *certificate.Material, live *configuration, rea
 		return ""
 	case !readable:
 		return waitsForAPIServers
-	case former != nil && !r.trusted(live, former):
+	case former != nil && !slices.ContainsFunc(webhooks(live), trustsFormer):
 		return "" // waiting would make more calls fail
 	}
 	for _, w := range webhooks(live) {
@@ -108,13 +109,6 @@ func (r *Registrar) distrusted(m *certificate.Material, live *configuration, rea
 		return waitsForAPIServers
 	}
 	return ""
-}
-
-// trusted reports whether a webhook of the registration trusts a leaf.
-func (r *Registrar) trusted(live *configuration, leaf *tls.Certificate) bool {
-	return slices.ContainsFunc(webhooks(live), func(w *webhook) bool {
-		return r.verify(leaf, w) == nil
-	})
 }
 
 // verify returns an error if a webhook does not trust a leaf now.
