@@ -60,7 +60,8 @@ func newOTLP(endpoint, headers string) (*otlp, error) {
 	}
 	o.header.Set("Content-Type", "application/x-protobuf")
 	o.header.Set("User-Agent", userAgent())
-	o.client.Transport = http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert
+	//nolint:forcetypeassert // nothing replaces it
+	o.client.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	o.client.CheckRedirect = func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}

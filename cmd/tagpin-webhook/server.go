@@ -76,7 +76,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	c.Source = source
 	c.Serving = func() error { return errors.Join(source.Ready(nil), serving(nil)) }
-	registrar := registrar.New(c, metrics)
+	keeper := registrar.New(c, metrics)
 	mgr, err := s.newManager(api.config)
 	if err != nil {
 		return err
@@ -89,9 +89,9 @@ func (s *server) run(ctx context.Context) error {
 				"certificate": source.Ready, "serving": serving,
 			}),
 		}),
-		mgr.Add(manager.RunnableFunc(registrar.Run)),
+		mgr.Add(manager.RunnableFunc(keeper.Run)),
 		mgr.Add(pollCertificate),
-		mgr.Add(s.reload(handlers, registrar.Changed)),
+		mgr.Add(s.reload(handlers, keeper.Changed)),
 	)
 	if err != nil {
 		return err

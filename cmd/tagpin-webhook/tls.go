@@ -71,13 +71,13 @@ func (s *server) namespace() (string, error) {
 // With --client-ca, callers must present a certificate that is verified by the CAs that the file
 // has when they connect, so that CAs can be rotated without a restart.
 func (s *server) webhookTLS(source *certificate.Source) (*tls.Config, error) {
-	config := &tls.Config{
+	settings := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"},
 		GetCertificate: source.Get,
 	}
 	if s.options.clientCA == "" {
-		return config, nil
+		return settings, nil
 	}
 	cas := &reload.Files[*x509.CertPool]{
 		Paths:    []string{s.options.clientCA},
@@ -91,14 +91,14 @@ func (s *server) webhookTLS(source *certificate.Source) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: --client-ca: %w", errSettings, err)
 	}
-	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, pool
-	base := config.Clone()
-	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	settings.ClientAuth, settings.ClientCAs = tls.RequireAndVerifyClientCert, pool
+	base := settings.Clone()
+	settings.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		current := base.Clone()
 		current.ClientCAs = cas.Current()
 		return current, nil
 	}
-	return config, nil
+	return settings, nil
 }
 
 func parsePool(contents [][]byte) (*x509.CertPool, error) {

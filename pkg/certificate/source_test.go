@@ -105,7 +105,7 @@ func TestNotValidYet(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The clock of the machine that issued the certificate is ahead.
-	var ahead time.Duration = -90 * time.Minute
+	ahead := -90 * time.Minute
 	now := func() time.Time { return time.Now().Add(ahead) }
 	fresh := &certificate.Source{Now: now, Log: logr.Discard()}
 	if err := fresh.Ready(nil); !errors.Is(err, certificate.ErrNone) {

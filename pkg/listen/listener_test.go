@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// from is a connection from an address, which sends nothing.
+// from is a connection from an address. It sends nothing.
 type from struct {
 	net.Conn
 
@@ -49,26 +49,27 @@ func newListener(t *testing.T, b Bounds) *Listener {
 	return l
 }
 
-// Each connection is named by its peer; "!" says that its request is being answered.
+// TestEnter checks which connection is closed for a new one. Each connection is named by its peer;
+// "!" means that a request is being answered.
 func TestEnter(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		open    []string
 		next    string
 		refused bool
-		closed  []int // of open
+		closed  []int // indexes in open
 	}{
 		{"there is room", []string{"10.0.0.1", "10.0.0.2"}, "10.0.0.1", false, nil},
 		{"a peer loses its own oldest", []string{"10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.1"}, "10.0.0.1", false, []int{1}},
 		{"an address mapped to IPv6 is the same peer", []string{"10.0.0.1", "10.0.0.1", "10.0.0.1"}, "::ffff:10.0.0.1", false, []int{0}},
 		{"a request that is being answered stays", []string{"!10.0.0.1", "!10.0.0.1", "10.0.0.1"}, "10.0.0.1", false, []int{2}},
-		{"nothing of the peer can be closed", []string{"10.0.0.2", "!10.0.0.1", "!10.0.0.1", "!10.0.0.1"}, "10.0.0.1", true, nil},
-		{"the largest peer loses one", []string{"10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{1}},
-		{"none of the largest peer waits", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.1", "10.0.0.3", "!10.0.0.4"}, "10.0.0.5", false, []int{3}},
-		{"the largest peer loses a request", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.4"}, "10.0.0.5", false, []int{0}},
+		{"all connections of the peer are busy", []string{"10.0.0.2", "!10.0.0.1", "!10.0.0.1", "!10.0.0.1"}, "10.0.0.1", true, nil},
+		{"the peer with the most loses one", []string{"10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3", "10.0.0.4"}, "10.0.0.5", false, []int{1}},
+		{"no connection of the peer with the most waits", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.1", "10.0.0.3", "!10.0.0.4"}, "10.0.0.5", false, []int{3}},
+		{"the peer with the most loses a request", []string{"!10.0.0.1", "!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.4"}, "10.0.0.5", false, []int{0}},
 		{"its own before another peer's", []string{"10.0.0.2", "10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.3"}, "10.0.0.1", false, []int{2}},
 		{"its own before a request", []string{"10.0.0.2", "!10.0.0.1", "!10.0.0.1", "!10.0.0.3", "!10.0.0.3"}, "10.0.0.2", false, []int{0}},
-		{"no request for an equal", []string{"!10.0.0.1", "!10.0.0.2", "!10.0.0.3", "!10.0.0.4", "!10.0.0.6"}, "10.0.0.5", true, nil},
+		{"no request for a peer with as many", []string{"!10.0.0.1", "!10.0.0.2", "!10.0.0.3", "!10.0.0.4", "!10.0.0.6"}, "10.0.0.5", true, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newListener(t, Bounds{Connections: 5, PerPeer: 3})
@@ -99,12 +100,12 @@ func TestEnter(t *testing.T) {
 	}
 }
 
-// A place that was given back is free, and given back once.
+// TestLeave checks that a closed connection gives its place back once.
 func TestLeave(t *testing.T) {
 	l := newListener(t, Bounds{Connections: 1, PerPeer: 1})
 	first := l.newConn(&from{address: "10.0.0.1"})
 	second := l.newConn(&from{address: "10.0.0.1"})
-	if !l.enter(first) || !l.enter(second) { // the second one displaces the first one
+	if !l.enter(first) || !l.enter(second) { // the second one takes the place of the first
 		t.Fatal("refused")
 	}
 	for range 2 {
@@ -119,15 +120,15 @@ func TestLeave(t *testing.T) {
 	}
 }
 
-// Lines are counted however they are cut, up to the empty one.
-func TestHeader(t *testing.T) {
+// TestHeaderLines checks that lines are counted up to the empty one, however they are split.
+func TestHeaderLines(t *testing.T) {
 	line, whole := "a: b\r\n", strings.Repeat("a: b\r\n", maxHeaderLines)
 	for _, tt := range []struct {
 		name  string
 		parts []string
 		want  bool
 	}{
-		{"as many as may be", []string{whole + "\r\n"}, true},
+		{"the greatest number", []string{whole + "\r\n"}, true},
 		{"one more", []string{whole + line}, false},
 		{"one more, in parts", []string{whole, "a", ": b\r", "\n"}, false},
 		{"lines of the body", []string{line + "\r\n" + whole + whole}, true},
@@ -142,12 +143,13 @@ func TestHeader(t *testing.T) {
 			got = got && h.add([]byte(part))
 		}
 		if got != tt.want {
-			t.Errorf("%s: read = %t, want %t", tt.name, got, tt.want)
+			t.Errorf("%s: add = %t, want %t", tt.name, got, tt.want)
 		}
 	}
 }
 
-// A connection that has grown old is closed after an answer; until then it is used again.
+// TestAge checks that a connection is used again until it has reached its age, and then closed
+// after an answer.
 func TestAge(t *testing.T) {
 	for age, want := range map[time.Duration]int{time.Hour: 1, 2 * time.Nanosecond: 3} {
 		l := newListener(t, Bounds{Connections: 5, PerPeer: 5, Age: age, IdleTime: time.Minute})
@@ -155,11 +157,12 @@ func TestAge(t *testing.T) {
 		peers := map[string]bool{}
 		server := httptest.NewUnstartedServer(nil)
 		_ = server.Listener.Close()
-		server.Listener, server.Config = l, l.Server(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		handler := func(_ http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			defer mu.Unlock()
 			peers[r.RemoteAddr] = true
-		}))
+		}
+		server.Listener, server.Config = l, l.Server(http.HandlerFunc(handler))
 		server.Start()
 		for range 3 {
 			resp, err := server.Client().Get(server.URL)
@@ -173,12 +176,12 @@ func TestAge(t *testing.T) {
 		}
 		server.Close()
 		if len(peers) != want {
-			t.Errorf("age %s: 3 requests by %d connections, want %d", age, len(peers), want)
+			t.Errorf("age %s: 3 requests over %d connections, want %d", age, len(peers), want)
 		}
 	}
 }
 
-// Each connection has an age of its own, so that they don't end together.
+// TestAgesDiffer checks that connections have different ages, so that they don't end together.
 func TestAgesDiffer(t *testing.T) {
 	l := newListener(t, Bounds{Connections: 100, PerPeer: 100, Age: time.Hour})
 	ages := map[time.Duration]bool{}
@@ -191,11 +194,11 @@ func TestAgesDiffer(t *testing.T) {
 		}
 	}
 	if len(ages) < 5 {
-		t.Errorf("%d different ages of 10, want nearly all", len(ages))
+		t.Errorf("%d different ages of 10 connections, want nearly 10", len(ages))
 	}
 }
 
-// A request begins with its first byte, the first one of a connection and each later one.
+// TestBegan checks that a request begins with its first byte.
 func TestBegan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
@@ -226,8 +229,8 @@ func TestBegan(t *testing.T) {
 	})
 }
 
-// Each connection that is closed early is counted; the log has the first ones, and then one now and
-// then.
+// TestClosedEarly checks that each connection that is closed early is counted, and that the log
+// only has some of them.
 func TestClosedEarly(t *testing.T) {
 	l := newListener(t, Bounds{Connections: 1, PerPeer: 1})
 	var lines []string
@@ -237,10 +240,10 @@ func TestClosedEarly(t *testing.T) {
 		l.closedEarly(l.newConn(&from{address: "10.0.0.1"}), closeHandshake, "reason", "bad certificate")
 	}
 	if got := testutil.ToFloat64(l.early[closeHandshake].count); got != many {
-		t.Errorf("%v are counted, want %d", got, many)
+		t.Errorf("%v connections counted, want %d", got, many)
 	}
 	if len(lines) == 0 || len(lines) > 12 {
-		t.Fatalf("%d lines are logged, want a few", len(lines))
+		t.Fatalf("%d lines logged, want between 1 and 12", len(lines))
 	}
 	for _, want := range []string{"TLS handshake failed", "10.0.0.1", "bad certificate"} {
 		if !strings.Contains(lines[0], want) {
@@ -249,8 +252,8 @@ func TestClosedEarly(t *testing.T) {
 	}
 }
 
-// Handshakes that don't end take no place of a connection that is open. One more takes the place of
-// the oldest one of the peer with most of them.
+// TestHandshakesDisplaceNoRequest checks that handshakes that don't end take no places of open
+// connections, and that a new handshake ends the oldest one of the peer with the most.
 func TestHandshakesDisplaceNoRequest(t *testing.T) {
 	l := newListener(t, Bounds{Connections: 2, PerPeer: 2})
 	l.port.TLS = &tls.Config{}
@@ -267,12 +270,14 @@ func TestHandshakesDisplaceNoRequest(t *testing.T) {
 			t.Fatalf("connection %d is refused", n)
 		}
 	}
-	if server.closed || len(l.handshaking) != maxHandshakes || !flood[0].closed || flood[len(flood)-1].closed {
-		t.Errorf("the request was closed: %t; %d handshakes are under way", server.closed, len(l.handshaking))
+	if server.closed || len(l.handshaking) != maxHandshakes ||
+		!flood[0].closed || flood[len(flood)-1].closed {
+		t.Errorf("the request was cut: %t; %d handshakes are under way, want false and %d",
+			server.closed, len(l.handshaking), maxHandshakes)
 	}
 	next := l.newConn(&from{address: "10.0.0.1"})
 	if !l.enter(next) || !l.handshakeDone(next) || server.closed {
-		t.Error("one more of the API server is refused, or has displaced its request")
+		t.Error("the API server's next connection is refused, or has cut its request")
 	}
 }
 

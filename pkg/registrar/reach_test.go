@@ -22,8 +22,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/certificate"
 )
 
-// listenTLS serves a certificate that upkeep has made, and demands one of callers, as --client-ca
-// does. It returns the bundle that trusts it, and the port.
+// listenTLS serves the certificate of a Registrar, and demands one from callers, as --client-ca
+// does. It returns the bundle that trusts the certificate, and the port.
 func listenTLS(t *testing.T) (bundle []byte, port int32) {
 	t.Helper()
 	w := newFixture(t)
@@ -36,12 +36,13 @@ func listenTLS(t *testing.T) (bundle []byte, port int32) {
 		t.Fatal(err)
 	}
 	server := &http.Server{
-		Handler: http.NotFoundHandler(), ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
+		Handler: http.NotFoundHandler(), ErrorLog: log.New(io.Discard, "", 0),
+		ReadHeaderTimeout: time.Minute,
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = server.Serve(listener) // it ends with the test
+		_ = server.Serve(listener) // until the test ends
 	}()
 	t.Cleanup(func() {
 		_ = server.Close()
@@ -51,9 +52,9 @@ func listenTLS(t *testing.T) (bundle []byte, port int32) {
 	return w.live().Webhooks[0].ClientConfig.CABundle, int32(number) //nolint:gosec // a port
 }
 
-// A webhook is reached where an API server would reach it, and only with a certificate that the
-// registration trusts.
-func TestReach(t *testing.T) {
+// TestDial checks that a webhook is reached where an API server would connect, if its certificate
+// is trusted by the registration.
+func TestDial(t *testing.T) {
 	bundle, port := listenTLS(t)
 	_, other := listenTLS(t)
 	service := func(name string, spec corev1.ServiceSpec) *corev1.Service {
@@ -62,7 +63,10 @@ func TestReach(t *testing.T) {
 	url := "https://127.0.0.1:" + strconv.Itoa(int(port)) + "/enforce"
 	at := func(name string, port int32) admissionregistrationv1.WebhookClientConfig {
 		return admissionregistrationv1.WebhookClientConfig{
-			CABundle: bundle, Service: &admissionregistrationv1.ServiceReference{Namespace: ownSpace, Name: name, Port: &port},
+			CABundle: bundle,
+			Service: &admissionregistrationv1.ServiceReference{
+				Namespace: ownSpace, Name: name, Port: &port,
+			},
 		}
 	}
 	clusterIP := corev1.ServiceSpec{Type: corev1.ServiceTypeClusterIP, ClusterIP: "127.0.0.1"}
@@ -77,7 +81,7 @@ func TestReach(t *testing.T) {
 	for name, tt := range map[string]struct {
 		from   *Registrar
 		config admissionregistrationv1.WebhookClientConfig
-		want   string // empty: it is reached
+		want   string // of the error; empty if the webhook is reached
 	}{
 		"by its address":        {h, at("tagpin-webhook", port), ""},
 		"by an external name":   {external, at("tagpin-webhook", port), ""},
@@ -91,7 +95,7 @@ func TestReach(t *testing.T) {
 		w := &admissionregistrationv1.MutatingWebhook{Name: "enforce.tagpin.dev", ClientConfig: tt.config}
 		switch err := tt.from.dial(t.Context(), w); {
 		case tt.want == "" && err != nil:
-			t.Errorf("%s: dial = %v, want it reached", name, err)
+			t.Errorf("%s: dial = %v, want nil", name, err)
 		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 			t.Errorf("%s: dial = %v, want %q", name, err, tt.want)
 		}

@@ -90,12 +90,13 @@ func (w *fixture) live() *configuration {
 	return live
 }
 
-// change changes the registration as an operator does.
+// change changes the registration, as an operator would.
 func (w *fixture) change(f func(*configuration)) {
 	w.t.Helper()
 	live := w.live()
 	f(live)
-	if _, err := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Update(w.t.Context(), live, metav1.UpdateOptions{}); err != nil {
+	api := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	if _, err := api.Update(w.t.Context(), live, metav1.UpdateOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -105,14 +106,27 @@ func fewestRules(c *configuration) int {
 	return n
 }
 
+func clearCAs(c *configuration) {
+	for i := range c.Webhooks {
+		c.Webhooks[i].ClientConfig.CABundle = nil
+	}
+}
+
+// failing returns a reaction of the API server.
+func failing(text string) clienttesting.ReactionFunc {
+	return func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, errors.New(text)
+	}
+}
+
 func clearRules(c *configuration) {
 	for i := range c.Webhooks {
 		c.Webhooks[i].Rules, c.Webhooks[i].MatchConditions = nil, nil
 	}
 }
 
-// want looks until nothing is to come, at most n times, and compares the number of rules of each
-// webhook.
+// want looks at most n times, until there is nothing to do or to wait for. It compares the number
+// of rules of each webhook.
 func (w *fixture) want(when string, n int, rules ...int) {
 	w.t.Helper()
 	for range n {
@@ -123,35 +137,40 @@ func (w *fixture) want(when string, n int, rules ...int) {
 	live := w.live()
 	for i, want := range rules {
 		if got := len(live.Webhooks[i].Rules); got != want {
-			w.t.Errorf("%s: %s has %d rules, want %d (said last: %q)", when, live.Webhooks[i].Name, got, want, w.logged)
+			w.t.Errorf("%s: %s has %d rules, want %d (logged last: %q)",
+				when, live.Webhooks[i].Name, got, want, w.logged)
 		}
 	}
 }
 
+// TestRegistrationBecomesActive checks that the rules are written when the server serves, and again
+// when they are removed, the config changes or the registration is replaced. A second replica then
+// finds nothing to write.
 func TestRegistrationBecomesActive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
 		w.down = errors.New("down")
-		w.want("while it does not serve", 3, 0, 0, 0)
-		if err := certificate.Verify(w.Source.Leaf(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil {
-			t.Errorf("the certificate that is served: %v", err)
+		w.want("not serving", 3, 0, 0, 0)
+		if err := w.trusts(w.Registrar); err != nil {
+			t.Errorf("the registration does not trust the certificate that is served: %v", err)
 		}
 		w.down = nil
-		w.want("when it serves", 6, 3, 0, 3)
-		if live := w.live(); len(live.Webhooks[1].ClientConfig.CABundle) > 0 || len(live.Webhooks[0].MatchConditions) != 4 {
-			t.Errorf("%+v, want four conditions, and another's webhook left", live.Webhooks)
+		w.want("serving", 6, 3, 0, 3)
+		if live := w.live(); len(live.Webhooks[1].ClientConfig.CABundle) > 0 ||
+			len(live.Webhooks[0].MatchConditions) != 4 {
+			t.Errorf("webhooks %+v, want 4 conditions, and the foreign one unchanged", live.Webhooks)
 		}
 		w.change(clearRules)
-		w.want("replaced by one without rules", 6, 3, 0, 3)
+		w.want("rules removed", 6, 3, 0, 3)
 		w.change(func(c *configuration) { c.Webhooks[2].Rules = nil })
-		w.want("with one webhook emptied", 6, 3, 0, 3)
+		w.want("rules of one webhook removed", 6, 3, 0, 3)
 		w.with = &registration.Registration{PodsOnly: true}
 		w.want("with another config", 6, 1, 0, 1)
 		w.change(func(c *configuration) {
 			clearRules(c)
 			c.UID = types.UID("2")
 		})
-		w.want("made anew", 6, 1, 0, 1)
+		w.want("created again", 6, 1, 0, 1)
 		if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got != 7 {
 			t.Errorf("%v updates, want 7: the CA, the owner, and the rules five times", got)
 		}
@@ -159,33 +178,37 @@ func TestRegistrationBecomesActive(t *testing.T) {
 		second := w.replica()
 		second.look(t.Context())
 		second.look(t.Context())
-		if got := testutil.ToFloat64(second.updates.WithLabelValues("unchanged")); got != 1 || !second.Source.Leaf().Leaf.Equal(w.Source.Leaf().Leaf) {
-			t.Errorf("a second replica found it unchanged %v times, want once, with the same certificate", got)
+		sameLeaf := second.Source.Leaf().Leaf.Equal(w.Source.Leaf().Leaf)
+		if got := testutil.ToFloat64(second.updates.WithLabelValues("unchanged")); got != 1 || !sameLeaf {
+			t.Errorf("second replica: found it unchanged %v times, same leaf %t, want 1 and true",
+				got, sameLeaf)
 		}
 	})
 }
 
-// Whose CA is not there, is not called.
-func TestRegistrationOfOthers(t *testing.T) {
+// TestForeignCA checks that no rules are written as long as a webhook does not trust a mounted
+// certificate.
+func TestForeignCA(t *testing.T) {
 	w, other := newFixture(t), newFixture(t)
 	other.look(t.Context())
 	w.Source.Serve(other.Source.Leaf())
-	w.Secret = nil // as if it were mounted
-	w.want("without a CA", 6, 0, 0, 0)
+	w.Secret = nil // the certificate is mounted
+	w.want("no CA", 6, 0, 0, 0)
 	w.change(func(c *configuration) {
 		c.Webhooks[0].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
 	})
-	w.want("with the CA in one webhook", 6, 0, 0, 0)
+	w.want("CA in one webhook", 6, 0, 0, 0)
 	if !strings.Contains(w.logged, "keep.tagpin.dev does not trust") {
-		t.Errorf("it says %q, want it to name the other one", w.logged)
+		t.Errorf("logged %q, want the name of the other webhook", w.logged)
 	}
 	w.change(func(c *configuration) {
 		c.Webhooks[2].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
 	})
-	w.want("with the CA in both", 6, 3, 0, 3)
+	w.want("CA in both webhooks", 6, 3, 0, 3)
 }
 
-// Without a registration it serves, at a slow pace, until there is one.
+// TestNoRegistration checks that the certificate is served if there is no registration, which is
+// looked for every ten seconds.
 func TestNoRegistration(t *testing.T) {
 	w := newFixture(t)
 	api := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
@@ -193,21 +216,23 @@ func TestNoRegistration(t *testing.T) {
 	if err := api.Delete(t.Context(), registrationName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if wait := w.look(t.Context()); wait != later || w.Source.Ready(nil) != nil || w.logged != waitsForRegistration {
-		t.Errorf("without a registration: wait %v, certificate %v, said %q", wait, w.Source.Ready(nil), w.logged)
+	if wait := w.look(t.Context()); wait != later || w.Source.Ready(nil) != nil ||
+		w.logged != waitsForRegistration {
+		t.Errorf("look = %v, Ready = %v, logged %q, want %v, nil, %q",
+			wait, w.Source.Ready(nil), w.logged, later, waitsForRegistration)
 	}
 	if _, err := api.Create(t.Context(), before, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.want("when it is there", 6, 3, 0, 3)
+	w.want("created", 6, 3, 0, 3)
 	w.change(func(c *configuration) { c.Webhooks = c.Webhooks[1:2] })
 	if w.look(t.Context()); !strings.Contains(w.logged, "no webhook of tagpin's") {
-		t.Errorf("with others' webhooks alone it says %q", w.logged)
+		t.Errorf("only foreign webhooks: logged %q, want an error", w.logged)
 	}
 }
 
-// While requests come, another certificate waits until its CA has settled; the former one is
-// served.
+// TestNewCertificateWaits checks that a new certificate is not served before its CA is settled, if
+// the registration has rules. Until then, the former one is served, and stays trusted.
 func TestNewCertificateWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
@@ -216,28 +241,29 @@ func TestNewCertificateWaits(t *testing.T) {
 		w.empty()
 		w.look(t.Context())
 		if got := w.Source.Leaf(); got != former {
-			t.Errorf("it serves %v at once", got.Leaf.SerialNumber)
+			t.Errorf("serves %v at once, want the former certificate", got.Leaf.SerialNumber)
 		}
 		fresh := w.replica()
 		fresh.look(t.Context())
 		if err := fresh.Source.Ready(nil); !errors.Is(err, certificate.ErrNone) {
-			t.Errorf("one that has just started: ready %v, want %v", err, certificate.ErrNone)
+			t.Errorf("new replica: Ready = %v, want %v", err, certificate.ErrNone)
 		}
 		time.Sleep(10 * time.Second)
 		w.look(t.Context())
 		fresh.look(t.Context())
 		if got := w.Source.Leaf(); got == former || !got.Leaf.Equal(fresh.Source.Leaf().Leaf) {
-			t.Errorf("after ten seconds it serves %v, want the new one, as the other does", got.Leaf.SerialNumber)
+			t.Errorf("ten seconds later: serves %v, want the new one, as the other replica does",
+				got.Leaf.SerialNumber)
 		}
 		for _, hook := range webhooks(w.live()) {
-			if err := certificate.Verify(former, hook.ClientConfig.CABundle, ownDNS, time.Now()); err != nil {
-				t.Errorf("%s: the former certificate: %v", hook.Name, err)
+			if err := w.verify(former, hook); err != nil {
+				t.Errorf("%s does not trust the former certificate: %v", hook.Name, err)
 			}
 		}
 	})
 }
 
-// empty takes some out of the secret, or everything.
+// empty removes keys from the secret, or all of them if none is given.
 func (w *fixture) empty(keys ...string) {
 	w.t.Helper()
 	secrets := w.client.CoreV1().Secrets(ownSpace)
@@ -256,66 +282,64 @@ func (w *fixture) empty(keys ...string) {
 	}
 }
 
-// A secret that can't be read keeps nobody from what does not need it.
+// TestSecretIsGone checks that without the secret, everything that doesn't need it is done.
 func TestSecretIsGone(t *testing.T) {
 	w := newFixture(t)
 	w.want("at first", 6, 3, 0, 3)
-	if err := w.client.CoreV1().Secrets(ownSpace).Delete(t.Context(), ownSecret, metav1.DeleteOptions{}); err != nil {
+	secrets := w.client.CoreV1().Secrets(ownSpace)
+	if err := secrets.Delete(t.Context(), ownSecret, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.with = &registration.Registration{PodsOnly: true}
 	w.want("with another config", 1, 1, 0, 1)
-	if !strings.Contains(w.logged, "does not exist: apply the manifests") || w.Source.Ready(nil) != nil {
-		t.Errorf("it says %q, certificate %v", w.logged, w.Source.Ready(nil))
+	if !strings.Contains(w.logged, "does not exist: apply the manifests") ||
+		w.Source.Ready(nil) != nil {
+		t.Errorf("logged %q, Ready = %v, want an error about the secret, and nil",
+			w.logged, w.Source.Ready(nil))
 	}
 	if got := testutil.ToFloat64(w.renewals.WithLabelValues("failed")); got != 1 {
-		t.Errorf("%v failures, want 1", got)
+		t.Errorf("%v failures counted, want 1", got)
 	}
 }
 
-// A secret that can't be written keeps nobody from serving what is in it, nor from trusting its CA.
+// TestSecretCannotBeWritten checks that the certificate in the secret is served and trusted if the
+// secret can't be written.
 func TestSecretCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
-		time.Sleep(70 * 24 * time.Hour) // it is to be renewed
-		w.client.PrependReactor("update", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return true, nil, errors.New("field is immutable")
-		})
+		time.Sleep(70 * 24 * time.Hour) // the leaf is due for renewal
+		w.client.PrependReactor("update", "secrets", failing("field is immutable"))
 		w.change(func(c *configuration) {
 			clearRules(c)
-			for i := range c.Webhooks {
-				c.Webhooks[i].ClientConfig.CABundle = nil
-			}
+			clearCAs(c)
 		})
 		second := w.replica()
 		const looks = 1 + enoughReached
 		for range looks {
 			if second.look(t.Context()); !strings.Contains(second.logged, "field is immutable") {
-				t.Errorf("it says %q, want that the secret can't be written", second.logged)
+				t.Errorf("logged %q, want the error of the update", second.logged)
 			}
 		}
 		if err := second.Source.Ready(nil); err != nil {
-			t.Errorf("a new replica is not ready: %v", err)
+			t.Errorf("new replica: Ready = %v, want nil", err)
 		}
-		if err := certificate.Verify(w.Source.Leaf(), w.live().Webhooks[0].ClientConfig.CABundle, ownDNS, time.Now()); err != nil || fewestRules(w.live()) != 3 {
-			t.Errorf("the certificate in the registration: %v; %d rules, want 3", err, fewestRules(w.live()))
+		if err := w.trusts(w.Registrar); err != nil || fewestRules(w.live()) != 3 {
+			t.Errorf("trusted: %v; %d rules, want nil and 3", err, fewestRules(w.live()))
 		}
 		if got := testutil.ToFloat64(second.renewals.WithLabelValues("failed")); got != looks {
-			t.Errorf("%v failures, want %d", got, looks)
+			t.Errorf("%v failures counted, want %d", got, looks)
 		}
 	})
 }
 
-// noRead lets nobody read the registration.
+// noRead makes the API server refuse to read the registration.
 func (w *fixture) noRead() {
-	w.client.PrependReactor("get", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
-		return true, nil, errors.New("no role")
-	})
+	w.client.PrependReactor("get", "mutatingwebhookconfigurations", failing("no role"))
 }
 
-// A registration that can't be read keeps no leaf from being renewed, as long as the CA is the
-// same.
+// TestRegistrationCannotBeRead checks that a new leaf of the same CA is served if the registration
+// can't be read, but no leaf of another CA.
 func TestRegistrationCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
@@ -324,23 +348,25 @@ func TestRegistrationCannotBeRead(t *testing.T) {
 		w.noRead()
 		w.empty("tls.crt")
 		if w.look(t.Context()); !strings.Contains(w.logged, "no role") || w.Source.Leaf() == former {
-			t.Errorf("it says %q, and serves the former leaf: %t", w.logged, w.Source.Leaf() == former)
+			t.Errorf("logged %q, serves the former leaf: %t, want the error and false",
+				w.logged, w.Source.Leaf() == former)
 		}
 		renewed := w.Source.Leaf()
 		w.empty()
 		w.look(t.Context())
 		time.Sleep(time.Hour)
 		if w.look(t.Context()); w.Source.Leaf() != renewed {
-			t.Error("it serves a leaf of a CA that nobody may trust")
+			t.Error("serves a leaf of a CA that may not be trusted")
 		}
 		if got := testutil.ToFloat64(w.updates.WithLabelValues("failed")); got != 3 {
-			t.Errorf("%v failures, want 3", got)
+			t.Errorf("%v failures counted, want 3", got)
 		}
 	})
 }
 
-// Who starts while it can't be read serves by a CA that is no longer new, and tells of no rules: it
-// knows of none.
+// TestStartsWithoutTheRegistration checks that a replica that starts while the registration can't
+// be read serves a leaf whose CA is no longer new. The metric of the rules is absent, because 0
+// would cause an alert.
 func TestStartsWithoutTheRegistration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
@@ -349,25 +375,26 @@ func TestStartsWithoutTheRegistration(t *testing.T) {
 		fresh := w.replica()
 		fresh.look(t.Context())
 		if err := fresh.Source.Ready(nil); !errors.Is(err, certificate.ErrNone) {
-			t.Errorf("with a new CA: ready %v, want %v", err, certificate.ErrNone)
+			t.Errorf("new CA: Ready = %v, want %v", err, certificate.ErrNone)
 		}
 		time.Sleep(time.Minute)
 		fresh.look(t.Context())
 		if err := fresh.Source.Ready(nil); err != nil || !strings.Contains(fresh.logged, "no role") {
-			t.Errorf("with an older CA: ready %v, said %q", err, fresh.logged)
+			t.Errorf("older CA: Ready = %v, logged %q, want nil and the error", err, fresh.logged)
 		}
 		if got := testutil.CollectAndCount(fresh.rules); got != 0 {
-			t.Errorf("rules are told of %d times, want none: that would be an alert", got)
+			t.Errorf("%d metrics of rules, want none", got)
 		}
 		w.client.ReactionChain = w.client.ReactionChain[1:]
 		if fresh.look(t.Context()); testutil.ToFloat64(fresh.rules) != 3 {
-			t.Errorf("%v rules are told of once it can be read, want 3", testutil.ToFloat64(fresh.rules))
+			t.Errorf("the registration can be read: metric of rules = %v, want 3",
+				testutil.ToFloat64(fresh.rules))
 		}
 	})
 }
 
-// A secret that was restored from a backup has an old CA, which the API servers hear of no sooner
-// for that.
+// TestRestoredSecretWaits checks that the leaf of a secret that was restored from a backup is not
+// served at once: its CA is old, but new to the API servers.
 func TestRestoredSecretWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, backup := newFixture(t), newFixture(t)
@@ -375,25 +402,27 @@ func TestRestoredSecretWaits(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.want("at first", 6, 3, 0, 3)
 		former := w.Source.Leaf()
-		old, err := backup.client.CoreV1().Secrets(ownSpace).Get(t.Context(), ownSecret, metav1.GetOptions{})
+		secrets := backup.client.CoreV1().Secrets(ownSpace)
+		old, err := secrets.Get(t.Context(), ownSecret, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.client.CoreV1().Secrets(ownSpace).Update(t.Context(), old, metav1.UpdateOptions{}); err != nil {
+		secrets = w.client.CoreV1().Secrets(ownSpace)
+		if _, err := secrets.Update(t.Context(), old, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if w.look(t.Context()); w.Source.Leaf() != former {
-			t.Error("it serves the restored leaf at once")
+			t.Error("serves the restored leaf at once")
 		}
 		time.Sleep(10 * time.Second)
 		if w.look(t.Context()); !w.Source.Leaf().Leaf.Equal(backup.Source.Leaf().Leaf) {
-			t.Errorf("it does not serve the restored leaf ten seconds later (said last: %q)", w.logged)
+			t.Errorf("does not serve the restored leaf ten seconds later (logged last: %q)", w.logged)
 		}
 	})
 }
 
-// It ends when it is told to, and looks at once when the config changes.
-func TestRegistrarRuns(t *testing.T) {
+// TestRun checks that Run looks at once after Changed, and ends with its context.
+func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
 		ctx, stop := context.WithCancel(t.Context())
@@ -405,16 +434,17 @@ func TestRegistrarRuns(t *testing.T) {
 		w.Changed()
 		w.Changed()
 		synctest.Wait()
-		w.want("at once with another config", 0, 1, 0, 1)
+		w.want("another config", 0, 1, 0, 1)
 		stop()
 		if err := <-done; err != nil {
-			t.Errorf("run = %v", err)
+			t.Errorf("Run = %v, want nil", err)
 		}
 	})
 }
 
-// While an error stays it looks ever less often, but not less than when all is well.
-func TestRegistrarBacksOff(t *testing.T) {
+// TestBackoff checks that the time between looks doubles while there is an error, up to the time
+// between looks without one.
+func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
 		w.noRead()
@@ -428,49 +458,44 @@ func TestRegistrarBacksOff(t *testing.T) {
 		w.noRead()
 		waits = append(waits, w.look(t.Context()))
 		const s = time.Second
-		if want := []time.Duration{s, 2 * s, 4 * s, 8 * s, 10 * s, 10 * s, s, s}; !slices.Equal(waits, want) {
-			t.Errorf("it waits for %v, want %v", waits, want)
+		want := []time.Duration{s, 2 * s, 4 * s, 8 * s, 10 * s, 10 * s, s, s}
+		if !slices.Equal(waits, want) {
+			t.Errorf("times between looks = %v, want %v", waits, want)
 		}
 	})
 }
 
-// Both ends are told, and both lifetimes.
-func TestExpiry(t *testing.T) {
+// TestCertificateMetrics checks that the metrics have the leaf and the CA.
+func TestCertificateMetrics(t *testing.T) {
 	w := newFixture(t)
-	if got := testutil.CollectAndCount(w.Source); got != 0 {
-		t.Errorf("%d ends of certificates, before there is one", got)
-	}
 	w.look(t.Context())
-	for _, name := range []string{"tagpin_certificate_expiry_timestamp_seconds", "tagpin_certificate_lifetime_seconds"} {
-		if got := testutil.CollectAndCount(w.Source, name); got != 2 {
-			t.Errorf("%d of %s, want those of the leaf and the CA", got, name)
-		}
+	const name = "tagpin_certificate_expiry_timestamp_seconds"
+	if got := testutil.CollectAndCount(w.Source, name); got != 2 {
+		t.Errorf("%d series of %s, want those of the leaf and the CA", got, name)
 	}
 }
 
-// Where the API server refuses to write the registration, a replica that starts serves all the same
-// by the CA that is there.
+// TestRegistrationIsRefused checks that a replica serves its certificate if the API server refuses
+// to write the registration.
 func TestRegistrationIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
 		w.want("at first", 6, 3, 0, 3)
 		time.Sleep(time.Hour)
-		w.client.PrependReactor("patch", "mutatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return true, nil, errors.New("refused")
-		})
+		w.client.PrependReactor("patch", "mutatingwebhookconfigurations", failing("refused"))
 		w.with = &registration.Registration{PodsOnly: true}
 		second := w.replica()
 		for range 3 {
 			second.look(t.Context())
 		}
 		if err := second.Source.Ready(nil); err != nil {
-			t.Errorf("a new replica is not ready: %v (said last: %q)", err, second.logged)
+			t.Errorf("new replica: Ready = %v, want nil (logged last: %q)", err, second.logged)
 		}
 		if got := testutil.ToFloat64(second.updates.WithLabelValues("failed")); got == 0 {
-			t.Error("no failure is counted")
+			t.Error("no failure counted")
 		}
 		if got := testutil.ToFloat64(second.rules); got != 3 {
-			t.Errorf("%v rules are told of, want those that are there, 3", got)
+			t.Errorf("metric of rules = %v, want 3", got)
 		}
 	})
 }

@@ -18,32 +18,32 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/registration"
 )
 
-// The registration calls for nothing before the webhook was reached through its Service, several
-// times in a row.
+// TestRulesWaitForTheService checks that the registration has no rules before the webhook was
+// reached through its Service, several times in a row.
 func TestRulesWaitForTheService(t *testing.T) {
 	w := newFixture(t)
 	w.unreached = errors.New("connection refused")
-	w.want("without an endpoint", 5, 0, 0, 0)
+	w.want("no endpoint", 5, 0, 0, 0)
 	if !strings.Contains(w.logged, "not reached through its Service yet: connection refused") {
-		t.Errorf("it says %q, want that the Service does not answer", w.logged)
+		t.Errorf("logged %q, want the reason", w.logged)
 	}
 	w.unreached = nil
 	w.want("reached once", enoughReached-1, 0, 0, 0)
 	w.unreached = errors.New("connection refused")
-	w.want("with a gap", 1, 0, 0, 0)
+	w.want("not reached again", 1, 0, 0, 0)
 	w.unreached = nil
 	w.want("reached once more", enoughReached-1, 0, 0, 0)
 	w.want("reached often enough", 2, 3, 0, 3)
 	w.unreached = errors.New("connection refused")
 	w.with = &registration.Registration{PodsOnly: true}
-	w.want("another config, while it is called anyway", 1, 1, 0, 1)
+	w.want("another config, while there are rules", 1, 1, 0, 1)
 }
 
-// Where the server can't reach its own Service, it does not wait for ever.
+// TestServiceIsNeverReached checks that the rules are written after a minute if the server can't
+// reach its own Service.
 func TestServiceIsNeverReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
@@ -59,58 +59,61 @@ func TestServiceIsNeverReached(t *testing.T) {
 		said := text.String()
 		got := strings.Count(said, "gets its rules anyway")
 		if got != 1 || !strings.Contains(said, "i/o timeout") {
-			t.Errorf("%d times it says that it was not reached, want 1, with the reason:\n%s", got, said)
+			t.Errorf("logged %d times that it was not reached, want once, with the reason:\n%s", got, said)
 		}
 		w.change(clearRules)
-		w.want("emptied: another minute begins", 3, 0, 0, 0)
+		w.want("rules removed: another minute begins", 3, 0, 0, 0)
 	})
 }
 
 func podsOnly() *registration.Registration { return &registration.Registration{PodsOnly: true} }
 
-// During an upgrade an old server that reloads its config last does not put its old conditions
-// back.
+// TestOlderServerReloadsLast checks that an old server that reloads its config last, during an
+// upgrade, does not write its old conditions.
 func TestOlderServerReloadsLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
 		old := w.replica()
 		w.Version = "v1.1.0"
-		w.want("written by the newer one", 6, 3, 0, 3)
-		time.Sleep(time.Hour) // the CA is known by then
-		agrees := func(u *Registrar) float64 { return testutil.ToFloat64(u.asConfigured.WithLabelValues()) }
+		w.want("newer server", 6, 3, 0, 3)
+		time.Sleep(time.Hour) // until the CA is settled
+		agrees := func(r *Registrar) float64 {
+			return testutil.ToFloat64(r.asConfigured.WithLabelValues())
+		}
 		if old.look(t.Context()); agrees(old) != 1 {
-			t.Error("the rules of the newer one are not those that the older one would write, though they are equal")
+			t.Error("as configured for the older server = 0, want 1: the rules are equal")
 		}
 		old.Wanted = podsOnly
 		for range 3 {
 			if wait := old.look(t.Context()); wait != later {
-				t.Errorf("the older one looks again after %v, want %v: nothing hurries", wait, later)
+				t.Errorf("older server: look = %v, want %v", wait, later)
 			}
 		}
-		w.want("looked at by the older one", 0, 3, 0, 3)
+		w.want("older server, other config", 0, 3, 0, 3)
 		if w.look(t.Context()); agrees(old) != 0 || agrees(w.Registrar) != 1 {
-			t.Errorf("as configured for the older one: %v, for the newer one: %v; want 0 and 1", agrees(old), agrees(w.Registrar))
+			t.Errorf("as configured for the older server = %v, for the newer one = %v, want 0 and 1",
+				agrees(old), agrees(w.Registrar))
 		}
 		if got := w.live().Annotations[writtenBy]; old.logged != waitsForOtherVersion || got != "v1.1.0" {
-			t.Errorf("the older one says %q; written by %q, want v1.1.0", old.logged, got)
+			t.Errorf("older server: logged %q; written by %q, want v1.1.0", old.logged, got)
 		}
 		w.change(func(c *configuration) {
 			delete(c.Annotations, writtenBy)
 		})
 		old.look(t.Context())
-		w.want("by the older one, once the annotation is gone", 0, 1, 0, 1)
+		w.want("older server, without the annotation", 0, 1, 0, 1)
 		w.look(t.Context())
 		w.with = &registration.Registration{IgnoreRestart: true}
-		w.want("by the newer one, with another config", 2, 3, 0, 3)
+		w.want("newer server, other config", 2, 3, 0, 3)
 		w.change(clearRules)
 		for range 6 {
 			old.look(t.Context())
 		}
-		w.want("by the older one, which is better than no rules", 0, 1, 0, 1)
+		w.want("older server, after the rules were removed", 0, 1, 0, 1)
 	})
 }
 
-// A roll-back changes the image that the manifests want: then the older server writes.
+// TestRollBack checks that the older server writes the rules when the manifests want its image.
 func TestRollBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
@@ -121,25 +124,26 @@ func TestRollBack(t *testing.T) {
 			c.Annotations = map[string]string{wantedImage: "r/tagpin:2", "a": "b"}
 		})
 		w.want("at first", 6, 3, 0, 3)
-		time.Sleep(time.Hour) // the CA is known by then
+		time.Sleep(time.Hour) // until the CA is settled
 		old.Wanted = podsOnly
 		old.look(t.Context())
-		w.want("before the roll-back", 0, 3, 0, 3)
+		w.want("before the rollback", 0, 3, 0, 3)
 		w.change(func(c *configuration) {
 			c.Annotations[wantedImage] = "r/tagpin:1"
 		})
 		old.look(t.Context())
-		w.want("after it", 0, 1, 0, 1)
+		w.want("after the rollback", 0, 1, 0, 1)
 		w.with = &registration.Registration{IgnoreRestart: true}
 		w.look(t.Context())
-		w.want("when the newer one reloads", 0, 1, 0, 1)
+		w.want("newer server, other config", 0, 1, 0, 1)
 		if got := w.live().Annotations; got[writtenBy] != "v1.0.0 r/tagpin:1" || got["a"] != "b" {
-			t.Errorf("annotations %v, want the older one's name, and all others left", got)
+			t.Errorf("annotations = %v, want the older server's, and the others unchanged", got)
 		}
 	})
 }
 
-// The registration goes with the namespace, but not where Argo CD would keep it for that.
+// TestOwnedByItsNamespace checks that the registration depends on its namespace, unless Argo CD
+// manages it.
 func TestOwnedByItsNamespace(t *testing.T) {
 	w := newFixture(t)
 	foreign := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "c", UID: "c"}
@@ -149,54 +153,56 @@ func TestOwnedByItsNamespace(t *testing.T) {
 		t.Helper()
 		w.look(t.Context())
 		if got := w.live().OwnerReferences; !slices.Equal(got, want) {
-			t.Errorf("%s: owners %v, want %v", when, got, want)
+			t.Errorf("%s: owners = %v, want %v", when, got, want)
 		}
 	}
 	w.change(func(c *configuration) {
 		c.OwnerReferences = []metav1.OwnerReference{foreign, gone}
 	})
-	owners("before it has rules", foreign, gone)
+	owners("no rules", foreign, gone)
 	w.want("at first", 6, 3, 0, 3)
-	owners("with rules", foreign, own)
+	owners("rules", foreign, own)
 	w.change(func(c *configuration) { c.OwnerReferences = nil })
-	owners("replaced", own)
+	owners("owners removed", own)
 	w.change(func(c *configuration) {
 		c.Annotations["argocd.argoproj.io/tracking-id"] = "tagpin:…/MutatingWebhookConfiguration:/zz-tagpin"
 	})
-	owners("tracked by Argo CD")
+	owners("managed by Argo CD")
 }
 
-// A namespace that may not be read keeps no rules from being written, and is asked for once. One
-// that can't be read for now is asked for again.
+// TestNamespaceCannotBeRead checks that the rules are written if the namespace can't be read. The
+// Registrar tries to read it again, unless that is forbidden.
 func TestNamespaceCannotBeRead(t *testing.T) {
 	namespaces := schema.GroupResource{Resource: "namespaces"}
 	for name, tt := range map[string]struct {
 		err   error
 		reads int
 	}{
-		"forbidden": {apierrors.NewForbidden(namespaces, ownSpace, errors.New("no role")), 1},
-		"for now":   {apierrors.NewServiceUnavailable("later"), 3},
+		"forbidden":   {apierrors.NewForbidden(namespaces, ownSpace, errors.New("no role")), 1},
+		"unavailable": {apierrors.NewServiceUnavailable("later"), 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newFixture(t)
 			reads, err := 0, tt.err
-			w.client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
-				reads++
-				return err != nil, nil, err
-			})
+			w.client.PrependReactor("get", "namespaces",
+				func(clienttesting.Action) (bool, runtime.Object, error) {
+					reads++
+					return err != nil, nil, err
+				})
 			w.want("at first", 6, 3, 0, 3)
 			w.look(t.Context())
 			w.look(t.Context())
 			if reads < tt.reads || tt.reads == 1 && reads > 1 || len(w.live().OwnerReferences) > 0 {
-				t.Errorf("%d reads, want %d; owners %v", reads, tt.reads, w.live().OwnerReferences)
+				t.Errorf("%d reads, want %d; owners = %v", reads, tt.reads, w.live().OwnerReferences)
 			}
-			if failures := testutil.ToFloat64(w.updates.WithLabelValues("failed")); (failures > 0) != (tt.reads > 1) {
-				t.Errorf("%v failures are counted; it says %q", failures, w.logged)
+			failures := testutil.ToFloat64(w.updates.WithLabelValues("failed"))
+			if (failures > 0) != (tt.reads > 1) {
+				t.Errorf("%v failures counted; logged %q", failures, w.logged)
 			}
 			err = nil
 			w.look(t.Context())
 			if owned := len(w.live().OwnerReferences) == 1; owned != (tt.reads > 1) {
-				t.Errorf("when it may be read again, owners %v", w.live().OwnerReferences)
+				t.Errorf("readable again: owners = %v", w.live().OwnerReferences)
 			}
 		})
 	}
@@ -208,21 +214,19 @@ func (w *fixture) replaceBoth() {
 	w.empty()
 	w.change(func(c *configuration) {
 		clearRules(c)
-		for i := range c.Webhooks {
-			c.Webhooks[i].ClientConfig.CABundle = nil
-		}
+		clearCAs(c)
 	})
 }
 
-// trusts returns why the registration does not trust what a replica serves.
+// trusts returns an error if the registration does not trust the certificate that a replica serves.
 func (w *fixture) trusts(u *Registrar) error {
 	w.t.Helper()
-	bundle := w.live().Webhooks[0].ClientConfig.CABundle
-	return certificate.Verify(u.Source.Leaf(), bundle, ownDNS, time.Now())
+	return w.verify(u.Source.Leaf(), &w.live().Webhooks[0])
 }
 
-// Secret and registration are replaced together: what another replica serves by stays trusted until
-// it has seen the new certificate.
+// TestSecretAndRegistrationReplaced checks that the certificate that another replica serves stays
+// trusted until that replica has seen the new one, if secret and registration are replaced
+// together.
 func TestSecretAndRegistrationReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
@@ -234,11 +238,11 @@ func TestSecretAndRegistrationReplaced(t *testing.T) {
 		w.replaceBoth()
 		w.want("replaced", 6, 3, 0, 3)
 		if w.Source.Leaf().Leaf.Equal(former.Leaf) {
-			t.Fatal("the first replica serves the former certificate still")
+			t.Fatal("the first replica still serves the former certificate")
 		}
 		for range 12 {
 			if err := w.trusts(second); err != nil {
-				t.Fatalf("what the second replica serves is not trusted: %v", err)
+				t.Fatalf("the certificate of the second replica is not trusted: %v", err)
 			}
 			time.Sleep(second.look(t.Context()))
 			w.look(t.Context())
@@ -249,8 +253,9 @@ func TestSecretAndRegistrationReplaced(t *testing.T) {
 	})
 }
 
-// A replica that has just started knows nothing of the former CA: the others, whose certificate
-// nobody trusts any more, serve the new one as soon as they see it.
+// TestReplacedAndTakenUpByANewReplica checks that a replica serves the new certificate as soon as
+// it sees it, if its former one is not trusted any more. A replica that has just started doesn't
+// know the former CA.
 func TestReplacedAndTakenUpByANewReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFixture(t)
@@ -262,13 +267,13 @@ func TestReplacedAndTakenUpByANewReplica(t *testing.T) {
 		for range 6 {
 			fresh.look(t.Context())
 		}
-		w.want("by the new replica", 0, 3, 0, 3)
+		w.want("new replica", 0, 3, 0, 3)
 		if err := w.trusts(w.Registrar); err == nil {
-			t.Fatal("the former certificate is trusted, so that this shows nothing")
+			t.Fatal("the former certificate is trusted, so this test shows nothing")
 		}
 		w.look(t.Context())
 		if err := w.trusts(w.Registrar); err != nil {
-			t.Errorf("after its next look, what the other replica serves is not trusted: %v", err)
+			t.Errorf("after its next look, the other replica's certificate is not trusted: %v", err)
 		}
 	})
 }

@@ -25,8 +25,8 @@ func join(contents [][]byte) (string, error) {
 	return string(bytes.Join(contents, []byte(" "))), nil
 }
 
-// The last good value stays while the files can't be used, each error is reported once, and files
-// that have not changed are not parsed again.
+// TestFiles checks that the last good value stays while the files can't be used, that each error is
+// reported once, and that unchanged files are not parsed again.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
@@ -70,12 +70,13 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s: Current() = %q, want %q", step.name, got, step.want)
 		}
 		if parsed != step.parsed || len(reports) != step.reports {
-			t.Errorf("%s: parsed %d times, want %d; reports %q, want %d", step.name, parsed, step.parsed, reports, step.reports)
+			t.Errorf("%s: parsed %d times, want %d; reports %q, want %d",
+				step.name, parsed, step.parsed, reports, step.reports)
 		}
 	}
 }
 
-// Within the interval the files are not read, unless that is asked for.
+// TestInterval checks that Current doesn't read the files within the interval, and that Fresh does.
 func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "file")
