@@ -43,8 +43,8 @@ func newClient(
 	return client
 }
 
-// silent passes connections on to an address, until it is told to swallow what comes over those
-// that are open then, without closing them.
+// silent is a proxy. After freeze, it drops what comes over the connections that are open, without
+// closing them.
 type silent struct {
 	t        *testing.T
 	listener net.Listener
@@ -113,8 +113,8 @@ func (s *silent) close() {
 	s.group.Wait()
 }
 
-// An API server that goes silent, without closing the connection, is noticed: the next request goes
-// over another connection.
+// TestSilentAPIServer checks that the next request uses a new connection if an API server stops
+// answering without closing the former one.
 func TestSilentAPIServer(t *testing.T) {
 	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "1")
 	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "1")
@@ -131,7 +131,7 @@ func TestSilentAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	network.freeze()
-	// client-go's own pings would take longer than this.
+	// With client-go's own timeouts, it would take longer than this.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
@@ -140,11 +140,11 @@ func TestSilentAPIServer(t *testing.T) {
 			break
 		}
 		if ctx.Err() != nil {
-			t.Fatalf("the silent connection is still used: %v", err)
+			t.Fatalf("the frozen connection is still used: %v", err)
 		}
 	}
 	if _, ok := protocols.Load("HTTP/2.0"); !ok {
-		t.Error("the client does not speak HTTP/2, which alone has pings")
+		t.Error("the client does not speak HTTP/2, without which there are no pings")
 	}
 }
 
@@ -161,7 +161,7 @@ func TestSetPings(t *testing.T) {
 	}
 }
 
-// The time is that of the API server, as soon as it has answered, and goes on from there.
+// TestTimeOfTheAPIServer checks that the time is that of the API server once it has answered.
 func TestTimeOfTheAPIServer(t *testing.T) {
 	var none *clock
 	const ahead = 61 * 24 * time.Hour
@@ -180,6 +180,6 @@ func TestTimeOfTheAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if off := time.Until(c.now()) - ahead; off.Abs() > time.Minute {
-		t.Errorf("now differs from the API server's by %v", off)
+		t.Errorf("now differs from the time of the API server by %v", off)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// deployFile reads a file of deploy.
+// deployFile returns the content of a file in the folder deploy.
 func deployFile(t *testing.T, path ...string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(append([]string{"..", "..", "deploy"}, path...)...))
@@ -23,8 +23,8 @@ func deployFile(t *testing.T, path ...string) []byte {
 	return data
 }
 
-// The end of the server takes less time than the kubelet gives it, and a review under way has as
-// long as the API server waits for it.
+// TestEndFitsTheGracePeriod checks that the shutdown takes less time than the kubelet gives it, and
+// that reviews under way have as long as an API server waits for them.
 func TestEndFitsTheGracePeriod(t *testing.T) {
 	var deployment appsv1.Deployment
 	if err := yaml.Unmarshal(deployFile(t, "kustomize", "deployment.yaml"), &deployment); err != nil {
@@ -32,7 +32,7 @@ func TestEndFitsTheGracePeriod(t *testing.T) {
 	}
 	grace := time.Duration(*deployment.Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second
 	if end := drainTime + shutdownTime + sendTime; end+time.Second > grace {
-		t.Errorf("the end takes up to %s, want a second less than terminationGracePeriodSeconds, %s", end, grace)
+		t.Errorf("the shutdown takes up to %s, want a second less than the grace period, %s", end, grace)
 	}
 	var schema struct {
 		Properties struct {
@@ -42,7 +42,8 @@ func TestEndFitsTheGracePeriod(t *testing.T) {
 	if err := json.Unmarshal(deployFile(t, "chart", "values.schema.json"), &schema); err != nil {
 		t.Fatal(err)
 	}
-	if longest := time.Duration(schema.Properties.TimeoutSeconds.Maximum) * time.Second; longest <= 0 || longest > reviewTime {
-		t.Errorf("the chart takes timeoutSeconds of %s, want at most what reviews have to end, %s", longest, reviewTime)
+	longest := time.Duration(schema.Properties.TimeoutSeconds.Maximum) * time.Second
+	if longest <= 0 || longest > reviewTime {
+		t.Errorf("the chart accepts timeoutSeconds of %s, want at most reviewTime, %s", longest, reviewTime)
 	}
 }

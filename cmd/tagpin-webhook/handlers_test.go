@@ -17,7 +17,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// asked is an API server that counts the secrets that are read.
+// asked is a refusing API server that sends the names of the secrets that are read.
 type asked struct {
 	refusing
 	reads chan string
@@ -28,8 +28,8 @@ func (a asked) Secret(ctx context.Context, namespace, name string) (*corev1.Secr
 	return a.refusing.Secret(ctx, namespace, name)
 }
 
-// Digests outlive an edit of the config, so that an operator who edits it while a registry is down
-// takes nothing away from the pods that wait.
+// TestReloadKeepsAnswers checks that a new config keeps the digests, so that pods that wait don't
+// suffer if an operator edits the config while a registry is down.
 func TestReloadKeepsAnswers(t *testing.T) {
 	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), apiServer{})
 	if err != nil {
@@ -39,7 +39,9 @@ func TestReloadKeepsAnswers(t *testing.T) {
 	pod := resolve.Request{Ref: ref.MustParse("registry.invalid/a:1"), Namespace: "team"}
 	answer := resolve.Result{Digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
 	before := &resolve.Cache{
-		Next:    resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) { return answer, nil }),
+		Next: resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
+			return answer, nil
+		}),
 		Answers: h.answers, Settings: h.current.Load().client.Settings,
 	}
 	if _, err := before.Resolve(t.Context(), pod); err != nil {
@@ -48,27 +50,34 @@ func TestReloadKeepsAnswers(t *testing.T) {
 	c := *h.current.Load().config
 	c.Cache.Size, c.MaxInFlightPerNamespace = 7, 3
 	c.Network.Deny = []string{"192.0.2.0/24"}
-	c.Registries = append([]config.Registry{{Host: "other.example", Timeout: c.Registries[0].Timeout, MaxInFlight: 1, RequestsPerSecond: 1}}, c.Registries...)
+	other := config.Registry{
+		Host: "other.example", Timeout: c.Registries[0].Timeout, MaxInFlight: 1, RequestsPerSecond: 1,
+	}
+	c.Registries = append([]config.Registry{other}, c.Registries...)
 	if err := h.load(&c); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := h.current.Load().cache.Resolve(t.Context(), pod); err != nil || got.Digest != answer.Digest || !got.Cached {
-		t.Errorf("after the edit: %+v, %v, want the digest that is remembered", got, err)
+	got, err := h.current.Load().cache.Resolve(t.Context(), pod)
+	if err != nil || got.Digest != answer.Digest || !got.Cached {
+		t.Errorf("after the edit: Resolve = %+v, %v, want the cached digest", got, err)
 	}
 }
 
-// What a reload replaces is closed when the last review that began with it has ended, and what it
-// takes over is not.
+// TestReplacedIsClosed checks that a part that a new config replaces is closed when the last review
+// that began with it has ended, and that a part that stays is not closed.
 func TestReplacedIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := asked{reads: make(chan string, 10)}
-		h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), apiServer{getter: a, lister: refusing{}})
+		h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(),
+			apiServer{getter: a, lister: refusing{}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		reads := func(s *state, secret string) bool {
 			before := len(a.reads)
-			s.credentials.For("team", workload.Identity{PullSecrets: []string{secret}}).Credentials(t.Context(), ref.MustParse("a.example/b:1"), false)
+			identity := workload.Identity{PullSecrets: []string{secret}}
+			image := ref.MustParse("a.example/b:1")
+			s.credentials.For("team", identity).Credentials(t.Context(), image, false)
 			return len(a.reads) > before
 		}
 		closed := func() bool {
@@ -93,26 +102,28 @@ func TestReplacedIsClosed(t *testing.T) {
 		load(func(c *config.Config) { c.Credentials.DockerConfig = "/none" })
 		second.reviews.Done()
 		if closed() || !reads(first, "one") {
-			t.Error("closed while a review goes on that began with it")
+			t.Error("closed although a review that began with it is under way")
 		}
 		first.reviews.Done()
 		if !closed() || reads(second, "two") {
-			t.Error("not closed when the last review has ended")
+			t.Error("not closed although the last review has ended")
 		}
 		if !reads(h.current.Load(), "three") {
-			t.Error("the current one is closed")
+			t.Error("the current part is closed")
 		}
 		load(func(c *config.Config) { c.Cache.Size = 6 })
 		if !closed() || !reads(h.current.Load(), "four") {
-			t.Error("what was taken over is closed")
+			t.Error("the part that stays is closed")
 		}
 		h.close()
 	})
 }
 
-// What pods run is learnt anew when the labels change by which revisions are told apart.
+// TestRevisionLabelsReload checks that the siblings are looked up again when the labels of
+// revisions change.
 func TestRevisionLabelsReload(t *testing.T) {
-	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(), apiServer{lister: refusing{}})
+	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(),
+		apiServer{lister: refusing{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,9 +138,9 @@ func TestRevisionLabelsReload(t *testing.T) {
 	}
 	first := load("app")
 	if second := load("app"); second.siblings != first.siblings {
-		t.Error("with the same labels: learnt anew")
+		t.Error("same labels: new siblings, want the former ones")
 	}
 	if third := load("app", "role"); third.siblings == first.siblings || len(third.siblings.RevisionLabels) != 2 {
-		t.Error("with another label: not learnt anew")
+		t.Error("another label: the former siblings, want new ones")
 	}
 }

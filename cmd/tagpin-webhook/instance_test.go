@@ -37,8 +37,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 )
 
-// A server that runs as in a pod, but without an API server: a registry, a certificate, a config
-// file and ports of its own.
+// instance is a server that runs as in a pod, but without an API server. It has a registry, a
+// certificate, a config file and ports of its own.
 type instance struct {
 	t                        *testing.T
 	webhook, metrics, probes string
@@ -52,12 +52,12 @@ type instance struct {
 	stderr                   *lines
 }
 
-// lines is what the server logs, as it comes.
+// lines is the log of a server.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	more chan struct{}
-	read int // up to where it was awaited
+	read int // the length of the text that was awaited
 }
 
 func (l *lines) Write(p []byte) (int, error) {
@@ -76,7 +76,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// await waits until the log holds text, after what was awaited before.
+// await waits until the log has a text, after the texts that were awaited before.
 func (l *lines) await(t *testing.T, text string) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -88,7 +88,7 @@ func (l *lines) await(t *testing.T, text string) {
 		select {
 		case <-l.more:
 		case <-deadline:
-			t.Fatalf("the log does not say %q once more:\n%s", text, l.String())
+			t.Fatalf("the log lacks %q:\n%s", text, l.String())
 		}
 	}
 }
@@ -98,7 +98,7 @@ func start(t *testing.T, drain time.Duration, flags ...string) *instance {
 	return startWith(t, drain, "", flags...)
 }
 
-// startWith has more in its config.
+// startWith starts a server with more lines in its config.
 func startWith(t *testing.T, drain time.Duration, more string, flags ...string) *instance {
 	t.Helper()
 	i := &instance{t: t, code: make(chan int, 1), stderr: &lines{more: make(chan struct{}, 1)}}
@@ -111,7 +111,8 @@ func startWith(t *testing.T, drain time.Duration, more string, flags ...string) 
 	i.metrics, i.probes = "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
 	i.webhook = "https://127.0.0.1:" + port
 	args := append([]string{
-		"--standalone", "--config", i.config, "--webhook-host", "127.0.0.1", "--webhook-port", port, "--cert-dir", dir,
+		"--standalone", "--config", i.config, "--cert-dir", dir,
+		"--webhook-host", "127.0.0.1", "--webhook-port", port,
 		"--metrics-bind-address", i.metrics, "--health-probe-bind-address", i.probes,
 	}, flags...)
 	ctx, stop := context.WithCancel(t.Context())
@@ -121,8 +122,8 @@ func startWith(t *testing.T, drain time.Duration, more string, flags ...string) 
 	return i
 }
 
-// awaitReady asks /readyz until it says yes. The log of controller-runtime is a global that is set
-// once for all tests.
+// awaitReady waits until /readyz succeeds. It can't use the log, because the log of controller-
+// runtime is a global that is set once for all tests.
 func (i *instance) awaitReady() {
 	i.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -166,7 +167,7 @@ func (i *instance) configure(more string) {
 	}
 }
 
-// push starts a registry and gives it app:1.
+// push starts a registry that has app:1.
 func (i *instance) push() {
 	i.t.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
@@ -227,15 +228,20 @@ func (i *instance) certificates(dir string) {
 	}
 }
 
-// caller is a client with a connection pool of its own.
+// caller returns a client with a connection pool of its own.
 func (i *instance) caller(certificates ...tls.Certificate) *http.Client {
-	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: i.pool, Certificates: certificates}}
+	transport := &http.Transport{
+		ForceAttemptHTTP2: true,
+		TLSClientConfig:   &tls.Config{RootCAs: i.pool, Certificates: certificates},
+	}
 	i.t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }
 
-// review posts the creation of a Pod with app:1.
-func (i *instance) review(c *http.Client, path string) (*admissionv1.AdmissionResponse, *http.Response, error) {
+// review sends the creation of a Pod with app:1.
+func (i *instance) review(
+	c *http.Client, path string,
+) (*admissionv1.AdmissionResponse, *http.Response, error) {
 	body := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1","operation":"CREATE",
 		"namespace":"default","kind":{"group":"","version":"v1","kind":"Pod"},"resource":{"group":"","version":"v1","resource":"pods"},
 		"userInfo":{"username":"someone"},"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},
@@ -256,7 +262,7 @@ func (i *instance) patch(c *http.Client, path string) string {
 	i.t.Helper()
 	response, _, err := i.review(c, path)
 	if err != nil || !response.Allowed {
-		i.t.Fatalf("POST %s = %+v, %v, want it allowed; log:\n%s", path, response, err, i.stderr)
+		i.t.Fatalf("POST %s = %+v, %v, want it to be allowed; log:\n%s", path, response, err, i.stderr)
 	}
 	return string(response.Patch)
 }
@@ -276,12 +282,12 @@ func (i *instance) get(url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// lastPort is the port that freePort returned last. Test binaries that run side by side begin
-// anywhere.
+// lastPort is the port that freePort returned last. Each test binary begins at a random one.
 var lastPort atomic.Int32
 
-// freePort is a port that nobody listens on, and that it has not returned before. It is below those
-// that the kernel gives to outgoing connections: one of these could take it before the server does.
+// freePort returns a port on which nobody listens, and which it has not returned before. It is
+// below the ports that the kernel uses for outgoing connections, which could use it before the
+// server does.
 func freePort(t *testing.T) string {
 	t.Helper()
 	const first, ports = 10_000, 20_000

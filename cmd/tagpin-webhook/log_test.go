@@ -21,7 +21,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
 )
 
-// signalled is a log, and tells when something is written.
+// signalled is a log that signals when something is written.
 type signalled struct {
 	mu      sync.Mutex
 	text    strings.Builder
@@ -44,7 +44,8 @@ func (l *signalled) String() string {
 	return l.text.String()
 }
 
-// What a registry sends without being asked is in no log, though Go's HTTP client quotes it there.
+// TestNothingOfARegistryIsLogged checks that the log does not have what a registry sends without a
+// request, which Go's HTTP client logs.
 func TestNothingOfARegistryIsLogged(t *testing.T) {
 	out := &signalled{written: make(chan struct{}, 1)}
 	logLibraries(newLogger(out, zapcore.InfoLevel))
@@ -55,7 +56,9 @@ func TestNothingOfARegistryIsLogged(t *testing.T) {
 	c := w.Client(registry.Host{Name: w.Host(registrytest.Registry)})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if _, err := c.Manifest(ctx, registry.Request{Ref: ref.MustParse(w.Host(registrytest.Registry) + "/app:1"), Method: http.MethodHead}); err != nil {
+	image := ref.MustParse(w.Host(registrytest.Registry) + "/app:1")
+	request := registry.Request{Ref: image, Method: http.MethodHead}
+	if _, err := c.Manifest(ctx, request); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -63,19 +66,23 @@ func TestNothingOfARegistryIsLogged(t *testing.T) {
 	case <-ctx.Done():
 	}
 	if text := out.String(); strings.Contains(text, registrytest.Canary) || !strings.Contains(text, "without a request") {
-		t.Errorf("the log is %q", text)
+		t.Errorf("log = %q", text)
 	}
 	log.Print("something else")
 	if text := out.String(); !strings.Contains(text, `"msg":"something else"`) {
-		t.Errorf("the log is %q", text)
+		t.Errorf("log = %q", text)
 	}
 }
 
-// What client-go has to say is a line of JSON too.
+// TestKlog checks that lines of client-go are JSON too.
 func TestKlog(t *testing.T) {
 	out := &signalled{written: make(chan struct{}, 1)}
 	logLibraries(newLogger(out, zapcore.InfoLevel))
-	t.Cleanup(func() { log.SetOutput(os.Stderr); log.SetFlags(log.LstdFlags); klog.SetOutput(os.Stderr) })
+	t.Cleanup(func() {
+		log.SetOutput(os.Stderr)
+		log.SetFlags(log.LstdFlags)
+		klog.SetOutput(os.Stderr)
+	})
 	klog.Warning("of client-go")
 	if text := out.String(); !json.Valid([]byte(text)) || !strings.Contains(text, "of client-go") {
 		t.Errorf("logged %q, want a line of JSON", text)

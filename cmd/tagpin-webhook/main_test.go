@@ -30,7 +30,7 @@ func TestVersionAndHelp(t *testing.T) {
 	}
 }
 
-// Every review has its line: none is dropped, however many there are.
+// TestNoLineIsDropped checks that the log has every line, however many there are.
 func TestNoLineIsDropped(t *testing.T) {
 	var out bytes.Buffer
 	log := newLogger(&out, zapcore.InfoLevel)
@@ -43,7 +43,7 @@ func TestNoLineIsDropped(t *testing.T) {
 	}
 }
 
-// What has no effect, or needs more, is said.
+// TestNotes checks what is logged about settings that have no effect, or not the expected one.
 func TestNotes(t *testing.T) {
 	for _, tt := range []struct {
 		change     func(*config.Config)
@@ -74,7 +74,7 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// Nothing is served with bad settings, and every fault is named.
+// TestBadSettings checks that the server does not start with bad settings, and names each mistake.
 func TestBadSettings(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.yaml")

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What is printed goes with the config, and every mistake is told without half a manifest.
+// TestManifests checks the output for several configs. After a mistake, nothing is printed.
 func TestManifests(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
@@ -49,11 +49,12 @@ func TestManifests(t *testing.T) {
 		{[]string{"--help"}, 0, []string{"-pods-only"}},
 	} {
 		var stdout, stderr bytes.Buffer
-		if got := run(t.Context(), append([]string{"manifests"}, tt.args...), &stdout, &stderr); got != tt.code {
+		args := append([]string{"manifests"}, tt.args...)
+		if got := run(t.Context(), args, &stdout, &stderr); got != tt.code {
 			t.Errorf("manifests %s = %d, want %d", tt.args, got, tt.code)
 		}
 		if tt.code != 0 && stdout.Len() > 0 {
-			t.Errorf("manifests %s: failed, and wrote %s", tt.args, stdout.String())
+			t.Errorf("manifests %s failed, but wrote %s", tt.args, stdout.String())
 		}
 		for _, want := range tt.want {
 			if !strings.Contains(stdout.String()+stderr.String(), want) {

@@ -16,7 +16,7 @@ func TestCgroupLimit(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		files map[string]string
-		want  int64 // 0: none
+		want  int64 // 0 if there is no limit
 	}{
 		{"none", nil, 0},
 		{"version 2", map[string]string{"sys/fs/cgroup/memory.max": "268435456\n", "proc/self/cgroup": "0::/\n"}, 256 << 20},
@@ -48,7 +48,8 @@ func filesOf(texts map[string]string) fstest.MapFS {
 	return files
 }
 
-// Go has less than the whole limit, and what GOMEMLIMIT says holds.
+// TestLimitMemory checks that Go may use less than the whole limit, and that GOMEMLIMIT takes
+// precedence.
 func TestLimitMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
@@ -70,6 +71,6 @@ func TestLimitMemory(t *testing.T) {
 	}
 	limitMemory(limited, "", log)
 	if got := debug.SetMemoryLimit(-1); got < 4<<30*6/10 || got > 4<<30*7/10 {
-		t.Errorf("of 4 GiB Go has %d, want about 65%%", got)
+		t.Errorf("with a limit of 4 GiB, Go's is %d, want about 65%%", got)
 	}
 }

@@ -28,7 +28,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
-// refusing is an API server that answers each read in another way.
+// refusing is an API server that answers each read differently.
 type refusing struct{}
 
 func (refusing) Secret(_ context.Context, _, name string) (*corev1.Secret, error) {
@@ -50,14 +50,16 @@ func (refusing) ServiceAccount(context.Context, string, string) (*corev1.Service
 	return &corev1.ServiceAccount{}, nil
 }
 
-func (refusing) List(_ context.Context, r sibling.Revision, _ string, _ func([]byte) error) (string, error) {
+func (refusing) List(
+	_ context.Context, r sibling.Revision, _ string, _ func([]byte) error,
+) (string, error) {
 	if r.Namespace == "team" {
 		return "", nil
 	}
 	return "", errors.New("no answer")
 }
 
-// hostile are texts that tenants may put wherever a text may stand.
+// hostile returns texts that tenants may put into any field.
 func hostile(registry string) []string {
 	texts := []string{
 		registry + "/app:1", registry + "/none:1", registry + `/app:1"} 1`, "\n# HELP x y\n", `{registry="x"}`, strings.Repeat("h", 300) + ".example/a:1",
@@ -69,7 +71,8 @@ func hostile(registry string) []string {
 	return texts
 }
 
-// drive makes a server's handlers answer reviews of all kinds, and gives what is measured.
+// drive sends reviews of all kinds to the handlers of a server, and returns the metrics and the
+// registry that the config names.
 func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 	t.Helper()
 	i := &instance{t: t}
@@ -92,7 +95,8 @@ func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 		for n, text := range texts {
 			for _, namespace := range []string{"team", text} {
-				post(t, traces.wrap(h.mode(mode)), podOf(text, namespace, []string{"missing", "forbidden", "malformed", "opaque", text}[n%5]))
+				secrets := []string{"missing", "forbidden", "malformed", "opaque", text}
+				post(t, traces.wrap(h.mode(mode)), podOf(text, namespace, secrets[n%len(secrets)]))
 			}
 		}
 		post(t, h.mode(mode), "no review")
@@ -106,7 +110,7 @@ func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 	return families, i.registry
 }
 
-// podOf is the review of a pod of a ReplicaSet, in which a text stands in many places.
+// podOf returns the review of a pod of a ReplicaSet that has a text in many fields.
 func podOf(text, namespace, secret string) string {
 	return fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":%[1]q,"operation":"CREATE","name":%[1]q,
 		"namespace":%[2]q,"kind":{"group":"","version":%[1]q,"kind":"Pod"},"userInfo":{"username":%[1]q},"object":{"apiVersion":"v1","kind":"Pod",
@@ -123,8 +127,8 @@ func post(t *testing.T, h http.Handler, body string) {
 
 var word = regexp.MustCompile(`[A-Za-z0-9-]+`)
 
-// TestLabelsAreClosedSets: whatever tenants write, each value of a label is one that the metric's
-// help names, or a registry that the config names.
+// TestLabelsAreClosedSets checks that each value of a label is one that the help of the metric
+// names, or a registry that the config names, whatever tenants write.
 func TestLabelsAreClosedSets(t *testing.T) {
 	families, named := drive(t)
 	table, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "metrics.md"))
@@ -138,24 +142,26 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		}
 		seen++
 		if !strings.Contains(string(table), "| `"+f.GetName()+"` |") {
-			t.Errorf("%s is not in the docs", f.GetName())
+			t.Errorf("%s is not in the documentation", f.GetName())
 		}
 		allowed := word.FindAllString(f.GetHelp(), -1)
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				ok := slices.Contains(allowed, l.GetValue()) || l.GetName() == "registry" && l.GetValue() == named
+				ok := slices.Contains(allowed, l.GetValue()) ||
+					l.GetName() == "registry" && l.GetValue() == named
 				if !ok && f.GetName() != "tagpin_build_info" {
-					t.Errorf("%s{%s=%q}: its help names no such value", f.GetName(), l.GetName(), l.GetValue())
+					t.Errorf("%s{%s=%q}: the help does not name the value",
+						f.GetName(), l.GetName(), l.GetValue())
 				}
 			}
 		}
 	}
 	if seen < 12 {
-		t.Errorf("%d metrics were seen, want nearly all", seen)
+		t.Errorf("%d metrics, want at least 12", seen)
 	}
 }
 
-// TestMetricsByConvention has Prometheus' own linter look at our metrics.
+// TestMetricsByConvention runs Prometheus' linter on the metrics.
 func TestMetricsByConvention(t *testing.T) {
 	families, _ := drive(t)
 	problems, err := promlint.NewWithMetricFamilies(families).Lint()
@@ -167,7 +173,8 @@ func TestMetricsByConvention(t *testing.T) {
 	}
 }
 
-// A counter of what should not happen begins at 0: its first increase would not be seen otherwise.
+// TestCountersBeginAtZero checks that counters of failures begin at 0. Otherwise their first
+// increase would not be seen.
 func TestCountersBeginAtZero(t *testing.T) {
 	r := prometheus.NewRegistry()
 	h, err := newHandlers(config.Default(), logr.Discard(), r, apiServer{})

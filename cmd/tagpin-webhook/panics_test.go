@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// A panic while a review is answered is an error of that review, counted, and in the log with its
-// stack.
+// TestRecovering checks that a panic while a review is answered becomes an error of that review,
+// and is counted and logged with its stack.
 func TestRecovering(t *testing.T) {
 	var lines []string
 	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})

@@ -26,7 +26,7 @@ const (
 	maxHandshakeBytes = 24 << 10
 )
 
-// dial opens a connection to a port of the server from the given address of this machine.
+// dial opens a connection to a port of the server from an address of this machine.
 func (i *instance) dial(port, from string) net.Conn {
 	i.t.Helper()
 	address, secure := strings.CutPrefix(port, "https://")
@@ -47,24 +47,27 @@ func (i *instance) dial(port, from string) net.Conn {
 	return conn
 }
 
-// ports are the addresses of the server, by name.
+// ports returns the addresses of the server by name.
 func (i *instance) ports() map[string]string {
 	return map[string]string{"webhook": i.webhook, "metrics": i.metrics, "probes": i.probes}
 }
 
-// A header that has many lines, or long ones, is not read to its end, at any port.
+// TestHeadersAreBounded checks that no port reads a header to its end if it has many lines, or long
+// ones.
 func TestHeadersAreBounded(t *testing.T) {
 	i := start(t, 0)
 	defer i.end()
-	const most = 16<<10 + 8<<10 // the bound, and what http.Server and TLS read ahead
+	const most = 16<<10 + 8<<10 // the limit, and what http.Server and TLS read ahead
 	for name, port := range i.ports() {
-		for kind, line := range map[string]string{"short lines": "a:b\r\n", "long lines": "A: " + strings.Repeat("b", 1000) + "\r\n"} {
+		for kind, line := range map[string]string{
+			"short lines": "a:b\r\n", "long lines": "A: " + strings.Repeat("b", 1000) + "\r\n",
+		} {
 			conn := i.dial(port, "127.0.0.1")
 			if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n"); err != nil {
 				t.Fatal(err)
 			}
 			closed := make(chan struct{})
-			go func() { // the end of what it answers
+			go func() { // until the server closes the connection
 				defer close(closed)
 				_, _ = io.Copy(io.Discard, conn)
 			}()
@@ -77,13 +80,14 @@ func TestHeadersAreBounded(t *testing.T) {
 			select {
 			case <-closed:
 			case <-time.After(2 * time.Second): // the header's own deadline is later
-				t.Errorf("%s: the server reads on after %d bytes of %s", name, sent, kind)
+				t.Errorf("%s: the server still reads after %d bytes of %s", name, sent, kind)
 			}
 		}
 	}
 }
 
-// A header that comes in the same bytes as the request before is bounded too.
+// TestHeaderBehindARequest checks the limit of a header that comes in the same bytes as the request
+// before.
 func TestHeaderBehindARequest(t *testing.T) {
 	i := start(t, 0)
 	defer i.end()
@@ -116,11 +120,14 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-// Whoever opens connections and sends nothing shuts out nobody, at any port.
+// TestConnectionsAreBounded checks that many connections that send nothing keep nobody out, on any
+// port.
 func TestConnectionsAreBounded(t *testing.T) {
 	i := start(t, 0)
 	defer i.end()
-	bounds := map[string]listen.Bounds{"webhook": webhookBounds, "metrics": metricsBounds, "probes": probesBounds}
+	bounds := map[string]listen.Bounds{
+		"webhook": webhookBounds, "metrics": metricsBounds, "probes": probesBounds,
+	}
 	paths := map[string]string{"webhook": "/enforce", "metrics": "/metrics", "probes": "/readyz"}
 	for name, port := range i.ports() {
 		b := bounds[name]
@@ -132,14 +139,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 			}
 			idle = append(idle, conn)
 		}
-		// One that is served was accepted after all others.
+		// The server accepts this connection after all others.
 		conn := i.dial(port, "127.0.0.1")
 		if _, err := io.WriteString(conn, "GET "+paths[name]+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
-			t.Fatalf("%s: a peer that has no other connection gets no answer: %v", name, err)
+			t.Fatalf("%s: a peer without other connections gets no answer: %v", name, err)
 		}
 		_ = resp.Body.Close()
 		_ = conn.Close()
@@ -148,7 +155,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			most = maxHandshakes
 		}
 		if open := countOpen(t, idle); open > most {
-			t.Errorf("%s: %d connections are open that send nothing, want at most %d", name, open, most)
+			t.Errorf("%s: %d idle connections are open, want at most %d", name, open, most)
 		}
 		for _, conn := range idle {
 			_ = conn.Close()
@@ -176,17 +183,18 @@ func countOpen(t *testing.T, all []net.Conn) int {
 	return open
 }
 
-// API servers speak HTTP/1.1 to webhooks, and nothing else is spoken.
+// TestNoHTTP2 checks that the webhook only speaks HTTP/1.1, as API servers do to webhooks.
 func TestNoHTTP2(t *testing.T) {
 	i := start(t, 0)
 	defer i.end()
-	_, resp, err := i.review(i.caller(), "/enforce") // which would rather have HTTP/2
+	_, resp, err := i.review(i.caller(), "/enforce") // the caller prefers HTTP/2
 	if err != nil || resp.ProtoMajor != 1 {
 		t.Errorf("review = %+v, %v, want an answer over HTTP/1.1", resp, err)
 	}
 }
 
-// Whoever speaks HTTP to the webhook's port is told so, and the log tells why a handshake failed.
+// TestHandshakeFails checks the answer to HTTP on the webhook's port, and the log of the failed
+// handshake.
 func TestHandshakeFails(t *testing.T) {
 	i := start(t, 0)
 	defer i.end()
@@ -199,17 +207,17 @@ func TestHandshakeFails(t *testing.T) {
 	}
 	i.stderr.await(t, "TLS handshake failed")
 	if _, text := i.get("http://" + i.metrics + "/metrics"); !strings.Contains(text, `tagpin_connections_closed_total{port="webhook",reason="handshake"} 1`) {
-		t.Errorf("the metrics don't count a failed handshake")
+		t.Error("the metrics don't count the failed handshake")
 	}
 }
 
-// A handshake that goes on and on is not read to its end.
+// TestHandshakesAreBounded checks that an endless handshake is not read to its end.
 func TestHandshakesAreBounded(t *testing.T) {
 	i := start(t, 0)
 	defer i.end()
 	conn := i.dial(strings.TrimPrefix(i.webhook, "https://"), "127.0.0.1")
-	// Records of 16 KiB of one ClientHello that says it is longer than any (RFC 8446, sections 4 and
-	// 5.1).
+	// The records of 16 KiB belong to one ClientHello that claims to be longer than any (RFC 8446,
+	// sections 4 and 5.1).
 	record := append([]byte{22, 3, 1, 0x40, 0}, make([]byte, 0x4000)...)
 	copy(record[5:], []byte{1, 0, 0xff, 0xff})
 	closed := make(chan struct{})
@@ -220,6 +228,6 @@ func TestHandshakesAreBounded(t *testing.T) {
 	select {
 	case <-closed:
 	case <-time.After(2 * time.Second):
-		t.Error("the server reads on")
+		t.Error("the server still reads")
 	}
 }

@@ -48,22 +48,22 @@ func TestReload(t *testing.T) {
 	i.configure("output: digets\n")
 	i.stderr.await(t, "config refused")
 	if got := i.patch(c, "/enforce"); !strings.Contains(got, "/app:1@"+i.digest) {
-		t.Errorf("after a bad config the patch is %s, want the old one's", got)
+		t.Errorf("after a bad config the patch is %s, want the former one's", got)
 	}
 	i.configure("output: digest\n")
 	i.stderr.await(t, "config reloaded")
 	if got := i.patch(c, "/enforce"); !strings.Contains(got, `/app@`+i.digest) {
-		t.Errorf("after a good config the patch is %s, want no tag", got)
+		t.Errorf("after a good config the patch is %s, want a pin without the tag", got)
 	}
 	if _, body := i.get("http://" + i.metrics + "/metrics"); !strings.Contains(body, "tagpin_config_last_reload_successful 1") {
-		t.Errorf("after a good config the metrics do not say so")
+		t.Error("after a good config, the metrics lack tagpin_config_last_reload_successful 1")
 	}
 	i.configure("output: digest\nobservability: {tracing: 'http://127.0.0.1:1'}\n")
 	i.stderr.await(t, `"settings":["observability"]`)
 	i.configure("output: digest\ncache: {size: 5}\ncredentials: {pullSecrets: false}\n")
 	i.stderr.await(t, "config reloaded")
 	if got := i.patch(c, "/enforce"); !strings.Contains(got, `/app@`+i.digest) {
-		t.Errorf("with another cache the patch is %s, want it pinned", got)
+		t.Errorf("with another cache the patch is %s, want a pin", got)
 	}
 	_, body := i.get("http://" + i.metrics + "/metrics")
 	if want := `tagpin_config_reloads_total{result="refused"} 1`; !strings.Contains(body, want) {
@@ -82,7 +82,7 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// TestLog: each line is a JSON object, and each review has one, with who, what and how long.
+// TestLog checks that each line is a JSON object, and that each review has one with its fields.
 func TestLog(t *testing.T) {
 	i := start(t, 0)
 	c := i.caller()
@@ -99,7 +99,7 @@ func TestLog(t *testing.T) {
 	for line := range strings.Lines(i.stderr.String()) {
 		var entry map[string]any
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
-			t.Errorf("the line %q is no JSON object: %v", line, err)
+			t.Errorf("the line %q is not a JSON object: %v", line, err)
 			continue
 		}
 		message := fmt.Sprint(entry["msg"])
@@ -116,7 +116,7 @@ func TestLog(t *testing.T) {
 		}
 	}
 	if lines["admission"] != 3 || lines["review refused"] != 1 {
-		t.Errorf("lines %v, want 3 of reviews and 1 of none", lines)
+		t.Errorf("lines %v, want 3 of reviews and 1 of an invalid one", lines)
 	}
 }
 
@@ -140,7 +140,8 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// While it drains it is not ready, but serves, and closes connections after their answer.
+// TestDrain checks that a server that drains is not ready, but serves, and closes connections after
+// their answers.
 func TestDrain(t *testing.T) {
 	i := start(t, time.Second)
 	if code, _ := i.get("http://" + i.probes + "/readyz"); code != http.StatusOK {
@@ -149,9 +150,9 @@ func TestDrain(t *testing.T) {
 	i.stop()
 	i.stderr.await(t, "shutting down: no longer ready")
 	if code, _ := i.get("http://" + i.probes + "/readyz"); code == http.StatusOK {
-		t.Errorf("GET /readyz while it drains = %d, want it not ready", code)
+		t.Errorf("GET /readyz while it drains = %d, want it to fail", code)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: i.pool}} // HTTP/1.1, where the header is seen
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: i.pool}}
 	defer transport.CloseIdleConnections()
 	response, resp, err := i.review(&http.Client{Transport: transport}, "/enforce")
 	if err != nil || !response.Allowed || !resp.Close {

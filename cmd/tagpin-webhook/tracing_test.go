@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// receiver takes spans by OTLP over HTTP.
+// receiver is an OTLP endpoint over HTTP.
 type receiver struct {
 	url string
 
@@ -34,7 +34,8 @@ func newReceiver(t *testing.T) *receiver {
 		if err == nil {
 			err = proto.Unmarshal(body, &request)
 		}
-		if err != nil || q.URL.Path != "/v1/traces" || q.Header.Get("Content-Type") != "application/x-protobuf" || q.Header.Get("X-Token") != "a b" {
+		if err != nil || q.URL.Path != "/v1/traces" ||
+			q.Header.Get("Content-Type") != "application/x-protobuf" || q.Header.Get("X-Token") != "a b" {
 			t.Errorf("the receiver got %s, %v: %v", q.URL, q.Header, err)
 		}
 		r.add(&request)
@@ -55,7 +56,7 @@ func (r *receiver) add(request *tracepb.TracesData) {
 	}
 }
 
-// tree is each span with those above it: review/lookup/….
+// tree returns the spans by their paths from the root, such as review/lookup.
 func (r *receiver) tree() map[string]*tracepb.Span {
 	byID := map[string]*tracepb.Span{}
 	for _, s := range r.spans {
@@ -72,7 +73,7 @@ func (r *receiver) tree() map[string]*tracepb.Span {
 	return tree
 }
 
-// traced is a caller whose trace is sampled, or is not.
+// traced is a caller whose trace has flags, which say whether it is sampled.
 type traced struct {
 	http.RoundTripper
 	flags string
@@ -95,13 +96,13 @@ func (i *instance) tracedCaller(flags string) *http.Client {
 	return c
 }
 
-// TestTracing follows a review from the API server's own span to the registry.
+// TestTracing follows a review from the API server's span to the registry.
 func TestTracing(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-token=a%20b,x-other=1")
 	to := newReceiver(t)
 	i := startWith(t, 0, fmt.Sprintf("observability: {tracing: %q}\n", to.url))
 	i.patch(i.tracedCaller("01"), "/enforce")
-	i.patch(i.tracedCaller("00"), "/dry-run") // its caller wants no trace
+	i.patch(i.tracedCaller("00"), "/dry-run") // this trace is not sampled
 	i.end()
 	tree := to.tree()
 	for _, path := range []string{"review", "review/decide", "review/lookup", "review/lookup/credentials", "review/lookup/registry request"} {
@@ -125,14 +126,15 @@ func TestTracing(t *testing.T) {
 		}
 	}
 	if strings.Contains(whole, "app:1") || strings.Contains(whole, i.digest) {
-		t.Errorf("the spans tell the image: %s", whole)
+		t.Errorf("the spans contain the image: %s", whole)
 	}
 	if !strings.Contains(i.stderr.String(), `"trace":"`+callersTrace+`"`) {
 		t.Errorf("the log does not name the trace:\n%s", i.stderr)
 	}
 }
 
-// A collector that takes nothing holds up no review, and not the end.
+// TestTracingToNobody checks that an endpoint that accepts nothing delays neither reviews nor the
+// end.
 func TestTracingToNobody(t *testing.T) {
 	release := make(chan struct{})
 	for name, answer := range map[string]http.HandlerFunc{
@@ -148,19 +150,20 @@ func TestTracingToNobody(t *testing.T) {
 			}
 			i := startWith(t, 0, fmt.Sprintf("observability: {tracing: %q}\n", server.URL))
 			c := i.tracedCaller("01")
-			for range maxSpans/2 + 100 { // two spans each: more than wait to be sent
+			for range maxSpans/2 + 100 { // two spans each, which is more than wait to be sent
 				i.patch(c, "/keep")
 			}
 			i.end()
-			if log := i.stderr.String(); strings.Count(log, "does not accept spans") != 1 {
-				t.Errorf("the log says %d times that does not accept spans, want once", strings.Count(log, "does not accept spans"))
+			if n := strings.Count(i.stderr.String(), "does not accept spans"); n != 1 {
+				t.Errorf("the log says %d times that spans are not accepted, want once", n)
 			}
 		})
 	}
 }
 
-// A path may hold a secret: what goes wrong is told of the host alone.
-func TestEndpointIsNotTold(t *testing.T) {
+// TestSecretPath checks that errors only have the host of the URL, because the path may contain a
+// secret.
+func TestSecretPath(t *testing.T) {
 	refusing := httptest.NewServer(http.NotFoundHandler())
 	defer refusing.Close()
 	gone := httptest.NewServer(http.NotFoundHandler())
@@ -175,12 +178,12 @@ func TestEndpointIsNotTold(t *testing.T) {
 		}
 		err = o.send(t.Context(), nil)
 		if err == nil || strings.Contains(err.Error(), "secret") || !strings.HasPrefix(err.Error(), tt.want) {
-			t.Errorf("send = %v, want it to begin with %s, and not to tell the path", err, tt.want)
+			t.Errorf("send = %v, want an error that begins with %s, without the path", err, tt.want)
 		}
 		_ = o.Stop(t.Context())
 	}
 	if _, err := newOTLP("http://a:port/secret", ""); err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("newOTLP of no URL = %v, want it not to tell the URL", err)
+		t.Errorf("newOTLP of no URL = %v, want an error without the URL", err)
 	}
 }
 
