@@ -54,8 +54,7 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer traces.close()
-	source := &certificate.Source{Now: api.clock.now, Log: s.log}
-	metrics.MustRegister(source)
+	source := certificate.NewSource(api.clock.now, s.log, metrics)
 	pollCertificate, err := s.openCertificate(source)
 	if err != nil {
 		return err

@@ -40,12 +40,37 @@ func validity(c *x509.Certificate, now time.Time) error {
 // Source is the certificate that the webhook's port serves. The key is only in memory, also if the
 // certificate comes from a secret. A Source is safe for concurrent use.
 type Source struct {
-	// Now returns the time at which certificates are checked. Required.
+	// Now returns the time at which certificates are checked.
 	Now func() time.Time
-	Log logr.Logger
 
-	leaf atomic.Pointer[tls.Certificate]
-	ca   atomic.Pointer[x509.Certificate]
+	log              logr.Logger
+	leaf             atomic.Pointer[tls.Certificate]
+	expiry, lifetime *prometheus.GaugeVec
+}
+
+// NewSource returns a source that has no certificate yet.
+func NewSource(now func() time.Time, log logr.Logger, r prometheus.Registerer) *Source {
+	s := &Source{
+		Now: now,
+		log: log,
+		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tagpin_certificate_expiry_timestamp_seconds",
+			Help: "When a certificate expires, in Unix time, by kind: leaf (the one that is served) or " +
+				"ca (which signs the next leaf, if the certificate is self-managed).",
+		}, []string{"kind"}),
+		lifetime: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tagpin_certificate_lifetime_seconds",
+			Help: "The time from the beginning of a certificate to its end, by kind (leaf, ca). " +
+				"A certificate with a lifetime of a day is always about to expire.",
+		}, []string{"kind"}),
+	}
+	r.MustRegister(s.expiry, s.lifetime)
+	return s
+}
+
+func (s *Source) measure(kind string, c *x509.Certificate) {
+	s.expiry.WithLabelValues(kind).Set(float64(c.NotAfter.Unix()))
+	s.lifetime.WithLabelValues(kind).Set(c.NotAfter.Sub(c.NotBefore).Seconds())
 }
 
 // Leaf returns the certificate that is served, or nil.
@@ -70,7 +95,8 @@ func (s *Source) Ready(*http.Request) error {
 // Serve starts to serve a certificate.
 func (s *Source) Serve(leaf *tls.Certificate) {
 	if former := s.leaf.Swap(leaf); former == nil || !former.Leaf.Equal(leaf.Leaf) {
-		s.Log.Info("serving certificate",
+		s.measure("leaf", leaf.Leaf)
+		s.log.Info("serving certificate",
 			"serial", leaf.Leaf.SerialNumber.Text(16), "ends", leaf.Leaf.NotAfter)
 	}
 }
@@ -85,7 +111,7 @@ func (s *Source) ServeValid(leaf *tls.Certificate) error {
 }
 
 // SetCA sets the CA that the metrics show.
-func (s *Source) SetCA(ca *x509.Certificate) { s.ca.Store(ca) }
+func (s *Source) SetCA(ca *x509.Certificate) { s.measure("ca", ca) }
 
 // Mounted returns the certificate in the files tls.crt and tls.key of a folder.
 func Mounted(dir string) *reload.Files[*tls.Certificate] {
@@ -95,38 +121,5 @@ func Mounted(dir string) *reload.Files[*tls.Certificate] {
 			leaf, err := tls.X509KeyPair(contents[0], contents[1])
 			return &leaf, err
 		},
-	}
-}
-
-var (
-	expiry = prometheus.NewDesc("tagpin_certificate_expiry_timestamp_seconds",
-		"When a certificate expires, in Unix time, by kind: leaf (the one that is served) or "+
-			"ca (which signs the next leaf, if the certificate is self-managed).",
-		[]string{"kind"}, nil)
-	lifetime = prometheus.NewDesc("tagpin_certificate_lifetime_seconds",
-		"The time from the beginning of a certificate to its end, by kind (leaf, ca). "+
-			"A certificate with a lifetime of a day is always about to expire.",
-		[]string{"kind"}, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (s *Source) Describe(out chan<- *prometheus.Desc) {
-	out <- expiry
-	out <- lifetime
-}
-
-// Collect implements prometheus.Collector.
-func (s *Source) Collect(out chan<- prometheus.Metric) {
-	add := func(kind string, c *x509.Certificate) {
-		out <- prometheus.MustNewConstMetric(
-			expiry, prometheus.GaugeValue, float64(c.NotAfter.Unix()), kind)
-		out <- prometheus.MustNewConstMetric(
-			lifetime, prometheus.GaugeValue, c.NotAfter.Sub(c.NotBefore).Seconds(), kind)
-	}
-	if leaf := s.Leaf(); leaf != nil {
-		add("leaf", leaf.Leaf)
-	}
-	if ca := s.ca.Load(); ca != nil {
-		add("ca", ca)
 	}
 }

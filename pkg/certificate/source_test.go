@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
@@ -40,9 +42,9 @@ func mount(t *testing.T, dir string) {
 func TestMounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var messages []string
-		source := &certificate.Source{Now: time.Now, Log: funcr.New(func(_, line string) {
+		source := certificate.NewSource(time.Now, funcr.New(func(_, line string) {
 			messages = append(messages, line)
-		}, funcr.Options{})}
+		}, funcr.Options{}), prometheus.NewRegistry())
 		dir := t.TempDir()
 		mount(t, dir)
 		files := certificate.Mounted(dir)
@@ -107,7 +109,7 @@ func TestNotValidYet(t *testing.T) {
 	// The clock of the machine that issued the certificate is ahead.
 	ahead := -90 * time.Minute
 	now := func() time.Time { return time.Now().Add(ahead) }
-	fresh := &certificate.Source{Now: now, Log: logr.Discard()}
+	fresh := certificate.NewSource(now, logr.Discard(), prometheus.NewRegistry())
 	if err := fresh.Ready(nil); !errors.Is(err, certificate.ErrNone) {
 		t.Errorf("Ready without a certificate = %v, want %v", err, certificate.ErrNone)
 	}
@@ -120,7 +122,7 @@ func TestNotValidYet(t *testing.T) {
 		NotBefore: now().Add(-time.Hour), NotAfter: now().Add(3 * time.Hour),
 		SerialNumber: early.Leaf.SerialNumber, Raw: []byte("valid"),
 	}}
-	source := &certificate.Source{Now: now, Log: logr.Discard()}
+	source := certificate.NewSource(now, logr.Discard(), prometheus.NewRegistry())
 	source.Serve(valid)
 	if err := source.ServeValid(early); !errors.Is(err, certificate.ErrNotValidYet) ||
 		source.Leaf() != valid {
@@ -135,20 +137,20 @@ func TestNotValidYet(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	source := &certificate.Source{Now: time.Now, Log: logr.Discard()}
-	if got := testutil.CollectAndCount(source); got != 0 {
-		t.Errorf("%d metrics without a certificate, want 0", got)
+	r := prometheus.NewRegistry()
+	source := certificate.NewSource(time.Now, logr.Discard(), r)
+	if got, err := testutil.GatherAndCount(r); got != 0 || err != nil {
+		t.Errorf("%d metrics without a certificate, %v, want 0", got, err)
 	}
 	begin := time.Unix(1_000_000, 0)
 	lasting := func(lifetime time.Duration) *x509.Certificate {
-		return &x509.Certificate{NotBefore: begin, NotAfter: begin.Add(lifetime)}
+		return &x509.Certificate{
+			NotBefore: begin, NotAfter: begin.Add(lifetime), SerialNumber: big.NewInt(1),
+		}
 	}
-	leaf := lasting(24 * time.Hour)
-	s := newStore()
-	leaf.SerialNumber = renew(t, s, settled).Leaf.Leaf.SerialNumber
-	source.Serve(&tls.Certificate{Leaf: leaf})
+	source.Serve(&tls.Certificate{Leaf: lasting(24 * time.Hour)})
 	source.SetCA(lasting(48 * time.Hour))
-	metrics, err := testutil.CollectAndFormat(source, expfmt.TypeTextPlain,
+	metrics, err := testutil.CollectAndFormat(r, expfmt.TypeTextPlain,
 		"tagpin_certificate_expiry_timestamp_seconds", "tagpin_certificate_lifetime_seconds")
 	if err != nil {
 		t.Fatal(err)

@@ -161,7 +161,7 @@ type limited struct {
 	net.Conn
 
 	read      int
-	unlimited bool // the handshake is over
+	unlimited bool // the handshake is over, or there is no TLS
 }
 
 // Read fails if more than a handshake is read.

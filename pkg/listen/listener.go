@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Listener accepts the connections of a port. Port.Listen returns one.
@@ -18,7 +20,7 @@ type Listener struct {
 
 	port  Port
 	start time.Time
-	early map[closeReason]*earlyCloses
+	logs  map[closeReason]*rate.Sometimes // limit the lines for each reason
 
 	serving atomic.Bool
 

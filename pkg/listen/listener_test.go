@@ -239,7 +239,7 @@ func TestClosedEarly(t *testing.T) {
 	for range many {
 		l.closedEarly(l.newConn(&from{address: "10.0.0.1"}), closeHandshake, "reason", "bad certificate")
 	}
-	if got := testutil.ToFloat64(l.early[closeHandshake].count); got != many {
+	if got := testutil.ToFloat64(l.port.Metrics.closed.WithLabelValues("webhook", string(closeHandshake))); got != many {
 		t.Errorf("%v connections counted, want %d", got, many)
 	}
 	if len(lines) == 0 || len(lines) > 12 {

@@ -2,10 +2,7 @@
 
 package listen
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // Metrics count the connections of several ports.
 type Metrics struct {
@@ -61,18 +58,11 @@ var closeTexts = map[closeReason]string{
 	closeHandshake: "TLS handshake failed",
 }
 
-// earlyCloses counts the connections that were closed for one reason, and logs some of them. Anyone
-// who reaches the port can cause any number of them.
-type earlyCloses struct {
-	count     prometheus.Counter
-	sometimes rate.Sometimes
-}
-
-// closedEarly counts and logs a connection that is closed early.
+// closedEarly counts a connection that is closed early. It logs only some of them, because anyone
+// who reaches the port can cause any number.
 func (l *Listener) closedEarly(c *conn, reason closeReason, values ...any) {
-	early := l.early[reason]
-	early.count.Inc()
-	early.sometimes.Do(func() {
+	l.port.Metrics.closed.WithLabelValues(l.port.Name, string(reason)).Inc()
+	l.logs[reason].Do(func() {
 		values = append([]any{"peer", c.RemoteAddr().String()}, values...)
 		l.port.Log.Info(closeTexts[reason], values...)
 	})

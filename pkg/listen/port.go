@@ -92,16 +92,13 @@ func (p Port) Listen() (*Listener, error) {
 		Listener:    under,
 		port:        p,
 		start:       time.Now().Add(-time.Nanosecond), // so that no time since then is 0
-		early:       map[closeReason]*earlyCloses{},
+		logs:        map[closeReason]*rate.Sometimes{},
 		handshaking: pool{},
 		open:        pool{},
 	}
 	l.port.Log = p.Log.WithName(p.Name)
 	for reason := range closeTexts {
-		l.early[reason] = &earlyCloses{
-			count:     p.Metrics.closed.WithLabelValues(p.Name, string(reason)),
-			sometimes: rate.Sometimes{First: 10, Interval: 10 * time.Second},
-		}
+		l.logs[reason] = &rate.Sometimes{First: 10, Interval: 10 * time.Second}
 	}
 	return l, nil
 }

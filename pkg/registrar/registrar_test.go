@@ -71,7 +71,7 @@ func (w *fixture) replica() *Registrar {
 		Version: "v1.0.0",
 		Wanted:  func() *registration.Registration { return w.with },
 		Serving: func() error { return w.down },
-		Source:  &certificate.Source{Now: time.Now, Log: logr.Discard()},
+		Source:  certificate.NewSource(time.Now, logr.Discard(), prometheus.NewRegistry()),
 		Secret: &certificate.Secret{
 			Client: w.client.CoreV1().Secrets(ownSpace), Name: ownSecret, DNSName: ownDNS, Now: time.Now,
 		},
@@ -463,16 +463,6 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("times between looks = %v, want %v", waits, want)
 		}
 	})
-}
-
-// TestCertificateMetrics checks that the metrics have the leaf and the CA.
-func TestCertificateMetrics(t *testing.T) {
-	w := newFixture(t)
-	w.look(t.Context())
-	const name = "tagpin_certificate_expiry_timestamp_seconds"
-	if got := testutil.CollectAndCount(w.Source, name); got != 2 {
-		t.Errorf("%d series of %s, want those of the leaf and the CA", got, name)
-	}
 }
 
 // TestRegistrationIsRefused checks that a replica serves its certificate if the API server refuses
