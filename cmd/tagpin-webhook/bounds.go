@@ -85,11 +85,11 @@ func newManifests() *fair.Queue {
 	return &fair.Queue{Capacity: 4 * registry.MaxManifest, Share: 2 * registry.MaxManifest}
 }
 
-// newGets bounds the manifests that are being read. Each holds 64 KiB, and as much in the connection,
-// before it counts as large. Nearly all lookups need no more than a HEAD request.
+// newGets bounds the manifests that are being read. Each holds 64 KiB, and as much in the
+// connection, before it counts as large. Nearly all lookups need no more than a HEAD request.
 func newGets() *fair.Queue { return &fair.Queue{Capacity: 256} }
 
-// newObjects bounds the bytes that large pods, pull secrets and service accounts need while they are
-// read, and gives one namespace half of them. Pods of less than 128 KiB need no place, nor do the
-// others if they have less than 64 KiB.
+// newObjects bounds the bytes that large pods, pull secrets and service accounts need while they
+// are read, and gives one namespace half of them. Pods of less than 128 KiB need no place, nor do
+// the others if they have less than 64 KiB.
 func newObjects() *fair.Queue { return &fair.Queue{Capacity: 24 << 20, Share: 12 << 20} }

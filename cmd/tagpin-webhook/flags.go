@@ -30,8 +30,7 @@ type options struct {
 func newFlags(o *options) *flag.FlagSet {
 	fs := flag.NewFlagSet("tagpin-webhook", flag.ContinueOnError)
 	fs.StringVar(&o.config, "config", "",
-		"`file` of the config, which is read again when it changes "+
-			"(default: none, so that every setting has its default)")
+		"`file` of the config, read again when it changes (default: none)")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "",
 		"`file` that names the API server (default: that of the cluster it runs in)")
 	fs.StringVar(&o.webhookHost, "webhook-host", "",
@@ -42,7 +41,7 @@ func newFlags(o *options) *flag.FlagSet {
 		"`directory` of tls.crt and tls.key if certificates.mode is mounted; "+
 			"read again when they change")
 	fs.StringVar(&o.clientCA, "client-ca", "",
-		"`file` of PEM certificates; callers must present a certificate that one of them signed "+
+		"`file` of the CAs that sign the certificates of callers, in PEM "+
 			"(default: none, and callers need no certificate)")
 	fs.StringVar(&o.metrics, "metrics-bind-address", ":8080",
 		"`address` to serve /metrics on; 0 for none")
