@@ -14,7 +14,7 @@
 //	flags, config           flags.go, pkg/config    exit code 2 if they are wrong
 //	log, memory limit       log.go, memory_limit.go
 //	API server              apiserver.go            clients, its clock; none with --standalone
-//	handlers                handlers.go             one for each mode, made from the config
+//	handlers                handlers.go, state.go   one for each mode, made from the config
 //	tracing                 tracing.go, otlp.go
 //	certificate             tls.go                  from --cert-dir; otherwise the registrar sets it
 //	ports                   ports.go, bounds.go     opened, but not served yet
