@@ -57,6 +57,7 @@ var plainFolders = []string{
 	"hack/verify",
 	"pkg/admit",
 	"pkg/annotation",
+	"pkg/cache",
 	"pkg/certificate",
 	"pkg/config",
 	"pkg/keychain",

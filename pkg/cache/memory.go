@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cache remembers what was asked for, and shares one question among all who ask it at once.
+// Package cache remembers values, and shares calls for values that are not remembered.
 //
-// It has two parts that stand alone and are mostly used together. A Memory is a bounded map: by
-// entries and bytes, fairly among the owners of keys, with values that may expire. Flights share a
-// call among the callers that want the same key at the same time.
+// A Memory is a map with a maximum size, which owners of keys share fairly. Flights shares a call
+// among the callers that want the same key at the same time. They don't depend on each other, but
+// are usually used together:
 //
 //	m := &cache.Memory[string, token]{Size: 1024}
 //	f := &cache.Flights[string, token]{}
@@ -19,10 +19,11 @@
 //		})
 //	}
 //
-// How old a value may be, and what a failure is worth, are rules of the package that uses it.
+// The package that uses them decides how long a value is valid, and whether to remember failures.
 package cache
 
 import (
+	"cmp"
 	"math"
 	"sync"
 	"time"
@@ -30,64 +31,66 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// DefaultSize is the number of entries of a Memory that does not say otherwise.
+// DefaultSize is the default of Memory.Size.
 const DefaultSize = 1024
 
-// Memory is a bounded map that forgets what was used least recently, first that of the owner that has
-// most. The exported fields must not change after the first call; the zero value is ready. It is safe
-// for concurrent use.
+// Memory is a map with a maximum size. If it is exceeded, the owner that has most loses the entry
+// that it has not used for the longest time. The fields must not change after the first call. The
+// zero value is ready. It is safe for concurrent use.
 //
-// Expiry is checked when a value is read; nothing runs in the background, as expirable.LRU of golang-lru
-// does.
+// A value that has expired stays in memory until another one takes its place. Unlike expirable.LRU
+// of golang-lru, Memory has no goroutine that can't be stopped.
 type Memory[K comparable, V any] struct {
-	// Size is the number of entries. 0: DefaultSize.
+	// Size is the maximum number of entries. Default: DefaultSize.
 	Size int
-	// Bytes is the number of bytes that all values may hold, by Weigh. 0: no bound.
+	// Bytes is the maximum sum of the sizes that Weigh returns. If 0, there is none.
 	Bytes int
-	// Weigh returns about how many bytes an entry holds. Nil: entries are only counted.
+	// Weigh returns the approximate size of an entry in bytes. If nil, sizes are not counted.
 	Weigh func(K, V) int
-	// Owner returns who an entry belongs to, such as the namespace that asked for it: when a bound is
-	// reached, the owner that holds most loses its oldest entry. Nil: all entries have one owner.
+	// Owner returns the owner of an entry, such as the namespace that asked for it. If nil, all
+	// entries have the same owner.
 	Owner func(K, V) string
 
 	mu     sync.Mutex
 	index  map[K]*owner[K, V]
 	owners map[string]*owner[K, V]
 	bytes  int
-	clock  uint64
+	clock  uint64 // the number of uses so far
 }
 
-// owner holds the entries of one owner.
+// owner has the entries of one owner.
 type owner[K comparable, V any] struct {
 	name    string
 	entries *simplelru.LRU[K, entry[V]]
 	bytes   int
-	used    uint64 // by the clock of the Memory
+	used    uint64 // the clock at the last use
 }
 
 type entry[V any] struct {
 	value V
-	until time.Time // zero: it does not expire
+	until time.Time // zero if the entry does not expire
 	bytes int
 }
 
-// Get returns the value of a key. ok is false if there is none, or if it has expired.
+// Get returns the value of a key. ok is false if there is none or it has expired.
 func (m *Memory[K, V]) Get(key K) (value V, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.getLocked(key)
 }
 
-// Put sets the value of a key. It expires after lifetime; 0: never.
+// Put sets the value of a key. It expires after lifetime, or never if lifetime is 0.
 func (m *Memory[K, V]) Put(key K, value V, lifetime time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.putLocked(key, value, lifetime)
 }
 
-// Update replaces the value of a key by what change makes of it, in one step. ok and known are as from
-// Get. Where change returns false, the entry is removed. change must not use the Memory.
-func (m *Memory[K, V]) Update(key K, lifetime time.Duration, change func(known V, ok bool) (V, bool)) {
+// Update replaces the value of a key atomically by the result of change, which gets the results of
+// Get. If change returns false, the entry is removed. change must not use the Memory.
+func (m *Memory[K, V]) Update(
+	key K, lifetime time.Duration, change func(known V, ok bool) (V, bool),
+) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known, ok := m.getLocked(key)
@@ -98,28 +101,28 @@ func (m *Memory[K, V]) Update(key K, lifetime time.Duration, change func(known V
 	m.removeLocked(key)
 }
 
-// Remove forgets a key.
+// Remove removes the entry of a key.
 func (m *Memory[K, V]) Remove(key K) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.removeLocked(key)
 }
 
-// Len returns the number of entries, with those that have expired.
+// Len returns the number of entries, including those that have expired.
 func (m *Memory[K, V]) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.index)
 }
 
-// Held returns about how many bytes the entries hold.
+// Held returns the sum of the sizes of all entries.
 func (m *Memory[K, V]) Held() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.bytes
 }
 
-// Resize changes Size; 0: DefaultSize. What is over it is forgotten.
+// Resize changes Size, and removes entries if there are too many.
 func (m *Memory[K, V]) Resize(size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -160,7 +163,7 @@ func (m *Memory[K, V]) putLocked(key K, value V, lifetime time.Duration) {
 	m.boundLocked()
 }
 
-// ownerLocked returns the owner of an entry that is to be added.
+// ownerLocked returns the owner of a new entry.
 func (m *Memory[K, V]) ownerLocked(key K, value V) *owner[K, V] {
 	name := ""
 	if m.Owner != nil {
@@ -173,7 +176,7 @@ func (m *Memory[K, V]) ownerLocked(key K, value V) *owner[K, V] {
 		m.index, m.owners = map[K]*owner[K, V]{}, map[string]*owner[K, V]{}
 	}
 	o := &owner[K, V]{name: name}
-	// boundLocked keeps the bound; NewLRU only refuses a size below one.
+	// boundLocked limits the size. NewLRU only returns an error if the size is less than 1.
 	o.entries, _ = simplelru.NewLRU[K, entry[V]](math.MaxInt, nil)
 	m.owners[name] = o
 	return o
@@ -189,7 +192,7 @@ func (m *Memory[K, V]) removeLocked(key K) {
 	m.forgetLocked(o, key, e)
 }
 
-// forgetLocked counts an entry that its owner has lost.
+// forgetLocked updates the counts after an entry was removed from its owner.
 func (m *Memory[K, V]) forgetLocked(o *owner[K, V], key K, e entry[V]) {
 	delete(m.index, key)
 	o.bytes -= e.bytes
@@ -199,13 +202,10 @@ func (m *Memory[K, V]) forgetLocked(o *owner[K, V], key K, e entry[V]) {
 	}
 }
 
-// boundLocked forgets entries until the bounds are kept. An entry that is over Bytes by itself is not
-// kept at all.
+// boundLocked removes entries until the maximum sizes are kept. An entry that alone is larger than
+// Bytes is removed too.
 func (m *Memory[K, V]) boundLocked() {
-	size := m.Size
-	if size <= 0 {
-		size = DefaultSize
-	}
+	size := cmp.Or(max(m.Size, 0), DefaultSize)
 	for len(m.index) > size || m.Bytes > 0 && m.bytes > m.Bytes && len(m.index) > 0 {
 		o := m.largestLocked(len(m.index) > size)
 		key, e, _ := o.entries.RemoveOldest()
@@ -213,8 +213,8 @@ func (m *Memory[K, V]) boundLocked() {
 	}
 }
 
-// largestLocked returns the owner that holds most, by entries or by bytes. Of owners that hold the
-// same, it is the one whose last use is longest ago.
+// largestLocked returns the owner that has most entries or most bytes. Of owners that have the same
+// number, it returns the one whose last use is the longest time ago.
 func (m *Memory[K, V]) largestLocked(byEntries bool) (largest *owner[K, V]) {
 	most := -1
 	for _, o := range m.owners {

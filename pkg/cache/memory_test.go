@@ -17,11 +17,11 @@ func TestMemoryForgetsTheOldest(t *testing.T) {
 	m.Put("c", 3, 0)
 	for key, want := range map[string]bool{"a": true, "b": false, "c": true} {
 		if _, ok := m.Get(key); ok != want {
-			t.Errorf("Get(%s) found %v, want %v", key, ok, want)
+			t.Errorf("Get(%s) found a value: %t, want %t", key, ok, want)
 		}
 	}
 	if m.Resize(1); m.Len() != 1 {
-		t.Errorf("%d entries after Resize(1)", m.Len())
+		t.Errorf("Len() after Resize(1) = %d, want 1", m.Len())
 	}
 }
 
@@ -32,37 +32,37 @@ func TestMemoryExpires(t *testing.T) {
 		m.Put("long", 2, 0)
 		time.Sleep(time.Second)
 		if _, ok := m.Get("short"); ok {
-			t.Error("a value is there after its lifetime")
+			t.Error("Get found a value after its lifetime")
 		}
 		if v, ok := m.Get("long"); !ok || v != 2 {
-			t.Errorf("Get(long) = %d, %v, want 2", v, ok)
+			t.Errorf("Get(long) = %d, %t, want 2", v, ok)
 		}
 	})
 }
 
-// Bytes are counted by what is there now, also when a value is replaced or removed, and what is larger
-// than the bound is not kept.
+// TestMemoryBytes checks that the sizes of replaced and removed entries no longer count, and that
+// an entry that is larger than Bytes is not kept.
 func TestMemoryBytes(t *testing.T) {
 	m := &Memory[string, string]{Bytes: 10, Weigh: func(_, v string) int { return len(v) }}
 	m.Put("a", "12345678", 0)
 	m.Put("a", "1234", 0)
 	m.Put("b", "12345", 0)
 	if m.Held() != 9 || m.Len() != 2 {
-		t.Errorf("%d bytes in %d entries, want 9 in 2", m.Held(), m.Len())
+		t.Errorf("Held() = %d, Len() = %d, want 9 and 2", m.Held(), m.Len())
 	}
 	m.Put("c", "123456", 0)
 	if _, ok := m.Get("a"); ok || m.Held() > 10 {
-		t.Errorf("a found %v, %d bytes held: want the oldest gone, and 10 bytes at most", ok, m.Held())
+		t.Errorf("Get(a) found a value: %t, Held() = %d, want false and at most 10", ok, m.Held())
 	}
 	m.Remove("c")
 	m.Remove("c")
 	m.Put("huge", strings.Repeat("x", 11), 0)
 	if _, ok := m.Get("huge"); ok || m.Held() > 10 {
-		t.Errorf("huge found %v, %d bytes held", ok, m.Held())
+		t.Errorf("Get(huge) found a value: %t, Held() = %d, want false and at most 10", ok, m.Held())
 	}
 }
 
-// The owner that has most loses its entries first: one that adds without end pushes out its own.
+// TestMemoryIsFair checks that an owner that adds many entries loses its own ones.
 func TestMemoryIsFair(t *testing.T) {
 	m := &Memory[string, int]{Size: 10, Owner: func(k string, _ int) string { return k[:1] }}
 	m.Put("a1", 1, 0)
@@ -72,11 +72,11 @@ func TestMemoryIsFair(t *testing.T) {
 	}
 	for _, key := range []string{"a1", "b1"} {
 		if _, ok := m.Get(key); !ok {
-			t.Errorf("%s was pushed out by another owner's entries", key)
+			t.Errorf("Get(%s) found no value, because another owner has added entries", key)
 		}
 	}
 	if m.Len() != 10 {
-		t.Errorf("%d entries, want 10", m.Len())
+		t.Errorf("Len() = %d, want 10", m.Len())
 	}
 }
 
@@ -86,11 +86,11 @@ func TestMemoryUpdate(t *testing.T) {
 	for want := 1; want <= 2; want++ {
 		m.Update("n", 0, add)
 		if got, _ := m.Get("n"); got != want {
-			t.Errorf("after %d updates: %d", want, got)
+			t.Errorf("Get after %d updates = %d", want, got)
 		}
 	}
 	if m.Update("n", 0, add); m.Len() != 0 {
-		t.Error("the entry is there though change returned false")
+		t.Error("the entry is still there after change has returned false")
 	}
 }
 

@@ -178,7 +178,7 @@ func (l *lookup) turn(ctx context.Context) (*turn, error) {
 // noTurn is the error of a look-up that may not ask.
 func (l *lookup) noTurn(err error) error {
 	switch {
-	case errors.Is(err, cache.ErrTaken):
+	case errors.Is(err, cache.ErrStarted):
 		return err
 	case AsError(err) != nil: // of a gate that is closed
 		l.countClosed()

@@ -115,9 +115,9 @@ func TestBegunForAnother(t *testing.T) {
 		h := newHeld()
 		c := h.client()
 		req := head("r.example/a:1", "a")
-		req.Begin = func() error { return cache.ErrTaken }
-		if _, err := c.Manifest(t.Context(), req); !errors.Is(err, cache.ErrTaken) || len(h.asked) != 0 {
-			t.Errorf("Manifest = %v after %d requests, want ErrTaken after none", err, len(h.asked))
+		req.Begin = func() error { return cache.ErrStarted }
+		if _, err := c.Manifest(t.Context(), req); !errors.Is(err, cache.ErrStarted) || len(h.asked) != 0 {
+			t.Errorf("Manifest = %v after %d requests, want ErrStarted after none", err, len(h.asked))
 		}
 		if n := len(c.state.queues.inUse); n != 0 {
 			t.Errorf("%d queues are in use", n)

@@ -88,7 +88,7 @@ func (a *Answers) init() {
 		a.limits = a.Limits.withDefaults()
 		a.entries.Size = a.limits.Size
 		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace }
-		a.flights.Orphans = maxOrphans
+		a.flights.MaxAbandoned = maxOrphans
 		a.flights.Timeout = orDefault(a.LookupTimeout, DefaultLookupTimeout)
 		a.flights.Doing, a.flights.Panics = "looking up an image", a.Panics
 	})

@@ -74,7 +74,7 @@ func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, err
 	if ctx.Err() != nil {
 		return Result{}, Late(ctx, req.Ref)
 	}
-	result, err := c.Answers.flights.DoInTurn(ctx, key, caller, func(ctx context.Context, begin func() error) (Result, error) {
+	result, err := c.Answers.flights.DoQueued(ctx, key, caller, func(ctx context.Context, begin func() error) (Result, error) {
 		return c.look(ctx, key, req, begin)
 	})
 	others := new(crowded)

@@ -62,7 +62,7 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 			Ref: req.Ref, Auth: cred.Auth, Shared: cred.Shared, Namespace: req.Namespace, Sender: req.Sender,
 			Place: place, Begin: req.Begin,
 		})
-		if err == nil || errors.Is(err, cache.ErrTaken) {
+		if err == nil || errors.Is(err, cache.ErrStarted) {
 			return err
 		}
 		if e := registry.AsError(err); e != nil && e.OfNamespace() {

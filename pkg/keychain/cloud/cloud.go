@@ -131,7 +131,7 @@ func (a *Ambient) credentials(
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	got, err := a.flights.DoInTurn(ctx, s, cache.Caller{Namespace: namespace},
+	got, err := a.flights.DoQueued(ctx, s, cache.Caller{Namespace: namespace},
 		func(ctx context.Context, begin func() error) (state, error) {
 			leave, err := a.queue(s, &known).Enter(ctx, namespace, 1)
 			if err != nil {
