@@ -60,6 +60,7 @@ var plainFolders = []string{
 	"pkg/cache",
 	"pkg/certificate",
 	"pkg/config",
+	"pkg/fair",
 	"pkg/keychain",
 	"pkg/keychain/cloud",
 	"pkg/keychain/cluster",

@@ -3,53 +3,59 @@
 package fair
 
 import (
+	"cmp"
 	"context"
 	"sync"
 )
 
-// Groups shares a bounded resource among groups of namespaces: groups take turns, and within a group
-// its namespaces do. A caller whose namespace is not to be trusted can so take the turns of its own
-// group alone, however many names it makes up. The exported fields must not change after the first
-// call. It is safe for concurrent use.
+// Groups is a Queue of groups, each of which is a Queue of namespaces. Groups take turns, and so do
+// the namespaces of a group. A caller that invents namespaces only takes turns from its own group.
+// The fields must not change after the first call. It is safe for concurrent use.
 type Groups struct {
-	// Capacity is the number of units that may be in use at once. 0: no bound.
+	// Capacity is the maximum number of units in use. If 0, there is none.
 	Capacity int64
-	// Share is the number of units that one group may use at once. 0: Capacity.
+	// Share is the maximum number of units that one group uses. Default: Capacity.
 	Share int64
-	// Backlog is the number of callers of one namespace of a group that may wait at once. 0: no bound.
+	// Backlog is the maximum number of waiting callers of one namespace of a group. If 0, there is
+	// none.
 	Backlog int
 
 	mu     sync.Mutex
-	turns  *Queue            // among groups
-	groups map[string]*group // that use units or wait for them
-	past   Stats             // of groups that are gone
+	turns  *Queue            // of groups
+	groups map[string]*group // the groups that use units or wait for them
+	past   Stats             // of groups that are no longer in the map
 }
 
 type group struct {
-	Queue // among namespaces
+	Queue // of namespaces
 
 	callers int
 }
 
-// Enter waits until weight units are free for the namespace of the group and takes them. The rest is
-// as Queue.Enter says.
-func (g *Groups) Enter(ctx context.Context, name, namespace string, weight int64) (leave func(), err error) {
-	in := g.join(name)
-	leaveGroup, err := in.Enter(ctx, namespace, weight)
+// Enter waits until weight units are free for the namespace of the group and takes them. leave and
+// err are like those of Queue.Enter.
+func (g *Groups) Enter(
+	ctx context.Context, name, namespace string, weight int64,
+) (leave func(), err error) {
+	own := g.join(name)
+	defer func() {
+		if err != nil {
+			g.part(name, own)
+		}
+	}()
+	leaveGroup, err := own.Enter(ctx, namespace, weight)
 	if err != nil {
-		g.part(name, in)
 		return nil, err
 	}
 	leaveAll, err := g.turns.Enter(ctx, name, weight)
 	if err != nil {
 		leaveGroup()
-		g.part(name, in)
 		return nil, err
 	}
 	return func() {
 		leaveAll()
 		leaveGroup()
-		g.part(name, in)
+		g.part(name, own)
 	}, nil
 }
 
@@ -57,14 +63,15 @@ func (g *Groups) Enter(ctx context.Context, name, namespace string, weight int64
 func (g *Groups) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.turns == nil {
-		return Stats{Capacity: g.Capacity}
-	}
-	s, turns := g.past, g.turns.Stats()
-	for _, in := range g.groups {
-		s.add(in.Stats())
+	s := g.past
+	var turns Stats
+	if g.turns != nil {
+		turns = g.turns.Stats()
 	}
 	s.add(turns)
+	for _, own := range g.groups {
+		s.add(own.Stats())
+	}
 	s.InUse, s.Capacity = turns.InUse, g.Capacity
 	return s
 }
@@ -76,24 +83,21 @@ func (g *Groups) join(name string) *group {
 		g.turns = &Queue{Capacity: g.Capacity, Share: g.Share}
 		g.groups = map[string]*group{}
 	}
-	in := g.groups[name]
-	if in == nil {
-		share := g.Share
-		if share <= 0 {
-			share = g.Capacity
-		}
-		in = &group{Queue: Queue{Capacity: share, Backlog: g.Backlog}}
-		g.groups[name] = in
+	own := g.groups[name]
+	if own == nil {
+		share := cmp.Or(max(g.Share, 0), g.Capacity)
+		own = &group{Queue: Queue{Capacity: share, Backlog: g.Backlog}}
+		g.groups[name] = own
 	}
-	in.callers++
-	return in
+	own.callers++
+	return own
 }
 
-func (g *Groups) part(name string, in *group) {
+func (g *Groups) part(name string, own *group) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if in.callers--; in.callers == 0 {
-		g.past.add(in.Stats())
+	if own.callers--; own.callers == 0 {
+		g.past.add(own.Stats())
 		delete(g.groups, name)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A group that makes up namespaces waits for its own turns; another group enters meanwhile, and its
-// namespaces take turns.
+// TestGroups checks that a group that invents namespaces only waits for its own turns, that other
+// groups enter meanwhile, and that the namespaces of a group take turns.
 func TestGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Groups{Capacity: 4, Share: 2}
@@ -32,7 +32,7 @@ func TestGroups(t *testing.T) {
 			enter("liar", namespace)
 		}
 		if s := g.Stats(); s != (Stats{Capacity: 4, InUse: 2, Waiting: 2}) {
-			t.Errorf("Stats() = %+v", s)
+			t.Errorf("Stats() = %+v, want 2 in use and 2 waiting", s)
 		}
 		enter("honest", "x")
 		enter("honest", "y")
@@ -49,17 +49,18 @@ func TestGroups(t *testing.T) {
 			leaves[name]()
 		}
 		if s := g.Stats(); s != (Stats{Capacity: 4}) || len(g.groups) != 0 {
-			t.Errorf("in the end %+v and %d groups", s, len(g.groups))
+			t.Errorf("in the end: Stats() = %+v and %d groups, want nothing in use", s, len(g.groups))
 		}
 	})
 }
 
-// What was refused is still counted when its group is gone, and leaves nothing behind.
+// TestGroupsRefuse checks that the counts of refused callers stay when their group is idle, and
+// that nothing else of it stays.
 func TestGroupsRefuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Groups{Capacity: 4, Share: 3, Backlog: 1}
 		if _, err := g.Enter(t.Context(), "a", "n", 4); !errors.Is(err, ErrTooLarge) {
-			t.Errorf("more than the share of a group: %v, want ErrTooLarge", err)
+			t.Errorf("Enter with more than the share of a group: %v, want ErrTooLarge", err)
 		}
 		leave, err := g.Enter(t.Context(), "a", "n", 3)
 		if err != nil {
@@ -67,14 +68,15 @@ func TestGroupsRefuse(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		for name, group := range map[string]string{"of its own group": "a", "of all": "b"} {
+		for name, group := range map[string]string{"own group": "a", "another group": "b"} {
 			if _, err := g.Enter(ctx, group, "m", 2); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("without room %s: %v, want the context's error", name, err)
+				t.Errorf("Enter without free units, %s: %v, want context.DeadlineExceeded", name, err)
 			}
 		}
 		leave()
-		if s := g.Stats(); s != (Stats{Capacity: 4, Refused: 1, TimedOut: 2}) || len(g.groups) != 0 || !g.turns.Idle() {
-			t.Errorf("in the end %+v and %d groups", s, len(g.groups))
+		want := Stats{Capacity: 4, Refused: 1, TimedOut: 2}
+		if s := g.Stats(); s != want || len(g.groups) != 0 || !g.turns.Idle() {
+			t.Errorf("in the end: Stats() = %+v and %d groups, want %+v and none", s, len(g.groups), want)
 		}
 	})
 }

@@ -7,37 +7,39 @@ import (
 	"io"
 )
 
-// Items bounds the memory for items whose size tenants choose, such as the pods of a list. Free bytes
-// of an item are read at once. Before more is read, the reader takes Weight units of Queue and keeps
-// them until it is closed. So small items never wait, and only a few large ones are held at once.
+// Items limits the memory for items whose size tenants choose, such as the pods of a list. Small
+// items never wait. Before the reader reads more than Free bytes of an item, it takes Weight units
+// of Queue, and keeps them until it is closed. So only a few large items are in memory at a time.
 type Items struct {
 	Queue *Queue
-	// Free is how many bytes of an item are read without units, and Max how many it may have.
-	Free, Max int64
+	// Free is the number of bytes of an item that are read without units.
+	Free int64
+	// Max is the maximum number of bytes of an item.
+	Max int64
 	// Weight is the number of units for a large item.
 	Weight int64
 }
 
-// Reader returns a reader of items from r, for a namespace. A read waits for units until ctx ends. It
-// is not safe for concurrent use.
+// Reader returns a reader of items from r, for a namespace. A read waits for units until ctx ends.
+// The reader is not safe for concurrent use.
 func (i Items) Reader(ctx context.Context, namespace string, r io.Reader) *ItemReader {
 	return &ItemReader{Items: i, from: r, enter: func() (func(), error) {
 		return i.Queue.Enter(ctx, namespace, i.Weight)
 	}}
 }
 
-// ItemReader is made by Items.Reader.
+// ItemReader is an io.Reader that reads items. Items.Reader creates it.
 type ItemReader struct {
 	Items
 
 	from  io.Reader
 	enter func() (leave func(), err error)
-	read  int64  // bytes of the item
-	leave func() // gives the units back; nil if there are none
+	read  int64  // bytes of the current item
+	leave func() // gives the units back; nil if it has none
 }
 
-// Read implements io.Reader. Its error is that of the queue, or ErrTooLarge if an item has more than
-// Max bytes.
+// Read reads a part of the current item. The error is ErrTooLarge if the item has more than Max
+// bytes, or that of the queue.
 func (r *ItemReader) Read(p []byte) (_ int, err error) {
 	if r.read >= r.Free && r.leave == nil {
 		if r.leave, err = r.enter(); err != nil {
@@ -55,7 +57,7 @@ func (r *ItemReader) Read(p []byte) (_ int, err error) {
 	return n, err
 }
 
-// Next begins the next item.
+// Next must be called at the end of each item.
 func (r *ItemReader) Next() { r.read = 0 }
 
 // Close gives the units back.

@@ -14,7 +14,7 @@ import (
 func TestItems(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		sizes []int // of the items that are read one after the other
+		sizes []int // of the items, which are read one after the other
 		inUse int64 // units, before Close
 		err   error
 	}{
@@ -35,7 +35,7 @@ func TestItems(t *testing.T) {
 			}
 		}
 		if inUse := q.Stats().InUse; !errors.Is(err, tt.err) || inUse != tt.inUse {
-			t.Errorf("%s: %v, %d units in use; want %v, %d", tt.name, err, inUse, tt.err, tt.inUse)
+			t.Errorf("%s: Read = %v, %d units in use, want %v and %d", tt.name, err, inUse, tt.err, tt.inUse)
 		}
 		r.Close()
 		r.Close()
@@ -45,7 +45,7 @@ func TestItems(t *testing.T) {
 	}
 }
 
-// A reader that gets no units in time fails, and returns what was read until then.
+// TestItemsWait checks that Read fails if the context ends before there are free units.
 func TestItemsWait(t *testing.T) {
 	q := &Queue{Capacity: 50}
 	leave, err := q.Enter(t.Context(), "b", 1)
@@ -59,6 +59,6 @@ func TestItemsWait(t *testing.T) {
 	r := Items{Queue: q, Free: 10, Max: 100, Weight: 50}.Reader(ctx, "a", from)
 	defer r.Close()
 	if got, err := io.ReadAll(r); len(got) != 10 || !errors.Is(err, context.Canceled) {
-		t.Errorf("ReadAll() = %d bytes, %v; want 10, %v", len(got), err, context.Canceled)
+		t.Errorf("ReadAll = %d bytes, %v, want 10 and %v", len(got), err, context.Canceled)
 	}
 }

@@ -1,23 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fair shares a bounded resource among namespaces, so that one that asks for a thousand
-// things at once leaves room for the others.
-//
-//	places := &fair.Queue{Capacity: 32, Share: 8, Backlog: 128}
-//	leave, err := places.Enter(ctx, namespace, 1)
-//	if err != nil {
-//		return err
-//	}
-//	defer leave()
-//
-// A Queue counts units: requests that are under way, or bytes that are held. Namespaces take turns;
-// within one namespace the order is that of arrival. The package does not know what a unit is, and
-// holds memory only for namespaces that use units or wait for them.
 package fair
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -25,34 +11,29 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// ErrFull reports that there is no room: in a Queue, Backlog callers of the namespace are waiting.
-var ErrFull = errors.New("too many are waiting")
-
-// ErrTooLarge reports that a weight can never be admitted.
-var ErrTooLarge = errors.New("larger than the whole share of a namespace")
-
-// Queue admits callers to a bounded resource. The zero value admits everybody at once. The exported
-// fields must not change after the first call. It is safe for concurrent use.
+// Queue admits callers when there are enough free units. Namespaces take turns, and the callers of
+// one namespace enter in the order of their arrival. The zero value admits every caller at once.
+// The fields must not change after the first call. It is safe for concurrent use.
 type Queue struct {
-	// Capacity is the number of units that may be in use at once. 0: no bound.
+	// Capacity is the maximum number of units in use. If 0, there is none.
 	Capacity int64
-	// Share is the number of units that one namespace may use at once. 0: Capacity. The empty
-	// namespace stands for nobody in particular (a command line) and may use all of Capacity.
+	// Share is the maximum number of units that one namespace uses. Default: Capacity. The empty
+	// namespace, which a command line has, may use all of Capacity.
 	Share int64
-	// Backlog is the number of callers of one namespace that may wait at once. 0: no bound.
+	// Backlog is the maximum number of waiting callers of one namespace. If 0, there is none.
 	Backlog int
-	// PerSecond is the rate at which callers are admitted. After a pause, a burst of one second's
-	// worth is admitted at once. 0: no bound.
+	// PerSecond is the maximum number of callers that enter in a second. After a pause, as many may
+	// enter at once. If 0, there is no maximum.
 	PerSecond float64
 
 	mu                sync.Mutex
 	inUse             int64
 	members           map[string]*member
-	turns             []*member // with callers that wait; the first one is next
+	turns             []*member // the namespaces with waiting callers; the first one is next
 	refused, timedOut uint64
-	limiter           *rate.Limiter // nil: no bound
-	granted           bool          // the limiter has admitted one caller that has not entered yet
-	timer             *time.Timer   // runs until the limiter admits the next caller; nil: it was not asked
+	limiter           *rate.Limiter // nil without PerSecond
+	granted           bool          // the limiter has granted an entry that was not used yet
+	timer             *time.Timer   // runs until the limiter grants the next entry, or nil
 }
 
 // member is a namespace that uses units or waits for them.
@@ -62,50 +43,30 @@ type member struct {
 	waiting   []*ticket
 }
 
-// ticket is one caller that waits.
+// ticket is one caller.
 type ticket struct {
+	member   *member
 	weight   int64
 	admitted chan struct{} // closed when the caller may enter
 }
 
-// Enter waits until weight units are free for the namespace and takes them; leave gives them back
-// and must be called exactly once. Its error is ErrFull, ErrTooLarge, or that of ctx.
-func (q *Queue) Enter(ctx context.Context, namespace string, weight int64) (leave func(), err error) {
+// Enter waits until weight units are free for the namespace and takes them. leave gives them back,
+// and must be called exactly once. The error is ErrFull, ErrTooLarge or that of ctx.
+func (q *Queue) Enter(
+	ctx context.Context, namespace string, weight int64,
+) (leave func(), err error) {
 	t, err := q.join(namespace, weight)
 	if err != nil {
 		return nil, err
 	}
-	leave = func() { q.leave(namespace, weight) }
 	select {
 	case <-t.admitted:
-		return leave, nil
-	default:
-	}
-	select {
-	case <-t.admitted:
-		return leave, nil
 	case <-ctx.Done():
+		if q.withdraw(t) {
+			return nil, ctx.Err()
+		}
 	}
-	if !q.withdraw(namespace, t) { // it was admitted in the same instant
-		leave()
-	}
-	return nil, ctx.Err()
-}
-
-// Stats is what a Queue is doing.
-type Stats struct {
-	Capacity int64  // units; 0: no bound
-	InUse    int64  // units
-	Waiting  int    // callers
-	Refused  uint64 // callers that got ErrFull or ErrTooLarge, since the start
-	TimedOut uint64 // callers that left while they waited, as their time was over, since the start
-}
-
-func (s *Stats) add(more Stats) {
-	s.InUse += more.InUse
-	s.Waiting += more.Waiting
-	s.Refused += more.Refused
-	s.TimedOut += more.TimedOut
+	return func() { q.leave(t) }, nil
 }
 
 // Stats returns the state of the queue.
@@ -119,7 +80,7 @@ func (q *Queue) Stats() Stats {
 	return s
 }
 
-// Idle reports whether nobody uses a unit or waits for one.
+// Idle reports whether no caller uses units or waits for them.
 func (q *Queue) Idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -147,18 +108,18 @@ func (q *Queue) join(namespace string, weight int64) (*ticket, error) {
 	if len(m.waiting) == 0 {
 		q.turns = append(q.turns, m)
 	}
-	t := &ticket{weight: weight, admitted: make(chan struct{})}
+	t := &ticket{member: m, weight: weight, admitted: make(chan struct{})}
 	m.waiting = append(m.waiting, t)
 	q.admitLocked()
 	if q.Backlog > 0 && len(m.waiting) > q.Backlog {
-		q.removeLocked(m, t)
+		q.removeLocked(t)
 		q.refused++
 		return nil, ErrFull
 	}
 	return t, nil
 }
 
-// share is the number of units that a namespace may use; 0: no bound.
+// share returns the maximum number of units for a namespace, or 0 if there is none.
 func (q *Queue) share(namespace string) int64 {
 	if namespace == "" || q.Share <= 0 {
 		return q.Capacity
@@ -166,9 +127,9 @@ func (q *Queue) share(namespace string) int64 {
 	return q.Share
 }
 
-// admitLocked admits all callers that may enter now. A namespace that has used up its share is
-// passed over. One that only lacks free capacity keeps its turn, so that small callers can't keep a
-// large one waiting for ever.
+// admitLocked admits all callers that may enter now. It passes over a namespace that has used up
+// its share. A namespace that only lacks free capacity keeps its turn, because small callers could
+// otherwise overtake a large one for ever.
 func (q *Queue) admitLocked() {
 	for {
 		i := slices.IndexFunc(q.turns, func(m *member) bool {
@@ -193,8 +154,8 @@ func (q *Queue) admitLocked() {
 	}
 }
 
-// rateLocked reports whether the rate admits a caller now. If not, it arranges that admitLocked is
-// called when it does.
+// rateLocked reports whether the limiter lets a caller enter now. If not, admitLocked is called
+// when it does.
 func (q *Queue) rateLocked() bool {
 	switch {
 	case q.limiter == nil:
@@ -218,31 +179,31 @@ func (q *Queue) rateLocked() bool {
 	return false
 }
 
-func (q *Queue) leave(namespace string, weight int64) {
+func (q *Queue) leave(t *ticket) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	m := q.members[namespace]
-	m.inUse -= weight
-	q.inUse -= weight
-	q.forgetLocked(m)
+	t.member.inUse -= t.weight
+	q.inUse -= t.weight
+	q.forgetLocked(t.member)
 	q.admitLocked()
 }
 
-// withdraw takes a caller out of the queue. It returns false if the caller was admitted before.
-func (q *Queue) withdraw(namespace string, t *ticket) bool {
+// withdraw removes a caller that no longer waits. It returns false if the caller was admitted
+// already.
+func (q *Queue) withdraw(t *ticket) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	m := q.members[namespace]
-	if !slices.Contains(m.waiting, t) {
+	if !slices.Contains(t.member.waiting, t) {
 		return false
 	}
-	q.removeLocked(m, t)
+	q.removeLocked(t)
 	q.timedOut++
-	q.admitLocked() // others may have waited for its turn to pass
+	q.admitLocked() // callers may have waited behind this one
 	return true
 }
 
-func (q *Queue) removeLocked(m *member, t *ticket) {
+func (q *Queue) removeLocked(t *ticket) {
+	m := t.member
 	i := slices.Index(m.waiting, t)
 	m.waiting = slices.Delete(m.waiting, i, i+1)
 	if len(m.waiting) == 0 {

@@ -14,17 +14,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// visitors enter a queue and stay until the test lets them go.
+// visitors enter a queue and stay until the test makes them leave.
 type visitors struct {
 	*Queue
+
 	mu      sync.Mutex
 	entered []string
 	refused []error
 	leaves  map[string][]func()
 }
 
-// enter has n callers of a namespace ask for weight units each, and returns when they have entered
-// or wait.
+// enter starts n callers of a namespace, each with the same weight. It returns when all of them
+// have entered, wait or were refused.
 func (v *visitors) enter(ctx context.Context, namespace string, n int, weight int64) {
 	for range n {
 		go func() {
@@ -45,7 +46,7 @@ func (v *visitors) enter(ctx context.Context, namespace string, n int, weight in
 	}
 }
 
-// leave lets the first visitor of a namespace go.
+// leave makes the first visitor of a namespace leave.
 func (v *visitors) leave(t *testing.T, namespace string) {
 	t.Helper()
 	v.mu.Lock()
@@ -56,7 +57,8 @@ func (v *visitors) leave(t *testing.T, namespace string) {
 	synctest.Wait()
 }
 
-// leaveAll lets everybody go who is there or still comes in, and checks that nothing is left.
+// leaveAll makes all visitors leave, including those that enter meanwhile, and checks that the
+// queue then has nothing left.
 func (v *visitors) leaveAll(t *testing.T) {
 	t.Helper()
 	for more := true; more; {
@@ -69,7 +71,8 @@ func (v *visitors) leaveAll(t *testing.T) {
 		}
 	}
 	if !v.Idle() || len(v.turns) != 0 || v.inUse != 0 {
-		t.Errorf("left behind: %d namespaces, %d turns, %d units", len(v.members), len(v.turns), v.inUse)
+		t.Errorf("in the end: %d namespaces, %d turns and %d units, want none",
+			len(v.members), len(v.turns), v.inUse)
 	}
 }
 
@@ -78,12 +81,12 @@ func (v *visitors) want(t *testing.T, entered ...string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if diff := cmp.Diff(entered, v.entered); diff != "" {
-		t.Errorf("entered -want +got\n%s", diff)
+		t.Errorf("entered: -want +got\n%s", diff)
 	}
 }
 
-// A flood of one namespace has its share; the next free unit is another namespace's, and they take
-// turns from then on.
+// TestTurns checks that a namespace gets no more than its share, and that namespaces that wait take
+// turns.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &visitors{Queue: &Queue{Capacity: 4, Share: 2}}
@@ -100,22 +103,23 @@ func TestTurns(t *testing.T) {
 		v.want(t, "flood", "flood", "a", "a", "flood", "a", "b")
 		v.leaveAll(t)
 		if got := len(v.entered); got != 14 {
-			t.Errorf("%d entered in the end, want all 14", got)
+			t.Errorf("%d callers have entered in the end, want all 14", got)
 		}
 	})
 }
 
-// Only Backlog callers of a namespace may wait; those of another namespace are not affected.
+// TestBacklog checks that at most Backlog callers of a namespace wait, and that those of another
+// namespace are not affected.
 func TestBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &visitors{Queue: &Queue{Share: 2, Backlog: 3}}
 		v.enter(t.Context(), "n", 10, 1)
 		v.want(t, "n", "n")
 		if len(v.refused) != 5 || !errors.Is(v.refused[0], ErrFull) {
-			t.Errorf("refused: %v, want 5 times ErrFull", v.refused)
+			t.Errorf("errors: %v, want 5 times ErrFull", v.refused)
 		}
 		if s := v.Stats(); s != (Stats{InUse: 2, Waiting: 3, Refused: 5}) {
-			t.Errorf("Stats() = %+v", s)
+			t.Errorf("Stats() = %+v, want 2 in use, 3 waiting and 5 refused", s)
 		}
 		v.enter(t.Context(), "other", 2, 1)
 		v.want(t, "n", "n", "other", "other")
@@ -123,29 +127,30 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
-// A large caller keeps its turn until there is room, and is not overtaken by small ones for ever.
-// A namespace that has used up its own share delays nobody else.
+// TestWeights checks that a caller with a large weight keeps its turn until there is room, so that
+// small callers can't overtake it for ever, and that a namespace that has used up its share does
+// not delay others.
 func TestWeights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &visitors{Queue: &Queue{Capacity: 10, Share: 6}}
 		v.enter(t.Context(), "a", 1, 6)
-		v.enter(t.Context(), "a", 1, 1) // over its share
-		v.enter(t.Context(), "b", 1, 6) // no room
-		v.enter(t.Context(), "c", 1, 1) // behind b
+		v.enter(t.Context(), "a", 1, 1) // waits for its share
+		v.enter(t.Context(), "b", 1, 6) // waits for free units
+		v.enter(t.Context(), "c", 1, 1) // waits behind b
 		v.want(t, "a")
 		v.enter(t.Context(), "d", 1, 7)
 		if len(v.refused) != 1 || !errors.Is(v.refused[0], ErrTooLarge) {
-			t.Errorf("more than a share: %v, want ErrTooLarge", v.refused)
+			t.Errorf("more than a share: errors %v, want ErrTooLarge", v.refused)
 		}
 		v.leave(t, "a")
-		slices.Sort(v.entered) // they entered in one instant
+		slices.Sort(v.entered) // they enter at the same time
 		v.want(t, "a", "a", "b", "c")
 		v.leaveAll(t)
 	})
 }
 
-// The empty namespace may use everything.
-func TestNobodyInParticular(t *testing.T) {
+// TestEmptyNamespace checks that the empty namespace may use all of Capacity.
+func TestEmptyNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &visitors{Queue: &Queue{Capacity: 4, Share: 2}}
 		v.enter(t.Context(), "", 5, 1)
@@ -154,8 +159,8 @@ func TestNobodyInParticular(t *testing.T) {
 	})
 }
 
-// Who gives up leaves nothing behind, and lets those pass who waited behind.
-func TestGivenUp(t *testing.T) {
+// TestGivingUp checks that a caller that gives up lets the callers behind it enter.
+func TestGivingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &visitors{Queue: &Queue{Capacity: 4}}
 		v.enter(t.Context(), "a", 1, 3)
@@ -167,13 +172,13 @@ func TestGivenUp(t *testing.T) {
 		synctest.Wait()
 		v.want(t, "a", "c")
 		if len(v.refused) != 1 || !errors.Is(v.refused[0], context.Canceled) {
-			t.Errorf("b got %v, want the context's error", v.refused)
+			t.Errorf("errors of b: %v, want context.Canceled", v.refused)
 		}
 		v.leaveAll(t)
 	})
 }
 
-// The rate admits PerSecond callers at once and then one after the other, by turns.
+// TestRate checks that PerSecond callers enter at once, and then one after the other, by turns.
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &visitors{Queue: &Queue{PerSecond: 2}}
@@ -190,7 +195,7 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// Of callers that are admitted while they give up, none keeps its units.
+// TestManyGiveUp checks that no units are lost when callers give up while they are admitted.
 func TestManyGiveUp(t *testing.T) {
 	q := &Queue{Capacity: 2, Share: 1, Backlog: 50}
 	var wg sync.WaitGroup
@@ -201,7 +206,7 @@ func TestManyGiveUp(t *testing.T) {
 			leave, err := q.Enter(ctx, string(rune('a'+i%3)), 1)
 			if err == nil {
 				leave()
-			} else if !slices.ContainsFunc([]error{context.Canceled, ErrFull}, func(e error) bool { return errors.Is(err, e) }) {
+			} else if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrFull) {
 				t.Error(err)
 			}
 		})
@@ -211,6 +216,6 @@ func TestManyGiveUp(t *testing.T) {
 	}
 	wg.Wait()
 	if !q.Idle() {
-		t.Errorf("left behind: %+v", q.Stats())
+		t.Errorf("in the end: Stats() = %+v, want nothing in use", q.Stats())
 	}
 }

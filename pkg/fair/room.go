@@ -10,40 +10,41 @@ import (
 // defaultModest is the default of Room.Modest.
 const defaultModest = 8
 
-// Room admits callers of namespaces, which belong to groups, at once or not at all. A group may use
-// half of what other groups leave, and a namespace half of what the other namespaces of its group
-// leave of that. So a group that is alone has half of the capacity, and a namespace that is alone a
-// quarter, and there is room for newcomers. This is the dynamic threshold by which the ports of a
-// switch share its buffer (Choudhury and Hahne, 1998).
+// Room admits a caller at once or not at all. Callers have a namespace, which belongs to a group.
 //
-// A group that has grown large is over its threshold, perhaps because of a few loud namespaces. Each
-// of its other namespaces may have up to Modest units all the same. Together, such namespaces may
-// have a sixteenth of the capacity, or a quarter of what is free if that is more.
+// A group may use half of the units that other groups leave. Of these, a namespace may use half of
+// what the other namespaces of its group leave. So a group that is alone gets half of the capacity,
+// a namespace that is alone gets a quarter, and there is room for newcomers. Switches share their
+// buffer among ports in the same way (dynamic thresholds: Choudhury and Hahne, 1998).
 //
-// The exported fields must not change after the first call. It is safe for concurrent use.
+// A group may have more than its part, perhaps because of a few loud namespaces. Each of its other
+// namespaces may still have up to Modest units. All such namespaces of a group together may have a
+// sixteenth of the capacity, or a quarter of what is free if that is more.
+//
+// The fields must not change after the first call. It is safe for concurrent use.
 type Room struct {
-	// Capacity is the number of units that may be in use at once. 0: no bound.
+	// Capacity is the maximum number of units in use. If 0, there is none.
 	Capacity int64
-	// Modest is the number of units that a namespace may have though its group has too many.
+	// Modest is the number of units that a namespace may have even if its group has too many.
 	// Default: 8.
 	Modest int64
 
 	mu      sync.Mutex
 	inUse   int64
 	groups  map[string]roomGroup
-	members map[tenant]int64
+	members map[tenant]int64 // units in use
 	refused uint64
 }
 
-// roomGroup is what the namespaces of a group use. Of that, modest is what those with at most Modest
-// units use.
+// roomGroup has the numbers of units in use in a group: by all of its namespaces, and by those with
+// at most Modest units.
 type roomGroup struct{ inUse, modest int64 }
 
 // tenant is a namespace of a group.
 type tenant struct{ group, namespace string }
 
-// Enter takes weight units; leave gives them back and must be called exactly once. Its error is
-// ErrFull.
+// Enter takes weight units, or returns ErrFull. leave gives them back, and must be called exactly
+// once.
 func (r *Room) Enter(group, namespace string, weight int64) (leave func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,12 +71,12 @@ func (r *Room) fitsLocked(m tenant, weight int64) bool {
 		g.modest-r.modest(own)+modest <= max(r.Capacity/16, free/4) {
 		return true
 	}
-	// The rule holds for each unit: those before the last one are in use when that is taken.
+	// Every unit must keep the rule. When the last one is taken, those before it are in use.
 	ofOthers, last := r.inUse-g.inUse, weight-1
 	return own+weight <= (r.Capacity-ofOthers)/2-g.inUse-last
 }
 
-// modest returns the units of a namespace, or 0 if they are too many to be modest.
+// modest returns the number of a namespace's units, or 0 if they are more than Modest.
 func (r *Room) modest(units int64) int64 {
 	if units > cmp.Or(r.Modest, defaultModest) {
 		return 0
@@ -96,7 +97,7 @@ func (r *Room) addLocked(m tenant, weight int64) {
 	}
 }
 
-// Stats returns the state of the room. Nobody waits in it.
+// Stats returns the state of the room. No caller waits in it.
 func (r *Room) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// Groups, and the namespaces of each, get at most half of what is left for them, so that there is
-// room for another group.
+// TestRoom checks that a group gets at most half of what is left, and a namespace half of that.
 func TestRoom(t *testing.T) {
 	r := &Room{Capacity: 64}
 	var leaves []func()
@@ -22,25 +21,25 @@ func TestRoom(t *testing.T) {
 				continue
 			}
 			if !errors.Is(err, ErrFull) || n != want {
-				t.Errorf("%s/%s has %d units, then %v; want %d", group, namespace, n, err, want)
+				t.Errorf("%s/%s got %d units, then %v; want %d, then ErrFull", group, namespace, n, err, want)
 			}
 			return
 		}
 	}
-	fill("api", "loud", 16)      // half of the 32 that the group may have
-	fill("api", "other", 8)      // half of the rest
-	fill("liar", "a", 10)        // the group may have half of the 40 that are left
-	fill("liar", "made-up-1", 6) // 5, and a modest one of a quarter of what is free
-	fill("liar", "made-up-2", 2)
+	fill("api", "loud", 16)       // half of the 32 units that the group may have
+	fill("api", "other", 8)       // half of the rest
+	fill("liar", "a", 10)         // half of the 20 units that the group may have, of 40 that are left
+	fill("liar", "invented-1", 6) // 5, and a modest one of a quarter of what is free
+	fill("liar", "invented-2", 2)
 	fill("new", "n", 6)
 	if s := r.Stats(); s.InUse != 48 || s.Refused != 6 {
 		t.Errorf("Stats() = %+v, want 48 in use and 6 refused", s)
 	}
 	if _, err := r.Enter("newer", "n", 5); !errors.Is(err, ErrFull) {
-		t.Errorf("more than a quarter of what is left: %v, want ErrFull", err)
+		t.Errorf("Enter with more than a quarter of what is left: %v, want ErrFull", err)
 	}
 	if leave, err := r.Enter("newer", "n", 4); err != nil {
-		t.Errorf("a quarter of what is left: %v", err)
+		t.Errorf("Enter with a quarter of what is left: %v", err)
 	} else {
 		leaves = append(leaves, leave)
 	}
@@ -48,12 +47,13 @@ func TestRoom(t *testing.T) {
 		leave()
 	}
 	if s := r.Stats(); s.InUse != 0 || len(r.groups)+len(r.members) != 0 {
-		t.Errorf("in the end %+v, %d groups and %d namespaces", s, len(r.groups), len(r.members))
+		t.Errorf("in the end: Stats() = %+v, %d groups and %d namespaces, want none",
+			s, len(r.groups), len(r.members))
 	}
 }
 
-// A namespace that fills its share of each group leaves room for others in each of them, however many
-// groups there are.
+// TestRoomForNewcomers checks that there is room for other namespaces in each group after one
+// namespace has taken all that it can get, however many groups there are.
 func TestRoomForNewcomers(t *testing.T) {
 	r := &Room{Capacity: 512}
 	groups := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
@@ -67,14 +67,14 @@ func TestRoomForNewcomers(t *testing.T) {
 	for _, group := range groups[:4] {
 		for i := range 5 {
 			if _, err := r.Enter(group, "modest", 1); err != nil {
-				t.Errorf("%s: unit %d of a newcomer: %v, after %+v", group, i, err, r.Stats())
+				t.Errorf("Enter of a newcomer in %s, unit %d: %v, Stats() = %+v", group, i, err, r.Stats())
 			}
 		}
 	}
 }
 
-// A group that several loud namespaces have filled has room for its other namespaces, beside an
-// empty half and beside another group.
+// TestRoomBesideLoud checks that a group that several loud namespaces have filled has room for its
+// other namespaces, alone and beside another group.
 func TestRoomBesideLoud(t *testing.T) {
 	for _, others := range []int{0, 3} {
 		for _, tt := range []struct {
@@ -102,7 +102,7 @@ func TestRoomBesideLoud(t *testing.T) {
 			for i := range tt.namespaces {
 				_, err := tt.room.Enter("api", "modest-"+strconv.Itoa(i), tt.weight)
 				if err != nil {
-					t.Errorf("capacity %d, %d loud namespaces beside %d: namespace %d: %v, after %+v",
+					t.Errorf("capacity %d, %d loud namespaces beside %d: Enter of namespace %d: %v, Stats() = %+v",
 						tt.room.Capacity, tt.loud, others, i, err, tt.room.Stats())
 				}
 			}
@@ -110,8 +110,8 @@ func TestRoomBesideLoud(t *testing.T) {
 	}
 }
 
-// A group with a loud namespace, after which others came that make up namespaces, still has room for
-// its other namespaces, however many they are, and for heavy units too.
+// TestRoomBesideLiars checks a group that has grown large because of one namespace, before other
+// groups came that invent namespaces: there is still room for its other namespaces.
 func TestRoomBesideLiars(t *testing.T) {
 	for name, tt := range map[string]struct {
 		room       *Room
@@ -134,11 +134,11 @@ func TestRoomBesideLiars(t *testing.T) {
 			}
 			flood("api", 1)
 			flood("pod1", 100)
-			flood("pod2", 1) // and then many that are modest
+			flood("pod2", 1)
 			flood("pod2", 100)
 			for i := range tt.namespaces {
 				if _, err := tt.room.Enter("api", "modest-"+strconv.Itoa(i), tt.weight); err != nil {
-					t.Errorf("namespace %d: %v, after %+v", i, err, tt.room.Stats())
+					t.Errorf("Enter of namespace %d: %v, Stats() = %+v", i, err, tt.room.Stats())
 				}
 			}
 		})

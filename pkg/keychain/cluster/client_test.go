@@ -140,7 +140,8 @@ func newHeld(t *testing.T) (*cluster.Cluster, *heldServer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster.Cluster{Getter: cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), &fair.Queue{})}, h
+	getter := cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), &fair.Queue{})
+	return &cluster.Cluster{Getter: getter}, h
 }
 
 // TestConcurrentReads checks the maximum number of reads at a time, for each namespace and for all,
