@@ -30,7 +30,7 @@ func (a *answer) annotate() {
 	refreshed := func(o pin.Outcome) bool { return o.Reason == policy.Refresh }
 	switch {
 	case len(a.images) == 0 && !slices.ContainsFunc(a.result.Outcomes, refreshed):
-	case a.request.Object.Kind == jobKind && a.request.Operation == policy.Update:
+	case a.request.Object.Kind.IsJob() && a.request.Operation == policy.Update:
 		a.restoreRecords()
 	default:
 		a.record()
@@ -78,7 +78,7 @@ func (a *answer) record() {
 			continue
 		}
 		a.changes.Update(s.Metadata, old, workload.AnnotationPins, pins)
-		if kind != podKind && kind != jobKind { // they are never refreshed
+		if !kind.IsPod() && !kind.IsJob() { // they are never refreshed
 			a.changes.Update(s.Metadata, old, workload.AnnotationRefreshed, markers)
 		}
 		clear(pins)

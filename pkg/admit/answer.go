@@ -14,12 +14,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// The built-in kinds that are answered differently.
-var (
-	podKind = workload.Kind{Kind: "Pod"}
-	jobKind = workload.Kind{Group: "batch", Kind: "Job"}
-)
-
 // answer turns the outcomes of one object into the answer to its review.
 type answer struct {
 	handler *Handler
@@ -144,7 +138,7 @@ func (a *answer) failed(o *pin.Outcome) {
 			a.replace(o, o.Held)
 		}
 		a.warnings.add(sentence + "; kept at " + short(o.Held))
-	case then == Deny, then == Defer && a.request.Object.Kind == podKind:
+	case then == Deny, then == Defer && a.request.Object.Kind.IsPod():
 		a.denials = append(a.denials, sentence)
 	case then == Defer:
 		a.warnings.add(sentence + "; admitted as it is, its pods wait until it resolves")
@@ -160,7 +154,7 @@ func (a *answer) howToRefresh(i int) string {
 	if !object.PodSpecs[i].Annotated { // a CRD may prune that of the template
 		change = "change the object's annotation " + workload.AnnotationRefresh
 	}
-	if object.Kind == jobKind {
+	if object.Kind.IsJob() {
 		return "make a new Job"
 	}
 	if a.handler.Pinner.Policy.IgnoreRestart || object.Kind.Group != "apps" {

@@ -177,7 +177,7 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 // templatesChanged reports for each pod spec of an update whether anything but images differs from
 // the old pod template. A Pod has no template.
 func templatesChanged(rv *review, o *workload.Object) []bool {
-	if rv.Old.Value == nil || o.Kind == podKind {
+	if rv.Old.Value == nil || o.Kind.IsPod() {
 		return make([]bool, len(o.PodSpecs))
 	}
 	return workload.TemplatesChanged(rv.Old.Value, rv.Object.Value, o.PodSpecs)

@@ -11,12 +11,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// The built-in kinds that some rules treat differently.
-var (
-	podKind = workload.Kind{Kind: "Pod"}
-	jobKind = workload.Kind{Group: "batch", Kind: "Job"}
-)
-
 // Decide applies rules 1 to 6, and the part of rule 8 that needs no registry. It parses each
 // reference and reads each annotation of both objects once.
 func (p *Policy) Decide(in Input) Plan {
@@ -68,14 +62,14 @@ func (p *Policy) skips(in Input, operation Operation) Reason {
 	switch {
 	case operation == Update && in.Old != nil && in.Old.Metadata.Deleting:
 		return Deleting
-	case kind == podKind && operation == Create && in.Node &&
+	case kind.IsPod() && operation == Create && in.Node &&
 		m.Annotations[workload.AnnotationMirror] != "":
 		return Mirror
 	case operation == Create && p.skipsOwner(owner, in.User):
 		return SkipOwned
-	case owner.IsZero() || kind == podKind:
+	case owner.IsZero() || kind.IsPod():
 		return ""
-	case kind == jobKind && owner.Kind == "CronJob" && owner.Group() == "batch":
+	case kind.IsJob() && owner.GroupKind().IsCronJob():
 		return ""
 	}
 	return Controlled
@@ -139,7 +133,7 @@ func (p *Policy) exempts(r ref.Reference) bool {
 // kubelet would pull the name from Docker Hub or a mirror of it, from a repository that nobody in
 // the cluster has chosen.
 func (p *Policy) unreplaced(kind workload.Kind, r ref.Reference) bool {
-	if kind != podKind || r.Canonical() != workload.Placeholder {
+	if !kind.IsPod() || r.Canonical() != workload.Placeholder {
 		return false
 	}
 	return !slices.ContainsFunc(p.Exempt, func(e Pattern) bool {

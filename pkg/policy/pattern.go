@@ -120,7 +120,7 @@ func ParseSkipOwner(owner string, users []string) (SkipOwner, error) {
 
 // Match reports whether o is this owner, and user one of its users.
 func (s SkipOwner) Match(o workload.Owner, user string) bool {
-	if s.Owner != (workload.Kind{Group: o.Group(), Kind: o.Kind}) {
+	if s.Owner != o.GroupKind() {
 		return false
 	}
 	return slices.ContainsFunc(s.Users, func(u string) bool {

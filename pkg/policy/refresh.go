@@ -22,7 +22,7 @@ func (p *Policy) changedMarker(in Input, s *annotation.PodSpec) string {
 		delete(s.Markers, workload.AnnotationRestartedAt)
 	}
 	kind := in.Object.Kind
-	if kind == podKind || kind == jobKind || s.Old == nil {
+	if kind.IsPod() || kind.IsJob() || s.Old == nil {
 		return ""
 	}
 	recorded := s.Recorded

@@ -10,7 +10,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // errUnknown is the error for a text if it is not known whether a sibling runs it. It does not have
@@ -39,7 +38,7 @@ type layer struct {
 func (s *Siblings) Layer(
 	ctx context.Context, next resolve.Resolver, req pin.Request, lookups []ref.Reference,
 ) resolve.Resolver {
-	if req.Operation != policy.Create || req.Object.Kind != (workload.Kind{Kind: "Pod"}) {
+	if req.Operation != policy.Create || !req.Object.Kind.IsPod() {
 		return next
 	}
 	r, ok := RevisionOf(req.Namespace, req.Object, s.RevisionLabels)

@@ -49,7 +49,7 @@ func RevisionOf(namespace string, pod *workload.Object, labels []string) (r Revi
 			}
 		}
 	}
-	if m.Controller.IsRevision() {
+	if m.Controller.GroupKind().IsRevision() {
 		return r, true
 	}
 	return Revision{}, false
@@ -61,7 +61,7 @@ func (r Revision) has(pod *workload.Object) bool {
 	if m.Controller.UID != r.Owner {
 		return false
 	}
-	return m.Controller.IsRevision() || m.Labels[r.Label] == r.Value
+	return m.Controller.GroupKind().IsRevision() || m.Labels[r.Label] == r.Value
 }
 
 // oldest collects, for each text, the digest that the oldest listed pod of a revision runs.

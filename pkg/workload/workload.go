@@ -91,23 +91,13 @@ type Metadata struct {
 // Owner is the owner reference of a controller.
 type Owner struct{ APIVersion, Kind, Name, UID string }
 
-// IsRevision reports whether one object of the owner's kind stands for one revision, so that all of
-// its pods are meant to be alike. This is true for a ReplicaSet and for a ReplicationController.
-func (o Owner) IsRevision() bool {
-	switch (Kind{o.Group(), o.Kind}) {
-	case Kind{"apps", "ReplicaSet"}, Kind{"", "ReplicationController"}:
-		return true
-	}
-	return false
-}
-
 // IsZero reports whether there is no controller.
 func (o Owner) IsZero() bool { return o == Owner{} }
 
-// Group returns the API group in the owner's apiVersion. It is empty for the core group.
-func (o Owner) Group() string {
+// GroupKind returns the kind of the owner, with the group in its apiVersion.
+func (o Owner) GroupKind() Kind {
 	group, _ := splitAPIVersion(o.APIVersion)
-	return group
+	return Kind{group, o.Kind}
 }
 
 // PodSpec is one pod spec of an object.
