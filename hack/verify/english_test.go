@@ -61,6 +61,7 @@ var plainFolders = []string{
 	"pkg/certificate",
 	"pkg/config",
 	"pkg/fair",
+	"pkg/jsonwalk",
 	"pkg/keychain",
 	"pkg/keychain/cloud",
 	"pkg/keychain/cluster",

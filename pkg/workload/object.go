@@ -14,7 +14,10 @@ func (s *scanner) root(o *Object, tree *node) error {
 	var apiVersion string
 	room := MaxAnnotations
 	var own PodSpec // only used for a Pod, which is a pod template itself
-	present, err := s.object(func(name []byte) error {
+	if !s.isObject() {
+		return errors.New("not a JSON object")
+	}
+	err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "apiVersion":
 			return s.text(&apiVersion, maxVersion)
@@ -29,9 +32,6 @@ func (s *scanner) root(o *Object, tree *node) error {
 	})
 	if err != nil {
 		return err
-	}
-	if !present {
-		return errors.New("not a JSON object")
 	}
 	if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("text after the object")
@@ -55,8 +55,7 @@ func (s *scanner) descend(o *Object, n *node) error {
 	case n.elements != nil:
 		return s.array(func() error { return s.element(o, n.elements) })
 	}
-	_, err := s.object(func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
-	return err
+	return s.object(func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
 }
 
 // element scans one element of a list. If the element has a name, the Key of its pod specs contains
@@ -65,8 +64,8 @@ func (s *scanner) element(o *Object, n *node) error {
 	if n.template || n.elements != nil || n.fields["name"] != nil {
 		return s.descend(o, n)
 	}
-	at, first, name := s.pointer(""), len(o.PodSpecs), ""
-	_, err := s.object(func(field []byte) error {
+	at, first, name := string(s.at), len(o.PodSpecs), ""
+	err := s.object(func(field []byte) error {
 		if string(field) == "name" {
 			return s.name(&name)
 		}
@@ -85,8 +84,8 @@ func (s *scanner) element(o *Object, n *node) error {
 
 // template scans a pod template, an object with metadata and a pod spec.
 func (s *scanner) template(o *Object) error {
-	t := PodSpec{Metadata: Metadata{Pointer: s.pointer("/metadata")}, Annotated: true}
-	_, err := s.object(func(name []byte) error {
+	t := PodSpec{Metadata: Metadata{Pointer: string(s.at) + "/metadata"}, Annotated: true}
+	err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "metadata":
 			return s.metadata(&t.Metadata, &s.room)
@@ -103,9 +102,9 @@ func (s *scanner) template(o *Object) error {
 }
 
 // metadata scans an ObjectMeta. room is the number of bytes of annotations that may still be kept.
-func (s *scanner) metadata(m *Metadata, room *int) (err error) {
-	annotation := func(into *string) error { return s.annotation(into, room) }
-	m.Present, err = s.object(func(name []byte) error {
+func (s *scanner) metadata(m *Metadata, room *int) error {
+	m.Present = s.isObject()
+	return s.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "name":
 			return s.name(&m.Name)
@@ -118,25 +117,27 @@ func (s *scanner) metadata(m *Metadata, room *int) (err error) {
 		case "deletionTimestamp":
 			m.Deleting = s.dec.PeekKind() == '"'
 		case "annotations":
-			m.HasAnnotations, m.Size, err = s.stringMap(&m.Annotations, isKnownAnnotation, annotation)
+			m.HasAnnotations = s.isObject()
+			m.Size, err = s.stringMap(&m.Annotations, isKnownAnnotation, func(into *string) error {
+				return s.annotation(into, room)
+			})
 			return err
 		case "labels":
-			_, _, err := s.stringMap(&m.Labels, s.isKnownLabel, s.name)
+			_, err = s.stringMap(&m.Labels, s.isKnownLabel, s.name)
 			return err
 		case "ownerReferences":
 			return s.array(func() error { return s.owner(&m.Controller) })
 		}
 		return s.dec.SkipValue()
 	})
-	return err
 }
 
 // stringMap scans a map of strings. It keeps the entries whose names keep accepts, and reads their
 // values with read. size is the size in bytes of all names and values of the map.
 func (s *scanner) stringMap(
 	into *map[string]string, keep func(string) bool, read func(*string) error,
-) (present bool, size int, err error) {
-	present, err = s.object(func(name []byte) error {
+) (size int, err error) {
+	err = s.object(func(name []byte) error {
 		size += len(name)
 		if !keep(string(name)) {
 			n, err := s.length()
@@ -154,7 +155,7 @@ func (s *scanner) stringMap(
 		(*into)[key] = value
 		return nil
 	})
-	return present, size, err
+	return size, err
 }
 
 func isKnownAnnotation(name string) bool {
@@ -179,7 +180,7 @@ func (s *scanner) isKnownLabel(name string) bool {
 func (s *scanner) owner(into *Owner) error {
 	var o Owner
 	controller := false
-	_, err := s.object(func(name []byte) error {
+	err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "apiVersion":
 			return s.text(&o.APIVersion, maxVersion)

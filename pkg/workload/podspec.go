@@ -9,13 +9,13 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// pullNever is the pull policy by which the kubelet only runs images that are on the node already.
-const pullNever = "Never"
-
 func (s *scanner) podSpec(p *PodSpec) error {
-	at := s.pointer("")
+	if s.isObject() {
+		p.Pointer = string(s.at)
+		p.Key = p.Pointer
+	}
 	var account, deprecated string
-	present, err := s.object(func(name []byte) error {
+	err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "containers", "initContainers":
 			return s.array(func() error { return s.container(p, false) })
@@ -32,74 +32,77 @@ func (s *scanner) podSpec(p *PodSpec) error {
 		}
 		return s.dec.SkipValue()
 	})
-	if present {
-		p.Pointer, p.Key = at, at
-	}
 	p.Identity.ServiceAccount = cmp.Or(account, deprecated)
 	return err
 }
 
 func (s *scanner) container(p *PodSpec, ephemeral bool) error {
+	present := s.isObject()
 	r := Reference{Missing: true, Ephemeral: ephemeral}
-	var policy string
-	present, err := s.object(func(name []byte) error {
+	err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "name":
 			return s.name(&r.Name)
 		case "image":
 			return s.image(&r)
 		case "imagePullPolicy":
-			return s.name(&policy)
+			return s.pullPolicy(&r)
 		}
 		return s.dec.SkipValue()
 	})
-	if present && err == nil {
-		err = s.add(p, r, policy)
+	if err != nil || !present {
+		return err
 	}
-	return err
+	return s.add(p, r)
 }
 
 func (s *scanner) volume(p *PodSpec) error {
 	r := Reference{Missing: true}
-	var volume, policy string
+	var volume string
 	isImage := false
-	_, err := s.object(func(name []byte) (err error) {
+	err := s.object(func(name []byte) error {
 		switch string(name) {
 		case "name":
 			return s.name(&volume)
 		case "image":
-			isImage, err = s.object(func(name []byte) error {
+			isImage = s.isObject()
+			return s.object(func(name []byte) error {
 				switch string(name) {
 				case "reference":
 					return s.image(&r)
 				case "pullPolicy":
-					return s.name(&policy)
+					return s.pullPolicy(&r)
 				}
 				return s.dec.SkipValue()
 			})
-			return err
 		}
 		return s.dec.SkipValue()
 	})
-	if isImage {
-		r.Name = "volume/" + volume
-		if err == nil {
-			err = s.add(p, r, policy)
-		}
+	if err != nil || !isImage {
+		return err
 	}
-	return err
+	r.Name = "volume/" + volume
+	return s.add(p, r)
 }
 
 // image reads the text of a reference and sets its pointer.
 func (s *scanner) image(r *Reference) error {
 	if s.dec.PeekKind() == '"' {
-		r.Missing, r.Pointer = false, s.pointer("")
+		r.Missing, r.Pointer = false, string(s.at)
 	}
 	return s.text(&r.Text, ref.MaxLength)
 }
 
-func (s *scanner) add(p *PodSpec, r Reference, policy string) error {
-	r.Never = policy == pullNever
+// pullPolicy reads a pull policy. With the policy Never, the kubelet only runs images that are on
+// the node already.
+func (s *scanner) pullPolicy(r *Reference) error {
+	var policy string
+	err := s.name(&policy)
+	r.Never = policy == "Never"
+	return err
+}
+
+func (s *scanner) add(p *PodSpec, r Reference) error {
 	p.References = append(p.References, r)
 	return s.count()
 }
@@ -114,7 +117,7 @@ func (s *scanner) count() error {
 
 func (s *scanner) pullSecret(p *PodSpec) error {
 	var secret string
-	_, err := s.object(func(name []byte) error {
+	err := s.object(func(name []byte) error {
 		if string(name) == "name" {
 			return s.name(&secret)
 		}

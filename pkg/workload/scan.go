@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/tagpin/tagpin/pkg/jsonwalk"
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
@@ -94,12 +94,9 @@ type scanner struct {
 }
 
 func (s *scanner) reset(raw []byte) {
-	s.at, s.found = s.at[:0], 0
-	s.room = MaxAnnotations
-	s.buf = *bytes.NewBuffer(raw) // the decoder does not copy a bytes.Buffer
-	// The check for duplicate names costs a map for each object. It is not needed: an API server has
-	// already decoded the object and does not send duplicate names.
-	s.dec.Reset(&s.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	s.at, s.found, s.room = s.at[:0], 0, MaxAnnotations
+	s.buf = *bytes.NewBuffer(raw)
+	jsonwalk.Reset(&s.dec, &s.buf)
 }
 
 func (s *scanner) release() {
@@ -108,40 +105,16 @@ func (s *scanner) release() {
 	scanners.Put(s)
 }
 
-// object calls field for each name in the next value, which field must consume. If the next value
-// is not an object, it is skipped and present is false.
-func (s *scanner) object(field func(name []byte) error) (present bool, err error) {
-	if s.dec.PeekKind() != '{' {
-		return false, s.dec.SkipValue()
-	}
-	if _, err := s.dec.ReadToken(); err != nil {
-		return false, err
-	}
-	for s.dec.PeekKind() == '"' {
-		raw, err := s.dec.ReadValue()
-		if err != nil {
-			return true, err
-		}
-		n := len(s.at)
-		name := s.push(raw)
-		if err := field(name); err != nil {
-			return true, err
-		}
+// object calls field for each name of the next value, which must consume the value of the name. If
+// the next value is not an object, it is skipped.
+func (s *scanner) object(field func(name []byte) error) error {
+	n := len(s.at)
+	return jsonwalk.Object(&s.dec, func(name []byte) error {
+		s.at = appendStep(s.at, name)
+		err := field(name)
 		s.at = s.at[:n]
-	}
-	_, err = s.dec.ReadToken()
-	return true, err
-}
-
-// push appends a quoted name to the pointer and returns it without quotes. The result is valid
-// until the next read from the decoder.
-func (s *scanner) push(quoted []byte) []byte {
-	name := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(name, '\\') >= 0 {
-		name, _ = jsontext.AppendUnquote(nil, quoted)
-	}
-	s.at = appendStep(s.at, name)
-	return name
+		return err
+	})
 }
 
 // appendStep appends a name to a JSON pointer (RFC 6901, section 3).
@@ -160,26 +133,21 @@ func appendStep(to, name []byte) []byte {
 	return to
 }
 
-// array calls element for each element of the next value, which element must consume. If the next
-// value is not an array, it is skipped.
+// array calls element for each element of the next value, which must consume the element. If the
+// next value is not an array, it is skipped.
 func (s *scanner) array(element func() error) error {
-	if s.dec.PeekKind() != '[' {
-		return s.dec.SkipValue()
-	}
-	if _, err := s.dec.ReadToken(); err != nil {
+	n, i := len(s.at), 0
+	return jsonwalk.Array(&s.dec, func() error {
+		s.at = strconv.AppendInt(append(s.at, '/'), int64(i), 10)
+		i++
+		err := element()
+		s.at = s.at[:n]
 		return err
-	}
-	n := len(s.at)
-	for i := 0; s.dec.PeekKind() != ']'; i++ {
-		s.at = strconv.AppendInt(append(s.at[:n], '/'), int64(i), 10)
-		if err := element(); err != nil {
-			return err
-		}
-	}
-	s.at = s.at[:n]
-	_, err := s.dec.ReadToken()
-	return err
+	})
 }
+
+// isObject reports whether the next value is an object.
+func (s *scanner) isObject() bool { return s.dec.PeekKind() == '{' }
 
 // name reads a name, or another text with the same maximum length.
 func (s *scanner) name(into *string) error { return s.text(into, maxName) }
@@ -241,13 +209,4 @@ func (s *scanner) length() (int, error) {
 		raw = raw[i+2:]
 	}
 	return n, nil
-}
-
-// pointer returns the JSON pointer of the next value, followed by suffix.
-func (s *scanner) pointer(suffix string) string {
-	var b strings.Builder
-	b.Grow(len(s.at) + len(suffix))
-	b.Write(s.at)
-	b.WriteString(suffix)
-	return b.String()
 }

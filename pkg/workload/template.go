@@ -35,15 +35,15 @@ type templates struct {
 	*scanner
 
 	sums    map[string]hash.Hash // by the pointer of the template
-	ignored map[string]struct{}  // pointers of values that are left out of the hashes
-	visited map[string]struct{}  // pointers of templates and ignored values, and of their parents
+	ignored map[string]bool      // pointers of values that are left out of the hashes
+	visited map[string]bool      // pointers of templates and ignored values, and of their parents
 }
 
 func newTemplates(specs []PodSpec) *templates {
 	t := &templates{
 		sums:    map[string]hash.Hash{},
-		ignored: map[string]struct{}{},
-		visited: map[string]struct{}{},
+		ignored: map[string]bool{},
+		visited: map[string]bool{},
 	}
 	for i := range specs {
 		at := templatePointer(&specs[i])
@@ -62,14 +62,14 @@ func newTemplates(specs []PodSpec) *templates {
 
 // ignore leaves the value at a pointer out of the hashes.
 func (t *templates) ignore(pointer string) {
-	t.ignored[pointer] = struct{}{}
+	t.ignored[pointer] = true
 	t.visit(pointer)
 }
 
 // visit adds a pointer and its parents to visited.
 func (t *templates) visit(pointer string) {
 	for p := pointer; p != ""; p = p[:max(strings.LastIndexByte(p, '/'), 0)] {
-		t.visited[p] = struct{}{}
+		t.visited[p] = true
 	}
 }
 
@@ -86,21 +86,20 @@ func (t *templates) descend() error {
 	if sum, ok := t.sums[string(t.at)]; ok {
 		return t.add(sum, string(t.at)+"/metadata/annotations")
 	}
-	if _, ok := t.visited[string(t.at)]; !ok && len(t.at) > 0 {
+	if len(t.at) > 0 && !t.visited[string(t.at)] {
 		return t.dec.SkipValue()
 	}
 	if t.dec.PeekKind() == '[' {
 		return t.array(t.descend)
 	}
-	_, err := t.object(func([]byte) error { return t.descend() })
-	return err
+	return t.object(func([]byte) error { return t.descend() })
 }
 
 // add adds the next value to a hash. annotations is the pointer of the template's annotations. Only
 // their members are hashed, so that an empty object of annotations has the same hash as none.
 func (t *templates) add(sum hash.Hash, annotations string) error {
 	kind, bare := t.dec.PeekKind(), string(t.at) == annotations
-	if _, ok := t.visited[string(t.at)]; !ok || kind != '{' && kind != '[' {
+	if !t.visited[string(t.at)] || kind != '{' && kind != '[' {
 		raw, err := t.dec.ReadValue()
 		write(sum, raw, ",")
 		return err
@@ -115,8 +114,8 @@ func (t *templates) add(sum hash.Hash, annotations string) error {
 		write(sum, nil, "{")
 		defer write(sum, nil, "}")
 	}
-	_, err := t.object(func(name []byte) error {
-		if _, ok := t.ignored[string(t.at)]; ok {
+	return t.object(func(name []byte) error {
+		if t.ignored[string(t.at)] {
 			return t.dec.SkipValue()
 		}
 		if string(t.at) != annotations {
@@ -124,7 +123,6 @@ func (t *templates) add(sum hash.Hash, annotations string) error {
 		}
 		return t.add(sum, annotations)
 	})
-	return err
 }
 
 // write adds the length of a text, the text, and a sign that tells the type of the text.

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jsonwalk_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/jsonwalk"
+)
+
+// walk reads the field a, and the strings in the field b, of a JSON object.
+func walk(text string) (a string, b []string, err error) {
+	dec := jsonwalk.NewDecoder(strings.NewReader(text))
+	err = jsonwalk.Object(dec, func(name []byte) error {
+		switch string(name) {
+		case "a":
+			return jsonwalk.Text(dec, &a)
+		case "b":
+			return jsonwalk.Array(dec, func() error {
+				var element string
+				defer func() { b = append(b, element) }()
+				return jsonwalk.Text(dec, &element)
+			})
+		}
+		return dec.SkipValue()
+	})
+	return a, b, err
+}
+
+func TestWalk(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"a":"x","b":["y","z"]}`:                "x [y z]",
+		`{"c":{"a":1},"\u0061":"\u0078","b":[]}`: "x []",
+		`{"a":1,"b":["y",2,{"a":"z"}]}`:          " [y  ]",
+		`{"a":"x","a":"y","b":{}}`:               "y []",
+		"{\"\xff\":1,\"a\":\"x\"}":               "x []",
+		`["a"]`:                                  " []",
+		`null`:                                   " []",
+		`{"a":"x"`:                               "error",
+		`{"b":["x"`:                              "error",
+		`{"b":[x]}`:                              "error",
+		`{"a" "x"}`:                              "error",
+		``:                                       "error",
+	} {
+		a, b, err := walk(text)
+		got := fmt.Sprint(a, " ", b)
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("walking %s = %q, want %q", text, got, want)
+		}
+	}
+}
+
+// FuzzWalk compares a walk with encoding/json, which also uses the last one of duplicate names.
+func FuzzWalk(f *testing.F) {
+	f.Add(`{"a":"x","b":["y","z"]}`)
+	f.Add(`{"\u0061":"\ud83d\ude00","c":[[{}]]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var want map[string]any
+		valid := json.Unmarshal([]byte(text), &want) == nil
+		a, _, err := walk(text)
+		if !valid || want == nil {
+			return
+		}
+		if err != nil {
+			t.Fatalf("walking %q: %v", text, err)
+		}
+		if s, ok := want["a"].(string); ok && a != s {
+			t.Errorf("walking %q: a = %q, want %q", text, a, s)
+		}
+	})
+}
