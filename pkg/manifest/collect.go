@@ -26,11 +26,7 @@ func (c *collector) collect(v *value, pointer string, inherited workload.Kind) e
 		return nil
 	}
 	c.seen[v] = true
-	group, _, found := strings.Cut(v.get("apiVersion").str(), "/")
-	if !found {
-		group = ""
-	}
-	kind := workload.Kind{Group: group, Kind: v.get("kind").str()}
+	kind := workload.KindOf(v.get("apiVersion").str(), v.get("kind").str())
 	if kind.Kind == "" {
 		kind = inherited
 	}

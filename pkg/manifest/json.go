@@ -6,8 +6,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
 // parseJSON parses all JSON values from the offset base to the end of the file.
@@ -33,7 +36,7 @@ type jsonParser struct {
 }
 
 func (p *jsonParser) error(err error) *Error {
-	at, message := p.base+int(p.dec.InputOffset()), err.Error()
+	at, message := p.offset(), err.Error()
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
 		at, message = p.base+int(syntax.ByteOffset), syntax.Err.Error()
@@ -41,61 +44,40 @@ func (p *jsonParser) error(err error) *Error {
 	return p.stream.errorf(p.stream.lines.line(at), "%s", message)
 }
 
+// offset returns the offset of the end of what was read.
+func (p *jsonParser) offset() int { return p.base + int(p.dec.InputOffset()) }
+
 // value parses the next value. The error is io.EOF if there is no other value.
-func (p *jsonParser) value() (*value, error) {
-	kind := p.dec.PeekKind()
-	if kind != '{' && kind != '[' {
-		return p.scalar()
+func (p *jsonParser) value() (v *value, err error) {
+	start := p.offset()
+	for start < len(p.stream.data) && strings.IndexByte(" \t\r\n,:", p.stream.data[start]) >= 0 {
+		start++
 	}
-	if _, err := p.dec.ReadToken(); err != nil {
-		return nil, err
-	}
-	v := &value{kind: kind, line: p.stream.lines.line(p.base + int(p.dec.InputOffset()) - 1)}
-	for {
-		if k := p.dec.PeekKind(); k == '}' || k == ']' {
-			_, err := p.dec.ReadToken()
-			return v, err
+	v = &value{kind: p.dec.PeekKind(), line: p.stream.lines.line(start)}
+	switch v.kind {
+	case '{':
+		err = jsonwalk.Object(p.dec, func(name []byte) error {
+			// A string has no line break, so the line of its end is that of its beginning.
+			key := &value{kind: '"', text: string(name), line: p.stream.lines.line(p.offset())}
+			item, err := p.value()
+			v.add(key, item)
+			return err
+		})
+	case '[':
+		err = jsonwalk.Array(p.dec, func() error {
+			item, err := p.value()
+			v.items = append(v.items, item)
+			return err
+		})
+	default:
+		var raw jsontext.Value
+		raw, err = p.dec.ReadValue()
+		v.text, v.span = string(raw), span{start, p.offset()}
+		if err == nil && v.kind == '"' {
+			var text []byte
+			text, err = jsontext.AppendUnquote(nil, raw)
+			v.text = string(text)
 		}
-		if err := p.member(v); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
 	}
-}
-
-func (p *jsonParser) member(v *value) error {
-	first, err := p.value()
-	if err != nil {
-		return err
-	}
-	if v.kind == '[' {
-		v.items = append(v.items, first)
-		return nil
-	}
-	item, err := p.value()
-	if err != nil {
-		return err
-	}
-	v.add(first, item)
-	return nil
-}
-
-func (p *jsonParser) scalar() (*value, error) {
-	raw, err := p.dec.ReadValue()
-	if err != nil {
-		return nil, err
-	}
-	end := p.base + int(p.dec.InputOffset())
-	at := span{end - len(raw), end}
-	v := &value{kind: raw.Kind(), text: string(raw), line: p.stream.lines.line(at.start), span: at}
-	if v.kind == '"' {
-		text, err := jsontext.AppendUnquote(nil, raw)
-		if err != nil {
-			return nil, err
-		}
-		v.text = string(text)
-	}
-	return v, nil
+	return v, err
 }

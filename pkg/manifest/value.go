@@ -54,28 +54,6 @@ func (v *value) add(key, item *value) {
 	v.keys, v.items = append(v.keys, key), append(v.items, item)
 }
 
-// names returns the set of scalar keys of a mapping.
-func (v *value) names() map[string]bool {
-	names := make(map[string]bool, len(v.keys))
-	for _, k := range v.keys {
-		if k.scalar() {
-			names[k.text] = true
-		}
-	}
-	return names
-}
-
-// merge adds those pairs of base whose keys are not in names, the keys that v has so far, and adds
-// the new keys to names (https://yaml.org/type/merge.html).
-func (v *value) merge(names map[string]bool, base *value) {
-	for i, k := range base.keys {
-		if k.scalar() && !names[k.text] {
-			names[k.text] = true
-			v.add(k, base.items[i])
-		}
-	}
-}
-
 var unescape = strings.NewReplacer("~1", "/", "~0", "~")
 
 // at returns the value at a JSON pointer (RFC 6901), or nil if there is none.

@@ -96,25 +96,26 @@ func (t *tree) value(n *yaml.Node) (*value, error) {
 	}
 	t.known[n] = nil
 	v := &value{line: n.Line, node: n}
-	var err error
 	switch n.Kind {
 	case yaml.MappingNode:
 		v.kind = '{'
-		err = t.mapping(v, n)
+		if err := t.mapping(v, n); err != nil {
+			return nil, err
+		}
 	case yaml.SequenceNode:
 		v.kind = '['
 		for _, c := range n.Content {
-			item, itemErr := t.value(c)
-			v.items, err = append(v.items, item), errors.Join(err, itemErr)
+			item, err := t.value(c)
 			if err != nil {
-				return nil, itemErr
+				return nil, err
 			}
+			v.items = append(v.items, item)
 		}
 	default:
 		v.kind, v.text = scalarKind(n), n.Value
 	}
 	t.known[n] = v
-	return v, err
+	return v, nil
 }
 
 // mapping adds the pairs of a mapping to v, and then those of its merge keys. A pair of the mapping
@@ -140,7 +141,12 @@ func (t *tree) mapping(v *value, n *yaml.Node) error {
 	if len(merged) == 0 {
 		return nil
 	}
-	names := v.names()
+	names := make(map[string]bool, len(v.keys))
+	for _, k := range v.keys {
+		if k.scalar() {
+			names[k.text] = true
+		}
+	}
 	for _, m := range merged {
 		if err := t.merge(v, names, m); err != nil {
 			return err
@@ -149,8 +155,9 @@ func (t *tree) mapping(v *value, n *yaml.Node) error {
 	return nil
 }
 
-// merge adds the pairs of a merge key's value, which is a mapping or a sequence of mappings. The
-// first mapping takes precedence. names are the keys that v has so far.
+// merge adds the pairs of a merge key's value, which is a mapping or a sequence of mappings
+// (https://yaml.org/type/merge.html). Pairs of v and of earlier mappings take precedence. names are
+// the keys that v has so far.
 func (t *tree) merge(v *value, names map[string]bool, n *yaml.Node) error {
 	base, err := t.value(n)
 	if err != nil {
@@ -167,7 +174,12 @@ func (t *tree) merge(v *value, names map[string]bool, n *yaml.Node) error {
 		if err := t.stream.addExpanded(n.Line, pairSize*len(b.keys)); err != nil {
 			return err
 		}
-		v.merge(names, b)
+		for i, k := range b.keys {
+			if k.scalar() && !names[k.text] {
+				names[k.text] = true
+				v.add(k, b.items[i])
+			}
+		}
 	}
 	return nil
 }

@@ -97,29 +97,6 @@ func (t *Table) tree(kind Kind) *node {
 	return t.extra[kind]
 }
 
-// IsPod reports whether k is the kind of pods.
-func (k Kind) IsPod() bool { return k == Kind{"", "Pod"} }
-
-// IsJob reports whether k is the kind of Jobs.
-func (k Kind) IsJob() bool { return k == Kind{"batch", "Job"} }
-
-// IsCronJob reports whether k is the kind of CronJobs.
-func (k Kind) IsCronJob() bool { return k == Kind{"batch", "CronJob"} }
-
-// IsRevision reports whether one object of the kind stands for one revision, so that all of its
-// pods are meant to be alike. This is true for a ReplicaSet and for a ReplicationController.
-func (k Kind) IsRevision() bool {
-	return k == Kind{"apps", "ReplicaSet"} || k == Kind{"", "ReplicationController"}
-}
-
-// String returns "Kind.group", or "Kind" for the core group.
-func (k Kind) String() string {
-	if k.Group == "" {
-		return k.Kind
-	}
-	return k.Kind + "." + k.Group
-}
-
 func mustTree(path string) *node {
 	n, err := newTree([]string{path})
 	if err != nil {

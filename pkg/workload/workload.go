@@ -20,10 +20,7 @@
 // This package does not decide which references to pin. Package policy does.
 package workload
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Annotations and labels that tagpin reads or writes.
 const (
@@ -56,10 +53,6 @@ const (
 	LabelRolloutsPodTemplateHash = "rollouts-pod-template-hash"         // ReplicaSets of Argo Rollouts
 	LabelControllerUID           = "batch.kubernetes.io/controller-uid" // Jobs
 )
-
-// Kind identifies a kind of objects. It has no version, because pod templates are at the same paths
-// in all versions of a kind.
-type Kind struct{ Group, Kind string }
 
 // Object is the result of scanning an object.
 type Object struct {
@@ -94,11 +87,8 @@ type Owner struct{ APIVersion, Kind, Name, UID string }
 // IsZero reports whether there is no controller.
 func (o Owner) IsZero() bool { return o == Owner{} }
 
-// GroupKind returns the kind of the owner, with the group in its apiVersion.
-func (o Owner) GroupKind() Kind {
-	group, _ := splitAPIVersion(o.APIVersion)
-	return Kind{group, o.Kind}
-}
+// GroupKind returns the kind of the owner.
+func (o Owner) GroupKind() Kind { return KindOf(o.APIVersion, o.Kind) }
 
 // PodSpec is one pod spec of an object.
 type PodSpec struct {
@@ -142,13 +132,4 @@ type Reference struct {
 	Missing   bool   // the field is missing or is not a string, so it can't be replaced
 	Never     bool   // the imagePullPolicy of the container, or pullPolicy of the volume, is Never
 	Ephemeral bool   // the reference is in an ephemeral container
-}
-
-// splitAPIVersion splits "apps/v1" into "apps" and "v1", and "v1" into "" and "v1".
-func splitAPIVersion(s string) (group, version string) {
-	group, version, found := strings.Cut(s, "/")
-	if !found {
-		return "", s
-	}
-	return group, version
 }
