@@ -100,27 +100,23 @@ func (c *candidates) add(e *entry) {
 	if e.auth == (authn.AuthConfig{}) {
 		return
 	}
-	best := c.best[:c.n]
-	i := c.n
+	best, i := c.best[:c.n], c.n
 	for i > 0 && e.key > best[i-1].key {
 		i--
 	}
 	switch old := slices.IndexFunc(best, e.sameCredential); {
 	case old >= 0 && old < i: // best has the credential already, with a better key
+		return
 	case old >= 0:
-		copy(best[i+1:old+1], best[i:old])
-		best[i] = e
-	case c.n < MaxCandidates:
-		c.n++
-		copy(c.best[i+1:c.n], best[i:])
-		c.best[i] = e
-	default:
+		best = slices.Delete(best, old, old+1)
+	case len(best) == MaxCandidates:
 		c.left++
-		if i < c.n {
-			copy(best[i+1:], best[i:c.n-1])
-			best[i] = e
+		if i == MaxCandidates {
+			return
 		}
+		best = best[:MaxCandidates-1]
 	}
+	c.n = len(slices.Insert(best, i, e)) // in place
 }
 
 // auths returns the credentials of the best entries.

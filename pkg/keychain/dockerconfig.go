@@ -9,7 +9,10 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
 // errMalformed does not wrap the JSON error, which may quote a password.
@@ -51,16 +54,11 @@ func newKeyring(data []byte) (*Keyring, error) {
 	ring := &Keyring{malformed: surplus}
 	for _, key := range slices.Sorted(maps.Keys(auths)) {
 		auth, ok := parseAuth(auths[key])
-		if !ok {
+		if e, valid := newEntry(key, auth); ok && valid {
+			ring.entries = append(ring.entries, e)
+		} else {
 			ring.malformed++
-			continue
 		}
-		e, ok := newEntry(key, auth)
-		if !ok {
-			ring.malformed++
-			continue
-		}
-		ring.entries = append(ring.entries, e)
 	}
 	ring.sort()
 	return ring, nil
@@ -68,36 +66,24 @@ func newKeyring(data []byte) (*Keyring, error) {
 
 // split returns the first maxEntries members of a JSON object. surplus is the number of the others.
 // If a key occurs twice, its last value counts, as in encoding/json.
-func split(data []byte) (auths map[string]json.RawMessage, surplus int, err error) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	switch begin, err := d.Token(); {
-	case err != nil:
-		return nil, 0, errMalformed
-	case begin == nil: // null
-		return nil, 0, nil
-	case begin != json.Delim('{'):
+func split(data []byte) (auths map[string]jsontext.Value, surplus int, err error) {
+	dec := jsonwalk.NewDecoder(bytes.NewBuffer(data))
+	if kind := dec.PeekKind(); kind != '{' && kind != 'n' {
 		return nil, 0, errMalformed
 	}
-	auths = map[string]json.RawMessage{}
-	var ignored json.RawMessage
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, 0, errMalformed
-		}
-		name, _ := key.(string)
-		if _, again := auths[name]; len(auths) == maxEntries && !again {
+	auths = map[string]jsontext.Value{}
+	err = jsonwalk.Object(dec, func(name []byte) error {
+		if _, again := auths[string(name)]; len(auths) == maxEntries && !again {
 			surplus++
-			if err := d.Decode(&ignored); err != nil {
-				return nil, 0, errMalformed
-			}
-			continue
+			return dec.SkipValue()
 		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, 0, errMalformed
-		}
-		auths[name] = value
+		key := string(name)
+		value, err := dec.ReadValue()
+		auths[key] = value.Clone()
+		return err
+	})
+	if err != nil {
+		return nil, 0, errMalformed
 	}
 	return auths, surplus, nil
 }
@@ -106,7 +92,7 @@ func split(data []byte) (auths map[string]json.RawMessage, surplus int, err erro
 // decoded into them, so that two spellings of one credential are equal. A registrytoken is ignored,
 // as the kubelet does: it could be any text, which would be sent in a header unchanged. ok is false
 // if the entry is malformed or the credential has more than MaxCredential bytes.
-func parseAuth(raw json.RawMessage) (auth authn.AuthConfig, ok bool) {
+func parseAuth(raw jsontext.Value) (auth authn.AuthConfig, ok bool) {
 	if err := json.Unmarshal(raw, &auth); err != nil {
 		return authn.AuthConfig{}, false
 	}

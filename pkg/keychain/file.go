@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/reload"
 )
@@ -43,7 +41,11 @@ func (f *File) Credentials(_ context.Context, r ref.Reference, fresh bool) []Cre
 		ring = f.files.Fresh
 	}
 	auths, _ := Lookup(r, ring()) // the operator wrote the file, so left out entries are not counted
-	return shared(auths)
+	var creds []Credential
+	for _, a := range auths {
+		creds = append(creds, Credential{Auth: a, Shared: true})
+	}
+	return creds
 }
 
 func (f *File) init() {
@@ -63,16 +65,4 @@ func (f *File) report(err error) {
 	if f.Report != nil {
 		f.Report(fmt.Errorf("reading Docker config %s: %w", f.Path, err))
 	}
-}
-
-// shared returns shared credentials.
-func shared(auths []authn.AuthConfig) []Credential {
-	if len(auths) == 0 {
-		return nil
-	}
-	creds := make([]Credential, len(auths))
-	for i, a := range auths {
-		creds[i] = Credential{Auth: a, Shared: true}
-	}
-	return creds
 }

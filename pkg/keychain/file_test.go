@@ -111,7 +111,7 @@ func fixed(creds []keychain.Credential) keychain.Keychain {
 func TestChain(t *testing.T) {
 	r := ref.MustParse("ghcr.io/a/b")
 	chain := keychain.Chain{
-		fixed(credentials("a")), keychain.Anonymous{}, fixed(credentials("b", "c")),
+		fixed(credentials("a")), keychain.Chain{}, fixed(credentials("b", "c")),
 	}
 	got := chain.Credentials(t.Context(), r, false)
 	if diff := cmp.Diff(credentials("a", "b", "c"), got); diff != "" {

@@ -11,6 +11,7 @@ package keychain
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -58,8 +59,19 @@ func (f Func) Credentials(ctx context.Context, r ref.Reference, fresh bool) []Cr
 	return f(ctx, r, fresh)
 }
 
-// Anonymous is a Keychain without credentials.
-type Anonymous struct{}
+// Chain returns the credentials of several keychains. The zero value has none.
+type Chain []Keychain
 
-// Credentials returns nil.
-func (Anonymous) Credentials(context.Context, ref.Reference, bool) []Credential { return nil }
+// Credentials returns the credentials of each keychain, in the order of the keychains.
+func (c Chain) Credentials(ctx context.Context, r ref.Reference, fresh bool) []Credential {
+	var all []Credential
+	for _, k := range c {
+		if creds := k.Credentials(ctx, r, fresh); len(all) == 0 {
+			all = creds
+		} else {
+			// The slice may belong to a keychain, so append must copy it.
+			all = append(slices.Clip(all), creds...)
+		}
+	}
+	return all
+}

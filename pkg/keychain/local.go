@@ -33,7 +33,7 @@ func (l *Local) Credentials(ctx context.Context, r ref.Reference, _ bool) []Cred
 	}
 	results := make(chan result, 1)
 	go func() { // on its own goroutine, because a helper that hangs can't be stopped
-		auth, err := authorization(ctx, authn.DefaultKeychain, Resource(r))
+		auth, err := Authorization(ctx, authn.DefaultKeychain, r)
 		results <- result{auth, err}
 	}()
 	var got result
@@ -66,11 +66,16 @@ func (l *Local) report(err error) {
 	l.Report(err)
 }
 
-// authorization returns the credential of a keychain for a resource.
-func authorization(
-	ctx context.Context, k authn.Keychain, r authn.Resource,
+// Authorization returns the credential that one of go-containerregistry's keychains has for r. It
+// is zero if there is none.
+func Authorization(
+	ctx context.Context, k authn.Keychain, r ref.Reference,
 ) (authn.AuthConfig, error) {
-	authenticator, err := authn.Resolve(ctx, k, r)
+	host := r.Host()
+	if host == hubHost {
+		host = hubIndex // that is what these keychains expect
+	}
+	authenticator, err := authn.Resolve(ctx, k, resource{host, host + "/" + r.Path()})
 	if err != nil {
 		return authn.AuthConfig{}, err
 	}
@@ -79,16 +84,6 @@ func authorization(
 		return authn.AuthConfig{}, err
 	}
 	return *auth, nil
-}
-
-// Resource returns the repository of r as an argument for go-containerregistry's keychains, for
-// which the host of Docker Hub is index.docker.io.
-func Resource(r ref.Reference) authn.Resource {
-	host := r.Host()
-	if host == hubHost {
-		host = hubIndex
-	}
-	return resource{host: host, repository: host + "/" + r.Path()}
 }
 
 // resource implements authn.Resource.

@@ -171,7 +171,7 @@ func TestConcurrentLookups(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				identities = append(identities, id)
-				return keychain.Anonymous{}
+				return keychain.Chain{}
 			},
 		}
 		done := make(chan pin.Result)

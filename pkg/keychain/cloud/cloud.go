@@ -215,26 +215,17 @@ func (a *Ambient) update(s scope, namespace string, r ref.Reference) (updated st
 // request requests a credential from the source. Its context has no end, because a library may keep
 // it for later tokens.
 func (a *Ambient) request(r ref.Reference) (authn.AuthConfig, error) {
-	var source authn.Keychain = libraries{}
-	if a.Source != nil {
-		source = a.Source
-	}
-	ctx := context.Background()
-	authenticator, err := authn.Resolve(ctx, source, keychain.Resource(r))
-	if err != nil {
+	auth, err := keychain.Authorization(
+		context.Background(), cmp.Or[authn.Keychain](a.Source, libraries{}), r)
+	switch {
+	case err != nil:
 		return authn.AuthConfig{}, err
-	}
-	auth, err := authn.Authorization(ctx, authenticator)
-	if err != nil {
-		return authn.AuthConfig{}, err
-	}
-	if auth == nil || *auth == (authn.AuthConfig{}) {
+	case auth == (authn.AuthConfig{}):
 		return authn.AuthConfig{}, errNone
-	}
-	if keychain.Size(*auth) > keychain.MaxCredential {
+	case keychain.Size(auth) > keychain.MaxCredential:
 		return authn.AuthConfig{}, errTooLarge
 	}
-	return *auth, nil
+	return auth, nil
 }
 
 func (a *Ambient) timeout() time.Duration { return cmp.Or(max(a.Timeout, 0), defaultTimeout) }

@@ -172,5 +172,5 @@ func requestIsLeft(t *testing.T, s Subject) {
 func anonymous(t *testing.T, s Subject) {
 	want := s.Move()
 	check(t, s, resolve.Request{Ref: s.Image}, want)
-	check(t, s, resolve.Request{Ref: s.Image, Keychain: keychain.Anonymous{}, Fresh: true}, want)
+	check(t, s, resolve.Request{Ref: s.Image, Keychain: keychain.Chain{}, Fresh: true}, want)
 }
