@@ -54,8 +54,6 @@ func newEngine(path string, report func(error)) (*engine, error) {
 	return e, nil
 }
 
-func (e *engine) close() { e.client.Close() }
-
 // once resolves each image only once, so that all references to it get the same digest in one run,
 // even if the tag is moved meanwhile. It is safe to share results between requests, because all of
 // them belong to the same user and have the same context.

@@ -76,12 +76,11 @@ func (t terminal) complain(err error) {
 	fmt.Fprintf(t.err, "tagpin: %v\n", err)
 }
 
-// command runs a command and returns the exit code.
-type command func(ctx context.Context, args []string, t terminal) int
+// errDifferent is returned by a command that has printed a difference.
+var errDifferent = errors.New("there is a difference")
 
-func commands() map[string]command {
-	return map[string]command{"pin": runPin, "resolve": runResolve, "version": runVersion}
-}
+// lookupError is the error of one or more lookups.
+type lookupError struct{ error }
 
 // run runs the command that args name and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -90,37 +89,49 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprint(t.err, help)
 		return exitUsage
 	}
-	name, rest := args[0], args[1:]
-	switch name {
-	case "help", "-h", "-help", "--help":
-		if len(rest) > 0 && name == "help" {
-			name, rest = rest[0], []string{"--help"}
-			break
-		}
-		fmt.Fprint(t.out, help)
+	err := runCommand(ctx, args[0], args[1:], t)
+	var lookup lookupError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
-	case "-version", "--version":
-		name = "version"
+	case errors.Is(err, errDifferent):
+		return exitFound
+	case errors.As(err, &lookup):
+		t.complain(lookup.error)
+		return exitLookup
 	}
-	c, ok := commands()[name]
-	if !ok {
-		t.complain(fmt.Errorf("unknown command %q; see tagpin help", name))
-		return exitUsage
-	}
-	return c(ctx, rest, t)
+	t.complain(err)
+	return exitUsage
 }
 
-func runVersion(_ context.Context, args []string, t terminal) int {
+func runCommand(ctx context.Context, name string, args []string, t terminal) error {
+	if name == "help" && len(args) > 0 {
+		name, args = args[0], []string{"--help"}
+	}
+	switch name {
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(t.out, help)
+		return nil
+	case "pin":
+		return runPin(ctx, args, t)
+	case "resolve":
+		return runResolve(ctx, args, t)
+	case "version", "-version", "--version":
+		return runVersion(args, t)
+	}
+	return fmt.Errorf("unknown command %q; see tagpin help", name)
+}
+
+func runVersion(args []string, t terminal) error {
 	fs := newFlags("version", "tagpin version", "Prints the version of tagpin and of Go.")
-	if code, ok := parse(fs, args, t); !ok {
-		return code
+	if err := parse(fs, args, t); err != nil {
+		return err
 	}
 	if fs.NArg() > 0 {
-		t.complain(fmt.Errorf("unexpected argument %q", fs.Arg(0)))
-		return exitUsage
+		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	fmt.Fprintln(t.out, "tagpin", moduleVersion(), runtime.Version())
-	return exitOK
+	return nil
 }
 
 // moduleVersion returns the version of tagpin.
@@ -148,20 +159,19 @@ func newFlags(name, usage, about string) *flag.FlagSet {
 	return fs
 }
 
-// parse parses the flags of a command. Unlike package flag, it accepts flags after arguments. If ok
-// is false, the command must return code.
-func parse(fs *flag.FlagSet, args []string, t terminal) (code int, ok bool) {
+// parse parses the flags of a command. Unlike package flag, it accepts flags after arguments. The
+// error is flag.ErrHelp if parse has printed the help.
+func parse(fs *flag.FlagSet, args []string, t terminal) error {
 	var rest []string
 	for {
 		err := fs.Parse(args)
-		switch {
-		case errors.Is(err, flag.ErrHelp):
+		if errors.Is(err, flag.ErrHelp) {
 			fs.SetOutput(t.out)
 			fs.Usage()
-			return exitOK, false
-		case err != nil:
-			t.complain(fmt.Errorf("%s: %w; see tagpin help %s", fs.Name(), err, fs.Name()))
-			return exitUsage, false
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w; see tagpin help %s", fs.Name(), err, fs.Name())
 		}
 		if fs.NArg() == 0 {
 			break
@@ -173,6 +183,5 @@ func parse(fs *flag.FlagSet, args []string, t terminal) (code int, ok bool) {
 		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
 	}
 	// Set the arguments of fs. Everything after "--" is an argument.
-	_ = fs.Parse(append([]string{"--"}, rest...))
-	return exitOK, true
+	return fs.Parse(append([]string{"--"}, rest...))
 }

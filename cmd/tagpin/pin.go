@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -35,7 +37,7 @@ type pinning struct {
 	write, diff bool
 }
 
-func runPin(ctx context.Context, args []string, t terminal) int {
+func runPin(ctx context.Context, args []string, t terminal) error {
 	var p pinning
 	fs := newFlags("pin", "tagpin pin [--write | --diff] [--config FILE] [FILE, DIR, -]…", aboutPin)
 	fs.StringVar(&p.config, "config", "",
@@ -43,50 +45,36 @@ func runPin(ctx context.Context, args []string, t terminal) int {
 	fs.BoolVar(&p.write, "write", false, "write the files in place")
 	fs.BoolVar(&p.diff, "diff", false,
 		"print a diff instead of the files; the exit code is 1 if there is a difference")
-	if code, ok := parse(fs, args, t); !ok {
-		return code
+	if err := parse(fs, args, t); err != nil {
+		return err
 	}
 	files := fs.Args()
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
-	if err := p.check(files); err != nil {
-		t.complain(err)
-		return exitUsage
+	switch {
+	case p.write && p.diff:
+		return errors.New("pin: --write and --diff can't be used together")
+	case p.write && slices.Contains(files, "-"):
+		return errors.New("pin: --write needs files; it can't write to stdin")
 	}
 	e, err := newEngine(p.config, t.complain)
 	if err != nil {
-		t.complain(err)
-		return exitUsage
+		return err
 	}
-	defer e.close()
+	defer e.client.Close()
 	sources, err := readAll(files, e.table, t.in)
 	if err != nil {
-		t.complain(err)
-		return exitUsage
+		return err
 	}
 	return p.pin(ctx, e, sources, t)
 }
 
-func (p *pinning) check(files []string) error {
-	if p.write && p.diff {
-		return errors.New("pin: --write and --diff can't be used together")
-	}
-	for _, f := range files {
-		if f == "-" && p.write {
-			return errors.New("pin: --write needs files; it can't write to stdin")
-		}
-	}
-	return nil
-}
-
 // pin resolves all images before it writes the first file.
-func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t terminal) int {
-	results := resolveAll(ctx, e, sources)
-	edits, err := results.edits(t)
+func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t terminal) error {
+	edits, err := editsOf(resolveAll(ctx, e, sources), t)
 	if err != nil {
-		t.complain(err)
-		return exitLookup
+		return lookupError{err}
 	}
 	pinned := make([][]byte, len(sources))
 	var errs []error
@@ -96,16 +84,15 @@ func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t termi
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		t.complain(err)
-		return exitUsage
+		return err
 	}
 	switch {
 	case p.write:
 		return writeFiles(sources, pinned, edits, t)
 	case p.diff:
-		return printDiff(sources, pinned, t)
+		return printDiff(sources, pinned, t.out)
 	}
-	return printAll(pinned, t)
+	return printAll(pinned, t.out)
 }
 
 // outcome is the result for one reference, and the object and the source that contain it.
@@ -115,15 +102,13 @@ type outcome struct {
 	pin.Outcome
 }
 
-type outcomes []outcome
-
 // maxObjects limits how many objects are pinned concurrently. The config limits the requests to
 // each registry.
 const maxObjects = 256
 
 // resolveAll resolves the references of all objects concurrently. It returns the outcomes in the
 // order of the files.
-func resolveAll(ctx context.Context, e *engine, sources []*source) outcomes {
+func resolveAll(ctx context.Context, e *engine, sources []*source) []outcome {
 	type job struct {
 		source int
 		object *manifest.Object
@@ -149,7 +134,7 @@ func resolveAll(ctx context.Context, e *engine, sources []*source) outcomes {
 		})
 	}
 	wg.Wait()
-	var all outcomes
+	var all []outcome
 	for _, j := range jobs {
 		for _, o := range j.result.Outcomes {
 			all = append(all, outcome{j.source, j.object, o})
@@ -158,10 +143,10 @@ func resolveAll(ctx context.Context, e *engine, sources []*source) outcomes {
 	return all
 }
 
-// edits returns the edits of each source, by its index. The error describes every reference that
-// could not be resolved. For a reference that is not valid, edits prints a message and does not
+// editsOf returns the edits of each source, by its index. The error describes every reference that
+// could not be resolved. For a reference that is not valid, editsOf prints a message and does not
 // return an edit.
-func (all outcomes) edits(t terminal) (map[int][]manifest.Edit, error) {
+func editsOf(all []outcome, t terminal) (map[int][]manifest.Edit, error) {
 	edits := map[int][]manifest.Edit{}
 	var errs []error
 	for _, o := range all {
@@ -187,41 +172,38 @@ func (o *outcome) position() string {
 
 func writeFiles(
 	sources []*source, pinned [][]byte, edits map[int][]manifest.Edit, t terminal,
-) int {
-	code := exitOK
+) error {
+	var errs []error
 	for i, s := range sources {
 		if bytes.Equal(s.data, pinned[i]) {
 			continue
 		}
 		if err := replace(s.path, pinned[i]); err != nil {
-			t.complain(err)
-			code = exitUsage
+			errs = append(errs, err)
 			continue
 		}
 		fmt.Fprintf(t.err, "%s: %d pinned\n", s.name, len(edits[i]))
 	}
-	return code
+	return errors.Join(errs...)
 }
 
-func printDiff(sources []*source, pinned [][]byte, t terminal) int {
-	code := exitOK
+func printDiff(sources []*source, pinned [][]byte, out io.Writer) (err error) {
 	for i, s := range sources {
 		name := strings.TrimPrefix(filepath.ToSlash(s.name), "/")
 		d := diff.Diff("a/"+name, s.data, "b/"+name, pinned[i])
 		if len(d) == 0 {
 			continue
 		}
-		code = exitFound
-		if _, err := t.out.Write(d); err != nil {
-			t.complain(err)
-			return exitUsage
+		err = errDifferent
+		if _, err := out.Write(d); err != nil {
+			return err
 		}
 	}
-	return code
+	return err
 }
 
 // printAll prints all files as one stream of YAML documents. A single file is printed unchanged.
-func printAll(pinned [][]byte, t terminal) int {
+func printAll(pinned [][]byte, out io.Writer) error {
 	for i, data := range pinned {
 		if i > 0 && !bytes.HasPrefix(data, []byte("---")) {
 			data = append([]byte("---\n"), data...)
@@ -229,10 +211,9 @@ func printAll(pinned [][]byte, t terminal) int {
 		if i+1 < len(pinned) && len(data) > 0 && data[len(data)-1] != '\n' {
 			data = append(data, '\n')
 		}
-		if _, err := t.out.Write(data); err != nil {
-			t.complain(fmt.Errorf("writing: %w", err))
-			return exitUsage
+		if _, err := out.Write(data); err != nil {
+			return fmt.Errorf("writing: %w", err)
 		}
 	}
-	return exitOK
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 
@@ -40,7 +41,7 @@ type resolved struct {
 	Platform string        `json:"platform,omitempty"`
 }
 
-func runResolve(ctx context.Context, args []string, t terminal) int {
+func runResolve(ctx context.Context, args []string, t terminal) error {
 	var r resolving
 	const usage = "tagpin resolve [--platform OS/ARCH[/VARIANT]] [-o json] [--config FILE] IMAGE…"
 	fs := newFlags("resolve", usage, aboutResolve)
@@ -48,26 +49,23 @@ func runResolve(ctx context.Context, args []string, t terminal) int {
 	fs.StringVar(&r.platform, "platform", "",
 		"print the digest of the manifest for a `platform`, such as linux/arm64 or linux/arm/v7")
 	fs.StringVar(&r.output, "o", "", "output `format`: json")
-	if code, ok := parse(fs, args, t); !ok {
-		return code
+	if err := parse(fs, args, t); err != nil {
+		return err
 	}
 	images, err := r.check(fs.Args())
 	if err != nil {
-		t.complain(err)
-		return exitUsage
+		return err
 	}
 	e, err := newEngine(r.config, t.complain)
 	if err != nil {
-		t.complain(err)
-		return exitUsage
+		return err
 	}
-	defer e.close()
+	defer e.client.Close()
 	results, err := r.all(ctx, e, images)
 	if err != nil {
-		t.complain(err)
-		return exitLookup
+		return lookupError{err}
 	}
-	return r.print(results, t)
+	return r.print(results, t.out)
 }
 
 // check parses the images and checks the flags. The error describes every mistake.
@@ -98,9 +96,7 @@ func (r *resolving) check(args []string) ([]ref.Reference, error) {
 
 // all resolves the images concurrently.
 func (r *resolving) all(
-	ctx context.Context,
-	e *engine,
-	images []ref.Reference,
+	ctx context.Context, e *engine, images []ref.Reference,
 ) ([]resolved, error) {
 	results, errs := make([]resolved, len(images)), make([]error, len(images))
 	var wg sync.WaitGroup
@@ -172,21 +168,16 @@ func (r *resolving) platformDigest(
 		r.platform, strings.Join(available, ", "))
 }
 
-func (r *resolving) print(results []resolved, t terminal) int {
+func (r *resolving) print(results []resolved, out io.Writer) error {
 	if r.output == "json" {
-		enc := json.NewEncoder(t.out)
+		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")
-		if err := enc.Encode(results); err != nil {
-			t.complain(err)
-			return exitUsage
-		}
-		return exitOK
+		return enc.Encode(results)
 	}
 	for _, result := range results {
-		if _, err := fmt.Fprintln(t.out, result.Digest); err != nil {
-			t.complain(err)
-			return exitUsage
+		if _, err := fmt.Fprintln(out, result.Digest); err != nil {
+			return err
 		}
 	}
-	return exitOK
+	return nil
 }
