@@ -22,6 +22,8 @@ type source struct {
 	path   string // empty for stdin
 	data   []byte
 	stream *manifest.Stream
+	edits  []manifest.Edit
+	pinned []byte // data with the edits
 }
 
 // readAll reads the files that the arguments name. A file that is named twice is read once. The

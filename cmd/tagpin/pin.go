@@ -72,15 +72,13 @@ func runPin(ctx context.Context, args []string, t terminal) error {
 
 // pin resolves all images before it writes the first file.
 func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t terminal) error {
-	edits, err := editsOf(resolveAll(ctx, e, sources), t)
-	if err != nil {
+	if err := resolveAll(ctx, e, sources, t); err != nil {
 		return lookupError{err}
 	}
-	pinned := make([][]byte, len(sources))
 	var errs []error
-	for i, s := range sources {
+	for _, s := range sources {
 		var err error
-		pinned[i], err = s.stream.Edit(edits[i])
+		s.pinned, err = s.stream.Edit(s.edits)
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -88,36 +86,30 @@ func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t termi
 	}
 	switch {
 	case p.write:
-		return writeFiles(sources, pinned, edits, t)
+		return writeFiles(sources, t.err)
 	case p.diff:
-		return printDiff(sources, pinned, t.out)
+		return printDiff(sources, t.out)
 	}
-	return printAll(pinned, t.out)
-}
-
-// outcome is the result for one reference, and the object and the source that contain it.
-type outcome struct {
-	source int // index of the source
-	object *manifest.Object
-	pin.Outcome
+	return printAll(sources, t.out)
 }
 
 // maxObjects limits how many objects are pinned concurrently. The config limits the requests to
 // each registry.
 const maxObjects = 256
 
-// resolveAll resolves the references of all objects concurrently. It returns the outcomes in the
-// order of the files.
-func resolveAll(ctx context.Context, e *engine, sources []*source) []outcome {
+// resolveAll resolves the references of all objects concurrently, and then sets the edits of the
+// sources. The error describes every reference that could not be resolved, in the order of the
+// files.
+func resolveAll(ctx context.Context, e *engine, sources []*source, t terminal) error {
 	type job struct {
-		source int
+		source *source
 		object *manifest.Object
 		result pin.Result
 	}
 	var jobs []*job
-	for i, s := range sources {
+	for _, s := range sources {
 		for _, o := range s.stream.Objects {
-			jobs = append(jobs, &job{source: i, object: o})
+			jobs = append(jobs, &job{source: s, object: o})
 		}
 	}
 	var wg sync.WaitGroup
@@ -134,81 +126,74 @@ func resolveAll(ctx context.Context, e *engine, sources []*source) []outcome {
 		})
 	}
 	wg.Wait()
-	var all []outcome
+	var errs []error
 	for _, j := range jobs {
 		for _, o := range j.result.Outcomes {
-			all = append(all, outcome{j.source, j.object, o})
+			errs = append(errs, j.source.add(j.object, o, t))
 		}
-	}
-	return all
-}
-
-// editsOf returns the edits of each source, by its index. The error describes every reference that
-// could not be resolved. For a reference that is not valid, editsOf prints a message and does not
-// return an edit.
-func editsOf(all []outcome, t terminal) (map[int][]manifest.Edit, error) {
-	edits := map[int][]manifest.Edit{}
-	var errs []error
-	for _, o := range all {
-		switch {
-		case o.Err != nil && o.Action == policy.Resolve:
-			errs = append(errs, fmt.Errorf("%s: %s: %w", o.position(), o.Reference.Text, o.Err))
-		case o.Reason == policy.Invalid:
-			t.complain(fmt.Errorf("%s: %w; it was not changed", o.position(), o.ParseErr))
-		case !o.Pin.IsZero():
-			edits[o.source] = append(edits[o.source], manifest.Edit{
-				Object: o.object, Reference: o.Reference, Text: o.Pin.String(),
-			})
-		}
-	}
-	return edits, errors.Join(errs...)
-}
-
-// position returns the position of the reference as file:line:column.
-func (o *outcome) position() string {
-	line, column := o.object.Position(o.Reference)
-	return fmt.Sprintf("%s:%d:%d", o.object.File(), line, column)
-}
-
-func writeFiles(
-	sources []*source, pinned [][]byte, edits map[int][]manifest.Edit, t terminal,
-) error {
-	var errs []error
-	for i, s := range sources {
-		if bytes.Equal(s.data, pinned[i]) {
-			continue
-		}
-		if err := replace(s.path, pinned[i]); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		fmt.Fprintf(t.err, "%s: %d pinned\n", s.name, len(edits[i]))
 	}
 	return errors.Join(errs...)
 }
 
-func printDiff(sources []*source, pinned [][]byte, out io.Writer) (err error) {
-	for i, s := range sources {
+// add adds the edit for a reference. It returns an error if the reference could not be resolved. If
+// the reference is not valid, add prints a message.
+func (s *source) add(object *manifest.Object, o pin.Outcome, t terminal) error {
+	line, column := object.Position(o.Reference)
+	at := fmt.Sprintf("%s:%d:%d", s.name, line, column)
+	switch {
+	case o.Err != nil && o.Action == policy.Resolve:
+		return fmt.Errorf("%s: %s: %w", at, o.Reference.Text, o.Err)
+	case o.Reason == policy.Invalid:
+		t.complain(fmt.Errorf("%s: %w; it was not changed", at, o.ParseErr))
+	case !o.Pin.IsZero():
+		s.edits = append(s.edits, manifest.Edit{
+			Object: object, Reference: o.Reference, Text: o.Pin.String(),
+		})
+	}
+	return nil
+}
+
+// writeFiles writes the files that have changed, and prints the number of their pins.
+func writeFiles(sources []*source, out io.Writer) error {
+	var errs []error
+	for _, s := range sources {
+		if bytes.Equal(s.data, s.pinned) {
+			continue
+		}
+		if err := replace(s.path, s.pinned); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		fmt.Fprintf(out, "%s: %d pinned\n", s.name, len(s.edits))
+	}
+	return errors.Join(errs...)
+}
+
+// printDiff prints a diff of the files. It returns errDifferent if that is not empty.
+func printDiff(sources []*source, out io.Writer) error {
+	var result error
+	for _, s := range sources {
 		name := strings.TrimPrefix(filepath.ToSlash(s.name), "/")
-		d := diff.Diff("a/"+name, s.data, "b/"+name, pinned[i])
+		d := diff.Diff("a/"+name, s.data, "b/"+name, s.pinned)
 		if len(d) == 0 {
 			continue
 		}
-		err = errDifferent
+		result = errDifferent
 		if _, err := out.Write(d); err != nil {
 			return err
 		}
 	}
-	return err
+	return result
 }
 
 // printAll prints all files as one stream of YAML documents. A single file is printed unchanged.
-func printAll(pinned [][]byte, out io.Writer) error {
-	for i, data := range pinned {
+func printAll(sources []*source, out io.Writer) error {
+	for i, s := range sources {
+		data := s.pinned
 		if i > 0 && !bytes.HasPrefix(data, []byte("---")) {
 			data = append([]byte("---\n"), data...)
 		}
-		if i+1 < len(pinned) && len(data) > 0 && data[len(data)-1] != '\n' {
+		if i+1 < len(sources) && len(data) > 0 && data[len(data)-1] != '\n' {
 			data = append(data, '\n')
 		}
 		if _, err := out.Write(data); err != nil {

@@ -128,9 +128,6 @@ func (s *Stream) Kubernetes() bool {
 	})
 }
 
-// File returns the name of the file that contains the object.
-func (o *Object) File() string { return o.stream.Name }
-
 // Position returns the line and the column where the text of a reference begins. Both start at 1,
 // and a column is a character. If the reference is an alias, the position is that of its anchor's
 // value. If the reference is missing, it is the position of the object.
