@@ -55,9 +55,6 @@ const builtinAnnotations = `[object, oldObject]
   .map(m, m == null ? null : m.?annotations.orValue(null))
   .map(a, a == null ? {} : a)`
 
-// SharedConditions returns the conditions of all modes.
-func (r *Registration) SharedConditions() []Condition { return sharedConditions() }
-
 // sharedConditions returns the conditions that the webhooks and the policies have in common. They
 // are rule 1 of package policy.
 func sharedConditions() []Condition {
@@ -143,6 +140,7 @@ func (r *Registration) custom(mode string, kinds []Kind) string {
 
 const kindOfRequest = "request.kind.kind + '.' + request.kind.group"
 
+// names returns a CEL list of kinds, to be compared with kindOfRequest.
 func names(kinds []Kind) string {
 	var list []string
 	for _, k := range kinds {
@@ -167,13 +165,11 @@ func (r *Registration) markers() string {
 // refs is an expression for the references of both objects, nested in depth lists of templates.
 func changed(mode, refs string, depth int) string {
 	const listsOfSpec = 2 // the lists of one pod spec, and the references of each
-	update, when := "", "(request.operation == 'CREATE' || refs[0] != refs[1])"
 	some := exists("refs[0]", depth+listsOfSpec, unpinned)
-	switch mode {
-	case "enforce", "dry-run":
+	update, when := "request.operation == 'UPDATE' &&\n", "refs[0] != refs[1]"
+	if mode != "keep" {
+		update, when = "", "(request.operation == 'CREATE' || refs[0] != refs[1])"
 		some = "(" + proposed + " ||\n  " + some + ")"
-	case "keep":
-		update, when = "request.operation == 'UPDATE' &&\n", "refs[0] != refs[1]"
 	}
 	return update + "[" + nest(refs) + "\n].exists(refs,\n  " + when + " &&\n  " + some + "\n)"
 }
@@ -222,7 +218,7 @@ func walk(path string) (templates func(then string) string, depth int) {
 }
 
 // nest indents all lines of an expression but the first.
-func nest(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") }
+func nest(text string) string { return indent(2, text) }
 
 func either(expressions ...string) string {
 	if len(expressions) == 1 {

@@ -6,10 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // Policy demands a digest of every image without tagpin: the API server itself enforces it, or
@@ -35,35 +31,13 @@ func (s SkipOwner) Owner() string { return strings.TrimPrefix(s.Group+"/"+s.Kind
 // WriteYAML writes two ValidatingAdmissionPolicies and their bindings. One demands digests. The
 // other warns if an edit changes a tag and not the digest after it.
 func (p *Policy) WriteYAML(w io.Writer) error {
-	if err := p.write(w, "policy.yaml.tmpl"); err != nil {
-		return err
-	}
-	return p.write(w, "tags.yaml.tmpl")
+	return write(w, p, "policy.yaml.tmpl", "tags.yaml.tmpl")
 }
 
 // WriteGatekeeperYAML writes a ConstraintTemplate and its constraint.
 func (p *Policy) WriteGatekeeperYAML(w io.Writer) error {
-	return p.write(w, "gatekeeper.yaml.tmpl")
+	return write(w, p, "gatekeeper.yaml.tmpl")
 }
-
-func (p *Policy) write(w io.Writer, name string) error {
-	if err := p.Validate(); err != nil {
-		return err
-	}
-	return write(w, name, p)
-}
-
-// Rules returns the resources that the policies check.
-func (p *Policy) Rules() []admissionregistrationv1.RuleWithOperations {
-	return new(Registration).Rules()
-}
-
-// Placeholder returns the image that can only be exempt in pod templates.
-func (p *Policy) Placeholder() string { return workload.Placeholder }
-
-// Conditions returns the match conditions. They leave out the same objects as those of the
-// webhooks.
-func (p *Policy) Conditions() []Condition { return sharedConditions() }
 
 // ExemptList returns the exempt images as a CEL list.
 func (p *Policy) ExemptList() string {

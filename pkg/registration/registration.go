@@ -69,7 +69,7 @@ func (r *Registration) Validate() error {
 			"would lose its pin and be rolled out")
 	}
 	for _, m := range r.Modes() {
-		if n := len(m.Conditions) + len(r.SharedConditions()); n > maxConditions {
+		if n := len(m.Conditions) + len(sharedConditions()); n > maxConditions {
 			return fmt.Errorf("the templates need %d match conditions, one for each set of paths: "+
 				"the API server accepts %d for a webhook", n, maxConditions)
 		}
@@ -79,10 +79,7 @@ func (r *Registration) Validate() error {
 
 // WriteYAML validates the registration and writes it.
 func (r *Registration) WriteYAML(w io.Writer) error {
-	if err := r.Validate(); err != nil {
-		return err
-	}
-	return write(w, "registration.yaml.tmpl", r)
+	return write(w, r, "registration.yaml.tmpl")
 }
 
 // Fill sets the rules and the conditions of a webhook to those that WriteYAML writes for its name.
@@ -94,7 +91,7 @@ func (r *Registration) Fill(w *admissionregistrationv1.MutatingWebhook) bool {
 		return false
 	}
 	w.Rules, w.MatchConditions = r.Rules(), nil
-	for _, c := range append(r.SharedConditions(), modes[i].Conditions...) {
+	for _, c := range append(sharedConditions(), modes[i].Conditions...) {
 		w.MatchConditions = append(w.MatchConditions, admissionregistrationv1.MatchCondition{
 			Name: c.Name, Expression: c.Expression,
 		})
@@ -122,14 +119,17 @@ func (r *Registration) Rules() []admissionregistrationv1.RuleWithOperations {
 		rule("apps", "v1", "deployments", "replicasets", "statefulsets", "daemonsets"),
 		rule("batch", "v1", "jobs", "cronjobs"),
 	}
-	ruleOf := map[string]int{} // by group
+	builtin := len(rules)
 	for _, k := range r.Kinds {
-		if i, ok := ruleOf[k.Group]; ok {
-			rules[i].Resources = append(rules[i].Resources, k.Resource)
+		others := rules[builtin:]
+		i := slices.IndexFunc(others, func(r admissionregistrationv1.RuleWithOperations) bool {
+			return r.APIGroups[0] == k.Group
+		})
+		if i < 0 {
+			rules = append(rules, rule(k.Group, "*", k.Resource))
 			continue
 		}
-		ruleOf[k.Group] = len(rules)
-		rules = append(rules, rule(k.Group, "*", k.Resource))
+		others[i].Resources = append(others[i].Resources, k.Resource)
 	}
 	return rules
 }
@@ -155,6 +155,8 @@ type Mode struct {
 	Name, Comment string
 	// Conditions are its own, without those that all modes share.
 	Conditions []Condition
+
+	verb string // what the webhook does, for the name of its condition
 }
 
 // Webhook returns the name of the mode's webhook in the registration.
@@ -166,10 +168,10 @@ type Condition struct{ Name, Comment, Expression string }
 // modes returns the modes in their order, without conditions.
 func modes() []Mode {
 	return []Mode{
-		{Name: "enforce"},
-		{Name: "dry-run", Comment: `This webhook never denies. It is called for the same requests as
+		{Name: "enforce", verb: "pin"},
+		{Name: "dry-run", verb: "propose", Comment: `This webhook never denies. It is called for the same requests as
 enforce, and also if an update drops the proposal that the object has.`},
-		{Name: "keep", Comment: `This webhook is for switching tagpin off. It puts existing pins back
+		{Name: "keep", verb: "keep", Comment: `This webhook is for switching tagpin off. It puts existing pins back
 into manifests that are applied again, and looks nothing up. It is not called for creations and
 refreshes.`},
 	}
@@ -186,7 +188,7 @@ func (r *Registration) Modes() []Mode {
 	for i := range all {
 		m := &all[i]
 		m.Conditions = []Condition{{
-			Name: "something-to-" + verb(m.Name), Expression: r.builtin(m.Name),
+			Name: "something-to-" + m.verb, Expression: r.builtin(m.Name),
 		}}
 		for _, kinds := range r.kindsByPaths() {
 			m.Conditions = append(m.Conditions, Condition{
@@ -197,30 +199,17 @@ func (r *Registration) Modes() []Mode {
 	return all
 }
 
-func verb(mode string) string {
-	switch mode {
-	case "dry-run":
-		return "propose"
-	case "keep":
-		return "keep"
-	}
-	return "pin"
-}
-
 // kindsByPaths groups the kinds that have the same paths.
 func (r *Registration) kindsByPaths() [][]Kind {
 	if r.PodsOnly {
 		return nil
 	}
 	var groups [][]Kind
-	groupOf := map[string]int{} // by paths
 	for _, k := range r.Kinds {
-		paths := strings.Join(k.Paths, " ")
-		i, ok := groupOf[paths]
-		if !ok {
-			i = len(groups)
-			groupOf[paths] = i
-			groups = append(groups, nil)
+		i := slices.IndexFunc(groups, func(g []Kind) bool { return slices.Equal(g[0].Paths, k.Paths) })
+		if i < 0 {
+			groups = append(groups, []Kind{k})
+			continue
 		}
 		groups[i] = append(groups[i], k)
 	}

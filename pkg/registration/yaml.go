@@ -13,19 +13,32 @@ import (
 	"text/template"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 //go:embed *.yaml.tmpl
 var files embed.FS
 
-// write writes one of the templates.
-func write(w io.Writer, name string, data any) error {
-	funcs := template.FuncMap{"comment": comment, "indent": indent, "words": words}
-	t, err := template.New(name).Funcs(funcs).ParseFS(files, name)
+// write validates data and writes some of the templates with it.
+func write(w io.Writer, data interface{ Validate() error }, names ...string) error {
+	if err := data.Validate(); err != nil {
+		return err
+	}
+	t, err := template.New("").Funcs(template.FuncMap{
+		"comment": comment, "indent": indent, "words": words,
+		"placeholder": func() string { return workload.Placeholder },
+		"conditions":  sharedConditions, "builtinRules": new(Registration).Rules,
+	}).ParseFS(files, names...)
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, data)
+	for _, name := range names {
+		if err := t.ExecuteTemplate(w, name, data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // words returns the elements of a list as YAML.
