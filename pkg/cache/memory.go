@@ -115,13 +115,6 @@ func (m *Memory[K, V]) Len() int {
 	return len(m.index)
 }
 
-// Held returns the sum of the sizes of all entries.
-func (m *Memory[K, V]) Held() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.bytes
-}
-
 // Resize changes Size, and removes entries if there are too many.
 func (m *Memory[K, V]) Resize(size int) {
 	m.mu.Lock()

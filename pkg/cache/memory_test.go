@@ -47,18 +47,18 @@ func TestMemoryBytes(t *testing.T) {
 	m.Put("a", "12345678", 0)
 	m.Put("a", "1234", 0)
 	m.Put("b", "12345", 0)
-	if m.Held() != 9 || m.Len() != 2 {
-		t.Errorf("Held() = %d, Len() = %d, want 9 and 2", m.Held(), m.Len())
+	if m.bytes != 9 || m.Len() != 2 {
+		t.Errorf("bytes = %d, Len() = %d, want 9 and 2", m.bytes, m.Len())
 	}
 	m.Put("c", "123456", 0)
-	if _, ok := m.Get("a"); ok || m.Held() > 10 {
-		t.Errorf("Get(a) found a value: %t, Held() = %d, want false and at most 10", ok, m.Held())
+	if _, ok := m.Get("a"); ok || m.bytes > 10 {
+		t.Errorf("Get(a) found a value: %t, bytes = %d, want false and at most 10", ok, m.bytes)
 	}
 	m.Remove("c")
 	m.Remove("c")
 	m.Put("huge", strings.Repeat("x", 11), 0)
-	if _, ok := m.Get("huge"); ok || m.Held() > 10 {
-		t.Errorf("Get(huge) found a value: %t, Held() = %d, want false and at most 10", ok, m.Held())
+	if _, ok := m.Get("huge"); ok || m.bytes > 10 {
+		t.Errorf("Get(huge) found a value: %t, bytes = %d, want false and at most 10", ok, m.bytes)
 	}
 }
 

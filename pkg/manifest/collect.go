@@ -3,7 +3,6 @@
 package manifest
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -11,8 +10,7 @@ import (
 
 // collector finds the objects of one document.
 type collector struct {
-	stream   *Stream
-	document int
+	stream *Stream
 	// seen has the values that were visited. A list can contain the same value many times by
 	// aliases. The value is collected once, because all its occurrences change together.
 	seen map[*value]bool
@@ -21,7 +19,7 @@ type collector struct {
 // collect adds v to the stream's objects if it is an object of a known kind, or the items of v if
 // it is a list. inherited is the kind of an item without a kind of its own, as in the typed lists
 // of an API server, such as PodList.
-func (c *collector) collect(v *value, pointer string, inherited workload.Kind) error {
+func (c *collector) collect(v *value, inherited workload.Kind) error {
 	if v.kind != '{' || c.seen[v] {
 		return nil
 	}
@@ -31,22 +29,22 @@ func (c *collector) collect(v *value, pointer string, inherited workload.Kind) e
 		kind = inherited
 	}
 	if c.stream.table.Known(kind) {
-		return c.object(v, pointer, kind)
+		return c.object(v, kind)
 	}
 	items := v.get("items")
 	if items == nil || items.kind != '[' || !strings.HasSuffix(kind.Kind, "List") {
 		return nil
 	}
 	itemKind := workload.Kind{Group: kind.Group, Kind: strings.TrimSuffix(kind.Kind, "List")}
-	for i, item := range items.items {
-		if err := c.collect(item, pointer+"/items/"+strconv.Itoa(i), itemKind); err != nil {
+	for _, item := range items.items {
+		if err := c.collect(item, itemKind); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *collector) object(v *value, pointer string, kind workload.Kind) error {
+func (c *collector) object(v *value, kind workload.Kind) error {
 	if d := v.duplicateKey(map[*value]bool{}); d != nil {
 		return c.stream.errorf(d.line, "duplicate key %q in a mapping", d.text)
 	}
@@ -62,8 +60,6 @@ func (c *collector) object(v *value, pointer string, kind workload.Kind) error {
 	if err != nil {
 		return c.stream.errorf(v.line, "%v", err)
 	}
-	c.stream.Objects = append(c.stream.Objects, &Object{
-		Object: scanned, Pointer: pointer, stream: c.stream, document: c.document, root: v,
-	})
+	c.stream.Objects = append(c.stream.Objects, &Object{Object: scanned, stream: c.stream, root: v})
 	return nil
 }

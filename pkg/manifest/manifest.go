@@ -54,12 +54,9 @@ type Stream struct {
 // Object is an object of a known kind and its position in the file.
 type Object struct {
 	*workload.Object
-	// Pointer is the JSON pointer of the object in its document: empty, or /items/0 in a list.
-	Pointer string
 
-	stream   *Stream
-	document int
-	root     *value
+	stream *Stream
+	root   *value
 }
 
 // Edit replaces the text of one reference of an object.
@@ -76,9 +73,9 @@ func Parse(name string, data []byte, table *workload.Table) (*Stream, error) {
 	if err := s.parse(); err != nil {
 		return nil, err
 	}
-	for i, root := range s.documents {
-		c := collector{stream: s, document: i, seen: map[*value]bool{}}
-		if err := c.collect(root, "", workload.Kind{}); err != nil {
+	for _, root := range s.documents {
+		c := collector{stream: s, seen: map[*value]bool{}}
+		if err := c.collect(root, workload.Kind{}); err != nil {
 			return nil, err
 		}
 	}

@@ -54,7 +54,7 @@ func TestSkipOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner := workload.Owner{APIVersion: "postgresql.cnpg.io/v1", Kind: "Cluster", Name: "c"}
+	owner := workload.Owner{APIVersion: "postgresql.cnpg.io/v1", Kind: "Cluster"}
 	for user, want := range map[string]bool{
 		"system:serviceaccount:cnpg-system:operator": true,
 		"system:serviceaccount:other:x":              false,

@@ -14,7 +14,6 @@
 package ref
 
 import (
-	"cmp"
 	_ "crypto/sha256" // go-digest accepts the algorithms that are linked in: the kubelet has all three
 	_ "crypto/sha512"
 	"errors"
@@ -191,9 +190,4 @@ func (r Reference) At(mirror string) (Reference, error) {
 		text += "@" + r.digest.String()
 	}
 	return Parse(text)
-}
-
-// Compare orders references by canonical form and then by spelling.
-func Compare(a, b Reference) int {
-	return cmp.Or(cmp.Compare(a.Canonical(), b.Canonical()), cmp.Compare(a.text, b.text))
 }

@@ -10,17 +10,11 @@ type Kind struct{ Group, Kind string }
 
 // KindOf returns the kind of an object by its fields apiVersion and kind.
 func KindOf(apiVersion, kind string) Kind {
-	group, _ := splitAPIVersion(apiVersion)
-	return Kind{group, kind}
-}
-
-// splitAPIVersion splits "apps/v1" into "apps" and "v1", and "v1" into "" and "v1".
-func splitAPIVersion(s string) (group, version string) {
-	group, version, found := strings.Cut(s, "/")
+	group, _, found := strings.Cut(apiVersion, "/")
 	if !found {
-		return "", s
+		group = "" // the core group
 	}
-	return group, version
+	return Kind{group, kind}
 }
 
 // IsPod reports whether k is the kind of pods.

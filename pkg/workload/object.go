@@ -11,7 +11,6 @@ import (
 
 // root scans the whole document into o. tree has the paths to the pod templates of its kind.
 func (s *scanner) root(o *Object, tree *node) error {
-	var apiVersion string
 	room := MaxAnnotations
 	var own PodSpec // only used for a Pod, which is a pod template itself
 	if !s.isObject() {
@@ -19,8 +18,6 @@ func (s *scanner) root(o *Object, tree *node) error {
 	}
 	err := s.object(func(name []byte) error {
 		switch string(name) {
-		case "apiVersion":
-			return s.text(&apiVersion, maxVersion)
 		case "metadata":
 			return s.metadata(&o.Metadata, &room)
 		case "spec":
@@ -40,7 +37,6 @@ func (s *scanner) root(o *Object, tree *node) error {
 		own.Metadata, own.Annotated = o.Metadata, true
 		o.PodSpecs = append(o.PodSpecs, own)
 	}
-	_, o.Version = splitAPIVersion(apiVersion)
 	return nil
 }
 
@@ -108,8 +104,6 @@ func (s *scanner) metadata(m *Metadata, room *int) error {
 		switch string(name) {
 		case "name":
 			return s.name(&m.Name)
-		case "generateName":
-			return s.name(&m.GenerateName)
 		case "namespace":
 			return s.name(&m.Namespace)
 		case "creationTimestamp":
@@ -186,8 +180,6 @@ func (s *scanner) owner(into *Owner) error {
 			return s.text(&o.APIVersion, maxVersion)
 		case "kind":
 			return s.name(&o.Kind)
-		case "name":
-			return s.name(&o.Name)
 		case "uid":
 			return s.name(&o.UID)
 		case "controller":

@@ -42,11 +42,11 @@ func TestScanPod(t *testing.T) {
 			"volumes":[{"name":"v","image":{"reference":"m:1","pullPolicy":"Never"}},
 				{"name":"e","emptyDir":{}}]}}`)
 	want := &workload.Object{
-		Kind: pod, Version: "v1",
+		Kind: pod,
 		Metadata: workload.Metadata{
 			Pointer: "/metadata", Present: true, HasAnnotations: true,
 			Name: "p", Namespace: "n", Deleting: true, Size: 26,
-			Controller:  workload.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "r", UID: "2"},
+			Controller:  workload.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", UID: "2"},
 			Labels:      map[string]string{"pod-template-hash": "h"},
 			Annotations: map[string]string{"tagpin.dev/pins": "{}"},
 		},

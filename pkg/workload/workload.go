@@ -57,7 +57,6 @@ const (
 // Object is the result of scanning an object.
 type Object struct {
 	Kind     Kind
-	Version  string // the version in the object's apiVersion
 	Metadata Metadata
 	// PodSpecs are the object's pod specs, in document order. The built-in kinds have one.
 	PodSpecs []PodSpec
@@ -69,7 +68,6 @@ type Metadata struct {
 	Present        bool   // the metadata is an object, and neither missing nor null
 	HasAnnotations bool   // its annotations are an object, and neither missing nor null
 	Name           string
-	GenerateName   string
 	Namespace      string // the namespace in the object; decisions use that of the request
 	Created        string // creationTimestamp: RFC 3339 in UTC, to the second
 	Deleting       bool   // deletionTimestamp is set
@@ -82,7 +80,7 @@ type Metadata struct {
 }
 
 // Owner is the owner reference of a controller.
-type Owner struct{ APIVersion, Kind, Name, UID string }
+type Owner struct{ APIVersion, Kind, UID string }
 
 // IsZero reports whether there is no controller.
 func (o Owner) IsZero() bool { return o == Owner{} }

@@ -75,14 +75,6 @@ func TestOwns(t *testing.T) {
 	}
 }
 
-func TestParseProvider(t *testing.T) {
-	for text, ok := range map[string]bool{"google": true, "amazon": true, "azure": true, "Google": false, "": false, "ibm": false} {
-		if p, err := cloud.ParseProvider(text); (err == nil) != ok || ok && string(p) != text {
-			t.Errorf("ParseProvider(%q) = %q, %v", text, p, err)
-		}
-	}
-}
-
 // TestRequests checks that a cloud is asked if it is enabled and owns the host, and how long a
 // credential and a failure are remembered.
 func TestRequests(t *testing.T) {

@@ -3,7 +3,6 @@
 package cloud
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 )
@@ -17,15 +16,6 @@ const (
 	Amazon Provider = "amazon"
 	Azure  Provider = "azure"
 )
-
-// ParseProvider returns the provider named google, amazon or azure.
-func ParseProvider(s string) (Provider, error) {
-	switch p := Provider(s); p {
-	case Google, Amazon, Azure:
-		return p, nil
-	}
-	return "", fmt.Errorf("cloud %q: want google, amazon or azure", s)
-}
 
 // amazonDomain matches the domains of Amazon's partitions, including the dual-stack ones.
 const amazonDomain = `(amazonaws\.(com|com\.cn|eu)|on\.(aws|amazonwebservices\.com\.cn)|` +
