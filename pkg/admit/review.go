@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/tagpin/tagpin/pkg/jsonwalk"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -57,21 +58,11 @@ type node bool
 
 // UnmarshalJSONFrom reads the groups. It ignores a value that is not a list.
 func (n *node) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != '[' {
-		return dec.SkipValue()
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != ']' {
+	return jsonwalk.Array(dec, func() error {
 		group, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
 		*n = *n || string(group) == `"system:nodes"`
-	}
-	_, err := dec.ReadToken()
-	return err
+		return err
+	})
 }
 
 // part is a JSON value in the body of a request. It is nil if the value is missing or null.

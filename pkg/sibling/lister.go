@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
 const (
@@ -114,9 +115,7 @@ func (c *client) List(
 		large.Next()
 		return pod(raw)
 	}}}
-	dec := jsontext.NewDecoder(large,
-		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	err = json.UnmarshalDecode(dec, &list)
+	err = json.UnmarshalDecode(jsonwalk.NewDecoder(large), &list)
 	return list.Metadata.Continue, err
 }
 
@@ -137,23 +136,13 @@ type pods struct{ each func(raw []byte) error }
 
 // UnmarshalJSONFrom reads the list. It ignores a value that is not a list.
 func (p *pods) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != '[' {
-		return dec.SkipValue()
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != ']' {
+	return jsonwalk.Array(dec, func() error {
 		raw, err := dec.ReadValue()
 		if err == nil {
 			err = p.each(raw)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	_, err := dec.ReadToken()
-	return err
+		return err
+	})
 }
 
 // Metrics counts lists. A nil *Metrics counts nothing.
