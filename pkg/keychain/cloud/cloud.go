@@ -33,11 +33,13 @@ import (
 )
 
 const (
-	defaultTimeout = 2 * time.Second
-	// defaultTTL is less than five minutes, which is the minimum time that is left of a token from
-	// Google's metadata server. The tokens of Amazon and Azure are valid for hours, and their
-	// libraries don't say how long.
-	defaultTTL = 4 * time.Minute
+	// timeout is the maximum time for a request.
+	timeout = 2 * time.Second
+	// ttl is how long a credential is remembered. It is less than five minutes, which is the minimum
+	// time that is left of a token from Google's metadata server. The tokens of Amazon and Azure are
+	// valid for hours, and their libraries don't say how long.
+	ttl = 4 * time.Minute
+	// failureTTL is how long a failure is remembered.
 	failureTTL = time.Minute
 	// keepFor is how long the last credential is used while its cloud returns no new one.
 	keepFor = time.Hour
@@ -72,11 +74,6 @@ type Ambient struct {
 	// Source returns the credential for a host of a cloud. A credential is also used for the other
 	// hosts of its scope. Default: the clouds' libraries.
 	Source authn.Keychain
-	// Timeout is the maximum time for a request. Default: 2 s.
-	Timeout time.Duration
-	// TTL is how long a credential is remembered. A failure is remembered for at most a minute.
-	// Default: 4 min.
-	TTL time.Duration
 	// Report is called for each failed request. If nil, failures are not reported.
 	Report func(provider Provider, err error)
 	// Panics reports panics in the clouds' libraries. If nil, they are not reported.
@@ -119,21 +116,24 @@ func (a *Ambient) credentials(
 	a.once.Do(a.init)
 	s := p.scope(r.Host())
 	known, _ := a.known.Get(s)
-	if known.pendingAt.IsZero() && time.Since(known.lastAt) < a.maxAge(&known, fresh) {
-		return known.credentials(s)
-	}
-	timeout := a.timeout()
+	left := timeout // of the request that is under way, or of a new one
 	if !known.pendingAt.IsZero() {
-		timeout -= time.Since(known.pendingAt)
+		left -= time.Since(known.pendingAt)
+	} else if time.Since(known.lastAt) < known.maxAge(fresh) {
+		left = 0
 	}
-	if timeout <= 0 {
+	if left <= 0 {
 		return known.credentials(s)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	got, err := a.flights.DoQueued(ctx, s, cache.Caller{Namespace: namespace},
 		func(ctx context.Context, begin func() error) (state, error) {
-			leave, err := a.queue(s, &known).Enter(ctx, namespace, 1)
+			queue := a.otherQueue[p]
+			if known.usable() {
+				queue = a.knownQueue[p]
+			}
+			leave, err := queue.Enter(ctx, namespace, 1)
 			if err != nil {
 				return state{}, err
 			}
@@ -167,23 +167,14 @@ func (st *state) usable() bool {
 }
 
 // maxAge returns the age from which on a state must be updated.
-func (a *Ambient) maxAge(st *state, fresh bool) time.Duration {
-	age := cmp.Or(max(a.TTL, 0), defaultTTL)
-	if !st.authAt.Equal(st.lastAt) { // the last request failed
-		age = min(age, failureTTL)
+func (st *state) maxAge(fresh bool) time.Duration {
+	switch {
+	case fresh:
+		return minInterval
+	case !st.authAt.Equal(st.lastAt): // the last request failed
+		return failureTTL
 	}
-	if fresh {
-		age = min(age, minInterval)
-	}
-	return age
-}
-
-// queue returns the queue in which requests for a scope wait.
-func (a *Ambient) queue(s scope, known *state) *fair.Queue {
-	if known.usable() {
-		return a.knownQueue[s.provider]
-	}
-	return a.otherQueue[s.provider]
+	return ttl
 }
 
 // update requests a credential and remembers the new state of the scope.
@@ -228,8 +219,6 @@ func (a *Ambient) request(r ref.Reference) (authn.AuthConfig, error) {
 	return auth, nil
 }
 
-func (a *Ambient) timeout() time.Duration { return cmp.Or(max(a.Timeout, 0), defaultTimeout) }
-
 func (a *Ambient) init() {
 	a.known.Size = maxScopes
 	// Scopes that a namespace invents push out each other, but no credentials and no scopes of other
@@ -240,8 +229,7 @@ func (a *Ambient) init() {
 		}
 		return st.namespace
 	}
-	a.flights.Timeout, a.flights.Panics = a.timeout(), a.Panics
-	a.flights.Doing = requesting
+	a.flights.Timeout, a.flights.Doing, a.flights.Panics = timeout, requesting, a.Panics
 	a.knownQueue, a.otherQueue = map[Provider]*fair.Queue{}, map[Provider]*fair.Queue{}
 	for _, p := range a.Providers {
 		a.knownQueue[p] = &fair.Queue{Capacity: maxRequests}

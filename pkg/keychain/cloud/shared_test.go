@@ -92,7 +92,7 @@ func TestInventedRegionsHang(t *testing.T) {
 		hold := make(chan struct{})
 		s := &source{}
 		a := &cloud.Ambient{
-			Providers: []cloud.Provider{cloud.Amazon}, Source: oneRegion(s, hold), Timeout: time.Second,
+			Providers: []cloud.Provider{cloud.Amazon}, Source: oneRegion(s, hold),
 		}
 		for i := range 100 {
 			go a.For("loud").Credentials(t.Context(), ecr(i, fmt.Sprintf("invented-%d", i)), false)
@@ -119,7 +119,7 @@ func TestInventedRegionsHang(t *testing.T) {
 	})
 }
 
-// cloudTTL is the default TTL.
+// cloudTTL is how long a credential is remembered.
 const cloudTTL = 4 * time.Minute
 
 // TestInventedRegionsAreForgotten checks that invented regions push out no credential.

@@ -124,8 +124,6 @@ type Cluster struct {
 	// Bytes is the approximate maximum size of all remembered secrets, and of all service accounts.
 	// If it is exceeded, the namespace that uses most loses its oldest one. Default: 16 MiB.
 	Bytes int
-	// Timeout is the maximum time for one read. Default: 2 s.
-	Timeout time.Duration
 	// Metrics counts the reads. If nil, they are not counted.
 	Metrics *Metrics
 	// Panics reports panics that occur while an object of a tenant is parsed. For the callers, the

@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	defaultTTL     = 5 * time.Second
-	defaultSize    = 4096
-	defaultBytes   = 16 << 20
-	defaultTimeout = 2 * time.Second
+	defaultTTL   = 5 * time.Second
+	defaultSize  = 4096
+	defaultBytes = 16 << 20
+	// timeout is the maximum time for one read, including the wait for its turn.
+	timeout = 2 * time.Second
 	// minInterval is the minimum time between two reads of an object, if a credential was refused or
 	// the API server did not answer.
 	minInterval = time.Second
@@ -127,11 +128,9 @@ func (r *reader[T]) init(
 	c *Cluster, kind, activity string, read func(context.Context, key) (T, bool),
 ) {
 	r.count = func(result string) { c.Metrics.count(kind, result) }
-	r.read, r.panics, r.ttl = read, c.Panics, cmp.Or(max(c.TTL, 0), defaultTTL)
-	r.known.Size = cmp.Or(max(c.Size, 0), defaultSize)
-	r.known.Bytes = cmp.Or(max(c.Bytes, 0), defaultBytes)
+	r.read, r.panics, r.ttl = read, c.Panics, cmp.Or(c.TTL, defaultTTL)
+	r.known.Size, r.known.Bytes = cmp.Or(c.Size, defaultSize), cmp.Or(c.Bytes, defaultBytes)
 	r.known.Weigh = func(_ key, o object[T]) int { return o.value.Size() }
 	r.known.Owner = func(k key, _ object[T]) string { return k.namespace }
-	r.flights.Timeout = cmp.Or(max(c.Timeout, 0), defaultTimeout)
-	r.flights.Doing, r.flights.Panics = activity, c.Panics
+	r.flights.Timeout, r.flights.Doing, r.flights.Panics = timeout, activity, c.Panics
 }
