@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workload_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// jobSets returns a table with JobSets that have pod templates at a path.
+func jobSets(t *testing.T, path string) *workload.Table {
+	t.Helper()
+	table, err := workload.NewTable(workload.Template{
+		Group: jobSet.Group, Kind: jobSet.Kind, Paths: []string{path},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func TestScanLists(t *testing.T) {
+	table := jobSets(t, "spec.replicatedJobs[*].template.spec.template")
+	const template = `{"spec":{"template":{"spec":{"containers":[{"image":"a"}]}}}}`
+	o, err := table.Scan(jobSet, []byte(`{"spec":{"replicatedJobs":[{"template":`+template+`},
+		{},{"template":`+template+`}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range o.PodSpecs {
+		got = append(got, s.References[0].Pointer)
+		if s.Annotated {
+			t.Errorf("%s: Annotated = true, want false for a custom kind", s.Pointer)
+		}
+	}
+	want := []string{
+		"/spec/replicatedJobs/0/template/spec/template/spec/containers/0/image",
+		"/spec/replicatedJobs/2/template/spec/template/spec/containers/0/image",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pointers (-want +got):\n%s", diff)
+	}
+}
+
+// TestScanNamesElements checks that the Key of a pod spec has the names of list elements.
+func TestScanNamesElements(t *testing.T) {
+	table := jobSets(t, "spec.sets[*].jobs[*].template")
+	const job = `"template":{"spec":{"containers":[{"image":"a"}]}}`
+	for _, tt := range []struct{ spec, want string }{
+		{
+			`{"sets":[{"name":"one","jobs":[{` + job + `,"name":"two"}]}]}`,
+			"/spec/sets/one/jobs/two/template/spec",
+		},
+		{
+			`{"sets":[{},{"jobs":[{"name":"a/b",` + job + `}],"name":"~"}]}`,
+			"/spec/sets/~0/jobs/a~1b/template/spec",
+		},
+		{`{"sets":[{"jobs":[{},{` + job + `}],"name":"one"}]}`, "/spec/sets/one/jobs/1/template/spec"},
+		{`{"sets":[{"name":7,"jobs":[{"name":"",` + job + `}]}]}`, "/spec/sets/0/jobs/0/template/spec"},
+	} {
+		o, err := table.Scan(jobSet, []byte(`{"spec":`+tt.spec+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.PodSpecs[0].Key; got != tt.want {
+			t.Errorf("Scan(%s): Key = %s, want %s", tt.spec, got, tt.want)
+		}
+	}
+}
+
+func TestNewTableRefuses(t *testing.T) {
+	_, err := workload.NewTable(
+		workload.Template{Group: "g"},
+		workload.Template{Kind: "Pod", Paths: []string{"spec"}},
+		workload.Template{Kind: "A"},
+		workload.Template{Kind: "B", Paths: []string{"spec..x"}},
+		workload.Template{Kind: "C", Paths: []string{"spec[0].x"}},
+		workload.Template{Kind: "D", Paths: []string{"a", "a.b"}},
+		workload.Template{Kind: "E", Paths: []string{"a.b", "a"}},
+		workload.Template{Kind: "F", Paths: []string{""}},
+		workload.Template{Kind: "G", Paths: []string{"spec.it's"}},
+	)
+	for _, want := range []string{
+		`group "g"`, "of Pod", "of A", "of B", "of C", "of D", "of E", "of F", "of G",
+	} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("NewTable = %v, want an error that contains %q", err, want)
+		}
+	}
+}
