@@ -3,7 +3,6 @@
 package manifest_test
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -17,6 +16,16 @@ import (
 
 const pinned = digest.Digest("sha256:" +
 	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
+
+// parse parses a file of the built-in kinds.
+func parse(t *testing.T, name, text string) *manifest.Stream {
+	t.Helper()
+	s, err := manifest.Parse(name, []byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
 
 // edits returns edits that pin every valid reference of a stream that has no digest yet.
 func edits(s *manifest.Stream) []manifest.Edit {
@@ -103,10 +112,7 @@ func TestEdit(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before, after := marked(tt.text)
-			s, err := manifest.Parse("f.yaml", []byte(before), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := parse(t, "f.yaml", before)
 			got, err := s.Edit(edits(s))
 			if err != nil {
 				t.Fatal(err)
@@ -121,10 +127,7 @@ func TestEdit(t *testing.T) {
 func TestEscapedJSON(t *testing.T) {
 	text := `{"kind":"Pod","apiVersion":"v1",` +
 		`"spec":{"containers":[{"name":"a","image":"ghcr.io\/a\u002fb:1"}]}}`
-	s, err := manifest.Parse("f.json", []byte(text), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := parse(t, "f.json", text)
 	got, err := s.Edit(edits(s))
 	want := strings.Replace(text, `ghcr.io\/a\u002fb:1`, "ghcr.io/a/b:1@"+pinned.String(), 1)
 	if err != nil || string(got) != want {
@@ -135,10 +138,7 @@ func TestEscapedJSON(t *testing.T) {
 func TestPosition(t *testing.T) {
 	text := pod + "spec:\n  containers:\n  - {name: äö, image: nginx:1}\n  - name: b\n" +
 		"    image: !!str &x\n      'nginx:2'\n  - name: c\n"
-	s, err := manifest.Parse("f.yaml", []byte(text), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := parse(t, "f.yaml", text)
 	var got []string
 	o := s.Objects[0]
 	for _, r := range o.PodSpecs[0].References {
@@ -156,10 +156,7 @@ func TestPositionAfterByteOrderMark(t *testing.T) {
 		"{kind: Pod, apiVersion: v1, spec: {containers: [{name: é, image: nginx}]}}":            66,
 		`{"kind":"Pod","apiVersion":"v1","spec":{"containers":[{"name":"é","image":"nginx"}]}}`: 75,
 	} {
-		s, err := manifest.Parse("f", []byte("\uFEFF"+text), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := parse(t, "f", "\uFEFF"+text)
 		o := s.Objects[0]
 		if line, column := o.Position(o.PodSpecs[0].References[0]); line != 1 || column != want {
 			t.Errorf("Position in %s = %d:%d, want 1:%d", text, line, column, want)
@@ -167,81 +164,10 @@ func TestPositionAfterByteOrderMark(t *testing.T) {
 	}
 }
 
-func TestParseErrors(t *testing.T) {
-	const tooLarge = "the file is too large when its aliases and merge keys are followed"
-	for _, tt := range []struct{ name, file, text, want string }{
-		{
-			"tab", "f.yaml", pod + "spec:\n\tcontainers: []\n",
-			"f.yaml:5: found character that cannot start any token",
-		},
-		{
-			"indent", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n   image: b\n",
-			"f.yaml:7: did not find expected key",
-		},
-		{
-			"second document", "f.yaml", pod + "---\na: [1\nb: 2\n",
-			"f.yaml:6: did not find expected ',' or ']'",
-		},
-		{"quote", "f.yaml", "a: b\nc: 'd\ne: f\n", "f.yaml:2: found unexpected end of stream"},
-		{"template", "f.yaml", "a: b\n{{- if .Values.x }}\nc: d\n", "f.yaml:2: "},
-		{"alias", "f.yaml", "a: *nowhere\n", "f.yaml:1: unknown anchor 'nowhere' referenced"},
-		{"loop", "f.yaml", "a: &a\n- b: *a\n", "f.yaml:1: anchor a contains itself"},
-		{"merge", "f.yaml", "a: 1\nb:\n  <<: 2\n", "f.yaml:3: the value of a merge key is not a mapping"},
-		{"twice", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n    image: b\n" +
-			"    image: c\n", `f.yaml:8: duplicate key "image" in a mapping`},
-		{
-			"twice in JSON", "f.json", "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\n" +
-				"\"spec\":{\"containers\":[],\n\"containers\":[]}}",
-			`f.json:3: duplicate key "containers" in a mapping`,
-		},
-		{"broken JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{]}", "f.json:2: invalid character ']'"},
-		{"short JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{", "f.json:2: unexpected EOF"},
-		{"UTF-16", "f.yaml", "\xFF\xFEk\x00", "f.yaml:1: the file is UTF-16; manifests are UTF-8"},
-		{"binary", "f.yaml", "\x00\x01", "f.yaml:1: control characters are not allowed"},
-		{"no UTF-8", "f.yaml", "a: b\nc: \xff\n", "f.yaml:2: "},
-		{"bomb", "f.yaml", bomb(), "is larger than 16 MiB when its aliases are followed"},
-		{"bomb of objects", "f.yaml", shared("spec: *x, kind: Pod, apiVersion: v1"), tooLarge},
-		{"bomb of merges", "f.yaml", shared("<<: *x"), tooLarge},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := manifest.Parse(tt.file, []byte(tt.text), nil)
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("Parse = %v, want %s", err, tt.want)
-			}
-		})
-	}
-}
-
-// bomb returns a small file with an object that is gigabytes large when its aliases are followed.
-func bomb() string {
-	var b strings.Builder
-	b.WriteString(pod + "spec:\n  a0: &a0 [xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx]\n")
-	for i := range 12 {
-		fmt.Fprintf(&b, "  a%d: &a%d [%s]\n", i+1, i+1,
-			strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
-	}
-	return b.String()
-}
-
-// shared returns a file of 128 KiB with a list of 3,000 items. An item can refer to a mapping of
-// 6,000 keys as *x.
-func shared(item string) string {
-	var b strings.Builder
-	b.WriteString("apiVersion: v1\nkind: List\nx: &x\n")
-	for i := range 6000 {
-		fmt.Fprintf(&b, "  k%d: v\n", i)
-	}
-	b.WriteString("items:\n" + strings.Repeat("- {"+item+"}\n", 3000))
-	return b.String()
-}
-
 // TestEditsDisagree gives different texts to two containers that share one scalar through an alias.
 func TestEditsDisagree(t *testing.T) {
 	text := pod + "spec:\n  containers:\n  - {name: a, image: &i nginx:1}\n  - {name: b, image: *i}\n"
-	s, err := manifest.Parse("f.yaml", []byte(text), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := parse(t, "f.yaml", text)
 	list := edits(s)
 	list[1].Text = "nginx:2"
 	const want = "f.yaml:6: can't replace nginx:1 with both "
@@ -271,11 +197,8 @@ func TestListsOfLists(t *testing.T) {
 // TestEditConfirmed checks that Edit refuses a text that would not be parsed as one scalar.
 func TestEditConfirmed(t *testing.T) {
 	for _, text := range []string{"a: b", "x # y", "'", "x\nkind: y", ""} {
-		s, err := manifest.Parse("f.yaml", []byte(pod+"spec:\n  containers:\n  - name: a\n"+
-			"    image: nginx\n"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := parse(t, "f.yaml", pod+"spec:\n  containers:\n  - name: a\n"+
+			"    image: nginx\n")
 		e := manifest.Edit{
 			Object:    s.Objects[0],
 			Reference: s.Objects[0].PodSpecs[0].References[0],
@@ -285,44 +208,4 @@ func TestEditConfirmed(t *testing.T) {
 			t.Errorf("Edit(%q) = %s, want an error", text, got)
 		}
 	}
-}
-
-// FuzzEdit pins all references of a file. It checks that Edit succeeds and that the result has the
-// same objects and no unpinned reference.
-func FuzzEdit(f *testing.F) {
-	for _, seed := range []string{
-		pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1.25 # c\n" +
-			"  - {image: \"b:1\", name: b}\n",
-		pod + "spec:\r\n  initContainers:\r\n  - &x {image: |-\n     a:1\n   , name: 'it''s'}\n" +
-			"  - <<: *x\n",
-		"%YAML 1.1\n---\n" + pod + "spec: {volumes: [{name: v, image: {reference: ! 'x/y:1'}}]}\n...\n",
-		"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"spec\":{\"containers\":[{\"image\":\"a\\u002fb\"}]}}",
-		"kind: PodList\napiVersion: v1\nitems:\n- spec:\n    containers:\n    - image: &a nginx\n" +
-			"    - image: *a\n",
-		"\uFEFFkind: Pod\u2028apiVersion: v1\u0085spec: {containers: [{image: é.x/a}, {? image : b}]}",
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := manifest.Parse("f", data, nil)
-		if err != nil {
-			return
-		}
-		list := edits(s)
-		got, err := s.Edit(list)
-		if err != nil {
-			t.Fatalf("Edit of %q: %v", data, err)
-		}
-		again, err := manifest.Parse("f", got, nil)
-		if err != nil {
-			t.Fatalf("Parse of the edited %q: %v", got, err)
-		}
-		if left := edits(again); len(left) > 0 || len(again.Objects) != len(s.Objects) {
-			t.Errorf("Edit of %q = %q: %d unpinned references and %d objects, want 0 and %d",
-				data, got, len(left), len(again.Objects), len(s.Objects))
-		}
-		if len(list) == 0 && !bytes.Equal(got, data) {
-			t.Errorf("Edit without edits = %q, want %q", got, data)
-		}
-	})
 }

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/manifest"
+)
+
+func TestParseErrors(t *testing.T) {
+	const tooLarge = "the file is too large when its aliases and merge keys are followed"
+	for _, tt := range []struct{ name, file, text, want string }{
+		{
+			"tab", "f.yaml", pod + "spec:\n\tcontainers: []\n",
+			"f.yaml:5: found character that cannot start any token",
+		},
+		{
+			"indent", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n   image: b\n",
+			"f.yaml:7: did not find expected key",
+		},
+		{
+			"second document", "f.yaml", pod + "---\na: [1\nb: 2\n",
+			"f.yaml:6: did not find expected ',' or ']'",
+		},
+		{"quote", "f.yaml", "a: b\nc: 'd\ne: f\n", "f.yaml:2: found unexpected end of stream"},
+		{"template", "f.yaml", "a: b\n{{- if .Values.x }}\nc: d\n", "f.yaml:2: "},
+		{"alias", "f.yaml", "a: *nowhere\n", "f.yaml:1: unknown anchor 'nowhere' referenced"},
+		{"loop", "f.yaml", "a: &a\n- b: *a\n", "f.yaml:1: anchor a contains itself"},
+		{"merge", "f.yaml", "a: 1\nb:\n  <<: 2\n", "f.yaml:3: the value of a merge key is not a mapping"},
+		{"twice", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n    image: b\n" +
+			"    image: c\n", `f.yaml:8: duplicate key "image" in a mapping`},
+		{
+			"twice in JSON", "f.json", "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\n" +
+				"\"spec\":{\"containers\":[],\n\"containers\":[]}}",
+			`f.json:3: duplicate key "containers" in a mapping`,
+		},
+		{"broken JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{]}", "f.json:2: invalid character ']'"},
+		{"short JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{", "f.json:2: unexpected EOF"},
+		{"UTF-16", "f.yaml", "\xFF\xFEk\x00", "f.yaml:1: the file is UTF-16; manifests are UTF-8"},
+		{"binary", "f.yaml", "\x00\x01", "f.yaml:1: control characters are not allowed"},
+		{"no UTF-8", "f.yaml", "a: b\nc: \xff\n", "f.yaml:2: "},
+		{"bomb", "f.yaml", bomb(), "is larger than 16 MiB when its aliases are followed"},
+		{"bomb of objects", "f.yaml", shared("spec: *x, kind: Pod, apiVersion: v1"), tooLarge},
+		{"bomb of merges", "f.yaml", shared("<<: *x"), tooLarge},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := manifest.Parse(tt.file, []byte(tt.text), nil)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Parse = %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// bomb returns a small file with an object that is gigabytes large when its aliases are followed.
+func bomb() string {
+	var b strings.Builder
+	b.WriteString(pod + "spec:\n  a0: &a0 [xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx]\n")
+	for i := range 12 {
+		fmt.Fprintf(&b, "  a%d: &a%d [%s]\n", i+1, i+1,
+			strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+	}
+	return b.String()
+}
+
+// shared returns a file of 128 KiB with a list of 3,000 items. An item can refer to a mapping of
+// 6,000 keys as *x.
+func shared(item string) string {
+	var b strings.Builder
+	b.WriteString("apiVersion: v1\nkind: List\nx: &x\n")
+	for i := range 6000 {
+		fmt.Fprintf(&b, "  k%d: v\n", i)
+	}
+	b.WriteString("items:\n" + strings.Repeat("- {"+item+"}\n", 3000))
+	return b.String()
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/manifest"
+)
+
+// FuzzEdit pins all references of a file. It checks that Edit succeeds and that the result has the
+// same objects and no unpinned reference.
+func FuzzEdit(f *testing.F) {
+	for _, seed := range []string{
+		pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1.25 # c\n" +
+			"  - {image: \"b:1\", name: b}\n",
+		pod + "spec:\r\n  initContainers:\r\n  - &x {image: |-\n     a:1\n   , name: 'it''s'}\n" +
+			"  - <<: *x\n",
+		"%YAML 1.1\n---\n" + pod + "spec: {volumes: [{name: v, image: {reference: ! 'x/y:1'}}]}\n...\n",
+		"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"spec\":{\"containers\":[{\"image\":\"a\\u002fb\"}]}}",
+		"kind: PodList\napiVersion: v1\nitems:\n- spec:\n    containers:\n    - image: &a nginx\n" +
+			"    - image: *a\n",
+		"\uFEFFkind: Pod\u2028apiVersion: v1\u0085spec: {containers: [{image: é.x/a}, {? image : b}]}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := manifest.Parse("f", data, nil)
+		if err != nil {
+			return
+		}
+		list := edits(s)
+		got, err := s.Edit(list)
+		if err != nil {
+			t.Fatalf("Edit of %q: %v", data, err)
+		}
+		again, err := manifest.Parse("f", got, nil)
+		if err != nil {
+			t.Fatalf("Parse of the edited %q: %v", got, err)
+		}
+		if left := edits(again); len(left) > 0 || len(again.Objects) != len(s.Objects) {
+			t.Errorf("Edit of %q = %q: %d unpinned references and %d objects, want 0 and %d",
+				data, got, len(left), len(again.Objects), len(s.Objects))
+		}
+		if len(list) == 0 && !bytes.Equal(got, data) {
+			t.Errorf("Edit without edits = %q, want %q", got, data)
+		}
+	})
+}
