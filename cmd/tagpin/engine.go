@@ -58,24 +58,13 @@ func newEngine(path string, report func(error)) (*engine, error) {
 // even if the tag is moved meanwhile. It is safe to share results between requests, because all of
 // them belong to the same user and have the same context.
 type once struct {
-	next resolve.Resolver
-
-	mu      sync.Mutex
-	lookups map[string]func() (resolve.Result, error) // by canonical reference
+	next    resolve.Resolver
+	lookups sync.Map // from a canonical reference to a func() (resolve.Result, error)
 }
 
 // Resolve resolves an image, or waits for the result of an earlier request for the same image.
 func (o *once) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
-	key := req.Ref.Canonical()
-	o.mu.Lock()
-	if o.lookups == nil {
-		o.lookups = map[string]func() (resolve.Result, error){}
-	}
-	lookup, ok := o.lookups[key]
-	if !ok {
-		lookup = sync.OnceValues(func() (resolve.Result, error) { return o.next.Resolve(ctx, req) })
-		o.lookups[key] = lookup
-	}
-	o.mu.Unlock()
-	return lookup()
+	lookup, _ := o.lookups.LoadOrStore(req.Ref.Canonical(),
+		sync.OnceValues(func() (resolve.Result, error) { return o.next.Resolve(ctx, req) }))
+	return lookup.(func() (resolve.Result, error))()
 }

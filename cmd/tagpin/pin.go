@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/rogpeppe/go-internal/diff"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/manifest"
@@ -112,21 +112,19 @@ func resolveAll(ctx context.Context, e *engine, sources []*source, t terminal) e
 			jobs = append(jobs, &job{source: s, object: o})
 		}
 	}
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, maxObjects)
+	var group errgroup.Group
+	group.SetLimit(maxObjects)
 	for _, j := range jobs {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
+		group.Go(func() error {
 			j.result = e.pinner.Pin(ctx, pin.Request{
 				Input:     policy.Input{Operation: policy.Create, Object: j.object.Object},
 				Namespace: j.object.Metadata.Namespace,
 				Keychain:  func(workload.Identity) keychain.Keychain { return e.keychain },
 			})
+			return nil
 		})
 	}
-	wg.Wait()
-	var errs []error
+	errs := []error{group.Wait()}
 	for _, j := range jobs {
 		for _, o := range j.result.Outcomes {
 			errs = append(errs, j.source.add(j.object, o, t))

@@ -122,14 +122,10 @@ func (v *value) appendJSON(b []byte) []byte {
 	case '"':
 		b, _ = jsontext.AppendQuote(b, v.text)
 		return b
-	case 't':
-		return append(b, "true"...)
-	case 'f':
-		return append(b, "false"...)
 	case '0':
 		return append(b, '0')
 	}
-	return append(b, "null"...)
+	return append(b, v.kind.String()...) // null, true or false
 }
 
 // duplicateKey returns a key that occurs twice in v or in a mapping within v, or nil if there is
