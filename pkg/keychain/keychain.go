@@ -66,12 +66,7 @@ type Chain []Keychain
 func (c Chain) Credentials(ctx context.Context, r ref.Reference, fresh bool) []Credential {
 	var all []Credential
 	for _, k := range c {
-		if creds := k.Credentials(ctx, r, fresh); len(all) == 0 {
-			all = creds
-		} else {
-			// The slice may belong to a keychain, so append must copy it.
-			all = append(slices.Clip(all), creds...)
-		}
+		all = slices.Concat(all, k.Credentials(ctx, r, fresh)) // a keychain may keep its slice
 	}
 	return all
 }

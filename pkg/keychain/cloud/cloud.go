@@ -203,8 +203,7 @@ func (a *Ambient) update(s scope, namespace string, r ref.Reference) (updated st
 	return updated
 }
 
-// request requests a credential from the source. Its context has no end, because a library may keep
-// it for later tokens.
+// request requests a credential from the source.
 func (a *Ambient) request(r ref.Reference) (authn.AuthConfig, error) {
 	auth, err := keychain.Authorization(
 		context.Background(), cmp.Or[authn.Keychain](a.Source, libraries{}), r)

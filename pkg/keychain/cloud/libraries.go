@@ -20,18 +20,13 @@ import (
 // a host of the cloud.
 type libraries struct{}
 
-// Resolve is ResolveContext without a deadline.
-func (l libraries) Resolve(r authn.Resource) (authn.Authenticator, error) {
-	return l.ResolveContext(context.Background(), r)
-}
-
-// ResolveContext requests a credential from the library of the cloud that owns the host.
-func (libraries) ResolveContext(
-	ctx context.Context, r authn.Resource,
-) (authn.Authenticator, error) {
+// Resolve requests a credential from the library of the cloud that owns the host. The context has
+// no end, because a library may keep it for later tokens.
+func (libraries) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	if host := r.RegistryStr(); Amazon.Owns(host) {
 		return amazonToken(host)
 	}
+	ctx := context.Background()
 	chain, err := k8schain.NewNoClient(ctx)
 	if err != nil {
 		return nil, err

@@ -171,11 +171,10 @@ func (id *identity) Credentials(
 	complete := true
 	if c.Getter != nil {
 		var buffer [4]*keychain.Keyring // most pods have fewer secrets
-		var rings []*keychain.Keyring
-		rings, complete = id.rings(ctx, fresh, buffer[:0])
-		var left int
-		own, left = keychain.Lookup(r, rings...)
+		rings, known := id.rings(ctx, fresh, buffer[:0])
+		auths, left := keychain.Lookup(r, rings...)
 		c.Metrics.countLeft(left)
+		own, complete = auths, known
 	}
 	var shared []keychain.Credential
 	if c.Shared != nil {
@@ -207,8 +206,8 @@ func (id *identity) Credentials(
 	return creds
 }
 
-// rings appends the keyrings of the identity's secrets to rings, in order. complete is false if one
-// is missing because the API server did not answer.
+// rings appends the keyrings of the identity's secrets to rings, in order. It appends nil for a
+// secret without one. complete is false if the API server did not answer for one of them.
 func (id *identity) rings(
 	ctx context.Context, fresh bool, rings []*keychain.Keyring,
 ) (_ []*keychain.Keyring, complete bool) {
@@ -219,7 +218,6 @@ func (id *identity) rings(
 		secrets = secrets[:workload.MaxPullSecrets]
 	}
 	var unread []int // the indexes of secrets that must be read
-	first := len(rings)
 	for i, name := range secrets {
 		o, ok := c.secrets.remembered(key{id.namespace, name}, fresh)
 		if !ok {
@@ -228,10 +226,7 @@ func (id *identity) rings(
 		complete = complete && (!ok || o.known())
 		rings = append(rings, o.value)
 	}
-	if !id.read(ctx, secrets, unread, fresh, rings[first:]) {
-		complete = false
-	}
-	return slices.DeleteFunc(rings, func(k *keychain.Keyring) bool { return k == nil }), complete
+	return rings, id.read(ctx, secrets, unread, fresh, rings) && complete
 }
 
 // read reads the secrets with the given indexes, all at the same time, and sets their keyrings. It
