@@ -70,14 +70,12 @@ func (m *Metrics) countLeft(candidates int) {
 }
 
 // readSecret reads the keyring of a secret.
-func (c *Cluster) readSecret(ctx context.Context, k key) (*keychain.Keyring, bool) {
+func (c *Cluster) readSecret(ctx context.Context, k key) (*keychain.Keyring, string) {
 	secret, err := c.Getter.Secret(ctx, k.namespace, k.name)
 	if err != nil {
-		return nil, c.failed(secretKind, err)
+		return nil, failure(err)
 	}
-	ring, result := parse(secret)
-	c.Metrics.count(secretKind, result)
-	return ring, true
+	return parse(secret)
 }
 
 // parse parses a pull secret. Each of the two types has its own key in the secret's data.
@@ -112,30 +110,26 @@ func (n secretNames) Size() int {
 
 // readAccount reads the names of a service account's pull secrets. It returns at most one more than
 // MaxPullSecrets, so that the caller sees that there are too many.
-func (c *Cluster) readAccount(ctx context.Context, k key) (secretNames, bool) {
+func (c *Cluster) readAccount(ctx context.Context, k key) (secrets secretNames, result string) {
 	account, err := c.Getter.ServiceAccount(ctx, k.namespace, k.name)
 	if err != nil {
-		return nil, c.failed(accountKind, err)
+		return nil, failure(err)
 	}
-	c.Metrics.count(accountKind, readOK)
-	var secrets secretNames
 	for _, s := range account.ImagePullSecrets {
 		if s.Name != "" && len(secrets) <= workload.MaxPullSecrets {
 			secrets = append(secrets, s.Name)
 		}
 	}
-	return secrets, true
+	return secrets, readOK
 }
 
-// failed counts a failed read, and reports whether the API server answered.
-func (c *Cluster) failed(kind string, err error) bool {
-	result := failed
+// failure returns the result of a read that has failed.
+func failure(err error) string {
 	switch {
 	case apierrors.IsNotFound(err):
-		result = missing
+		return missing
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		result = forbidden
+		return forbidden
 	}
-	c.Metrics.count(kind, result)
-	return result != failed
+	return failed
 }

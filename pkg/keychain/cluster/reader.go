@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/validate/content"
 
 	"github.com/tagpin/tagpin/pkg/cache"
-	"github.com/tagpin/tagpin/pkg/panics"
 )
 
 const (
@@ -44,23 +43,21 @@ type sized interface{ Size() int }
 // reader reads the objects of one kind and remembers them. Namespaces share the memory fairly.
 // Callers that want the same object at the same time share one read, which goes on if they give up.
 type reader[T sized] struct {
-	// read reads one object. ok is false if the API server did not answer; not found is an answer.
-	read func(ctx context.Context, k key) (value T, ok bool)
-	// count counts a read with a result.
-	count func(result string)
+	cluster *Cluster
+	kind    string
+	// read reads one object. The result is failed if the API server did not answer; not found is an
+	// answer.
+	read func(ctx context.Context, k key) (value T, result string)
 
-	ttl     time.Duration
-	panics  *panics.Reporter
 	known   cache.Memory[key, object[T]]
 	flights cache.Flights[key, object[T]]
 }
 
 // object is the result of the last read of an object.
 type object[T sized] struct {
-	read     time.Time // when the last read began
-	answered bool      // the last read got an answer
-	valueAt  time.Time // when value was read, maybe by an earlier read; zero if never
-	value    T
+	read    time.Time // when the last read began
+	valueAt time.Time // when the last read with an answer began; zero if there was none
+	value   T
 }
 
 // known reports whether value was read.
@@ -90,11 +87,11 @@ func (r *reader[T]) get(ctx context.Context, k key, fresh bool) (value T, known 
 // object with an invalid name needs no read, because it can't exist.
 func (r *reader[T]) remembered(k key, fresh bool) (o object[T], ok bool) {
 	if !k.valid() {
-		return object[T]{answered: true, valueAt: time.Now()}, true
+		return object[T]{valueAt: time.Now()}, true
 	}
 	o, ok = r.known.Get(k)
-	age := r.ttl
-	if fresh || !o.answered {
+	age := cmp.Or(r.cluster.TTL, defaultTTL)
+	if fresh || !o.valueAt.Equal(o.read) {
 		age = min(age, minInterval)
 	}
 	return o, ok && time.Since(o.read) < age
@@ -103,15 +100,13 @@ func (r *reader[T]) remembered(k key, fresh bool) (o object[T], ok bool) {
 // update reads an object and remembers it. If the API server does not answer, the last value stays
 // for a while.
 func (r *reader[T]) update(ctx context.Context, k key) object[T] {
-	o := object[T]{read: time.Now()}
-	err := r.panics.Catch(r.flights.Doing, func() error {
-		o.value, o.answered = r.read(ctx, k)
+	o, result := object[T]{read: time.Now()}, failed
+	_ = r.cluster.Panics.Catch(r.flights.Doing, func() error { // for the result, a panic is no answer
+		o.value, result = r.read(ctx, k)
 		return nil
 	})
-	switch {
-	case err != nil:
-		r.count(failed)
-	case o.answered:
+	r.cluster.Metrics.count(r.kind, result)
+	if result != failed {
 		o.valueAt = o.read
 	}
 	r.known.Update(k, 0, func(before object[T], ok bool) (object[T], bool) {
@@ -125,10 +120,9 @@ func (r *reader[T]) update(ctx context.Context, k key) object[T] {
 
 // init sets the reader up for a Cluster. activity describes a read in the text of a panic.
 func (r *reader[T]) init(
-	c *Cluster, kind, activity string, read func(context.Context, key) (T, bool),
+	c *Cluster, kind, activity string, read func(context.Context, key) (T, string),
 ) {
-	r.count = func(result string) { c.Metrics.count(kind, result) }
-	r.read, r.panics, r.ttl = read, c.Panics, cmp.Or(c.TTL, defaultTTL)
+	r.cluster, r.kind, r.read = c, kind, read
 	r.known.Size, r.known.Bytes = cmp.Or(c.Size, defaultSize), cmp.Or(c.Bytes, defaultBytes)
 	r.known.Weigh = func(_ key, o object[T]) int { return o.value.Size() }
 	r.known.Owner = func(k key, _ object[T]) string { return k.namespace }
