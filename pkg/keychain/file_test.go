@@ -3,10 +3,10 @@
 package keychain_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +25,17 @@ func credentials(users ...string) (creds []keychain.Credential) {
 		})
 	}
 	return creds
+}
+
+// writeFile writes a file and sets its modification time.
+func writeFile(t *testing.T, path string, data []byte, when time.Time) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, when, when); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestFile checks that a changed file is read, and that the last good version stays if it becomes
@@ -58,13 +69,7 @@ func TestFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		if step.data != nil {
-			if err := os.WriteFile(path, step.data, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			when := at.Add(time.Duration(i) * time.Second)
-			if err := os.Chtimes(path, when, when); err != nil {
-				t.Fatal(err)
-			}
+			writeFile(t, path, step.data, at.Add(time.Duration(i)*time.Second))
 		}
 		if diff := cmp.Diff(step.want, f.Credentials(t.Context(), r, false)); diff != "" {
 			t.Errorf("%s: -want +got\n%s", step.name, diff)
@@ -88,9 +93,7 @@ func TestFileInterval(t *testing.T) {
 		user, want string
 		fresh      bool
 	}{{"one", "one", false}, {"second", "one", false}, {"second", "second", true}} {
-		if err := os.WriteFile(path, config("ghcr.io", step.user), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, config("ghcr.io", step.user), time.Now())
 		if diff := cmp.Diff(credentials(step.want), f.Credentials(t.Context(), r, step.fresh)); diff != "" {
 			t.Errorf("Credentials: -want +got\n%s", diff)
 		}
@@ -101,63 +104,92 @@ func TestFileInterval(t *testing.T) {
 	}
 }
 
-// fixed returns a Keychain that always returns the same credentials.
-func fixed(creds []keychain.Credential) keychain.Keychain {
-	return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
-		return creds
-	})
-}
-
-func TestChain(t *testing.T) {
-	r := ref.MustParse("ghcr.io/a/b")
-	chain := keychain.Chain{
-		fixed(credentials("a")), keychain.Chain{}, fixed(credentials("b", "c")),
-	}
-	got := chain.Credentials(t.Context(), r, false)
-	if diff := cmp.Diff(credentials("a", "b", "c"), got); diff != "" {
-		t.Errorf("Chain: -want +got\n%s", diff)
-	}
-	if got := (keychain.Chain{}).Credentials(t.Context(), r, false); got != nil {
-		t.Errorf("empty Chain: Credentials = %v, want nil", got)
-	}
-}
-
-// TestChainCopies checks that a Chain does not write to a slice of one of its keychains.
-func TestChainCopies(t *testing.T) {
-	remembered := make([]keychain.Credential, 1, 4)
-	remembered[0] = credentials("a")[0]
-	chain := keychain.Chain{fixed(remembered), fixed(credentials("b"))}
-	chain.Credentials(t.Context(), ref.MustParse("a"), false)
-	if got := remembered[:2][1]; got != (keychain.Credential{}) {
-		t.Errorf("after the keychain's own credentials, its slice has %v, want the zero value", got)
+// TestFileSwapped checks that a changed file is read if the size and the time stay the same. The
+// kubelet changes a mounted secret by a link to another directory, and a copy may keep the time.
+func TestFileSwapped(t *testing.T) {
+	dir, when := t.TempDir(), time.Now()
+	link := filepath.Join(dir, "..data")
+	f := &keychain.File{Path: filepath.Join(link, "config.json"), Interval: time.Nanosecond}
+	for _, user := range []string{"one", "two"} {
+		version := filepath.Join(dir, user)
+		if err := os.Mkdir(version, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(version, "config.json"), config("ghcr.io", user), when)
+		if err := os.Symlink(version, link+"_tmp"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(link+"_tmp", link); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(credentials(user), f.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false)); diff != "" {
+			t.Errorf("Credentials: -want +got\n%s", diff)
+		}
 	}
 }
 
-// TestLocal checks that the credentials that docker login wrote are used, and that a helper that
-// fails is reported.
-func TestLocal(t *testing.T) {
+// TestFileReadableLater checks that a file is read as soon as it can be, even if it has not
+// changed, and that an error is reported once.
+func TestFileReadableLater(t *testing.T) {
 	dir := t.TempDir()
-	t.Setenv("DOCKER_CONFIG", dir)
-	t.Setenv("REGISTRY_AUTH_FILE", "")
-	write := func(text string) {
+	path, file := filepath.Join(dir, "link"), filepath.Join(dir, "config.json")
+	reports := 0
+	f := &keychain.File{Path: path, Interval: time.Nanosecond, Report: func(error) { reports++ }}
+	writeFile(t, file, config("ghcr.io", "u"), time.Now().Add(-time.Hour))
+	r := ref.MustParse("ghcr.io/a")
+	link := func(target string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var reports []error
-	l := &keychain.Local{Report: func(err error) { reports = append(reports, err) }}
-	write(`{"auths":{"ghcr.io":{"username":"u","password":"p"},"https://index.docker.io/v1/":{"username":"hub","password":"p"}}}`)
-	for image, want := range map[string]string{"ghcr.io/a/b": "u", "nginx": "hub", "quay.io/a": ""} {
-		got := l.Credentials(t.Context(), ref.MustParse(image), false)
-		switch {
-		case want == "" && got != nil,
-			want != "" && (len(got) != 1 || got[0].Auth.Username != want || got[0].Shared):
-			t.Errorf("Credentials(%s) = %v, want the user %q", image, got, want)
+	for i, step := range []struct {
+		target  string
+		want    []keychain.Credential
+		reports int
+	}{
+		{dir, nil, 1}, // a directory can be opened but not read
+		{dir, nil, 1},
+		{file, credentials("u"), 1},
+		{dir, credentials("u"), 2},
+		{file, credentials("u"), 2},
+	} {
+		link(step.target)
+		if diff := cmp.Diff(step.want, f.Credentials(t.Context(), r, false)); diff != "" || reports != step.reports {
+			t.Errorf("step %d: %d reports, want %d; -want +got\n%s", i, reports, step.reports, diff)
 		}
 	}
-	write(`{"credHelpers":{"ghcr.io":"none-such"}}`)
-	if got := l.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false); got != nil || len(reports) != 1 {
-		t.Errorf("Credentials with a broken helper = %v, reports %v, want no credential and one report", got, reports)
+}
+
+// TestFileConcurrently checks that concurrent callers get one version of a changing file, and never
+// a mix.
+func TestFileConcurrently(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.json")
+	f := &keychain.File{Path: path, Interval: time.Nanosecond}
+	swap := func(user string) {
+		writeFile(t, path+"_tmp", config("ghcr.io", user), time.Now())
+		if err := os.Rename(path+"_tmp", path); err != nil {
+			t.Fatal(err)
+		}
 	}
+	swap("one")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				got := f.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), true)
+				if len(got) != 1 || got[0].Auth.Username != "one" && got[0].Auth.Username != "two" {
+					t.Errorf("Credentials = %v, want the one or the other", got)
+				}
+			}
+		})
+	}
+	for range 10 {
+		swap("two")
+		swap("one")
+	}
+	wg.Wait()
 }

@@ -32,6 +32,35 @@ func home(t *testing.T, program, script string) string {
 	return dir
 }
 
+// TestLocal checks that the credentials that docker login wrote are used, and that a helper that
+// fails is reported.
+func TestLocal(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
+	t.Setenv("REGISTRY_AUTH_FILE", "")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var reports []error
+	l := &keychain.Local{Report: func(err error) { reports = append(reports, err) }}
+	write(`{"auths":{"ghcr.io":{"username":"u","password":"p"},"https://index.docker.io/v1/":{"username":"hub","password":"p"}}}`)
+	for image, want := range map[string]string{"ghcr.io/a/b": "u", "nginx": "hub", "quay.io/a": ""} {
+		got := l.Credentials(t.Context(), ref.MustParse(image), false)
+		switch {
+		case want == "" && got != nil,
+			want != "" && (len(got) != 1 || got[0].Auth.Username != want || got[0].Shared):
+			t.Errorf("Credentials(%s) = %v, want the user %q", image, got, want)
+		}
+	}
+	write(`{"credHelpers":{"ghcr.io":"none-such"}}`)
+	if got := l.Credentials(t.Context(), ref.MustParse("ghcr.io/a"), false); got != nil || len(reports) != 1 {
+		t.Errorf("Credentials with a broken helper = %v, reports %v, want no credential and one report", got, reports)
+	}
+}
+
 // TestLocalHelper checks that credential helpers are run, and that a helper's identity token is
 // returned as one.
 func TestLocalHelper(t *testing.T) {

@@ -12,10 +12,13 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"go.uber.org/goleak"
 
 	"github.com/tagpin/tagpin/pkg/keychain/cloud"
 	"github.com/tagpin/tagpin/pkg/ref"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // source is a Source that records its requests.
 type source struct {
