@@ -19,8 +19,8 @@ type replacement struct {
 
 // Edit returns the content of the file with the edits applied. All other bytes stay the same. The
 // edits must belong to objects of this stream. References that share one scalar through an alias
-// change together, so it is an error if two edits give that scalar different texts. The error, if
-// any, is an *Error.
+// change together, so it is an error if two edits give that scalar different texts. Errors are like
+// those of Parse.
 func (s *Stream) Edit(edits []Edit) ([]byte, error) {
 	replacements, err := s.replacements(edits)
 	if err != nil {

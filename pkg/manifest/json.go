@@ -35,7 +35,7 @@ type jsonParser struct {
 	dec    *jsontext.Decoder
 }
 
-func (p *jsonParser) error(err error) *Error {
+func (p *jsonParser) error(err error) error {
 	at, message := p.offset(), err.Error()
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {

@@ -27,16 +27,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Error describes what is wrong with a file, and on which line.
-type Error struct {
-	File    string
-	Line    int // from 1
-	Message string
-}
-
-// Error returns "file:line: message", in the style of compilers.
-func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Message) }
-
 // Stream is a parsed file. It is immutable.
 type Stream struct {
 	// Name is the name of the file. It is used in error messages.
@@ -66,8 +56,8 @@ type Edit struct {
 	Text      string
 }
 
-// Parse parses a file whose content is data. The error, if any, is an *Error. Parse builds a tree
-// of the whole file in memory.
+// Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error
+// begins with the name of the file and the line, as those of compilers do.
 func Parse(name string, data []byte, table *workload.Table) (*Stream, error) {
 	s := &Stream{Name: name, data: data, table: table, lines: newLineIndex(data)}
 	if err := s.parse(); err != nil {
@@ -103,8 +93,8 @@ func (s *Stream) parse() error {
 	return s.parseYAML(len(s.data) - len(text))
 }
 
-func (s *Stream) errorf(line int, format string, args ...any) *Error {
-	return &Error{File: s.Name, Line: line, Message: fmt.Sprintf(format, args...)}
+func (s *Stream) errorf(line int, format string, args ...any) error {
+	return fmt.Errorf("%s:%d: %w", s.Name, line, fmt.Errorf(format, args...))
 }
 
 // addExpanded adds size bytes to the size of the file with its aliases and merge keys followed. It

@@ -65,7 +65,7 @@ var yamlMessage = regexp.MustCompile(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
 //
 // If the parser did not find what it expected, its error has the line where the enclosing construct
 // begins, which may be far above. In that case the line that was read last is more useful.
-func (s *Stream) yamlError(err error, lines int) *Error {
+func (s *Stream) yamlError(err error, lines int) error {
 	line, message := max(lines, 1), err.Error()
 	if m := yamlMessage.FindStringSubmatch(message); m != nil {
 		message = m[2]

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -16,10 +15,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
 	"github.com/tagpin/tagpin/pkg/ref"
 )
-
-// ErrUnknownKind is returned by Scan if the table does not have the kind of the object.
-var ErrUnknownKind = errors.New(
-	"no pod template is known in this kind; add it to `templates` in the config")
 
 // MaxReferences is the maximum number of references and pod specs in an object. An API server does
 // not send more, because it evaluates the match conditions of the webhook's registration first, and
@@ -61,7 +56,8 @@ var ErrTooManyReferences = fmt.Errorf("more than %d images", MaxReferences)
 func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	tree := t.tree(kind)
 	if tree == nil {
-		return nil, fmt.Errorf("%s: %w", kind, ErrUnknownKind)
+		return nil, fmt.Errorf("%s: no pod template is known in this kind; "+
+			"add it to `templates` in the config", kind)
 	}
 	s := scanners.Get().(*scanner)
 	defer s.release()
