@@ -99,14 +99,6 @@ func (r *Registration) Fill(w *admissionregistrationv1.MutatingWebhook) bool {
 	return true
 }
 
-// FailurePolicy returns what the API server does with a request while tagpin can't be reached.
-func (r *Registration) FailurePolicy() string {
-	if r.FailOpen {
-		return "Ignore"
-	}
-	return "Fail"
-}
-
 // Rules returns the resources that the API server may call tagpin for.
 func (r *Registration) Rules() []admissionregistrationv1.RuleWithOperations {
 	if r.PodsOnly {

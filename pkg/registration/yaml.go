@@ -27,6 +27,7 @@ func write(w io.Writer, data interface{ Validate() error }, names ...string) err
 	}
 	t, err := template.New("").Funcs(template.FuncMap{
 		"comment": comment, "indent": indent, "words": words,
+		"base64":      base64.StdEncoding.EncodeToString,
 		"placeholder": func() string { return workload.Placeholder },
 		"conditions":  sharedConditions, "builtinRules": new(Registration).Rules,
 	}).ParseFS(files, names...)
@@ -75,12 +76,4 @@ func indent(n int, text string) string {
 func (r *Registration) ServiceYAML() string {
 	service := cmp.Or(r.Service, "tagpin-webhook")
 	return fmt.Sprintf("namespace: %s, name: %s", word(r.namespace()), word(service))
-}
-
-// CABundleYAML returns a line of YAML with the CA bundle, or "" if there is none.
-func (r *Registration) CABundleYAML() string {
-	if len(r.CABundle) == 0 {
-		return ""
-	}
-	return "\n    caBundle: " + base64.StdEncoding.EncodeToString(r.CABundle)
 }
