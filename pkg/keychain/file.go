@@ -18,7 +18,6 @@ import (
 // If the file can't be read, it keeps the last version and reports the error. It is safe for
 // concurrent use.
 type File struct {
-	// Path is the path of the file. If empty, there are no credentials.
 	Path string
 	// Interval is the time between two checks of the file. Default: 1 s.
 	Interval time.Duration
@@ -32,9 +31,6 @@ type File struct {
 
 // Credentials returns the file's credentials for r. They are marked as shared.
 func (f *File) Credentials(_ context.Context, r ref.Reference, fresh bool) []Credential {
-	if f == nil || f.Path == "" {
-		return nil
-	}
 	f.once.Do(f.init)
 	ring := f.files.Current
 	if fresh {
@@ -50,7 +46,7 @@ func (f *File) Credentials(_ context.Context, r ref.Reference, fresh bool) []Cre
 
 func (f *File) init() {
 	f.files.Paths, f.files.Parse = []string{f.Path}, f.parse
-	f.files.Interval, f.files.Report = cmp.Or(max(f.Interval, 0), time.Second), f.report
+	f.files.Interval, f.files.Report = cmp.Or(f.Interval, time.Second), f.report
 }
 
 func (f *File) parse(contents [][]byte) (*Keyring, error) {

@@ -98,10 +98,6 @@ func TestFileInterval(t *testing.T) {
 			t.Errorf("Credentials: -want +got\n%s", diff)
 		}
 	}
-	var none *keychain.File
-	if got := none.Credentials(t.Context(), r, false); got != nil {
-		t.Errorf("nil File: Credentials = %v, want nil", got)
-	}
 }
 
 // TestFileSwapped checks that a changed file is read if the size and the time stay the same. The
