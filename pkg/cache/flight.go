@@ -28,10 +28,11 @@ type flight[K comparable, V any] struct {
 	err   error
 
 	// Guarded by Flights.mu.
-	waiting  map[string]*attempt[K, V] // the attempts that can start, by namespace
-	running  *attempt[K, V]            // the attempt that has started; nil while waiting
-	callers  int                       // of all attempts
-	previous *flight[K, V]             // was running when this one was created; nil if none was
+	waiting   map[string]*attempt[K, V] // the attempts that can start, by namespace
+	running   *attempt[K, V]            // the attempt that has started; nil while waiting
+	callers   int                       // of all attempts
+	previous  *flight[K, V]             // was running when this one was created; nil if none was
+	cancelled bool                      // because too many had no callers
 }
 
 // attempt waits for the turn of one namespace, and then runs the call.
@@ -46,7 +47,7 @@ type attempt[K comparable, V any] struct {
 }
 
 // removeLocked removes an attempt from a waiting flight. If it was the last one, the flight is
-// dropped, and callers can join the previous one again if that is still running.
+// dropped, and callers can join the previous one again if that is still running and not cancelled.
 func (f *Flights[K, V]) removeLocked(own *attempt[K, V]) {
 	shared := own.flight
 	delete(shared.waiting, own.namespace)
@@ -54,7 +55,7 @@ func (f *Flights[K, V]) removeLocked(own *attempt[K, V]) {
 		return
 	}
 	f.dropLocked(shared)
-	if p := shared.previous; p != nil && !p.isDone() && f.latest[p.key] == nil {
+	if p := shared.previous; p != nil && !p.cancelled && !p.isDone() && f.latest[p.key] == nil {
 		f.latest[p.key] = p
 	}
 }
@@ -84,6 +85,7 @@ func (f *Flights[K, V]) abandonLocked(shared *flight[K, V]) {
 	first := f.abandoned[0]
 	f.adoptLocked(first)
 	f.dropLocked(first)
+	first.cancelled = true
 	first.running.cancel()
 }
 

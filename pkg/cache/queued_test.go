@@ -208,3 +208,36 @@ func TestRunningCallStays(t *testing.T) {
 		}
 	})
 }
+
+// TestCancelledCallIsNotJoined checks that no caller joins a call that was cancelled because too
+// many had no caller, also not after a Fresh caller has come and given up.
+func TestCancelledCallIsNotJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTurns("a")
+		r.flights.MaxAbandoned = 1
+		close(r.open["a"])
+		visit := func(c Caller) (leave func()) {
+			ctx, cancel := context.WithCancel(t.Context())
+			gone := r.ask(ctx, c)
+			return func() { cancel(); got(t, gone) }
+		}
+		visit(Caller{Namespace: "a"})() // abandoned
+		leave := visit(Caller{Namespace: "a", Fresh: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		other := do(func() (string, error) {
+			return r.flights.Do(ctx, "other", func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				return "", ctx.Err()
+			})
+		})
+		cancel()
+		got(t, other) // abandoned too, so that the first one is cancelled
+		leave()
+		last := r.ask(t.Context(), Caller{Namespace: "a"})
+		close(r.end)
+		if a := got(t, last); a.err != nil || a.value != "a 2" {
+			t.Errorf("DoQueued = %v, want the result of a new call", a)
+		}
+		r.flights.Close()
+	})
+}
