@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/registry"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 // running is a registry of one kind, with its images and an endpoint for each access.
@@ -65,10 +65,10 @@ func TestNotFound(t *testing.T) {
 	}
 	eachAccess(t, func(t *testing.T, _ *running, e *endpoint) {
 		c := e.client(t)
-		c.wantError(t, "none", resolve.ErrNotFound, "404 Not Found", c.credentials()...)
+		c.wantError(t, "none", failure.NotFound, "404 Not Found", c.credentials()...)
 		wantAsked(t, "tag", e, wants[e.access])
 		c = e.client(t)
-		c.wantError(t, "nobody/none:1", resolve.ErrNotFound, "404 Not Found", c.credentials()...)
+		c.wantError(t, "nobody/none:1", failure.NotFound, "404 Not Found", c.credentials()...)
 	})
 }
 
@@ -111,13 +111,13 @@ func TestUnauthorized(t *testing.T) {
 					if tt.accepted {
 						c.wantDigest(t, tag, r.digests[tag], tt.credentials...)
 					} else {
-						c.wantError(t, tag, resolve.ErrUnauthorized, ": 401 Unauthorized", tt.credentials...)
+						c.wantError(t, tag, failure.Unauthorized, ": 401 Unauthorized", tt.credentials...)
 					}
 					wantAsked(t, "first lookup", e, want)
 					// The right credential works although a wrong one was tried, and an anonymous lookup fails
 					// although the right credential worked.
 					c.wantDigest(t, tag, r.digests[tag], wrong(), right())
-					c.wantError(t, tag, resolve.ErrUnauthorized, c.at+": 401 Unauthorized")
+					c.wantError(t, tag, failure.Unauthorized, c.at+": 401 Unauthorized")
 				})
 			}
 		}
@@ -134,9 +134,9 @@ func TestWrongIsNotShownAgain(t *testing.T) {
 		} {
 			e := r.at[a]
 			c := e.client(t)
-			c.wantError(t, "oci-index", resolve.ErrUnauthorized, ": 401 Unauthorized", wrong())
+			c.wantError(t, "oci-index", failure.Unauthorized, ": 401 Unauthorized", wrong())
 			e.asked()
-			c.wantError(t, "oci-index", resolve.ErrUnauthorized, "this credential is not shown again for ", wrong())
+			c.wantError(t, "oci-index", failure.Unauthorized, "this credential is not shown again for ", wrong())
 			wantAsked(t, string(a), e, anonymous)
 		}
 	})
@@ -213,7 +213,7 @@ func TestByDigest(t *testing.T) {
 				c.wantManifest(t, digest.Digest(platform.Digest.String()))
 			}
 		}
-		if m, err := c.manifest(t, digest.FromString("nowhere")); m != nil || !errors.Is(err, resolve.ErrNotFound) {
+		if m, err := c.manifest(t, digest.FromString("nowhere")); m != nil || !errors.Is(err, failure.NotFound) {
 			t.Errorf("manifest of a missing digest = %v, %v, want not found", m, err)
 		}
 	})

@@ -5,8 +5,8 @@ package registries
 import (
 	"testing"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 // TestFailuresBehindFronts has fronts that hide the answer to HEAD. The answer to GET then counts.
@@ -16,10 +16,10 @@ func TestFailuresBehindFronts(t *testing.T) {
 			for i, e := range behind(t, r.at[a]) {
 				t.Run(string(a)+"/"+fronts[i].name, func(t *testing.T) {
 					c := e.client(t)
-					c.wantError(t, "none", resolve.ErrNotFound, c.at+": 404 Not Found", c.credentials()...)
+					c.wantError(t, "none", failure.NotFound, c.at+": 404 Not Found", c.credentials()...)
 					if a.private() {
-						c.wantError(t, "oci-index", resolve.ErrUnauthorized, c.at+": 401 Unauthorized")
-						c.wantError(t, "oci-index", resolve.ErrUnauthorized, ": 401 Unauthorized", wrong())
+						c.wantError(t, "oci-index", failure.Unauthorized, c.at+": 401 Unauthorized")
+						c.wantError(t, "oci-index", failure.Unauthorized, ": 401 Unauthorized", wrong())
 					}
 					c.want(t, "oci-index", r.digests["oci-index"])
 				})
@@ -36,7 +36,7 @@ func TestForeignRealm(t *testing.T) {
 		realm := e.host.AuthHosts[len(e.host.AuthHosts)-1]
 		e.host.AuthHosts = nil
 		c := e.client(t)
-		c.wantError(t, "oci-index", resolve.ErrUnauthorized, c.at+": its token realm is on another host, "+realm+"; see authHosts", right())
+		c.wantError(t, "oci-index", failure.Unauthorized, c.at+": its token realm is on another host, "+realm+"; see authHosts", right())
 		// The realm gets an anonymous request, which gives nothing away.
 		wantAsked(t, "first lookup", e, asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}})
 	})
@@ -53,10 +53,10 @@ func TestKilled(t *testing.T) {
 		known.want(t, tag, r.digests[tag])
 		e.kill()
 		// The error depends on whether the open connection is used or a new one is tried.
-		known.wantError(t, tag, resolve.ErrUnavailable, known.at+": ", known.credentials()...)
-		fresh.wantError(t, tag, resolve.ErrUnavailable, fresh.at+": connection refused", fresh.credentials()...)
-		fresh.wantError(t, tag, resolve.ErrUnavailable, fresh.at+": connection refused a moment ago; not asked again for ", fresh.credentials()...)
-		foreign.wantError(t, tag, resolve.ErrUnavailable, foreign.at+": unreachable", foreign.credentials()...)
-		behindFront.wantError(t, tag, resolve.ErrUnavailable, behindFront.at+": 502 Bad Gateway", behindFront.credentials()...)
+		known.wantError(t, tag, failure.Unavailable, known.at+": ", known.credentials()...)
+		fresh.wantError(t, tag, failure.Unavailable, fresh.at+": connection refused", fresh.credentials()...)
+		fresh.wantError(t, tag, failure.Unavailable, fresh.at+": connection refused a moment ago; not asked again for ", fresh.credentials()...)
+		foreign.wantError(t, tag, failure.Unavailable, foreign.at+": unreachable", foreign.credentials()...)
+		behindFront.wantError(t, tag, failure.Unavailable, behindFront.at+": 502 Bad Gateway", behindFront.credentials()...)
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tagpin/tagpin/e2e/pki"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 // TestCertificates has certificates that must not be trusted. What is wrong is reported only for
@@ -62,8 +62,8 @@ func TestCertificates(t *testing.T) {
 // given text.
 func (c *client) wantOnly(t testing.TB, text string) {
 	t.Helper()
-	if _, err := c.resolve(t, "oci-index", right()); !errors.Is(err, resolve.ErrUnavailable) || err.Error() != text {
-		t.Errorf("Resolve = %v, want %q in the class %q", err, text, resolve.ErrUnavailable)
+	if _, err := c.resolve(t, "oci-index", right()); !errors.Is(err, failure.Unavailable) || err.Error() != text {
+		t.Errorf("Resolve = %v, want %q in the class %q", err, text, failure.Unavailable)
 	}
 }
 

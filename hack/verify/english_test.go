@@ -60,6 +60,7 @@ var plainFolders = []string{
 	"pkg/cache",
 	"pkg/certificate",
 	"pkg/config",
+	"pkg/failure",
 	"pkg/fair",
 	"pkg/jsonwalk",
 	"pkg/keychain",

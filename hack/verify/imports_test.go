@@ -19,7 +19,7 @@ const module = "github.com/tagpin/tagpin/"
 // in a folder of another package has the same layer as that package.
 var level = map[string]int{
 	"pkg/ref": 0, "pkg/span": 0, "pkg/fair": 0, "pkg/panics": 0, "pkg/reload": 0, "pkg/listen": 0,
-	"pkg/jsonwalk": 0,
+	"pkg/jsonwalk": 0, "pkg/failure": 0,
 	"pkg/workload": 1, "pkg/cache": 1,
 	"pkg/registry": 2, "pkg/keychain": 2, "pkg/registration": 2, "pkg/certificate": 2,
 	"pkg/annotation": 2,

@@ -9,16 +9,16 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/annotation"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 // failures has an error for each class.
 var failures = map[string]error{
-	"notFound":     failure{"r: manifest not found (404)", resolve.ErrNotFound},
-	"unauthorized": failure{"r: denied (401)", resolve.ErrUnauthorized},
-	"unavailable":  failure{"r: unreachable", resolve.ErrUnavailable},
-	"invalid":      failure{"r: no digest", resolve.ErrInvalid},
+	"notFound":     failure.Errorf(failure.NotFound, "r: manifest not found (404)"),
+	"unauthorized": failure.Errorf(failure.Unauthorized, "r: denied (401)"),
+	"unavailable":  failure.Errorf(failure.Unavailable, "r: unreachable"),
+	"invalid":      failure.Errorf(failure.Invalid, "r: no digest"),
 }
 
 // onFailure returns the same policy for every class.

@@ -4,14 +4,13 @@ package admit
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
-	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -33,37 +32,15 @@ type OnFailure struct {
 // of returns the policy for an error of a Resolver.
 func (f OnFailure) of(err error) FailurePolicy {
 	p := f.Unavailable
-	switch class(err) {
-	case notFound:
+	switch failure.Of(err) {
+	case failure.NotFound:
 		p = f.NotFound
-	case unauthorized:
+	case failure.Unauthorized:
 		p = f.Unauthorized
-	case invalid:
+	case failure.Invalid:
 		p = f.Invalid
 	}
 	return cmp.Or(p, Deny)
-}
-
-// The classes of failure, as onFailure and the metrics name them.
-const (
-	notFound     = "notFound"
-	unauthorized = "unauthorized"
-	unavailable  = "unavailable"
-	invalid      = "invalid"
-)
-
-// class returns the name of an error's class. An error without a class is unavailable: the time ran
-// out, and another attempt may succeed.
-func class(err error) string {
-	switch {
-	case errors.Is(err, resolve.ErrNotFound):
-		return notFound
-	case errors.Is(err, resolve.ErrUnauthorized):
-		return unauthorized
-	case errors.Is(err, resolve.ErrInvalid):
-		return invalid
-	}
-	return unavailable
 }
 
 // describe describes a failed lookup in one sentence: the container, the reference, the cause, and
@@ -84,17 +61,17 @@ func (a *answer) advice(o *pin.Outcome) string {
 	if o.Marker == workload.AnnotationRefresh && a.handler.OnFailure.of(o.Err) == Allow {
 		return "change " + workload.AnnotationRefresh + " again later"
 	}
-	switch class(o.Err) {
-	case notFound:
+	switch failure.Of(o.Err) {
+	case failure.NotFound:
 		return "check the image's name and tag"
-	case unauthorized:
+	case failure.Unauthorized:
 		id := a.request.Object.PodSpecs[o.PodSpec].Identity
 		if len(id.PullSecrets) > 0 {
 			return "check the image's name and the pod's imagePullSecrets"
 		}
 		return fmt.Sprintf("check the image's name, or give the pod or its service account %q "+
 			"an image pull secret", cmp.Or(id.ServiceAccount, "default"))
-	case invalid:
+	case failure.Invalid:
 		return "ask the registry's operator, or write the digest into the manifest"
 	}
 	return "try again later, or write the digest into the manifest"

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -125,7 +126,7 @@ func TestShutdown(t *testing.T) {
 	resolver := func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 		cancel()
 		if err := ctx.Err(); err != nil {
-			return resolve.Result{}, fmt.Errorf("%w: %w", resolve.ErrUnavailable, err)
+			return resolve.Result{}, fmt.Errorf("%w: %w", failure.Unavailable, err)
 		}
 		return registry(ctx, req)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/span"
@@ -133,7 +134,7 @@ func verdictOf(r *admissionv1.AdmissionResponse, result pin.Result) string {
 func resultOf(o *pin.Outcome) string {
 	switch {
 	case o.Action == policy.Resolve && o.Err != nil:
-		return class(o.Err)
+		return string(failure.Of(o.Err))
 	case o.Stale:
 		return "stale"
 	case o.Cached:

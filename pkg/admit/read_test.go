@@ -20,6 +20,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -202,7 +203,7 @@ func TestReviewIsForgottenBeforeLookups(t *testing.T) {
 		hangs := func(ctx context.Context, _ resolve.Request) (resolve.Result, error) {
 			asked <- struct{}{}
 			<-ctx.Done()
-			return resolve.Result{}, resolve.ErrUnavailable
+			return resolve.Result{}, failure.Unavailable
 		}
 		h := newHandler(t, policy.Enforce, resolve.Func(hangs))
 		h.Reviews = &fair.Groups{Capacity: 10 * mebi}

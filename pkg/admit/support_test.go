@@ -22,6 +22,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/tagpin/tagpin/pkg/admit"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -36,25 +37,15 @@ func digestOf(canonical string) digest.Digest {
 	return digest.Digest("sha256:" + hex.EncodeToString(sum[:]))
 }
 
-// failure is an error with a class, like those of a Resolver.
-type failure struct {
-	text  string
-	class error
-}
-
-func (f failure) Error() string { return f.text }
-
-func (f failure) Unwrap() error { return f.class }
-
 // registry is a Resolver that has every image, unless the end of its name says otherwise.
 var registry = resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
 	switch {
 	case strings.HasSuffix(req.Ref.Path(), "missing"):
-		return resolve.Result{}, failure{req.Ref.Host() + ": manifest not found (404)", resolve.ErrNotFound}
+		return resolve.Result{}, failure.Errorf(failure.NotFound, "%s: manifest not found (404)", req.Ref.Host())
 	case strings.HasSuffix(req.Ref.Path(), "down"):
-		return resolve.Result{}, failure{req.Ref.Host() + ": unreachable", resolve.ErrUnavailable}
+		return resolve.Result{}, failure.Errorf(failure.Unavailable, "%s: unreachable", req.Ref.Host())
 	case strings.HasSuffix(req.Ref.Path(), "private"):
-		return resolve.Result{}, failure{req.Ref.Host() + ": denied (401)", resolve.ErrUnauthorized}
+		return resolve.Result{}, failure.Errorf(failure.Unauthorized, "%s: denied (401)", req.Ref.Host())
 	}
 	return resolve.Result{Digest: digestOf(req.Ref.Canonical())}, nil
 })

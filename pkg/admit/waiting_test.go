@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -33,7 +34,7 @@ func TestImagesAreBounded(t *testing.T) {
 		resolver := func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 			if strings.HasPrefix(req.Ref.Text(), "hangs") {
 				<-release
-				return resolve.Result{}, resolve.ErrUnavailable
+				return resolve.Result{}, failure.Unavailable
 			}
 			return registry(ctx, req)
 		}
@@ -88,7 +89,7 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 				return registry(ctx, req)
 			}
 			<-ctx.Done()
-			return resolve.Result{}, resolve.ErrUnavailable
+			return resolve.Result{}, failure.Unavailable
 		}
 		answers := &resolve.Answers{}
 		defer answers.Close()

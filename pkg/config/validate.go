@@ -16,6 +16,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -59,13 +60,16 @@ func (c *Config) problems() []error {
 	}
 	c.checkTemplates(p)
 	c.checkRevisionLabels(p)
-	for _, f := range []struct{ field, value string }{
-		{"notFound", c.OnFailure.NotFound},
-		{"unauthorized", c.OnFailure.Unauthorized},
-		{"unavailable", c.OnFailure.Unavailable},
-		{"invalid", c.OnFailure.Invalid},
+	for _, f := range []struct {
+		class failure.Class
+		value string
+	}{
+		{failure.NotFound, c.OnFailure.NotFound},
+		{failure.Unauthorized, c.OnFailure.Unauthorized},
+		{failure.Unavailable, c.OnFailure.Unavailable},
+		{failure.Invalid, c.OnFailure.Invalid},
 	} {
-		p.oneOf("onFailure."+f.field, f.value, Deny, Defer, Allow)
+		p.oneOf("onFailure."+string(f.class), f.value, Deny, Defer, Allow)
 	}
 	c.checkCache(p)
 	c.checkCredentials(p)

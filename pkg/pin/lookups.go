@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -73,7 +74,7 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 			return nil
 		})
 		if err != nil {
-			job.err = fmt.Errorf("%w: %w", resolve.ErrUnavailable, err)
+			job.err = fmt.Errorf("%w: %w", failure.Unavailable, err)
 		}
 	}
 	var group errgroup.Group

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -133,7 +134,7 @@ func TestOneHangs(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		got := (<-done).Outcomes
-		if !errors.Is(got[0].Err, resolve.ErrUnavailable) ||
+		if !errors.Is(got[0].Err, failure.Unavailable) ||
 			!got[0].Pin.IsZero() || !got[0].NewEntry.IsZero() {
 			t.Errorf("outcome of the hanging lookup = %+v, want unavailable, and no pin", got[0])
 		}
@@ -156,7 +157,7 @@ func TestLate(t *testing.T) {
 			cancel()
 		}
 		<-ctx.Done()
-		return resolve.Result{}, resolve.ErrUnavailable
+		return resolve.Result{}, failure.Unavailable
 	})
 	p := &pin.Pinner{Resolver: resolver}
 	got := p.Pin(ctx, pin.Request{Input: create(deployment(t, images...))})
@@ -164,7 +165,7 @@ func TestLate(t *testing.T) {
 		t.Errorf("%d lookups, want only those that were under way", n)
 	}
 	for _, o := range got.Outcomes {
-		if !errors.Is(o.Err, resolve.ErrUnavailable) || !o.Pin.IsZero() {
+		if !errors.Is(o.Err, failure.Unavailable) || !o.Pin.IsZero() {
 			t.Fatalf("%s: %v, pin %s, want unavailable", o.Reference.Text, o.Err, o.Pin)
 		}
 	}
@@ -181,7 +182,7 @@ func TestFlags(t *testing.T) {
 	resolver := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
 		result, ok := answers[strings.TrimPrefix(req.Ref.Path(), "library/")]
 		if !ok {
-			return resolve.Result{Cached: true}, resolve.ErrNotFound
+			return resolve.Result{Cached: true}, failure.NotFound
 		}
 		result.Digest = resolvetest.Digest("1")
 		return result, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -31,7 +32,7 @@ func TestPanicFailsOneReference(t *testing.T) {
 		Panics: &panics.Reporter{Report: func(*panics.Error) { reported++ }},
 	}
 	result := p.Pin(t.Context(), pin.Request{Input: create(object)})
-	if odd := result.Outcomes[0]; !errors.Is(odd.Err, resolve.ErrUnavailable) || reported != 1 {
+	if odd := result.Outcomes[0]; !errors.Is(odd.Err, failure.Unavailable) || reported != 1 {
 		t.Errorf("odd: %v, reported %d times, want unavailable, reported once", odd.Err, reported)
 	}
 	if even := result.Outcomes[1]; even.Err != nil || even.Pin.IsZero() {

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/annotation"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -79,7 +80,7 @@ type Outcome struct {
 	// NewEntry is the entry to record for Pin, if it is no proposal: the author's text with the
 	// digest. It has the tag even if Pin does not.
 	NewEntry ref.Reference
-	// Err is the error of the lookup. It has one of the classes of package resolve.
+	// Err is the error of the lookup. It has a class of package failure.
 	Err error
 }
 
@@ -100,7 +101,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 		case d.Action == policy.Restore:
 			o.Pin, o.NewEntry = d.Held, d.Parsed.WithDigest(d.Held.Digest())
 		case d.Reason == policy.TooLong:
-			o.Err = resolve.Invalid(d.ParseErr)
+			o.Err = failure.New(failure.Invalid, d.ParseErr)
 		case d.Action == policy.Resolve && d.Reason == policy.Kept:
 			p.pin(o, req.Mode, d.Held.Digest())
 		case d.Action == policy.Resolve:

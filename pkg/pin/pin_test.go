@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/goleak"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -41,11 +42,11 @@ func (b *backend) Resolve(ctx context.Context, req resolve.Request) (resolve.Res
 		select {
 		case <-b.hold:
 		case <-ctx.Done():
-			return resolve.Result{}, fmt.Errorf("%w: %w", resolve.ErrUnavailable, ctx.Err())
+			return resolve.Result{}, fmt.Errorf("%w: %w", failure.Unavailable, ctx.Err())
 		}
 	}
 	if strings.Contains(req.Ref.Path(), "missing") {
-		return resolve.Result{}, fmt.Errorf("gone: %w", resolve.ErrNotFound)
+		return resolve.Result{}, fmt.Errorf("gone: %w", failure.NotFound)
 	}
 	return resolve.Result{Digest: digestOf(req.Ref.Canonical())}, nil
 }
@@ -222,7 +223,7 @@ func TestContextEnds(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		for _, o := range (<-done).Outcomes {
-			if !errors.Is(o.Err, resolve.ErrUnavailable) || !o.Pin.IsZero() {
+			if !errors.Is(o.Err, failure.Unavailable) || !o.Pin.IsZero() {
 				t.Errorf("outcome = %+v, want unavailable", o)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/panics"
 )
 
@@ -115,7 +116,7 @@ func (a *Answers) current() Limits {
 // stale is the last good answer if the registry can't be reached and the answer is not too old, else
 // err.
 func (a *Answers) stale(known *entry, limits Limits, err error) (Result, error) {
-	if !errors.Is(err, ErrUnavailable) || !known.good || a.now()-known.at >= limits.StaleFor {
+	if !errors.Is(err, failure.Unavailable) || !known.good || a.now()-known.at >= limits.StaleFor {
 		return Result{}, err
 	}
 	return known.result(true), nil
@@ -138,7 +139,7 @@ func (a *Answers) remember(key cacheKey, namespace string, q question, result Re
 		case ok && known.question > q.number: // the answer to a later question came first
 			known.namespace = fresh.namespace
 			return known, true
-		case err != nil && errors.Is(err, ErrUnavailable): // a registry that can't be reached takes nothing back
+		case err != nil && errors.Is(err, failure.Unavailable): // a registry that can't be reached takes nothing back
 			fresh.good, fresh.at, fresh.digest = known.good, known.at, known.digest
 		}
 		return fresh, true

@@ -5,9 +5,9 @@ package resolve
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 )
@@ -81,12 +81,12 @@ func (c *Cache) ask(ctx context.Context, key cacheKey, req Request) (Result, err
 	switch {
 	case errors.As(err, &others) && others.namespace != req.Namespace && ctx.Err() == nil:
 		return c.ask(ctx, key, req)
-	case err == nil || Class(err) != nil:
+	case err == nil || errors.As(err, new(failure.Class)):
 		return result, err
 	case ctx.Err() != nil:
 		return Result{}, Late(ctx, req.Ref)
 	}
-	return Result{}, &classified{ErrUnavailable, fmt.Errorf("%s: %w", req.Ref.Host(), err)}
+	return Result{}, failure.Errorf(failure.Unavailable, "%s: %w", req.Ref.Host(), err)
 }
 
 // Late returns the error of a lookup whose caller waits no longer. A caller that has a reason of its own
@@ -96,7 +96,7 @@ func Late(ctx context.Context, r ref.Reference) error {
 	if errors.Is(why, context.DeadlineExceeded) || errors.Is(why, context.Canceled) {
 		why = errors.New("no answer within the time allowed")
 	}
-	return &classified{ErrUnavailable, fmt.Errorf("%s: %w", r.Host(), why)}
+	return failure.Errorf(failure.Unavailable, "%s: %w", r.Host(), why)
 }
 
 // look asks Next and remembers what it says. A failure is remembered only if the registry was asked and

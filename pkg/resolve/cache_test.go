@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/goleak"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -45,7 +46,7 @@ func (b *backend) Resolve(ctx context.Context, req resolve.Request) (resolve.Res
 		select {
 		case <-b.hold:
 		case <-ctx.Done():
-			return resolve.Result{}, fmt.Errorf("%w: cut off", resolve.ErrUnavailable)
+			return resolve.Result{}, fmt.Errorf("%w: cut off", failure.Unavailable)
 		}
 	}
 	return resolve.Result{Digest: b.digest}, b.err
@@ -87,8 +88,8 @@ func TestCacheKeyAllocates(t *testing.T) {
 // TestCacheFreshness goes through the life of an entry: each step is a moment, what the registry says then, who asks,
 // and the answer.
 func TestCacheFreshness(t *testing.T) {
-	unavailable := fmt.Errorf("down: %w", resolve.ErrUnavailable)
-	notFound := fmt.Errorf("gone: %w", resolve.ErrNotFound)
+	unavailable := fmt.Errorf("down: %w", failure.Unavailable)
+	notFound := fmt.Errorf("gone: %w", failure.NotFound)
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D1")}
 		c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
@@ -149,7 +150,7 @@ func TestCacheAsksForTheFirst(t *testing.T) {
 		ask("cold", d("D1"), 1)
 		b.digest = d("D2")
 		ask("at once", d("D2"), 2)
-		b.digest, b.err = "", fmt.Errorf("down: %w", resolve.ErrUnavailable)
+		b.digest, b.err = "", fmt.Errorf("down: %w", failure.Unavailable)
 		ask("the registry is down", "", 3)
 		ask("which is remembered", "", 3)
 	})
@@ -187,7 +188,7 @@ func TestCacheCoalesces(t *testing.T) {
 			first, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() {
-				if _, err := c.Resolve(first, request(fresh)); !errors.Is(err, resolve.ErrUnavailable) {
+				if _, err := c.Resolve(first, request(fresh)); !errors.Is(err, failure.Unavailable) {
 					t.Errorf("the one that gave up: %v", err)
 				}
 			})
@@ -331,7 +332,7 @@ func TestCacheSurvivesAPanic(t *testing.T) {
 		Answers: &resolve.Answers{Panics: &panics.Reporter{Report: func(*panics.Error) { reported++ }}},
 	}
 	_, err := c.Resolve(t.Context(), request(true))
-	if !errors.Is(err, resolve.ErrUnavailable) || strings.Contains(err.Error(), "odd") || reported != 1 {
+	if !errors.Is(err, failure.Unavailable) || strings.Contains(err.Error(), "odd") || reported != 1 {
 		t.Errorf("Resolve = %v, reported %d times, want it unavailable, reported once, without the panic's text", err, reported)
 	}
 	c.Answers.Close()
@@ -374,7 +375,7 @@ func TestSharedAnswersStay(t *testing.T) {
 	}
 	ask("ghcr.io/a/b:1", "modest", false)
 	ask("ghcr.io/a/b:1", "flood", true)
-	b.err = resolve.ErrNotFound
+	b.err = failure.NotFound
 	for i := range 100 {
 		ask(fmt.Sprintf("ghcr.io/a/b:flood-%d", i), "flood", false)
 	}
@@ -390,7 +391,7 @@ func TestLaterQuestionWins(t *testing.T) {
 		digest digest.Digest
 		err    error
 	}
-	gone := fmt.Errorf("gone: %w", resolve.ErrNotFound)
+	gone := fmt.Errorf("gone: %w", failure.NotFound)
 	for name, tt := range map[string]struct{ early, late, want answer }{
 		"a late 404":    {answer{err: gone}, answer{digest: d("D")}, answer{digest: d("D")}},
 		"a late digest": {answer{digest: d("D")}, answer{err: gone}, answer{err: gone}},
@@ -442,7 +443,7 @@ func TestCrowdedIsNotShared(t *testing.T) {
 			}
 			if req.Namespace == "loud" {
 				<-hold
-				return resolve.Result{}, fmt.Errorf("%w: %w", resolve.ErrUnavailable, registry.ErrNoRoom)
+				return resolve.Result{}, fmt.Errorf("%w: %w", failure.Unavailable, registry.ErrNoRoom)
 			}
 			return resolve.Result{Digest: d("D")}, nil
 		})}
@@ -460,7 +461,7 @@ func TestCrowdedIsNotShared(t *testing.T) {
 		}
 		loud, other := ask("loud"), ask("other")
 		close(hold)
-		if err := <-loud; !errors.Is(err, resolve.ErrUnavailable) {
+		if err := <-loud; !errors.Is(err, failure.Unavailable) {
 			t.Errorf("the loud namespace: %v", err)
 		}
 		if err := <-other; err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -66,9 +67,9 @@ func fakeSubject(t *testing.T) resolvetest.Subject {
 		f.Set("image", d)
 		return d
 	}
-	f.Fail("denied", resolve.ErrUnauthorized)
-	f.Fail("down", resolve.ErrUnavailable)
-	f.Fail("broken", resolve.ErrInvalid)
+	f.Fail("denied", failure.Unauthorized)
+	f.Fail("down", failure.Unavailable)
+	f.Fail("broken", failure.Invalid)
 	t.Cleanup(f.Hold("hangs", resolvetest.Digest("late")))
 	return s
 }

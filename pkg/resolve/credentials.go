@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/span"
 )
@@ -27,7 +28,7 @@ func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) 
 	}
 	req.Credentials = candidates(ctx, req, false)
 	result, err := c.Next.Resolve(ctx, req)
-	if !errors.Is(err, ErrUnauthorized) || ctx.Err() != nil {
+	if !errors.Is(err, failure.Unauthorized) || ctx.Err() != nil {
 		return result, err
 	}
 	fresh := candidates(ctx, req, true)

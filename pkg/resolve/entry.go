@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/failure"
 )
 
 // cacheKey is a keyed hash of what an entry belongs to: a canonical reference, and the ordered
@@ -54,10 +56,7 @@ func (e *entry) result(stale bool) Result {
 
 // flat is what of an error is remembered: its class and its text.
 func flat(err error) error {
-	if class := Class(err); class != nil {
-		return &classified{class, errors.New(err.Error())}
-	}
-	return err
+	return failure.New(failure.Of(err), errors.New(err.Error()))
 }
 
 // keys makes the keys of one cache.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
@@ -26,7 +27,7 @@ func Example() {
 		fmt.Println(result.Digest[:19], result.Cached, err)
 	}
 	_, err := resolver.Resolve(ctx, resolve.Request{Ref: ref.MustParse("nginx:no-such-tag")})
-	fmt.Println(errors.Is(err, resolve.ErrNotFound))
+	fmt.Println(errors.Is(err, failure.NotFound))
 	// Output:
 	// sha256:0d4679321c3b false <nil>
 	// sha256:0d4679321c3b true <nil>

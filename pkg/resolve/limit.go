@@ -4,8 +4,8 @@ package resolve
 
 import (
 	"context"
-	"fmt"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
@@ -34,22 +34,22 @@ type Limit struct {
 	Pending *fair.Room
 }
 
-// Resolve asks Next when there is a place. Its own error is ErrUnavailable.
+// Resolve asks Next when there is a place. Its own error is failure.Unavailable.
 func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 	if l.Pending != nil {
 		leave, err := l.Pending.Enter(req.Sender, req.Namespace, 1)
 		if err != nil {
-			return Result{}, &classified{ErrUnavailable, fmt.Errorf(
+			return Result{}, failure.Errorf(failure.Unavailable,
 				"%s: too many look-ups are waiting, and namespace %s gets no more of them now",
-				req.Ref.Host(), req.Namespace)}
+				req.Ref.Host(), req.Namespace)
 		}
 		defer leave()
 	}
 	leave, err := l.Places.Enter(ctx, req.Namespace, 1)
 	if err != nil {
-		return Result{}, &classified{ErrUnavailable, fmt.Errorf(
+		return Result{}, failure.Errorf(failure.Unavailable,
 			"%s: too many look-ups of namespace %s are under way, and this one got no turn in time",
-			req.Ref.Host(), req.Namespace)}
+			req.Ref.Host(), req.Namespace)
 	}
 	defer leave()
 	return l.Next.Resolve(ctx, req)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -44,7 +45,7 @@ func TestLimit(t *testing.T) {
 		defer cancel()
 		late := make(chan error, 1)
 		go ask(hurried, "greedy", late)
-		if err := <-late; !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace greedy are under way, and this one got no turn in time") {
+		if err := <-late; !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace greedy are under way, and this one got no turn in time") {
 			t.Errorf("without a place in time: %v, want it unavailable", err)
 		}
 		close(b.hold)
@@ -86,7 +87,7 @@ func TestPending(t *testing.T) {
 		for range 101 {
 			if err := <-results; err != nil {
 				refused++
-				if !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "too many look-ups are waiting, and namespace made-up-") {
+				if !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "too many look-ups are waiting, and namespace made-up-") {
 					t.Error(err)
 				}
 			}
@@ -123,7 +124,7 @@ func busyIsNotRemembered(t *testing.T, free time.Duration) {
 		slow <- err
 	}()
 	synctest.Wait()
-	if _, err := c.Resolve(t.Context(), request("image", "greedy")); !errors.Is(err, resolve.ErrUnavailable) {
+	if _, err := c.Resolve(t.Context(), request("image", "greedy")); !errors.Is(err, failure.Unavailable) {
 		t.Errorf("without a place in time: %v, want it unavailable", err)
 	}
 	if err := <-slow; err == nil {

@@ -5,10 +5,11 @@ package resolve
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tagpin/tagpin/pkg/failure"
 )
 
 // The labels of the metrics, but for the registries that are named.
@@ -65,7 +66,7 @@ func (m *Measured) Resolve(ctx context.Context, req Request) (Result, error) {
 		host = cmp.Or(m.Label(req.Ref.Host()), otherRegistry)
 	}
 	from := source(result)
-	m.Metrics.lookups.WithLabelValues(host, class(err), from).Inc()
+	m.Metrics.lookups.WithLabelValues(host, outcome(err), from).Inc()
 	if from == fromRegistry {
 		m.Metrics.seconds.WithLabelValues(host).Observe(took.Seconds())
 	}
@@ -82,17 +83,10 @@ func source(r Result) string {
 	return fromRegistry
 }
 
-// class is the class that err is in, as onFailure names it; ok where there is none.
-func class(err error) string {
-	switch {
-	case err == nil:
+// outcome is the label of a lookup's result.
+func outcome(err error) string {
+	if err == nil {
 		return "ok"
-	case errors.Is(err, ErrNotFound):
-		return "notFound"
-	case errors.Is(err, ErrUnauthorized):
-		return "unauthorized"
-	case errors.Is(err, ErrInvalid):
-		return "invalid"
 	}
-	return "unavailable"
+	return string(failure.Of(err))
 }

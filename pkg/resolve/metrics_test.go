@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
@@ -40,14 +41,14 @@ func TestMetrics(t *testing.T) {
 		ask("ghcr.io/a", true)
 		ask("ghcr.io/a", false)
 		time.Sleep(time.Minute)
-		f.Fail("ghcr.io/a", resolve.ErrUnavailable)
+		f.Fail("ghcr.io/a", failure.Unavailable)
 		ask("ghcr.io/a", false) // stale
 		ask("ghcr.io/a", true)  // no answer for a deploy
-		f.Fail("ghcr.io/b", resolve.ErrUnauthorized)
+		f.Fail("ghcr.io/b", failure.Unauthorized)
 		ask("ghcr.io/b", false)
 		ask("ghcr.io/b", false) // remembered
-		f.Fail("evil.example/c", resolve.ErrInvalid)
-		f.Fail("ghcr.io:0443/a", resolve.ErrInvalid)
+		f.Fail("evil.example/c", failure.Invalid)
+		f.Fail("ghcr.io:0443/a", failure.Invalid)
 		ask("ghcr.io:0443/a", true)
 		ask("evil.example/c", true)
 		ask("evil2.example/d", true) // not found

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
 )
 
@@ -33,8 +34,8 @@ func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 	own, err := m.Next.Resolve(ctx, req)
 	switch {
 	case err == nil && at != "" && host.Verify && found.Digest != own.Digest:
-		return Result{}, &classified{ErrInvalid, fmt.Errorf("%s: its mirror %s has another digest for the tag", host.Name, at)}
-	case err == nil || !errors.Is(err, ErrUnavailable) || at == "" || host.Verify:
+		return Result{}, failure.Errorf(failure.Invalid, "%s: its mirror %s has another digest for the tag", host.Name, at)
+	case err == nil || !errors.Is(err, failure.Unavailable) || at == "" || host.Verify:
 		return own, also(err, failed)
 	}
 	return found, nil // the mirror's last answer, where neither it nor the registry can be reached
@@ -95,7 +96,7 @@ func (m *Mirrors) Manifest(ctx context.Context, req Request) (*registry.Manifest
 func mirrored(req Request, mirror registry.Mirror) (Request, error) {
 	at, err := req.Ref.At(mirror.Host)
 	if err != nil {
-		return Request{}, &classified{ErrInvalid, fmt.Errorf("%s: it can't have the repository: %w", mirror.Host, err)}
+		return Request{}, failure.Errorf(failure.Invalid, "%s: it can't have the repository: %w", mirror.Host, err)
 	}
 	req.Ref, req.Credentials = at, nil
 	return req, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -47,20 +48,20 @@ func TestMirrors(t *testing.T) {
 		{name: "the second", mirrors: []registry.Mirror{one, two}, answers: map[string]digest.Digest{atTwo: d2, own: d1}, want: d2, asked: []string{atOne, atTwo}},
 		{name: "the registry itself", mirrors: []registry.Mirror{one}, answers: map[string]digest.Digest{own: d1}, want: d1, asked: []string{atOne, own}},
 		{
-			name: "none", mirrors: []registry.Mirror{one, two}, fails: map[string]error{atOne: resolve.ErrUnauthorized, own: resolve.ErrUnavailable}, class: resolve.ErrUnavailable,
+			name: "none", mirrors: []registry.Mirror{one, two}, fails: map[string]error{atOne: failure.Unauthorized, own: failure.Unavailable}, class: failure.Unavailable,
 			text: "mirrors: one.internal/library/nginx:1: unauthorized; two.internal:5000/hub/library/nginx:1: not found", asked: []string{atOne, atTwo, own},
 		},
 		{name: "not for tags", mirrors: []registry.Mirror{{Host: "one.internal"}}, answers: map[string]digest.Digest{atOne: d2, own: d1}, want: d1, asked: []string{own}},
 		{name: "another registry", image: "ghcr.io/a/b:1", mirrors: []registry.Mirror{one}, answers: map[string]digest.Digest{"ghcr.io/a/b:1": d1}, want: d1, asked: []string{"ghcr.io/a/b:1"}},
 		{name: "verified", verify: true, mirrors: []registry.Mirror{one}, answers: map[string]digest.Digest{atOne: d1, own: d1}, want: d1, asked: []string{atOne, own}},
 		{
-			name: "verified and other", verify: true, mirrors: []registry.Mirror{one}, answers: map[string]digest.Digest{atOne: d1, own: d2}, class: resolve.ErrInvalid,
+			name: "verified and other", verify: true, mirrors: []registry.Mirror{one}, answers: map[string]digest.Digest{atOne: d1, own: d2}, class: failure.Invalid,
 			text: "docker.io: its mirror one.internal has another digest for the tag", asked: []string{atOne, own},
 		},
-		{name: "not to be verified", verify: true, mirrors: []registry.Mirror{one}, answers: map[string]digest.Digest{atOne: d1}, fails: map[string]error{own: resolve.ErrUnavailable}, class: resolve.ErrUnavailable, asked: []string{atOne, own}},
+		{name: "not to be verified", verify: true, mirrors: []registry.Mirror{one}, answers: map[string]digest.Digest{atOne: d1}, fails: map[string]error{own: failure.Unavailable}, class: failure.Unavailable, asked: []string{atOne, own}},
 		{
 			name: "too long for the mirror", image: strings.Repeat("a", 246) + ":1", mirrors: []registry.Mirror{two},
-			class: resolve.ErrNotFound, text: "it can't have the repository",
+			class: failure.NotFound, text: "it can't have the repository",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,8 +102,8 @@ func TestMirrorsStale(t *testing.T) {
 		err  error
 	}{
 		{"the registry's own", nil, d2, nil},
-		{"nothing newer", resolve.ErrUnavailable, d1, nil},
-		{"taken back", resolve.ErrNotFound, "", resolve.ErrNotFound},
+		{"nothing newer", failure.Unavailable, d1, nil},
+		{"taken back", failure.NotFound, "", failure.NotFound},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			next := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -65,7 +66,7 @@ var authCases = []odd{
 		name: "R08 challenge for another scope", rules: with(`Bearer realm="https://{registry}/token",scope="repository:secret:push,pull"`), creds: users("u"),
 		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image,
 	},
-	{name: "R09 403 for a missing tag", rules: always(answer{Status: http.StatusForbidden}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "HEAD app:1", "GET app:1"}, class: resolve.ErrUnauthorized, says: "403 Forbidden"},
+	{name: "R09 403 for a missing tag", rules: always(answer{Status: http.StatusForbidden}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized, says: "403 Forbidden"},
 	{name: "R10 the token by GET", rules: bearer("u"), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image},
 	{
 		name: "R10 by POST for an identity token alone", rules: bearer("u"), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}},
@@ -73,17 +74,17 @@ var authCases = []odd{
 	},
 	{
 		name: "R13 a refused password is not shown again", rules: basicFor("v"), creds: users("u"), times: 3,
-		asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1", "HEAD app:1", "HEAD app:1"}, class: resolve.ErrUnauthorized, says: "this credential is not shown again for 30s",
+		asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1", "HEAD app:1", "HEAD app:1"}, class: failure.Unauthorized, says: "this credential is not shown again for 30s",
 	},
 	{
 		name: "R13 nor to a token endpoint", rules: bearer("v"), creds: users("u"), times: 2,
-		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull", "GET token:app:pull"}, class: resolve.ErrUnauthorized,
+		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull", "GET token:app:pull"}, class: failure.Unauthorized,
 		says: "{registry} (token): 401 Unauthorized; this credential is not shown again for 30s",
 	},
-	{name: "R14 401 for missing and private alike", rules: always(denied), asked: []string{"HEAD app:1"}, class: resolve.ErrUnauthorized, says: "401 Unauthorized"},
+	{name: "R14 401 for missing and private alike", rules: always(denied), asked: []string{"HEAD app:1"}, class: failure.Unauthorized, says: "401 Unauthorized"},
 	{name: "R16 one token for a repository", rules: bearer("u"), creds: users("u"), times: 4, asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u"}, want: image},
 	{
-		name: "R17 the token endpoint denies", asked: []string{"HEAD app:1", "GET token:app:pull"}, class: resolve.ErrUnauthorized, says: "(token): 403 Forbidden",
+		name: "R17 the token endpoint denies", asked: []string{"HEAD app:1", "GET token:app:pull"}, class: failure.Unauthorized, says: "(token): 403 Forbidden",
 		rules: rules{own: {{On: "token", Then: answer{Status: http.StatusForbidden, Body: `{"errors":[{"code":"DENIED"}]}`}}, {Then: challenge}}},
 	},
 	{
@@ -107,32 +108,32 @@ var authCases = []odd{
 		asked: []string{"HEAD app:1", "realm: GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image,
 	},
 	{name: "R34 several secrets for a host", rules: bearer("w"), creds: users("u", "v", "w"), want: image, asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull Basic v", "GET token:app:pull Basic w", "HEAD app:1 Bearer w"}},
-	{name: "R34 no more than 16 of them", rules: always(denied), creds: users(many("u", 40)...), asked: loginsOf(many("u", 16)...), class: resolve.ErrUnauthorized, says: "401 Unauthorized"},
+	{name: "R34 no more than 16 of them", rules: always(denied), creds: users(many("u", 40)...), asked: loginsOf(many("u", 16)...), class: failure.Unauthorized, says: "401 Unauthorized"},
 	{
-		name: "R37 a realm on another host", rules: with(`Bearer realm="https://{other}/token"`), creds: users("u"), class: resolve.ErrUnauthorized, says: "its token realm is on another host, {other}; see authHosts",
+		name: "R37 a realm on another host", rules: with(`Bearer realm="https://{other}/token"`), creds: users("u"), class: failure.Unauthorized, says: "its token realm is on another host, {other}; see authHosts",
 		asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"},
 	},
-	{name: "N04 a realm over HTTP", rules: with(`Bearer realm="http://{registry}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: resolve.ErrInvalid, says: "is not over TLS"},
-	{name: "N04 a realm with credentials", rules: with(`Bearer realm="https://a:b@{other}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: resolve.ErrInvalid, says: "holds credentials"},
-	{name: "N04 a realm at a metadata service", rules: with(`Bearer realm="https://169.254.169.254/token"`), asked: []string{"HEAD app:1"}, class: resolve.ErrInvalid, says: "its address is not allowed"},
-	{name: "N04 a realm on another port", rules: with(`Bearer realm="https://{other}/token"`), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}}, asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"}, class: resolve.ErrUnauthorized},
-	{name: "N04 a realm that redirects", creds: users("u"), rules: rules{own: {{On: "token", Then: registrytest.Redirect(http.StatusTemporaryRedirect, "https://{other}/token")}, {Then: challenge}}}, asked: []string{"HEAD app:1", "GET token:app:pull Basic u"}, class: resolve.ErrInvalid, says: "redirects to {other}"},
-	{name: "N04 no address at all", rules: with(`Bearer realm="/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: resolve.ErrInvalid, says: "no valid address"},
+	{name: "N04 a realm over HTTP", rules: with(`Bearer realm="http://{registry}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "is not over TLS"},
+	{name: "N04 a realm with credentials", rules: with(`Bearer realm="https://a:b@{other}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "holds credentials"},
+	{name: "N04 a realm at a metadata service", rules: with(`Bearer realm="https://169.254.169.254/token"`), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "its address is not allowed"},
+	{name: "N04 a realm on another port", rules: with(`Bearer realm="https://{other}/token"`), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}}, asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"}, class: failure.Unauthorized},
+	{name: "N04 a realm that redirects", creds: users("u"), rules: rules{own: {{On: "token", Then: registrytest.Redirect(http.StatusTemporaryRedirect, "https://{other}/token")}, {Then: challenge}}}, asked: []string{"HEAD app:1", "GET token:app:pull Basic u"}, class: failure.Invalid, says: "redirects to {other}"},
+	{name: "N04 no address at all", rules: with(`Bearer realm="/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "no valid address"},
 	{
 		name: "N10 the right one after a wrong one", rules: basicFor("v"), creds: users("u", "v"), asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1 Basic v"}, want: image,
 	},
 	{
 		name: "N10 one that all share says no more than that", rules: basicFor("v"), creds: []keychain.Credential{shared("u")},
-		asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1"}, class: resolve.ErrUnauthorized, says: "{registry}: not found or not allowed",
+		asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "HEAD app:1"}, class: failure.Unauthorized, says: "{registry}: not found or not allowed",
 	},
 	{
 		name: "N15 a secret in the registry's own words", rules: always(answer{
 			Status: http.StatusForbidden, Body: `{"errors":[{"message":"` + registrytest.Canary + `"}]}`,
 			Header: map[string]string{"X-Token": registrytest.Canary, "Www-Authenticate": `Bearer realm="https://x/?` + registrytest.Canary + `"`},
-		}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "HEAD app:1", "GET app:1"}, class: resolve.ErrUnauthorized,
+		}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized,
 	},
 	{
-		name: "N15 a secret in the realm's query", creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull"}, class: resolve.ErrUnauthorized,
+		name: "N15 a secret in the realm's query", creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull"}, class: failure.Unauthorized,
 		rules: rules{own: {{On: "token", Then: answer{Status: http.StatusForbidden}}, {Then: registrytest.Challenged(`Bearer realm="https://{registry}/token?key=` + registrytest.Canary + `"`)}}},
 	},
 }

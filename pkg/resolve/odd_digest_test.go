@@ -10,9 +10,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 const (
@@ -40,23 +40,23 @@ var digestCases = []odd{
 	{name: "R01 no digest on GET, and GET is wanted", rules: always(noDigest), host: registry.Host{Verify: true}, asked: headGet[1:], want: image},
 	{name: "R02 no digest at all", rules: always(noDigest), asked: headGet, want: image},
 	{name: "R03 HEAD forbidden", rules: status(http.StatusForbidden), asked: headGet, want: image},
-	{name: "R03 HEAD and GET forbidden", rules: always(answer{Status: http.StatusForbidden}), asked: headGet, class: resolve.ErrUnauthorized, says: "{registry}: 403 Forbidden"},
+	{name: "R03 HEAD and GET forbidden", rules: always(answer{Status: http.StatusForbidden}), asked: headGet, class: failure.Unauthorized, says: "{registry}: 403 Forbidden"},
 	{name: "R04 HEAD not allowed, remembered", rules: status(http.StatusMethodNotAllowed), times: 3, asked: append(headGet, "GET app:1", "GET app:1"), want: image},
 	{name: "R04 HEAD not implemented", rules: status(http.StatusNotImplemented), times: 2, asked: append(headGet, "GET app:1"), want: image},
 	{name: "R05 HEAD hidden by 404", rules: status(http.StatusNotFound), asked: headGet, want: image},
-	{name: "R05 404 both ways", rules: rules{}, asked: headGet, class: resolve.ErrNotFound, says: "{registry}: 404 Not Found"},
+	{name: "R05 404 both ways", rules: rules{}, asked: headGet, class: failure.NotFound, says: "{registry}: 404 Not Found"},
 	{
-		name: "R06 upstream's failure shown as unknown", stale: true, times: 2, asked: headGet, class: resolve.ErrNotFound, // the second time remembered, for seconds
+		name: "R06 upstream's failure shown as unknown", stale: true, times: 2, asked: headGet, class: failure.NotFound, // the second time remembered, for seconds
 		rules: always(answer{Status: http.StatusNotFound, Body: `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"` + registrytest.Canary + `"}]}`}),
 	},
 	{
 		name: "R11 HEAD is no pull", rules: rules{own: {{On: "HEAD app", Then: registrytest.Image}}}, times: 2, asked: []string{"HEAD app:1", "HEAD app:1"}, want: image,
 	},
 	{name: "R15 an index is pinned as an index", rules: always(registrytest.Index), asked: headGet[:1], want: index},
-	{name: "R19 schema 1 on HEAD", rules: always(registrytest.Manifest(registrytest.Schema1Type, registrytest.Schema1Body)), asked: headGet, class: resolve.ErrInvalid, says: "Docker schema 1"},
+	{name: "R19 schema 1 on HEAD", rules: always(registrytest.Manifest(registrytest.Schema1Type, registrytest.Schema1Body)), asked: headGet, class: failure.Invalid, says: "Docker schema 1"},
 	{
 		name: "R19 schema 1 by another name", rules: always(registrytest.Manifest(registrytest.Schema2Type, registrytest.Schema1Body).With(digestHeader, "")),
-		asked: headGet, class: resolve.ErrInvalid, says: "Docker schema 1",
+		asked: headGet, class: failure.Invalid, says: "Docker schema 1",
 	},
 	{name: "R22 GET wanted", rules: always(registrytest.Image), host: registry.Host{Verify: true}, asked: headGet[1:], want: image},
 	{
@@ -65,19 +65,19 @@ var digestCases = []odd{
 	},
 	{name: "R25 HEAD says it is chunked", asked: headGet[:1], want: image, rules: rules{own: {{On: "HEAD app", Then: raw("Transfer-Encoding: chunked", sumOfImage)}}}},
 	{name: "R25 HEAD says it is empty", asked: headGet[:1], want: image, rules: rules{own: {{On: "HEAD app", Then: raw("Content-Length: 0", sumOfImage)}}}},
-	{name: "R31 HTML from a gateway", rules: always(answer{Header: map[string]string{"Content-Type": "text/html"}, Body: "<html>"}), asked: headGet, class: resolve.ErrInvalid, says: "of another content type"},
-	{name: "R31 HTML as a manifest", rules: always(registrytest.Manifest(registrytest.ImageType, "<html>").With(digestHeader, "")), asked: headGet, class: resolve.ErrInvalid, says: "no JSON"},
-	{name: "R31 nothing as a manifest", rules: always(registrytest.Manifest(registrytest.ImageType, "").With(digestHeader, "")), asked: headGet, class: resolve.ErrInvalid, says: "no JSON"},
-	{name: "R31 more after the manifest", rules: always(registrytest.Manifest(registrytest.ImageType, image+"{}").With(digestHeader, "")), asked: headGet, class: resolve.ErrInvalid, says: "no JSON"},
-	{name: "R39 digest of another body", rules: rules{own: {{On: "HEAD app", Then: noDigest}, {On: "GET app", Then: registrytest.Image.With(digestHeader, sumOfOther)}}}, asked: headGet, class: resolve.ErrInvalid, says: "another digest than its header"},
-	{name: "R39 and where GET is wanted", rules: always(registrytest.Image.With(digestHeader, sumOfOther)), host: registry.Host{Verify: true}, asked: headGet[1:], class: resolve.ErrInvalid},
-	{name: "R40 the body names another type", rules: always(registrytest.Manifest(registrytest.IndexType, image).With(digestHeader, "")), asked: headGet, class: resolve.ErrInvalid, says: "name different media types"},
+	{name: "R31 HTML from a gateway", rules: always(answer{Header: map[string]string{"Content-Type": "text/html"}, Body: "<html>"}), asked: headGet, class: failure.Invalid, says: "of another content type"},
+	{name: "R31 HTML as a manifest", rules: always(registrytest.Manifest(registrytest.ImageType, "<html>").With(digestHeader, "")), asked: headGet, class: failure.Invalid, says: "no JSON"},
+	{name: "R31 nothing as a manifest", rules: always(registrytest.Manifest(registrytest.ImageType, "").With(digestHeader, "")), asked: headGet, class: failure.Invalid, says: "no JSON"},
+	{name: "R31 more after the manifest", rules: always(registrytest.Manifest(registrytest.ImageType, image+"{}").With(digestHeader, "")), asked: headGet, class: failure.Invalid, says: "no JSON"},
+	{name: "R39 digest of another body", rules: rules{own: {{On: "HEAD app", Then: noDigest}, {On: "GET app", Then: registrytest.Image.With(digestHeader, sumOfOther)}}}, asked: headGet, class: failure.Invalid, says: "another digest than its header"},
+	{name: "R39 and where GET is wanted", rules: always(registrytest.Image.With(digestHeader, sumOfOther)), host: registry.Host{Verify: true}, asked: headGet[1:], class: failure.Invalid},
+	{name: "R40 the body names another type", rules: always(registrytest.Manifest(registrytest.IndexType, image).With(digestHeader, "")), asked: headGet, class: failure.Invalid, says: "name different media types"},
 	{
-		name: "R40 manifests and layers", asked: headGet, class: resolve.ErrInvalid, says: "no index",
+		name: "R40 manifests and layers", asked: headGet, class: failure.Invalid, says: "no index",
 		rules: always(registrytest.Manifest(registrytest.IndexType, `{"schemaVersion":2,"manifests":[],"layers":[]}`).With(digestHeader, "")),
 	},
 	{
-		name: "R40 an image with manifests", asked: headGet, class: resolve.ErrInvalid, says: "no image manifest",
+		name: "R40 an image with manifests", asked: headGet, class: failure.Invalid, says: "no image manifest",
 		rules: always(registrytest.Manifest(registrytest.Schema2Type, `{"schemaVersion":2,"config":{},"manifests":[]}`).With(digestHeader, "")),
 	},
 }
@@ -100,7 +100,7 @@ func TestMalformedDigest(t *testing.T) {
 		bad := registrytest.Image.With(digestHeader, header)
 		try(t, []odd{
 			{name: name + ", on HEAD", rules: rules{own: {{On: "HEAD app", Then: bad}, {On: "GET app", Then: registrytest.Image}}}, asked: headGet, want: image},
-			{name: name + ", on both", rules: always(bad), asked: headGet, class: resolve.ErrInvalid, says: "header is malformed"},
+			{name: name + ", on both", rules: always(bad), asked: headGet, class: failure.Invalid, says: "header is malformed"},
 		})
 	}
 }
@@ -129,7 +129,7 @@ func TestAccept(t *testing.T) {
 // Each 2xx but 200, and 1xx before it, is no answer.
 func TestOtherSuccess(t *testing.T) {
 	for _, code := range []int{http.StatusCreated, http.StatusNonAuthoritativeInfo, http.StatusNoContent, http.StatusPartialContent, 299} {
-		o := odd{name: fmt.Sprint(code), rules: always(registrytest.Image.WithStatus(code)), asked: headGet[:1], class: resolve.ErrUnavailable, says: fmt.Sprintf("{registry}: %d", code)}
+		o := odd{name: fmt.Sprint(code), rules: always(registrytest.Image.WithStatus(code)), asked: headGet[:1], class: failure.Unavailable, says: fmt.Sprintf("{registry}: %d", code)}
 		t.Run(o.name, o.run)
 	}
 }

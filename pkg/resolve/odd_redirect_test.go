@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 func to(location string) rule {
@@ -24,19 +24,19 @@ var throughAsked = []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD ap
 
 // redirectCases are about other hosts, and names.
 var redirectCases = []odd{
-	{name: "R07 and the authorization is lost", rules: through(answer{Status: http.StatusUnauthorized}), creds: users("u"), asked: append(throughAsked[:4:4], "GET token:app:pull", "HEAD app:1 Bearer public", "other: HEAD app:1"), class: resolve.ErrUnauthorized, says: "{registry} (redirected to {other}): 401 Unauthorized"},
-	{name: "R07 to a private address", rules: rules{own: {to("https://127.0.0.2/v2/app/manifests/1")}}, asked: headGet[:1], class: resolve.ErrInvalid, says: "its address is not allowed"},
+	{name: "R07 and the authorization is lost", rules: through(answer{Status: http.StatusUnauthorized}), creds: users("u"), asked: append(throughAsked[:4:4], "GET token:app:pull", "HEAD app:1 Bearer public", "other: HEAD app:1"), class: failure.Unauthorized, says: "{registry} (redirected to {other}): 401 Unauthorized"},
+	{name: "R07 to a private address", rules: rules{own: {to("https://127.0.0.2/v2/app/manifests/1")}}, asked: headGet[:1], class: failure.Invalid, says: "its address is not allowed"},
 	{name: "R24 the canonical name, of Docker Hub's short ones too", image: "nginx", more: mirrored("docker.io", true), rules: rules{own: {{On: "HEAD library/nginx", Then: right}}}, asked: []string{"HEAD library/nginx:latest"}, want: image},
 	{name: "R28 to another host", rules: through(right), creds: users("u"), asked: throughAsked, want: image},
 	{name: "R28 by 302", rules: rules{own: {{On: "app", Then: registrytest.Redirect(http.StatusFound, "https://{other}/v2/app/manifests/1")}}, other: {{Then: right}}}, asked: []string{"HEAD app:1", "other: HEAD app:1"}, want: image},
 	{name: "R28 by three hops", rules: hops(3), asked: []string{"HEAD app:1", "HEAD hop0:1", "HEAD hop1:1", "HEAD hop2:1"}, want: image},
-	{name: "R28 by four hops", rules: hops(4), asked: []string{"HEAD app:1", "HEAD hop0:1", "HEAD hop1:1", "HEAD hop2:1"}, class: resolve.ErrInvalid, says: "more than 3 redirects"},
-	{name: "R28 without TLS", rules: rules{own: {to("http://{other}/v2/app/manifests/1")}}, asked: headGet[:1], class: resolve.ErrInvalid, says: "redirect to {other}, not over TLS"},
-	{name: "R33 a mirror is no source of tags", image: "source.invalid/app:1", more: mirrored("source.invalid", false), asked: nil, class: resolve.ErrUnavailable},
-	{name: "R36 no credential in a URL", rules: rules{own: {to("https://a:b@{other}/v2/app/manifests/1")}}, creds: users("u"), asked: headGet[:1], class: resolve.ErrInvalid, says: "with credentials in the URL"},
-	{name: "R36 none to a foreign host", rules: rules{own: {{As: "u", Then: registrytest.Redirect(http.StatusPermanentRedirect, "https://{other}/v2/app/manifests/1")}, {Then: denied}}, other: {{Then: denied}}}, creds: users("u"), asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "other: HEAD app:1", "HEAD app:1"}, class: resolve.ErrUnauthorized, says: "(redirected to {other})"},
-	{name: "N05 a redirect to a metadata service", rules: rules{own: {to("https://169.254.169.254/latest/meta-data")}}, asked: headGet[:1], class: resolve.ErrInvalid, says: "its address is not allowed"},
-	{name: "N05 a redirect to NAT64", rules: rules{own: {to("https://[64:ff9b::7f00:1]/v2/")}}, asked: headGet[:1], class: resolve.ErrInvalid, says: "its address is not allowed"},
+	{name: "R28 by four hops", rules: hops(4), asked: []string{"HEAD app:1", "HEAD hop0:1", "HEAD hop1:1", "HEAD hop2:1"}, class: failure.Invalid, says: "more than 3 redirects"},
+	{name: "R28 without TLS", rules: rules{own: {to("http://{other}/v2/app/manifests/1")}}, asked: headGet[:1], class: failure.Invalid, says: "redirect to {other}, not over TLS"},
+	{name: "R33 a mirror is no source of tags", image: "source.invalid/app:1", more: mirrored("source.invalid", false), asked: nil, class: failure.Unavailable},
+	{name: "R36 no credential in a URL", rules: rules{own: {to("https://a:b@{other}/v2/app/manifests/1")}}, creds: users("u"), asked: headGet[:1], class: failure.Invalid, says: "with credentials in the URL"},
+	{name: "R36 none to a foreign host", rules: rules{own: {{As: "u", Then: registrytest.Redirect(http.StatusPermanentRedirect, "https://{other}/v2/app/manifests/1")}, {Then: denied}}, other: {{Then: denied}}}, creds: users("u"), asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "other: HEAD app:1", "HEAD app:1"}, class: failure.Unauthorized, says: "(redirected to {other})"},
+	{name: "N05 a redirect to a metadata service", rules: rules{own: {to("https://169.254.169.254/latest/meta-data")}}, asked: headGet[:1], class: failure.Invalid, says: "its address is not allowed"},
+	{name: "N05 a redirect to NAT64", rules: rules{own: {to("https://[64:ff9b::7f00:1]/v2/")}}, asked: headGet[:1], class: failure.Invalid, says: "its address is not allowed"},
 }
 
 // mirrored is a registry that can't be had here, with a mirror that can.

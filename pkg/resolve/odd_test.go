@@ -5,7 +5,6 @@ package resolve_test
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -53,11 +53,11 @@ type odd struct {
 	times int                   // how often it is asked for, one after another; default: once
 	stale bool                  // not by who deploys: what is remembered will do
 
-	asked []string // requests, in order
-	want  string   // the body whose digest is the answer; empty: it fails
-	class error
-	says  string // a part of the error; {registry} and so on stand for hosts
-	most  int64  // bytes that were written; 0: it does not matter
+	asked []string      // requests, in order
+	want  string        // the body whose digest is the answer; empty: it fails
+	class failure.Class // "": none
+	says  string        // a part of the error; {registry} and so on stand for hosts
+	most  int64         // bytes that were written; 0: it does not matter
 }
 
 func users(names ...string) (creds []keychain.Credential) {
@@ -139,7 +139,7 @@ func (o odd) judge(t *testing.T, w *registrytest.World, result resolve.Result, e
 	if o.want != "" {
 		want = digest.FromString(o.want)
 	}
-	if class, _ := resolvetest.Class(err); result.Digest != want || !errors.Is(class, o.class) {
+	if class, _ := resolvetest.Class(err); result.Digest != want || class != o.class {
 		t.Errorf("Resolve = %v, %v, want %v, %v", result.Digest, err, want, o.class)
 	}
 	if says := w.Expand(o.says); says != "" && (err == nil || !strings.Contains(err.Error(), says)) {

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -79,8 +80,8 @@ func (g *Registry) eachCredential(req Request, try func(registry.Request) error)
 	if own {
 		first = &crowded{first, req.Namespace}
 	}
-	if unread && (errors.Is(first, ErrUnauthorized) || errors.Is(first, ErrNotFound)) {
-		return &classified{ErrUnavailable, fmt.Errorf("%s: not found or not allowed without a pull secret or a cloud credential that could not be read", req.Ref.Host())}
+	if unread && (errors.Is(first, failure.Unauthorized) || errors.Is(first, failure.NotFound)) {
+		return failure.Errorf(failure.Unavailable, "%s: not found or not allowed without a pull secret or a cloud credential that could not be read", req.Ref.Host())
 	}
 	return first
 }
@@ -104,7 +105,7 @@ func toTry(credentials []keychain.Credential) (candidates []keychain.Credential,
 // nothing found, since some registries hide by 404 what a credential may not see.
 func another(err error) bool {
 	e := registry.AsError(err)
-	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrNotFound) && e != nil && e.Presented
+	return errors.Is(err, failure.Unauthorized) || errors.Is(err, failure.NotFound) && e != nil && e.Presented
 }
 
 func (g *Registry) digest(ctx context.Context, ask registry.Request) (digest.Digest, error) {
@@ -126,7 +127,7 @@ func (g *Registry) digest(ctx context.Context, ask registry.Request) (digest.Dig
 		}
 	}
 	if m.Remaining == 0 {
-		return "", &classified{ErrUnavailable, fmt.Errorf("%s: no pull is left of the registry's quota, and without one its answer is not enough", host)}
+		return "", failure.Errorf(failure.Unavailable, "%s: no pull is left of the registry's quota, and without one its answer is not enough", host)
 	}
 	return g.hash(ctx, ask)
 }
@@ -169,7 +170,7 @@ func (g *Registry) get(ctx context.Context, ask registry.Request) (*registry.Man
 }
 
 // Check tells whether the body of a GET is a manifest or index whose media type and digest header agree with it. Its
-// errors are ErrInvalid.
+// errors are failure.Invalid.
 func Check(m *registry.Manifest) error {
 	if types.MediaType(m.MediaType).IsSchema1() {
 		return invalid("the tag is a Docker schema 1 manifest, which no current runtime pulls")
@@ -254,53 +255,42 @@ func single(headers []string) (digest.Digest, error) {
 }
 
 // invalid is an answer that can't be used.
-func invalid(cause string) error { return Invalid(errors.New(cause)) }
-
-// Invalid returns an error of the class ErrInvalid with the text of cause.
-func Invalid(cause error) error { return &classified{ErrInvalid, cause} }
-
-// classified is an error in a class: its text is the cause's alone.
-type classified struct {
-	class, cause error
-}
-
-func (c *classified) Error() string   { return c.cause.Error() }
-func (c *classified) Unwrap() []error { return []error{c.class, c.cause} }
+func invalid(cause string) error { return failure.New(failure.Invalid, errors.New(cause)) }
 
 // classify puts a failure in its class. What a registry answers to a credential that is not the tenant's own is not told.
 func classify(r ref.Reference, cred keychain.Credential, err error) error {
 	e := registry.AsError(err)
 	if e == nil {
-		if errors.Is(err, ErrInvalid) && cred.Shared {
+		if errors.Is(err, failure.Invalid) && cred.Shared {
 			return hidden(r)
 		}
-		if errors.Is(err, ErrInvalid) {
+		if errors.Is(err, failure.Invalid) {
 			return err
 		}
-		return &classified{ErrUnavailable, err}
+		return failure.New(failure.Unavailable, err)
 	}
 	class := classOf(e)
-	if cred.Shared && class != ErrUnavailable { //nolint:errorlint // it is one of the four
+	if cred.Shared && class != failure.Unavailable {
 		return hidden(r)
 	}
-	return &classified{class, err}
+	return failure.New(class, err)
 }
 
 // hidden is the one answer to a credential that is not the tenant's own: what there is behind it is not for the tenant to
 // learn, be it by the class of the failure.
 func hidden(r ref.Reference) error {
-	return &classified{ErrUnauthorized, fmt.Errorf("%s: not found or not allowed", r.Host())}
+	return failure.Errorf(failure.Unauthorized, "%s: not found or not allowed", r.Host())
 }
 
-func classOf(e *registry.Error) error {
+func classOf(e *registry.Error) failure.Class {
 	switch {
 	case e.Status == http.StatusNotFound && !e.Token:
-		return ErrNotFound
+		return failure.NotFound
 	case e.Withheld, e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden,
 		e.Token && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests:
-		return ErrUnauthorized
+		return failure.Unauthorized
 	case e.Refused, e.Status >= 300 && e.Status < 500 && e.Status != http.StatusTooManyRequests && e.Status != http.StatusRequestTimeout:
-		return ErrInvalid
+		return failure.Invalid
 	}
-	return ErrUnavailable
+	return failure.Unavailable
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -180,18 +181,18 @@ func TestRegistryFailures(t *testing.T) {
 		class    error
 		requests int
 	}{
-		{"missing", status(404), resolve.ErrNotFound, 2},
-		{"denied", status(403), resolve.ErrUnauthorized, 2},
-		{"401 without challenge", status(401), resolve.ErrUnauthorized, 1},
-		{"limited", status(429, "Retry-After", "17"), resolve.ErrUnavailable, 1},
-		{"server error", status(500), resolve.ErrUnavailable, 1},
-		{"closed for a while", status(503), resolve.ErrUnavailable, 1},
-		{"HTML", status(200, "Content-Type", "text/html"), resolve.ErrInvalid, 2},
-		{"malformed digest", status(200, "Content-Type", "application/vnd.oci.image.index.v1+json", "Docker-Content-Digest", "sha256:ABC"), resolve.ErrInvalid, 2},
-		{"schema 1", status(200, "Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws"), resolve.ErrInvalid, 2},
-		{"foreign realm", status(401, "WWW-Authenticate", `Bearer realm="https://evil.example/token"`), resolve.ErrUnauthorized, 2},
-		{"realm over http", status(401, "WWW-Authenticate", `Bearer realm="http://127.0.0.1/token"`), resolve.ErrInvalid, 1},
-		{"redirect to plain HTTP", status(302, "Location", "http://127.0.0.1:1/x"), resolve.ErrInvalid, 1},
+		{"missing", status(404), failure.NotFound, 2},
+		{"denied", status(403), failure.Unauthorized, 2},
+		{"401 without challenge", status(401), failure.Unauthorized, 1},
+		{"limited", status(429, "Retry-After", "17"), failure.Unavailable, 1},
+		{"server error", status(500), failure.Unavailable, 1},
+		{"closed for a while", status(503), failure.Unavailable, 1},
+		{"HTML", status(200, "Content-Type", "text/html"), failure.Invalid, 2},
+		{"malformed digest", status(200, "Content-Type", "application/vnd.oci.image.index.v1+json", "Docker-Content-Digest", "sha256:ABC"), failure.Invalid, 2},
+		{"schema 1", status(200, "Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws"), failure.Invalid, 2},
+		{"foreign realm", status(401, "WWW-Authenticate", `Bearer realm="https://evil.example/token"`), failure.Unauthorized, 2},
+		{"realm over http", status(401, "WWW-Authenticate", `Bearer realm="http://127.0.0.1/token"`), failure.Invalid, 1},
+		{"redirect to plain HTTP", status(302, "Location", "http://127.0.0.1:1/x"), failure.Invalid, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rec, host, c := start(t, tt.handler)
@@ -203,7 +204,7 @@ func TestRegistryFailures(t *testing.T) {
 				t.Errorf("error %q tells a secret or a body", err)
 			}
 			asked := rec.take()
-			if !errors.Is(tt.class, resolve.ErrUnauthorized) && len(asked) != tt.requests {
+			if !errors.Is(tt.class, failure.Unauthorized) && len(asked) != tt.requests {
 				t.Errorf("asked %q, want %d requests", asked, tt.requests)
 			}
 		})
@@ -224,20 +225,20 @@ func TestWhoseAnswer(t *testing.T) {
 		class  error
 		want   string
 	}{
-		{"own refused, then nothing to see", map[string]int{"own": 401, "": 404}, []keychain.Credential{own}, resolve.ErrUnauthorized, "401"},
-		{"own refused, then shared", map[string]int{"own": 401, "shared": 404, "": 404}, []keychain.Credential{own, shared}, resolve.ErrUnauthorized, "401"},
-		{"own refused, then limited", map[string]int{"own": 403, "": 429}, []keychain.Credential{own}, resolve.ErrUnauthorized, "403"},
-		{"own finds nothing", map[string]int{"own": 404, "": 401}, []keychain.Credential{own}, resolve.ErrNotFound, "404"},
-		{"shared finds nothing", map[string]int{"shared": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
-		{"shared is refused", map[string]int{"shared": 403, "": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
-		{"shared finds what can't be used", map[string]int{"shared": 200, "": 404}, []keychain.Credential{shared}, resolve.ErrUnauthorized, hidden},
-		{"shared is limited", map[string]int{"shared": 503}, []keychain.Credential{shared}, resolve.ErrUnavailable, "503"},
-		{"refused without what was not read", nil, []keychain.Credential{unread}, resolve.ErrUnavailable, unreadText},
-		{"nothing to see without it", map[string]int{"": 404}, []keychain.Credential{unread}, resolve.ErrUnavailable, unreadText},
-		{"own refused, another not read", map[string]int{"own": 403}, []keychain.Credential{own, unread}, resolve.ErrUnavailable, unreadText},
-		{"shared refused, own not read", map[string]int{"shared": 404}, []keychain.Credential{unread, shared}, resolve.ErrUnavailable, unreadText},
-		{"limited without it", map[string]int{"": 503}, []keychain.Credential{unread}, resolve.ErrUnavailable, "503"},
-		{"what can't be used", map[string]int{"": 200}, []keychain.Credential{unread}, resolve.ErrInvalid, "schema 1"},
+		{"own refused, then nothing to see", map[string]int{"own": 401, "": 404}, []keychain.Credential{own}, failure.Unauthorized, "401"},
+		{"own refused, then shared", map[string]int{"own": 401, "shared": 404, "": 404}, []keychain.Credential{own, shared}, failure.Unauthorized, "401"},
+		{"own refused, then limited", map[string]int{"own": 403, "": 429}, []keychain.Credential{own}, failure.Unauthorized, "403"},
+		{"own finds nothing", map[string]int{"own": 404, "": 401}, []keychain.Credential{own}, failure.NotFound, "404"},
+		{"shared finds nothing", map[string]int{"shared": 404}, []keychain.Credential{shared}, failure.Unauthorized, hidden},
+		{"shared is refused", map[string]int{"shared": 403, "": 404}, []keychain.Credential{shared}, failure.Unauthorized, hidden},
+		{"shared finds what can't be used", map[string]int{"shared": 200, "": 404}, []keychain.Credential{shared}, failure.Unauthorized, hidden},
+		{"shared is limited", map[string]int{"shared": 503}, []keychain.Credential{shared}, failure.Unavailable, "503"},
+		{"refused without what was not read", nil, []keychain.Credential{unread}, failure.Unavailable, unreadText},
+		{"nothing to see without it", map[string]int{"": 404}, []keychain.Credential{unread}, failure.Unavailable, unreadText},
+		{"own refused, another not read", map[string]int{"own": 403}, []keychain.Credential{own, unread}, failure.Unavailable, unreadText},
+		{"shared refused, own not read", map[string]int{"shared": 404}, []keychain.Credential{unread, shared}, failure.Unavailable, unreadText},
+		{"limited without it", map[string]int{"": 503}, []keychain.Credential{unread}, failure.Unavailable, "503"},
+		{"what can't be used", map[string]int{"": 200}, []keychain.Credential{unread}, failure.Invalid, "schema 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, host, c := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -299,7 +300,7 @@ func TestHiddenByNotFound(t *testing.T) {
 	if got, err := get(t, c, host+"/team/app:1", creds...); err != nil || got.Digest != want {
 		t.Errorf("Resolve = %v, %v, want %v", got, err, want)
 	}
-	if _, err := get(t, c, host+"/team/app:1", creds[:1]...); !errors.Is(err, resolve.ErrNotFound) {
+	if _, err := get(t, c, host+"/team/app:1", creds[:1]...); !errors.Is(err, failure.NotFound) {
 		t.Errorf("Resolve with the first alone = %v, want not found", err)
 	}
 }
@@ -332,7 +333,7 @@ func TestRegistryBearer(t *testing.T) {
 	want := push()
 	wrong := keychain.Credential{Auth: authn.AuthConfig{Username: "user", Password: "wrong"}}
 	right := keychain.Credential{Auth: authn.AuthConfig{Username: "user", Password: "right"}}
-	if _, err := get(t, c, host+"/team/app:1", wrong); !errors.Is(err, resolve.ErrUnauthorized) {
+	if _, err := get(t, c, host+"/team/app:1", wrong); !errors.Is(err, failure.Unauthorized) {
 		t.Errorf("wrong password: %v, want unauthorized", err)
 	}
 	rec.take()
@@ -377,7 +378,7 @@ func TestCredentialsReadAgain(t *testing.T) {
 	})
 	next := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
 		if req.Credentials[0].Auth.Username == "old" {
-			return resolve.Result{}, resolve.ErrUnauthorized
+			return resolve.Result{}, failure.Unauthorized
 		}
 		return resolve.Result{Digest: "sha256:x"}, nil
 	})
@@ -398,7 +399,7 @@ func TestCredentialsLate(t *testing.T) {
 	})
 	c := &resolve.Credentials{Next: &backend{digest: d("D1")}}
 	_, err := c.Resolve(ctx, resolve.Request{Ref: ref.MustParse("a.b/c"), Keychain: kc})
-	if !errors.Is(err, resolve.ErrUnavailable) || asked != 0 {
+	if !errors.Is(err, failure.Unavailable) || asked != 0 {
 		t.Errorf("Resolve: %v, candidates asked for %d times, want unavailable, 0", err, asked)
 	}
 }

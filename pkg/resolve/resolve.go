@@ -4,35 +4,12 @@ package resolve
 
 import (
 	"context"
-	"errors"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 )
-
-// The classes of failure, for errors.Is: every error of a Resolver is in exactly one of them.
-var (
-	// ErrNotFound: the registry says that there is no such manifest.
-	ErrNotFound = errors.New("not found")
-	// ErrUnauthorized: no credential was accepted.
-	ErrUnauthorized = errors.New("unauthorized")
-	// ErrUnavailable: unreachable, limited, timed out or a server error; another time it may go well.
-	ErrUnavailable = errors.New("unavailable")
-	// ErrInvalid: an answer that can't be used.
-	ErrInvalid = errors.New("invalid answer")
-)
-
-// Class returns the class of failure that err is in, or nil if it is in none.
-func Class(err error) error {
-	for _, class := range [...]error{ErrNotFound, ErrUnauthorized, ErrUnavailable, ErrInvalid} {
-		if errors.Is(err, class) {
-			return class
-		}
-	}
-	return nil
-}
 
 // Request asks for the digest of one reference.
 type Request struct {
@@ -77,7 +54,7 @@ type Result struct {
 	Sibling bool
 }
 
-// Resolver answers requests. Implementations are safe for concurrent use and obey the context.
+// Resolver answers requests. Its errors are in the classes of package failure. Implementations are safe for concurrent use and obey the context.
 type Resolver interface {
 	Resolve(ctx context.Context, req Request) (Result, error)
 }

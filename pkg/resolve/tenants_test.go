@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -37,7 +38,7 @@ func TestTenants(t *testing.T) {
 			"no credential": nil, "none that fits": having(), "another's": having(users("v")...), "another's before": having(users("v", "w")...),
 			"the same, shared": having(shared("v")), "the user without the password": having(keychain.Credential{Auth: registrytest.Identity("v")}),
 		} {
-			if err := ask("b", fresh, keys); !errors.Is(err, resolve.ErrUnauthorized) {
+			if err := ask("b", fresh, keys); !errors.Is(err, failure.Unauthorized) {
 				t.Errorf("%s, fresh %t: %v, want it unauthorized", name, fresh, err)
 			}
 		}
@@ -140,7 +141,7 @@ func TestFlood(t *testing.T) {
 	}
 	close(hold)
 	flood.Wait()
-	if err := ask("greedy", "quota:1", users("greedy")...); !errors.Is(err, resolve.ErrUnavailable) || !strings.Contains(err.Error(), "429") {
+	if err := ask("greedy", "quota:1", users("greedy")...); !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "429") {
 		t.Errorf("over the quota: %v", err)
 	}
 	if err := ask("greedy", "quota:2", users("greedy")...); err == nil || !strings.Contains(err.Error(), "not asked again") {

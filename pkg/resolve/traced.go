@@ -5,6 +5,7 @@ package resolve
 import (
 	"context"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/span"
 )
 
@@ -23,7 +24,7 @@ func (t *Traced) Resolve(ctx context.Context, req Request) (Result, error) {
 		s.Text("tagpin.registry", req.Ref.Host())
 		s.Text("tagpin.source", source(result))
 		if err != nil {
-			s.Fail(class(err))
+			s.Fail(string(failure.Of(err)))
 		}
 	}
 	return result, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -16,7 +17,7 @@ import (
 // the cause, which may contain addresses.
 var errUnknown = fmt.Errorf(
 	"%w: the API server did not say what the other pods of its revision run",
-	resolve.ErrUnavailable)
+	failure.Unavailable)
 
 // layer is the Resolver for one pod.
 type layer struct {

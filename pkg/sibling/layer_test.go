@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -150,7 +151,7 @@ func TestLayerStates(t *testing.T) {
 		"unknown":     {podOf("r:1"), errors.New("down"), false, false},
 		"no revision": {&workload.Object{Kind: workload.Kind{Kind: "Pod"}, PodSpecs: podOf("r:1").PodSpecs}, nil, true, false},
 	} {
-		next := &registry{err: resolve.ErrUnavailable}
+		next := &registry{err: failure.Unavailable}
 		p := &pin.Pinner{Layer: newSiblings(t, &fakeLister{err: tt.list}).Layer, Resolver: next}
 		p.Pin(t.Context(), request(tt.pod))
 		if len(next.asked) == 1 != tt.lookup {
@@ -179,7 +180,7 @@ func TestUnknownSiblings(t *testing.T) {
 	}
 	const want = "unavailable: the API server did not say what the other pods of its revision run"
 	err := got[1].Err
-	if !errors.Is(err, resolve.ErrUnavailable) || err.Error() != want || !got[1].Pin.IsZero() {
+	if !errors.Is(err, failure.Unavailable) || err.Error() != want || !got[1].Pin.IsZero() {
 		t.Errorf("r:2: %s, %v, want no pin, and %s", got[1].Pin, err, want)
 	}
 	if len(next.asked) > 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -95,7 +96,7 @@ func classes(t *testing.T, s Subject) {
 	for r, want := range s.failures() {
 		for _, fresh := range []bool{false, true, false} {
 			got, err := s.Resolver.Resolve(t.Context(), request(r, fresh))
-			if class, ok := Class(err); !ok || class != want { //nolint:errorlint // Class gives the sentinel itself
+			if class, ok := Class(err); !ok || class != want {
 				t.Errorf("Resolve(%s), fresh %t: %v, want it in the class %q alone", r, fresh, err, want)
 			}
 			if got.Digest != "" {
@@ -108,10 +109,10 @@ func classes(t *testing.T, s Subject) {
 	}
 }
 
-func (s Subject) failures() map[ref.Reference]error {
-	return map[ref.Reference]error{
-		s.NotFound: resolve.ErrNotFound, s.Unauthorized: resolve.ErrUnauthorized,
-		s.Unavailable: resolve.ErrUnavailable, s.Invalid: resolve.ErrInvalid,
+func (s Subject) failures() map[ref.Reference]failure.Class {
+	return map[ref.Reference]failure.Class{
+		s.NotFound: failure.NotFound, s.Unauthorized: failure.Unauthorized,
+		s.Unavailable: failure.Unavailable, s.Invalid: failure.Invalid,
 	}
 }
 
@@ -125,7 +126,7 @@ func cancelled(t *testing.T, s Subject) {
 		defer cancel()
 		for _, ctx := range []context.Context{before, meanwhile} {
 			_, err := s.Resolver.Resolve(ctx, request(s.Hangs, fresh))
-			if class, ok := Class(err); !ok || !errors.Is(class, resolve.ErrUnavailable) {
+			if class, ok := Class(err); !ok || class != failure.Unavailable {
 				t.Errorf("Resolve(%s), fresh %t: %v, want it unavailable", s.Hangs, fresh, err)
 			}
 		}

@@ -5,7 +5,7 @@
 //
 //	fake := &resolvetest.Fake{}
 //	fake.Set("nginx:1", resolvetest.Digest("first"))
-//	fake.Fail("ghcr.io/a/b", resolve.ErrUnauthorized)
+//	fake.Fail("ghcr.io/a/b", failure.Unauthorized)
 //
 // It speaks to no registry; package resolve's own tests do, to one in memory.
 package resolvetest
@@ -18,6 +18,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
@@ -83,9 +84,9 @@ func (f *Fake) Resolve(ctx context.Context, req resolve.Request) (resolve.Result
 	}
 	switch {
 	case ctx.Err() != nil:
-		return resolve.Result{}, fmt.Errorf("%s: %w: %w", name, resolve.ErrUnavailable, context.Cause(ctx))
+		return resolve.Result{}, fmt.Errorf("%s: %w: %w", name, failure.Unavailable, context.Cause(ctx))
 	case !ok:
-		return resolve.Result{}, fmt.Errorf("%s: %w", name, resolve.ErrNotFound)
+		return resolve.Result{}, fmt.Errorf("%s: %w", name, failure.NotFound)
 	case a.err != nil:
 		return resolve.Result{}, a.err
 	}
@@ -110,16 +111,19 @@ func (f *Fake) Calls(image string) int {
 	return n
 }
 
-// Class is the class that err is in; an error in none, or in several, is not a Resolver's, and the second result false.
-func Class(err error) (class error, ok bool) {
-	var classes []error
-	for _, c := range []error{resolve.ErrNotFound, resolve.ErrUnauthorized, resolve.ErrUnavailable, resolve.ErrInvalid} {
-		if errors.Is(err, c) {
-			classes = append(classes, c)
+// Class returns the class that an error is in. ok is false if it is in none or in several: then it
+// is not an error of a Resolver.
+func Class(err error) (class failure.Class, ok bool) {
+	for _, c := range []failure.Class{
+		failure.NotFound, failure.Unauthorized, failure.Unavailable, failure.Invalid,
+	} {
+		if !errors.Is(err, c) {
+			continue
 		}
+		if ok {
+			return "", false
+		}
+		class, ok = c, true
 	}
-	if len(classes) != 1 {
-		return nil, false
-	}
-	return classes[0], true
+	return class, ok
 }

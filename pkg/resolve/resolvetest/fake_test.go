@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
@@ -22,15 +23,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestFake(t *testing.T) {
 	f := &resolvetest.Fake{}
 	f.Set("nginx", resolvetest.Digest("1"))
-	f.Fail("ghcr.io/a/b:1", resolve.ErrUnauthorized)
+	f.Fail("ghcr.io/a/b:1", failure.Unauthorized)
 	for _, tt := range []struct {
 		image string
 		want  error
 	}{
 		{"nginx", nil},
 		{"docker.io/library/nginx:latest", nil},
-		{"nginx:1", resolve.ErrNotFound},
-		{"ghcr.io/a/b:1", resolve.ErrUnauthorized},
+		{"nginx:1", failure.NotFound},
+		{"ghcr.io/a/b:1", failure.Unauthorized},
 	} {
 		got, err := f.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(tt.image)})
 		if !errors.Is(err, tt.want) || (err == nil) != (got.Digest == resolvetest.Digest("1")) {
@@ -70,16 +71,16 @@ func TestFakeHolds(t *testing.T) {
 func TestClass(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
-		want error
+		want failure.Class
 		ok   bool
 	}{
-		{nil, nil, false},
-		{errors.New("none"), nil, false},
-		{fmt.Errorf("a: %w", resolve.ErrInvalid), resolve.ErrInvalid, true},
-		{errors.Join(resolve.ErrInvalid, resolve.ErrNotFound), nil, false},
+		{nil, "", false},
+		{errors.New("none"), "", false},
+		{fmt.Errorf("a: %w", failure.Invalid), failure.Invalid, true},
+		{errors.Join(failure.Invalid, failure.NotFound), "", false},
 	} {
-		if got, ok := resolvetest.Class(tt.err); !errors.Is(got, tt.want) || ok != tt.ok {
-			t.Errorf("Class(%v) = %v, %t, want %v, %t", tt.err, got, ok, tt.want, tt.ok)
+		if got, ok := resolvetest.Class(tt.err); got != tt.want || ok != tt.ok {
+			t.Errorf("Class(%v) = %q, %t, want %q, %t", tt.err, got, ok, tt.want, tt.ok)
 		}
 	}
 }

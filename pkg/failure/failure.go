@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package failure has the four classes of failed lookups. Metrics, answers and the config's
+// onFailure name a class by its text.
+//
+//	err := failure.Errorf(failure.NotFound, "ghcr.io: 404 Not Found")
+//	errors.Is(err, failure.NotFound) // true
+//	failure.Of(err)                  // notFound
+package failure
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Class is the class of a failed lookup. Every error of a Resolver is in exactly one class. A class
+// is an error itself, so that errors.Is finds it.
+type Class string
+
+// The classes.
+const (
+	// NotFound means that the registry says that there is no such manifest.
+	NotFound Class = "notFound"
+	// Unauthorized means that the registry accepted no credential.
+	Unauthorized Class = "unauthorized"
+	// Unavailable means that another attempt may succeed: the registry was unreachable, limited its
+	// requests, timed out or had an error of its own.
+	Unavailable Class = "unavailable"
+	// Invalid means that the registry's answer can't be used.
+	Invalid Class = "invalid"
+)
+
+// Error returns the class in words.
+func (c Class) Error() string {
+	switch c {
+	case NotFound:
+		return "not found"
+	case Invalid:
+		return "invalid answer"
+	}
+	return string(c)
+}
+
+// Of returns the class of an error. An error without a class is Unavailable, because something has
+// cut the lookup off before a registry could answer.
+func Of(err error) Class {
+	class := Unavailable
+	errors.As(err, &class)
+	return class
+}
+
+// New puts an error in a class. The text of the result is that of cause.
+func New(class Class, cause error) error { return &classified{class, cause} }
+
+// Errorf is New for an error of fmt.Errorf.
+func Errorf(class Class, format string, args ...any) error {
+	return New(class, fmt.Errorf(format, args...))
+}
+
+type classified struct{ class, cause error }
+
+// Error implements error.
+func (c *classified) Error() string { return c.cause.Error() }
+
+// Unwrap returns the class before the cause, so that Of finds this class first.
+func (c *classified) Unwrap() []error { return []error{c.class, c.cause} }
