@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"log"
-	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -51,14 +50,14 @@ func TestNothingOfARegistryIsLogged(t *testing.T) {
 	logLibraries(newLogger(out, zapcore.InfoLevel))
 	t.Cleanup(func() { log.SetOutput(os.Stderr); log.SetFlags(log.LstdFlags) })
 	w := registrytest.Start(t, registrytest.Rules{registrytest.Registry: {{Then: registrytest.Answer{
-		Raw: "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\nand " + registrytest.Canary,
+		Raw: "HTTP/1.1 200 OK\r\nContent-Type: " + registrytest.ImageType + "\r\nDocker-Content-Digest: " +
+			registrytest.Image.Header["Docker-Content-Digest"] + "\r\nContent-Length: 0\r\n\r\nand " + registrytest.Canary,
 	}}}})
 	c := w.Client(registry.Host{Name: w.Host(registrytest.Registry)})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	image := ref.MustParse(w.Host(registrytest.Registry) + "/app:1")
-	request := registry.Request{Ref: image, Method: http.MethodHead}
-	if _, err := c.Manifest(ctx, request); err != nil {
+	if _, err := c.Digest(ctx, registry.Request{Ref: image}); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -221,7 +221,8 @@ func TestByDigest(t *testing.T) {
 
 func (c *client) manifest(t testing.TB, d digest.Digest) (*registry.Manifest, error) {
 	t.Helper()
-	m, err := c.direct.Manifest(t.Context(), c.request(repository+"@"+d.String(), c.credentials()))
+	r := c.request(repository+"@"+d.String(), c.credentials())
+	m, err := c.direct.Manifest(t.Context(), registry.Request{Ref: r.Ref, Credentials: r.Credentials, Namespace: r.Namespace})
 	env.seen.err(err)
 	return m, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
@@ -21,7 +22,7 @@ import (
 type client struct {
 	at       string // the endpoint's host
 	private  bool
-	direct   *resolve.Registry
+	direct   *registry.Client
 	resolver resolve.Resolver
 }
 
@@ -33,14 +34,14 @@ func (e *endpoint) client(t testing.TB) *client {
 
 func (e *endpoint) clientOf(t testing.TB, c *registry.Client) *client {
 	t.Helper()
-	c.Network = registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	c.Network = network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	c.UserAgent = userAgent
 	c.Metrics = env.seen.requests
 	t.Cleanup(c.Close)
 	e.asked() // drop the requests of other clients
 	direct := &resolve.Registry{Client: c}
 	return &client{
-		at: e.host.Name, private: e.access.private(), direct: direct,
+		at: e.host.Name, private: e.access.private(), direct: c,
 		resolver: &resolve.Measured{Next: direct, Metrics: env.seen.lookups, Label: c.Label},
 	}
 }

@@ -21,14 +21,14 @@ var level = map[string]int{
 	"pkg/ref": 0, "pkg/span": 0, "pkg/fair": 0, "pkg/panics": 0, "pkg/reload": 0, "pkg/listen": 0,
 	"pkg/jsonwalk": 0, "pkg/failure": 0,
 	"pkg/workload": 1, "pkg/cache": 1,
-	"pkg/registry": 2, "pkg/keychain": 2, "pkg/registration": 2, "pkg/certificate": 2,
-	"pkg/annotation": 2,
-	"pkg/policy":     3, "pkg/registrar": 3, "pkg/resolve": 3,
-	"pkg/pin":     4,
-	"pkg/sibling": 5, "pkg/config": 5,
-	"pkg/admit": 5, "pkg/manifest": 5,
-	"cmd/tagpin": 6, "cmd/tagpin-webhook": 6,
-	"hack": 7,
+	"pkg/keychain": 2, "pkg/registration": 2, "pkg/certificate": 2, "pkg/annotation": 2,
+	"pkg/policy": 3, "pkg/registrar": 3, "pkg/registry": 3,
+	"pkg/resolve": 4,
+	"pkg/pin":     5,
+	"pkg/sibling": 6, "pkg/config": 6,
+	"pkg/admit": 6, "pkg/manifest": 6,
+	"cmd/tagpin": 7, "cmd/tagpin-webhook": 7,
+	"hack": 8,
 }
 
 // goPackage has the fields of a package in the output of go list.
@@ -119,7 +119,7 @@ func TestWrongEdge(t *testing.T) {
 	}{
 		{"pkg/pin", "pkg/resolve", false},
 		{"pkg/resolve", "pkg/pin", true},
-		{"pkg/registry", "pkg/keychain", true},
+		{"pkg/keychain", "pkg/registry", true},
 		{"pkg/keychain/cluster", "pkg/keychain", false},
 		{"pkg/keychain/cluster", "pkg/workload", false},
 		{"pkg/admit", "pkg/config", true},

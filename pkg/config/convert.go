@@ -9,6 +9,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -49,7 +50,7 @@ func (t Template) template() workload.Template {
 func (c *Config) Client() (*registry.Client, error) {
 	allow, errAllow := prefixes(c.Network.Allow)
 	deny, errDeny := prefixes(c.Network.Deny)
-	client := &registry.Client{Network: registry.Network{Allow: allow, Deny: deny}}
+	client := &registry.Client{Network: network.Rules{Allow: allow, Deny: deny}}
 	for i := range c.Registries {
 		client.Hosts = append(client.Hosts, c.Registries[i].host())
 	}

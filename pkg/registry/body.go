@@ -11,21 +11,18 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// freeBody is how much of a manifest is read without a place in the Client's Manifests. Nearly all
-// manifests are smaller, so that they never wait for the large ones of others.
+// freeBody is the part of a manifest that takes no room in Client.Manifests. Nearly all manifests are
+// smaller, so that they never wait for the large ones of others.
 const freeBody = 64 << 10
 
-// ErrNoRoom reports that a request was not made, or its answer not read, because others are using what
-// is shared: room for large manifests, or for connections that are being made. It says nothing about
-// the image.
-var ErrNoRoom = errors.New("no room")
+var (
+	errNoRoom   = errors.New("no room for another large manifest")
+	errTooLarge = errors.New("too large")
+)
 
-// errTooLarge reports a body of more than MaxManifest bytes.
-var errTooLarge = errors.New("too large")
-
-// readBody reads a manifest's body of the declared size, or -1. Memory grows with what has come, to
-// freeBody; then the rest is reserved, before memory for it is allocated. release gives back what
-// was reserved and is to be called when the body is not needed any more.
+// readBody reads a manifest's body. declared is the size in the header, or -1. The first freeBody
+// bytes are read into memory that grows with them. For the rest, room is reserved before memory is
+// allocated. release gives the room back and must be called when the body is no longer needed.
 func (l *lookup) readBody(
 	ctx context.Context, r io.Reader, declared int64,
 ) (_ []byte, release func(), err error) {
@@ -39,9 +36,9 @@ func (l *lookup) readBody(
 	}
 	size := declared
 	if size < freeBody {
-		size = MaxManifest // it is not known
+		size = MaxManifest // the size is unknown
 	}
-	release, waited, err := reserve(ctx, l.client.Manifests, l.req.Namespace, size)
+	release, waited, err := reserve(ctx, l.client.Manifests, l.Namespace, size)
 	if err != nil {
 		return nil, release, err
 	}
@@ -49,14 +46,14 @@ func (l *lookup) readBody(
 		return body, release, nil
 	}
 	release()
-	if waited && ctx.Err() != nil { // it had less than the registry's timeout
-		err = ErrNoRoom
+	if waited && ctx.Err() != nil { // the registry had less time than its timeout
+		err = errNoRoom
 	}
 	return nil, func() {}, err
 }
 
-// reserve takes size bytes of q. release is never nil; waited reports whether they were not free at
-// once.
+// reserve takes size bytes of q, which may be nil. release is never nil. waited is true if the bytes
+// were not free at once.
 func reserve(
 	ctx context.Context, q *fair.Queue, namespace string, size int64,
 ) (release func(), waited bool, err error) {
@@ -70,12 +67,12 @@ func reserve(
 		release, err = q.Enter(ctx, namespace, size)
 	}
 	if err != nil {
-		return func() {}, waited, fmt.Errorf("%w: %w", ErrNoRoom, err)
+		return func() {}, waited, fmt.Errorf("%w: %w", errNoRoom, err)
 	}
 	return release, waited, nil
 }
 
-// readRest reads on, into memory for size bytes. One byte more is an error.
+// readRest reads a body that begins with begin and has at most size bytes.
 func readRest(begin []byte, r io.Reader, size int64) ([]byte, error) {
 	body := make([]byte, size+1)
 	for n := copy(body, begin); n < len(body); {

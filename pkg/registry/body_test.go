@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/fair"
-	"github.com/tagpin/tagpin/pkg/ref"
 )
 
 // stalling is a registry without a network whose manifests stop one byte before their end. Those of
@@ -40,8 +39,10 @@ func (h hanging) Read([]byte) (int, error) {
 	return 0, h.ctx.Err()
 }
 
-func get(c *Client, namespace, image string) (*Manifest, error) {
-	return c.Manifest(context.Background(), Request{Ref: ref.MustParse(image), Method: http.MethodGet, Namespace: namespace})
+func get(ctx context.Context, c *Client, namespace, image string) (*Manifest, error) {
+	l := c.one(head(image, namespace))
+	defer l.slot.leave()
+	return l.request(ctx, http.MethodGet)
 }
 
 // TestManifestsAreBounded reads 64 manifests that stall: together they hold no more bytes than there
@@ -51,12 +52,12 @@ func TestManifestsAreBounded(t *testing.T) {
 		q := &fair.Queue{Capacity: 4 * MaxManifest, Share: 2 * MaxManifest}
 		c := &Client{Manifests: q, Hosts: []Host{{Name: "*", MaxInFlight: 1000, RequestsPerSecond: 1e6}}}
 		_ = c.Init()
-		c.state.shared = stalling{MaxManifest}
+		c.over(stalling{MaxManifest})
 		errs := make(chan error, 64)
 		hosts := []string{"a.example", "b.example", "c.example", "d.example"}
 		for i := range 64 {
 			go func() {
-				_, err := get(c, "loud", hosts[i%4]+"/large/"+string(rune('a'+i%26))+":1")
+				_, err := get(t.Context(), c, "loud", hosts[i%4]+"/large/"+string(rune('a'+i%26))+":1")
 				errs <- err
 			}()
 		}
@@ -64,27 +65,27 @@ func TestManifestsAreBounded(t *testing.T) {
 		if s := q.Stats(); s.InUse != 2*MaxManifest {
 			t.Errorf("%d bytes are held for one namespace, want its share of %d", s.InUse, 2*MaxManifest)
 		}
-		go func() { _, err := get(c, "other", "a.example/large/z:1"); errs <- err }()
+		go func() { _, err := get(t.Context(), c, "other", "a.example/large/z:1"); errs <- err }()
 		synctest.Wait()
 		if s := q.Stats(); s.InUse != 3*MaxManifest {
 			t.Errorf("%d bytes are held, want another namespace's manifest to be read too", s.InUse)
 		}
 		begin := time.Now()
-		m, err := get(c, "loud", "a.example/small/a:1")
+		m, err := get(t.Context(), c, "loud", "a.example/small/a:1")
 		if err != nil || string(m.Body) != "{}" || time.Since(begin) != 0 {
 			t.Errorf("a small manifest = %v, %v after %v, want it at once", m, err, time.Since(begin))
 		}
 		noRoom := 0
 		for range 65 {
-			if err := <-errs; errors.Is(err, ErrNoRoom) {
+			if err := <-errs; errors.Is(err, ErrOfNamespace) {
 				noRoom++
 			}
 		}
 		if noRoom != 62 || !q.Idle() {
 			t.Errorf("%d found no room, and the queue is idle: %t; want 62 and true", noRoom, q.Idle())
 		}
-		c.state.shared = stalling{1 << 10}
-		if err := closed(c.state.gates, c.lookup(Request{Ref: ref.MustParse("a.example/large/none:1")}).gates()); err != nil {
+		c.over(stalling{1 << 10})
+		if err := closed(c.state.gates, c.one(head("a.example/large/none:1", "")).gates()); err != nil {
 			t.Errorf("a gate is closed: %v", err)
 		}
 	})
@@ -96,15 +97,14 @@ func TestGetsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &fair.Queue{Capacity: 8}
 		c := &Client{Gets: q, Hosts: []Host{{Name: "*", MaxInFlight: 1000, RequestsPerSecond: 1e6}}}
-		_ = c.Init()
-		c.state.shared = stalling{1 << 10}
+		c.over(stalling{1 << 10})
 		errs := make(chan error, 100)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*c.Host("a.example").Timeout)
 		defer cancel()
 		for i := range cap(errs) {
 			go func() {
-				image := ref.MustParse("a.example/slow/" + strconv.Itoa(i) + ":1")
-				_, err := c.Manifest(ctx, Request{Ref: image, Method: http.MethodGet, Namespace: "loud"})
+				image := "a.example/slow/" + strconv.Itoa(i) + ":1"
+				_, err := get(ctx, c, "loud", image)
 				errs <- err
 			}()
 		}
@@ -113,13 +113,13 @@ func TestGetsAreBounded(t *testing.T) {
 			t.Errorf("%+v, want 8 manifests being read and 92 waiting", s)
 		}
 		begin := time.Now()
-		m, err := get(c, "other", "b.example/small/a:1")
+		m, err := get(t.Context(), c, "other", "b.example/small/a:1")
 		if took := time.Since(begin); err != nil || string(m.Body) != "{}" || took > c.Host("b.example").Timeout {
 			t.Errorf("another namespace's manifest = %v, %v after %v, want it with the first turn", m, err, took)
 		}
 		noRoom := 0
 		for range cap(errs) {
-			if err := <-errs; errors.Is(err, ErrNoRoom) {
+			if err := <-errs; errors.Is(err, ErrOfNamespace) {
 				noRoom++
 			}
 		}

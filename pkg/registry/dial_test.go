@@ -17,6 +17,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // local is a client that may dial loopback addresses and explains its errors.
@@ -48,35 +50,10 @@ func TestHandshakeIsBounded(t *testing.T) {
 		pool.AddCert(s.Certificate())
 		c := local(t, &Client{RootCAs: pool})
 		host := strings.TrimPrefix(s.URL, "https://")
-		_, err := c.Manifest(t.Context(), sent(host+"/a:1", "a"))
+		_, err := c.Head(t.Context(), sent(host+"/a:1", "a"))
 		if (err == nil) != (want == "") || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("Manifest, %d certificates = %v, want %q", copies+1, err, want)
 		}
-	}
-}
-
-// After the handshake, as much is read as the connection is used for.
-func TestHandshakeIsOver(t *testing.T) {
-	server, client := net.Pipe()
-	defer func() { _ = client.Close() }()
-	go func() {
-		_, _ = server.Write(make([]byte, maxHandshake+1))
-		_ = server.Close()
-	}()
-	c := &handshakeConn{Conn: client}
-	total := 0
-	for {
-		n, err := c.Read(make([]byte, 1<<10))
-		total += n
-		if err != nil {
-			break
-		}
-		if total == maxHandshake/2 {
-			c.over.Store(true)
-		}
-	}
-	if total != maxHandshake+1 {
-		t.Errorf("%d bytes were read, want %d", total, maxHandshake+1)
 	}
 }
 
@@ -95,10 +72,10 @@ func TestDialsAreShared(t *testing.T) {
 	c := local(t, &Client{RootCAs: pool})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	const most, flood = maxDials / 4, 250
+	const most, flood = network.MaxDials / 4, 250
 	for i := range flood {
 		wg.Go(func() {
-			_, _ = c.Manifest(ctx, sent(fmt.Sprintf("127.0.1.%d:%s/a:1", i, port), "flood"))
+			_, _ = c.Head(ctx, sent(fmt.Sprintf("127.0.1.%d:%s/a:1", i, port), "flood"))
 		})
 	}
 	defer wg.Wait()
@@ -113,7 +90,7 @@ func TestDialsAreShared(t *testing.T) {
 		}
 	}
 	host := strings.TrimPrefix(s.URL, "https://")
-	if _, err := c.Manifest(t.Context(), sent(host+"/a:1", "b")); err != nil {
+	if _, err := c.Head(t.Context(), sent(host+"/a:1", "b")); err != nil {
 		t.Errorf("Manifest of another namespace = %v, want an answer", err)
 	}
 }
@@ -138,8 +115,8 @@ func TestWaitForADialIsNoEvidence(t *testing.T) {
 			leaves = append(leaves, leave)
 		}
 		for range 2 {
-			_, err := c.Manifest(t.Context(), sent(host+"/a:1", "a"))
-			if !errors.Is(err, ErrNoRoom) || AsError(err).remembered {
+			_, err := c.Head(t.Context(), sent(host+"/a:1", "a"))
+			if !errors.Is(err, network.ErrNoRoom) || asError(err).remembered {
 				t.Errorf("%s: Manifest = %v, want an error of this request", scheme, err)
 			}
 		}
@@ -174,16 +151,16 @@ func (w *late) RoundTrip(r *http.Request) (*http.Response, error) {
 // A connection that had hardly any time of its own says nothing about the registry.
 func TestShortDialIsNoEvidence(t *testing.T) {
 	for redirect, want := range map[time.Duration]bool{
-		0: true, DefaultTimeout - fairDial: true, DefaultTimeout - 10*time.Millisecond: false,
+		0: true, DefaultTimeout - minDial: true, DefaultTimeout - 10*time.Millisecond: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := &Client{}
 			_ = c.Init()
-			c.state.shared = &late{redirect: redirect}
-			if _, err := c.Manifest(t.Context(), head("r.example/a:1", "a")); err == nil {
+			c.over(&late{redirect: redirect})
+			if _, err := c.Head(t.Context(), head("r.example/a:1", "a")); err == nil {
 				t.Fatal("an answer")
 			}
-			err := closed(c.state.gates, c.lookup(head("r.example/b:1", "b")).gates())
+			err := closed(c.state.gates, c.one(head("r.example/b:1", "b")).gates())
 			if (err != nil) != want {
 				t.Errorf("redirected after %v: %v, want the gate closed: %t", redirect, err, want)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // lookedUp is a context whose requests record the names that they ask the resolver for.
@@ -40,7 +41,7 @@ func lookedUp(ctx context.Context) (_ context.Context, names func() []string) {
 func plainClient(t *testing.T, names map[string][]string, hosts ...string) *registry.Client {
 	t.Helper()
 	c := &registry.Client{
-		Network:  registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Network:  network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		Resolver: nameserver(t, names),
 		Proxy:    func(*http.Request) (*url.URL, error) { return nil, nil },
 	}
@@ -52,7 +53,7 @@ func plainClient(t *testing.T, names map[string][]string, hosts ...string) *regi
 }
 
 func head(ctx context.Context, c *registry.Client, image string) error {
-	_, err := c.Manifest(ctx, registry.Request{Ref: ref.MustParse(image), Method: http.MethodHead})
+	_, err := c.Head(ctx, registry.Request{Ref: ref.MustParse(image)})
 	return err
 }
 

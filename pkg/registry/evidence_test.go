@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 )
@@ -65,9 +66,9 @@ func TestNoEvidence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			host, c := plain(t, tt.serve)
 			tt.setUp(c)
-			req := registry.Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead, Auth: tt.auth}
+			req := registry.Request{Ref: ref.MustParse(host + "/a:1"), Credentials: []keychain.Credential{{Auth: tt.auth}}}
 			for i := range 2 {
-				_, err := c.Manifest(t.Context(), req)
+				_, err := c.Head(t.Context(), req)
 				if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "not asked again") {
 					t.Errorf("Manifest, %d: %v, want %q, and nothing that is remembered of it", i, err, tt.says)
 				}
@@ -85,7 +86,7 @@ func TestMalformedCredential(t *testing.T) {
 		}
 	})
 	ask := func(auth authn.AuthConfig) error {
-		_, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead, Auth: auth})
+		_, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1"), Credentials: []keychain.Credential{{Auth: auth}}})
 		return err
 	}
 	if err := ask(authn.AuthConfig{Auth: "x\ny"}); err == nil {

@@ -3,7 +3,6 @@
 package registry
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -13,80 +12,72 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/registry/auth"
 )
 
-const (
-	// maxRetryAfter caps what a registry may ask to wait.
-	maxRetryAfter = 10 * time.Minute
-	// maxOutage caps it where all wait because some repositories of a registry are out of service,
-	// or limit their requests.
-	maxOutage = time.Minute
-)
-
-// backoff is how long a gate stays closed where the registry does not say: at first, and at most after it doubled with
-// each failure in a row.
-type backoff struct{ first, most time.Duration }
-
-var (
-	unreachable = backoff{time.Second, 30 * time.Second}
-	limited     = backoff{5 * time.Second, time.Minute}
-	// refusedLogin is for a user name and password that were not accepted: some registries lock the user out after a few.
-	refusedLogin = backoff{30 * time.Second, 10 * time.Minute}
-	// manyRefused does not grow: one of the credentials may have been renewed, and the others are shown
-	// before it each time.
-	manyRefused = backoff{30 * time.Second, 30 * time.Second}
-)
-
-// gateKey is what a gate closes: a registry for all, for one credential, for one credential in one
-// namespace, for all logins of one namespace, or for one credential in one repository.
-type gateKey struct {
-	host, path string
-	all        bool
-	who        identity
-	limits     bool
-	namespace  string
-	logins     bool
-}
-
-// gates are closed after an answer that says that the next request will fail too. When its time is over, one request
-// tries again, and others wait for what comes of it.
+// gates say when a registry is not asked. A gate is closed after an answer that says that the next
+// request will fail too:
+//
+//	       such an answer           its time is over
+//	open ─────────────────▶ closed ──────────────────▶ being tried
+//	  ▲                       ▲                          │     │
+//	  │                       └──────────────────────────┘     │
+//	  │                         such an answer again           │
+//	  └────────────────────────────────────────────────────────┘
+//	                          any other answer
+//
+// While a gate is closed, requests fail with the error that closed it. When its time is over, one
+// request tries, and the others wait for what comes of it. Which answer closes which gate, and for
+// whom, is decided by lookup.judge.
 type gates struct {
 	mu       sync.Mutex
-	all      cache.Memory[gateKey, *gate]
-	failures cache.Memory[gateKey, owned[[]string]] // see enough
+	all      cache.Memory[gateKey, *gate] // those that are not open
+	failures cache.Memory[gateKey, owned[[]string]]
 }
 
-// threshold is how many different repositories, or logins, must fail before a gate is closed that
-// concerns more than one of them. A failure counts for as long as forgetting says.
-type threshold struct {
-	count      int
-	forgetting time.Duration
-	// anew: a gate that was closed before needs as many failures again.
-	anew bool
-}
+// gateKind says what a gate stops.
+type gateKind int
 
-var (
-	// wrongLogin: a refusal by one repository may be about that repository. Perhaps its name is wrong.
-	wrongLogin = threshold{count: 3, forgetting: maxRetryAfter}
-	// wrongLogins: a look-up tries at most 16 credentials (keychain.MaxCandidates), of which all but
-	// the last may be out of date.
-	wrongLogins = threshold{count: 16, forgetting: maxRetryAfter, anew: true}
-	// outage: behind a host that routes by path, one repository may have a server of its own, which
-	// says nothing about the others.
-	outage = threshold{count: 3, forgetting: maxOutage}
-	// tooMany is for requests that are limited without a credential, or with one that namespaces
-	// share: the server of one repository may say so too.
-	tooMany = threshold{count: 3, forgetting: maxOutage}
+const (
+	ofRegistry   gateKind = iota // all requests to the registry, while it is out of service
+	ofCredential                 // those with one credential, while the registry limits its requests
+	ofLogin                      // those with one credential of one namespace, after refused logins
+	ofNamespace                  // those with any credential of one namespace, after many refused logins
+	ofRepository                 // those with one credential in one repository
 )
 
-// gate is closed, or has been and nobody has got through since.
+// gateKey identifies a gate. The fields that its kind does not need are empty.
+type gateKey struct {
+	kind            gateKind
+	origin          string
+	path, namespace string
+	identity        auth.Identity
+}
+
+// gate is one that is not open.
 type gate struct {
 	key      gateKey
-	owner    string // the namespace that met it; empty where several have
+	owner    string // the namespace that has closed it; empty if several have
 	until    time.Time
 	failures int           // in a row
-	cause    *Error        // why it is closed
-	trying   chan struct{} // closed when the request that tries again has ended; nil: none is under way
+	cause    *requestError // why it is closed
+	trying   chan struct{} // closed when the request that tries it has ended; nil if there is none
+}
+
+// backoff is how long a gate stays closed if the registry does not say: first, then twice as long
+// after each failure in a row, and most at the end.
+type backoff struct{ first, most time.Duration }
+
+// maxRetryAfter bounds how long a registry may ask to wait.
+const maxRetryAfter = 10 * time.Minute
+
+// threshold says how many different repositories or credentials must fail before a gate is closed
+// that concerns more than one of them. A failure counts for as long as forget says.
+type threshold struct {
+	count  int
+	forget time.Duration
+	// again is true if a gate that was closed before needs as many failures again.
+	again bool
 }
 
 func newGates() *gates {
@@ -96,119 +87,48 @@ func newGates() *gates {
 	return g
 }
 
-// enough notes that a repository or a login, by its name, has failed, and reports whether that is
-// enough to close the gate of key: as many as t says have failed without a success in between, or
-// the gate was closed for the same kind of cause before and nobody has got through since.
-func (g *gates) enough(key gateKey, t threshold, name, namespace string, cause *Error) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if closed, ok := g.all.Get(key); ok && !t.anew && closed.cause.like(cause) {
-		return true
-	}
-	count := 0
-	add := func(known owned[[]string], ok bool) (owned[[]string], bool) {
-		names := known.value
-		if len(names) < t.count && !slices.Contains(names, name) {
-			names = append(slices.Clip(names), name)
-		}
-		count = len(names)
-		return owned[[]string]{names, ownerAfter(known.owner, ok, namespace)}, true
-	}
-	g.failures.Update(key, t.forgetting, add)
-	return count >= t.count
-}
-
-// forgive forgets one failure that was noted for key.
-func (g *gates) forgive(key gateKey, name string) {
-	g.failures.Update(key, maxRetryAfter, func(known owned[[]string], ok bool) (owned[[]string], bool) {
-		names := slices.DeleteFunc(slices.Clone(known.value), func(n string) bool { return n == name })
-		return owned[[]string]{names, known.owner}, ok && len(names) > 0
-	})
-}
-
-// succeeded forgets the failures that were noted for key.
-func (g *gates) succeeded(key gateKey) { g.failures.Remove(key) }
-
-// wait waits until nobody tries a gate, and calls before if it has to. Its error is that of a gate that
-// is closed, or of ctx.
-func (g *gates) wait(ctx context.Context, keys []gateKey, before func()) error {
-	for {
-		trying, err := g.look(keys)
-		if trying == nil {
-			return err
-		}
-		before()
-		select {
-		case <-trying:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// look returns the first try that there is to wait for, or the error of a gate that is closed.
-func (g *gates) look(keys []gateKey) (trying chan struct{}, err error) {
+// pass reports whether all gates let a request pass. err is that of a closed gate. trying is not nil if
+// another request tries one of the gates; it is closed when that request has ended. If take is true
+// and the request may pass, it becomes the one that tries those that were closed, and done must be
+// called for them.
+func (g *gates) pass(keys []gateKey, take bool) (taken []*gate, trying <-chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, key := range keys {
 		switch gate, ok := g.all.Get(key); {
 		case !ok:
 		case time.Now().Before(gate.until):
-			return nil, gate.refusal()
+			return nil, nil, gate.refusal()
 		case gate.trying != nil:
-			return gate.trying, nil
+			return nil, gate.trying, nil
+		case take:
+			taken = append(taken, gate)
 		}
 	}
-	return nil, nil
-}
-
-// take makes the caller the one that tries the gates that were closed before. It takes all or none: its
-// error is errTrying, or that of a gate that is closed. done must be called for what is held.
-func (g *gates) take(keys []gateKey) (held []*gate, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, key := range keys {
-		switch gate, ok := g.all.Get(key); {
-		case !ok:
-		case time.Now().Before(gate.until):
-			return nil, gate.refusal()
-		case gate.trying != nil:
-			return nil, errTrying
-		default:
-			held = append(held, gate)
-		}
-	}
-	for _, gate := range held {
+	for _, gate := range taken {
 		gate.trying = make(chan struct{})
 	}
-	return held, nil
+	return taken, nil, nil
 }
 
-// done lets others try. Where an answer has come, the gates are open that were not closed again.
-func (g *gates) done(held []*gate, answered bool) {
-	if len(held) == 0 {
-		return
-	}
+// done lets other requests pass or try. If an answer has come, it opens those gates that the answer
+// has not closed again.
+func (g *gates) done(taken []*gate, answered bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, gate := range held {
-		gate.tried()
-		if now, ok := g.all.Get(gate.key); ok && now == gate && answered && !time.Now().Before(gate.until) {
+	for _, gate := range taken {
+		close(gate.trying)
+		gate.trying = nil
+		now, ok := g.all.Get(gate.key)
+		if ok && now == gate && answered && !time.Now().Before(gate.until) {
 			g.all.Remove(gate.key)
 		}
 	}
 }
 
-func (g *gate) tried() {
-	if g.trying != nil {
-		close(g.trying)
-		g.trying = nil
-	}
-}
-
-// close closes a gate for as long as cause asks, else by back-off. Failures of requests that were sent side by side count
-// once.
-func (g *gates) close(key gateKey, namespace string, cause *Error, b backoff) {
+// close closes a gate for as long as cause asks, else by b. Failures of requests at the same time
+// count once.
+func (g *gates) close(key gateKey, namespace string, cause *requestError, b backoff) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -221,7 +141,7 @@ func (g *gates) close(key gateKey, namespace string, cause *Error, b backoff) {
 	if !now.Before(closed.until) {
 		closed.failures++
 	}
-	wait := cause.RetryAfter
+	wait := cause.retryAfter
 	if wait <= 0 {
 		wait = min(b.first<<min(closed.failures-1, 16), b.most)
 	}
@@ -231,15 +151,53 @@ func (g *gates) close(key gateKey, namespace string, cause *Error, b backoff) {
 	}
 }
 
-// refusal is the error of who finds the gate closed: the one that closed it, so that it is in its class.
+// fail records that a repository or a credential, by its name, has failed. It reports whether the gate
+// is to be closed: as many as t says have failed without a success between them, or the gate was
+// closed for the same kind of cause and no request has succeeded since.
+func (g *gates) fail(
+	key gateKey, t threshold, name, namespace string, cause *requestError,
+) (enough bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if closed, ok := g.all.Get(key); ok && !t.again &&
+		closed.cause.login == cause.login && closed.cause.evidence == cause.evidence {
+		return true
+	}
+	count := 0
+	g.failures.Update(key, t.forget, func(known owned[[]string], ok bool) (owned[[]string], bool) {
+		names := known.value
+		if len(names) < t.count && !slices.Contains(names, name) {
+			names = append(slices.Clip(names), name)
+		}
+		count = len(names)
+		return owned[[]string]{names, ownerAfter(known.owner, ok, namespace)}, true
+	})
+	return count >= t.count
+}
+
+// forgive forgets the failures that were recorded for a key.
+func (g *gates) forgive(key gateKey) { g.failures.Remove(key) }
+
+// forgiveOne forgets one of the failures.
+func (g *gates) forgiveOne(key gateKey, name string) {
+	forget := func(known owned[[]string], ok bool) (owned[[]string], bool) {
+		names := slices.DeleteFunc(slices.Clone(known.value), func(n string) bool { return n == name })
+		return owned[[]string]{names, known.owner}, ok && len(names) > 0
+	}
+	g.failures.Update(key, maxRetryAfter, forget)
+}
+
+// refusal returns the error of a request that the gate stops. It is the one that has closed it, so
+// that it has the same class.
 func (g *gate) refusal() error {
 	e := *g.cause
-	e.RetryAfter = time.Until(g.until)
+	e.retryAfter = time.Until(g.until)
 	e.remembered, e.ofNamespace = true, g.key.namespace != ""
 	return &e
 }
 
-// retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3); 0 where it says nothing.
+// retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3). It is 0 if there is
+// none.
 func retryAfter(h http.Header) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	seconds, err := strconv.ParseInt(text, 10, 64)

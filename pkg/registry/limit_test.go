@@ -14,8 +14,8 @@ import (
 )
 
 // tooBusy is a server's answer that it limits requests, and is to be asked again in ten minutes.
-func tooBusy() *Error {
-	return &Error{Host: "r.example", Status: 429, RetryAfter: 10 * time.Minute}
+func tooBusy() *requestError {
+	return &requestError{host: "r.example", status: 429, retryAfter: 10 * time.Minute}
 }
 
 // A repository whose own server limits requests is not asked for as long as it says. Other
@@ -45,15 +45,15 @@ func TestRegistryLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
 		other := at(g, "team-b/y", "", false)
-		for i := range tooMany.count {
+		for i := range outage.count {
 			if err := closed(g, other.gates()); err != nil {
 				t.Fatalf("after %d repositories: %v", i, err)
 			}
 			at(g, fmt.Sprintf("team-%d/x", i), "", false).judge(tooBusy())
-			at(g, "team-c/z", "u", false).judge(&Error{Status: 404})
+			at(g, "team-c/z", "u", false).judge(&requestError{status: 404})
 		}
-		err := AsError(closed(g, other.gates()))
-		if err == nil || err.RetryAfter != maxOutage {
+		err := asError(closed(g, other.gates()))
+		if err == nil || err.retryAfter != maxOutage {
 			t.Errorf("the gate of nobody's credential says %v, want it closed for %v", err, maxOutage)
 		}
 		if err := closed(g, at(g, "team-b/y", "u", false).gates()); err != nil {
@@ -65,9 +65,9 @@ func TestRegistryLimited(t *testing.T) {
 // An answer ends the row of repositories that limit their requests.
 func TestLimitIsForgotten(t *testing.T) {
 	g := newGates()
-	for i := range 3 * tooMany.count {
+	for i := range 3 * outage.count {
 		at(g, fmt.Sprintf("team-%d/x", i), "", false).judge(tooBusy())
-		at(g, "team-b/x", "", false).judge(&Error{Status: 404})
+		at(g, "team-b/x", "", false).judge(&requestError{status: 404})
 	}
 	if err := closed(g, at(g, "team-b/y", "", false).gates()); err != nil {
 		t.Errorf("the gate of nobody's credential says %v, want it open", err)
@@ -105,14 +105,14 @@ func TestForeignRealmLimits(t *testing.T) {
 	c := &Client{}
 	_ = c.Init()
 	w := &lured{}
-	c.state.shared = w
-	for i := range 2 * tooMany.count {
+	c.over(w)
+	for i := range 2 * outage.count {
 		image := fmt.Sprint("r.example/team-a/", i, ":1")
-		if _, err := c.Manifest(t.Context(), head(image, "a")); err == nil {
+		if _, err := c.Head(t.Context(), head(image, "a")); err == nil {
 			t.Fatal("an answer")
 		}
 	}
-	other := c.lookup(head("r.example/app:1", "b"))
+	other := c.one(head("r.example/app:1", "b"))
 	if err := closed(c.state.gates, other.gates()); err != nil {
 		t.Errorf("another repository: %v, want its gates open", err)
 	}
@@ -123,12 +123,12 @@ func TestForeignRealmIsOfItsRepository(t *testing.T) {
 	c := &Client{}
 	_ = c.Init()
 	w := &lured{}
-	c.state.shared = w
-	if _, err := c.Manifest(t.Context(), head("r.example/team-a/x:1", "a")); err == nil {
+	c.over(w)
+	if _, err := c.Head(t.Context(), head("r.example/team-a/x:1", "a")); err == nil {
 		t.Fatal("an answer")
 	}
 	w.asked = nil
-	if _, err := c.Manifest(t.Context(), head("r.example/app:1", "b")); err != nil {
+	if _, err := c.Head(t.Context(), head("r.example/app:1", "b")); err != nil {
 		t.Fatal(err)
 	}
 	if slices.Contains(w.asked, "evil.example/token") {

@@ -10,7 +10,7 @@ import (
 )
 
 // refusal is a registry's answer to a login that it does not accept.
-func refusal() *Error { return &Error{Host: "r.example", Status: 401, login: true} }
+func refusal() *requestError { return &requestError{host: "r.example", status: 401, login: true} }
 
 // A wrong name of one repository is not held against the credential: many namespaces may hold it.
 func TestRefusedInOneRepository(t *testing.T) {
@@ -42,8 +42,8 @@ func TestRefusedInSeveralRepositories(t *testing.T) {
 			at(g, fmt.Sprint("team/", i), "u", false).judge(refusal())
 		}
 		for _, want := range []time.Duration{30, 60, 120} {
-			err := AsError(closed(g, other.gates()))
-			if err == nil || err.RetryAfter != want*time.Second {
+			err := asError(closed(g, other.gates()))
+			if err == nil || err.retryAfter != want*time.Second {
 				t.Errorf("check = %v, want the credential's gate closed for %ds", err, want)
 			}
 			time.Sleep(want * time.Second)
@@ -66,11 +66,11 @@ func TestRefusalsAreForgotten(t *testing.T) {
 		"accepted": func(l *lookup) { l.accepted() },
 		"long ago": func(*lookup) { time.Sleep(maxRetryAfter) },
 		"a limit is no refusal": func(l *lookup) {
-			l.judge(&Error{Status: 429, RetryAfter: time.Second})
+			l.judge(&requestError{status: 429, retryAfter: time.Second})
 			l.accepted()
 			time.Sleep(time.Second)
 		},
-		"of all namespaces' credential": func(l *lookup) { l.req.Shared = true },
+		"of all namespaces' credential": func(l *lookup) { l.credential.Shared = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -92,10 +92,10 @@ func TestRefusalsAreForgotten(t *testing.T) {
 func TestRefusalsAreBounded(t *testing.T) {
 	g := newGates()
 	for i := range 2 * maxGates {
-		g.enough(gateKey{host: fmt.Sprint(i)}, wrongLogin, "a", "", refusal())
-		g.enough(gateKey{host: "r.example"}, wrongLogin, fmt.Sprint(i), "", refusal())
+		g.fail(gateKey{origin: fmt.Sprint(i)}, wrongLogin, "a", "", refusal())
+		g.fail(gateKey{origin: "r.example"}, wrongLogin, fmt.Sprint(i), "", refusal())
 	}
-	r, _ := g.failures.Get(gateKey{host: "r.example"})
+	r, _ := g.failures.Get(gateKey{origin: "r.example"})
 	if g.failures.Len() != maxGates || len(r.value) != wrongLogin.count {
 		t.Errorf("%d credentials, %d repositories, want %d and %d",
 			g.failures.Len(), len(r.value), maxGates, wrongLogin.count)
@@ -109,7 +109,7 @@ func TestManyRefusedLogins(t *testing.T) {
 		g := newGates()
 		from := func(namespace, user string, shared bool) *lookup {
 			l := at(g, "team/app", user, shared)
-			l.req.Namespace = namespace
+			l.Namespace = namespace
 			return l
 		}
 		shown := 0
@@ -148,8 +148,8 @@ func TestManyRefusedLogins(t *testing.T) {
 			l.judge(refusal())
 			g.done(held, true)
 		}
-		e := AsError(closed(g, from("a", "v", false).gates()))
-		if shown != 16 || e == nil || e.RetryAfter != 30*time.Second {
+		e := asError(closed(g, from("a", "v", false).gates()))
+		if shown != 16 || e == nil || e.retryAfter != 30*time.Second {
 			t.Errorf("%d were shown afterwards, want 16 again; the gate says %v", shown, e)
 		}
 	})

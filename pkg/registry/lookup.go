@@ -4,249 +4,171 @@ package registry
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/opencontainers/go-digest"
 
-	"github.com/tagpin/tagpin/pkg/span"
+	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry/auth"
 )
 
-const (
-	// maxHost bounds the host of a registry: a DNS name, a colon and a port (RFC 1035, section 2.3.4).
-	maxHost = 253 + 6
-	// maxDrain and drainTime are how much of a body is read, and how long, only to use the connection again.
-	maxDrain  = 16 << 10
-	drainTime = 100 * time.Millisecond
-	// maxRedirects bounds the hops of one request.
-	maxRedirects = 3
-)
+// Request asks for the digest or the manifest of a reference.
+type Request struct {
+	Ref ref.Reference
+	// Credentials are tried in order, at most keychain.MaxCandidates, and then none.
+	Credentials []keychain.Credential
+	// Namespace is whom the lookup is for. Namespaces share what is bounded. It may be empty.
+	Namespace string
+	// Sender is the address that has sent the request for the namespace. It may be empty.
+	Sender string
+	// Begin is called before each HTTP request, when nothing is left to wait for. If it returns an
+	// error, nothing is sent, and the lookup ends with that error. It may be nil.
+	Begin func() error
+}
 
-// lookup is one Request and what it needs.
+// Digest returns the digest of the manifest or index that a tag names (rules 1 to 5 of package
+// resolve). In a known repository that is one HEAD request. The error has a class of package failure.
+func (c *Client) Digest(ctx context.Context, req Request) (digest.Digest, error) {
+	return tryEach(c, req, func(l *lookup) (digest.Digest, error) { return l.digest(ctx) })
+}
+
+// Manifest gets the manifest that a reference names, by its digest if it has one, and checks it. The
+// error has a class of package failure.
+func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
+	return tryEach(c, req, func(l *lookup) (*Manifest, error) { return l.manifest(ctx) })
+}
+
+// lookup asks for a reference with one credential.
 type lookup struct {
-	req    Request
-	client *Client
-	state  *state
-	host   Host
-	named  bool   // the config names the host
-	api    string // host that is asked
-	origin string // stands for the host and its settings where something is remembered of it
-	path   string
-	name   string // tag or digest
-	auth   authn.AuthConfig
-	who    identity // of auth
-	http   *http.Client
-	via    string // host that the registry redirected to
+	Request
+	target
+	client     *Client
+	credential keychain.Credential
+	identity   auth.Identity // of the credential
+	realms     auth.Registry
+	slot       *slot  // of the whole Request
+	via        string // the host that the registry has redirected the request to; "" if it has not
 }
 
-func (c *Client) lookup(req Request) *lookup {
-	r := req.Ref
-	_, at := c.state.find(r.Host())
-	l := &lookup{
-		req: req, client: c, state: c.state, host: c.state.hostOf(r.Host()),
-		named: c.ExplainAll || c.Named(r.Host()), api: apiHost(at.host), path: r.Path(),
-		origin: c.state.origin(r.Host()), name: r.Digest().String(),
-		auth: req.Auth, who: c.state.identity(req.Auth),
+func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *lookup {
+	t := c.target(req.Ref.Host())
+	return &lookup{
+		Request: req, target: t, client: c, slot: s,
+		credential: credential, identity: auth.Identify(c.secret[:], credential.Auth),
+		realms: auth.Registry{Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure},
 	}
-	if l.name == "" {
-		l.name = r.Tag()
-	}
-	transport, ok := c.state.transports[at]
-	if !ok {
-		transport = c.state.shared
-	}
-	l.http = &http.Client{Transport: transport, CheckRedirect: l.redirect}
-	return l
 }
 
-// redirect lets a request go on to another place: a few times, over TLS, and without credentials.
-func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
-	r.URL.Host = spelling(r.URL.Host, r.URL.Scheme == "http")
-	switch {
-	case len(via) > maxRedirects:
-		return l.refuse("more than %d redirects, the last one to %s", maxRedirects, r.URL.Host)
-	case r.URL.Scheme != "https" && (!l.host.Insecure || r.URL.Host != l.api):
-		return l.refuse("redirect to %s, not over TLS", r.URL.Host)
-	case r.URL.User != nil:
-		return l.refuse("redirect to %s with credentials in the URL", r.URL.Host)
-	}
-	if len(r.URL.Host) > maxHost {
-		return l.refuse("redirect to %s, which is too long for a host", r.URL.Host)
-	}
-	r.Response = nil // which holds the answers before it
-	l.via = ""
-	if r.URL.Host != l.api {
-		l.via = r.URL.Host
-		r.Header.Del("Authorization")
-	}
-	return nil
-}
+func (l *lookup) anonymous() bool { return l.credential.Auth == authn.AuthConfig{} }
 
-// refuse is an error by our own rules. Hosts in it are others' texts, and bounded.
-func (l *lookup) refuse(format string, args ...any) *Error {
-	for i, arg := range args {
-		if s, ok := arg.(string); ok && len(s) > maxHost {
-			args[i] = s[:maxHost] + "…"
+// tryEach tries each credential until one is accepted. The error is that of the first credential,
+// because the tenant's own come first.
+func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (result T, err error) {
+	if err := c.Init(); err != nil {
+		return result, &requestError{host: req.Ref.Host(), reason: err.Error(), err: err}
+	}
+	credentials, unread := candidates(req.Credentials)
+	s := new(slot)
+	defer s.leave()
+	var first *requestError
+	ofNamespace := false
+	for _, credential := range credentials {
+		result, err := try(c.lookup(req, credential, s))
+		e := asError(err)
+		if e == nil { // there is an answer, or an error of Begin
+			return result, err
 		}
-	}
-	return &Error{Host: l.host.Name, Reason: fmt.Sprintf(format, args...), Refused: true}
-}
-
-// anonymous tells whether there is no credential to present.
-func (l *lookup) anonymous() bool { return l.auth == (authn.AuthConfig{}) }
-
-func (l *lookup) scheme() string {
-	if l.host.Insecure {
-		return "http"
-	}
-	return "https"
-}
-
-// ask sends the request with what is known of the registry, and once more with what its challenge
-// says. A token endpoint that was remembered and fails is asked no second time, unless it is still
-// answering.
-func (l *lookup) ask(ctx context.Context) (*Manifest, error) {
-	header, met, final, failed := l.remembered(ctx)
-	if failed != nil && (final || ctx.Err() != nil) {
-		return nil, failed
-	}
-	m, challenged, err := l.send(ctx, header)
-	if challenged != nil && (failed != nil || met == nil || *met != *challenged) {
-		l.learn(*challenged)
-		again := ""
-		if met == nil || *met != *challenged {
-			again, failed = l.authorize(ctx, *challenged)
+		ofNamespace = ofNamespace || e.ofNamespace
+		if credential.Shared && e.Class() != failure.Unavailable {
+			e = &requestError{host: e.host, reason: "not found or not allowed", class: failure.Unauthorized}
 		}
-		switch {
-		case failed != nil:
-			return nil, failed
-		case again != "": // there is something to present
-			header = again
-			m, challenged, err = l.send(ctx, again)
+		if first == nil {
+			first = e
 		}
-	}
-	e := AsError(err)
-	switch {
-	case e != nil && challenged != nil && challenged.basic && header != "":
-		e.login = true
-	case header != "" && err == nil, strings.HasPrefix(header, "Basic ") && e != nil &&
-		(e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
-		l.accepted()
-	}
-	return m, err
-}
-
-// send makes one request. challenged is not nil where the answer is a challenge that can be met.
-func (l *lookup) send(ctx context.Context, authorization string) (m *Manifest, challenged *challenge, err error) {
-	u := url.URL{Scheme: l.scheme(), Host: l.api, Path: "/v2/" + l.path + "/manifests/" + l.name}
-	ctx, s := span.Call(ctx, "registry request")
-	defer s.End()
-	req, err := http.NewRequestWithContext(ctx, l.req.Method, u.String(), nil)
-	if err != nil {
-		return nil, nil, l.refuse("no valid address")
-	}
-	req.Header["Accept"] = accept
-	req.Header.Set("User-Agent", l.client.userAgent())
-	if authorization != "" {
-		req.Header.Set("Authorization", authorization)
-	}
-	resp, evidence, err := l.do(req)
-	if err != nil {
-		l.count(l.req.Method, nil, s)
-		return nil, nil, l.failed(err, evidence)
-	}
-	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
-	l.count(l.req.Method, resp, s)
-	if resp.StatusCode == http.StatusOK {
-		m, err := l.read(resp)
-		return m, nil, err
-	}
-	if resp.StatusCode == http.StatusUnauthorized && l.via == "" {
-		challenged = parseChallenges(resp.Header.Values("WWW-Authenticate"))
-	}
-	if l.req.Method == http.MethodHead && (resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) && l.via == "" {
-		learn(&l.state.noHead, l.origin, struct{}{}, l.req.Namespace, headLifetime)
-	}
-	return nil, challenged, &Error{
-		Host: l.host.Name, via: l.via, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Presented: authorization != "",
-	}
-}
-
-// do sends the request, and once more where the connection was an old one that the server closed before it answered: for
-// HTTP/1.1 net/http does that itself, for HTTP/2 it does not.
-//
-// Where there is no answer, evidence is what the network has shown.
-func (l *lookup) do(req *http.Request) (resp *http.Response, evidence network, err error) {
-	for range 2 {
-		a := l.attempt()
-		l.via = ""
-		resp, err = l.http.Do(req.WithContext(a.trace(req.Context())))
-		if err == nil {
-			return resp, unknown, nil
-		}
-		evidence = a.network(err)
-		if !a.reused.Load() || a.begun.Load() || req.Context().Err() != nil {
+		if !e.another() {
 			break
 		}
 	}
-	return nil, evidence, err
+	if unread && first.Class() != failure.Unavailable && first.Class() != failure.Invalid {
+		return result, &requestError{host: first.host, reason: "not found or not allowed without " +
+			"a pull secret or a cloud credential that could not be read"}
+	}
+	failed := *first
+	failed.ofNamespace = ofNamespace
+	return result, &failed
 }
 
-// read takes what counts of an answer with status 200.
-func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
-	m = &Manifest{Digests: resp.Header.Values("Docker-Content-Digest"), Remaining: parseRemaining(resp.Header)}
-	m.MediaType, _, _ = strings.Cut(resp.Header.Get("Content-Type"), ";")
-	m.MediaType = strings.TrimSpace(m.MediaType)
-	if resp.Request.Method != http.MethodGet {
-		return m, nil
-	}
-	m.Body, m.release, err = l.readBody(resp.Request.Context(), resp.Body, resp.ContentLength)
-	switch {
-	case errors.Is(err, ErrNoRoom):
-		return nil, &Error{
-			Host: l.host.Name, via: l.via, err: err,
-			Reason: "its manifest was not read, since too many large ones are being read; try again",
+// candidates returns the credentials to try; the last one is anonymous. unread is true if there may
+// be another one that could not be read.
+func candidates(credentials []keychain.Credential) (found []keychain.Credential, unread bool) {
+	found = make([]keychain.Credential, 0, len(credentials)+1)
+	for _, credential := range credentials {
+		switch {
+		case credential.Unread:
+			unread = true
+		case len(found) < keychain.MaxCandidates:
+			found = append(found, credential)
 		}
-	case errors.Is(err, errTooLarge):
-		return nil, l.refuse("manifest larger than %d MiB", MaxManifest>>20)
-	case err != nil:
-		return nil, l.failed(err, broken)
+	}
+	return append(found, keychain.Credential{}), unread
+}
+
+// digest asks by HEAD, and by GET if the answer is not enough.
+func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
+	if _, refused := l.client.noHead.Get(l.origin()); refused || l.Verify {
+		return l.hash(ctx)
+	}
+	m, err := l.request(ctx, http.MethodHead)
+	if e := asError(err); e != nil && !e.token && refusesHead(e.status) {
+		return l.hash(ctx)
+	}
+	if err != nil {
+		return "", err
+	}
+	if d, err := m.digest(); err == nil && d != "" && supported(m.MediaType) {
+		return d, nil
+	}
+	if m.remaining == 0 {
+		return "", &requestError{host: l.Name, reason: "no pull is left of the registry's quota, " +
+			"and without one its answer is not enough"}
+	}
+	return l.hash(ctx)
+}
+
+// refusesHead reports whether a GET may succeed after this answer to HEAD, because some registries
+// refuse the method, or hide what they have from it. It is false for 401, 429 and a server error, since
+// a GET counts against quotas.
+func refusesHead(status int) bool {
+	switch status {
+	case http.StatusForbidden, http.StatusNotFound,
+		http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// hash gets the manifest and hashes its bytes.
+func (l *lookup) hash(ctx context.Context) (digest.Digest, error) {
+	m, err := l.manifest(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer m.Release()
+	return digest.SHA256.FromBytes(m.Body), nil
+}
+
+// manifest gets the manifest and checks it.
+func (l *lookup) manifest(ctx context.Context) (*Manifest, error) {
+	m, err := l.request(ctx, http.MethodGet)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.check(l.Ref.Digest()); err != nil {
+		m.Release()
+		return nil, l.invalid("%v", err)
 	}
 	return m, nil
-}
-
-// failed is the error of a request that got no whole answer, with what the network has shown.
-func (l *lookup) failed(err error, evidence network) *Error {
-	e := l.unanswered(err, evidence)
-	e.via = l.via
-	return e
-}
-
-func (l *lookup) unanswered(err error, evidence network) *Error {
-	e := transportError(l.host.Name, l.named, err)
-	e.network = evidence
-	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
-	if evidence == unknown && !late && !e.Refused && !errors.Is(err, errNoDial) {
-		e.Reason = "the request could not be sent"
-	}
-	return e
-}
-
-func (c *Client) userAgent() string {
-	if c.UserAgent == "" {
-		return "tagpin"
-	}
-	return c.UserAgent
-}
-
-// drain reads a little of what is left of a body, so that the connection can be used again. It may hang: then it is closed.
-func drain(body io.ReadCloser) {
-	late := time.AfterFunc(drainTime, func() { _ = body.Close() })
-	defer late.Stop()
-	_, _ = io.CopyN(io.Discard, body, maxDrain)
 }

@@ -3,60 +3,50 @@
 package registry
 
 import (
-	"context"
-	"fmt"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-
-	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/opencontainers/go-digest"
 )
 
-// MaxManifest bounds the body of a manifest, as the distribution specification asks registries to at least take.
-const MaxManifest = 4 << 20
+const (
+	// MaxManifest bounds a manifest. The distribution specification asks registries to accept manifests
+	// of this size.
+	MaxManifest = 4 << 20
+	// maxMediaType bounds a media type: two names of 127 characters (RFC 6838, section 4.2), and as much
+	// for parameters.
+	maxMediaType = 512
+)
 
-// accept has every type of index and manifest, and not schema 1: with fewer, one tag has several digests, as a registry
-// then converts, or picks a platform (docker-registry 2.8).
+// accept has all types of indexes and manifests but schema 1. With fewer types, a tag would have
+// several digests, because some registries then convert the manifest or choose a platform
+// (docker-registry 2.8).
 var accept = []string{
 	string(types.OCIImageIndex), string(types.DockerManifestList),
 	string(types.OCIManifestSchema1), string(types.DockerManifestSchema2),
 }
 
-// Request asks for the manifest that the digest of Ref, or where it has none its tag, names.
-type Request struct {
-	Ref    ref.Reference
-	Method string // HEAD: the headers alone; GET
-	// Auth is presented when the registry asks for it. The zero value is nobody.
-	Auth authn.AuthConfig
-	// Shared says that Auth is presented for all namespaces: what becomes of it in a repository that one of them chose must
-	// not be felt by the others.
-	Shared bool
-	// Namespace is for whom it is asked; namespaces take turns. Empty: for nobody in particular.
-	Namespace string
-	// Sender is the address that asks for the namespace.
-	Sender string
-	// Place is the look-up's in the registry's queue; its owner leaves it. Nil: the request has its own.
-	Place *Place
-	// Begin is called when the request's turn has come, before anything is sent; its error ends the
-	// request, and is returned as it is. Nil: nobody is asked.
-	Begin func() error
+// supported reports whether a media type is one of accept.
+func supported(mediaType string) bool {
+	m := types.MediaType(mediaType)
+	return m.IsIndex() || m.IsImage() && !m.IsSchema1()
 }
 
-// Manifest is a registry's answer with status 200.
+// Manifest is a manifest or an index.
 type Manifest struct {
-	MediaType string   // Content-Type without parameters
-	Digests   []string // every Docker-Content-Digest header, as sent
-	Body      []byte   // of a GET: all of it, at most MaxManifest; see Release
-	// Remaining is how many pulls the registry says it still allows (Docker Hub: ratelimit-remaining); -1: it does not say.
-	Remaining int
+	MediaType string // the Content-Type without parameters
+	Body      []byte // at most MaxManifest; nil after a HEAD
 
-	release func() // nil: Body takes no room
+	digests   []string // every Docker-Content-Digest header
+	remaining int      // the pulls that the registry still allows; -1 if it does not say
+	release   func()   // nil if Body takes no room
 }
 
-// Release drops Body and gives back the room that it takes in the Client's Manifests.
+// Release drops Body and gives back its room in Client.Manifests.
 func (m *Manifest) Release() {
 	m.Body = nil
 	if m.release != nil {
@@ -65,79 +55,110 @@ func (m *Manifest) Release() {
 	}
 }
 
-// IsIndex tells an index or manifest list from an image's manifest.
+// IsIndex reports whether it is an index or manifest list, and not an image's manifest.
 func (m *Manifest) IsIndex() bool { return types.MediaType(m.MediaType).IsIndex() }
 
-// Manifest makes a request, when it is its turn and no gate is closed. In a known repository that is one request on the
-// wire; without a token it is three: challenge, token, manifest; and one or two more if a remembered
-// token endpoint has moved. What is no answer with status 200 is an *Error.
-func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
-	if err := c.Init(); err != nil {
-		return nil, &Error{Host: req.Ref.Host(), Reason: err.Error(), err: err}
+// newManifest returns the manifest of an answer, without its body.
+func newManifest(h http.Header) *Manifest {
+	mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return &Manifest{
+		MediaType: strings.TrimSpace(mediaType), digests: h.Values("Docker-Content-Digest"),
+		remaining: remainingPulls(h),
 	}
-	if name := req.Ref.Host(); len(name) > maxHost {
-		return nil, &Error{Host: name[:maxHost] + "…", Reason: "the name of the host is too long", Refused: true}
-	}
-	if !sendable(req.Auth) {
-		const reason = "the credential holds a byte that no header can"
-		return nil, &Error{Host: req.Ref.Host(), Reason: reason, Withheld: true}
-	}
-	l := c.lookup(req)
-	turn, err := l.turn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	answered := false
-	defer func() { turn.end(answered) }()
-	leave, err := l.get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	asking, cancel := context.WithTimeout(ctx, l.host.Timeout) // within the caller's time: the registry's begins now
-	defer cancel()
-	m, err := l.ask(asking)
-	if e := AsError(err); e != nil && ctx.Err() == nil {
-		answered = e.Status != 0 || e.network == broken // somebody is there
-		l.judge(e)
-	}
-	if err == nil {
-		answered = true
-		l.served()
-	}
-	return m, err
 }
 
-// get waits until a manifest may be read, if that is the request.
-func (l *lookup) get(ctx context.Context) (leave func(), err error) {
-	if l.req.Method != http.MethodGet || l.client.Gets == nil {
-		return func() {}, nil
-	}
-	if leave, err = l.client.Gets.Enter(ctx, l.req.Namespace, 1); err != nil {
-		return nil, &Error{
-			Host: l.host.Name, via: l.via, err: fmt.Errorf("%w: %w", ErrNoRoom, err),
-			Reason: "its manifest was not read, since too many are being read; try again",
-		}
-	}
-	return leave, nil
-}
-
-// HeadRefused tells whether the registry answered a HEAD just now that it takes none at all: then a GET need not be
-// preceded by one.
-func (c *Client) HeadRefused(host string) bool {
-	if c.Init() != nil {
-		return false
-	}
-	_, ok := c.state.noHead.Get(c.state.origin(host))
-	return ok
-}
-
-// parseRemaining reads a number of pulls, such as 76;w=21600 (docs.docker.com: pull rate of Docker Hub).
-func parseRemaining(h http.Header) int {
+// remainingPulls reads a number of pulls, such as 76;w=21600 (docs.docker.com: Docker Hub's rate limit
+// of pulls). It is -1 if the header has none.
+func remainingPulls(h http.Header) int {
 	text, _, _ := strings.Cut(h.Get("RateLimit-Remaining"), ";")
 	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil || n < 0 {
 		return -1
 	}
 	return n
+}
+
+// digest returns the sha256 digest of the header; it is empty if there is none.
+func (m *Manifest) digest() (digest.Digest, error) {
+	if len(m.digests) == 0 || len(m.digests) == 1 && m.digests[0] == "" {
+		return "", nil
+	}
+	d := digest.Digest(m.digests[0])
+	if len(m.digests) > 1 || d.Validate() != nil || d.Algorithm() != digest.SHA256 {
+		return "", errors.New("the Docker-Content-Digest header is malformed")
+	}
+	return d, nil
+}
+
+var errSchema1 = errors.New("the tag is a Docker schema 1 manifest, which no current runtime pulls")
+
+// check checks that the body is a manifest or an index, and agrees with the media type, the digest of
+// the header and the digest that was asked for, if there is one.
+func (m *Manifest) check(want digest.Digest) error {
+	switch {
+	case types.MediaType(m.MediaType).IsSchema1():
+		return errSchema1
+	case !supported(m.MediaType):
+		return errors.New("the answer is no manifest but of another content type")
+	}
+	if err := m.checkBody(); err != nil {
+		return err
+	}
+	d, err := m.digest()
+	switch {
+	case err != nil:
+		return err
+	case d != "" && d != digest.SHA256.FromBytes(m.Body):
+		return errors.New("the manifest's bytes have another digest than its header says")
+	case want != "" && want != want.Algorithm().FromBytes(m.Body):
+		return errors.New("the manifest's bytes have another digest than the one asked for")
+	}
+	return nil
+}
+
+// checkBody checks that the body is what the media type says, and not an index and an image at the
+// same time (CVE-2021-41190).
+func (m *Manifest) checkBody() error {
+	var body struct {
+		SchemaVersion int       `json:"schemaVersion"`
+		MediaType     shortText `json:"mediaType"`
+		Manifests     present   `json:"manifests"`
+		Config        present   `json:"config"`
+		Layers        present   `json:"layers"`
+	}
+	if err := json.Unmarshal(m.Body, &body); err != nil {
+		return errors.New("the manifest is no JSON") // err may quote it
+	}
+	switch {
+	case body.SchemaVersion == 1:
+		return errSchema1
+	case body.MediaType != "" && string(body.MediaType) != m.MediaType:
+		return errors.New("the manifest and its header name different media types")
+	case m.IsIndex() && bool(!body.Manifests || body.Layers || body.Config):
+		return errors.New("the index is no index")
+	case !m.IsIndex() && bool(body.Manifests || !body.Config):
+		return errors.New("the manifest is no image manifest")
+	}
+	return nil
+}
+
+// present is true if a field is there. The field may be as large as the manifest, so it is not copied.
+type present bool
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *present) UnmarshalJSON([]byte) error {
+	*p = true
+	return nil
+}
+
+// shortText is a media type. A longer text is not copied.
+type shortText string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *shortText) UnmarshalJSON(text []byte) error {
+	if len(text) > maxMediaType {
+		*s = "too long"
+		return nil
+	}
+	return json.Unmarshal(text, (*string)(s))
 }

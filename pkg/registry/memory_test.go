@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
@@ -42,12 +43,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	if err := c.Init(); err != nil {
 		t.Fatal(err)
 	}
-	c.state.shared = wordy{}
+	c.over(wordy{})
 	before := heap()
 	for i := range 400 {
 		auth := authn.AuthConfig{Username: fmt.Sprint(i), Password: strings.Repeat("p", 64<<10)}
 		image := ref.MustParse(fmt.Sprintf("r%d.example/a:1", i))
-		if _, err := c.Manifest(t.Context(), Request{Ref: image, Method: http.MethodHead, Auth: auth, Namespace: fmt.Sprint(i)}); err == nil {
+		if _, err := c.Head(t.Context(), Request{Ref: image, Credentials: []keychain.Credential{{Auth: auth}}, Namespace: fmt.Sprint(i)}); err == nil {
 			t.Fatal("an answer")
 		}
 	}
@@ -88,21 +89,21 @@ func TestNamedRegistryIsShared(t *testing.T) {
 	o := &open{}
 	c := &Client{Hosts: []Host{{Name: "r.example", RequestsPerSecond: 1e6}}}
 	_ = c.Init()
-	c.state.shared = o
+	c.over(o)
 	ask := func(path, namespace string) {
 		t.Helper()
-		if _, err := c.Manifest(t.Context(), head("r.example/"+path+":1", namespace)); err != nil {
+		if _, err := c.Head(t.Context(), head("r.example/"+path+":1", namespace)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ask("app", "modest")
-	modest := c.lookup(head("r.example/wrong:1", "modest"))
+	modest := c.one(head("r.example/wrong:1", "modest"))
 	modest.judge(refusal())
 	for i := range 2 * maxTokens {
 		ask(fmt.Sprint("flood/", i), "flood")
 	}
 	for i := range 2 * maxGates {
-		c.lookup(head(fmt.Sprint("r.example/flood/", i, ":1"), "flood")).judge(refusal())
+		c.one(head(fmt.Sprint("r.example/flood/", i, ":1"), "flood")).judge(refusal())
 	}
 	before := o.tokens.Load()
 	if ask("app", "modest"); o.tokens.Load() != before {

@@ -3,7 +3,9 @@
 package registry
 
 import (
+	"cmp"
 	"net/http"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -11,18 +13,18 @@ import (
 )
 
 const (
-	otherRegistry = "other" // tenants choose the host of an image: it is no label
+	otherRegistry = "other" // a host that a tenant has chosen must not become a label
 	tokenRequest  = "token"
 )
 
-// Metrics counts what goes over the wire. Its labels are closed sets. A nil *Metrics counts nothing.
+// Metrics counts HTTP requests. Its labels have a bounded set of values. A nil *Metrics counts nothing.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	closed   *prometheus.CounterVec
 	pulls    *prometheus.GaugeVec
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics returns new metrics that are registered with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -42,20 +44,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (l *lookup) label() string {
-	_, at := l.state.find(l.host.Name)
-	if name, ok := l.state.named[at]; ok {
-		return name // as the config spells it: a tenant may spell it in many ways
-	}
-	return otherRegistry
-}
-
-// count counts a request and its answer, nil where there was none, and tells its span of them.
+// count counts a request and its answer, or nil if there was none, and describes it in its span.
 func (l *lookup) count(kind string, resp *http.Response, s span.Span) {
-	s.Text("tagpin.registry", l.host.Name)
+	answer := answerLabel(resp)
+	s.Text("tagpin.registry", l.Name)
 	s.Text("tagpin.kind", kind)
-	if s.Text("tagpin.redirected_to", l.via); resp == nil || resp.StatusCode != http.StatusOK {
-		s.Fail(answer(resp))
+	s.Text("tagpin.redirected_to", l.via)
+	if answer != "200" {
+		s.Fail(answer)
 	}
 	if resp != nil {
 		s.Number("http.response.status_code", resp.StatusCode)
@@ -64,42 +60,37 @@ func (l *lookup) count(kind string, resp *http.Response, s span.Span) {
 	if m == nil {
 		return
 	}
-	m.requests.WithLabelValues(l.label(), kind, answer(resp)).Inc()
-	if resp == nil || kind == tokenRequest {
+	m.requests.WithLabelValues(cmp.Or(l.label, otherRegistry), kind, answer).Inc()
+	if resp == nil || kind == tokenRequest || l.label == "" {
 		return
 	}
-	if n := parseRemaining(resp.Header); n >= 0 && l.client.Named(l.host.Name) {
-		m.pulls.WithLabelValues(l.label()).Set(float64(n))
+	if n := remainingPulls(resp.Header); n >= 0 {
+		m.pulls.WithLabelValues(l.label).Set(float64(n))
 	}
 }
 
 func (l *lookup) countClosed() {
 	if m := l.client.Metrics; m != nil {
-		m.closed.WithLabelValues(l.label()).Inc()
+		m.closed.WithLabelValues(cmp.Or(l.label, otherRegistry)).Inc()
 	}
 }
 
-// answer is a label for a status: a registry may send any.
-func answer(resp *http.Response) string {
-	switch {
-	case resp == nil:
+// answerLabel returns the label of an answer. A registry may send any status.
+func answerLabel(resp *http.Response) string {
+	if resp == nil {
 		return "none"
-	case resp.StatusCode == http.StatusOK:
-		return "200"
-	case resp.StatusCode == http.StatusUnauthorized:
-		return "401"
-	case resp.StatusCode == http.StatusForbidden:
-		return "403"
-	case resp.StatusCode == http.StatusNotFound:
-		return "404"
-	case resp.StatusCode == http.StatusTooManyRequests:
-		return "429"
-	case resp.StatusCode == http.StatusServiceUnavailable:
-		return "503"
-	case resp.StatusCode >= 500:
-		return "5xx"
-	case resp.StatusCode >= 400:
-		return "4xx"
 	}
-	return "else"
+	switch status := resp.StatusCode; status {
+	case http.StatusOK, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+		http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return strconv.Itoa(status)
+	default:
+		switch {
+		case status >= 500:
+			return "5xx"
+		case status >= 400:
+			return "4xx"
+		}
+		return "else"
+	}
 }

@@ -60,12 +60,12 @@ func TestRememberedRealmDecidesNothing(t *testing.T) {
 				c := &Client{}
 				_ = c.Init()
 				w := &moved{realm: "/old", old: old}
-				c.state.shared = w
-				if _, err := c.Manifest(t.Context(), head("r.example/a:1", "a")); err != nil {
+				c.over(w)
+				if _, err := c.Head(t.Context(), head("r.example/a:1", "a")); err != nil {
 					t.Fatal(err)
 				}
 				w.realm = "/new"
-				if _, err := c.Manifest(t.Context(), head("r.example/b:1", "b")); err != nil {
+				if _, err := c.Head(t.Context(), head("r.example/b:1", "b")); err != nil {
 					t.Errorf("Manifest = %v, want an answer", err)
 				}
 				c.state.Close()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // nameserver answers with the addresses of a name, in order, over UDP on loopback.
@@ -126,14 +127,14 @@ func TestNames(t *testing.T) {
 		for _, direct := range []bool{true, false} {
 			host := name + ":" + port
 			c := &registry.Client{
-				Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, Resolver: resolver,
+				Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, Resolver: resolver,
 				Hosts: []registry.Host{{Name: host, Insecure: true}}, Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
 			}
 			expected := want.direct
 			if !direct {
 				c.Proxy, expected = http.ProxyURL(proxied), want.byProxy || name == "unknown.example" // which the config names
 			}
-			_, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead})
+			_, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")})
 			c.Close()
 			if (err == nil) != expected {
 				t.Errorf("%s, directly: %t: %v, want an answer: %t", name, direct, err, expected)
@@ -156,7 +157,7 @@ func TestProxyOfUnknownHosts(t *testing.T) {
 	}
 	c := &registry.Client{Resolver: nameserver(t, nil), Proxy: http.ProxyURL(proxied)}
 	defer c.Close()
-	if _, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse("unknown.example/a:1"), Method: http.MethodHead}); err == nil || asked {
+	if _, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse("unknown.example/a:1")}); err == nil || asked {
 		t.Errorf("Manifest = %v, the proxy was asked: %t", err, asked)
 	}
 }
@@ -178,7 +179,7 @@ func TestProxyRefuses(t *testing.T) {
 		Resolver: nameserver(t, map[string][]string{"r.example": {"192.0.2.1"}}), Proxy: http.ProxyURL(proxied), ExplainAll: true,
 	}
 	defer c.Close()
-	_, err = c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse("r.example/a:1"), Method: http.MethodHead})
+	_, err = c.Head(t.Context(), registry.Request{Ref: ref.MustParse("r.example/a:1")})
 	if err == nil || strings.Contains(err.Error(), "canary") || !strings.HasPrefix(err.Error(), "r.example: ") {
 		t.Errorf("Manifest = %v", err)
 	}
@@ -200,7 +201,7 @@ func TestProxyNotFound(t *testing.T) {
 			c := &registry.Client{
 				Resolver: nameserver(t, map[string][]string{"r.example": {"192.0.2.1"}}),
 				Proxy:    http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy}),
-				Network:  registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+				Network:  network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
 			}
 			if tt.named {
 				c.Hosts = []registry.Host{{Name: "r.example"}}

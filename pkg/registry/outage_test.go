@@ -9,11 +9,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // unavailable is a server's answer that it is out of service for ten minutes.
-func unavailable() *Error {
-	return &Error{Host: "r.example", Status: 503, RetryAfter: 10 * time.Minute}
+func unavailable() *requestError {
+	return &requestError{host: "r.example", status: 503, retryAfter: 10 * time.Minute}
 }
 
 // A repository whose own server is out of service, behind a host that routes by path, is not asked for
@@ -49,8 +51,8 @@ func TestRegistryOutOfService(t *testing.T) {
 			at(g, fmt.Sprintf("team-%d/x", i), "u", false).judge(unavailable())
 		}
 		for range 3 {
-			err := AsError(closed(g, other.gates()))
-			if err == nil || err.RetryAfter != maxOutage {
+			err := asError(closed(g, other.gates()))
+			if err == nil || err.retryAfter != maxOutage {
 				t.Fatalf("the registry's gate says %v, want it closed for %v", err, maxOutage)
 			}
 			time.Sleep(maxOutage)
@@ -59,7 +61,7 @@ func TestRegistryOutOfService(t *testing.T) {
 				t.Fatal(passErr)
 			}
 			again := unavailable()
-			again.RetryAfter = maxOutage // so that its own gate is open again too
+			again.retryAfter = maxOutage // so that its own gate is open again too
 			other.judge(again)
 			g.done(held, true)
 		}
@@ -69,8 +71,8 @@ func TestRegistryOutOfService(t *testing.T) {
 // Failures of repositories count only if no other one has answered meanwhile, and only for a while.
 func TestOutageIsForgotten(t *testing.T) {
 	for name, between := range map[string]func(g *gates){
-		"an answer":           func(g *gates) { g.succeeded(at(g, "b", "", false).everybody()) },
-		"not found":           func(g *gates) { at(g, "b", "", false).judge(&Error{Status: 404}) },
+		"an answer":           func(g *gates) { g.forgive(at(g, "b", "", false).gate(ofRegistry)) },
+		"not found":           func(g *gates) { at(g, "b", "", false).judge(&requestError{status: 404}) },
 		"refused":             func(g *gates) { at(g, "b", "v", false).judge(refusal()) },
 		"a long time without": func(*gates) { time.Sleep(maxOutage) },
 	} {
@@ -91,13 +93,13 @@ func TestOutageIsForgotten(t *testing.T) {
 
 // Answers that say nothing about the registry itself don't count as a success.
 func TestOutageIsNotHidden(t *testing.T) {
-	for name, e := range map[string]Error{
-		"of the token endpoint": {Status: 401, Token: true},
-		"of another host":       {Status: 404, via: "b.example"},
-		"too many requests":     {Status: 429},
-		"no answer":             {network: broken},
-		"a server's error":      {Status: 500},
-		"remembered":            {Status: 404, remembered: true},
+	for name, e := range map[string]requestError{
+		"of the token endpoint": {status: 401, token: true},
+		"of another host":       {status: 404, via: "b.example"},
+		"too many requests":     {status: 429},
+		"no answer":             {evidence: network.Broken},
+		"a server's error":      {status: 500},
+		"remembered":            {status: 404, remembered: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGates()
@@ -130,13 +132,13 @@ func (routed) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAnswersKeepARegistryOpen(t *testing.T) {
 	c := &Client{}
 	_ = c.Init()
-	c.state.shared = routed{}
+	c.over(routed{})
 	for i := range 3 * outage.count {
-		if _, err := c.Manifest(t.Context(), head("r.example/app:1", "b")); err != nil {
+		if _, err := c.Head(t.Context(), head("r.example/app:1", "b")); err != nil {
 			t.Fatalf("after %d repositories: %v", i, err)
 		}
 		image := fmt.Sprint("r.example/team-a/", i, ":1")
-		if _, err := c.Manifest(t.Context(), head(image, "a")); err == nil {
+		if _, err := c.Head(t.Context(), head(image, "a")); err == nil {
 			t.Fatal("an answer")
 		}
 	}

@@ -15,7 +15,9 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry/auth"
 )
 
 // wire is a registry without a network: a token endpoint that waits until it is let go, and manifests for its tokens.
@@ -52,13 +54,13 @@ func start() (*wire, *Client) {
 	w := &wire{tokens: make(chan *http.Request, 100), answer: make(chan struct{})}
 	c := &Client{}
 	_ = c.Init()
-	c.state.shared = w
+	c.over(w)
 	return w, c
 }
 
 func (c *Client) head(ctx context.Context, tag, user string) error {
-	_, err := c.Manifest(ctx, Request{
-		Ref: ref.MustParse("r.example/a:" + tag), Method: http.MethodHead, Auth: authn.AuthConfig{Username: user, Password: "canary"},
+	_, err := c.Head(ctx, Request{
+		Ref: ref.MustParse("r.example/a:" + tag), Credentials: []keychain.Credential{{Auth: authn.AuthConfig{Username: user, Password: "canary"}}},
 	})
 	return err
 }
@@ -84,7 +86,7 @@ func TestOneToken(t *testing.T) {
 		if n := len(w.tokens); n != 2 {
 			t.Errorf("%d requests for tokens, want 2", n)
 		}
-		time.Sleep(tokenLifetime)
+		time.Sleep(auth.DefaultLifetime)
 		if err := c.head(t.Context(), "1", "u0"); err != nil || len(w.tokens) != 3 {
 			t.Errorf("after its end: %v, %d requests for tokens, want 3", err, len(w.tokens))
 		}

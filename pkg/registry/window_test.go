@@ -15,6 +15,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // A manifest that waits for room is not read into HTTP/2's own buffers meanwhile.
@@ -45,14 +46,14 @@ func TestUnreadBodyIsNotBuffered(t *testing.T) {
 	}
 	defer leave()
 	c := &registry.Client{
-		Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		RootCAs: pool, Manifests: q,
 		Hosts: []registry.Host{{Name: "*", Timeout: 300 * time.Millisecond}},
 	}
 	defer c.Close()
 	image := ref.MustParse(strings.TrimPrefix(s.URL, "https://") + "/a:1")
 	for range 2 { // no gate is closed
-		_, err = c.Manifest(t.Context(), registry.Request{Ref: image, Method: http.MethodGet})
+		_, err = c.Manifest(t.Context(), registry.Request{Ref: image})
 		if err == nil || !strings.Contains(err.Error(), "too many large ones are being read") {
 			t.Errorf("Manifest = %v, want no room", err)
 		}

@@ -13,9 +13,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/tagpin/tagpin/pkg/ref"
+
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // plain serves h without TLS, and gives a client that names it.
@@ -25,7 +26,7 @@ func plain(t *testing.T, h http.HandlerFunc) (string, *registry.Client) {
 	t.Cleanup(s.Close)
 	host := strings.TrimPrefix(s.URL, "http://")
 	c := &registry.Client{
-		Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		Hosts:   []registry.Host{{Name: host, Insecure: true}},
 	}
 	t.Cleanup(c.Close)
@@ -45,7 +46,7 @@ func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	c.Metrics = registry.NewMetrics(reg)
 	for _, image := range []string{host + "/a:1", host + "/odd:1", host + "/busy:1", host + "/busy:1", "127.0.0.2:1/a:1"} {
-		_, _ = c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(image), Method: http.MethodHead})
+		_, _ = c.Head(t.Context(), registry.Request{Ref: ref.MustParse(image)})
 	}
 	want := fmt.Sprintf(`
 # HELP tagpin_registry_not_asked_total Requests to registries (other where the config does not name it) that were not made, since an answer a moment ago (429, 503, a refused login, a failed connection) said not to.
@@ -80,13 +81,13 @@ func TestClosedConnection(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
 	c := &registry.Client{
-		Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, RootCAs: pool,
+		Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, RootCAs: pool,
 		Hosts: []registry.Host{{Name: "*", RequestsPerSecond: 1e6}},
 	}
 	defer c.Close()
 	host := strings.TrimPrefix(s.URL, "https://")
 	for range 50 {
-		if _, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead}); err != nil {
+		if _, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")}); err != nil {
 			t.Fatal(err)
 		}
 		s.CloseClientConnections()

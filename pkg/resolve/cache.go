@@ -111,10 +111,7 @@ func (c *Cache) look(ctx context.Context, key cacheKey, req Request, begin func(
 		return err
 	}
 	result, err := c.Next.Resolve(ctx, req)
-	if own := new(crowded); errors.As(err, &own) {
-		return Result{}, err
-	}
-	if errors.Is(err, registry.ErrNoRoom) {
+	if errors.Is(err, registry.ErrOfNamespace) {
 		return Result{}, &crowded{err, req.Namespace}
 	}
 	if err == nil || asked && ctx.Err() == nil {

@@ -443,7 +443,7 @@ func TestCrowdedIsNotShared(t *testing.T) {
 			}
 			if req.Namespace == "loud" {
 				<-hold
-				return resolve.Result{}, fmt.Errorf("%w: %w", failure.Unavailable, registry.ErrNoRoom)
+				return resolve.Result{}, fmt.Errorf("%w: %w", failure.Unavailable, registry.ErrOfNamespace)
 			}
 			return resolve.Result{Digest: d("D")}, nil
 		})}

@@ -67,12 +67,11 @@ func (m *Mirrors) ask(ctx context.Context, mirrors []registry.Mirror, req Reques
 // Manifest gets the manifest that req's digest names, from any mirror or the registry itself: its bytes tell whether they
 // are the right ones. The credentials are those of req's Keychain. It is not cached.
 func (m *Mirrors) Manifest(ctx context.Context, req Request) (*registry.Manifest, error) {
-	source := &Registry{Client: m.Client}
 	get := func(req Request) (*registry.Manifest, error) {
 		if req.Keychain != nil {
 			req.Credentials = req.Keychain.Credentials(ctx, req.Ref, false)
 		}
-		return source.Manifest(ctx, req)
+		return m.Client.Manifest(ctx, req.registry())
 	}
 	var failed []error
 	for _, mirror := range m.Client.Host(req.Ref.Host()).Mirrors {

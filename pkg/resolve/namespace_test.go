@@ -15,6 +15,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
@@ -33,7 +34,7 @@ func TestClosedLoginsAreNotRemembered(t *testing.T) {
 	}))
 	defer s.Close()
 	client := &registry.Client{
-		Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
 	}
 	defer client.Close()

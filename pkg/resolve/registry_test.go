@@ -28,11 +28,12 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 // loopback lets the tests' own servers be dialled.
-var loopback = registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+var loopback = network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
 // recorder is a registry that notes what it is asked.
 type recorder struct {
@@ -357,7 +358,7 @@ func TestRegistryBearer(t *testing.T) {
 
 func TestNetworkGuard(t *testing.T) {
 	rec, host, c := start(t, http.NotFoundHandler())
-	c.Network = registry.Network{}
+	c.Network = network.Rules{}
 	_, err := get(t, c, host+"/team/app:1")
 	if err == nil || len(rec.take()) != 0 {
 		t.Errorf("loopback was dialled: %v", err)

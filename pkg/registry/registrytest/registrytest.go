@@ -29,6 +29,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // The hosts of a world.
@@ -101,7 +102,7 @@ func (w *World) Host(name string) string {
 // Client trusts the hosts, and may dial 127.0.0.1 alone. The test ends it.
 func (w *World) Client(hosts ...registry.Host) *registry.Client {
 	c := &registry.Client{
-		Hosts: hosts, RootCAs: w.pool, Network: registry.Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
+		Hosts: hosts, RootCAs: w.pool, Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
 	}
 	w.t.Cleanup(c.Close)
 	return c

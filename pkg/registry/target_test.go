@@ -11,36 +11,12 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
 )
 
-func TestSpelling(t *testing.T) {
-	for text, want := range map[string]struct{ https, http string }{
-		"r.example":             {"r.example", "r.example"},
-		"R.Example":             {"r.example", "r.example"},
-		"localhost":             {"localhost", "localhost"},
-		"r.example:443":         {"r.example", "r.example:443"},
-		"r.example:0443":        {"r.example", "r.example:443"},
-		"r.example:80":          {"r.example:80", "r.example"},
-		"r.example:0080":        {"r.example:80", "r.example"},
-		"r.example:05000":       {"r.example:5000", "r.example:5000"},
-		"r.example:00":          {"r.example:0", "r.example:0"},
-		"10.0.0.1:443":          {"10.0.0.1", "10.0.0.1:443"},
-		"[::1]":                 {"[::1]", "[::1]"},
-		"[::1]:0443":            {"[::1]", "[::1]:443"},
-		"[0:0:0:0:0:0:0:1]:443": {"[::1]", "[::1]:443"},
-		"[2001:DB8::0001]:5000": {"[2001:db8::1]:5000", "[2001:db8::1]:5000"},
-		"[::ffff:a00:1]":        {"10.0.0.1", "10.0.0.1"},
-	} {
-		if got := spelling(text, false); got != want.https {
-			t.Errorf("spelling(%s) = %s, want %s", text, got, want.https)
-		}
-		if got := spelling(text, true); got != want.http {
-			t.Errorf("spelling(%s), insecure = %s, want %s", text, got, want.http)
-		}
-	}
-}
-
-// Another spelling of a registry's host is the same registry: its queue, its gates, its settings.
+// TestSpellingsAreOneRegistry checks that another spelling of a registry's host has the same settings,
+// bounds and gates.
 func TestSpellingsAreOneRegistry(t *testing.T) {
 	c := &Client{Hosts: []Host{
 		{Name: "r.example:5000", MaxInFlight: 1, Verify: true},
@@ -70,16 +46,16 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 		{"other.example", "other.example:443", true},
 		{"other.example", "other.example:80", false},
 	} {
-		a, b := c.lookup(head(tt.one+"/a:1", "a")), c.lookup(head(tt.other+"/a:1", "a"))
-		if slices.Equal(a.gates(), b.gates()) != tt.same || (a.origin == b.origin) != tt.same {
+		a, b := c.one(head(tt.one+"/a:1", "a")), c.one(head(tt.other+"/a:1", "a"))
+		if slices.Equal(a.gates(), b.gates()) != tt.same || (a.origin() == b.origin()) != tt.same {
 			t.Errorf("%s and %s: %q and %q, want one registry: %t",
-				tt.one, tt.other, a.origin, b.origin, tt.same)
+				tt.one, tt.other, a.origin(), b.origin(), tt.same)
 		}
 	}
 }
 
-// hosts is a registry that notes which hosts it is asked as, in the URL and in the header. It wants
-// a token of its own realm, which it spells in another way, and then redirects to itself.
+// hosts is a registry that records the hosts in URLs and headers of its requests. It wants a token of
+// its own realm, which it spells in another way, and then redirects to itself.
 type hosts struct{ asked map[string]bool }
 
 func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -87,7 +63,7 @@ func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp := &http.Response{
 		StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r,
 	}
-	own := r.URL.Scheme + "://R.Example:0" + defaultPort(r.URL.Scheme == "http")
+	own := r.URL.Scheme + "://R.Example:0" + map[string]string{"http": "80", "https": "443"}[r.URL.Scheme]
 	switch {
 	case r.URL.Path == "/token":
 		resp.Body = io.NopCloser(strings.NewReader(`{"token":"t"}`))
@@ -102,8 +78,8 @@ func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// A registry is asked in the one spelling by which its gates are known, whoever spells it: NO_PROXY
-// and a host that routes by name may tell two spellings apart.
+// TestRequestsHaveOneSpelling checks that all requests to a registry have the canonical host, because
+// NO_PROXY and a host that routes by name may distinguish two spellings.
 func TestRequestsHaveOneSpelling(t *testing.T) {
 	for _, tt := range []struct {
 		image    string
@@ -115,11 +91,10 @@ func TestRequestsHaveOneSpelling(t *testing.T) {
 	} {
 		h := &hosts{asked: map[string]bool{}}
 		c := &Client{Hosts: []Host{{Name: "r.example", Insecure: tt.insecure}}}
-		_ = c.Init()
-		c.state.shared = h
+		c.over(h)
 		req := head(tt.image, "a")
-		req.Auth = authn.AuthConfig{Username: "u", Password: "canary"}
-		if _, err := c.Manifest(t.Context(), req); err != nil {
+		req.Credentials = []keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: "canary"}}}
+		if _, err := c.Head(t.Context(), req); err != nil {
 			t.Errorf("%s: %v", tt.image, err)
 		}
 		if len(h.asked) != 1 || !h.asked[tt.want] {
@@ -128,16 +103,15 @@ func TestRequestsHaveOneSpelling(t *testing.T) {
 	}
 }
 
-// A named registry has one label in metrics, however a tenant spells it.
-func TestSpellingsHaveOneLabel(t *testing.T) {
+// TestLabel checks that a named registry has one label in metrics, however a tenant spells it.
+func TestLabel(t *testing.T) {
 	c := &Client{Hosts: []Host{{Name: "r.example:5000"}}}
-	_ = c.Init()
 	for name, want := range map[string]string{
 		"r.example:5000": "r.example:5000", "R.example:5000": "r.example:5000",
-		"r.example:05000": "r.example:5000", "r.example": otherRegistry,
+		"r.example:05000": "r.example:5000", "r.example": "",
 	} {
-		if got := c.lookup(head(name+"/a:1", "a")).label(); got != want {
-			t.Errorf("the label of %s is %s, want %s", name, got, want)
+		if got := c.Label(name); got != want {
+			t.Errorf("Label(%s) = %q, want %q", name, got, want)
 		}
 	}
 }

@@ -1,56 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package network
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"sync/atomic"
 
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-const (
-	// maxHandshake bounds what a server may send before its TLS handshake is over. Registries send
-	// some 8 KiB. Go would hold a Certificate message of up to 256 KiB.
-	maxHandshake = 64 << 10
-	// maxDials bounds the connections that are being made at once to all registries. They are shared
-	// as fair.Room says, so that one namespace has 128 at most.
-	maxDials = 512
-)
+// maxHandshake bounds the bytes that a server may send until its TLS handshake is over. Registries
+// send about 8 KiB. Go would hold a Certificate message of up to 256 KiB.
+const maxHandshake = 64 << 10
 
 var (
-	// errHandshake reports a server that sent more than maxHandshake.
+	// ErrNoRoom reports that no connection was made because too many are being made. It says nothing
+	// about the host.
+	ErrNoRoom = errors.New("too many connections are being made")
+
 	errHandshake = errors.New("TLS handshake too long")
-	// errNoDial reports that a connection was not begun, since too many were being made.
-	errNoDial = fmt.Errorf("%w: too many connections are being made", ErrNoRoom)
 )
 
-// dialFunc makes a connection to an address.
+// dialFunc connects to an address.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// inRoom makes connections by dial if there is room for one more of the sender and the namespace
-// that the request is for. If not, that is no evidence against the registry.
+// inRoom returns a dial function that fails with ErrNoRoom if there is no room for one more connection
+// of the request's sender and namespace.
 func inRoom(dials *fair.Room, dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		a := attemptOf(ctx)
-		a.dialling.Store(nil)
-		if a.sender != "" { // else it is for a command line
-			leave, err := dials.Enter(a.sender, a.namespace, 1)
+		p := progressOf(ctx)
+		p.dialBegan.Store(nil)
+		if p.caller.Sender != "" { // a command-line tool has no sender
+			leave, err := dials.Enter(p.caller.Sender, p.caller.Namespace, 1)
 			if err != nil {
-				return nil, errNoDial
+				return nil, ErrNoRoom
 			}
 			defer leave()
 		}
-		a.dial()
+		p.dials()
 		return dial(ctx, network, address)
 	}
 }
 
-// overTLS makes TLS connections over those of dial, with a bound on what is read meanwhile.
+// overTLS returns a dial function that makes a TLS connection over one of dial. It bounds the bytes
+// that are read until the handshake is over.
 func overTLS(config *tls.Config, dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
@@ -61,11 +57,11 @@ func overTLS(config *tls.Config, dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		own := config.Clone()
-		own.ServerName = host
+		config := config.Clone()
+		config.ServerName = host
 		bounded := &handshakeConn{Conn: plain}
-		conn := tls.Client(bounded, own)
-		ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+		conn := tls.Client(bounded, config)
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 		defer cancel()
 		if err := conn.HandshakeContext(ctx); err != nil {
 			_ = plain.Close()
@@ -76,8 +72,8 @@ func overTLS(config *tls.Config, dial dialFunc) dialFunc {
 	}
 }
 
-// handshakeConn is a connection of which at most maxHandshake bytes are read until the TLS
-// handshake is over.
+// handshakeConn is a connection from which at most maxHandshake bytes are read until the TLS handshake
+// is over.
 type handshakeConn struct {
 	net.Conn
 	read int // bytes; only used until the handshake is over

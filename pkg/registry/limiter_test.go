@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/cache"
-	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // held is a registry whose answers wait until the test lets them go.
@@ -37,12 +37,8 @@ func newHeld() *held { return &held{asked: make(chan *http.Request, 1000), answe
 func (h *held) client(hosts ...Host) *Client {
 	c := &Client{Hosts: hosts}
 	_ = c.Init()
-	c.state.shared = h
+	c.over(h)
 	return c
-}
-
-func head(image, namespace string) Request {
-	return Request{Ref: ref.MustParse(image), Method: http.MethodHead, Namespace: namespace}
 }
 
 // The queue of a registry that is in use is the same for all who ask it, however many other registries
@@ -53,16 +49,16 @@ func TestQueueInUseIsKept(t *testing.T) {
 		c := h.client(Host{Name: "*", MaxInFlight: 2, Timeout: time.Hour})
 		ctx, cancel := context.WithCancel(t.Context())
 		ask := func(image, namespace string) {
-			go func() { _, _ = c.Manifest(ctx, head(image, namespace)) }()
+			go func() { _, _ = c.Head(ctx, head(image, namespace)) }()
 			synctest.Wait()
 		}
 		ask("busy.example/a:1", "a")
-		for i := range 2 * maxQueues {
-			place, err := c.state.queues.enter(ctx, queueKey{origin: fmt.Sprint(i), places: 2}, "flood")
+		for i := range 2 * maxLimiters {
+			place, err := c.limiters.take(ctx, limiterKey{origin: fmt.Sprint(i), slots: 2}, "flood")
 			if err != nil {
 				t.Fatal(err)
 			}
-			place.Leave()
+			place.leave()
 		}
 		ask("busy.example/a:2", "a")
 		ask("busy.example/b:1", "b")
@@ -72,7 +68,7 @@ func TestQueueInUseIsKept(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		if n := len(c.state.queues.inUse); n != 0 {
+		if n := len(c.limiters.inUse); n != 0 {
 			t.Errorf("%d queues are in use in the end", n)
 		}
 	})
@@ -86,17 +82,17 @@ func TestWaitingForATryHoldsNoPlace(t *testing.T) {
 		c := h.client(Host{Name: "*", MaxInFlight: 8, Timeout: time.Hour})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		l := c.lookup(head("r.example/a:1", "a"))
-		l.judge(&Error{Host: "r.example", network: broken}) // closes the gate of repository a
+		l := c.one(head("r.example/a:1", "a"))
+		l.judge(&requestError{host: "r.example", evidence: network.Broken}) // closes the gate of repository a
 		time.Sleep(time.Second)
 		for i := range 6 {
-			go func() { _, _ = c.Manifest(ctx, head(fmt.Sprintf("r.example/a:%d", i), "a")) }()
+			go func() { _, _ = c.Head(ctx, head(fmt.Sprintf("r.example/a:%d", i), "a")) }()
 			synctest.Wait()
 		}
 		if n := len(h.asked); n != 1 {
 			t.Fatalf("%d requests are under way, want the one that tries", n)
 		}
-		go func() { _, _ = c.Manifest(ctx, head("r.example/b:1", "a")) }()
+		go func() { _, _ = c.Head(ctx, head("r.example/b:1", "a")) }()
 		synctest.Wait()
 		if n := len(h.asked); n != 2 {
 			t.Errorf("%d requests are under way, want that of another repository too", n)
@@ -116,10 +112,10 @@ func TestBegunForAnother(t *testing.T) {
 		c := h.client()
 		req := head("r.example/a:1", "a")
 		req.Begin = func() error { return cache.ErrStarted }
-		if _, err := c.Manifest(t.Context(), req); !errors.Is(err, cache.ErrStarted) || len(h.asked) != 0 {
+		if _, err := c.Head(t.Context(), req); !errors.Is(err, cache.ErrStarted) || len(h.asked) != 0 {
 			t.Errorf("Manifest = %v after %d requests, want ErrStarted after none", err, len(h.asked))
 		}
-		if n := len(c.state.queues.inUse); n != 0 {
+		if n := len(c.limiters.inUse); n != 0 {
 			t.Errorf("%d queues are in use", n)
 		}
 	})
@@ -156,7 +152,7 @@ func TestLearnedOutlivesAClient(t *testing.T) {
 	learned := &Learned{}
 	closes := &Client{Learned: learned, Hosts: []Host{{Name: "r.example", AuthHosts: []string{"auth.example"}}}}
 	_ = closes.Init()
-	closes.lookup(head("r.example/a:1", "a")).judge(&Error{Host: "r.example", network: notConnected})
+	closes.one(head("r.example/a:1", "a")).judge(&requestError{host: "r.example", evidence: network.NotConnected})
 	for name, tt := range map[string]struct {
 		host Host
 		open bool
@@ -166,7 +162,7 @@ func TestLearnedOutlivesAClient(t *testing.T) {
 	} {
 		next := &Client{Learned: learned, Hosts: []Host{tt.host}}
 		_ = next.Init()
-		if err := closed(next.state.gates, next.lookup(head("r.example/b:1", "b")).gates()); (err == nil) != tt.open {
+		if err := closed(next.state.gates, next.one(head("r.example/b:1", "b")).gates()); (err == nil) != tt.open {
 			t.Errorf("%s: the gate says %v, want it open: %t", name, err, tt.open)
 		}
 	}
@@ -179,16 +175,14 @@ func TestPlaceIsKept(t *testing.T) {
 		c := h.client(Host{Name: "*", MaxInFlight: 2, Timeout: time.Hour})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		place, done := new(Place), make(chan error, 1)
-		request := head("r.example/a:1", "a")
-		request.Place = place
+		l, done := c.one(head("r.example/a:1", "a")), make(chan error, 1)
 		go func() {
-			_, _ = c.Manifest(ctx, request)
-			_, err := c.Manifest(ctx, request)
+			_, _ = l.request(ctx, http.MethodHead)
+			_, err := l.request(ctx, http.MethodHead)
 			done <- err
 		}()
 		synctest.Wait()
-		go func() { _, _ = c.Manifest(ctx, head("r.example/b:1", "a")) }() // waits for the place
+		go func() { _, _ = c.Head(ctx, head("r.example/b:1", "a")) }() // waits for the place
 		synctest.Wait()
 		h.answer <- http.StatusNotFound
 		synctest.Wait()
@@ -202,7 +196,7 @@ func TestPlaceIsKept(t *testing.T) {
 		if err := <-done; err == nil {
 			t.Error("an answer, want 404")
 		}
-		place.Leave()
+		l.slot.leave()
 		synctest.Wait()
 		if n := len(h.asked); n != 1 {
 			t.Errorf("%d requests when the place was given back, want the other look-up's", n)
@@ -210,35 +204,21 @@ func TestPlaceIsKept(t *testing.T) {
 	})
 }
 
-// An answer with a header of many lines is refused before its body is read: each line costs many times
-// its own text.
-func TestHeaderLinesAreBounded(t *testing.T) {
-	for lines, ok := range map[int]bool{maxHeaderLines: true, maxHeaderLines + 1: false} {
-		resp := &http.Response{Header: http.Header{}, Body: http.NoBody}
-		for i := range lines {
-			resp.Header.Add(fmt.Sprint("X-", i%7), "")
-		}
-		if _, err := bounded(resp, nil); (err == nil) != ok {
-			t.Errorf("%d lines: %v", lines, err)
-		}
-	}
-}
-
 // Made-up registries of one namespace make tagpin forget no queue that another namespace has used.
 func TestIdleQueuesAreShared(t *testing.T) {
 	c := newHeld().client()
 	enter := func(origin, namespace string) {
-		place, err := c.state.queues.enter(t.Context(), queueKey{origin: origin, places: 2}, namespace)
+		place, err := c.limiters.take(t.Context(), limiterKey{origin: origin, slots: 2}, namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
-		place.Leave()
+		place.leave()
 	}
 	enter("r.example", "modest")
-	for i := range 2 * maxQueues {
+	for i := range 2 * maxLimiters {
 		enter(fmt.Sprint(i), "flood")
 	}
-	if _, ok := c.state.queues.idle.Get(queueKey{origin: "r.example", places: 2}); !ok {
+	if _, ok := c.limiters.idle.Get(limiterKey{origin: "r.example", slots: 2}); !ok {
 		t.Error("the queue of another namespace's registry is forgotten")
 	}
 }
@@ -252,13 +232,10 @@ func TestRateOfRequests(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		close(h.answer) // with status 0
-		place := new(Place)
-		defer place.Leave()
-		flood := head("r.example/a:1", "flood")
-		flood.Place = place
+		flood := c.one(head("r.example/a:1", "flood"))
 		go func() {
 			for ctx.Err() == nil {
-				_, _ = c.Manifest(ctx, flood)
+				_, _ = flood.request(ctx, http.MethodHead)
 			}
 		}()
 		for _, want := range []int{10, 20, 30} {
@@ -270,7 +247,7 @@ func TestRateOfRequests(t *testing.T) {
 		}
 		synctest.Wait()
 		before := len(h.asked)
-		_, _ = c.Manifest(ctx, head("r.example/b:1", "modest"))
+		_, _ = c.Head(ctx, head("r.example/b:1", "modest"))
 		if n := len(h.asked) - before; n > 3 {
 			t.Errorf("%d requests were sent until another namespace's was", n)
 		}
@@ -288,12 +265,12 @@ func TestRateGivesThePlaceBack(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		for i := range 3 {
-			_, err := c.Manifest(ctx, head("r.example/a:1", "a"))
+			_, err := c.Head(ctx, head("r.example/a:1", "a"))
 			if late := errors.Is(err, context.DeadlineExceeded); late != (i > 0) {
 				t.Errorf("request %d: %v, want it too late: %t", i, err, i > 0)
 			}
 		}
-		if n := len(c.state.queues.inUse); n != 0 {
+		if n := len(c.limiters.inUse); n != 0 {
 			t.Errorf("%d queues are in use", n)
 		}
 	})

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package auth
 
 import "strings"
 
-// challenge is how a registry wants a request to be authorized (RFC 9110, section 11.6.1).
-type challenge struct {
-	basic          bool
-	realm, service string
+// Challenge is how a registry wants a request to be authorized (RFC 9110, section 11.6.1).
+type Challenge struct {
+	Basic bool // the credential itself; else a token
+	// Realm is the address of the token endpoint, and Service a parameter for it.
+	Realm, Service string
 }
 
-// parseChallenges picks the challenge to meet: Bearer over Basic, the first one of each. A header may hold several. Nil
-// where there is neither.
-func parseChallenges(headers []string) *challenge {
-	var found *challenge
+// ParseChallenges returns the challenge to answer, or nil if there is none: the first Bearer
+// challenge, else the first Basic one. A header may contain several challenges.
+func ParseChallenges(headers []string) *Challenge {
+	var found *Challenge
 	for _, h := range headers {
 		for h != "" {
 			var scheme string
@@ -21,21 +22,21 @@ func parseChallenges(headers []string) *challenge {
 			scheme, params, h = nextChallenge(h)
 			switch {
 			case strings.EqualFold(scheme, "Bearer") && params["realm"] != "":
-				return &challenge{realm: params["realm"], service: params["service"]}
+				return &Challenge{Realm: params["realm"], Service: params["service"]}
 			case strings.EqualFold(scheme, "Basic"):
-				found = &challenge{basic: true}
+				found = &Challenge{Basic: true}
 			}
 		}
 	}
 	return found
 }
 
-// nextChallenge reads a scheme and its parameters, and gives what follows them: name=token or name="quoted string", with
-// commas between. A name without "=" is the next scheme.
+// nextChallenge reads a scheme and its parameters, and returns the rest. Parameters have the form
+// name=token or name="quoted string", with commas between them. A name without "=" is the next scheme.
 func nextChallenge(s string) (scheme string, params map[string]string, rest string) {
 	scheme, s = word(strings.TrimLeft(s, " \t,"))
 	if scheme == "" && s != "" {
-		return "", nil, s[1:] // no character of a name
+		return "", nil, s[1:] // a character that no name has
 	}
 	params = map[string]string{}
 	for {
@@ -57,14 +58,17 @@ func nextChallenge(s string) (scheme string, params map[string]string, rest stri
 
 // word reads a token (RFC 9110, section 5.6.2).
 func word(s string) (word, rest string) {
-	end := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) })
+	end := strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
 	if end < 0 {
 		end = len(s)
 	}
 	return s[:end], s[end:]
 }
 
-// token68 reads what is not quoted, to the next comma or blank: registries send addresses without quotes too.
+// token68 reads an unquoted value, to the next comma or blank. Some registries send addresses without
+// quotes.
 func token68(s string) (text, rest string) {
 	end := strings.IndexAny(s, " \t,")
 	if end < 0 {
@@ -73,7 +77,7 @@ func token68(s string) (text, rest string) {
 	return s[:end], s[end:]
 }
 
-// quoted reads a quoted string (RFC 9110, section 5.6.4) and what follows it.
+// quoted reads a quoted string (RFC 9110, section 5.6.4) and returns the rest.
 func quoted(s string) (value, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
 		return "", s, false
@@ -94,9 +98,9 @@ func quoted(s string) (value, rest string, ok bool) {
 	return "", s, false
 }
 
-// String keeps a realm out of logs: it may hold a query.
-func (c challenge) String() string {
-	if c.basic {
+// String leaves out the realm, whose query may contain a secret.
+func (c Challenge) String() string {
+	if c.Basic {
 		return "basic"
 	}
 	return "bearer"

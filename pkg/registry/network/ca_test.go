@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package network
 
 import (
 	"crypto/ecdsa"
@@ -14,15 +14,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// another is a certificate, as PEM, that signs nothing here.
-func another(t *testing.T) []byte {
+// otherCA returns the PEM of a CA that has signed nothing here.
+func otherCA(t *testing.T) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -36,14 +35,13 @@ func another(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// A CA file is read again when it changes; what is no certificate leaves the last one in place.
+// TestCAFileChanges checks that a CA file is read again when it changes, and that one without a
+// certificate leaves the last CA in place.
 func TestCAFileChanges(t *testing.T) {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
-	}))
+	s := httptest.NewTLSServer(http.NotFoundHandler())
 	defer s.Close()
 	right := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	host, file := strings.TrimPrefix(s.URL, "https://"), filepath.Join(t.TempDir(), "ca.crt")
+	file := filepath.Join(t.TempDir(), "ca.crt")
 	replace := func(data []byte) {
 		if err := os.WriteFile(file+".new", data, 0o600); err != nil {
 			t.Fatal(err)
@@ -52,24 +50,34 @@ func TestCAFileChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	replace(another(t))
-	c := &Client{Network: Network{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Hosts: []Host{{Name: host, CAFile: file}}}
-	defer c.Close()
+	replace(otherCA(t))
+	n := &Network{
+		Rules: Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Dials: &fair.Room{},
+	}
+	transport, err := n.TransportWithCA(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: transport}
+	defer client.CloseIdleConnections()
 	for i, step := range []struct {
 		data []byte
 		want bool
-	}{{nil, false}, {right, true}, {[]byte("nothing"), true}, {another(t), false}, {right, true}} {
+	}{{nil, false}, {right, true}, {[]byte("nothing"), true}, {otherCA(t), false}, {right, true}} {
 		if step.data != nil {
 			replace(step.data)
 		}
-		if err := c.Init(); err != nil {
+		transport.(*reloading).files.Fresh()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, s.URL, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
-		c.state.gates = newGates()
-		c.state.transports[address{host: host}].(*trusting).files.Fresh()
-		_, err := c.Manifest(t.Context(), Request{Ref: ref.MustParse(host + "/a:1"), Method: http.MethodHead})
+		resp, err := client.Do(r)
 		if (err == nil) != step.want {
-			t.Errorf("step %d: %v, want it trusted: %t", i, err, step.want)
+			t.Errorf("step %d: error %v, want the server trusted: %t", i, err, step.want)
+		}
+		if err == nil {
+			_ = resp.Body.Close()
 		}
 	}
 }

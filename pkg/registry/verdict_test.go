@@ -4,7 +4,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -14,36 +13,39 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
-	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// at is a look-up of a repository with a user's credential, without a network behind it.
+// at returns a lookup in a repository with a user's credential.
 func at(g *gates, path, user string, shared bool) *lookup {
-	l := &lookup{client: &Client{}, state: &state{Learned: &Learned{gates: g}}, host: Host{Name: "r.example"}, api: "r.example", origin: "r.example", path: path}
+	c := &Client{state: &state{Learned: &Learned{gates: g}}}
+	credential := keychain.Credential{Shared: shared}
 	if user != "" {
-		l.auth = authn.AuthConfig{Username: user, Password: "canary"}
+		credential.Auth = authn.AuthConfig{Username: user, Password: "canary"}
 	}
-	l.who = l.state.identity(l.auth)
-	l.req = Request{Ref: ref.MustParse("r.example/" + path), Auth: l.auth, Shared: shared}
-	return l
+	return c.lookup(head("r.example/"+path, ""), credential, new(slot))
 }
 
-// pass waits and takes the gates, as turn does without a queue.
+// pass waits until the gates let a request pass, as lookup.begin does.
 func pass(ctx context.Context, g *gates, keys []gateKey) ([]*gate, error) {
 	for {
-		if err := g.wait(ctx, keys, func() {}); err != nil {
-			return nil, err
+		taken, trying, err := g.pass(keys, true)
+		if trying == nil {
+			return taken, err
 		}
-		held, err := g.take(keys)
-		if !errors.Is(err, errTrying) {
-			return held, err
+		select {
+		case <-trying:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 }
 
-// closed is the error of the first gate that is closed.
+// closed returns the error of a gate that is closed.
 func closed(g *gates, keys []gateKey) error {
-	_, err := g.look(keys)
+	_, _, err := g.pass(keys, false)
 	return err
 }
 
@@ -52,35 +54,35 @@ func TestJudge(t *testing.T) {
 	const nobody, repository, credential, all = "", "repository", "credential", "all"
 	const minute = time.Minute
 	for name, tt := range map[string]struct {
-		err    Error
+		err    requestError
 		shared bool
 		want   string
 		wait   time.Duration
 	}{
-		"no connection":             {Error{network: notConnected}, false, all, time.Second},
-		"no connection to a realm":  {Error{network: notConnected, Token: true}, false, repository, time.Second},
-		"nor to who it named":       {Error{network: notConnected, via: "b.example"}, false, repository, time.Second},
-		"hangs":                     {Error{network: broken}, false, repository, time.Second},
-		"503":                       {Error{Status: 503}, false, repository, time.Second},
-		"503 for a minute":          {Error{Status: 503, RetryAfter: minute}, false, repository, minute},
-		"503 of a realm":            {Error{Status: 503, Token: true}, false, repository, time.Second},
-		"503 elsewhere":             {Error{Status: 503, via: "b.example"}, false, repository, time.Second},
-		"429":                       {Error{Status: 429, RetryAfter: 17 * time.Second}, false, credential, 17 * time.Second},
-		"429 without a time":        {Error{Status: 429}, false, credential, 5 * time.Second},
-		"429 for all who share it":  {Error{Status: 429}, true, repository, 5 * time.Second},
-		"429 of a realm":            {Error{Status: 429, Token: true}, false, credential, 5 * time.Second},
-		"429 of a foreign realm":    {Error{Status: 429, Token: true, foreign: true}, false, repository, time.Second},
-		"429 elsewhere":             {Error{Status: 429, via: "b.example"}, false, repository, time.Second},
-		"429 for a day":             {Error{Status: 429, RetryAfter: 24 * time.Hour}, false, credential, 10 * time.Minute},
-		"login":                     {Error{Status: 401, login: true}, false, repository, 30 * time.Second},
-		"request that was not sent": {Error{network: unknown}, false, nobody, 0},
-		"login that all share":      {Error{Status: 401, login: true}, true, repository, 30 * time.Second},
-		"401":                       {Error{Status: 401}, false, nobody, 0},
-		"404":                       {Error{Status: 404}, false, nobody, 0},
-		"500":                       {Error{Status: 500}, false, nobody, 0},
-		"refused by our own rules":  {Error{Refused: true, network: notConnected}, false, nobody, 0},
-		"remembered":                {Error{Status: 429, remembered: true}, false, nobody, 0},
-		"realm on a foreign domain": {Error{Withheld: true}, false, nobody, 0},
+		"no connection":             {requestError{evidence: network.NotConnected}, false, all, time.Second},
+		"no connection to a realm":  {requestError{evidence: network.NotConnected, token: true}, false, repository, time.Second},
+		"nor to who it named":       {requestError{evidence: network.NotConnected, via: "b.example"}, false, repository, time.Second},
+		"hangs":                     {requestError{evidence: network.Broken}, false, repository, time.Second},
+		"503":                       {requestError{status: 503}, false, repository, time.Second},
+		"503 for a minute":          {requestError{status: 503, retryAfter: minute}, false, repository, minute},
+		"503 of a realm":            {requestError{status: 503, token: true}, false, repository, time.Second},
+		"503 elsewhere":             {requestError{status: 503, via: "b.example"}, false, repository, time.Second},
+		"429":                       {requestError{status: 429, retryAfter: 17 * time.Second}, false, credential, 17 * time.Second},
+		"429 without a time":        {requestError{status: 429}, false, credential, 5 * time.Second},
+		"429 for all who share it":  {requestError{status: 429}, true, repository, 5 * time.Second},
+		"429 of a realm":            {requestError{status: 429, token: true}, false, credential, 5 * time.Second},
+		"429 of a foreign realm":    {requestError{status: 429, token: true, foreign: true}, false, repository, time.Second},
+		"429 elsewhere":             {requestError{status: 429, via: "b.example"}, false, repository, time.Second},
+		"429 for a day":             {requestError{status: 429, retryAfter: 24 * time.Hour}, false, credential, 10 * time.Minute},
+		"login":                     {requestError{status: 401, login: true}, false, repository, 30 * time.Second},
+		"request that was not sent": {requestError{evidence: network.Nothing}, false, nobody, 0},
+		"login that all share":      {requestError{status: 401, login: true}, true, repository, 30 * time.Second},
+		"401":                       {requestError{status: 401}, false, nobody, 0},
+		"404":                       {requestError{status: 404}, false, nobody, 0},
+		"500":                       {requestError{status: 500}, false, nobody, 0},
+		"refused by our own rules":  {requestError{class: failure.Invalid, evidence: network.NotConnected}, false, nobody, 0},
+		"remembered":                {requestError{status: 429, remembered: true}, false, nobody, 0},
+		"realm on a foreign domain": {requestError{class: failure.Unauthorized}, false, nobody, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -122,10 +124,10 @@ func TestBackoff(t *testing.T) {
 				continue
 			}
 			for range 5 {
-				l.judge(&Error{Host: "r.example", network: notConnected})
+				l.judge(&requestError{host: "r.example", evidence: network.NotConnected})
 			}
-			err := AsError(closed(g, l.gates()))
-			if err == nil || err.RetryAfter != want*time.Second || !strings.Contains(err.Error(), fmt.Sprintf("r.example: unreachable a moment ago; not asked again for %ds", want)) {
+			err := asError(closed(g, l.gates()))
+			if err == nil || err.retryAfter != want*time.Second || !strings.Contains(err.Error(), fmt.Sprintf("r.example: unreachable a moment ago; not asked again for %ds", want)) {
 				t.Errorf("%v, want it closed for %ds", err, want)
 			}
 			time.Sleep(want * time.Second)
@@ -136,20 +138,20 @@ func TestBackoff(t *testing.T) {
 // TestOneTriesAgain: when a gate's time is over one request goes, and what comes of it is for those that wait.
 func TestOneTriesAgain(t *testing.T) {
 	for name, tt := range map[string]struct {
-		err         *Error // of the one that tries; nil: an answer
-		undecided   bool   // its caller went away
+		err         *requestError // of the one that tries; nil: an answer
+		undecided   bool          // its caller went away
 		wantThrough int
 	}{
 		"an answer":  {nil, false, 9},
-		"404":        {&Error{Status: 404}, false, 9},
-		"again none": {&Error{network: notConnected}, false, 0},
+		"404":        {&requestError{status: 404}, false, 9},
+		"again none": {&requestError{evidence: network.NotConnected}, false, 0},
 		"gave it up": {nil, true, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGates()
 				l := at(g, "a", "", false)
-				l.judge(&Error{network: notConnected})
+				l.judge(&requestError{evidence: network.NotConnected})
 				time.Sleep(time.Second)
 				first, err := pass(t.Context(), g, l.gates())
 				if err != nil || len(first) != 1 {
@@ -194,7 +196,7 @@ func TestGateForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
 		l := at(g, "a", "", false)
-		l.judge(&Error{Status: 503})
+		l.judge(&requestError{status: 503})
 		time.Sleep(time.Second)
 		held, err := pass(t.Context(), g, l.gates())
 		if err != nil {
@@ -204,7 +206,7 @@ func TestGateForgotten(t *testing.T) {
 		go func() { _, err := pass(t.Context(), g, l.gates()); waited <- err }()
 		synctest.Wait()
 		for i := range maxGates {
-			g.close(gateKey{host: fmt.Sprint(i)}, "", &Error{}, limited)
+			g.close(gateKey{origin: fmt.Sprint(i)}, "", &requestError{}, limited)
 		}
 		g.done(held, true)
 		if err := <-waited; err != nil {
@@ -234,12 +236,12 @@ func TestRetryAfter(t *testing.T) {
 // Made-up registries of one namespace push out none of the gates that others have met.
 func TestGatesAreShared(t *testing.T) {
 	g := newGates()
-	key := gateKey{host: "docker.io", all: true}
-	g.close(key, "modest", &Error{Status: 429, RetryAfter: time.Minute}, limited)
+	key := gateKey{origin: "docker.io"}
+	g.close(key, "modest", &requestError{status: 429, retryAfter: time.Minute}, limited)
 	for i := range 2 * maxGates {
-		g.close(gateKey{host: fmt.Sprint(i), all: true}, "flood", &Error{network: notConnected}, unreachable)
+		g.close(gateKey{origin: fmt.Sprint(i)}, "flood", &requestError{evidence: network.NotConnected}, unreachable)
 	}
-	if _, err := g.look([]gateKey{key}); err == nil {
+	if closed(g, []gateKey{key}) == nil {
 		t.Error("the gate of another namespace's registry is forgotten")
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package auth
 
 import (
 	"testing"
@@ -9,12 +9,12 @@ import (
 )
 
 func TestParseChallenges(t *testing.T) {
-	bearer := func(realm, service string) *challenge { return &challenge{realm: realm, service: service} }
-	basic := &challenge{basic: true}
+	bearer := func(realm, service string) *Challenge { return &Challenge{Realm: realm, Service: service} }
+	basic := &Challenge{Basic: true}
 	for _, tt := range []struct {
 		name    string
 		headers []string
-		want    *challenge
+		want    *Challenge
 	}{
 		{"none", nil, nil},
 		{"empty", []string{""}, nil},
@@ -37,20 +37,20 @@ func TestParseChallenges(t *testing.T) {
 		{"no names", []string{`=,"",;;, Basic`}, basic},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, parseChallenges(tt.headers), cmp.AllowUnexported(challenge{})); diff != "" {
-				t.Errorf("parseChallenges(%q) -want +got\n%s", tt.headers, diff)
+			if diff := cmp.Diff(tt.want, ParseChallenges(tt.headers)); diff != "" {
+				t.Errorf("ParseChallenges(%q) -want +got\n%s", tt.headers, diff)
 			}
 		})
 	}
 }
 
-// FuzzParseChallenges: any header ends, and a realm is a part of it.
+// FuzzParseChallenges checks that any header can be parsed, and that a realm is a part of it.
 func FuzzParseChallenges(f *testing.F) {
 	f.Add(`Basic realm="a, b", Bearer realm="https://a.example",service="s"`)
 	f.Add(`Negotiate abc==, =,"\`)
 	f.Fuzz(func(t *testing.T, header string) {
-		if c := parseChallenges([]string{header}); c != nil && (len(c.realm) > len(header) || !c.basic && c.realm == "") {
-			t.Errorf("parseChallenges(%q) = %q", header, c.realm)
+		if c := ParseChallenges([]string{header}); c != nil && (len(c.Realm) > len(header) || !c.Basic && c.Realm == "") {
+			t.Errorf("ParseChallenges(%q) = %q", header, c.Realm)
 		}
 	})
 }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package auth
+
+import (
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/registry/network"
+)
+
+const (
+	// MaxRealm bounds the address of a token endpoint, and the name of its service.
+	MaxRealm = 2 << 10
+	// maxHost bounds a host in an error: a DNS name, a colon and a port (RFC 1035, section 2.3.4).
+	maxHost = 253 + 6
+)
+
+// knownRealms are registries whose tokens come from another host of the same operator.
+var knownRealms = map[string]string{
+	"registry-1.docker.io": "auth.docker.io",
+	"registry.gitlab.com":  "gitlab.com",
+}
+
+// KnownRealm returns the host of a registry's token endpoint if it is known to be another one than the
+// registry's own host, else "".
+func KnownRealm(host string) string { return knownRealms[host] }
+
+// Registry says which token endpoints are a registry's own. A credential is sent to no other.
+type Registry struct {
+	Host      string   // that requests go to, in its canonical spelling
+	AuthHosts []string // other hosts, by the config
+	Insecure  bool     // plain HTTP
+}
+
+// Owns reports whether a token endpoint is the registry's own: on its host, or on one that a known
+// pair or the config names.
+func (r *Registry) Owns(u *url.URL) bool {
+	plain := u.Scheme == "http"
+	host := network.CanonicalHost(u.Host, plain)
+	return host == r.Host || host == knownRealms[r.Host] ||
+		slices.ContainsFunc(r.AuthHosts, func(h string) bool {
+			return network.CanonicalHost(h, plain) == host
+		})
+}
+
+// Speaks reports whether a challenge is that of the whole registry, and not perhaps that of one
+// repository. Behind a host that routes by path, a repository may have a server of its own, which can
+// answer for what is below /v2/, and for a path that is another one when it is cleaned.
+func (r *Registry) Speaks(c Challenge) bool {
+	if c.Basic {
+		return true
+	}
+	u, err := url.Parse(c.Realm)
+	if err != nil || !r.Owns(u) {
+		return false
+	}
+	written := u.EscapedPath()
+	clean := strings.TrimSuffix(written, "/") == strings.TrimSuffix(path.Clean(written), "/")
+	return clean && !strings.Contains(written, "%") &&
+		written != "/v2" && !strings.HasPrefix(written, "/v2/")
+}
+
+// Realm returns the address of the challenge's token endpoint. It must be reached over TLS, unless
+// the registry itself is not; else the error is failure.Invalid. If the endpoint is not the registry's
+// own and there is a credential to send to it, the error is failure.Unauthorized.
+func (r *Registry) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
+	u, err := url.Parse(c.Realm)
+	if err != nil || u.Hostname() == "" || len(c.Realm) > MaxRealm {
+		return nil, failure.Errorf(failure.Invalid, "its token realm is no valid address")
+	}
+	own := r.Owns(u)
+	u.Host = network.CanonicalHost(u.Host, u.Scheme == "http")
+	switch host := u.Host[:min(len(u.Host), maxHost)]; {
+	case u.User != nil:
+		return nil, failure.Errorf(failure.Invalid, "its token realm %s holds credentials", host)
+	case u.Scheme != "https" && (u.Scheme != "http" || !r.Insecure):
+		return nil, failure.Errorf(failure.Invalid, "its token realm %s is not over TLS", host)
+	case !own && a != (authn.AuthConfig{}):
+		return nil, failure.Errorf(failure.Unauthorized,
+			"its token realm is on another host, %s; see authHosts", host)
+	}
+	return u, nil
+}

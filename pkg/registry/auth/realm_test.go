@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package auth
+
+import (
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+)
+
+// TestRealms checks which token endpoint may see a credential, and which is asked at all.
+func TestRealms(t *testing.T) {
+	for _, tt := range []struct {
+		name, api, realm string
+		registry         Registry
+		shown, asked     bool // with a credential, without one
+	}{
+		{"own", "r.example", "https://r.example/token", Registry{}, true, true},
+		{"own with a port", "r.example:5000", "https://r.example:5000/token", Registry{}, true, true},
+		{"another port", "r.example", "https://r.example:8443/token", Registry{}, false, true},
+		{"Docker Hub", "registry-1.docker.io", "https://auth.docker.io/token", Registry{}, true, true},
+		{"as if it were Docker Hub", "r.example", "https://auth.docker.io/token", Registry{}, false, true},
+		{"Docker Hub's look-alike", "registry-1.docker.io", "https://auth.docker.io.evil.example/token", Registry{}, false, true},
+		{"GitLab", "registry.gitlab.com", "https://gitlab.com/jwt/auth", Registry{}, true, true},
+		{"named", "r.example", "https://auth.example/token", Registry{AuthHosts: []string{"auth.example"}}, true, true},
+		{"named but for the port", "r.example", "https://auth.example:8443/token", Registry{AuthHosts: []string{"auth.example"}}, false, true},
+		{"subdomain", "r.example", "https://auth.r.example/token", Registry{}, false, true},
+		{"parent", "a.r.example", "https://r.example/token", Registry{}, false, true},
+		{"other case", "r.example", "https://R.EXAMPLE/token", Registry{}, true, true},
+		{"own with the default port", "r.example", "https://r.example:0443/token", Registry{}, true, true},
+		{"the port of HTTP", "r.example", "https://r.example:80/token", Registry{}, false, true},
+		{
+			"named, in another spelling", "r.example", "https://Auth.example/token",
+			Registry{AuthHosts: []string{"auth.example:443"}},
+			true, true,
+		},
+		{"no host but a port", "r.example", "https://:443/token", Registry{}, false, false},
+		{"plain", "r.example", "http://r.example/token", Registry{}, false, false},
+		{"plain as the registry", "r.example", "http://r.example/token", Registry{Insecure: true}, true, true},
+		{"TLS of a plain registry", "r.example", "https://r.example/token", Registry{Insecure: true}, true, true},
+		{"user", "r.example", "https://u@r.example/token", Registry{}, false, false},
+		{"user as host", "r.example", "https://r.example@evil.example/token", Registry{}, false, false},
+		{"another scheme", "r.example", "file:///etc/passwd", Registry{}, false, false},
+		{"no host", "r.example", "https:///token", Registry{}, false, false},
+		{"opaque", "r.example", "https:r.example", Registry{}, false, false},
+		{"no URL", "r.example", "https://r.example/%zz", Registry{}, false, false},
+		{"blank", "r.example", "", Registry{}, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.registry.Host = tt.api
+			for a, want := range map[authn.AuthConfig]bool{
+				{Username: "u", Password: "canary"}: tt.shown,
+				{IdentityToken: "canary"}:           tt.shown,
+				{}:                                  tt.asked,
+			} {
+				u, err := tt.registry.Realm(Challenge{Realm: tt.realm}, a)
+				if (err == nil) != want {
+					t.Errorf("Realm(%s) of %s = %v, %v, want it asked: %t", tt.realm, tt.api, u, err, want)
+				}
+			}
+		})
+	}
+}
+
+// TestSpeaks checks that a token endpoint is remembered for all repositories only if no repository's
+// server can be behind it.
+func TestSpeaks(t *testing.T) {
+	r := &Registry{Host: "r.example", AuthHosts: []string{"login.example"}}
+	for realm, want := range map[string]bool{
+		"https://r.example/token":                             true,
+		"https://r.example/token/":                            true,
+		"https://r.example/artifactory/api/docker/a/v2/token": true,
+		"https://R.example:0443/service/token":                true,
+		"https://login.example/token":                         true,
+		"https://r.example/v2/token":                          false, // one more request for each repository
+		"https://r.example/v2/team-a/":                        false,
+		"https://r.example/v2/team-a":                         false,
+		"https://r.example/v2/team-b/token":                   false,
+		"https://r.example/v2/team-a/../../token":             false,
+		"https://r.example/v2/team-a/%2e%2e/%2e%2e/token":     false,
+		"https://r.example//v2/team-a/token":                  false,
+		"https://evil.example/token":                          false,
+	} {
+		if got := r.Speaks(Challenge{Realm: realm}); got != want {
+			t.Errorf("Speaks(%s) = %t, want %t", realm, got, want)
+		}
+	}
+}

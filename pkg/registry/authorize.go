@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/registry/auth"
+	"github.com/tagpin/tagpin/pkg/registry/network"
+	"github.com/tagpin/tagpin/pkg/span"
+)
+
+const (
+	// challengeLifetime is how long a challenge is remembered.
+	challengeLifetime = 10 * time.Minute
+	// maxToken bounds a token that is remembered. Hardly any server accepts longer headers.
+	maxToken = 8 << 10
+)
+
+// challengeKey says where a challenge is expected: at a whole registry if path is empty, else in one
+// repository. A repository may name a token endpoint of its own, which other repositories must not be
+// led to.
+type challengeKey struct{ origin, path string }
+
+// received is a challenge that a repository of a registry has sent.
+type received struct {
+	challenge auth.Challenge
+	path      string
+	at        time.Time
+}
+
+// tokenKey says what a token is good for.
+type tokenKey struct {
+	origin, path string
+	identity     auth.Identity
+}
+
+// tokenCall identifies a request for a token.
+type tokenCall struct {
+	challenge auth.Challenge
+	key       tokenKey
+}
+
+func (l *lookup) tokenKey() tokenKey { return tokenKey{l.origin(), l.Ref.Path(), l.identity} }
+
+// remember remembers a challenge, and forgets what was remembered before.
+func (l *lookup) remember(c auth.Challenge) {
+	l.client.tokens.Remove(l.tokenKey())
+	own := challengeKey{l.origin(), l.Ref.Path()}
+	l.client.challenges.Remove(own)
+	key := challengeKey{origin: l.origin()}
+	if !l.realms.Speaks(c) {
+		key = own
+	}
+	if len(c.Realm)+len(c.Service) > 2*auth.MaxRealm {
+		l.client.challenges.Remove(key)
+		return
+	}
+	r := received{c, strings.Clone(l.Ref.Path()), time.Now()}
+	learn(&l.client.challenges, key, r, l.Namespace, challengeLifetime)
+}
+
+// recalled is what is known about a request's authorization before it is sent.
+type recalled struct {
+	header string // Authorization; "" if none is known
+	// challenge is the remembered one that header was got for, or could not be got for. It is nil if
+	// header itself was remembered.
+	challenge *auth.Challenge
+	// final is true if err is the answer to the lookup, because the repository has sent the challenge
+	// just now. Else the challenge may be out of date, and the registry has to be asked.
+	final bool
+	err   error
+}
+
+// met reports whether the header was got for the challenge. Then another token would not help.
+func (r *recalled) met(c *auth.Challenge) bool { return r.challenge != nil && *r.challenge == *c }
+
+// recall returns the authorization that was good before. If only the challenge is remembered, it asks
+// for a token.
+func (l *lookup) recall(ctx context.Context) recalled {
+	if header, ok := l.client.tokens.Get(l.tokenKey()); ok {
+		return recalled{header: header.value}
+	}
+	key := challengeKey{l.origin(), l.Ref.Path()}
+	known, ok := l.client.challenges.Get(key)
+	if !ok {
+		key.path = ""
+		if known, ok = l.client.challenges.Get(key); !ok {
+			return recalled{}
+		}
+	}
+	c := known.value.challenge
+	if known.value.path == l.Ref.Path() && time.Since(known.value.at) < l.Timeout {
+		header, err := l.authorize(ctx, c)
+		return recalled{header: header, challenge: &c, final: true, err: err}
+	}
+	half, cancel := context.WithTimeout(ctx, l.Timeout/2) // the rest is for the registry
+	defer cancel()
+	header, err := l.authorize(half, c)
+	if err == nil {
+		return recalled{header: header, challenge: &c}
+	}
+	l.client.challenges.Remove(key) // until the registry sends it again
+	if half.Err() != nil {
+		return recalled{err: err} // the request for a token goes on, and can be joined
+	}
+	return recalled{challenge: &c, err: err}
+}
+
+// authorize returns the Authorization header that meets a challenge. It is empty if there is nothing
+// to present. Lookups that need a token at the same time share one request for it, which has the
+// registry's whole timeout and not that of the first caller.
+func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error) {
+	if header, ok := c.Header(l.credential.Auth); ok {
+		return header, nil
+	}
+	call := func(ctx context.Context) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+		defer cancel()
+		token, lifetime, err := l.askToken(ctx, c)
+		if err != nil {
+			return "", err
+		}
+		header := "Bearer " + token
+		if len(token) <= maxToken {
+			learn(&l.client.tokens, l.tokenKey(), header, l.Namespace, lifetime-lifetime/10)
+		}
+		return header, nil
+	}
+	header, err := l.client.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
+	if err != nil && asError(err) == nil { // ctx has ended, or a panic
+		e := l.unanswered(err, network.Broken)
+		if e.token = true; ctx.Err() == nil {
+			e.evidence = network.Nothing
+		}
+		return "", e
+	}
+	return header, err
+}
+
+// askToken asks the token endpoint of a challenge.
+func (l *lookup) askToken(ctx context.Context, c auth.Challenge) (string, time.Duration, error) {
+	realm, err := l.realms.Realm(c, l.credential.Auth)
+	if err != nil {
+		e := &requestError{host: l.Name, reason: err.Error(), class: failure.Of(err)}
+		return "", 0, e
+	}
+	ctx, s := span.Call(ctx, "registry token")
+	defer s.End()
+	foreign := !l.realms.Owns(realm)
+	scope := "repository:" + l.Ref.Path() + ":pull"
+	req, err := auth.TokenRequest(ctx, realm, c.Service, scope, l.credential.Auth)
+	if err != nil {
+		return "", 0, l.invalid("token realm %s is no valid address", realm.Host)
+	}
+	req.Header.Set("User-Agent", l.client.userAgent())
+	client := &http.Client{
+		Transport: l.transport,
+		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+			return l.invalid("token realm %s redirects to %s", realm.Host, r.URL.Host)
+		},
+	}
+	p := l.progress()
+	resp, err := p.Do(client, req)
+	l.count(tokenRequest, resp, s)
+	if err != nil {
+		e := l.unanswered(err, p.Evidence(err))
+		e.token = true
+		return "", 0, e
+	}
+	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return "", 0, &requestError{
+			host: l.Name, token: true, foreign: foreign, status: resp.StatusCode,
+			retryAfter: retryAfter(resp.Header),
+			login:      resp.StatusCode == http.StatusUnauthorized && !l.anonymous(),
+		}
+	}
+	token, lifetime, err := auth.ParseToken(resp.Body)
+	if err != nil {
+		return "", 0, &requestError{host: l.Name, token: true, reason: err.Error(), err: err}
+	}
+	l.accepted()
+	return token, lifetime, nil
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/registry/auth"
+	"github.com/tagpin/tagpin/pkg/registry/network"
+	"github.com/tagpin/tagpin/pkg/span"
+)
+
+const (
+	// maxHost bounds the host of a registry: a DNS name, a colon and a port (RFC 1035, section 2.3.4).
+	maxHost = 253 + 6
+	// maxDrain and drainTime bound what is read of a body only to use its connection again.
+	maxDrain  = 16 << 10
+	drainTime = 100 * time.Millisecond
+	// maxRedirects bounds the redirects of one request.
+	maxRedirects = 3
+	// minDial is the time that a connection needs; with less, its failure says nothing about the
+	// registry. A registry with a short timeout has half of it.
+	minDial = time.Second
+	// noHeadLifetime is how long a registry that refuses HEAD is not asked by HEAD.
+	noHeadLifetime = 10 * time.Minute
+)
+
+// request makes a request for the manifest when its time has come, and closes the gates that the
+// answer says to close. Any answer but status 200 is an error. It is one HTTP request if a token for
+// the repository is known, and else three: for the challenge, the token and the manifest.
+func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) {
+	switch {
+	case len(l.Name) > maxHost:
+		l.Name = l.Name[:maxHost] + "…"
+		return nil, l.invalid("the name of the host is too long")
+	case !auth.Sendable(l.credential.Auth):
+		return nil, &requestError{
+			host: l.Name, reason: "the credential holds a byte that no header can",
+			class: failure.Unauthorized,
+		}
+	}
+	tried, err := l.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answered := false
+	defer func() { l.client.gates.done(tried, answered) }()
+	if method == http.MethodGet && l.client.Gets != nil {
+		leave, err := l.client.Gets.Enter(ctx, l.Namespace, 1)
+		if err != nil {
+			return nil, &requestError{
+				host: l.Name, err: err, ofNamespace: true,
+				reason: "its manifest was not read, since too many are being read; try again",
+			}
+		}
+		defer leave()
+	}
+	// The registry's time begins now, and may end earlier than the caller's.
+	limited, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
+	m, err := l.ask(limited, method)
+	e := asError(err)
+	switch {
+	case err == nil:
+		answered = true
+		l.served()
+	case e != nil && ctx.Err() == nil:
+		answered = e.status != 0 || e.evidence == network.Broken
+		l.judge(e)
+	}
+	return m, err
+}
+
+// ask sends the request with the authorization that is remembered. If the answer is another challenge
+// than the one that was met, it sends the request again. A token endpoint that is remembered and fails
+// is not asked a second time, unless a request to it is still under way.
+func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
+	known := l.recall(ctx)
+	if known.err != nil && (known.final || ctx.Err() != nil) {
+		return nil, known.err
+	}
+	header, failed := known.header, known.err
+	m, challenge, err := l.send(ctx, method, header)
+	if challenge != nil && (failed != nil || !known.met(challenge)) {
+		l.remember(*challenge)
+		another := ""
+		if !known.met(challenge) {
+			another, failed = l.authorize(ctx, *challenge)
+		}
+		switch {
+		case failed != nil:
+			return nil, failed
+		case another != "":
+			header = another
+			m, challenge, err = l.send(ctx, method, header)
+		}
+	}
+	e := asError(err)
+	switch {
+	case e != nil && challenge != nil && challenge.Basic && header != "":
+		e.login = true
+	case header != "" && err == nil, e != nil && strings.HasPrefix(header, "Basic ") &&
+		(e.status == http.StatusForbidden || e.status == http.StatusNotFound):
+		l.accepted()
+	}
+	return m, err
+}
+
+// send sends one request. challenge is nil if the answer has no challenge that can be met.
+func (l *lookup) send(
+	ctx context.Context, method, authorization string,
+) (m *Manifest, challenge *auth.Challenge, err error) {
+	ctx, s := span.Call(ctx, "registry request")
+	defer s.End()
+	u := url.URL{
+		Scheme: "https", Host: l.api(),
+		Path: "/v2/" + l.Ref.Path() + "/manifests/" + cmp.Or(l.Ref.Digest().String(), l.Ref.Tag()),
+	}
+	if l.Insecure {
+		u.Scheme = "http"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return nil, nil, l.invalid("no valid address")
+	}
+	req.Header["Accept"] = accept
+	req.Header.Set("User-Agent", l.client.userAgent())
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	resp, evidence, err := l.do(req)
+	l.count(method, resp, s)
+	if err != nil {
+		e := l.unanswered(err, evidence)
+		e.via = l.via
+		return nil, nil, e
+	}
+	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusOK {
+		m, err := l.read(resp)
+		return m, nil, err
+	}
+	switch status := resp.StatusCode; {
+	case l.via != "":
+	case status == http.StatusUnauthorized:
+		challenge = auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
+	case method == http.MethodHead &&
+		(status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented):
+		learn(&l.client.noHead, l.origin(), struct{}{}, l.Namespace, noHeadLifetime)
+	}
+	return nil, challenge, &requestError{
+		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp.Header),
+		presented: authorization != "",
+	}
+}
+
+// do sends a request, and once more if the server had closed the connection before.
+func (l *lookup) do(req *http.Request) (resp *http.Response, e network.Evidence, err error) {
+	l.via = ""
+	client := &http.Client{Transport: l.transport, CheckRedirect: l.redirect}
+	for range 2 {
+		p := l.progress()
+		if resp, err = p.Do(client, req); err == nil {
+			return resp, network.Nothing, nil
+		}
+		if e = p.Evidence(err); !p.LostIdle() || req.Context().Err() != nil {
+			break
+		}
+	}
+	return nil, e, err
+}
+
+func (l *lookup) progress() *network.Progress {
+	return network.NewProgress(network.Caller{
+		Sender: l.Sender, Namespace: l.Namespace, MinDial: min(minDial, l.Timeout/2),
+	})
+}
+
+// redirect lets a request follow a few redirects, over TLS. Another host gets no credential.
+func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
+	r.URL.Host = network.CanonicalHost(r.URL.Host, r.URL.Scheme == "http")
+	host := r.URL.Host
+	switch {
+	case len(via) > maxRedirects:
+		return l.invalid("more than %d redirects, the last one to %s", maxRedirects, host)
+	case r.URL.Scheme != "https" && (!l.Insecure || host != l.api()):
+		return l.invalid("redirect to %s, not over TLS", host)
+	case r.URL.User != nil:
+		return l.invalid("redirect to %s with credentials in the URL", host)
+	case len(host) > maxHost:
+		return l.invalid("redirect to %s, which is too long for a host", host)
+	}
+	r.Response = nil // it holds the answers before it
+	l.via = ""
+	if host != l.api() {
+		l.via = host
+		r.Header.Del("Authorization")
+	}
+	return nil
+}
+
+// read reads an answer with status 200.
+func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
+	m = newManifest(resp.Header)
+	if resp.Request.Method != http.MethodGet {
+		return m, nil
+	}
+	m.Body, m.release, err = l.readBody(resp.Request.Context(), resp.Body, resp.ContentLength)
+	switch {
+	case errors.Is(err, errNoRoom):
+		return nil, &requestError{
+			host: l.Name, via: l.via, err: err, ofNamespace: true,
+			reason: "its manifest was not read, since too many large ones are being read; try again",
+		}
+	case errors.Is(err, errTooLarge):
+		return nil, l.invalid("manifest larger than %d MiB", MaxManifest>>20)
+	case err != nil:
+		e := l.unanswered(err, network.Broken)
+		e.via = l.via
+		return nil, e
+	}
+	return m, nil
+}
+
+// unanswered returns the error of a request that got no complete answer.
+func (l *lookup) unanswered(err error, evidence network.Evidence) *requestError {
+	e := asError(err) // of redirect
+	if e == nil {
+		explain := l.client.ExplainAll || l.label != ""
+		e = &requestError{
+			host: l.Name, reason: network.Reason(err, explain), err: err,
+			ofNamespace: errors.Is(err, network.ErrNoRoom),
+		}
+		if explain && errors.Is(err, network.ErrAddress) {
+			e.class = failure.Invalid
+		}
+		late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+		if evidence == network.Nothing && !late && e.class == "" && !e.ofNamespace {
+			e.reason = "the request could not be sent"
+		}
+	}
+	e.evidence = evidence
+	return e
+}
+
+func (c *Client) userAgent() string { return cmp.Or(c.UserAgent, "tagpin") }
+
+// drain reads a little of the rest of a body, so that its connection can be used again. If it hangs,
+// the body is closed.
+func drain(body io.ReadCloser) {
+	late := time.AfterFunc(drainTime, func() { _ = body.Close() })
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, body, maxDrain)
+}

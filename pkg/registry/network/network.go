@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package network makes connections to hosts that tenants choose. It owns the rules of which
+// addresses may be dialled, the lookup of names in DNS, the bounds of a connection (how many are made
+// at a time, and the size of a TLS handshake and of an answer's header), proxies and CA files. It
+// also says what a failed request has shown of the network, and describes the failure.
+//
+// The package knows nothing of registries: what a request asks for, what its answer means and
+// whether it may be sent at all belongs to package registry.
+package network
+
+import (
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/fair"
+)
+
+const (
+	// connectTimeout bounds the time to connect, and then the time of a TLS handshake.
+	connectTimeout = 5 * time.Second
+	// maxIdle and maxIdlePerHost bound the connections that are kept for later requests.
+	maxIdle, maxIdlePerHost = 256, 32
+	// window is the number of bytes of a body that a server may send over HTTP/2 before they are read.
+	window = 64 << 10
+	// MaxDials is a capacity for Network.Dials, from which one namespace gets 128 at most.
+	MaxDials = 512
+)
+
+// Network makes the transports of a client. Its fields must not change after the first transport.
+type Network struct {
+	// Rules say which addresses may be dialled.
+	Rules Rules
+	// Resolver looks up names. If nil, the system's settings apply.
+	Resolver *net.Resolver
+	// Proxy returns the proxy of a request, or nil. If nil, it is http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Named reports whether the config names the host of a URL. Only such a host is asked through a
+	// proxy if its name can't be looked up here.
+	Named func(host string) bool
+	// Roots are the CAs that are trusted for all hosts. If nil, they are the system's.
+	Roots *x509.CertPool
+	// Dials bounds the connections that are being made at the same time.
+	Dials *fair.Room
+}

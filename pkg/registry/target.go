@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/tagpin/tagpin/pkg/registry/auth"
+	"github.com/tagpin/tagpin/pkg/registry/network"
+)
+
+// address is a registry, however a tenant spells its name: Registry.Example:0443 is the same registry
+// as registry.example, with the same settings, bounds and gates.
+type address struct {
+	host     string // in its canonical spelling
+	insecure bool   // plain HTTP
+}
+
+func newAddress(name string, insecure bool) address {
+	return address{network.CanonicalHost(name, insecure), insecure}
+}
+
+// target is a registry as the settings say that it is asked.
+type target struct {
+	Host                        // with defaults; Name is as in the reference
+	address   address           //
+	label     string            // the name as the config spells it; "" if it does not name the registry
+	reach     string            // identifies how the registry is reached; "" by default
+	answers   string            // identifies all settings that an answer may depend on
+	transport http.RoundTripper //
+}
+
+func newTarget(h Host, transport http.RoundTripper) target {
+	h.Timeout = cmp.Or(h.Timeout, DefaultTimeout)
+	h.MaxInFlight = cmp.Or(h.MaxInFlight, DefaultMaxInFlight)
+	h.RequestsPerSecond = cmp.Or(h.RequestsPerSecond, DefaultRequestsPerSecond)
+	t := target{Host: h, transport: transport}
+	if h.CAFile != "" || h.Insecure || len(h.AuthHosts) > 0 {
+		t.reach = fmt.Sprintf(" caFile=%q insecure=%t authHosts=%q", h.CAFile, h.Insecure, h.AuthHosts)
+	}
+	if t.answers = t.reach; h.Verify {
+		t.answers += " verify"
+	}
+	return t
+}
+
+// target returns the registry of a name. A name without a port is that of port 443, unless the config
+// itself has the name without a port.
+func (s *state) target(name string) target {
+	t := s.others
+	t.address = newAddress(name, t.Insecure)
+	for _, insecure := range []bool{false, true} {
+		at := newAddress(name, insecure)
+		named, ok := s.named[at]
+		if ok && (!insecure || hasPort(name) || !hasPort(named.Name)) {
+			t, t.address = named, at
+			break
+		}
+	}
+	t.Name, t.label = name, s.labels[t.address]
+	return t
+}
+
+func hasPort(name string) bool { return (&url.URL{Host: name}).Port() != "" }
+
+// api returns the host that requests go to. For Docker Hub that is not the registry's name.
+func (t *target) api() string {
+	if t.address.host == "docker.io" || t.address.host == "index.docker.io" {
+		return "registry-1.docker.io"
+	}
+	return t.address.host
+}
+
+// origin stands for the registry and the settings of how it is reached. What was learned with other
+// settings is not used: if an operator configures another CA, the registry is asked at once.
+func (t *target) origin() string { return t.api() + t.reach }
+
+// name records the hosts that the settings of a registry name.
+func (s *state) name(h Host) {
+	names := []string{h.Name}
+	for _, m := range h.Mirrors {
+		host, _, _ := strings.Cut(m.Host, "/")
+		names = append(names, host)
+	}
+	for _, name := range names {
+		t := s.target(name)
+		s.labels[t.address], s.apis[t.api()] = name, true
+		if realm := auth.KnownRealm(t.api()); realm != "" {
+			s.apis[realm] = true
+		}
+	}
+	for _, realm := range h.AuthHosts {
+		s.apis[network.CanonicalHost(realm, false)] = true
+		s.apis[network.CanonicalHost(realm, h.Insecure)] = true
+	}
+}
