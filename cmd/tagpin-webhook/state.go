@@ -82,7 +82,7 @@ func (h *handlers) addModes(s, former *state) error {
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
 	measured := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Label: s.client.Label}
 	pinner := &pin.Pinner{
-		Policy: rules, Resolver: &resolve.Traced{Next: measured}, Panics: h.panics,
+		Policy: rules, Resolver: measured, Panics: h.panics,
 	}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, former); s.siblings != nil {
 		pinner.Layer = s.siblings.Layer

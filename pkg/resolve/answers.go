@@ -3,11 +3,17 @@
 package resolve
 
 import (
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/failure"
@@ -23,79 +29,60 @@ const (
 	DefaultLookupTimeout = 30 * time.Second
 )
 
-// Answers remembers digests and failures, and the look-ups that are under way. An answer belongs to a
-// canonical reference and the credentials that it was looked up with, so that a digest is never told to
-// a caller that lacks the credential. A look-up outlives the caller that started it. The zero value is
-// ready; the exported fields must not change after the first request.
+// maxOrphans bounds the lookups that go on after their callers have left. Each needs about 10 KiB for
+// up to DefaultLookupTimeout.
+const maxOrphans = 512
+
+// Answers is the memory of a Cache: digests, failures, and the lookups that are under way. The zero
+// value is ready. The exported fields must not change after the first request.
 type Answers struct {
-	Limits Limits // how long answers hold; Set changes it
-	// LookupTimeout bounds a look-up that may outlive its callers. 0: DefaultLookupTimeout.
+	// Limits bound what is remembered. Set changes them.
+	Limits Limits
+	// LookupTimeout bounds a lookup. 0: DefaultLookupTimeout.
 	LookupTimeout time.Duration
-	// Panics is told of panics in look-ups.
+	// Panics reports panics in lookups.
 	Panics *panics.Reporter
 
-	once    sync.Once
-	keys    keys
-	began   time.Time // all times of entries are since then
-	entries cache.Memory[cacheKey, entry]
-	flights cache.Flights[cacheKey, Result]
-
-	questions atomic.Uint64 // how many have been asked
+	once      sync.Once
+	secret    [sha256.Size]byte // of keys
+	entries   cache.Memory[cacheKey, entry]
+	flights   cache.Flights[cacheKey, Result]
+	questions atomic.Uint64 // the number of the last question
 
 	mu     sync.Mutex
 	limits Limits
 }
 
-// question is one that a registry is asked: its number, by which questions are in order, and its time.
-type question struct {
-	number uint64
-	at     time.Duration
-}
-
-func (a *Answers) ask() question { return question{a.questions.Add(1), a.now()} }
-
-// Limits say how many answers are remembered, and for how long they hold. A zero field has its default.
+// Limits say how many answers are remembered, and for how long.
 type Limits struct {
-	Size        int           // entries; 0: DefaultSize
-	TTL         time.Duration // greatest age for a request that is neither Fresh nor First; 0: DefaultTTL
-	NegativeTTL time.Duration // the same for failures; 0: DefaultNegativeTTL
-	StaleFor    time.Duration // the same while the registry can't be reached; 0: DefaultStaleFor
+	Size        int           // number of answers; 0: DefaultSize
+	TTL         time.Duration // maximum age, but for a Fresh or First request; 0: DefaultTTL
+	NegativeTTL time.Duration // maximum age of a failure; 0: DefaultNegativeTTL
+	StaleFor    time.Duration // maximum age if the registry can't be reached; 0: DefaultStaleFor
 }
-
-// maxOrphans bounds the look-ups that go on when their callers have their answers: each needs about
-// 10 KiB for up to DefaultLookupTimeout.
-const maxOrphans = 512
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Size:        orDefault(l.Size, DefaultSize),
-		TTL:         orDefault(l.TTL, DefaultTTL),
-		NegativeTTL: orDefault(l.NegativeTTL, DefaultNegativeTTL),
-		StaleFor:    orDefault(l.StaleFor, DefaultStaleFor),
+		Size:        cmp.Or(l.Size, DefaultSize),
+		TTL:         cmp.Or(l.TTL, DefaultTTL),
+		NegativeTTL: cmp.Or(l.NegativeTTL, DefaultNegativeTTL),
+		StaleFor:    cmp.Or(l.StaleFor, DefaultStaleFor),
 	}
-}
-
-func orDefault[T int | time.Duration](v, otherwise T) T {
-	if v <= 0 {
-		return otherwise
-	}
-	return v
 }
 
 func (a *Answers) init() {
 	a.once.Do(func() {
-		a.began = time.Now()
-		a.keys.init()
+		_, _ = rand.Read(a.secret[:]) // never fails (crypto/rand)
 		a.limits = a.Limits.withDefaults()
 		a.entries.Size = a.limits.Size
 		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace }
 		a.flights.MaxAbandoned = maxOrphans
-		a.flights.Timeout = orDefault(a.LookupTimeout, DefaultLookupTimeout)
+		a.flights.Timeout = cmp.Or(a.LookupTimeout, DefaultLookupTimeout)
 		a.flights.Doing, a.flights.Panics = "looking up an image", a.Panics
 	})
 }
 
-// Set changes the limits. What is remembered stays, as far as there is room.
+// Set changes the limits. As many answers as the new limits allow are kept.
 func (a *Answers) Set(l Limits) {
 	a.init()
 	l = l.withDefaults()
@@ -105,55 +92,108 @@ func (a *Answers) Set(l Limits) {
 	a.entries.Resize(l.Size)
 }
 
-func (a *Answers) now() time.Duration { return time.Since(a.began) }
-
 func (a *Answers) current() Limits {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.limits
 }
 
-// stale is the last good answer if the registry can't be reached and the answer is not too old, else
-// err.
-func (a *Answers) stale(known *entry, limits Limits, err error) (Result, error) {
-	if !errors.Is(err, failure.Unavailable) || !known.good || a.now()-known.at >= limits.StaleFor {
-		return Result{}, err
-	}
-	return known.result(true), nil
-}
-
-// remember puts an answer to a question into the entry of key.
-func (a *Answers) remember(key cacheKey, namespace string, q question, result Result, err error) {
-	fresh := entry{namespace: strings.Clone(namespace), question: q.number}
-	switch {
-	case err != nil:
-		fresh.err, fresh.errAt = flat(err), a.now()
-	case !fresh.set(result.Digest, q.at):
-		return // there are no others
-	}
-	a.entries.Update(key, 0, func(known entry, ok bool) (entry, bool) {
-		if ok && known.namespace != namespace {
-			fresh.namespace = "" // more than one has use for it
-		}
-		switch {
-		case ok && known.question > q.number: // the answer to a later question came first
-			known.namespace = fresh.namespace
-			return known, true
-		case err != nil && errors.Is(err, failure.Unavailable): // a registry that can't be reached takes nothing back
-			fresh.good, fresh.at, fresh.digest = known.good, known.at, known.digest
-		}
-		return fresh, true
-	})
-}
-
-// Len is the number of entries.
+// Len returns the number of answers.
 func (a *Answers) Len() int {
 	a.init()
 	return a.entries.Len()
 }
 
-// Close cancels the look-ups that are under way and waits for them. Later requests are unavailable.
+// Close cancels the lookups that are under way and waits for them. Later requests are unavailable.
 func (a *Answers) Close() {
 	a.init()
 	a.flights.Close()
+}
+
+// question is the number and the time of a question to a registry. A later question has a greater
+// number.
+type question struct {
+	number uint64
+	at     time.Time
+}
+
+func (a *Answers) ask() question { return question{a.questions.Add(1), time.Now()} }
+
+// entry is the last answer, and the last digest.
+type entry struct {
+	digest    digest.Digest // "" if there was none
+	at        time.Time     // when the digest was asked for
+	err       error         // nil if the last answer is the digest
+	errAt     time.Time     // when the failure came
+	question  uint64        // of the last answer
+	namespace string        // that has asked for it; empty if several have
+}
+
+// remember stores the answer to a question, unless that to a later question is known.
+func (a *Answers) remember(key cacheKey, namespace string, q question, d digest.Digest, err error) {
+	answer := entry{namespace: strings.Clone(namespace), question: q.number}
+	if err == nil {
+		answer.digest, answer.at = digest.Digest(strings.Clone(string(d))), q.at
+	} else {
+		// The text is enough; err may hold much more.
+		answer.err, answer.errAt = failure.New(failure.Of(err), errors.New(err.Error())), time.Now()
+	}
+	a.entries.Update(key, 0, func(known entry, ok bool) (entry, bool) {
+		if ok && known.namespace != namespace {
+			answer.namespace = ""
+		}
+		switch {
+		case ok && known.question > q.number:
+			known.namespace = answer.namespace
+			return known, true
+		case errors.Is(err, failure.Unavailable): // this does not contradict the last digest
+			answer.digest, answer.at = known.digest, known.at
+		}
+		return answer, true
+	})
+}
+
+// stale returns the last digest if err says that the registry can't be reached and the digest is not
+// too old, and else err.
+func (e *entry) stale(limits Limits, err error) (Result, error) {
+	if !errors.Is(err, failure.Unavailable) || e.digest == "" || time.Since(e.at) >= limits.StaleFor {
+		return Result{}, err
+	}
+	return Result{Digest: e.digest, Cached: true, Stale: true}, nil
+}
+
+// cacheKey is a keyed hash of what an answer belongs to: the canonical reference, the settings of its
+// registry, and the credentials in their order. So no credential is in memory as a key or can be
+// guessed from one, and all keys have the same size.
+type cacheKey [sha256.Size]byte
+
+// key hashes each part with its length before it. It copies one part at a time, since 16 credentials
+// may have 256 KiB.
+func (a *Answers) key(req Request, settings string) cacheKey {
+	h := sha256.New()
+	part := make([]byte, 0, 256) // few parts are longer
+	add := func(s string) {
+		part = append(binary.AppendUvarint(part[:0], uint64(len(s))), s...)
+		_, _ = h.Write(part) // never fails (package hash)
+	}
+	_, _ = h.Write(a.secret[:])
+	r := &req.Ref
+	for _, s := range [...]string{r.Host(), r.Path(), r.Tag(), string(r.Digest()), settings} {
+		add(s)
+	}
+	for _, c := range req.Credentials {
+		kind := "own"
+		switch {
+		case c.Shared:
+			kind = "shared"
+		case c.Unread:
+			kind = "unread"
+		}
+		for _, s := range [...]string{
+			kind, c.Auth.Username, c.Auth.Password, c.Auth.Auth, c.Auth.IdentityToken, c.Auth.RegistryToken,
+		} {
+			add(s)
+		}
+	}
+	return cacheKey(h.Sum(part[:0]))
 }

@@ -30,7 +30,6 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 	measured := func(next resolve.Resolver) resolve.Resolver {
 		return &resolve.Measured{Next: next, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
 	}
-	traced := func(next resolve.Resolver) resolve.Resolver { return &resolve.Traced{Next: next} }
 	limit := func(next resolve.Resolver) resolve.Resolver {
 		return &resolve.Limit{Next: next, Places: resolve.Places(0)}
 	}
@@ -44,11 +43,10 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 		"Cache":       remember(),
 		"Credentials": credentials,
 		"Measured":    measured,
-		"Traced":      traced,
 		"Limit":       limit,
 		"Mirrors":     mirrors,
 		"together": func(next resolve.Resolver) resolve.Resolver {
-			return traced(measured(mirrors(credentials(remembered(limit(next))))))
+			return measured(mirrors(credentials(remembered(limit(next)))))
 		},
 	}
 }

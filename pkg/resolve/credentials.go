@@ -12,35 +12,36 @@ import (
 	"github.com/tagpin/tagpin/pkg/span"
 )
 
-// Credentials fills a request's candidates from its keychain, and where all are refused reads them again: a secret may
-// have been rotated. It costs a second look-up only where that gives other candidates.
+// Credentials is a Resolver that sets the credentials of a request from its keychain. If all of them
+// are refused, it reads them again, because a secret may have been rotated. Only if they have changed
+// does it ask Next again.
 type Credentials struct {
 	Next Resolver
 }
 
-// Resolve asks Next, and after a refusal once more with what the keychain reads anew.
+// Resolve asks Next once or twice.
 func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) {
 	if req.Keychain == nil {
 		return c.Next.Resolve(ctx, req)
 	}
-	if ctx.Err() != nil { // to compare entries of many secrets takes time
+	if ctx.Err() != nil { // reading the entries of many secrets takes time
 		return Result{}, Late(ctx, req.Ref)
 	}
-	req.Credentials = candidates(ctx, req, false)
+	req.Credentials = credentials(ctx, req, false)
 	result, err := c.Next.Resolve(ctx, req)
 	if !errors.Is(err, failure.Unauthorized) || ctx.Err() != nil {
 		return result, err
 	}
-	fresh := candidates(ctx, req, true)
-	if slices.EqualFunc(fresh, req.Credentials, func(a, b keychain.Credential) bool { return a == b }) {
+	fresh := credentials(ctx, req, true)
+	if slices.Equal(fresh, req.Credentials) {
 		return result, err
 	}
 	req.Credentials = fresh
 	return c.Next.Resolve(ctx, req)
 }
 
-// candidates asks the keychain. Of the credentials, a trace has their number.
-func candidates(ctx context.Context, req Request, fresh bool) []keychain.Credential {
+// credentials asks the keychain. The trace has the number of credentials.
+func credentials(ctx context.Context, req Request, fresh bool) []keychain.Credential {
 	ctx, s := span.Start(ctx, "credentials")
 	defer s.End()
 	found := req.Keychain.Credentials(ctx, req.Ref, fresh)

@@ -4,7 +4,7 @@
 //
 // A Resolver answers one request; each layer is one small type around the same interface:
 //
-//	Traced → Measured → Mirrors → Credentials → Cache → Limit → Registry
+//	Measured → Mirrors → Credentials → Cache → Limit → Registry
 //
 // The package does not decide whether to pin, or what becomes of an object whose lookup failed: it
 // says in which of four classes the failure is. These are the rules; comments cite them by number.

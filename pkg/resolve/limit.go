@@ -3,38 +3,40 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// DefaultPerNamespace is the default of Limit.PerNamespace.
+// DefaultPerNamespace is the default of Places.
 const DefaultPerNamespace = 64
 
-// Places returns the queue of a Limit: perNamespace look-ups of each namespace. 0: DefaultPerNamespace.
+// Places returns a queue for a Limit: perNamespace lookups of each namespace. 0: DefaultPerNamespace.
 func Places(perNamespace int) *fair.Queue {
-	return &fair.Queue{Share: int64(orDefault(perNamespace, DefaultPerNamespace))}
+	return &fair.Queue{Share: int64(cmp.Or(perNamespace, DefaultPerNamespace))}
 }
 
 // Pending returns the room of a Limit. A lookup needs about 10 KiB from its beginning to its answer, so
-// that one sender has 10 MiB at most. An object's lookups run 16 at a time (package pin), so that a
-// namespace may always have that many.
+// that the lookups of one sender need 10 MiB at most. The lookups of an object run 16 at a time (package
+// pin), so a namespace may always have that many.
 func Pending() *fair.Room { return &fair.Room{Capacity: 2048, Modest: 16} }
 
-// Limit bounds the lookups that one namespace has under way, so that a tenant that asks for a thousand
-// images at once leaves room for the others. Further ones wait; when too many wait, the next one fails
-// at once. It stands behind the cache, so that answers from memory are not bounded.
+// Limit is a Resolver that bounds the lookups of one namespace that are under way, so that a tenant
+// that asks for a thousand images at a time leaves room for others. Further lookups wait. If too many
+// wait, the next one fails at once. Limit is behind the cache, so that it does not bound answers from
+// memory.
 type Limit struct {
 	Next Resolver
-	// Places is the queue that Places made. Required.
+	// Places is a queue that Places has made. Required.
 	Places *fair.Queue
-	// Pending is the room that Pending made, for lookups that are under way or wait, by sender and
-	// namespace. Nil: no bound.
+	// Pending is a room that Pending has made. It bounds the lookups that are under way or wait, by
+	// sender and namespace. If nil, they have no bound.
 	Pending *fair.Room
 }
 
-// Resolve asks Next when there is a place. Its own error is failure.Unavailable.
+// Resolve asks Next when there is a place. An error of its own is failure.Unavailable.
 func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 	if l.Pending != nil {
 		leave, err := l.Pending.Enter(req.Sender, req.Namespace, 1)

@@ -10,24 +10,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/span"
 )
 
-// The labels of the metrics, but for the registries that are named.
+// otherRegistry is the label of a host that the config does not name. Tenants choose hosts, so such a
+// host must not become a label.
+const otherRegistry = "other"
+
+// The labels of the source of an answer.
 const (
-	otherRegistry = "other" // tenants choose the host of an image: it is no label
-
-	fromRegistry = "registry" // asked, or a look-up in flight joined
+	fromRegistry = "registry"
 	fromCache    = "cache"
-	fromStale    = "stale" // too old, but the registry can't be reached
+	fromStale    = "stale" // it is too old, but the registry can't be reached
 )
 
-// Metrics counts look-ups. Its labels are closed sets. A nil *Metrics counts nothing.
+// Metrics counts lookups. Its labels have a bounded set of values.
 type Metrics struct {
 	lookups *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics returns new metrics that are registered with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -44,36 +47,47 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Measured counts and times the look-ups of Next. It stands outside of the cache, whose answers it tells apart.
+// Measured is a Resolver that counts, times and traces the lookups of Next. The trace has the
+// registry's host, but not the repository. Measured is outside of the cache, so that it counts
+// answers from memory too.
 type Measured struct {
-	Next    Resolver
+	Next Resolver
+	// Metrics counts the lookups. It may be nil.
 	Metrics *Metrics
-	// Label is the label of a registry host, as the config spells it; empty for one that it does not
-	// name, however a tenant spells it. Nil: none has a label of its own.
+	// Label returns the label of a registry host, or "" if the config does not name it. If nil, no
+	// host has a label.
 	Label func(host string) string
 }
 
-// Resolve asks Next, and gives its answer as it is.
+// Resolve returns the answer of Next.
 func (m *Measured) Resolve(ctx context.Context, req Request) (Result, error) {
-	if m.Metrics == nil {
-		return m.Next.Resolve(ctx, req)
-	}
-	begin := time.Now()
+	ctx, s := span.Start(ctx, "lookup")
+	defer s.End()
+	began := time.Now()
 	result, err := m.Next.Resolve(ctx, req)
-	took := time.Since(begin)
-	host := otherRegistry
-	if m.Label != nil {
-		host = cmp.Or(m.Label(req.Ref.Host()), otherRegistry)
+	took := time.Since(began)
+	source, outcome := sourceOf(result), "ok"
+	if err != nil {
+		outcome = string(failure.Of(err))
+		s.Fail(outcome)
 	}
-	from := source(result)
-	m.Metrics.lookups.WithLabelValues(host, outcome(err), from).Inc()
-	if from == fromRegistry {
-		m.Metrics.seconds.WithLabelValues(host).Observe(took.Seconds())
+	s.Text("tagpin.registry", req.Ref.Host())
+	s.Text("tagpin.source", source)
+	if m.Metrics == nil {
+		return result, err
+	}
+	label := otherRegistry
+	if m.Label != nil {
+		label = cmp.Or(m.Label(req.Ref.Host()), otherRegistry)
+	}
+	m.Metrics.lookups.WithLabelValues(label, outcome, source).Inc()
+	if source == fromRegistry {
+		m.Metrics.seconds.WithLabelValues(label).Observe(took.Seconds())
 	}
 	return result, err
 }
 
-func source(r Result) string {
+func sourceOf(r Result) string {
 	switch {
 	case r.Stale:
 		return fromStale
@@ -81,12 +95,4 @@ func source(r Result) string {
 		return fromCache
 	}
 	return fromRegistry
-}
-
-// outcome is the label of a lookup's result.
-func outcome(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	return string(failure.Of(err))
 }

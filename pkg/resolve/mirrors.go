@@ -12,60 +12,65 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry"
 )
 
-// Mirrors asks the mirrors of a reference's registry first, in order, and the registry itself where none of them has an
-// answer. A mirror is asked as the registry that it is: by its own settings, and with the credentials of its own host, so
-// this layer stands outside of Credentials and Cache. Where the registry's own settings say Verify, a mirror's answer
-// counts only if the registry gives the same. Without mirrors it costs nothing.
+// Mirrors is a Resolver that asks the mirrors of a registry first, in order, and the registry itself if
+// no mirror has an answer (rule 9). A mirror has its own settings and credentials, so Mirrors is
+// outside of Credentials and Cache. If the registry's settings say Verify, a mirror's answer counts
+// only if the registry gives the same.
 type Mirrors struct {
 	Next   Resolver
 	Client *registry.Client
 }
 
-// Resolve asks those mirrors that may be asked for tags. An error is in the class of the registry's own answer.
+// Resolve asks the mirrors that may be asked for tags. The error is the registry's own, with those of
+// the mirrors in its text.
 func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 	host := m.Client.Host(req.Ref.Host())
 	if len(host.Mirrors) == 0 {
 		return m.Next.Resolve(ctx, req)
 	}
-	found, at, failed := m.ask(ctx, host.Mirrors, req)
-	if at != "" && !found.Stale && !host.Verify {
+	found, mirror, failed := m.ask(ctx, host.Mirrors, req)
+	if mirror != "" && !found.Stale && !host.Verify {
 		return found, nil
 	}
 	own, err := m.Next.Resolve(ctx, req)
 	switch {
-	case err == nil && at != "" && host.Verify && found.Digest != own.Digest:
-		return Result{}, failure.Errorf(failure.Invalid, "%s: its mirror %s has another digest for the tag", host.Name, at)
-	case err == nil || !errors.Is(err, failure.Unavailable) || at == "" || host.Verify:
-		return own, also(err, failed)
+	case mirror != "" && host.Verify && err == nil && found.Digest != own.Digest:
+		return Result{}, failure.Errorf(failure.Invalid,
+			"%s: its mirror %s has another digest for the tag", host.Name, mirror)
+	case mirror != "" && !host.Verify && errors.Is(err, failure.Unavailable):
+		return found, nil // which is stale, but neither the mirror nor the registry can be reached
 	}
-	return found, nil // the mirror's last answer, where neither it nor the registry can be reached
+	return own, withMirrors(err, failed)
 }
 
-// ask gives the first answer of a mirror, and where it is from; one that is not stale, if there is.
-func (m *Mirrors) ask(ctx context.Context, mirrors []registry.Mirror, req Request) (found Result, at string, failed []error) {
-	for _, mirror := range mirrors {
-		if !mirror.Resolve || ctx.Err() != nil {
+// ask returns the first answer that is not stale, or else the first stale one, and its mirror.
+func (m *Mirrors) ask(
+	ctx context.Context, mirrors []registry.Mirror, req Request,
+) (found Result, mirror string, failed []error) {
+	for _, next := range mirrors {
+		if !next.Resolve || ctx.Err() != nil {
 			continue
 		}
-		there, err := mirrored(req, mirror)
+		there, err := at(next, req)
+		var result Result
 		if err == nil {
-			var result Result
-			if result, err = m.Next.Resolve(ctx, there); err == nil && (at == "" || !result.Stale) {
-				found, at = result, mirror.Host
-			}
+			result, err = m.Next.Resolve(ctx, there)
 		}
 		switch {
 		case err != nil:
 			failed = append(failed, err)
-		case !found.Stale:
-			return found, at, failed
+		case !result.Stale:
+			return result, next.Host, failed
+		case mirror == "":
+			found, mirror = result, next.Host
 		}
 	}
-	return found, at, failed
+	return found, mirror, failed
 }
 
-// Manifest gets the manifest that req's digest names, from any mirror or the registry itself: its bytes tell whether they
-// are the right ones. The credentials are those of req's Keychain. It is not cached.
+// Manifest gets a manifest with the credentials of req's Keychain. By a digest, it gets the manifest
+// from any mirror or the registry, because the bytes show whether they are the right ones. It is not
+// cached.
 func (m *Mirrors) Manifest(ctx context.Context, req Request) (*registry.Manifest, error) {
 	get := func(req Request) (*registry.Manifest, error) {
 		if req.Keychain != nil {
@@ -78,7 +83,7 @@ func (m *Mirrors) Manifest(ctx context.Context, req Request) (*registry.Manifest
 		if req.Ref.Digest() == "" || ctx.Err() != nil {
 			break
 		}
-		there, err := mirrored(req, mirror)
+		there, err := at(mirror, req)
 		if err == nil {
 			var found *registry.Manifest
 			if found, err = get(there); err == nil {
@@ -88,21 +93,22 @@ func (m *Mirrors) Manifest(ctx context.Context, req Request) (*registry.Manifest
 		failed = append(failed, err)
 	}
 	found, err := get(req)
-	return found, also(err, failed)
+	return found, withMirrors(err, failed)
 }
 
-// mirrored is req at a mirror.
-func mirrored(req Request, mirror registry.Mirror) (Request, error) {
-	at, err := req.Ref.At(mirror.Host)
+// at returns the request as one to a mirror.
+func at(mirror registry.Mirror, req Request) (Request, error) {
+	there, err := req.Ref.At(mirror.Host)
 	if err != nil {
-		return Request{}, failure.Errorf(failure.Invalid, "%s: it can't have the repository: %w", mirror.Host, err)
+		return Request{}, failure.Errorf(failure.Invalid,
+			"%s: it can't have the repository: %w", mirror.Host, err)
 	}
-	req.Ref, req.Credentials = at, nil
+	req.Ref, req.Credentials = there, nil
 	return req, nil
 }
 
-// also is err with what the mirrors said before.
-func also(err error, mirrors []error) error {
+// withMirrors adds the errors of mirrors to the text of err.
+func withMirrors(err error, mirrors []error) error {
 	if err == nil || len(mirrors) == 0 {
 		return err
 	}

@@ -4,40 +4,41 @@ package resolve
 
 import (
 	"context"
+	"errors"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
 )
 
 // Request asks for the digest of one reference.
 type Request struct {
-	// Ref is the reference; it has no digest.
+	// Ref is the reference. It has no digest.
 	Ref ref.Reference
-	// Keychain gives the credentials to try. Nil: anonymous alone.
+	// Keychain returns the credentials to try. If nil, only anonymous access is tried.
 	Keychain keychain.Keychain
-	// Credentials are the candidates, in order; the Credentials layer fills them from Keychain.
+	// Credentials are the credentials to try, in order. The Credentials layer sets them.
 	Credentials []keychain.Credential
-	// Namespace is who asks: registries are shared fairly among namespaces.
+	// Namespace is whom the request is for. Namespaces share registries fairly.
 	Namespace string
-	// Sender is the address that the request came from, which can't be made up as Namespace can.
+	// Sender is the address that has sent the request. Unlike Namespace, it can't be made up.
 	Sender string
-	// Fresh asks for the registry's own answer to a question that is sent after now, so that what was
-	// just pushed is what is deployed. Without it, an answer may be remembered.
+	// Fresh is true if the registry has to be asked after now, so that what was just pushed is what is
+	// deployed. Else an answer may be remembered.
 	Fresh bool
-	// First is Fresh for a digest alone: a failure may be remembered. It is for the first pod of a
-	// revision, as all others will run what it gets.
+	// First is Fresh for a digest, but a failure may be remembered. It is for the first pod of a
+	// revision, because all others will run what it gets.
 	First bool
 
-	// begin is called when the turn of the look-up has come, before anything is sent. Its error ends
-	// the look-up: another namespace's turn came first. Nil: there is nobody to ask.
 	begin func() error
 }
 
-// Begin must be called by a Resolver that asks a registry when its turn has come, before it sends
-// anything, and its error returned: then the same look-up was begun for another namespace. It may be
-// called again.
+// Begin must be called by a Resolver that asks a registry when nothing is left to wait for and before
+// it sends anything. If it returns an error, the Resolver must return that error, since the same
+// lookup was begun for another namespace. It may be called several times.
 func (r *Request) Begin() error {
 	if r.begin == nil {
 		return nil
@@ -45,22 +46,52 @@ func (r *Request) Begin() error {
 	return r.begin()
 }
 
-// Result is a digest, and where it came from. Beside an error there is no digest.
+// Result is a digest and where it came from. If there is an error, there is no digest.
 type Result struct {
 	Digest digest.Digest // always sha256
-	Cached bool          // remembered, be it a failure: the registry was not asked
-	Stale  bool          // remembered for longer than usual, because the registry can't be reached
-	// Sibling is true if the other pods of the revision run the digest: the registry was not asked.
+	Cached bool          // the registry was not asked for this answer, which may be a failure
+	Stale  bool          // the digest is older than usual, because the registry can't be reached
+	// Sibling is true if the digest is what the other pods of the revision run. Then the registry was
+	// not asked.
 	Sibling bool
 }
 
-// Resolver answers requests. Its errors are in the classes of package failure. Implementations are safe for concurrent use and obey the context.
+// Resolver answers requests. Its errors have a class of package failure. Implementations are safe for
+// concurrent use and obey the context.
 type Resolver interface {
 	Resolve(ctx context.Context, req Request) (Result, error)
 }
 
-// Func is a function as a Resolver.
+// Func is a function that implements Resolver.
 type Func func(ctx context.Context, req Request) (Result, error)
 
 // Resolve calls f.
 func (f Func) Resolve(ctx context.Context, req Request) (Result, error) { return f(ctx, req) }
+
+// Registry is a Resolver that asks the registry. It remembers no answer.
+type Registry struct {
+	Client *registry.Client
+}
+
+// Resolve tries the Credentials of the request.
+func (r *Registry) Resolve(ctx context.Context, req Request) (Result, error) {
+	d, err := r.Client.Digest(ctx, req.registry())
+	return Result{Digest: d}, err
+}
+
+// registry returns the request as one to a registry.
+func (r *Request) registry() registry.Request {
+	return registry.Request{
+		Ref: r.Ref, Credentials: r.Credentials, Namespace: r.Namespace, Sender: r.Sender, Begin: r.Begin,
+	}
+}
+
+// Late returns the error of a lookup whose context has ended. The text is the cause of the end, if the
+// caller has set one.
+func Late(ctx context.Context, r ref.Reference) error {
+	why := context.Cause(ctx)
+	if errors.Is(why, context.DeadlineExceeded) || errors.Is(why, context.Canceled) {
+		why = errors.New("no answer within the time allowed")
+	}
+	return failure.Errorf(failure.Unavailable, "%s: %w", r.Host(), why)
+}
