@@ -21,9 +21,9 @@ const (
 	maxToken = 8 << 10
 )
 
-// challengeKey says where a challenge is expected: at a whole registry if path is empty, else in one
-// repository. A repository may name a token endpoint of its own, which other repositories must not be
-// led to.
+// challengeKey says where a challenge is expected: at a whole registry if path is empty, else in
+// one repository. A repository may name a token endpoint of its own, which other repositories must
+// not be led to.
 type challengeKey struct{ origin, path string }
 
 // received is a challenge that a repository of a registry has sent.
@@ -79,8 +79,8 @@ type recalled struct {
 // met reports whether the header was got for the challenge. Then another token would not help.
 func (r *recalled) met(c *auth.Challenge) bool { return r.challenge != nil && *r.challenge == *c }
 
-// recall returns the authorization that was good before. If only the challenge is remembered, it asks
-// for a token.
+// recall returns the authorization that was good before. If only the challenge is remembered, it
+// asks for a token.
 func (l *lookup) recall(ctx context.Context) recalled {
 	if header, ok := l.client.tokens.Get(l.tokenKey()); ok {
 		return recalled{header: header.value}
@@ -111,9 +111,9 @@ func (l *lookup) recall(ctx context.Context) recalled {
 	return recalled{challenge: &c, err: err}
 }
 
-// authorize returns the Authorization header that meets a challenge. It is empty if there is nothing
-// to present. Lookups that need a token at the same time share one request for it, which has the
-// registry's whole timeout and not that of the first caller.
+// authorize returns the Authorization header that meets a challenge. It is empty if there is
+// nothing to present. Lookups that need a token at the same time share one request for it, which
+// has the registry's whole timeout and not that of the first caller.
 func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error) {
 	if header, ok := c.Header(l.credential.Auth); ok {
 		return header, nil

@@ -11,8 +11,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// freeBody is the part of a manifest that takes no room in Client.Manifests. Nearly all manifests are
-// smaller, so that they never wait for the large ones of others.
+// freeBody is the part of a manifest that takes no room in Client.Manifests. Nearly all manifests
+// are smaller, so that they never wait for the large ones of others.
 const freeBody = 64 << 10
 
 var (
@@ -52,8 +52,8 @@ func (l *lookup) readBody(
 	return nil, func() {}, err
 }
 
-// reserve takes size bytes of q, which may be nil. release is never nil. waited is true if the bytes
-// were not free at once.
+// reserve takes size bytes of q, which may be nil. release is never nil. waited is true if the
+// bytes were not free at once.
 func reserve(
 	ctx context.Context, q *fair.Queue, namespace string, size int64,
 ) (release func(), waited bool, err error) {

@@ -45,8 +45,8 @@ func get(ctx context.Context, c *Client, namespace, image string) (*Manifest, er
 	return l.request(ctx, http.MethodGet)
 }
 
-// TestManifestsAreBounded reads 64 manifests that stall: together they hold no more bytes than there
-// is room for, small ones pass meanwhile, and no gate is closed for those that found no room.
+// TestManifestsAreBounded reads 64 manifests that stall: together they hold no more bytes than
+// there is room for, small ones pass meanwhile, and no gate is closed for those that found no room.
 func TestManifestsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &fair.Queue{Capacity: 4 * MaxManifest, Share: 2 * MaxManifest}

@@ -13,8 +13,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// ErrOfNamespace reports a failure that has to do with what its namespace has asked for: it uses too
-// much of what is shared, or its logins were refused. To other namespaces the failure says nothing.
+// ErrOfNamespace reports a failure that has to do with what its namespace has asked for: it uses
+// too much of what is shared, or its logins were refused. To other namespaces the failure says
+// nothing.
 var ErrOfNamespace = errors.New("only for this namespace")
 
 // requestError is the error of a request, or of a whole lookup. Its text never has a body, a
@@ -73,8 +74,8 @@ func (e *requestError) Unwrap() []error {
 	return errs
 }
 
-// another reports whether another credential may get another answer: after a refusal, and after a 404
-// to a credential, by which some registries hide what the credential may not see.
+// another reports whether another credential may get another answer: after a refusal, and after a
+// 404 to a credential, by which some registries hide what the credential may not see.
 func (e *requestError) another() bool {
 	class := e.Class()
 	return class == failure.Unauthorized || class == failure.NotFound && e.presented
@@ -114,8 +115,8 @@ func (e *requestError) cause() string {
 	return "unreachable"
 }
 
-// invalid returns the error of an answer that tagpin's own rules refuse. Hosts in it come from others
-// and are cut.
+// invalid returns the error of an answer that tagpin's own rules refuse. Hosts in it come from
+// others and are cut.
 func (l *lookup) invalid(format string, args ...any) *requestError {
 	for i, arg := range args {
 		if s, ok := arg.(string); ok && len(s) > maxHost {

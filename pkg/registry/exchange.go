@@ -34,8 +34,8 @@ const (
 )
 
 // request makes a request for the manifest when its time has come, and closes the gates that the
-// answer says to close. Any answer but status 200 is an error. It is one HTTP request if a token for
-// the repository is known, and else three: for the challenge, the token and the manifest.
+// answer says to close. Any answer but status 200 is an error. It is one HTTP request if a token
+// for the repository is known, and else three: for the challenge, the token and the manifest.
 func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) {
 	switch {
 	case len(l.Name) > maxHost:
@@ -79,9 +79,9 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 	return m, err
 }
 
-// ask sends the request with the authorization that is remembered. If the answer is another challenge
-// than the one that was met, it sends the request again. A token endpoint that is remembered and fails
-// is not asked a second time, unless a request to it is still under way.
+// ask sends the request with the authorization that is remembered. If the answer is another
+// challenge than the one that was met, it sends the request again. A token endpoint that is
+// remembered and fails is not asked a second time, unless a request to it is still under way.
 func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 	known := l.recall(ctx)
 	if known.err != nil && (known.final || ctx.Err() != nil) {
@@ -253,8 +253,8 @@ func (l *lookup) unanswered(err error, evidence network.Evidence) *requestError 
 
 func (c *Client) userAgent() string { return cmp.Or(c.UserAgent, "tagpin") }
 
-// drain reads a little of the rest of a body, so that its connection can be used again. If it hangs,
-// the body is closed.
+// drain reads a little of the rest of a body, so that its connection can be used again. If it
+// hangs, the body is closed.
 func drain(body io.ReadCloser) {
 	late := time.AfterFunc(drainTime, func() { _ = body.Close() })
 	defer late.Stop()

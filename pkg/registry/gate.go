@@ -39,11 +39,11 @@ type gates struct {
 type gateKind int
 
 const (
-	ofRegistry   gateKind = iota // all requests to the registry, while it is out of service
-	ofCredential                 // those with one credential, while the registry limits its requests
-	ofLogin                      // those with one credential of one namespace, after refused logins
-	ofNamespace                  // those with any credential of one namespace, after many refused logins
-	ofRepository                 // those with one credential in one repository
+	ofRegistry   gateKind = iota // all requests to the registry, which is out of service
+	ofCredential                 // with one credential, whose requests the registry limits
+	ofLogin                      // with one credential of one namespace, whose login was refused
+	ofNamespace                  // with any credential of one namespace, after many refused logins
+	ofRepository                 // with one credential, in one repository
 )
 
 // gateKey identifies a gate. The fields that its kind does not need are empty.
@@ -87,10 +87,10 @@ func newGates() *gates {
 	return g
 }
 
-// pass reports whether all gates let a request pass. err is that of a closed gate. trying is not nil if
-// another request tries one of the gates; it is closed when that request has ended. If take is true
-// and the request may pass, it becomes the one that tries those that were closed, and done must be
-// called for them.
+// pass reports whether all gates let a request pass. err is that of a closed gate. trying is not
+// nil if another request tries one of the gates; it is closed when that request has ended. If take
+// is true and the request may pass, it becomes the one that tries those that were closed, and done
+// must be called for them.
 func (g *gates) pass(keys []gateKey, take bool) (taken []*gate, trying <-chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -151,9 +151,9 @@ func (g *gates) close(key gateKey, namespace string, cause *requestError, b back
 	}
 }
 
-// fail records that a repository or a credential, by its name, has failed. It reports whether the gate
-// is to be closed: as many as t says have failed without a success between them, or the gate was
-// closed for the same kind of cause and no request has succeeded since.
+// fail records that a repository or a credential, by its name, has failed. It reports whether the
+// gate is to be closed: as many as t says have failed without a success between them, or the gate
+// was closed for the same kind of cause and no request has succeeded since.
 func (g *gates) fail(
 	key gateKey, t threshold, name, namespace string, cause *requestError,
 ) (enough bool) {
@@ -196,8 +196,8 @@ func (g *gate) refusal() error {
 	return &e
 }
 
-// retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3). It is 0 if there is
-// none.
+// retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3). It is 0 if there
+// is none.
 func retryAfter(h http.Header) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	seconds, err := strconv.ParseInt(text, 10, 64)

@@ -25,10 +25,10 @@ const (
 	maxTokenBytes = 4 << 20
 )
 
-// Learned is what answers have shown about registries: challenges, tokens, closed gates and the speed
-// of requests. It outlives a Client, so that a new config does not cause requests to every registry.
-// What was learned with other settings of a host is not used. The zero value is ready. It is safe for
-// concurrent use.
+// Learned is what answers have shown about registries: challenges, tokens, closed gates and the
+// speed of requests. It outlives a Client, so that a new config does not cause requests to every
+// registry. What was learned with other settings of a host is not used. The zero value is ready. It
+// is safe for concurrent use.
 type Learned struct {
 	once       sync.Once
 	secret     [sha256.Size]byte // of identities

@@ -97,8 +97,8 @@ func (l *limiters) unuse(key limiterKey, used *limiter) {
 }
 
 // begin waits until the lookup may send a request: all its gates are open or may be tried, it has a
-// slot, and the rate allows a request. It returns the gates that the request tries. A lookup that waits
-// for what comes of another one's try holds no slot meanwhile.
+// slot, and the rate allows a request. It returns the gates that the request tries. A lookup that
+// waits for what comes of another one's try holds no slot meanwhile.
 func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
 	for {
 		_, trying, err := l.client.gates.pass(l.gates(), false)

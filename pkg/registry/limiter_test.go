@@ -41,8 +41,8 @@ func (h *held) client(hosts ...Host) *Client {
 	return c
 }
 
-// The queue of a registry that is in use is the same for all who ask it, however many other registries
-// a tenant has made tagpin ask meanwhile.
+// The queue of a registry that is in use is the same for all who ask it, however many other
+// registries a tenant has made tagpin ask meanwhile.
 func TestQueueInUseIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHeld()
@@ -74,8 +74,8 @@ func TestQueueInUseIsKept(t *testing.T) {
 	})
 }
 
-// Those that wait for another request to find out whether the registry is back hold no places, so that
-// those places are free for the registry's other credentials and repositories.
+// Those that wait for another request to find out whether the registry is back hold no places, so
+// that those places are free for the registry's other credentials and repositories.
 func TestWaitingForATryHoldsNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHeld()
@@ -121,8 +121,8 @@ func TestBegunForAnother(t *testing.T) {
 	})
 }
 
-// A look-up that joins the request for a token has the registry's whole timeout, and not what the first
-// caller had left.
+// A look-up that joins the request for a token has the registry's whole timeout, and not what the
+// first caller had left.
 func TestTokenOutlivesItsFirstCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, c := start()
@@ -147,7 +147,8 @@ func TestTokenOutlivesItsFirstCaller(t *testing.T) {
 	})
 }
 
-// What one Client has learned is known to the next, unless the settings of the registry have changed.
+// What one Client has learned is known to the next, unless the settings of the registry have
+// changed.
 func TestLearnedOutlivesAClient(t *testing.T) {
 	learned := &Learned{}
 	closes := &Client{Learned: learned, Hosts: []Host{{Name: "r.example", AuthHosts: []string{"auth.example"}}}}

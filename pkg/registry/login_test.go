@@ -155,8 +155,8 @@ func TestManyRefusedLogins(t *testing.T) {
 	})
 }
 
-// Refused logins of a namespace count whatever else is accepted meanwhile: a tenant may have one that
-// is good. One that is accepted itself counts no more.
+// Refused logins of a namespace count whatever else is accepted meanwhile: a tenant may have one
+// that is good. One that is accepted itself counts no more.
 func TestAcceptedLogin(t *testing.T) {
 	for name, tt := range map[string]struct {
 		accepted string

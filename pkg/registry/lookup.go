@@ -30,13 +30,14 @@ type Request struct {
 }
 
 // Digest returns the digest of the manifest or index that a tag names (rules 1 to 5 of package
-// resolve). In a known repository that is one HEAD request. The error has a class of package failure.
+// resolve). In a known repository that is one HEAD request. The error has a class of package
+// failure.
 func (c *Client) Digest(ctx context.Context, req Request) (digest.Digest, error) {
 	return tryEach(c, req, func(l *lookup) (digest.Digest, error) { return l.digest(ctx) })
 }
 
-// Manifest gets the manifest that a reference names, by its digest if it has one, and checks it. The
-// error has a class of package failure.
+// Manifest gets the manifest that a reference names, by its digest if it has one, and checks it.
+// The error has a class of package failure.
 func (c *Client) Manifest(ctx context.Context, req Request) (*Manifest, error) {
 	return tryEach(c, req, func(l *lookup) (*Manifest, error) { return l.manifest(ctx) })
 }
@@ -139,8 +140,8 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 }
 
 // refusesHead reports whether a GET may succeed after this answer to HEAD, because some registries
-// refuse the method, or hide what they have from it. It is false for 401, 429 and a server error, since
-// a GET counts against quotas.
+// refuse the method, or hide what they have from it. It is false for 401, 429 and a server error,
+// since a GET counts against quotas.
 func refusesHead(status int) bool {
 	switch status {
 	case http.StatusForbidden, http.StatusNotFound,

@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// MaxManifest bounds a manifest. The distribution specification asks registries to accept manifests
-	// of this size.
+	// MaxManifest bounds a manifest. The distribution specification asks registries to accept
+	// manifests of this size.
 	MaxManifest = 4 << 20
-	// maxMediaType bounds a media type: two names of 127 characters (RFC 6838, section 4.2), and as much
-	// for parameters.
+	// maxMediaType bounds a media type: two names of 127 characters (RFC 6838, section 4.2), and as
+	// much for parameters.
 	maxMediaType = 512
 )
 
@@ -67,8 +67,8 @@ func newManifest(h http.Header) *Manifest {
 	}
 }
 
-// remainingPulls reads a number of pulls, such as 76;w=21600 (docs.docker.com: Docker Hub's rate limit
-// of pulls). It is -1 if the header has none.
+// remainingPulls reads a number of pulls, such as 76;w=21600 (docs.docker.com: Docker Hub's rate
+// limit of pulls). It is -1 if the header has none.
 func remainingPulls(h http.Header) int {
 	text, _, _ := strings.Cut(h.Get("RateLimit-Remaining"), ";")
 	n, err := strconv.Atoi(strings.TrimSpace(text))
@@ -92,8 +92,8 @@ func (m *Manifest) digest() (digest.Digest, error) {
 
 var errSchema1 = errors.New("the tag is a Docker schema 1 manifest, which no current runtime pulls")
 
-// check checks that the body is a manifest or an index, and agrees with the media type, the digest of
-// the header and the digest that was asked for, if there is one.
+// check checks that the body is a manifest or an index, and agrees with the media type, the digest
+// of the header and the digest that was asked for, if there is one.
 func (m *Manifest) check(want digest.Digest) error {
 	switch {
 	case types.MediaType(m.MediaType).IsSchema1():
@@ -142,7 +142,8 @@ func (m *Manifest) checkBody() error {
 	return nil
 }
 
-// present is true if a field is there. The field may be as large as the manifest, so it is not copied.
+// present is true if a field is there. The field may be as large as the manifest, so it is not
+// copied.
 type present bool
 
 // UnmarshalJSON implements json.Unmarshaler.

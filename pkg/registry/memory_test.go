@@ -36,8 +36,8 @@ func (wordy) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// What is remembered of registries, credentials and repositories has a bound, however long the texts are: tenants write
-// passwords, and choose registries that answer with what they like.
+// What is remembered of registries, credentials and repositories has a bound, however long the
+// texts are: tenants write passwords, and choose registries that answer with what they like.
 func TestMemoryIsBounded(t *testing.T) {
 	c := &Client{}
 	if err := c.Init(); err != nil {

@@ -17,7 +17,8 @@ const (
 	tokenRequest  = "token"
 )
 
-// Metrics counts HTTP requests. Its labels have a bounded set of values. A nil *Metrics counts nothing.
+// Metrics counts HTTP requests. Its labels have a bounded set of values. A nil *Metrics counts
+// nothing.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	closed   *prometheus.CounterVec
@@ -29,15 +30,20 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_requests_total",
-			Help: "Requests to registries (other where the config does not name it), by kind (HEAD, GET, token) and answer: 200, 401, 403, 404, 429, 503, 4xx and 5xx for the rarer ones, else for redirects that lead nowhere and the like, none.",
+			Help: "Requests to registries (other where the config does not name it), by kind (HEAD," +
+				" GET, token) and answer: 200, 401, 403, 404, 429, 503, 4xx and 5xx for the rarer" +
+				" ones, else for redirects that lead nowhere and the like, none.",
 		}, []string{"registry", "kind", "answer"}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_not_asked_total",
-			Help: "Requests to registries (other where the config does not name it) that were not made, since an answer a moment ago (429, 503, a refused login, a failed connection) said not to.",
+			Help: "Requests to registries (other where the config does not name it) that were not " +
+				"made, since an answer a moment ago (429, 503, a refused login, a failed " +
+				"connection) said not to.",
 		}, []string{"registry"}),
 		pulls: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tagpin_registry_pulls_remaining",
-			Help: "Pulls that a registry said it still allows (ratelimit-remaining), by its last answer that said so; only of registries that the config names.",
+			Help: "Pulls that a registry said it still allows (ratelimit-remaining), by its last " +
+				"answer that said so; only of registries that the config names.",
 		}, []string{"registry"}),
 	}
 	r.MustRegister(m.requests, m.closed, m.pulls)

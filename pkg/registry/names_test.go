@@ -96,8 +96,8 @@ func (c *counting) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// TestNames: of the addresses of a name those alone are connected to that may be, whichever comes first; where a proxy
-// would connect, a name with one that may not be is not asked for at all.
+// TestNames: of the addresses of a name those alone are connected to that may be, whichever comes
+// first; where a proxy would connect, a name with one that may not be is not asked for at all.
 func TestNames(t *testing.T) {
 	good, toGood := listener(t, "127.0.0.1:0")
 	_, port, _ := net.SplitHostPort(good.Addr().String())
@@ -146,7 +146,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A host that the config does not name, and that can't be looked up here, is not asked for by a proxy.
+// A host that the config does not name, and that can't be looked up here, is not asked for by a
+// proxy.
 func TestProxyOfUnknownHosts(t *testing.T) {
 	asked := false
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))

@@ -18,8 +18,8 @@ func unavailable() *requestError {
 	return &requestError{host: "r.example", status: 503, retryAfter: 10 * time.Minute}
 }
 
-// A repository whose own server is out of service, behind a host that routes by path, is not asked for
-// as long as it says. Other repositories are.
+// A repository whose own server is out of service, behind a host that routes by path, is not asked
+// for as long as it says. Other repositories are.
 func TestOneRepositoryOutOfService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()

@@ -5,20 +5,20 @@
 //	c := &registry.Client{Network: network.Rules{Allow: prefixes}}
 //	d, err := c.Digest(ctx, registry.Request{Ref: reference, Credentials: candidates})
 //
-// Whoever may create a pod chooses the host of an image, so the package trusts no host: addresses are
-// checked when they are dialled (package network), redirects and token realms are limited, bodies and
-// waits are bounded, plain HTTP needs a setting, and credentials go to the registry's own host and its
-// own token realm alone (package auth).
+// Whoever may create a pod chooses the host of an image, so the package trusts no host: addresses
+// are checked when they are dialled (package network), redirects and token realms are limited,
+// bodies and waits are bounded, plain HTTP needs a setting, and credentials go to the registry's
+// own host and its own token realm alone (package auth).
 //
-// A request goes to the manifest at once. The challenge in the answer names the token realm. What was
-// learned from answers is remembered for a while (Learned), so that a lookup in a known repository is
-// one request, and one without any knowledge is three. If an answer says that the next request will
-// fail too, the registry is not asked for a while (gates).
+// A request goes to the manifest at once. The challenge in the answer names the token realm. What
+// was learned from answers is remembered for a while (Learned), so that a lookup in a known
+// repository is one request, and one without any knowledge is three. If an answer says that the
+// next request will fail too, the registry is not asked for a while (gates).
 //
 // The package uses the credentials and media types of go-containerregistry, and nothing more of it:
 //   - Its parser of references refuses references that run, and accepts others.
-//   - remote.Head pings each registry before each lookup. The ping follows redirects and reads without
-//     a bound. Retries ignore the end of the context.
+//   - remote.Head pings each registry before each lookup. The ping follows redirects and reads
+//     without a bound. Retries ignore the end of the context.
 //   - Its transport sends credentials to any public token realm, and follows redirects there.
 //   - transport.Error has no header, so that Retry-After is lost, and quotes bodies.
 package registry
@@ -50,7 +50,7 @@ const (
 
 // Host has the settings of one registry, or of all registries that have no settings of their own.
 type Host struct {
-	Name              string        // as in a canonical reference: docker.io, registry.internal:5000; or "*"
+	Name              string        // as in a canonical reference, docker.io or a.b:5000; or "*"
 	Timeout           time.Duration // of one request; 0: DefaultTimeout
 	MaxInFlight       int           // requests at a time; 0: DefaultMaxInFlight
 	RequestsPerSecond float64       // 0: DefaultRequestsPerSecond
@@ -74,9 +74,9 @@ type Client struct {
 	Hosts     []Host
 	Network   network.Rules
 	UserAgent string // default: tagpin
-	// ExplainAll makes errors tell what the network answered for hosts that the config doesn't name. It
-	// is for a command-line tool, whose user has chosen the host. A tenant would learn from it what can
-	// be reached from here.
+	// ExplainAll makes errors tell what the network answered for hosts that the config doesn't name.
+	// It is for a command-line tool, whose user has chosen the host. A tenant would learn from it what
+	// can be reached from here.
 	ExplainAll bool
 	// RootCAs are trusted for all hosts. If nil, they are the system's.
 	RootCAs *x509.CertPool
@@ -179,7 +179,8 @@ func (c *Client) Settings(name string) string {
 	return c.target(name).answers
 }
 
-// Label returns the name of a registry as the config spells it, or "" if the config does not name it.
+// Label returns the name of a registry as the config spells it, or "" if the config does not name
+// it.
 func (c *Client) Label(name string) string {
 	_ = c.Init()
 	return c.target(name).label

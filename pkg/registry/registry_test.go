@@ -49,8 +49,8 @@ func TestCAFile(t *testing.T) {
 	}
 }
 
-// TestReasons: who names a host in the config, or asks from a command line, is told what the network said; a tenant is
-// not, since it would tell what is reachable from here.
+// TestReasons: who names a host in the config, or asks from a command line, is told what the
+// network said; a tenant is not, since it would tell what is reachable from here.
 func TestReasons(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
@@ -86,7 +86,8 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// Waiting for a place among the requests is the caller's time; a request's own begins when it is sent.
+// Waiting for a place among the requests is the caller's time; a request's own begins when it is
+// sent.
 func TestQueue(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")

@@ -13,8 +13,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// address is a registry, however a tenant spells its name: Registry.Example:0443 is the same registry
-// as registry.example, with the same settings, bounds and gates.
+// address is a registry, however a tenant spells its name: Registry.Example:0443 is the same
+// registry as registry.example, with the same settings, bounds and gates.
 type address struct {
 	host     string // in its canonical spelling
 	insecure bool   // plain HTTP
@@ -26,12 +26,12 @@ func newAddress(name string, insecure bool) address {
 
 // target is a registry as the settings say that it is asked.
 type target struct {
-	Host                        // with defaults; Name is as in the reference
-	address   address           //
-	label     string            // the name as the config spells it; "" if it does not name the registry
-	reach     string            // identifies how the registry is reached; "" by default
-	answers   string            // identifies all settings that an answer may depend on
-	transport http.RoundTripper //
+	Host      // with defaults; Name is as in the reference
+	address   address
+	label     string // the name as the config spells it; "" if the config does not have it
+	reach     string // identifies how the registry is reached; "" by default
+	answers   string // identifies all settings that an answer may depend on
+	transport http.RoundTripper
 }
 
 func newTarget(h Host, transport http.RoundTripper) target {
@@ -48,8 +48,8 @@ func newTarget(h Host, transport http.RoundTripper) target {
 	return t
 }
 
-// target returns the registry of a name. A name without a port is that of port 443, unless the config
-// itself has the name without a port.
+// target returns the registry of a name. A name without a port is that of port 443, unless the
+// config itself has the name without a port.
 func (s *state) target(name string) target {
 	t := s.others
 	t.address = newAddress(name, t.Insecure)

@@ -15,8 +15,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 )
 
-// TestSpellingsAreOneRegistry checks that another spelling of a registry's host has the same settings,
-// bounds and gates.
+// TestSpellingsAreOneRegistry checks that another spelling of a registry's host has the same
+// settings, bounds and gates.
 func TestSpellingsAreOneRegistry(t *testing.T) {
 	c := &Client{Hosts: []Host{
 		{Name: "r.example:5000", MaxInFlight: 1, Verify: true},
@@ -54,8 +54,8 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 	}
 }
 
-// hosts is a registry that records the hosts in URLs and headers of its requests. It wants a token of
-// its own realm, which it spells in another way, and then redirects to itself.
+// hosts is a registry that records the hosts in URLs and headers of its requests. It wants a token
+// of its own realm, which it spells in another way, and then redirects to itself.
 type hosts struct{ asked map[string]bool }
 
 func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -78,8 +78,8 @@ func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// TestRequestsHaveOneSpelling checks that all requests to a registry have the canonical host, because
-// NO_PROXY and a host that routes by name may distinguish two spellings.
+// TestRequestsHaveOneSpelling checks that all requests to a registry have the canonical host,
+// because NO_PROXY and a host that routes by name may distinguish two spellings.
 func TestRequestsHaveOneSpelling(t *testing.T) {
 	for _, tt := range []struct {
 		image    string

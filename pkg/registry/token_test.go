@@ -20,7 +20,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/auth"
 )
 
-// wire is a registry without a network: a token endpoint that waits until it is let go, and manifests for its tokens.
+// wire is a registry without a network: a token endpoint that waits until it is let go, and
+// manifests for its tokens.
 type wire struct {
 	tokens chan *http.Request
 	answer chan struct{}
@@ -65,7 +66,8 @@ func (c *Client) head(ctx context.Context, tag, user string) error {
 	return err
 }
 
-// Look-ups side by side in one repository share the request for a token; another credential has its own.
+// Look-ups side by side in one repository share the request for a token; another credential has its
+// own.
 func TestOneToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, c := start()
@@ -136,7 +138,8 @@ func TestTokenOutlivesItsCallersBudget(t *testing.T) {
 	})
 }
 
-// A token endpoint that hangs ends with the time of a request, and is not asked by everybody for all that time.
+// A token endpoint that hangs ends with the time of a request, and is not asked by everybody for
+// all that time.
 func TestTokenHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, c := start()

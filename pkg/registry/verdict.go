@@ -114,8 +114,8 @@ func (l *lookup) close(kind gateKind, e *requestError, b backoff) {
 }
 
 // closeSeveral closes the gate of the repository, and that of kind if several repositories have
-// failed. Those with the same first part of their path count once, because a host that routes by path
-// may have one server for all of them.
+// failed. Those with the same first part of their path count once, because a host that routes by
+// path may have one server for all of them.
 func (l *lookup) closeSeveral(kind gateKind, e *requestError, b backoff) {
 	l.close(ofRepository, e, b)
 	first, _, _ := strings.Cut(l.Ref.Path(), "/")
@@ -127,8 +127,8 @@ func (l *lookup) closeSeveral(kind gateKind, e *requestError, b backoff) {
 }
 
 // closeLogin closes the gate of a repository that has refused a login, and further ones if several
-// repositories or logins have failed: a registry may answer in the same way to a wrong login and to a
-// repository that the login may not see.
+// repositories or logins have failed: a registry may answer in the same way to a wrong login and to
+// a repository that the login may not see.
 func (l *lookup) closeLogin(e *requestError) {
 	l.close(ofRepository, e, refusedLogin)
 	if !l.ownLogin() {

@@ -109,7 +109,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// Failures in a row make the time longer, those of requests side by side do not, and an answer ends the row.
+// Failures in a row make the time longer, those of requests side by side do not, and an answer ends
+// the row.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
@@ -135,7 +136,8 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
-// TestOneTriesAgain: when a gate's time is over one request goes, and what comes of it is for those that wait.
+// TestOneTriesAgain: when a gate's time is over one request goes, and what comes of it is for those
+// that wait.
 func TestOneTriesAgain(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err         *requestError // of the one that tries; nil: an answer

@@ -29,8 +29,8 @@ const (
 	DefaultLookupTimeout = 30 * time.Second
 )
 
-// maxOrphans bounds the lookups that go on after their callers have left. Each needs about 10 KiB for
-// up to DefaultLookupTimeout.
+// maxOrphans bounds the lookups that go on after their callers have left. Each needs about 10 KiB
+// for up to DefaultLookupTimeout.
 const maxOrphans = 512
 
 // Answers is the memory of a Cache: digests, failures, and the lookups that are under way. The zero
@@ -153,8 +153,8 @@ func (a *Answers) remember(key cacheKey, namespace string, q question, d digest.
 	})
 }
 
-// stale returns the last digest if err says that the registry can't be reached and the digest is not
-// too old, and else err.
+// stale returns the last digest if err says that the registry can't be reached and the digest is
+// not too old, and else err.
 func (e *entry) stale(limits Limits, err error) (Result, error) {
 	if !errors.Is(err, failure.Unavailable) || e.digest == "" || time.Since(e.at) >= limits.StaleFor {
 		return Result{}, err
@@ -162,13 +162,13 @@ func (e *entry) stale(limits Limits, err error) (Result, error) {
 	return Result{Digest: e.digest, Cached: true, Stale: true}, nil
 }
 
-// cacheKey is a keyed hash of what an answer belongs to: the canonical reference, the settings of its
-// registry, and the credentials in their order. So no credential is in memory as a key or can be
-// guessed from one, and all keys have the same size.
+// cacheKey is a keyed hash of what an answer belongs to: the canonical reference, the settings of
+// its registry, and the credentials in their order. So no credential is in memory as a key or can
+// be guessed from one, and all keys have the same size.
 type cacheKey [sha256.Size]byte
 
-// key hashes each part with its length before it. It copies one part at a time, since 16 credentials
-// may have 256 KiB.
+// key hashes each part with its length before it. It copies one part at a time, since 16
+// credentials may have 256 KiB.
 func (a *Answers) key(req Request, settings string) cacheKey {
 	h := sha256.New()
 	part := make([]byte, 0, 256) // few parts are longer

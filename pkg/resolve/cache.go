@@ -13,9 +13,10 @@ import (
 )
 
 // Cache is a Resolver that remembers answers (rules 6 to 8) and shares a lookup among the requests
-// that need it at the same time. A lookup that has not been sent yet is shared by all of them, and sent
-// when the first of their namespaces has its turn. After it was sent, a deploy does not join it,
-// because the tag may have been pushed since. The fields must not change after the first request.
+// that need it at the same time. A lookup that has not been sent yet is shared by all of them, and
+// sent when the first of their namespaces has its turn. After it was sent, a deploy does not join
+// it, because the tag may have been pushed since. The fields must not change after the first
+// request.
 type Cache struct {
 	Next Resolver
 	// Answers is the memory. Successive caches share it. Required.
@@ -64,8 +65,8 @@ type namespaceError struct {
 // Unwrap returns the failure.
 func (e *namespaceError) Unwrap() error { return e.error }
 
-// join waits for a lookup of key. If it fails for something that only concerns another namespace, it
-// waits for the next one.
+// join waits for a lookup of key. If it fails for something that only concerns another namespace,
+// it waits for the next one.
 func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, error) {
 	if ctx.Err() != nil {
 		return Result{}, Late(ctx, req.Ref)
@@ -87,8 +88,8 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 	return Result{}, failure.Errorf(failure.Unavailable, "%s: %w", req.Ref.Host(), err)
 }
 
-// ask asks Next and remembers the answer. A failure is remembered only if the registry was asked and
-// had its time. Else it has to do with the namespace, and not with the image.
+// ask asks Next and remembers the answer. A failure is remembered only if the registry was asked
+// and had its time. Else it has to do with the namespace, and not with the image.
 func (c *Cache) ask(
 	ctx context.Context, key cacheKey, req Request, begin func() error,
 ) (Result, error) {

@@ -85,8 +85,8 @@ func TestCacheKeyAllocates(t *testing.T) {
 	}
 }
 
-// TestCacheFreshness goes through the life of an entry: each step is a moment, what the registry says then, who asks,
-// and the answer.
+// TestCacheFreshness goes through the life of an entry: each step is a moment, what the registry
+// says then, who asks, and the answer.
 func TestCacheFreshness(t *testing.T) {
 	unavailable := fmt.Errorf("down: %w", failure.Unavailable)
 	notFound := fmt.Errorf("gone: %w", failure.NotFound)
@@ -177,8 +177,8 @@ func TestCacheKeepsTenantsApart(t *testing.T) {
 	}
 }
 
-// Of a hundred at once one asks. Where they are deploys, those that come when that question was sent
-// share a second one, which is sent when the first has its answer.
+// Of a hundred at once one asks. Where they are deploys, those that come when that question was
+// sent share a second one, which is sent when the first has its answer.
 func TestCacheCoalesces(t *testing.T) {
 	for fresh, want := range map[bool]int64{false: 1, true: 2} {
 		synctest.Test(t, func(t *testing.T) {
@@ -233,8 +233,9 @@ func (p *pushed) Resolve(_ context.Context, req resolve.Request) (resolve.Result
 	return result, nil
 }
 
-// A deploy gets what was pushed before it, also while a question that was sent before the push is under
-// way, of its own namespace or another one. So does the first pod of a revision. Other pods may have either.
+// A deploy gets what was pushed before it, also while a question that was sent before the push is
+// under way, of its own namespace or another one. So does the first pod of a revision. Other pods
+// may have either.
 func TestDeployDoesNotJoinWhatWasSent(t *testing.T) {
 	deploy, first, churn := request(true), request(false), request(false)
 	first.First = true
@@ -288,8 +289,8 @@ func TestDeployDoesNotJoinWhatWasSent(t *testing.T) {
 	}
 }
 
-// A namespace that has used up its places delays no other one that wants the same image, and its name is
-// in no answer to another.
+// A namespace that has used up its places delays no other one that wants the same image, and its
+// name is in no answer to another.
 func TestJoinedByAnotherNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D1"), hold: make(chan struct{})}
@@ -364,7 +365,8 @@ func TestAnswersOutliveAConfig(t *testing.T) {
 	}
 }
 
-// A namespace that looks up what others run too, and then images without end, does not push that out.
+// A namespace that looks up what others run too, and then images without end, does not push that
+// out.
 func TestSharedAnswersStay(t *testing.T) {
 	b := &backend{digest: d("D1")}
 	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{Limits: resolve.Limits{Size: 10}}}
@@ -473,7 +475,8 @@ func TestCrowdedIsNotShared(t *testing.T) {
 	})
 }
 
-// One namespace that looks up images without end pushes out its own answers, not those of another one.
+// One namespace that looks up images without end pushes out its own answers, not those of another
+// one.
 func TestAnswersAreShared(t *testing.T) {
 	b := &backend{digest: d("D1")}
 	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{Limits: resolve.Limits{Size: 10}}}

@@ -18,8 +18,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
 
-// layers are the Resolvers that wrap another, alone and together as the webhook has them. They are made before what they
-// wrap, so that a look-up that nobody waits for any more has ended when they are cleaned up.
+// layers are the Resolvers that wrap another, alone and together as the webhook has them. They are
+// made before what they wrap, so that a look-up that nobody waits for any more has ended when they
+// are cleaned up.
 func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 	remember := func() func(next resolve.Resolver) resolve.Resolver {
 		c := &resolve.Cache{Answers: &resolve.Answers{}}
@@ -102,7 +103,8 @@ func registrySubject(t *testing.T) resolvetest.Subject {
 	}
 }
 
-// TestConformance tries each layer over the fake, and the registry as it is and as the webhook has it.
+// TestConformance tries each layer over the fake, and the registry as it is and as the webhook has
+// it.
 func TestConformance(t *testing.T) {
 	try := func(name string, open func(*testing.T) resolvetest.Subject) func(*testing.T) {
 		return func(t *testing.T) {

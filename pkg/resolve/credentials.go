@@ -12,9 +12,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/span"
 )
 
-// Credentials is a Resolver that sets the credentials of a request from its keychain. If all of them
-// are refused, it reads them again, because a secret may have been rotated. Only if they have changed
-// does it ask Next again.
+// Credentials is a Resolver that sets the credentials of a request from its keychain. If all of
+// them are refused, it reads them again, because a secret may have been rotated. Only if they have
+// changed does it ask Next again.
 type Credentials struct {
 	Next Resolver
 }

@@ -13,20 +13,21 @@ import (
 // DefaultPerNamespace is the default of Places.
 const DefaultPerNamespace = 64
 
-// Places returns a queue for a Limit: perNamespace lookups of each namespace. 0: DefaultPerNamespace.
+// Places returns a queue for a Limit: perNamespace lookups of each namespace. 0:
+// DefaultPerNamespace.
 func Places(perNamespace int) *fair.Queue {
 	return &fair.Queue{Share: int64(cmp.Or(perNamespace, DefaultPerNamespace))}
 }
 
-// Pending returns the room of a Limit. A lookup needs about 10 KiB from its beginning to its answer, so
-// that the lookups of one sender need 10 MiB at most. The lookups of an object run 16 at a time (package
-// pin), so a namespace may always have that many.
+// Pending returns the room of a Limit. A lookup needs about 10 KiB from its beginning to its
+// answer, so that the lookups of one sender need 10 MiB at most. The lookups of an object run 16 at
+// a time (package pin), so a namespace may always have that many.
 func Pending() *fair.Room { return &fair.Room{Capacity: 2048, Modest: 16} }
 
 // Limit is a Resolver that bounds the lookups of one namespace that are under way, so that a tenant
-// that asks for a thousand images at a time leaves room for others. Further lookups wait. If too many
-// wait, the next one fails at once. Limit is behind the cache, so that it does not bound answers from
-// memory.
+// that asks for a thousand images at a time leaves room for others. Further lookups wait. If too
+// many wait, the next one fails at once. Limit is behind the cache, so that it does not bound
+// answers from memory.
 type Limit struct {
 	Next Resolver
 	// Places is a queue that Places has made. Required.

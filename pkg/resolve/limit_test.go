@@ -98,7 +98,8 @@ func TestPending(t *testing.T) {
 	})
 }
 
-// That one namespace had no place, or got it too late to be answered, is not what another one hears from the cache.
+// That one namespace had no place, or got it too late to be answered, is not what another one hears
+// from the cache.
 func TestBusyIsNotRemembered(t *testing.T) {
 	for name, free := range map[string]time.Duration{"no place": 2 * time.Second, "too late": 900 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { busyIsNotRemembered(t, free) }) })

@@ -13,8 +13,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/span"
 )
 
-// otherRegistry is the label of a host that the config does not name. Tenants choose hosts, so such a
-// host must not become a label.
+// otherRegistry is the label of a host that the config does not name. Tenants choose hosts, so such
+// a host must not become a label.
 const otherRegistry = "other"
 
 // The labels of the source of an answer.
@@ -35,11 +35,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_resolve_lookups_total",
-			Help: "Look-ups, by registry (other where the config does not name it), result (ok, or the class of failure: notFound, unauthorized, unavailable, invalid) and source (registry; cache; stale, where the registry can't be reached).",
+			Help: "Look-ups, by registry (other where the config does not name it), result (ok, or " +
+				"the class of failure: notFound, unauthorized, unavailable, invalid) and source " +
+				"(registry; cache; stale, where the registry can't be reached).",
 		}, []string{"registry", "result", "source"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "tagpin_resolve_duration_seconds",
-			Help:    "Time of the look-ups that were not answered from memory, by registry (other where the config does not name it).",
+			Name: "tagpin_resolve_duration_seconds",
+			Help: "Time of the look-ups that were not answered from memory, by registry (other " +
+				"where the config does not name it).",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"registry"}),
 	}

@@ -12,17 +12,17 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry"
 )
 
-// Mirrors is a Resolver that asks the mirrors of a registry first, in order, and the registry itself if
-// no mirror has an answer (rule 9). A mirror has its own settings and credentials, so Mirrors is
-// outside of Credentials and Cache. If the registry's settings say Verify, a mirror's answer counts
-// only if the registry gives the same.
+// Mirrors is a Resolver that asks the mirrors of a registry first, in order, and the registry
+// itself if no mirror has an answer (rule 9). A mirror has its own settings and credentials, so
+// Mirrors is outside of Credentials and Cache. If the registry's settings say Verify, a mirror's
+// answer counts only if the registry gives the same.
 type Mirrors struct {
 	Next   Resolver
 	Client *registry.Client
 }
 
-// Resolve asks the mirrors that may be asked for tags. The error is the registry's own, with those of
-// the mirrors in its text.
+// Resolve asks the mirrors that may be asked for tags. The error is the registry's own, with those
+// of the mirrors in its text.
 func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 	host := m.Client.Host(req.Ref.Host())
 	if len(host.Mirrors) == 0 {
@@ -68,9 +68,9 @@ func (m *Mirrors) ask(
 	return found, mirror, failed
 }
 
-// Manifest gets a manifest with the credentials of req's Keychain. By a digest, it gets the manifest
-// from any mirror or the registry, because the bytes show whether they are the right ones. It is not
-// cached.
+// Manifest gets a manifest with the credentials of req's Keychain. By a digest, it gets the
+// manifest from any mirror or the registry, because the bytes show whether they are the right ones.
+// It is not cached.
 func (m *Mirrors) Manifest(ctx context.Context, req Request) (*registry.Manifest, error) {
 	get := func(req Request) (*registry.Manifest, error) {
 		if req.Keychain != nil {

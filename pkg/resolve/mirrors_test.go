@@ -124,8 +124,8 @@ func TestMirrorsStale(t *testing.T) {
 	}
 }
 
-// TestMirrorsOverTheWire: each host is shown its own credentials, the registry that is mirrored is not asked, and what is
-// had by digest comes from a mirror that does not say Resolve too.
+// TestMirrorsOverTheWire: each host is shown its own credentials, the registry that is mirrored is
+// not asked, and what is had by digest comes from a mirror that does not say Resolve too.
 func TestMirrorsOverTheWire(t *testing.T) {
 	h, push := honest(t)
 	want := push()

@@ -20,8 +20,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
 
-// A namespace that has had its logins closed by wrong ones does not have that remembered for another
-// namespace that holds the same good credential.
+// A namespace that has had its logins closed by wrong ones does not have that remembered for
+// another namespace that holds the same good credential.
 func TestClosedLoginsAreNotRemembered(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, _, _ := r.BasicAuth(); user != "good" {

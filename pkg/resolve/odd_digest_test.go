@@ -89,7 +89,8 @@ func raw(header, digest string) answer {
 
 func TestOddDigest(t *testing.T) { try(t, digestCases) }
 
-// R39: a digest is 64 lower-case hex digits of sha256, once, or it is none; a GET with such a header is no answer.
+// R39: a digest is 64 lower-case hex digits of sha256, once, or it is none; a GET with such a
+// header is no answer.
 func TestMalformedDigest(t *testing.T) {
 	hex := strings.TrimPrefix(sumOfImage, "sha256:")
 	for name, header := range map[string]string{
@@ -105,8 +106,8 @@ func TestMalformedDigest(t *testing.T) {
 	}
 }
 
-// R15, R17, R26: with less than every type of manifest in Accept, some registries answer with one platform's, a converted
-// one, or 404.
+// R15, R17, R26: with less than every type of manifest in Accept, some registries answer with one
+// platform's, a converted one, or 404.
 func TestAccept(t *testing.T) {
 	var got []string
 	s, host, c := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

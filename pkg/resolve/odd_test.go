@@ -41,8 +41,9 @@ const (
 	other = registrytest.Other
 )
 
-// odd is a case: how hosts behave, who asks, and what then is asked, shown and answered. Its name begins with the number
-// of what it is a case of: R for what registries are known to do, N for what must not go wrong.
+// odd is a case: how hosts behave, who asks, and what then is asked, shown and answered. Its name
+// begins with the number of what it is a case of: R for what registries are known to do, N for what
+// must not go wrong.
 type odd struct {
 	name  string
 	rules rules
@@ -192,7 +193,8 @@ func try(t *testing.T, cases []odd) {
 	}
 }
 
-// TestEveryRow: each row of the tables of pkg/registry/README.md has a case here, or the test that it names.
+// TestEveryRow: each row of the tables of pkg/registry/README.md has a case here, or the test that
+// it names.
 func TestEveryRow(t *testing.T) {
 	text, err := os.ReadFile("../registry/README.md")
 	if err != nil {

@@ -212,8 +212,8 @@ func TestRegistryFailures(t *testing.T) {
 	}
 }
 
-// The tenant's own credential is what the answer is about, whatever the ones after it get; and what a registry answers to
-// a credential that is not the tenant's is one thing always.
+// The tenant's own credential is what the answer is about, whatever the ones after it get; and what
+// a registry answers to a credential that is not the tenant's is one thing always.
 func TestWhoseAnswer(t *testing.T) {
 	own := keychain.Credential{Auth: authn.AuthConfig{Username: "own", Password: "p"}}
 	shared := keychain.Credential{Auth: authn.AuthConfig{Username: "shared", Password: "p"}, Shared: true}
@@ -279,7 +279,8 @@ func TestUnreadIsNotNeeded(t *testing.T) {
 	}
 }
 
-// Some registries hide from a credential what it may not see by 404: the next one is tried, as the kubelet does.
+// Some registries hide from a credential what it may not see by 404: the next one is tried, as the
+// kubelet does.
 func TestHiddenByNotFound(t *testing.T) {
 	h, push := honest(t)
 	_, host, c := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -36,9 +36,9 @@ type Request struct {
 	begin func() error
 }
 
-// Begin must be called by a Resolver that asks a registry when nothing is left to wait for and before
-// it sends anything. If it returns an error, the Resolver must return that error, since the same
-// lookup was begun for another namespace. It may be called several times.
+// Begin must be called by a Resolver that asks a registry when nothing is left to wait for and
+// before it sends anything. If it returns an error, the Resolver must return that error, since the
+// same lookup was begun for another namespace. It may be called several times.
 func (r *Request) Begin() error {
 	if r.begin == nil {
 		return nil
@@ -56,8 +56,8 @@ type Result struct {
 	Sibling bool
 }
 
-// Resolver answers requests. Its errors have a class of package failure. Implementations are safe for
-// concurrent use and obey the context.
+// Resolver answers requests. Its errors have a class of package failure. Implementations are safe
+// for concurrent use and obey the context.
 type Resolver interface {
 	Resolve(ctx context.Context, req Request) (Result, error)
 }
@@ -86,8 +86,8 @@ func (r *Request) registry() registry.Request {
 	}
 }
 
-// Late returns the error of a lookup whose context has ended. The text is the cause of the end, if the
-// caller has set one.
+// Late returns the error of a lookup whose context has ended. The text is the cause of the end, if
+// the caller has set one.
 func Late(ctx context.Context, r ref.Reference) error {
 	why := context.Cause(ctx)
 	if errors.Is(why, context.DeadlineExceeded) || errors.Is(why, context.Canceled) {

@@ -21,7 +21,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// What one tenant's secret opened is told to nobody else, nor to who has the secret no more, be it remembered or not.
+// What one tenant's secret opened is told to nobody else, nor to who has the secret no more, be it
+// remembered or not.
 func TestTenants(t *testing.T) {
 	w := registrytest.Start(t, bearer("u"))
 	top := build(t, w.Client(registry.Host{Name: w.Host(own)}))
@@ -46,8 +47,8 @@ func TestTenants(t *testing.T) {
 	if err := ask("b", false, having(users("u")...)); err != nil { // who has it knows
 		t.Error(err)
 	}
-	// The secret is replaced in the cluster, and the old password is refused by the registry: a refusal makes the secret
-	// be read again, within the same look-up.
+	// The secret is replaced in the cluster, and the old password is refused by the registry: a
+	// refusal makes the secret be read again, within the same look-up.
 	w.Change(bearer("new"))
 	rotated := keychain.Func(func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
 		if fresh {
@@ -73,7 +74,8 @@ func (w waitedFor) Done() <-chan struct{} {
 	return w.Context.Done()
 }
 
-// Many look-ups at once, of fewer images: each image is asked for once, and each has its own digest.
+// Many look-ups at once, of fewer images: each image is asked for once, and each has its own
+// digest.
 func TestManyAtOnce(t *testing.T) {
 	const images, lookups = 40, 100
 	hold := make(chan struct{})
@@ -107,7 +109,8 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// N16: a namespace that floods a registry, or used up the quota of its own credential, leaves others their turn.
+// N16: a namespace that floods a registry, or used up the quota of its own credential, leaves
+// others their turn.
 func TestFlood(t *testing.T) {
 	hold := make(chan struct{})
 	waits := registrytest.Image

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Identity stands for a credential where something is remembered about it. It is a keyed hash, since
-// a credential is too large and too secret to be kept. The zero value is anonymous.
+// Identity stands for a credential where something is remembered about it. It is a keyed hash,
+// since a credential is too large and too secret to be kept. The zero value is anonymous.
 type Identity [sha256.Size]byte
 
 // Identify returns the identity of a credential.

@@ -32,7 +32,8 @@ func ParseChallenges(headers []string) *Challenge {
 }
 
 // nextChallenge reads a scheme and its parameters, and returns the rest. Parameters have the form
-// name=token or name="quoted string", with commas between them. A name without "=" is the next scheme.
+// name=token or name="quoted string", with commas between them. A name without "=" is the next
+// scheme.
 func nextChallenge(s string) (scheme string, params map[string]string, rest string) {
 	scheme, s = word(strings.TrimLeft(s, " \t,"))
 	if scheme == "" && s != "" {
@@ -67,8 +68,8 @@ func word(s string) (word, rest string) {
 	return s[:end], s[end:]
 }
 
-// token68 reads an unquoted value, to the next comma or blank. Some registries send addresses without
-// quotes.
+// token68 reads an unquoted value, to the next comma or blank. Some registries send addresses
+// without quotes.
 func token68(s string) (text, rest string) {
 	end := strings.IndexAny(s, " \t,")
 	if end < 0 {

@@ -27,8 +27,8 @@ var knownRealms = map[string]string{
 	"registry.gitlab.com":  "gitlab.com",
 }
 
-// KnownRealm returns the host of a registry's token endpoint if it is known to be another one than the
-// registry's own host, else "".
+// KnownRealm returns the host of a registry's token endpoint if it is known to be another one than
+// the registry's own host, else "".
 func KnownRealm(host string) string { return knownRealms[host] }
 
 // Registry says which token endpoints are a registry's own. A credential is sent to no other.
@@ -50,8 +50,8 @@ func (r *Registry) Owns(u *url.URL) bool {
 }
 
 // Speaks reports whether a challenge is that of the whole registry, and not perhaps that of one
-// repository. Behind a host that routes by path, a repository may have a server of its own, which can
-// answer for what is below /v2/, and for a path that is another one when it is cleaned.
+// repository. Behind a host that routes by path, a repository may have a server of its own, which
+// can answer for what is below /v2/, and for a path that is another one when it is cleaned.
 func (r *Registry) Speaks(c Challenge) bool {
 	if c.Basic {
 		return true
@@ -67,8 +67,8 @@ func (r *Registry) Speaks(c Challenge) bool {
 }
 
 // Realm returns the address of the challenge's token endpoint. It must be reached over TLS, unless
-// the registry itself is not; else the error is failure.Invalid. If the endpoint is not the registry's
-// own and there is a credential to send to it, the error is failure.Unauthorized.
+// the registry itself is not; else the error is failure.Invalid. If the endpoint is not the
+// registry's own and there is a credential to send to it, the error is failure.Unauthorized.
 func (r *Registry) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
 	u, err := url.Parse(c.Realm)
 	if err != nil || u.Hostname() == "" || len(c.Realm) > MaxRealm {

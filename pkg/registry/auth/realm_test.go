@@ -62,8 +62,8 @@ func TestRealms(t *testing.T) {
 	}
 }
 
-// TestSpeaks checks that a token endpoint is remembered for all repositories only if no repository's
-// server can be behind it.
+// TestSpeaks checks that a token endpoint is remembered for all repositories only if no
+// repository's server can be behind it.
 func TestSpeaks(t *testing.T) {
 	r := &Registry{Host: "r.example", AuthHosts: []string{"login.example"}}
 	for realm, want := range map[string]bool{

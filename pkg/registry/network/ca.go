@@ -10,8 +10,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/reload"
 )
 
-// TransportWithCA returns a transport that also trusts the CAs in a PEM file. When the file changes,
-// the new CAs are trusted for new connections.
+// TransportWithCA returns a transport that also trusts the CAs in a PEM file. When the file
+// changes, the new CAs are trusted for new connections.
 func (n *Network) TransportWithCA(file string) (http.RoundTripper, error) {
 	t := &reloading{network: n}
 	t.files.Paths, t.files.Parse = []string{file}, t.parse

@@ -27,8 +27,8 @@ var (
 // dialFunc connects to an address.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// inRoom returns a dial function that fails with ErrNoRoom if there is no room for one more connection
-// of the request's sender and namespace.
+// inRoom returns a dial function that fails with ErrNoRoom if there is no room for one more
+// connection of the request's sender and namespace.
 func inRoom(dials *fair.Room, dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		p := progressOf(ctx)
@@ -72,8 +72,8 @@ func overTLS(config *tls.Config, dial dialFunc) dialFunc {
 	}
 }
 
-// handshakeConn is a connection from which at most maxHandshake bytes are read until the TLS handshake
-// is over.
+// handshakeConn is a connection from which at most maxHandshake bytes are read until the TLS
+// handshake is over.
 type handshakeConn struct {
 	net.Conn
 	read int // bytes; only used until the handshake is over

@@ -40,11 +40,11 @@ func CanonicalHost(name string, plain bool) string {
 	return host
 }
 
-// absolute returns a host as DNS is asked for it. A name with a dot gets a dot at its end, so that no
-// search list applies to it: with a pod's search list, registry.internal is first looked up as
+// absolute returns a host as DNS is asked for it. A name with a dot gets a dot at its end, so that
+// no search list applies to it: with a pod's search list, registry.internal is first looked up as
 // registry.internal.svc.cluster.local, which is the Service "registry" of the tenant that owns the
-// namespace "internal". A name without a dot can only be resolved through the search list, and an IP
-// address is not resolved at all.
+// namespace "internal". A name without a dot can only be resolved through the search list, and an
+// IP address is not resolved at all.
 //
 // Only DNS sees the dot at the end. The Host header, the TLS server name, the verification of the
 // certificate and a proxy's CONNECT have the name as it was written.
@@ -69,7 +69,7 @@ func dialAbsolute(d *net.Dialer) dialFunc {
 	}
 }
 
-// systemResolver returns a resolver with the system's settings. On Linux it is Go's own: it finds an
-// absolute name in /etc/hosts, which the C library doesn't, and a program that is built with cgo then
-// resolves names as the released one does.
+// systemResolver returns a resolver with the system's settings. On Linux it is Go's own: it finds
+// an absolute name in /etc/hosts, which the C library doesn't, and a program that is built with cgo
+// then resolves names as the released one does.
 func systemResolver() *net.Resolver { return &net.Resolver{PreferGo: runtime.GOOS == "linux"} }

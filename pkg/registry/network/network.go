@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package network makes connections to hosts that tenants choose. It owns the rules of which
-// addresses may be dialled, the lookup of names in DNS, the bounds of a connection (how many are made
-// at a time, and the size of a TLS handshake and of an answer's header), proxies and CA files. It
-// also says what a failed request has shown of the network, and describes the failure.
+// addresses may be dialled, the lookup of names in DNS, the bounds of a connection (how many are
+// made at a time, and the size of a TLS handshake and of an answer's header), proxies and CA files.
+// It also says what a failed request has shown of the network, and describes the failure.
 //
 // The package knows nothing of registries: what a request asks for, what its answer means and
 // whether it may be sent at all belongs to package registry.

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Evidence is what a failed request has shown of the network. It is a reason to expect that the next
-// request fails too.
+// Evidence is what a failed request has shown of the network. It is a reason to expect that the
+// next request fails too.
 type Evidence int
 
 const (
@@ -34,8 +34,8 @@ type Caller struct {
 }
 
 // Progress records how far one request has come on the wire. A request that could not be built, or
-// that the transport refused to send, has dialled nothing and written nothing, so that its failure is
-// no evidence. The transport may call the hooks after the request has been given up.
+// that the transport refused to send, has dialled nothing and written nothing, so that its failure
+// is no evidence. The transport may call the hooks after the request has been given up.
 type Progress struct {
 	caller Caller
 
@@ -76,8 +76,8 @@ func (p *Progress) dials() {
 }
 
 // LostIdle reports whether the request was sent over an idle connection and got no answer at all,
-// probably because the server had closed that connection. net/http itself sends such a request again
-// by HTTP/1.1, but not by HTTP/2.
+// probably because the server had closed that connection. net/http itself sends such a request
+// again by HTTP/1.1, but not by HTTP/2.
 func (p *Progress) LostIdle() bool { return p.reused.Load() && !p.answered.Load() }
 
 // Evidence returns what the request's failure has shown of the network.
@@ -100,7 +100,8 @@ func (p *Progress) cutShort(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) && time.Since(*began) < p.caller.MinDial
 }
 
-// progressKey is the key of a context's Progress. The transport dials with the values of the request.
+// progressKey is the key of a context's Progress. The transport dials with the values of the
+// request.
 type progressKey struct{}
 
 func progressOf(ctx context.Context) *Progress {

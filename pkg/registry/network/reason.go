@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// Reason describes in words why a request got no answer. If explain is false, it tells nothing about
-// the host, since a tenant could learn from it what can be reached from here.
+// Reason describes in words why a request got no answer. If explain is false, it tells nothing
+// about the host, since a tenant could learn from it what can be reached from here.
 func Reason(err error, explain bool) string {
 	proxy := new(proxyError)
 	switch {
@@ -67,8 +67,8 @@ func reason(err error) string {
 	return "unreachable"
 }
 
-// serviceHint returns a hint if a name that was not found may be that of a Service without the ending
-// that a pod's search list would add.
+// serviceHint returns a hint if a name that was not found may be that of a Service without the
+// ending that a pod's search list would add.
 func serviceHint(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	if strings.Count(name, ".") == 1 || strings.HasSuffix(name, ".svc") {

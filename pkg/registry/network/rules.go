@@ -16,9 +16,10 @@ import (
 // ErrAddress reports that an address may not be dialled.
 var ErrAddress = errors.New("address not allowed")
 
-// refused are ranges of addresses where no registry is and where tenants must not lead tagpin. Beside
-// loopback, link-local, unspecified and multicast addresses, these are the forms that contain another
-// address (NAT64, RFC 6052 and 8215; 6to4; Teredo) and other metadata services of clouds.
+// refused are ranges of addresses where no registry is and where tenants must not lead tagpin.
+// Beside loopback, link-local, unspecified and multicast addresses, these are the forms that
+// contain another address (NAT64, RFC 6052 and 8215; 6to4; Teredo) and other metadata services of
+// clouds.
 var refused = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
 	netip.MustParsePrefix("100.100.100.200/32"), // Alibaba Cloud

@@ -65,9 +65,9 @@ func (n *Network) transport(roots *x509.CertPool) *transport {
 	return t
 }
 
-// transport sends a request directly, or through a proxy. The address that a proxy connects to can't
-// be checked here. So the name is looked up and its addresses are checked before. A name that can't be
-// looked up is only asked for if the config names it.
+// transport sends a request directly, or through a proxy. The address that a proxy connects to
+// can't be checked here. So the name is looked up and its addresses are checked before. A name that
+// can't be looked up is only asked for if the config names it.
 type transport struct {
 	direct, proxied *http.Transport
 	rules           Rules

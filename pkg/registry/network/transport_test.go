@@ -38,8 +38,8 @@ func TestHandshakeIsOver(t *testing.T) {
 	}
 }
 
-// TestHeaderLinesAreBounded checks that an answer with many lines of header is refused, because each
-// line costs many times its own text.
+// TestHeaderLinesAreBounded checks that an answer with many lines of header is refused, because
+// each line costs many times its own text.
 func TestHeaderLinesAreBounded(t *testing.T) {
 	for lines, ok := range map[int]bool{maxHeaderLines: true, maxHeaderLines + 1: false} {
 		resp := &http.Response{Header: http.Header{}, Body: http.NoBody}

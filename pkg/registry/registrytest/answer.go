@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Manifests, and their types.
+// Media types and manifests.
 const (
 	ImageType    = "application/vnd.oci.image.manifest.v1+json"
 	IndexType    = "application/vnd.oci.image.index.v1+json"
@@ -25,48 +25,53 @@ const (
 	digestHeader = "Docker-Content-Digest"
 )
 
-// Answers that several rules have.
+// Common answers.
 var (
-	Image  = Manifest(ImageType, ImageBody)
-	Index  = Manifest(IndexType, IndexBody)
-	Denied = Answer{Status: http.StatusUnauthorized, Header: map[string]string{"Www-Authenticate": `Basic realm="registry"`}}
-	// Challenge is the registry's, for a token of its own host; Elsewhere for one of Realm.
+	Image = Manifest(ImageType, ImageBody)
+	Index = Manifest(IndexType, IndexBody)
+	// Denied asks for basic authentication.
+	Denied = Challenged(`Basic realm="registry"`)
+	// Challenge asks for a token of the registry's own host, and Elsewhere for one of Realm.
 	Challenge = Challenged(`Bearer realm="https://{registry}/token",service="registry",scope="repository:app:pull"`)
 	Elsewhere = Challenged(`Bearer realm="https://{realm}/token",service="registry"`)
-	// Token is who asks for it.
+	// Token is a token for the user that asks.
 	Token = Answer{Body: `{"token":"` + Canary + `-token-of-{who}","expires_in":300}`}
 )
 
-// Answer is what a host says.
+// Answer is an answer of a host.
 type Answer struct {
 	Status int               // 0: 200
-	Header map[string]string // {registry}, {realm}, {other} are replaced by the hosts' addresses
-	Body   string            // the same, and {who} by who asks; of a GET alone
-	Raw    string            // all of the answer, as it goes over the wire, in place of the others
+	Header map[string]string // {registry}, {realm} and {other} stand for the hosts' addresses
+	Body   string            // of a GET; also {who} stands for the user
+	Raw    string            // all that goes over the wire, instead of the fields above
 	// Endless repeats the body without an end.
 	Endless bool
-	// Hang says where the host stops: before its "status", within its "header", or within its "body".
+	// Hang is where the host stops: before the "status", within the "header", or within the "body".
 	Hang string
-	// Hold keeps the answer until it is closed. Nil: it comes at once.
+	// Hold delays the answer until it is closed. If nil, there is no delay.
 	Hold <-chan struct{}
 }
 
-// Manifest is an answer with a manifest, its type and its digest.
+// Manifest returns an answer with a manifest, its type and its digest.
 func Manifest(mediaType, body string) Answer {
-	return Answer{Body: body, Header: map[string]string{"Content-Type": mediaType, digestHeader: digest.FromString(body).String()}}
+	return Answer{Body: body, Header: map[string]string{
+		"Content-Type": mediaType, digestHeader: digest.FromString(body).String(),
+	}}
 }
 
-// Challenged is a 401 with a challenge.
+// Challenged returns a 401 with a challenge.
 func Challenged(challenge string) Answer {
-	return Answer{Status: http.StatusUnauthorized, Header: map[string]string{"Www-Authenticate": challenge}}
+	return Answer{
+		Status: http.StatusUnauthorized, Header: map[string]string{"Www-Authenticate": challenge},
+	}
 }
 
-// Redirect is a redirect.
+// Redirect returns a redirect.
 func Redirect(status int, location string) Answer {
 	return Answer{Status: status, Header: map[string]string{"Location": location}}
 }
 
-// With is the answer with another header; an empty value takes it away.
+// With returns the answer with another header. An empty value removes it.
 func (a Answer) With(name, value string) Answer {
 	header := map[string]string{name: value}
 	for n, v := range a.Header {
@@ -81,7 +86,7 @@ func (a Answer) With(name, value string) Answer {
 	return a
 }
 
-// WithStatus is the answer with another status.
+// WithStatus returns the answer with another status.
 func (a Answer) WithStatus(status int) Answer {
 	a.Status = status
 	return a
@@ -105,7 +110,7 @@ func (a Answer) write(w *World, rw http.ResponseWriter, r *http.Request, who str
 		return
 	}
 	for name, value := range a.Header {
-		for one := range strings.SplitSeq(value, "\n") { // several headers of a name
+		for one := range strings.SplitSeq(value, "\n") { // several headers with one name
 			rw.Header().Add(name, w.Expand(one))
 		}
 	}
@@ -141,7 +146,8 @@ func (a Answer) writeBody(w *World, rw http.ResponseWriter, body string) {
 	}
 }
 
-// hang waits for the client or the test to end, and says nothing more: a client that is about to hang up may still hear it.
+// hang waits for the client or the test to end, and then closes the connection. A client that has
+// not closed it yet might still receive an answer.
 func (w *World) hang(r *http.Request) {
 	select {
 	case <-r.Context().Done():
@@ -165,10 +171,10 @@ func (a Answer) hijack(w *World, rw http.ResponseWriter) {
 	if _, err := io.WriteString(conn, w.Expand(text)); err != nil || a.Hang == "" {
 		return
 	}
-	_, _ = conn.Read(make([]byte, 1)) // until the client hangs up
+	_, _ = conn.Read(make([]byte, 1)) // until the client closes the connection
 }
 
-// describe says what a request is for, what it shows, and of whom.
+// describe returns what a request asks for, the credential that it has, and the user of that.
 func describe(r *http.Request) (on, shown, who string) {
 	on = r.Method + " " + r.URL.RequestURI()
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/v2/"); ok {
@@ -177,8 +183,10 @@ func describe(r *http.Request) (on, shown, who string) {
 	}
 	if strings.HasSuffix(r.URL.Path, "/token") {
 		_ = r.ParseForm()
-		on = r.Method + " " + r.URL.Path[1:] + ":" + strings.TrimPrefix(r.Form.Get("scope"), "repository:")
-		if of, ok := strings.CutPrefix(r.Form.Get("refresh_token"), Canary+"-identity-of-"); ok {
+		scope := strings.TrimPrefix(r.Form.Get("scope"), "repository:")
+		on = r.Method + " " + r.URL.Path[1:] + ":" + scope
+		of, ok := strings.CutPrefix(r.Form.Get("refresh_token"), Canary+"-identity-of-")
+		if ok {
 			return on, "Identity " + of, of
 		}
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registrytest is registries that behave oddly, or with intent to harm, each behaviour a row of rules:
+// Package registrytest has registries that behave oddly or do harm on purpose. Their behaviour is a
+// list of rules:
 //
 //	w := registrytest.Start(t, registrytest.Rules{
 //		registrytest.Registry: {
@@ -11,8 +12,8 @@
 //	… resolve w.Host(registrytest.Registry) + "/app:1" …
 //	w.Requests() // HEAD app:1, GET app:1
 //
-// A world has three hosts, all over TLS on loopback. It notes every request, with who it came from. All credentials hold
-// one canary: a request that shows it to Other, whom no rule entitles to it, fails the test.
+// A World has three hosts, all with TLS on loopback. It records every request and its user. All
+// credentials contain a canary. A request that sends it to Other fails the test.
 package registrytest
 
 import (
@@ -32,46 +33,47 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// The hosts of a world.
+// The hosts of a World.
 const (
 	Registry = "registry"
 	Realm    = "realm" // a token endpoint that is not the registry's own host
-	Other    = "other" // somebody else
+	Other    = "other" // a host that must not get a credential
 )
 
-// Canary stands in every credential.
+// Canary is a part of every credential.
 const Canary = "canary-3b1f"
 
-// Credential is a user's password.
+// Credential returns the password of a user.
 func Credential(user string) authn.AuthConfig {
 	return authn.AuthConfig{Username: user, Password: Canary + "-password"}
 }
 
-// Identity is a user's identity token.
+// Identity returns the identity token of a user.
 func Identity(user string) authn.AuthConfig {
 	return authn.AuthConfig{IdentityToken: Canary + "-identity-of-" + user}
 }
 
-// Rules are what the hosts answer: the first one that fits a request. What none fits is 404.
+// Rules are the answers of each host. The first rule that fits a request applies. If none does, the
+// answer is 404.
 type Rules map[string][]Rule
 
-// Rule is an answer to a kind of request.
+// Rule is an answer to some requests.
 type Rule struct {
-	// On is a method, if it matters, and a repository: "HEAD app", "app"; or the path of a token endpoint, which ends in
-	// token. Empty: anything.
+	// On is a repository with or without a method, "HEAD app" or "app", or the path of a token
+	// endpoint, which ends in "token". If empty, it is any request.
 	On string
-	// As is the user who asks; "nobody" is who shows nothing, "public" who shows a token that nobody asked for. Empty:
-	// whoever it is.
+	// As is the user of the request: "nobody" if it has no credential, "public" if it has a token
+	// that was given without one. If empty, it is any user.
 	As   string
 	Then Answer
 }
 
-// World is some hosts. Its methods are safe for concurrent use.
+// World has some hosts. Its methods are safe for concurrent use.
 type World struct {
 	t       testing.TB
 	servers map[string]*httptest.Server
 	pool    *x509.CertPool
-	over    chan struct{} // closed when the test ends: what hangs lets go
+	over    chan struct{} // closed when the test ends, so that hanging requests end
 	written atomic.Int64
 
 	mu       sync.Mutex
@@ -79,12 +81,16 @@ type World struct {
 	requests []string
 }
 
-// Start starts the hosts; the end of the test ends them.
+// Start starts the hosts. They end with the test.
 func Start(t testing.TB, rules Rules) *World {
-	w := &World{t: t, rules: rules, servers: map[string]*httptest.Server{}, pool: x509.NewCertPool(), over: make(chan struct{})}
+	w := &World{
+		t: t, rules: rules, servers: map[string]*httptest.Server{},
+		pool: x509.NewCertPool(), over: make(chan struct{}),
+	}
 	for _, name := range []string{Registry, Realm, Other} {
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serve(name, rw, r) }))
-		s.Config.ErrorLog = nowhere // a client that hangs up is no news
+		serve := func(rw http.ResponseWriter, r *http.Request) { w.serve(name, rw, r) }
+		s := httptest.NewUnstartedServer(http.HandlerFunc(serve))
+		s.Config.ErrorLog = nowhere // clients close connections
 		s.StartTLS()
 		t.Cleanup(s.Close)
 		w.servers[name] = s
@@ -94,29 +100,30 @@ func Start(t testing.TB, rules Rules) *World {
 	return w
 }
 
-// Host is the address of a host, as it stands in references.
+// Host returns the address of a host, as references have it.
 func (w *World) Host(name string) string {
 	return strings.TrimPrefix(w.servers[name].URL, "https://")
 }
 
-// Client trusts the hosts, and may dial 127.0.0.1 alone. The test ends it.
+// Client returns a client that trusts the hosts and may only dial 127.0.0.1. It ends with the test.
 func (w *World) Client(hosts ...registry.Host) *registry.Client {
 	c := &registry.Client{
-		Hosts: hosts, RootCAs: w.pool, Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
+		Hosts: hosts, RootCAs: w.pool,
+		Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
 	}
 	w.t.Cleanup(c.Close)
 	return c
 }
 
-// Change gives the hosts other rules from now on.
+// Change replaces the rules.
 func (w *World) Change(rules Rules) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.rules = rules
 }
 
-// Requests are those since the last call, as "HEAD app:1", with what was shown of whom ("Basic user", "Bearer user"), and
-// with the host before it where that is not Registry.
+// Requests returns the requests since the last call, such as "HEAD app:1 Basic user". A host that is
+// not Registry is before it: "other: HEAD app:1".
 func (w *World) Requests() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -125,10 +132,11 @@ func (w *World) Requests() []string {
 	return requests
 }
 
-// Written is how many bytes of bodies the hosts could write, which is what was read and what buffers hold.
+// Written returns how many bytes of bodies the hosts could write: those that were read, and those
+// in buffers.
 func (w *World) Written() int64 { return w.written.Load() }
 
-// Expand puts the hosts' addresses in the place of {registry}, {realm} and {other}.
+// Expand replaces {registry}, {realm} and {other} by the hosts' addresses.
 func (w *World) Expand(text string) string {
 	for name := range w.servers {
 		text = strings.ReplaceAll(text, "{"+name+"}", w.Host(name))
@@ -160,14 +168,15 @@ func (w *World) findLocked(host, on, who string) Rule {
 		}
 		asked, rest, _ := strings.Cut(on, " ")
 		repository, _, _ := strings.Cut(rest, ":")
-		if (method == "" || method == asked) && (what == "" || what == repository) && (rule.As == "" || rule.As == who) {
+		if (method == "" || method == asked) && (what == "" || what == repository) &&
+			(rule.As == "" || rule.As == who) {
 			return rule
 		}
 	}
 	return Rule{Then: Answer{Status: http.StatusNotFound}}
 }
 
-// betrayed fails the test where a request shows a secret.
+// betrayed fails the test if a request has a secret.
 func (w *World) betrayed(r *http.Request) {
 	text := fmt.Sprint(r.URL, r.Header)
 	for _, header := range r.Header.Values("Authorization") {

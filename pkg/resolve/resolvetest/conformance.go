@@ -21,10 +21,10 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// Subject is a Resolver to be tried, with references whose answers are known.
+// Subject is a Resolver to test, with references whose answers are known.
 type Subject struct {
 	Resolver resolve.Resolver
-	// Image resolves to what Move gave last. Move points its tag to another manifest.
+	// Image resolves to the digest that Move returned last. Move points its tag to another manifest.
 	Image ref.Reference
 	Move  func() digest.Digest
 	// Each of these fails in its class.
@@ -33,20 +33,23 @@ type Subject struct {
 	Hangs ref.Reference
 }
 
-// secret stands in the credentials that are presented, and must stand in no error.
+// secret is a part of the credentials, and must not be in an error.
 const secret = "canary-password"
 
-// request is one for r, with credentials to present in both ways: those of a keychain, and candidates.
+// request returns a request with credentials from a keychain and as a list.
 func request(r ref.Reference, fresh bool) resolve.Request {
-	creds := []keychain.Credential{{Auth: authn.AuthConfig{Username: "user", Password: secret}}, {Auth: authn.AuthConfig{Username: "behind"}}}
-	creds = creds[:1] // with room, for who would append to what is not his
+	creds := []keychain.Credential{
+		{Auth: authn.AuthConfig{Username: "user", Password: secret}},
+		{Auth: authn.AuthConfig{Username: "behind"}},
+	}
+	creds = creds[:1] // with capacity, which a resolver must not use
+	keys := func(context.Context, ref.Reference, bool) []keychain.Credential { return creds }
 	return resolve.Request{
-		Ref: r, Namespace: "ns", Fresh: fresh, Credentials: creds,
-		Keychain: keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential { return creds }),
+		Ref: r, Namespace: "ns", Fresh: fresh, Credentials: creds, Keychain: keychain.Func(keys),
 	}
 }
 
-// Conformance tests what every Resolver promises. open makes a new subject for each part.
+// Conformance tests what every Resolver promises. open returns a new subject for each part.
 func Conformance(t *testing.T, open func(*testing.T) Subject) {
 	for name, part := range map[string]func(*testing.T, Subject){
 		"digest":             digests,
@@ -61,7 +64,7 @@ func Conformance(t *testing.T, open func(*testing.T) Subject) {
 	}
 }
 
-// digests: an answer is a well-formed sha256 digest, the same whether it is remembered or not.
+// digests checks that an answer is a well-formed sha256 digest, also if it is remembered.
 func digests(t *testing.T, s Subject) {
 	want := s.Move()
 	for _, fresh := range []bool{false, true, false} {
@@ -84,14 +87,15 @@ func check(t *testing.T, s Subject, req resolve.Request, want digest.Digest) {
 	}
 }
 
-// freshness: a fresh request sees a tag that was moved just now.
+// freshness checks that a fresh request sees a tag that was moved just before.
 func freshness(t *testing.T, s Subject) {
 	for range 3 {
 		check(t, s, request(s.Image, true), s.Move())
 	}
 }
 
-// classes: each failure is in exactly one class, again and again, and tells no secret.
+// classes checks that each failure is in exactly one class, also if it is remembered, and has no
+// secret in its text.
 func classes(t *testing.T, s Subject) {
 	for r, want := range s.failures() {
 		for _, fresh := range []bool{false, true, false} {
@@ -103,7 +107,7 @@ func classes(t *testing.T, s Subject) {
 				t.Errorf("Resolve(%s) = %s and %v, want no digest beside an error", r, got.Digest, err)
 			}
 			if strings.Contains(fmt.Sprint(err), secret) {
-				t.Errorf("Resolve(%s): %v tells a password", r, err)
+				t.Errorf("Resolve(%s): %v has a password", r, err)
 			}
 		}
 	}
@@ -116,7 +120,8 @@ func (s Subject) failures() map[ref.Reference]failure.Class {
 	}
 }
 
-// cancelled: a request ends with its context, be it cancelled before or meanwhile, and that is no verdict on the image.
+// cancelled checks that a request ends with its context, before or during the lookup, and that this
+// says nothing about the image.
 func cancelled(t *testing.T, s Subject) {
 	want := s.Move()
 	for _, fresh := range []bool{false, true} {
@@ -130,19 +135,20 @@ func cancelled(t *testing.T, s Subject) {
 				t.Errorf("Resolve(%s), fresh %t: %v, want it unavailable", s.Hangs, fresh, err)
 			}
 		}
-		// Nobody else has to wait because of that, or is refused.
+		// Other requests don't wait for it, and don't fail.
 		check(t, s, request(s.Image, fresh), want)
 	}
 }
 
-// concurrent: many at once get the answers that each would get alone.
+// concurrent checks that many requests at the same time get their own answers.
 func concurrent(t *testing.T, s Subject) {
 	want := s.Move()
 	var wg sync.WaitGroup
 	for i := range 16 {
 		fresh := i%2 == 0
 		wg.Go(func() {
-			if got, err := s.Resolver.Resolve(t.Context(), request(s.Image, fresh)); err != nil || got.Digest != want {
+			got, err := s.Resolver.Resolve(t.Context(), request(s.Image, fresh))
+			if err != nil || got.Digest != want {
 				t.Errorf("Resolve(%s) = %v, %v, want %s", s.Image, got, err, want)
 			}
 		})
@@ -157,7 +163,7 @@ func concurrent(t *testing.T, s Subject) {
 	wg.Wait()
 }
 
-// requestIsLeft: the candidates are the caller's, who may hold them for others.
+// requestIsLeft checks that a resolver does not change the caller's list of credentials.
 func requestIsLeft(t *testing.T, s Subject) {
 	want := s.Move()
 	req := request(s.Image, true)
@@ -169,7 +175,7 @@ func requestIsLeft(t *testing.T, s Subject) {
 	}
 }
 
-// anonymous: without any credential there is an answer too.
+// anonymous checks that a request without credentials gets an answer.
 func anonymous(t *testing.T, s Subject) {
 	want := s.Move()
 	check(t, s, resolve.Request{Ref: s.Image}, want)

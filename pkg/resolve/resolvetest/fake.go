@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package resolvetest is what tests of resolvers, and of what is built on them, share: one fake registry of digests, and
-// one test of what every Resolver promises.
+// Package resolvetest has what tests of resolvers and of their users share: a fake resolver, and a
+// test of what every Resolver promises.
 //
 //	fake := &resolvetest.Fake{}
 //	fake.Set("nginx:1", resolvetest.Digest("first"))
 //	fake.Fail("ghcr.io/a/b", failure.Unauthorized)
 //
-// It speaks to no registry; package resolve's own tests do, to one in memory.
+// The fake asks no registry. The tests of package resolve ask one in memory.
 package resolvetest
 
 import (
@@ -23,11 +23,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// Digest is a well-formed digest that text stands for: in a test, D1 says more than 64 hex digits.
+// Digest returns a well-formed digest that text stands for.
 func Digest(text string) digest.Digest { return digest.SHA256.FromString(text) }
 
-// Fake is a Resolver that answers what it was told to, by canonical reference, and notes what it was asked. What it was
-// not told is not found. The zero value is ready; it is safe for concurrent use.
+// Fake is a Resolver with a fixed answer for each canonical reference. Others are not found. It
+// records its requests. The zero value is ready. It is safe for concurrent use.
 type Fake struct {
 	mu      sync.Mutex
 	answers map[string]answer
@@ -37,18 +37,18 @@ type Fake struct {
 type answer struct {
 	digest digest.Digest
 	err    error
-	hold   chan struct{} // not nil: the answer waits until it is closed
+	hold   chan struct{} // if not nil, the answer waits until it is closed
 }
 
-// Set makes image resolve to d from now on.
+// Set makes image resolve to d.
 func (f *Fake) Set(image string, d digest.Digest) { f.answer(image, answer{digest: d}) }
 
-// Fail makes look-ups of image fail with err, which has to be in a class of package resolve.
+// Fail makes lookups of image fail with err, which has a class of package failure.
 func (f *Fake) Fail(image string, err error) {
 	f.answer(image, answer{err: fmt.Errorf("%s: %w", canonical(image), err)})
 }
 
-// Hold makes look-ups of image wait until the function that it gives is called, and then resolve to d.
+// Hold makes image resolve to d, but not before the function that it returns is called.
 func (f *Fake) Hold(image string, d digest.Digest) (release func()) {
 	hold := make(chan struct{})
 	f.answer(image, answer{digest: d, hold: hold})
@@ -66,7 +66,7 @@ func (f *Fake) answer(image string, a answer) {
 
 func canonical(image string) string { return ref.MustParse(image).Canonical() }
 
-// Resolve answers at once, unless it is told to hold the answer back: then it waits, but no longer than ctx.
+// Resolve answers at once, or when a held answer is released or ctx ends.
 func (f *Fake) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 	name := req.Ref.Canonical()
 	if err := req.Begin(); err != nil {
@@ -93,14 +93,14 @@ func (f *Fake) Resolve(ctx context.Context, req resolve.Request) (resolve.Result
 	return resolve.Result{Digest: a.digest}, nil
 }
 
-// Asked is what it was asked so far, in order.
+// Asked returns the requests so far, in order.
 func (f *Fake) Asked() []resolve.Request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]resolve.Request(nil), f.asked...)
 }
 
-// Calls counts the look-ups of image.
+// Calls returns the number of lookups of image.
 func (f *Fake) Calls(image string) int {
 	n, want := 0, canonical(image)
 	for _, req := range f.Asked() {
