@@ -52,7 +52,7 @@ func TestManifestsAreBounded(t *testing.T) {
 		q := &fair.Queue{Capacity: 4 * MaxManifest, Share: 2 * MaxManifest}
 		c := &Client{Manifests: q, Hosts: []Host{{Name: "*", MaxInFlight: 1000, RequestsPerSecond: 1e6}}}
 		_ = c.Init()
-		c.over(stalling{MaxManifest})
+		c.replace(stalling{MaxManifest})
 		errs := make(chan error, 64)
 		hosts := []string{"a.example", "b.example", "c.example", "d.example"}
 		for i := range 64 {
@@ -84,7 +84,7 @@ func TestManifestsAreBounded(t *testing.T) {
 		if noRoom != 62 || !q.Idle() {
 			t.Errorf("%d found no room, and the queue is idle: %t; want 62 and true", noRoom, q.Idle())
 		}
-		c.over(stalling{1 << 10})
+		c.replace(stalling{1 << 10})
 		if err := closed(c.state.gates, c.one(head("a.example/large/none:1", "")).gates()); err != nil {
 			t.Errorf("a gate is closed: %v", err)
 		}
@@ -97,7 +97,7 @@ func TestGetsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &fair.Queue{Capacity: 8}
 		c := &Client{Gets: q, Hosts: []Host{{Name: "*", MaxInFlight: 1000, RequestsPerSecond: 1e6}}}
-		c.over(stalling{1 << 10})
+		c.replace(stalling{1 << 10})
 		errs := make(chan error, 100)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*c.Host("a.example").Timeout)
 		defer cancel()

@@ -156,7 +156,7 @@ func TestShortDialIsNoEvidence(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := &Client{}
 			_ = c.Init()
-			c.over(&late{redirect: redirect})
+			c.replace(&late{redirect: redirect})
 			if _, err := c.Head(t.Context(), head("r.example/a:1", "a")); err == nil {
 				t.Fatal("an answer")
 			}

@@ -15,264 +15,200 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// held is a registry whose answers wait until the test lets them go.
+// held is a registry whose answers wait.
 type held struct {
+	*Client
 	asked  chan *http.Request
-	answer chan int // statuses
+	answer chan int // a status for each request; if closed, 200 for all
 }
 
-func (h *held) RoundTrip(r *http.Request) (*http.Response, error) {
-	h.asked <- r
-	select {
-	case status := <-h.answer:
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
+func newHeld(host Host) *held {
+	h := &held{asked: make(chan *http.Request, 1000), answer: make(chan int)}
+	host.Name, host.Timeout = "*", time.Hour
+	h.Client = over(handler(func(w http.ResponseWriter, r *http.Request) {
+		h.asked <- r
+		select {
+		case status, ok := <-h.answer:
+			if ok {
+				w.WriteHeader(status)
+			}
+		case <-r.Context().Done():
+		}
+	}), host)
+	return h
+}
+
+// ask starts a request, and waits until it has been sent or waits.
+func (h *held) ask(ctx context.Context, image, namespace string) {
+	go func() { _, _ = h.Head(ctx, head(image, namespace)) }()
+	synctest.Wait()
+}
+
+// wantAsked checks the number of requests that have been sent.
+func (h *held) wantAsked(t *testing.T, want int) {
+	t.Helper()
+	synctest.Wait()
+	if n := len(h.asked); n != want {
+		t.Fatalf("%d requests were sent, want %d", n, want)
 	}
 }
 
-func newHeld() *held { return &held{asked: make(chan *http.Request, 1000), answer: make(chan int)} }
-
-// client is a Client of a registry that is held.
-func (h *held) client(hosts ...Host) *Client {
-	c := &Client{Hosts: hosts}
-	_ = c.Init()
-	c.over(h)
-	return c
+// visit takes a slot of a registry and gives it back.
+func (h *held) visit(t *testing.T, origin, namespace string) {
+	t.Helper()
+	s, err := h.limiters.take(t.Context(), limiterKey{origin: origin, slots: 2}, namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.leave()
 }
 
-// The queue of a registry that is in use is the same for all who ask it, however many other
-// registries a tenant has made tagpin ask meanwhile.
+// TestQueueInUseIsKept checks that a registry keeps its limiter while it is in use, however many
+// other registries a tenant makes tagpin ask.
 func TestQueueInUseIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHeld()
-		c := h.client(Host{Name: "*", MaxInFlight: 2, Timeout: time.Hour})
+		h := newHeld(Host{MaxInFlight: 2})
 		ctx, cancel := context.WithCancel(t.Context())
-		ask := func(image, namespace string) {
-			go func() { _, _ = c.Head(ctx, head(image, namespace)) }()
-			synctest.Wait()
-		}
-		ask("busy.example/a:1", "a")
+		h.ask(ctx, "busy.example/a:1", "a")
 		for i := range 2 * maxLimiters {
-			place, err := c.limiters.take(ctx, limiterKey{origin: fmt.Sprint(i), slots: 2}, "flood")
-			if err != nil {
-				t.Fatal(err)
-			}
-			place.leave()
+			h.visit(t, fmt.Sprint(i), "flood")
 		}
-		ask("busy.example/a:2", "a")
-		ask("busy.example/b:1", "b")
-		ask("busy.example/b:2", "b")
-		if n := len(h.asked); n != 2 {
-			t.Errorf("%d requests are under way, want one of each namespace: two places", n)
-		}
+		h.ask(ctx, "busy.example/a:2", "a")
+		h.ask(ctx, "busy.example/b:1", "b")
+		h.ask(ctx, "busy.example/b:2", "b")
+		h.wantAsked(t, 2) // one of each namespace
 		cancel()
 		synctest.Wait()
-		if n := len(c.limiters.inUse); n != 0 {
-			t.Errorf("%d queues are in use in the end", n)
+		if n := len(h.limiters.inUse); n != 0 {
+			t.Errorf("%d limiters are in use at the end, want 0", n)
 		}
 	})
 }
 
-// Those that wait for another request to find out whether the registry is back hold no places, so
-// that those places are free for the registry's other credentials and repositories.
+// TestIdleQueuesAreShared checks that made-up registries of one namespace make tagpin forget no
+// limiter that another namespace has used.
+func TestIdleQueuesAreShared(t *testing.T) {
+	h := newHeld(Host{})
+	h.visit(t, "r.example", "modest")
+	for i := range 2 * maxLimiters {
+		h.visit(t, fmt.Sprint(i), "flood")
+	}
+	if _, ok := h.limiters.idle.Get(limiterKey{origin: "r.example", slots: 2}); !ok {
+		t.Error("the limiter of another namespace's registry is forgotten")
+	}
+}
+
+// TestWaitingForATryHoldsNoPlace checks that lookups that wait for another one to try a gate hold no
+// slots, so that other repositories can be asked.
 func TestWaitingForATryHoldsNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHeld()
-		c := h.client(Host{Name: "*", MaxInFlight: 8, Timeout: time.Hour})
+		h := newHeld(Host{MaxInFlight: 8})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		l := c.one(head("r.example/a:1", "a"))
-		l.judge(&requestError{host: "r.example", evidence: network.Broken}) // closes the gate of repository a
+		h.one(head("r.example/a:1", "a")).judge(&requestError{evidence: network.Broken})
 		time.Sleep(time.Second)
 		for i := range 6 {
-			go func() { _, _ = c.Head(ctx, head(fmt.Sprintf("r.example/a:%d", i), "a")) }()
-			synctest.Wait()
+			h.ask(ctx, fmt.Sprintf("r.example/a:%d", i), "a")
 		}
-		if n := len(h.asked); n != 1 {
-			t.Fatalf("%d requests are under way, want the one that tries", n)
-		}
-		go func() { _, _ = c.Head(ctx, head("r.example/b:1", "a")) }()
-		synctest.Wait()
-		if n := len(h.asked); n != 2 {
-			t.Errorf("%d requests are under way, want that of another repository too", n)
-		}
+		h.wantAsked(t, 1) // it tries the gate
+		h.ask(ctx, "r.example/b:1", "a")
+		h.wantAsked(t, 2)
 		h.answer <- http.StatusNotFound
 		synctest.Wait()
 		if n := len(h.asked); n < 5 {
-			t.Errorf("%d requests were sent once the registry was back, want the others to follow", n)
+			t.Errorf("%d requests were sent after the answer, want the others to follow", n)
 		}
 	})
 }
 
-// A look-up that was begun for another namespace sends nothing, and gives back what it took.
+// TestBegunForAnother checks that a lookup that was begun for another namespace sends nothing, and
+// gives back its slot.
 func TestBegunForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHeld()
-		c := h.client()
+		h := newHeld(Host{})
 		req := head("r.example/a:1", "a")
 		req.Begin = func() error { return cache.ErrStarted }
-		if _, err := c.Head(t.Context(), req); !errors.Is(err, cache.ErrStarted) || len(h.asked) != 0 {
-			t.Errorf("Manifest = %v after %d requests, want ErrStarted after none", err, len(h.asked))
+		if _, err := h.Digest(t.Context(), req); !errors.Is(err, cache.ErrStarted) {
+			t.Errorf("Digest = %v, want %v", err, cache.ErrStarted)
 		}
-		if n := len(c.limiters.inUse); n != 0 {
-			t.Errorf("%d queues are in use", n)
-		}
-	})
-}
-
-// A look-up that joins the request for a token has the registry's whole timeout, and not what the
-// first caller had left.
-func TestTokenOutlivesItsFirstCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, c := start()
-		hurried, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		first, second := make(chan error, 1), make(chan error, 1)
-		go func() { first <- c.head(hurried, "1", "u") }()
-		synctest.Wait()
-		go func() { second <- c.head(t.Context(), "2", "u") }()
-		time.Sleep(200 * time.Millisecond)
-		synctest.Wait()
-		if err := <-first; err == nil {
-			t.Error("the first caller's time is over, and it got an answer")
-		}
-		close(w.answer)
-		if err := <-second; err != nil {
-			t.Errorf("the second caller: %v", err)
-		}
-		if n := len(w.tokens); n != 1 {
-			t.Errorf("%d requests for tokens, want 1", n)
+		h.wantAsked(t, 0)
+		if n := len(h.limiters.inUse); n != 0 {
+			t.Errorf("%d limiters are in use, want 0", n)
 		}
 	})
 }
 
-// What one Client has learned is known to the next, unless the settings of the registry have
-// changed.
-func TestLearnedOutlivesAClient(t *testing.T) {
-	learned := &Learned{}
-	closes := &Client{Learned: learned, Hosts: []Host{{Name: "r.example", AuthHosts: []string{"auth.example"}}}}
-	_ = closes.Init()
-	closes.one(head("r.example/a:1", "a")).judge(&requestError{host: "r.example", evidence: network.NotConnected})
-	for name, tt := range map[string]struct {
-		host Host
-		open bool
-	}{
-		"other bounds":   {Host{Name: "r.example", AuthHosts: []string{"auth.example"}, MaxInFlight: 3, Timeout: time.Minute}, false},
-		"other settings": {Host{Name: "r.example", AuthHosts: []string{"auth.example", "more.example"}}, true},
-	} {
-		next := &Client{Learned: learned, Hosts: []Host{tt.host}}
-		_ = next.Init()
-		if err := closed(next.state.gates, next.one(head("r.example/b:1", "b")).gates()); (err == nil) != tt.open {
-			t.Errorf("%s: the gate says %v, want it open: %t", name, err, tt.open)
-		}
-	}
-}
-
-// A look-up keeps its place from one request to the next, and gives it back in the end.
-func TestPlaceIsKept(t *testing.T) {
+// TestSlotIsKept checks that a lookup keeps its slot for all its requests.
+func TestSlotIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHeld()
-		c := h.client(Host{Name: "*", MaxInFlight: 2, Timeout: time.Hour})
+		h := newHeld(Host{MaxInFlight: 2})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		l, done := c.one(head("r.example/a:1", "a")), make(chan error, 1)
+		done := make(chan error, 1)
 		go func() {
-			_, _ = l.request(ctx, http.MethodHead)
-			_, err := l.request(ctx, http.MethodHead)
+			_, err := h.Digest(ctx, head("r.example/a:1", "a"))
 			done <- err
 		}()
 		synctest.Wait()
-		go func() { _, _ = c.Head(ctx, head("r.example/b:1", "a")) }() // waits for the place
-		synctest.Wait()
-		h.answer <- http.StatusNotFound
-		synctest.Wait()
-		if n := len(h.asked); n != 2 {
-			t.Fatalf("%d requests, want two", n)
-		}
+		h.ask(ctx, "r.example/b:1", "a") // waits for the slot
+		h.answer <- http.StatusNotFound  // to HEAD, so that GET follows
+		h.wantAsked(t, 2)
 		if first, second := <-h.asked, <-h.asked; first.URL.Path != second.URL.Path {
-			t.Errorf("the second request is for %s, want that of the same look-up", second.URL.Path)
+			t.Errorf("path of the second request = %s, want that of the first lookup", second.URL.Path)
 		}
 		h.answer <- http.StatusNotFound
 		if err := <-done; err == nil {
-			t.Error("an answer, want 404")
+			t.Error("Digest = nil, want 404")
 		}
-		l.slot.leave()
-		synctest.Wait()
-		if n := len(h.asked); n != 1 {
-			t.Errorf("%d requests when the place was given back, want the other look-up's", n)
-		}
+		h.wantAsked(t, 1)
 	})
 }
 
-// Made-up registries of one namespace make tagpin forget no queue that another namespace has used.
-func TestIdleQueuesAreShared(t *testing.T) {
-	c := newHeld().client()
-	enter := func(origin, namespace string) {
-		place, err := c.limiters.take(t.Context(), limiterKey{origin: origin, slots: 2}, namespace)
-		if err != nil {
-			t.Fatal(err)
-		}
-		place.leave()
-	}
-	enter("r.example", "modest")
-	for i := range 2 * maxLimiters {
-		enter(fmt.Sprint(i), "flood")
-	}
-	if _, ok := c.limiters.idle.Get(limiterKey{origin: "r.example", slots: 2}); !ok {
-		t.Error("the queue of another namespace's registry is forgotten")
-	}
-}
-
-// Each request of a look-up takes a turn of the registry's rate, and not only the first: a look-up
-// may try many credentials. Another namespace's request waits for its own turn alone.
+// TestRateOfRequests checks that each request waits for the registry's rate, and not only the first
+// one of a lookup. Namespaces take turns.
 func TestRateOfRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHeld()
-		c := h.client(Host{Name: "*", RequestsPerSecond: 10, Timeout: time.Hour})
+		h := newHeld(Host{RequestsPerSecond: 10})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		close(h.answer) // with status 0
-		flood := c.one(head("r.example/a:1", "flood"))
+		close(h.answer)
+		flood := h.one(head("r.example/a:1", "flood"))
 		go func() {
 			for ctx.Err() == nil {
 				_, _ = flood.request(ctx, http.MethodHead)
 			}
 		}()
 		for _, want := range []int{10, 20, 30} {
-			synctest.Wait()
-			if n := len(h.asked); n != want {
-				t.Fatalf("%d requests were sent, want %d", n, want)
-			}
+			h.wantAsked(t, want)
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
 		before := len(h.asked)
-		_, _ = c.Head(ctx, head("r.example/b:1", "modest"))
+		_, _ = h.Head(ctx, head("r.example/b:1", "modest"))
 		if n := len(h.asked) - before; n > 3 {
-			t.Errorf("%d requests were sent until another namespace's was", n)
+			t.Errorf("%d requests were sent until another namespace's was, want at most 3", n)
 		}
 		cancel()
 		synctest.Wait()
 	})
 }
 
-// A request that waits for the rate in vain gives its place back.
-func TestRateGivesThePlaceBack(t *testing.T) {
+// TestRateGivesTheSlotBack checks that a lookup gives its slot back if its time ends while it waits
+// for the rate.
+func TestRateGivesTheSlotBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHeld()
-		c := h.client(Host{Name: "*", RequestsPerSecond: 1, Timeout: time.Hour})
+		h := newHeld(Host{RequestsPerSecond: 1})
 		close(h.answer)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		for i := range 3 {
-			_, err := c.Head(ctx, head("r.example/a:1", "a"))
+			_, err := h.Head(ctx, head("r.example/a:1", "a"))
 			if late := errors.Is(err, context.DeadlineExceeded); late != (i > 0) {
 				t.Errorf("request %d: %v, want it too late: %t", i, err, i > 0)
 			}
 		}
-		if n := len(c.limiters.inUse); n != 0 {
-			t.Errorf("%d queues are in use", n)
+		if n := len(h.limiters.inUse); n != 0 {
+			t.Errorf("%d limiters are in use, want 0", n)
 		}
 	})
 }

@@ -4,10 +4,8 @@ package registry
 
 import (
 	"cmp"
-	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -29,12 +27,12 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 		"plain.example": true, "plain.example:80": true, "plain.example:443": false,
 	} {
 		if got := c.Host(name).Insecure; got != want {
-			t.Errorf("%s is asked without TLS: %t, want %t", name, got, want)
+			t.Errorf("Host(%s).Insecure = %t, want %t", name, got, want)
 		}
 	}
 	h := c.Host("R.example:05000")
 	if h.MaxInFlight != 1 || !h.Verify || h.Name != "R.example:05000" {
-		t.Errorf("another spelling of a named host has %+v", h)
+		t.Errorf("Host(R.example:05000) = %+v, want the settings of r.example:5000", h)
 	}
 	for _, tt := range []struct {
 		one, other string
@@ -54,51 +52,37 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 	}
 }
 
-// hosts is a registry that records the hosts in URLs and headers of its requests. It wants a token
-// of its own realm, which it spells in another way, and then redirects to itself.
-type hosts struct{ asked map[string]bool }
-
-func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
-	h.asked[r.URL.Scheme+"://"+r.URL.Host+" "+cmp.Or(r.Host, r.URL.Host)] = true
-	resp := &http.Response{
-		StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r,
-	}
-	own := r.URL.Scheme + "://R.Example:0" + map[string]string{"http": "80", "https": "443"}[r.URL.Scheme]
-	switch {
-	case r.URL.Path == "/token":
-		resp.Body = io.NopCloser(strings.NewReader(`{"token":"t"}`))
-	case r.URL.Path == "/there":
-	case r.Header.Get("Authorization") == "":
-		resp.StatusCode = http.StatusUnauthorized
-		resp.Header.Set("WWW-Authenticate", `Bearer realm="`+own+`/token"`)
-	default:
-		resp.StatusCode = http.StatusTemporaryRedirect
-		resp.Header.Set("Location", own+"/there")
-	}
-	return resp, nil
-}
-
 // TestRequestsHaveOneSpelling checks that all requests to a registry have the canonical host,
-// because NO_PROXY and a host that routes by name may distinguish two spellings.
+// because NO_PROXY and a host that routes by name may distinguish two spellings. The registry wants a
+// token of its own realm, which it spells in another way, and then redirects to itself.
 func TestRequestsHaveOneSpelling(t *testing.T) {
 	for _, tt := range []struct {
-		image    string
-		insecure bool
-		want     string
+		image, own string
+		insecure   bool
+		want       string
 	}{
-		{"R.example:0443/a:1", false, "https://r.example r.example"},
-		{"r.example:0080/a:1", true, "http://r.example r.example"},
+		{"R.example:0443/a:1", "https://R.Example:0443", false, "https://r.example r.example"},
+		{"r.example:0080/a:1", "http://R.Example:080", true, "http://r.example r.example"},
 	} {
-		h := &hosts{asked: map[string]bool{}}
-		c := &Client{Hosts: []Host{{Name: "r.example", Insecure: tt.insecure}}}
-		c.over(h)
+		asked := map[string]bool{}
+		answer := withToken(tt.own+"/token", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, tt.own+"/there", http.StatusTemporaryRedirect)
+		})
+		record := func(w http.ResponseWriter, r *http.Request) {
+			asked[r.URL.Scheme+"://"+r.URL.Host+" "+cmp.Or(r.Host, r.URL.Host)] = true
+			if r.URL.Path != "/there" {
+				answer(w, r)
+			}
+		}
+		c := over(handler(record), Host{Name: "r.example", Insecure: tt.insecure})
 		req := head(tt.image, "a")
-		req.Credentials = []keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: "canary"}}}
+		auth := authn.AuthConfig{Username: "u", Password: "canary"}
+		req.Credentials = []keychain.Credential{{Auth: auth}}
 		if _, err := c.Head(t.Context(), req); err != nil {
 			t.Errorf("%s: %v", tt.image, err)
 		}
-		if len(h.asked) != 1 || !h.asked[tt.want] {
-			t.Errorf("%s was asked for as %v, want %s alone", tt.image, h.asked, tt.want)
+		if len(asked) != 1 || !asked[tt.want] {
+			t.Errorf("hosts of the requests for %s = %v, want only %s", tt.image, asked, tt.want)
 		}
 	}
 }

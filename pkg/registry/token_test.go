@@ -5,9 +5,7 @@ package registry
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,140 +14,124 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
-	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry/auth"
 )
 
-// wire is a registry without a network: a token endpoint that waits until it is let go, and
-// manifests for its tokens.
-type wire struct {
-	tokens chan *http.Request
-	answer chan struct{}
+// tokens is a registry whose token endpoint waits.
+type tokens struct {
+	*Client
+	asked  chan *http.Request // requests for tokens
+	answer chan struct{}      // closed when they may be answered
 }
 
-func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil { // as a transport reports it
-		trace.GetConn(r.URL.Host)
-		trace.GotConn(httptrace.GotConnInfo{})
-		trace.WroteHeaders()
-	}
-	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r}
-	switch auth := r.Header.Get("Authorization"); {
-	case r.URL.Path == "/token":
-		w.tokens <- r
-		select {
-		case <-w.answer:
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
+func newTokens() *tokens {
+	s := &tokens{asked: make(chan *http.Request, 100), answer: make(chan struct{})}
+	s.Client = over(handler(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/token" {
+			withToken("https://r.example/token", nil)(w, r)
+			return
 		}
-		user, _, _ := r.BasicAuth()
-		resp.Body = io.NopCloser(strings.NewReader(fmt.Sprintf(`{"token":"of-%s"}`, user)))
-	case !strings.HasPrefix(auth, "Bearer of-"):
-		resp.StatusCode = http.StatusUnauthorized
-		resp.Header.Set("WWW-Authenticate", `Bearer realm="https://r.example/token"`)
-	}
-	return resp, nil
+		s.asked <- r
+		select {
+		case <-s.answer:
+			_, _ = w.Write([]byte(`{"token":"t"}`)) // without a lifetime
+		case <-r.Context().Done():
+		}
+	}))
+	return s
 }
 
-func start() (*wire, *Client) {
-	w := &wire{tokens: make(chan *http.Request, 100), answer: make(chan struct{})}
-	c := &Client{}
-	_ = c.Init()
-	c.over(w)
-	return w, c
+// head asks for a tag with a user's credential, and returns where the error will be.
+func (s *tokens) head(ctx context.Context, tag, user string) <-chan error {
+	req := head("r.example/a:"+tag, "")
+	login := authn.AuthConfig{Username: user, Password: "canary"}
+	req.Credentials = []keychain.Credential{{Auth: login}}
+	errs := make(chan error, 1)
+	go func() {
+		_, err := s.Head(ctx, req)
+		errs <- err
+	}()
+	return errs
 }
 
-func (c *Client) head(ctx context.Context, tag, user string) error {
-	_, err := c.Head(ctx, Request{
-		Ref: ref.MustParse("r.example/a:" + tag), Credentials: []keychain.Credential{{Auth: authn.AuthConfig{Username: user, Password: "canary"}}},
-	})
-	return err
-}
-
-// Look-ups side by side in one repository share the request for a token; another credential has its
-// own.
+// TestOneToken checks that lookups with one credential in one repository share the request for a
+// token while it is under way, and then the token, until its end.
 func TestOneToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, c := start()
-		errs := make(chan error, 20)
+		s := newTokens()
+		var errs []<-chan error
 		for i := range 20 {
-			go func() { errs <- c.head(t.Context(), fmt.Sprint(i), fmt.Sprint("u", i%2)) }()
+			errs = append(errs, s.head(t.Context(), fmt.Sprint(i), fmt.Sprint("u", i%2)))
 		}
 		synctest.Wait()
-		if n := len(w.tokens); n != 2 {
-			t.Errorf("%d requests for tokens under way, want one for each credential", n)
+		if n := len(s.asked); n != 2 {
+			t.Errorf("requests for tokens under way = %d, want one for each credential", n)
 		}
-		close(w.answer)
-		for range 20 {
-			if err := <-errs; err != nil {
+		close(s.answer)
+		for _, err := range errs {
+			if err := <-err; err != nil {
 				t.Error(err)
 			}
 		}
-		if n := len(w.tokens); n != 2 {
-			t.Errorf("%d requests for tokens, want 2", n)
+		if n := len(s.asked); n != 2 {
+			t.Errorf("requests for tokens = %d, want 2", n)
 		}
 		time.Sleep(auth.DefaultLifetime)
-		if err := c.head(t.Context(), "1", "u0"); err != nil || len(w.tokens) != 3 {
-			t.Errorf("after its end: %v, %d requests for tokens, want 3", err, len(w.tokens))
+		if err := <-s.head(t.Context(), "1", "u0"); err != nil || len(s.asked) != 3 {
+			t.Errorf("after the token's end: %v, %d requests for tokens, want 3", err, len(s.asked))
 		}
 	})
 }
 
-// Who began the request for a token and goes away takes it from nobody.
-func TestTokenOutlivesItsCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, c := start()
-		ctx, cancel := context.WithCancel(t.Context())
-		first, second := make(chan error, 1), make(chan error, 1)
-		go func() { first <- c.head(ctx, "1", "u") }()
-		synctest.Wait()
-		go func() { second <- c.head(t.Context(), "2", "u") }()
-		synctest.Wait()
-		cancel()
-		if err := <-first; err == nil {
-			t.Error("an answer for who went away")
-		}
-		close(w.answer)
-		if err := <-second; err != nil || len(w.tokens) != 1 {
-			t.Errorf("%v after %d requests for tokens, want 1", err, len(w.tokens))
-		}
-	})
+// TestTokenOutlivesItsFirstCaller checks that a request for a token goes on when the caller that has
+// started it leaves or has no more time. The other callers get its answer, and no gate is closed,
+// because the registry had not had its time.
+func TestTokenOutlivesItsFirstCaller(t *testing.T) {
+	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"it leaves": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(time.Second, cancel)
+			return ctx, cancel
+		},
+		"its time ends": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newTokens()
+				ctx, cancel := leave(t.Context())
+				defer cancel()
+				first := s.head(ctx, "1", "u")
+				synctest.Wait()
+				second := s.head(t.Context(), "2", "u")
+				if err := <-first; err == nil {
+					t.Error("the first caller's error = nil, want one")
+				}
+				time.Sleep(time.Second)
+				close(s.answer)
+				if err := <-second; err != nil || len(s.asked) != 1 {
+					t.Errorf("%v after %d requests for tokens, want an answer after 1", err, len(s.asked))
+				}
+			})
+		})
+	}
 }
 
-// A caller with little time left ends the request for a token for itself alone: the next one gets
-// the answer, and no gate is closed, since the registry's own time was not over.
-func TestTokenOutlivesItsCallersBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, c := start()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		first, second := make(chan error, 1), make(chan error, 1)
-		go func() { first <- c.head(ctx, "1", "u") }()
-		synctest.Wait()
-		go func() { second <- c.head(t.Context(), "2", "u") }()
-		if err := <-first; err == nil {
-			t.Error("Manifest = nil after the caller's time, want an error")
-		}
-		time.Sleep(time.Second)
-		close(w.answer)
-		if err := <-second; err != nil || len(w.tokens) != 1 {
-			t.Errorf("Manifest = %v after %d requests for tokens, want an answer after 1", err, len(w.tokens))
-		}
-	})
-}
-
-// A token endpoint that hangs ends with the time of a request, and is not asked by everybody for
-// all that time.
+// TestTokenHangs checks that a request for a token has the time of any request, and is not repeated
+// at once.
 func TestTokenHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, c := start()
+		s := newTokens()
 		begin := time.Now()
-		err := c.head(t.Context(), "1", "u")
-		if err == nil || !strings.Contains(err.Error(), "r.example (token): ") || time.Since(begin) != DefaultTimeout {
-			t.Errorf("%v after %v", err, time.Since(begin))
+		err := <-s.head(t.Context(), "1", "u")
+		took := time.Since(begin)
+		if !strings.Contains(fmt.Sprint(err), "r.example (token): ") || took != DefaultTimeout {
+			t.Errorf("%v after %v, want an error of the token endpoint after %v", err, took, DefaultTimeout)
 		}
-		if err := c.head(t.Context(), "2", "u"); err == nil || !strings.Contains(err.Error(), "not asked again for 1s") || len(w.tokens) != 1 {
-			t.Errorf("%v after %d requests for tokens", err, len(w.tokens))
+		err = <-s.head(t.Context(), "2", "u")
+		if !strings.Contains(fmt.Sprint(err), "not asked again for 1s") || len(s.asked) != 1 {
+			t.Errorf("%v after %d requests for tokens, want no second one", err, len(s.asked))
 		}
 	})
 }

@@ -43,12 +43,6 @@ func pass(ctx context.Context, g *gates, keys []gateKey) ([]*gate, error) {
 	}
 }
 
-// closed returns the error of a gate that is closed.
-func closed(g *gates, keys []gateKey) error {
-	_, _, err := g.pass(keys, false)
-	return err
-}
-
 // TestJudge has for each answer whom it closes a gate for.
 func TestJudge(t *testing.T) {
 	const nobody, repository, credential, all = "", "repository", "credential", "all"
