@@ -17,12 +17,14 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// stalling is a registry without a network whose manifests stop one byte before their end. Those of
-// the repository "small" are whole.
+// stalling is a registry whose manifests stop one byte before their end, but not those of the
+// repository "small".
 type stalling struct{ size int }
 
 func (s stalling) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r, ContentLength: int64(s.size)}
+	resp := &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, Request: r, ContentLength: int64(s.size),
+	}
 	begin := bytes.NewReader(make([]byte, s.size-1))
 	resp.Body = io.NopCloser(io.MultiReader(begin, hanging{r.Context()}))
 	if strings.HasPrefix(r.URL.Path, "/v2/small/") {
@@ -45,8 +47,8 @@ func get(ctx context.Context, c *Client, namespace, image string) (*Manifest, er
 	return l.request(ctx, http.MethodGet)
 }
 
-// TestManifestsAreBounded reads 64 manifests that stall: together they hold no more bytes than
-// there is room for, small ones pass meanwhile, and no gate is closed for those that found no room.
+// TestManifestsAreBounded checks that many large manifests that stall hold no more bytes than there
+// is room for, that small ones are read meanwhile, and that a lack of room closes no gate.
 func TestManifestsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &fair.Queue{Capacity: 4 * MaxManifest, Share: 2 * MaxManifest}
@@ -91,8 +93,8 @@ func TestManifestsAreBounded(t *testing.T) {
 	})
 }
 
-// TestGetsAreBounded asks for many small manifests that stall: no more than Gets allows are read at
-// once, another namespace has its turn, and no gate is closed for those that had none.
+// TestGetsAreBounded checks that no more manifests are read at the same time than Gets allows, that
+// another namespace has its turn, and that waiting in vain closes no gate.
 func TestGetsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &fair.Queue{Capacity: 8}
@@ -129,10 +131,12 @@ func TestGetsAreBounded(t *testing.T) {
 	})
 }
 
-// TestReadBody has bodies of all sizes, with and without a declared size, whole and cut.
+// TestReadBody checks bodies of all sizes, with and without a declared size, complete and cut.
 func TestReadBody(t *testing.T) {
 	cut := errors.New("connection reset")
-	for _, size := range []int{0, 1, freeBody - 1, freeBody, freeBody + 1, 1 << 20, MaxManifest, MaxManifest + 1} {
+	for _, size := range []int{
+		0, 1, freeBody - 1, freeBody, freeBody + 1, 1 << 20, MaxManifest, MaxManifest + 1,
+	} {
 		want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
 		for name, tt := range map[string]struct {
 			declared int

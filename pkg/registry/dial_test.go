@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -21,43 +20,33 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// local is a client that may dial loopback addresses and explains its errors.
+// local returns a client that may dial loopback addresses and explains its errors.
 func local(t *testing.T, c *Client) *Client {
 	t.Helper()
-	c.Network.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	c.Network = Loopback
 	c.ExplainAll = true
 	t.Cleanup(c.Close)
 	_ = c.Init()
 	return c
 }
 
-// A server can't make tagpin hold more than a bounded certificate.
+// TestHandshakeIsBounded checks that a server can't make tagpin hold a long certificate.
 func TestHandshakeIsBounded(t *testing.T) {
 	for copies, want := range map[int]string{0: "", 200: "its TLS handshake has more than 64 KiB"} {
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			if r.ProtoMajor != 2 {
-				t.Errorf("%s, want HTTP/2", r.Proto)
-			}
-		}))
-		s.EnableHTTP2 = true
-		s.StartTLS()
-		defer s.Close()
+		s, host, c := HTTP2(t, func(http.ResponseWriter, *http.Request) {})
 		own := &s.TLS.Certificates[0]
 		for range copies {
 			own.Certificate = append(own.Certificate, own.Certificate[0])
 		}
-		pool := x509.NewCertPool()
-		pool.AddCert(s.Certificate())
-		c := local(t, &Client{RootCAs: pool})
-		host := strings.TrimPrefix(s.URL, "https://")
 		_, err := c.Head(t.Context(), sent(host+"/a:1", "a"))
 		if (err == nil) != (want == "") || !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("Manifest, %d certificates = %v, want %q", copies+1, err, want)
+			t.Errorf("Head, %d certificates = %v, want %q", copies+1, err, want)
 		}
 	}
 }
 
-// Connections that are never ready take the share of their namespace, and not the turns of others.
+// TestDialsAreShared checks that connections that are never ready take only the share of their
+// namespace.
 func TestDialsAreShared(t *testing.T) {
 	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "0.0.0.0:0")
 	if err != nil {
@@ -91,11 +80,12 @@ func TestDialsAreShared(t *testing.T) {
 	}
 	host := strings.TrimPrefix(s.URL, "https://")
 	if _, err := c.Head(t.Context(), sent(host+"/a:1", "b")); err != nil {
-		t.Errorf("Manifest of another namespace = %v, want an answer", err)
+		t.Errorf("Head of another namespace = %v, want an answer", err)
 	}
 }
 
-// A connection that waits for its turn says nothing about the registry.
+// TestWaitForADialIsNoEvidence checks that a connection that was not made for lack of room closes
+// no gate.
 func TestWaitForADialIsNoEvidence(t *testing.T) {
 	for scheme, listen := range map[string]func(http.Handler) *httptest.Server{
 		"http": httptest.NewServer, "https": httptest.NewTLSServer,
@@ -117,7 +107,7 @@ func TestWaitForADialIsNoEvidence(t *testing.T) {
 		for range 2 {
 			_, err := c.Head(t.Context(), sent(host+"/a:1", "a"))
 			if !errors.Is(err, network.ErrNoRoom) || asError(err).remembered {
-				t.Errorf("%s: Manifest = %v, want an error of this request", scheme, err)
+				t.Errorf("%s: Head = %v, want an error of this request", scheme, err)
 			}
 		}
 		for _, leave := range leaves {
@@ -126,8 +116,7 @@ func TestWaitForADialIsNoEvidence(t *testing.T) {
 	}
 }
 
-// late is a registry that redirects to itself when little is left of the request's time. Then
-// nothing comes of the new connection.
+// late is a registry that redirects to itself after a while, and then does not answer.
 type late struct{ redirect time.Duration } // after how long
 
 func (w *late) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -148,7 +137,7 @@ func (w *late) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// A connection that had hardly any time of its own says nothing about the registry.
+// TestShortDialIsNoEvidence checks that a connection that had hardly any time closes no gate.
 func TestShortDialIsNoEvidence(t *testing.T) {
 	for redirect, want := range map[time.Duration]bool{
 		0: true, DefaultTimeout - minDial: true, DefaultTimeout - 10*time.Millisecond: false,
@@ -158,7 +147,7 @@ func TestShortDialIsNoEvidence(t *testing.T) {
 			_ = c.Init()
 			c.replace(&late{redirect: redirect})
 			if _, err := c.Head(t.Context(), head("r.example/a:1", "a")); err == nil {
-				t.Fatal("an answer")
+				t.Fatal("Head = nil, want an error")
 			}
 			err := closed(c.state.gates, c.one(head("r.example/b:1", "b")).gates())
 			if (err != nil) != want {
@@ -168,7 +157,7 @@ func TestShortDialIsNoEvidence(t *testing.T) {
 	}
 }
 
-// sent is a HEAD request that came from an API server.
+// sent returns a request with a sender.
 func sent(image, namespace string) Request {
 	r := head(image, namespace)
 	r.Sender = "api"

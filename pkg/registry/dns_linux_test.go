@@ -90,7 +90,7 @@ func resolveInPod(t *testing.T, dir string) {
 		c := plainClient(t, names, host+":"+port)
 		err := head(t.Context(), c, host+":"+port+"/a:1")
 		if (err != nil) != wantError {
-			t.Errorf("Manifest of %s = %v, want an error: %t", host, err, wantError)
+			t.Errorf("Head of %s = %v, want an error: %t", host, err, wantError)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,10 +16,9 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
-	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// lookedUp is a context whose requests record the names that they ask the resolver for.
+// lookedUp returns a context that records the names that the resolver is asked for.
 func lookedUp(ctx context.Context) (_ context.Context, names func() []string) {
 	var mu sync.Mutex
 	var asked []string
@@ -37,11 +35,11 @@ func lookedUp(ctx context.Context) (_ context.Context, names func() []string) {
 	}
 }
 
-// plainClient names the hosts without TLS and may dial loopback.
+// plainClient returns a client that asks the hosts without TLS and may dial loopback.
 func plainClient(t *testing.T, names map[string][]string, hosts ...string) *registry.Client {
 	t.Helper()
 	c := &registry.Client{
-		Network:  network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Network:  registry.Loopback,
 		Resolver: nameserver(t, names),
 		Proxy:    func(*http.Request) (*url.URL, error) { return nil, nil },
 	}
@@ -116,7 +114,7 @@ func TestAbsoluteNames(t *testing.T) {
 			}
 			ctx, asked := lookedUp(t.Context())
 			if err := head(ctx, c, host+"/a:1"); (err != nil) != tt.fails {
-				t.Errorf("Manifest = %v, want an error: %t", err, tt.fails)
+				t.Errorf("Head = %v, want an error: %t", err, tt.fails)
 			}
 			if got := asked(); !slices.Equal(got, tt.want) {
 				t.Errorf("names looked up = %q, want %q", got, tt.want)

@@ -20,8 +20,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry"
 )
 
-// TestNoEvidence has failures that are not the network's. After each of them, another namespace's
-// look-up in the same repository must be sent: nothing has shown that it would fail too.
+// TestNoEvidence checks that failures that are not the network's close no gate.
 func TestNoEvidence(t *testing.T) {
 	bearer := func(realm string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -70,14 +69,15 @@ func TestNoEvidence(t *testing.T) {
 			for i := range 2 {
 				_, err := c.Head(t.Context(), req)
 				if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "not asked again") {
-					t.Errorf("Manifest, %d: %v, want %q, and nothing that is remembered of it", i, err, tt.says)
+					t.Errorf("Head, %d: %v, want %q, and nothing that is remembered of it", i, err, tt.says)
 				}
 			}
 		})
 	}
 }
 
-// A credential that no header can hold does not keep another namespace from the registry.
+// TestMalformedCredential checks that a credential that no header can contain does not keep another
+// namespace from the registry.
 func TestMalformedCredential(t *testing.T) {
 	host, c := plain(t, func(w http.ResponseWriter, r *http.Request) {
 		if user, _, _ := r.BasicAuth(); user != "b" {
@@ -90,14 +90,14 @@ func TestMalformedCredential(t *testing.T) {
 		return err
 	}
 	if err := ask(authn.AuthConfig{Auth: "x\ny"}); err == nil {
-		t.Error("Manifest with a malformed credential = nil, want an error")
+		t.Error("Head with a malformed credential = nil, want an error")
 	}
 	if err := ask(authn.AuthConfig{Username: "b", Password: "p"}); err != nil {
-		t.Errorf("Manifest of another namespace = %v, want an answer", err)
+		t.Errorf("Head of another namespace = %v, want an answer", err)
 	}
 }
 
-// A caller whose time is over has seen nothing of the registry, be it while it dials or waits.
+// TestCallersBudgetIsNoEvidence checks that the end of the caller's time closes no gate.
 func TestCallersBudgetIsNoEvidence(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
@@ -112,13 +112,13 @@ func TestCallersBudgetIsNoEvidence(t *testing.T) {
 		err := head(ctx, c, host+"/a:1")
 		cancel()
 		if err == nil || strings.Contains(err.Error(), "not asked again") {
-			t.Errorf("Manifest = %v, want an error of this request", err)
+			t.Errorf("Head = %v, want an error of this request", err)
 		}
 	}
 }
 
-// A connection that fails is evidence, also where a proxy or a refused address is what fails: a
-// tenant must not learn from a gate which of them it was.
+// TestFailedConnectionIsEvidence checks that a failed connection closes a gate, also if a proxy or
+// a refused address is the cause. A tenant must not learn from a gate which it was.
 func TestFailedConnectionIsEvidence(t *testing.T) {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	for name, tt := range map[string]struct{ image, proxy string }{
@@ -136,10 +136,10 @@ func TestFailedConnectionIsEvidence(t *testing.T) {
 				c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy})
 			}
 			if err := head(t.Context(), c, tt.image); err == nil {
-				t.Error("Manifest = nil, want an error")
+				t.Error("Head = nil, want an error")
 			}
 			if err := head(t.Context(), c, tt.image); err == nil || !strings.Contains(err.Error(), " a moment ago; not asked again") {
-				t.Errorf("Manifest, again: %v, want its gate closed", err)
+				t.Errorf("Head, again: %v, want its gate closed", err)
 			}
 		})
 	}

@@ -4,11 +4,13 @@ package registry
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
@@ -18,6 +20,24 @@ import (
 
 // Loopback lets a client dial the test's own servers.
 var Loopback = network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+
+// HTTP2 starts a server that only speaks HTTP/2, and returns it with its host and a client of it.
+func HTTP2(t *testing.T, h http.HandlerFunc) (s *httptest.Server, host string, c *Client) {
+	t.Helper()
+	s = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("%s, want HTTP/2", r.Proto)
+		}
+		h(w, r)
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	c = &Client{Network: Loopback, RootCAs: x509.NewCertPool(), ExplainAll: true}
+	c.RootCAs.AddCert(s.Certificate())
+	t.Cleanup(c.Close)
+	return s, strings.TrimPrefix(s.URL, "https://"), c
+}
 
 // one returns the lookup of a request with its first credential, or without one.
 func (c *Client) one(req Request) *lookup {
@@ -89,8 +109,8 @@ func (h handler) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	return resp, nil
 }
 
-// withToken wraps a handler. Requests without an Authorization header get a challenge for realm, and
-// requests to the path /token get a token.
+// withToken wraps a handler. Requests without an Authorization header get a challenge for realm,
+// and requests to the path /token get a token.
 func withToken(realm string, next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -20,8 +20,8 @@ import (
 )
 
 // TestMemoryIsBounded checks that what is remembered of registries, credentials and repositories is
-// bounded, however long the texts are: tenants choose the passwords, and registries that answer with
-// long tokens and challenges.
+// bounded, however long the texts are: tenants choose the passwords, and registries that answer
+// with long tokens and challenges.
 func TestMemoryIsBounded(t *testing.T) {
 	long := strings.Repeat("x", 48<<10)
 	c := over(handler(func(w http.ResponseWriter, r *http.Request) {

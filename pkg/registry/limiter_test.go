@@ -98,8 +98,8 @@ func TestIdleQueuesAreShared(t *testing.T) {
 	}
 }
 
-// TestWaitingForATryHoldsNoPlace checks that lookups that wait for another one to try a gate hold no
-// slots, so that other repositories can be asked.
+// TestWaitingForATryHoldsNoPlace checks that lookups that wait for another one to try a gate hold
+// no slots, so that other repositories can be asked.
 func TestWaitingForATryHoldsNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHeld(Host{MaxInFlight: 8})

@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// refusal is a registry's answer to a login that it does not accept.
+// refusal returns the error of a login that a registry does not accept.
 func refusal() *requestError { return &requestError{host: "r.example", status: 401, login: true} }
 
-// A wrong name of one repository is not held against the credential: many namespaces may hold it.
+// TestRefusedInOneRepository checks that a refusal by one repository does not stop the credential
+// in others: many namespaces may have the credential, and one of them a wrong name.
 func TestRefusedInOneRepository(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
 		for range 10 {
 			at(g, "team/typo", "u", false).judge(refusal())
 			if closed(g, at(g, "team/typo", "u", false).gates()) == nil {
-				t.Error("the login may be shown to the repository again, want its gate closed")
+				t.Error("the gate of the login in the repository is open, want it closed")
 			}
 			if err := closed(g, at(g, "team/app", "u", false).gates()); err != nil {
 				t.Errorf("another repository: %v", err)
@@ -29,8 +30,8 @@ func TestRefusedInOneRepository(t *testing.T) {
 	})
 }
 
-// A login that several repositories refuse is wrong: registries lock the user out after a few more.
-// From then on one request at a time tries it, until it is accepted.
+// TestRefusedInSeveralRepositories checks that a login that several repositories refuse is stopped,
+// because registries lock a user out after some more refusals. Then one request at a time tries it.
 func TestRefusedInSeveralRepositories(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
@@ -44,7 +45,7 @@ func TestRefusedInSeveralRepositories(t *testing.T) {
 		for _, want := range []time.Duration{30, 60, 120} {
 			err := asError(closed(g, other.gates()))
 			if err == nil || err.retryAfter != want*time.Second {
-				t.Errorf("check = %v, want the credential's gate closed for %ds", err, want)
+				t.Errorf("gate: %v, want the credential's gate closed for %ds", err, want)
 			}
 			time.Sleep(want * time.Second)
 			held, passErr := pass(t.Context(), g, other.gates())
@@ -60,7 +61,8 @@ func TestRefusedInSeveralRepositories(t *testing.T) {
 	})
 }
 
-// Refusals count only if the login is not accepted meanwhile, and only for a while.
+// TestRefusalsAreForgotten checks that refusals count only if the login is not accepted between
+// them, and only for a while.
 func TestRefusalsAreForgotten(t *testing.T) {
 	for name, between := range map[string]func(*lookup){
 		"accepted": func(l *lookup) { l.accepted() },
@@ -81,14 +83,15 @@ func TestRefusalsAreForgotten(t *testing.T) {
 					l.judge(refusal())
 				}
 				if err := closed(g, at(g, "team/app", "u", false).gates()); err != nil {
-					t.Errorf("check = %v, want the credential's gate open", err)
+					t.Errorf("gate: %v, want the credential's gate open", err)
 				}
 			})
 		})
 	}
 }
 
-// What is remembered of refusals has a bound: tenants choose credentials and repositories.
+// TestRefusalsAreBounded checks that what is remembered of refusals is bounded, because tenants
+// choose credentials and repositories.
 func TestRefusalsAreBounded(t *testing.T) {
 	g := newGates()
 	for i := range 2 * maxGates {
@@ -97,13 +100,13 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 	r, _ := g.failures.Get(gateKey{origin: "r.example"})
 	if g.failures.Len() != maxGates || len(r.value) != wrongLogin.count {
-		t.Errorf("%d credentials, %d repositories, want %d and %d",
+		t.Errorf("%d credentials and %d repositories are remembered, want %d and %d",
 			g.failures.Len(), len(r.value), maxGates, wrongLogin.count)
 	}
 }
 
-// A namespace whose credentials are all refused shows the registry no more of them for a while. Its
-// look-ups without one, shared credentials and other namespaces are not concerned.
+// TestManyRefusedLogins checks that a namespace with many refused logins shows the registry no more
+// logins for a while. Anonymous requests, shared credentials and other namespaces go on.
 func TestManyRefusedLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
@@ -126,7 +129,7 @@ func TestManyRefusedLogins(t *testing.T) {
 		const says = "r.example: too many different credentials of this namespace were refused; " +
 			"remove the old ones; none is shown for 30s"
 		if err := closed(g, from("a", "v", false).gates()); err == nil || err.Error() != says {
-			t.Errorf("error %v, want %s", err, says)
+			t.Errorf("gate of the namespace: %v, want %s", err, says)
 		}
 		for name, l := range map[string]*lookup{
 			"no credential": from("a", "", false), "shared": from("a", "v", true),
@@ -138,7 +141,7 @@ func TestManyRefusedLogins(t *testing.T) {
 		}
 		time.Sleep(30 * time.Second)
 		shown = 0
-		for i := range 100 { // one of them may have been renewed
+		for i := range 100 { // one of the logins may have been renewed
 			l := from("a", fmt.Sprint("u", i), false)
 			held, err := pass(t.Context(), g, l.gates()[4:])
 			if err != nil {
@@ -150,13 +153,13 @@ func TestManyRefusedLogins(t *testing.T) {
 		}
 		e := asError(closed(g, from("a", "v", false).gates()))
 		if shown != 16 || e == nil || e.retryAfter != 30*time.Second {
-			t.Errorf("%d were shown afterwards, want 16 again; the gate says %v", shown, e)
+			t.Errorf("%d wrong logins were shown then, want 16; gate: %v, want it closed for 30s", shown, e)
 		}
 	})
 }
 
-// Refused logins of a namespace count whatever else is accepted meanwhile: a tenant may have one
-// that is good. One that is accepted itself counts no more.
+// TestAcceptedLogin checks that refused logins of a namespace count even if another login is
+// accepted between them. A login that is accepted itself no longer counts.
 func TestAcceptedLogin(t *testing.T) {
 	for name, tt := range map[string]struct {
 		accepted string
@@ -177,13 +180,14 @@ func TestAcceptedLogin(t *testing.T) {
 			}
 			err := closed(g, at(g, "team/app", "v", false).gates())
 			if (err == nil) != tt.open {
-				t.Errorf("the gate says %v, want it open: %t", err, tt.open)
+				t.Errorf("gate of the namespace: %v, want it open: %t", err, tt.open)
 			}
 		})
 	}
 }
 
-// A look-up may show the last of its credentials, however often those before it have been refused.
+// TestLastCredentialIsTried checks that a lookup can show the last of its credentials, however
+// often the others were refused.
 func TestLastCredentialIsTried(t *testing.T) {
 	g := newGates()
 	for i := range 10 * wrongLogins.count {

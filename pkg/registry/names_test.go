@@ -20,7 +20,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// nameserver answers with the addresses of a name, in order, over UDP on loopback.
+// nameserver returns a resolver that returns the addresses of some names, in order.
 func nameserver(t *testing.T, names map[string][]string) *net.Resolver {
 	t.Helper()
 	conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -45,32 +45,41 @@ func nameserver(t *testing.T, names map[string][]string) *net.Resolver {
 			}
 		}
 	})
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
-	}}
+	}
+	return &net.Resolver{PreferGo: true, Dial: dial}
 }
 
 func dnsAnswer(m dnsmessage.Message, names map[string][]string) ([]byte, error) {
 	q := m.Questions[0]
 	addrs, ok := names[strings.TrimSuffix(q.Name.String(), ".")]
-	reply := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, Authoritative: true, RecursionAvailable: true}, Questions: m.Questions[:1]}
+	header := dnsmessage.Header{
+		ID: m.ID, Response: true, Authoritative: true, RecursionAvailable: true,
+	}
+	reply := dnsmessage.Message{Header: header, Questions: m.Questions[:1]}
 	if !ok {
 		reply.RCode = dnsmessage.RCodeNameError
 	}
 	for _, text := range addrs {
 		addr := netip.MustParseAddr(text)
-		header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: dnsmessage.ClassINET, TTL: 1}
+		answer := dnsmessage.Resource{Header: dnsmessage.ResourceHeader{
+			Name: q.Name, Type: q.Type, Class: dnsmessage.ClassINET, TTL: 1,
+		}}
 		switch {
 		case q.Type == dnsmessage.TypeA && addr.Is4():
-			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AResource{A: addr.As4()}})
+			answer.Body = &dnsmessage.AResource{A: addr.As4()}
 		case q.Type == dnsmessage.TypeAAAA && addr.Is6():
-			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AAAAResource{AAAA: addr.As16()}})
+			answer.Body = &dnsmessage.AAAAResource{AAAA: addr.As16()}
+		default:
+			continue
 		}
+		reply.Answers = append(reply.Answers, answer)
 	}
 	return reply.Pack()
 }
 
-// listener counts the connections to an address.
+// listener listens on an address and counts the connections.
 func listener(t *testing.T, address string) (l net.Listener, connections func() int) {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
@@ -96,8 +105,8 @@ func (c *counting) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// TestNames: of the addresses of a name those alone are connected to that may be, whichever comes
-// first; where a proxy would connect, a name with one that may not be is not asked for at all.
+// TestNames checks that of the addresses of a name only allowed ones are dialled. A proxy is not
+// asked for a name that has an address that is not allowed.
 func TestNames(t *testing.T) {
 	good, toGood := listener(t, "127.0.0.1:0")
 	_, port, _ := net.SplitHostPort(good.Addr().String())
@@ -106,7 +115,8 @@ func TestNames(t *testing.T) {
 		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
 	})
 	for _, l := range []net.Listener{good, bad} {
-		s := &httptest.Server{Listener: l, Config: &http.Server{Handler: ok}} //nolint:gosec // no client here is slow by intent
+		config := &http.Server{Handler: ok} //nolint:gosec // no client is slow
+		s := &httptest.Server{Listener: l, Config: config}
 		s.Start()
 		t.Cleanup(s.Close)
 	}
@@ -128,29 +138,31 @@ func TestNames(t *testing.T) {
 			host := name + ":" + port
 			c := &registry.Client{
 				Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, Resolver: resolver,
-				Hosts: []registry.Host{{Name: host, Insecure: true}}, Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
+				Hosts: []registry.Host{{Name: host, Insecure: true}},
+				Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
 			}
 			expected := want.direct
 			if !direct {
-				c.Proxy, expected = http.ProxyURL(proxied), want.byProxy || name == "unknown.example" // which the config names
+				c.Proxy, expected = http.ProxyURL(proxied), want.byProxy || name == "unknown.example" // the config names it
 			}
 			_, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")})
 			c.Close()
 			if (err == nil) != expected {
-				t.Errorf("%s, directly: %t: %v, want an answer: %t", name, direct, err, expected)
+				t.Errorf("%s, directly %t: Head = %v, want an answer: %t", name, direct, err, expected)
 			}
 		}
 	}
 	if toBad() != 0 || toGood() == 0 {
-		t.Errorf("%d connections to the address that is refused, %d to the other", toBad(), toGood())
+		t.Errorf("%d connections to the refused address and %d to the allowed one, want none and some", toBad(), toGood())
 	}
 }
 
-// A host that the config does not name, and that can't be looked up here, is not asked for by a
-// proxy.
+// TestProxyOfUnknownHosts checks that a proxy is not asked for a host that can't be looked up
+// here and that the config does not name.
 func TestProxyOfUnknownHosts(t *testing.T) {
 	asked := false
-	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	record := func(http.ResponseWriter, *http.Request) { asked = true }
+	proxy := httptest.NewServer(http.HandlerFunc(record))
 	defer proxy.Close()
 	proxied, err := url.Parse(proxy.URL)
 	if err != nil {
@@ -159,11 +171,12 @@ func TestProxyOfUnknownHosts(t *testing.T) {
 	c := &registry.Client{Resolver: nameserver(t, nil), Proxy: http.ProxyURL(proxied)}
 	defer c.Close()
 	if _, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse("unknown.example/a:1")}); err == nil || asked {
-		t.Errorf("Manifest = %v, the proxy was asked: %t", err, asked)
+		t.Errorf("Head = %v, the proxy was asked: %t", err, asked)
 	}
 }
 
-// The proxy's own address is the operator's choice, and its password is in no error.
+// TestProxyRefuses checks that a proxy at loopback is asked, since the operator has chosen it, and
+// that its password is in no error.
 func TestProxyRefuses(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect || r.Header.Get("Proxy-Authorization") == "" {
@@ -182,11 +195,11 @@ func TestProxyRefuses(t *testing.T) {
 	defer c.Close()
 	_, err = c.Head(t.Context(), registry.Request{Ref: ref.MustParse("r.example/a:1")})
 	if err == nil || strings.Contains(err.Error(), "canary") || !strings.HasPrefix(err.Error(), "r.example: ") {
-		t.Errorf("Manifest = %v", err)
+		t.Errorf("Head = %v, want an error of r.example without the password", err)
 	}
 }
 
-// A proxy that can't be connected to is named in place of the registry.
+// TestProxyNotFound checks that an error names the proxy if the proxy can't be reached.
 func TestProxyNotFound(t *testing.T) {
 	for name, tt := range map[string]struct {
 		proxy string

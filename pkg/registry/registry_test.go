@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,24 +22,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestCAFile trusts a registry by a file alone, beside the system's certificates.
+// TestCAFile checks that a CA file makes a client trust a registry, and that its errors are clear.
 func TestCAFile(t *testing.T) {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
-	}))
+	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer s.Close()
 	host := strings.TrimPrefix(s.URL, "https://")
 	file := filepath.Join(t.TempDir(), "ca.crt")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(file, ca, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	network := network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	for _, tt := range []struct{ file, want string }{
 		{file, ""},
 		{"", "signed by an unknown authority; see caFile"},
 		{file + ".missing", "no such file"},
 	} {
-		c := &registry.Client{Network: network, Hosts: []registry.Host{{Name: host, CAFile: tt.file}}}
+		named := registry.Host{Name: host, CAFile: tt.file}
+		c := &registry.Client{Network: registry.Loopback, Hosts: []registry.Host{named}}
 		_, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")})
 		c.Close()
 		if (err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(err), tt.want) {
@@ -49,8 +47,8 @@ func TestCAFile(t *testing.T) {
 	}
 }
 
-// TestReasons: who names a host in the config, or asks from a command line, is told what the
-// network said; a tenant is not, since it would tell what is reachable from here.
+// TestReasons checks that errors tell what the network answered only for hosts that the config
+// names, and in a command-line tool. A tenant would learn from it what can be reached from here.
 func TestReasons(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
@@ -58,10 +56,10 @@ func TestReasons(t *testing.T) {
 	closed.Close()
 	other := httptest.NewTLSServer(http.NotFoundHandler())
 	defer other.Close()
-	allow := network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	allow := registry.Loopback
 	for _, tt := range []struct {
 		name, host string
-		network    network.Rules
+		rules      network.Rules
 		want       string
 	}{
 		{"no TLS", strings.TrimPrefix(plain.URL, "http://"), allow, "it does not speak TLS; see insecure"},
@@ -72,35 +70,27 @@ func TestReasons(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for client, want := range map[*registry.Client]string{
-				{Network: tt.network, Hosts: []registry.Host{{Name: tt.host}}}: tt.want,
-				{Network: tt.network, ExplainAll: true}:                        tt.want,
-				{Network: tt.network}:                                          "unreachable",
+				{Network: tt.rules, Hosts: []registry.Host{{Name: tt.host}}}: tt.want,
+				{Network: tt.rules, ExplainAll: true}:                        tt.want,
+				{Network: tt.rules}:                                          "unreachable",
 			} {
 				_, err := client.Head(t.Context(), registry.Request{Ref: ref.MustParse(tt.host + "/a:1")})
 				client.Close()
 				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("Manifest = %v, want %s", err, want)
+					t.Errorf("Head = %v, want %s", err, want)
 				}
 			}
 		})
 	}
 }
 
-// Waiting for a place among the requests is the caller's time; a request's own begins when it is
-// sent.
+// TestQueue checks that waiting for the rate takes the caller's time and not the registry's, which
+// begins when the request is sent.
 func TestQueue(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
-	}))
-	defer s.Close()
-	host := strings.TrimPrefix(s.URL, "http://")
-	c := &registry.Client{
-		Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-		Hosts:   []registry.Host{{Name: host, Insecure: true, RequestsPerSecond: 20, Timeout: 200 * time.Millisecond}},
-	}
-	defer c.Close()
+	host, c := plain(t, func(http.ResponseWriter, *http.Request) {})
+	c.Hosts[0].RequestsPerSecond, c.Hosts[0].Timeout = 20, 200*time.Millisecond
 	errs := make(chan error)
-	for range 30 { // ten more than there is room for in a second
+	for range 30 { // ten more than in one second
 		go func() {
 			_, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")})
 			errs <- err

@@ -151,8 +151,8 @@ func TestOutageIsNotHidden(t *testing.T) {
 	}
 }
 
-// TestAnswersKeepARegistryOpen checks that repositories that are out of service close a registry for
-// no other one while other repositories answer.
+// TestAnswersKeepARegistryOpen checks that repositories that are out of service close a registry
+// for no other one while other repositories answer.
 func TestAnswersKeepARegistryOpen(t *testing.T) {
 	c := over(handler(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v2/team-a/") {

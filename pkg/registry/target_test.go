@@ -53,8 +53,8 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 }
 
 // TestRequestsHaveOneSpelling checks that all requests to a registry have the canonical host,
-// because NO_PROXY and a host that routes by name may distinguish two spellings. The registry wants a
-// token of its own realm, which it spells in another way, and then redirects to itself.
+// because NO_PROXY and a host that routes by name may distinguish two spellings. The registry wants
+// a token of its own realm, which it spells in another way, and then redirects to itself.
 func TestRequestsHaveOneSpelling(t *testing.T) {
 	for _, tt := range []struct {
 		image, own string

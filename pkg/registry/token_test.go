@@ -83,9 +83,9 @@ func TestOneToken(t *testing.T) {
 	})
 }
 
-// TestTokenOutlivesItsFirstCaller checks that a request for a token goes on when the caller that has
-// started it leaves or has no more time. The other callers get its answer, and no gate is closed,
-// because the registry had not had its time.
+// TestTokenOutlivesItsFirstCaller checks that a request for a token goes on when the caller that
+// has started it leaves or has no more time. The other callers get its answer, and no gate is
+// closed, because the registry had not had its time.
 func TestTokenOutlivesItsFirstCaller(t *testing.T) {
 	for name, leave := range map[string]func(context.Context) (context.Context, context.CancelFunc){
 		"it leaves": func(ctx context.Context) (context.Context, context.CancelFunc) {

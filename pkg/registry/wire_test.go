@@ -3,11 +3,9 @@
 package registry_test
 
 import (
-	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -16,23 +14,23 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
-	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// plain serves h without TLS, and gives a client that names it.
+// plain serves h without TLS, and returns a client that names the server.
 func plain(t *testing.T, h http.HandlerFunc) (string, *registry.Client) {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	host := strings.TrimPrefix(s.URL, "http://")
 	c := &registry.Client{
-		Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Network: registry.Loopback,
 		Hosts:   []registry.Host{{Name: host, Insecure: true}},
 	}
 	t.Cleanup(c.Close)
 	return host, c
 }
 
+// TestMetrics checks the labels and values of all metrics.
 func TestMetrics(t *testing.T) {
 	host, c := plain(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("RateLimit-Remaining", "76;w=21600")
@@ -67,25 +65,11 @@ tagpin_registry_requests_total{answer="none",kind="HEAD",registry="other"} 1
 	}
 }
 
-// A connection that the server has closed meanwhile costs no look-up, by HTTP/2 either.
+// TestClosedConnection checks that a lookup succeeds if the server has closed the idle connection,
+// also by HTTP/2.
 func TestClosedConnection(t *testing.T) {
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor != 2 {
-			t.Errorf("%s, want HTTP/2", r.Proto)
-		}
-		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
-	}))
-	s.EnableHTTP2 = true
-	s.StartTLS()
-	defer s.Close()
-	pool := x509.NewCertPool()
-	pool.AddCert(s.Certificate())
-	c := &registry.Client{
-		Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, RootCAs: pool,
-		Hosts: []registry.Host{{Name: "*", RequestsPerSecond: 1e6}},
-	}
-	defer c.Close()
-	host := strings.TrimPrefix(s.URL, "https://")
+	s, host, c := registry.HTTP2(t, func(http.ResponseWriter, *http.Request) {})
+	c.Hosts = []registry.Host{{Name: "*", RequestsPerSecond: 1e6}}
 	for range 50 {
 		if _, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")}); err != nil {
 			t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -29,12 +28,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// backend answers what it is told to, and counts.
+// d returns a digest that name stands for.
+func d(name string) digest.Digest { return resolvetest.Digest(name) }
+
+// backend is a Resolver with one answer that counts its lookups.
 type backend struct {
 	asked  atomic.Int64
 	digest digest.Digest
 	err    error
-	hold   chan struct{} // not nil: each look-up waits for it
+	hold   chan struct{} // if not nil, each lookup waits for it
 }
 
 func (b *backend) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
@@ -52,22 +54,62 @@ func (b *backend) Resolve(ctx context.Context, req resolve.Request) (resolve.Res
 	return resolve.Result{Digest: b.digest}, b.err
 }
 
+// wantAsked checks the number of lookups.
+func (b *backend) wantAsked(t *testing.T, when string, want int64) {
+	t.Helper()
+	if n := b.asked.Load(); n != want {
+		t.Errorf("%s: %d lookups, want %d", when, n, want)
+	}
+}
+
+const app = "ghcr.io/a/b:1"
+
 func request(fresh bool, users ...string) resolve.Request {
-	r := resolve.Request{Ref: ref.MustParse("ghcr.io/a/b:1"), Fresh: fresh}
+	r := resolve.Request{Ref: ref.MustParse(app), Fresh: fresh}
 	for _, u := range users {
-		r.Credentials = append(r.Credentials, keychain.Credential{Auth: authn.AuthConfig{Username: u, Password: "p"}})
+		auth := authn.AuthConfig{Username: u, Password: "p"}
+		r.Credentials = append(r.Credentials, keychain.Credential{Auth: auth})
 	}
 	return r
 }
 
-// A key is made of many large credentials without a copy of all of them.
+// of returns a request for an image of a namespace.
+func of(image, namespace string, fresh bool) resolve.Request {
+	return resolve.Request{Ref: ref.MustParse(image), Namespace: namespace, Fresh: fresh}
+}
+
+// remembering returns a cache of its own. It is closed when the test ends.
+func remembering(t testing.TB, next resolve.Resolver) *resolve.Cache {
+	t.Helper()
+	c := &resolve.Cache{Next: next, Answers: &resolve.Answers{}}
+	t.Cleanup(c.Answers.Close)
+	return c
+}
+
+type result struct {
+	resolve.Result
+	err error
+}
+
+// begin starts a request, and returns where its result will be.
+func begin(ctx context.Context, r resolve.Resolver, req resolve.Request) <-chan result {
+	results := make(chan result, 1)
+	go func() {
+		got, err := r.Resolve(ctx, req)
+		results <- result{got, err}
+	}()
+	synctest.Wait()
+	return results
+}
+
+// TestCacheKeyAllocates checks that many large credentials are not copied for a key.
 func TestCacheKeyAllocates(t *testing.T) {
 	users := make([]string, keychain.MaxCandidates)
 	for i := range users {
 		users[i] = strings.Repeat(string(rune('a'+i)), 16<<10)
 	}
 	b := &backend{digest: d("D1")}
-	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
+	c := remembering(t, b)
 	req := request(false, users...)
 	var before, after runtime.MemStats
 	for range 2 { // the second answer is remembered
@@ -80,19 +122,17 @@ func TestCacheKeyAllocates(t *testing.T) {
 	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
 		t.Errorf("an answer from memory allocates %d bytes, want at most 64 KiB", got)
 	}
-	if n := b.asked.Load(); n != 1 {
-		t.Errorf("%d look-ups, want 1", n)
-	}
+	b.wantAsked(t, "same request twice", 1)
 }
 
-// TestCacheFreshness goes through the life of an entry: each step is a moment, what the registry
-// says then, who asks, and the answer.
+// TestCacheFreshness checks the life of an entry (rules 7 and 8). Each step is a time, the
+// registry's answer at that time, a request, and its result.
 func TestCacheFreshness(t *testing.T) {
 	unavailable := fmt.Errorf("down: %w", failure.Unavailable)
 	notFound := fmt.Errorf("gone: %w", failure.NotFound)
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D1")}
-		c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
+		c := remembering(t, b)
 		for i, step := range []struct {
 			wait  time.Duration
 			say   digest.Digest
@@ -108,13 +148,13 @@ func TestCacheFreshness(t *testing.T) {
 			{29 * time.Second, d("D3"), nil, false, d("D2"), 2, "cached"},
 			{2 * time.Second, d("D3"), nil, false, d("D3"), 3, ""},
 			{31 * time.Second, "", unavailable, false, d("D3"), 4, "stale"},
-			{time.Second, "", unavailable, false, d("D3"), 4, "stale"}, // the failure is remembered, and the answer too
+			{time.Second, "", unavailable, false, d("D3"), 4, "stale"}, // the failure is remembered
 			{time.Second, "", unavailable, true, "", 5, ""},            // never for a deploy
-			{60 * time.Minute, "", unavailable, false, "", 6, ""},      // too old: an hour has passed since D3
+			{60 * time.Minute, "", unavailable, false, "", 6, ""},      // an hour after D3
 			{6 * time.Second, d("D4"), nil, false, d("D4"), 7, ""},
-			{31 * time.Second, "", notFound, false, "", 8, ""},  // taken back: nothing stale
+			{31 * time.Second, "", notFound, false, "", 8, ""},  // an answer, so nothing is stale
 			{time.Second, d("D5"), nil, false, "", 8, "cached"}, // remembered
-			{time.Second, d("D5"), nil, true, d("D5"), 9, ""},   // a deploy ignores it
+			{time.Second, d("D5"), nil, true, d("D5"), 9, ""},   // not for a deploy
 		} {
 			time.Sleep(step.wait)
 			b.digest, b.err = step.say, step.err
@@ -125,225 +165,178 @@ func TestCacheFreshness(t *testing.T) {
 			} else if got.Cached {
 				flags = "cached"
 			}
-			if got.Digest != step.want || (err != nil) != (step.want == "") || b.asked.Load() != step.asked || flags != step.flags {
-				t.Errorf("step %d: Resolve = %+v, %v after %d look-ups, want %q %s after %d", i, got, err, b.asked.Load(), step.want, step.flags, step.asked)
+			if got.Digest != step.want || (err != nil) != (step.want == "") || flags != step.flags {
+				t.Errorf("step %d: Resolve = %+v, %v, want %q %s", i, got, err, step.want, step.flags)
 			}
+			b.wantAsked(t, fmt.Sprint("step ", i), step.asked)
 		}
 	})
 }
 
-// The first pod of a revision gets no digest that was remembered, also where the registry can't be
-// reached: all others would run it.
+// TestCacheAsksForTheFirst checks that the first pod of a revision gets no digest from memory, even
+// if the registry can't be reached, because all other pods would run it.
 func TestCacheAsksForTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D1")}
-		c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
+		c := remembering(t, b)
 		first := request(false)
 		first.First = true
 		ask := func(when string, want digest.Digest, asked int64) {
 			t.Helper()
 			got, err := c.Resolve(t.Context(), first)
-			if (err != nil) != (want == "") || got.Digest != want || got.Stale || b.asked.Load() != asked {
-				t.Errorf("%s: %+v, %v after %d look-ups, want %q after %d", when, got, err, b.asked.Load(), want, asked)
+			if (err != nil) != (want == "") || got.Digest != want || got.Stale {
+				t.Errorf("%s: Resolve = %+v, %v, want %q", when, got, err, want)
 			}
+			b.wantAsked(t, when, asked)
 		}
 		ask("cold", d("D1"), 1)
 		b.digest = d("D2")
 		ask("at once", d("D2"), 2)
 		b.digest, b.err = "", fmt.Errorf("down: %w", failure.Unavailable)
 		ask("the registry is down", "", 3)
-		ask("which is remembered", "", 3)
+		ask("the failure is remembered", "", 3)
 	})
 }
 
+// TestCacheKeepsTenantsApart checks that an answer is only for the list of credentials that it was
+// got with.
 func TestCacheKeepsTenantsApart(t *testing.T) {
 	b := &backend{digest: d("D1")}
-	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
-	for _, users := range [][]string{nil, {"a"}, {"b"}, {"a", "b"}, {"b", "a"}} {
-		if _, err := c.Resolve(t.Context(), request(false, users...)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if b.asked.Load() != 5 {
-		t.Errorf("%d look-ups for 5 sets of credentials", b.asked.Load())
-	}
-	if _, err := c.Resolve(t.Context(), request(false, "a", "b")); err != nil || b.asked.Load() != 5 {
-		t.Errorf("the same credentials asked again: %v", err)
-	}
+	c := remembering(t, b)
 	unread := request(false)
 	unread.Credentials = []keychain.Credential{{Unread: true}}
-	if _, err := c.Resolve(t.Context(), unread); err != nil || b.asked.Load() != 6 {
-		t.Errorf("without what could not be read: %v after %d look-ups, want one of its own", err, b.asked.Load())
+	for _, again := range []bool{false, true} {
+		for _, req := range []resolve.Request{
+			request(false), request(false, "a"), request(false, "b"),
+			request(false, "a", "b"), request(false, "b", "a"), unread,
+		} {
+			if got, err := c.Resolve(t.Context(), req); err != nil || got.Cached != again {
+				t.Errorf("Resolve(%v) = %+v, %v, want it remembered: %t", req.Credentials, got, err, again)
+			}
+		}
 	}
 }
 
-// Of a hundred at once one asks. Where they are deploys, those that come when that question was
-// sent share a second one, which is sent when the first has its answer.
+// TestCacheCoalesces checks that many requests at the same time share a lookup. Deploys that come
+// when it was sent share a second one, which is sent after the first. The lookup goes on when the
+// caller that has started it leaves.
 func TestCacheCoalesces(t *testing.T) {
 	for fresh, want := range map[bool]int64{false: 1, true: 2} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &backend{digest: d("D1"), hold: make(chan struct{})}
-			c := &resolve.Cache{Next: b, Answers: &resolve.Answers{}}
-			defer c.Answers.Close()
-			first, cancel := context.WithCancel(t.Context())
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				if _, err := c.Resolve(first, request(fresh)); !errors.Is(err, failure.Unavailable) {
-					t.Errorf("the one that gave up: %v", err)
-				}
-			})
-			synctest.Wait()
+			c := remembering(t, b)
+			ctx, cancel := context.WithCancel(t.Context())
+			first := begin(ctx, c, request(fresh))
+			var others []<-chan result
 			for range 99 {
-				wg.Go(func() {
-					if got, err := c.Resolve(t.Context(), request(fresh)); err != nil || got.Digest != d("D1") {
-						t.Errorf("Resolve = %v, %v", got, err)
-					}
-				})
+				others = append(others, begin(t.Context(), c, request(fresh)))
 			}
-			synctest.Wait()
-			if b.asked.Load() != 1 {
-				t.Errorf("fresh %t: %d look-ups at once, want 1", fresh, b.asked.Load())
+			b.wantAsked(t, fmt.Sprintf("fresh %t, at once", fresh), 1)
+			cancel()
+			if got := <-first; !errors.Is(got.err, failure.Unavailable) {
+				t.Errorf("result of the caller that left = %+v, want it unavailable", got)
 			}
-			cancel() // the caller that started it goes away: the others get their answer all the same
-			synctest.Wait()
 			close(b.hold)
-			wg.Wait()
-			if b.asked.Load() != want {
-				t.Errorf("fresh %t: %d look-ups for 100 requests at once, want %d", fresh, b.asked.Load(), want)
+			for _, other := range others {
+				if got := <-other; got.err != nil || got.Digest != d("D1") {
+					t.Errorf("Resolve = %+v, want %s", got, d("D1"))
+				}
 			}
+			b.wantAsked(t, fmt.Sprintf("fresh %t, at the end", fresh), want)
 		})
 	}
 }
 
-// pushed is a registry whose tag can be moved while a question is under way.
-type pushed struct {
-	mu     sync.Mutex
-	digest digest.Digest
-	hold   chan struct{}
-}
-
-func (p *pushed) Resolve(_ context.Context, req resolve.Request) (resolve.Result, error) {
-	if err := req.Begin(); err != nil {
-		return resolve.Result{}, err
-	}
-	p.mu.Lock()
-	result := resolve.Result{Digest: p.digest}
-	p.mu.Unlock()
-	<-p.hold // the answer is on its way
-	return result, nil
-}
-
-// A deploy gets what was pushed before it, also while a question that was sent before the push is
-// under way, of its own namespace or another one. So does the first pod of a revision. Other pods
-// may have either.
+// TestDeployDoesNotJoinWhatWasSent checks that a deploy gets what was pushed before it, even if a
+// lookup from before the push is under way, for any namespace. So does the first pod of a revision.
+// Other pods may get the old digest. The answer to the later question is remembered.
 func TestDeployDoesNotJoinWhatWasSent(t *testing.T) {
-	deploy, first, churn := request(true), request(false), request(false)
+	first := request(false)
 	first.First = true
 	for name, tt := range map[string]struct {
 		req       resolve.Request
 		namespace string
 		want      digest.Digest
 	}{
-		"deploy":                       {deploy, "a", d("new")},
-		"deploy in another namespace":  {deploy, "b", d("new")},
+		"deploy":                       {request(true), "a", d("new")},
+		"deploy in another namespace":  {request(true), "b", d("new")},
 		"first pod of a revision":      {first, "a", d("new")},
-		"another pod":                  {churn, "a", d("old")},
-		"another pod in another place": {churn, "b", d("old")},
+		"other pod":                    {request(false), "a", d("old")},
+		"other pod, another namespace": {request(false), "b", d("old")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := &pushed{digest: d("old"), hold: make(chan struct{})}
-				c := &resolve.Cache{Next: p, Answers: &resolve.Answers{}}
-				defer c.Answers.Close()
-				ask := func(req resolve.Request, namespace string) <-chan digest.Digest {
-					req.Namespace = namespace
-					answers := make(chan digest.Digest, 1)
-					go func() {
-						got, err := c.Resolve(t.Context(), req)
-						if err != nil {
-							t.Error(err)
+				tag, hold := atomic.Value{}, make(chan struct{})
+				tag.Store(d("old"))
+				c := remembering(t, resolve.Func(
+					func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+						if err := req.Begin(); err != nil {
+							return resolve.Result{}, err
 						}
-						answers <- got.Digest
-					}()
-					synctest.Wait()
-					return answers
+						result := resolve.Result{Digest: tag.Load().(digest.Digest)}
+						<-hold // the answer is under way
+						return result, nil
+					}))
+				before := begin(t.Context(), c, of(app, "a", true))
+				tag.Store(d("new"))
+				tt.req.Namespace = tt.namespace
+				after := begin(t.Context(), c, tt.req)
+				close(hold)
+				if got := <-before; got.Digest != d("old") {
+					t.Errorf("deploy before the push: %+v, want %s", got, d("old"))
 				}
-				before := ask(deploy, "a")
-				p.mu.Lock()
-				p.digest = d("new")
-				p.mu.Unlock()
-				after := ask(tt.req, tt.namespace)
-				close(p.hold)
-				if got := <-before; got != d("old") {
-					t.Errorf("the deploy before the push got %s", got)
+				if got := <-after; got.Digest != tt.want {
+					t.Errorf("after the push: %+v, want %s", got, tt.want)
 				}
-				if got := <-after; got != tt.want {
-					t.Errorf("after the push: %s, want %s", got, tt.want)
-				}
-				// The answer to the later question is what is remembered, whichever came last.
-				if got := <-ask(churn, "c"); got != tt.want {
-					t.Errorf("remembered: %s, want %s", got, tt.want)
+				if got := <-begin(t.Context(), c, of(app, "c", false)); got.Digest != tt.want {
+					t.Errorf("remembered: %+v, want %s", got, tt.want)
 				}
 			})
 		})
 	}
 }
 
-// A namespace that has used up its places delays no other one that wants the same image, and its
-// name is in no answer to another.
+// TestJoinedByAnotherNamespace checks that a namespace that has used its places does not delay
+// another one that wants the same image.
 func TestJoinedByAnotherNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D1"), hold: make(chan struct{})}
-		c := &resolve.Cache{Next: &resolve.Limit{Next: b, Places: resolve.Places(1)}, Answers: &resolve.Answers{}}
-		defer c.Answers.Close()
-		ask := func(image, namespace string) <-chan error {
-			req := request(true)
-			req.Ref, req.Namespace = ref.MustParse(image), namespace
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			answers := make(chan error, 1)
-			go func() {
-				defer cancel()
-				_, err := c.Resolve(ctx, req)
-				answers <- err
-			}()
-			synctest.Wait()
-			return answers
-		}
-		ask("hangs.example/a:1", "loud")
-		queued := ask("ghcr.io/a/b:1", "loud")
-		other := ask("ghcr.io/a/b:1", "other")
-		if n := b.asked.Load(); n != 2 {
-			t.Fatalf("%d look-ups are under way, want that of the other namespace too", n)
-		}
+		c := remembering(t, &resolve.Limit{Next: b, Places: resolve.Places(1)})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin(ctx, c, of("hangs.example/a:1", "loud", true))
+		queued := begin(ctx, c, of(app, "loud", true))
+		other := begin(ctx, c, of(app, "other", true))
+		b.wantAsked(t, "under way", 2)
 		close(b.hold)
-		if err := <-other; err != nil {
-			t.Errorf("the other namespace: %v", err)
+		if got := <-other; got.err != nil {
+			t.Errorf("other namespace: %v", got.err)
 		}
-		if err := <-queued; err != nil {
-			t.Errorf("the loud one, whose image was looked up for the other: %v", err)
+		if got := <-queued; got.err != nil {
+			t.Errorf("loud namespace: %v, want the other one's answer", got.err)
 		}
 	})
 }
 
-// A panic in a look-up is an error of those that wait for it.
+// TestCacheSurvivesAPanic checks that a panic in a lookup becomes an error.
 func TestCacheSurvivesAPanic(t *testing.T) {
 	reported := 0
-	c := &resolve.Cache{
-		Next:    resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) { panic("odd manifest") }),
-		Answers: &resolve.Answers{Panics: &panics.Reporter{Report: func(*panics.Error) { reported++ }}},
-	}
+	c := remembering(t, resolve.Func(
+		func(context.Context, resolve.Request) (resolve.Result, error) { panic("odd manifest") }))
+	c.Answers.Panics = &panics.Reporter{Report: func(*panics.Error) { reported++ }}
 	_, err := c.Resolve(t.Context(), request(true))
 	if !errors.Is(err, failure.Unavailable) || strings.Contains(err.Error(), "odd") || reported != 1 {
-		t.Errorf("Resolve = %v, reported %d times, want it unavailable, reported once, without the panic's text", err, reported)
+		t.Errorf("Resolve = %v, reported %d times, want it unavailable without the panic's text, once",
+			err, reported)
 	}
-	c.Answers.Close()
 }
 
-// A new config keeps what is remembered, unless it says something else about the registry.
+// TestAnswersOutliveAConfig checks that a new config keeps the answers of registries whose settings
+// are the same.
 func TestAnswersOutliveAConfig(t *testing.T) {
-	b, answers := &backend{digest: d("D1")}, &resolve.Answers{}
-	before := &resolve.Cache{Next: b, Answers: answers}
-	after := &resolve.Cache{Next: b, Answers: answers, Settings: func(host string) string {
+	b := &backend{digest: d("D1")}
+	before := remembering(t, b)
+	after := &resolve.Cache{Next: b, Answers: before.Answers, Settings: func(host string) string {
 		if host == "changed.example" {
 			return "another CA"
 		}
@@ -352,168 +345,117 @@ func TestAnswersOutliveAConfig(t *testing.T) {
 	for image, want := range map[string]int64{"same.example/a:1": 1, "changed.example/a:1": 2} {
 		b.asked.Store(0)
 		for _, c := range []*resolve.Cache{before, after} {
-			req := request(false)
-			req.Ref = ref.MustParse(image)
-			if _, err := c.Resolve(t.Context(), req); err != nil {
+			if _, err := c.Resolve(t.Context(), of(image, "", false)); err != nil {
 				t.Fatal(err)
 			}
-			answers.Set(resolve.Limits{Size: 100})
+			before.Answers.Set(resolve.Limits{Size: 100})
 		}
-		if got := b.asked.Load(); got != want {
-			t.Errorf("%s: %d look-ups, want %d", image, got, want)
-		}
+		b.wantAsked(t, image, want)
 	}
 }
 
-// A namespace that looks up what others run too, and then images without end, does not push that
-// out.
-func TestSharedAnswersStay(t *testing.T) {
-	b := &backend{digest: d("D1")}
-	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{Limits: resolve.Limits{Size: 10}}}
-	ask := func(image, namespace string, fresh bool) {
-		req := request(fresh)
-		req.Ref, req.Namespace = ref.MustParse(image), namespace
-		_, _ = c.Resolve(t.Context(), req)
-	}
-	ask("ghcr.io/a/b:1", "modest", false)
-	ask("ghcr.io/a/b:1", "flood", true)
-	b.err = failure.NotFound
-	for i := range 100 {
-		ask(fmt.Sprintf("ghcr.io/a/b:flood-%d", i), "flood", false)
-	}
-	asked := b.asked.Load()
-	if ask("ghcr.io/a/b:1", "modest", false); b.asked.Load() != asked {
-		t.Error("the answer that both have asked for was pushed out")
+// TestAnswersAreShared checks that a namespace that has images looked up without end loses its own
+// answers, and not those of another namespace. That is also so for an answer that both have asked
+// for.
+func TestAnswersAreShared(t *testing.T) {
+	for _, both := range []bool{false, true} {
+		b := &backend{digest: d("D1")}
+		c := remembering(t, b)
+		c.Answers.Limits.Size = 10
+		ask := func(image, namespace string, fresh bool) {
+			_, _ = c.Resolve(t.Context(), of(image, namespace, fresh))
+		}
+		ask(app, "modest", false)
+		if both {
+			ask(app, "flood", true)
+			b.err = failure.NotFound
+		}
+		for i := range 100 {
+			ask(fmt.Sprint(app, "-flood-", i), "flood", false)
+		}
+		if n := c.Answers.Len(); n != 10 {
+			t.Errorf("Len() = %d, want 10", n)
+		}
+		asked := b.asked.Load()
+		ask(app, "modest", false)
+		b.wantAsked(t, fmt.Sprintf("modest namespace, answer of both %t", both), asked)
 	}
 }
 
-// The answer to the question that was asked last counts, whichever comes last.
+// TestLaterQuestionWins checks that the answer to the later question is remembered, even if it
+// comes first.
 func TestLaterQuestionWins(t *testing.T) {
-	type answer struct {
-		digest digest.Digest
-		err    error
-	}
-	gone := fmt.Errorf("gone: %w", failure.NotFound)
-	for name, tt := range map[string]struct{ early, late, want answer }{
-		"a late 404":    {answer{err: gone}, answer{digest: d("D")}, answer{digest: d("D")}},
-		"a late digest": {answer{digest: d("D")}, answer{err: gone}, answer{err: gone}},
+	found, gone := result{}, result{err: fmt.Errorf("gone: %w", failure.NotFound)}
+	found.Digest = d("D")
+	for name, tt := range map[string]struct{ early, late result }{
+		"404 comes last": {gone, found}, "digest comes last": {found, gone},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				hold, answers := make(chan struct{}), make(chan answer, 2)
+				hold, answers := make(chan struct{}), make(chan result, 2)
 				answers <- tt.early
 				answers <- tt.late
 				first := true
-				c := &resolve.Cache{Answers: &resolve.Answers{}, Next: resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
-					if err := req.Begin(); err != nil {
-						return resolve.Result{}, err
-					}
-					a, early := <-answers, first
-					if first = false; early {
-						<-hold
-					}
-					return resolve.Result{Digest: a.digest}, a.err
-				})}
-				defer c.Answers.Close()
-				ask := func(namespace string, fresh bool) (resolve.Result, error) {
-					req := request(fresh)
-					req.Namespace = namespace
-					return c.Resolve(t.Context(), req)
-				}
-				go func() { _, _ = ask("a", true) }()
-				synctest.Wait()
+				c := remembering(t, resolve.Func(
+					func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+						if err := req.Begin(); err != nil {
+							return resolve.Result{}, err
+						}
+						a, early := <-answers, first
+						if first = false; early {
+							<-hold
+						}
+						return a.Result, a.err
+					}))
+				begin(t.Context(), c, of(app, "a", true))
 				time.Sleep(time.Second)
-				_, _ = ask("b", true)
+				<-begin(t.Context(), c, of(app, "b", true))
 				close(hold)
-				synctest.Wait()
-				got, err := ask("c", false)
-				if got.Digest != tt.want.digest || !got.Cached || (err != nil) != (tt.want.err != nil) {
-					t.Errorf("remembered: %+v, %v, want %+v", got, err, tt.want)
+				got := <-begin(t.Context(), c, of(app, "c", false))
+				if got.Digest != tt.late.Digest || !got.Cached || (got.err != nil) != (tt.late.err != nil) {
+					t.Errorf("remembered: %+v, want %+v", got, tt.late)
 				}
 			})
 		})
 	}
 }
 
-// That a namespace has no room for a manifest is no answer to another one.
-func TestCrowdedIsNotShared(t *testing.T) {
+// TestOfNamespaceIsNotShared checks that a failure that concerns only one namespace is not an
+// answer to another one.
+func TestOfNamespaceIsNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
-		c := &resolve.Cache{Answers: &resolve.Answers{}, Next: resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
-			if err := req.Begin(); err != nil {
-				return resolve.Result{}, err
-			}
-			if req.Namespace == "loud" {
-				<-hold
-				return resolve.Result{}, fmt.Errorf("%w: %w", failure.Unavailable, registry.ErrOfNamespace)
-			}
-			return resolve.Result{Digest: d("D")}, nil
-		})}
-		defer c.Answers.Close()
-		ask := func(namespace string) <-chan error {
-			errs := make(chan error, 1)
-			go func() {
-				req := request(false)
-				req.Namespace = namespace
-				_, err := c.Resolve(t.Context(), req)
-				errs <- err
-			}()
-			synctest.Wait()
-			return errs
-		}
-		loud, other := ask("loud"), ask("other")
+		c := remembering(t, resolve.Func(
+			func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+				if err := req.Begin(); err != nil {
+					return resolve.Result{}, err
+				}
+				if req.Namespace == "loud" {
+					<-hold
+					return resolve.Result{}, failure.New(failure.Unavailable, registry.ErrOfNamespace)
+				}
+				return resolve.Result{Digest: d("D")}, nil
+			}))
+		loud := begin(t.Context(), c, of(app, "loud", false))
+		other := begin(t.Context(), c, of(app, "other", false))
 		close(hold)
-		if err := <-loud; !errors.Is(err, failure.Unavailable) {
-			t.Errorf("the loud namespace: %v", err)
+		if got := <-loud; !errors.Is(got.err, failure.Unavailable) {
+			t.Errorf("loud namespace: %v, want it unavailable", got.err)
 		}
-		if err := <-other; err != nil {
-			t.Errorf("the one that had joined: %v", err)
+		if got := <-other; got.err != nil {
+			t.Errorf("namespace that has joined: %v", got.err)
 		}
-		if err := <-ask("loud"); err != nil {
-			t.Errorf("afterwards: %v, want the other one's answer", err)
+		if got := <-begin(t.Context(), c, of(app, "loud", false)); got.err != nil {
+			t.Errorf("loud namespace afterwards: %v, want the other one's answer", got.err)
 		}
 	})
 }
 
-// One namespace that looks up images without end pushes out its own answers, not those of another
-// one.
-func TestAnswersAreShared(t *testing.T) {
-	b := &backend{digest: d("D1")}
-	c := &resolve.Cache{Next: b, Answers: &resolve.Answers{Limits: resolve.Limits{Size: 10}}}
-	ask := func(image, namespace string) {
-		req := request(false)
-		req.Ref, req.Namespace = ref.MustParse(image), namespace
-		if _, err := c.Resolve(t.Context(), req); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ask("ghcr.io/a/b:1", "modest")
-	for i := range 100 {
-		ask(fmt.Sprintf("ghcr.io/a/b:flood-%d", i), "flood")
-	}
-	asked := b.asked.Load()
-	if ask("ghcr.io/a/b:1", "modest"); b.asked.Load() != asked {
-		t.Error("the answer of the modest namespace was pushed out")
-	}
-}
-
-func TestCacheIsBounded(t *testing.T) {
-	c := &resolve.Cache{Next: &backend{digest: d("D")}, Answers: &resolve.Answers{Limits: resolve.Limits{Size: 10}}}
-	for i := range 100 {
-		r := request(false)
-		r.Ref = ref.MustParse(fmt.Sprintf("ghcr.io/a/b:%d", i))
-		if _, err := c.Resolve(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if c.Answers.Len() != 10 {
-		t.Errorf("Len() = %d, want 10", c.Answers.Len())
-	}
-}
-
 func BenchmarkCacheHit(b *testing.B) {
-	c := &resolve.Cache{Next: &backend{digest: d("D")}, Answers: &resolve.Answers{}}
-	for name, r := range map[string]resolve.Request{"anonymous": request(false), "secret": request(false, "user")} {
+	c := remembering(b, &backend{digest: d("D")})
+	for name, r := range map[string]resolve.Request{
+		"anonymous": request(false), "secret": request(false, "user"),
+	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -524,6 +466,3 @@ func BenchmarkCacheHit(b *testing.B) {
 		})
 	}
 }
-
-// d is a digest that name stands for.
-func d(name string) digest.Digest { return resolvetest.Digest(name) }

@@ -18,16 +18,18 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
 
-// layers are the Resolvers that wrap another, alone and together as the webhook has them. They are
-// made before what they wrap, so that a look-up that nobody waits for any more has ended when they
-// are cleaned up.
+// layers returns functions that wrap a Resolver in each layer, and in all of them as in the
+// webhook. The layers are made before the Resolver that they wrap, so that lookups without a caller
+// have ended when that is cleaned up.
 func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 	remember := func() func(next resolve.Resolver) resolve.Resolver {
 		c := &resolve.Cache{Answers: &resolve.Answers{}}
 		t.Cleanup(c.Answers.Close)
 		return func(next resolve.Resolver) resolve.Resolver { c.Next = next; return c }
 	}
-	credentials := func(next resolve.Resolver) resolve.Resolver { return &resolve.Credentials{Next: next} }
+	credentials := func(next resolve.Resolver) resolve.Resolver {
+		return &resolve.Credentials{Next: next}
+	}
 	measured := func(next resolve.Resolver) resolve.Resolver {
 		return &resolve.Measured{Next: next, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
 	}
@@ -52,7 +54,7 @@ func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 	}
 }
 
-// fakeSubject is a fake with an answer of each kind.
+// fakeSubject returns a fake with an answer of each class.
 func fakeSubject(t *testing.T) resolvetest.Subject {
 	f := &resolvetest.Fake{}
 	s := resolvetest.Subject{
@@ -73,11 +75,11 @@ func fakeSubject(t *testing.T) resolvetest.Subject {
 	return s
 }
 
-// registrySubject is a registry in memory, whose other repositories behave badly.
+// registrySubject returns a registry in memory with an answer of each class.
 func registrySubject(t *testing.T) resolvetest.Subject {
 	h, push := honest(t)
 	over := make(chan struct{})
-	_, host, client := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	host, client := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch repository, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/"); repository {
 		case "denied":
 			w.WriteHeader(http.StatusUnauthorized)
@@ -103,8 +105,7 @@ func registrySubject(t *testing.T) resolvetest.Subject {
 	}
 }
 
-// TestConformance tries each layer over the fake, and the registry as it is and as the webhook has
-// it.
+// TestConformance tests each layer with the fake, and a registry without and with all layers.
 func TestConformance(t *testing.T) {
 	try := func(name string, open func(*testing.T) resolvetest.Subject) func(*testing.T) {
 		return func(t *testing.T) {

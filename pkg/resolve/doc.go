@@ -7,8 +7,8 @@
 //	Measured → Mirrors → Credentials → Cache → Limit → Registry
 //
 // The package does not decide whether to pin, or what happens to an object whose lookup failed. It
-// only returns the class of the failure (package failure). These are the rules; comments cite them by
-// number. Package registry follows the first five.
+// only returns the class of the failure (package failure). These are the rules, which comments cite
+// by number. Package registry follows the first five.
 //
 //  1. HEAD. A HEAD request for the tag, with all media types of indexes and manifests in Accept, is
 //     enough if the answer is 200, has one of those media types, and has one well-formed sha256

@@ -17,7 +17,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// A namespace that asks for more than its places waits; another one is answered meanwhile.
+// TestLimit checks that a namespace that asks for more than its places waits, and that another one
+// is answered meanwhile.
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D"), hold: make(chan struct{})}
@@ -34,12 +35,12 @@ func TestLimit(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := b.asked.Load(); got != 3 {
-			t.Errorf("%d look-ups of one namespace under way, want 3", got)
+			t.Errorf("%d lookups of one namespace are under way, want 3", got)
 		}
 		go ask(t.Context(), "modest", modest)
 		synctest.Wait()
 		if got := b.asked.Load(); got != 4 {
-			t.Errorf("%d look-ups under way, want that of the other namespace too", got)
+			t.Errorf("%d lookups are under way, want that of the other namespace too", got)
 		}
 		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -55,13 +56,13 @@ func TestLimit(t *testing.T) {
 			}
 		}
 		if err := <-modest; err != nil || b.asked.Load() != 11 {
-			t.Errorf("%v after %d look-ups, want 11", err, b.asked.Load())
+			t.Errorf("%v after %d lookups, want 11", err, b.asked.Load())
 		}
 	})
 }
 
-// Of the lookups that are under way or wait, a sender has as many as others leave it, however many
-// namespaces it makes up.
+// TestPending checks that a sender has as many lookups under way or waiting as others leave it,
+// however many namespaces it makes up.
 func TestPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D"), hold: make(chan struct{})}
@@ -80,7 +81,7 @@ func TestPending(t *testing.T) {
 		go ask("api", "team")
 		synctest.Wait()
 		if got := b.asked.Load(); got != 21 {
-			t.Errorf("%d lookups are under way, want 20 of the liar and that of the API server", got)
+			t.Errorf("%d lookups are under way, want 20 of the liar and one of the API server", got)
 		}
 		close(b.hold)
 		refused := 0
@@ -98,15 +99,17 @@ func TestPending(t *testing.T) {
 	})
 }
 
-// That one namespace had no place, or got it too late to be answered, is not what another one hears
-// from the cache.
+// TestBusyIsNotRemembered checks that the cache does not remember that a namespace had no place, or
+// got it too late.
 func TestBusyIsNotRemembered(t *testing.T) {
 	for name, free := range map[string]time.Duration{"no place": 2 * time.Second, "too late": 900 * time.Millisecond} {
-		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { busyIsNotRemembered(t, free) }) })
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { busyIsNotRemembered(t, free) })
+		})
 	}
 }
 
-// busyIsNotRemembered has a place that becomes free only then, and look-ups of one second.
+// busyIsNotRemembered tests lookups of one second, whose place becomes free after some time.
 func busyIsNotRemembered(t *testing.T, free time.Duration) {
 	hold := make(chan struct{})
 	b := &backend{digest: d("D"), hold: hold}
@@ -137,7 +140,7 @@ func busyIsNotRemembered(t *testing.T, free time.Duration) {
 	}
 }
 
-// Of a flood some wait, and the others fail at once.
+// TestLimitOfWaiting checks that of many lookups some wait and the others fail at once.
 func TestLimitOfWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backend{digest: d("D"), hold: make(chan struct{})}
@@ -151,7 +154,7 @@ func TestLimitOfWaiting(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := len(results); n != 100-34 {
-			t.Errorf("%d were told at once, want all but 34", n)
+			t.Errorf("%d failed at once, want all but 34", n)
 		}
 		close(b.hold)
 		failed := 0
@@ -161,7 +164,7 @@ func TestLimitOfWaiting(t *testing.T) {
 			}
 		}
 		if failed != 66 || b.asked.Load() != 34 {
-			t.Errorf("%d failed and %d were asked for, want 66 and 34", failed, b.asked.Load())
+			t.Errorf("%d failed and %d were looked up, want 66 and 34", failed, b.asked.Load())
 		}
 	})
 }

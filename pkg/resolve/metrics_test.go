@@ -20,13 +20,13 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
 
-// TestMetrics goes through the life of some images, and counts where each answer came from.
+// TestMetrics checks the counts of lookups, by the source of their answers.
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &resolvetest.Fake{}
 		registry := prometheus.NewPedanticRegistry()
 		m := &resolve.Measured{
-			Next: &resolve.Cache{Next: f, Answers: &resolve.Answers{}}, Metrics: resolve.NewMetrics(registry),
+			Next: remembering(t, f), Metrics: resolve.NewMetrics(registry),
 			Label: func(host string) string {
 				if host == "ghcr.io" || host == "ghcr.io:0443" {
 					return "ghcr.io"
@@ -35,7 +35,7 @@ func TestMetrics(t *testing.T) {
 			},
 		}
 		ask := func(image string, fresh bool) {
-			_, _ = m.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(image), Fresh: fresh}) // counted below
+			_, _ = m.Resolve(t.Context(), of(image, "", fresh)) // it is counted below
 		}
 		f.Set("ghcr.io/a", resolvetest.Digest("1"))
 		ask("ghcr.io/a", true)
@@ -58,10 +58,10 @@ func TestMetrics(t *testing.T) {
 			"other invalid registry 1", "other notFound registry 1",
 		}
 		if diff := cmp.Diff(want, lookups(t, registry)); diff != "" {
-			t.Errorf("look-ups: -want +got\n%s", diff)
+			t.Errorf("lookups -want +got\n%s", diff)
 		}
 		if n := observed(t, registry); n != 6 {
-			t.Errorf("%d durations, want those of the 6 look-ups at a registry", n)
+			t.Errorf("%d durations, want those of the 6 lookups at a registry", n)
 		}
 		if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 			t.Errorf("lint of the metrics: %v, %v", problems, err)
@@ -69,7 +69,7 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// lookups are the series of the counter, each as its labels and its value.
+// lookups returns the series of the counter, each as its labels and its value.
 func lookups(t *testing.T, r prometheus.Gatherer) (got []string) {
 	t.Helper()
 	families, err := r.Gather()
@@ -92,7 +92,7 @@ func lookups(t *testing.T, r prometheus.Gatherer) (got []string) {
 	return got
 }
 
-// observed counts what the histogram has.
+// observed returns the number of durations.
 func observed(t *testing.T, r prometheus.Gatherer) (n uint64) {
 	t.Helper()
 	families, err := r.Gather()
@@ -107,7 +107,7 @@ func observed(t *testing.T, r prometheus.Gatherer) (n uint64) {
 	return n
 }
 
-// However many hosts tenants think of, they are one series.
+// TestMetricsAreBounded checks that all hosts that the config does not name are one series.
 func TestMetricsAreBounded(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := &resolve.Measured{Next: &resolvetest.Fake{}, Metrics: resolve.NewMetrics(registry)}
@@ -117,10 +117,11 @@ func TestMetricsAreBounded(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{"other notFound registry 1000"}, lookups(t, registry)); diff != "" {
-		t.Errorf("look-ups: -want +got\n%s", diff)
+		t.Errorf("lookups -want +got\n%s", diff)
 	}
 }
 
+// TestMeasuredWithoutMetrics checks that the metrics may be nil.
 func TestMeasuredWithoutMetrics(t *testing.T) {
 	f := &resolvetest.Fake{}
 	f.Set("a", resolvetest.Digest("1"))
@@ -132,7 +133,9 @@ func TestMeasuredWithoutMetrics(t *testing.T) {
 
 func BenchmarkMeasured(b *testing.B) {
 	f := &backend{digest: d("D")}
-	m := &resolve.Measured{Next: &resolve.Cache{Next: f, Answers: &resolve.Answers{}}, Metrics: resolve.NewMetrics(prometheus.NewRegistry())}
+	m := &resolve.Measured{
+		Next: remembering(b, f), Metrics: resolve.NewMetrics(prometheus.NewRegistry()),
+	}
 	r := request(false)
 	b.ReportAllocs()
 	for b.Loop() {

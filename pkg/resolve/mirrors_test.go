@@ -4,10 +4,8 @@ package resolve_test
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -23,11 +21,12 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
 
-// mirrors is a client whose docker.io has them.
+// mirrorsOf returns a client with mirrors of docker.io.
 func mirrorsOf(verify bool, mirrors ...registry.Mirror) *registry.Client {
 	return &registry.Client{Hosts: []registry.Host{{Name: "docker.io", Verify: verify, Mirrors: mirrors}}}
 }
 
+// TestMirrors checks which hosts are asked, in which order, and whose answer counts.
 func TestMirrors(t *testing.T) {
 	d1, d2 := resolvetest.Digest("1"), resolvetest.Digest("2")
 	one, two := registry.Mirror{Host: "one.internal", Resolve: true}, registry.Mirror{Host: "two.internal:5000/hub", Resolve: true}
@@ -92,7 +91,8 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
-// A mirror's old answer is worse than the registry's of now, and better than none.
+// TestMirrorsStale checks that a mirror's stale answer counts only if the registry can't be
+// reached.
 func TestMirrorsStale(t *testing.T) {
 	d1, d2 := resolvetest.Digest("1"), resolvetest.Digest("2")
 	for _, tt := range []struct {
@@ -124,13 +124,13 @@ func TestMirrorsStale(t *testing.T) {
 	}
 }
 
-// TestMirrorsOverTheWire: each host is shown its own credentials, the registry that is mirrored is
-// not asked, and what is had by digest comes from a mirror that does not say Resolve too.
+// TestMirrorsOverTheWire checks that a mirror gets its own credentials, that the registry is not
+// asked, and that a mirror without Resolve is asked for digests.
 func TestMirrorsOverTheWire(t *testing.T) {
 	h, push := honest(t)
 	want := push()
 	var shown []string
-	mirror := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	at, trusting := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, _, ok := r.BasicAuth()
 		if !ok {
 			w.Header().Set("WWW-Authenticate", `Basic realm="mirror"`)
@@ -140,21 +140,18 @@ func TestMirrorsOverTheWire(t *testing.T) {
 		shown = append(shown, user)
 		h.ServeHTTP(w, r)
 	}))
-	t.Cleanup(mirror.Close)
-	at := strings.TrimPrefix(mirror.URL, "https://")
-	pool := x509.NewCertPool()
-	pool.AddCert(mirror.Certificate())
 	keys := keychain.Func(func(_ context.Context, r ref.Reference, _ bool) []keychain.Credential {
 		return []keychain.Credential{{Auth: authn.AuthConfig{Username: "of " + r.Host(), Password: "canary"}}}
 	})
 	for _, byTag := range []bool{true, false} {
 		shown = nil
 		client := &registry.Client{
-			Network: loopback, RootCAs: pool,
+			Network: loopback, RootCAs: trusting.RootCAs,
 			Hosts: []registry.Host{{Name: "source.invalid", Mirrors: []registry.Mirror{{Host: at, Resolve: byTag}}}},
 		}
 		t.Cleanup(client.Close)
-		m := &resolve.Mirrors{Next: &resolve.Credentials{Next: &resolve.Registry{Client: client}}, Client: client}
+		next := &resolve.Credentials{Next: &resolve.Registry{Client: client}}
+		m := &resolve.Mirrors{Next: next, Client: client}
 		tag := ref.MustParse("source.invalid/team/app:1")
 		got, err := m.Resolve(t.Context(), resolve.Request{Ref: tag, Keychain: keys, Fresh: true})
 		if byTag && (err != nil || got.Digest != want) || !byTag && err == nil {

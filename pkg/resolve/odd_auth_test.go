@@ -18,21 +18,22 @@ import (
 )
 
 var (
-	challenge, token, denied, right = registrytest.Challenge, registrytest.Token, registrytest.Denied, registrytest.Image
-	refusedToken                    = answer{Status: http.StatusUnauthorized, Body: registrytest.Canary}
+	challenge, token = registrytest.Challenge, registrytest.Token
+	denied, right    = registrytest.Denied, registrytest.Image
+	refusedToken     = answer{Status: http.StatusUnauthorized, Body: registrytest.Canary}
 )
 
-// bearer is a registry whose tokens are good for one user.
+// bearer returns a registry whose tokens are for one user.
 func bearer(user string) rules {
 	return rules{own: {{On: "token", As: user, Then: token}, {On: "token", Then: refusedToken}, {On: "app", As: user, Then: right}, {On: "app", Then: challenge}}}
 }
 
-// basic is a registry that takes one user's password.
+// basicFor returns a registry that accepts one user's password.
 func basicFor(user string) rules {
 	return rules{own: {{As: user, Then: right}, {Then: denied}}}
 }
 
-// with is a registry that challenges as said, and gives tokens to everybody.
+// with returns a registry with a challenge that gives tokens to every user.
 func with(challenge string) rules {
 	return rules{
 		own:   {{On: "token", Then: token}, {On: "app", As: "u", Then: right}, {Then: registrytest.Challenged(challenge)}},
@@ -41,7 +42,7 @@ func with(challenge string) rules {
 	}
 }
 
-// many are names that begin with prefix.
+// many returns names that begin with prefix.
 func many(prefix string, n int) []string {
 	names := make([]string, n)
 	for i := range names {
@@ -50,7 +51,7 @@ func many(prefix string, n int) []string {
 	return names
 }
 
-// loginsOf are the requests of users that are all refused by a registry with basic authentication.
+// loginsOf returns the requests of users that a registry with basic authentication refuses.
 func loginsOf(users ...string) []string {
 	asked := []string{"HEAD app:1"}
 	for _, u := range users {
@@ -81,6 +82,7 @@ var authCases = []odd{
 		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull", "GET token:app:pull"}, class: failure.Unauthorized,
 		says: "{registry} (token): 401 Unauthorized; this credential is not shown again for 30s",
 	},
+	{name: "R14 401 without a challenge", rules: always(answer{Status: http.StatusUnauthorized}), creds: users("u"), asked: []string{"HEAD app:1", "HEAD app:1"}, class: failure.Unauthorized, says: "401 Unauthorized"},
 	{name: "R14 401 for missing and private alike", rules: always(denied), asked: []string{"HEAD app:1"}, class: failure.Unauthorized, says: "401 Unauthorized"},
 	{name: "R16 one token for a repository", rules: bearer("u"), creds: users("u"), times: 4, asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u"}, want: image},
 	{
@@ -138,7 +140,7 @@ var authCases = []odd{
 	},
 }
 
-// A registry's token endpoint moves: what was learnt of it is learnt anew, within one look-up.
+// TestRealmMoves checks that a lookup succeeds when the registry's token endpoint has moved.
 func TestRealmMoves(t *testing.T) {
 	at := func(path string) rules {
 		return rules{own: {{On: path, Then: token}, {As: "u", Then: right}, {Then: registrytest.Challenged(`Bearer realm="https://{registry}/` + path + `"`)}}}
@@ -164,4 +166,5 @@ func TestRealmMoves(t *testing.T) {
 	}
 }
 
+// TestOddAuth tests authentication.
 func TestOddAuth(t *testing.T) { try(t, authCases) }

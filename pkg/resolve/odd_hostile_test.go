@@ -12,16 +12,17 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
 )
 
-// atMost is 4 MiB, and what the buffers of two sockets hold.
+// atMost is 4 MiB and the size of the buffers of two sockets.
 const atMost = 24 << 20
 
 var endless = answer{Header: registrytest.Image.With(digestHeader, "").Header, Body: strings.Repeat("x", 64<<10), Endless: true}
 
+// spelled returns a case of a host with an address that must not be dialled.
 func spelled(host string) odd {
 	return odd{name: "R38 " + host, image: host + "/app:1", more: []registry.Host{{Name: host}}, class: failure.Invalid, says: "its address is not allowed"}
 }
 
-// hostileCases are about who means harm.
+// hostileCases are about registries that do harm on purpose.
 var hostileCases = append([]odd{
 	{name: "N02 an endless manifest", rules: rules{own: {{On: "HEAD app", Then: noDigest}, {Then: endless}}}, asked: headGet, class: failure.Invalid, says: "manifest larger than 4 MiB", most: atMost},
 	{name: "N02 an endless error", rules: always(endless.WithStatus(http.StatusForbidden)), asked: headGet, class: failure.Unauthorized, says: "403", most: atMost},
@@ -32,4 +33,5 @@ var hostileCases = append([]odd{
 	{name: "N02 a token with a line break", rules: rules{own: {{On: "token", Then: answer{Body: `{"token":"a\r\nHost: b"}`}}, {Then: challenge}}}, asked: []string{"HEAD app:1", "GET token:app:pull"}, class: failure.Unavailable, says: "gave no token"},
 }, spelled("0.0.0.0:{port}"), spelled("127.0.0.2:{port}"), spelled("[::ffff:7f00:2]:{port}"), spelled("[::1]:{port}"), spelled("[::]:{port}"), spelled("[64:ff9b::7f00:1]:{port}"))
 
+// TestHostile tests registries that do harm on purpose.
 func TestHostile(t *testing.T) { try(t, hostileCases) }

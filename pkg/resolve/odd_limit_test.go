@@ -12,13 +12,15 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
 )
 
+// busy returns an answer that limits requests.
 func busy(code int, after string) answer {
 	return answer{Status: code, Body: "too many " + registrytest.Canary}.With("Retry-After", after)
 }
 
-// short is the time of a request to a host that hangs.
+// short is the timeout of a host that hangs.
 const short = time.Second
 
+// hangs returns a registry that hangs somewhere.
 func hangs(at string) rules {
 	return rules{own: {{Then: answer{Header: registrytest.Image.Header, Body: "{", Hang: at}}}}
 }
@@ -50,4 +52,5 @@ var limitCases = []odd{
 	{name: "N03 another 5xx is no reason to stop", rules: always(answer{Status: 502}), times: 2, asked: []string{"HEAD app:1", "HEAD app:1"}, class: failure.Unavailable, says: "502 Bad Gateway"},
 }
 
+// TestOddLimits tests quotas, limits and time.
 func TestOddLimits(t *testing.T) { try(t, limitCases) }

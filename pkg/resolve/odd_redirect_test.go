@@ -11,11 +11,12 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
 )
 
+// to returns a rule that redirects.
 func to(location string) rule {
 	return rule{On: "app", Then: registrytest.Redirect(http.StatusTemporaryRedirect, location)}
 }
 
-// through is a registry whose manifests, for who has a token, are at another host.
+// through returns a registry whose manifests are at another host for requests with a token.
 func through(there answer) rules {
 	return rules{own: {{On: "token", Then: token}, {On: "app", As: "nobody", Then: challenge}, to("https://{other}/v2/app/manifests/1?signature=" + registrytest.Canary[:6])}, other: {{Then: there}}}
 }
@@ -39,12 +40,12 @@ var redirectCases = []odd{
 	{name: "N05 a redirect to NAT64", rules: rules{own: {to("https://[64:ff9b::7f00:1]/v2/")}}, asked: headGet[:1], class: failure.Invalid, says: "its address is not allowed"},
 }
 
-// mirrored is a registry that can't be had here, with a mirror that can.
+// mirrored returns a registry that can't be reached, with a mirror that can.
 func mirrored(host string, tags bool) []registry.Host {
 	return []registry.Host{{Name: host, Mirrors: []registry.Mirror{{Host: "{registry}", Resolve: tags}}}}
 }
 
-// hops is a registry with so many redirects within itself.
+// hops returns a registry with n redirects to itself.
 func hops(n int) rules {
 	list := []rule{to("https://{registry}/v2/hop0/manifests/1")}
 	for i := range n - 1 {
@@ -53,4 +54,5 @@ func hops(n int) rules {
 	return rules{own: append(list, rule{Then: right})}
 }
 
+// TestOddRedirects tests redirects, names and mirrors.
 func TestOddRedirects(t *testing.T) { try(t, redirectCases) }

@@ -41,24 +41,23 @@ const (
 	other = registrytest.Other
 )
 
-// odd is a case: how hosts behave, who asks, and what then is asked, shown and answered. Its name
-// begins with the number of what it is a case of: R for what registries are known to do, N for what
-// must not go wrong.
+// odd is a case: how hosts behave, what is looked up, and which requests and result that must lead
+// to. Its name begins with the number of a row of pkg/registry/README.md.
 type odd struct {
 	name  string
 	rules rules
-	host  registry.Host         // its settings; the config names it
-	more  []registry.Host       // settings of others
+	host  registry.Host         // the settings of the registry
+	more  []registry.Host       // those of other hosts
 	image string                // default: {registry}/app:1
 	creds []keychain.Credential // to be tried, in order
-	times int                   // how often it is asked for, one after another; default: once
-	stale bool                  // not by who deploys: what is remembered will do
+	times int                   // the number of lookups, one after another; default: 1
+	stale bool                  // not a deploy, so that an answer may be remembered
 
 	asked []string      // requests, in order
-	want  string        // the body whose digest is the answer; empty: it fails
+	want  string        // the body whose digest is the answer; "" for an error
 	class failure.Class // "": none
-	says  string        // a part of the error; {registry} and so on stand for hosts
-	most  int64         // bytes that were written; 0: it does not matter
+	says  string        // a part of the error, with {registry} and so on for the hosts
+	most  int64         // the maximum number of bytes that hosts can write; 0: any
 }
 
 func users(names ...string) (creds []keychain.Credential) {
@@ -72,10 +71,9 @@ func shared(name string) keychain.Credential {
 	return keychain.Credential{Auth: registrytest.Credential(name), Shared: true}
 }
 
-// tower is all layers, as the webhook has them.
+// tower has all layers, as in the webhook.
 type tower struct {
 	resolve.Resolver
-	cache   *resolve.Cache
 	metrics *prometheus.Registry
 }
 
@@ -88,15 +86,18 @@ func build(t *testing.T, c *registry.Client) *tower {
 	}
 	t.Cleanup(cache.Answers.Close)
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: cache}, Client: c}
-	return &tower{&resolve.Measured{Next: mirrors, Metrics: resolve.NewMetrics(metrics), Label: c.Label}, cache, metrics}
+	top := &resolve.Measured{Next: mirrors, Metrics: resolve.NewMetrics(metrics), Label: c.Label}
+	return &tower{top, metrics}
 }
 
 func having(creds ...keychain.Credential) keychain.Keychain {
-	return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential { return creds })
+	return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
+		return creds
+	})
 }
 
 func (o odd) run(t *testing.T) {
-	t.Parallel() // some wait
+	t.Parallel() // because some cases wait
 	w := registrytest.Start(t, o.rules)
 	_, port, _ := strings.Cut(w.Host(own), ":")
 	expand := func(s string) string { return w.Expand(strings.ReplaceAll(s, "{port}", port)) }
@@ -119,11 +120,12 @@ func (o odd) run(t *testing.T) {
 // hosts are the settings of the case, with the addresses that there are now.
 func (o odd) hosts(expand func(string) string) []registry.Host {
 	o.host.Name = "{registry}"
-	o.host.Timeout = cmp.Or(o.host.Timeout, time.Minute) // what does not hang is not to fail on a slow machine
+	o.host.Timeout = cmp.Or(o.host.Timeout, time.Minute) // for slow machines
 	hosts := append(slices.Clone(o.more), o.host)
 	for i := range hosts {
 		h := &hosts[i]
-		h.Name, h.AuthHosts, h.Mirrors = expand(h.Name), slices.Clone(h.AuthHosts), slices.Clone(h.Mirrors)
+		h.Name = expand(h.Name)
+		h.AuthHosts, h.Mirrors = slices.Clone(h.AuthHosts), slices.Clone(h.Mirrors)
 		for j := range h.AuthHosts {
 			h.AuthHosts[j] = expand(h.AuthHosts[j])
 		}
@@ -151,7 +153,7 @@ func (o odd) judge(t *testing.T, w *registrytest.World, result resolve.Result, e
 	}
 }
 
-// silent: no secret stands in an error, nor in one that it wraps, however it is printed.
+// silent checks that no secret is in an error, or in an error that it wraps.
 func silent(t *testing.T, err error) {
 	t.Helper()
 	switch e := err.(type) { //nolint:errorlint // each one by itself
@@ -169,7 +171,7 @@ func silent(t *testing.T, err error) {
 	}
 }
 
-// gathered: no secret stands in a metric, and no host that the config does not name is a label.
+// gathered checks that no secret is in a metric.
 func gathered(t *testing.T, metrics *prometheus.Registry) {
 	t.Helper()
 	families, err := metrics.Gather()
@@ -193,8 +195,7 @@ func try(t *testing.T, cases []odd) {
 	}
 }
 
-// TestEveryRow: each row of the tables of pkg/registry/README.md has a case here, or the test that
-// it names.
+// TestEveryRow checks that each row of pkg/registry/README.md has a case here, or names a test.
 func TestEveryRow(t *testing.T) {
 	text, err := os.ReadFile("../registry/README.md")
 	if err != nil {
@@ -226,7 +227,7 @@ func TestEveryRow(t *testing.T) {
 	}
 }
 
-// declared tells whether a folder's tests have one of the name.
+// declared reports whether the tests of a folder have one with the name.
 func declared(t *testing.T, folder, name string) bool {
 	t.Helper()
 	files, err := filepath.Glob(folder + "/*_test.go")

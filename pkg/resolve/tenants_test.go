@@ -21,8 +21,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// What one tenant's secret opened is told to nobody else, nor to who has the secret no more, be it
-// remembered or not.
+// TestTenants checks that what one tenant's secret has opened is not returned without that secret,
+// remembered or not, and that a rotated secret is read again.
 func TestTenants(t *testing.T) {
 	w := registrytest.Start(t, bearer("u"))
 	top := build(t, w.Client(registry.Host{Name: w.Host(own)}))
@@ -50,13 +50,13 @@ func TestTenants(t *testing.T) {
 	// The secret is replaced in the cluster, and the old password is refused by the registry: a
 	// refusal makes the secret be read again, within the same look-up.
 	w.Change(bearer("new"))
-	rotated := keychain.Func(func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
+	rotated := func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
 		if fresh {
 			return users("new")
 		}
 		return users("old")
-	})
-	if err := ask("a", true, rotated); err != nil {
+	}
+	if err := ask("a", true, keychain.Func(rotated)); err != nil {
 		t.Errorf("after the secret was rotated: %v", err)
 	}
 }
@@ -74,8 +74,8 @@ func (w waitedFor) Done() <-chan struct{} {
 	return w.Context.Done()
 }
 
-// Many look-ups at once, of fewer images: each image is asked for once, and each has its own
-// digest.
+// TestManyAtOnce checks that many lookups of fewer images ask for each image once, and that each
+// gets its own digest.
 func TestManyAtOnce(t *testing.T) {
 	const images, lookups = 40, 100
 	hold := make(chan struct{})
@@ -87,14 +87,16 @@ func TestManyAtOnce(t *testing.T) {
 		list = append(list, rule{On: fmt.Sprintf("app%d", i), Then: a})
 	}
 	w := registrytest.Start(t, rules{own: list})
-	top := build(t, w.Client(registry.Host{Name: w.Host(own), MaxInFlight: 1000, RequestsPerSecond: 1000}))
+	host := registry.Host{Name: w.Host(own), MaxInFlight: 1000, RequestsPerSecond: 1000}
+	top := build(t, w.Client(host))
 	var wg, waiting sync.WaitGroup
 	waiting.Add(lookups)
 	for i := range lookups {
 		wg.Go(func() {
 			ctx := waitedFor{t.Context(), sync.OnceFunc(waiting.Done)}
 			r := resolve.Request{Ref: ref.MustParse(fmt.Sprintf("%s/app%d:1", w.Host(own), i%images)), Namespace: fmt.Sprint(i % 5)}
-			if got, err := top.Resolve(ctx, r); err != nil || got.Digest != digest.FromString(body(i%images)) {
+			got, err := top.Resolve(ctx, r)
+			if err != nil || got.Digest != digest.FromString(body(i%images)) {
 				t.Errorf("%s = %v, %v", r.Ref, got, err)
 			}
 		})
@@ -109,8 +111,8 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// N16: a namespace that floods a registry, or used up the quota of its own credential, leaves
-// others their turn.
+// TestFlood checks that a namespace that floods a registry, or has used the quota of its own
+// credential, leaves others their turn.
 func TestFlood(t *testing.T) {
 	hold := make(chan struct{})
 	waits := registrytest.Image

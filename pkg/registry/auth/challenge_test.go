@@ -9,7 +9,9 @@ import (
 )
 
 func TestParseChallenges(t *testing.T) {
-	bearer := func(realm, service string) *Challenge { return &Challenge{Realm: realm, Service: service} }
+	bearer := func(realm, service string) *Challenge {
+		return &Challenge{Realm: realm, Service: service}
+	}
 	basic := &Challenge{Basic: true}
 	for _, tt := range []struct {
 		name    string

@@ -122,8 +122,8 @@ func (w *World) Change(rules Rules) {
 	w.rules = rules
 }
 
-// Requests returns the requests since the last call, such as "HEAD app:1 Basic user". A host that is
-// not Registry is before it: "other: HEAD app:1".
+// Requests returns the requests since the last call, such as "HEAD app:1 Basic user". The name of a
+// host other than Registry is before it: "other: HEAD app:1".
 func (w *World) Requests() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -43,9 +43,9 @@ func pass(ctx context.Context, g *gates, keys []gateKey) ([]*gate, error) {
 	}
 }
 
-// TestJudge has for each answer whom it closes a gate for.
+// TestJudge checks which gate each answer closes, and for how long.
 func TestJudge(t *testing.T) {
-	const nobody, repository, credential, all = "", "repository", "credential", "all"
+	const none, repository, credential, all = "none", "repository", "credential", "all"
 	const minute = time.Minute
 	for name, tt := range map[string]struct {
 		err    requestError
@@ -55,7 +55,7 @@ func TestJudge(t *testing.T) {
 	}{
 		"no connection":             {requestError{evidence: network.NotConnected}, false, all, time.Second},
 		"no connection to a realm":  {requestError{evidence: network.NotConnected, token: true}, false, repository, time.Second},
-		"nor to who it named":       {requestError{evidence: network.NotConnected, via: "b.example"}, false, repository, time.Second},
+		"no connection elsewhere":   {requestError{evidence: network.NotConnected, via: "b.example"}, false, repository, time.Second},
 		"hangs":                     {requestError{evidence: network.Broken}, false, repository, time.Second},
 		"503":                       {requestError{status: 503}, false, repository, time.Second},
 		"503 for a minute":          {requestError{status: 503, retryAfter: minute}, false, repository, minute},
@@ -63,20 +63,20 @@ func TestJudge(t *testing.T) {
 		"503 elsewhere":             {requestError{status: 503, via: "b.example"}, false, repository, time.Second},
 		"429":                       {requestError{status: 429, retryAfter: 17 * time.Second}, false, credential, 17 * time.Second},
 		"429 without a time":        {requestError{status: 429}, false, credential, 5 * time.Second},
-		"429 for all who share it":  {requestError{status: 429}, true, repository, 5 * time.Second},
+		"429 for a shared login":    {requestError{status: 429}, true, repository, 5 * time.Second},
 		"429 of a realm":            {requestError{status: 429, token: true}, false, credential, 5 * time.Second},
 		"429 of a foreign realm":    {requestError{status: 429, token: true, foreign: true}, false, repository, time.Second},
 		"429 elsewhere":             {requestError{status: 429, via: "b.example"}, false, repository, time.Second},
 		"429 for a day":             {requestError{status: 429, retryAfter: 24 * time.Hour}, false, credential, 10 * time.Minute},
 		"login":                     {requestError{status: 401, login: true}, false, repository, 30 * time.Second},
-		"request that was not sent": {requestError{evidence: network.Nothing}, false, nobody, 0},
-		"login that all share":      {requestError{status: 401, login: true}, true, repository, 30 * time.Second},
-		"401":                       {requestError{status: 401}, false, nobody, 0},
-		"404":                       {requestError{status: 404}, false, nobody, 0},
-		"500":                       {requestError{status: 500}, false, nobody, 0},
-		"refused by our own rules":  {requestError{class: failure.Invalid, evidence: network.NotConnected}, false, nobody, 0},
-		"remembered":                {requestError{status: 429, remembered: true}, false, nobody, 0},
-		"realm on a foreign domain": {requestError{class: failure.Unauthorized}, false, nobody, 0},
+		"request that was not sent": {requestError{evidence: network.Nothing}, false, none, 0},
+		"shared login":              {requestError{status: 401, login: true}, true, repository, 30 * time.Second},
+		"401":                       {requestError{status: 401}, false, none, 0},
+		"404":                       {requestError{status: 404}, false, none, 0},
+		"500":                       {requestError{status: 500}, false, none, 0},
+		"refused by our own rules":  {requestError{class: failure.Invalid, evidence: network.NotConnected}, false, none, 0},
+		"remembered":                {requestError{status: 429, remembered: true}, false, none, 0},
+		"realm on a foreign domain": {requestError{class: failure.Unauthorized}, false, none, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -88,23 +88,23 @@ func TestJudge(t *testing.T) {
 					credential: closed(g, at(g, "b", "u", tt.shared).gates()),
 					all:        closed(g, at(g, "b", "", false).gates()),
 				}
-				order := map[string]int{nobody: 0, repository: 1, credential: 2, all: 3}
-				for who, err := range gates {
-					if (err != nil) != (order[who] <= order[tt.want]) {
-						t.Errorf("for %s: %v, want it closed for %s", who, err, tt.want)
+				order := map[string]int{none: 0, repository: 1, credential: 2, all: 3}
+				for kind, err := range gates {
+					if (err != nil) != (order[kind] <= order[tt.want]) {
+						t.Errorf("gate of %s: %v, want the gate of %s closed", kind, err, tt.want)
 					}
 				}
 				time.Sleep(tt.wait)
 				if err := closed(g, l.gates()); err != nil {
-					t.Errorf("after %v: %v", tt.wait, err)
+					t.Errorf("after %v: %v, want the gates open", tt.wait, err)
 				}
 			})
 		})
 	}
 }
 
-// Failures in a row make the time longer, those of requests side by side do not, and an answer ends
-// the row.
+// TestBackoff checks that failures in a row make the time longer, that those of requests at the
+// same time count once, and that an answer ends the row.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
@@ -123,25 +123,25 @@ func TestBackoff(t *testing.T) {
 			}
 			err := asError(closed(g, l.gates()))
 			if err == nil || err.retryAfter != want*time.Second || !strings.Contains(err.Error(), fmt.Sprintf("r.example: unreachable a moment ago; not asked again for %ds", want)) {
-				t.Errorf("%v, want it closed for %ds", err, want)
+				t.Errorf("registry's gate: %v, want it closed for %ds", err, want)
 			}
 			time.Sleep(want * time.Second)
 		}
 	})
 }
 
-// TestOneTriesAgain: when a gate's time is over one request goes, and what comes of it is for those
-// that wait.
+// TestOneTriesAgain checks that one request tries a gate when its time is over, and that the others
+// wait for what comes of it.
 func TestOneTriesAgain(t *testing.T) {
 	for name, tt := range map[string]struct {
-		err         *requestError // of the one that tries; nil: an answer
-		undecided   bool          // its caller went away
+		err         *requestError // of the request that tries; nil for an answer
+		undecided   bool          // the caller of that request leaves
 		wantThrough int
 	}{
 		"an answer":  {nil, false, 9},
 		"404":        {&requestError{status: 404}, false, 9},
 		"again none": {&requestError{evidence: network.NotConnected}, false, 0},
-		"gave it up": {nil, true, 1},
+		"it leaves":  {nil, true, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestOneTriesAgain(t *testing.T) {
 				}
 				synctest.Wait()
 				if len(through)+len(refused) != 0 {
-					t.Fatalf("%d went and %d were refused while one tried", len(through), len(refused))
+					t.Fatalf("%d passed and %d failed while one request tried, want none", len(through), len(refused))
 				}
 				if tt.err != nil {
 					l.judge(tt.err)
@@ -175,19 +175,20 @@ func TestOneTriesAgain(t *testing.T) {
 				g.done(first, !tt.undecided)
 				synctest.Wait()
 				if len(through) != tt.wantThrough {
-					t.Errorf("%d went, want %d", len(through), tt.wantThrough)
+					t.Errorf("%d passed, want %d", len(through), tt.wantThrough)
 				}
 				cancel()
 				synctest.Wait()
 				if len(through)+len(refused) != 9 {
-					t.Errorf("%d went and %d were refused, want 9", len(through), len(refused))
+					t.Errorf("%d passed and %d failed, want 9 in all", len(through), len(refused))
 				}
 			})
 		})
 	}
 }
 
-// A gate that is forgotten for want of room leaves nobody waiting.
+// TestGateForgotten checks that requests that wait for a gate are not stuck if the gate is
+// forgotten for lack of room.
 func TestGateForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
@@ -206,7 +207,7 @@ func TestGateForgotten(t *testing.T) {
 		}
 		g.done(held, true)
 		if err := <-waited; err != nil {
-			t.Errorf("who waited: %v", err)
+			t.Errorf("the request that waited: %v", err)
 		}
 		if n := g.all.Len(); n != maxGates {
 			t.Errorf("%d gates, want %d", n, maxGates)
@@ -215,7 +216,7 @@ func TestGateForgotten(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // whose clock stands still
+	synctest.Test(t, func(t *testing.T) { // its clock stands still
 		for text, want := range map[string]time.Duration{
 			"17": 17 * time.Second, " 17 ": 17 * time.Second, "0": 0, "-1": 0, "": 0, "soon": 0, "1.5": 0, "999999999": maxRetryAfter, "99999999999": maxRetryAfter,
 			time.Now().Add(time.Minute).UTC().Format(http.TimeFormat):  time.Minute,
@@ -229,7 +230,8 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-// Made-up registries of one namespace push out none of the gates that others have met.
+// TestGatesAreShared checks that made-up registries of one namespace make tagpin forget no gate
+// that another namespace has closed.
 func TestGatesAreShared(t *testing.T) {
 	g := newGates()
 	key := gateKey{origin: "docker.io"}
