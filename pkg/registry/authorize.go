@@ -49,19 +49,19 @@ func (l *lookup) tokenKey() tokenKey { return tokenKey{l.origin(), l.Ref.Path(),
 
 // remember remembers a challenge, and forgets what was remembered before.
 func (l *lookup) remember(c auth.Challenge) {
-	l.client.tokens.Remove(l.tokenKey())
+	l.state.tokens.Remove(l.tokenKey())
 	own := challengeKey{l.origin(), l.Ref.Path()}
-	l.client.challenges.Remove(own)
+	l.state.challenges.Remove(own)
 	key := challengeKey{origin: l.origin()}
 	if !l.realms.Speaks(c) {
 		key = own
 	}
 	if len(c.Realm)+len(c.Service) > 2*auth.MaxRealm {
-		l.client.challenges.Remove(key)
+		l.state.challenges.Remove(key)
 		return
 	}
 	r := received{c, strings.Clone(l.Ref.Path()), time.Now()}
-	learn(&l.client.challenges, key, r, l.Namespace, challengeLifetime)
+	learn(&l.state.challenges, key, r, l.Namespace, challengeLifetime)
 }
 
 // recalled is what is known about a request's authorization before it is sent.
@@ -82,14 +82,14 @@ func (r *recalled) met(c *auth.Challenge) bool { return r.challenge != nil && *r
 // recall returns the authorization that was good before. If only the challenge is remembered, it
 // asks for a token.
 func (l *lookup) recall(ctx context.Context) recalled {
-	if header, ok := l.client.tokens.Get(l.tokenKey()); ok {
+	if header, ok := l.state.tokens.Get(l.tokenKey()); ok {
 		return recalled{header: header.value}
 	}
 	key := challengeKey{l.origin(), l.Ref.Path()}
-	known, ok := l.client.challenges.Get(key)
+	known, ok := l.state.challenges.Get(key)
 	if !ok {
 		key.path = ""
-		if known, ok = l.client.challenges.Get(key); !ok {
+		if known, ok = l.state.challenges.Get(key); !ok {
 			return recalled{}
 		}
 	}
@@ -104,7 +104,7 @@ func (l *lookup) recall(ctx context.Context) recalled {
 	if err == nil {
 		return recalled{header: header, challenge: &c}
 	}
-	l.client.challenges.Remove(key) // until the registry sends it again
+	l.state.challenges.Remove(key) // until the registry sends it again
 	if half.Err() != nil {
 		return recalled{err: err} // the request for a token goes on, and can be joined
 	}
@@ -127,11 +127,11 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 		}
 		header := "Bearer " + token
 		if len(token) <= maxToken {
-			learn(&l.client.tokens, l.tokenKey(), header, l.Namespace, lifetime-lifetime/10)
+			learn(&l.state.tokens, l.tokenKey(), header, l.Namespace, lifetime-lifetime/10)
 		}
 		return header, nil
 	}
-	header, err := l.client.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
+	header, err := l.state.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
 	if err != nil && asError(err) == nil { // ctx has ended, or a panic
 		e := l.unanswered(err, network.Broken)
 		if e.token = true; ctx.Err() == nil {

@@ -52,7 +52,7 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 		return nil, err
 	}
 	answered := false
-	defer func() { l.client.gates.done(tried, answered) }()
+	defer func() { l.state.gates.done(tried, answered) }()
 	if method == http.MethodGet && l.client.Gets != nil {
 		leave, err := l.client.Gets.Enter(ctx, l.Namespace, 1)
 		if err != nil {
@@ -154,7 +154,7 @@ func (l *lookup) send(
 		challenge = auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
 	case method == http.MethodHead &&
 		(status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented):
-		learn(&l.client.noHead, l.origin(), struct{}{}, l.Namespace, noHeadLifetime)
+		learn(&l.state.noHead, l.origin(), struct{}{}, l.Namespace, noHeadLifetime)
 	}
 	return nil, challenge, &requestError{
 		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp.Header),

@@ -74,10 +74,10 @@ func over(t http.RoundTripper, hosts ...Host) *Client {
 // replace makes the client send all requests to a transport.
 func (c *Client) replace(t http.RoundTripper) {
 	_ = c.Init()
-	c.others.transport = t
-	for at, named := range c.named {
+	c.state.others.transport = t
+	for at, named := range c.state.named {
 		named.transport = t
-		c.named[at] = named
+		c.state.named[at] = named
 	}
 }
 
@@ -134,7 +134,7 @@ func closed(g *gates, keys []gateKey) error {
 // check reports an error if the gates of a request to an image are not open or closed as wanted.
 func (c *Client) check(t *testing.T, image, namespace string, open bool) {
 	t.Helper()
-	if err := closed(c.gates, c.one(head(image, namespace)).gates()); (err == nil) != open {
+	if err := closed(c.state.gates, c.one(head(image, namespace)).gates()); (err == nil) != open {
 		t.Errorf("gates of %s for %s: %v, want them open: %t", image, namespace, err, open)
 	}
 }

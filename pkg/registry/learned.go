@@ -41,7 +41,7 @@ type Learned struct {
 	tokenCalls cache.Flights[tokenCall, string]
 }
 
-func (l *Learned) init(p *panics.Reporter) {
+func (l *Learned) prepare(p *panics.Reporter) {
 	l.once.Do(func() {
 		_, _ = rand.Read(l.secret[:]) // never fails (crypto/rand)
 		l.gates = newGates()

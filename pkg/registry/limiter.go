@@ -101,7 +101,7 @@ func (l *limiters) unuse(key limiterKey, used *limiter) {
 // waits for what comes of another one's try holds no slot meanwhile.
 func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
 	for {
-		_, trying, err := l.client.gates.pass(l.gates(), false)
+		_, trying, err := l.state.gates.pass(l.gates(), false)
 		switch {
 		case err != nil:
 			l.countClosed()
@@ -118,7 +118,7 @@ func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
 		if err := l.wait(ctx); err != nil {
 			return nil, l.late(err)
 		}
-		taken, trying, err := l.client.gates.pass(l.gates(), true)
+		taken, trying, err := l.state.gates.pass(l.gates(), true)
 		switch {
 		case err != nil:
 			l.countClosed()
@@ -130,7 +130,7 @@ func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
 			err = l.Begin()
 		}
 		if err != nil {
-			l.client.gates.done(taken, false)
+			l.state.gates.done(taken, false)
 		}
 		return taken, err
 	}
@@ -140,7 +140,7 @@ func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
 func (l *lookup) wait(ctx context.Context) (err error) {
 	if l.slot.limiter == nil {
 		key := limiterKey{l.origin(), l.MaxInFlight, l.RequestsPerSecond}
-		if *l.slot, err = l.client.limiters.take(ctx, key, l.Namespace); err != nil {
+		if *l.slot, err = l.state.limiters.take(ctx, key, l.Namespace); err != nil {
 			return err
 		}
 	}

@@ -47,6 +47,7 @@ type lookup struct {
 	Request
 	target
 	client     *Client
+	state      *state
 	credential keychain.Credential
 	identity   auth.Identity // of the credential
 	realms     auth.Registry
@@ -55,10 +56,10 @@ type lookup struct {
 }
 
 func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *lookup {
-	t := c.target(req.Ref.Host())
+	t := c.state.target(req.Ref.Host())
 	return &lookup{
-		Request: req, target: t, client: c, slot: s,
-		credential: credential, identity: auth.Identify(c.secret[:], credential.Auth),
+		Request: req, target: t, client: c, state: c.state, slot: s,
+		credential: credential, identity: auth.Identify(c.state.secret[:], credential.Auth),
 		realms: auth.Registry{Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure},
 	}
 }
@@ -119,7 +120,7 @@ func candidates(credentials []keychain.Credential) (found []keychain.Credential,
 
 // digest asks by HEAD, and by GET if the answer is not enough.
 func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
-	if _, refused := l.client.noHead.Get(l.origin()); refused || l.Verify {
+	if _, refused := l.state.noHead.Get(l.origin()); refused || l.Verify {
 		return l.hash(ctx)
 	}
 	m, err := l.request(ctx, http.MethodHead)

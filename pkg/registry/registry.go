@@ -96,9 +96,9 @@ type Client struct {
 	// first 64 KiB of a body on, until Manifest.Release. If nil, each manifest has a bound of its own.
 	Manifests *fair.Queue
 
-	once sync.Once
-	err  error
-	*state
+	once  sync.Once
+	err   error
+	state *state
 }
 
 // state is what a Client makes of its fields.
@@ -125,7 +125,7 @@ func (c *Client) init() error {
 	if c.state = s; s.Learned == nil {
 		s.Learned = &Learned{}
 	}
-	s.Learned.init(c.Panics)
+	s.prepare(c.Panics)
 	wire := &network.Network{
 		Rules: c.Network, Resolver: c.Resolver, Proxy: c.Proxy, Roots: c.RootCAs, Dials: &s.dials,
 		Named: func(host string) bool { return s.apis[host] },
@@ -160,28 +160,28 @@ func (c *Client) init() error {
 // Close closes idle connections.
 func (c *Client) Close() {
 	_ = c.Init()
-	for _, t := range c.named {
+	for _, t := range c.state.named {
 		(&http.Client{Transport: t.transport}).CloseIdleConnections()
 	}
-	(&http.Client{Transport: c.others.transport}).CloseIdleConnections()
+	(&http.Client{Transport: c.state.others.transport}).CloseIdleConnections()
 }
 
 // Host returns the settings of a registry: its own, or else the defaults.
 func (c *Client) Host(name string) Host {
 	_ = c.Init() // its error is about files
-	return c.target(name).Host
+	return c.state.target(name).Host
 }
 
 // Settings identifies what the config says about a registry, apart from bounds. Other settings may
 // lead to another answer.
 func (c *Client) Settings(name string) string {
 	_ = c.Init()
-	return c.target(name).answers
+	return c.state.target(name).answers
 }
 
 // Label returns the name of a registry as the config spells it, or "" if the config does not name
 // it.
 func (c *Client) Label(name string) string {
 	_ = c.Init()
-	return c.target(name).label
+	return c.state.target(name).label
 }
