@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +43,15 @@ func (l *lookup) readBody(
 	if err != nil {
 		return nil, release, err
 	}
-	if body, err = readRest(body, r, size); err == nil {
-		return body, release, nil
+	// The buffer never grows, and one byte more than size shows that the body is too large.
+	buf := bytes.NewBuffer(make([]byte, 0, size+1+bytes.MinRead))
+	_, _ = buf.Write(body) // never fails (package bytes)
+	_, err = buf.ReadFrom(io.LimitReader(r, size+1-freeBody))
+	switch {
+	case int64(buf.Len()) > size:
+		err = errTooLarge
+	case err == nil:
+		return buf.Bytes(), release, nil
 	}
 	release()
 	if waited && ctx.Err() != nil { // the registry had less time than its timeout
@@ -70,20 +78,4 @@ func reserve(
 		return func() {}, waited, fmt.Errorf("%w: %w", errNoRoom, err)
 	}
 	return release, waited, nil
-}
-
-// readRest reads a body that begins with begin and has at most size bytes.
-func readRest(begin []byte, r io.Reader, size int64) ([]byte, error) {
-	body := make([]byte, size+1)
-	for n := copy(body, begin); n < len(body); {
-		more, err := r.Read(body[n:])
-		n += more
-		switch {
-		case errors.Is(err, io.EOF) && n < len(body):
-			return body[:n], nil
-		case err != nil && n < len(body):
-			return nil, err
-		}
-	}
-	return nil, errTooLarge
 }

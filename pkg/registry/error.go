@@ -74,9 +74,9 @@ func (e *requestError) Unwrap() []error {
 	return errs
 }
 
-// another reports whether another credential may get another answer: after a refusal, and after a
-// 404 to a credential, by which some registries hide what the credential may not see.
-func (e *requestError) another() bool {
+// triesNext reports whether the next credential may get another answer: after a refusal, and after
+// a 404 to a credential, by which some registries hide what it may not see.
+func (e *requestError) triesNext() bool {
 	class := e.Class()
 	return class == failure.Unauthorized || class == failure.NotFound && e.presented
 }

@@ -91,15 +91,15 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 	m, challenge, err := l.send(ctx, method, header)
 	if challenge != nil && (failed != nil || !known.met(challenge)) {
 		l.remember(*challenge)
-		another := ""
+		renewed := ""
 		if !known.met(challenge) {
-			another, failed = l.authorize(ctx, *challenge)
+			renewed, failed = l.authorize(ctx, *challenge)
 		}
 		switch {
 		case failed != nil:
 			return nil, failed
-		case another != "":
-			header = another
+		case renewed != "":
+			header = renewed
 			m, challenge, err = l.send(ctx, method, header)
 		}
 	}

@@ -90,7 +90,7 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 		if first == nil {
 			first = e
 		}
-		if !e.another() {
+		if !e.triesNext() {
 			break
 		}
 	}

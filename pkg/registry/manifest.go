@@ -146,7 +146,6 @@ func (m *Manifest) checkBody() error {
 // copied.
 type present bool
 
-// UnmarshalJSON implements json.Unmarshaler.
 func (p *present) UnmarshalJSON([]byte) error {
 	*p = true
 	return nil
@@ -155,7 +154,6 @@ func (p *present) UnmarshalJSON([]byte) error {
 // shortText is a media type. A longer text is not copied.
 type shortText string
 
-// UnmarshalJSON implements json.Unmarshaler.
 func (s *shortText) UnmarshalJSON(text []byte) error {
 	if len(text) > maxMediaType {
 		*s = "too long"

@@ -5,6 +5,7 @@ package registry
 import (
 	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,17 +87,14 @@ func answerLabel(resp *http.Response) string {
 	if resp == nil {
 		return "none"
 	}
-	switch status := resp.StatusCode; status {
-	case http.StatusOK, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
-		http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	common := []int{200, 401, 403, 404, 429, 503}
+	switch status := resp.StatusCode; {
+	case slices.Contains(common, status):
 		return strconv.Itoa(status)
-	default:
-		switch {
-		case status >= 500:
-			return "5xx"
-		case status >= 400:
-			return "4xx"
-		}
-		return "else"
+	case status >= 500:
+		return "5xx"
+	case status >= 400:
+		return "4xx"
 	}
+	return "else"
 }

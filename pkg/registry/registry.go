@@ -168,20 +168,22 @@ func (c *Client) Close() {
 
 // Host returns the settings of a registry: its own, or else the defaults.
 func (c *Client) Host(name string) Host {
-	_ = c.Init() // its error is about files
-	return c.state.target(name).Host
+	return c.target(name).Host
 }
 
 // Settings identifies what the config says about a registry, apart from bounds. Other settings may
 // lead to another answer.
 func (c *Client) Settings(name string) string {
-	_ = c.Init()
-	return c.state.target(name).answers
+	return c.target(name).answers
 }
 
 // Label returns the name of a registry as the config spells it, or "" if the config does not name
 // it.
 func (c *Client) Label(name string) string {
-	_ = c.Init()
-	return c.state.target(name).label
+	return c.target(name).label
+}
+
+func (c *Client) target(name string) target {
+	_ = c.Init() // its error is about files
+	return c.state.target(name)
 }

@@ -44,7 +44,6 @@ func (t *reloading) parse(contents [][]byte) (*transport, error) {
 	return t.current, nil
 }
 
-// RoundTrip implements http.RoundTripper.
 func (t *reloading) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.files.Current().RoundTrip(r)
 }

@@ -80,7 +80,6 @@ type handshakeConn struct {
 	over atomic.Bool
 }
 
-// Read implements net.Conn.
 func (c *handshakeConn) Read(p []byte) (int, error) {
 	if c.over.Load() {
 		return c.Conn.Read(p)

@@ -76,7 +76,6 @@ type transport struct {
 	named           func(host string) bool
 }
 
-// RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	proxy, err := t.proxy(r)
 	if err != nil {
@@ -146,7 +145,6 @@ func refusedByProxy(
 	return &proxyError{host: proxy.Hostname(), err: errors.New(answer), answer: answer}
 }
 
-// Error implements error.
 func (e *proxyError) Error() string { return "proxy " + e.host + ": " + e.err.Error() }
 
 // Unwrap returns the cause.

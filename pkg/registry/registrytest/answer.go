@@ -31,9 +31,8 @@ var (
 	Index = Manifest(IndexType, IndexBody)
 	// Denied asks for basic authentication.
 	Denied = Challenged(`Basic realm="registry"`)
-	// Challenge asks for a token of the registry's own host, and Elsewhere for one of Realm.
+	// Challenge asks for a token of the registry's own host.
 	Challenge = Challenged(`Bearer realm="https://{registry}/token",service="registry",scope="repository:app:pull"`)
-	Elsewhere = Challenged(`Bearer realm="https://{realm}/token",service="registry"`)
 	// Token is a token for the user that asks.
 	Token = Answer{Body: `{"token":"` + Canary + `-token-of-{who}","expires_in":300}`}
 )
