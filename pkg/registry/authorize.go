@@ -166,7 +166,7 @@ func (l *lookup) askToken(ctx context.Context, c auth.Challenge) (string, time.D
 	}
 	p := l.progress()
 	resp, err := p.Do(client, req)
-	l.count(tokenRequest, resp, s)
+	l.count(tokenRequest, "", resp, s)
 	if err != nil {
 		e := l.unanswered(err, p.Evidence(err))
 		e.token = true

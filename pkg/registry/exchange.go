@@ -137,7 +137,7 @@ func (l *lookup) send(
 		req.Header.Set("Authorization", authorization)
 	}
 	resp, evidence, err := l.do(req)
-	l.count(method, resp, s)
+	l.count(method, l.via, resp, s)
 	if err != nil {
 		e := l.unanswered(err, evidence)
 		e.via = l.via

@@ -48,9 +48,7 @@ type Answers struct {
 	entries   cache.Memory[cacheKey, entry]
 	flights   cache.Flights[cacheKey, Result]
 	questions atomic.Uint64 // the number of the last question
-
-	mu     sync.Mutex
-	limits Limits
+	limits    atomic.Pointer[Limits]
 }
 
 // Limits say how many answers are remembered, and for how long.
@@ -73,8 +71,9 @@ func (l Limits) withDefaults() Limits {
 func (a *Answers) init() {
 	a.once.Do(func() {
 		_, _ = rand.Read(a.secret[:]) // never fails (crypto/rand)
-		a.limits = a.Limits.withDefaults()
-		a.entries.Size = a.limits.Size
+		limits := a.Limits.withDefaults()
+		a.limits.Store(&limits)
+		a.entries.Size = limits.Size
 		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace }
 		a.flights.MaxAbandoned = maxOrphans
 		a.flights.Timeout = cmp.Or(a.LookupTimeout, DefaultLookupTimeout)
@@ -86,16 +85,8 @@ func (a *Answers) init() {
 func (a *Answers) Set(l Limits) {
 	a.init()
 	l = l.withDefaults()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.limits = l
+	a.limits.Store(&l)
 	a.entries.Resize(l.Size)
-}
-
-func (a *Answers) current() Limits {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.limits
 }
 
 // Len returns the number of answers.
@@ -155,7 +146,7 @@ func (a *Answers) remember(key cacheKey, namespace string, q question, d digest.
 
 // stale returns the last digest if err says that the registry can't be reached and the digest is
 // not too old, and else err.
-func (e *entry) stale(limits Limits, err error) (Result, error) {
+func (e *entry) stale(limits *Limits, err error) (Result, error) {
 	if !errors.Is(err, failure.Unavailable) || e.digest == "" || time.Since(e.at) >= limits.StaleFor {
 		return Result{}, err
 	}

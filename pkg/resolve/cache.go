@@ -34,7 +34,7 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	}
 	a := c.Answers
 	a.init()
-	key, limits := a.key(req, settings), a.current()
+	key, limits := a.key(req, settings), a.limits.Load()
 	known, ok := a.entries.Get(key)
 	switch {
 	case !ok || req.Fresh:
