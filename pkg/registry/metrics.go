@@ -51,8 +51,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// count counts a request and its answer, or nil if there was none, and describes it in its span. via
-// is the host that the registry has redirected the request to.
+// count counts a request and its answer, or nil if there was none, and describes it in its span.
+// via is the host that the registry has redirected the request to.
 func (l *lookup) count(kind, via string, resp *http.Response, s span.Span) {
 	answer := answerLabel(resp)
 	s.Text("tagpin.registry", l.Name)
