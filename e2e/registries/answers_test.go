@@ -222,7 +222,9 @@ func TestByDigest(t *testing.T) {
 func (c *client) manifest(t testing.TB, d digest.Digest) (*registry.Manifest, error) {
 	t.Helper()
 	r := c.request(repository+"@"+d.String(), c.credentials())
-	m, err := c.direct.Manifest(t.Context(), registry.Request{Ref: r.Ref, Credentials: r.Credentials, Namespace: r.Namespace})
+	m, err := c.direct.Manifest(t.Context(), registry.Request{
+		Ref: r.Ref, Credentials: r.Credentials, Namespace: r.Namespace,
+	})
 	env.seen.err(err)
 	return m, err
 }

@@ -100,39 +100,34 @@ func (l *limiters) unuse(key limiterKey, used *limiter) {
 // slot, and the rate allows a request. It returns the gates that the request tries. A lookup that
 // waits for what comes of another one's try holds no slot meanwhile.
 func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
-	for {
-		_, trying, err := l.state.gates.pass(l.gates(), false)
+	for waited := false; ; {
+		taken, trying, err := l.state.gates.pass(l.gates(), waited)
 		switch {
 		case err != nil:
 			l.countClosed()
 			return nil, err
 		case trying != nil:
 			l.slot.leave()
+			waited = false
 			select {
 			case <-trying:
-				continue
 			case <-ctx.Done():
 				return nil, l.late(ctx.Err())
 			}
+		case !waited:
+			if err := l.wait(ctx); err != nil {
+				return nil, l.late(err)
+			}
+			waited = true
+		default:
+			if l.Begin != nil {
+				err = l.Begin()
+			}
+			if err != nil {
+				l.state.gates.done(taken, false)
+			}
+			return taken, err
 		}
-		if err := l.wait(ctx); err != nil {
-			return nil, l.late(err)
-		}
-		taken, trying, err := l.state.gates.pass(l.gates(), true)
-		switch {
-		case err != nil:
-			l.countClosed()
-			return nil, err
-		case trying != nil:
-			continue
-		}
-		if l.Begin != nil {
-			err = l.Begin()
-		}
-		if err != nil {
-			l.state.gates.done(taken, false)
-		}
-		return taken, err
 	}
 }
 
