@@ -93,22 +93,21 @@ func (l *lookup) recall(ctx context.Context) recalled {
 			return recalled{}
 		}
 	}
-	c := known.value.challenge
-	if known.value.path == l.Ref.Path() && time.Since(known.value.at) < l.Timeout {
-		header, err := l.authorize(ctx, c)
-		return recalled{header: header, challenge: &c, final: true, err: err}
+	r := recalled{challenge: &known.value.challenge}
+	r.final = known.value.path == l.Ref.Path() && time.Since(known.value.at) < l.Timeout
+	if !r.final { // half of the time is for the registry
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.Timeout/2)
+		defer cancel()
 	}
-	half, cancel := context.WithTimeout(ctx, l.Timeout/2) // the rest is for the registry
-	defer cancel()
-	header, err := l.authorize(half, c)
-	if err == nil {
-		return recalled{header: header, challenge: &c}
+	r.header, r.err = l.authorize(ctx, *r.challenge)
+	if r.err != nil && !r.final {
+		l.state.challenges.Remove(key) // until the registry sends it again
+		if ctx.Err() != nil {
+			r.challenge = nil // the request for a token goes on, and can be joined
+		}
 	}
-	l.state.challenges.Remove(key) // until the registry sends it again
-	if half.Err() != nil {
-		return recalled{err: err} // the request for a token goes on, and can be joined
-	}
-	return recalled{challenge: &c, err: err}
+	return r
 }
 
 // authorize returns the Authorization header that meets a challenge. It is empty if there is

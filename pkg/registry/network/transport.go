@@ -48,20 +48,18 @@ func (n *Network) transport(roots *x509.CertPool) *transport {
 			MaxReceiveBufferPerConnection: maxIdlePerHost * window,
 		},
 	}
-	t := &transport{
-		direct: base.Clone(), proxied: base.Clone(), rules: n.Rules,
-		resolver: cmp.Or(n.Resolver, systemResolver()), proxy: n.Proxy, named: n.Named,
+	t := &transport{Network: *n, direct: base.Clone(), proxied: base.Clone()}
+	t.Resolver = cmp.Or(n.Resolver, systemResolver())
+	if t.Proxy == nil {
+		t.Proxy = http.ProxyFromEnvironment
 	}
-	if t.proxy == nil {
-		t.proxy = http.ProxyFromEnvironment
-	}
-	dial := dialAbsolute(n.Rules.dialer(t.resolver))
+	dial := dialAbsolute(n.Rules.dialer(t.Resolver))
 	t.direct.DialContext = inRoom(n.Dials, dial)
 	t.direct.DialTLSContext = inRoom(n.Dials, overTLS(base.TLSClientConfig, dial))
 	// This dials the proxy, which the operator chose. The TLS handshake through the proxy is
 	// net/http's and has no bound.
-	t.proxied.DialContext = inRoom(n.Dials, dialAbsolute(newDialer(t.resolver)))
-	t.proxied.Proxy, t.proxied.OnProxyConnectResponse = t.proxy, refusedByProxy
+	t.proxied.DialContext = inRoom(n.Dials, dialAbsolute(newDialer(t.Resolver)))
+	t.proxied.Proxy, t.proxied.OnProxyConnectResponse = t.Proxy, refusedByProxy
 	return t
 }
 
@@ -69,15 +67,12 @@ func (n *Network) transport(roots *x509.CertPool) *transport {
 // can't be checked here. So the name is looked up and its addresses are checked before. A name that
 // can't be looked up is only asked for if the config names it.
 type transport struct {
+	Network         // with defaults
 	direct, proxied *http.Transport
-	rules           Rules
-	resolver        *net.Resolver
-	proxy           func(*http.Request) (*url.URL, error)
-	named           func(host string) bool
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	proxy, err := t.proxy(r)
+	proxy, err := t.Proxy(r)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
@@ -87,13 +82,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GetConn != nil {
 		trace.GetConn(r.URL.Host) // as without a proxy: a failure from here on is one of the connection
 	}
-	addrs, err := t.resolver.LookupNetIP(r.Context(), "ip", absolute(r.URL.Hostname()))
-	if err != nil && !t.named(r.URL.Host) {
+	addrs, err := t.Resolver.LookupNetIP(r.Context(), "ip", absolute(r.URL.Hostname()))
+	if err != nil && !t.Named(r.URL.Host) {
 		return nil, fmt.Errorf("%w: %s can't be resolved here, and the config does not name it",
 			ErrAddress, r.URL.Host)
 	}
 	for _, a := range addrs {
-		if err := t.rules.Check(a); err != nil {
+		if err := t.Rules.Check(a); err != nil {
 			return nil, err
 		}
 	}
