@@ -41,8 +41,8 @@ func (c Class) Error() string {
 	return string(c)
 }
 
-// Of returns the class of an error. An error without a class is Unavailable, because something has
-// cut the lookup off before a registry could answer.
+// Of returns the class of err, which is not nil. An error without a class is Unavailable, because
+// something has cut the lookup off before a registry could answer.
 func Of(err error) Class {
 	class := Unavailable
 	errors.As(err, &class)
