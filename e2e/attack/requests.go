@@ -4,7 +4,9 @@ package attack
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -214,28 +216,34 @@ func Siblings() Attack {
 	}}
 }
 
-// LargeSiblings creates pods in several namespaces that are much larger in the API server's answers
-// than in its store, because it writes a character as six bytes. Then it creates pods that claim to
-// be of the same revision, each with another owner, each of which causes a list of the large pods.
+// LargeSiblings creates large pods in several namespaces. Some are much larger in the API server's
+// answers than in its store, because it writes a character as six bytes. The others are of random
+// text, which it can't compress. Then it creates pods that claim to be of the same revision, each
+// with another owner, each of which causes a list of the large pods.
 func LargeSiblings() Attack {
 	return Attack{"large-siblings", func(
 		ctx context.Context, t *Tenant, target *Victim,
 	) (Round, error) {
-		const namespaces, large, size = 6, 7, 600 << 10
+		const namespaces, large = 8, 3 // of each kind
 		const revision = "large"
 		image := target.images()[0]
-		pinned := largePod(target.Pins[image], strings.Repeat("<", size))
-		pinned.Labels = map[string]string{"pod-template-hash": revision}
-		pinned.Spec.SchedulerName = "nobody"
+		pinned := func(text string) *corev1.Pod {
+			pod := largePod(target.Pins[image], text)
+			pod.Labels = map[string]string{"pod-template-hash": revision}
+			pod.Spec.SchedulerName = "nobody"
+			return pod
+		}
 		if err := t.more(ctx, namespaces); err != nil {
 			return nil, err
 		}
 		for _, other := range t.others {
 			pods := other.Client.CoreV1().Pods(other.Namespace)
 			for range large {
-				_, err := pods.Create(ctx, pinned.DeepCopy(), metav1.CreateOptions{})
-				if err != nil {
-					return nil, err
+				for _, text := range []string{randomText(1 << 20), strings.Repeat("<", 600<<10)} {
+					_, err := pods.Create(ctx, pinned(text), metav1.CreateOptions{})
+					if err != nil {
+						return nil, err
+					}
 				}
 			}
 		}
@@ -247,4 +255,11 @@ func LargeSiblings() Attack {
 			}
 		}), nil
 	}}
+}
+
+// randomText returns size random characters.
+func randomText(size int) string {
+	random := make([]byte, size/2)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	return hex.EncodeToString(random)
 }
