@@ -5,6 +5,8 @@ package registration
 import (
 	"fmt"
 	"strings"
+
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // The CEL expressions map a list of both objects, the new one and the old one, step by step to
@@ -19,13 +21,6 @@ const (
 	// parenthesis after what is to be done with each element.
 	elements = ".map(o, o[?'%s'].orValue(null))" +
 		".map(l, (l == null ? dyn([]) : l).map(o, o == null ? dyn({}) : o)"
-	// references maps each pod spec to the references of each list of containers and volumes.
-	references = `.map(s,
-  [s.?initContainers.orValue([]), s.?containers.orValue([]), s.?ephemeralContainers.orValue([])]
-    .map(l, l == null ? [] : l.map(c, [c.?name.orValue(''), c.?image.orValue('')])) +
-  [s.?volumes.orValue([])]
-    .map(l, l == null ? [] : l.filter(v, v.?image.orValue(null) != null)
-      .map(v, [v.?name.orValue(''), v.?image.?reference.orValue('')])))`
 	// proposed holds if the object has the annotation of a proposal.
 	proposed = "object.?metadata.?annotations[?'tagpin.dev/proposed-pins'].hasValue()"
 	// forgotten holds if the update drops or changes the proposal that the object had. A manifest
@@ -35,6 +30,29 @@ oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'].orValue('') != '' 
 oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'] !=
   object.?metadata.?annotations[?'tagpin.dev/proposed-pins']`
 )
+
+// references maps each pod spec to the references of each list of containers and of the volumes.
+func references() string {
+	var lists []string
+	for _, name := range workload.ContainerLists {
+		lists = append(lists, "s.?"+name+".orValue([])")
+	}
+	return fmt.Sprintf(`.map(s,
+  [%s]
+    .map(l, l == null ? [] : l.map(c, [c.?name.orValue(''), c.?image.orValue('')])) +
+  [s.?volumes.orValue([])]
+    .map(l, l == null ? [] : l.filter(v, v.?image.orValue(null) != null)
+      .map(v, [v.?name.orValue(''), v.?image.?reference.orValue('')])))`, strings.Join(lists, ", "))
+}
+
+// joinedReferences maps each pod spec to one list of all its references.
+func joinedReferences() string {
+	var lists []string
+	for i := range len(workload.ContainerLists) + 1 { // the last list is that of the volumes
+		lists = append(lists, fmt.Sprintf("l[%d]", i))
+	}
+	return references() + "\n  .map(l, " + strings.Join(lists, " + ") + ")"
+}
 
 // builtinSpec maps both objects to their pod specs. For the built-in kinds these are at spec,
 // spec.template.spec, spec.jobTemplate.spec.template.spec or template.spec.
@@ -91,7 +109,7 @@ whose template may be older than tagpin.`,
 // builtin returns the condition of a mode for the built-in kinds. It holds for all other kinds:
 // they have conditions of their own.
 func (r *Registration) builtin(mode string) string {
-	reasons := []string{changed(mode, builtinSpec+nest(references), 0)}
+	reasons := []string{changed(mode, builtinSpec+nest(references()), 0)}
 	if mode != "keep" && !r.PodsOnly {
 		reasons = append(reasons, "request.operation == 'UPDATE' && "+
 			"!(request.kind.kind in ['Pod', 'Job']) &&\n"+
@@ -118,7 +136,7 @@ func (r *Registration) custom(mode string, kinds []Kind) string {
 	var reasons []string
 	for _, path := range kinds[0].Paths {
 		templates, depth := walk(path)
-		specs := templates(fmt.Sprintf(field, "spec") + nest(references))
+		specs := templates(fmt.Sprintf(field, "spec") + nest(references()))
 		reasons = append(reasons, changed(mode, both+specs, depth))
 		if mode != "keep" {
 			reasons = append(reasons, r.refreshed(templates, depth))

@@ -53,7 +53,7 @@ func (p *Policy) ExemptList() string {
 
 // PolicyReferences returns an expression for the references of both objects.
 func (p *Policy) PolicyReferences() string {
-	return builtinSpec + references + "\n  .map(l, l[0] + l[1] + l[2] + l[3])"
+	return builtinSpec + joinedReferences()
 }
 
 // TemplatePins returns an expression for the annotation tagpin.dev/pins of the new pod template.

@@ -27,9 +27,10 @@ func write(w io.Writer, data interface{ Validate() error }, names ...string) err
 	}
 	t, err := template.New("").Funcs(template.FuncMap{
 		"comment": comment, "indent": indent, "words": words,
-		"base64":      base64.StdEncoding.EncodeToString,
-		"placeholder": func() string { return workload.Placeholder },
-		"conditions":  sharedConditions, "builtinRules": new(Registration).Rules,
+		"base64":         base64.StdEncoding.EncodeToString,
+		"placeholder":    func() string { return workload.Placeholder },
+		"containerLists": func() []string { return workload.ContainerLists[:] },
+		"conditions":     sharedConditions, "builtinRules": new(Registration).Rules,
 	}).ParseFS(files, names...)
 	if err != nil {
 		return err

@@ -9,6 +9,10 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
+// ContainerLists are the fields of a pod spec that are lists of containers. The conditions and
+// policies of package registration are built from them.
+var ContainerLists = [...]string{"initContainers", "containers", "ephemeralContainers"}
+
 func (s *scanner) podSpec(p *PodSpec) error {
 	if s.isObject() {
 		p.Pointer = string(s.at)

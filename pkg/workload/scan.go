@@ -43,7 +43,7 @@ const (
 
 // ErrTooManyReferences is returned by Scan if an object has more than MaxReferences references or
 // pod specs.
-var ErrTooManyReferences = fmt.Errorf("more than %d images", MaxReferences)
+var ErrTooManyReferences = fmt.Errorf("more than %d images and pod specs", MaxReferences)
 
 // Scan finds the references of an object, given as JSON, in one pass over raw. A value whose type
 // is not the expected one is ignored. It is an error if raw is not a JSON object. The result does
@@ -149,7 +149,8 @@ func (s *scanner) isObject() bool { return s.dec.PeekKind() == '{' }
 func (s *scanner) name(into *string) error { return s.text(into, maxName) }
 
 // annotation reads the value of an annotation. room is the number of bytes that are left for this
-// and all following annotations.
+// and all following annotations. Once they are used up, each annotation still keeps its first
+// maxHead bytes.
 func (s *scanner) annotation(into *string, room *int) error {
 	err := s.text(into, max(*room, maxHead))
 	*room -= len(*into)
