@@ -55,8 +55,8 @@ Commands:
   version               print the version
   help [COMMAND]        print this help, or the help of a command
 
-Exit codes: 0 done, 1 pin --diff found a difference, 2 wrong usage or unreadable input,
-3 a lookup failed.
+Exit codes: 0 done, 1 pin --diff found a difference, 2 wrong usage, or a file can't be read or
+written, 3 a lookup failed.
 `
 
 // terminal has the standard input and outputs of a command.
