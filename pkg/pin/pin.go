@@ -63,7 +63,7 @@ type Result struct {
 	// Skipped is the reason why the object is left alone (rule 1, see package policy), or "". If it is
 	// set, there is nothing else.
 	Skipped policy.Reason
-	// PodSpecs are those of the plan.
+	// PodSpecs are those of the plan, without their images, which are in Outcomes.
 	PodSpecs []annotation.PodSpec
 	// Outcomes has one outcome for each reference, in document order.
 	Outcomes []Outcome
@@ -74,8 +74,8 @@ type Outcome struct {
 	policy.Decision
 	resolve.Result // of the lookup, if there was one
 
-	// Pin is the new value of the field, or zero if the field stays as it is. With the mode Propose
-	// and the action Resolve it is only a proposal.
+	// Pin is the pin for the field, or zero if the field stays as it is. It may equal the text that
+	// the field has already. With the mode Propose and the action Resolve it is only a proposal.
 	Pin ref.Reference
 	// NewEntry is the entry to record for Pin, if it is no proposal: the author's text with the
 	// digest. It has the tag even if Pin does not.
@@ -102,7 +102,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 			o.Pin, o.NewEntry = d.Held, d.Parsed.WithDigest(d.Held.Digest())
 		case d.Reason == policy.TooLong:
 			o.Err = failure.New(failure.Invalid, d.ParseErr)
-		case d.Action == policy.Resolve && d.Reason == policy.Kept:
+		case d.Action == policy.Resolve && d.Reason == policy.SameText:
 			p.pin(o, req.Mode, d.Held.Digest())
 		case d.Action == policy.Resolve:
 			jobs.add(d.Parsed, req.Object.PodSpecs[d.PodSpec].Identity, i)

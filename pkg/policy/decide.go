@@ -44,7 +44,7 @@ func (p *Policy) Decide(in Input) Plan {
 	case Keep:
 		for i := range plan.Decisions {
 			if d := &plan.Decisions[i]; d.Action == Resolve {
-				d.Action, d.Reason = Leave, KeepOnly
+				d.Action, d.Reason, d.Held = Leave, NoNewPins, ref.Reference{}
 			}
 		}
 	}
@@ -143,7 +143,7 @@ func (p *Policy) unreplaced(kind workload.Kind, r ref.Reference) bool {
 
 // propose changes the decisions in the mode Propose, if anything is to be resolved or refreshed. A
 // reference that did not change is resolved too if it would be resolved in a new object, so that
-// the proposals are complete.
+// the proposals are complete. An object that would be skipped on creation gets no proposals.
 func (p *Policy) propose(in Input, decisions []Decision, refreshes bool) {
 	resolves := slices.ContainsFunc(decisions, func(d Decision) bool { return d.Action == Resolve })
 	if !resolves && !refreshes || p.skips(in, Create) != "" {

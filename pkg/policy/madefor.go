@@ -54,8 +54,8 @@ func (p *Policy) add(all pins, image *annotation.Image) {
 	}
 }
 
-// Running returns the pins of a pod's images, by the text that each was made for. If two pins were
-// made for one text, the one that tagpin made counts. Digests other than sha256 are left out.
+// Running returns the sha256 pins of a pod's images, by the text that each was made for. If two pins
+// were made for one text, it returns the one that tagpin made.
 func (p *Policy) Running(pod *workload.Object) map[string]ref.Reference {
 	running := pins{}
 	for _, s := range annotation.Read(pod) {
@@ -77,7 +77,7 @@ func (p *Policy) shareDigests(decisions []Decision) {
 		switch text := d.Parsed.Text(); {
 		case d.Action != Resolve, d.Parsed.IsZero(): // it is too long
 		case d.Reason != Refresh && kept[text].Pinned():
-			d.Held, d.Reason = kept[text], Kept
+			d.Held, d.Reason = kept[text], SameText
 		case d.Reason == Refresh && d.Held.IsZero():
 			d.Held = refreshed[text]
 		}

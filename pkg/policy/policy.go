@@ -62,7 +62,7 @@ type Plan struct {
 	// Decisions has one decision for each reference, in document order.
 	Decisions []Decision
 	// PodSpecs has what is known about the annotations of each pod spec, in document order. Their
-	// images are in Decisions.
+	// Images are nil, because each is in a decision.
 	PodSpecs []annotation.PodSpec
 }
 
@@ -73,7 +73,7 @@ type Action int
 const (
 	Leave   Action = iota // leave it as it is
 	Restore               // put the old pin back
-	Resolve               // look its tag up or, if Reason is Kept, take the digest of Held
+	Resolve               // look its tag up or, if Reason is SameText, take the digest of Held
 )
 
 // Reason is why an action was chosen, as a word for logs and metrics. The set is closed.
@@ -92,8 +92,8 @@ const (
 	Unreplaced Reason = "placeholder" // workload.Placeholder in a Pod, which package admit denies
 	Tag        Reason = "tag"         // a tag to look up
 	Refresh    Reason = "refresh"     // a tag to look up, because a marker has changed
-	Kept       Reason = "kept"        // the same text is pinned elsewhere in the object
-	KeepOnly   Reason = "keep"        // a tag, in the mode that makes no pins
+	SameText   Reason = "kept"        // the same text is pinned elsewhere in the object
+	NoNewPins  Reason = "keep"        // a tag, in the mode Keep
 )
 
 // The reasons to skip a whole object.
@@ -114,7 +114,7 @@ type Decision struct {
 	// Held is a pin, if there is one:
 	//   - for Restore, the old pin, which is to be put back;
 	//   - for Leave with Pinned or Unchanged, the pin that stays;
-	//   - for Resolve with Kept, the pin whose digest is to be taken;
+	//   - for Resolve with SameText, the pin whose digest is to be taken;
 	//   - for Resolve with Refresh, the pin to keep if the lookup fails.
 	Held ref.Reference
 	// Marker is, for Resolve with Refresh, the annotation that asks for the refresh. If several do, it

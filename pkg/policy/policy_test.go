@@ -139,8 +139,9 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestKeptAcrossTemplates tests that one object gets one digest for one text, in all its templates.
-func TestKeptAcrossTemplates(t *testing.T) {
+// TestSameTextAcrossTemplates tests that one object gets one digest for one text, in all its
+// templates. The mode Keep leaves the new references alone.
+func TestSameTextAcrossTemplates(t *testing.T) {
 	set := func(texts ...string) *workload.Object {
 		o := &workload.Object{Kind: workload.Kind{Group: "g", Kind: "Set"}}
 		for i, text := range texts {
@@ -155,15 +156,19 @@ func TestKeptAcrossTemplates(t *testing.T) {
 		return o
 	}
 	var p policy.Policy
-	plan := p.Decide(policy.Input{
-		Operation: policy.Update,
-		Object:    set("nginx:1", "nginx:1", "nginx:2"),
-		Old:       set("nginx:1" + d1),
-	})
-	want := []policy.Reason{policy.Sticky, policy.Kept, policy.Tag}
-	for i, d := range plan.Decisions {
-		if d.Reason != want[i] || d.Reason == policy.Kept && d.Held.String() != "nginx:1"+d1 {
-			t.Errorf("Decide(template %d) = %s, held %q, want %s", i, d.Reason, d.Held, want[i])
+	for mode, want := range map[policy.Mode][3]string{
+		policy.Enforce: {"sticky nginx:1" + d1, "kept nginx:1" + d1, "tag "},
+		policy.Keep:    {"sticky nginx:1" + d1, "keep ", "keep "},
+	} {
+		plan := p.Decide(policy.Input{
+			Operation: policy.Update, Mode: mode,
+			Object: set("nginx:1", "nginx:1", "nginx:2"),
+			Old:    set("nginx:1" + d1),
+		})
+		for i, d := range plan.Decisions {
+			if got := string(d.Reason) + " " + d.Held.String(); got != want[i] {
+				t.Errorf("%s: Decide(template %d) = %q, want %q", mode, i, got, want[i])
+			}
 		}
 	}
 }
@@ -193,11 +198,11 @@ func TestSkippedOwnersHoldForCreationAlone(t *testing.T) {
 	}
 }
 
-// TestKeptDigestIsSHA256 tests a new container beside an author's pin of the same text. tagpin only
+// TestSharedDigestIsSHA256 tests a new container beside an author's pin of the same text. tagpin only
 // writes sha256 digests, so it copies no others.
-func TestKeptDigestIsSHA256(t *testing.T) {
+func TestSharedDigestIsSHA256(t *testing.T) {
 	for digest, want := range map[string]policy.Reason{
-		d1:                                    policy.Kept,
+		d1:                                    policy.SameText,
 		"@sha512:" + strings.Repeat("1", 128): policy.Tag,
 		"@sha384:" + strings.Repeat("1", 96):  policy.Tag,
 	} {
