@@ -54,13 +54,15 @@ func (l *lookups) add(r ref.Reference, id workload.Identity, outcome int) {
 	l.byCanonical[canonical] = append(l.byCanonical[canonical], job)
 }
 
-// run runs all lookups and waits for them: at most maxConcurrent at a time, and when these have
-// begun, the first one on this goroutine. Lookups that have not begun when ctx ends fail at once.
+// run runs all lookups and waits for them. All but the first one run on other goroutines. When the
+// last of these has begun, the first one runs on this goroutine, so that an object with one image
+// needs no other. Lookups that have not begun when ctx ends fail at once.
 func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 	if len(l.all) == 0 {
 		return
 	}
 	resolver := p.resolver(ctx, req, l.references)
+	// An object that no controller made is a deploy: it asks the registry, not the cache.
 	fresh := req.Object.Metadata.Controller.IsZero()
 	resolveOne := func(job *lookup) {
 		rr := resolve.Request{
@@ -78,7 +80,7 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 		}
 	}
 	var group errgroup.Group
-	group.SetLimit(maxConcurrent)
+	group.SetLimit(maxConcurrent - 1) // beside the one on this goroutine
 	for _, job := range l.all[1:] {
 		if ctx.Err() != nil {
 			resolveOne(job) // it sends nothing, and needs no goroutine
