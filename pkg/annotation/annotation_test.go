@@ -120,6 +120,10 @@ func TestOmitted(t *testing.T) {
 		c.PutTexts(m, key, long)
 	}
 	c.PutTexts(m, "fourth", map[string]string{"a": strings.Repeat("x", 130<<10)})
+	c.PutTexts(&workload.Metadata{Pointer: "/other"}, "fifth", nil)
+	if len(c.All) != 1 {
+		t.Errorf("changes of %d metadata, want only those of the first one", len(c.All))
+	}
 	want := []string{"third", "fourth"}
 	if diff := cmp.Diff(want, c.Omitted); diff != "" {
 		t.Errorf("omitted: -want +got\n%s", diff)

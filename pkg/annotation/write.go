@@ -17,13 +17,13 @@ const maxLength = workload.MaxAnnotations / 2
 type Changes struct {
 	// All are the changes, one for each metadata.
 	All []*Change
-	// Omitted are the annotations that are left out, because the API server would refuse the object
-	// for their length. An object with a thousand images is pinned all the same, but its pins can't be
-	// refreshed.
+	// Omitted are the annotations that are left out, because one would be longer than maxLength, or the
+	// API server would refuse the object for the length of all of them. An object with a thousand
+	// images is pinned all the same, but its pins can't be refreshed.
 	Omitted []string
 }
 
-// Change has the changes to the annotations in one metadata. Either of Set and Remove may be empty.
+// Change has the changes to the annotations in one metadata. Set and Remove may be empty.
 type Change struct {
 	Metadata *workload.Metadata
 	Set      map[string]string
@@ -81,20 +81,32 @@ func hasAll(all, some map[string]string) bool {
 
 // of returns the change of a metadata, which it adds if there is none yet.
 func (c *Changes) of(m *workload.Metadata) *Change {
+	change := c.find(m)
+	if change == nil {
+		change = &Change{Metadata: m, Set: map[string]string{}}
+		c.All = append(c.All, change)
+	}
+	return change
+}
+
+// find returns the change of a metadata, or nil if there is none.
+func (c *Changes) find(m *workload.Metadata) *Change {
 	for _, change := range c.All {
 		if change.Metadata.Pointer == m.Pointer {
 			return change
 		}
 	}
-	change := &Change{Metadata: m, Set: map[string]string{}}
-	c.All = append(c.All, change)
-	return change
+	return nil
 }
 
 // size returns the size in bytes of all annotations in a metadata after the changes, if one more
 // annotation has a value.
 func (c *Changes) size(m *workload.Metadata, key, value string) int {
-	size, change := m.Size, c.of(m)
+	size := m.Size + sizeOf(key, value) - sizeOf(key, m.Annotations[key])
+	change := c.find(m)
+	if change == nil {
+		return size
+	}
 	for k, v := range change.Set {
 		if k != key {
 			size += sizeOf(k, v) - sizeOf(k, m.Annotations[k])
@@ -103,7 +115,7 @@ func (c *Changes) size(m *workload.Metadata, key, value string) int {
 	for _, k := range change.Remove {
 		size -= sizeOf(k, m.Annotations[k])
 	}
-	return size + sizeOf(key, value) - sizeOf(key, m.Annotations[key])
+	return size
 }
 
 // sizeOf returns the size of an annotation in bytes. One without a value does not exist.
