@@ -4,7 +4,6 @@ package manifest
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
@@ -54,13 +53,11 @@ func (v *value) add(key, item *value) {
 	v.keys, v.items = append(v.keys, key), append(v.items, item)
 }
 
-var unescape = strings.NewReplacer("~1", "/", "~0", "~")
-
 // at returns the value at a JSON pointer (RFC 6901), or nil if there is none.
 func (v *value) at(pointer string) *value {
-	for step := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
-		if v == nil || pointer == "" {
-			return v
+	for step := range jsontext.Pointer(pointer).Tokens() {
+		if v == nil {
+			return nil
 		}
 		if v.kind == '[' {
 			i, err := strconv.Atoi(step)
@@ -70,7 +67,7 @@ func (v *value) at(pointer string) *value {
 			v = v.items[i]
 			continue
 		}
-		v = v.get(unescape.Replace(step))
+		v = v.get(step)
 	}
 	return v
 }
