@@ -5,8 +5,6 @@
 //	dec := jsonwalk.NewDecoder(bytes.NewBuffer(data))
 //	err := jsonwalk.Object(dec, func(name []byte) error {
 //		switch string(name) {
-//		case "kind":
-//			return jsonwalk.Text(dec, &kind)
 //		case "items":
 //			return jsonwalk.Array(dec, func() error { … })
 //		}
@@ -79,17 +77,5 @@ func Array(dec *jsontext.Decoder, element func() error) error {
 		}
 	}
 	_, err := dec.ReadToken()
-	return err
-}
-
-// Text reads the next value into text, if that is a string.
-func Text(dec *jsontext.Decoder, text *string) error {
-	if dec.PeekKind() != '"' {
-		return dec.SkipValue()
-	}
-	token, err := dec.ReadToken()
-	if err == nil {
-		*text = token.String()
-	}
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
@@ -17,17 +19,29 @@ func walk(text string) (a string, b []string, err error) {
 	err = jsonwalk.Object(dec, func(name []byte) error {
 		switch string(name) {
 		case "a":
-			return jsonwalk.Text(dec, &a)
+			return readText(dec, &a)
 		case "b":
 			return jsonwalk.Array(dec, func() error {
 				var element string
 				defer func() { b = append(b, element) }()
-				return jsonwalk.Text(dec, &element)
+				return readText(dec, &element)
 			})
 		}
 		return dec.SkipValue()
 	})
 	return a, b, err
+}
+
+// readText reads the next value into text, if that is a string.
+func readText(dec *jsontext.Decoder, text *string) error {
+	if dec.PeekKind() != '"' {
+		return dec.SkipValue()
+	}
+	token, err := dec.ReadToken()
+	if err == nil {
+		*text = token.String()
+	}
+	return err
 }
 
 func TestWalk(t *testing.T) {
