@@ -24,8 +24,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// DefaultTag is the tag of a reference that has neither a tag nor a digest.
-const DefaultTag = "latest"
+// defaultTag is the tag of a reference that has neither a tag nor a digest.
+const defaultTag = "latest"
 
 // Limits of the length of a reference, in bytes.
 const (
@@ -119,11 +119,10 @@ func (r Reference) Path() string { return r.path }
 // Repository returns Host, a slash and Path.
 func (r Reference) Repository() string { return r.host + "/" + r.path }
 
-// Tag returns the tag of the text. Without one it returns DefaultTag or, if the text has a digest,
-// "".
+// Tag returns the tag of the text. Without one it returns "latest" or, if the text has a digest, "".
 func (r Reference) Tag() string {
 	if r.tag == "" && r.digest == "" {
-		return DefaultTag
+		return defaultTag
 	}
 	return r.tag
 }
