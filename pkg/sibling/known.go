@@ -31,10 +31,10 @@ type record struct {
 	texts     map[string]fact // what the siblings run, by text
 }
 
-// fact is a digest that a list has found or, if decided is not zero, that Decide has recorded then.
+// fact is a digest that a list has found or, if recorded is not zero, that Record was given then.
 type fact struct {
-	digest  digest.Digest
-	decided time.Time
+	digest   digest.Digest
+	recorded time.Time
 }
 
 // Running returns what the oldest siblings of a new pod run for some texts.
@@ -118,7 +118,7 @@ func (s *Siblings) digests(rec *record, texts []string) map[string]digest.Digest
 
 // holds reports whether a fact still counts.
 func (s *Siblings) holds(f fact) bool {
-	return f.decided.IsZero() || time.Since(f.decided) < s.ttl()
+	return f.recorded.IsZero() || time.Since(f.recorded) < s.ttl()
 }
 
 // list lists the pods of a revision, and remembers and returns the new record. If the list fails,
@@ -140,7 +140,7 @@ func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (update
 		// A digest that a former list has found is only kept if this one fails.
 		known := maps.Clone(rec.texts)
 		maps.DeleteFunc(known, func(_ string, f fact) bool {
-			return !s.holds(f) || err == nil && f.decided.IsZero()
+			return !s.holds(f) || err == nil && f.recorded.IsZero()
 		})
 		if err != nil {
 			rec.err, rec.listed, rec.texts = err, time.Now(), known
@@ -170,9 +170,9 @@ func (s *Siblings) pages(
 	return next, nil
 }
 
-// Decide records the digest that the first pod of a revision gets for a text, and returns it. If
-// another pod of the revision has a digest for the text by now, Decide returns that one instead.
-func (s *Siblings) Decide(r Revision, text string, d digest.Digest) digest.Digest {
+// Record records the digest that the first pod of a revision gets for a text, and returns it. If
+// another pod of the revision has a digest for the text by now, Record returns that one instead.
+func (s *Siblings) Record(r Revision, text string, d digest.Digest) digest.Digest {
 	s.once.Do(s.init)
 	s.known.Update(r, 0, func(rec record, ok bool) (record, bool) {
 		if !ok {

@@ -78,7 +78,7 @@ func (l *layer) Resolve(ctx context.Context, req resolve.Request) (resolve.Resul
 	result, err := l.next.Resolve(ctx, req)
 	if err == nil && l.stored {
 		for _, text := range texts {
-			result.Digest = l.siblings.Decide(l.revision, text, result.Digest)
+			result.Digest = l.siblings.Record(l.revision, text, result.Digest)
 		}
 	}
 	return result, err

@@ -112,7 +112,7 @@ func TestSiblingWasFaster(t *testing.T) {
 	p := &pin.Pinner{
 		Layer: s.Layer,
 		Resolver: resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
-			s.Decide(revisionOf("u", "h"), "r:1", d1)
+			s.Record(revisionOf("u", "h"), "r:1", d1)
 			return resolve.Result{Digest: d2}, nil
 		}),
 	}

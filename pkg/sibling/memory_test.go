@@ -27,7 +27,7 @@ func TestBounds(t *testing.T) {
 		ask := func(i int) {
 			r := revisionOf(fmt.Sprint(i), "h")
 			s.Running(t.Context(), r, []string{tt.text}, true)
-			s.Decide(r, tt.text, d1)
+			s.Record(r, tt.text, d1)
 		}
 		for i := range tt.revisions {
 			ask(i)
@@ -83,7 +83,7 @@ func TestMaxTexts(t *testing.T) {
 	var texts []string
 	for i := range 10 * maxTexts {
 		texts = append(texts, fmt.Sprint("r:", i))
-		s.Decide(revisionOf("u", "h"), texts[i], d1)
+		s.Record(revisionOf("u", "h"), texts[i], d1)
 	}
 	got := s.Running(t.Context(), revisionOf("u", "h"), texts, true)
 	if len(got.Digests) != maxTexts {

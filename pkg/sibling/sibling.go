@@ -10,10 +10,11 @@
 // batch.kubernetes.io/controller-uid, or one that the config names. A ReplicaSet or a
 // ReplicationController is one revision by its UID alone.
 //
-// The pods of a revision are listed by its label, with one request to the API server, and the
-// result is remembered for a while. If the pods of a ReplicaSet or ReplicationController have none
-// of the labels, all pods of the namespace are listed. The controller's own selector would shorten
-// that list, but reading it takes another request and another permission.
+// The pods of a revision are listed by its label, with at most ten requests to the API server for
+// 100 pods each, and the result is remembered for a while. If the pods of a ReplicaSet or
+// ReplicationController have none of the labels, all pods of the namespace are listed. The
+// controller's own selector would shorten that list, but reading it takes another request and
+// another permission.
 //
 // Only the spec of a pod says what it runs; an annotation alone does not count. Before a pod counts
 // as the first one of its revision, the pods are listed again, because another replica may have
@@ -38,7 +39,7 @@ const (
 	defaultTTL = 30 * time.Second
 	// maxRevisions is the maximum number of revisions that are remembered, and maxBytes their
 	// approximate size, because tenants choose the texts. If there are more, the namespace that has
-	// most loses its oldest revision.
+	// most loses the revision that it has not used for the longest time.
 	maxRevisions = 10_000
 	maxBytes     = 16 << 20
 	// listTimeout is the maximum time for one list, including the wait in a queue: as long as the API
@@ -66,7 +67,7 @@ type Siblings struct {
 	RevisionLabels []string
 	// TTL is how long the result of a list is remembered. It should be short: a revision that is
 	// scaled to zero and up again may run another digest, which another replica resolved. It is also
-	// how long a digest is remembered after Decide if no list shows its pod, because the pod may never
+	// how long a digest is remembered after Record if no list shows its pod, because the pod may never
 	// have been stored. Default: 30 s.
 	TTL time.Duration
 	// Metrics counts the lists. If nil, they are not counted.

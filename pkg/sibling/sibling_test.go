@@ -12,11 +12,14 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"go.uber.org/goleak"
 
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	d1 = digest.Digest("sha256:1111111111111111111111111111111111111111111111111111111111111111")
@@ -184,9 +187,9 @@ func TestOneList(t *testing.T) {
 	})
 }
 
-// TestDecide checks that the first recorded digest of a text counts until a list shows the pod. If
+// TestRecord checks that the first recorded digest of a text counts until a list shows the pod. If
 // no list does, it is forgotten after the TTL, because the pod may never have been stored.
-func TestDecide(t *testing.T) {
+func TestRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &fakeLister{}
 		s := newSiblings(t, p)
@@ -194,9 +197,9 @@ func TestDecide(t *testing.T) {
 		if got := running(t, s, r); got != "" {
 			t.Errorf("first pod: Running = %q, want none", got)
 		}
-		first, second := s.Decide(r, "r:1", d1), s.Decide(r, "r:1", d2)
+		first, second := s.Record(r, "r:1", d1), s.Record(r, "r:1", d2)
 		if first != d1 || second != d1 {
-			t.Errorf("Decide = %s, then %s, want %s twice", first, second, d1)
+			t.Errorf("Record = %s, then %s, want %s twice", first, second, d1)
 		}
 		time.Sleep(29 * time.Second)
 		if got := running(t, s, r); got != d1 {
@@ -207,14 +210,14 @@ func TestDecide(t *testing.T) {
 		if got := running(t, s, r); got != "" {
 			t.Errorf("after the TTL, without a pod: Running = %q, want none", got)
 		}
-		s.Decide(r, "r:1", d2)
+		s.Record(r, "r:1", d2)
 		time.Sleep(31 * time.Second)
 		p.set(pinnedPod("h"))
 		if got := running(t, s, r); got != d1 {
 			t.Errorf("with a pod: Running = %q, want what it runs, %s", got, d1)
 		}
-		if got := s.Decide(r, "r:1", d2); got != d1 {
-			t.Errorf("Decide = %s, want what the pod runs, %s", got, d1)
+		if got := s.Record(r, "r:1", d2); got != d1 {
+			t.Errorf("Record = %s, want what the pod runs, %s", got, d1)
 		}
 		p.wantLists(t, "after the TTL, twice", 2)
 	})
@@ -234,7 +237,7 @@ func TestReplicasAgree(t *testing.T) {
 				t.Errorf("scaled to zero: Running = %q, want none", got)
 			}
 		}
-		second.Decide(revisionOf("u", "h"), "r:1", d2)
+		second.Record(revisionOf("u", "h"), "r:1", d2)
 		p.set(podJSON("b", "", "u", "h", "", "app", "r:1@"+d2.String()))
 		time.Sleep(31 * time.Second)
 		for _, s := range []*sibling.Siblings{first, second} {
