@@ -17,8 +17,8 @@ const maxLength = workload.MaxAnnotations / 2
 type Changes struct {
 	// All are the changes, one for each metadata.
 	All []*Change
-	// Omitted are the annotations that are left out, because one would be longer than maxLength, or the
-	// API server would refuse the object for the length of all of them. An object with a thousand
+	// Omitted are the annotations that are left out, because one would be longer than maxLength, or
+	// the API server would refuse the object for the length of all of them. An object with a thousand
 	// images is pinned all the same, but its pins can't be refreshed.
 	Omitted []string
 }

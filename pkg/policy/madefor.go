@@ -54,8 +54,8 @@ func (p *Policy) add(all pins, image *annotation.Image) {
 	}
 }
 
-// Running returns the sha256 pins of a pod's images, by the text that each was made for. If two pins
-// were made for one text, it returns the one that tagpin made.
+// Running returns the sha256 pins of a pod's images, by the text that each was made for. If two
+// pins were made for one text, it returns the one that tagpin made.
 func (p *Policy) Running(pod *workload.Object) map[string]ref.Reference {
 	running := pins{}
 	for _, s := range annotation.Read(pod) {

@@ -198,9 +198,9 @@ func TestSkippedOwnersHoldForCreationAlone(t *testing.T) {
 	}
 }
 
-// TestSharedDigestIsSHA256 tests a new container beside an author's pin of the same text. tagpin only
+// TestKeptDigestIsSHA256 tests a new container beside an author's pin of the same text. tagpin only
 // writes sha256 digests, so it copies no others.
-func TestSharedDigestIsSHA256(t *testing.T) {
+func TestKeptDigestIsSHA256(t *testing.T) {
 	for digest, want := range map[string]policy.Reason{
 		d1:                                    policy.SameText,
 		"@sha512:" + strings.Repeat("1", 128): policy.Tag,

@@ -119,7 +119,8 @@ func (r Reference) Path() string { return r.path }
 // Repository returns Host, a slash and Path.
 func (r Reference) Repository() string { return r.host + "/" + r.path }
 
-// Tag returns the tag of the text. Without one it returns "latest" or, if the text has a digest, "".
+// Tag returns the tag of the text. Without one it returns defaultTag or, if the text has a digest,
+// "".
 func (r Reference) Tag() string {
 	if r.tag == "" && r.digest == "" {
 		return defaultTag
