@@ -7,84 +7,10 @@ import (
 	"go/token"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 )
-
-// plainFolders are the folders whose Go files these tests check, without the folders below them.
-// Add a folder when its files follow the rules.
-var plainFolders = []string{
-	"cmd/tagpin",
-	"cmd/tagpin-webhook",
-	"e2e",
-	"e2e/attack",
-	"e2e/certificates",
-	"e2e/chart",
-	"e2e/child",
-	"e2e/child/childtest",
-	"e2e/child/tether",
-	"e2e/cluster",
-	"e2e/clustertest",
-	"e2e/cmd/cluster",
-	"e2e/cmd/prepare",
-	"e2e/controllers",
-	"e2e/forward",
-	"e2e/interrupt",
-	"e2e/kinds",
-	"e2e/load",
-	"e2e/node",
-	"e2e/node/app",
-	"e2e/node/pause",
-	"e2e/node/pid1",
-	"e2e/pki",
-	"e2e/poll",
-	"e2e/registries",
-	"e2e/registry",
-	"e2e/scratch",
-	"e2e/tenants",
-	"e2e/tools",
-	"e2e/whole",
-	"hack/bench",
-	"hack/demo",
-	"hack/docs",
-	"hack/gatekeeper",
-	"hack/helm",
-	"hack/image",
-	"hack/observability",
-	"hack/standalone",
-	"hack/verify",
-	"pkg/admit",
-	"pkg/annotation",
-	"pkg/cache",
-	"pkg/certificate",
-	"pkg/config",
-	"pkg/failure",
-	"pkg/fair",
-	"pkg/jsonwalk",
-	"pkg/keychain",
-	"pkg/keychain/cloud",
-	"pkg/keychain/cluster",
-	"pkg/listen",
-	"pkg/manifest",
-	"pkg/panics",
-	"pkg/pin",
-	"pkg/policy",
-	"pkg/ref",
-	"pkg/registrar",
-	"pkg/registry",
-	"pkg/registry/auth",
-	"pkg/registry/network",
-	"pkg/registry/registrytest",
-	"pkg/registration",
-	"pkg/reload",
-	"pkg/resolve",
-	"pkg/resolve/resolvetest",
-	"pkg/sibling",
-	"pkg/span",
-	"pkg/workload",
-}
 
 // maxColumns is the maximum length of a line in characters. A tab is one character.
 const maxColumns = 100
@@ -93,9 +19,6 @@ const maxColumns = 100
 // any string literal, may be longer, because test data is easier to read on one line.
 func TestLineLength(t *testing.T) {
 	goFiles(t, func(name, text string, set *token.FileSet, file *ast.File) {
-		if !slices.Contains(plainFolders, path.Dir(name)) {
-			return
-		}
 		exempt := literalLines(set, file, strings.HasSuffix(name, "_test.go"))
 		for i, line := range strings.Split(text, "\n") {
 			if n := utf8.RuneCountInString(line); n > maxColumns && !exempt[i+1] {
@@ -152,8 +75,7 @@ var obscure = regexp.MustCompile(`(?i)\b(` +
 // TestPlainEnglish checks that comments and strings don't contain an obscure phrase.
 func TestPlainEnglish(t *testing.T) {
 	goFiles(t, func(name, _ string, set *token.FileSet, file *ast.File) {
-		// This file is left out, because it lists the phrases.
-		if !slices.Contains(plainFolders, path.Dir(name)) || path.Base(name) == "english_test.go" {
+		if path.Base(name) == "english_test.go" { // it lists the phrases
 			return
 		}
 		check := func(at token.Pos, text string) {
