@@ -139,7 +139,7 @@ func (s *source) add(object *manifest.Object, o pin.Outcome, t terminal) error {
 	line, column := object.Position(o.Reference)
 	at := fmt.Sprintf("%s:%d:%d", s.name, line, column)
 	switch {
-	case o.Err != nil && o.Action == policy.Resolve:
+	case o.Err != nil:
 		return fmt.Errorf("%s: %s: %w", at, o.Reference.Text, o.Err)
 	case o.Reason == policy.Invalid:
 		t.complain(fmt.Errorf("%s: %w; it was not changed", at, o.ParseErr))
