@@ -43,12 +43,12 @@ func (a *answer) annotate() {
 // restoreRecords puts back the annotations of a Job byte for byte, because its pod template can't
 // change.
 func (a *answer) restoreRecords() {
-	for _, known := range a.result.PodSpecs {
-		if known.Old == nil {
+	for _, s := range a.result.PodSpecs {
+		if s.Old == nil {
 			continue
 		}
 		for _, key := range []string{workload.AnnotationPins, workload.AnnotationRefreshed} {
-			a.changes.Put(known.Metadata, key, known.Old.Metadata.Annotations[key])
+			a.changes.Put(s.Metadata, key, s.Old.Metadata.Annotations[key])
 		}
 	}
 }
@@ -93,10 +93,10 @@ func (a *answer) record() {
 // is recorded too: the pins that it kept are those of the new revision, which an undo brings back.
 // If no image was resolved, the record stays, so that a manifest which is applied again without the
 // markers changes nothing.
-func (a *answer) markers(known *annotation.PodSpec, outcomes []pin.Outcome) annotation.Markers {
-	recorded := known.Recorded
-	if known.Old != nil {
-		recorded = known.Old.Recorded
+func (a *answer) markers(s *annotation.PodSpec, outcomes []pin.Outcome) annotation.Markers {
+	recorded := s.Recorded
+	if s.Old != nil {
+		recorded = s.Old.Recorded
 	}
 	resolved, failed := false, false
 	for i := range outcomes {
@@ -108,10 +108,10 @@ func (a *answer) markers(known *annotation.PodSpec, outcomes []pin.Outcome) anno
 		return recorded
 	}
 	if !failed {
-		return known.Markers
+		return s.Markers
 	}
 	// onFailure allows the failure: the pins are still those of the marker before.
-	markers := maps.Clone(known.Markers)
+	markers := maps.Clone(s.Markers)
 	delete(markers, workload.AnnotationRefresh)
 	if value := recorded[workload.AnnotationRefresh]; value != "" {
 		markers[workload.AnnotationRefresh] = value
@@ -121,8 +121,8 @@ func (a *answer) markers(known *annotation.PodSpec, outcomes []pin.Outcome) anno
 
 // recorded reports whether the object came with a record of pins.
 func (a *answer) recorded() bool {
-	return slices.ContainsFunc(a.result.PodSpecs, func(known annotation.PodSpec) bool {
-		return known.Metadata.Annotations[workload.AnnotationPins] != ""
+	return slices.ContainsFunc(a.result.PodSpecs, func(s annotation.PodSpec) bool {
+		return s.Metadata.Annotations[workload.AnnotationPins] != ""
 	})
 }
 
@@ -138,7 +138,7 @@ func (a *answer) proposals() map[string]string {
 	for i := range a.result.Outcomes {
 		o := &a.result.Outcomes[i]
 		switch {
-		case o.Action == policy.Resolve && o.Err != nil:
+		case o.Err != nil:
 			proposals[o.Key] = "error: " + o.Err.Error()
 		case o.Reason == policy.Unreplaced:
 			proposals[o.Key] = "error: " + describePlaceholder(o)

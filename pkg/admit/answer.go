@@ -52,12 +52,7 @@ func (a *answer) response() *admissionv1.AdmissionResponse {
 		deny(r, sentences(a.denials), code)
 		return r
 	}
-	patch, err := encodePatch(a.images, a.changes.All)
-	if err != nil {
-		deny(r, err.Error(), http.StatusInternalServerError)
-		return r
-	}
-	if patch != nil {
+	if patch := encodePatch(a.images, a.changes.All); patch != nil {
 		patchType := admissionv1.PatchTypeJSONPatch
 		r.Patch, r.PatchType = patch, &patchType
 	}

@@ -80,7 +80,7 @@ func (a *answer) advice(o *pin.Outcome) string {
 // describePlaceholder describes a placeholder in a Pod that no injector has replaced.
 func describePlaceholder(o *pin.Outcome) string {
 	return fmt.Sprintf("%s: no injector has replaced the placeholder %s; check that the injector "+
-		"selects this pod, and that the name of its webhook configuration sorts before zz-tagpin",
+		"selects this pod, and that the name of its webhook configuration sorts before that of tagpin",
 		describeName(o), o.Reference.Text)
 }
 

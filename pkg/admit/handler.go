@@ -7,11 +7,12 @@
 //
 //	POST /enforce?timeout=10s
 //
-// It reads a review once, as JSON. The patch has exact paths of the object as it was received, so
-// that fields which this version does not know stay as they are. Every review gets an answer, if
-// need be a denial. Only a request that is not a review gets an HTTP error.
+// It decodes no object into Kubernetes' Go types. The patch has exact paths of the object as it was
+// received, so that fields which this version does not know stay as they are. Every review gets an
+// answer, if need be a denial. Only a request that is not a review gets an HTTP error.
 //
-// The package itself asks neither registries nor the API server: package pin does.
+// The package itself sends no request to a registry or the API server. The Resolver and the Layer
+// of the Pinner do, and so does the Keychain.
 package admit
 
 import (
@@ -103,7 +104,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done := h.limitWaiting(ctx, rv)
 	defer done()
-	response, result := h.answer(ctx, rv)
+	response, result := h.respond(ctx, rv)
 	h.observe(ctx, rv, response, result, time.Since(began))
 	w.Header().Set("Content-Type", "application/json")
 	// If this fails, the connection is broken and there is nobody to report it to.

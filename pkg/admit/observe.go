@@ -33,11 +33,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"mode", "result"}),
 		references: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_admission_references_total",
-			Help: "References decided, by mode (enforce, dry-run, keep) and result: pinned; cached or" +
-				" stale, if no registry was asked; a class of failure (notFound, unauthorized," +
-				" unavailable, invalid); otherwise the reason: author, if the author wrote a digest;" +
-				" unchanged, sticky, refresh, kept, sibling, keep, exempt, placeholder, never-pull," +
-				" blank, bad-text.",
+			Help: "References decided, by mode (enforce, dry-run, keep) and result: pinned; cached," +
+				" if no registry was asked; stale, if the registry had no answer and the former one was" +
+				" used; a class of failure (notFound, unauthorized, unavailable, invalid); otherwise the" +
+				" reason: author, if the author wrote a digest; unchanged, sticky, refresh, kept, sibling," +
+				" keep, exempt, placeholder, never-pull, blank, bad-text.",
 		}, []string{"mode", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tagpin_admission_duration_seconds",
@@ -87,7 +87,8 @@ func (h *Handler) observe(
 	h.log(ctx, rv, verdict, result, took)
 }
 
-// log writes the line of a review.
+// log writes the line of a review. In it, pinned counts the pins that are made, proposed or put
+// back.
 func (h *Handler) log(
 	ctx context.Context, rv *review, verdict string, result pin.Result, took time.Duration,
 ) {
@@ -133,7 +134,7 @@ func verdictOf(r *admissionv1.AdmissionResponse, result pin.Result) string {
 // resultOf returns the result for a reference, as a word for metrics.
 func resultOf(o *pin.Outcome) string {
 	switch {
-	case o.Action == policy.Resolve && o.Err != nil:
+	case o.Err != nil:
 		return string(failure.Of(o.Err))
 	case o.Stale:
 		return "stale"

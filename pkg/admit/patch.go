@@ -6,7 +6,8 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tagpin/tagpin/pkg/annotation"
 )
@@ -20,21 +21,23 @@ type operation struct {
 
 // encodePatch returns the JSON patch with some operations and changes of annotations. If there are
 // none, it returns nil.
-func encodePatch(operations []operation, changes []*annotation.Change) ([]byte, error) {
+func encodePatch(operations []operation, changes []*annotation.Change) []byte {
 	for _, c := range changes {
 		operations = append(operations, annotationOperations(c)...)
 	}
 	if len(operations) == 0 {
-		return nil, nil
+		return nil
 	}
-	return json.Marshal(operations)
+	patch, _ := json.Marshal(operations) // strings, and maps of strings, can always be encoded
+	return patch
 }
 
 // annotationOperations returns the operations for the annotations of one metadata. If the
 // annotations or the metadata itself are missing, they are added as a whole.
 func annotationOperations(c *annotation.Change) (operations []operation) {
 	m := c.Metadata
-	path := func(key string) string { return m.Pointer + "/annotations/" + escape(key) }
+	annotations := jsontext.Pointer(m.Pointer + "/annotations")
+	path := func(key string) string { return string(annotations.AppendToken(key)) }
 	for _, key := range c.Remove {
 		operations = append(operations, operation{Op: "remove", Path: path(key)})
 	}
@@ -48,7 +51,7 @@ func annotationOperations(c *annotation.Change) (operations []operation) {
 	case !m.Present:
 		add(m.Pointer, map[string]any{"annotations": c.Set})
 	case !m.HasAnnotations:
-		add(m.Pointer+"/annotations", c.Set)
+		add(string(annotations), c.Set)
 	default:
 		for _, key := range slices.Sorted(maps.Keys(c.Set)) {
 			add(path(key), c.Set[key])
@@ -56,6 +59,3 @@ func annotationOperations(c *annotation.Change) (operations []operation) {
 	}
 	return operations
 }
-
-// escape makes a name a part of a JSON pointer (RFC 6901, section 3).
-func escape(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }

@@ -64,15 +64,15 @@ func (h *Handler) notReviewed(
 	return r, pin.Result{}
 }
 
-// answer answers a review, even if there is a panic: an HTTP error would admit an unpinned object
+// respond answers a review, even if there is a panic: an HTTP error would admit an unpinned object
 // where the API server ignores failures.
-func (h *Handler) answer(
+func (h *Handler) respond(
 	ctx context.Context, rv *review,
 ) (r *admissionv1.AdmissionResponse, result pin.Result) {
 	defer rv.drop()
 	doing := "answering the review " + rv.UID + " of namespace " + rv.Namespace
 	err := h.Pinner.Panics.Catch(doing, func() error {
-		r, result = h.review(ctx, rv)
+		r, result = h.process(ctx, rv)
 		return nil
 	})
 	if err != nil {
@@ -81,8 +81,8 @@ func (h *Handler) answer(
 	return r, result
 }
 
-// review answers a review.
-func (h *Handler) review(
+// process answers a review. A panic in it is caught by respond.
+func (h *Handler) process(
 	ctx context.Context, rv *review,
 ) (*admissionv1.AdmissionResponse, pin.Result) {
 	kind := rv.kind()
