@@ -57,8 +57,9 @@ func (r *ItemReader) Read(p []byte) (_ int, err error) {
 	return n, err
 }
 
-// Next must be called at the end of each item.
-func (r *ItemReader) Next() { r.read = 0 }
+// Next must be called at the end of each item. ahead is the number of bytes of the next item that
+// were read already, which is at most Max.
+func (r *ItemReader) Next(ahead int) { r.read = int64(ahead) }
 
 // Close gives the units back.
 func (r *ItemReader) Close() {

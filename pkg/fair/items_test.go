@@ -29,7 +29,7 @@ func TestItems(t *testing.T) {
 		r := Items{Queue: q, Free: 10, Max: 100, Weight: 50}.Reader(t.Context(), "a", bytes.NewReader(all))
 		var err error
 		for _, size := range tt.sizes {
-			r.Next()
+			r.Next(0)
 			if _, err = io.ReadFull(r, make([]byte, size)); err != nil {
 				break
 			}
@@ -42,6 +42,18 @@ func TestItems(t *testing.T) {
 		if !q.Idle() {
 			t.Errorf("%s: units are in use after Close", tt.name)
 		}
+	}
+}
+
+// TestItemsAhead checks that bytes of an item that were read ahead count.
+func TestItemsAhead(t *testing.T) {
+	q := &Queue{Capacity: 50}
+	r := Items{Queue: q, Free: 10, Max: 100, Weight: 50}.Reader(
+		t.Context(), "a", bytes.NewReader(make([]byte, 200)))
+	defer r.Close()
+	r.Next(60)
+	if n, err := io.ReadFull(r, make([]byte, 50)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("60 bytes ahead and 50 more: read %d, %v, want %v", n, err, ErrTooLarge)
 	}
 }
 

@@ -198,6 +198,37 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestTooLarge checks that a digest stays known if a later list stops at a pod or a page that is
+// too large, and that a pod does not count as the first one then.
+func TestTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fakeLister{json: []string{pinnedPod("h")}}
+		s := newSiblings(t, p)
+		wantRunning(t, "before", s, revisionOf("u", "h"), known, d1)
+		p.json, p.err = nil, fair.ErrTooLarge
+		time.Sleep(time.Minute)
+		wantRunning(t, "after", s, revisionOf("u", "h"), known, d1)
+		got := s.Running(t.Context(), revisionOf("u", "h"), []string{"r:2"}, true)
+		if got.First || got.Err != nil || len(got.Digests) > 0 {
+			t.Errorf("another text: Running = %+v, want nothing known", got)
+		}
+	})
+}
+
+// TestManyTexts checks that a digest is recorded for a text although a list has found many others.
+func TestManyTexts(t *testing.T) {
+	var images []string
+	for i := range 200 {
+		images = append(images, fmt.Sprintf("c%d", i), fmt.Sprintf("r:%d@%s", i, d1))
+	}
+	s := newSiblings(t, &fakeLister{json: []string{podJSON("a", "", "u", "h", "", images...)}})
+	s.Running(t.Context(), revisionOf("u", "h"), []string{"r:new"}, true)
+	s.Record(revisionOf("u", "h"), "r:new", d1)
+	if got := s.Record(revisionOf("u", "h"), "r:new", d2); got != d1 {
+		t.Errorf("Record of a second pod = %s, want the digest of the first one, %s", got, d1)
+	}
+}
+
 // TestSharedList checks that a pod does not count as the first one because of a list that stopped
 // at a page with the text of another pod.
 func TestSharedList(t *testing.T) {

@@ -31,6 +31,13 @@ type record struct {
 	texts     map[string]fact // what the siblings run, by text
 }
 
+// shared is the result of a call that pods of a revision share.
+type shared struct {
+	record
+
+	remembered bool // the record was known before, so that no list was made
+}
+
 // fact is a digest that a list has found or, if recorded is not zero, that Record was given then.
 type fact struct {
 	digest   digest.Digest
@@ -59,24 +66,25 @@ func (s *Siblings) Running(
 	}
 	for {
 		own := false // the list was made for these texts
-		listed, err := s.lists.Do(ctx, r, func(ctx context.Context) (record, error) {
+		listed, err := s.lists.Do(ctx, r, func(ctx context.Context) (shared, error) {
 			// Another list may have ended between Get and Do.
 			rec, ok := s.known.Get(r)
 			if ok && s.recent(&rec, s.digests(&rec, texts), texts, stored) {
-				return rec, nil
+				return shared{rec, true}, nil
 			}
 			own = true
-			return s.list(ctx, r, texts), nil
+			return shared{s.list(ctx, r, texts), false}, nil
 		})
 		if err != nil { // the context has ended
 			rec, _ = s.known.Get(r)
 			return conclude(&rec, s.digests(&rec, texts), texts, err)
 		}
-		known = s.digests(&listed, texts)
-		if own || !stored || !listed.truncated || listed.err != nil || hasAll(known, texts) {
-			return conclude(&listed, known, texts, listed.err)
+		known = s.digests(&listed.record, texts)
+		complete := !listed.truncated && !listed.remembered
+		if own || !stored || complete || listed.err != nil || hasAll(known, texts) {
+			return conclude(&listed.record, known, texts, listed.err)
 		}
-		// The list of another pod has stopped before it found these texts.
+		// The list of another pod has stopped before it found these texts, or had ended before.
 	}
 }
 
@@ -137,10 +145,10 @@ func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (update
 	s.Metrics.count(result)
 	called.Text("tagpin.result", result)
 	s.known.Update(r, 0, func(rec record, _ bool) (record, bool) {
-		// A digest that a former list has found is only kept if this one fails.
-		known := maps.Clone(rec.texts)
+		// A digest that a former list has found is only kept if this one has not read all pods.
+		known, complete := maps.Clone(rec.texts), err == nil && next == ""
 		maps.DeleteFunc(known, func(_ string, f fact) bool {
-			return !s.holds(f) || err == nil && f.recorded.IsZero()
+			return !s.holds(f) || complete && f.recorded.IsZero()
 		})
 		if err != nil {
 			rec.err, rec.listed, rec.texts = err, time.Now(), known
@@ -182,7 +190,7 @@ func (s *Siblings) Record(r Revision, text string, d digest.Digest) digest.Diges
 		switch {
 		case exists && s.holds(f):
 			d = f.digest
-		case exists || len(rec.texts) < maxTexts:
+		case exists || countRecorded(rec.texts) < maxTexts:
 			texts := make(map[string]fact, len(rec.texts)+1)
 			maps.Copy(texts, rec.texts)
 			texts[text] = fact{d, time.Now()}
@@ -191,6 +199,16 @@ func (s *Siblings) Record(r Revision, text string, d digest.Digest) digest.Diges
 		return rec, true
 	})
 	return d
+}
+
+// countRecorded returns the number of digests that no list has found yet.
+func countRecorded(texts map[string]fact) (n int) {
+	for _, f := range texts {
+		if !f.recorded.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // weigh returns the approximate size of a record in bytes.

@@ -25,9 +25,9 @@ import (
 const (
 	// maxPods is the maximum number of pods on one page.
 	maxPods = 100
-	// maxList is the maximum number of bytes that are read of one page. A pod may have 1.5 MiB, and
+	// maxPage is the maximum number of bytes that are read of one page. A pod may have 1.5 MiB, and
 	// most have a few KiB.
-	maxList = 64 << 20
+	maxPage = 64 << 20
 	// maxLists is the maximum number of requests at a time. Each holds one pod in memory.
 	maxLists = 32
 	// smallPod is the maximum number of bytes of a pod that needs no room among large objects, and
@@ -53,8 +53,8 @@ type Lister interface {
 	// List lists one page of the pods that have the label of a revision, or of all pods of its
 	// namespace if the revision has no label. It calls pod with the JSON of each. pod must not keep
 	// the slice. The page begins at from, which is "" for the first page. next is the from of the next
-	// page, or "" after the last one. List obeys the context. Its error is fair.ErrTooLarge if a pod
-	// has too many bytes.
+	// page, or "" after the last one. List obeys the context. Its error is fair.ErrTooLarge if the
+	// page or one of its pods has too many bytes.
 	List(
 		ctx context.Context, r Revision, from string, pod func(raw []byte) error,
 	) (next string, err error)
@@ -69,15 +69,16 @@ func Places() *fair.Queue {
 // client for the core group's v1. A request waits in the queue until the context ends, and then
 // takes at most 5 s. large bounds the bytes of large pods.
 func FromClient(c rest.Interface, queue, large *fair.Queue) Lister {
-	return &client{api: c, queue: queue, pods: fair.Items{
+	return &client{api: c, queue: queue, maxPage: maxPage, pods: fair.Items{
 		Queue: large, Free: smallPod, Max: maxPod, Weight: largePod,
 	}}
 }
 
 type client struct {
-	api   rest.Interface
-	queue *fair.Queue
-	pods  fair.Items
+	api     rest.Interface
+	queue   *fair.Queue
+	maxPage int64 // bytes
+	pods    fair.Items
 }
 
 func (c *client) List(
@@ -106,16 +107,20 @@ func (c *client) List(
 		return "", err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	large := c.pods.Reader(ctx, r.Namespace, io.LimitReader(body, maxList))
+	page := &io.LimitedReader{R: body, N: c.maxPage}
+	large := c.pods.Reader(ctx, r.Namespace, page)
 	defer large.Close()
+	dec := jsonwalk.NewDecoder(large)
 	list := struct {
 		Metadata metav1.ListMeta `json:"metadata"`
 		Items    pods            `json:"items"`
 	}{Items: pods{func(raw []byte) error {
-		large.Next()
+		large.Next(len(dec.UnreadBuffer()))
 		return pod(raw)
 	}}}
-	err = json.UnmarshalDecode(jsonwalk.NewDecoder(large), &list)
+	if err = json.UnmarshalDecode(dec, &list); err != nil && page.N == 0 {
+		err = fair.ErrTooLarge // the page was cut off
+	}
 	return list.Metadata.Continue, err
 }
 

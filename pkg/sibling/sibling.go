@@ -78,7 +78,7 @@ type Siblings struct {
 
 	once  sync.Once
 	known cache.Memory[Revision, record]
-	lists cache.Flights[Revision, record]
+	lists cache.Flights[Revision, shared]
 }
 
 // Running is what is known about the siblings of a pod.
