@@ -24,22 +24,22 @@ import (
 	"time"
 )
 
-// MaxSize bounds a file: the API server accepts no larger Secret or ConfigMap.
-const MaxSize = 1 << 20
+// maxSize bounds a file: the API server accepts no larger Secret or ConfigMap.
+const maxSize = 1 << 20
 
-// DefaultInterval is the default of Files.Interval.
-const DefaultInterval = 10 * time.Second
+// defaultInterval is the default of Files.Interval.
+const defaultInterval = 10 * time.Second
 
 // Files is a value that is made of one or more files, and made again when one of them changes. If
 // the files can't be read or parsed, the last good value stays. The exported fields must not
 // change after the first call. It is safe for concurrent use.
 type Files[T any] struct {
-	// Paths of the files. Required.
+	// Paths are the paths of the files. Without any, the value does not change once it is parsed.
 	Paths []string
-	// Parse makes the value of the contents of Paths, in their order. It is called once for each
-	// version of the files that it accepts. Required.
+	// Parse makes the value from the contents of Paths, in their order. It is called for each new
+	// version of the files, and at each look again while it or Poll's accept refuses that. Required.
 	Parse func(contents [][]byte) (T, error)
-	// Interval is the shortest time between two looks at the files. Default: DefaultInterval.
+	// Interval is the shortest time between two looks at the files. Default: 10s.
 	Interval time.Duration
 	// Report is called with the error of a look, unless the look before had the same one.
 	// Default: errors are dropped.
@@ -78,7 +78,7 @@ func (f *Files[T]) get(look bool) T {
 	return f.value
 }
 
-func (f *Files[T]) interval() time.Duration { return cmp.Or(max(f.Interval, 0), DefaultInterval) }
+func (f *Files[T]) interval() time.Duration { return cmp.Or(max(f.Interval, 0), defaultInterval) }
 
 // Poll looks at the files every Interval until ctx ends, and passes each new value to accept. If
 // accept returns an error, the former value stays, and Poll tries the new one again at the next
@@ -135,7 +135,10 @@ func (f *Files[T]) lookLocked(accept func(T) error) (changed bool, err error) {
 	}
 	value, err := f.Parse(contents)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", f.Paths[0], err)
+		if len(f.Paths) > 0 {
+			err = fmt.Errorf("%s: %w", f.Paths[0], err)
+		}
+		return false, err
 	}
 	if accept != nil {
 		if err := accept(value); err != nil {
@@ -152,9 +155,9 @@ func read(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
-	if err == nil && len(data) > MaxSize {
-		err = fmt.Errorf("%s: larger than %d bytes", path, MaxSize)
+	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	if err == nil && len(data) > maxSize {
+		err = fmt.Errorf("%s: larger than %d bytes", path, maxSize)
 	}
 	return data, err
 }

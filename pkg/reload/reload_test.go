@@ -54,7 +54,7 @@ func TestFiles(t *testing.T) {
 		{"malformed", "a", "", "a c", 3, 2},
 		{"gone", "-", "-", "a c", 3, 3},
 		{"as before", "a", "c", "a c", 3, 3},
-		{"too large", string(bytes.Repeat([]byte("x"), MaxSize+1)), "c", "a c", 3, 4},
+		{"too large", string(bytes.Repeat([]byte("x"), maxSize+1)), "c", "a c", 3, 4},
 	} {
 		for path, text := range map[string]string{one: step.one, two: step.two} {
 			_ = os.Remove(path) // it may not be there
@@ -169,4 +169,24 @@ func TestPoll(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// TestNoPaths checks that a value without files is parsed once, or again as long as Parse fails.
+func TestNoPaths(t *testing.T) {
+	fails := errors.New("not yet")
+	parsed := 0
+	f := &Files[string]{Parse: func(contents [][]byte) (string, error) {
+		if parsed++; parsed == 1 {
+			return "", fails
+		}
+		return fmt.Sprint(len(contents), " files"), nil
+	}}
+	if _, err := f.Look(); !errors.Is(err, fails) {
+		t.Errorf("Look = %v, want %v", err, fails)
+	}
+	for range 2 {
+		if got, err := f.Look(); got != "0 files" || err != nil || parsed != 2 {
+			t.Errorf("Look = %q, %v, parsed %d times, want %q, parsed twice", got, err, parsed, "0 files")
+		}
+	}
 }
