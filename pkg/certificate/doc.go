@@ -5,7 +5,7 @@
 //
 //	secret := &certificate.Secret{
 //		Client: core.Secrets(namespace), Name: "tagpin-webhook-tls",
-//		DNSName: "tagpin-webhook.tagpin-system.svc",
+//		DNSName: "tagpin-webhook.tagpin-system.svc", Now: time.Now,
 //	}
 //	material, err := secret.Renew(ctx, sightings.Settled)
 //

@@ -18,10 +18,10 @@ import (
 	"github.com/tagpin/tagpin/pkg/reload"
 )
 
-// Why Source.Ready says no. Clients trust no certificate that has expired or is not valid yet.
+// Errors of Source.Ready. Clients trust no certificate that has expired or is not valid yet.
 var (
 	ErrNone        = errors.New("no certificate yet") // the log has the reason
-	ErrExpired     = errors.New("the certificate has expired")
+	errExpired     = errors.New("the certificate has expired")
 	ErrNotValidYet = errors.New("the certificate is not valid yet: " +
 		"check the clock of the machine that issued it")
 )
@@ -30,7 +30,7 @@ var (
 func validity(c *x509.Certificate, now time.Time) error {
 	switch {
 	case now.After(c.NotAfter):
-		return ErrExpired
+		return errExpired
 	case now.Before(c.NotBefore):
 		return ErrNotValidYet
 	}
