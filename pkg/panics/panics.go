@@ -12,10 +12,7 @@
 // stack, and the caller of Catch gets an *Error.
 package panics
 
-import (
-	"fmt"
-	"runtime/debug"
-)
+import "runtime/debug"
 
 // Error is a panic that was caught. Its text only says where it was caught, because Value may
 // contain text from a tenant.
@@ -50,6 +47,3 @@ func (r *Reporter) Catch(where string, f func() error) (err error) {
 	}()
 	return f()
 }
-
-// String returns a description of the panic for a log, including its value and stack.
-func (e *Error) String() string { return fmt.Sprintf("%s: %v\n%s", e.Error(), e.Value, e.Stack) }

@@ -4,6 +4,7 @@ package panics
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -20,10 +21,11 @@ func TestCatch(t *testing.T) {
 	if got, want := err.Error(), "internal error while reading a secret"; got != want {
 		t.Errorf("Error() = %q, want %q", got, want)
 	}
-	for _, want := range []string{"index out of range", "panics_test.go"} {
-		if !strings.Contains(caught.String(), want) {
-			t.Errorf("String() = %s, want a text that contains %q", caught, want)
-		}
+	if value := fmt.Sprint(caught.Value); !strings.Contains(value, "index out of range") {
+		t.Errorf("Value = %s, want the argument of the panic", value)
+	}
+	if stack := string(caught.Stack); !strings.Contains(stack, "panics_test.go") {
+		t.Errorf("Stack = %s, want that of this test", stack)
 	}
 }
 
