@@ -75,15 +75,6 @@ func Of(ctx context.Context) Span {
 	return Span{}
 }
 
-// Under returns a copy of ctx that has the span of parent, if that is sampled. It is for work that
-// outlives parent.
-func Under(ctx, parent context.Context) context.Context {
-	if s := trace.SpanFromContext(parent); s.SpanContext().IsSampled() {
-		return trace.ContextWithSpan(ctx, s)
-	}
-	return ctx
-}
-
 // TraceID returns the ID of the context's trace, or "" if there is none that is sampled.
 func TraceID(ctx context.Context) string {
 	if s := trace.SpanContextFromContext(ctx); s.IsSampled() {
