@@ -83,7 +83,7 @@ func webhooks(live *configuration) (list []*webhook) {
 		return nil
 	}
 	for i := range live.Webhooks {
-		if registration.IsMode(live.Webhooks[i].Name) {
+		if registration.IsWebhook(live.Webhooks[i].Name) {
 			list = append(list, &live.Webhooks[i])
 		}
 	}

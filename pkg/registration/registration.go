@@ -9,9 +9,8 @@
 // depend on tagpin. If the webhook fails closed, an expression that fails denies the request. The
 // expressions therefore allow every field to be missing or null, as it may be in a custom resource.
 //
-// The package writes YAML, with the reasons as comments, and fills in an existing registration that
-// has neither rules nor conditions. It also writes policies that demand digests. It connects to no
-// cluster.
+// The package writes YAML, with the reasons as comments, and sets the rules and conditions of an
+// existing registration. It also writes policies that demand digests. It connects to no cluster.
 package registration
 
 import (
@@ -25,7 +24,8 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 )
 
-// Registration is a MutatingWebhookConfiguration. The zero value is that of deploy/kustomize.
+// Registration is a MutatingWebhookConfiguration. The zero value is that of the default config, for
+// tagpin in the namespace tagpin-system.
 type Registration struct {
 	Namespaces
 	// Service is the name of tagpin's Service, in its namespace. Default: tagpin-webhook.
@@ -82,13 +82,13 @@ func (r *Registration) WriteYAML(w io.Writer) error {
 	return write(w, r, "registration.yaml.tmpl")
 }
 
-// Fill sets the rules and the conditions of a webhook to those that WriteYAML writes for its name.
-// If the name is not that of a mode, Fill changes nothing and returns false.
-func (r *Registration) Fill(w *admissionregistrationv1.MutatingWebhook) bool {
+// Fill replaces the rules and the conditions of a webhook by those that WriteYAML writes for its
+// name. If the name is not that of a mode's webhook, Fill changes nothing.
+func (r *Registration) Fill(w *admissionregistrationv1.MutatingWebhook) {
 	modes := r.Modes()
 	i := slices.IndexFunc(modes, func(m Mode) bool { return m.Webhook() == w.Name })
 	if i < 0 {
-		return false
+		return
 	}
 	w.Rules, w.MatchConditions = r.Rules(), nil
 	for _, c := range append(sharedConditions(), modes[i].Conditions...) {
@@ -96,7 +96,6 @@ func (r *Registration) Fill(w *admissionregistrationv1.MutatingWebhook) bool {
 			Name: c.Name, Expression: c.Expression,
 		})
 	}
-	return true
 }
 
 // Rules returns the resources that the API server may call tagpin for.
@@ -169,9 +168,9 @@ refreshes.`},
 	}
 }
 
-// IsMode reports whether a webhook in a registration has the name of a mode's webhook.
-func IsMode(webhook string) bool {
-	return slices.ContainsFunc(modes(), func(m Mode) bool { return m.Webhook() == webhook })
+// IsWebhook reports whether a name in a registration is that of a mode's webhook.
+func IsWebhook(name string) bool {
+	return slices.ContainsFunc(modes(), func(m Mode) bool { return m.Webhook() == name })
 }
 
 // Modes returns the webhooks of the registration in their order.

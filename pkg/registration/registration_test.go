@@ -101,9 +101,8 @@ func TestFill(t *testing.T) {
 			filled := *w.DeepCopy()
 			filled.Rules = nil
 			filled.MatchConditions = []admissionv1.MatchCondition{{Name: "older"}}
-			if ok := r.Fill(&filled); !ok || !registration.IsMode(w.Name) {
-				t.Errorf("%s: Fill(%s) = %t, IsMode = %t, want both true",
-					name, w.Name, ok, registration.IsMode(w.Name))
+			if r.Fill(&filled); !registration.IsWebhook(w.Name) {
+				t.Errorf("%s: IsWebhook(%s) = false, want true", name, w.Name)
 			}
 			if diff := cmp.Diff(w, filled); diff != "" {
 				t.Errorf("%s: Fill(%s) differs from WriteYAML (-written +filled):\n%s",
@@ -112,9 +111,10 @@ func TestFill(t *testing.T) {
 		}
 	}
 	other := admissionv1.MutatingWebhook{Name: "enforce.example.com"}
-	if ok := new(registration.Registration).Fill(&other); ok || other.Rules != nil ||
-		registration.IsMode(other.Name) {
-		t.Errorf("Fill(%s) = %t, rules %v, want false and no rules", other.Name, ok, other.Rules)
+	new(registration.Registration).Fill(&other)
+	if is := registration.IsWebhook(other.Name); is || other.Rules != nil {
+		t.Errorf("%s: IsWebhook = %t, rules after Fill = %v, want false and none",
+			other.Name, is, other.Rules)
 	}
 }
 
