@@ -20,18 +20,19 @@ func newMetrics(r prometheus.Registerer, registration bool) *metrics {
 	m := &metrics{
 		updates: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registration_updates_total",
-			Help: "Looks at the registration that had something to do, by result: updated, " +
-				"unchanged (another replica was faster), or failed.",
+			Help: "Writes of the registration, by result: updated, unchanged (this server's rules " +
+				"were already there), or failed (also if it could not be read).",
 		}, []string{"result"}),
 		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_certificate_renewals_total",
 			Help: "Renewals of self-managed certificates, by result: ok, or failed " +
-				"(each time that the secret could not be read or written).",
+				"(each attempt that ended with an error).",
 		}, []string{"result"}),
 		rules: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tagpin_registration_rules",
-			Help: "Rules in the registration that the server fills in. 0 if it does not exist or has " +
-				"none, so that nothing is pinned. Absent until it was read.",
+			Help: "Rules in the registration that the server fills in, of the webhook that has the " +
+				"fewest. 0 if the registration does not exist, or one of its webhooks has no rules and " +
+				"so pins nothing. Absent until it was read.",
 		}, []string{}),
 		asConfigured: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tagpin_registration_as_configured",
@@ -61,9 +62,9 @@ func failed(v *prometheus.CounterVec, err error) error {
 // observe sets the metrics of the registration. It logs when the registration begins to have other
 // rules than this server wants.
 func (r *Registrar) observe(live *configuration) {
-	rules, _ := countRules(live)
-	r.rules.WithLabelValues().Set(float64(rules))
-	if rules == 0 {
+	fewest, _ := countRules(live)
+	r.rules.WithLabelValues().Set(float64(fewest))
+	if fewest == 0 {
 		r.asConfigured.Reset()
 		return
 	}

@@ -36,14 +36,15 @@ type reached struct {
 	times int       // the last attempts in a row that succeeded
 }
 
-// waitUntilReached returns what the rules wait for until the webhook is reached as an API server
-// reaches it. As soon as the registration has rules, each request that they match would fail.
-func (r *Registrar) waitUntilReached(ctx context.Context, live *configuration) (waits string) {
+// whyNotReached returns why the webhook is not reached yet as an API server reaches it, or "" if it
+// is, or if the rules have waited long enough. If the registration had rules before the webhook is
+// reached, each request that they match would fail.
+func (r *Registrar) whyNotReached(ctx context.Context, live *configuration) (waits string) {
 	if r.reached.since.IsZero() {
 		r.reached.since = time.Now()
 	}
 	for _, w := range webhooks(live) {
-		err := r.reach(ctx, w)
+		err := r.Dial(ctx, w)
 		if err == nil {
 			continue
 		}

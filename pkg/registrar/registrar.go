@@ -9,10 +9,11 @@
 //
 //  1. renews the certificates in the secret that are near their end (package certificate),
 //  2. writes their CAs into the registration,
-//  3. writes the rules and match conditions into the registration. It does that only when the
-//     webhook answers through its Service with a certificate that the registration trusts. Until
-//     then the registration has no rules, so that the API server doesn't call the webhook.
-//  4. makes the registration depend on the server's namespace, and
+//  3. writes the rules and match conditions into the registration, when the server serves a
+//     certificate that the registration trusts. If the registration has no rules yet, the API server
+//     doesn't call the webhook. Before the first ones are written, the Registrar waits for up to a
+//     minute until it has connected to the webhook through its Service.
+//  4. makes the registration depend on the server's namespace, unless step 3 waits, and
 //  5. serves the certificate in the secret, when all API servers trust it.
 package registrar
 
@@ -24,6 +25,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -62,7 +64,10 @@ type Config struct {
 	Source *certificate.Source
 	// Secret has the certificate. If nil, the certificate is not self-managed.
 	Secret *certificate.Secret
-	Log    logr.Logger
+	// Dial connects to a webhook, and returns an error if an API server could not. If nil, the
+	// Registrar makes a TLS handshake where the registration says that the webhook is.
+	Dial func(context.Context, *admissionregistrationv1.MutatingWebhook) error
+	Log  logr.Logger
 }
 
 // Registrar keeps the registration and the certificate. New makes it.
@@ -70,8 +75,7 @@ type Registrar struct {
 	Config
 	*metrics
 
-	reach   func(context.Context, *webhook) error // connects to a webhook as an API server does
-	changed chan struct{}                         // the config has changed
+	changed chan struct{} // the config has changed
 
 	// The rest is for the goroutine of Run.
 	sightings    certificate.Sightings
@@ -94,7 +98,9 @@ type rulesWritten struct {
 // New returns a Registrar, and registers its metrics.
 func New(c Config, r prometheus.Registerer) *Registrar {
 	g := &Registrar{Config: c, metrics: newMetrics(r, c.Name != ""), changed: make(chan struct{}, 1)}
-	g.reach = g.dial
+	if g.Dial == nil {
+		g.Dial = g.dial
+	}
 	if c.Secret != nil {
 		c.Secret.Renewed = func(m *certificate.Material) {
 			g.renewals.WithLabelValues("ok").Inc()
@@ -141,13 +147,13 @@ func (r *Registrar) look(ctx context.Context) time.Duration {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled): // the server ends
 	case apierrors.IsConflict(err): // another replica was faster
 	case err != nil:
-		if r.isNew(err.Error()) {
+		if r.shouldLog(err.Error()) {
 			r.Log.Error(err, "certificates and registration")
 		}
 		r.backoff = min(max(2*backoff, soon), later)
 		return r.backoff
 	default:
-		if r.isNew(waits) {
+		if r.shouldLog(waits) {
 			r.Log.Info("certificates and registration", "waiting", waits)
 		}
 		if waits == "" || waits == waitsForRegistration || waits == waitsForOtherVersion {
@@ -157,8 +163,9 @@ func (r *Registrar) look(ctx context.Context) time.Duration {
 	return soon
 }
 
-// isNew reports whether a text is not empty and differs from the one of the look before.
-func (r *Registrar) isNew(text string) bool {
+// shouldLog reports whether a text is not empty and differs from that of the look before. It keeps
+// the text for the next look.
+func (r *Registrar) shouldLog(text string) bool {
 	before := r.logged
 	r.logged = text
 	return text != "" && text != before

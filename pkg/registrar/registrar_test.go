@@ -66,7 +66,7 @@ func newFixture(t *testing.T) *fixture {
 
 // replica returns another Registrar for the same objects.
 func (w *fixture) replica() *Registrar {
-	r := New(Config{
+	return New(Config{
 		Client: w.client, Name: registrationName, Namespace: ownSpace, DNSName: ownDNS,
 		Version: "v1.0.0",
 		Wanted:  func() *registration.Registration { return w.with },
@@ -75,10 +75,9 @@ func (w *fixture) replica() *Registrar {
 		Secret: &certificate.Secret{
 			Client: w.client.CoreV1().Secrets(ownSpace), Name: ownSecret, DNSName: ownDNS, Now: time.Now,
 		},
-		Log: logr.Discard(),
+		Dial: func(context.Context, *webhook) error { return w.unreached },
+		Log:  logr.Discard(),
 	}, prometheus.NewRegistry())
-	r.reach = func(context.Context, *webhook) error { return w.unreached }
-	return r
 }
 
 func (w *fixture) live() *configuration {

@@ -30,9 +30,9 @@ func (r *Registrar) renew(
 		return nil, nil
 	}
 	settled := r.sightings.Settled
-	if _, rules := countRules(live); !readable {
+	if _, most := countRules(live); !readable {
 		settled = func(*x509.Certificate) bool { return false }
-	} else if rules == 0 { // no API server calls the webhook
+	} else if most == 0 { // no API server calls the webhook
 		settled = func(*x509.Certificate) bool { return true }
 	}
 	m, err := r.Secret.Renew(ctx, settled)
@@ -76,7 +76,7 @@ func (r *Registrar) serve(
 	// There is nothing to wait for if the former leaf has the same CA, or is not valid.
 	if former == nil ||
 		former.Leaf.CheckSignatureFrom(m.Issuer()) != nil && r.Source.Ready(nil) == nil {
-		if waits = r.distrusted(m, live, readable); waits != "" {
+		if waits = r.whyDistrusted(m, live, readable); waits != "" {
 			return waits
 		}
 	}
@@ -85,8 +85,10 @@ func (r *Registrar) serve(
 	return ""
 }
 
-// distrusted returns why an API server may not trust the leaf of the secret yet.
-func (r *Registrar) distrusted(m *certificate.Material, live *configuration, readable bool) string {
+// whyDistrusted returns why an API server may not trust the leaf of the secret yet, or "".
+func (r *Registrar) whyDistrusted(
+	m *certificate.Material, live *configuration, readable bool,
+) string {
 	former, now := r.Source.Leaf(), r.Source.Now()
 	trustsFormer := func(w *webhook) bool { return r.verify(former, w) == nil }
 	switch {
@@ -105,7 +107,7 @@ func (r *Registrar) distrusted(m *certificate.Material, live *configuration, rea
 		}
 	}
 	// Without rules, no API server calls the webhook.
-	if _, rules := countRules(live); rules > 0 && !r.sightings.Known(m.Issuer(), now) {
+	if _, most := countRules(live); most > 0 && !r.sightings.Known(m.Issuer(), now) {
 		return waitsForAPIServers
 	}
 	return ""

@@ -37,11 +37,11 @@ func (r *Registrar) writeRules(
 	ctx context.Context, live *configuration,
 ) (now *configuration, waits string, err error) {
 	next := rulesWritten{live.UID, r.Wanted()}
-	rules, _ := countRules(live)
-	if rules > 0 && reflect.DeepEqual(r.written, next) {
+	fewest, _ := countRules(live)
+	if fewest > 0 && reflect.DeepEqual(r.written, next) {
 		return live, "", nil
 	}
-	if waits = r.mayWriteRules(ctx, live, rules == 0); waits != "" {
+	if waits = r.whyNotWritten(ctx, live, fewest == 0); waits != "" {
 		return live, waits, nil
 	}
 	want := withRules(live, next.with)
@@ -61,9 +61,9 @@ func (r *Registrar) writeRules(
 	return now, "", nil
 }
 
-// mayWriteRules returns what has to happen before this server may write the rules. empty says that
-// the registration has none, so that the API server does not call the webhook yet.
-func (r *Registrar) mayWriteRules(
+// whyNotWritten returns why this server may not write the rules yet, or "". empty says that a webhook
+// has no rules, so that the API server does not call it yet.
+func (r *Registrar) whyNotWritten(
 	ctx context.Context, live *configuration, empty bool,
 ) (waits string) {
 	writer := parseWriter(live.Annotations[writtenBy])
@@ -85,7 +85,7 @@ func (r *Registrar) mayWriteRules(
 	if !empty {
 		return ""
 	}
-	return r.waitUntilReached(ctx, live)
+	return r.whyNotReached(ctx, live)
 }
 
 // withRules returns a copy of the registration that has the wanted rules and conditions.
