@@ -68,7 +68,8 @@ type Config struct {
 	// Registration says which requests the API server sends to the webhook, if tagpin is to
 	// register it.
 	Registration Registration `yaml:"registration"`
-	// Certificates says where the serving certificate comes from.
+	// Certificates says where the serving certificate comes from. It is read at the start: a change
+	// needs a restart.
 	Certificates Certificates `yaml:"certificates"`
 	// Observability switches tracing and profiling on. It is read at the start: a change needs a
 	// restart.
@@ -190,10 +191,10 @@ type Network struct {
 
 // Registration is the MutatingWebhookConfiguration that the server fills in.
 type Registration struct {
-	// Name is the name of the MutatingWebhookConfiguration. When a server has been reached through
-	// its Service, with a certificate that the `caBundle` there verifies, it sets the rules and the
-	// match conditions, also those of `templates`. It is read at the start. Default: none, and
-	// nothing is set.
+	// Name is the name of the MutatingWebhookConfiguration. A server that serves with a certificate
+	// that the `caBundle` there verifies sets the rules and the match conditions, also those of
+	// `templates`. Before the first rules, it waits for up to a minute until it reaches its own
+	// Service. It is read at the start. Default: none, and nothing is set.
 	Name string `yaml:"name"`
 	// Pin is what to pin: `workloads` and `pods`, or `pods` alone. Default: `[workloads, pods]`.
 	Pin []string `yaml:"pin"`

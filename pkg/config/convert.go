@@ -14,7 +14,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Policy returns the settings of package policy. Validate returns the same error.
+// Policy returns the settings of package policy. It fails only if Validate does.
 func (c *Config) Policy() (policy.Policy, error) {
 	output, err := policy.ParseOutput(c.Output)
 	p, errs := policy.Policy{Output: output, IgnoreRestart: !c.RefreshOnRestart}, []error{err}
@@ -29,8 +29,8 @@ func (c *Config) Policy() (policy.Policy, error) {
 	return p, errors.Join(errs...)
 }
 
-// Table returns the table of the built-in kinds and those of the file. Validate returns the same
-// error.
+// Table returns the table of the built-in kinds and those of the file. It fails only if Validate
+// does.
 func (c *Config) Table() (*workload.Table, error) {
 	templates := make([]workload.Template, len(c.Templates))
 	for i, t := range c.Templates {
@@ -45,8 +45,8 @@ func (t Template) template() workload.Template {
 	return workload.Template{Group: t.Group, Kind: t.Kind, Paths: t.Paths}
 }
 
-// Client returns a new client of registries. Validate returns the same error. The client's Init
-// reads the CA files.
+// Client returns a new client of registries. It fails only if Validate does. The client's Init reads
+// the CA files.
 func (c *Config) Client() (*registry.Client, error) {
 	allow, errAllow := prefixes(c.Network.Allow)
 	deny, errDeny := prefixes(c.Network.Deny)

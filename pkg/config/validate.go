@@ -155,7 +155,7 @@ func (c *Config) checkRegistries(p *problems) {
 	for i := range c.Registries {
 		r, field := &c.Registries[i], index("registries", i)
 		if r.Host == allHosts {
-			p.onlyDefaults(field, r)
+			p.notForAllHosts(field, r)
 		} else {
 			p.host(field+".host", r.Host)
 			p.connection(field, r)
@@ -203,8 +203,8 @@ func (p *problems) connection(field string, r *Registry) {
 	}
 }
 
-// onlyDefaults refuses the settings of the host * that are only for a single registry.
-func (p *problems) onlyDefaults(field string, r *Registry) {
+// notForAllHosts refuses the settings of the host * that are only for a single registry.
+func (p *problems) notForAllHosts(field string, r *Registry) {
 	for _, f := range []struct {
 		name string
 		set  bool
@@ -235,7 +235,7 @@ func (c *Config) checkServing(p *problems) {
 	if !isName(c.Certificates.Secret) {
 		p.addf("certificates.secret", "%q is not a valid name of a Secret", c.Certificates.Secret)
 	}
-	if !isName(c.Certificates.Service) {
+	if len(content.IsDNS1123Label(c.Certificates.Service)) > 0 { // a part of the DNS name
 		p.addf("certificates.service", "%q is not a valid name of a Service", c.Certificates.Service)
 	}
 	if t := c.Observability.Tracing; t != "" && !isEndpoint(t) {

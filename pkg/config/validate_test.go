@@ -168,6 +168,10 @@ func TestMistakes(t *testing.T) {
 				"observability.pprof", "observability.tracing",
 			},
 		},
+		{
+			"a Service with a dot", "certificates: {service: tagpin.webhook}\n",
+			[]string{`certificates.service: "tagpin.webhook" is not`},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := config.Parse([]byte(head + tt.body))
