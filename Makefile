@@ -20,21 +20,22 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 , := ,
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
-.PHONY: help
+.PHONY: help test verify unit test-tools e2e cluster bench docs fmt demo build image fuzz \
+  clean
+
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The other modules, because gator, Helm, oras and Prometheus have many dependencies.
+# Modules of their own, which keep the many dependencies of gator, Helm, oras and Prometheus out of
+# the root module.
 OTHERS  := hack/gatekeeper hack/helm hack/image hack/observability
-# The flags for all other modules. The tests of e2e build Kubernetes with the same flags: with
-# others, it would be compiled twice.
-PLAIN   := CGO_ENABLED=0 GOFLAGS=-trimpath
-E2E     := cd e2e && $(PLAIN)
+# How the go commands of all other modules build. The tests of e2e build Kubernetes in the same way:
+# otherwise it would be compiled twice.
+STATIC  := CGO_ENABLED=0 GOFLAGS=-trimpath
+E2E     := cd e2e && $(STATIC)
 
-.PHONY: test
 test: verify unit test-tools e2e ## everything that CI runs: verify, unit, test-tools, e2e
 
-.PHONY: verify
 verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 	$(call say,verify: formatting$(,) vet$(,) lint$(,) generated docs$(,) go.mod,14 min,3 min)
 	@unformatted=$$($(GOFUMPT) -l cmd pkg hack e2e); test -z "$$unformatted" || { echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; }
@@ -46,25 +47,22 @@ verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 	$(E2E) $(LINT) run --config ../.golangci.yml ./...
 	cd e2e && go mod tidy -diff
 	@for module in $(OTHERS); do \
-	  echo "verify $$module"; (cd $$module && $(PLAIN) $(LINT) run --config ../../.golangci.yml ./... && go mod tidy -diff) || exit 1; \
+	  echo "verify $$module"; (cd $$module && $(STATIC) $(LINT) run --config ../../.golangci.yml ./... && go mod tidy -diff) || exit 1; \
 	done
 
-.PHONY: unit
 unit: $(TOOLS)/built ## run the unit tests with the race detector, in random order
 	$(call say,unit: unit tests with the race detector,6 min,3 min)
 	$(TEST) -race -shuffle=on ./...
 
-.PHONY: test-tools
 test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, oras, Prometheus
 	$(call say,test-tools: policies$(,) chart$(,) image and alerts with gator$(,) Helm$(,) oras and Prometheus,7 min,2 min)
 	@# Build before the tests, so that the time limits of the tests don't include the builds.
-	@cd hack/gatekeeper && $(PLAIN) go tool gator --help > /dev/null
-	@cd hack/image && $(PLAIN) go build -o /dev/null oras.land/oras/cmd/oras
+	@cd hack/gatekeeper && $(STATIC) go tool gator --help > /dev/null
+	@cd hack/image && $(STATIC) go build -o /dev/null oras.land/oras/cmd/oras
 	@for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(BUILD) -o /dev/null ./cmd/... || exit 1; done
 	@# -count=1 switches off the cache of test results, which does not notice changes in deploy.
-	@for module in $(OTHERS); do (cd $$module && $(PLAIN) $(TEST) -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done
+	@for module in $(OTHERS); do (cd $$module && $(STATIC) $(TEST) -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done
 
-.PHONY: e2e
 e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole node
 	$(call say,e2e: real registries$(,) a real API server and a whole node; builds Kubernetes the first time,17 min,7 min)
 	@$(E2E) go run ./cmd/prepare # builds before the tests, as above
@@ -72,41 +70,33 @@ e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole nod
 	@# whole needs the machine for itself, because it tests under load. Its output has figures.
 	$(E2E) $(subst quiet,verbose,$(TEST)) -shuffle=on -count=1 -timeout 30m ./whole
 
-.PHONY: cluster
 cluster: ## run a real API server with tagpin, to try it, until Ctrl-C
 	$(call say,cluster: builds Kubernetes and tagpin-webhook the first time,12 min,20 s)
 	@$(E2E) go build -o ../bin/cluster ./cmd/cluster && exec ../bin/cluster
 
-.PHONY: bench
 bench: ## measure the performance and compare it with the goals; writes bench.txt
 	$(call say,bench: builds tagpin-webhook and measures it,8 min,3 min)
 	go run ./hack/bench
 
-.PHONY: docs
 docs: ## write the generated parts of the docs, and deploy/kustomize
 	go run ./hack/docs
-	cd hack/helm && $(PLAIN) go run .
+	cd hack/helm && $(STATIC) go run .
 
-.PHONY: fmt
 fmt: $(TOOLS)/built ## format all Go files
 	$(GOFUMPT) -w cmd pkg hack e2e
 
-.PHONY: demo
 demo: ## show what tagpin does, without a cluster; takes ten seconds once it is built
 	$(call say,demo: builds a registry and tagpin-webhook and shows what they answer,6 min,10 s)
 	@go run ./hack/demo
 
-.PHONY: build
 build: ## build both binaries, static and reproducible, into bin
 	$(BUILD) -o $(BIN)/ ./cmd/...
 
-.PHONY: image
 image: ## build the image and its SBOMs into bin/image; IMAGE_FLAGS='--push REF' pushes it
 	$(call say,image: builds the binaries of each platform,8 min,1 min)
-	@cd hack/image && $(PLAIN) go build -o ../../bin/make-image .
+	@cd hack/image && $(STATIC) go build -o ../../bin/make-image .
 	@bin/make-image --version '$(VERSION)' $(IMAGE_FLAGS)
 
-.PHONY: fuzz
 fuzz: ## run every fuzz target for a minute
 	@echo "fuzz: each target runs for a minute once it is built" >&2
 	@go list ./... | while read -r pkg; do \
@@ -115,7 +105,6 @@ fuzz: ## run every fuzz target for a minute
 	  done; \
 	done
 
-.PHONY: clean
 clean: ## remove bin; the caches stay
 	rm -rf bin
 
