@@ -10,14 +10,15 @@
 //	}
 //	return l.Server(handler).Serve(l)
 //
-// A TLS connection begins with its handshake. If a port has too many handshakes, the oldest one of
-// the peer address that has the most ends. After that, the connection needs a place among the open
-// ones. If there is none, it takes the place of another connection, the first of:
+// A TLS connection begins with its handshake. If too many handshakes of a port are under way, the
+// port closes a connection: of the peer address that has the most handshakes, the one with the
+// oldest. After its handshake, a connection needs a place among the open ones. If there is none, it
+// takes the place of another connection, the first of:
 //
 //  1. of its own peer, the one that has been waiting for its peer for longest;
 //  2. of the peer that has the most connections, the one that has been waiting for longest;
 //  3. if none waits, of the peer that has the most connections, the one whose request has been
-//     answered for longest, if the new connection's peer has fewer connections.
+//     under way for longest, if the new connection's peer has fewer connections.
 //
 // A peer that has its greatest number of connections only takes places of its own. If no connection
 // can be displaced, the new one is closed.

@@ -48,9 +48,9 @@ func (l *Listener) Server(handler http.Handler) *http.Server {
 }
 
 // wrap returns a handler that marks the connection as busy, and closes an expired one after its
-// answer. It refuses a header with too many lines that came in the same read as the request before,
-// where conn doesn't count them. An API server doesn't send a request before it has the answer to
-// the one before.
+// answer. It also counts the fields of the header, because conn doesn't count the lines of a header
+// that it read together with the request before. An API server never sends such a header: it waits
+// for an answer before it sends the next request.
 func wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.Header) > maxHeaderLines {
@@ -58,8 +58,8 @@ func wrap(next http.Handler) http.Handler {
 			http.Error(w, "too many header lines", http.StatusRequestHeaderFieldsTooLarge)
 			return
 		}
-		// After the answer, net/http reads the rest of the body without a deadline of its own. The
-		// handler of reviews replaces this one.
+		// This is the deadline for reading the body. Without it, net/http would read the rest of the
+		// body after the answer without a deadline. The handler of reviews sets another one.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(HeaderTime))
 		if c := connOf(r); c != nil {
 			c.since.Store(c.listener.now())
