@@ -19,10 +19,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
-// Limits of requests to the API server. These are gets of pull secrets and service accounts, whose
-// answers are remembered for seconds, and a list of pods for each revision. With client-go's
-// default of 5 per second, the first pods of a hundred namespaces would wait for a minute. The API
-// server protects itself by priority and fairness.
+// Limits of the requests to the API server, of each of two clients. One gets pull secrets and
+// service accounts, whose answers are remembered for seconds, and keeps the certificate and the
+// registration. The other lists the pods of revisions. With client-go's default of 5 requests per
+// second, the first pods of a hundred namespaces would wait for a minute. The API server protects
+// itself by priority and fairness.
 const (
 	clientQPS   = 200
 	clientBurst = 400

@@ -54,26 +54,28 @@ var probesBounds = listen.Bounds{
 const maxScrapes = 4
 
 // The queues below bound what is held at once, fairly by namespace. deploy/docs/bounds.md lists the
-// bounds that matter for memory, with their reasons. An idle server holds about 40 MiB. With
-// connections, handshakes and small reviews, one sender can make it hold about 180 MiB, and two
-// senders about 250 MiB; the chart's limit is 256 MiB. The bounds of lookups, pull secrets and
-// siblings are beside what they bound (resolve.Places and Pending, cluster.Places, sibling.Places).
+// bounds that matter for memory, with their reasons. An idle server holds about 40 MiB, and 60 to
+// 170 MiB under the attacks of e2e/whole; the chart's limit is 256 MiB. The bounds of lookups, pull
+// secrets and siblings are beside what they bound (resolve.Places and Pending, cluster.Places,
+// sibling.Places).
 
-// newReviews bounds the bytes of large reviews that are being read. The senders at one address may
-// send the largest possible review, and those at another address one beside it. An address is an
-// API server, or a pod that pretends to be one. A review of less than 32 KiB needs no place.
+// newReviews bounds the bytes of large reviews that are being read. There is room for two reviews
+// of the greatest size, and all senders at one address together may use half of it. An address is
+// an API server, or a pod that pretends to be one. A review of less than 32 KiB needs no place.
 func newReviews() *fair.Groups {
 	return &fair.Groups{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
 }
 
 // newWaiting bounds the reviews that wait for a registry or the API server, each of which holds a
-// connection. One address may have up to 384 of them, and one namespace of it up to 192; less if
-// others wait too. The other connections are for reviews that can be answered from memory.
+// connection. A review takes a place when it has waited for half a second. One address may have up
+// to 384 places, and one namespace of it up to 192; less if others wait too. The other connections
+// are for reviews that can be answered from memory.
 func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.Connections)} }
 
 // newImages bounds the size of large objects that are being pinned, in images, pod specs and KiB of
-// text, each of which holds about 1 KiB. One namespace may have the largest possible object, if the
-// texts of its images have 256 bytes. An object of at most 64 needs no place.
+// text, each of which holds about 1 KiB. One namespace may have an object with the greatest number
+// of images, if their texts have at most 256 bytes on average. An object that counts as at most 64
+// needs no place.
 func newImages() *fair.Room {
 	const largest = workload.MaxReferences + workload.MaxReferences/4
 	return &fair.Room{Capacity: 4 * largest, Modest: 512}

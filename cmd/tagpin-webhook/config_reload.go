@@ -70,7 +70,7 @@ func notes(c *config.Config, standalone bool) (notes []string) {
 	return notes
 }
 
-// reloads counts the versions of the config file.
+// reloads counts the configs that came into force or were refused.
 type reloads struct {
 	changes    *prometheus.CounterVec
 	successful prometheus.Gauge
@@ -80,7 +80,8 @@ func newReloads(r prometheus.Registerer) *reloads {
 	m := &reloads{
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_config_reloads_total",
-			Help: "Changes of the config file, by result: ok, or refused (the former one stays in force).",
+			Help: "Times that a config came into force (ok), or that one was refused for a new reason " +
+				"and the former one stayed in force (refused), by result.",
 		}, []string{"result"}),
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tagpin_config_last_reload_successful",
@@ -94,7 +95,7 @@ func newReloads(r prometheus.Registerer) *reloads {
 	return m
 }
 
-// count counts a version of the file. err is the reason if it was refused.
+// count counts a config. err is the reason if it was refused.
 func (m *reloads) count(err error) {
 	result, successful := "ok", 1.0
 	if err != nil {

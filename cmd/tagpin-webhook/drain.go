@@ -14,8 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
-// The phases between SIGTERM and the end of the process. Their sum is less than the chart's
-// terminationGracePeriodSeconds.
+// The phases between SIGTERM and the end of the process. drainTime, shutdownTime and sendTime (the
+// time for the last spans) together are less than the chart's terminationGracePeriodSeconds.
+// reviewTime is a part of shutdownTime.
 const (
 	// drainTime is how long the server still serves. API servers that don't know yet that this
 	// replica ends may send reviews to it.

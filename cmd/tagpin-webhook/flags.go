@@ -38,17 +38,17 @@ func newFlags(o *options) *flag.FlagSet {
 	fs.IntVar(&o.webhookPort, "webhook-port", 9443,
 		"`port` to serve the webhook on")
 	fs.StringVar(&o.certDir, "cert-dir", "/etc/tagpin/tls",
-		"`directory` of tls.crt and tls.key if certificates.mode is mounted; "+
+		"`directory` of tls.crt and tls.key, with certificates.mode mounted or --standalone; "+
 			"read again when they change")
 	fs.StringVar(&o.clientCA, "client-ca", "",
-		"`file` of the CAs that sign the certificates of callers, in PEM "+
-			"(default: none, and callers need no certificate)")
+		"PEM `file` of the CAs that sign callers' certificates (default: callers need none)")
 	fs.StringVar(&o.metrics, "metrics-bind-address", ":8080",
 		"`address` to serve /metrics on; 0 for none")
 	fs.StringVar(&o.probes, "health-probe-bind-address", ":8081",
 		"`address` to serve /healthz and /readyz on; 0 for none")
 	fs.BoolVar(&o.standalone, "standalone", false,
-		"run without an API server: no pull secrets, no siblings")
+		"run without an API server: no pull secrets, no registration, "+
+			"and each pod of a revision looked up by itself")
 	fs.TextVar(&o.logLevel, "log-level", zapcore.InfoLevel,
 		"least `level` to log: debug, info, warn or error")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")

@@ -28,11 +28,7 @@ import (
 type handlers struct {
 	log     logr.Logger
 	api     apiServer
-	metrics *admit.Metrics
-	reads   *cluster.Metrics
-	lookups *resolve.Metrics
-	wire    *registry.Metrics
-	lists   *sibling.Metrics
+	metrics handlerMetrics
 	reloads *reloads
 	panics  *panics.Reporter
 	queues  *queueMetrics
@@ -51,17 +47,28 @@ type handlers struct {
 	closed chan struct{} // closed when all former states are
 }
 
+// handlerMetrics are the metrics of the packages that answer a review.
+type handlerMetrics struct {
+	admit    *admit.Metrics
+	cluster  *cluster.Metrics
+	resolve  *resolve.Metrics
+	registry *registry.Metrics
+	sibling  *sibling.Metrics
+}
+
 func newHandlers(
 	c *config.Config, log logr.Logger, r prometheus.Registerer, api apiServer,
 ) (*handlers, error) {
 	h := &handlers{
-		log:       log,
-		api:       api,
-		metrics:   admit.NewMetrics(r),
-		reads:     cluster.NewMetrics(r),
-		lookups:   resolve.NewMetrics(r),
-		wire:      registry.NewMetrics(r),
-		lists:     sibling.NewMetrics(r),
+		log: log,
+		api: api,
+		metrics: handlerMetrics{
+			admit:    admit.NewMetrics(r),
+			cluster:  cluster.NewMetrics(r),
+			resolve:  resolve.NewMetrics(r),
+			registry: registry.NewMetrics(r),
+			sibling:  sibling.NewMetrics(r),
+		},
 		reloads:   newReloads(r),
 		panics:    newPanics(log, r),
 		queues:    newQueueMetrics(r),

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -116,8 +115,8 @@ func (o *manifestFlags) registration(c *config.Config) (r *registration.Registra
 		if r.CABundle, err = os.ReadFile(o.caFile); err != nil {
 			return nil, err
 		}
-		if !x509.NewCertPool().AppendCertsFromPEM(r.CABundle) {
-			return nil, fmt.Errorf("%s: the file has no PEM certificate", o.caFile)
+		if _, err := parsePool([][]byte{r.CABundle}); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.caFile, err)
 		}
 	}
 	return r, nil

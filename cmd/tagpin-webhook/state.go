@@ -53,7 +53,7 @@ func (h *handlers) addResolver(s, former *state) error {
 		if err != nil {
 			return err
 		}
-		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.wire, h.panics
+		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.metrics.registry, h.panics
 		client.Learned, client.Gets, client.Manifests = h.learned, h.gets, h.manifests
 		s.client = client
 	}
@@ -80,7 +80,7 @@ func (h *handlers) addModes(s, former *state) error {
 		s.credentials = h.newCredentials(s.config.Credentials)
 	}
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
-	measured := &resolve.Measured{Next: mirrors, Metrics: h.lookups, Label: s.client.Label}
+	measured := &resolve.Measured{Next: mirrors, Metrics: h.metrics.resolve, Label: s.client.Label}
 	pinner := &pin.Pinner{
 		Policy: rules, Resolver: measured, Panics: h.panics,
 	}
@@ -101,7 +101,7 @@ func (h *handlers) addModes(s, former *state) error {
 				Invalid:      admit.FailurePolicy(f.Invalid),
 			},
 			Keychain: s.credentials.For,
-			Metrics:  h.metrics,
+			Metrics:  h.metrics.admit,
 			Reviews:  h.reviews,
 			Images:   h.images,
 			Waiting:  h.waiting,
@@ -125,7 +125,7 @@ func (h *handlers) newSiblings(
 	}
 	return &sibling.Siblings{
 		Lister: h.api.lister, Policy: p, RevisionLabels: c.RevisionLabels,
-		TTL: time.Duration(c.Cache.TTL), Metrics: h.lists, Panics: h.panics,
+		TTL: time.Duration(c.Cache.TTL), Metrics: h.metrics.sibling, Panics: h.panics,
 	}
 }
 
@@ -151,7 +151,7 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 	shared := func(namespace string) keychain.Keychain {
 		return append(slices.Clip(files), ambient.For(namespace))
 	}
-	credentials := &cluster.Cluster{Shared: shared, Metrics: h.reads, Panics: h.panics}
+	credentials := &cluster.Cluster{Shared: shared, Metrics: h.metrics.cluster, Panics: h.panics}
 	if c.PullSecrets {
 		credentials.Getter = h.api.getter
 	}

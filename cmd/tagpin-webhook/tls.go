@@ -68,8 +68,9 @@ func (s *server) namespace() (string, error) {
 // webhooks, since HTTP/2 would keep all requests on one replica
 // (k8s.io/apiserver/pkg/util/webhook).
 //
-// With --client-ca, callers must present a certificate that is verified by the CAs that the file
-// has when they connect, so that CAs can be rotated without a restart.
+// With --client-ca, callers must present a certificate that is verified by the CAs in the file. A
+// connection uses CAs that were read up to five seconds ago, so that CAs can be rotated without a
+// restart.
 func (s *server) webhookTLS(source *certificate.Source) (*tls.Config, error) {
 	settings := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
