@@ -19,11 +19,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
-// Limits of the requests to the API server, of each of two clients. One gets pull secrets and
-// service accounts, whose answers are remembered for seconds, and keeps the certificate and the
-// registration. The other lists the pods of revisions. With client-go's default of 5 requests per
-// second, the first pods of a hundred namespaces would wait for a minute. The API server protects
-// itself by priority and fairness.
+// Limits of the requests to the API server, of each of three clients. One keeps the certificate and
+// the registration, one gets pull secrets and service accounts, whose answers are remembered for
+// seconds, and one lists the pods of revisions. With client-go's default of 5 requests per second,
+// the first pods of a hundred namespaces would wait for a minute. The API server protects itself by
+// priority and fairness.
 const (
 	clientQPS   = 200
 	clientBurst = 400
@@ -46,7 +46,7 @@ func setPings() error {
 // apiServer has the clients of the API server. With --standalone it only has a config.
 type apiServer struct {
 	config *rest.Config
-	client kubernetes.Interface
+	client kubernetes.Interface // of the registrar
 	getter cluster.Getter
 	lister sibling.Lister
 	clock  *clock
@@ -78,21 +78,20 @@ func (s *server) connect() (apiServer, error) {
 	c.UserAgent = "tagpin-webhook"
 	clock := &clock{}
 	c.Wrap(clock.wrap)
-	client, err := kubernetes.NewForConfig(c)
-	if err != nil {
-		return apiServer{}, fmt.Errorf("%w: %w", errSettings, err)
+	// Each client has a rate limit of its own. A tenant that causes many lists can't delay the reads
+	// of pull secrets, and neither delays a renewal of the certificate.
+	var clients [3]*kubernetes.Clientset
+	for i := range clients {
+		if clients[i], err = kubernetes.NewForConfig(c); err != nil {
+			return apiServer{}, fmt.Errorf("%w: %w", errSettings, err)
+		}
 	}
-	// Lists have a client of their own, and so a limit of their own. A tenant that causes many lists
-	// can't delay the reads of pull secrets.
-	listing, err := kubernetes.NewForConfig(rest.CopyConfig(c))
-	if err != nil {
-		return apiServer{}, fmt.Errorf("%w: %w", errSettings, err)
-	}
+	keeping, reading, listing := clients[0], clients[1], clients[2]
 	a := apiServer{
-		config: c, client: client, clock: clock,
+		config: c, client: keeping, clock: clock,
 		secrets: cluster.Places(), siblings: sibling.Places(), objects: newObjects(),
 	}
-	a.getter = cluster.FromClient(client.CoreV1().RESTClient(), a.secrets, a.objects)
+	a.getter = cluster.FromClient(reading.CoreV1().RESTClient(), a.secrets, a.objects)
 	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
 	return a, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +35,7 @@ func newClient(
 	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
 	config.CAData = pem.EncodeToMemory(block)
 	config.ServerName = "example.com"
+	config.Dial = new(net.Dialer).DialContext // else clients with the same CA share a transport
 	config.Wrap(wrap)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -158,6 +160,38 @@ func TestSetPings(t *testing.T) {
 	idle, ping := os.Getenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS"), os.Getenv("HTTP2_PING_TIMEOUT_SECONDS")
 	if idle != "5" || ping != "7" {
 		t.Errorf("the timeouts are %s s and %s s, want 5 s, and 7 s as it was", idle, ping)
+	}
+}
+
+// TestReadsDelayNoRenewal checks that many reads of pull secrets, which tenants cause, take no
+// requests from the client that keeps the certificate and the registration.
+func TestReadsDelayNoRenewal(t *testing.T) {
+	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "5")
+	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "5")
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "{}")
+	}))
+	t.Cleanup(api.Close)
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	text := "{apiVersion: v1, kind: Config, current-context: a, contexts: [{name: a, context: {cluster: a}}], " +
+		"clusters: [{name: a, cluster: {server: '" + api.URL + "'}}]}"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := (&server{options: options{kubeconfig: path}}).connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range clientBurst {
+		if _, err := a.getter.Secret(t.Context(), "shop", "pull"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limiter := a.client.CoreV1().RESTClient().GetRateLimiter()
+	for n := range clientBurst {
+		if !limiter.TryAccept() {
+			t.Fatalf("after %d reads, %d requests are allowed at once, want %d", clientBurst, n, clientBurst)
+		}
 	}
 }
 
