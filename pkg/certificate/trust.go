@@ -13,10 +13,10 @@ import (
 // Bundle returns the caBundle that a registration should have if it has current now. It returns
 // current itself if that has the right certificates.
 //
-// The bundle has all CAs of the secret. It keeps other valid CAs of current as long as a replica may
-// serve a leaf of theirs: until the secret's first CA has signed the leaf and is settled, which means
-// that all API servers trust it, and for a day after the leaf was made. Until it is settled, the
-// bundle also has the CAs in served.
+// The bundle has all CAs of the secret. It keeps other valid CAs of current as long as a replica
+// may serve a leaf of theirs: until the secret's first CA has signed the leaf and is settled, which
+// means that all API servers trust it, and for a day after the leaf was made. Until it is settled,
+// the bundle also has the CAs in served.
 func (m *Material) Bundle(current []byte, settled bool, served ...*x509.Certificate) []byte {
 	present, clean := parseCertificates(current)
 	former := present

@@ -45,8 +45,8 @@ func (t Template) template() workload.Template {
 	return workload.Template{Group: t.Group, Kind: t.Kind, Paths: t.Paths}
 }
 
-// Client returns a new client of registries. It fails only if Validate does. The client's Init reads
-// the CA files.
+// Client returns a new client of registries. It fails only if Validate does. The client's Init
+// reads the CA files.
 func (c *Config) Client() (*registry.Client, error) {
 	allow, errAllow := prefixes(c.Network.Allow)
 	deny, errDeny := prefixes(c.Network.Deny)

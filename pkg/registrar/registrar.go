@@ -10,9 +10,9 @@
 //  1. renews the certificates in the secret that are near their end (package certificate),
 //  2. writes their CAs into the registration,
 //  3. writes the rules and match conditions into the registration, when the server serves a
-//     certificate that the registration trusts. If the registration has no rules yet, the API server
-//     doesn't call the webhook. Before the first ones are written, the Registrar waits for up to a
-//     minute until it has connected to the webhook through its Service.
+//     certificate that the registration trusts. If the registration has no rules yet, the API
+//     server doesn't call the webhook. Before the first ones are written, the Registrar waits for
+//     up to a minute until it has connected to the webhook through its Service,
 //  4. makes the registration depend on the server's namespace, unless step 3 waits, and
 //  5. serves the certificate in the secret, when all API servers trust it.
 package registrar

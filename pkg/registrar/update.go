@@ -61,8 +61,8 @@ func (r *Registrar) writeRules(
 	return now, "", nil
 }
 
-// whyNotWritten returns why this server may not write the rules yet, or "". empty says that a webhook
-// has no rules, so that the API server does not call it yet.
+// whyNotWritten returns why this server may not write the rules yet, or "". empty says that a
+// webhook has no rules, so that the API server does not call it yet.
 func (r *Registrar) whyNotWritten(
 	ctx context.Context, live *configuration, empty bool,
 ) (waits string) {
