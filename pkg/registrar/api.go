@@ -7,13 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
-	"gomodules.xyz/jsonpatch/v2"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
 	"github.com/tagpin/tagpin/pkg/registration"
 )
@@ -45,18 +45,13 @@ func (r *Registrar) read(ctx context.Context) (*configuration, error) {
 func (r *Registrar) write(
 	ctx context.Context, live, want *configuration,
 ) (*configuration, error) {
-	operations, err := difference(live, want)
-	if len(operations) == 0 {
-		return live, err
-	}
-	// An update of another version than the one that was read is a conflict.
-	version := jsonpatch.NewOperation("replace", "/metadata/resourceVersion", live.ResourceVersion)
-	patch, err := json.Marshal(slices.Insert(operations, 0, version))
-	if err != nil {
+	patch, err := difference(live, want)
+	if patch == nil {
 		return live, err
 	}
 	written, err := r.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(
-		ctx, r.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: "tagpin-webhook"})
+		ctx, r.Name, types.StrategicMergePatchType, patch,
+		metav1.PatchOptions{FieldManager: "tagpin-webhook"})
 	if err != nil {
 		return live, fmt.Errorf("writing registration %s: %w", r.Name, err)
 	}
@@ -66,15 +61,22 @@ func (r *Registrar) write(
 	return written, nil
 }
 
-// difference returns a JSON patch. Unlike an update, it keeps fields that are newer than the Go
-// types.
-func difference(live, want *configuration) ([]jsonpatch.Operation, error) {
-	before, errLive := json.Marshal(live)
-	after, errWant := json.Marshal(want)
-	if err := errors.Join(errLive, errWant); err != nil {
+// difference returns a strategic merge patch, or nil if nothing differs. Unlike an update, the patch
+// keeps fields that are newer than the Go types. It has the version that was read, so that the API
+// server reports a conflict if that is not the latest one. A JSON patch would fail before that check,
+// as an invalid one, if the place that it changes is gone.
+func difference(live, want *configuration) ([]byte, error) {
+	if equality.Semantic.DeepEqual(live, want) {
+		return nil, nil
+	}
+	before := live.DeepCopy()
+	before.ResourceVersion = ""
+	old, errOld := json.Marshal(before)
+	after, errAfter := json.Marshal(want)
+	if err := errors.Join(errOld, errAfter); err != nil {
 		return nil, err
 	}
-	return jsonpatch.CreatePatch(before, after)
+	return strategicpatch.CreateTwoWayMergePatch(old, after, configuration{})
 }
 
 // webhooks returns the webhooks of a registration that are tagpin's.

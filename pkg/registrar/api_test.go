@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
 	"github.com/tagpin/tagpin/pkg/registration"
 )
@@ -21,7 +21,7 @@ func TestDifference(t *testing.T) {
 		Group: "argoproj.io", Kind: "Rollout", Resource: "rollouts", Paths: []string{"spec.template"},
 	}}
 	empty := &configuration{
-		ObjectMeta: metav1.ObjectMeta{Name: registrationName},
+		ObjectMeta: metav1.ObjectMeta{Name: registrationName, ResourceVersion: "7"},
 		Webhooks:   []webhook{{Name: "enforce.tagpin.dev"}, {Name: "keep.tagpin.dev"}},
 	}
 	states := map[string]*configuration{
@@ -31,25 +31,26 @@ func TestDifference(t *testing.T) {
 		"kinds":     withRules(empty, &registration.Registration{Kinds: kinds}),
 	}
 	states["kinds"].Annotations = map[string]string{writtenBy: "v1.0.0", "a": "b"}
-	states["pods"].OwnerReferences = []metav1.OwnerReference{{Kind: "Namespace", Name: ownSpace}}
+	states["pods"].OwnerReferences = []metav1.OwnerReference{{Kind: "Namespace", Name: ownSpace, UID: "u"}}
 	states["pods"].Webhooks[1].ClientConfig.CABundle = []byte("CA")
 	const unknown = `"name":"enforce.tagpin.dev","newer":{"than":"this"}`
 	for from, live := range states {
 		for to, want := range states {
-			operations, err := difference(live, want)
-			if err != nil || (len(operations) == 0) != (from == to) {
-				t.Errorf("%s to %s: difference = %v, %v", from, to, operations, err)
+			patch, err := difference(live, want)
+			if err != nil || (patch == nil) != (from == to) {
+				t.Errorf("%s to %s: difference = %s, %v", from, to, patch, err)
 			}
-			operationsJSON, _ := json.Marshal(operations)
+			if patch == nil {
+				continue
+			}
+			if !strings.Contains(string(patch), `"resourceVersion":"7"`) {
+				t.Errorf("%s to %s: the patch %s applies to any version", from, to, patch)
+			}
 			liveJSON, _ := json.Marshal(live)
 			stored := strings.Replace(string(liveJSON), `"name":"enforce.tagpin.dev"`, unknown, 1)
-			patch, err := jsonpatch.DecodePatch(operationsJSON)
+			patched, err := strategicpatch.StrategicMergePatch([]byte(stored), patch, configuration{})
 			if err != nil {
-				t.Fatal(err)
-			}
-			patched, err := patch.Apply([]byte(stored))
-			if err != nil {
-				t.Fatalf("%s to %s: Apply = %v", from, to, err)
+				t.Fatalf("%s to %s: StrategicMergePatch = %v", from, to, err)
 			}
 			var got configuration
 			if err := json.Unmarshal(patched, &got); err != nil {
