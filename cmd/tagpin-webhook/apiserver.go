@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -77,6 +78,7 @@ func (s *server) connect() (apiServer, error) {
 	c.QPS, c.Burst = clientQPS, clientBurst
 	c.UserAgent = "tagpin-webhook"
 	clock := &clock{}
+	c.Wrap(boundStreams)
 	c.Wrap(clock.wrap)
 	// Each client has a rate limit of its own. A tenant that causes many lists can't delay the reads
 	// of pull secrets, and neither delays a renewal of the certificate.
@@ -94,6 +96,28 @@ func (s *server) connect() (apiServer, error) {
 	a.getter = cluster.FromClient(reading.CoreV1().RESTClient(), a.secrets, a.objects)
 	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
 	return a, nil
+}
+
+// maxUnread is the number of bytes of an answer that the API server may send before they are read.
+// client-go would have it send 4 MiB of each pod list and pull secret that waits for room.
+const maxUnread = 64 << 10
+
+// boundStreams is a wrapper for client-go that applies maxUnread to the transport that it is given.
+func boundStreams(next http.RoundTripper) http.RoundTripper {
+	for rt := next; rt != nil; {
+		switch t := rt.(type) {
+		case *http.Transport:
+			if t.HTTP2 == nil {
+				t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxUnread}
+			}
+			return next
+		case utilnet.RoundTripperWrapper:
+			rt = t.WrappedRoundTripper()
+		default:
+			return next
+		}
+	}
+	return next
 }
 
 // clock is the clock of the API server, as the headers of its answers show it. API servers use it

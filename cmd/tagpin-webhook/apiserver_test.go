@@ -125,7 +125,7 @@ func TestSilentAPIServer(t *testing.T) {
 	}
 	network := &silent{t: t}
 	var protocols sync.Map
-	client := newClient(t, nil, func(w http.ResponseWriter, r *http.Request) {
+	client := newClient(t, boundStreams, func(w http.ResponseWriter, r *http.Request) {
 		protocols.Store(r.Proto, true)
 		_, _ = io.WriteString(w, `{"major":"1"}`)
 	}, network.pass)
@@ -215,5 +215,28 @@ func TestTimeOfTheAPIServer(t *testing.T) {
 	}
 	if off := time.Until(c.now()) - ahead; off.Abs() > time.Minute {
 		t.Errorf("now differs from the time of the API server by %v", off)
+	}
+}
+
+// TestUnreadAnswers checks that the API server can't send much of an answer before it is read.
+func TestUnreadAnswers(t *testing.T) {
+	const size = 1 << 20
+	sent := make(chan struct{})
+	client := newClient(t, boundStreams, func(w http.ResponseWriter, _ *http.Request) {
+		defer close(sent)
+		_, _ = w.Write(make([]byte, size))
+	}, func(address string) string { return address })
+	answer, err := client.CoreV1().RESTClient().Get().AbsPath("/large").Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Close() //nolint:errcheck // it was only read
+	select {
+	case <-sent:
+		t.Error("all of an answer was sent before it was read")
+	case <-time.After(time.Second / 2):
+	}
+	if n, err := io.Copy(io.Discard, answer); n != size || err != nil {
+		t.Errorf("read %d bytes, %v, want %d", n, err, size)
 	}
 }
