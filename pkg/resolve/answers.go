@@ -18,6 +18,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/panics"
+	"github.com/tagpin/tagpin/pkg/registry"
 )
 
 // Defaults of Answers and Limits.
@@ -29,9 +30,9 @@ const (
 	DefaultLookupTimeout = 30 * time.Second
 )
 
-// maxOrphans bounds the lookups that go on after their callers have left. Each needs about 10 KiB
+// maxAbandoned bounds the lookups that go on after their callers have left. Each needs about 10 KiB
 // for up to DefaultLookupTimeout.
-const maxOrphans = 512
+const maxAbandoned = 512
 
 // Answers is the memory of a Cache: digests, failures, and the lookups that are under way. The zero
 // value is ready. The exported fields must not change after the first request.
@@ -75,7 +76,7 @@ func (a *Answers) init() {
 		a.limits.Store(&limits)
 		a.entries.Size = limits.Size
 		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace }
-		a.flights.MaxAbandoned = maxOrphans
+		a.flights.MaxAbandoned = maxAbandoned
 		a.flights.Timeout = cmp.Or(a.LookupTimeout, DefaultLookupTimeout)
 		a.flights.Doing, a.flights.Panics = "looking up an image", a.Panics
 	})
@@ -145,9 +146,10 @@ func (a *Answers) remember(key cacheKey, namespace string, q question, d digest.
 }
 
 // stale returns the last digest if err says that the registry can't be reached and the digest is
-// not too old, and else err.
+// not too old, and else err. That there was no room for a lookup says nothing about the registry.
 func (e *entry) stale(limits *Limits, err error) (Result, error) {
-	if !errors.Is(err, failure.Unavailable) || e.digest == "" || time.Since(e.at) >= limits.StaleFor {
+	if !errors.Is(err, failure.Unavailable) || errors.Is(err, registry.ErrOfNamespace) ||
+		e.digest == "" || time.Since(e.at) >= limits.StaleFor {
 		return Result{}, err
 	}
 	return Result{Digest: e.digest, Cached: true, Stale: true}, nil

@@ -5,9 +5,11 @@ package resolve
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/registry"
 )
 
 // DefaultPerNamespace is the default of Places.
@@ -37,23 +39,36 @@ type Limit struct {
 	Pending *fair.Room
 }
 
-// Resolve asks Next when there is a place. An error of its own is failure.Unavailable.
+// Resolve asks Next when there is a place. An error of its own is failure.Unavailable and
+// registry.ErrOfNamespace.
 func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 	if l.Pending != nil {
 		leave, err := l.Pending.Enter(req.Sender, req.Namespace, 1)
 		if err != nil {
-			return Result{}, failure.Errorf(failure.Unavailable,
-				"%s: too many look-ups are waiting, and namespace %s gets no more of them now",
-				req.Ref.Host(), req.Namespace)
+			return Result{}, busy("%s: too many lookups are waiting, and namespace %s gets no more of "+
+				"them now", req.Ref.Host(), req.Namespace)
 		}
 		defer leave()
 	}
 	leave, err := l.Places.Enter(ctx, req.Namespace, 1)
 	if err != nil {
-		return Result{}, failure.Errorf(failure.Unavailable,
-			"%s: too many look-ups of namespace %s are under way, and this one got no turn in time",
-			req.Ref.Host(), req.Namespace)
+		return Result{}, busy("%s: too many lookups of namespace %s are under way, and this one got no "+
+			"turn in time", req.Ref.Host(), req.Namespace)
 	}
 	defer leave()
 	return l.Next.Resolve(ctx, req)
+}
+
+// busyError is the error of a lookup for which Limit has no place. It says nothing about the
+// registry.
+type busyError struct{ text string }
+
+func busy(format string, args ...any) error { return &busyError{fmt.Sprintf(format, args...)} }
+
+// Error returns the text.
+func (e *busyError) Error() string { return e.text }
+
+// Unwrap returns the class and what the error is about.
+func (e *busyError) Unwrap() []error {
+	return []error{failure.Unavailable, registry.ErrOfNamespace}
 }

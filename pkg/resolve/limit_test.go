@@ -46,7 +46,7 @@ func TestLimit(t *testing.T) {
 		defer cancel()
 		late := make(chan error, 1)
 		go ask(hurried, "greedy", late)
-		if err := <-late; !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "too many look-ups of namespace greedy are under way, and this one got no turn in time") {
+		if err := <-late; !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "too many lookups of namespace greedy are under way, and this one got no turn in time") {
 			t.Errorf("without a place in time: %v, want it unavailable", err)
 		}
 		close(b.hold)
@@ -88,7 +88,7 @@ func TestPending(t *testing.T) {
 		for range 101 {
 			if err := <-results; err != nil {
 				refused++
-				if !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "too many look-ups are waiting, and namespace made-up-") {
+				if !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "too many lookups are waiting, and namespace made-up-") {
 					t.Error(err)
 				}
 			}
@@ -137,6 +137,35 @@ func busyIsNotRemembered(t *testing.T, free time.Duration) {
 	close(hold)
 	if _, err := c.Resolve(t.Context(), request("image", "modest")); err != nil {
 		t.Errorf("another namespace afterwards: %v, want its answer", err)
+	}
+}
+
+// TestBusyIsNoOutage checks that an old digest is not used because tagpin has no room for the
+// lookup: the registry might have been reached (rule 8).
+func TestBusyIsNoOutage(t *testing.T) {
+	for name, fill := range map[string]func(context.Context, *resolve.Limit){
+		"too many wait": func(_ context.Context, l *resolve.Limit) { _, _ = l.Pending.Enter("api", "team", 1) },
+		"no turn":       func(ctx context.Context, l *resolve.Limit) { _, _ = l.Places.Enter(ctx, "team", 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limit := &resolve.Limit{
+					Next: &backend{digest: d("D")}, Places: resolve.Places(1), Pending: &fair.Room{Capacity: 4},
+				}
+				c := remembering(t, limit)
+				req := of(app, "team", false)
+				req.Sender = "api"
+				if _, err := c.Resolve(t.Context(), req); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(40 * time.Minute)
+				fill(t.Context(), limit)
+				got, err := c.Resolve(t.Context(), req)
+				if !errors.Is(err, failure.Unavailable) || got.Stale {
+					t.Errorf("Resolve = %+v, %v, want it unavailable", got, err)
+				}
+			})
+		})
 	}
 }
 
