@@ -4,8 +4,10 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/failure"
@@ -101,7 +103,7 @@ func (l *lookup) recall(ctx context.Context) recalled {
 		defer cancel()
 	}
 	r.header, r.err = l.authorize(ctx, *r.challenge)
-	if r.err != nil && !r.final {
+	if r.err != nil && !r.final && !errors.Is(r.err, ErrOfNamespace) {
 		l.state.challenges.Remove(key) // until the registry sends it again
 		if ctx.Err() != nil {
 			r.challenge = nil // the request for a token goes on, and can be joined
@@ -112,12 +114,15 @@ func (l *lookup) recall(ctx context.Context) recalled {
 
 // authorize returns the Authorization header that meets a challenge. It is empty if there is
 // nothing to present. Lookups that need a token at the same time share one request for it, which
-// has the registry's whole timeout and not that of the first caller.
+// has the registry's whole timeout and not that of the first caller. If there was no room for the
+// request of another lookup, authorize asks again.
 func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error) {
 	if header, ok := c.Header(l.credential.Auth); ok {
 		return header, nil
 	}
+	var own atomic.Bool
 	call := func(ctx context.Context) (string, error) {
+		own.Store(true)
 		ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 		defer cancel()
 		token, lifetime, err := l.askToken(ctx, c)
@@ -131,7 +136,11 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 		return header, nil
 	}
 	header, err := l.state.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
-	if err != nil && asError(err) == nil { // ctx has ended, or a panic
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrOfNamespace) && !own.Load() && ctx.Err() == nil:
+		return l.authorize(ctx, c)
+	case asError(err) == nil: // ctx has ended, or a panic
 		e := l.unanswered(err, network.Broken)
 		if e.token = true; ctx.Err() == nil {
 			e.evidence = network.Nothing

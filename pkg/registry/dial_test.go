@@ -116,6 +116,52 @@ func TestWaitForADialIsNoEvidence(t *testing.T) {
 	}
 }
 
+// TestNoRoomForToken checks that a request for a token for which one namespace had no room fails
+// for that namespace alone, and that the registry's challenge is still known afterwards.
+func TestNoRoomForToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := withToken("https://r.example/token", nil)
+		c := over(registry)
+		head := func(image, namespace string) <-chan error {
+			errs := make(chan error, 1)
+			go func() { _, err := c.Head(t.Context(), head(image, namespace)); errs <- err }()
+			synctest.Wait()
+			return errs
+		}
+		if err := <-head("r.example/known:1", "other"); err != nil {
+			t.Fatal(err)
+		}
+		full, hold := true, make(chan struct{})
+		c.replace(roundTripper(func(r *http.Request) (*http.Response, error) {
+			if full {
+				<-hold
+				full = false
+				return nil, network.ErrNoRoom
+			}
+			return registry.RoundTrip(r)
+		}))
+		loud, other := head("r.example/a:1", "loud"), head("r.example/a:2", "other")
+		close(hold)
+		if err := <-loud; !errors.Is(err, network.ErrNoRoom) {
+			t.Errorf("Head without room = %v, want %v", err, network.ErrNoRoom)
+		}
+		if err := <-other; err != nil {
+			t.Errorf("Head of another namespace = %v, want an answer", err)
+		}
+		c.replace(roundTripper(func(*http.Request) (*http.Response, error) { return nil, network.ErrNoRoom }))
+		if err := <-head("r.example/b:1", "loud"); !errors.Is(err, network.ErrNoRoom) {
+			t.Errorf("Head without room = %v, want %v", err, network.ErrNoRoom)
+		}
+		if _, ok := c.state.challenges.Get(challengeKey{origin: "r.example"}); !ok {
+			t.Error("the registry's challenge was forgotten")
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // late is a registry that redirects to itself after a while, and then does not answer.
 type late struct{ redirect time.Duration } // after how long
 
