@@ -75,7 +75,7 @@ func TestGroupsRefuse(t *testing.T) {
 		}
 		leave()
 		want := Stats{Capacity: 4, Refused: 1, TimedOut: 2}
-		if s := g.Stats(); s != want || len(g.groups) != 0 || !g.turns.Idle() {
+		if s := g.Stats(); s != want || len(g.groups) != 0 || len(g.turns.members) != 0 {
 			t.Errorf("in the end: Stats() = %+v and %d groups, want %+v and none", s, len(g.groups), want)
 		}
 	})

@@ -39,7 +39,7 @@ func TestItems(t *testing.T) {
 		}
 		r.Close()
 		r.Close()
-		if !q.Idle() {
+		if len(q.members) != 0 {
 			t.Errorf("%s: units are in use after Close", tt.name)
 		}
 	}

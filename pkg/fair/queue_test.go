@@ -70,7 +70,7 @@ func (v *visitors) leaveAll(t *testing.T) {
 			}
 		}
 	}
-	if !v.Idle() || len(v.turns) != 0 || v.inUse != 0 {
+	if len(v.members) != 0 || len(v.turns) != 0 || v.inUse != 0 {
 		t.Errorf("in the end: %d namespaces, %d turns and %d units, want none",
 			len(v.members), len(v.turns), v.inUse)
 	}
@@ -195,6 +195,35 @@ func TestRate(t *testing.T) {
 	})
 }
 
+// TestTryEnter checks that a caller that does not wait enters only if nobody waits before it, and is
+// not counted otherwise.
+func TestTryEnter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &Queue{Capacity: 4, Share: 3}
+		if _, err := q.TryEnter("a", 4); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("TryEnter with more than a share = %v, want %v", err, ErrTooLarge)
+		}
+		leave, err := q.TryEnter("a", 3)
+		if err != nil {
+			t.Fatalf("TryEnter with free units = %v", err)
+		}
+		v := &visitors{Queue: q}
+		v.enter(t.Context(), "b", 1, 2)
+		for _, namespace := range []string{"a", "b", "c"} {
+			if _, err := q.TryEnter(namespace, 1); !errors.Is(err, ErrFull) {
+				t.Errorf("TryEnter of %s while b waits = %v, want %v", namespace, err, ErrFull)
+			}
+		}
+		if s := q.Stats(); s != (Stats{Capacity: 4, InUse: 3, Waiting: 1, Refused: 1}) {
+			t.Errorf("Stats() = %+v, want 3 units in use, and one caller that waits", s)
+		}
+		leave()
+		synctest.Wait()
+		v.want(t, "b")
+		v.leaveAll(t)
+	})
+}
+
 // TestManyGiveUp checks that no units are lost when callers give up while they are admitted.
 func TestManyGiveUp(t *testing.T) {
 	q := &Queue{Capacity: 2, Share: 1, Backlog: 50}
@@ -215,7 +244,7 @@ func TestManyGiveUp(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if !q.Idle() {
+	if len(q.members) != 0 {
 		t.Errorf("in the end: Stats() = %+v, want nothing in use", q.Stats())
 	}
 }

@@ -68,10 +68,8 @@ func reserve(
 	if q == nil {
 		return func() {}, false, nil
 	}
-	atOnce, cancel := context.WithCancel(ctx)
-	cancel()
-	release, err = q.Enter(atOnce, namespace, size)
-	if waited = errors.Is(err, context.Canceled); waited {
+	release, err = q.TryEnter(namespace, size)
+	if waited = errors.Is(err, fair.ErrFull); waited {
 		release, err = q.Enter(ctx, namespace, size)
 	}
 	if err != nil {

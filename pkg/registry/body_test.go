@@ -77,14 +77,17 @@ func TestManifestsAreBounded(t *testing.T) {
 		if err != nil || string(m.Body) != "{}" || time.Since(begin) != 0 {
 			t.Errorf("a small manifest = %v, %v after %v, want it at once", m, err, time.Since(begin))
 		}
+		if s := q.Stats(); s.TimedOut != 0 {
+			t.Errorf("%d manifests have waited in vain, want none while they wait", s.TimedOut)
+		}
 		noRoom := 0
 		for range 65 {
 			if err := <-errs; errors.Is(err, ErrOfNamespace) {
 				noRoom++
 			}
 		}
-		if noRoom != 62 || !q.Idle() {
-			t.Errorf("%d found no room, and the queue is idle: %t; want 62 and true", noRoom, q.Idle())
+		if s := q.Stats(); noRoom != 62 || s.InUse+int64(s.Waiting) != 0 {
+			t.Errorf("%d found no room, and %+v; want 62, and nothing in use", noRoom, s)
 		}
 		c.replace(stalling{1 << 10})
 		if err := closed(c.state.gates, c.one(head("a.example/large/none:1", "")).gates()); err != nil {
@@ -125,8 +128,8 @@ func TestGetsAreBounded(t *testing.T) {
 				noRoom++
 			}
 		}
-		if noRoom == 0 || !q.Idle() {
-			t.Errorf("%d had no turn, and the queue is idle: %t; want some and true", noRoom, q.Idle())
+		if s := q.Stats(); noRoom == 0 || s.InUse+int64(s.Waiting) != 0 {
+			t.Errorf("%d had no turn, and %+v; want some, and nothing in use", noRoom, s)
 		}
 	})
 }
@@ -164,8 +167,8 @@ func TestReadBody(t *testing.T) {
 				t.Errorf("%d bytes, %s: %d bytes of the queue are held", size, name, held)
 			}
 			release()
-			if !q.Idle() {
-				t.Errorf("%d bytes, %s: bytes of the queue are held after release", size, name)
+			if held := q.Stats().InUse; held != 0 {
+				t.Errorf("%d bytes, %s: %d bytes of the queue are held after release", size, name, held)
 			}
 		}
 	}
