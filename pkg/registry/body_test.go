@@ -134,6 +134,36 @@ func TestGetsAreBounded(t *testing.T) {
 	})
 }
 
+// TestBeginAfterTheLastWait checks that Begin is called when a GET has its turn, and not before.
+func TestBeginAfterTheLastWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &fair.Queue{Capacity: 1}
+		leave, err := q.Enter(t.Context(), "loud", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &Client{Gets: q}
+		c.replace(stalling{1 << 10})
+		begun := 0
+		req := head("a.example/small/a:1", "other")
+		req.Begin = func() error { begun++; return nil }
+		go func() {
+			if _, err := c.Manifest(t.Context(), req); err == nil {
+				t.Error("Manifest of {} = nil, want an error")
+			}
+		}()
+		synctest.Wait()
+		if begun != 0 {
+			t.Errorf("Begin was called %d times before the GET had its turn, want 0", begun)
+		}
+		leave()
+		synctest.Wait()
+		if begun != 1 || q.Stats().InUse != 0 {
+			t.Errorf("Begin was called %d times, want 1; %+v, want nothing in use", begun, q.Stats())
+		}
+	})
+}
+
 // TestReadBody checks bodies of all sizes, with and without a declared size, complete and cut.
 func TestReadBody(t *testing.T) {
 	cut := errors.New("connection reset")

@@ -34,8 +34,9 @@ const (
 )
 
 // request makes a request for the manifest when its time has come, and closes the gates that the
-// answer says to close. Any answer but status 200 is an error. It is one HTTP request if a token
-// for the repository is known, and else three: for the challenge, the token and the manifest.
+// answer says to close. Any answer but status 200 is an error. It is one HTTP request if no
+// authorization is needed or a token is remembered, two if only the challenge is, and else three:
+// for the challenge, the token and the manifest.
 func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) {
 	switch {
 	case len(l.Name) > maxHost:
@@ -47,22 +48,13 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 			class: failure.Unauthorized,
 		}
 	}
-	tried, err := l.begin(ctx)
+	defer l.slot.endGet()
+	tried, err := l.begin(ctx, method)
 	if err != nil {
 		return nil, err
 	}
 	answered := false
 	defer func() { l.state.gates.done(tried, answered) }()
-	if method == http.MethodGet && l.client.Gets != nil {
-		leave, err := l.client.Gets.Enter(ctx, l.Namespace, 1)
-		if err != nil {
-			return nil, &requestError{
-				host: l.Name, err: err, ofNamespace: true,
-				reason: "its manifest was not read, since too many are being read; try again",
-			}
-		}
-		defer leave()
-	}
 	// The registry's time begins now, and may end earlier than the caller's.
 	limited, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()

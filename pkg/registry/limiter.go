@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"net/http"
 	"sync"
 
 	"github.com/tagpin/tagpin/pkg/cache"
@@ -11,7 +12,8 @@ import (
 )
 
 // limiter bounds the requests to one registry. A lookup takes a slot once, and holds it for all its
-// requests: at most so many lookups are under way. Each of the requests then waits for the rate.
+// requests, so that no more lookups are under way than there are slots. The HEAD and the GET of a lookup wait for the rate
+// once each. A request for a token, and the repetition after a challenge, don't wait again.
 type limiter struct {
 	slots fair.Queue
 	rate  fair.Queue // nothing stays in it
@@ -36,17 +38,28 @@ type limiters struct {
 	idle  cache.Memory[limiterKey, *limiter]
 }
 
-// slot is a lookup's slot among the requests of its registry. The zero value is not taken.
+// slot is a lookup's slot among the requests of its registry, and its place among the GETs of all
+// registries. The zero value is not taken.
 type slot struct {
-	limiter *limiter
-	release func()
+	limiter  *limiter
+	release  func()
+	leaveGet func() // nil if no GET is under way
 }
 
-// leave gives the slot back, if it is taken.
+// leave gives back what is taken.
 func (s *slot) leave() {
+	s.endGet()
 	if s.release != nil {
 		s.release()
 		*s = slot{}
+	}
+}
+
+// endGet gives the place of a GET back, if it is taken.
+func (s *slot) endGet() {
+	if s.leaveGet != nil {
+		s.leaveGet()
+		s.leaveGet = nil
 	}
 }
 
@@ -96,10 +109,11 @@ func (l *limiters) unuse(key limiterKey, used *limiter) {
 	}
 }
 
-// begin waits until the lookup may send a request: all its gates are open or may be tried, it has a
-// slot, and the rate allows a request. It returns the gates that the request tries. A lookup that
-// waits for what comes of another one's try holds no slot meanwhile.
-func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
+// begin waits until the lookup may send a request: each gate is open or may be tried, the lookup
+// has a slot, the rate allows it, and a GET has its turn among those of all registries. While
+// another request tries a gate, the lookup gives its slot back. begin returns the gates that this
+// request tries.
+func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 	for waited := false; ; {
 		taken, trying, err := l.state.gates.pass(l.gates(), waited)
 		switch {
@@ -115,8 +129,8 @@ func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
 				return nil, l.late(ctx.Err())
 			}
 		case !waited:
-			if err := l.wait(ctx); err != nil {
-				return nil, l.late(err)
+			if err := l.wait(ctx, method); err != nil {
+				return nil, err
 			}
 			waited = true
 		default:
@@ -131,19 +145,29 @@ func (l *lookup) begin(ctx context.Context) ([]*gate, error) {
 	}
 }
 
-// wait waits for a slot, if the lookup has none, and for the rate.
-func (l *lookup) wait(ctx context.Context) (err error) {
+// wait waits for a slot, if the lookup has none, for the rate, and for the turn of a GET.
+func (l *lookup) wait(ctx context.Context, method string) (err error) {
 	if l.slot.limiter == nil {
 		key := limiterKey{l.origin(), l.MaxInFlight, l.RequestsPerSecond}
 		if *l.slot, err = l.state.limiters.take(ctx, key, l.Namespace); err != nil {
-			return err
+			return l.late(err)
 		}
 	}
 	leave, err := l.slot.limiter.rate.Enter(ctx, l.Namespace, 1)
-	if err == nil {
-		leave()
+	if err != nil {
+		return l.late(err)
 	}
-	return err
+	leave()
+	if method != http.MethodGet || l.client.Gets == nil {
+		return nil
+	}
+	if l.slot.leaveGet, err = l.client.Gets.Enter(ctx, l.Namespace, 1); err != nil {
+		return &requestError{
+			host: l.Name, err: err, ofNamespace: true,
+			reason: "its manifest was not read, since too many are being read; try again",
+		}
+	}
+	return nil
 }
 
 func (l *lookup) late(err error) error {
