@@ -12,6 +12,17 @@
 // find them in the user's cache folder.
 //
 // The tests have a module of their own, so that users of tagpin's packages don't get these
-// dependencies. Package registries has the tests that need only registries, package tenants the
-// attacks of one tenant on another, and package whole the tests that need running pods.
+// dependencies. The tests are in these folders:
+//
+//   - e2e: tests with an API server
+//   - controllers: with Kubernetes' controllers and scheduler too
+//   - kinds: custom resources that have pod templates
+//   - chart: the Helm chart
+//   - certificates: the certificates of the webhook
+//   - registries: with registries only, without Kubernetes
+//   - tenants: attacks of one tenant on another
+//   - whole: with running pods, which needs Linux and root
+//
+// They use packages cluster, clustertest, node, registry, attack and load. Those use packages tools,
+// child, scratch, interrupt, forward, pki and poll.
 package e2e

@@ -101,12 +101,12 @@ func (t *Tenant) Close(ctx context.Context) error {
 	for _, h := range t.hosts {
 		h.close()
 	}
+	var errs []error
 	for _, other := range t.others {
-		if err := other.Close(ctx); err != nil {
-			return err
-		}
+		errs = append(errs, other.Close(ctx))
 	}
-	return t.Client.CoreV1().Namespaces().Delete(ctx, t.Namespace, metav1.DeleteOptions{})
+	err := t.Client.CoreV1().Namespaces().Delete(ctx, t.Namespace, metav1.DeleteOptions{})
+	return errors.Join(append(errs, err)...)
 }
 
 // HandleWarningHeader implements rest.WarningHandler.

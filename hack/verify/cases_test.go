@@ -14,12 +14,6 @@ import (
 	"testing"
 )
 
-// The number of rows of each table of e2e/README.md.
-const (
-	rowsOfAdmissions = 30
-	rowsOfTenants    = 58
-)
-
 // testName matches the name of a test in a row: an optional folder, a test and an optional subtest.
 // Without a folder, the test is in the same folder as the previous one of the row.
 var testName = regexp.MustCompile("`(?:([a-z0-9/-]+) )?(Test[A-Za-z0-9]+)(?:/([a-z0-9-]+))?`")
@@ -49,9 +43,8 @@ func TestCasesHaveTests(t *testing.T) {
 			t.Errorf("%s%s: %s", m[1], m[2], fault)
 		}
 	}
-	got := [2]int{rows["A"], rows["T"]}
-	if want := [2]int{rowsOfAdmissions, rowsOfTenants}; got != want {
-		t.Errorf("number of rows about admissions and about tenants = %d, want %d", got, want)
+	if rows["A"] == 0 || rows["T"] == 0 {
+		t.Errorf("rows of each table = %v, want some about admissions and some about tenants", rows)
 	}
 }
 
