@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package failure has the four classes of failed lookups. Metrics, answers and the config's
-// onFailure name a class by its text.
+// onFailure name a class by its value, such as notFound; Error is for people.
 //
 //	err := failure.Errorf(failure.NotFound, "ghcr.io: 404 Not Found")
 //	errors.Is(err, failure.NotFound) // true

@@ -71,7 +71,7 @@ func (r *Room) fitsLocked(m tenant, weight int64) bool {
 		g.modest-r.modest(own)+modest <= max(r.Capacity/16, free/4) {
 		return true
 	}
-	// Every unit must keep the rule. When the last one is taken, those before it are in use.
+	// Every unit must keep the rule. The last unit is checked as if the units before it were in use.
 	ofOthers, last := r.inUse-g.inUse, weight-1
 	return own+weight <= (r.Capacity-ofOthers)/2-g.inUse-last
 }

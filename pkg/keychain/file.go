@@ -13,10 +13,10 @@ import (
 	"github.com/tagpin/tagpin/pkg/reload"
 )
 
-// File is a mounted Docker config that all namespaces share, as they share the one on a node. It
-// checks whether the file has changed at most once per Interval, and when a credential was refused.
-// If the file can't be read, it keeps the last version and reports the error. It is safe for
-// concurrent use.
+// File is a mounted Docker config that all namespaces share, as they share the one on a node. Once
+// per Interval at most, and each time that a registry has refused a credential, it checks whether
+// the file has changed. If the file can't be read, it keeps the last version and reports the error.
+// It is safe for concurrent use.
 type File struct {
 	Path string
 	// Interval is the time between two checks of the file. Default: 1 s.

@@ -35,10 +35,11 @@ type Cluster struct {
 	// TTL is how long a secret or service account is remembered. Default: 5 s.
 	TTL time.Duration
 	// Size is the maximum number of secrets, and of service accounts, that are remembered. If there
-	// are more, the namespace with most of them loses its oldest one. Default: 4096.
+	// are more, the namespace with most of them loses the one not used for longest. Default: 4096.
 	Size int
 	// Bytes is the approximate maximum size of all remembered secrets, and of all service accounts.
-	// If it is exceeded, the namespace that uses most loses its oldest one. Default: 16 MiB.
+	// If it is exceeded, the namespace that uses most loses the one not used for longest. Default:
+	// 16 MiB.
 	Bytes int
 	// Metrics counts the reads. If nil, they are not counted.
 	Metrics *Metrics

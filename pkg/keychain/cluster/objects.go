@@ -73,7 +73,7 @@ func (m *Metrics) countLeft(candidates int) {
 func (c *Cluster) readSecret(ctx context.Context, k key) (*keychain.Keyring, string) {
 	secret, err := c.Getter.Secret(ctx, k.namespace, k.name)
 	if err != nil {
-		return nil, failure(err)
+		return nil, resultOf(err)
 	}
 	return parse(secret)
 }
@@ -113,7 +113,7 @@ func (n secretNames) Size() int {
 func (c *Cluster) readAccount(ctx context.Context, k key) (secrets secretNames, result string) {
 	account, err := c.Getter.ServiceAccount(ctx, k.namespace, k.name)
 	if err != nil {
-		return nil, failure(err)
+		return nil, resultOf(err)
 	}
 	for _, s := range account.ImagePullSecrets {
 		if s.Name != "" && len(secrets) <= workload.MaxPullSecrets {
@@ -123,8 +123,8 @@ func (c *Cluster) readAccount(ctx context.Context, k key) (secrets secretNames, 
 	return secrets, readOK
 }
 
-// failure returns the result of a read that has failed.
-func failure(err error) string {
+// resultOf returns the result of a read that has failed.
+func resultOf(err error) string {
 	switch {
 	case apierrors.IsNotFound(err):
 		return missing
