@@ -150,8 +150,8 @@ type Registry struct {
 	// MaxInFlight limits the concurrent requests. One namespace has at most half of them. Default:
 	// `32`.
 	MaxInFlight int `yaml:"maxInFlight"`
-	// RequestsPerSecond limits the rate of requests for manifests, and is also the size of a burst.
-	// Default: `50`.
+	// RequestsPerSecond limits the rate of requests for manifests, and is also the size of a burst. A
+	// request for a token, and repeating a request with that token, are not counted. Default: `50`.
 	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 	// Verify fetches each manifest and hashes it, instead of trusting the digest in the registry's
 	// answer. Default: `false`.
