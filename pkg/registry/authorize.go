@@ -55,7 +55,7 @@ func (l *lookup) remember(c auth.Challenge) {
 	own := challengeKey{l.origin(), l.Ref.Path()}
 	l.state.challenges.Remove(own)
 	key := challengeKey{origin: l.origin()}
-	if !l.realms.Speaks(c) {
+	if !l.realms.IsForAll(c) {
 		key = own
 	}
 	if len(c.Realm)+len(c.Service) > 2*auth.MaxRealm {
@@ -69,8 +69,8 @@ func (l *lookup) remember(c auth.Challenge) {
 // recalled is what is known about a request's authorization before it is sent.
 type recalled struct {
 	header string // Authorization; "" if none is known
-	// challenge is the remembered one that header was got for, or could not be got for. It is nil if
-	// header itself was remembered.
+	// challenge is the remembered challenge for which a header was asked, with or without success. It
+	// is nil if header itself was remembered, or if nothing was.
 	challenge *auth.Challenge
 	// final is true if err is the answer to the lookup, because the repository has sent the challenge
 	// just now. Else the challenge may be out of date, and the registry has to be asked.

@@ -140,12 +140,11 @@ func (l *lookup) send(
 		m, err := l.read(resp)
 		return m, nil, err
 	}
-	switch status := resp.StatusCode; {
+	switch _, noHead := refusesHead(resp.StatusCode); {
 	case l.via != "":
-	case status == http.StatusUnauthorized:
+	case resp.StatusCode == http.StatusUnauthorized:
 		challenge = auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
-	case method == http.MethodHead &&
-		(status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented):
+	case method == http.MethodHead && noHead:
 		learn(&l.state.noHead, l.origin(), struct{}{}, l.Namespace, noHeadLifetime)
 	}
 	return nil, challenge, &requestError{

@@ -87,10 +87,10 @@ func newGates() *gates {
 	return g
 }
 
-// pass reports whether all gates let a request pass. err is that of a closed gate. trying is not
-// nil if another request tries one of the gates; it is closed when that request has ended. If take
-// is true and the request may pass, it becomes the one that tries those that were closed, and done
-// must be called for them.
+// pass checks the gates of a request. err is not nil if a gate is closed. trying is not nil if
+// another request is trying one; wait until it is closed, and call pass again. If take is true and
+// both are nil, the caller must send its request and then call done with taken, the gates that it
+// tries.
 func (g *gates) pass(keys []gateKey, take bool) (taken []*gate, trying <-chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

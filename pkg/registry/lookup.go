@@ -24,8 +24,9 @@ type Request struct {
 	Namespace string
 	// Sender is the address that has sent the request for the namespace. It may be empty.
 	Sender string
-	// Begin is called before each HTTP request, when nothing is left to wait for. If it returns an
-	// error, nothing is sent, and the lookup ends with that error. It may be nil.
+	// Begin is called before each HEAD and each GET, when nothing is left to wait for. The requests
+	// that these need, such as that for a token, belong to them. If Begin returns an error, nothing
+	// is sent, and the lookup ends with that error. It may be nil.
 	Begin func() error
 }
 
@@ -50,7 +51,7 @@ type lookup struct {
 	state      *state
 	credential keychain.Credential
 	identity   auth.Identity // of the credential
-	realms     auth.Registry
+	realms     auth.Realms
 	slot       *slot  // of the whole Request
 	via        string // the host that the registry has redirected the request to; "" if it has not
 }
@@ -60,7 +61,7 @@ func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *l
 	return &lookup{
 		Request: req, target: t, client: c, state: c.state, slot: s,
 		credential: credential, identity: auth.Identify(c.state.secret[:], credential.Auth),
-		realms: auth.Registry{Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure},
+		realms: auth.Realms{Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure},
 	}
 }
 
@@ -124,8 +125,10 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 		return l.hash(ctx)
 	}
 	m, err := l.request(ctx, http.MethodHead)
-	if e := asError(err); e != nil && !e.token && refusesHead(e.status) {
-		return l.hash(ctx)
+	if e := asError(err); e != nil && !e.token {
+		if refused, _ := refusesHead(e.status); refused {
+			return l.hash(ctx)
+		}
 	}
 	if err != nil {
 		return "", err
@@ -141,15 +144,16 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 }
 
 // refusesHead reports whether a GET may succeed after this answer to HEAD, because some registries
-// refuse the method, or hide what they have from it. It is false for 401, 429 and a server error,
-// since a GET counts against quotas.
-func refusesHead(status int) bool {
+// refuse the method, or hide what they have from it. always is true if the registry will refuse
+// each HEAD. No GET follows 401, 429 and the other server errors, since it counts against quotas.
+func refusesHead(status int) (refused, always bool) {
 	switch status {
-	case http.StatusForbidden, http.StatusNotFound,
-		http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return true
+	case http.StatusForbidden, http.StatusNotFound:
+		return true, false
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true, true
 	}
-	return false
+	return false, false
 }
 
 // hash gets the manifest and hashes its bytes.

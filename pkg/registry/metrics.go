@@ -33,7 +33,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "tagpin_registry_requests_total",
 			Help: "Requests to registries (other where the config does not name it), by kind (HEAD," +
 				" GET, token) and answer: 200, 401, 403, 404, 429, 503, 4xx and 5xx for the rarer" +
-				" ones, else for redirects that lead nowhere and the like, none.",
+				" ones, else (any other status) or none (no answer).",
 		}, []string{"registry", "kind", "answer"}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_not_asked_total",

@@ -151,7 +151,7 @@ func (c *Client) init() error {
 	}
 	for _, h := range c.Hosts {
 		if h.Name != allHosts {
-			s.name(h)
+			s.addNames(h)
 		}
 	}
 	return errors.Join(errs...)
@@ -171,8 +171,8 @@ func (c *Client) Host(name string) Host {
 	return c.target(name).Host
 }
 
-// Settings identifies what the config says about a registry, apart from bounds. Other settings may
-// lead to another answer.
+// Settings identifies what the config says about a registry, apart from bounds and mirrors. Other
+// settings may lead to another answer.
 func (c *Client) Settings(name string) string {
 	return c.target(name).answers
 }

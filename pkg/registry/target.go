@@ -79,8 +79,8 @@ func (t *target) api() string {
 // settings is not used: if an operator configures another CA, the registry is asked at once.
 func (t *target) origin() string { return t.api() + t.reach }
 
-// name records the hosts that the settings of a registry name.
-func (s *state) name(h Host) {
+// addNames records the hosts that the settings of a registry name.
+func (s *state) addNames(h Host) {
 	names := []string{h.Name}
 	for _, m := range h.Mirrors {
 		host, _, _ := strings.Cut(m.Host, "/")

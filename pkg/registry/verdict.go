@@ -82,9 +82,9 @@ func (l *lookup) served() {
 }
 
 // judge closes the gates that an answer says to close. A tenant can cause some answers for one
-// repository alone, and these close nothing for other repositories: a slow answer, a 503, a 429
-// without a credential of the namespace's own, and failures of a token endpoint or of another host
-// that the registry redirects to.
+// repository alone: a slow answer, a 503, a 429 without a credential of the namespace's own, and
+// failures of a token endpoint or of another host that the registry redirects to. One such answer
+// closes only its own repository. A 503 or 429 of three repositories closes more (closeSeveral).
 func (l *lookup) judge(e *requestError) {
 	ofManifest := !e.token && e.via == "" // the answer is the registry's own
 	answered := e.status != 0 && e.status < 500 && e.status != http.StatusTooManyRequests

@@ -15,15 +15,15 @@
 //     Docker-Content-Digest.
 //  2. GET and hash. Otherwise, and where the registry refuses HEAD, one GET follows, and the digest
 //     is the hash of exactly the manifest's bytes. If the answer has a digest header that differs,
-//     that is an error. No GET follows 401, 429 or a server error, since GETs count against pull
-//     quotas. Schema 1 manifests are refused.
+//     that is an error. No GET follows 401, 429 or a server error other than 501, since GETs count
+//     against pull quotas. Schema 1 manifests are refused.
 //  3. Indexes. A tag that names an index or manifest list is pinned to the index, so that every
 //     platform still runs.
 //  4. Credentials. The candidates are tried in the order of the kubelet, at most
 //     keychain.MaxCandidates of them, and then none, until one is accepted. A 404 with a credential
 //     is confirmed by the next one, since some registries hide by 404 what a credential may not
-//     see. What a shared credential got is reported as unauthorized only: a tenant learns nothing
-//     about what is behind it.
+//     see. A failure with a shared credential is reported as unauthorized, unless it is unavailable:
+//     a tenant learns nothing about what is behind it.
 //  5. Unread credentials. If a pull secret could not be read, an image that is not found or not
 //     allowed without it is unavailable: another attempt may succeed.
 //  6. Cache. An answer belongs to the canonical reference and the exact list of candidates, so that
@@ -32,9 +32,11 @@
 //  7. Freshness. A deploy asks the registry, or joins a lookup that has not been sent yet: what was
 //     just pushed is what is deployed. Pods that a controller makes may use an answer that is up to
 //     TTL old, and failures that are up to NegativeTTL old. The first pod of a revision is a deploy
-//     for this rule and the next one; the pods after it run what it runs, without a lookup.
+//     for this rule and the next one, but for failures, which may be remembered; the pods after it
+//     run what it runs, without a lookup.
 //  8. Outages. If the registry can't be reached, and only then, pods that a controller makes may
-//     use an answer that is up to StaleFor old, with a warning. A 401, 403 or 404 is an answer.
+//     use an answer that is up to StaleFor old, with a warning. A 401, 403 or 404 is an answer. It
+//     is no outage if tagpin has no room for a lookup.
 //  9. Mirrors are asked first, each by its own settings and with the credentials of its own host.
 //     The pin keeps the host that the user wrote.
 package resolve

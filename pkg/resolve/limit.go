@@ -22,7 +22,7 @@ func Places(perNamespace int) *fair.Queue {
 }
 
 // Pending returns the room of a Limit. A lookup needs about 10 KiB from its beginning to its
-// answer, so that the lookups of one sender need 10 MiB at most. The lookups of an object run 16 at
+// answer, so that those of one sender need about 12 MiB at most. The lookups of an object run 16 at
 // a time (package pin), so a namespace may always have that many.
 func Pending() *fair.Room { return &fair.Room{Capacity: 2048, Modest: 16} }
 

@@ -35,13 +35,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_resolve_lookups_total",
-			Help: "Look-ups, by registry (other where the config does not name it), result (ok, or " +
+			Help: "Lookups, by registry (other where the config does not name it), result (ok, or " +
 				"the class of failure: notFound, unauthorized, unavailable, invalid) and source " +
 				"(registry; cache; stale, where the registry can't be reached).",
 		}, []string{"registry", "result", "source"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tagpin_resolve_duration_seconds",
-			Help: "Time of the look-ups that were not answered from memory, by registry (other " +
+			Help: "Time of the lookups that were not answered from memory, by registry (other " +
 				"where the config does not name it).",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"registry"}),

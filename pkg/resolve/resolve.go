@@ -29,8 +29,8 @@ type Request struct {
 	// Fresh is true if the registry has to be asked after now, so that what was just pushed is what is
 	// deployed. Else an answer may be remembered.
 	Fresh bool
-	// First is Fresh for a digest, but a failure may be remembered. It is for the first pod of a
-	// revision, because all others will run what it gets.
+	// First is true if a failure may be remembered, but a digest has to be asked for as if Fresh were
+	// true. It is for the first pod of a revision, because all others will run what it gets.
 	First bool
 
 	begin func() error

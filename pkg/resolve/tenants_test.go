@@ -48,7 +48,7 @@ func TestTenants(t *testing.T) {
 		t.Error(err)
 	}
 	// The secret is replaced in the cluster, and the old password is refused by the registry: a
-	// refusal makes the secret be read again, within the same look-up.
+	// refusal makes the secret be read again, within the same lookup.
 	w.Change(bearer("new"))
 	rotated := func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
 		if fresh {

@@ -31,8 +31,8 @@ var knownRealms = map[string]string{
 // the registry's own host, else "".
 func KnownRealm(host string) string { return knownRealms[host] }
 
-// Registry says which token endpoints are a registry's own. A credential is sent to no other.
-type Registry struct {
+// Realms says which token endpoints are a registry's own. A credential is sent to no other.
+type Realms struct {
 	Host      string   // that requests go to, in its canonical spelling
 	AuthHosts []string // other hosts, by the config
 	Insecure  bool     // plain HTTP
@@ -40,7 +40,7 @@ type Registry struct {
 
 // Owns reports whether a token endpoint is the registry's own: on its host, or on one that a known
 // pair or the config names.
-func (r *Registry) Owns(u *url.URL) bool {
+func (r *Realms) Owns(u *url.URL) bool {
 	plain := u.Scheme == "http"
 	host := network.CanonicalHost(u.Host, plain)
 	return host == r.Host || host == knownRealms[r.Host] ||
@@ -49,10 +49,11 @@ func (r *Registry) Owns(u *url.URL) bool {
 		})
 }
 
-// Speaks reports whether a challenge is that of the whole registry, and not perhaps that of one
-// repository. Behind a host that routes by path, a repository may have a server of its own, which
-// can answer for what is below /v2/, and for a path that is another one when it is cleaned.
-func (r *Registry) Speaks(c Challenge) bool {
+// IsForAll reports whether a challenge is for the whole registry. Behind a host that routes by
+// path, one repository may have a server of its own, which gets requests below /v2/. So a token
+// endpoint there may be for that repository alone, and so may one whose path leads there when it is
+// cleaned.
+func (r *Realms) IsForAll(c Challenge) bool {
 	if c.Basic {
 		return true
 	}
@@ -69,7 +70,7 @@ func (r *Registry) Speaks(c Challenge) bool {
 // Realm returns the address of the challenge's token endpoint. It must be reached over TLS, unless
 // the registry itself is not; else the error is failure.Invalid. If the endpoint is not the
 // registry's own and there is a credential to send to it, the error is failure.Unauthorized.
-func (r *Registry) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
+func (r *Realms) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
 	u, err := url.Parse(c.Realm)
 	if err != nil || u.Hostname() == "" || len(c.Realm) > MaxRealm {
 		return nil, failure.Errorf(failure.Invalid, "its token realm is no valid address")

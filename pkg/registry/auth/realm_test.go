@@ -12,48 +12,48 @@ import (
 func TestRealms(t *testing.T) {
 	for _, tt := range []struct {
 		name, api, realm string
-		registry         Registry
+		realms           Realms
 		shown, asked     bool // with a credential, without one
 	}{
-		{"own", "r.example", "https://r.example/token", Registry{}, true, true},
-		{"own with a port", "r.example:5000", "https://r.example:5000/token", Registry{}, true, true},
-		{"another port", "r.example", "https://r.example:8443/token", Registry{}, false, true},
-		{"Docker Hub", "registry-1.docker.io", "https://auth.docker.io/token", Registry{}, true, true},
-		{"as if it were Docker Hub", "r.example", "https://auth.docker.io/token", Registry{}, false, true},
-		{"Docker Hub's look-alike", "registry-1.docker.io", "https://auth.docker.io.evil.example/token", Registry{}, false, true},
-		{"GitLab", "registry.gitlab.com", "https://gitlab.com/jwt/auth", Registry{}, true, true},
-		{"named", "r.example", "https://auth.example/token", Registry{AuthHosts: []string{"auth.example"}}, true, true},
-		{"named but for the port", "r.example", "https://auth.example:8443/token", Registry{AuthHosts: []string{"auth.example"}}, false, true},
-		{"subdomain", "r.example", "https://auth.r.example/token", Registry{}, false, true},
-		{"parent", "a.r.example", "https://r.example/token", Registry{}, false, true},
-		{"other case", "r.example", "https://R.EXAMPLE/token", Registry{}, true, true},
-		{"own with the default port", "r.example", "https://r.example:0443/token", Registry{}, true, true},
-		{"the port of HTTP", "r.example", "https://r.example:80/token", Registry{}, false, true},
+		{"own", "r.example", "https://r.example/token", Realms{}, true, true},
+		{"own with a port", "r.example:5000", "https://r.example:5000/token", Realms{}, true, true},
+		{"another port", "r.example", "https://r.example:8443/token", Realms{}, false, true},
+		{"Docker Hub", "registry-1.docker.io", "https://auth.docker.io/token", Realms{}, true, true},
+		{"as if it were Docker Hub", "r.example", "https://auth.docker.io/token", Realms{}, false, true},
+		{"Docker Hub's look-alike", "registry-1.docker.io", "https://auth.docker.io.evil.example/token", Realms{}, false, true},
+		{"GitLab", "registry.gitlab.com", "https://gitlab.com/jwt/auth", Realms{}, true, true},
+		{"named", "r.example", "https://auth.example/token", Realms{AuthHosts: []string{"auth.example"}}, true, true},
+		{"named but for the port", "r.example", "https://auth.example:8443/token", Realms{AuthHosts: []string{"auth.example"}}, false, true},
+		{"subdomain", "r.example", "https://auth.r.example/token", Realms{}, false, true},
+		{"parent", "a.r.example", "https://r.example/token", Realms{}, false, true},
+		{"other case", "r.example", "https://R.EXAMPLE/token", Realms{}, true, true},
+		{"own with the default port", "r.example", "https://r.example:0443/token", Realms{}, true, true},
+		{"the port of HTTP", "r.example", "https://r.example:80/token", Realms{}, false, true},
 		{
 			"named, in another spelling", "r.example", "https://Auth.example/token",
-			Registry{AuthHosts: []string{"auth.example:443"}},
+			Realms{AuthHosts: []string{"auth.example:443"}},
 			true, true,
 		},
-		{"no host but a port", "r.example", "https://:443/token", Registry{}, false, false},
-		{"plain", "r.example", "http://r.example/token", Registry{}, false, false},
-		{"plain as the registry", "r.example", "http://r.example/token", Registry{Insecure: true}, true, true},
-		{"TLS of a plain registry", "r.example", "https://r.example/token", Registry{Insecure: true}, true, true},
-		{"user", "r.example", "https://u@r.example/token", Registry{}, false, false},
-		{"user as host", "r.example", "https://r.example@evil.example/token", Registry{}, false, false},
-		{"another scheme", "r.example", "file:///etc/passwd", Registry{}, false, false},
-		{"no host", "r.example", "https:///token", Registry{}, false, false},
-		{"opaque", "r.example", "https:r.example", Registry{}, false, false},
-		{"no URL", "r.example", "https://r.example/%zz", Registry{}, false, false},
-		{"blank", "r.example", "", Registry{}, false, false},
+		{"no host but a port", "r.example", "https://:443/token", Realms{}, false, false},
+		{"plain", "r.example", "http://r.example/token", Realms{}, false, false},
+		{"plain as the registry", "r.example", "http://r.example/token", Realms{Insecure: true}, true, true},
+		{"TLS of a plain registry", "r.example", "https://r.example/token", Realms{Insecure: true}, true, true},
+		{"user", "r.example", "https://u@r.example/token", Realms{}, false, false},
+		{"user as host", "r.example", "https://r.example@evil.example/token", Realms{}, false, false},
+		{"another scheme", "r.example", "file:///etc/passwd", Realms{}, false, false},
+		{"no host", "r.example", "https:///token", Realms{}, false, false},
+		{"opaque", "r.example", "https:r.example", Realms{}, false, false},
+		{"no URL", "r.example", "https://r.example/%zz", Realms{}, false, false},
+		{"blank", "r.example", "", Realms{}, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.registry.Host = tt.api
+			tt.realms.Host = tt.api
 			for a, want := range map[authn.AuthConfig]bool{
 				{Username: "u", Password: "canary"}: tt.shown,
 				{IdentityToken: "canary"}:           tt.shown,
 				{}:                                  tt.asked,
 			} {
-				u, err := tt.registry.Realm(Challenge{Realm: tt.realm}, a)
+				u, err := tt.realms.Realm(Challenge{Realm: tt.realm}, a)
 				if (err == nil) != want {
 					t.Errorf("Realm(%s) of %s = %v, %v, want it asked: %t", tt.realm, tt.api, u, err, want)
 				}
@@ -62,10 +62,10 @@ func TestRealms(t *testing.T) {
 	}
 }
 
-// TestSpeaks checks that a token endpoint is remembered for all repositories only if no
+// TestIsForAll checks that a token endpoint is remembered for all repositories only if no
 // repository's server can be behind it.
-func TestSpeaks(t *testing.T) {
-	r := &Registry{Host: "r.example", AuthHosts: []string{"login.example"}}
+func TestIsForAll(t *testing.T) {
+	r := &Realms{Host: "r.example", AuthHosts: []string{"login.example"}}
 	for realm, want := range map[string]bool{
 		"https://r.example/token":                             true,
 		"https://r.example/token/":                            true,
@@ -81,8 +81,8 @@ func TestSpeaks(t *testing.T) {
 		"https://r.example//v2/team-a/token":                  false,
 		"https://evil.example/token":                          false,
 	} {
-		if got := r.Speaks(Challenge{Realm: realm}); got != want {
-			t.Errorf("Speaks(%s) = %t, want %t", realm, got, want)
+		if got := r.IsForAll(Challenge{Realm: realm}); got != want {
+			t.Errorf("IsForAll(%s) = %t, want %t", realm, got, want)
 		}
 	}
 }

@@ -5,8 +5,8 @@
 // made at a time, and the size of a TLS handshake and of an answer's header), proxies and CA files.
 // It also says what a failed request has shown of the network, and describes the failure.
 //
-// The package knows nothing of registries: what a request asks for, what its answer means and
-// whether it may be sent at all belongs to package registry.
+// The package does not know what a request asks for, what its answer means, or whether it may be
+// sent at all. That is the job of package registry.
 package network
 
 import (
@@ -26,7 +26,8 @@ const (
 	maxIdle, maxIdlePerHost = 256, 32
 	// window is the number of bytes of a body that a server may send over HTTP/2 before they are read.
 	window = 64 << 10
-	// MaxDials is a capacity for Network.Dials, from which one namespace gets 128 at most.
+	// MaxDials is a capacity for Network.Dials, from which one namespace of one sender gets 128 at
+	// most.
 	MaxDials = 512
 )
 

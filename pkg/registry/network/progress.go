@@ -40,7 +40,7 @@ type Progress struct {
 	caller Caller
 
 	asked     atomic.Bool               // for a connection
-	dialBegan atomic.Pointer[time.Time] // nil: the dial waits for room
+	dialBegan atomic.Pointer[time.Time] // nil while the dial asks for room
 	connected atomic.Bool
 	reused    atomic.Bool // the connection was an idle one
 	wrote     atomic.Bool // the request's header
