@@ -23,6 +23,6 @@
 //   - tenants: attacks of one tenant on another
 //   - whole: with running pods, which needs Linux and root
 //
-// They use packages cluster, clustertest, node, registry, attack and load. Those use packages tools,
-// child, scratch, interrupt, forward, pki and poll.
+// They use packages cluster, clustertest, node, registry, attack and load. Those use packages
+// tools, child, scratch, interrupt, forward, pki and poll.
 package e2e

@@ -69,8 +69,8 @@ func (q *Queue) Enter(
 	return func() { q.leave(t) }, nil
 }
 
-// TryEnter is like Enter, but does not wait. If the caller would have to wait, the error is ErrFull,
-// which Stats does not count.
+// TryEnter is like Enter, but does not wait. If the caller would have to wait, the error is
+// ErrFull, which Stats does not count.
 func (q *Queue) TryEnter(namespace string, weight int64) (leave func(), err error) {
 	t, err := q.join(namespace, weight, false)
 	if err != nil {

@@ -195,8 +195,8 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// TestTryEnter checks that a caller that does not wait enters only if nobody waits before it, and is
-// not counted otherwise.
+// TestTryEnter checks that a caller that does not wait enters only if nobody waits before it, and
+// is not counted otherwise.
 func TestTryEnter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &Queue{Capacity: 4, Share: 3}

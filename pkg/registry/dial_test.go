@@ -148,7 +148,9 @@ func TestNoRoomForToken(t *testing.T) {
 		if err := <-other; err != nil {
 			t.Errorf("Head of another namespace = %v, want an answer", err)
 		}
-		c.replace(roundTripper(func(*http.Request) (*http.Response, error) { return nil, network.ErrNoRoom }))
+		c.replace(roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, network.ErrNoRoom
+		}))
 		if err := <-head("r.example/b:1", "loud"); !errors.Is(err, network.ErrNoRoom) {
 			t.Errorf("Head without room = %v, want %v", err, network.ErrNoRoom)
 		}

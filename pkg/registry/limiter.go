@@ -12,8 +12,9 @@ import (
 )
 
 // limiter bounds the requests to one registry. A lookup takes a slot once, and holds it for all its
-// requests, so that no more lookups are under way than there are slots. The HEAD and the GET of a lookup wait for the rate
-// once each. A request for a token, and the repetition after a challenge, don't wait again.
+// requests, so that no more lookups are under way than there are slots. The HEAD and the GET of a
+// lookup wait for the rate once each. A request for a token, and the repetition after a challenge,
+// don't wait again.
 type limiter struct {
 	slots fair.Queue
 	rate  fair.Queue // nothing stays in it

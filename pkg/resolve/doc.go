@@ -22,8 +22,8 @@
 //  4. Credentials. The candidates are tried in the order of the kubelet, at most
 //     keychain.MaxCandidates of them, and then none, until one is accepted. A 404 with a credential
 //     is confirmed by the next one, since some registries hide by 404 what a credential may not
-//     see. A failure with a shared credential is reported as unauthorized, unless it is unavailable:
-//     a tenant learns nothing about what is behind it.
+//     see. A failure with a shared credential is reported as unauthorized, unless it is
+//     unavailable: a tenant learns nothing about what is behind it.
 //  5. Unread credentials. If a pull secret could not be read, an image that is not found or not
 //     allowed without it is unavailable: another attempt may succeed.
 //  6. Cache. An answer belongs to the canonical reference and the exact list of candidates, so that
