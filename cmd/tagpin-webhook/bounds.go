@@ -9,6 +9,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/listen"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -88,8 +89,11 @@ func newManifests() *fair.Queue {
 }
 
 // newGets bounds the manifests that are being read. Each holds 64 KiB, and as much in the
-// connection, before it counts as large. Nearly all lookups need no more than a HEAD request.
-func newGets() *fair.Queue { return &fair.Queue{Capacity: 256} }
+// connection, before it counts as large. One namespace has at most as many as it has lookups by
+// default. Nearly all lookups need no more than a HEAD request.
+func newGets() *fair.Queue {
+	return &fair.Queue{Capacity: 256, Share: resolve.DefaultPerNamespace}
+}
 
 // newObjects bounds the bytes that large pods, pull secrets and service accounts need while they
 // are read, and gives one namespace half of them. Pods of less than 128 KiB need no place, nor do

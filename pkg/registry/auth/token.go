@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// maxToken bounds the answer of a token endpoint.
-	maxToken = 64 << 10
+	// maxToken bounds the answer of a token endpoint, which is held until it is complete. Tokens have
+	// up to a few KiB, and some endpoints send theirs twice, as token and as access_token.
+	maxToken = 16 << 10
 	// DefaultLifetime is the lifetime of a token if the answer has none.
 	DefaultLifetime = 60 * time.Second
 	// maxLifetime bounds the lifetime that the answer has.
