@@ -61,10 +61,10 @@ func (r *Registrar) write(
 	return written, nil
 }
 
-// difference returns a strategic merge patch, or nil if nothing differs. Unlike an update, the patch
-// keeps fields that are newer than the Go types. It has the version that was read, so that the API
-// server reports a conflict if that is not the latest one. A JSON patch would fail before that check,
-// as an invalid one, if the place that it changes is gone.
+// difference returns a strategic merge patch, or nil if nothing differs. Unlike an update, the
+// patch keeps fields that are newer than the Go types. It has the version that was read, so that
+// the API server reports a conflict if that is not the latest one. A JSON patch would fail before
+// that check, as an invalid one, if the place that it changes is gone.
 func difference(live, want *configuration) ([]byte, error) {
 	if equality.Semantic.DeepEqual(live, want) {
 		return nil, nil

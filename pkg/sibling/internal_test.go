@@ -65,8 +65,8 @@ func (onePage) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// TestLargePage checks that the pods of a page are read up to its maximum size, and that the rest is
-// an error.
+// TestLargePage checks that the pods of a page are read up to its maximum size, and that the rest
+// is an error.
 func TestLargePage(t *testing.T) {
 	api, err := kubernetes.NewForConfig(
 		&rest.Config{Host: "https://api.example", QPS: -1, Transport: onePage{}},
