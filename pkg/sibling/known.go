@@ -145,10 +145,10 @@ func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (update
 	s.Metrics.count(result)
 	called.Text("tagpin.result", result)
 	s.known.Update(r, 0, func(rec record, _ bool) (record, bool) {
-		// A digest that a former list has found is only kept if this one has not read all pods.
-		known, complete := maps.Clone(rec.texts), err == nil && next == ""
+		// A digest that a former list has found is only kept if this one fails.
+		known := maps.Clone(rec.texts)
 		maps.DeleteFunc(known, func(_ string, f fact) bool {
-			return !s.holds(f) || complete && f.recorded.IsZero()
+			return !s.holds(f) || err == nil && f.recorded.IsZero()
 		})
 		if err != nil {
 			rec.err, rec.listed, rec.texts = err, time.Now(), known
