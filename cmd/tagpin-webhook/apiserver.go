@@ -100,7 +100,7 @@ func (s *server) connect() (apiServer, error) {
 
 // maxUnread is the number of bytes of an answer that the API server may send before they are read.
 // client-go would have it send 4 MiB of each pod list and pull secret that waits for room.
-const maxUnread = 64 << 10
+const maxUnread = 256 << 10
 
 // boundStreams is a wrapper for client-go that applies maxUnread to the transport that it is given.
 func boundStreams(next http.RoundTripper) http.RoundTripper {
