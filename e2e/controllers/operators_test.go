@@ -52,7 +52,11 @@ func (o *operator) reconcile(ctx context.Context) error {
 		return err
 	case pod.DeletionTimestamp == nil && pod.Spec.Containers[0].Image != o.image:
 		now := int64(0)
-		return pods.Delete(ctx, "picky", metav1.DeleteOptions{GracePeriodSeconds: &now})
+		err := pods.Delete(ctx, "picky", metav1.DeleteOptions{GracePeriodSeconds: &now})
+		if apierrors.IsNotFound(err) { // kwok removes a deleted pod by name, and so may hit this one
+			return nil
+		}
+		return err
 	}
 	return nil
 }
