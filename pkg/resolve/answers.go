@@ -145,11 +145,15 @@ func (a *Answers) remember(key cacheKey, namespace string, q question, d digest.
 	})
 }
 
-// stale returns the last digest if err says that the registry can't be reached and the digest is
-// not too old, and else err. That there was no room for a lookup says nothing about the registry.
+// isOutage reports whether an old digest may be used because of an error (rule 8). That there was
+// no room for a lookup says nothing about the registry.
+func isOutage(err error) bool {
+	return errors.Is(err, failure.Unavailable) && !errors.Is(err, registry.ErrOfNamespace)
+}
+
+// stale returns the last digest if err is an outage and the digest is not too old, and else err.
 func (e *entry) stale(limits *Limits, err error) (Result, error) {
-	if !errors.Is(err, failure.Unavailable) || errors.Is(err, registry.ErrOfNamespace) ||
-		e.digest == "" || time.Since(e.at) >= limits.StaleFor {
+	if !isOutage(err) || e.digest == "" || time.Since(e.at) >= limits.StaleFor {
 		return Result{}, err
 	}
 	return Result{Digest: e.digest, Cached: true, Stale: true}, nil

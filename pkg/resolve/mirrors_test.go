@@ -103,6 +103,7 @@ func TestMirrorsStale(t *testing.T) {
 	}{
 		{"the registry's own", nil, d2, nil},
 		{"nothing newer", failure.Unavailable, d1, nil},
+		{"no room to ask it", errors.Join(failure.Unavailable, registry.ErrOfNamespace), "", failure.Unavailable},
 		{"taken back", failure.NotFound, "", failure.NotFound},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
