@@ -63,6 +63,7 @@ func (h *handlers) addResolver(s, former *state) error {
 		},
 		Answers:  h.answers,
 		Settings: s.client.Settings,
+		Silent:   s.client.Silent,
 	}
 	return s.client.Init()
 }

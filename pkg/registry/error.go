@@ -18,6 +18,10 @@ import (
 // nothing.
 var ErrOfNamespace = errors.New("only for this namespace")
 
+// ErrNoAnswer reports a failure that says nothing about the registry: the time was over before the
+// registry was asked, or before it could answer. Client.Silent may say something.
+var ErrNoAnswer = errors.New("no answer within the time allowed")
+
 // requestError is the error of a request, or of a whole lookup. Its text never has a body, a
 // credential or the query of a URL.
 type requestError struct {

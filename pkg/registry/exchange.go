@@ -64,9 +64,13 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 	case err == nil:
 		answered = true
 		l.served()
+		l.heard()
 	case e != nil && ctx.Err() == nil:
 		answered = e.status != 0 || e.evidence == network.Broken
 		l.judge(e)
+		if !e.remembered && e.Class() != failure.Unavailable {
+			l.heard()
+		}
 	}
 	return m, err
 }

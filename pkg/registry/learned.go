@@ -22,6 +22,7 @@ const (
 	maxTokens     = 2048
 	maxGates      = 4096
 	maxNoHead     = 1024
+	maxSilences   = 1024
 	maxTokenBytes = 4 << 20
 )
 
@@ -36,8 +37,9 @@ type Learned struct {
 	limiters   limiters
 	dials      fair.Room // connections that are being made
 	challenges cache.Memory[challengeKey, owned[received]]
-	tokens     cache.Memory[tokenKey, owned[string]] // Authorization headers
-	noHead     cache.Memory[string, owned[struct{}]] // registries that refuse HEAD, by origin
+	tokens     cache.Memory[tokenKey, owned[string]]  // Authorization headers
+	noHead     cache.Memory[string, owned[struct{}]]  // registries that refuse HEAD, by origin
+	silences   cache.Memory[string, owned[time.Time]] // when they began, by origin
 	tokenCalls cache.Flights[tokenCall, string]
 }
 
@@ -50,6 +52,7 @@ func (l *Learned) prepare(p *panics.Reporter) {
 		l.limiters.idle.Owner = func(_ limiterKey, l *limiter) string { return l.owner }
 		l.challenges.Size, l.challenges.Owner = maxChallenges, ownerOf[challengeKey, received]
 		l.noHead.Size, l.noHead.Owner = maxNoHead, ownerOf[string, struct{}]
+		l.silences.Size, l.silences.Owner = maxSilences, ownerOf[string, time.Time]
 		l.tokens.Size, l.tokens.Owner = maxTokens, ownerOf[tokenKey, string]
 		l.tokens.Bytes = maxTokenBytes
 		l.tokens.Weigh = func(_ tokenKey, header owned[string]) int { return len(header.value) }

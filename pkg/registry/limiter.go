@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 
@@ -140,8 +141,10 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 			}
 			if err != nil {
 				l.state.gates.done(taken, false)
+				return nil, err
 			}
-			return taken, err
+			l.asked()
+			return taken, nil
 		}
 	}
 }
@@ -173,5 +176,5 @@ func (l *lookup) wait(ctx context.Context, method string) (err error) {
 
 func (l *lookup) late(err error) error {
 	const reason = "no place among the requests to it within the time allowed"
-	return &requestError{host: l.Name, reason: reason, err: err}
+	return &requestError{host: l.Name, reason: reason, err: errors.Join(ErrNoAnswer, err)}
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/panics"
-	"github.com/tagpin/tagpin/pkg/registry"
 )
 
 // Defaults of Answers and Limits.
@@ -143,20 +142,6 @@ func (a *Answers) remember(key cacheKey, namespace string, q question, d digest.
 		}
 		return answer, true
 	})
-}
-
-// isOutage reports whether an old digest may be used because of an error (rule 8). That there was
-// no room for a lookup says nothing about the registry.
-func isOutage(err error) bool {
-	return errors.Is(err, failure.Unavailable) && !errors.Is(err, registry.ErrOfNamespace)
-}
-
-// stale returns the last digest if err is an outage and the digest is not too old, and else err.
-func (e *entry) stale(limits *Limits, err error) (Result, error) {
-	if !isOutage(err) || e.digest == "" || time.Since(e.at) >= limits.StaleFor {
-		return Result{}, err
-	}
-	return Result{Digest: e.digest, Cached: true, Stale: true}, nil
 }
 
 // cacheKey is a keyed hash of what an answer belongs to: the canonical reference, the settings of

@@ -5,6 +5,7 @@ package resolve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/cache"
@@ -24,6 +25,9 @@ type Cache struct {
 	// Settings identifies the settings of a registry host. An answer counts only for the settings that
 	// it was got with. If nil, all hosts have the same settings.
 	Settings func(host string) string
+	// Silent reports whether a registry host is asked and does not answer (registry.Client.Silent). If
+	// nil, only the failure of a lookup itself shows that its registry can't be reached.
+	Silent func(host string) bool
 }
 
 // Resolve returns an answer that is remembered, or else asks Next or joins a lookup.
@@ -42,7 +46,7 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 		if req.First {
 			return Result{Cached: true}, known.err
 		}
-		result, err := known.stale(limits, known.err)
+		result, err := c.stale(known, req, known.err)
 		result.Cached = true
 		return result, err
 	case known.err == nil && !req.First && time.Since(known.at) < limits.TTL:
@@ -50,9 +54,18 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	}
 	result, err := c.join(ctx, key, req)
 	if err != nil && !req.Fresh && !req.First {
-		return known.stale(limits, err)
+		return c.stale(known, req, err)
 	}
 	return result, err
+}
+
+// stale returns the last digest if err is an outage and the digest is not too old, and else err.
+func (c *Cache) stale(known entry, req Request, err error) (Result, error) {
+	if known.digest == "" || time.Since(known.at) >= c.Answers.limits.Load().StaleFor ||
+		!isOutage(err, req.Ref, c.Silent) {
+		return Result{}, err
+	}
+	return Result{Digest: known.digest, Cached: true, Stale: true}, nil
 }
 
 // namespaceError is a registry.ErrOfNamespace with the namespace.
@@ -85,7 +98,7 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 	case ctx.Err() != nil:
 		return Result{}, Late(ctx, req.Ref)
 	}
-	return Result{}, failure.Errorf(failure.Unavailable, "%s: %w", req.Ref.Host(), err)
+	return Result{}, noAnswer(fmt.Sprintf("%s: %v", req.Ref.Host(), err), registry.ErrNoAnswer)
 }
 
 // ask asks Next and remembers the answer. A failure is remembered only if the registry was asked

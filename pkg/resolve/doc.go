@@ -36,9 +36,9 @@
 //     run what it runs, without a lookup.
 //  8. Outages. If the registry can't be reached, and only then, pods that a controller makes may
 //     use an answer that is up to StaleFor old, which the metrics count as stale. A 401, 403 or 404
-//     is an answer. It is no outage if tagpin has no room for a lookup. But a lookup that has got
-//     no answer when the time for the review is over counts as one, also if it still waited for its
-//     turn: while a registry hangs, those behind it in the queue get no turn.
+//     is an answer. A lookup that ends without an answer, because it got no turn or the time for
+//     the review was over, says nothing about its registry by itself: it is an outage if the
+//     registry is silent, so that it is asked but answers nobody (registry.Client.Silent).
 //  9. Mirrors are asked first, each by its own settings and with the credentials of its own host.
 //     The pin keeps the host that the user wrote.
 package resolve

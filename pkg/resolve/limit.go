@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/registry"
 )
@@ -59,16 +58,6 @@ func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 	return l.Next.Resolve(ctx, req)
 }
 
-// busyError is the error of a lookup for which Limit has no place. It says nothing about the
-// registry.
-type busyError struct{ text string }
-
-func busy(format string, args ...any) error { return &busyError{fmt.Sprintf(format, args...)} }
-
-// Error returns the text.
-func (e *busyError) Error() string { return e.text }
-
-// Unwrap returns the class and what the error is about.
-func (e *busyError) Unwrap() []error {
-	return []error{failure.Unavailable, registry.ErrOfNamespace}
+func busy(format string, args ...any) error {
+	return noAnswer(fmt.Sprintf(format, args...), registry.ErrOfNamespace)
 }

@@ -36,7 +36,7 @@ func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 	case mirror != "" && host.Verify && err == nil && found.Digest != own.Digest:
 		return Result{}, failure.Errorf(failure.Invalid,
 			"%s: its mirror %s has another digest for the tag", host.Name, mirror)
-	case mirror != "" && !host.Verify && isOutage(err):
+	case mirror != "" && !host.Verify && isOutage(err, req.Ref, m.Client.Silent):
 		return found, nil // which is stale, but neither the mirror nor the registry can be reached
 	}
 	return own, withMirrors(err, failed)

@@ -103,6 +103,7 @@ func TestMirrorsStale(t *testing.T) {
 	}{
 		{"the registry's own", nil, d2, nil},
 		{"nothing newer", failure.Unavailable, d1, nil},
+		{"no time to ask it", errors.Join(failure.Unavailable, registry.ErrNoAnswer), "", failure.Unavailable},
 		{"no room to ask it", errors.Join(failure.Unavailable, registry.ErrOfNamespace), "", failure.Unavailable},
 		{"taken back", failure.NotFound, "", failure.NotFound},
 	} {

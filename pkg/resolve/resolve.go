@@ -5,6 +5,7 @@ package resolve
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/opencontainers/go-digest"
 
@@ -91,7 +92,34 @@ func (r *Request) registry() registry.Request {
 func Late(ctx context.Context, r ref.Reference) error {
 	why := context.Cause(ctx)
 	if errors.Is(why, context.DeadlineExceeded) || errors.Is(why, context.Canceled) {
-		why = errors.New("no answer within the time allowed")
+		why = registry.ErrNoAnswer
 	}
-	return failure.Errorf(failure.Unavailable, "%s: %w", r.Host(), why)
+	return noAnswer(fmt.Sprintf("%s: %v", r.Host(), why), registry.ErrNoAnswer)
+}
+
+// noAnswerError is an error that says nothing about the registry. It is failure.Unavailable.
+type noAnswerError struct {
+	text string
+	kind error // registry.ErrNoAnswer or registry.ErrOfNamespace
+}
+
+func noAnswer(text string, kind error) error { return &noAnswerError{text, kind} }
+
+// Error returns the text.
+func (e *noAnswerError) Error() string { return e.text }
+
+// Unwrap returns the class and the kind.
+func (e *noAnswerError) Unwrap() []error { return []error{failure.Unavailable, e.kind} }
+
+// isOutage reports whether a registry can't be reached, so that an old digest may be used (rule 8):
+// err says so, or err says nothing about the registry, but the registry is silent. silent may be
+// nil.
+func isOutage(err error, r ref.Reference, silent func(host string) bool) bool {
+	switch {
+	case !errors.Is(err, failure.Unavailable):
+		return false
+	case errors.Is(err, registry.ErrNoAnswer), errors.Is(err, registry.ErrOfNamespace):
+		return silent != nil && silent(r.Host())
+	}
+	return true
 }

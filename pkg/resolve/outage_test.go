@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolve_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/registrytest"
+	"github.com/tagpin/tagpin/pkg/resolve"
+)
+
+// outage is a test of 40 lookups of different images at the same time, all for pods of a
+// controller, in a namespace that has half of the registry's places.
+type outage struct {
+	name  string
+	rules rules
+	host  registry.Host
+	// stale is true if all pods get an old digest. Else none may.
+	stale bool
+}
+
+func (o outage) run(t *testing.T) {
+	t.Parallel()
+	w := registrytest.Start(t, o.rules)
+	o.host.Name, o.host.Timeout = w.Host(own), 2*time.Second
+	client := w.Client(o.host)
+	answers := &resolve.Answers{Limits: resolve.Limits{TTL: time.Nanosecond}}
+	t.Cleanup(answers.Close)
+	before := &resolve.Cache{Next: &backend{digest: d("old")}, Answers: answers}
+	after := &resolve.Cache{
+		Next:    &resolve.Limit{Next: &resolve.Registry{Client: client}, Places: resolve.Places(0)},
+		Answers: answers, Settings: client.Settings, Silent: client.Silent,
+	}
+	lookUp(t, before, o.host.Name)
+	late := 0
+	for i, got := range lookUp(t, after, o.host.Name) {
+		switch {
+		case o.stale && (!got.Stale || got.Digest != d("old")):
+			t.Errorf("lookup %d = %+v, want the old digest", i, got)
+		case !o.stale && (got.Stale || got.err != nil && !errors.Is(got.err, failure.Unavailable)):
+			t.Errorf("lookup %d = %+v, want it answered or unavailable", i, got)
+		case got.err != nil:
+			late++
+		}
+	}
+	if !o.stale && late == 0 {
+		t.Error("no lookup was late, so that the test shows nothing")
+	}
+}
+
+// lookUp returns the results of the lookups, which have 3 seconds.
+func lookUp(t *testing.T, r resolve.Resolver, host string) []result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	results := make([]result, 40)
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() {
+			image := ref.MustParse(fmt.Sprintf("%s/app%d:1", host, i))
+			got, err := r.Resolve(ctx, resolve.Request{Ref: image, Namespace: "team"})
+			results[i] = result{got, err}
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+// TestOutage checks that a lookup that has no answer when its time is over gets an old digest if
+// its registry answers nobody, also if the lookup was never sent, and none if the registry answers
+// others (rule 8).
+func TestOutage(t *testing.T) {
+	tick := make(chan struct{})
+	go func() { // answers one request after another
+		for {
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-t.Context().Done():
+				return
+			}
+			select {
+			case tick <- struct{}{}:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	slow, hang := registrytest.Image, answer{Hang: "status"}
+	slow.Hold = tick
+	for _, o := range []outage{
+		{name: "hangs", rules: always(hang), host: registry.Host{MaxInFlight: 32}, stale: true},
+		{name: "hangs, with a low rate", rules: always(hang), host: registry.Host{RequestsPerSecond: 4}, stale: true},
+		{
+			name: "its tokens hang", host: registry.Host{MaxInFlight: 32}, stale: true,
+			rules: rules{own: {{On: "token", Then: hang}, {Then: registrytest.Challenge}}},
+		},
+		{name: "is slow", rules: always(slow), host: registry.Host{MaxInFlight: 2}},
+		{name: "has a low rate", rules: always(registrytest.Image), host: registry.Host{RequestsPerSecond: 4}},
+	} {
+		t.Run(o.name, o.run)
+	}
+}
