@@ -18,8 +18,8 @@ var ErrAddress = errors.New("address not allowed")
 
 // refused are ranges of addresses where no registry is and where tenants must not lead tagpin.
 // Beside loopback, link-local, unspecified and multicast addresses, these are the forms that
-// contain another address (NAT64, RFC 6052 and 8215; 6to4; Teredo) and other metadata services of
-// clouds.
+// contain another address (NAT64 of a network's own, RFC 8215; 6to4; Teredo) and other metadata
+// services of clouds.
 var refused = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
 	netip.MustParsePrefix("100.100.100.200/32"), // Alibaba Cloud
@@ -28,7 +28,6 @@ var refused = []netip.Prefix{
 	netip.MustParsePrefix("255.255.255.255/32"),
 	netip.MustParsePrefix("::/96"),           // IPv4-compatible, deprecated
 	netip.MustParsePrefix("::ffff:0:0:0/96"), // IPv4-translated
-	netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"),
 	netip.MustParsePrefix("2001::/32"),        // Teredo
 	netip.MustParsePrefix("2002::/16"),        // 6to4
@@ -43,7 +42,12 @@ type Rules struct {
 	Allow, Deny []netip.Prefix
 }
 
-// Check returns ErrAddress if addr may not be dialled.
+// nat64 is the prefix of IPv4 addresses for hosts that have IPv6 alone. Their gateway connects to
+// the address in the last four bytes (RFC 6052).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// Check returns ErrAddress if addr may not be dialled. An address of NAT64 may be dialled if the
+// IPv4 address in it may be, without Allow: that one is reached from the gateway, not from here.
 func (r Rules) Check(addr netip.Addr) error {
 	addr = addr.WithZone("").Unmap()
 	within := func(p netip.Prefix) bool { return p.Contains(addr) }
@@ -51,6 +55,11 @@ func (r Rules) Check(addr netip.Addr) error {
 	case slices.ContainsFunc(r.Deny, within):
 	case slices.ContainsFunc(r.Allow, within):
 		return nil
+	case nat64.Contains(addr):
+		bytes := addr.As16()
+		if (Rules{Deny: r.Deny}).Check(netip.AddrFrom4([4]byte(bytes[12:]))) == nil {
+			return nil
+		}
 	case addr.IsLoopback(), addr.IsLinkLocalUnicast(), addr.IsUnspecified(), addr.IsMulticast(),
 		slices.ContainsFunc(refused, within):
 	default:
