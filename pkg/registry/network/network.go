@@ -26,6 +26,10 @@ const (
 	maxIdle, maxIdlePerHost = 256, 32
 	// window is the number of bytes of a body that a server may send over HTTP/2 before they are read.
 	window = 64 << 10
+	// pingAfter and pingTimeout bound the time that requests wait on an HTTP/2 connection whose peer
+	// is gone: it is closed after both. The sum is less than the default timeout of a request, so
+	// that the request is sent again in time.
+	pingAfter, pingTimeout = 2 * time.Second, 2 * time.Second
 	// MaxDials is a capacity for Network.Dials, from which one namespace of one sender gets 128 at
 	// most.
 	MaxDials = 512

@@ -46,6 +46,8 @@ func (n *Network) transport(roots *x509.CertPool) *transport {
 			MaxReadFrameSize:              16 << 10,
 			MaxReceiveBufferPerStream:     window,
 			MaxReceiveBufferPerConnection: maxIdlePerHost * window,
+			SendPingTimeout:               pingAfter,
+			PingTimeout:                   pingTimeout,
 		},
 	}
 	t := &transport{Network: *n, direct: base.Clone(), proxied: base.Clone()}
