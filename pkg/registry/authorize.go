@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry/auth"
 	"github.com/tagpin/tagpin/pkg/registry/network"
 	"github.com/tagpin/tagpin/pkg/span"
@@ -80,6 +83,73 @@ type recalled struct {
 
 // met reports whether the header was got for the challenge. Then another token would not help.
 func (r *recalled) met(c *auth.Challenge) bool { return r.challenge != nil && *r.challenge == *c }
+
+// isToken reports whether the header is a token that was remembered.
+func (r *recalled) isToken() bool { return r.header != "" && r.challenge == nil }
+
+// findChallenge asks the registry for its challenge, if there is a credential that could meet it:
+// some registries hide a private repository from those who show none, and challenge them at /v2/
+// alone (nexus-public#217). A registry without a challenge there is asked again after a while.
+func (l *lookup) findChallenge(ctx context.Context) *auth.Challenge {
+	if _, none := l.state.noChallenge.Get(l.origin()); none || l.anonymous() {
+		return nil
+	}
+	ctx, s := span.Call(ctx, "registry challenge")
+	defer s.End()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url(""), nil)
+	if err != nil {
+		return nil
+	}
+	req.Header.Set("User-Agent", l.client.userAgent())
+	resp, _, err := l.do(req)
+	l.count(challengeRequest, l.via, resp, s)
+	if err != nil {
+		return nil
+	}
+	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusUnauthorized && l.via == "" {
+		if c := auth.ParseChallenges(resp.Header.Values("WWW-Authenticate")); c != nil {
+			return c
+		}
+	}
+	learn(&l.state.noChallenge, l.origin(), struct{}{}, l.Namespace, challengeLifetime)
+	return nil
+}
+
+// follow asks the registry that the request was redirected to, which has challenged it. It gets a
+// token there without a credential: the lookup's is for its own registry. The scope is what the
+// address there names, as scarf.sh redirects to another repository of another registry.
+func (l *lookup) follow(ctx context.Context, resp *http.Response) (m *Manifest, err error) {
+	c := auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
+	there, parseErr := referenceOf(resp.Request.URL)
+	if c == nil || c.Basic || parseErr != nil {
+		return nil, &requestError{host: l.Name, via: l.via, status: resp.StatusCode}
+	}
+	req := l.Request
+	req.Ref = there
+	next := l.client.lookup(req, keychain.Credential{}, l.slot)
+	next.followed = true
+	header, err := next.authorize(ctx, *c)
+	if err == nil {
+		m, _, err = next.send(ctx, resp.Request.Method, header)
+	}
+	if e := asError(err); e != nil {
+		there := *e
+		there.host, there.via = l.Name, l.via
+		err = &there
+	}
+	return m, err
+}
+
+// referenceOf returns the reference to a manifest by its address.
+func referenceOf(u *url.URL) (ref.Reference, error) {
+	path, name, _ := strings.Cut(strings.TrimPrefix(u.Path, "/v2/"), "/manifests/")
+	separator := ":"
+	if strings.Contains(name, ":") { // it is a digest
+		separator = "@"
+	}
+	return ref.Parse(u.Host + "/" + path + separator + name)
+}
 
 // recall returns the authorization that was good before. If only the challenge is remembered, it
 // asks for a token.

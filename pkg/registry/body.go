@@ -4,10 +4,12 @@ package registry
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/tagpin/tagpin/pkg/fair"
 )
@@ -58,6 +60,20 @@ func (l *lookup) readBody(
 		err = errNoRoom
 	}
 	return nil, func() {}, err
+}
+
+// decoded returns an answer's body and its size, which is -1 if it is unknown. tagpin accepts no
+// encoding, but some registries compress all that they send (serverless-registry#136).
+func decoded(resp *http.Response) (body io.Reader, size int64, err error) {
+	switch encoding := resp.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+		return resp.Body, resp.ContentLength, nil
+	case "gzip":
+		if body, err = gzip.NewReader(resp.Body); err == nil {
+			return body, -1, nil
+		}
+	}
+	return nil, 0, errors.New("the manifest can't be decoded; see its header Content-Encoding")
 }
 
 // reserve takes size bytes of q, which may be nil. release is never nil. waited is true if the

@@ -108,7 +108,7 @@ func TestAbsoluteNames(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			host := tt.host + ":" + port
-			c := plainClient(t, names, host)
+			c := plainClient(t, names, host, "token.internal:"+port)
 			if tt.proxy != "" {
 				c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy + ":" + port})
 			}

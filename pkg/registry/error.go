@@ -58,6 +58,8 @@ func (e *requestError) Class() failure.Class {
 		return failure.NotFound
 	case status == http.StatusTooManyRequests, status < 300, status >= 500:
 		return failure.Unavailable
+	case status == http.StatusBadRequest && e.presented: // ECR's answer to a password that has expired
+		return failure.Unauthorized
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, e.token && status >= 400:
 		return failure.Unauthorized
 	case status == http.StatusRequestTimeout:

@@ -85,6 +85,15 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 	}
 	header, failed := known.header, known.err
 	m, challenge, err := l.send(ctx, method, header)
+	switch e := asError(err); {
+	case challenge != nil || e == nil || l.via != "":
+	case known.isToken() && (e.status == http.StatusUnauthorized || e.status == http.StatusBadRequest):
+		// The registry has forgotten the token (aws/containers-roadmap#2835).
+		l.state.tokens.Remove(l.tokenKey())
+		return l.ask(ctx, method)
+	case header == "" && (e.status == http.StatusForbidden || e.status == http.StatusNotFound):
+		challenge = l.findChallenge(ctx)
+	}
 	if challenge != nil && (failed != nil || !known.met(challenge)) {
 		l.remember(*challenge)
 		renewed := ""
@@ -116,14 +125,8 @@ func (l *lookup) send(
 ) (m *Manifest, challenge *auth.Challenge, err error) {
 	ctx, s := span.Call(ctx, "registry request")
 	defer s.End()
-	u := url.URL{
-		Scheme: "https", Host: l.api(),
-		Path: "/v2/" + l.Ref.Path() + "/manifests/" + cmp.Or(l.Ref.Digest().String(), l.Ref.Tag()),
-	}
-	if l.Insecure {
-		u.Scheme = "http"
-	}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	path := l.Ref.Path() + "/manifests/" + cmp.Or(l.Ref.Digest().String(), l.Ref.Tag())
+	req, err := http.NewRequestWithContext(ctx, method, l.url(path), nil)
 	if err != nil {
 		return nil, nil, l.invalid("no valid address")
 	}
@@ -145,6 +148,9 @@ func (l *lookup) send(
 		return m, nil, err
 	}
 	switch _, noHead := refusesHead(resp.StatusCode); {
+	case l.via != "" && resp.StatusCode == http.StatusUnauthorized && !l.followed:
+		m, err := l.follow(ctx, resp)
+		return m, nil, err
 	case l.via != "":
 	case resp.StatusCode == http.StatusUnauthorized:
 		challenge = auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
@@ -155,6 +161,15 @@ func (l *lookup) send(
 		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp.Header),
 		presented: authorization != "",
 	}
+}
+
+// url returns the address of a path below /v2/.
+func (l *lookup) url(path string) string {
+	u := url.URL{Scheme: "https", Host: l.api(), Path: "/v2/" + path}
+	if l.Insecure {
+		u.Scheme = "http"
+	}
+	return u.String()
 }
 
 // do sends a request, and once more if the server had closed the connection before.
@@ -198,6 +213,7 @@ func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
 	if host != l.api() {
 		l.via = host
 		r.Header.Del("Authorization")
+		r.Header.Del("Referer")
 	}
 	return nil
 }
@@ -208,7 +224,11 @@ func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
 	if resp.Request.Method != http.MethodGet {
 		return m, nil
 	}
-	m.Body, m.release, err = l.readBody(resp.Request.Context(), resp.Body, resp.ContentLength)
+	body, size, err := decoded(resp)
+	if err != nil {
+		return nil, l.invalid("%v", err)
+	}
+	m.Body, m.release, err = l.readBody(resp.Request.Context(), body, size)
 	switch {
 	case errors.Is(err, errNoRoom):
 		return nil, &requestError{

@@ -196,11 +196,18 @@ func (g *gate) refusal() error {
 	return &e
 }
 
-// retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3). It is 0 if there
-// is none.
+// minUnixTime is the smallest number in Retry-After that is no number of seconds but a Unix time,
+// as Docker Hub sends it (docker/hub-feedback#2459). It is in the year 2001.
+const minUnixTime = 1e9
+
+// retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3), or as a Unix
+// time. It is 0 if there is none.
 func retryAfter(h http.Header) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err == nil && seconds >= minUnixTime {
+		return min(max(0, time.Until(time.Unix(seconds, 0))), maxRetryAfter)
+	}
 	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the greatest number there is
 		return time.Duration(min(max(0, seconds), int64(maxRetryAfter/time.Second))) * time.Second
 	}

@@ -17,13 +17,14 @@ import (
 
 // These bound what is remembered, since tenants choose the keys.
 const (
-	maxLimiters   = 1024
-	maxChallenges = 1024
-	maxTokens     = 2048
-	maxGates      = 4096
-	maxNoHead     = 1024
-	maxSilences   = 1024
-	maxTokenBytes = 4 << 20
+	maxLimiters    = 1024
+	maxChallenges  = 1024
+	maxTokens      = 2048
+	maxGates       = 4096
+	maxNoHead      = 1024
+	maxSilences    = 1024
+	maxNoChallenge = 1024
+	maxTokenBytes  = 4 << 20
 )
 
 // Learned is what answers have shown about registries: challenges, tokens, closed gates and the
@@ -37,10 +38,12 @@ type Learned struct {
 	limiters   limiters
 	dials      fair.Room // connections that are being made
 	challenges cache.Memory[challengeKey, owned[received]]
-	tokens     cache.Memory[tokenKey, owned[string]]  // Authorization headers
-	noHead     cache.Memory[string, owned[struct{}]]  // registries that refuse HEAD, by origin
-	silences   cache.Memory[string, owned[time.Time]] // when they began, by origin
-	tokenCalls cache.Flights[tokenCall, string]
+	tokens     cache.Memory[tokenKey, owned[string]] // Authorization headers
+	noHead     cache.Memory[string, owned[struct{}]] // registries that refuse HEAD, by origin
+	// noChallenge has the registries without a challenge at /v2/, by origin.
+	noChallenge cache.Memory[string, owned[struct{}]]
+	silences    cache.Memory[string, owned[time.Time]] // when they began, by origin
+	tokenCalls  cache.Flights[tokenCall, string]
 }
 
 func (l *Learned) prepare(p *panics.Reporter) {
@@ -52,6 +55,7 @@ func (l *Learned) prepare(p *panics.Reporter) {
 		l.limiters.idle.Owner = func(_ limiterKey, l *limiter) string { return l.owner }
 		l.challenges.Size, l.challenges.Owner = maxChallenges, ownerOf[challengeKey, received]
 		l.noHead.Size, l.noHead.Owner = maxNoHead, ownerOf[string, struct{}]
+		l.noChallenge.Size, l.noChallenge.Owner = maxNoChallenge, ownerOf[string, struct{}]
 		l.silences.Size, l.silences.Owner = maxSilences, ownerOf[string, time.Time]
 		l.tokens.Size, l.tokens.Owner = maxTokens, ownerOf[tokenKey, string]
 		l.tokens.Bytes = maxTokenBytes

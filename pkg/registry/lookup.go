@@ -54,6 +54,7 @@ type lookup struct {
 	realms     auth.Realms
 	slot       *slot  // of the whole Request
 	via        string // the host that the registry has redirected the request to; "" if it has not
+	followed   bool   // another registry has redirected its request to here
 }
 
 func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *lookup {
@@ -61,7 +62,9 @@ func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *l
 	return &lookup{
 		Request: req, target: t, client: c, state: c.state, slot: s,
 		credential: credential, identity: auth.Identify(c.state.secret[:], credential.Auth),
-		realms: auth.Realms{Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure},
+		realms: auth.Realms{
+			Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure, Plain: c.state.isPlain,
+		},
 	}
 }
 
@@ -133,7 +136,7 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 	if err != nil {
 		return "", err
 	}
-	if d, err := m.digest(); err == nil && d != "" && supported(m.MediaType) {
+	if d := m.digest(); d != "" && supported(m.MediaType) {
 		return d, nil
 	}
 	if m.remaining == 0 {
@@ -148,7 +151,7 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 // each HEAD. No GET follows 401, 429 and the other server errors, since it counts against quotas.
 func refusesHead(status int) (refused, always bool) {
 	switch status {
-	case http.StatusForbidden, http.StatusNotFound:
+	case http.StatusForbidden, http.StatusNotFound, http.StatusNotAcceptable, http.StatusBadRequest:
 		return true, false
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true, true

@@ -25,10 +25,12 @@ const (
 // accept has all types of indexes and manifests but schema 1. With fewer types, a tag would have
 // several digests, because some registries then convert the manifest or choose a platform
 // (docker-registry 2.8).
-var accept = []string{
+//
+// It is one line, because some registries read only the first (docker-image-resource#41).
+var accept = []string{strings.Join([]string{
 	string(types.OCIImageIndex), string(types.DockerManifestList),
 	string(types.OCIManifestSchema1), string(types.DockerManifestSchema2),
-}
+}, ",")}
 
 // supported reports whether a media type is one of accept.
 func supported(mediaType string) bool {
@@ -78,16 +80,17 @@ func remainingPulls(h http.Header) int {
 	return n
 }
 
-// digest returns the sha256 digest of the header; it is empty if there is none.
-func (m *Manifest) digest() (digest.Digest, error) {
-	if len(m.digests) == 0 || len(m.digests) == 1 && m.digests[0] == "" {
-		return "", nil
+// digest returns the sha256 digest of the header. It is empty if there is none or it is malformed:
+// then only the bytes count.
+func (m *Manifest) digest() digest.Digest {
+	if len(m.digests) != 1 {
+		return ""
 	}
 	d := digest.Digest(m.digests[0])
-	if len(m.digests) > 1 || d.Validate() != nil || d.Algorithm() != digest.SHA256 {
-		return "", errors.New("the Docker-Content-Digest header is malformed")
+	if d.Validate() != nil || d.Algorithm() != digest.SHA256 {
+		return ""
 	}
-	return d, nil
+	return d
 }
 
 var errSchema1 = errors.New("the tag is a Docker schema 1 manifest, which no current runtime pulls")
@@ -104,10 +107,7 @@ func (m *Manifest) check(want digest.Digest) error {
 	if err := m.checkBody(); err != nil {
 		return err
 	}
-	d, err := m.digest()
-	switch {
-	case err != nil:
-		return err
+	switch d := m.digest(); {
 	case d != "" && d != digest.SHA256.FromBytes(m.Body):
 		return errors.New("the manifest's bytes have another digest than its header says")
 	case want != "" && want != want.Algorithm().FromBytes(m.Body):

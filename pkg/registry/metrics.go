@@ -15,7 +15,10 @@ import (
 
 const (
 	otherRegistry = "other" // a host that a tenant has chosen must not become a label
-	tokenRequest  = "token"
+
+	// Kinds of requests beside the methods of those for manifests.
+	tokenRequest     = "token"
+	challengeRequest = "challenge"
 )
 
 // Metrics counts HTTP requests. Its labels have a bounded set of values. A nil *Metrics counts
@@ -32,8 +35,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_requests_total",
 			Help: "Requests to registries (other where the config does not name it), by kind (HEAD," +
-				" GET, token) and answer: 200, 401, 403, 404, 429, 503, 4xx and 5xx for the rarer" +
-				" ones, else (any other status) or none (no answer).",
+				" GET, token, or challenge at /v2/) and answer: 200, 401, 403, 404, 429, 503, 4xx" +
+				" and 5xx for the rarer ones, else (any other status) or none (no answer).",
 		}, []string{"registry", "kind", "answer"}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_not_asked_total",
@@ -69,7 +72,7 @@ func (l *lookup) count(kind, via string, resp *http.Response, s span.Span) {
 		return
 	}
 	m.requests.WithLabelValues(cmp.Or(l.label, otherRegistry), kind, answer).Inc()
-	if resp == nil || kind == tokenRequest || l.label == "" {
+	if resp == nil || kind == tokenRequest || kind == challengeRequest || l.label == "" {
 		return
 	}
 	if n := remainingPulls(resp.Header); n >= 0 {

@@ -65,6 +65,13 @@ func (s *state) target(name string) target {
 	return t
 }
 
+// isPlain reports whether the config says that a host, in its canonical spelling, is asked over
+// plain HTTP.
+func (s *state) isPlain(host string) bool {
+	t := s.target(host)
+	return t.Insecure
+}
+
 func hasPort(name string) bool { return (&url.URL{Host: name}).Port() != "" }
 
 // api returns the host that requests go to. For Docker Hub that is not the registry's name.

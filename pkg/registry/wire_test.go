@@ -53,7 +53,7 @@ tagpin_registry_not_asked_total{registry=%[1]q} 1
 # HELP tagpin_registry_pulls_remaining Pulls that a registry said it still allows (ratelimit-remaining), by its last answer that said so; only of registries that the config names.
 # TYPE tagpin_registry_pulls_remaining gauge
 tagpin_registry_pulls_remaining{registry=%[1]q} 76
-# HELP tagpin_registry_requests_total Requests to registries (other where the config does not name it), by kind (HEAD, GET, token) and answer: 200, 401, 403, 404, 429, 503, 4xx and 5xx for the rarer ones, else (any other status) or none (no answer).
+# HELP tagpin_registry_requests_total Requests to registries (other where the config does not name it), by kind (HEAD, GET, token, or challenge at /v2/) and answer: 200, 401, 403, 404, 429, 503, 4xx and 5xx for the rarer ones, else (any other status) or none (no answer).
 # TYPE tagpin_registry_requests_total counter
 tagpin_registry_requests_total{answer="200",kind="HEAD",registry=%[1]q} 1
 tagpin_registry_requests_total{answer="429",kind="HEAD",registry=%[1]q} 1

@@ -51,6 +51,11 @@ func many(prefix string, n int) []string {
 	return names
 }
 
+// hidden returns a registry that challenges nobody for a manifest, but at /v2/.
+func hidden(code int) rules {
+	return rules{own: {{On: "token", As: "u", Then: token}, {As: "u", Then: right}, {On: "/v2/", Then: challenge}, {Then: answer{Status: code}}}}
+}
+
 // loginsOf returns the requests of users that a registry with basic authentication refuses.
 func loginsOf(users ...string) []string {
 	asked := []string{"HEAD app:1"}
@@ -67,7 +72,7 @@ var authCases = []odd{
 		name: "R08 challenge for another scope", rules: with(`Bearer realm="https://{registry}/token",scope="repository:secret:push,pull"`), creds: users("u"),
 		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image,
 	},
-	{name: "R09 403 for a missing tag", rules: always(answer{Status: http.StatusForbidden}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized, says: "403 Forbidden"},
+	{name: "R09 403 for a missing tag", rules: always(answer{Status: http.StatusForbidden}), creds: users("u"), asked: []string{"HEAD app:1", "GET /v2/", "GET app:1", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized, says: "403 Forbidden"},
 	{name: "R10 the token by GET", rules: bearer("u"), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image},
 	{
 		name: "R10 by POST for an identity token alone", rules: bearer("u"), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}},
@@ -115,7 +120,27 @@ var authCases = []odd{
 		name: "R37 a realm on another host", rules: with(`Bearer realm="https://{other}/token"`), creds: users("u"), class: failure.Unauthorized, says: "its token realm is on another host, {other}; see authHosts",
 		asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"},
 	},
-	{name: "N04 a realm over HTTP", rules: with(`Bearer realm="http://{registry}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "is not over TLS"},
+	{name: "R47 a realm over HTTP at its own host", rules: with(`Bearer realm="http://{registry}/token"`), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image},
+	{name: "N04 a realm over HTTP", rules: with(`Bearer realm="http://{other}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: failure.Unauthorized, says: "its token realm {other} is not over TLS"},
+	{name: "N04 and the config names it", rules: with(`Bearer realm="http://{realm}/token"`), host: registry.Host{AuthHosts: []string{"{realm}"}}, creds: users("u"), asked: []string{"HEAD app:1"}, class: failure.Unauthorized, says: "its token realm {realm} is not over TLS"},
+	{
+		name: "R43 400 for a password that has expired", creds: users("u"), class: failure.Unauthorized, says: "400 Bad Request",
+		rules: rules{own: {{As: "u", Then: answer{Status: http.StatusBadRequest}}, {Then: denied}}},
+		asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "GET app:1 Basic u", "HEAD app:1"},
+	},
+	{
+		name: "R45 404 to nobody, without a challenge", creds: users("u"), want: image, times: 2, rules: hidden(http.StatusNotFound),
+		asked: []string{"HEAD app:1", "GET /v2/", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u"},
+	},
+	{
+		name: "R45 403 to nobody, without a challenge", creds: users("u"), want: image, rules: hidden(http.StatusForbidden),
+		asked: []string{"HEAD app:1", "GET /v2/", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"},
+	},
+	{
+		name: "R45 and no challenge there", creds: users("u"), class: failure.NotFound, times: 2, rules: rules{},
+		asked: []string{"HEAD app:1", "GET /v2/", "GET app:1", "HEAD app:1", "GET app:1"},
+	},
+	{name: "R45 without a credential", class: failure.NotFound, rules: hidden(http.StatusNotFound), asked: headGet},
 	{name: "N04 a realm with credentials", rules: with(`Bearer realm="https://a:b@{other}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "holds credentials"},
 	{name: "N04 a realm at a metadata service", rules: with(`Bearer realm="https://169.254.169.254/token"`), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "its address is not allowed"},
 	{name: "N04 a realm on another port", rules: with(`Bearer realm="https://{other}/token"`), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}}, asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"}, class: failure.Unauthorized},
@@ -132,7 +157,7 @@ var authCases = []odd{
 		name: "N15 a secret in the registry's own words", rules: always(answer{
 			Status: http.StatusForbidden, Body: `{"errors":[{"message":"` + registrytest.Canary + `"}]}`,
 			Header: map[string]string{"X-Token": registrytest.Canary, "Www-Authenticate": `Bearer realm="https://x/?` + registrytest.Canary + `"`},
-		}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized,
+		}), creds: users("u"), asked: []string{"HEAD app:1", "GET /v2/", "GET app:1", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized,
 	},
 	{
 		name: "N15 a secret in the realm's query", creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull"}, class: failure.Unauthorized,
@@ -163,6 +188,37 @@ func TestRealmMoves(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, w.Requests()); diff != "" {
 		t.Errorf("requests -want +got\n%s", diff)
+	}
+}
+
+// TestTokenExpires checks that a lookup succeeds when the registry has forgotten a token before its
+// time, also if its answer is no 401 (R43).
+func TestTokenExpires(t *testing.T) {
+	for _, code := range []int{http.StatusUnauthorized, http.StatusBadRequest} {
+		issued := 0
+		host, c := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.Header.Get("Authorization") {
+			case fmt.Sprint("Bearer t", issued):
+				w.Header().Set("Content-Type", registrytest.ImageType)
+				w.Header().Set(digestHeader, sumOfImage)
+			case "":
+				if r.URL.Path == "/token" {
+					issued++
+					fmt.Fprintf(w, `{"token":"t%d"}`, issued)
+					return
+				}
+				w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token"`, r.Host))
+				w.WriteHeader(http.StatusUnauthorized)
+			default:
+				w.WriteHeader(code)
+			}
+		}))
+		for i := range 3 {
+			if _, err := get(t, c, host+"/app:1"); err != nil {
+				t.Errorf("%d, lookup %d: %v", code, i, err)
+			}
+			issued++ // forgets the last one
+		}
 	}
 }
 

@@ -21,6 +21,15 @@ func through(there answer) rules {
 	return rules{own: {{On: "token", Then: token}, {On: "app", As: "nobody", Then: challenge}, to("https://{other}/v2/app/manifests/1?signature=" + registrytest.Canary[:6])}, other: {{Then: there}}}
 }
 
+// moved returns a registry that redirects requests with a token to another one, which gives this
+// answer to those that ask for its token.
+func moved(there answer) rules {
+	return rules{
+		own:   {{On: "token", Then: token}, {On: "app", As: "nobody", Then: challenge}, to("https://{realm}/v2/app/manifests/1")},
+		realm: {{On: "token", Then: there}, {As: "public", Then: right}, {Then: registrytest.Challenged(`Bearer realm="https://{realm}/token"`)}},
+	}
+}
+
 var throughAsked = []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "other: HEAD app:1"}
 
 // redirectCases are about other hosts, and names.
@@ -33,6 +42,10 @@ var redirectCases = []odd{
 	{name: "R28 by three hops", rules: hops(3), asked: []string{"HEAD app:1", "HEAD hop0:1", "HEAD hop1:1", "HEAD hop2:1"}, want: image},
 	{name: "R28 by four hops", rules: hops(4), asked: []string{"HEAD app:1", "HEAD hop0:1", "HEAD hop1:1", "HEAD hop2:1"}, class: failure.Invalid, says: "more than 3 redirects"},
 	{name: "R28 without TLS", rules: rules{own: {to("http://{other}/v2/app/manifests/1")}}, asked: headGet[:1], class: failure.Invalid, says: "redirect to {other}, not over TLS"},
+	{name: "R46 to another registry that challenges", rules: moved(token), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "realm: HEAD app:1", "realm: GET token:app:pull", "realm: HEAD app:1 Bearer public"}, want: image},
+	{name: "R46 and gives nobody a token", rules: moved(refusedToken), asked: []string{"HEAD app:1", "GET token:app:pull", "HEAD app:1 Bearer public", "realm: HEAD app:1", "realm: GET token:app:pull"}, class: failure.Unauthorized, says: "{registry} (token) (redirected to {realm}): 401 Unauthorized"},
+	{name: "R46 and wants a password", rules: rules{own: {to("https://{realm}/v2/app/manifests/1")}, realm: {{Then: denied}}}, creds: users("u"), asked: []string{"HEAD app:1", "realm: HEAD app:1", "HEAD app:1", "realm: HEAD app:1"}, class: failure.Unauthorized, says: "{registry} (redirected to {realm}): 401 Unauthorized"},
+	{name: "R46 and to no manifest", rules: rules{own: {to("https://{realm}/login")}, realm: {{Then: registrytest.Challenged(`Bearer realm="https://{realm}/token"`)}}}, asked: []string{"HEAD app:1", "realm: HEAD /login"}, class: failure.Unauthorized, says: "{registry} (redirected to {realm}): 401 Unauthorized"},
 	{name: "R33 a mirror is no source of tags", image: "source.invalid/app:1", more: mirrored("source.invalid", false), asked: nil, class: failure.Unavailable},
 	{name: "R36 no credential in a URL", rules: rules{own: {to("https://a:b@{other}/v2/app/manifests/1")}}, creds: users("u"), asked: headGet[:1], class: failure.Invalid, says: "with credentials in the URL"},
 	{name: "R36 none to a foreign host", rules: rules{own: {{As: "u", Then: registrytest.Redirect(http.StatusPermanentRedirect, "https://{other}/v2/app/manifests/1")}, {Then: denied}}, other: {{Then: denied}}}, creds: users("u"), asked: []string{"HEAD app:1", "HEAD app:1 Basic u", "other: HEAD app:1", "HEAD app:1"}, class: failure.Unauthorized, says: "(redirected to {other})"},

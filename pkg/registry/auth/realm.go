@@ -36,6 +36,13 @@ type Realms struct {
 	Host      string   // that requests go to, in its canonical spelling
 	AuthHosts []string // other hosts, by the config
 	Insecure  bool     // plain HTTP
+	// Plain reports whether the config says that another host is asked over plain HTTP. It may be nil.
+	Plain func(host string) bool
+}
+
+// plain reports whether a host may be asked over plain HTTP.
+func (r *Realms) plain(host string) bool {
+	return r.Insecure && host == r.Host || r.Plain != nil && r.Plain(host)
 }
 
 // Owns reports whether a token endpoint is the registry's own: on its host, or on one that a known
@@ -67,21 +74,25 @@ func (r *Realms) IsForAll(c Challenge) bool {
 		written != "/v2" && !strings.HasPrefix(written, "/v2/")
 }
 
-// Realm returns the address of the challenge's token endpoint. It must be reached over TLS, unless
-// the registry itself is not; else the error is failure.Invalid. If the endpoint is not the
-// registry's own and there is a credential to send to it, the error is failure.Unauthorized.
+// Realm returns the address of the challenge's token endpoint. A registry behind a proxy that
+// terminates TLS may call its own endpoint by http; then it is asked by https. The error is
+// failure.Unauthorized if the endpoint is not asked because it is not over TLS and Plain has not
+// its host, or because it is not the registry's own and there is a credential to send to it.
 func (r *Realms) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
 	u, err := url.Parse(c.Realm)
 	if err != nil || u.Hostname() == "" || len(c.Realm) > MaxRealm {
 		return nil, failure.Errorf(failure.Invalid, "its token realm is no valid address")
+	}
+	if u.Scheme == "http" && !r.Insecure && network.CanonicalHost(u.Host, false) == r.Host {
+		u.Scheme = "https"
 	}
 	own := r.Owns(u)
 	u.Host = network.CanonicalHost(u.Host, u.Scheme == "http")
 	switch host := u.Host[:min(len(u.Host), maxHost)]; {
 	case u.User != nil:
 		return nil, failure.Errorf(failure.Invalid, "its token realm %s holds credentials", host)
-	case u.Scheme != "https" && (u.Scheme != "http" || !r.Insecure):
-		return nil, failure.Errorf(failure.Invalid, "its token realm %s is not over TLS", host)
+	case u.Scheme != "https" && (u.Scheme != "http" || !r.plain(u.Host)):
+		return nil, failure.Errorf(failure.Unauthorized, "its token realm %s is not over TLS", host)
 	case !own && a != (authn.AuthConfig{}):
 		return nil, failure.Errorf(failure.Unauthorized,
 			"its token realm is on another host, %s; see authHosts", host)

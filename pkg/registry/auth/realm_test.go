@@ -35,7 +35,12 @@ func TestRealms(t *testing.T) {
 			true, true,
 		},
 		{"no host but a port", "r.example", "https://:443/token", Realms{}, false, false},
-		{"plain", "r.example", "http://r.example/token", Realms{}, false, false},
+		{"plain", "r.example", "http://r.example/token", Realms{}, true, true}, // by https
+		{"plain with a port", "r.example:8443", "http://r.example:8443/token", Realms{}, true, true},
+		{"plain at the port of HTTP", "r.example", "http://r.example:80/token", Realms{}, false, false},
+		{"plain at another host", "r.example", "http://auth.example/token", Realms{AuthHosts: []string{"auth.example"}}, false, false},
+		{"plain at another host of a plain registry", "r.example", "http://auth.example/token", Realms{AuthHosts: []string{"auth.example"}, Insecure: true}, false, false},
+		{"plain by the config", "r.example", "http://auth.example/token", Realms{AuthHosts: []string{"auth.example"}, Plain: func(host string) bool { return host == "auth.example" }}, true, true},
 		{"plain as the registry", "r.example", "http://r.example/token", Realms{Insecure: true}, true, true},
 		{"TLS of a plain registry", "r.example", "https://r.example/token", Realms{Insecure: true}, true, true},
 		{"user", "r.example", "https://u@r.example/token", Realms{}, false, false},

@@ -176,7 +176,7 @@ func (a Answer) hijack(w *World, rw http.ResponseWriter) {
 // describe returns what a request asks for, the credential that it has, and the user of that.
 func describe(r *http.Request) (on, shown, who string) {
 	on = r.Method + " " + r.URL.RequestURI()
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/v2/"); ok {
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/v2/"); ok && rest != "" {
 		repository, tag, _ := strings.Cut(rest, "/manifests/")
 		on = r.Method + " " + repository + ":" + tag
 	}

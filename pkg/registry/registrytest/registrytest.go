@@ -60,7 +60,7 @@ type Rules map[string][]Rule
 // Rule is an answer to some requests.
 type Rule struct {
 	// On is a repository with or without a method, "HEAD app" or "app", or the path of a token
-	// endpoint, which ends in "token". If empty, it is any request.
+	// endpoint, which ends in "token", or "/v2/". If empty, it is any request.
 	On string
 	// As is the user of the request: "nobody" if it has no credential, "public" if it has a token
 	// that was given without one. If empty, it is any user.
@@ -187,5 +187,8 @@ func (w *World) betrayed(r *http.Request) {
 	}
 	if strings.Contains(text, Canary) || r.Header.Get("Authorization") != "" {
 		w.t.Errorf("a credential was sent to another host: %s %s", r.Method, r.URL)
+	}
+	if from := r.Referer(); from != "" {
+		w.t.Errorf("the address of a request was sent to another host: %s", from)
 	}
 }
