@@ -64,6 +64,8 @@ func (p *problems) cidrs(field string, list []string) {
 		switch {
 		case err != nil:
 			p.addf(index(field, i), "%q is not a CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", s)
+		case prefix.Addr().Is4In6(): // addresses are compared as IPv4
+			p.addf(index(field, i), "%q is in the form of IPv6; write it as IPv4, such as 10.0.0.0/8", s)
 		case prefix != prefix.Masked():
 			p.addf(index(field, i), "%q has bits beyond its length: want %s", s, prefix.Masked())
 		}

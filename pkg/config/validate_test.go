@@ -147,9 +147,10 @@ func TestMistakes(t *testing.T) {
 			},
 		},
 		{
-			"network", "network: {allow: [10.0.0.1, 10.0.0.1/8], deny: ['::/129']}\n",
+			"network", "network: {allow: [10.0.0.1, 10.0.0.1/8], deny: ['::/129', '::ffff:10.0.0.0/104']}\n",
 			[]string{
 				`network.allow[0]: "10.0.0.1" is not a CIDR`, "want 10.0.0.0/8", "network.deny[0]",
+				`network.deny[1]: "::ffff:10.0.0.0/104" is in the form of IPv6; write it as IPv4`,
 			},
 		},
 		{
