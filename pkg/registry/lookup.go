@@ -112,14 +112,19 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 func candidates(credentials []keychain.Credential) (found []keychain.Credential, unread bool) {
 	found = make([]keychain.Credential, 0, len(credentials)+1)
 	for _, credential := range credentials {
-		switch {
+		switch a := credential.Auth; {
 		case credential.Unread:
 			unread = true
-		case len(found) < keychain.MaxCandidates:
+		case a.Password != "" && a.IdentityToken != "": // the kubelet uses the password alone
+			identity := credential
+			identity.Auth = authn.AuthConfig{IdentityToken: a.IdentityToken}
+			credential.Auth.IdentityToken = ""
+			found = append(found, credential, identity)
+		default:
 			found = append(found, credential)
 		}
 	}
-	return append(found, keychain.Credential{}), unread
+	return append(found[:min(len(found), keychain.MaxCandidates)], keychain.Credential{}), unread
 }
 
 // digest asks by HEAD, and by GET if the answer is not enough.

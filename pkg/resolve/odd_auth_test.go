@@ -56,6 +56,13 @@ func hidden(code int) rules {
 	return rules{own: {{On: "token", As: "u", Then: token}, {As: "u", Then: right}, {On: "/v2/", Then: challenge}, {Then: answer{Status: code}}}}
 }
 
+// both returns a credential with the password of one user and the identity token of another.
+func both(password, identity string) []keychain.Credential {
+	auth := registrytest.Credential(password)
+	auth.IdentityToken = registrytest.Identity(identity).IdentityToken
+	return []keychain.Credential{{Auth: auth}}
+}
+
 // loginsOf returns the requests of users that a registry with basic authentication refuses.
 func loginsOf(users ...string) []string {
 	asked := []string{"HEAD app:1"}
@@ -77,6 +84,14 @@ var authCases = []odd{
 	{
 		name: "R10 by POST for an identity token alone", rules: bearer("u"), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}},
 		asked: []string{"HEAD app:1", "POST token:app:pull Identity u", "HEAD app:1 Bearer u"}, want: image,
+	},
+	{
+		name: "R10 by GET for a password beside an identity token", rules: bearer("u"), creds: both("u", "v"),
+		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image,
+	},
+	{
+		name: "R10 and by POST if the password is refused", rules: bearer("v"), creds: both("u", "v"),
+		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "POST token:app:pull Identity v", "HEAD app:1 Bearer v"}, want: image,
 	},
 	{
 		name: "R13 a refused password is not shown again", rules: basicFor("v"), creds: users("u"), times: 3,

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
 )
@@ -127,6 +128,21 @@ func TestMalformedDigest(t *testing.T) {
 			{name: name + ", on both", rules: always(bad), asked: headGet, want: image},
 			{name: name + ", and GET is wanted", rules: always(bad), host: registry.Host{Verify: true}, asked: headGet[1:], want: image},
 		})
+	}
+}
+
+// TestOtherAlgorithm checks that a manifest that is asked for by its sha512 digest is compared with
+// that.
+func TestOtherAlgorithm(t *testing.T) {
+	sum := digest.SHA512.FromString(image).String()
+	w := registrytest.Start(t, always(registrytest.Image.With(digestHeader, sum)))
+	c := w.Client()
+	for body, ok := range map[string]bool{image: true, "other": false} {
+		image := w.Host(own) + "/app@" + digest.SHA512.FromString(body).String()
+		_, err := c.Manifest(t.Context(), registry.Request{Ref: ref.MustParse(image)})
+		if (err == nil) != ok {
+			t.Errorf("Manifest(%s) = %v, want it: %t", image, err, ok)
+		}
 	}
 }
 
