@@ -65,6 +65,8 @@ func (l *lookup) remember(c auth.Challenge) {
 		l.state.challenges.Remove(key)
 		return
 	}
+	c.Realm, c.Service = strings.Clone(c.Realm), strings.Clone(c.Service) // of a long header
+	key.origin, key.path = strings.Clone(key.origin), strings.Clone(key.path)
 	r := received{c, strings.Clone(l.Ref.Path()), time.Now()}
 	learn(&l.state.challenges, key, r, l.Namespace, challengeLifetime)
 }

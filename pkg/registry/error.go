@@ -87,6 +87,22 @@ func (e *requestError) triesNext() bool {
 	return class == failure.Unauthorized || class == failure.NotFound && e.presented
 }
 
+// after returns the error of a later credential with the cause of the first one's before its own.
+func (e *requestError) after(first *requestError) *requestError {
+	both := *e
+	both.reason = first.cause() + "; with another credential: " + e.cause()
+	return &both
+}
+
+// kept returns the error as it is remembered: without the cause, which may hold an answer's header
+// or much more, and with texts of its own, since those of the error may be parts of long ones.
+func (e *requestError) kept() *requestError {
+	kept := *e
+	kept.host, kept.reason = strings.Clone(e.host), strings.Clone(e.reason)
+	kept.via, kept.err = strings.Clone(e.via), nil
+	return &kept
+}
+
 // Error names the host, and the one that the registry has redirected to, and the cause.
 func (e *requestError) Error() string {
 	text := e.host

@@ -54,6 +54,13 @@ type gateKey struct {
 	identity        auth.Identity
 }
 
+// kept returns the key with texts of its own, since those of a lookup are parts of a whole review.
+func (k gateKey) kept() gateKey {
+	k.path, k.namespace = strings.Clone(k.path), strings.Clone(k.namespace)
+	k.origin = strings.Clone(k.origin)
+	return k
+}
+
 // gate is one that is not open.
 type gate struct {
 	key      gateKey
@@ -134,10 +141,10 @@ func (g *gates) close(key gateKey, namespace string, cause *requestError, b back
 	now := time.Now()
 	closed, ok := g.all.Get(key)
 	if !ok {
-		closed = &gate{key: key}
+		closed = &gate{key: key.kept()}
 	}
 	closed.owner = ownerAfter(closed.owner, ok, namespace)
-	g.all.Put(key, closed, 0)
+	g.all.Put(closed.key, closed, 0)
 	if !now.Before(closed.until) {
 		closed.failures++
 	}
@@ -145,7 +152,7 @@ func (g *gates) close(key gateKey, namespace string, cause *requestError, b back
 	if wait <= 0 {
 		wait = min(b.first<<min(closed.failures-1, 16), b.most)
 	}
-	closed.cause = cause
+	closed.cause = cause.kept()
 	if until := now.Add(min(wait, maxRetryAfter)); until.After(closed.until) {
 		closed.until = until
 	}
@@ -164,10 +171,10 @@ func (g *gates) fail(
 		return true
 	}
 	count := 0
-	g.failures.Update(key, t.forget, func(known owned[[]string], ok bool) (owned[[]string], bool) {
+	g.failures.Update(key.kept(), t.forget, func(known owned[[]string], ok bool) (owned[[]string], bool) {
 		names := known.value
 		if len(names) < t.count && !slices.Contains(names, name) {
-			names = append(slices.Clip(names), name)
+			names = append(slices.Clip(names), strings.Clone(name))
 		}
 		count = len(names)
 		return owned[[]string]{names, ownerAfter(known.owner, ok, namespace)}, true

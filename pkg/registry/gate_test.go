@@ -5,7 +5,10 @@ package registry
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -242,4 +245,26 @@ func TestGatesAreShared(t *testing.T) {
 	if closed(g, []gateKey{key}) == nil {
 		t.Error("the gate of another namespace's registry is forgotten")
 	}
+}
+
+// TestGatesAreSmall checks that a gate keeps nothing of an answer, which may be long.
+func TestGatesAreSmall(t *testing.T) {
+	const gates, answer = 1000, 30 << 10
+	g := newGates()
+	before := heap()
+	for i := range gates {
+		long := strings.Repeat(fmt.Sprint(i%10), answer)
+		l := at(g, fmt.Sprint("app", i), "", false)
+		l.judge(&requestError{
+			host: long[:10], via: long[:20], reason: long[:30], evidence: network.Broken,
+			err: &url.Error{Op: "Head", URL: long, Err: io.EOF},
+		})
+	}
+	if n := g.all.Len(); n != gates {
+		t.Fatalf("%d gates, want %d", n, gates)
+	}
+	if size := (heap() - before) / gates; size > 4<<10 {
+		t.Errorf("a gate holds %d bytes, want at most 4 KiB", size)
+	}
+	runtime.KeepAlive(g)
 }

@@ -71,7 +71,8 @@ func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *l
 func (l *lookup) anonymous() bool { return l.credential.Auth == authn.AuthConfig{} }
 
 // tryEach tries each credential until one is accepted. The error is that of the first credential,
-// because the tenant's own come first.
+// because the tenant's own come first. But if the registry was unavailable to a later one, which
+// may be the right one, it is failure.Unavailable.
 func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (result T, err error) {
 	if err := c.Init(); err != nil {
 		return result, &requestError{host: req.Ref.Host(), reason: err.Error(), err: err}
@@ -91,7 +92,11 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 		if credential.Shared && e.Class() != failure.Unavailable {
 			e = &requestError{host: e.host, reason: "not found or not allowed", class: failure.Unauthorized}
 		}
-		if first == nil {
+		switch {
+		case first == nil:
+			first = e
+		case e.Class() == failure.Unavailable:
+			e = e.after(first)
 			first = e
 		}
 		if !e.triesNext() {

@@ -56,6 +56,27 @@ func (o outage) run(t *testing.T) {
 	}
 }
 
+// TestOutageAfterARefusal checks that it is an outage if the registry is unavailable to the right
+// credential, also if a wrong one before it was refused in time (rule 8).
+func TestOutageAfterARefusal(t *testing.T) {
+	t.Parallel()
+	w := registrytest.Start(t, basicFor("v"))
+	client := w.Client(registry.Host{Name: w.Host(own), Timeout: time.Second})
+	answers := &resolve.Answers{Limits: resolve.Limits{TTL: time.Nanosecond}}
+	t.Cleanup(answers.Close)
+	cache := &resolve.Cache{Next: &resolve.Registry{Client: client}, Answers: answers}
+	req := resolve.Request{Ref: ref.MustParse(w.Host(own) + "/app:1"), Credentials: users("u", "v"), Namespace: "team"}
+	if _, err := cache.Resolve(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	w.Change(rules{own: {{As: "v", Then: answer{Hang: "status"}}, {Then: denied}}})
+	for i := range 3 {
+		if got, err := cache.Resolve(t.Context(), req); !got.Stale {
+			t.Errorf("lookup %d = %+v, %v, want the old digest", i, got, err)
+		}
+	}
+}
+
 // lookUp returns the results of the lookups, which have 3 seconds.
 func lookUp(t *testing.T, r resolve.Resolver, host string) []result {
 	t.Helper()

@@ -96,7 +96,8 @@ func TestWhoseAnswer(t *testing.T) {
 	}{
 		{"own refused, then nothing to see", map[string]int{"own": 401, "": 404}, []keychain.Credential{own}, failure.Unauthorized, "401"},
 		{"own refused, then shared", map[string]int{"own": 401, "shared": 404, "": 404}, []keychain.Credential{own, shared}, failure.Unauthorized, "401"},
-		{"own refused, then limited", map[string]int{"own": 403, "": 429}, []keychain.Credential{own}, failure.Unauthorized, "403"},
+		{"own refused, then limited", map[string]int{"own": 403, "": 429}, []keychain.Credential{own}, failure.Unavailable, "403 Forbidden; with another credential: 429 Too Many Requests"},
+		{"own hidden, then out of service", map[string]int{"own": 404, "": 503}, []keychain.Credential{own}, failure.Unavailable, "404 Not Found; with another credential: 503 Service Unavailable"},
 		{"own finds nothing", map[string]int{"own": 404, "": 401}, []keychain.Credential{own}, failure.NotFound, "404"},
 		{"shared finds nothing", map[string]int{"shared": 404}, []keychain.Credential{shared}, failure.Unauthorized, hidden},
 		{"shared is refused", map[string]int{"shared": 403, "": 404}, []keychain.Credential{shared}, failure.Unauthorized, hidden},
