@@ -63,7 +63,7 @@ func (h *handlers) addResolver(s, former *state) error {
 		},
 		Answers:  h.answers,
 		Settings: s.client.Settings,
-		Silent:   s.client.Silent,
+		Silence:  s.client.Silence,
 	}
 	return s.client.Init()
 }

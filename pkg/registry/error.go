@@ -19,7 +19,7 @@ import (
 var ErrOfNamespace = errors.New("only for this namespace")
 
 // ErrNoAnswer reports a failure that says nothing about the registry: the time was over before the
-// registry was asked, or before it could answer. Client.Silent may say something.
+// registry was asked, or before it could answer. Client.Silence may say something.
 var ErrNoAnswer = errors.New("no answer within the time allowed")
 
 // requestError is the error of a request, or of a whole lookup. Its text never has a body, a

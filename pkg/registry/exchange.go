@@ -68,7 +68,7 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 	case e != nil && ctx.Err() == nil:
 		answered = e.status != 0 || e.evidence == network.Broken
 		l.judge(e)
-		if !e.remembered && e.Class() != failure.Unavailable {
+		if !e.remembered && (e.Class() != failure.Unavailable || errors.Is(err, errNoRoom)) {
 			l.heard()
 		}
 	}
@@ -190,7 +190,7 @@ func (l *lookup) do(req *http.Request) (resp *http.Response, e network.Evidence,
 
 func (l *lookup) progress() *network.Progress {
 	return network.NewProgress(network.Caller{
-		Sender: l.Sender, Namespace: l.Namespace, MinDial: min(minDial, l.Timeout/2),
+		Sender: l.Sender, Namespace: l.Namespace, MinDial: min(minDial, l.Timeout/2), Begun: l.asked,
 	})
 }
 

@@ -141,10 +141,8 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 			}
 			if err != nil {
 				l.state.gates.done(taken, false)
-				return nil, err
 			}
-			l.asked()
-			return taken, nil
+			return taken, err
 		}
 	}
 }

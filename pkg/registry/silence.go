@@ -4,16 +4,10 @@ package registry
 
 import "time"
 
-const (
-	// minSilence is much longer than a registry needs for an answer, and leaves most of a review's
-	// time to it.
-	minSilence = time.Second
-	// silenceLifetime is how long a silence says something about a registry that is not asked any
-	// more.
-	silenceLifetime = time.Minute
-)
+// silenceLifetime is how long a silence says something about a registry that is not asked any more.
+const silenceLifetime = 10 * time.Minute
 
-// asked records that a request to the registry begins.
+// asked records that a request to the registry begins: its connection is there or is being made.
 func (l *lookup) asked() {
 	l.state.silences.Update(l.origin(), silenceLifetime,
 		func(since owned[time.Time], ok bool) (owned[time.Time], bool) {
@@ -27,12 +21,15 @@ func (l *lookup) asked() {
 // heard records that the registry has answered.
 func (l *lookup) heard() { l.state.silences.Remove(l.origin()) }
 
-// Silent reports whether a registry is asked and does not answer: for a second or more, no lookup
-// has had an answer from it, and at least one was sent in the last minute. Answers by which it is
-// unavailable don't count. So it says something about a registry when a lookup can't, because it
-// was not sent or has had too little time.
-func (c *Client) Silent(host string) bool {
+// Silence returns for how long a registry has been asked without an answer to anybody. It is 0 if
+// the last request was answered, or was sent more than 10 minutes ago. Answers by which the
+// registry is unavailable don't count. So Silence says something about a registry when a lookup
+// can't, because it was not sent or has had too little time.
+func (c *Client) Silence(host string) time.Duration {
 	t := c.target(host)
 	since, ok := c.state.silences.Get(t.origin())
-	return ok && time.Since(since.value) >= minSilence
+	if !ok {
+		return 0
+	}
+	return time.Since(since.value)
 }

@@ -25,9 +25,9 @@ type Cache struct {
 	// Settings identifies the settings of a registry host. An answer counts only for the settings that
 	// it was got with. If nil, all hosts have the same settings.
 	Settings func(host string) string
-	// Silent reports whether a registry host is asked and does not answer (registry.Client.Silent). If
-	// nil, only the failure of a lookup itself shows that its registry can't be reached.
-	Silent func(host string) bool
+	// Silence is registry.Client.Silence. If nil, only the failure of a lookup itself shows that its
+	// registry can't be reached.
+	Silence func(host string) time.Duration
 }
 
 // Resolve returns an answer that is remembered, or else asks Next or joins a lookup.
@@ -38,7 +38,7 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	}
 	a := c.Answers
 	a.init()
-	key, limits := a.key(req, settings), a.limits.Load()
+	key, limits, began := a.key(req, settings), a.limits.Load(), time.Now()
 	known, ok := a.entries.Get(key)
 	switch {
 	case !ok || req.Fresh:
@@ -46,7 +46,7 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 		if req.First {
 			return Result{Cached: true}, known.err
 		}
-		result, err := c.stale(known, req, known.err)
+		result, err := c.stale(known, req, began, known.err)
 		result.Cached = true
 		return result, err
 	case known.err == nil && !req.First && time.Since(known.at) < limits.TTL:
@@ -54,15 +54,19 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	}
 	result, err := c.join(ctx, key, req)
 	if err != nil && !req.Fresh && !req.First {
-		return c.stale(known, req, err)
+		return c.stale(known, req, began, err)
 	}
 	return result, err
 }
 
 // stale returns the last digest if err is an outage and the digest is not too old, and else err.
-func (c *Cache) stale(known entry, req Request, err error) (Result, error) {
+func (c *Cache) stale(known entry, req Request, began time.Time, err error) (Result, error) {
+	var silence time.Duration
+	if c.Silence != nil {
+		silence = c.Silence(req.Ref.Host())
+	}
 	if known.digest == "" || time.Since(known.at) >= c.Answers.limits.Load().StaleFor ||
-		!isOutage(err, req.Ref, c.Silent) {
+		!isOutage(err, began, silence) {
 		return Result{}, err
 	}
 	return Result{Digest: known.digest, Cached: true, Stale: true}, nil

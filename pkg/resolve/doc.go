@@ -38,7 +38,8 @@
 //     use an answer that is up to StaleFor old, which the metrics count as stale. A 401, 403 or 404
 //     is an answer. A lookup that ends without an answer, because it got no turn or the time for
 //     the review was over, says nothing about its registry by itself: it is an outage if the
-//     registry is silent, so that it is asked but answers nobody (registry.Client.Silent).
+//     registry was asked and answered nobody for most of that time (registry.Client.Silence). If
+//     one of the credentials could not be read, no answer without it counts as one (rule 5).
 //  9. Mirrors are asked first, each by its own settings and with the credentials of its own host.
 //     The pin keeps the host that the user wrote.
 package resolve

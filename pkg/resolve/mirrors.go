@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -31,12 +32,13 @@ func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 	if mirror != "" && !found.Stale && !host.Verify {
 		return found, nil
 	}
+	began := time.Now()
 	own, err := m.Next.Resolve(ctx, req)
 	switch {
 	case mirror != "" && host.Verify && err == nil && found.Digest != own.Digest:
 		return Result{}, failure.Errorf(failure.Invalid,
 			"%s: its mirror %s has another digest for the tag", host.Name, mirror)
-	case mirror != "" && !host.Verify && isOutage(err, req.Ref, m.Client.Silent):
+	case mirror != "" && !host.Verify && isOutage(err, began, m.Client.Silence(host.Name)):
 		return found, nil // which is stale, but neither the mirror nor the registry can be reached
 	}
 	return own, withMirrors(err, failed)

@@ -37,7 +37,7 @@ func (o outage) run(t *testing.T) {
 	before := &resolve.Cache{Next: &backend{digest: d("old")}, Answers: answers}
 	after := &resolve.Cache{
 		Next:    &resolve.Limit{Next: &resolve.Registry{Client: client}, Places: resolve.Places(0)},
-		Answers: answers, Settings: client.Settings, Silent: client.Silent,
+		Answers: answers, Settings: client.Settings, Silence: client.Silence,
 	}
 	lookUp(t, before, o.host.Name)
 	late := 0
@@ -114,8 +114,8 @@ func TestOutage(t *testing.T) {
 			}
 		}
 	}()
-	slow, hang := registrytest.Image, answer{Hang: "status"}
-	slow.Hold = tick
+	slow, slower, hang := registrytest.Image, registrytest.Image, answer{Hang: "status"}
+	slow.Hold, slower.Delay = tick, 1700*time.Millisecond
 	for _, o := range []outage{
 		{name: "hangs", rules: always(hang), host: registry.Host{MaxInFlight: 32}, stale: true},
 		{name: "hangs, with a low rate", rules: always(hang), host: registry.Host{RequestsPerSecond: 4}, stale: true},
@@ -124,6 +124,7 @@ func TestOutage(t *testing.T) {
 			rules: rules{own: {{On: "token", Then: hang}, {Then: registrytest.Challenge}}},
 		},
 		{name: "is slow", rules: always(slow), host: registry.Host{MaxInFlight: 2}},
+		{name: "is slower", rules: always(slower), host: registry.Host{MaxInFlight: 32}},
 		{name: "has a low rate", rules: always(registrytest.Image), host: registry.Host{RequestsPerSecond: 4}},
 	} {
 		t.Run(o.name, o.run)

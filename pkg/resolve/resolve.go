@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -111,15 +112,19 @@ func (e *noAnswerError) Error() string { return e.text }
 // Unwrap returns the class and the kind.
 func (e *noAnswerError) Unwrap() []error { return []error{failure.Unavailable, e.kind} }
 
+// minSilence is the shortest silence of a registry that counts as an outage. A registry that
+// answers at all nearly always does so sooner.
+const minSilence = time.Second
+
 // isOutage reports whether a registry can't be reached, so that an old digest may be used (rule 8):
-// err says so, or err says nothing about the registry, but the registry is silent. silent may be
-// nil.
-func isOutage(err error, r ref.Reference, silent func(host string) bool) bool {
+// err says so, or err says nothing about the registry, but the registry was silent for most of the
+// time since the lookup began.
+func isOutage(err error, began time.Time, silence time.Duration) bool {
 	switch {
 	case !errors.Is(err, failure.Unavailable):
 		return false
 	case errors.Is(err, registry.ErrNoAnswer), errors.Is(err, registry.ErrOfNamespace):
-		return silent != nil && silent(r.Host())
+		return silence >= max(minSilence, time.Since(began)/2)
 	}
 	return true
 }

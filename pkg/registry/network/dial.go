@@ -41,6 +41,7 @@ func inRoom(dials *fair.Room, dial dialFunc) dialFunc {
 			defer leave()
 		}
 		p.dials()
+		p.caller.begun()
 		return dial(ctx, network, address)
 	}
 }

@@ -31,6 +31,15 @@ type Caller struct {
 	// MinDial is the time that a connection needs to be made. If it had less, its failure is no
 	// evidence.
 	MinDial time.Duration
+	// Begun is called when there is a connection for the request, or room to make one. It may be
+	// called several times, and may be nil.
+	Begun func()
+}
+
+func (c *Caller) begun() {
+	if c.Begun != nil {
+		c.Begun()
+	}
 }
 
 // Progress records how far one request has come on the wire. A request that could not be built, or
@@ -63,6 +72,7 @@ func (p *Progress) Do(c *http.Client, r *http.Request) (*http.Response, error) {
 		GotConn: func(info httptrace.GotConnInfo) {
 			p.connected.Store(true)
 			p.reused.Store(info.Reused)
+			p.caller.begun()
 		},
 		WroteHeaders:         func() { p.wrote.Store(true) },
 		GotFirstResponseByte: func() { p.answered.Store(true) },

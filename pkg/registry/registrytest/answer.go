@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -49,6 +50,8 @@ type Answer struct {
 	Hang string
 	// Hold delays the answer until it is closed. If nil, there is no delay.
 	Hold <-chan struct{}
+	// Delay is the time that the answer takes, after Hold.
+	Delay time.Duration
 }
 
 // Manifest returns an answer with a manifest, its type and its digest.
@@ -100,6 +103,11 @@ func (a Answer) write(w *World, rw http.ResponseWriter, r *http.Request, who str
 		case <-r.Context().Done():
 		case <-w.over:
 		}
+	}
+	select {
+	case <-time.After(a.Delay):
+	case <-r.Context().Done():
+	case <-w.over:
 	}
 	if a.Hang == "status" {
 		w.hang(r)
