@@ -26,7 +26,7 @@ const (
 	DefaultTTL           = 30 * time.Second
 	DefaultNegativeTTL   = 5 * time.Second
 	DefaultStaleFor      = time.Hour
-	DefaultLookupTimeout = 30 * time.Second
+	DefaultLookupTimeout = time.Minute // twice what a request may take by the config
 )
 
 // maxAbandoned bounds the lookups that go on after their callers have left. Each needs about 10 KiB

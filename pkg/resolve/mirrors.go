@@ -5,6 +5,7 @@ package resolve
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 // Mirrors is a Resolver that asks the mirrors of a registry first, in order, and the registry
 // itself if no mirror has an answer (rule 9). A mirror has its own settings and credentials, so
 // Mirrors is outside of Credentials and Cache. If the registry's settings say Verify, a mirror's
-// answer counts only if the registry gives the same.
+// answer counts only if the registry gives the same. Those that are left to ask share the time, so
+// that mirrors that hang leave some to the registry.
 type Mirrors struct {
 	Next   Resolver
 	Client *registry.Client
@@ -48,14 +50,14 @@ func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 func (m *Mirrors) ask(
 	ctx context.Context, mirrors []registry.Mirror, req Request,
 ) (found Result, mirror string, failed []error) {
-	for _, next := range mirrors {
-		if !next.Resolve || ctx.Err() != nil {
-			continue
-		}
+	mirrors = slices.DeleteFunc(slices.Clone(mirrors), func(mirror registry.Mirror) bool {
+		return !mirror.Resolve
+	})
+	for i, next := range mirrors {
 		there, err := at(next, req)
 		var result Result
 		if err == nil {
-			result, err = m.Next.Resolve(ctx, there)
+			result, err = m.inShare(ctx, len(mirrors)-i+1, there)
 		}
 		switch {
 		case err != nil:
@@ -67,6 +69,16 @@ func (m *Mirrors) ask(
 		}
 	}
 	return found, mirror, failed
+}
+
+// inShare asks Next within the time that is left, divided by the number of hosts that are left.
+func (m *Mirrors) inShare(ctx context.Context, hosts int, req Request) (Result, error) {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(hosts))
+		defer cancel()
+	}
+	return m.Next.Resolve(ctx, req)
 }
 
 // Manifest gets a manifest with the credentials of req's Keychain. By a digest, it gets the

@@ -5,9 +5,12 @@ package resolve_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -124,6 +127,35 @@ func TestMirrorsStale(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMirrorsShareTheTime checks that the registry has time for its answer though all mirrors hang.
+func TestMirrorsShareTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		want := resolvetest.Digest("1")
+		var asked []string
+		next := resolve.Func(func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+			end, _ := ctx.Deadline()
+			asked = append(asked, fmt.Sprint(req.Ref.Host(), " ", time.Until(end)))
+			if req.Ref.Host() == "docker.io" {
+				return resolve.Result{Digest: want}, nil
+			}
+			<-ctx.Done()
+			return resolve.Result{}, resolve.Late(ctx, req.Ref)
+		})
+		m := &resolve.Mirrors{Next: next, Client: mirrorsOf(false,
+			registry.Mirror{Host: "one.internal", Resolve: true}, registry.Mirror{Host: "two.internal", Resolve: true})}
+		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+		defer cancel()
+		got, err := m.Resolve(ctx, resolve.Request{Ref: ref.MustParse("nginx:1")})
+		if got.Digest != want || err != nil {
+			t.Errorf("Resolve = %v, %v, want the registry's digest", got, err)
+		}
+		shares := []string{"one.internal 2s", "two.internal 2s", "docker.io 2s"}
+		if diff := cmp.Diff(shares, asked); diff != "" {
+			t.Errorf("time for each: -want +got\n%s", diff)
+		}
+	})
 }
 
 // TestMirrorsOverTheWire checks that a mirror gets its own credentials, that the registry is not
