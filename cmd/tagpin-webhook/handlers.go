@@ -36,9 +36,9 @@ type handlers struct {
 	answers *resolve.Answers
 	learned *registry.Learned
 
-	gets, manifests          *fair.Queue
-	reviews                  *fair.Groups
-	waiting, pending, images *fair.Room
+	gets, manifests                       *fair.Queue
+	reviews                               *fair.Groups
+	waiting, pending, images, credentials *fair.Room
 
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current
@@ -69,17 +69,18 @@ func newHandlers(
 			registry: registry.NewMetrics(r),
 			sibling:  sibling.NewMetrics(r),
 		},
-		reloads:   newReloads(r),
-		panics:    newPanics(log, r),
-		queues:    newQueueMetrics(r),
-		learned:   &registry.Learned{},
-		gets:      newGets(),
-		manifests: newManifests(),
-		reviews:   newReviews(),
-		waiting:   newWaiting(),
-		pending:   resolve.Pending(),
-		images:    newImages(),
-		closed:    make(chan struct{}),
+		reloads:     newReloads(r),
+		panics:      newPanics(log, r),
+		queues:      newQueueMetrics(r),
+		learned:     &registry.Learned{},
+		gets:        newGets(),
+		manifests:   newManifests(),
+		reviews:     newReviews(),
+		waiting:     newWaiting(),
+		pending:     resolve.Pending(),
+		credentials: resolve.CredentialRoom(),
+		images:      newImages(),
+		closed:      make(chan struct{}),
 	}
 	close(h.closed)
 	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
@@ -89,6 +90,7 @@ func newHandlers(
 	h.queues.add("images", h.images)
 	h.queues.add("waiting", h.waiting)
 	h.queues.add("pending", h.pending)
+	h.queues.add("credentials", h.credentials)
 	if api.client != nil {
 		h.queues.add("secrets", api.secrets)
 		h.queues.add("siblings", api.siblings)

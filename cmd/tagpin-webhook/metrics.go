@@ -30,22 +30,24 @@ var (
 	queueInUse = prometheus.NewDesc("tagpin_queue_in_use",
 		"What is in use of a resource that namespaces share, by queue: lookups, pending (lookups "+
 			"that are under way or wait), secrets and siblings (reads), images (of large objects), "+
-			"waiting (reviews), gets (manifests that are being read), and in bytes: reviews, "+
-			"manifests, objects (large ones of the API server).",
+			"waiting (reviews), gets (manifests that are being read), credentials (KiB, of lookups "+
+			"with large ones), and in bytes: reviews, manifests, objects (large ones of the API "+
+			"server).",
 		[]string{"queue"}, nil)
 	queueCapacity = prometheus.NewDesc("tagpin_queue_capacity",
 		"How much of the resource there is, by queue (lookups, pending, secrets, siblings, reviews, "+
-			"images, waiting, gets, manifests, objects). 0 if only the share of each namespace is "+
-			"bounded.",
+			"images, waiting, gets, credentials, manifests, objects). 0 if only the share of each "+
+			"namespace is bounded.",
 		[]string{"queue"}, nil)
 	queueWaiting = prometheus.NewDesc("tagpin_queue_waiting",
 		"Callers that wait for their namespace's turn, by queue (lookups, pending, secrets, siblings, "+
-			"reviews, images, waiting, gets, manifests, objects).",
+			"reviews, images, waiting, gets, credentials, manifests, objects).",
 		[]string{"queue"}, nil)
 	queueRefused = prometheus.NewDesc("tagpin_queue_refused_total",
 		"Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, "+
-			"reviews, images, waiting, gets, manifests, objects) and reason: full (there was no room "+
-			"for one more of their namespace) or late (their time was over before their turn).",
+			"reviews, images, waiting, gets, credentials, manifests, objects) and reason: full (there "+
+			"was no room for one more of their namespace) or late (their time was over before their "+
+			"turn).",
 		[]string{"queue", "reason"}, nil)
 )
 

@@ -80,7 +80,8 @@ func (h *handlers) addModes(s, former *state) error {
 	} else {
 		s.credentials = h.newCredentials(s.config.Credentials)
 	}
-	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: s.cache}, Client: s.client}
+	credentials := &resolve.Credentials{Next: s.cache, Room: h.credentials}
+	mirrors := &resolve.Mirrors{Next: credentials, Client: s.client}
 	measured := &resolve.Measured{Next: mirrors, Metrics: h.metrics.resolve, Label: s.client.Label}
 	pinner := &pin.Pinner{
 		Policy: rules, Resolver: measured, Panics: h.panics,

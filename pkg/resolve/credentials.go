@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/span"
 )
@@ -17,7 +18,17 @@ import (
 // changed does it ask Next again.
 type Credentials struct {
 	Next Resolver
+	// Room is a room that CredentialRoom has made. If nil, credentials have no bound.
+	Room *fair.Room
 }
+
+// freeCredentials is how many bytes of credentials a lookup may have without room. Nearly all have
+// less: a pod has one or two pull secrets that fit, and a credential has up to 4 KiB.
+const freeCredentials = 4 << 10
+
+// CredentialRoom returns the room of a Credentials, in KiB. A lookup holds its credentials while it
+// waits. They may be 16 of 16 KiB (package keychain), and no other lookup may have the same ones.
+func CredentialRoom() *fair.Room { return &fair.Room{Capacity: 16 << 10, Modest: 256} }
 
 // Resolve asks Next once or twice.
 func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) {
@@ -28,7 +39,7 @@ func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) 
 		return Result{}, Late(ctx, req.Ref)
 	}
 	req.Credentials = credentials(ctx, req, false)
-	result, err := c.Next.Resolve(ctx, req)
+	result, err := c.ask(ctx, req)
 	if !errors.Is(err, failure.Unauthorized) || ctx.Err() != nil {
 		return result, err
 	}
@@ -37,6 +48,23 @@ func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) 
 		return result, err
 	}
 	req.Credentials = fresh
+	return c.ask(ctx, req)
+}
+
+// ask asks Next if there is room for the credentials.
+func (c *Credentials) ask(ctx context.Context, req Request) (Result, error) {
+	size := 0
+	for _, credential := range req.Credentials {
+		size += keychain.Size(credential.Auth)
+	}
+	if c.Room != nil && size > freeCredentials {
+		leave, err := c.Room.Enter(req.Sender, req.Namespace, int64(size>>10))
+		if err != nil {
+			return Result{}, busy("%s: lookups of namespace %s have too many large credentials; use "+
+				"fewer pull secrets for the image", req.Ref.Host(), req.Namespace)
+		}
+		defer leave()
+	}
 	return c.Next.Resolve(ctx, req)
 }
 

@@ -5,7 +5,10 @@ package resolve_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -51,4 +54,36 @@ func TestCredentialsLate(t *testing.T) {
 	if !errors.Is(err, failure.Unavailable) || asked != 0 {
 		t.Errorf("Resolve: %v, credentials read %d times, want unavailable, 0", err, asked)
 	}
+}
+
+// TestCredentialsAreBounded checks that waiting lookups of one namespace hold few large credentials,
+// that small ones need no room, and that another namespace finds some.
+func TestCredentialsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &backend{digest: d("D1"), hold: make(chan struct{})}
+		c := &resolve.Credentials{Next: next, Room: resolve.CredentialRoom()}
+		having := func(n, size int) keychain.Keychain {
+			auth := authn.AuthConfig{Username: "u", Password: strings.Repeat("p", size)}
+			return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
+				return slices.Repeat([]keychain.Credential{{Auth: auth}}, n)
+			})
+		}
+		begin := func(namespace string, lookups, n, size int) {
+			for range lookups {
+				go func() {
+					_, _ = c.Resolve(t.Context(), resolve.Request{
+						Ref: ref.MustParse("a.b/c"), Namespace: namespace, Sender: "api", Keychain: having(n, size),
+					})
+				}()
+			}
+			synctest.Wait()
+		}
+		begin("evil", 512, 16, 16<<10-1)
+		next.wantAsked(t, "large ones", 16) // of 256 KiB
+		begin("evil", 1000, 1, 4<<10-1)
+		next.wantAsked(t, "with small ones", 1016)
+		begin("honest", 1, 16, 16<<10-1)
+		next.wantAsked(t, "of another namespace", 1017)
+		close(next.hold)
+	})
 }
