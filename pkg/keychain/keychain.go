@@ -29,6 +29,9 @@ type Credential struct {
 	// API server did not answer, or a cloud returned no credential. A request that is refused without
 	// that credential may succeed later.
 	Unread bool
+	// Source identifies a shared credential that is often renewed, such as a cloud's, by where it
+	// comes from. What was remembered with one of them counts for the next one.
+	Source string
 }
 
 // MaxCredential is the maximum size of a credential, as Size returns it. Amazon's passwords,

@@ -171,7 +171,8 @@ func (g *gates) fail(
 		return true
 	}
 	count := 0
-	g.failures.Update(key.kept(), t.forget, func(known owned[[]string], ok bool) (owned[[]string], bool) {
+	key = key.kept()
+	g.failures.Update(key, t.forget, func(known owned[[]string], ok bool) (owned[[]string], bool) {
 		names := known.value
 		if len(names) < t.count && !slices.Contains(names, name) {
 			names = append(slices.Clip(names), strings.Clone(name))

@@ -166,6 +166,10 @@ func (a *Answers) key(req Request, settings string) cacheKey {
 	for _, c := range req.Credentials {
 		kind := "own"
 		switch {
+		case c.Source != "": // all have it, or none
+			add("source")
+			add(c.Source)
+			continue
 		case c.Shared:
 			kind = "shared"
 		case c.Unread:

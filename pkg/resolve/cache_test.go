@@ -217,6 +217,23 @@ func TestCacheKeepsTenantsApart(t *testing.T) {
 	}
 }
 
+// TestRenewedCredential checks that an answer stays known when a cloud renews its credential, or
+// has none for a while.
+func TestRenewedCredential(t *testing.T) {
+	c := remembering(t, &backend{digest: d("D1")})
+	for i, credential := range []keychain.Credential{
+		{Auth: authn.AuthConfig{Username: "AWS", Password: "1"}, Shared: true, Source: "amazon eu-west-1"},
+		{Auth: authn.AuthConfig{Username: "AWS", Password: "2"}, Shared: true, Source: "amazon eu-west-1"},
+		{Unread: true, Source: "amazon eu-west-1"},
+	} {
+		req := request(false)
+		req.Credentials = []keychain.Credential{credential}
+		if got, err := c.Resolve(t.Context(), req); err != nil || got.Cached != (i > 0) {
+			t.Errorf("Resolve(%v) = %+v, %v, want it remembered: %t", credential, got, err, i > 0)
+		}
+	}
+}
+
 // TestCacheCoalesces checks that many requests at the same time share a lookup. Deploys that come
 // when it was sent share a second one, which is sent after the first. The lookup goes on when the
 // caller that has started it leaves.

@@ -56,8 +56,8 @@ func TestCredentialsLate(t *testing.T) {
 	}
 }
 
-// TestCredentialsAreBounded checks that waiting lookups of one namespace hold few large credentials,
-// that small ones need no room, and that another namespace finds some.
+// TestCredentialsAreBounded checks that waiting lookups of one namespace hold few large
+// credentials, that small ones need no room, and that another namespace finds some.
 func TestCredentialsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &backend{digest: d("D1"), hold: make(chan struct{})}

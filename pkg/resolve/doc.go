@@ -27,7 +27,8 @@
 //  5. Unread credentials. If a pull secret could not be read, an image that is not found or not
 //     allowed without it is unavailable: another attempt may succeed.
 //  6. Cache. An answer belongs to the canonical reference and the exact list of candidates, so that
-//     a digest is never told to a caller without the credential. Concurrent lookups of the same key
+//     a digest is never told to a caller without the credential. A cloud's credential counts by
+//     where it comes from: it is renewed often, and all have it. Concurrent lookups of the same key
 //     are one lookup, which outlives its callers once it was sent.
 //  7. Freshness. A deploy asks the registry, or joins a lookup that has not been sent yet: what was
 //     just pushed is what is deployed. Pods that a controller makes may use an answer that is up to

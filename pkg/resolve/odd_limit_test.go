@@ -50,7 +50,7 @@ var limitCases = []odd{
 	},
 	{name: "N03 503 for some seconds", rules: always(busy(503, "30")), times: 50, asked: headGet[:1], class: failure.Unavailable, says: "{registry}: 503 Service Unavailable a moment ago; not asked again for 30s"},
 	{name: "N03 429 until a date", rules: always(busy(429, "Fri, 31 Dec 9999 23:59:59 GMT")), times: 50, asked: headGet[:1], class: failure.Unavailable, says: "not asked again for 600s"},
-	{name: "R42 429 until a Unix time", rules: always(busy(429, fmt.Sprint(time.Now().Unix()+49))), times: 3, asked: headGet[:1], class: failure.Unavailable, says: "not asked again for 4"},
+	{name: "R42 429 until a Unix time", rules: always(busy(429, fmt.Sprint(time.Now().Unix()+299))), times: 3, asked: headGet[:1], class: failure.Unavailable, says: "not asked again for 2"},
 	{name: "N03 another 5xx is no reason to stop", rules: always(answer{Status: 502}), times: 2, asked: []string{"HEAD app:1", "HEAD app:1"}, class: failure.Unavailable, says: "502 Bad Gateway"},
 }
 

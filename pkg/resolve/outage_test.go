@@ -3,6 +3,7 @@
 package resolve_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type outage struct {
 	name  string
 	rules rules
 	host  registry.Host
+	time  time.Duration // of the review; default: 3 s
 	// stale is true if all pods get an old digest. Else none may.
 	stale bool
 }
@@ -30,7 +32,8 @@ type outage struct {
 func (o outage) run(t *testing.T) {
 	t.Parallel()
 	w := registrytest.Start(t, o.rules)
-	o.host.Name, o.host.Timeout = w.Host(own), 2*time.Second
+	o.time = cmp.Or(o.time, 3*time.Second)
+	o.host.Name, o.host.Timeout = w.Host(own), cmp.Or(o.host.Timeout, o.time*2/3)
 	client := w.Client(o.host)
 	answers := &resolve.Answers{Limits: resolve.Limits{TTL: time.Nanosecond}}
 	t.Cleanup(answers.Close)
@@ -39,9 +42,9 @@ func (o outage) run(t *testing.T) {
 		Next:    &resolve.Limit{Next: &resolve.Registry{Client: client}, Places: resolve.Places(0)},
 		Answers: answers, Settings: client.Settings, Silence: client.Silence,
 	}
-	lookUp(t, before, o.host.Name)
+	lookUp(t, before, o.host.Name, o.time)
 	late := 0
-	for i, got := range lookUp(t, after, o.host.Name) {
+	for i, got := range lookUp(t, after, o.host.Name, o.time) {
 		switch {
 		case o.stale && (!got.Stale || got.Digest != d("old")):
 			t.Errorf("lookup %d = %+v, want the old digest", i, got)
@@ -77,10 +80,10 @@ func TestOutageAfterARefusal(t *testing.T) {
 	}
 }
 
-// lookUp returns the results of the lookups, which have 3 seconds.
-func lookUp(t *testing.T, r resolve.Resolver, host string) []result {
+// lookUp returns the results of the lookups, which have the time of a review.
+func lookUp(t *testing.T, r resolve.Resolver, host string, review time.Duration) []result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), review)
 	defer cancel()
 	results := make([]result, 40)
 	var wg sync.WaitGroup
@@ -115,7 +118,7 @@ func TestOutage(t *testing.T) {
 		}
 	}()
 	slow, slower, hang := registrytest.Image, registrytest.Image, answer{Hang: "status"}
-	slow.Hold, slower.Delay = tick, 1700*time.Millisecond
+	slow.Hold, slower.Delay = tick, 3*time.Second
 	for _, o := range []outage{
 		{name: "hangs", rules: always(hang), host: registry.Host{MaxInFlight: 32}, stale: true},
 		{name: "hangs, with a low rate", rules: always(hang), host: registry.Host{RequestsPerSecond: 4}, stale: true},
@@ -124,7 +127,7 @@ func TestOutage(t *testing.T) {
 			rules: rules{own: {{On: "token", Then: hang}, {Then: registrytest.Challenge}}},
 		},
 		{name: "is slow", rules: always(slow), host: registry.Host{MaxInFlight: 2}},
-		{name: "is slower", rules: always(slower), host: registry.Host{MaxInFlight: 32}},
+		{name: "is slower", rules: always(slower), host: registry.Host{MaxInFlight: 32, Timeout: time.Minute}, time: 5 * time.Second},
 		{name: "has a low rate", rules: always(registrytest.Image), host: registry.Host{RequestsPerSecond: 4}},
 	} {
 		t.Run(o.name, o.run)

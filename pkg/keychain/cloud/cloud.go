@@ -152,13 +152,14 @@ func (a *Ambient) credentials(
 // credentials returns the credential of a scope. If there is none, it returns a mark that there may
 // be one later. Amazon's public registry needs no mark, because all of its images are public.
 func (st *state) credentials(s scope) []keychain.Credential {
+	source := string(s.provider) + " " + s.name
 	switch {
 	case st.usable():
-		return []keychain.Credential{{Auth: st.auth, Shared: true}}
+		return []keychain.Credential{{Auth: st.auth, Shared: true, Source: source}}
 	case s.name == amazonPublic:
 		return nil
 	}
-	return []keychain.Credential{{Unread: true}}
+	return []keychain.Credential{{Unread: true, Source: source}}
 }
 
 // usable reports whether there is a credential that may still be valid.
