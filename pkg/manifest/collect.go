@@ -5,61 +5,58 @@ package manifest
 import (
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// collector finds the objects of one document.
-type collector struct {
-	stream *Stream
-	// seen has the values that were visited. A list can contain the same value many times by
-	// aliases. The value is collected once, because all its occurrences change together.
-	seen map[*value]bool
-}
-
-// collect adds v to the stream's objects if it is an object of a known kind, or the items of v if
+// collect adds n to the stream's objects if it is an object of a known kind, or the items of n if
 // it is a list. inherited is the kind of an item without a kind of its own, as in the typed lists
-// of an API server, such as PodList.
-func (c *collector) collect(v *value, inherited workload.Kind) error {
-	if v.kind != '{' || c.seen[v] {
+// of an API server, such as PodList. seen has the nodes that were visited: a list can contain the
+// same node many times by aliases, and all its occurrences change together.
+func (s *Stream) collect(
+	n *yaml.Node, inherited workload.Kind, seen map[*yaml.Node]bool,
+) error {
+	if n.Kind != yaml.MappingNode || seen[n] {
 		return nil
 	}
-	c.seen[v] = true
-	kind := workload.KindOf(v.get("apiVersion").str(), v.get("kind").str())
+	seen[n] = true
+	kind := workload.KindOf(text(get(n, "apiVersion")), text(get(n, "kind")))
 	if kind.Kind == "" {
 		kind = inherited
 	}
-	if c.stream.table.Known(kind) {
-		return c.object(v, kind)
+	if s.table.Known(kind) {
+		return s.addObject(n, kind)
 	}
-	items := v.get("items")
-	if items == nil || items.kind != '[' || !strings.HasSuffix(kind.Kind, "List") {
+	itemKind, isList := strings.CutSuffix(kind.Kind, "List")
+	items := get(n, "items")
+	if !isList || items == nil || items.Kind != yaml.SequenceNode {
 		return nil
 	}
-	itemKind := workload.Kind{Group: kind.Group, Kind: strings.TrimSuffix(kind.Kind, "List")}
-	for _, item := range items.items {
-		if err := c.collect(item, itemKind); err != nil {
+	for _, item := range items.Content {
+		if err := s.collect(item, workload.Kind{Group: kind.Group, Kind: itemKind}, seen); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *collector) object(v *value, kind workload.Kind) error {
-	if d := v.duplicateKey(map[*value]bool{}); d != nil {
-		return c.stream.errorf(d.line, "duplicate key %q in a mapping", d.text)
+func (s *Stream) addObject(n *yaml.Node, kind workload.Kind) error {
+	if d := duplicateKey(n, map[*yaml.Node]bool{}); d != nil {
+		return s.errorf(d.Line, "duplicate key %q in a mapping", d.Value)
 	}
-	raw := v.appendJSON(nil)
+	raw := appendJSON(nil, n)
 	if len(raw) > maxExpanded {
-		return c.stream.errorf(v.line,
+		return s.errorf(n.Line,
 			"the object is larger than %d MiB when its aliases are followed", maxExpanded>>20)
 	}
-	if err := c.stream.addExpanded(v.line, len(raw)); err != nil {
+	if err := s.addExpanded(n.Line, len(raw)); err != nil {
 		return err
 	}
-	scanned, err := c.stream.table.Scan(kind, raw)
+	scanned, err := s.table.Scan(kind, raw)
 	if err != nil {
-		return c.stream.errorf(v.line, "%v", err)
+		return s.errorf(n.Line, "%v", err)
 	}
-	c.stream.Objects = append(c.stream.Objects, &Object{Object: scanned, stream: c.stream, root: v})
+	s.Objects = append(s.Objects, &Object{Object: scanned, stream: s, root: n})
 	return nil
 }

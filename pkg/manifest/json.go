@@ -6,32 +6,32 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
-// parseJSON parses all JSON values from the offset base to the end of the file.
-func (s *Stream) parseJSON(base int) error {
-	p := jsonParser{stream: s, base: base}
-	p.dec = jsontext.NewDecoder(bytes.NewBuffer(s.data[base:]), jsontext.AllowDuplicateNames(true))
+// parseJSON parses all JSON values of text, the file without its byte order mark.
+func (s *Stream) parseJSON(text []byte) error {
+	p := jsonParser{stream: s, base: len(s.data) - len(text)}
+	p.dec = jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))
 	for {
-		v, err := p.value()
+		n, err := p.value()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return p.error(err)
 		}
-		s.documents = append(s.documents, v)
+		s.documents = append(s.documents, n)
 	}
 }
 
 type jsonParser struct {
 	stream *Stream
-	base   int
+	base   int // the offset of the text in the file
 	dec    *jsontext.Decoder
 }
 
@@ -41,43 +41,47 @@ func (p *jsonParser) error(err error) error {
 	if errors.As(err, &syntax) {
 		at, message = p.base+int(syntax.ByteOffset), syntax.Err.Error()
 	}
-	return p.stream.errorf(p.stream.lines.line(at), "%s", message)
+	line, _ := p.stream.lines.position(at)
+	return p.stream.errorf(line, "%s", message)
 }
 
 // offset returns the offset of the end of what was read.
 func (p *jsonParser) offset() int { return p.base + int(p.dec.InputOffset()) }
 
+var tags = map[jsontext.Kind]string{
+	'"': "!!str", '0': "!!float", 't': "!!bool", 'f': "!!bool", 'n': "!!null",
+}
+
 // value parses the next value. The error is io.EOF if there is no other value.
-func (p *jsonParser) value() (v *value, err error) {
-	start := p.offset()
-	for start < len(p.stream.data) && strings.IndexByte(" \t\r\n,:", p.stream.data[start]) >= 0 {
-		start++
+func (p *jsonParser) value() (*yaml.Node, error) {
+	text := bytes.TrimLeft(p.stream.data[p.offset():], " \t\r\n,:")
+	kind := p.dec.PeekKind()
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: tags[kind]}
+	n.Line, n.Column = p.stream.lines.position(len(p.stream.data) - len(text))
+	child := func() error {
+		c, err := p.value()
+		n.Content = append(n.Content, c)
+		return err
 	}
-	v = &value{kind: p.dec.PeekKind(), line: p.stream.lines.line(start)}
-	switch v.kind {
+	switch kind {
 	case '{':
-		err = jsonwalk.Object(p.dec, func(name []byte) error {
+		n.Kind = yaml.MappingNode
+		return n, jsonwalk.Object(p.dec, func(name []byte) error {
 			// A string has no line break, so the line of its end is that of its beginning.
-			key := &value{kind: '"', text: string(name), line: p.stream.lines.line(p.offset())}
-			item, err := p.value()
-			v.add(key, item)
-			return err
+			line, _ := p.stream.lines.position(p.offset())
+			key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: string(name), Line: line}
+			n.Content = append(n.Content, key)
+			return child()
 		})
 	case '[':
-		err = jsonwalk.Array(p.dec, func() error {
-			item, err := p.value()
-			v.items = append(v.items, item)
-			return err
-		})
-	default:
-		var raw jsontext.Value
-		raw, err = p.dec.ReadValue()
-		v.text, v.span = string(raw), span{start, p.offset()}
-		if err == nil && v.kind == '"' {
-			var text []byte
-			text, err = jsontext.AppendUnquote(nil, raw)
-			v.text = string(text)
-		}
+		n.Kind = yaml.SequenceNode
+		return n, jsonwalk.Array(p.dec, child)
 	}
-	return v, err
+	raw, err := p.dec.ReadValue()
+	if err == nil && kind == '"' {
+		n.Style = yaml.DoubleQuotedStyle
+		raw, err = jsontext.AppendUnquote(nil, raw)
+	}
+	n.Value = string(raw)
+	return n, err
 }

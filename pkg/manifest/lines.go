@@ -95,8 +95,3 @@ func (l lineIndex) position(offset int) (line, column int) {
 	text := l.data[m.offset:max(m.offset, min(offset, len(l.data)))]
 	return m.line, m.column + utf8.RuneCount(text)
 }
-
-// line returns the line of an offset.
-func (l lineIndex) line(offset int) int {
-	return l.lastBefore(func(m mark) bool { return m.offset > offset }).line
-}

@@ -29,9 +29,6 @@ func TestLines(t *testing.T) {
 				if gotLine, gotColumn := l.position(at); gotLine != line || gotColumn != column {
 					t.Fatalf("position(%d) = %d:%d, want %d:%d", at, gotLine, gotColumn, line, column)
 				}
-				if got := l.line(at); got != line {
-					t.Fatalf("line(%d) = %d, want %d", at, got, line)
-				}
 				if got := l.offset(line, column); got != at {
 					t.Fatalf("offset(%d, %d) = %d, want %d", line, column, got, at)
 				}

@@ -24,6 +24,8 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -37,7 +39,7 @@ type Stream struct {
 	data      []byte
 	table     *workload.Table
 	lines     lineIndex
-	documents []*value
+	documents []*yaml.Node
 	expanded  int // size of all objects and merged mappings, with aliases followed
 }
 
@@ -46,7 +48,7 @@ type Object struct {
 	*workload.Object
 
 	stream *Stream
-	root   *value
+	root   *yaml.Node
 }
 
 // Edit replaces the text of one reference of an object.
@@ -64,8 +66,7 @@ func Parse(name string, data []byte, table *workload.Table) (*Stream, error) {
 		return nil, err
 	}
 	for _, root := range s.documents {
-		c := collector{stream: s, seen: map[*value]bool{}}
-		if err := c.collect(root, workload.Kind{}); err != nil {
+		if err := s.collect(root, workload.Kind{}, map[*yaml.Node]bool{}); err != nil {
 			return nil, err
 		}
 	}
@@ -84,13 +85,13 @@ func (s *Stream) parse() error {
 	text := bytes.TrimPrefix(s.data, bom)
 	content := bytes.TrimLeft(text, " \t\r\n")
 	if bytes.HasPrefix(content, []byte("{")) && utf8.Valid(text) {
-		err := s.parseJSON(len(s.data) - len(text))
+		err := s.parseJSON(text)
 		if err == nil || bytes.HasSuffix([]byte(s.Name), []byte(".json")) {
 			return err
 		}
 		s.documents = nil // it may be a YAML flow mapping
 	}
-	return s.parseYAML(len(s.data) - len(text))
+	return s.parseYAML(text)
 }
 
 func (s *Stream) errorf(line int, format string, args ...any) error {
@@ -110,8 +111,8 @@ func (s *Stream) addExpanded(line, size int) error {
 // Kubernetes reports whether the file contains a Kubernetes object, whether or not its kind is
 // known.
 func (s *Stream) Kubernetes() bool {
-	return slices.ContainsFunc(s.documents, func(v *value) bool {
-		return v.get("apiVersion").str() != "" && v.get("kind").str() != ""
+	return slices.ContainsFunc(s.documents, func(n *yaml.Node) bool {
+		return text(get(n, "apiVersion")) != "" && text(get(n, "kind")) != ""
 	})
 }
 
@@ -119,21 +120,21 @@ func (s *Stream) Kubernetes() bool {
 // and a column is a character. If the reference is an alias, the position is that of its anchor's
 // value. If the reference is missing, it is the position of the object.
 func (o *Object) Position(r workload.Reference) (line, column int) {
-	v := o.value(r)
-	if v == nil {
-		return o.root.line, 1
+	n := o.node(r)
+	if n == nil {
+		return o.root.Line, 1
 	}
-	at, err := o.stream.span(v)
+	at, err := o.stream.span(n)
 	if err != nil {
-		return v.line, 1
+		return n.Line, 1
 	}
 	return o.stream.lines.position(at.start)
 }
 
-// value returns the scalar that contains a reference, or nil if the reference is missing.
-func (o *Object) value(r workload.Reference) *value {
+// node returns the scalar that contains a reference, or nil if the reference is missing.
+func (o *Object) node(r workload.Reference) *yaml.Node {
 	if r.Missing || r.Pointer == "" {
 		return nil
 	}
-	return o.root.at(r.Pointer)
+	return at(o.root, r.Pointer)
 }

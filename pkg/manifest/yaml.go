@@ -8,17 +8,16 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
 )
 
-// parseYAML parses all documents from the offset base, where the text after a byte order mark
-// begins.
-func (s *Stream) parseYAML(base int) error {
-	source := &lineReader{data: s.data[base:]}
+// parseYAML parses all documents of text, the file without its byte order mark.
+func (s *Stream) parseYAML(text []byte) error {
+	source := &lineReader{data: text}
 	d := yaml.NewDecoder(source)
 	for {
 		var document yaml.Node
@@ -28,8 +27,7 @@ func (s *Stream) parseYAML(base int) error {
 		case err != nil:
 			return s.yamlError(err, source.lines)
 		}
-		t := tree{stream: s, base: base, known: map[*yaml.Node]*value{}}
-		root, err := t.value(document.Content[0])
+		root, err := s.expand(document.Content[0], map[*yaml.Node]bool{})
 		if err != nil {
 			return err
 		}
@@ -77,188 +75,115 @@ func (s *Stream) yamlError(err error, lines int) error {
 	return s.errorf(line, "%s", message)
 }
 
-// tree converts the nodes of one document to values.
-type tree struct {
-	stream *Stream
-	base   int
-	known  map[*yaml.Node]*value // a node that is being converted has a nil value
-}
-
-func (t *tree) value(n *yaml.Node) (*value, error) {
+// expand returns n, or what n refers to if it is an alias. In the nodes below it, it replaces the
+// aliases by what they refer to, and the merge keys by the pairs that they add. known has the nodes
+// that were expanded already; the value is false for one that is being expanded.
+func (s *Stream) expand(n *yaml.Node, known map[*yaml.Node]bool) (*yaml.Node, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if v, ok := t.known[n]; ok {
-		if v == nil {
-			return nil, t.stream.errorf(n.Line, "anchor %s contains itself", n.Anchor)
+	if expanded, ok := known[n]; ok {
+		if !expanded {
+			return nil, s.errorf(n.Line, "anchor %s contains itself", n.Anchor)
 		}
-		return v, nil
+		return n, nil
 	}
-	t.known[n] = nil
-	v := &value{line: n.Line, node: n}
-	switch n.Kind {
-	case yaml.MappingNode:
-		v.kind = '{'
-		if err := t.mapping(v, n); err != nil {
+	known[n] = false
+	var merged []*yaml.Node
+	if n.Kind == yaml.MappingNode {
+		n.Content, merged = splitMerged(n.Content)
+	}
+	for i, c := range n.Content {
+		var err error
+		if n.Content[i], err = s.expand(c, known); err != nil {
 			return nil, err
 		}
-	case yaml.SequenceNode:
-		v.kind = '['
-		for _, c := range n.Content {
-			item, err := t.value(c)
-			if err != nil {
-				return nil, err
-			}
-			v.items = append(v.items, item)
-		}
-	default:
-		v.kind, v.text = scalarKind(n), n.Value
 	}
-	t.known[n] = v
-	return v, nil
+	if err := s.merge(n, merged, known); err != nil {
+		return nil, err
+	}
+	known[n] = true
+	return n, nil
 }
 
-// mapping adds the pairs of a mapping to v, and then those of its merge keys. A pair of the mapping
-// takes precedence over a merged pair with the same key.
-func (t *tree) mapping(v *value, n *yaml.Node) error {
-	var merged []*yaml.Node
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, item := n.Content[i], n.Content[i+1]
-		if key.ShortTag() == "!!merge" {
-			merged = append(merged, item)
-			continue
+// splitMerged splits the pairs of a mapping into its own ones, and the values of its merge keys.
+func splitMerged(pairs []*yaml.Node) (own, merged []*yaml.Node) {
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[0].ShortTag() == "!!merge" {
+			merged = append(merged, pair[1])
+		} else {
+			own = append(own, pair...)
 		}
-		k, err := t.value(key)
-		if err != nil {
-			return err
-		}
-		it, err := t.value(item)
-		if err != nil {
-			return err
-		}
-		v.add(k, it)
 	}
+	return own, merged
+}
+
+// merge adds the pairs of the values of merge keys to n. Each value is a mapping or a sequence of
+// mappings (https://yaml.org/type/merge.html). Pairs of n and of earlier mappings take precedence.
+func (s *Stream) merge(n *yaml.Node, merged []*yaml.Node, known map[*yaml.Node]bool) error {
 	if len(merged) == 0 {
 		return nil
 	}
-	names := make(map[string]bool, len(v.keys))
-	for _, k := range v.keys {
-		if k.scalar() {
-			names[k.text] = true
+	names := map[string]bool{}
+	for pair := range slices.Chunk(n.Content, 2) {
+		if pair[0].Kind == yaml.ScalarNode {
+			names[pair[0].Value] = true
 		}
 	}
 	for _, m := range merged {
-		if err := t.merge(v, names, m); err != nil {
+		base, err := s.expand(m, known)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// merge adds the pairs of a merge key's value, which is a mapping or a sequence of mappings
-// (https://yaml.org/type/merge.html). Pairs of v and of earlier mappings take precedence. names are
-// the keys that v has so far.
-func (t *tree) merge(v *value, names map[string]bool, n *yaml.Node) error {
-	base, err := t.value(n)
-	if err != nil {
-		return err
-	}
-	bases := []*value{base}
-	if base.kind == '[' {
-		bases = base.items
-	}
-	for _, b := range bases {
-		if b.kind != '{' {
-			return t.stream.errorf(n.Line, "the value of a merge key is not a mapping")
+		bases := []*yaml.Node{base}
+		if base.Kind == yaml.SequenceNode {
+			bases = base.Content
 		}
-		if err := t.stream.addExpanded(n.Line, pairSize*len(b.keys)); err != nil {
-			return err
-		}
-		for i, k := range b.keys {
-			if k.scalar() && !names[k.text] {
-				names[k.text] = true
-				v.add(k, b.items[i])
+		for _, b := range bases {
+			if b.Kind != yaml.MappingNode {
+				return s.errorf(m.Line, "the value of a merge key is not a mapping")
+			}
+			if err := s.addExpanded(m.Line, pairSize*len(b.Content)/2); err != nil {
+				return err
+			}
+			for pair := range slices.Chunk(b.Content, 2) {
+				if k := pair[0]; k.Kind == yaml.ScalarNode && !names[k.Value] {
+					names[k.Value] = true
+					n.Content = append(n.Content, pair...)
+				}
 			}
 		}
 	}
 	return nil
 }
 
-func scalarKind(n *yaml.Node) jsontext.Kind {
-	switch n.ShortTag() {
-	case "!!null":
-		return 'n'
-	case "!!bool":
-		if strings.EqualFold(n.Value, "true") {
-			return 't'
-		}
-		return 'f'
-	case "!!int", "!!float":
-		return '0'
-	}
-	return '"'
-}
+// properties matches what can be between the position of a node and its content: an anchor, a tag,
+// white space and comments.
+var properties = regexp.MustCompile(`^([&!][^ \t\r\n]*|[ \t\r\n]+|#[^\r\n]*)*`)
 
-// yamlSpan returns the bytes of a scalar, including its quotes. It only supports scalars without
-// white space, such as references.
-func (s *Stream) yamlSpan(n *yaml.Node) (span, error) {
-	at := s.afterProperties(s.lines.offset(n.Line, n.Column))
+// quoted matches a text in double or single quotes.
+var quoted = regexp.MustCompile(`(?s)^("([^"\\]|\\.)*"|'([^']|'')*')`)
+
+// span returns the bytes of a scalar, including its quotes. It only supports scalars without white
+// space, such as references.
+func (s *Stream) span(n *yaml.Node) (span, error) {
+	at := s.lines.offset(n.Line, n.Column)
+	at += len(properties.Find(s.data[at:]))
 	rest := s.data[at:]
 	switch {
-	case n.Style&yaml.DoubleQuotedStyle != 0:
-		return quotedSpan(at, rest, '"', '\\')
-	case n.Style&yaml.SingleQuotedStyle != 0:
-		return quotedSpan(at, rest, '\'', '\'')
+	case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
+		if text := quoted.Find(rest); text != nil {
+			return span{at, at + len(text)}, nil
+		}
 	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
 		header := bytes.IndexAny(rest, "\r\n") + 1
 		text := bytes.Index(rest[header:], []byte(n.Value))
-		if header == 0 || text < 0 || n.Value == "" {
-			return span{}, errors.New("can't find the text in its block scalar")
+		if header > 0 && text >= 0 && n.Value != "" {
+			start := at + header + text
+			return span{start, start + len(n.Value)}, nil
 		}
-		start := at + header + text
-		return span{start, start + len(n.Value)}, nil
 	case bytes.HasPrefix(rest, []byte(n.Value)):
 		return span{at, at + len(n.Value)}, nil
 	}
 	return span{}, fmt.Errorf("can't find the text %q at its position", n.Value)
-}
-
-// afterProperties returns the offset of a node's content, after its anchor, its tag, and the white
-// space and comments that follow them.
-func (s *Stream) afterProperties(at int) int {
-	for at < len(s.data) {
-		switch s.data[at] {
-		case '&', '!':
-			for at < len(s.data) && !bytes.ContainsRune([]byte(" \t\r\n"), rune(s.data[at])) {
-				at++
-			}
-		case ' ', '\t', '\r', '\n':
-			at++
-		case '#':
-			for at < len(s.data) && s.data[at] != '\n' && s.data[at] != '\r' {
-				at++
-			}
-		default:
-			return at
-		}
-	}
-	return at
-}
-
-// quotedSpan returns the span of the quoted text at the beginning of rest, whose offset is at. A
-// byte after escape does not end the text. Single quotes escape themselves.
-func quotedSpan(at int, rest []byte, quote, escape byte) (span, error) {
-	if len(rest) == 0 || rest[0] != quote {
-		return span{}, errors.New("can't find the opening quote")
-	}
-	for i := 1; i < len(rest); i++ {
-		doubled := rest[i] == quote && i+1 < len(rest) && rest[i+1] == quote
-		switch {
-		case rest[i] == escape && (escape != quote || doubled):
-			i++
-		case rest[i] == quote:
-			return span{at, at + i + 1}, nil
-		}
-	}
-	return span{}, errors.New("can't find the closing quote")
 }

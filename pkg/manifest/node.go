@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
+)
+
+// Documents of both formats are trees of yaml.Node. After parsing, a node has no aliases and no
+// merge keys below it: where the file has one, the tree has the node that it refers to. Such nodes
+// have several parents, so the nodes form a graph without cycles.
+
+// kindOf returns the kind that a node has in JSON: one of { [ " 0 t f n.
+func kindOf(n *yaml.Node) jsontext.Kind {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return '{'
+	case yaml.SequenceNode:
+		return '['
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return 'n'
+	case "!!bool":
+		if strings.EqualFold(n.Value, "true") {
+			return 't'
+		}
+		return 'f'
+	case "!!int", "!!float":
+		return '0'
+	}
+	return '"'
+}
+
+// get returns the value of a key. It returns nil if n is not a mapping or does not have the key.
+func get(n *yaml.Node, name string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for pair := range slices.Chunk(n.Content, 2) {
+		if key := pair[0]; key.Kind == yaml.ScalarNode && key.Value == name {
+			return pair[1]
+		}
+	}
+	return nil
+}
+
+// text returns the text of a string, and "" if n is nil or has another kind.
+func text(n *yaml.Node) string {
+	if n == nil || kindOf(n) != '"' {
+		return ""
+	}
+	return n.Value
+}
+
+// at returns the node at a JSON pointer (RFC 6901), or nil if there is none.
+func at(n *yaml.Node, pointer string) *yaml.Node {
+	for step := range jsontext.Pointer(pointer).Tokens() {
+		if n == nil || n.Kind != yaml.SequenceNode {
+			n = get(n, step)
+			continue
+		}
+		i, err := strconv.Atoi(step)
+		if err != nil || i < 0 || i >= len(n.Content) {
+			return nil
+		}
+		n = n.Content[i]
+	}
+	return n
+}
+
+const (
+	// maxExpanded limits the size of one object as JSON, because nested aliases can make a small
+	// file expand to gigabytes. An API server accepts at most 3 MiB.
+	maxExpanded = 16 << 20
+	// maxGrowth limits how much a whole file may grow: its objects and merged mappings together
+	// may have at most maxExpanded plus maxGrowth times the size of the file. Many objects can
+	// have aliases of one large value, and many mappings can merge it. Without aliases and merge
+	// keys, the JSON of a file is less than six times as large as the file.
+	maxGrowth = 8
+	// pairSize is the size in bytes that one merged pair counts for.
+	pairSize = 16
+)
+
+// appendJSON appends n to b as JSON. The result is only meant for workload.Table.Scan, which does
+// not look at the values of numbers, so every number is written as 0. Pairs whose key is a mapping
+// or a sequence are left out. If the result is longer than maxExpanded, it is truncated.
+func appendJSON(b []byte, n *yaml.Node) []byte {
+	if len(b) > maxExpanded {
+		return b
+	}
+	kind := kindOf(n)
+	switch kind {
+	case '{':
+		b = append(b, '{')
+		begin := len(b)
+		for pair := range slices.Chunk(n.Content, 2) {
+			if pair[0].Kind != yaml.ScalarNode {
+				continue
+			}
+			if len(b) > begin {
+				b = append(b, ',')
+			}
+			b, _ = jsontext.AppendQuote(b, pair[0].Value)
+			b = appendJSON(append(b, ':'), pair[1])
+		}
+		return append(b, '}')
+	case '[':
+		b = append(b, '[')
+		for i, item := range n.Content {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendJSON(b, item)
+		}
+		return append(b, ']')
+	case '"':
+		b, _ = jsontext.AppendQuote(b, n.Value)
+		return b
+	case '0':
+		return append(b, '0')
+	}
+	return append(b, kind.String()...) // null, true or false
+}
+
+// duplicateKey returns a key that occurs twice in n or in a mapping within n, or nil if there is
+// none. It skips nodes that are in seen.
+func duplicateKey(n *yaml.Node, seen map[*yaml.Node]bool) *yaml.Node {
+	if n.Kind == yaml.ScalarNode || seen[n] {
+		return nil
+	}
+	seen[n] = true
+	keys := map[string]bool{}
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			if c.Kind == yaml.ScalarNode && keys[c.Value] {
+				return c
+			}
+			keys[c.Value] = true
+			continue
+		}
+		if d := duplicateKey(c, seen); d != nil {
+			return d
+		}
+	}
+	return nil
+}
