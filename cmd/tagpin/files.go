@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,37 +35,33 @@ func readAll(args []string, table *workload.Table, stdin io.Reader) ([]*source, 
 		errs    []error
 		seen    = map[string]bool{}
 	)
-	read := func(s *source, inFolder bool) {
-		if seen[s.path] {
-			return
-		}
-		seen[s.path] = true
-		if err := s.read(table, stdin); err != nil {
-			errs = append(errs, err)
-			return
-		}
-		// A folder can also have YAML files that are not manifests, such as the values of charts.
-		if !inFolder || s.stream.Kubernetes() {
-			sources = append(sources, s)
-		}
-	}
 	for _, arg := range args {
-		if arg == "-" {
-			read(&source{name: "stdin"}, false)
-			continue
-		}
 		paths, isDir, err := manifestPaths(arg)
 		errs = append(errs, err)
-		for _, p := range paths {
-			read(&source{name: p, path: p}, isDir)
+		for _, path := range paths {
+			if seen[path] {
+				continue
+			}
+			seen[path] = true
+			s := &source{name: cmp.Or(path, "stdin"), path: path}
+			err := s.read(table, stdin)
+			errs = append(errs, err)
+			// A folder can also have YAML files that are not manifests, such as the values of charts.
+			if err == nil && (!isDir || s.stream.Kubernetes()) {
+				sources = append(sources, s)
+			}
 		}
 	}
 	return sources, errors.Join(errs...)
 }
 
 // manifestPaths returns the path of a file, or the paths of all manifest files below a folder,
-// sorted by name. It leaves out hidden files and folders, and does not follow links to folders.
+// sorted by name. It leaves out hidden files and folders, and does not follow links to folders. The
+// path of stdin, which is -, is "".
 func manifestPaths(arg string) (paths []string, isDir bool, err error) {
+	if arg == "-" {
+		return []string{""}, false, nil
+	}
 	if info, err := os.Stat(arg); err != nil || !info.IsDir() {
 		return []string{filepath.Clean(arg)}, false, nil //nolint:nilerr // reading the file reports it
 	}

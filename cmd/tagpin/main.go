@@ -124,11 +124,12 @@ func runCommand(ctx context.Context, name string, args []string, t terminal) err
 
 func runVersion(args []string, t terminal) error {
 	fs := newFlags("version", "tagpin version", "Prints the version of tagpin and of Go.")
-	if err := parse(fs, args, t); err != nil {
+	args, err := parse(fs, args, t)
+	if err != nil {
 		return err
 	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
 	}
 	fmt.Fprintln(t.out, "tagpin", moduleVersion(), runtime.Version())
 	return nil
@@ -159,29 +160,23 @@ func newFlags(name, usage, about string) *flag.FlagSet {
 	return fs
 }
 
-// parse parses the flags of a command. Unlike package flag, it accepts flags after arguments. The
-// error is flag.ErrHelp if parse has printed the help.
-func parse(fs *flag.FlagSet, args []string, t terminal) error {
-	var rest []string
+// parse parses the flags of a command and returns its arguments. Unlike package flag, it accepts
+// flags after arguments. The error is flag.ErrHelp if parse has printed the help.
+func parse(fs *flag.FlagSet, args []string, t terminal) (rest []string, err error) {
 	for {
 		err := fs.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
 			fs.SetOutput(t.out)
 			fs.Usage()
-			return err
+			return nil, err
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w; see tagpin help %s", fs.Name(), err, fs.Name())
+			return nil, fmt.Errorf("%s: %w; see tagpin help %s", fs.Name(), err, fs.Name())
 		}
-		if fs.NArg() == 0 {
-			break
-		}
-		if n := len(args) - fs.NArg(); n > 0 && args[n-1] == "--" {
-			rest = append(rest, fs.Args()...)
-			break
+		n := len(args) - fs.NArg()
+		if fs.NArg() == 0 || n > 0 && args[n-1] == "--" { // after --, everything is an argument
+			return append(rest, fs.Args()...), nil
 		}
 		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
 	}
-	// Set the arguments of fs. Everything after "--" is an argument.
-	return fs.Parse(append([]string{"--"}, rest...))
 }

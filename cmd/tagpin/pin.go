@@ -45,10 +45,10 @@ func runPin(ctx context.Context, args []string, t terminal) error {
 	fs.BoolVar(&p.write, "write", false, "write the files in place")
 	fs.BoolVar(&p.diff, "diff", false,
 		"print a diff instead of the files; the exit code is 1 if there is a difference")
-	if err := parse(fs, args, t); err != nil {
+	files, err := parse(fs, args, t)
+	if err != nil {
 		return err
 	}
-	files := fs.Args()
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
@@ -101,33 +101,28 @@ const maxObjects = 256
 // sources. The error describes every reference that could not be resolved, in the order of the
 // files.
 func resolveAll(ctx context.Context, e *engine, sources []*source, t terminal) error {
-	type job struct {
-		source *source
-		object *manifest.Object
-		result pin.Result
-	}
-	var jobs []*job
-	for _, s := range sources {
-		for _, o := range s.stream.Objects {
-			jobs = append(jobs, &job{source: s, object: o})
-		}
-	}
 	var group errgroup.Group
 	group.SetLimit(maxObjects)
-	for _, j := range jobs {
-		group.Go(func() error {
-			j.result = e.pinner.Pin(ctx, pin.Request{
-				Input:     policy.Input{Operation: policy.Create, Object: j.object.Object},
-				Namespace: j.object.Metadata.Namespace,
-				Keychain:  func(workload.Identity) keychain.Keychain { return e.keychain },
+	results := make([][]pin.Result, len(sources))
+	for i, s := range sources {
+		results[i] = make([]pin.Result, len(s.stream.Objects))
+		for j, o := range s.stream.Objects {
+			group.Go(func() error {
+				results[i][j] = e.pinner.Pin(ctx, pin.Request{
+					Input:     policy.Input{Operation: policy.Create, Object: o.Object},
+					Namespace: o.Metadata.Namespace,
+					Keychain:  func(workload.Identity) keychain.Keychain { return e.keychain },
+				})
+				return nil
 			})
-			return nil
-		})
+		}
 	}
 	errs := []error{group.Wait()}
-	for _, j := range jobs {
-		for _, o := range j.result.Outcomes {
-			errs = append(errs, j.source.add(j.object, o, t))
+	for i, s := range sources {
+		for j, o := range s.stream.Objects {
+			for _, outcome := range results[i][j].Outcomes {
+				errs = append(errs, s.add(o, outcome, t))
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -158,11 +153,11 @@ func writeFiles(sources []*source, out io.Writer) error {
 		if bytes.Equal(s.data, s.pinned) {
 			continue
 		}
-		if err := replace(s.path, s.pinned); err != nil {
-			errs = append(errs, err)
-			continue
+		err := replace(s.path, s.pinned)
+		errs = append(errs, err)
+		if err == nil {
+			fmt.Fprintf(out, "%s: %d pinned\n", s.name, len(s.edits))
 		}
-		fmt.Fprintf(out, "%s: %d pinned\n", s.name, len(s.edits))
 	}
 	return errors.Join(errs...)
 }

@@ -49,10 +49,11 @@ func runResolve(ctx context.Context, args []string, t terminal) error {
 	fs.StringVar(&r.platform, "platform", "",
 		"print the digest of the manifest for a `platform`, such as linux/arm64 or linux/arm/v7")
 	fs.StringVar(&r.output, "o", "", "output `format`: json")
-	if err := parse(fs, args, t); err != nil {
+	args, err := parse(fs, args, t)
+	if err != nil {
 		return err
 	}
-	images, err := r.check(fs.Args())
+	images, err := r.check(args)
 	if err != nil {
 		return err
 	}
