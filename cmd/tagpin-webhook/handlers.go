@@ -105,7 +105,8 @@ func (h *handlers) load(c *config.Config) error {
 	defer h.mu.Unlock()
 	former := h.current.Load()
 	next := &state{config: c}
-	err := errors.Join(h.addResolver(next, former), h.addModes(next, former))
+	err := h.addResolver(next, former)
+	h.addModes(next, former)
 	if c.Registration.Name != "" {
 		err = errors.Join(err, newRegistration(c).Validate())
 	}

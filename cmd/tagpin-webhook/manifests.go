@@ -83,12 +83,8 @@ func (o *manifestFlags) write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rules, err := c.Policy()
-	if err != nil {
-		return err
-	}
 	policy := registration.Policy{Namespaces: o.namespaces, ExemptImages: c.ExemptImages}
-	for _, s := range rules.SkipOwners {
+	for _, s := range c.Policy().SkipOwners {
 		policy.SkipOwners = append(policy.SkipOwners, registration.SkipOwner{
 			Group: s.Owner.Group, Kind: s.Owner.Kind, Users: s.Users,
 		})

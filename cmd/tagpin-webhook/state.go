@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"net/http"
 	"reflect"
 	"slices"
@@ -49,10 +48,7 @@ func (h *handlers) addResolver(s, former *state) error {
 		reflect.DeepEqual(former.config.Network, c.Network) {
 		s.client = former.client
 	} else {
-		client, err := c.Client()
-		if err != nil {
-			return err
-		}
+		client := c.Client()
 		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.metrics.registry, h.panics
 		client.Learned, client.Gets, client.Manifests = h.learned, h.gets, h.manifests
 		s.client = client
@@ -69,12 +65,7 @@ func (h *handlers) addResolver(s, former *state) error {
 }
 
 // addModes sets the handlers, and the credentials and siblings that they need.
-func (h *handlers) addModes(s, former *state) error {
-	rules, errPolicy := s.config.Policy()
-	table, errTable := s.config.Table()
-	if err := errors.Join(errPolicy, errTable); err != nil {
-		return err
-	}
+func (h *handlers) addModes(s, former *state) {
 	if former != nil && reflect.DeepEqual(former.config.Credentials, s.config.Credentials) {
 		s.credentials = former.credentials
 	} else {
@@ -84,12 +75,12 @@ func (h *handlers) addModes(s, former *state) error {
 	mirrors := &resolve.Mirrors{Next: credentials, Client: s.client}
 	measured := &resolve.Measured{Next: mirrors, Metrics: h.metrics.resolve, Label: s.client.Label}
 	pinner := &pin.Pinner{
-		Policy: rules, Resolver: measured, Panics: h.panics,
+		Policy: s.config.Policy(), Resolver: measured, Panics: h.panics,
 	}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, former); s.siblings != nil {
 		pinner.Layer = s.siblings.Layer
 	}
-	f := s.config.OnFailure
+	table, f := s.config.Table(), s.config.OnFailure
 	s.modes = map[policy.Mode]http.Handler{}
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 		s.modes[mode] = &admit.Handler{
@@ -110,7 +101,6 @@ func (h *handlers) addModes(s, former *state) error {
 			Began:    listen.Began,
 		}
 	}
-	return nil
 }
 
 // newSiblings returns what looks up the other pods of a revision, or nil with --standalone.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/tagpin/tagpin/pkg/config"
@@ -32,25 +31,20 @@ func newEngine(path string, report func(error)) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy, errPolicy := c.Policy()
-	table, errTable := c.Table()
-	client, errClient := c.Client()
-	if err := errors.Join(errPolicy, errTable, errClient); err != nil {
-		return nil, err
-	}
+	client := c.Client()
 	client.UserAgent, client.ExplainAll = "tagpin/"+moduleVersion(), true
 	if err := client.Init(); err != nil {
 		return nil, err
 	}
 	e := &engine{
-		table: table, client: client, keychain: &keychain.Local{Report: report},
+		table: c.Table(), client: client, keychain: &keychain.Local{Report: report},
 		mirrors: &resolve.Mirrors{
 			Next:   &resolve.Credentials{Next: &resolve.Registry{Client: client}},
 			Client: client,
 		},
 	}
 	e.resolver = &once{next: e.mirrors}
-	e.pinner = &pin.Pinner{Policy: policy, Resolver: e.resolver}
+	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: e.resolver}
 	return e, nil
 }
 

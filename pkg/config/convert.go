@@ -3,8 +3,6 @@
 package config
 
 import (
-	"errors"
-	"net/netip"
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -14,74 +12,68 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Policy returns the settings of package policy. It fails only if Validate does.
-func (c *Config) Policy() (policy.Policy, error) {
+// Policy returns the settings of package policy. The config must be valid.
+func (c *Config) Policy() policy.Policy { return c.policy(&problems{}) }
+
+func (c *Config) policy(p *problems) policy.Policy {
 	output, err := policy.ParseOutput(c.Output)
-	p, errs := policy.Policy{Output: output, IgnoreRestart: !c.RefreshOnRestart}, []error{err}
-	for _, s := range c.ExemptImages {
+	p.add("output", err)
+	rules := policy.Policy{Output: output, IgnoreRestart: !c.RefreshOnRestart}
+	for i, s := range c.ExemptImages {
 		pattern, err := policy.ParsePattern(s)
-		p.Exempt, errs = append(p.Exempt, pattern), append(errs, err)
+		p.add(index("exemptImages", i), err)
+		rules.Exempt = append(rules.Exempt, pattern)
 	}
-	for _, s := range c.SkipOwners {
+	for i, s := range c.SkipOwners {
 		owner, err := policy.ParseSkipOwner(s.Owner, s.Users)
-		p.SkipOwners, errs = append(p.SkipOwners, owner), append(errs, err)
+		p.add(index("skipOwners", i), err)
+		rules.SkipOwners = append(rules.SkipOwners, owner)
 	}
-	return p, errors.Join(errs...)
+	return rules
 }
 
-// Table returns the table of the built-in kinds and those of the file. It fails only if Validate
-// does.
-func (c *Config) Table() (*workload.Table, error) {
+// Table returns the table of the built-in kinds and those of the file. The config must be valid.
+func (c *Config) Table() *workload.Table {
 	templates := make([]workload.Template, len(c.Templates))
 	for i, t := range c.Templates {
 		templates[i] = t.template()
 	}
-	table, err := workload.NewTable(templates...)
+	table, _ := workload.NewTable(templates...) // validation reports the error of each template
 	table.Labels = c.RevisionLabels
-	return table, err
+	return table
 }
 
 func (t Template) template() workload.Template {
 	return workload.Template{Group: t.Group, Kind: t.Kind, Paths: t.Paths}
 }
 
-// Client returns a new client of registries. It fails only if Validate does. The client's Init
-// reads the CA files.
-func (c *Config) Client() (*registry.Client, error) {
-	allow, errAllow := prefixes(c.Network.Allow)
-	deny, errDeny := prefixes(c.Network.Deny)
-	client := &registry.Client{Network: network.Rules{Allow: allow, Deny: deny}}
-	for i := range c.Registries {
-		client.Hosts = append(client.Hosts, c.Registries[i].host())
+// Client returns a new client of registries. The config must be valid. The client's Init reads the
+// CA files.
+func (c *Config) Client() *registry.Client {
+	client := &registry.Client{Network: c.Network.rules(&problems{})}
+	for _, r := range c.Registries {
+		host := registry.Host{
+			Name:              r.Host,
+			Timeout:           time.Duration(r.Timeout),
+			MaxInFlight:       r.MaxInFlight,
+			RequestsPerSecond: r.RequestsPerSecond,
+			Verify:            r.Verify,
+			CAFile:            r.CAFile,
+			Insecure:          r.Insecure,
+			AuthHosts:         r.AuthHosts,
+		}
+		for _, m := range r.Mirrors {
+			host.Mirrors = append(host.Mirrors, registry.Mirror(m))
+		}
+		client.Hosts = append(client.Hosts, host)
 	}
-	return client, errors.Join(errAllow, errDeny)
+	return client
 }
 
-func (r *Registry) host() registry.Host {
-	h := registry.Host{
-		Name:              r.Host,
-		Timeout:           time.Duration(r.Timeout),
-		MaxInFlight:       r.MaxInFlight,
-		RequestsPerSecond: r.RequestsPerSecond,
-		Verify:            r.Verify,
-		CAFile:            r.CAFile,
-		Insecure:          r.Insecure,
-		AuthHosts:         r.AuthHosts,
+func (n Network) rules(p *problems) network.Rules {
+	return network.Rules{
+		Allow: p.cidrs("network.allow", n.Allow), Deny: p.cidrs("network.deny", n.Deny),
 	}
-	for _, m := range r.Mirrors {
-		h.Mirrors = append(h.Mirrors, registry.Mirror(m))
-	}
-	return h
-}
-
-func prefixes(list []string) ([]netip.Prefix, error) {
-	var parsed []netip.Prefix
-	var errs []error
-	for _, s := range list {
-		p, err := netip.ParsePrefix(s)
-		parsed, errs = append(parsed, p), append(errs, err)
-	}
-	return parsed, errors.Join(errs...)
 }
 
 // Limits returns how many answers of registries are remembered, and for how long.

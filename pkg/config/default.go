@@ -2,7 +2,12 @@
 
 package config
 
-import "time"
+import (
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
 
 // The values of onFailure.
 const (
@@ -31,17 +36,20 @@ func Default() *Config {
 	return &Config{
 		APIVersion:       APIVersion,
 		Kind:             Kind,
-		Output:           "tag-and-digest",
-		ExemptImages:     []string{"docker.io/library/auto:latest"},
+		Output:           string(policy.TagAndDigest),
+		ExemptImages:     []string{workload.Placeholder},
 		RefreshOnRestart: true,
 		OnFailure: OnFailure{
 			NotFound: Deny, Unauthorized: Defer, Unavailable: Defer, Invalid: Deny,
 		},
 		Cache: Cache{
-			Size: 10000, TTL: seconds(30), NegativeTTL: seconds(5), StaleFor: seconds(3600),
+			Size:        resolve.DefaultSize,
+			TTL:         Duration(resolve.DefaultTTL),
+			NegativeTTL: Duration(resolve.DefaultNegativeTTL),
+			StaleFor:    Duration(resolve.DefaultStaleFor),
 		},
 		Credentials:             Credentials{PullSecrets: true},
-		MaxInFlightPerNamespace: 64,
+		MaxInFlightPerNamespace: resolve.DefaultPerNamespace,
 		Registries:              []Registry{defaultRegistry()},
 		Registration:            Registration{Pin: []string{Workloads, Pods}},
 		Certificates: Certificates{
@@ -51,7 +59,10 @@ func Default() *Config {
 }
 
 func defaultRegistry() Registry {
-	return Registry{Host: allHosts, Timeout: seconds(5), MaxInFlight: 32, RequestsPerSecond: 50}
+	return Registry{
+		Host:              allHosts,
+		Timeout:           Duration(registry.DefaultTimeout),
+		MaxInFlight:       registry.DefaultMaxInFlight,
+		RequestsPerSecond: registry.DefaultRequestsPerSecond,
+	}
 }
-
-func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }

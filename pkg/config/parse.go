@@ -80,7 +80,7 @@ func Parse(data []byte) (*Config, error) {
 	c.APIVersion, c.Kind = "", "" // required, unlike the other fields
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
-	var mistakes *yaml.TypeError
+	mistakes := &yaml.TypeError{}
 	switch err := decoder.Decode(c); {
 	case errors.As(err, &mistakes):
 	case errors.Is(err, io.EOF): // the file is empty, and validation reports what is missing
@@ -103,9 +103,6 @@ func Parse(data []byte) (*Config, error) {
 
 // typeErrors splits the decoder's error, and removes the names of Go types.
 func typeErrors(mistakes *yaml.TypeError) []error {
-	if mistakes == nil {
-		return nil
-	}
 	errs := make([]error, len(mistakes.Errors))
 	for i, text := range mistakes.Errors {
 		if before, _, ok := strings.Cut(text, " in type config."); ok {
@@ -119,7 +116,7 @@ func typeErrors(mistakes *yaml.TypeError) []error {
 // hasDuplicateKey reports whether a key is in one mapping twice. The decoder then skips the whole
 // mapping, and validation would report its values as missing.
 func hasDuplicateKey(mistakes *yaml.TypeError) bool {
-	return mistakes != nil && slices.ContainsFunc(mistakes.Errors, func(text string) bool {
+	return slices.ContainsFunc(mistakes.Errors, func(text string) bool {
 		return strings.Contains(text, " already defined at ")
 	})
 }
@@ -131,27 +128,23 @@ func (c *Config) inherit(data []byte) {
 		Registries []yaml.Node `yaml:"registries"`
 	}
 	_ = yaml.Unmarshal(data, &file) // the strict decoder has reported the same errors
-	base := defaultRegistry()
-	for i := range file.Registries {
-		r := defaultRegistry()
-		r.Host = ""
-		if _ = file.Registries[i].Decode(&r); r.Host == allHosts {
-			base = Registry{
-				Host: allHosts, Timeout: r.Timeout, MaxInFlight: r.MaxInFlight,
-				RequestsPerSecond: r.RequestsPerSecond, Verify: r.Verify,
-			}
-			break
+	decode := func(base Registry) (list []Registry) {
+		for _, n := range file.Registries {
+			r := base
+			r.Host = ""
+			_ = n.Decode(&r)
+			list = append(list, r)
 		}
+		return list
 	}
-	c.Registries = nil
-	for i := range file.Registries {
-		r := base
-		r.Host = ""
-		_ = file.Registries[i].Decode(&r)
-		c.Registries = append(c.Registries, r)
+	base := defaultRegistry()
+	list := decode(base)
+	all := slices.IndexFunc(list, func(r Registry) bool { return r.Host == allHosts })
+	if all < 0 {
+		c.Registries = append(list, base)
+		return
 	}
-	isBase := func(r Registry) bool { return r.Host == allHosts }
-	if !slices.ContainsFunc(c.Registries, isBase) {
-		c.Registries = append(c.Registries, base)
-	}
+	base = list[all]
+	base.Mirrors, base.CAFile, base.Insecure, base.AuthHosts = nil, "", false, nil // not inherited
+	c.Registries = decode(base)
 }

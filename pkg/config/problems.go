@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -29,45 +30,46 @@ func (p *problems) add(field string, err error) {
 	p.errs = append(p.errs, fmt.Errorf("%s: %w", field, err))
 }
 
-func (p *problems) addf(field, format string, args ...any) {
-	p.errs = append(p.errs, fmt.Errorf(field+": "+format, args...))
+// check adds an error unless ok.
+func (p *problems) check(ok bool, field, format string, args ...any) {
+	if !ok {
+		p.errs = append(p.errs, fmt.Errorf(field+": "+format, args...))
+	}
 }
 
 func (p *problems) oneOf(field, value string, allowed ...string) {
-	if !slices.Contains(allowed, value) {
-		p.addf(field, "%q: want %s", value, strings.Join(allowed, " or "))
-	}
+	p.check(slices.Contains(allowed, value), field,
+		"%q: want %s", value, strings.Join(allowed, " or "))
 }
 
 func (p *problems) within(field string, value, most int) {
-	if value < 1 || value > most {
-		p.addf(field, "%d: want 1 to %d", value, most)
-	}
+	p.check(value >= 1 && value <= most, field, "%d: want 1 to %d", value, most)
 }
 
 func (p *problems) positive(field string, d Duration) {
-	if d <= 0 {
-		p.addf(field, "%v: want more than 0s", d)
-	}
+	p.check(d > 0, field, "%v: want more than 0s", d)
+}
+
+func (p *problems) absolute(field, path string) {
+	p.check(path == "" || filepath.IsAbs(path), field, "%q: want an absolute path", path)
 }
 
 func (p *problems) host(field, host string) {
-	if !isCanonicalHost(host) {
-		p.addf(field, "%q is not a registry host as in a canonical reference, "+
-			"such as docker.io or registry.internal:5000", host)
-	}
+	p.check(isCanonicalHost(host), field, "%q is not a registry host as in a canonical reference, "+
+		"such as docker.io or registry.internal:5000", host)
 }
 
-func (p *problems) cidrs(field string, list []string) {
+// cidrs parses the elements of a list.
+func (p *problems) cidrs(field string, list []string) (parsed []netip.Prefix) {
 	for i, s := range list {
 		prefix, err := netip.ParsePrefix(s)
-		switch {
-		case err != nil:
-			p.addf(index(field, i), "%q is not a CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", s)
-		case prefix.Addr().Is4In6(): // addresses are compared as IPv4
-			p.addf(index(field, i), "%q is in the form of IPv6; write it as IPv4, such as 10.0.0.0/8", s)
-		case prefix != prefix.Masked():
-			p.addf(index(field, i), "%q has bits beyond its length: want %s", s, prefix.Masked())
-		}
+		p.check(err == nil, index(field, i),
+			"%q is not a CIDR, such as 10.0.0.0/8 or 127.0.0.1/32", s)
+		p.check(!prefix.Addr().Is4In6(), index(field, i), // addresses are compared as IPv4
+			"%q is in the form of IPv6; write it as IPv4, such as 10.0.0.0/8", s)
+		p.check(prefix == prefix.Masked(), index(field, i),
+			"%q has bits beyond its length: want %s", s, prefix.Masked())
+		parsed = append(parsed, prefix)
 	}
+	return parsed
 }

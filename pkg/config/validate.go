@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,8 +15,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
 
-	"github.com/tagpin/tagpin/pkg/failure"
-	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -48,35 +45,18 @@ func (c *Config) problems() []error {
 	p := &problems{}
 	p.oneOf("apiVersion", c.APIVersion, APIVersion)
 	p.oneOf("kind", c.Kind, Kind)
-	_, err := policy.ParseOutput(c.Output)
-	p.add("output", err)
-	for i, pattern := range c.ExemptImages {
-		_, err := policy.ParsePattern(pattern)
-		p.add(index("exemptImages", i), err)
-	}
-	for i, s := range c.SkipOwners {
-		_, err := policy.ParseSkipOwner(s.Owner, s.Users)
-		p.add(index("skipOwners", i), err)
-	}
+	c.policy(p)
 	c.checkTemplates(p)
 	c.checkRevisionLabels(p)
-	for _, f := range []struct {
-		class failure.Class
-		value string
-	}{
-		{failure.NotFound, c.OnFailure.NotFound},
-		{failure.Unauthorized, c.OnFailure.Unauthorized},
-		{failure.Unavailable, c.OnFailure.Unavailable},
-		{failure.Invalid, c.OnFailure.Invalid},
-	} {
-		p.oneOf("onFailure."+string(f.class), f.value, Deny, Defer, Allow)
-	}
+	p.oneOf("onFailure.notFound", c.OnFailure.NotFound, Deny, Defer, Allow)
+	p.oneOf("onFailure.unauthorized", c.OnFailure.Unauthorized, Deny, Defer, Allow)
+	p.oneOf("onFailure.unavailable", c.OnFailure.Unavailable, Deny, Defer, Allow)
+	p.oneOf("onFailure.invalid", c.OnFailure.Invalid, Deny, Defer, Allow)
 	c.checkCache(p)
 	c.checkCredentials(p)
 	p.within("maxInFlightPerNamespace", c.MaxInFlightPerNamespace, maxInFlight)
 	c.checkRegistries(p)
-	p.cidrs("network.allow", c.Network.Allow)
-	p.cidrs("network.deny", c.Network.Deny)
+	c.Network.rules(p)
 	c.checkRegistration(p)
 	c.checkServing(p)
 	return p.errs
@@ -88,44 +68,36 @@ func (c *Config) checkTemplates(p *problems) {
 		_, err := workload.NewTable(t.template())
 		p.add(field, err)
 		p.kind(field, t.Group, t.Kind)
-		if t.Resource != "" && !resourceName.MatchString(t.Resource) {
-			p.addf(field+".resource", "%q is not a valid name of a resource", t.Resource)
+		p.check(t.Resource == "" || resourceName.MatchString(t.Resource), field+".resource",
+			"%q is not a valid name of a resource", t.Resource)
+		sameKind := func(before Template) bool {
+			return before.Group == t.Group && strings.EqualFold(before.Kind, t.Kind)
 		}
-		for _, before := range c.Templates[:i] {
-			if before.Group == t.Group && strings.EqualFold(before.Kind, t.Kind) {
-				p.addf(field, "the kind is listed twice")
-			}
-		}
+		p.check(!slices.ContainsFunc(c.Templates[:i], sameKind), field, "the kind is listed twice")
 	}
 }
 
 func (c *Config) checkRevisionLabels(p *problems) {
-	if n := len(c.RevisionLabels); n > maxLabels {
-		p.addf("revisionLabels", "%d labels: want at most %d", n, maxLabels)
-	}
+	n := len(c.RevisionLabels)
+	p.check(n <= maxLabels, "revisionLabels", "%d labels: want at most %d", n, maxLabels)
 	for i, label := range c.RevisionLabels {
 		field := index("revisionLabels", i)
-		if len(content.IsLabelKey(label)) > 0 {
-			p.addf(field, "%q is not a valid name of a label, "+
-				"such as spark-app-selector or ray.io/cluster", label)
-		}
-		if slices.Contains(c.RevisionLabels[:i], label) {
-			p.addf(field, "%q is listed twice", label)
-		}
+		p.check(len(content.IsLabelKey(label)) == 0, field, "%q is not a valid name of a label, "+
+			"such as spark-app-selector or ray.io/cluster", label)
+		p.check(!slices.Contains(c.RevisionLabels[:i], label), field, "%q is listed twice", label)
 	}
 }
 
 // kind checks the names of a kind, which are put into the expressions of the webhook's
 // registration. workload.NewTable reports a missing kind.
 func (p *problems) kind(field, group, kind string) {
-	if before, _, ok := strings.Cut(group, "/"); ok && isName(before) {
-		p.addf(field+".group", "%q has a version: want %s", group, before)
-	} else if group != "" && !isName(group) {
-		p.addf(field+".group", "%q is not a valid name of an API group, such as argoproj.io", group)
-	}
-	if kind != "" && !kindName.MatchString(kind) {
-		p.addf(field+".kind", "%q is not a valid name of a kind, such as Rollout", kind)
-	}
+	before, _, hasVersion := strings.Cut(group, "/")
+	hasVersion = hasVersion && isName(before)
+	p.check(!hasVersion, field+".group", "%q has a version: want %s", group, before)
+	p.check(group == "" || isName(group) || hasVersion, field+".group",
+		"%q is not a valid name of an API group, such as argoproj.io", group)
+	p.check(kind == "" || kindName.MatchString(kind), field+".kind",
+		"%q is not a valid name of a kind, such as Rollout", kind)
 }
 
 func (c *Config) checkCache(p *problems) {
@@ -133,27 +105,22 @@ func (c *Config) checkCache(p *problems) {
 	p.positive("cache.ttl", c.Cache.TTL)
 	p.positive("cache.negativeTTL", c.Cache.NegativeTTL)
 	p.positive("cache.staleFor", c.Cache.StaleFor)
-	if c.Cache.StaleFor > 0 && c.Cache.StaleFor < c.Cache.TTL {
-		p.addf("cache.staleFor", "%v is less than ttl, %v", c.Cache.StaleFor, c.Cache.TTL)
-	}
+	p.check(c.Cache.StaleFor <= 0 || c.Cache.StaleFor >= c.Cache.TTL, "cache.staleFor",
+		"%v is less than ttl, %v", c.Cache.StaleFor, c.Cache.TTL)
 }
 
 func (c *Config) checkCredentials(p *problems) {
-	if path := c.Credentials.DockerConfig; path != "" && !filepath.IsAbs(path) {
-		p.addf("credentials.dockerConfig", "%q: want an absolute path", path)
-	}
+	p.absolute("credentials.dockerConfig", c.Credentials.DockerConfig)
 	for i, cloud := range c.Credentials.Clouds {
 		field := index("credentials.clouds", i)
 		p.oneOf(field, cloud, "google", "amazon", "azure")
-		if slices.Contains(c.Credentials.Clouds[:i], cloud) {
-			p.addf(field, "%q is listed twice", cloud)
-		}
+		p.check(!slices.Contains(c.Credentials.Clouds[:i], cloud), field, "%q is listed twice", cloud)
 	}
 }
 
 func (c *Config) checkRegistries(p *problems) {
-	for i := range c.Registries {
-		r, field := &c.Registries[i], index("registries", i)
+	for i, r := range c.Registries {
+		field := index("registries", i)
 		if r.Host == allHosts {
 			p.notForAllHosts(field, r)
 		} else {
@@ -161,42 +128,31 @@ func (c *Config) checkRegistries(p *problems) {
 			p.connection(field, r)
 		}
 		sameHost := func(before Registry) bool { return before.Host == r.Host }
-		if r.Host != "" && slices.ContainsFunc(c.Registries[:i], sameHost) {
-			p.addf(field+".host", "%q is listed twice", r.Host)
-		}
+		p.check(r.Host == "" || !slices.ContainsFunc(c.Registries[:i], sameHost), field+".host",
+			"%q is listed twice", r.Host)
 		p.positive(field+".timeout", r.Timeout)
-		if time.Duration(r.Timeout) > maxTimeout {
-			p.addf(field+".timeout", "%v: want at most %v", r.Timeout, maxTimeout)
-		}
+		p.check(time.Duration(r.Timeout) <= maxTimeout, field+".timeout",
+			"%v: want at most %v", r.Timeout, maxTimeout)
 		p.within(field+".maxInFlight", r.MaxInFlight, maxInFlight)
-		if !(r.RequestsPerSecond > 0 && r.RequestsPerSecond <= 1e6) { // also true for NaN
-			p.addf(field+".requestsPerSecond",
-				"%v: want more than 0 and at most 1000000", r.RequestsPerSecond)
-		}
+		p.check(r.RequestsPerSecond > 0 && r.RequestsPerSecond <= 1e6, // false for NaN
+			field+".requestsPerSecond", "%v: want more than 0 and at most 1000000", r.RequestsPerSecond)
 	}
 }
 
 // connection checks how a registry is reached, its mirrors and its authHosts.
-func (p *problems) connection(field string, r *Registry) {
-	if r.CAFile != "" && !filepath.IsAbs(r.CAFile) {
-		p.addf(field+".caFile", "%q: want an absolute path", r.CAFile)
-	}
-	if r.CAFile != "" && r.Insecure {
-		p.addf(field+".insecure", "caFile can't be used with plain HTTP")
-	}
+func (p *problems) connection(field string, r Registry) {
+	p.absolute(field+".caFile", r.CAFile)
+	p.check(r.CAFile == "" || !r.Insecure, field+".insecure", "caFile can't be used with plain HTTP")
 	for i, m := range r.Mirrors {
 		mirrorField := index(field+".mirrors", i) + ".host"
 		host, path, hasPath := strings.Cut(m.Host, "/")
 		p.host(mirrorField, host)
-		if hasPath && isCanonicalHost(host) && !isRepositoryPath(host, path) {
-			p.addf(mirrorField, "%q is not a path of repositories", path)
-		}
+		p.check(!hasPath || !isCanonicalHost(host) || isRepositoryPath(host, path), mirrorField,
+			"%q is not a path of repositories", path)
+		p.check(m.Host != r.Host, mirrorField, "%q is the registry itself", m.Host)
 		sameHost := func(before Mirror) bool { return before.Host == m.Host }
-		if m.Host == r.Host {
-			p.addf(mirrorField, "%q is the registry itself", m.Host)
-		} else if slices.ContainsFunc(r.Mirrors[:i], sameHost) {
-			p.addf(mirrorField, "%q is listed twice", m.Host)
-		}
+		p.check(m.Host == r.Host || !slices.ContainsFunc(r.Mirrors[:i], sameHost), mirrorField,
+			"%q is listed twice", m.Host)
 	}
 	for i, h := range r.AuthHosts {
 		p.host(index(field+".authHosts", i), h)
@@ -204,49 +160,38 @@ func (p *problems) connection(field string, r *Registry) {
 }
 
 // notForAllHosts refuses the settings of the host * that are only for a single registry.
-func (p *problems) notForAllHosts(field string, r *Registry) {
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{
-		{"mirrors", len(r.Mirrors) > 0},
-		{"caFile", r.CAFile != ""},
-		{"insecure", r.Insecure},
-		{"authHosts", len(r.AuthHosts) > 0},
-	} {
-		if f.set {
-			p.addf(field+"."+f.name, "not for the host *: set it for a named registry")
-		}
-	}
+func (p *problems) notForAllHosts(field string, r Registry) {
+	const why = "not for the host *: set it for a named registry"
+	p.check(len(r.Mirrors) == 0, field+".mirrors", why)
+	p.check(r.CAFile == "", field+".caFile", why)
+	p.check(!r.Insecure, field+".insecure", why)
+	p.check(len(r.AuthHosts) == 0, field+".authHosts", why)
 }
 
 func (c *Config) checkRegistration(p *problems) {
-	if name := c.Registration.Name; name != "" && !isName(name) {
-		p.addf("registration.name", "%q is not a valid name of a MutatingWebhookConfiguration", name)
-	}
+	name := c.Registration.Name
+	p.check(name == "" || isName(name), "registration.name",
+		"%q is not a valid name of a MutatingWebhookConfiguration", name)
 	pins := slices.Sorted(slices.Values(c.Registration.Pin))
-	if !slices.Equal(pins, []string{Pods}) && !slices.Equal(pins, []string{Pods, Workloads}) {
-		p.addf("registration.pin", "%q: want [workloads, pods], or [pods] alone", c.Registration.Pin)
-	}
+	p.check(slices.Equal(pins, []string{Pods}) || slices.Equal(pins, []string{Pods, Workloads}),
+		"registration.pin", "%q: want [workloads, pods], or [pods] alone", c.Registration.Pin)
 }
 
 func (c *Config) checkServing(p *problems) {
 	p.oneOf("certificates.mode", c.Certificates.Mode, SelfManaged, Mounted)
-	if !isName(c.Certificates.Secret) {
-		p.addf("certificates.secret", "%q is not a valid name of a Secret", c.Certificates.Secret)
-	}
-	if len(content.IsDNS1123Label(c.Certificates.Service)) > 0 { // a part of the DNS name
-		p.addf("certificates.service", "%q is not a valid name of a Service", c.Certificates.Service)
-	}
-	if t := c.Observability.Tracing; t != "" && !isEndpoint(t) {
-		// The value may contain a secret, so the error does not quote it.
-		p.addf("observability.tracing", "want the URL of an OTLP endpoint over HTTP, "+
+	p.check(isName(c.Certificates.Secret), "certificates.secret",
+		"%q is not a valid name of a Secret", c.Certificates.Secret)
+	service := c.Certificates.Service // a part of the DNS name
+	p.check(len(content.IsDNS1123Label(service)) == 0, "certificates.service",
+		"%q is not a valid name of a Service", service)
+	// The endpoint may contain a secret, so the error does not quote it.
+	endpoint := c.Observability.Tracing
+	p.check(endpoint == "" || isEndpoint(endpoint), "observability.tracing",
+		"want the URL of an OTLP endpoint over HTTP, "+
 			"such as http://collector:4318, without user, query and fragment")
-	}
-	if a := c.Observability.Pprof; a != "" && !isLoopback(a) {
-		p.addf("observability.pprof",
-			"%q: want a loopback address with a port, such as localhost:6060", a)
-	}
+	address := c.Observability.Pprof
+	p.check(address == "" || isLoopback(address), "observability.pprof",
+		"%q: want a loopback address with a port, such as localhost:6060", address)
 }
 
 func isEndpoint(text string) bool {
@@ -257,14 +202,12 @@ func isEndpoint(text string) bool {
 
 func isLoopback(address string) bool {
 	host, port, err := net.SplitHostPort(address)
-	if err != nil {
+	n, errPort := strconv.ParseUint(port, 10, 16)
+	if err != nil || errPort != nil || n == 0 {
 		return false
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	ip, _ := netip.ParseAddr(host) // the zero Addr is not a loopback address
+	return host == "localhost" || ip.IsLoopback()
 }
 
 // isRepositoryPath reports whether a path, without tag and digest, may follow a host in a
