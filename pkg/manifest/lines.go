@@ -24,7 +24,7 @@ type lineIndex struct {
 type mark struct{ offset, line, column int }
 
 // stride is the maximum number of characters between two marks.
-const stride = 1024
+const stride = 256
 
 func newLineIndex(data []byte) lineIndex {
 	at := mark{0, 1, 1}
