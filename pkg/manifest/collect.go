@@ -42,18 +42,19 @@ func (s *Stream) collect(
 }
 
 func (s *Stream) addObject(n *yaml.Node, kind workload.Kind) error {
-	if d := duplicateKey(n, map[*yaml.Node]bool{}); d != nil {
+	var e encoder
+	e.add(n)
+	if d := e.duplicate; d != nil {
 		return s.errorf(d.Line, "duplicate key %q in a mapping", d.Value)
 	}
-	raw := appendJSON(nil, n)
-	if len(raw) > maxExpanded {
+	if len(e.json) > maxExpanded {
 		return s.errorf(n.Line,
 			"the object is larger than %d MiB when its aliases are followed", maxExpanded>>20)
 	}
-	if err := s.addExpanded(n.Line, len(raw)); err != nil {
+	if err := s.addExpanded(n.Line, len(e.json)); err != nil {
 		return err
 	}
-	scanned, err := s.table.Scan(kind, raw)
+	scanned, err := s.table.Scan(kind, e.json)
 	if err != nil {
 		return s.errorf(n.Line, "%v", err)
 	}

@@ -87,66 +87,58 @@ const (
 	pairSize = 16
 )
 
-// appendJSON appends n to b as JSON. The result is only meant for workload.Table.Scan, which does
-// not look at the values of numbers, so every number is written as 0. Pairs whose key is a mapping
-// or a sequence are left out. If the result is longer than maxExpanded, it is truncated.
-func appendJSON(b []byte, n *yaml.Node) []byte {
-	if len(b) > maxExpanded {
-		return b
+// encoder writes nodes as JSON, for workload.Table.Scan. Scan does not look at the values of numbers,
+// so every number is written as 0. Pairs whose key is a mapping or a sequence are left out. If the
+// result is longer than maxExpanded, it is truncated.
+type encoder struct {
+	json      []byte
+	duplicate *yaml.Node // the first key that its mapping has twice
+}
+
+func (e *encoder) add(n *yaml.Node) {
+	if len(e.json) > maxExpanded {
+		return
 	}
 	kind := kindOf(n)
 	switch kind {
 	case '{':
-		b = append(b, '{')
-		begin := len(b)
-		for pair := range slices.Chunk(n.Content, 2) {
-			if pair[0].Kind != yaml.ScalarNode {
-				continue
-			}
-			if len(b) > begin {
-				b = append(b, ',')
-			}
-			b, _ = jsontext.AppendQuote(b, pair[0].Value)
-			b = appendJSON(append(b, ':'), pair[1])
-		}
-		return append(b, '}')
+		e.addMapping(n)
 	case '[':
-		b = append(b, '[')
+		e.json = append(e.json, '[')
 		for i, item := range n.Content {
 			if i > 0 {
-				b = append(b, ',')
+				e.json = append(e.json, ',')
 			}
-			b = appendJSON(b, item)
+			e.add(item)
 		}
-		return append(b, ']')
+		e.json = append(e.json, ']')
 	case '"':
-		b, _ = jsontext.AppendQuote(b, n.Value)
-		return b
+		e.json, _ = jsontext.AppendQuote(e.json, n.Value)
 	case '0':
-		return append(b, '0')
+		e.json = append(e.json, '0')
+	default: // null, true or false
+		e.json = append(e.json, kind.String()...)
 	}
-	return append(b, kind.String()...) // null, true or false
 }
 
-// duplicateKey returns a key that occurs twice in n or in a mapping within n, or nil if there is
-// none. It skips nodes that are in seen.
-func duplicateKey(n *yaml.Node, seen map[*yaml.Node]bool) *yaml.Node {
-	if n.Kind == yaml.ScalarNode || seen[n] {
-		return nil
-	}
-	seen[n] = true
-	keys := map[string]bool{}
-	for i, c := range n.Content {
-		if n.Kind == yaml.MappingNode && i%2 == 0 {
-			if c.Kind == yaml.ScalarNode && keys[c.Value] {
-				return c
-			}
-			keys[c.Value] = true
+func (e *encoder) addMapping(n *yaml.Node) {
+	e.json = append(e.json, '{')
+	seen := map[string]bool{}
+	for pair := range slices.Chunk(n.Content, 2) {
+		key := pair[0]
+		if key.Kind != yaml.ScalarNode {
 			continue
 		}
-		if d := duplicateKey(c, seen); d != nil {
-			return d
+		if seen[key.Value] && e.duplicate == nil {
+			e.duplicate = key
 		}
+		if len(seen) > 0 {
+			e.json = append(e.json, ',')
+		}
+		seen[key.Value] = true
+		e.json, _ = jsontext.AppendQuote(e.json, key.Value)
+		e.json = append(e.json, ':')
+		e.add(pair[1])
 	}
-	return nil
+	e.json = append(e.json, '}')
 }
