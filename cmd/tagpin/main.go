@@ -76,11 +76,11 @@ func (t terminal) complain(err error) {
 	fmt.Fprintf(t.err, "tagpin: %v\n", err)
 }
 
-// errDifferent is returned by a command that has printed a difference.
-var errDifferent = errors.New("there is a difference")
-
-// lookupError is the error of one or more lookups.
-type lookupError struct{ error }
+// exitError is an error with the exit code of the command.
+type exitError struct {
+	code int
+	error
+}
 
 // run runs the command that args name and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -90,18 +90,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitUsage
 	}
 	err := runCommand(ctx, args[0], args[1:], t)
-	var lookup lookupError
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitOK
-	case errors.Is(err, errDifferent):
-		return exitFound
-	case errors.As(err, &lookup):
-		t.complain(lookup.error)
-		return exitLookup
 	}
-	t.complain(err)
-	return exitUsage
+	exit := exitError{exitUsage, err}
+	errors.As(err, &exit)
+	if exit.error != nil {
+		t.complain(exit.error)
+	}
+	return exit.code
 }
 
 func runCommand(ctx context.Context, name string, args []string, t terminal) error {
@@ -150,11 +147,6 @@ func newFlags(name, usage, about string) *flag.FlagSet {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {
 		fmt.Fprintf(fs.Output(), "Usage: %s\n\n%s\n", usage, about)
-		heading := "\nFlags:\n"
-		fs.VisitAll(func(*flag.Flag) {
-			fmt.Fprint(fs.Output(), heading)
-			heading = ""
-		})
 		fs.PrintDefaults()
 	}
 	return fs

@@ -29,7 +29,9 @@ Reads stdin for - and if there is no argument. A file can have several YAML docu
 and lists. For a folder, all files *.yaml, *.yml and *.json in it and in its subfolders are read.
 Only the text of image references changes. With a ResourceList on stdin, tagpin pin is a KRM
 function for kustomize and kpt. If a file can't be read or an image can't be resolved, nothing is
-written.`
+written.
+
+Flags:`
 
 // pinning has the flags of tagpin pin.
 type pinning struct {
@@ -73,7 +75,7 @@ func runPin(ctx context.Context, args []string, t terminal) error {
 // pin resolves all images before it writes the first file.
 func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t terminal) error {
 	if err := resolveAll(ctx, e, sources, t); err != nil {
-		return lookupError{err}
+		return exitError{exitLookup, err}
 	}
 	var errs []error
 	for _, s := range sources {
@@ -162,7 +164,7 @@ func writeFiles(sources []*source, out io.Writer) error {
 	return errors.Join(errs...)
 }
 
-// printDiff prints a diff of the files. It returns errDifferent if that is not empty.
+// printDiff prints a diff of the files. The exit code is exitFound if that is not empty.
 func printDiff(sources []*source, out io.Writer) error {
 	var result error
 	for _, s := range sources {
@@ -171,7 +173,7 @@ func printDiff(sources []*source, out io.Writer) error {
 		if len(d) == 0 {
 			continue
 		}
-		result = errDifferent
+		result = exitError{code: exitFound}
 		if _, err := out.Write(d); err != nil {
 			return err
 		}

@@ -23,7 +23,9 @@ const aboutResolve = `Prints the current digest of each image on its own line, i
 
 For an image of several platforms, tagpin resolve prints the digest of the index, so that a pinned
 image runs on all of them. With --platform, it prints the digest of the manifest for one platform.
-If a lookup fails, nothing is printed.`
+If a lookup fails, nothing is printed.
+
+Flags:`
 
 // resolving has the flags of tagpin resolve.
 type resolving struct {
@@ -64,7 +66,7 @@ func runResolve(ctx context.Context, args []string, t terminal) error {
 	defer e.client.Close()
 	results, err := r.all(ctx, e, images)
 	if err != nil {
-		return lookupError{err}
+		return exitError{exitLookup, err}
 	}
 	return r.print(results, t.out)
 }
