@@ -19,7 +19,6 @@ import (
 
 // source is a manifest file that was read.
 type source struct {
-	name   string // the path, or "stdin"; used in messages
 	path   string // empty for stdin
 	data   []byte
 	stream *manifest.Stream
@@ -43,7 +42,7 @@ func readAll(args []string, table *workload.Table, stdin io.Reader) ([]*source, 
 				continue
 			}
 			seen[path] = true
-			s := &source{name: cmp.Or(path, "stdin"), path: path}
+			s := &source{path: path}
 			err := s.read(table, stdin)
 			errs = append(errs, err)
 			// A folder can also have YAML files that are not manifests, such as the values of charts.
@@ -99,7 +98,7 @@ func (s *source) read(table *workload.Table, stdin io.Reader) (err error) {
 	if err != nil {
 		return err // the error has the path
 	}
-	s.stream, err = manifest.Parse(s.name, s.data, table)
+	s.stream, err = manifest.Parse(cmp.Or(s.path, "stdin"), s.data, table)
 	if err != nil && bytes.Contains(s.data, []byte("{{")) {
 		return fmt.Errorf("%w\nhint: this file looks like a template; render it first: "+
 			"`helm template … | tagpin pin`", err)

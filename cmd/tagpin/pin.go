@@ -134,7 +134,7 @@ func resolveAll(ctx context.Context, e *engine, sources []*source, t terminal) e
 // the reference is not valid, add prints a message.
 func (s *source) add(object *manifest.Object, o pin.Outcome, t terminal) error {
 	line, column := object.Position(o.Reference)
-	at := fmt.Sprintf("%s:%d:%d", s.name, line, column)
+	at := fmt.Sprintf("%s:%d:%d", s.stream.Name, line, column)
 	switch {
 	case o.Err != nil:
 		return fmt.Errorf("%s: %s: %w", at, o.Reference.Text, o.Err)
@@ -158,7 +158,7 @@ func writeFiles(sources []*source, out io.Writer) error {
 		err := replace(s.path, s.pinned)
 		errs = append(errs, err)
 		if err == nil {
-			fmt.Fprintf(out, "%s: %d pinned\n", s.name, len(s.edits))
+			fmt.Fprintf(out, "%s: %d pinned\n", s.stream.Name, len(s.edits))
 		}
 	}
 	return errors.Join(errs...)
@@ -168,7 +168,7 @@ func writeFiles(sources []*source, out io.Writer) error {
 func printDiff(sources []*source, out io.Writer) error {
 	var result error
 	for _, s := range sources {
-		name := strings.TrimPrefix(filepath.ToSlash(s.name), "/")
+		name := strings.TrimPrefix(filepath.ToSlash(s.stream.Name), "/")
 		d := diff.Diff("a/"+name, s.data, "b/"+name, s.pinned)
 		if len(d) == 0 {
 			continue

@@ -17,7 +17,7 @@ import (
 
 // parseYAML parses all documents of text, the file without its byte order mark.
 func (s *Stream) parseYAML(text []byte) error {
-	source := &lineReader{data: text}
+	source := &lineReader{rest: text}
 	d := yaml.NewDecoder(source)
 	for {
 		var document yaml.Node
@@ -25,7 +25,7 @@ func (s *Stream) parseYAML(text []byte) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return s.yamlError(err, source.lines)
+			return s.yamlError(err, text[:len(text)-len(source.rest)])
 		}
 		root, err := s.expand(document.Content[0], map[*yaml.Node]bool{})
 		if err != nil {
@@ -35,36 +35,29 @@ func (s *Stream) parseYAML(text []byte) error {
 	}
 }
 
-// lineReader returns at most one line from each Read. When the parser fails, lines is the number of
-// the line that the parser has reached.
-type lineReader struct {
-	data  []byte
-	lines int
-}
+// lineReader returns at most one line from each Read, so that rest tells where the parser failed.
+type lineReader struct{ rest []byte }
 
 func (r *lineReader) Read(p []byte) (int, error) {
-	if len(r.data) == 0 {
+	if len(r.rest) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, r.data)
-	if i := bytes.IndexByte(r.data[:n], '\n'); i >= 0 {
+	n := copy(p, r.rest)
+	if i := bytes.IndexByte(r.rest[:n], '\n'); i >= 0 {
 		n = i + 1
 	}
-	if n == len(r.data) || bytes.HasSuffix(r.data[:n], []byte("\n")) {
-		r.lines++
-	}
-	r.data = r.data[n:]
+	r.rest = r.rest[n:]
 	return n, nil
 }
 
 var yamlMessage = regexp.MustCompile(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
 
-// yamlError converts an error of the YAML parser. lines is the number of lines that were read.
+// yamlError converts an error of the YAML parser. read is the text that the parser has read.
 //
 // If the parser did not find what it expected, its error has the line where the enclosing construct
 // begins, which may be far above. In that case the line that was read last is more useful.
-func (s *Stream) yamlError(err error, lines int) error {
-	line, message := max(lines, 1), err.Error()
+func (s *Stream) yamlError(err error, read []byte) error {
+	line, message := 1+bytes.Count(bytes.TrimSuffix(read, []byte("\n")), []byte("\n")), err.Error()
 	if m := yamlMessage.FindStringSubmatch(message); m != nil {
 		message = m[2]
 		n, err := strconv.Atoi(m[1])
