@@ -33,19 +33,12 @@ written.
 
 Flags:`
 
-// pinning has the flags of tagpin pin.
-type pinning struct {
-	config      string
-	write, diff bool
-}
-
 func runPin(ctx context.Context, args []string, t terminal) error {
-	var p pinning
 	fs := newFlags("pin", "tagpin pin [--write | --diff] [--config FILE] [FILE, DIR, -]…", aboutPin)
-	fs.StringVar(&p.config, "config", "",
+	config := fs.String("config", "",
 		"config `file` of the webhook: exemptions, kinds, registries, network")
-	fs.BoolVar(&p.write, "write", false, "write the files in place")
-	fs.BoolVar(&p.diff, "diff", false,
+	write := fs.Bool("write", false, "write the files in place")
+	diff := fs.Bool("diff", false,
 		"print a diff instead of the files; the exit code is 1 if there is a difference")
 	files, err := parse(fs, args, t)
 	if err != nil {
@@ -55,27 +48,38 @@ func runPin(ctx context.Context, args []string, t terminal) error {
 		files = []string{"-"}
 	}
 	switch {
-	case p.write && p.diff:
+	case *write && *diff:
 		return errors.New("pin: --write and --diff can't be used together")
-	case p.write && slices.Contains(files, "-"):
+	case *write && slices.Contains(files, "-"):
 		return errors.New("pin: --write needs files; it can't write to stdin")
 	}
-	e, err := newEngine(p.config, t.complain)
-	if err != nil {
+	sources, err := pinFiles(ctx, *config, files, t)
+	switch {
+	case err != nil:
 		return err
+	case *write:
+		return writeFiles(sources, t.err)
+	case *diff:
+		return printDiff(sources, t.out)
+	}
+	return printAll(sources, t.out)
+}
+
+// pinFiles reads and pins the files. It resolves all images before the first file is written.
+func pinFiles(
+	ctx context.Context, config string, files []string, t terminal,
+) ([]*source, error) {
+	e, err := newEngine(config, t.complain)
+	if err != nil {
+		return nil, err
 	}
 	defer e.client.Close()
 	sources, err := readAll(files, e.table, t.in)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return p.pin(ctx, e, sources, t)
-}
-
-// pin resolves all images before it writes the first file.
-func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t terminal) error {
 	if err := resolveAll(ctx, e, sources, t); err != nil {
-		return exitError{exitLookup, err}
+		return nil, exitError{exitLookup, err}
 	}
 	var errs []error
 	for _, s := range sources {
@@ -83,16 +87,7 @@ func (p *pinning) pin(ctx context.Context, e *engine, sources []*source, t termi
 		s.pinned, err = s.stream.Edit(s.edits)
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	switch {
-	case p.write:
-		return writeFiles(sources, t.err)
-	case p.diff:
-		return printDiff(sources, t.out)
-	}
-	return printAll(sources, t.out)
+	return sources, errors.Join(errs...)
 }
 
 // maxObjects limits how many objects are pinned concurrently. The config limits the requests to

@@ -29,6 +29,7 @@ Flags:`
 
 // resolving has the flags of tagpin resolve.
 type resolving struct {
+	*engine
 	config   string
 	platform string
 	output   string
@@ -59,12 +60,11 @@ func runResolve(ctx context.Context, args []string, t terminal) error {
 	if err != nil {
 		return err
 	}
-	e, err := newEngine(r.config, t.complain)
-	if err != nil {
+	if r.engine, err = newEngine(r.config, t.complain); err != nil {
 		return err
 	}
-	defer e.client.Close()
-	results, err := r.all(ctx, e, images)
+	defer r.client.Close()
+	results, err := r.all(ctx, images)
 	if err != nil {
 		return exitError{exitLookup, err}
 	}
@@ -98,14 +98,12 @@ func (r *resolving) check(args []string) ([]ref.Reference, error) {
 }
 
 // all resolves the images concurrently.
-func (r *resolving) all(
-	ctx context.Context, e *engine, images []ref.Reference,
-) ([]resolved, error) {
+func (r *resolving) all(ctx context.Context, images []ref.Reference) ([]resolved, error) {
 	results, errs := make([]resolved, len(images)), make([]error, len(images))
 	var wg sync.WaitGroup
 	for i, image := range images {
 		wg.Go(func() {
-			results[i], errs[i] = r.one(ctx, e, image)
+			results[i], errs[i] = r.one(ctx, image)
 			if errs[i] != nil {
 				errs[i] = fmt.Errorf("%s: %w", image, errs[i])
 			}
@@ -115,11 +113,11 @@ func (r *resolving) all(
 	return results, errors.Join(errs...)
 }
 
-func (r *resolving) one(ctx context.Context, e *engine, image ref.Reference) (resolved, error) {
+func (r *resolving) one(ctx context.Context, image ref.Reference) (resolved, error) {
 	d := image.Digest()
 	if !image.Pinned() {
-		req := resolve.Request{Ref: image, Keychain: e.keychain, Fresh: true}
-		found, err := e.resolver.Resolve(ctx, req)
+		req := resolve.Request{Ref: image, Keychain: r.keychain, Fresh: true}
+		found, err := r.resolver.Resolve(ctx, req)
 		if err != nil {
 			return resolved{}, err
 		}
@@ -128,7 +126,7 @@ func (r *resolving) one(ctx context.Context, e *engine, image ref.Reference) (re
 	result := resolved{Image: image.String(), Digest: d}
 	if r.matcher != nil {
 		var err error
-		if result.Digest, err = r.platformDigest(ctx, e, image.WithDigest(d)); err != nil {
+		if result.Digest, err = r.platformDigest(ctx, image.WithDigest(d)); err != nil {
 			return resolved{}, err
 		}
 		result.Platform = r.platform
@@ -141,9 +139,9 @@ func (r *resolving) one(ctx context.Context, e *engine, image ref.Reference) (re
 // This is how container runtimes choose one, too. If pinned is not an index, its own digest is
 // returned.
 func (r *resolving) platformDigest(
-	ctx context.Context, e *engine, pinned ref.Reference,
+	ctx context.Context, pinned ref.Reference,
 ) (digest.Digest, error) {
-	m, err := e.mirrors.Manifest(ctx, resolve.Request{Ref: pinned, Keychain: e.keychain})
+	m, err := r.mirrors.Manifest(ctx, resolve.Request{Ref: pinned, Keychain: r.keychain})
 	if err != nil {
 		return "", err
 	}

@@ -87,11 +87,11 @@ func Parse(data []byte) (*Config, error) {
 	case err != nil:
 		return nil, err
 	}
-	errs := typeErrors(mistakes)
+	errs, duplicateKey := typeErrors(mistakes)
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		errs = append(errs, errors.New("more than one document"))
 	}
-	if !hasDuplicateKey(mistakes) {
+	if !duplicateKey {
 		c.inherit(data)
 		errs = append(errs, c.problems()...)
 	}
@@ -101,24 +101,18 @@ func Parse(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// typeErrors splits the decoder's error, and removes the names of Go types.
-func typeErrors(mistakes *yaml.TypeError) []error {
-	errs := make([]error, len(mistakes.Errors))
-	for i, text := range mistakes.Errors {
+// typeErrors splits the decoder's error, and removes the names of Go types. It reports whether a
+// key is in one mapping twice: the decoder then skips the whole mapping, and validation would report
+// its values as missing.
+func typeErrors(mistakes *yaml.TypeError) (errs []error, duplicateKey bool) {
+	for _, text := range mistakes.Errors {
+		duplicateKey = duplicateKey || strings.Contains(text, " already defined at ")
 		if before, _, ok := strings.Cut(text, " in type config."); ok {
 			text = strings.Replace(before, "not found", "is unknown", 1)
 		}
-		errs[i] = errors.New(text)
+		errs = append(errs, errors.New(text))
 	}
-	return errs
-}
-
-// hasDuplicateKey reports whether a key is in one mapping twice. The decoder then skips the whole
-// mapping, and validation would report its values as missing.
-func hasDuplicateKey(mistakes *yaml.TypeError) bool {
-	return slices.ContainsFunc(mistakes.Errors, func(text string) bool {
-		return strings.Contains(text, " already defined at ")
-	})
+	return errs, duplicateKey
 }
 
 // inherit gives each registry the settings of "*" that it does not set itself. It parses the file
