@@ -38,7 +38,7 @@ func runPin(ctx context.Context, args []string, t terminal) error {
 	config := fs.String("config", "",
 		"config `file` of the webhook: exemptions, kinds, registries, network")
 	write := fs.Bool("write", false, "write the files in place")
-	diff := fs.Bool("diff", false,
+	showDiff := fs.Bool("diff", false,
 		"print a diff instead of the files; the exit code is 1 if there is a difference")
 	files, err := parse(fs, args, t)
 	if err != nil {
@@ -48,7 +48,7 @@ func runPin(ctx context.Context, args []string, t terminal) error {
 		files = []string{"-"}
 	}
 	switch {
-	case *write && *diff:
+	case *write && *showDiff:
 		return errors.New("pin: --write and --diff can't be used together")
 	case *write && slices.Contains(files, "-"):
 		return errors.New("pin: --write needs files; it can't write to stdin")
@@ -59,7 +59,7 @@ func runPin(ctx context.Context, args []string, t terminal) error {
 		return err
 	case *write:
 		return writeFiles(sources, t.err)
-	case *diff:
+	case *showDiff:
 		return printDiff(sources, t.out)
 	}
 	return printAll(sources, t.out)

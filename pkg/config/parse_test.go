@@ -30,9 +30,6 @@ func parse(t *testing.T, body string) *config.Config {
 }
 
 func TestDefaults(t *testing.T) {
-	if err := config.Default().Validate(); err != nil {
-		t.Errorf("Default().Validate() = %v, want nil", err)
-	}
 	if diff := cmp.Diff(config.Default(), parse(t, "")); diff != "" {
 		t.Errorf("Parse of a file without settings differs from Default (-want +got):\n%s", diff)
 	}

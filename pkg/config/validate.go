@@ -3,7 +3,6 @@
 package config
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -37,11 +36,9 @@ var (
 // isName reports whether Kubernetes accepts a text as the name of a Secret or a group.
 func isName(text string) bool { return len(content.IsDNS1123Subdomain(text)) == 0 }
 
-// Validate returns an error that names every mistake on a line of its own, with the path of its
-// field. It reads no files and does not use the network.
-func (c *Config) Validate() error { return errors.Join(c.problems()...) }
-
-func (c *Config) problems() []error {
+// validate returns an error for every mistake, with the path of its field. It reads no files and
+// does not use the network.
+func (c *Config) validate() []error {
 	p := &problems{}
 	p.oneOf("apiVersion", c.APIVersion, APIVersion)
 	p.oneOf("kind", c.Kind, Kind)
@@ -67,7 +64,15 @@ func (c *Config) checkTemplates(p *problems) {
 		field := index("templates", i)
 		_, err := workload.NewTable(t.template())
 		p.add(field, err)
-		p.kind(field, t.Group, t.Kind)
+		// The names are put into the expressions of the webhook's registration. NewTable reports a
+		// missing kind.
+		group, _, hasVersion := strings.Cut(t.Group, "/")
+		hasVersion = hasVersion && isName(group)
+		p.check(!hasVersion, field+".group", "%q has a version: want %s", t.Group, group)
+		p.check(t.Group == "" || isName(t.Group) || hasVersion, field+".group",
+			"%q is not a valid name of an API group, such as argoproj.io", t.Group)
+		p.check(t.Kind == "" || kindName.MatchString(t.Kind), field+".kind",
+			"%q is not a valid name of a kind, such as Rollout", t.Kind)
 		p.check(t.Resource == "" || resourceName.MatchString(t.Resource), field+".resource",
 			"%q is not a valid name of a resource", t.Resource)
 		sameKind := func(before Template) bool {
@@ -86,18 +91,6 @@ func (c *Config) checkRevisionLabels(p *problems) {
 			"such as spark-app-selector or ray.io/cluster", label)
 		p.check(!slices.Contains(c.RevisionLabels[:i], label), field, "%q is listed twice", label)
 	}
-}
-
-// kind checks the names of a kind, which are put into the expressions of the webhook's
-// registration. workload.NewTable reports a missing kind.
-func (p *problems) kind(field, group, kind string) {
-	before, _, hasVersion := strings.Cut(group, "/")
-	hasVersion = hasVersion && isName(before)
-	p.check(!hasVersion, field+".group", "%q has a version: want %s", group, before)
-	p.check(group == "" || isName(group) || hasVersion, field+".group",
-		"%q is not a valid name of an API group, such as argoproj.io", group)
-	p.check(kind == "" || kindName.MatchString(kind), field+".kind",
-		"%q is not a valid name of a kind, such as Rollout", kind)
 }
 
 func (c *Config) checkCache(p *problems) {

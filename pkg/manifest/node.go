@@ -87,9 +87,9 @@ const (
 	pairSize = 16
 )
 
-// encoder writes nodes as JSON, for workload.Table.Scan. Scan does not look at the values of numbers,
-// so every number is written as 0. Pairs whose key is a mapping or a sequence are left out. If the
-// result is longer than maxExpanded, it is truncated.
+// encoder writes nodes as JSON for workload.Table.Scan, which does not look at the values of
+// numbers: every number is written as 0. Pairs whose key is a mapping or a sequence are left out. If
+// the result is longer than maxExpanded, it is truncated.
 type encoder struct {
 	json      []byte
 	duplicate *yaml.Node // the first key that its mapping has twice
