@@ -102,8 +102,8 @@ func Parse(data []byte) (*Config, error) {
 }
 
 // typeErrors splits the decoder's error, and removes the names of Go types. It reports whether a
-// mapping has a key twice: the decoder then skips the whole mapping, and validation would report its
-// values as missing.
+// mapping has a key twice: the decoder then skips the whole mapping, and validation would report
+// its values as missing.
 func typeErrors(mistakes *yaml.TypeError) (errs []error, duplicateKey bool) {
 	for _, text := range mistakes.Errors {
 		duplicateKey = duplicateKey || strings.Contains(text, " already defined at ")

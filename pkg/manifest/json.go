@@ -48,6 +48,7 @@ func (p *jsonParser) error(err error) error {
 // offset returns the offset of the end of what was read.
 func (p *jsonParser) offset() int { return p.base + int(p.dec.InputOffset()) }
 
+// tags are the YAML tags of JSON's scalars.
 var tags = map[jsontext.Kind]string{
 	'"': "!!str", '0': "!!float", 't': "!!bool", 'f': "!!bool", 'n': "!!null",
 }

@@ -22,6 +22,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -86,7 +87,7 @@ func (s *Stream) parse() error {
 	content := bytes.TrimLeft(text, " \t\r\n")
 	if bytes.HasPrefix(content, []byte("{")) && utf8.Valid(text) {
 		err := s.parseJSON(text)
-		if err == nil || bytes.HasSuffix([]byte(s.Name), []byte(".json")) {
+		if err == nil || strings.HasSuffix(s.Name, ".json") {
 			return err
 		}
 		s.documents = nil // it may be a YAML flow mapping

@@ -88,8 +88,8 @@ const (
 )
 
 // encoder writes nodes as JSON for workload.Table.Scan, which does not look at the values of
-// numbers: every number is written as 0. Pairs whose key is a mapping or a sequence are left out. If
-// the result is longer than maxExpanded, it is truncated.
+// numbers: every number is written as 0. Pairs whose key is a mapping or a sequence are left out.
+// If the result is longer than maxExpanded, it is truncated.
 type encoder struct {
 	json      []byte
 	duplicate *yaml.Node // the first key that its mapping has twice
