@@ -42,6 +42,10 @@ func TestParseErrors(t *testing.T) {
 		{"UTF-16", "f.yaml", "\xFF\xFEk\x00", "f.yaml:1: the file is UTF-16; manifests are UTF-8"},
 		{"binary", "f.yaml", "\x00\x01", "f.yaml:1: control characters are not allowed"},
 		{"no UTF-8", "f.yaml", "a: b\nc: \xff\n", "f.yaml:2: "},
+		{
+			"no UTF-8 in a long line", "f.yaml", "a: b\nc: " + strings.Repeat("d", 5000) + "\xff\n",
+			"f.yaml:2: invalid leading UTF-8 octet",
+		},
 		{"bomb", "f.yaml", bomb(), "is larger than 16 MiB when its aliases are followed"},
 		{"bomb of objects", "f.yaml", shared("spec: *x, kind: Pod, apiVersion: v1"), tooLarge},
 		{"bomb of merges", "f.yaml", shared("<<: *x"), tooLarge},
