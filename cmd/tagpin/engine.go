@@ -19,7 +19,6 @@ type engine struct {
 	table    *workload.Table
 	client   *registry.Client
 	mirrors  *resolve.Mirrors
-	resolver resolve.Resolver
 	pinner   *pin.Pinner
 	keychain keychain.Keychain
 }
@@ -43,8 +42,7 @@ func newEngine(path string, report func(error)) (*engine, error) {
 			Client: client,
 		},
 	}
-	e.resolver = &once{next: e.mirrors}
-	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: e.resolver}
+	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: &once{next: e.mirrors}}
 	return e, nil
 }
 

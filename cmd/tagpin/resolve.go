@@ -117,7 +117,7 @@ func (r *resolving) one(ctx context.Context, image ref.Reference) (resolved, err
 	d := image.Digest()
 	if !image.Pinned() {
 		req := resolve.Request{Ref: image, Keychain: r.keychain, Fresh: true}
-		found, err := r.resolver.Resolve(ctx, req)
+		found, err := r.pinner.Resolver.Resolve(ctx, req)
 		if err != nil {
 			return resolved{}, err
 		}
