@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,25 +36,14 @@ type drain struct {
 // run runs start until it returns, or until the drain time after the end of ctx.
 func (d *drain) run(ctx context.Context, start func(context.Context) error, log logr.Logger) error {
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		select {
-		case <-ctx.Done():
-		case <-serving.Done():
-			return
-		}
+	defer end()
+	stop := context.AfterFunc(ctx, func() {
 		log.Info("shutting down: no longer ready, still serving", "for", d.time.String())
 		d.draining.Store(true)
-		select {
-		case <-time.After(d.time):
-		case <-serving.Done():
-		}
-		end()
+		time.AfterFunc(d.time, end)
 	})
-	err := start(serving)
-	end()
-	wait.Wait()
-	return err
+	defer stop()
+	return start(serving)
 }
 
 // wrap closes connections after an answer that is sent while the server drains, so that callers
