@@ -4,13 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
 // The phases between SIGTERM and the end of the process. drainTime, shutdownTime and sendTime (the
@@ -55,14 +53,4 @@ func (d *drain) wrap(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// ready returns a check that fails while the server drains, and when serving fails.
-func (d *drain) ready(serving healthz.Checker) healthz.Checker {
-	return func(r *http.Request) error {
-		if d.draining.Load() {
-			return errors.New("draining")
-		}
-		return serving(r)
-	}
 }

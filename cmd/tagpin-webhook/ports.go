@@ -19,16 +19,15 @@ import (
 	"github.com/tagpin/tagpin/pkg/listen"
 )
 
-// ports are what the server listens on, by name. Ports that are switched off are missing. The
-// servers of controller-runtime, which listen by themselves, bound neither the size of a header nor
-// the number of connections.
-type ports map[string]*listen.Listener
-
-// openPorts opens the ports.
-func (s *server) openPorts(r prometheus.Registerer, webhookTLS *tls.Config) (ports, error) {
+// addPorts opens the ports, which the manager serves with the handlers of their names. The servers
+// of controller-runtime, which listen by themselves, bound neither the size of a header nor the
+// number of connections.
+func (s *server) addPorts(
+	mgr manager.Manager, r prometheus.Registerer, webhookTLS *tls.Config,
+	handlers map[string]http.Handler,
+) error {
 	webhook := net.JoinHostPort(s.options.webhookHost, strconv.Itoa(s.options.webhookPort))
-	metrics := listen.NewMetrics(r, "webhook", "metrics", "probes")
-	opened := ports{}
+	metrics, wait := listen.NewMetrics(r, "webhook", "metrics", "probes"), reviewTime
 	for _, p := range []listen.Port{
 		{Name: "webhook", Address: webhook, Bounds: webhookBounds, TLS: webhookTLS},
 		{Name: "metrics", Address: s.options.metrics, Bounds: metricsBounds},
@@ -40,38 +39,28 @@ func (s *server) openPorts(r prometheus.Registerer, webhookTLS *tls.Config) (por
 		p.Log, p.Metrics = s.log, metrics
 		l, err := p.Listen()
 		if err != nil {
-			opened.close()
-			return nil, fmt.Errorf("%s: %w", p.Name, err)
+			return fmt.Errorf("%s: %w", p.Name, err)
 		}
-		opened[p.Name] = l
-	}
-	return opened, nil
-}
-
-// close closes the ports, which is only needed if the manager never served them.
-func (p ports) close() {
-	for _, l := range p {
-		_ = l.Close()
-	}
-}
-
-// serving returns an error until the webhook's port is served.
-func (p ports) serving(*http.Request) error {
-	if !p["webhook"].Serving() {
-		return errors.New("the webhook is not served yet")
+		if p.Name == "webhook" {
+			s.webhook = l
+		}
+		err = mgr.Add(&manager.Server{
+			Name: p.Name, Server: l.Server(handlers[p.Name]), Listener: l, ShutdownTimeout: &wait,
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// add makes the manager serve the ports with the handlers of their names.
-func (p ports) add(mgr manager.Manager, handlers map[string]http.Handler) error {
-	wait := reviewTime
-	for name, l := range p {
-		if err := mgr.Add(&manager.Server{
-			Name: name, Server: l.Server(handlers[name]), Listener: l, ShutdownTimeout: &wait,
-		}); err != nil {
-			return err
-		}
+// serving returns an error before the webhook's port is served, and while the server drains.
+func (s *server) serving(*http.Request) error {
+	switch {
+	case s.drain.draining.Load():
+		return errors.New("draining")
+	case !s.webhook.Serving():
+		return errors.New("the webhook is not served yet")
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/listen"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registrar"
 	"github.com/tagpin/tagpin/pkg/registration"
@@ -35,6 +36,7 @@ type server struct {
 	configFile *reload.Files[*config.Config]
 	log        logr.Logger
 	drain      drain
+	webhook    *listen.Listener // set by addPorts
 }
 
 // run serves until ctx ends, and then drains.
@@ -54,42 +56,35 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer traces.close()
-	source := certificate.NewSource(api.clock.now, s.log, metrics)
-	pollCertificate, err := s.openCertificate(source)
+	mgr, err := s.newManager(api.config)
 	if err != nil {
+		return err
+	}
+	source := certificate.NewSource(api.clock.now, s.log, metrics)
+	if err := s.addCertificate(mgr, source); err != nil {
 		return err
 	}
 	webhookTLS, err := s.webhookTLS(source)
 	if err != nil {
 		return err
 	}
-	ports, err := s.openPorts(metrics, webhookTLS)
-	if err != nil {
-		return err
-	}
-	defer ports.close()
-	serving := s.drain.ready(ports.serving)
-	c, err := s.registrarConfig(api, handlers)
-	if err != nil {
-		return err
-	}
-	c.Source = source
-	c.Serving = func() error { return errors.Join(source.Ready(nil), serving(nil)) }
-	keeper := registrar.New(c, metrics)
-	mgr, err := s.newManager(api.config)
-	if err != nil {
-		return err
-	}
-	err = errors.Join(
-		ports.add(mgr, map[string]http.Handler{
-			"webhook": s.webhookHandler(handlers, traces),
-			"metrics": metricsHandler(metrics),
-			"probes": probesHandler(map[string]healthz.Checker{
-				"certificate": source.Ready, "serving": serving,
-			}),
+	err = s.addPorts(mgr, metrics, webhookTLS, map[string]http.Handler{
+		"webhook": s.webhookHandler(handlers, traces),
+		"metrics": metricsHandler(metrics),
+		"probes": probesHandler(map[string]healthz.Checker{
+			"certificate": source.Ready, "serving": s.serving,
 		}),
+	})
+	if err != nil {
+		return err
+	}
+	c, err := s.registrarConfig(api, handlers, source)
+	if err != nil {
+		return err
+	}
+	keeper := registrar.New(c, metrics)
+	err = errors.Join(
 		mgr.Add(manager.RunnableFunc(keeper.Run)),
-		mgr.Add(pollCertificate),
 		mgr.Add(s.reload(handlers, keeper.Changed)),
 	)
 	if err != nil {
@@ -107,8 +102,10 @@ func (s *server) webhookHandler(h *handlers, t *tracing) http.Handler {
 	return hooks.WebhookMux()
 }
 
-// registrarConfig returns the settings of the registrar, without Source and Serving.
-func (s *server) registrarConfig(api apiServer, h *handlers) (registrar.Config, error) {
+// registrarConfig returns the settings of the registrar.
+func (s *server) registrarConfig(
+	api apiServer, h *handlers, source *certificate.Source,
+) (registrar.Config, error) {
 	namespace, err := s.namespace()
 	if err != nil {
 		return registrar.Config{}, err
@@ -122,7 +119,9 @@ func (s *server) registrarConfig(api apiServer, h *handlers) (registrar.Config, 
 		Wanted: func() *registration.Registration {
 			return newRegistration(h.current.Load().config)
 		},
-		Log: s.log.WithName("registrar"),
+		Serving: func() error { return errors.Join(source.Ready(nil), s.serving(nil)) },
+		Source:  source,
+		Log:     s.log.WithName("registrar"),
 	}
 	if !s.options.standalone {
 		c.Name = s.config.Registration.Name

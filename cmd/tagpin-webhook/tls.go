@@ -25,26 +25,26 @@ func (s *server) selfManaged() bool {
 	return !s.options.standalone && s.config.Certificates.Mode == config.SelfManaged
 }
 
-// openCertificate reads the certificate in --cert-dir, and returns a function that reads it again
+// addCertificate makes source serve the certificate in --cert-dir, which the manager reads again
 // when it changes. If the certificate is self-managed, it does nothing: the registrar sets it.
-func (s *server) openCertificate(source *certificate.Source) (manager.RunnableFunc, error) {
+func (s *server) addCertificate(mgr manager.Manager, source *certificate.Source) error {
 	if s.selfManaged() {
-		return func(context.Context) error { return nil }, nil
+		return nil
 	}
 	files := certificate.Mounted(s.options.certDir)
 	leaf, err := files.Look()
 	if err != nil {
-		return nil, fmt.Errorf("serving certificate: %w", err)
+		return fmt.Errorf("serving certificate: %w", err)
 	}
 	source.Serve(leaf)
-	return func(ctx context.Context) error {
+	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		files.Poll(ctx, source.ServeValid, func(_ *tls.Certificate, err error) {
 			if err != nil {
 				s.log.Error(err, "certificate refused; the former one stays in use")
 			}
 		})
 		return nil
-	}, nil
+	}))
 }
 
 // namespaceFile has the namespace of the pod.
