@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -34,14 +33,12 @@ const (
 // client-go sends a ping when nothing was received for five seconds, and closes the connection if
 // no answer comes within five more. With its own defaults, which are 45 s together, every read of a
 // pull secret would hang for that time. The variables take precedence if they are set.
-func setPings() error {
-	var errs []error
+func setPings() {
 	for _, name := range []string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS", "HTTP2_PING_TIMEOUT_SECONDS"} {
 		if os.Getenv(name) == "" {
-			errs = append(errs, os.Setenv(name, "5"))
+			_ = os.Setenv(name, "5") // fails for malformed names only
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // apiServer has the clients of the API server. With --standalone it only has a config.
@@ -61,9 +58,7 @@ func (s *server) connect() (apiServer, error) {
 		// The manager needs an address, although it does not connect to it.
 		return apiServer{config: &rest.Config{Host: "https://standalone.invalid"}}, nil
 	}
-	if err := setPings(); err != nil {
-		return apiServer{}, err
-	}
+	setPings()
 	var c *rest.Config
 	var err error
 	if s.options.kubeconfig == "" {

@@ -120,9 +120,7 @@ func (s *silent) close() {
 func TestSilentAPIServer(t *testing.T) {
 	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "1")
 	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "1")
-	if err := setPings(); err != nil {
-		t.Fatal(err)
-	}
+	setPings()
 	network := &silent{t: t}
 	var protocols sync.Map
 	client := newClient(t, boundStreams, func(w http.ResponseWriter, r *http.Request) {
@@ -154,9 +152,7 @@ func TestSilentAPIServer(t *testing.T) {
 func TestSetPings(t *testing.T) {
 	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "")
 	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "7")
-	if err := setPings(); err != nil {
-		t.Fatal(err)
-	}
+	setPings()
 	idle, ping := os.Getenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS"), os.Getenv("HTTP2_PING_TIMEOUT_SECONDS")
 	if idle != "5" || ping != "7" {
 		t.Errorf("the timeouts are %s s and %s s, want 5 s, and 7 s as it was", idle, ping)
