@@ -54,45 +54,43 @@ var probesBounds = listen.Bounds{
 // maxScrapes is the number of concurrent answers of /metrics. Each holds all metrics as text.
 const maxScrapes = 4
 
-// The queues below bound what is held at once, fairly by namespace. deploy/docs/bounds.md lists the
-// bounds that matter for memory, with their reasons. An idle server holds about 40 MiB, and 60 to
-// 170 MiB under the attacks of e2e/whole; the chart's limit is 256 MiB. The bounds of lookups, pull
-// secrets and siblings are beside what they bound (resolve.Places and Pending, cluster.Places,
-// sibling.Places).
-
-// newReviews bounds the bytes of large reviews that are being read. There is room for two reviews
-// of the greatest size, and all senders at one address together may use half of it. An address is
-// an API server, or a pod that pretends to be one. A review of less than 32 KiB needs no place.
-func newReviews() *fair.Groups {
-	return &fair.Groups{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64}
+// queues bound what is held at once, fairly by namespace. deploy/docs/bounds.md lists the bounds that
+// matter for memory, with their reasons. An idle server holds about 40 MiB, and 60 to 170 MiB under
+// the attacks of e2e/whole; the chart's limit is 256 MiB. The bounds of lookups, pull secrets and
+// siblings are beside what they bound (resolve.Places and Pending, cluster.Places, sibling.Places).
+type queues struct {
+	reviews                               *fair.Groups
+	waiting, images, pending, credentials *fair.Room
+	manifests, gets                       *fair.Queue
 }
 
-// newWaiting bounds the reviews that wait for a registry or the API server, each of which holds a
-// connection. A review takes a place when it has waited for half a second. One address may have up
-// to 384 places, and one namespace of it up to 192; less if others wait too. The other connections
-// are for reviews that can be answered from memory.
-func newWaiting() *fair.Room { return &fair.Room{Capacity: int64(webhookBounds.Connections)} }
-
-// newImages bounds the size of large objects that are being pinned, in images, pod specs and KiB of
-// text, each of which holds about 1 KiB. One namespace may have an object with the greatest number
-// of images, if their texts have at most 256 bytes on average. An object that counts as at most 64
-// needs no place.
-func newImages() *fair.Room {
+func newQueues() queues {
 	const largest = workload.MaxReferences + workload.MaxReferences/4
-	return &fair.Room{Capacity: 4 * largest, Modest: 512}
-}
-
-// newManifests bounds the bytes of large manifests that are held at once, and gives one namespace
-// half of them. A manifest of less than 64 KiB needs no place.
-func newManifests() *fair.Queue {
-	return &fair.Queue{Capacity: 4 * registry.MaxManifest, Share: 2 * registry.MaxManifest}
-}
-
-// newGets bounds the manifests that are being read. Each holds 64 KiB, and as much in the
-// connection, before it counts as large. One namespace has at most as many as it has lookups by
-// default. Nearly all lookups need no more than a HEAD request.
-func newGets() *fair.Queue {
-	return &fair.Queue{Capacity: 256, Share: resolve.DefaultPerNamespace}
+	return queues{
+		// The bytes of large reviews that are being read. There is room for two reviews of the greatest
+		// size, and all senders at one address together may use half of it. An address is an API
+		// server, or a pod that pretends to be one. A review of less than 32 KiB needs no place.
+		reviews: &fair.Groups{Capacity: 2 * admit.MaxReview, Share: admit.MaxReview, Backlog: 64},
+		// The reviews that wait for a registry or the API server, each of which holds a connection. A
+		// review takes a place when it has waited for half a second. One address may have up to 384
+		// places, and one namespace of it up to 192; less if others wait too. The other connections are
+		// for reviews that can be answered from memory.
+		waiting: &fair.Room{Capacity: int64(webhookBounds.Connections)},
+		// The size of large objects that are being pinned, in images, pod specs and KiB of text, each of
+		// which holds about 1 KiB. One namespace may have an object with the greatest number of images,
+		// if their texts have at most 256 bytes on average. An object that counts as at most 64 needs no
+		// place.
+		images:      &fair.Room{Capacity: 4 * largest, Modest: 512},
+		pending:     resolve.Pending(),
+		credentials: resolve.CredentialRoom(),
+		// The bytes of large manifests that are held at once, of which one namespace gets half. A
+		// manifest of less than 64 KiB needs no place.
+		manifests: &fair.Queue{Capacity: 4 * registry.MaxManifest, Share: 2 * registry.MaxManifest},
+		// The manifests that are being read. Each holds 64 KiB, and as much in the connection, before it
+		// counts as large. One namespace has at most as many as it has lookups by default. Nearly all
+		// lookups need no more than a HEAD request.
+		gets: &fair.Queue{Capacity: 256, Share: resolve.DefaultPerNamespace},
+	}
 }
 
 // newObjects bounds the bytes that large pods, pull secrets and service accounts need while they

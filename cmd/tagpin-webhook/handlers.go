@@ -13,7 +13,6 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/config"
-	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -31,14 +30,10 @@ type handlers struct {
 	metrics handlerMetrics
 	reloads *reloads
 	panics  *panics.Reporter
-	queues  *queueMetrics
+	queues  queues
 
 	answers *resolve.Answers
 	learned *registry.Learned
-
-	gets, manifests                       *fair.Queue
-	reviews                               *fair.Groups
-	waiting, pending, images, credentials *fair.Room
 
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current
@@ -69,34 +64,39 @@ func newHandlers(
 			registry: registry.NewMetrics(r),
 			sibling:  sibling.NewMetrics(r),
 		},
-		reloads:     newReloads(r),
-		panics:      newPanics(log, r),
-		queues:      newQueueMetrics(r),
-		learned:     &registry.Learned{},
-		gets:        newGets(),
-		manifests:   newManifests(),
-		reviews:     newReviews(),
-		waiting:     newWaiting(),
-		pending:     resolve.Pending(),
-		credentials: resolve.CredentialRoom(),
-		images:      newImages(),
-		closed:      make(chan struct{}),
+		reloads: newReloads(r),
+		panics:  newPanics(log, r),
+		learned: &registry.Learned{},
+		queues:  newQueues(),
+		closed:  make(chan struct{}),
 	}
 	close(h.closed)
 	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
-	h.queues.add("gets", h.gets)
-	h.queues.add("manifests", h.manifests)
-	h.queues.add("reviews", h.reviews)
-	h.queues.add("images", h.images)
-	h.queues.add("waiting", h.waiting)
-	h.queues.add("pending", h.pending)
-	h.queues.add("credentials", h.credentials)
-	if api.client != nil {
-		h.queues.add("secrets", api.secrets)
-		h.queues.add("siblings", api.siblings)
-		h.queues.add("objects", api.objects)
+	if err := h.load(c); err != nil {
+		return nil, err
 	}
-	return h, h.load(c)
+	r.MustRegister(queueMetrics(h.queuesByName))
+	return h, nil
+}
+
+// queuesByName returns the queues with the names that they have in metrics.
+func (h *handlers) queuesByName() map[string]queue {
+	byName := map[string]queue{
+		"lookups":     h.current.Load().places,
+		"gets":        h.queues.gets,
+		"manifests":   h.queues.manifests,
+		"reviews":     h.queues.reviews,
+		"images":      h.queues.images,
+		"waiting":     h.queues.waiting,
+		"pending":     h.queues.pending,
+		"credentials": h.queues.credentials,
+	}
+	if h.api.client != nil {
+		byName["secrets"] = h.api.secrets
+		byName["siblings"] = h.api.siblings
+		byName["objects"] = h.api.objects
+	}
+	return byName
 }
 
 // load makes c the current config. If it returns an error, the former one stays.
@@ -117,7 +117,6 @@ func (h *handlers) load(c *config.Config) error {
 	h.current.Store(next)
 	h.using.Unlock()
 	h.answers.Set(c.Limits())
-	h.queues.add("lookups", next.places)
 	if former != nil {
 		h.retire(former, next)
 	}

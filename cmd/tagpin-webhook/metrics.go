@@ -4,7 +4,6 @@ package main
 
 import (
 	"runtime"
-	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -54,37 +53,19 @@ var (
 // queue is a fair.Queue, fair.Groups or fair.Room.
 type queue interface{ Stats() fair.Stats }
 
-// queueMetrics collects the statistics of queues.
-type queueMetrics struct {
-	mu     sync.Mutex
-	queues map[string]queue
-}
-
-func newQueueMetrics(r prometheus.Registerer) *queueMetrics {
-	m := &queueMetrics{queues: map[string]queue{}}
-	r.MustRegister(m)
-	return m
-}
-
-// add adds a queue, or replaces the one that has the name.
-func (m *queueMetrics) add(name string, q queue) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.queues[name] = q
-}
+// queueMetrics collects the statistics of the queues that it returns by name.
+type queueMetrics func() map[string]queue
 
 // Describe implements prometheus.Collector.
-func (m *queueMetrics) Describe(out chan<- *prometheus.Desc) {
+func (queueMetrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{queueInUse, queueCapacity, queueWaiting, queueRefused} {
 		out <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (m *queueMetrics) Collect(out chan<- prometheus.Metric) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, q := range m.queues {
+func (m queueMetrics) Collect(out chan<- prometheus.Metric) {
+	for name, q := range m() {
 		gauge := func(d *prometheus.Desc, n float64) {
 			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, name)
 		}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
@@ -17,10 +16,9 @@ import (
 
 // TestQueueMetrics checks the metrics of a queue that has replaced another one.
 func TestQueueMetrics(t *testing.T) {
-	m := newQueueMetrics(prometheus.NewRegistry())
-	q := &fair.Queue{Capacity: 100, Share: 50}
-	m.add("reviews", &fair.Queue{})
-	m.add("reviews", q)
+	q := &fair.Queue{}
+	m := queueMetrics(func() map[string]queue { return map[string]queue{"reviews": q} })
+	q = &fair.Queue{Capacity: 100, Share: 50}
 	leave, err := q.Enter(t.Context(), "team", 30)
 	if err != nil {
 		t.Fatal(err)

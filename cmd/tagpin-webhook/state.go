@@ -50,12 +50,12 @@ func (h *handlers) addResolver(s, former *state) error {
 	} else {
 		client := c.Client()
 		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.metrics.registry, h.panics
-		client.Learned, client.Gets, client.Manifests = h.learned, h.gets, h.manifests
+		client.Learned, client.Gets, client.Manifests = h.learned, h.queues.gets, h.queues.manifests
 		s.client = client
 	}
 	s.cache = &resolve.Cache{
 		Next: &resolve.Limit{
-			Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.pending,
+			Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.queues.pending,
 		},
 		Answers:  h.answers,
 		Settings: s.client.Settings,
@@ -71,7 +71,7 @@ func (h *handlers) addModes(s, former *state) {
 	} else {
 		s.credentials = h.newCredentials(s.config.Credentials)
 	}
-	credentials := &resolve.Credentials{Next: s.cache, Room: h.credentials}
+	credentials := &resolve.Credentials{Next: s.cache, Room: h.queues.credentials}
 	mirrors := &resolve.Mirrors{Next: credentials, Client: s.client}
 	measured := &resolve.Measured{Next: mirrors, Metrics: h.metrics.resolve, Label: s.client.Label}
 	pinner := &pin.Pinner{
@@ -95,9 +95,9 @@ func (h *handlers) addModes(s, former *state) {
 			},
 			Keychain: s.credentials.For,
 			Metrics:  h.metrics.admit,
-			Reviews:  h.reviews,
-			Images:   h.images,
-			Waiting:  h.waiting,
+			Reviews:  h.queues.reviews,
+			Images:   h.queues.images,
+			Waiting:  h.queues.waiting,
 			Began:    listen.Began,
 		}
 	}
