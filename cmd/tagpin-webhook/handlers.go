@@ -136,14 +136,21 @@ func (h *handlers) retire(former, next *state) {
 	}()
 }
 
-// mode returns the handler of a mode's path.
+// mode returns the handler of a mode's path. If it panics, it answers the review with an error. The
+// API server then does what the registration's failurePolicy says.
 func (h *handlers) mode(m policy.Mode) http.Handler {
 	log := h.log.WithName("admission")
-	return recovering(h.panics, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := h.use()
 		defer s.reviews.Done()
-		s.modes[m].ServeHTTP(w, r.WithContext(logr.NewContext(r.Context(), log)))
-	}))
+		err := h.panics.Catch("answering a review", func() error {
+			s.modes[m].ServeHTTP(w, r.WithContext(logr.NewContext(r.Context(), log)))
+			return nil
+		})
+		if err != nil {
+			http.Error(w, "tagpin: "+err.Error(), http.StatusInternalServerError)
+		}
+	})
 }
 
 // use returns the current state, which is not closed before the caller calls reviews.Done.
@@ -179,18 +186,4 @@ func newPanics(log logr.Logger, r prometheus.Registerer) *panics.Reporter {
 		log.Error(e, "bug: please report it with this line",
 			"value", e.Value, "stack", string(e.Stack))
 	}}
-}
-
-// recovering answers a review with an error if next panics. The API server then does what the
-// registration's failurePolicy says.
-func recovering(r *panics.Reporter, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		err := r.Catch("answering a review", func() error {
-			next.ServeHTTP(w, req)
-			return nil
-		})
-		if err != nil {
-			http.Error(w, "tagpin: "+err.Error(), http.StatusInternalServerError)
-		}
-	})
 }

@@ -11,17 +11,22 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tagpin/tagpin/pkg/policy"
 )
 
-// TestRecovering checks that a panic while a review is answered becomes an error of that review,
+// TestReviewPanics checks that a panic while a review is answered becomes an error of that review,
 // and is counted and logged with its stack.
-func TestRecovering(t *testing.T) {
+func TestReviewPanics(t *testing.T) {
 	var lines []string
 	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
 	metrics := prometheus.NewRegistry()
-	handler := recovering(newPanics(log, metrics), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("odd object") }))
+	h := &handlers{panics: newPanics(log, metrics)}
+	h.current.Store(&state{modes: map[policy.Mode]http.Handler{
+		policy.Enforce: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("odd object") }),
+	}})
 	answer := httptest.NewRecorder()
-	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/enforce", http.NoBody))
+	h.mode(policy.Enforce).ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/enforce", http.NoBody))
 	if answer.Code != http.StatusInternalServerError || strings.Contains(answer.Body.String(), "odd") {
 		t.Errorf("answer %d %q, want 500 without the panic's text", answer.Code, answer.Body)
 	}
