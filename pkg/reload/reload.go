@@ -49,7 +49,7 @@ type Files[T any] struct {
 	value    T
 	contents [][]byte // of the version that was parsed last
 	looked   time.Time
-	reported string // the error of the last look
+	failure  string // the error of the last look
 }
 
 // Look reads the files and returns the value. If they can't be read or parsed now, it returns the
@@ -57,7 +57,7 @@ type Files[T any] struct {
 func (f *Files[T]) Look() (T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, err := f.lookLocked(nil)
+	_, err := f.refreshLocked(nil)
 	return f.value, err
 }
 
@@ -72,8 +72,9 @@ func (f *Files[T]) get(look bool) T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if look || f.looked.IsZero() || time.Since(f.looked) >= f.interval() {
-		_, err := f.lookLocked(nil)
-		f.reportLocked(err)
+		if news, err := f.lookLocked(nil); news && err != nil && f.Report != nil {
+			f.Report(err)
+		}
 	}
 	return f.value
 }
@@ -88,41 +89,38 @@ func (f *Files[T]) interval() time.Duration { return cmp.Or(max(f.Interval, 0), 
 func (f *Files[T]) Poll(ctx context.Context, accept func(T) error, report func(T, error)) {
 	ticker := time.NewTicker(f.interval())
 	defer ticker.Stop()
-	for failure := ""; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
 		f.mu.Lock()
-		changed, err := f.lookLocked(accept)
+		news, err := f.lookLocked(accept)
 		value := f.value
 		f.mu.Unlock()
-		switch {
-		case err == nil && (changed || failure != ""):
-			failure = ""
-			report(value, nil)
-		case err != nil && err.Error() != failure:
-			failure = err.Error()
+		if news {
 			report(value, err)
 		}
 	}
 }
 
-func (f *Files[T]) reportLocked(err error) {
-	text := ""
+// lookLocked refreshes the value, and reports whether the value is new, or the error differs from
+// that of the look before.
+func (f *Files[T]) lookLocked(accept func(T) error) (news bool, err error) {
+	changed, err := f.refreshLocked(accept)
+	failure := ""
 	if err != nil {
-		text = err.Error()
+		failure = err.Error()
 	}
-	if text != "" && text != f.reported && f.Report != nil {
-		f.Report(err)
-	}
-	f.reported = text
+	news = changed || failure != f.failure
+	f.failure = failure
+	return news, err
 }
 
-// lookLocked reads the files. If they have changed, it parses them and keeps the value, unless
+// refreshLocked reads the files. If they have changed, it parses them and keeps the value, unless
 // accept refuses it. A nil accept refuses nothing.
-func (f *Files[T]) lookLocked(accept func(T) error) (changed bool, err error) {
+func (f *Files[T]) refreshLocked(accept func(T) error) (changed bool, err error) {
 	f.looked = time.Now()
 	contents := make([][]byte, len(f.Paths))
 	for i, path := range f.Paths {
