@@ -16,7 +16,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tagpin/tagpin/pkg/span"
 )
@@ -34,7 +33,6 @@ const (
 // tracing traces some reviews, and sends their spans to a collector. If nil, it does nothing.
 type tracing struct {
 	provider *sdktrace.TracerProvider
-	tracer   trace.Tracer
 	log      logr.Logger
 }
 
@@ -78,9 +76,7 @@ func newTracing(
 		sampler := sdktrace.ParentBased(sdktrace.TraceIDRatioBased(sampled))
 		options = append(options, sdktrace.WithSampler(sampler))
 	}
-	provider := sdktrace.NewTracerProvider(options...)
-	tracer := provider.Tracer("github.com/tagpin/tagpin")
-	return &tracing{provider: provider, tracer: tracer, log: log}, nil
+	return &tracing{provider: sdktrace.NewTracerProvider(options...), log: log}, nil
 }
 
 // wrap returns a handler that creates a span for each review.
@@ -89,7 +85,7 @@ func (t *tracing) wrap(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, s := span.Serve(r.Context(), t.tracer, "review", r.Header)
+		ctx, s := span.Serve(r.Context(), t.provider, "review", r.Header)
 		defer s.End()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

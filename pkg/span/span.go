@@ -8,7 +8,7 @@
 //
 // A trace begins with a request (Serve). Code that gets the request's context can add spans to it.
 // If the context has no sampled trace, the functions do nothing and allocate nothing. The package
-// uses no global tracer and exports nothing itself: that is up to the tracer and its SDK.
+// uses no global tracer and exports nothing itself: that is up to the provider.
 //
 // Attributes are limited in size. A failed span has the class of its error, and never the error's
 // text.
@@ -25,7 +25,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracerName is the name of the tracer of all spans but the first of a request.
+// tracerName is the name of the tracer of all spans.
 const tracerName = "github.com/tagpin/tagpin"
 
 // maxText is the greatest length of a text attribute, in bytes. Names of hosts and objects are
@@ -36,12 +36,12 @@ const maxText = 256
 type Span struct{ span trace.Span }
 
 // Serve starts the span of a request that was received. If the header names the caller's span
-// (traceparent, W3C Trace Context), that is the parent. The tracer decides whether to sample.
+// (traceparent, W3C Trace Context), that is the parent. The provider decides whether to sample.
 func Serve(
-	ctx context.Context, t trace.Tracer, name string, h http.Header,
+	ctx context.Context, p trace.TracerProvider, name string, h http.Header,
 ) (context.Context, Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(h))
-	ctx, s := t.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
+	ctx, s := p.Tracer(tracerName).Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
 	return ctx, Span{s}
 }
 
@@ -67,13 +67,8 @@ func start(ctx context.Context, name string, kind trace.SpanKind) (context.Conte
 	return ctx, Span{s}
 }
 
-// Of returns the context's span, or the zero value if there is none that is recording.
-func Of(ctx context.Context) Span {
-	if s := trace.SpanFromContext(ctx); s.IsRecording() {
-		return Span{s}
-	}
-	return Span{}
-}
+// Of returns the context's span. If there is none, its methods do nothing.
+func Of(ctx context.Context) Span { return Span{trace.SpanFromContext(ctx)} }
 
 // TraceID returns the ID of the context's trace, or "" if there is none that is sampled.
 func TraceID(ctx context.Context) string {

@@ -24,15 +24,16 @@ func traceparent(flags string) http.Header {
 	return http.Header{"Traceparent": {"00-" + traceID + "-b7ad6b7169203331-" + flags}}
 }
 
-// newTracer returns a tracer and the recorder of its spans. It samples a trace if the caller does.
-func newTracer(t *testing.T) (trace.Tracer, *tracetest.SpanRecorder) {
+// newProvider returns a provider and the recorder of its spans. It samples a trace if the caller
+// does.
+func newProvider(t *testing.T) (trace.TracerProvider, *tracetest.SpanRecorder) {
 	recorder := tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithSpanProcessor(recorder),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())),
 	)
 	t.Cleanup(func() { _ = provider.Shutdown(context.WithoutCancel(t.Context())) })
-	return provider.Tracer("test"), recorder
+	return provider, recorder
 }
 
 func TestOffCostsNothing(t *testing.T) {
@@ -62,8 +63,8 @@ func TestParentDecides(t *testing.T) {
 		{"no trace", nil, 0},
 		{"malformed header", http.Header{"Traceparent": {"00-x-y-01"}}, 0},
 	} {
-		tracer, recorder := newTracer(t)
-		ctx, root := span.Serve(t.Context(), tracer, "review", tt.header)
+		provider, recorder := newProvider(t)
+		ctx, root := span.Serve(t.Context(), provider, "review", tt.header)
 		_, s := span.Call(ctx, "child")
 		s.End()
 		root.End()
@@ -84,8 +85,8 @@ func TestParentDecides(t *testing.T) {
 // TestParentHasEnded tests that a span can have a parent that has ended. A lookup goes on after the
 // caller that began it has gone.
 func TestParentHasEnded(t *testing.T) {
-	tracer, recorder := newTracer(t)
-	ctx, root := span.Serve(t.Context(), tracer, "review", traceparent("01"))
+	provider, recorder := newProvider(t)
+	ctx, root := span.Serve(t.Context(), provider, "review", traceparent("01"))
 	root.End()
 	_, s := span.Start(ctx, "later")
 	s.End()
@@ -96,8 +97,8 @@ func TestParentHasEnded(t *testing.T) {
 }
 
 func TestTextsAreBounded(t *testing.T) {
-	tracer, recorder := newTracer(t)
-	ctx, s := span.Serve(t.Context(), tracer, "review", traceparent("01"))
+	provider, recorder := newProvider(t)
+	ctx, s := span.Serve(t.Context(), provider, "review", traceparent("01"))
 	s.Text("long", strings.Repeat("ä", 5000))
 	s.Text("broken", "a\xff\xfeb")
 	s.Text("empty", "")
