@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -31,8 +30,7 @@ type conn struct {
 	first  atomic.Int64 // when the first byte of the request came; 0 if none came yet
 	busy   atomic.Bool  // a request is being answered, and the server doesn't wait for the peer
 	// since is when the connection was opened, became idle or got its request.
-	since     atomic.Int64
-	closeOnce sync.Once
+	since atomic.Int64
 }
 
 // Read makes the TLS handshake before it reads anything.
@@ -98,7 +96,7 @@ func (c *conn) CloseWrite() error {
 
 // Close closes the connection and gives its place back.
 func (c *conn) Close() error {
-	c.closeOnce.Do(func() { c.listener.leave(c) })
+	c.listener.leave(c)
 	return c.Conn.Close()
 }
 

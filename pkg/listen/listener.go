@@ -53,13 +53,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) now() int64 { return int64(time.Since(l.start)) }
 
 func (l *Listener) newConn(under net.Conn) *conn {
-	c := &conn{listener: l, peer: peerOf(under), raw: &limited{Conn: under}}
-	c.Conn = c.raw
+	raw := &limited{Conn: under, unlimited: l.port.TLS == nil}
+	c := &conn{Conn: raw, listener: l, peer: peerOf(under), raw: raw}
 	if l.port.TLS != nil {
-		c.tls = tls.Server(c.raw, l.port.TLS)
+		c.tls = tls.Server(raw, l.port.TLS)
 		c.Conn = c.tls
-	} else {
-		c.raw.unlimited = true
 	}
 	now := l.now()
 	c.since.Store(now)
@@ -81,7 +79,7 @@ func (l *Listener) enter(c *conn) bool {
 		oldest := l.handshaking.longest(false, l.handshaking.count())
 		l.displaceLocked(l.handshaking, oldest, closeDisplaced)
 	}
-	l.handshaking.add(c)
+	l.handshaking[c] = struct{}{}
 	return true
 }
 
@@ -127,7 +125,7 @@ func (l *Listener) openLocked(c *conn) bool {
 		}
 		l.displaceLocked(l.open, victim, reason)
 	}
-	l.open.add(c)
+	l.open[c] = struct{}{}
 	return true
 }
 
@@ -139,8 +137,6 @@ func (l *Listener) displaceLocked(from pool, victim *conn, reason closeReason) {
 
 // pool is a set of connections. It is small enough to be searched as a whole.
 type pool map[*conn]struct{}
-
-func (p pool) add(c *conn) { p[c] = struct{}{} }
 
 // remove reports whether c was in the pool.
 func (p pool) remove(c *conn) bool {
