@@ -4,11 +4,7 @@ package main
 
 import (
 	"context"
-	"net/http"
-	"sync/atomic"
 	"time"
-
-	"github.com/go-logr/logr"
 )
 
 // The phases between SIGTERM and the end of the process. drainTime, shutdownTime and sendTime (the
@@ -25,32 +21,16 @@ const (
 	shutdownTime = reviewTime + 500*time.Millisecond
 )
 
-// drain is the time in which a server that is shutting down still serves.
-type drain struct {
-	time     time.Duration
-	draining atomic.Bool
-}
-
-// run runs start until it returns, or until the drain time after the end of ctx.
-func (d *drain) run(ctx context.Context, start func(context.Context) error, log logr.Logger) error {
+// drain runs start until it returns, or until the drain time after the end of ctx.
+func (s *server) drain(ctx context.Context, start func(context.Context) error) error {
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	stop := context.AfterFunc(ctx, func() {
-		log.Info("shutting down: no longer ready, still serving", "for", d.time.String())
-		d.draining.Store(true)
-		time.AfterFunc(d.time, end)
+		s.log.Info("shutting down: no longer ready, still serving", "for", s.drainTime.String())
+		s.draining.Store(true)
+		s.webhook.Expire() // so that callers connect to another replica
+		time.AfterFunc(s.drainTime, end)
 	})
 	defer stop()
 	return start(serving)
-}
-
-// wrap closes connections after an answer that is sent while the server drains, so that callers
-// connect to another replica.
-func (d *drain) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if d.draining.Load() {
-			w.Header().Set("Connection", "close")
-		}
-		next.ServeHTTP(w, r)
-	})
 }

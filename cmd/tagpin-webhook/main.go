@@ -69,9 +69,7 @@ func serve(
 	ctrllog.SetLogger(log)
 	logLibraries(log)
 	limitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
-	s := &server{
-		options: o, config: c, configFile: file, log: log, drain: drain{time: drainTime},
-	}
+	s := &server{options: o, config: c, configFile: file, log: log, drainTime: drainTime}
 	err = s.run(logr.NewContext(ctx, log))
 	switch {
 	case errors.Is(err, errSettings):

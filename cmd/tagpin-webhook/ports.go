@@ -57,7 +57,7 @@ func (s *server) addPorts(
 // serving returns an error before the webhook's port is served, and while the server drains.
 func (s *server) serving(*http.Request) error {
 	switch {
-	case s.drain.draining.Load():
+	case s.draining.Load():
 		return errors.New("draining")
 	case !s.webhook.Serving():
 		return errors.New("the webhook is not served yet")

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
@@ -35,8 +37,10 @@ type server struct {
 	config     *config.Config
 	configFile *reload.Files[*config.Config]
 	log        logr.Logger
-	drain      drain
-	webhook    *listen.Listener // set by addPorts
+	drainTime  time.Duration
+
+	webhook  *listen.Listener // set by addPorts
+	draining atomic.Bool
 }
 
 // run serves until ctx ends, and then drains.
@@ -69,7 +73,7 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	err = s.addPorts(mgr, metrics, webhookTLS, map[string]http.Handler{
-		"webhook": s.webhookHandler(handlers, traces),
+		"webhook": webhookHandler(handlers, traces),
 		"metrics": metricsHandler(metrics),
 		"probes": probesHandler(map[string]healthz.Checker{
 			"certificate": source.Ready, "serving": s.serving,
@@ -90,14 +94,14 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.drain.run(ctx, mgr.Start, s.log)
+	return s.drain(ctx, mgr.Start)
 }
 
 // webhookHandler answers reviews. controller-runtime's server counts them, but does not serve them.
-func (s *server) webhookHandler(h *handlers, t *tracing) http.Handler {
+func webhookHandler(h *handlers, t *tracing) http.Handler {
 	hooks := webhook.NewServer(webhook.Options{})
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
-		hooks.Register("/"+mode.String(), s.drain.wrap(t.wrap(h.mode(mode))))
+		hooks.Register("/"+mode.String(), t.wrap(h.mode(mode)))
 	}
 	return hooks.WebhookMux()
 }

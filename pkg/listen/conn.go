@@ -116,8 +116,10 @@ func (c *conn) idle() {
 	c.since.Store(c.listener.now())
 }
 
-// expired reports whether the connection has reached its greatest age.
-func (c *conn) expired() bool { return c.expires > 0 && c.listener.now() >= c.expires }
+// expired reports whether the connection has reached its greatest age, or all must end.
+func (c *conn) expired() bool {
+	return c.listener.expired.Load() || c.expires > 0 && c.listener.now() >= c.expires
+}
 
 // peerOf returns the address that a connection comes from.
 func peerOf(c net.Conn) netip.Addr {

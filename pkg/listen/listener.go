@@ -22,7 +22,7 @@ type Listener struct {
 	start time.Time
 	logs  map[closeReason]*rate.Sometimes // limit the lines for each reason
 
-	serving atomic.Bool
+	serving, expired atomic.Bool
 
 	mu          sync.Mutex
 	handshaking pool // connections whose TLS handshake is under way
@@ -31,6 +31,9 @@ type Listener struct {
 
 // Serving reports whether Accept was called.
 func (l *Listener) Serving() bool { return l.serving.Load() }
+
+// Expire closes every connection after its next answer, as if it had reached its age.
+func (l *Listener) Expire() { l.expired.Store(true) }
 
 // Accept waits for the next connection that has a place.
 func (l *Listener) Accept() (net.Conn, error) {
