@@ -98,21 +98,16 @@ func (s *server) connect() (apiServer, error) {
 const maxUnread = 256 << 10
 
 // boundStreams is a wrapper for client-go that applies maxUnread to the transport that it is given.
-func boundStreams(next http.RoundTripper) http.RoundTripper {
-	for rt := next; rt != nil; {
-		switch t := rt.(type) {
-		case *http.Transport:
-			if t.HTTP2 == nil {
-				t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxUnread}
-			}
-			return next
-		case utilnet.RoundTripperWrapper:
-			rt = t.WrappedRoundTripper()
-		default:
-			return next
+func boundStreams(rt http.RoundTripper) http.RoundTripper {
+	switch t := rt.(type) {
+	case *http.Transport:
+		if t.HTTP2 == nil {
+			t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxUnread}
 		}
+	case utilnet.RoundTripperWrapper:
+		boundStreams(t.WrappedRoundTripper())
 	}
-	return next
+	return rt
 }
 
 // clock is the clock of the API server, as the headers of its answers show it. API servers use it
