@@ -60,8 +60,6 @@ func newOTLP(endpoint, headers string) (*otlp, error) {
 	}
 	o.header.Set("Content-Type", "application/x-protobuf")
 	o.header.Set("User-Agent", userAgent())
-	//nolint:forcetypeassert // nothing replaces it
-	o.client.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	o.client.CheckRedirect = func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}
