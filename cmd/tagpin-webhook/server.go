@@ -57,7 +57,7 @@ func (s *server) run(ctx context.Context) error {
 	defer handlers.close()
 	traces, err := newTracing(ctx, s.config.Observability.Tracing, s.log, metrics)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: observability.tracing: %w", errSettings, err)
 	}
 	defer traces.close()
 	mgr, err := s.newManager(api.config)

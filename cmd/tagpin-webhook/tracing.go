@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -55,7 +54,7 @@ func newTracing(
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Error(err, "tracing") }))
 	client, err := newOTLP(endpoint, os.Getenv("OTEL_EXPORTER_OTLP_HEADERS"))
 	if err != nil {
-		return nil, fmt.Errorf("%w: observability.tracing: %w", errSettings, err)
+		return nil, err
 	}
 	client.log, client.spans = log, spans
 	spans.WithLabelValues("sent")
@@ -65,7 +64,7 @@ func newTracing(
 		attribute.String("service.version", moduleVersion()))
 	about, err := resource.New(ctx, attributes, resource.WithFromEnv())
 	if err != nil {
-		return nil, fmt.Errorf("%w: observability.tracing: %w", errSettings, err)
+		return nil, err
 	}
 	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(about),
