@@ -35,14 +35,12 @@ type Reporter struct {
 // "internal error while …".
 func (r *Reporter) Catch(where string, f func() error) (err error) {
 	defer func() {
-		value := recover()
-		if value == nil {
-			return
-		}
-		caught := &Error{Where: where, Value: value, Stack: debug.Stack()}
-		err = caught
-		if r != nil && r.Report != nil {
-			r.Report(caught)
+		if value := recover(); value != nil {
+			caught := &Error{Where: where, Value: value, Stack: debug.Stack()}
+			err = caught
+			if r != nil && r.Report != nil {
+				r.Report(caught)
+			}
 		}
 	}()
 	return f()
