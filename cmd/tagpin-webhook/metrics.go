@@ -57,11 +57,7 @@ type queue interface{ Stats() fair.Stats }
 type queueMetrics func() map[string]queue
 
 // Describe implements prometheus.Collector.
-func (queueMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{queueInUse, queueCapacity, queueWaiting, queueRefused} {
-		out <- d
-	}
-}
+func (m queueMetrics) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, out) }
 
 // Collect implements prometheus.Collector.
 func (m queueMetrics) Collect(out chan<- prometheus.Metric) {
