@@ -12,11 +12,14 @@ import (
 )
 
 // reload puts each valid version of the config file into force, and then calls changed.
-func (s *server) reload(h *handlers, changed func()) manager.RunnableFunc {
+func (s *server) reload(
+	h *handlers, r prometheus.Registerer, changed func(),
+) manager.RunnableFunc {
 	s.logNotes(s.config)
+	count := newReloads(r)
 	return func(ctx context.Context) error {
 		s.configFile.Poll(ctx, h.load, func(c *config.Config, err error) {
-			h.reloads.count(err)
+			count(err)
 			if err != nil {
 				s.log.Error(err, "config refused; the former one stays in force")
 				return
@@ -70,37 +73,28 @@ func notes(c *config.Config, standalone bool) (notes []string) {
 	return notes
 }
 
-// reloads counts the configs that came into force or were refused.
-type reloads struct {
-	changes    *prometheus.CounterVec
-	successful prometheus.Gauge
-}
-
-func newReloads(r prometheus.Registerer) *reloads {
-	m := &reloads{
-		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tagpin_config_reloads_total",
-			Help: "Times that a config came into force (ok), or that one was refused for a new reason " +
-				"and the former one stayed in force (refused), by result.",
-		}, []string{"result"}),
-		successful: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tagpin_config_last_reload_successful",
-			Help: "1 if the config file is in force, 0 if it was refused and the former one stays in force.",
-		}),
+// newReloads returns a function that counts a config that came into force, or one that was refused
+// for the reason err.
+func newReloads(r prometheus.Registerer) (count func(err error)) {
+	changes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tagpin_config_reloads_total",
+		Help: "Times that a config came into force (ok), or that one was refused for a new reason " +
+			"and the former one stayed in force (refused), by result.",
+	}, []string{"result"})
+	successful := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tagpin_config_last_reload_successful",
+		Help: "1 if the config file is in force, 0 if it was refused and the former one stays in force.",
+	})
+	r.MustRegister(changes, successful)
+	ok, refused := changes.WithLabelValues("ok"), changes.WithLabelValues("refused")
+	successful.Set(1)
+	return func(err error) {
+		if err != nil {
+			refused.Inc()
+			successful.Set(0)
+		} else {
+			ok.Inc()
+			successful.Set(1)
+		}
 	}
-	r.MustRegister(m.changes, m.successful)
-	m.changes.WithLabelValues("ok")
-	m.changes.WithLabelValues("refused")
-	m.successful.Set(1)
-	return m
-}
-
-// count counts a config. err is the reason if it was refused.
-func (m *reloads) count(err error) {
-	result, successful := "ok", 1.0
-	if err != nil {
-		result, successful = "refused", 0
-	}
-	m.changes.WithLabelValues(result).Inc()
-	m.successful.Set(successful)
 }

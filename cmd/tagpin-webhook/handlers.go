@@ -28,7 +28,6 @@ type handlers struct {
 	log     logr.Logger
 	api     apiServer
 	metrics handlerMetrics
-	reloads *reloads
 	panics  *panics.Reporter
 	queues  queues
 
@@ -64,7 +63,6 @@ func newHandlers(
 			registry: registry.NewMetrics(r),
 			sibling:  sibling.NewMetrics(r),
 		},
-		reloads: newReloads(r),
 		panics:  newPanics(log, r),
 		learned: &registry.Learned{},
 		queues:  newQueues(),

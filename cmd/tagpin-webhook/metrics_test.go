@@ -90,7 +90,7 @@ func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.reloads.count(errors.New("bad"))
+	newReloads(r)(errors.New("bad"))
 	texts := hostile(i.registry)
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 		for n, text := range texts {
@@ -177,6 +177,7 @@ func TestMetricsByConvention(t *testing.T) {
 // increase would not be seen.
 func TestCountersBeginAtZero(t *testing.T) {
 	r := prometheus.NewRegistry()
+	newReloads(r)
 	h, err := newHandlers(config.Default(), logr.Discard(), r, apiServer{})
 	if err != nil {
 		t.Fatal(err)

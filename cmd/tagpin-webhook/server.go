@@ -89,7 +89,7 @@ func (s *server) run(ctx context.Context) error {
 	keeper := registrar.New(c, metrics)
 	err = errors.Join(
 		mgr.Add(manager.RunnableFunc(keeper.Run)),
-		mgr.Add(s.reload(handlers, keeper.Changed)),
+		mgr.Add(s.reload(handlers, metrics, keeper.Changed)),
 	)
 	if err != nil {
 		return err
