@@ -15,9 +15,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/policy"
 )
 
-// TestReviewPanics checks that a panic while a review is answered becomes an error of that review,
+// TestRecovering checks that a panic while a review is answered becomes an error of that review,
 // and is counted and logged with its stack.
-func TestReviewPanics(t *testing.T) {
+func TestRecovering(t *testing.T) {
 	var lines []string
 	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
 	metrics := prometheus.NewRegistry()
