@@ -167,10 +167,7 @@ type limited struct {
 // Read fails if more than a handshake is read.
 func (l *limited) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
-	if l.unlimited {
-		return n, err
-	}
-	if l.read += n; l.read > maxHandshakeBytes {
+	if l.read += n; l.read > maxHandshakeBytes && !l.unlimited {
 		return 0, errors.New("the handshake is too large")
 	}
 	return n, err

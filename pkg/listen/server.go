@@ -61,15 +61,14 @@ func wrap(next http.Handler) http.Handler {
 		// This is the deadline for reading the body. Without it, net/http would read the rest of the
 		// body after the answer without a deadline. The handler of reviews sets another one.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(HeaderTime))
-		if c := connOf(r); c != nil {
-			c.since.Store(c.listener.now())
-			c.busy.Store(true)
-			if r.Body != http.NoBody {
-				r.Body = &body{ReadCloser: r.Body, conn: c, request: r}
-			}
-			if c.expired() {
-				w.Header().Set("Connection", "close")
-			}
+		c := connOf(r)
+		c.since.Store(c.listener.now())
+		c.busy.Store(true)
+		if r.Body != http.NoBody {
+			r.Body = &body{ReadCloser: r.Body, conn: c, request: r}
+		}
+		if c.expired() {
+			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)
 	})
