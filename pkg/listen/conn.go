@@ -17,13 +17,13 @@ import (
 // conn is a connection as http.Server reads it, which is above TLS. It limits the lines of each
 // header, and knows when the first byte of a request came. Times are since the listener's start.
 type conn struct {
-	net.Conn // above TLS
+	net.Conn // above TLS, if there is TLS
 
 	listener *Listener
 	peer     netip.Addr
-	raw      *limited // below TLS
-	tls      *tls.Conn
-	expires  int64 // if not 0, the connection is closed after the first answer from then on
+	raw      *limited  // below TLS
+	tls      *tls.Conn // nil without TLS
+	expires  int64     // if not 0, the connection is closed after the first answer from then on
 
 	ready  bool // the handshake is over
 	header headerLines
@@ -161,7 +161,7 @@ type limited struct {
 	net.Conn
 
 	read      int
-	unlimited bool // the handshake is over, or there is no TLS
+	unlimited bool // the handshake is over
 }
 
 // Read fails if more than a handshake is read.

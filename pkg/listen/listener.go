@@ -56,10 +56,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) now() int64 { return int64(time.Since(l.start)) }
 
 func (l *Listener) newConn(under net.Conn) *conn {
-	raw := &limited{Conn: under, unlimited: l.port.TLS == nil}
-	c := &conn{Conn: raw, listener: l, peer: peerOf(under), raw: raw}
+	c := &conn{Conn: under, listener: l, peer: peerOf(under), raw: &limited{Conn: under}}
 	if l.port.TLS != nil {
-		c.tls = tls.Server(raw, l.port.TLS)
+		c.tls = tls.Server(c.raw, l.port.TLS)
 		c.Conn = c.tls
 	}
 	now := l.now()

@@ -120,6 +120,27 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// half is a connection whose sending side can be closed.
+type half struct {
+	from
+
+	sent bool // CloseWrite was called
+}
+
+func (h *half) CloseWrite() error {
+	h.sent = true
+	return nil
+}
+
+// TestCloseWrite checks that http.Server can end an answer on a port without TLS.
+func TestCloseWrite(t *testing.T) {
+	under := &half{from: from{address: "10.0.0.1"}}
+	c := newListener(t, Bounds{Connections: 1, PerPeer: 1}).newConn(under)
+	if err := c.CloseWrite(); err != nil || !under.sent {
+		t.Errorf("CloseWrite = %v, sending side closed: %t, want true", err, under.sent)
+	}
+}
+
 // TestHeaderLines checks that lines are counted up to the empty one, however they are split.
 func TestHeaderLines(t *testing.T) {
 	line, whole := "a: b\r\n", strings.Repeat("a: b\r\n", maxHeaderLines)
