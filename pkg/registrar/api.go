@@ -4,8 +4,6 @@ package registrar
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -13,7 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tagpin/tagpin/pkg/registration"
 )
@@ -69,14 +67,7 @@ func difference(live, want *configuration) ([]byte, error) {
 	if equality.Semantic.DeepEqual(live, want) {
 		return nil, nil
 	}
-	before := live.DeepCopy()
-	before.ResourceVersion = ""
-	old, errOld := json.Marshal(before)
-	after, errAfter := json.Marshal(want)
-	if err := errors.Join(errOld, errAfter); err != nil {
-		return nil, err
-	}
-	return strategicpatch.CreateTwoWayMergePatch(old, after, configuration{})
+	return client.StrategicMergeFrom(live, client.MergeFromWithOptimisticLock{}).Data(want)
 }
 
 // webhooks returns the webhooks of a registration that are tagpin's.
