@@ -22,41 +22,41 @@ type (
 	webhook       = admissionregistrationv1.MutatingWebhook
 )
 
-// read returns the registration, or nil if it does not exist.
-func (r *Registrar) read(ctx context.Context) (*configuration, error) {
-	if r.Name == "" {
-		return nil, nil
+// read reads the registration. It is no error if that does not exist.
+func (r *Registrar) read(ctx context.Context) error {
+	r.live, r.readable = nil, false
+	if r.Name != "" {
+		configurations := r.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+		live, err := configurations.Get(ctx, r.Name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			r.live = live
+		case !apierrors.IsNotFound(err):
+			return fmt.Errorf("reading registration %s: %w", r.Name, err)
+		}
 	}
-	configurations := r.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	live, err := configurations.Get(ctx, r.Name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("reading registration %s: %w", r.Name, err)
-	}
-	return live, nil
+	r.readable = true
+	r.note()
+	return nil
 }
 
-// write changes the registration from live to want, if the API server still has live, and returns
-// the result. If nothing differs, or with an error, it returns live itself.
-func (r *Registrar) write(
-	ctx context.Context, live, want *configuration,
-) (*configuration, error) {
-	patch, err := difference(live, want)
+// write changes the registration to want, if the API server still has the one that was read.
+func (r *Registrar) write(ctx context.Context, want *configuration) error {
+	patch, err := difference(r.live, want)
 	if patch == nil {
-		return live, err
+		return err
 	}
 	written, err := r.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(
 		ctx, r.Name, types.StrategicMergePatchType, patch,
 		metav1.PatchOptions{FieldManager: "tagpin-webhook"})
 	if err != nil {
-		return live, fmt.Errorf("writing registration %s: %w", r.Name, err)
+		return fmt.Errorf("writing registration %s: %w", r.Name, err)
 	}
+	r.live = written
+	r.note()
 	r.updates.WithLabelValues("updated").Inc()
-	r.note(written)
 	r.Log.Info("registration updated", "name", r.Name)
-	return written, nil
+	return nil
 }
 
 // difference returns a strategic merge patch, or nil if nothing differs. Unlike an update, the

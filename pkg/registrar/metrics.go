@@ -61,19 +61,19 @@ func failed(v *prometheus.CounterVec, err error) error {
 
 // observe sets the metrics of the registration. It logs when the registration begins to have other
 // rules than this server wants.
-func (r *Registrar) observe(live *configuration) {
-	fewest, _ := countRules(live)
+func (r *Registrar) observe() {
+	fewest, _ := countRules(r.live)
 	r.rules.WithLabelValues().Set(float64(fewest))
 	if fewest == 0 {
 		r.asConfigured.Reset()
 		return
 	}
-	operations, err := difference(live, withRules(live, r.Wanted()))
-	differs := len(operations) > 0 || err != nil
+	patch, err := difference(r.live, withRules(r.live, r.Wanted()))
+	differs := patch != nil || err != nil
 	if differs && !r.differs {
 		r.Log.Info("the registration has other rules or conditions "+
 			"than this server's version and config want",
-			"name", r.Name, "writtenBy", live.Annotations[writtenBy], "self", r.self().String())
+			"name", r.Name, "writtenBy", r.live.Annotations[writtenBy], "self", r.self().String())
 	}
 	r.differs = differs
 	asConfigured := 1.0

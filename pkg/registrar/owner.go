@@ -26,42 +26,42 @@ type ownerRefused struct {
 // own makes the registration a dependent of the server's namespace, so that the garbage collector
 // deletes it after the namespace. A registration without a server refuses every request that its
 // rules match. If the API server does not allow the change, own logs that and returns no error.
-func (r *Registrar) own(ctx context.Context, live *configuration) (*configuration, error) {
-	if r.ownerRefused.uid == live.UID && time.Since(r.ownerRefused.at) < ownerRetry {
-		return live, nil
+func (r *Registrar) own(ctx context.Context) error {
+	if r.ownerRefused.uid == r.live.UID && time.Since(r.ownerRefused.at) < ownerRetry {
+		return nil
 	}
-	now, err := r.setOwner(ctx, live)
+	err := r.setOwner(ctx)
 	switch {
 	case err == nil:
-		return now, nil
+		return nil
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		if r.ownerRefused.uid != live.UID { // else the log has it
+		if r.ownerRefused.uid != r.live.UID { // else the log has it
 			r.Log.Error(err, "the registration will outlive its namespace: "+
 				"delete it before the namespace", "name", r.Name)
 		}
-		r.ownerRefused = ownerRefused{live.UID, time.Now()}
-		return live, nil
+		r.ownerRefused = ownerRefused{r.live.UID, time.Now()}
+		return nil
 	}
-	return live, fmt.Errorf("making registration %s depend on its namespace: %w", r.Name, err)
+	return fmt.Errorf("making registration %s depend on its namespace: %w", r.Name, err)
 }
 
 // setOwner makes the namespace the owner. If Argo CD manages the registration, it removes the
 // owner.
-func (r *Registrar) setOwner(ctx context.Context, live *configuration) (*configuration, error) {
+func (r *Registrar) setOwner(ctx context.Context) error {
 	if r.owner.UID == "" {
 		namespace, err := r.Client.CoreV1().Namespaces().Get(ctx, r.Namespace, metav1.GetOptions{})
 		if err != nil {
-			return nil, fmt.Errorf("reading namespace %s: %w", r.Namespace, err)
+			return fmt.Errorf("reading namespace %s: %w", r.Namespace, err)
 		}
 		r.owner = metav1.OwnerReference{
 			APIVersion: "v1", Kind: "Namespace", Name: namespace.Name, UID: namespace.UID,
 		}
 	}
-	argo := managedByArgo(live)
-	if !argo && slices.Contains(live.OwnerReferences, r.owner) {
-		return live, nil
+	argo := managedByArgo(r.live)
+	if !argo && slices.Contains(r.live.OwnerReferences, r.owner) {
+		return nil
 	}
-	want := live.DeepCopy()
+	want := r.live.DeepCopy()
 	// A reference to a former namespace of that name would make the garbage collector delete the
 	// registration.
 	sameName := func(o metav1.OwnerReference) bool {
@@ -71,7 +71,7 @@ func (r *Registrar) setOwner(ctx context.Context, live *configuration) (*configu
 	if !argo {
 		want.OwnerReferences = append(want.OwnerReferences, r.owner)
 	}
-	return r.write(ctx, live, want)
+	return r.write(ctx, want)
 }
 
 // managedByArgo reports whether Argo CD manages the registration. Argo CD deletes no object that

@@ -39,11 +39,11 @@ type reached struct {
 // whyNotReached returns why the webhook is not reached yet as an API server reaches it, or "" if it
 // is, or if the rules have waited long enough. If the registration had rules before the webhook is
 // reached, each request that they match would fail.
-func (r *Registrar) whyNotReached(ctx context.Context, live *configuration) (waits string) {
+func (r *Registrar) whyNotReached(ctx context.Context) (waits string) {
 	if r.reached.since.IsZero() {
 		r.reached.since = time.Now()
 	}
-	for _, w := range webhooks(live) {
+	for _, w := range webhooks(r.live) {
 		err := r.Dial(ctx, w)
 		if err == nil {
 			continue

@@ -77,7 +77,10 @@ type Registrar struct {
 
 	changed chan struct{} // the config has changed
 
-	// The rest is for the goroutine of Run.
+	// The rest is for the goroutine of Run. The first three are what the current look has.
+	live         *configuration        // the registration as last read or written; nil if there is none
+	readable     bool                  // live could be read
+	material     *certificate.Material // of the secret; nil if it has no valid leaf, or there is none
 	sightings    certificate.Sightings
 	issuer       *x509.Certificate // of the leaf that is served, if that is self-managed
 	written      rulesWritten
@@ -186,30 +189,24 @@ const (
 // can: what doesn't need the secret is done without it, and a certificate that is trusted is served
 // even if the registration can't be written.
 func (r *Registrar) step(ctx context.Context) (waits string, err error) {
-	live, err := r.read(ctx)
-	readable := err == nil
-	if readable {
-		r.note(live)
+	err = r.read(ctx)
+	renewErr := r.renew(ctx)
+	if r.live != nil {
+		waits, err = r.update(ctx)
 	}
-	material, renewErr := r.renew(ctx, live, readable)
-	if live != nil {
-		live, waits, err = r.update(ctx, live, material)
+	if r.readable {
+		r.observe()
 	}
-	if readable {
-		r.observe(live)
-	}
-	notServed := r.serve(material, live, readable)
+	notServed := r.serve()
 	switch {
 	case err != nil:
 		return "", errors.Join(failed(r.updates, err), renewErr)
-	case live == nil && r.Name == "":
-		return "", renewErr
-	case live == nil:
-		return waitsForRegistration, renewErr
+	case r.live == nil && r.Name != "":
+		waits = waitsForRegistration
 	case notServed != "":
-		return notServed, renewErr
-	case material != nil && material.Issuer() != material.CAs[0]:
-		return waitsForAPIServers, renewErr
+		waits = notServed
+	case r.material != nil && r.material.Issuer() != r.material.CAs[0]:
+		waits = waitsForAPIServers
 	}
 	return waits, renewErr
 }

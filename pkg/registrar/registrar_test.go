@@ -82,9 +82,10 @@ func (w *fixture) replica() *Registrar {
 
 func (w *fixture) live() *configuration {
 	w.t.Helper()
-	live, err := w.read(w.t.Context())
-	if err != nil || live == nil {
-		w.t.Fatalf("registration: %v, %v", live, err)
+	api := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	live, err := api.Get(w.t.Context(), registrationName, metav1.GetOptions{})
+	if err != nil {
+		w.t.Fatalf("registration: %v", err)
 	}
 	return live
 }

@@ -13,41 +13,37 @@ import (
 )
 
 // note records which CAs the registration trusts.
-func (r *Registrar) note(live *configuration) {
+func (r *Registrar) note() {
 	var bundles [][]byte
-	for _, w := range webhooks(live) {
+	for _, w := range webhooks(r.live) {
 		bundles = append(bundles, w.ClientConfig.CABundle)
 	}
 	r.sightings.Note(bundles...)
 }
 
-// renew renews the certificates in the secret. It returns nil if the certificate is not
-// self-managed or the secret has no valid one. The result may be valid although there is an error.
-func (r *Registrar) renew(
-	ctx context.Context, live *configuration, readable bool,
-) (*certificate.Material, error) {
+// renew renews the certificates in the secret. There may be material although there is an error.
+func (r *Registrar) renew(ctx context.Context) (err error) {
 	if r.Secret == nil {
-		return nil, nil
+		return nil
 	}
 	settled := r.sightings.Settled
-	if _, most := countRules(live); !readable {
+	if _, most := countRules(r.live); !r.readable {
 		settled = func(*x509.Certificate) bool { return false }
 	} else if most == 0 { // no API server calls the webhook
 		settled = func(*x509.Certificate) bool { return true }
 	}
-	m, err := r.Secret.Renew(ctx, settled)
-	if m != nil {
-		r.Source.SetCA(m.CAs[0])
+	if r.material, err = r.Secret.Renew(ctx, settled); r.material != nil {
+		r.Source.SetCA(r.material.CAs[0])
 	}
-	return m, failed(r.renewals, err)
+	return failed(r.renewals, err)
 }
 
 // withCAs returns the registration with the CAs of the secret. The present CAs stay until all API
 // servers trust the secret's first one, since other replicas may serve their leaves. So does the CA
 // of the leaf that this replica serves. If the registration and the secret were replaced together,
 // other replicas serve that leaf until they see the new one.
-func (r *Registrar) withCAs(live *configuration, m *certificate.Material) *configuration {
-	want := live.DeepCopy()
+func (r *Registrar) withCAs() *configuration {
+	want, m := r.live.DeepCopy(), r.material
 	if m == nil {
 		return want
 	}
@@ -63,20 +59,15 @@ func (r *Registrar) withCAs(live *configuration, m *certificate.Material) *confi
 }
 
 // serve starts to serve the leaf of the secret, unless it has to wait, and returns the reason.
-func (r *Registrar) serve(
-	m *certificate.Material, live *configuration, readable bool,
-) (waits string) {
-	if m == nil {
-		return ""
-	}
-	former := r.Source.Leaf()
-	if former != nil && former.Leaf.Equal(m.Leaf.Leaf) {
+func (r *Registrar) serve() (waits string) {
+	m, former := r.material, r.Source.Leaf()
+	if m == nil || former != nil && former.Leaf.Equal(m.Leaf.Leaf) {
 		return ""
 	}
 	// There is nothing to wait for if the former leaf has the same CA, or is not valid.
 	if former == nil ||
 		former.Leaf.CheckSignatureFrom(m.Issuer()) != nil && r.Source.Ready(nil) == nil {
-		if waits = r.whyDistrusted(m, live, readable); waits != "" {
+		if waits = r.whyNotServed(); waits != "" {
 			return waits
 		}
 	}
@@ -85,30 +76,36 @@ func (r *Registrar) serve(
 	return ""
 }
 
-// whyDistrusted returns why an API server may not trust the leaf of the secret yet, or "".
-func (r *Registrar) whyDistrusted(
-	m *certificate.Material, live *configuration, readable bool,
-) string {
-	former, now := r.Source.Leaf(), r.Source.Now()
+// whyNotServed returns why an API server may not trust the leaf of the secret yet, or "".
+func (r *Registrar) whyNotServed() string {
+	issuer, former, now := r.material.Issuer(), r.Source.Leaf(), r.Source.Now()
 	trustsFormer := func(w *webhook) bool { return r.verify(former, w) == nil }
 	switch {
-	case !readable && former == nil && certificate.Aged(m.Issuer(), now):
+	case !r.readable && former == nil && certificate.Aged(issuer, now):
 		// The CA has probably been in the registration for long. Without a certificate, every review
 		// would fail.
 		return ""
-	case !readable:
+	case !r.readable:
 		return waitsForAPIServers
-	case former != nil && !slices.ContainsFunc(webhooks(live), trustsFormer):
+	case former != nil && !slices.ContainsFunc(webhooks(r.live), trustsFormer):
 		return "" // waiting would make more calls fail
 	}
-	for _, w := range webhooks(live) {
-		if err := r.verify(m.Leaf, w); err != nil {
-			return fmt.Sprintf("webhook %s does not trust the certificate of the secret: %v", w.Name, err)
-		}
+	if why := r.whyDistrusted(r.material.Leaf, "of the secret"); why != "" {
+		return why
 	}
 	// Without rules, no API server calls the webhook.
-	if _, most := countRules(live); most > 0 && !r.sightings.Known(m.Issuer(), now) {
+	if _, most := countRules(r.live); most > 0 && !r.sightings.Known(issuer, now) {
 		return waitsForAPIServers
+	}
+	return ""
+}
+
+// whyDistrusted returns which webhook does not trust a leaf now, and why, or "".
+func (r *Registrar) whyDistrusted(leaf *tls.Certificate, origin string) string {
+	for _, w := range webhooks(r.live) {
+		if err := r.verify(leaf, w); err != nil {
+			return fmt.Sprintf("webhook %s does not trust the certificate %s: %v", w.Name, origin, err)
+		}
 	}
 	return ""
 }

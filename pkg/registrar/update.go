@@ -7,67 +7,56 @@ import (
 	"fmt"
 	"reflect"
 
-	"github.com/tagpin/tagpin/pkg/certificate"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tagpin/tagpin/pkg/registration"
 )
 
-// update makes the registration as it should be. It returns the registration as it is then, also
-// with an error. It writes the CAs first, so that rules that the API server refuses don't delay a
-// certificate.
-func (r *Registrar) update(
-	ctx context.Context, live *configuration, m *certificate.Material,
-) (now *configuration, waits string, err error) {
-	if len(webhooks(live)) == 0 {
-		return live, "", fmt.Errorf("registration %s has no webhook of tagpin's", r.Name)
+// update makes the registration as it should be, and returns what it waits for. It writes the CAs
+// first, so that rules that the API server refuses don't delay a certificate.
+func (r *Registrar) update(ctx context.Context) (waits string, err error) {
+	if len(webhooks(r.live)) == 0 {
+		return "", fmt.Errorf("registration %s has no webhook of tagpin's", r.Name)
 	}
-	if live, err = r.write(ctx, live, r.withCAs(live, m)); err != nil {
-		return live, "", err
+	if err = r.write(ctx, r.withCAs()); err != nil {
+		return "", err
 	}
-	if live, waits, err = r.writeRules(ctx, live); waits != "" || err != nil {
-		return live, waits, err
+	if waits, err = r.writeRules(ctx); waits != "" || err != nil {
+		return waits, err
 	}
-	live, err = r.own(ctx, live)
-	return live, "", err
+	return "", r.own(ctx)
 }
 
 // writeRules writes the rules and conditions once for each registration and config, so that two
 // servers don't undo each other's changes. But it does not leave a webhook without rules: to switch
 // a webhook off, delete it.
-func (r *Registrar) writeRules(
-	ctx context.Context, live *configuration,
-) (now *configuration, waits string, err error) {
-	next := rulesWritten{live.UID, r.Wanted()}
-	fewest, _ := countRules(live)
+func (r *Registrar) writeRules(ctx context.Context) (waits string, err error) {
+	before, next := r.live, rulesWritten{r.live.UID, r.Wanted()}
+	fewest, _ := countRules(before)
 	if fewest > 0 && reflect.DeepEqual(r.written, next) {
-		return live, "", nil
+		return "", nil
 	}
-	if waits = r.whyNotWritten(ctx, live, fewest == 0); waits != "" {
-		return live, waits, nil
+	if waits = r.whyNotWritten(ctx, fewest == 0); waits != "" {
+		return waits, nil
 	}
-	want := withRules(live, next.with)
-	if want.Annotations == nil {
-		want.Annotations = map[string]string{}
+	want := withRules(before, next.with)
+	metav1.SetMetaDataAnnotation(&want.ObjectMeta, writtenBy, r.self().String())
+	if err = r.write(ctx, want); err != nil {
+		return "", err
 	}
-	want.Annotations[writtenBy] = r.self().String()
-	now, err = r.write(ctx, live, want)
-	if err != nil {
-		return now, "", err
-	}
-	if now == live {
+	if r.live == before {
 		r.updates.WithLabelValues("unchanged").Inc()
 		r.Log.Info("registration is as it should be", "name", r.Name)
 	}
 	r.written, r.reached = next, reached{}
-	return now, "", nil
+	return "", nil
 }
 
 // whyNotWritten returns why this server may not write the rules yet, or "". empty says that a
 // webhook has no rules, so that the API server does not call it yet.
-func (r *Registrar) whyNotWritten(
-	ctx context.Context, live *configuration, empty bool,
-) (waits string) {
-	writer := parseWriter(live.Annotations[writtenBy])
-	if !empty && !writer.yields(r.self(), live.Annotations[wantedImage]) {
+func (r *Registrar) whyNotWritten(ctx context.Context, empty bool) (waits string) {
+	writer := parseWriter(r.live.Annotations[writtenBy])
+	if !empty && !writer.yields(r.self(), r.live.Annotations[wantedImage]) {
 		return waitsForOtherVersion
 	}
 	if err := r.Serving(); err != nil {
@@ -77,15 +66,10 @@ func (r *Registrar) whyNotWritten(
 	if err != nil {
 		return err.Error()
 	}
-	for _, w := range webhooks(live) {
-		if err := r.verify(leaf, w); err != nil {
-			return fmt.Sprintf("webhook %s does not trust the certificate that is served: %v", w.Name, err)
-		}
+	if waits = r.whyDistrusted(leaf, "that is served"); waits != "" || !empty {
+		return waits
 	}
-	if !empty {
-		return ""
-	}
-	return r.whyNotReached(ctx, live)
+	return r.whyNotReached(ctx)
 }
 
 // withRules returns a copy of the registration that has the wanted rules and conditions.
