@@ -85,9 +85,7 @@ func (o *manifestFlags) write(w io.Writer) error {
 	}
 	policy := registration.Policy{Namespaces: o.namespaces, ExemptImages: c.ExemptImages}
 	for _, s := range c.Policy().SkipOwners {
-		policy.SkipOwners = append(policy.SkipOwners, registration.SkipOwner{
-			Group: s.Owner.Group, Kind: s.Owner.Kind, Users: s.Users,
-		})
+		policy.SkipOwners = append(policy.SkipOwners, registration.SkipOwner(s))
 	}
 	switch o.what {
 	case "registration":

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // Policy demands a digest of every image without tagpin: the API server itself enforces it, or
@@ -21,12 +23,9 @@ type Policy struct {
 
 // SkipOwner is one of the config's skipOwners. A user is a name, or a prefix that ends in *.
 type SkipOwner struct {
-	Group, Kind string
-	Users       []string
+	Owner workload.Kind
+	Users []string
 }
-
-// Owner returns the group and the kind, as in the config.
-func (s SkipOwner) Owner() string { return strings.TrimPrefix(s.Group+"/"+s.Kind, "/") }
 
 // WriteYAML writes two ValidatingAdmissionPolicies and their bindings. One demands digests. The
 // other warns if an edit changes a tag and not the digest after it.
@@ -39,49 +38,16 @@ func (p *Policy) WriteGatekeeperYAML(w io.Writer) error {
 	return write(w, p, "gatekeeper.yaml.tmpl")
 }
 
-// ExemptList returns the exempt images as a CEL list.
-func (p *Policy) ExemptList() string {
-	if len(p.ExemptImages) == 0 {
-		return "[]"
-	}
-	var b strings.Builder
-	for _, e := range p.ExemptImages {
-		fmt.Fprintf(&b, "\n  %q,", e)
-	}
-	return "[" + b.String() + "\n]"
-}
+// policyReferences returns an expression for the references of both objects.
+func policyReferences() string { return builtinSpec + joinedReferences() }
 
-// PolicyReferences returns an expression for the references of both objects.
-func (p *Policy) PolicyReferences() string {
-	return builtinSpec + joinedReferences()
-}
+// templatePins returns an expression for the annotation tagpin.dev/pins of the new pod template.
+func templatePins() string { return builtinAnnotations + "[0][?'tagpin.dev/pins'].orValue('')" }
 
-// TemplatePins returns an expression for the annotation tagpin.dev/pins of the new pod template.
-func (p *Policy) TemplatePins() string {
-	return builtinAnnotations + "[0][?'tagpin.dev/pins'].orValue('')"
-}
-
-// Skipped returns an expression that holds for the objects of SkipOwners.
-func (p *Policy) Skipped() string {
-	var owners []string
-	for _, s := range p.SkipOwners {
-		group := fmt.Sprintf("o.?apiVersion.orValue('').startsWith(%q)", s.Group+"/")
-		if s.Group == "" {
-			group = "!o.?apiVersion.orValue('').contains('/')"
-		}
-		var users []string
-		for _, u := range s.Users {
-			user := fmt.Sprintf("request.userInfo.username == %q", u)
-			if prefix, glob := strings.CutSuffix(u, "*"); glob {
-				user = fmt.Sprintf("request.userInfo.username.startsWith(%q)", prefix)
-			}
-			users = append(users, user)
-		}
-		owners = append(owners, fmt.Sprintf("  o.?kind.orValue('') == %q && %s &&\n  (%s)",
-			s.Kind, group, strings.Join(users, " || ")))
+// isUser returns an expression that holds if one of SkipOwner.Users makes the request.
+func isUser(user string) string {
+	if prefix, glob := strings.CutSuffix(user, "*"); glob {
+		return fmt.Sprintf("request.userInfo.username.startsWith(%q)", prefix)
 	}
-	return "request.operation == 'CREATE' &&\n" +
-		"object.?metadata.?ownerReferences.orValue([])" +
-		".exists(o, o.?controller.orValue(false) && (\n" +
-		strings.Join(owners, " ||\n") + "))"
+	return fmt.Sprintf("request.userInfo.username == %q", user)
 }

@@ -27,8 +27,9 @@ func write(w io.Writer, data interface{ Validate() error }, names ...string) err
 	}
 	t, err := template.New("").Funcs(template.FuncMap{
 		"comment": comment, "indent": indent, "words": words,
-		"base64":         base64.StdEncoding.EncodeToString,
-		"placeholder":    func() string { return workload.Placeholder },
+		"base64":           base64.StdEncoding.EncodeToString,
+		"placeholder":      func() string { return workload.Placeholder },
+		"policyReferences": policyReferences, "templatePins": templatePins, "isUser": isUser,
 		"containerLists": func() []string { return workload.ContainerLists[:] },
 		"conditions":     sharedConditions, "builtinRules": new(Registration).Rules,
 	}).ParseFS(files, names...)
