@@ -24,11 +24,15 @@ func TestDifference(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: registrationName, ResourceVersion: "7"},
 		Webhooks:   []webhook{{Name: "enforce.tagpin.dev"}, {Name: "keep.tagpin.dev"}},
 	}
-	states := map[string]*configuration{
-		"empty":     empty,
-		"workloads": withRules(empty, &registration.Registration{}),
-		"pods":      withRules(empty, podsOnly()),
-		"kinds":     withRules(empty, &registration.Registration{Kinds: kinds}),
+	states := map[string]*configuration{"empty": empty}
+	for name, r := range map[string]*registration.Registration{
+		"workloads": {}, "pods": podsOnly(), "kinds": {Kinds: kinds},
+	} {
+		wanted, err := r.Webhooks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		states[name] = withRules(empty, wanted)
 	}
 	states["kinds"].Annotations = map[string]string{writtenBy: "v1.0.0", "a": "b"}
 	states["pods"].OwnerReferences = []metav1.OwnerReference{{Kind: "Namespace", Name: ownSpace, UID: "u"}}

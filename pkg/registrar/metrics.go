@@ -68,7 +68,7 @@ func (r *Registrar) observe() {
 		r.asConfigured.Reset()
 		return
 	}
-	patch, err := difference(r.live, withRules(r.live, r.Wanted()))
+	patch, err := difference(r.live, withRules(r.live, r.wanted))
 	differs := patch != nil || err != nil
 	if differs && !r.differs {
 		r.Log.Info("the registration has other rules or conditions "+

@@ -82,20 +82,16 @@ type Registrar struct {
 	readable     bool                  // live could be read
 	material     *certificate.Material // of the secret; nil if it has no valid leaf, or there is none
 	sightings    certificate.Sightings
-	issuer       *x509.Certificate // of the leaf that is served, if that is self-managed
-	written      rulesWritten
+	issuer       *x509.Certificate          // of the leaf that is served, if that is self-managed
+	config       *registration.Registration // what the config wants
+	wanted       []webhook                  // those of config
+	written      types.UID                  // of the registration that has got the rules of wanted
 	reached      reached
 	owner        metav1.OwnerReference // the namespace, when it was read
 	ownerRefused ownerRefused
 	differs      bool          // the log says that the registration has other rules
 	logged       string        // what the last look waited for, or its error
 	backoff      time.Duration // the time between the last look, if it failed, and the next one
-}
-
-// rulesWritten is a registration, with the rules that this process has written into it.
-type rulesWritten struct {
-	uid  types.UID
-	with *registration.Registration
 }
 
 // New returns a Registrar, and registers its metrics.

@@ -8,8 +8,6 @@ import (
 	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/tagpin/tagpin/pkg/registration"
 )
 
 // update makes the registration as it should be, and returns what it waits for. It writes the CAs
@@ -17,6 +15,9 @@ import (
 func (r *Registrar) update(ctx context.Context) (waits string, err error) {
 	if len(webhooks(r.live)) == 0 {
 		return "", fmt.Errorf("registration %s has no webhook of tagpin's", r.Name)
+	}
+	if err = r.readConfig(); err != nil {
+		return "", err
 	}
 	if err = r.write(ctx, r.withCAs()); err != nil {
 		return "", err
@@ -31,15 +32,15 @@ func (r *Registrar) update(ctx context.Context) (waits string, err error) {
 // servers don't undo each other's changes. But it does not leave a webhook without rules: to switch
 // a webhook off, delete it.
 func (r *Registrar) writeRules(ctx context.Context) (waits string, err error) {
-	before, next := r.live, rulesWritten{r.live.UID, r.Wanted()}
+	before := r.live
 	fewest, _ := countRules(before)
-	if fewest > 0 && reflect.DeepEqual(r.written, next) {
+	if fewest > 0 && r.written == before.UID {
 		return "", nil
 	}
 	if waits = r.whyNotWritten(ctx, fewest == 0); waits != "" {
 		return waits, nil
 	}
-	want := withRules(before, next.with)
+	want := withRules(before, r.wanted)
 	metav1.SetMetaDataAnnotation(&want.ObjectMeta, writtenBy, r.self().String())
 	if err = r.write(ctx, want); err != nil {
 		return "", err
@@ -48,7 +49,7 @@ func (r *Registrar) writeRules(ctx context.Context) (waits string, err error) {
 		r.updates.WithLabelValues("unchanged").Inc()
 		r.Log.Info("registration is as it should be", "name", r.Name)
 	}
-	r.written, r.reached = next, reached{}
+	r.written, r.reached = before.UID, reached{}
 	return "", nil
 }
 
@@ -72,11 +73,29 @@ func (r *Registrar) whyNotWritten(ctx context.Context, empty bool) (waits string
 	return r.whyNotReached(ctx)
 }
 
+// readConfig renders the registration that the config wants, if that has changed.
+func (r *Registrar) readConfig() error {
+	now := r.Wanted()
+	if reflect.DeepEqual(now, r.config) {
+		return nil
+	}
+	wanted, err := now.Webhooks()
+	if err != nil {
+		return fmt.Errorf("writing the registration that the config wants: %w", err)
+	}
+	r.config, r.wanted, r.written = now, wanted, ""
+	return nil
+}
+
 // withRules returns a copy of the registration that has the wanted rules and conditions.
-func withRules(live *configuration, wanted *registration.Registration) *configuration {
+func withRules(live *configuration, wanted []webhook) *configuration {
 	want := live.DeepCopy()
 	for _, w := range webhooks(want) {
-		wanted.Fill(w)
+		for _, from := range wanted {
+			if from.Name == w.Name {
+				w.Rules, w.MatchConditions = from.Rules, from.MatchConditions
+			}
+		}
 	}
 	return want
 }

@@ -73,42 +73,9 @@ const builtinAnnotations = `[object, oldObject]
   .map(m, m == null ? null : m.?annotations.orValue(null))
   .map(a, a == null ? {} : a)`
 
-// sharedConditions returns the conditions that the webhooks and the policies have in common. They
-// are rule 1 of package policy.
-func sharedConditions() []Condition {
-	return []Condition{
-		{
-			Name: "not-being-deleted",
-			Comment: `Only the old object says whether it is being deleted. The API server drops a
-deletionTimestamp that a request brings, but only after the webhooks
-(k8s.io/kubernetes pkg/registry/core/pod/strategy.go).`,
-			Expression: "request.operation == 'CREATE' ||\n" +
-				"!oldObject.?metadata.?deletionTimestamp.hasValue()",
-		},
-		{
-			Name: "not-a-mirror-pod",
-			Comment: `A node creates a mirror pod for each of its static pods. Anybody else may write the
-annotation too, and some kubelets run such a pod.`,
-			Expression: `request.kind.kind != 'Pod' || request.operation != 'CREATE' ||
-!('system:nodes' in request.userInfo.?groups.orValue([])) ||
-!object.?metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()`,
-		},
-		{
-			Name: "not-made-by-a-controller",
-			Comment: `A controller keeps the objects that it owns equal to its template. If tagpin pinned
-them, the two would never be equal. Pods are pinned all the same, and so are Jobs of a CronJob,
-whose template may be older than tagpin.`,
-			Expression: `request.kind.kind == 'Pod' ||
-!object.?metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) &&
-  !(request.kind.kind == 'Job' && o.?kind.orValue('') == 'CronJob' &&
-    o.?apiVersion.orValue('').startsWith('batch/')))`,
-		},
-	}
-}
-
-// builtin returns the condition of a mode for the built-in kinds. It holds for all other kinds:
+// Builtin returns the condition of a mode for the built-in kinds. It holds for all other kinds:
 // they have conditions of their own.
-func (r *Registration) builtin(mode string) string {
+func (r *Registration) Builtin(mode string) string {
 	reasons := []string{changed(mode, builtinSpec+nest(references()), 0)}
 	if mode != "keep" && !r.PodsOnly {
 		reasons = append(reasons, "request.operation == 'UPDATE' && "+
@@ -130,9 +97,9 @@ func (r *Registration) builtin(mode string) string {
 	return fmt.Sprintf("%s in %s ||\n%s", kindOfRequest, names(others), expression)
 }
 
-// custom returns the condition of a mode for kinds that have the same paths. It holds for all other
+// Custom returns the condition of a mode for kinds that have the same paths. It holds for all other
 // kinds.
-func (r *Registration) custom(mode string, kinds []Kind) string {
+func (r *Registration) Custom(mode string, kinds []Kind) string {
 	var reasons []string
 	for _, path := range kinds[0].Paths {
 		templates, depth := walk(path)

@@ -14,6 +14,7 @@
 package registration
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // Registration is a MutatingWebhookConfiguration. The zero value is that of the default config, for
@@ -57,6 +59,9 @@ type Kind struct {
 // (k8s.io/kubernetes pkg/apis/admissionregistration/validation).
 const maxConditions = 64
 
+// builtinConditions is the number of matchConditions that each webhook has in any case.
+const builtinConditions = 4
+
 // Validate returns an error if the API server would refuse the registration, or if it would break
 // workloads.
 func (r *Registration) Validate() error {
@@ -68,11 +73,9 @@ func (r *Registration) Validate() error {
 			"a workload that is applied again while tagpin can't be reached " +
 			"would lose its pin and be rolled out")
 	}
-	for _, m := range r.Modes() {
-		if n := len(m.Conditions) + len(sharedConditions()); n > maxConditions {
-			return fmt.Errorf("the templates need %d match conditions, one for each set of paths: "+
-				"the API server accepts %d for a webhook", n, maxConditions)
-		}
+	if n := builtinConditions + len(r.KindsByPaths()); n > maxConditions {
+		return fmt.Errorf("the templates need %d match conditions, one for each set of paths: "+
+			"the API server accepts %d for a webhook", n, maxConditions)
 	}
 	return nil
 }
@@ -82,122 +85,70 @@ func (r *Registration) WriteYAML(w io.Writer) error {
 	return write(w, r, "registration.yaml.tmpl")
 }
 
-// Fill replaces the rules and the conditions of a webhook by those that WriteYAML writes for its
-// name. If the name is not that of a mode's webhook, Fill changes nothing.
-func (r *Registration) Fill(w *admissionregistrationv1.MutatingWebhook) {
-	modes := r.Modes()
-	i := slices.IndexFunc(modes, func(m Mode) bool { return m.Webhook() == w.Name })
-	if i < 0 {
-		return
+// Webhooks returns the webhooks as WriteYAML writes them. It parses the YAML, which takes
+// milliseconds.
+func (r *Registration) Webhooks() ([]admissionregistrationv1.MutatingWebhook, error) {
+	var text bytes.Buffer
+	if err := execute(&text, r, "registration.yaml.tmpl"); err != nil {
+		return nil, err
 	}
-	w.Rules, w.MatchConditions = r.Rules(), nil
-	for _, c := range append(sharedConditions(), modes[i].Conditions...) {
-		w.MatchConditions = append(w.MatchConditions, admissionregistrationv1.MatchCondition{
-			Name: c.Name, Expression: c.Expression,
-		})
-	}
+	var c admissionregistrationv1.MutatingWebhookConfiguration
+	err := yaml.UnmarshalStrict(text.Bytes(), &c)
+	return c.Webhooks, err
+}
+
+// Rule selects resources of a group that the API server may call tagpin for.
+type Rule struct {
+	Group, Version string
+	Resources      []string
 }
 
 // Rules returns the resources that the API server may call tagpin for.
-func (r *Registration) Rules() []admissionregistrationv1.RuleWithOperations {
+func (r *Registration) Rules() []Rule {
 	if r.PodsOnly {
-		return []admissionregistrationv1.RuleWithOperations{
-			rule("", "v1", "pods", "pods/ephemeralcontainers"),
-		}
+		return []Rule{{"", "v1", []string{"pods", "pods/ephemeralcontainers"}}}
 	}
-	rules := []admissionregistrationv1.RuleWithOperations{
-		rule("", "v1", "pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"),
-		rule("apps", "v1", "deployments", "replicasets", "statefulsets", "daemonsets"),
-		rule("batch", "v1", "jobs", "cronjobs"),
+	core := []string{"pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"}
+	rules := []Rule{
+		{"", "v1", core},
+		{"apps", "v1", []string{"deployments", "replicasets", "statefulsets", "daemonsets"}},
+		{"batch", "v1", []string{"jobs", "cronjobs"}},
 	}
-	builtin := len(rules)
-	for _, k := range r.Kinds {
-		others := rules[builtin:]
-		i := slices.IndexFunc(others, func(r admissionregistrationv1.RuleWithOperations) bool {
-			return r.APIGroups[0] == k.Group
-		})
-		if i < 0 {
-			rules = append(rules, rule(k.Group, "*", k.Resource))
-			continue
+	for _, kinds := range r.groupKinds(func(a, b Kind) bool { return a.Group == b.Group }) {
+		rule := Rule{Group: kinds[0].Group, Version: "*"}
+		for _, k := range kinds {
+			rule.Resources = append(rule.Resources, k.Resource)
 		}
-		others[i].Resources = append(others[i].Resources, k.Resource)
+		rules = append(rules, rule)
 	}
 	return rules
 }
 
-// rule returns a rule for the creation and the update of some resources of a group.
-func rule(group, version string, resources ...string) admissionregistrationv1.RuleWithOperations {
-	namespaced := admissionregistrationv1.NamespacedScope
-	return admissionregistrationv1.RuleWithOperations{
-		Operations: []admissionregistrationv1.OperationType{
-			admissionregistrationv1.Create, admissionregistrationv1.Update,
-		},
-		Rule: admissionregistrationv1.Rule{
-			APIGroups:   []string{group},
-			APIVersions: []string{version},
-			Resources:   resources,
-			Scope:       &namespaced,
-		},
-	}
-}
+// modes returns the modes, each of which has a webhook, in their order.
+func modes() []string { return []string{"enforce", "dry-run", "keep"} }
 
-// Mode is one webhook of the registration.
-type Mode struct {
-	Name, Comment string
-	// Conditions are its own, without those that all modes share.
-	Conditions []Condition
-
-	verb string // what the webhook does, for the name of its condition
-}
-
-// Webhook returns the name of the mode's webhook in the registration.
-func (m Mode) Webhook() string { return m.Name + ".tagpin.dev" }
-
-// Condition is a matchCondition, with a comment for the YAML.
-type Condition struct{ Name, Comment, Expression string }
-
-// modes returns the modes in their order, without conditions.
-func modes() []Mode {
-	return []Mode{
-		{Name: "enforce", verb: "pin"},
-		{Name: "dry-run", verb: "propose", Comment: `This webhook never denies. It is called for the same requests as
-enforce, and also if an update drops the proposal that the object has.`},
-		{Name: "keep", verb: "keep", Comment: `This webhook is for switching tagpin off. It puts existing pins back
-into manifests that are applied again, and looks nothing up. It is not called for creations and
-refreshes.`},
-	}
-}
+// webhookName returns the name of a mode's webhook in the registration.
+func webhookName(mode string) string { return mode + ".tagpin.dev" }
 
 // IsWebhook reports whether a name in a registration is that of a mode's webhook.
 func IsWebhook(name string) bool {
-	return slices.ContainsFunc(modes(), func(m Mode) bool { return m.Webhook() == name })
+	return slices.ContainsFunc(modes(), func(m string) bool { return webhookName(m) == name })
 }
 
-// Modes returns the webhooks of the registration in their order.
-func (r *Registration) Modes() []Mode {
-	all := modes()
-	for i := range all {
-		m := &all[i]
-		m.Conditions = []Condition{{
-			Name: "something-to-" + m.verb, Expression: r.builtin(m.Name),
-		}}
-		for _, kinds := range r.kindsByPaths() {
-			m.Conditions = append(m.Conditions, Condition{
-				Name: conditionName(kinds[0]), Expression: r.custom(m.Name, kinds),
-			})
-		}
-	}
-	return all
+// KindsByPaths groups the kinds that have the same paths.
+func (r *Registration) KindsByPaths() [][]Kind {
+	return r.groupKinds(func(a, b Kind) bool { return slices.Equal(a.Paths, b.Paths) })
 }
 
-// kindsByPaths groups the kinds that have the same paths.
-func (r *Registration) kindsByPaths() [][]Kind {
+// groupKinds returns groups of the kinds that have something in common. There are none if only pods
+// are pinned.
+func (r *Registration) groupKinds(common func(a, b Kind) bool) [][]Kind {
 	if r.PodsOnly {
 		return nil
 	}
 	var groups [][]Kind
 	for _, k := range r.Kinds {
-		i := slices.IndexFunc(groups, func(g []Kind) bool { return slices.Equal(g[0].Paths, k.Paths) })
+		i := slices.IndexFunc(groups, func(g []Kind) bool { return common(g[0], k) })
 		if i < 0 {
 			groups = append(groups, []Kind{k})
 			continue

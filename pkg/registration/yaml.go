@@ -25,14 +25,20 @@ func write(w io.Writer, data interface{ Validate() error }, names ...string) err
 	if err := data.Validate(); err != nil {
 		return err
 	}
+	return execute(w, data, names...)
+}
+
+// execute writes some of the templates with data.
+func execute(w io.Writer, data any, names ...string) error {
 	t, err := template.New("").Funcs(template.FuncMap{
-		"comment": comment, "indent": indent, "words": words,
+		"indent": indent, "word": word, "words": words,
 		"base64":           base64.StdEncoding.EncodeToString,
 		"placeholder":      func() string { return workload.Placeholder },
+		"containerLists":   func() []string { return workload.ContainerLists[:] },
 		"policyReferences": policyReferences, "templatePins": templatePins, "isUser": isUser,
-		"containerLists": func() []string { return workload.ContainerLists[:] },
-		"conditions":     sharedConditions, "builtinRules": new(Registration).Rules,
-	}).ParseFS(files, names...)
+		"modes": modes, "webhook": webhookName, "conditionName": conditionName,
+		"builtinRules": new(Registration).Rules,
+	}).ParseFS(files, "*.tmpl")
 	if err != nil {
 		return err
 	}
@@ -62,11 +68,6 @@ func word(w string) string {
 		return strconv.Quote(w)
 	}
 	return w
-}
-
-// comment returns a text as comment lines for a block of YAML.
-func comment(n int, text string) string {
-	return "# " + indent(n, strings.ReplaceAll(text, "\n", "\n# "))
 }
 
 // indent indents all lines of a text but the first, for a block of YAML.
