@@ -39,16 +39,12 @@ type Material struct {
 
 // Issuer returns the CA that signed the leaf, or nil.
 func (m *Material) Issuer() *x509.Certificate {
-	if m.Leaf == nil {
-		return nil
+	for _, ca := range m.CAs {
+		if m.Leaf != nil && m.Leaf.Leaf.CheckSignatureFrom(ca) == nil {
+			return ca
+		}
 	}
-	i := slices.IndexFunc(m.CAs, func(ca *x509.Certificate) bool {
-		return m.Leaf.Leaf.CheckSignatureFrom(ca) == nil
-	})
-	if i < 0 {
-		return nil
-	}
-	return m.CAs[i]
+	return nil
 }
 
 // parse reads the secret's data. It ignores what can't be used, so that renew replaces it.
@@ -82,11 +78,11 @@ func canSign(c *x509.Certificate, now time.Time) bool {
 // the former CA's leaf stays, so that the leaf in the secret is trusted. If there is no valid leaf,
 // the new CA signs one at once.
 func (m *Material) renew(
-	dnsName string, now time.Time, settled func(*x509.Certificate) bool,
+	dnsName string, settled func(*x509.Certificate) bool,
 ) (*Material, error) {
 	next := *m
-	if next.signer == nil || now.Add(caRenewalTime).After(next.CAs[0].NotAfter) {
-		ca, key, err := newAuthority(now)
+	if next.signer == nil || m.now.Add(caRenewalTime).After(next.CAs[0].NotAfter) {
+		ca, key, err := newAuthority(m.now)
 		if err != nil {
 			return nil, err
 		}
@@ -95,41 +91,34 @@ func (m *Material) renew(
 	ca := next.CAs[0]
 	current := next.Issuer() == ca
 	if next.Leaf == nil || !current && settled(ca) ||
-		current && now.Add(leafRenewalTime).After(next.Leaf.Leaf.NotAfter) {
-		leaf, err := newLeaf(ca, next.signer, dnsName, now)
+		current && m.now.Add(leafRenewalTime).After(next.Leaf.Leaf.NotAfter) {
+		leaf, err := newLeaf(ca, next.signer, dnsName, m.now)
 		if err != nil {
 			return nil, err
 		}
 		next.Leaf = leaf
 	}
-	next.dropCAs(now)
+	if !next.overlaps() {
+		next.CAs = next.CAs[:1:1]
+	}
+	next.CAs = limit(next.CAs, next.Issuer())
 	return &next, nil
 }
 
-// dropCAs removes the former CAs whose leaves no replica serves any more.
-func (m *Material) dropCAs(now time.Time) {
-	if !m.overlaps(now) {
-		m.CAs = m.CAs[:1:1]
-		return
-	}
-	issuer := m.Issuer()
-	m.CAs = limit(m.CAs, func(ca *x509.Certificate) bool { return ca == issuer })
-}
-
 // overlaps reports whether a replica may still serve a leaf of a former CA.
-func (m *Material) overlaps(now time.Time) bool {
-	return m.Leaf == nil || m.Issuer() != m.CAs[0] || now.Before(created(m.Leaf.Leaf).Add(overlap))
+func (m *Material) overlaps() bool {
+	return m.Leaf == nil || m.Issuer() != m.CAs[0] || m.now.Before(created(m.Leaf.Leaf).Add(overlap))
 }
 
 // created returns the time when a certificate was created.
 func created(c *x509.Certificate) time.Time { return c.NotBefore.Add(backdate) }
 
-// limit returns at most maxCAs of the CAs, the newest ones. It keeps the first one, and those for
-// which keep returns true.
-func limit(cas []*x509.Certificate, keep func(*x509.Certificate) bool) []*x509.Certificate {
+// limit returns at most maxCAs of the CAs, the newest ones. It keeps the first one, and those in
+// keep.
+func limit(cas []*x509.Certificate, keep ...*x509.Certificate) []*x509.Certificate {
 	kept := slices.Clone(cas)
 	for i := len(kept) - 1; i > 0 && len(kept) > maxCAs; i-- {
-		if !keep(kept[i]) {
+		if !slices.Contains(keep, kept[i]) {
 			kept = slices.Delete(kept, i, i+1)
 		}
 	}

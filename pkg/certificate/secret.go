@@ -71,15 +71,12 @@ func (s *Secret) renew(
 	case err != nil:
 		return nil, fmt.Errorf("reading secret %s: %w", s.Name, err)
 	}
-	now := s.Now()
-	current := parse(secret.Data, s.DNSName, now)
-	next, err := current.renew(s.DNSName, now, settled)
+	current := parse(secret.Data, s.DNSName, s.Now())
+	next, err := current.renew(s.DNSName, settled)
 	if err != nil {
 		err = fmt.Errorf("creating a certificate: %w", err)
 	} else if next.Leaf != current.Leaf || !slices.Equal(next.CAs, current.CAs) {
-		if err = s.mayRenew(time.Now()); err == nil {
-			err = s.write(ctx, secret, next)
-		}
+		err = s.write(ctx, secret, next)
 	}
 	switch {
 	case err == nil:
@@ -91,9 +88,9 @@ func (s *Secret) renew(
 }
 
 // mayRenew returns an error if this replica has written the secret too often to write it again now.
-func (s *Secret) mayRenew(now time.Time) error {
+func (s *Secret) mayRenew() error {
 	s.renewals = slices.DeleteFunc(s.renewals, func(t time.Time) bool {
-		return now.Sub(t) >= renewalSpan
+		return time.Since(t) >= renewalSpan
 	})
 	if len(s.renewals) < maxRenewals {
 		return nil
@@ -105,6 +102,9 @@ func (s *Secret) mayRenew(now time.Time) error {
 
 // write stores the material in the secret.
 func (s *Secret) write(ctx context.Context, secret *corev1.Secret, m *Material) error {
+	if err := s.mayRenew(); err != nil {
+		return err
+	}
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
 	}

@@ -24,16 +24,14 @@ func (m *Material) Bundle(current []byte, settled bool, served ...*x509.Certific
 		former = slices.Concat(present, served)
 	}
 	want := slices.Clone(m.CAs)
-	if !settled || m.overlaps(m.now) {
+	if !settled || m.overlaps() {
 		for _, c := range former {
 			if validity(c, m.now) == nil && !slices.ContainsFunc(want, c.Equal) {
 				want = append(want, c)
 			}
 		}
 	}
-	want = limit(want, func(c *x509.Certificate) bool {
-		return slices.ContainsFunc(m.CAs, c.Equal)
-	})
+	want = limit(want, m.CAs...)
 	missing := func(c *x509.Certificate) bool { return !slices.ContainsFunc(present, c.Equal) }
 	if clean && len(present) == len(want) && !slices.ContainsFunc(want, missing) {
 		return current
