@@ -106,20 +106,17 @@ func encodeKey(key crypto.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }
 
-// parseCertificates returns the certificates in PEM data. clean is false if the data also has
-// blocks that are not valid certificates.
-func parseCertificates(data []byte) (certs []*x509.Certificate, clean bool) {
-	clean = true
+// parseCertificates returns the certificates in PEM data. Unlike ParseCertsPEM of
+// k8s.io/client-go/util/cert, it goes on after an invalid one.
+func parseCertificates(data []byte) (certs []*x509.Certificate) {
 	for {
 		var block *pem.Block
 		if block, data = pem.Decode(data); block == nil {
-			return certs, clean
+			return certs
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil || block.Type != certificateBlock {
-			clean = false
-			continue
+		if err == nil && block.Type == certificateBlock {
+			certs = append(certs, c)
 		}
-		certs = append(certs, c)
 	}
 }

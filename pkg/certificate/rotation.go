@@ -50,8 +50,7 @@ func (m *Material) Issuer() *x509.Certificate {
 // parse reads the secret's data. It ignores what can't be used, so that renew replaces it.
 func parse(data map[string][]byte, dnsName string, now time.Time) *Material {
 	m := &Material{now: now}
-	certs, _ := parseCertificates(data[caField])
-	for _, c := range certs {
+	for _, c := range parseCertificates(data[caField]) {
 		if canSign(c, now) {
 			m.CAs = append(m.CAs, c)
 		}

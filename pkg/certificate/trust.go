@@ -10,18 +10,17 @@ import (
 	"time"
 )
 
-// Bundle returns the caBundle that a registration should have if it has current now. It returns
-// current itself if that has the right certificates.
+// Bundle returns the caBundle that a registration should have if it has current now. That is equal
+// to current if Bundle has made it, until something changes.
 //
 // The bundle has all CAs of the secret. It keeps other valid CAs of current as long as a replica
 // may serve a leaf of theirs: until the secret's first CA has signed the leaf and is settled, which
 // means that all API servers trust it, and for a day after the leaf was made. Until it is settled,
 // the bundle also has the CAs in served.
 func (m *Material) Bundle(current []byte, settled bool, served ...*x509.Certificate) []byte {
-	present, clean := parseCertificates(current)
-	former := present
+	former := parseCertificates(current)
 	if !settled {
-		former = slices.Concat(present, served)
+		former = append(former, served...)
 	}
 	want := slices.Clone(m.CAs)
 	if !settled || m.overlaps() {
@@ -31,12 +30,7 @@ func (m *Material) Bundle(current []byte, settled bool, served ...*x509.Certific
 			}
 		}
 	}
-	want = limit(want, m.CAs...)
-	missing := func(c *x509.Certificate) bool { return !slices.ContainsFunc(present, c.Equal) }
-	if clean && len(present) == len(want) && !slices.ContainsFunc(want, missing) {
-		return current
-	}
-	return encodeCertificates(want...)
+	return encodeCertificates(limit(want, m.CAs...)...)
 }
 
 // Verify returns an error if a client that trusts the CAs of bundle would refuse leaf for a DNS
@@ -88,9 +82,8 @@ type sighting struct {
 func (s *Sightings) Note(bundles ...[]byte) {
 	seen, now := map[string]sighting{}, sighting{time.Now(), s.seen == nil}
 	for i, bundle := range bundles {
-		certs, _ := parseCertificates(bundle)
 		common := map[string]sighting{}
-		for _, c := range certs {
+		for _, c := range parseCertificates(bundle) {
 			key := string(c.Raw)
 			if _, ok := seen[key]; !ok && i > 0 {
 				continue // another bundle lacks the certificate
