@@ -83,18 +83,11 @@ func (r *Registration) Builtin(mode string) string {
 			"["+nest(builtinAnnotations)+"\n].exists(a, "+r.markers()+".exists(m,\n"+
 			"  a[0][?m].orValue('') != '' && a[0][?m].orValue('') != a[1][?m].orValue('')))")
 	}
-	if mode == "dry-run" {
-		reasons = append(reasons, forgotten)
-	}
-	expression := either(reasons...)
-	var others []Kind
-	if !r.PodsOnly {
-		others = r.Kinds
-	}
-	if len(others) == 0 {
+	expression := either(mode, reasons)
+	if r.PodsOnly || len(r.Kinds) == 0 {
 		return expression
 	}
-	return fmt.Sprintf("%s in %s ||\n%s", kindOfRequest, names(others), expression)
+	return fmt.Sprintf("%s in %s ||\n%s", kindOfRequest, names(r.Kinds), expression)
 }
 
 // Custom returns the condition of a mode for kinds that have the same paths. It holds for all other
@@ -117,10 +110,7 @@ func (r *Registration) Custom(mode string, kinds []Kind) string {
 			".map(o, o.?metadata.?annotations[?'tagpin.dev/refresh'].orValue(''))\n]"+
 			".exists(a, a[0] != '' && a[0] != a[1])")
 	}
-	if mode == "dry-run" {
-		reasons = append(reasons, forgotten)
-	}
-	return fmt.Sprintf("!(%s in %s) ||\n%s", kindOfRequest, names(kinds), either(reasons...))
+	return fmt.Sprintf("!(%s in %s) ||\n%s", kindOfRequest, names(kinds), either(mode, reasons))
 }
 
 const kindOfRequest = "request.kind.kind + '.' + request.kind.group"
@@ -205,9 +195,13 @@ func walk(path string) (templates func(then string) string, depth int) {
 // nest indents all lines of an expression but the first.
 func nest(text string) string { return indent(2, text) }
 
-func either(expressions ...string) string {
-	if len(expressions) == 1 {
-		return expressions[0]
+// either returns an expression that holds for one of the reasons to call the webhook of a mode.
+func either(mode string, reasons []string) string {
+	if mode == "dry-run" {
+		reasons = append(reasons, forgotten)
 	}
-	return "(" + strings.Join(expressions, ") || (") + ")"
+	if len(reasons) == 1 {
+		return reasons[0]
+	}
+	return "(" + strings.Join(reasons, ") || (") + ")"
 }

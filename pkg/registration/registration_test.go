@@ -96,6 +96,10 @@ func TestWebhooks(t *testing.T) {
 		"all":      {Kinds: kinds(7, "spec.template")},
 		"pods":     {PodsOnly: true},
 		"built-in": {IgnoreRestart: true},
+		// Unquoted, the name of its condition would be a boolean.
+		"named true": {Kinds: []registration.Kind{
+			{Kind: "True", Resource: "trues", Paths: []string{"spec.template"}},
+		}},
 	} {
 		got, err := r.Webhooks()
 		if err != nil {
