@@ -26,11 +26,9 @@ func (r *Registrar) renew(ctx context.Context) (err error) {
 	if r.Secret == nil {
 		return nil
 	}
-	settled := r.sightings.Settled
-	if _, most := countRules(r.live); !r.readable {
-		settled = func(*x509.Certificate) bool { return false }
-	} else if most == 0 { // no API server calls the webhook
-		settled = func(*x509.Certificate) bool { return true }
+	_, most := countRules(r.live) // if 0, no API server calls the webhook
+	settled := func(ca *x509.Certificate) bool {
+		return r.readable && (most == 0 || r.sightings.Settled(ca))
 	}
 	if r.material, err = r.Secret.Renew(ctx, settled); r.material != nil {
 		r.Source.SetCA(r.material.CAs[0])

@@ -70,9 +70,7 @@ func newer(a, b string) bool {
 	if err != nil {
 		return false
 	}
-	after := func(commits string) int {
-		n, _ := strconv.Atoi(commits) // empty for the tag itself
-		return n
-	}
-	return cmp.Or(order, cmp.Compare(after(x[2]), after(y[2]))) > 0
+	commitsA, _ := strconv.Atoi(x[2]) // empty for the tag itself
+	commitsB, _ := strconv.Atoi(y[2])
+	return cmp.Or(order, cmp.Compare(commitsA, commitsB)) > 0
 }
