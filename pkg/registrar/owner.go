@@ -10,24 +10,17 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // ownerRetry is the time after which the Registrar tries to set the owner again if the API server
 // did not allow it, because a role may be added later.
 const ownerRetry = time.Hour
 
-// ownerRefused is the registration whose owner could not be set, and when that was tried last.
-type ownerRefused struct {
-	uid types.UID
-	at  time.Time
-}
-
 // own makes the registration a dependent of the server's namespace, so that the garbage collector
 // deletes it after the namespace. A registration without a server refuses every request that its
 // rules match. If the API server does not allow the change, own logs that and returns no error.
 func (r *Registrar) own(ctx context.Context) error {
-	if r.ownerRefused.uid == r.live.UID && time.Since(r.ownerRefused.at) < ownerRetry {
+	if r.ownerRefused == r.live.UID && time.Since(r.ownerTried) < ownerRetry {
 		return nil
 	}
 	err := r.setOwner(ctx)
@@ -35,11 +28,11 @@ func (r *Registrar) own(ctx context.Context) error {
 	case err == nil:
 		return nil
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		if r.ownerRefused.uid != r.live.UID { // else the log has it
+		if r.ownerRefused != r.live.UID { // else the log has it
 			r.Log.Error(err, "the registration will outlive its namespace: "+
 				"delete it before the namespace", "name", r.Name)
 		}
-		r.ownerRefused = ownerRefused{r.live.UID, time.Now()}
+		r.ownerRefused, r.ownerTried = r.live.UID, time.Now()
 		return nil
 	}
 	return fmt.Errorf("making registration %s depend on its namespace: %w", r.Name, err)

@@ -88,10 +88,11 @@ type Registrar struct {
 	written      types.UID                  // of the registration that has got the rules of wanted
 	reached      reached
 	owner        metav1.OwnerReference // the namespace, when it was read
-	ownerRefused ownerRefused
-	differs      bool          // the log says that the registration has other rules
-	logged       string        // what the last look waited for, or its error
-	backoff      time.Duration // the time between the last look, if it failed, and the next one
+	ownerRefused types.UID             // of the registration whose owner the API server refused
+	ownerTried   time.Time             // when it was refused last
+	differs      bool                  // the log says that the registration has other rules
+	logged       string                // what the last look waited for, or its error
+	backoff      time.Duration         // the time between the last look, if it failed, and the next one
 }
 
 // New returns a Registrar, and registers its metrics.
