@@ -78,7 +78,7 @@ type Registrar struct {
 	changed chan struct{} // the config has changed
 
 	// The rest is for the goroutine of Run. The first three are what the current look has.
-	live         *configuration        // the registration as last read or written; nil if there is none
+	live         *configuration        // the registration; nil if there is none
 	readable     bool                  // live could be read
 	material     *certificate.Material // of the secret; nil if it has no valid leaf, or there is none
 	sightings    certificate.Sightings
@@ -92,7 +92,7 @@ type Registrar struct {
 	ownerTried   time.Time             // when it was refused last
 	differs      bool                  // the log says that the registration has other rules
 	logged       string                // what the last look waited for, or its error
-	backoff      time.Duration         // the time between the last look, if it failed, and the next one
+	backoff      time.Duration         // the time to the next look, if the last one failed
 }
 
 // New returns a Registrar, and registers its metrics.
