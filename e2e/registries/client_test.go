@@ -34,7 +34,7 @@ func (e *endpoint) client(t testing.TB) *client {
 
 func (e *endpoint) clientOf(t testing.TB, c *registry.Client) *client {
 	t.Helper()
-	c.Network = network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	c.Network.Rules = network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	c.UserAgent = userAgent
 	c.Metrics = env.seen.requests
 	t.Cleanup(c.Close)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // TestFailuresBehindFronts has fronts that hide the answer to HEAD. The answer to GET then counts.
@@ -48,7 +49,7 @@ func TestKilled(t *testing.T) {
 	eachAccess(t, func(t *testing.T, r *running, e *endpoint) {
 		const tag = "oci-index"
 		known, fresh := e.client(t), e.client(t)
-		foreign := e.clientOf(t, &registry.Client{RootCAs: env.ca.Pool()})
+		foreign := e.clientOf(t, &registry.Client{Network: network.Network{Roots: env.ca.Pool()}})
 		behindFront := behind(t, e)[1].client(t)
 		known.want(t, tag, r.digests[tag])
 		e.kill()

@@ -12,6 +12,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/pki"
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // TestCertificates has certificates that must not be trusted. What is wrong is reported only for
@@ -36,7 +37,8 @@ func TestCertificates(t *testing.T) {
 		r = &recorder{handler: store.(*inMemory).handler}
 		address := newServer(t, leaf, r).Listener.Addr().String()
 		e := &endpoint{host: newHost(address, secure), access: secure, asked: r.take}
-		return e.client(t), e.clientOf(t, &registry.Client{RootCAs: env.ca.Pool()}), r
+		trusting := &registry.Client{Network: network.Network{Roots: env.ca.Pool()}}
+		return e.client(t), e.clientOf(t, trusting), r
 	}
 	const tag = "oci-index"
 	named, foreign, _ := serve(t, newLeaf(t, secure)) // a good certificate, for comparison

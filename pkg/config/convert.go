@@ -50,7 +50,8 @@ func (t Template) template() workload.Template {
 // Client returns a new client of registries. The config must be valid. The client's Init reads the
 // CA files.
 func (c *Config) Client() *registry.Client {
-	client := &registry.Client{Network: c.Network.rules(&problems{})}
+	client := &registry.Client{}
+	client.Network.Rules = c.Network.rules(&problems{})
 	for _, r := range c.Registries {
 		host := registry.Host{
 			Name:              r.Host,

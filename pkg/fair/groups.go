@@ -21,7 +21,7 @@ type Groups struct {
 	Backlog int
 
 	mu     sync.Mutex
-	turns  *Queue            // of groups
+	turns  Queue             // of groups
 	groups map[string]*group // the groups that use units or wait for them
 	past   Stats             // of groups that are no longer in the map
 }
@@ -64,10 +64,7 @@ func (g *Groups) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.past
-	var turns Stats
-	if g.turns != nil {
-		turns = g.turns.Stats()
-	}
+	turns := g.turns.Stats()
 	s.add(turns)
 	for _, own := range g.groups {
 		s.add(own.Stats())
@@ -79,8 +76,8 @@ func (g *Groups) Stats() Stats {
 func (g *Groups) join(name string) *group {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.turns == nil {
-		g.turns = &Queue{Capacity: g.Capacity, Share: g.Share}
+	if g.groups == nil {
+		g.turns.Capacity, g.turns.Share = g.Capacity, g.Share
 		g.groups = map[string]*group{}
 	}
 	own := g.groups[name]

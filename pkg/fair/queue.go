@@ -55,7 +55,7 @@ type ticket struct {
 func (q *Queue) Enter(
 	ctx context.Context, namespace string, weight int64,
 ) (leave func(), err error) {
-	t, err := q.join(namespace, weight, true)
+	t, err := q.join(namespace, weight)
 	if err != nil {
 		return nil, err
 	}
@@ -65,16 +65,6 @@ func (q *Queue) Enter(
 		if q.withdraw(t) {
 			return nil, ctx.Err()
 		}
-	}
-	return func() { q.leave(t) }, nil
-}
-
-// TryEnter is like Enter, but does not wait. If the caller would have to wait, the error is
-// ErrFull, which Stats does not count.
-func (q *Queue) TryEnter(namespace string, weight int64) (leave func(), err error) {
-	t, err := q.join(namespace, weight, false)
-	if err != nil {
-		return nil, err
 	}
 	return func() { q.leave(t) }, nil
 }
@@ -90,9 +80,8 @@ func (q *Queue) Stats() Stats {
 	return s
 }
 
-// join adds a caller, and admits it if it may enter now. If it may not, and mayWait is false, the
-// error is ErrFull.
-func (q *Queue) join(namespace string, weight int64, mayWait bool) (*ticket, error) {
+// join adds a caller, and admits it if it may enter now.
+func (q *Queue) join(namespace string, weight int64) (*ticket, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.members == nil {
@@ -116,11 +105,7 @@ func (q *Queue) join(namespace string, weight int64, mayWait bool) (*ticket, err
 	t := &ticket{member: m, weight: weight, admitted: make(chan struct{})}
 	m.waiting = append(m.waiting, t)
 	q.admitLocked()
-	switch {
-	case !mayWait && slices.Contains(m.waiting, t):
-		q.removeLocked(t)
-		return nil, ErrFull
-	case q.Backlog > 0 && len(m.waiting) > q.Backlog:
+	if q.Backlog > 0 && len(m.waiting) > q.Backlog {
 		q.removeLocked(t)
 		q.refused++
 		return nil, ErrFull

@@ -195,35 +195,6 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// TestTryEnter checks that a caller that does not wait enters only if nobody waits before it, and
-// is not counted otherwise.
-func TestTryEnter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := &Queue{Capacity: 4, Share: 3}
-		if _, err := q.TryEnter("a", 4); !errors.Is(err, ErrTooLarge) {
-			t.Errorf("TryEnter with more than a share = %v, want %v", err, ErrTooLarge)
-		}
-		leave, err := q.TryEnter("a", 3)
-		if err != nil {
-			t.Fatalf("TryEnter with free units = %v", err)
-		}
-		v := &visitors{Queue: q}
-		v.enter(t.Context(), "b", 1, 2)
-		for _, namespace := range []string{"a", "b", "c"} {
-			if _, err := q.TryEnter(namespace, 1); !errors.Is(err, ErrFull) {
-				t.Errorf("TryEnter of %s while b waits = %v, want %v", namespace, err, ErrFull)
-			}
-		}
-		if s := q.Stats(); s != (Stats{Capacity: 4, InUse: 3, Waiting: 1, Refused: 1}) {
-			t.Errorf("Stats() = %+v, want 3 units in use, and one caller that waits", s)
-		}
-		leave()
-		synctest.Wait()
-		v.want(t, "b")
-		v.leaveAll(t)
-	})
-}
-
 // TestManyGiveUp checks that no units are lost when callers give up while they are admitted.
 func TestManyGiveUp(t *testing.T) {
 	q := &Queue{Capacity: 2, Share: 1, Backlog: 50}

@@ -54,21 +54,21 @@ func (l *lookup) tokenKey() tokenKey { return tokenKey{l.origin(), l.Ref.Path(),
 
 // remember remembers a challenge, and forgets what was remembered before.
 func (l *lookup) remember(c auth.Challenge) {
-	l.state.tokens.Remove(l.tokenKey())
+	l.client.tokens.Remove(l.tokenKey())
 	own := challengeKey{l.origin(), l.Ref.Path()}
-	l.state.challenges.Remove(own)
+	l.client.challenges.Remove(own)
 	key := challengeKey{origin: l.origin()}
 	if !l.realms.IsForAll(c) {
 		key = own
 	}
 	if len(c.Realm)+len(c.Service) > 2*auth.MaxRealm {
-		l.state.challenges.Remove(key)
+		l.client.challenges.Remove(key)
 		return
 	}
 	c.Realm, c.Service = strings.Clone(c.Realm), strings.Clone(c.Service) // of a long header
 	key.origin, key.path = strings.Clone(key.origin), strings.Clone(key.path)
 	r := received{c, strings.Clone(l.Ref.Path()), time.Now()}
-	learn(&l.state.challenges, key, r, l.Namespace, challengeLifetime)
+	l.client.challenges.Put(key, r, l.Namespace, challengeLifetime)
 }
 
 // recalled is what is known about a request's authorization before it is sent.
@@ -93,7 +93,7 @@ func (r *recalled) isToken() bool { return r.header != "" && r.challenge == nil 
 // some registries hide a private repository from those who show none, and challenge them at /v2/
 // alone (nexus-public#217). A registry without a challenge there is asked again after a while.
 func (l *lookup) findChallenge(ctx context.Context) *auth.Challenge {
-	if _, none := l.state.noChallenge.Get(l.origin()); none || l.anonymous() {
+	if _, none := l.client.noChallenge.Get(l.origin()); none || l.anonymous() {
 		return nil
 	}
 	ctx, s := span.Call(ctx, "registry challenge")
@@ -102,8 +102,8 @@ func (l *lookup) findChallenge(ctx context.Context) *auth.Challenge {
 	if err != nil {
 		return nil
 	}
-	req.Header.Set("User-Agent", l.client.userAgent())
-	resp, _, err := l.do(req)
+	l.via = ""
+	resp, _, err := l.do(req, l.redirect)
 	l.count(challengeRequest, l.via, resp, s)
 	if err != nil {
 		return nil
@@ -114,7 +114,7 @@ func (l *lookup) findChallenge(ctx context.Context) *auth.Challenge {
 			return c
 		}
 	}
-	learn(&l.state.noChallenge, l.origin(), struct{}{}, l.Namespace, challengeLifetime)
+	l.client.noChallenge.Put(l.origin(), struct{}{}, l.Namespace, challengeLifetime)
 	return nil
 }
 
@@ -156,19 +156,19 @@ func referenceOf(u *url.URL) (ref.Reference, error) {
 // recall returns the authorization that was good before. If only the challenge is remembered, it
 // asks for a token.
 func (l *lookup) recall(ctx context.Context) recalled {
-	if header, ok := l.state.tokens.Get(l.tokenKey()); ok {
-		return recalled{header: header.value}
+	if header, ok := l.client.tokens.Get(l.tokenKey()); ok {
+		return recalled{header: header}
 	}
 	key := challengeKey{l.origin(), l.Ref.Path()}
-	known, ok := l.state.challenges.Get(key)
+	known, ok := l.client.challenges.Get(key)
 	if !ok {
 		key.path = ""
-		if known, ok = l.state.challenges.Get(key); !ok {
+		if known, ok = l.client.challenges.Get(key); !ok {
 			return recalled{}
 		}
 	}
-	r := recalled{challenge: &known.value.challenge}
-	r.final = known.value.path == l.Ref.Path() && time.Since(known.value.at) < l.Timeout
+	r := recalled{challenge: &known.challenge}
+	r.final = known.path == l.Ref.Path() && time.Since(known.at) < l.Timeout
 	if !r.final { // half of the time is for the registry
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, l.Timeout/2)
@@ -176,7 +176,7 @@ func (l *lookup) recall(ctx context.Context) recalled {
 	}
 	r.header, r.err = l.authorize(ctx, *r.challenge)
 	if r.err != nil && !r.final && !errors.Is(r.err, ErrOfNamespace) {
-		l.state.challenges.Remove(key) // until the registry sends it again
+		l.client.challenges.Remove(key) // until the registry sends it again
 		if ctx.Err() != nil {
 			r.challenge = nil // the request for a token goes on, and can be joined
 		}
@@ -203,11 +203,11 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 		}
 		header := "Bearer " + token
 		if len(token) <= maxToken {
-			learn(&l.state.tokens, l.tokenKey(), header, l.Namespace, lifetime-lifetime/10)
+			l.client.tokens.Put(l.tokenKey(), header, l.Namespace, lifetime-lifetime/10)
 		}
 		return header, nil
 	}
-	header, err := l.state.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
+	header, err := l.client.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrOfNamespace) && !own.Load() && ctx.Err() == nil:
@@ -237,18 +237,12 @@ func (l *lookup) askToken(ctx context.Context, c auth.Challenge) (string, time.D
 	if err != nil {
 		return "", 0, l.invalid("token realm %s is no valid address", realm.Host)
 	}
-	req.Header.Set("User-Agent", l.client.userAgent())
-	client := &http.Client{
-		Transport: l.transport,
-		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-			return l.invalid("token realm %s redirects to %s", realm.Host, r.URL.Host)
-		},
-	}
-	p := l.progress()
-	resp, err := p.Do(client, req)
+	resp, evidence, err := l.do(req, func(r *http.Request, _ []*http.Request) error {
+		return l.invalid("token realm %s redirects to %s", realm.Host, r.URL.Host)
+	})
 	l.count(tokenRequest, "", resp, s)
 	if err != nil {
-		e := l.unanswered(err, p.Evidence(err))
+		e := l.unanswered(err, evidence)
 		e.token = true
 		return "", 0, e
 	}

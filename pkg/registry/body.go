@@ -7,59 +7,76 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"time"
 
-	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // freeBody is the part of a manifest that takes no room in Client.Manifests. Nearly all manifests
 // are smaller, so that they never wait for the large ones of others.
 const freeBody = 64 << 10
 
-var (
-	errNoRoom   = errors.New("no room for another large manifest")
-	errTooLarge = errors.New("too large")
-)
+var errNoRoom = errors.New("no room for another manifest")
 
-// readBody reads a manifest's body. declared is the size in the header, or -1. The first freeBody
-// bytes are read into memory that grows with them. For the rest, room is reserved before memory is
-// allocated. release gives the room back and must be called when the body is no longer needed.
-func (l *lookup) readBody(
-	ctx context.Context, r io.Reader, declared int64,
-) (_ []byte, release func(), err error) {
-	release = func() {}
-	if declared > MaxManifest {
-		return nil, release, errTooLarge
+// read reads an answer with status 200.
+func (l *lookup) read(resp *http.Response) (*Manifest, error) {
+	m := newManifest(resp.Header)
+	if resp.Request.Method != http.MethodGet {
+		return m, nil
+	}
+	body, size, err := decoded(resp)
+	if err != nil {
+		return nil, l.invalid("%v", err)
+	}
+	if err := l.readBody(resp.Request.Context(), m, body, size); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// readBody reads a manifest's body. size is the size in the header, or -1. The first freeBody bytes
+// are read into memory that grows with them. For the rest, room is reserved before memory is
+// allocated.
+func (l *lookup) readBody(ctx context.Context, m *Manifest, r io.Reader, size int64) error {
+	tooLarge := l.invalid("manifest larger than %d MiB", MaxManifest>>20)
+	if size > MaxManifest {
+		return tooLarge
 	}
 	body, err := io.ReadAll(io.LimitReader(r, freeBody))
-	if err != nil || len(body) < freeBody {
-		return body, release, err
-	}
-	size := declared
-	if size < freeBody {
+	switch {
+	case err != nil:
+		return l.broken(err)
+	case len(body) < freeBody:
+		m.Body = body
+		return nil
+	case size < freeBody:
 		size = MaxManifest // the size is unknown
 	}
-	release, waited, err := reserve(ctx, l.client.Manifests, l.Namespace, size)
+	asked := time.Now()
+	release, err := l.client.Manifests.Enter(ctx, l.Namespace, size)
 	if err != nil {
-		return nil, release, err
+		return l.noRoom("large ones ", err)
 	}
+	waited := time.Since(asked) > time.Millisecond // more than it takes if there is room
 	// The buffer never grows, and one byte more than size shows that the body is too large.
 	buf := bytes.NewBuffer(make([]byte, 0, size+1+bytes.MinRead))
 	_, _ = buf.Write(body) // never fails (package bytes)
 	_, err = buf.ReadFrom(io.LimitReader(r, size+1-freeBody))
 	switch {
 	case int64(buf.Len()) > size:
-		err = errTooLarge
+		err = tooLarge
 	case err == nil:
-		return buf.Bytes(), release, nil
+		m.Body, m.release = buf.Bytes(), release
+		return nil
+	case waited && ctx.Err() != nil: // the registry had less time than its timeout
+		err = l.noRoom("large ones ", err)
+	default:
+		err = l.broken(err)
 	}
 	release()
-	if waited && ctx.Err() != nil { // the registry had less time than its timeout
-		err = errNoRoom
-	}
-	return nil, func() {}, err
+	return err
 }
 
 // decoded returns an answer's body and its size, which is -1 if it is unknown. tagpin accepts no
@@ -76,20 +93,17 @@ func decoded(resp *http.Response) (body io.Reader, size int64, err error) {
 	return nil, 0, errors.New("the manifest can't be decoded; see its header Content-Encoding")
 }
 
-// reserve takes size bytes of q, which may be nil. release is never nil. waited is true if the
-// bytes were not free at once.
-func reserve(
-	ctx context.Context, q *fair.Queue, namespace string, size int64,
-) (release func(), waited bool, err error) {
-	if q == nil {
-		return func() {}, false, nil
+// broken returns the error of a body that ended too early.
+func (l *lookup) broken(err error) error {
+	e := l.unanswered(err, network.Broken)
+	e.via = l.via
+	return e
+}
+
+// noRoom returns the error of a manifest that waits in vain for others: which says for what ones.
+func (l *lookup) noRoom(which string, err error) error {
+	return &requestError{
+		host: l.Name, via: l.via, err: errors.Join(errNoRoom, err), ofNamespace: true,
+		reason: "its manifest was not read, since too many " + which + "are being read; try again",
 	}
-	release, err = q.TryEnter(namespace, size)
-	if waited = errors.Is(err, fair.ErrFull); waited {
-		release, err = q.Enter(ctx, namespace, size)
-	}
-	if err != nil {
-		return func() {}, waited, fmt.Errorf("%w: %w", errNoRoom, err)
-	}
-	return release, waited, nil
 }

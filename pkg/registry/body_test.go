@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
@@ -90,7 +91,7 @@ func TestManifestsAreBounded(t *testing.T) {
 			t.Errorf("%d found no room, and %+v; want 62, and nothing in use", noRoom, s)
 		}
 		c.replace(stalling{1 << 10})
-		if err := closed(c.state.gates, c.one(head("a.example/large/none:1", "")).gates()); err != nil {
+		if err := closed(c.gates, c.one(head("a.example/large/none:1", "")).gates()); err != nil {
 			t.Errorf("a gate is closed: %v", err)
 		}
 	})
@@ -180,23 +181,26 @@ func TestReadBody(t *testing.T) {
 			"cut":          {size + 1, cut},
 		} {
 			var r io.Reader = bytes.NewReader(want)
-			wantErr := tt.err
 			if tt.err != nil {
 				r = io.MultiReader(r, failing{cut})
 			}
-			if size > MaxManifest || tt.declared > MaxManifest {
-				wantErr = errTooLarge
-			}
+			tooLarge := size > MaxManifest || tt.declared > MaxManifest
 			q := &fair.Queue{Capacity: MaxManifest}
 			l := &lookup{client: &Client{Manifests: q}}
-			got, release, err := l.readBody(t.Context(), r, int64(tt.declared))
-			if !errors.Is(err, wantErr) || wantErr == nil && !bytes.Equal(got, want) {
-				t.Errorf("%d bytes, %s: %d, %v, want %v", size, name, len(got), err, wantErr)
+			m := &Manifest{}
+			err := l.readBody(t.Context(), m, r, int64(tt.declared))
+			switch {
+			case tooLarge:
+				if !errors.Is(err, failure.Invalid) {
+					t.Errorf("%d bytes, %s: %v, want that it is too large", size, name, err)
+				}
+			case !errors.Is(err, tt.err) || tt.err == nil && !bytes.Equal(m.Body, want):
+				t.Errorf("%d bytes, %s: %d, %v, want %v", size, name, len(m.Body), err, tt.err)
 			}
 			if held := q.Stats().InUse; (held > 0) != (err == nil && size >= freeBody) {
 				t.Errorf("%d bytes, %s: %d bytes of the queue are held", size, name, held)
 			}
-			release()
+			m.Release()
 			if held := q.Stats().InUse; held != 0 {
 				t.Errorf("%d bytes, %s: %d bytes of the queue are held after release", size, name, held)
 			}

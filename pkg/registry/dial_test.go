@@ -23,7 +23,7 @@ import (
 // local returns a client that may dial loopback addresses and explains its errors.
 func local(t *testing.T, c *Client) *Client {
 	t.Helper()
-	c.Network = Loopback
+	c.Network.Rules = Loopback.Rules
 	c.ExplainAll = true
 	t.Cleanup(c.Close)
 	_ = c.Init()
@@ -58,7 +58,7 @@ func TestDialsAreShared(t *testing.T) {
 	defer s.Close()
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
-	c := local(t, &Client{RootCAs: pool})
+	c := local(t, &Client{Network: network.Network{Roots: pool}})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	const most, flood = network.MaxDials / 4, 250
@@ -70,7 +70,7 @@ func TestDialsAreShared(t *testing.T) {
 	defer wg.Wait()
 	defer cancel()
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
-		stats := c.state.dials.Stats()
+		stats := c.dials.Stats()
 		if stats.InUse == most && stats.Refused >= flood-most {
 			break
 		}
@@ -98,7 +98,7 @@ func TestWaitForADialIsNoEvidence(t *testing.T) {
 		}}})
 		var leaves []func()
 		for {
-			leave, err := c.state.dials.Enter("api", "a", 1)
+			leave, err := c.dials.Enter("api", "a", 1)
 			if err != nil {
 				break
 			}
@@ -154,7 +154,7 @@ func TestNoRoomForToken(t *testing.T) {
 		if err := <-head("r.example/b:1", "loud"); !errors.Is(err, network.ErrNoRoom) {
 			t.Errorf("Head without room = %v, want %v", err, network.ErrNoRoom)
 		}
-		if _, ok := c.state.challenges.Get(challengeKey{origin: "r.example"}); !ok {
+		if _, ok := c.challenges.Get(challengeKey{origin: "r.example"}); !ok {
 			t.Error("the registry's challenge was forgotten")
 		}
 	})
@@ -197,7 +197,7 @@ func TestShortDialIsNoEvidence(t *testing.T) {
 			if _, err := c.Head(t.Context(), head("r.example/a:1", "a")); err == nil {
 				t.Fatal("Head = nil, want an error")
 			}
-			err := closed(c.state.gates, c.one(head("r.example/b:1", "b")).gates())
+			err := closed(c.gates, c.one(head("r.example/b:1", "b")).gates())
 			if (err != nil) != want {
 				t.Errorf("redirected after %v: %v, want the gate closed: %t", redirect, err, want)
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // lookedUp returns a context that records the names that the resolver is asked for.
@@ -38,11 +39,11 @@ func lookedUp(ctx context.Context) (_ context.Context, names func() []string) {
 // plainClient returns a client that asks the hosts without TLS and may dial loopback.
 func plainClient(t *testing.T, names map[string][]string, hosts ...string) *registry.Client {
 	t.Helper()
-	c := &registry.Client{
-		Network:  registry.Loopback,
+	c := &registry.Client{Network: network.Network{
+		Rules:    registry.Loopback.Rules,
 		Resolver: nameserver(t, names),
 		Proxy:    func(*http.Request) (*url.URL, error) { return nil, nil },
-	}
+	}}
 	for _, host := range hosts {
 		c.Hosts = append(c.Hosts, registry.Host{Name: host, Insecure: true})
 	}
@@ -110,7 +111,7 @@ func TestAbsoluteNames(t *testing.T) {
 			host := tt.host + ":" + port
 			c := plainClient(t, names, host, "token.internal:"+port)
 			if tt.proxy != "" {
-				c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy + ":" + port})
+				c.Network.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy + ":" + port})
 			}
 			ctx, asked := lookedUp(t.Context())
 			if err := head(ctx, c, host+"/a:1"); (err != nil) != tt.fails {

@@ -141,8 +141,8 @@ func (e *requestError) cause() string {
 // others and are cut.
 func (l *lookup) invalid(format string, args ...any) *requestError {
 	for i, arg := range args {
-		if s, ok := arg.(string); ok && len(s) > maxHost {
-			args[i] = s[:maxHost] + "…"
+		if s, ok := arg.(string); ok {
+			args[i] = network.CutHost(s)
 		}
 	}
 	return &requestError{

@@ -58,7 +58,7 @@ func TestNoEvidence(t *testing.T) {
 		},
 		"a proxy that can't be read": {
 			func(http.ResponseWriter, *http.Request) {}, func(c *registry.Client) {
-				c.Proxy = func(*http.Request) (*url.URL, error) { return nil, errors.New("bad proxy") }
+				c.Network.Proxy = func(*http.Request) (*url.URL, error) { return nil, errors.New("bad proxy") }
 			}, authn.AuthConfig{}, "could not be sent",
 		},
 	} {
@@ -131,9 +131,9 @@ func TestFailedConnectionIsEvidence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := plainClient(t, nil)
-			c.Network.Allow = loopback
+			c.Network.Rules.Allow = loopback
 			if tt.proxy != "" {
-				c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy})
+				c.Network.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy})
 			}
 			if err := head(t.Context(), c, tt.image); err == nil {
 				t.Error("Head = nil, want an error")

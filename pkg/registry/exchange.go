@@ -19,8 +19,6 @@ import (
 )
 
 const (
-	// maxHost bounds the host of a registry: a DNS name, a colon and a port (RFC 1035, section 2.3.4).
-	maxHost = 253 + 6
 	// maxDrain and drainTime bound what is read of a body only to use its connection again.
 	maxDrain  = 16 << 10
 	drainTime = 100 * time.Millisecond
@@ -39,8 +37,8 @@ const (
 // for the challenge, the token and the manifest.
 func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) {
 	switch {
-	case len(l.Name) > maxHost:
-		l.Name = l.Name[:maxHost] + "…"
+	case len(l.Name) > network.MaxHost:
+		l.Name = network.CutHost(l.Name)
 		return nil, l.invalid("the name of the host is too long")
 	case !auth.Sendable(l.credential.Auth):
 		return nil, &requestError{
@@ -48,13 +46,14 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 			class: failure.Unauthorized,
 		}
 	}
+	l.via = ""
 	defer l.slot.endGet()
 	tried, err := l.begin(ctx, method)
 	if err != nil {
 		return nil, err
 	}
 	answered := false
-	defer func() { l.state.gates.done(tried, answered) }()
+	defer func() { l.client.gates.done(tried, answered) }()
 	// The registry's time begins now, and may end earlier than the caller's.
 	limited, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
@@ -89,7 +88,7 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 	case challenge != nil || e == nil || l.via != "":
 	case known.isToken() && (e.status == http.StatusUnauthorized || e.status == http.StatusBadRequest):
 		// The registry has forgotten the token (aws/containers-roadmap#2835).
-		l.state.tokens.Remove(l.tokenKey())
+		l.client.tokens.Remove(l.tokenKey())
 		return l.ask(ctx, method)
 	case header == "" && (e.status == http.StatusForbidden || e.status == http.StatusNotFound):
 		challenge = l.findChallenge(ctx)
@@ -131,11 +130,11 @@ func (l *lookup) send(
 		return nil, nil, l.invalid("no valid address")
 	}
 	req.Header["Accept"] = accept
-	req.Header.Set("User-Agent", l.client.userAgent())
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
-	resp, evidence, err := l.do(req)
+	l.via = ""
+	resp, evidence, err := l.do(req, l.redirect)
 	l.count(method, l.via, resp, s)
 	if err != nil {
 		e := l.unanswered(err, evidence)
@@ -155,7 +154,7 @@ func (l *lookup) send(
 	case resp.StatusCode == http.StatusUnauthorized:
 		challenge = auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
 	case method == http.MethodHead && noHead:
-		learn(&l.state.noHead, l.origin(), struct{}{}, l.Namespace, noHeadLifetime)
+		l.client.noHead.Put(l.origin(), struct{}{}, l.Namespace, noHeadLifetime)
 	}
 	return nil, challenge, &requestError{
 		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp.Header),
@@ -172,24 +171,13 @@ func (l *lookup) url(path string) string {
 	return u.String()
 }
 
-// do sends a request, and once more if the server had closed the connection before.
-func (l *lookup) do(req *http.Request) (resp *http.Response, e network.Evidence, err error) {
-	l.via = ""
-	client := &http.Client{Transport: l.transport, CheckRedirect: l.redirect}
-	for range 2 {
-		p := l.progress()
-		if resp, err = p.Do(client, req); err == nil {
-			return resp, network.Nothing, nil
-		}
-		if e = p.Evidence(err); !p.LostIdle() || req.Context().Err() != nil {
-			break
-		}
-	}
-	return nil, e, err
-}
-
-func (l *lookup) progress() *network.Progress {
-	return network.NewProgress(network.Caller{
+// do sends a request for the namespace.
+func (l *lookup) do(
+	req *http.Request, redirect func(*http.Request, []*http.Request) error,
+) (*http.Response, network.Evidence, error) {
+	client := &http.Client{Transport: l.transport, CheckRedirect: redirect}
+	req.Header.Set("User-Agent", cmp.Or(l.client.UserAgent, "tagpin"))
+	return network.Do(client, req, network.Caller{
 		Sender: l.Sender, Namespace: l.Namespace, MinDial: min(minDial, l.Timeout/2), Begun: l.asked,
 	})
 }
@@ -205,7 +193,7 @@ func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
 		return l.invalid("redirect to %s, not over TLS", host)
 	case r.URL.User != nil:
 		return l.invalid("redirect to %s with credentials in the URL", host)
-	case len(host) > maxHost:
+	case len(host) > network.MaxHost:
 		return l.invalid("redirect to %s, which is too long for a host", host)
 	}
 	r.Response = nil // it holds the answers before it
@@ -216,33 +204,6 @@ func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
 		r.Header.Del("Referer")
 	}
 	return nil
-}
-
-// read reads an answer with status 200.
-func (l *lookup) read(resp *http.Response) (m *Manifest, err error) {
-	m = newManifest(resp.Header)
-	if resp.Request.Method != http.MethodGet {
-		return m, nil
-	}
-	body, size, err := decoded(resp)
-	if err != nil {
-		return nil, l.invalid("%v", err)
-	}
-	m.Body, m.release, err = l.readBody(resp.Request.Context(), body, size)
-	switch {
-	case errors.Is(err, errNoRoom):
-		return nil, &requestError{
-			host: l.Name, via: l.via, err: err, ofNamespace: true,
-			reason: "its manifest was not read, since too many large ones are being read; try again",
-		}
-	case errors.Is(err, errTooLarge):
-		return nil, l.invalid("manifest larger than %d MiB", MaxManifest>>20)
-	case err != nil:
-		e := l.unanswered(err, network.Broken)
-		e.via = l.via
-		return nil, e
-	}
-	return m, nil
 }
 
 // unanswered returns the error of a request that got no complete answer.
@@ -265,8 +226,6 @@ func (l *lookup) unanswered(err error, evidence network.Evidence) *requestError 
 	e.evidence = evidence
 	return e
 }
-
-func (c *Client) userAgent() string { return cmp.Or(c.UserAgent, "tagpin") }
 
 // drain reads a little of the rest of a body, so that its connection can be used again. If it
 // hangs, the body is closed.

@@ -19,7 +19,9 @@ import (
 )
 
 // Loopback lets a client dial the test's own servers.
-var Loopback = network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+var Loopback = network.Network{
+	Rules: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+}
 
 // HTTP2 starts a server that only speaks HTTP/2, and returns it with its host and a client of it.
 func HTTP2(t *testing.T, h http.HandlerFunc) (s *httptest.Server, host string, c *Client) {
@@ -33,8 +35,9 @@ func HTTP2(t *testing.T, h http.HandlerFunc) (s *httptest.Server, host string, c
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	c = &Client{Network: Loopback, RootCAs: x509.NewCertPool(), ExplainAll: true}
-	c.RootCAs.AddCert(s.Certificate())
+	c = &Client{Network: Loopback, ExplainAll: true}
+	c.Network.Roots = x509.NewCertPool()
+	c.Network.Roots.AddCert(s.Certificate())
 	t.Cleanup(c.Close)
 	return s, strings.TrimPrefix(s.URL, "https://"), c
 }
@@ -74,10 +77,10 @@ func over(t http.RoundTripper, hosts ...Host) *Client {
 // replace makes the client send all requests to a transport.
 func (c *Client) replace(t http.RoundTripper) {
 	_ = c.Init()
-	c.state.others.transport = t
-	for at, named := range c.state.named {
+	c.others.transport = t
+	for at, named := range c.named {
 		named.transport = t
-		c.state.named[at] = named
+		c.named[at] = named
 	}
 }
 
@@ -134,7 +137,7 @@ func closed(g *gates, keys []gateKey) error {
 // check reports an error if the gates of a request to an image are not open or closed as wanted.
 func (c *Client) check(t *testing.T, image, namespace string, open bool) {
 	t.Helper()
-	if err := closed(c.state.gates, c.one(head(image, namespace)).gates()); (err == nil) != open {
+	if err := closed(c.gates, c.one(head(image, namespace)).gates()); (err == nil) != open {
 		t.Errorf("gates of %s for %s: %v, want them open: %t", image, namespace, err, open)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/registry/auth"
 )
 
@@ -31,8 +30,8 @@ import (
 // whom, is decided by lookup.judge.
 type gates struct {
 	mu       sync.Mutex
-	all      cache.Memory[gateKey, *gate] // those that are not open
-	failures cache.Memory[gateKey, owned[[]string]]
+	all      memory[gateKey, *gate] // those that are not open
+	failures memory[gateKey, []string]
 }
 
 // gateKind says what a gate stops.
@@ -64,7 +63,6 @@ func (k gateKey) kept() gateKey {
 // gate is one that is not open.
 type gate struct {
 	key      gateKey
-	owner    string // the namespace that has closed it; empty if several have
 	until    time.Time
 	failures int           // in a row
 	cause    *requestError // why it is closed
@@ -89,8 +87,8 @@ type threshold struct {
 
 func newGates() *gates {
 	g := &gates{}
-	g.all.Size, g.all.Owner = maxGates, func(_ gateKey, g *gate) string { return g.owner }
-	g.failures.Size, g.failures.Owner = maxGates, ownerOf[gateKey, []string]
+	g.all.init(maxGates)
+	g.failures.init(maxGates)
 	return g
 }
 
@@ -143,8 +141,7 @@ func (g *gates) close(key gateKey, namespace string, cause *requestError, b back
 	if !ok {
 		closed = &gate{key: key.kept()}
 	}
-	closed.owner = ownerAfter(closed.owner, ok, namespace)
-	g.all.Put(closed.key, closed, 0)
+	g.all.Put(closed.key, closed, namespace, 0)
 	if !now.Before(closed.until) {
 		closed.failures++
 	}
@@ -172,13 +169,12 @@ func (g *gates) fail(
 	}
 	count := 0
 	key = key.kept()
-	g.failures.Update(key, t.forget, func(known owned[[]string], ok bool) (owned[[]string], bool) {
-		names := known.value
+	g.failures.Update(key, namespace, t.forget, func(names []string) []string {
 		if len(names) < t.count && !slices.Contains(names, name) {
 			names = append(slices.Clip(names), strings.Clone(name))
 		}
 		count = len(names)
-		return owned[[]string]{names, ownerAfter(known.owner, ok, namespace)}, true
+		return names
 	})
 	return count >= t.count
 }
@@ -188,11 +184,11 @@ func (g *gates) forgive(key gateKey) { g.failures.Remove(key) }
 
 // forgiveOne forgets one of the failures.
 func (g *gates) forgiveOne(key gateKey, name string) {
-	forget := func(known owned[[]string], ok bool) (owned[[]string], bool) {
-		names := slices.DeleteFunc(slices.Clone(known.value), func(n string) bool { return n == name })
-		return owned[[]string]{names, known.owner}, ok && len(names) > 0
-	}
-	g.failures.Update(key, maxRetryAfter, forget)
+	g.failures.Memory.Update(key, maxRetryAfter,
+		func(known owned[[]string], _ bool) (owned[[]string], bool) {
+			left := slices.DeleteFunc(slices.Clone(known.value), func(n string) bool { return n == name })
+			return owned[[]string]{left, known.owner}, len(left) > 0
+		})
 }
 
 // refusal returns the error of a request that the gate stops. It is the one that has closed it, so

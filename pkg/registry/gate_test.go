@@ -23,7 +23,7 @@ import (
 
 // at returns a lookup in a repository with a user's credential.
 func at(g *gates, path, user string, shared bool) *lookup {
-	c := &Client{state: &state{Learned: &Learned{gates: g}}}
+	c := &Client{Learned: &Learned{gates: g}}
 	credential := keychain.Credential{Shared: shared}
 	if user != "" {
 		credential.Auth = authn.AuthConfig{Username: user, Password: "canary"}

@@ -37,12 +37,12 @@ type Learned struct {
 	gates      *gates
 	limiters   limiters
 	dials      fair.Room // connections that are being made
-	challenges cache.Memory[challengeKey, owned[received]]
-	tokens     cache.Memory[tokenKey, owned[string]] // Authorization headers
-	noHead     cache.Memory[string, owned[struct{}]] // registries that refuse HEAD, by origin
+	challenges memory[challengeKey, received]
+	tokens     memory[tokenKey, string] // Authorization headers
+	noHead     memory[string, struct{}] // registries that refuse HEAD, by origin
 	// noChallenge has the registries without a challenge at /v2/, by origin.
-	noChallenge cache.Memory[string, owned[struct{}]]
-	silences    cache.Memory[string, owned[time.Time]] // when they began, by origin
+	noChallenge memory[string, struct{}]
+	silences    memory[string, time.Time] // when they began, by origin
 	tokenCalls  cache.Flights[tokenCall, string]
 }
 
@@ -50,14 +50,13 @@ func (l *Learned) prepare(p *panics.Reporter) {
 	l.once.Do(func() {
 		_, _ = rand.Read(l.secret[:]) // never fails (crypto/rand)
 		l.gates = newGates()
+		l.limiters.known.init(maxLimiters)
 		l.dials.Capacity = network.MaxDials
-		l.limiters.idle.Size = maxLimiters
-		l.limiters.idle.Owner = func(_ limiterKey, l *limiter) string { return l.owner }
-		l.challenges.Size, l.challenges.Owner = maxChallenges, ownerOf[challengeKey, received]
-		l.noHead.Size, l.noHead.Owner = maxNoHead, ownerOf[string, struct{}]
-		l.noChallenge.Size, l.noChallenge.Owner = maxNoChallenge, ownerOf[string, struct{}]
-		l.silences.Size, l.silences.Owner = maxSilences, ownerOf[string, time.Time]
-		l.tokens.Size, l.tokens.Owner = maxTokens, ownerOf[tokenKey, string]
+		l.challenges.init(maxChallenges)
+		l.noHead.init(maxNoHead)
+		l.noChallenge.init(maxNoChallenge)
+		l.silences.init(maxSilences)
+		l.tokens.init(maxTokens)
 		l.tokens.Bytes = maxTokenBytes
 		l.tokens.Weigh = func(_ tokenKey, header owned[string]) int { return len(header.value) }
 		l.tokenCalls.Doing, l.tokenCalls.Panics = "asking a registry for a token", p
@@ -67,30 +66,41 @@ func (l *Learned) prepare(p *panics.Reporter) {
 // Close cancels the requests for tokens that are under way and waits for them.
 func (l *Learned) Close() { l.tokenCalls.Close() }
 
-// owned is a value that was learned for a namespace. When there is no more room, the namespace that
-// has learned most loses its values first, so that a tenant that asks for made-up registries or
-// repositories takes nothing from others.
+// memory remembers values that were learned for namespaces. When there is no more room, the
+// namespace that has learned most loses its values first, so that a tenant that asks for made-up
+// registries or repositories takes nothing from others.
+type memory[K comparable, V any] struct{ cache.Memory[K, owned[V]] }
+
+// owned is a value with the namespace that has learned it, or "" if several have.
 type owned[V any] struct {
 	value V
-	owner string // the namespace; empty if several have learned it
+	owner string
 }
 
-func ownerOf[K, V any](_ K, v owned[V]) string { return v.owner }
+func (m *memory[K, V]) init(size int) {
+	m.Size = size
+	m.Owner = func(_ K, v owned[V]) string { return v.owner }
+}
 
-// learn remembers a value for a namespace.
-func learn[K comparable, V any](
-	m *cache.Memory[K, owned[V]], key K, value V, namespace string, lifetime time.Duration,
+func (m *memory[K, V]) Get(key K) (V, bool) {
+	known, ok := m.Memory.Get(key)
+	return known.value, ok
+}
+
+// Put remembers a value that a namespace has learned.
+func (m *memory[K, V]) Put(key K, value V, namespace string, lifetime time.Duration) {
+	m.Update(key, namespace, lifetime, func(V) V { return value })
+}
+
+// Update changes a value, which is zero if none is known.
+func (m *memory[K, V]) Update(
+	key K, namespace string, lifetime time.Duration, change func(known V) V,
 ) {
-	m.Update(key, lifetime, func(known owned[V], ok bool) (owned[V], bool) {
-		return owned[V]{value, ownerAfter(known.owner, ok, namespace)}, true
+	m.Memory.Update(key, lifetime, func(known owned[V], ok bool) (owned[V], bool) {
+		owner := strings.Clone(namespace) // which may be a part of a whole review
+		if ok && known.owner != namespace {
+			owner = ""
+		}
+		return owned[V]{change(known.value), owner}, true
 	})
-}
-
-// ownerAfter returns the owner of an entry after a namespace has set it: none if it was another
-// namespace's before.
-func ownerAfter(owner string, known bool, namespace string) string {
-	if known && owner != namespace {
-		return ""
-	}
-	return strings.Clone(namespace) // which may be a part of a whole review
 }

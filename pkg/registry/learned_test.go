@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
-	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
@@ -91,12 +90,12 @@ func TestNamedRegistryIsShared(t *testing.T) {
 
 // TestLearnedBySeveral checks that what several namespaces have learned belongs to none of them.
 func TestLearnedBySeveral(t *testing.T) {
-	m := &cache.Memory[string, owned[int]]{Owner: ownerOf[string, int]}
+	m := &memory[string, int]{}
 	for _, tt := range []struct{ namespace, owner string }{
 		{"a", "a"}, {"a", "a"}, {"b", ""}, {"a", ""}, {"b", ""},
 	} {
-		learn(m, "k", 1, tt.namespace, time.Minute)
-		if v, _ := m.Get("k"); v.owner != tt.owner {
+		m.Put("k", 1, tt.namespace, time.Minute)
+		if v, _ := m.Memory.Get("k"); v.owner != tt.owner {
 			t.Errorf("learned by %s, the owner is %q, want %q", tt.namespace, v.owner, tt.owner)
 		}
 	}
@@ -136,7 +135,7 @@ func TestRememberedRealmDecidesNothing(t *testing.T) {
 				if _, err := c.Head(t.Context(), head("r.example/b:1", "b")); err != nil {
 					t.Errorf("Head = %v, want an answer", err)
 				}
-				c.state.Close()
+				c.Learned.Close()
 			})
 		})
 	}

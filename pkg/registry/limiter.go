@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
@@ -20,8 +19,7 @@ type limiter struct {
 	slots fair.Queue
 	rate  fair.Queue // nothing stays in it
 
-	users int    // guarded by limiters.mu
-	owner string // the namespace that asks the registry; empty if several do
+	users int // guarded by limiters.mu
 }
 
 // limiterKey identifies a registry with its bounds. If the config changes them, the registry gets
@@ -33,11 +31,11 @@ type limiterKey struct {
 }
 
 // limiters has the limiter of each registry. One that is in use is always kept. At most maxLimiters
-// others are kept too, since they remember how fast each registry was asked.
+// that were used last are kept too, since they remember how fast each registry was asked.
 type limiters struct {
 	mu    sync.Mutex
 	inUse map[limiterKey]*limiter
-	idle  cache.Memory[limiterKey, *limiter]
+	known memory[limiterKey, *limiter]
 }
 
 // slot is a lookup's slot among the requests of its registry, and its place among the GETs of all
@@ -65,49 +63,45 @@ func (s *slot) endGet() {
 	}
 }
 
-// take takes a slot and waits for it. One namespace has at most half of the slots, so that lookups
-// that hang leave room for other namespaces.
+// take takes a slot and waits for it.
 func (l *limiters) take(ctx context.Context, key limiterKey, namespace string) (slot, error) {
-	used := l.use(key, namespace)
+	used, unuse := l.use(key, namespace)
 	leave, err := used.slots.Enter(ctx, namespace, 1)
 	if err != nil {
-		l.unuse(key, used)
+		unuse()
 		return slot{}, err
 	}
-	return slot{limiter: used, release: func() {
-		leave()
-		l.unuse(key, used)
-	}}, nil
+	return slot{limiter: used, release: func() { leave(); unuse() }}, nil
 }
 
-func (l *limiters) use(key limiterKey, namespace string) *limiter {
+// use returns the limiter of a registry. One namespace has at most half of the slots, so that
+// lookups that hang leave room for other namespaces.
+func (l *limiters) use(key limiterKey, namespace string) (used *limiter, unuse func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	used, known := l.inUse[key]
-	if !known {
-		if used, known = l.idle.Get(key); !known {
-			slots := int64(key.slots)
-			used = &limiter{
-				slots: fair.Queue{Capacity: slots, Share: (slots + 1) / 2},
-				rate:  fair.Queue{PerSecond: key.perSecond},
-			}
-		}
-		if l.inUse == nil {
-			l.inUse = map[limiterKey]*limiter{}
-		}
-		l.inUse[key] = used
+	used = l.inUse[key]
+	if used == nil {
+		used, _ = l.known.Get(key)
 	}
-	used.owner = ownerAfter(used.owner, known, namespace)
+	if used == nil {
+		slots := int64(key.slots)
+		used = &limiter{
+			slots: fair.Queue{Capacity: slots, Share: (slots + 1) / 2},
+			rate:  fair.Queue{PerSecond: key.perSecond},
+		}
+	}
+	if l.inUse == nil {
+		l.inUse = map[limiterKey]*limiter{}
+	}
+	l.inUse[key] = used
+	l.known.Put(key, used, namespace, 0)
 	used.users++
-	return used
-}
-
-func (l *limiters) unuse(key limiterKey, used *limiter) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if used.users--; used.users == 0 {
-		delete(l.inUse, key)
-		l.idle.Put(key, used, 0)
+	return used, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if used.users--; used.users == 0 {
+			delete(l.inUse, key)
+		}
 	}
 }
 
@@ -117,7 +111,7 @@ func (l *limiters) unuse(key limiterKey, used *limiter) {
 // request tries.
 func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 	for waited := false; ; {
-		taken, trying, err := l.state.gates.pass(l.gates(), waited)
+		taken, trying, err := l.client.gates.pass(l.gates(), waited)
 		switch {
 		case err != nil:
 			l.countClosed()
@@ -140,7 +134,7 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 				err = l.Begin()
 			}
 			if err != nil {
-				l.state.gates.done(taken, false)
+				l.client.gates.done(taken, false)
 			}
 			return taken, err
 		}
@@ -151,7 +145,7 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 func (l *lookup) wait(ctx context.Context, method string) (err error) {
 	if l.slot.limiter == nil {
 		key := limiterKey{l.origin(), l.MaxInFlight, l.RequestsPerSecond}
-		if *l.slot, err = l.state.limiters.take(ctx, key, l.Namespace); err != nil {
+		if *l.slot, err = l.client.limiters.take(ctx, key, l.Namespace); err != nil {
 			return l.late(err)
 		}
 	}
@@ -160,14 +154,11 @@ func (l *lookup) wait(ctx context.Context, method string) (err error) {
 		return l.late(err)
 	}
 	leave()
-	if method != http.MethodGet || l.client.Gets == nil {
+	if method != http.MethodGet {
 		return nil
 	}
 	if l.slot.leaveGet, err = l.client.Gets.Enter(ctx, l.Namespace, 1); err != nil {
-		return &requestError{
-			host: l.Name, err: err, ofNamespace: true,
-			reason: "its manifest was not read, since too many are being read; try again",
-		}
+		return l.noRoom("", err)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (h *held) wantAsked(t *testing.T, want int) {
 // visit takes a slot of a registry and gives it back.
 func (h *held) visit(t *testing.T, origin, namespace string) {
 	t.Helper()
-	s, err := h.state.limiters.take(t.Context(), limiterKey{origin: origin, slots: 2}, namespace)
+	s, err := h.limiters.take(t.Context(), limiterKey{origin: origin, slots: 2}, namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestQueueInUseIsKept(t *testing.T) {
 		h.wantAsked(t, 2) // one of each namespace
 		cancel()
 		synctest.Wait()
-		if n := len(h.state.limiters.inUse); n != 0 {
+		if n := len(h.limiters.inUse); n != 0 {
 			t.Errorf("%d limiters are in use at the end, want 0", n)
 		}
 	})
@@ -93,7 +93,7 @@ func TestIdleQueuesAreShared(t *testing.T) {
 	for i := range 2 * maxLimiters {
 		h.visit(t, fmt.Sprint(i), "flood")
 	}
-	if _, ok := h.state.limiters.idle.Get(limiterKey{origin: "r.example", slots: 2}); !ok {
+	if _, ok := h.limiters.known.Get(limiterKey{origin: "r.example", slots: 2}); !ok {
 		t.Error("the limiter of another namespace's registry is forgotten")
 	}
 }
@@ -132,7 +132,7 @@ func TestBegunForAnother(t *testing.T) {
 			t.Errorf("Digest = %v, want %v", err, cache.ErrStarted)
 		}
 		h.wantAsked(t, 0)
-		if n := len(h.state.limiters.inUse); n != 0 {
+		if n := len(h.limiters.inUse); n != 0 {
 			t.Errorf("%d limiters are in use, want 0", n)
 		}
 	})
@@ -207,7 +207,7 @@ func TestRateGivesTheSlotBack(t *testing.T) {
 				t.Errorf("request %d: %v, want it too late: %t", i, err, i > 0)
 			}
 		}
-		if n := len(h.state.limiters.inUse); n != 0 {
+		if n := len(h.limiters.inUse); n != 0 {
 			t.Errorf("%d limiters are in use, want 0", n)
 		}
 	})

@@ -99,9 +99,9 @@ func TestRefusalsAreBounded(t *testing.T) {
 		g.fail(gateKey{origin: "r.example"}, wrongLogin, fmt.Sprint(i), "", refusal())
 	}
 	r, _ := g.failures.Get(gateKey{origin: "r.example"})
-	if g.failures.Len() != maxGates || len(r.value) != wrongLogin.count {
+	if g.failures.Len() != maxGates || len(r) != wrongLogin.count {
 		t.Errorf("%d credentials and %d repositories are remembered, want %d and %d",
-			g.failures.Len(), len(r.value), maxGates, wrongLogin.count)
+			g.failures.Len(), len(r), maxGates, wrongLogin.count)
 	}
 }
 

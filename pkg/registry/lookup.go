@@ -48,7 +48,6 @@ type lookup struct {
 	Request
 	target
 	client     *Client
-	state      *state
 	credential keychain.Credential
 	identity   auth.Identity // of the credential
 	realms     auth.Realms
@@ -58,12 +57,12 @@ type lookup struct {
 }
 
 func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *lookup {
-	t := c.state.target(req.Ref.Host())
+	t := c.find(req.Ref.Host())
 	return &lookup{
-		Request: req, target: t, client: c, state: c.state, slot: s,
-		credential: credential, identity: auth.Identify(c.state.secret[:], credential.Auth),
+		Request: req, target: t, client: c, slot: s,
+		credential: credential, identity: auth.Identify(c.secret[:], credential.Auth),
 		realms: auth.Realms{
-			Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure, Plain: c.state.isPlain,
+			Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure, Plain: c.isPlain,
 		},
 	}
 }
@@ -134,7 +133,7 @@ func candidates(credentials []keychain.Credential) (found []keychain.Credential,
 
 // digest asks by HEAD, and by GET if the answer is not enough.
 func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
-	if _, refused := l.state.noHead.Get(l.origin()); refused || l.Verify {
+	if _, refused := l.client.noHead.Get(l.origin()); refused || l.Verify {
 		return l.hash(ctx)
 	}
 	m, err := l.request(ctx, http.MethodHead)

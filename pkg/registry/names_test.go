@@ -137,13 +137,16 @@ func TestNames(t *testing.T) {
 		for _, direct := range []bool{true, false} {
 			host := name + ":" + port
 			c := &registry.Client{
-				Network: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, Resolver: resolver,
 				Hosts: []registry.Host{{Name: host, Insecure: true}},
-				Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
+				Network: network.Network{
+					Rules:    network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
+					Resolver: resolver,
+					Proxy:    func(*http.Request) (*url.URL, error) { return nil, nil },
+				},
 			}
 			expected := want.direct
 			if !direct {
-				c.Proxy, expected = http.ProxyURL(proxied), want.byProxy || name == "unknown.example" // the config names it
+				c.Network.Proxy, expected = http.ProxyURL(proxied), want.byProxy || name == "unknown.example" // the config names it
 			}
 			_, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")})
 			c.Close()
@@ -168,7 +171,9 @@ func TestProxyOfUnknownHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &registry.Client{Resolver: nameserver(t, nil), Proxy: http.ProxyURL(proxied)}
+	c := &registry.Client{Network: network.Network{
+		Resolver: nameserver(t, nil), Proxy: http.ProxyURL(proxied),
+	}}
 	defer c.Close()
 	if _, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse("unknown.example/a:1")}); err == nil || asked {
 		t.Errorf("Head = %v, the proxy was asked: %t", err, asked)
@@ -189,9 +194,9 @@ func TestProxyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &registry.Client{
-		Resolver: nameserver(t, map[string][]string{"r.example": {"192.0.2.1"}}), Proxy: http.ProxyURL(proxied), ExplainAll: true,
-	}
+	c := &registry.Client{ExplainAll: true}
+	c.Network.Resolver = nameserver(t, map[string][]string{"r.example": {"192.0.2.1"}})
+	c.Network.Proxy = http.ProxyURL(proxied)
 	defer c.Close()
 	_, err = c.Head(t.Context(), registry.Request{Ref: ref.MustParse("r.example/a:1")})
 	if err == nil || strings.Contains(err.Error(), "canary") || !strings.HasPrefix(err.Error(), "r.example: ") {
@@ -212,11 +217,11 @@ func TestProxyNotFound(t *testing.T) {
 		"of unknown registry": {"squid.egress:3128", false, "r.example: the proxy squid.egress: DNS knows no such host; if it is a Service, write its name in full, as in registry.tools.svc.cluster.local"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &registry.Client{
+			c := &registry.Client{Network: network.Network{
 				Resolver: nameserver(t, map[string][]string{"r.example": {"192.0.2.1"}}),
 				Proxy:    http.ProxyURL(&url.URL{Scheme: "http", Host: tt.proxy}),
-				Network:  network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
-			}
+				Rules:    network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+			}}
 			if tt.named {
 				c.Hosts = []registry.Host{{Name: "r.example"}}
 			}

@@ -2,7 +2,7 @@
 
 // Package registry asks registries for digests and manifests.
 //
-//	c := &registry.Client{Network: network.Rules{Allow: prefixes}}
+//	c := &registry.Client{Network: network.Network{Rules: network.Rules{Allow: prefixes}}}
 //	d, err := c.Digest(ctx, registry.Request{Ref: reference, Credentials: candidates})
 //
 // Whoever may create a pod chooses the host of an image, so the package trusts no host: addresses
@@ -24,12 +24,10 @@
 package registry
 
 import (
-	"crypto/x509"
+	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
@@ -71,23 +69,18 @@ type Mirror struct {
 // change after the first request. It is safe for concurrent use.
 type Client struct {
 	// Hosts are the registries that the config names.
-	Hosts     []Host
-	Network   network.Rules
+	Hosts []Host
+	// Network says which addresses may be dialled, and how. Init sets its Named and Dials.
+	Network   network.Network
 	UserAgent string // default: tagpin
 	// ExplainAll makes errors tell what the network answered for hosts that the config doesn't name.
 	// It is for a command-line tool, whose user has chosen the host. A tenant would learn from it what
 	// can be reached from here.
 	ExplainAll bool
-	// RootCAs are trusted for all hosts. If nil, they are the system's.
-	RootCAs *x509.CertPool
-	// Proxy returns the proxy for a request, or nil. If nil, it is http.ProxyFromEnvironment.
-	Proxy func(*http.Request) (*url.URL, error)
 	// Metrics counts requests. It may be nil.
 	Metrics *Metrics
-	// Resolver looks up names. If nil, the system's settings apply.
-	Resolver *net.Resolver
 	// Learned is what earlier clients have learned. It may be nil.
-	Learned *Learned
+	*Learned
 	// Panics reports panics in requests for tokens.
 	Panics *panics.Reporter
 	// Gets bounds the manifests that are being read at the same time. If nil, they have no bound.
@@ -96,62 +89,51 @@ type Client struct {
 	// first 64 KiB of a body on, until Manifest.Release. If nil, each manifest has a bound of its own.
 	Manifests *fair.Queue
 
-	once  sync.Once
-	err   error
-	state *state
-}
-
-// state is what a Client makes of its fields.
-type state struct {
+	once   sync.Once
+	err    error
 	named  map[address]target // the hosts that have settings
 	others target             // the defaults
 	labels map[address]string // the names of registries and mirrors, as the config spells them
 	apis   map[string]bool    // the hosts of URLs that the config names, and of their token realms
-
-	*Learned
 }
 
-// Init reads the CA files. The first request does so too; an early call shows a bad file earlier.
+// Init sets the defaults of fields that are nil and reads the CA files. The first request does so
+// too; an early call shows a bad file earlier.
 func (c *Client) Init() error {
 	c.once.Do(func() { c.err = c.init() })
 	return c.err
 }
 
 func (c *Client) init() error {
-	s := &state{
-		named: map[address]target{}, labels: map[address]string{}, apis: map[string]bool{},
-		Learned: c.Learned,
-	}
-	if c.state = s; s.Learned == nil {
-		s.Learned = &Learned{}
-	}
-	s.prepare(c.Panics)
-	wire := &network.Network{
-		Rules: c.Network, Resolver: c.Resolver, Proxy: c.Proxy, Roots: c.RootCAs, Dials: &s.dials,
-		Named: func(host string) bool { return s.apis[host] },
-	}
-	shared := wire.Transport()
-	s.others = newTarget(Host{}, shared)
+	c.Gets = cmp.Or(c.Gets, &fair.Queue{})
+	c.Manifests = cmp.Or(c.Manifests, &fair.Queue{})
+	c.Learned = cmp.Or(c.Learned, &Learned{})
+	c.named, c.labels, c.apis = map[address]target{}, map[address]string{}, map[string]bool{}
+	c.prepare(c.Panics)
+	c.Network.Dials = &c.dials
+	c.Network.Named = func(host string) bool { return c.apis[host] }
+	shared := c.Network.Transport()
+	c.others = newTarget(Host{}, shared)
 	var errs []error
 	for _, h := range c.Hosts {
 		t := newTarget(h, shared)
 		if h.Name == allHosts {
-			s.others = t
+			c.others = t
 			continue
 		}
 		if h.CAFile != "" {
-			trusting, err := wire.TransportWithCA(h.CAFile)
+			trusting, err := c.Network.TransportWithCA(h.CAFile)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("registry %s: %w", h.Name, err))
 			} else {
 				t.transport = trusting
 			}
 		}
-		s.named[newAddress(h.Name, h.Insecure)] = t
+		c.named[newAddress(h.Name, h.Insecure)] = t
 	}
 	for _, h := range c.Hosts {
 		if h.Name != allHosts {
-			s.addNames(h)
+			c.addNames(h)
 		}
 	}
 	return errors.Join(errs...)
@@ -160,10 +142,10 @@ func (c *Client) init() error {
 // Close closes idle connections.
 func (c *Client) Close() {
 	_ = c.Init()
-	for _, t := range c.state.named {
+	for _, t := range c.named {
 		(&http.Client{Transport: t.transport}).CloseIdleConnections()
 	}
-	(&http.Client{Transport: c.state.others.transport}).CloseIdleConnections()
+	(&http.Client{Transport: c.others.transport}).CloseIdleConnections()
 }
 
 // Host returns the settings of a registry: its own, or else the defaults.
@@ -185,5 +167,5 @@ func (c *Client) Label(name string) string {
 
 func (c *Client) target(name string) target {
 	_ = c.Init() // its error is about files
-	return c.state.target(name)
+	return c.find(name)
 }

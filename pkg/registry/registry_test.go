@@ -59,20 +59,20 @@ func TestReasons(t *testing.T) {
 	allow := registry.Loopback
 	for _, tt := range []struct {
 		name, host string
-		rules      network.Rules
+		network    network.Network
 		want       string
 	}{
 		{"no TLS", strings.TrimPrefix(plain.URL, "http://"), allow, "it does not speak TLS; see insecure"},
 		{"closed", strings.TrimPrefix(closed.URL, "http://"), allow, "connection refused"},
 		{"unknown CA", strings.TrimPrefix(other.URL, "https://"), allow, "its TLS certificate is signed by an unknown authority; see caFile"},
 		{"no such host", "registry.invalid", allow, "DNS"},
-		{"address", strings.TrimPrefix(plain.URL, "http://"), network.Rules{}, "its address is not allowed; see network.allow"},
+		{"address", strings.TrimPrefix(plain.URL, "http://"), network.Network{}, "its address is not allowed; see network.allow"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for client, want := range map[*registry.Client]string{
-				{Network: tt.rules, Hosts: []registry.Host{{Name: tt.host}}}: tt.want,
-				{Network: tt.rules, ExplainAll: true}:                        tt.want,
-				{Network: tt.rules}:                                          "unreachable",
+				{Network: tt.network, Hosts: []registry.Host{{Name: tt.host}}}: tt.want,
+				{Network: tt.network, ExplainAll: true}:                        tt.want,
+				{Network: tt.network}:                                          "unreachable",
 			} {
 				_, err := client.Head(t.Context(), registry.Request{Ref: ref.MustParse(tt.host + "/a:1")})
 				client.Close()

@@ -9,17 +9,17 @@ const silenceLifetime = 10 * time.Minute
 
 // asked records that a request to the registry begins: its connection is there or is being made.
 func (l *lookup) asked() {
-	l.state.silences.Update(l.origin(), silenceLifetime,
-		func(since owned[time.Time], ok bool) (owned[time.Time], bool) {
-			if !ok {
-				since.value = time.Now()
+	l.client.silences.Update(l.origin(), l.Namespace, silenceLifetime,
+		func(since time.Time) time.Time {
+			if since.IsZero() {
+				return time.Now()
 			}
-			return owned[time.Time]{since.value, ownerAfter(since.owner, ok, l.Namespace)}, true
+			return since
 		})
 }
 
 // heard records that the registry has answered.
-func (l *lookup) heard() { l.state.silences.Remove(l.origin()) }
+func (l *lookup) heard() { l.client.silences.Remove(l.origin()) }
 
 // Silence returns for how long a registry has been asked without an answer to anybody. It is 0 if
 // the last request was answered, or was sent more than 10 minutes ago. Answers by which the
@@ -27,9 +27,9 @@ func (l *lookup) heard() { l.state.silences.Remove(l.origin()) }
 // can't, because it was not sent or has had too little time.
 func (c *Client) Silence(host string) time.Duration {
 	t := c.target(host)
-	since, ok := c.state.silences.Get(t.origin())
+	since, ok := c.silences.Get(t.origin())
 	if !ok {
 		return 0
 	}
-	return time.Since(since.value)
+	return time.Since(since)
 }

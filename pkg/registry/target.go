@@ -48,27 +48,27 @@ func newTarget(h Host, transport http.RoundTripper) target {
 	return t
 }
 
-// target returns the registry of a name. A name without a port is that of port 443, unless the
-// config itself has the name without a port.
-func (s *state) target(name string) target {
-	t := s.others
+// find returns the registry of a name. A name without a port is that of port 443, unless the config
+// itself has the name without a port. Init must have been called.
+func (c *Client) find(name string) target {
+	t := c.others
 	t.address = newAddress(name, t.Insecure)
 	for _, insecure := range []bool{false, true} {
 		at := newAddress(name, insecure)
-		named, ok := s.named[at]
+		named, ok := c.named[at]
 		if ok && (!insecure || hasPort(name) || !hasPort(named.Name)) {
 			t, t.address = named, at
 			break
 		}
 	}
-	t.Name, t.label = name, s.labels[t.address]
+	t.Name, t.label = name, c.labels[t.address]
 	return t
 }
 
 // isPlain reports whether the config says that a host, in its canonical spelling, is asked over
 // plain HTTP.
-func (s *state) isPlain(host string) bool {
-	t := s.target(host)
+func (c *Client) isPlain(host string) bool {
+	t := c.find(host)
 	return t.Insecure
 }
 
@@ -87,21 +87,21 @@ func (t *target) api() string {
 func (t *target) origin() string { return t.api() + t.reach }
 
 // addNames records the hosts that the settings of a registry name.
-func (s *state) addNames(h Host) {
+func (c *Client) addNames(h Host) {
 	names := []string{h.Name}
 	for _, m := range h.Mirrors {
 		host, _, _ := strings.Cut(m.Host, "/")
 		names = append(names, host)
 	}
 	for _, name := range names {
-		t := s.target(name)
-		s.labels[t.address], s.apis[t.api()] = name, true
+		t := c.find(name)
+		c.labels[t.address], c.apis[t.api()] = name, true
 		if realm := auth.KnownRealm(t.api()); realm != "" {
-			s.apis[realm] = true
+			c.apis[realm] = true
 		}
 	}
 	for _, realm := range h.AuthHosts {
-		s.apis[network.CanonicalHost(realm, false)] = true
-		s.apis[network.CanonicalHost(realm, h.Insecure)] = true
+		c.apis[network.CanonicalHost(realm, false)] = true
+		c.apis[network.CanonicalHost(realm, h.Insecure)] = true
 	}
 }

@@ -58,7 +58,7 @@ func (l *lookup) gates() []gateKey {
 	keys := []gateKey{
 		l.gate(ofRegistry), l.gate(ofCredential), l.gate(ofLogin), l.gate(ofRepository),
 	}
-	if _, hasToken := l.state.tokens.Get(l.tokenKey()); l.ownLogin() && !hasToken {
+	if _, hasToken := l.client.tokens.Get(l.tokenKey()); l.ownLogin() && !hasToken {
 		keys = append(keys, l.gate(ofNamespace))
 	}
 	return keys
@@ -69,16 +69,16 @@ func (l *lookup) ownLogin() bool { return !l.anonymous() && !l.credential.Shared
 
 // accepted records that the registry has accepted the credential.
 func (l *lookup) accepted() {
-	l.state.gates.forgive(l.gate(ofLogin))
+	l.client.gates.forgive(l.gate(ofLogin))
 	if l.ownLogin() {
-		l.state.gates.forgiveOne(l.gate(ofNamespace), string(l.identity[:]))
+		l.client.gates.forgiveOne(l.gate(ofNamespace), string(l.identity[:]))
 	}
 }
 
 // served records that the registry is in service, and does not limit requests with the credential.
 func (l *lookup) served() {
-	l.state.gates.forgive(l.gate(ofRegistry))
-	l.state.gates.forgive(l.gate(ofCredential))
+	l.client.gates.forgive(l.gate(ofRegistry))
+	l.client.gates.forgive(l.gate(ofCredential))
 }
 
 // judge closes the gates that an answer says to close. A tenant can cause some answers for one
@@ -110,7 +110,7 @@ func (l *lookup) judge(e *requestError) {
 }
 
 func (l *lookup) close(kind gateKind, e *requestError, b backoff) {
-	l.state.gates.close(l.gate(kind), l.Namespace, e, b)
+	l.client.gates.close(l.gate(kind), l.Namespace, e, b)
 }
 
 // closeSeveral closes the gate of the repository, and that of kind if several repositories have
@@ -119,7 +119,7 @@ func (l *lookup) close(kind gateKind, e *requestError, b backoff) {
 func (l *lookup) closeSeveral(kind gateKind, e *requestError, b backoff) {
 	l.close(ofRepository, e, b)
 	first, _, _ := strings.Cut(l.Ref.Path(), "/")
-	if l.state.gates.fail(l.gate(kind), outage, first, l.Namespace, e) {
+	if l.client.gates.fail(l.gate(kind), outage, first, l.Namespace, e) {
 		several := *e
 		several.retryAfter = min(e.retryAfter, maxOutage)
 		l.close(kind, &several, b)
@@ -134,7 +134,7 @@ func (l *lookup) closeLogin(e *requestError) {
 	if !l.ownLogin() {
 		return
 	}
-	g, identity := l.state.gates, string(l.identity[:])
+	g, identity := l.client.gates, string(l.identity[:])
 	if g.fail(l.gate(ofLogin), wrongLogin, l.Ref.Path(), l.Namespace, e) {
 		l.close(ofLogin, e, refusedLogin)
 	}

@@ -180,8 +180,8 @@ func TestMirrorsOverTheWire(t *testing.T) {
 	for _, byTag := range []bool{true, false} {
 		shown = nil
 		client := &registry.Client{
-			Network: loopback, RootCAs: trusting.RootCAs,
-			Hosts: []registry.Host{{Name: "source.invalid", Mirrors: []registry.Mirror{{Host: at, Resolve: byTag}}}},
+			Network: trusting.Network,
+			Hosts:   []registry.Host{{Name: "source.invalid", Mirrors: []registry.Mirror{{Host: at, Resolve: byTag}}}},
 		}
 		t.Cleanup(client.Close)
 		next := &resolve.Credentials{Next: &resolve.Registry{Client: client}}

@@ -40,7 +40,7 @@ func start(t *testing.T, h http.Handler) (host string, c *registry.Client) {
 	t.Cleanup(s.Close)
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
-	c = &registry.Client{Network: loopback, RootCAs: pool}
+	c = &registry.Client{Network: network.Network{Rules: loopback, Roots: pool}}
 	t.Cleanup(c.Close)
 	return strings.TrimPrefix(s.URL, "https://"), c
 }

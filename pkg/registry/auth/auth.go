@@ -12,7 +12,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
+	"fmt"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"golang.org/x/net/http/httpguts"
@@ -28,11 +28,8 @@ func Identify(key []byte, c authn.AuthConfig) Identity {
 		return Identity{}
 	}
 	h := hmac.New(sha256.New, key)
-	var size [8]byte
 	for _, part := range []string{c.Username, c.Password, c.Auth, c.IdentityToken, c.RegistryToken} {
-		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-		h.Write(size[:])
-		h.Write([]byte(part))
+		_, _ = fmt.Fprintf(h, "%d:%s", len(part), part) // never fails (package hash)
 	}
 	return Identity(h.Sum(nil))
 }

@@ -2,7 +2,11 @@
 
 package auth
 
-import "strings"
+import (
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
 
 // Challenge is how a registry wants a request to be authorized (RFC 9110, section 11.6.1).
 type Challenge struct {
@@ -49,7 +53,7 @@ func nextChallenge(s string) (scheme string, params map[string]string, rest stri
 		}
 		var text string
 		if text, s, ok = quoted(strings.TrimLeft(value, " \t")); !ok {
-			text, s = token68(strings.TrimLeft(value, " \t"))
+			text, s = unquoted(strings.TrimLeft(value, " \t"))
 		}
 		if _, twice := params[strings.ToLower(name)]; !twice {
 			params[strings.ToLower(name)] = text
@@ -59,23 +63,14 @@ func nextChallenge(s string) (scheme string, params map[string]string, rest stri
 
 // word reads a token (RFC 9110, section 5.6.2).
 func word(s string) (word, rest string) {
-	end := strings.IndexFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-	})
-	if end < 0 {
-		end = len(s)
-	}
-	return s[:end], s[end:]
+	rest = strings.TrimLeftFunc(s, httpguts.IsTokenRune)
+	return s[:len(s)-len(rest)], rest
 }
 
-// token68 reads an unquoted value, to the next comma or blank. Some registries send addresses
-// without quotes.
-func token68(s string) (text, rest string) {
-	end := strings.IndexAny(s, " \t,")
-	if end < 0 {
-		end = len(s)
-	}
-	return s[:end], s[end:]
+// unquoted reads a value to the next comma or blank. Some registries send addresses without quotes.
+func unquoted(s string) (text, rest string) {
+	rest = strings.TrimLeftFunc(s, func(r rune) bool { return !strings.ContainsRune(" \t,", r) })
+	return s[:len(s)-len(rest)], rest
 }
 
 // quoted reads a quoted string (RFC 9110, section 5.6.4) and returns the rest.
@@ -97,12 +92,4 @@ func quoted(s string) (value, rest string, ok bool) {
 		}
 	}
 	return "", s, false
-}
-
-// String leaves out the realm, whose query may contain a secret.
-func (c Challenge) String() string {
-	if c.Basic {
-		return "basic"
-	}
-	return "bearer"
 }

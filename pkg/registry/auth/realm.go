@@ -14,12 +14,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-const (
-	// MaxRealm bounds the address of a token endpoint, and the name of its service.
-	MaxRealm = 2 << 10
-	// maxHost bounds a host in an error: a DNS name, a colon and a port (RFC 1035, section 2.3.4).
-	maxHost = 253 + 6
-)
+// MaxRealm bounds the address of a token endpoint, and the name of its service.
+const MaxRealm = 2 << 10
 
 // knownRealms are registries whose tokens come from another host of the same operator.
 var knownRealms = map[string]string{
@@ -88,7 +84,7 @@ func (r *Realms) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
 	}
 	own := r.Owns(u)
 	u.Host = network.CanonicalHost(u.Host, u.Scheme == "http")
-	switch host := u.Host[:min(len(u.Host), maxHost)]; {
+	switch host := network.CutHost(u.Host); {
 	case u.User != nil:
 		return nil, failure.Errorf(failure.Invalid, "its token realm %s holds credentials", host)
 	case u.Scheme != "https" && (u.Scheme != "http" || !r.plain(u.Host)):

@@ -11,6 +11,17 @@ import (
 	"strings"
 )
 
+// MaxHost bounds a host: a DNS name, a colon and a port (RFC 1035, section 2.3.4).
+const MaxHost = 253 + 6
+
+// CutHost returns a host for the text of an error: it is cut if it is too long.
+func CutHost(host string) string {
+	if len(host) > MaxHost {
+		return host[:MaxHost] + "…"
+	}
+	return host
+}
+
 // CanonicalHost returns the one spelling of the host of a URL: in lower case, an IP address in its
 // shortest form, and the port as a number. The port is left out if it is the default of HTTPS, or
 // that of HTTP if plain is true.

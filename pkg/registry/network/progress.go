@@ -42,10 +42,30 @@ func (c *Caller) begun() {
 	}
 }
 
-// Progress records how far one request has come on the wire. A request that could not be built, or
+// Do sends a request for a caller. A GET or HEAD that was sent over an idle connection and got no
+// answer at all is sent once more, since the server had probably closed that connection: net/http
+// itself does so by HTTP/1.1, but not by HTTP/2. evidence is what a failure has shown.
+func Do(
+	c *http.Client, r *http.Request, caller Caller,
+) (resp *http.Response, evidence Evidence, err error) {
+	for range 2 {
+		p := &progress{caller: caller}
+		if resp, err = p.do(c, r); err == nil {
+			return resp, Nothing, nil
+		}
+		evidence = p.evidence(err)
+		lostIdle := p.reused.Load() && !p.answered.Load()
+		if !lostIdle || r.Body != nil || r.Context().Err() != nil {
+			break
+		}
+	}
+	return nil, evidence, err
+}
+
+// progress records how far one request has come on the wire. A request that could not be built, or
 // that the transport refused to send, has dialled nothing and written nothing, so that its failure
 // is no evidence. The transport may call the hooks after the request has been given up.
-type Progress struct {
+type progress struct {
 	caller Caller
 
 	asked     atomic.Bool               // for a connection
@@ -56,11 +76,7 @@ type Progress struct {
 	answered  atomic.Bool // the first byte of the answer has come
 }
 
-// NewProgress returns the progress of one request for a caller.
-func NewProgress(c Caller) *Progress { return &Progress{caller: c} }
-
-// Do sends the request.
-func (p *Progress) Do(c *http.Client, r *http.Request) (*http.Response, error) {
+func (p *progress) do(c *http.Client, r *http.Request) (*http.Response, error) {
 	ctx := context.WithValue(r.Context(), progressKey{}, p)
 	return c.Do(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { // also for each redirect
@@ -80,18 +96,13 @@ func (p *Progress) Do(c *http.Client, r *http.Request) (*http.Response, error) {
 }
 
 // dials records that a connection is being made from now on.
-func (p *Progress) dials() {
+func (p *progress) dials() {
 	now := time.Now()
 	p.dialBegan.Store(&now)
 }
 
-// LostIdle reports whether the request was sent over an idle connection and got no answer at all,
-// probably because the server had closed that connection. net/http itself sends such a request
-// again by HTTP/1.1, but not by HTTP/2.
-func (p *Progress) LostIdle() bool { return p.reused.Load() && !p.answered.Load() }
-
-// Evidence returns what the request's failure has shown of the network.
-func (p *Progress) Evidence(err error) Evidence {
+// evidence returns what the request's failure has shown of the network.
+func (p *progress) evidence(err error) Evidence {
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, ErrNoRoom):
 		return Nothing // the cause is here
@@ -104,19 +115,19 @@ func (p *Progress) Evidence(err error) Evidence {
 }
 
 // cutShort reports whether the request's time ended before its connection had MinDial.
-func (p *Progress) cutShort(err error) bool {
+func (p *progress) cutShort(err error) bool {
 	began := p.dialBegan.Load()
 	return began == nil ||
 		errors.Is(err, context.DeadlineExceeded) && time.Since(*began) < p.caller.MinDial
 }
 
-// progressKey is the key of a context's Progress. The transport dials with the values of the
+// progressKey is the key of a context's progress. The transport dials with the values of the
 // request.
 type progressKey struct{}
 
-func progressOf(ctx context.Context) *Progress {
-	if p, ok := ctx.Value(progressKey{}).(*Progress); ok {
+func progressOf(ctx context.Context) *progress {
+	if p, ok := ctx.Value(progressKey{}).(*progress); ok {
 		return p
 	}
-	return new(Progress)
+	return new(progress)
 }

@@ -5,7 +5,6 @@ package registrytest
 import (
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"strings"
 	"time"
@@ -93,8 +92,6 @@ func (a Answer) WithStatus(status int) Answer {
 	a.Status = status
 	return a
 }
-
-var nowhere = log.New(io.Discard, "", 0)
 
 func (a Answer) write(w *World, rw http.ResponseWriter, r *http.Request, who string) {
 	if a.Hold != nil {
