@@ -20,8 +20,7 @@ type answer struct {
 	rv      *review
 	request pin.Request
 	result  pin.Result
-	changed []bool // of each pod spec: more than images differs from the old pod template
-	crowded bool   // the review was cut short because too many others were waiting
+	crowded bool // the review was cut short because too many others were waiting
 
 	images   []operation // patches of image fields
 	changes  annotation.Changes
@@ -79,10 +78,11 @@ func (a *answer) outcome(o *pin.Outcome) {
 		a.warn(o, "would be pinned: %s", o.Pin)
 	default:
 		a.replace(o, o.Pin)
-		if o.Reason == policy.Sticky && a.changed[o.PodSpec] {
+		s := &a.result.PodSpecs[o.PodSpec]
+		if o.Reason == policy.Sticky && s.Spec.Hash != s.Old.Spec.Hash {
 			how := ""
 			if mode == policy.Enforce { // the other modes refresh nothing
-				how = "; to resolve it anew: " + a.howToRefresh(o.PodSpec)
+				how = "; to resolve it anew: " + a.howToRefresh(s.Spec)
 			}
 			a.warn(o, "%s kept at %s though the template has changed%s",
 				o.Reference.Text, short(o.Pin), how)
@@ -142,20 +142,20 @@ func (a *answer) failed(o *pin.Outcome) {
 	}
 }
 
-// howToRefresh returns what a person can do to have the pins of pod spec i resolved again.
-func (a *answer) howToRefresh(i int) string {
-	object := a.request.Object
+// howToRefresh returns what a person can do to have the pins of a pod spec resolved again.
+func (a *answer) howToRefresh(spec *workload.PodSpec) string {
+	kind := a.request.Object.Kind
 	change := "change the pod template's annotation " + workload.AnnotationRefresh
-	if !object.PodSpecs[i].Annotated { // a CRD may prune that of the template
+	if !spec.Annotated { // a CRD may prune that of the template
 		change = "change the object's annotation " + workload.AnnotationRefresh
 	}
-	if object.Kind.IsJob() {
+	if kind.IsJob() {
 		return "make a new Job"
 	}
-	if a.handler.Pinner.Policy.IgnoreRestart || object.Kind.Group != "apps" {
+	if a.handler.Pinner.Policy.IgnoreRestart || kind.Group != "apps" {
 		return change
 	}
-	switch object.Kind.Kind {
+	switch kind.Kind {
 	case "Deployment", "StatefulSet", "DaemonSet":
 		// The kinds of k8s.io/kubectl/pkg/polymorphichelpers/objectrestarter.go.
 		return "kubectl rollout restart, or " + change

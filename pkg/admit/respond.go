@@ -101,7 +101,6 @@ func (h *Handler) process(
 	if err != nil {
 		return h.notReviewed(rv, http.StatusBadRequest, "%v", err)
 	}
-	changed := templatesChanged(rv, request.Object)
 	rv.drop() // the lookups may take long
 	if size := request.Object.Size() + request.Old.Size(); h.Images != nil && size > fewImages {
 		// The object does not wait for a place, because it takes memory already.
@@ -116,7 +115,7 @@ func (h *Handler) process(
 	if result.Skipped != "" {
 		return allowed(rv), result
 	}
-	a := &answer{handler: h, rv: rv, request: request, result: result, changed: changed}
+	a := &answer{handler: h, rv: rv, request: request, result: result}
 	a.crowded = errors.Is(context.Cause(ctx), errCrowded)
 	return a.response(), result
 }
@@ -172,13 +171,4 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 			workload.ErrTooManyReferences)
 	}
 	return request, nil
-}
-
-// templatesChanged reports for each pod spec of an update whether anything but images differs from
-// the old pod template. A Pod has no template.
-func templatesChanged(rv *review, o *workload.Object) []bool {
-	if rv.Old.Value == nil || o.Kind.IsPod() {
-		return make([]bool, len(o.PodSpecs))
-	}
-	return workload.TemplatesChanged(rv.Old.Value, rv.Object.Value, o.PodSpecs)
 }

@@ -11,8 +11,9 @@ import (
 
 // PodSpec is a pod spec whose references were parsed, and what the annotations say about it.
 type PodSpec struct {
-	Old    *PodSpec // the same pod spec of the old object, or nil
-	Images []Image  // one for each reference, in document order
+	Spec   *workload.PodSpec // as it was scanned
+	Old    *PodSpec          // the same pod spec of the old object, or nil
+	Images []Image           // one for each reference, in document order
 	// Metadata is the metadata that the annotations are in.
 	Metadata *workload.Metadata
 	// Prefix precedes the keys in the annotations.
@@ -45,11 +46,11 @@ func ReadBoth(o, old *workload.Object) []PodSpec {
 	}
 	specs, before := map[string]*PodSpec{}, Read(old)
 	for i := range before {
-		specs[old.PodSpecs[i].Key] = &before[i]
+		specs[before[i].Spec.Key] = &before[i]
 	}
 	for i := range now {
 		s := &now[i]
-		if s.Old = specs[o.PodSpecs[i].Key]; s.Old == nil {
+		if s.Old = specs[s.Spec.Key]; s.Old == nil {
 			continue
 		}
 		images := make(map[string]*Image, len(s.Old.Images))
@@ -75,7 +76,7 @@ func Read(o *workload.Object) []PodSpec {
 	for i := range o.PodSpecs {
 		spec := &o.PodSpecs[i]
 		s := &specs[i]
-		s.Metadata = &o.Metadata
+		s.Spec, s.Metadata = spec, &o.Metadata
 		if spec.Annotated {
 			s.Metadata = &spec.Metadata
 		} else if spec.Shared {

@@ -81,15 +81,23 @@ func (s *scanner) element(o *Object, n *node) error {
 // template scans a pod template, an object with metadata and a pod spec.
 func (s *scanner) template(o *Object) error {
 	t := PodSpec{Metadata: Metadata{Pointer: string(s.at) + "/metadata"}, Annotated: true}
-	err := s.object(func(name []byte) error {
+	s.sum.Reset()
+	s.leaveOut()
+	err := s.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "metadata":
-			return s.metadata(&t.Metadata, &s.room)
+			s.leaveOut() // an empty metadata is equal to none
+			err = s.metadata(&t.Metadata, &s.room)
+			s.leaveOut()
 		case "spec":
-			return s.podSpec(&t)
+			err = s.podSpec(&t)
+		default:
+			err = s.dec.SkipValue()
 		}
-		return s.dec.SkipValue()
+		s.hash()
+		return err
 	})
+	t.Hash = s.sum.Sum64()
 	if err == nil && t.Pointer != "" {
 		o.PodSpecs = append(o.PodSpecs, t)
 		err = s.count()
@@ -101,16 +109,20 @@ func (s *scanner) template(o *Object) error {
 func (s *scanner) metadata(m *Metadata, room *int) error {
 	m.Present = s.isObject()
 	return s.object(func(name []byte) (err error) {
+		defer s.hash()
 		switch string(name) {
 		case "name":
 			return s.name(&m.Name)
 		case "namespace":
 			return s.name(&m.Namespace)
 		case "creationTimestamp":
+			defer s.leaveOut()
 			return s.name(&m.Created)
 		case "deletionTimestamp":
 			m.Deleting = s.dec.PeekKind() == '"'
 		case "annotations":
+			s.leaveOut() // an empty object of annotations is equal to none
+			defer s.leaveOut()
 			m.HasAnnotations = s.isObject()
 			m.Size, err = s.stringMap(&m.Annotations, isKnownAnnotation, func(into *string) error {
 				return s.annotation(into, room)
@@ -133,6 +145,10 @@ func (s *scanner) stringMap(
 ) (size int, err error) {
 	err = s.object(func(name []byte) error {
 		size += len(name)
+		defer s.hash()
+		if string(name) == AnnotationPins || string(name) == AnnotationRefreshed {
+			defer s.leaveOut()
+		}
 		if !keep(string(name)) {
 			n, err := s.length()
 			size += n

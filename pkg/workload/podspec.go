@@ -91,9 +91,12 @@ func (s *scanner) volume(p *PodSpec) error {
 
 // image reads the text of a reference and sets its pointer.
 func (s *scanner) image(r *Reference) error {
-	if s.dec.PeekKind() == '"' {
-		r.Missing, r.Pointer = false, string(s.at)
+	if s.dec.PeekKind() != '"' {
+		return s.dec.SkipValue()
 	}
+	r.Missing, r.Pointer = false, string(s.at)
+	s.hash()
+	defer s.leaveOut()
 	return s.text(&r.Text, ref.MaxLength)
 }
 

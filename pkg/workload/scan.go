@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"sync"
 
@@ -77,26 +78,36 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	return o, nil
 }
 
-var scanners = sync.Pool{New: func() any { return new(scanner) }}
+var (
+	scanners = sync.Pool{New: func() any { return new(scanner) }}
+	seed     = maphash.MakeSeed()
+)
 
 // scanner walks through one JSON document.
 type scanner struct {
 	dec    jsontext.Decoder
 	buf    bytes.Buffer
+	raw    []byte   // the whole document
 	at     []byte   // the JSON pointer of the next value
 	labels []string // the labels of the Table
 	found  int      // number of references and pod specs so far
 	room   int      // number of bytes that are left for the annotations of pod templates
+	// sum is the hash of the pod template that is being scanned, whose text is in it up to the offset
+	// hashed.
+	sum    maphash.Hash
+	hashed int64
 }
 
 func (s *scanner) reset(raw []byte) {
-	s.at, s.found, s.room = s.at[:0], 0, MaxAnnotations
+	s.raw, s.at, s.found, s.room = raw, s.at[:0], 0, MaxAnnotations
+	s.hashed = 0
+	s.sum.SetSeed(seed)
 	s.buf = *bytes.NewBuffer(raw)
 	jsonwalk.Reset(&s.dec, &s.buf)
 }
 
 func (s *scanner) release() {
-	s.buf, s.labels = bytes.Buffer{}, nil
+	s.buf, s.raw, s.labels = bytes.Buffer{}, nil, nil
 	s.dec.Reset(&s.buf)
 	scanners.Put(s)
 }
@@ -141,6 +152,17 @@ func (s *scanner) array(element func() error) error {
 		return err
 	})
 }
+
+// hash adds the text since hashed to the hash of the pod template. The text is one field, or a part
+// of one: what separates it from the text before is not hashed.
+func (s *scanner) hash() {
+	text := s.raw[s.hashed:s.dec.InputOffset()]
+	_, _ = s.sum.Write(bytes.TrimLeft(text, ":{, \t\r\n"))
+	s.leaveOut()
+}
+
+// leaveOut leaves the text since hashed out of the hash.
+func (s *scanner) leaveOut() { s.hashed = s.dec.InputOffset() }
 
 // isObject reports whether the next value is an object.
 func (s *scanner) isObject() bool { return s.dec.PeekKind() == '{' }

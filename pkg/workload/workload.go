@@ -102,7 +102,12 @@ type PodSpec struct {
 	Annotated bool
 	// Shared reports whether one annotation in the metadata of the object has the pins of several
 	// pod specs. It is only true if Annotated is false and the kind can have several pod specs.
-	Shared     bool
+	Shared bool
+	// Hash is a hash of the pod template without its image references, its creation timestamp, and the
+	// annotations in which tagpin records its pins. Hashes of two objects can be compared within one
+	// process, because an API server always writes the fields of an object in the same order. It is 0
+	// for a Pod, which has no template.
+	Hash       uint64
 	Identity   Identity
 	References []Reference // in document order
 }
