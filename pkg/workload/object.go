@@ -7,6 +7,10 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
 // root scans the whole document into o. tree has the paths to the pod templates of its kind.
@@ -16,7 +20,7 @@ func (s *scanner) root(o *Object, tree *node) error {
 	if !s.isObject() {
 		return errors.New("not a JSON object")
 	}
-	err := s.object(func(name []byte) error {
+	err := jsonwalk.Object(s.dec, func(name []byte) error {
 		switch string(name) {
 		case "metadata":
 			return s.metadata(&o.Metadata, &room)
@@ -49,9 +53,9 @@ func (s *scanner) descend(o *Object, n *node) error {
 	case n.template:
 		return s.template(o)
 	case n.elements != nil:
-		return s.array(func() error { return s.element(o, n.elements) })
+		return jsonwalk.Array(s.dec, func() error { return s.element(o, n.elements) })
 	}
-	return s.object(func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
+	return jsonwalk.Object(s.dec, func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
 }
 
 // element scans one element of a list. If the element has a name, the Key of its pod specs contains
@@ -60,9 +64,11 @@ func (s *scanner) element(o *Object, n *node) error {
 	if n.template || n.elements != nil || n.fields["name"] != nil {
 		return s.descend(o, n)
 	}
-	at, first, name := string(s.at), len(o.PodSpecs), ""
-	err := s.object(func(field []byte) error {
+	var at jsontext.Pointer
+	first, name := len(o.PodSpecs), ""
+	err := jsonwalk.Object(s.dec, func(field []byte) error {
 		if string(field) == "name" {
+			at = s.dec.StackPointer().Parent()
 			return s.name(&name)
 		}
 		return s.descend(o, n.fields[string(field)])
@@ -70,20 +76,20 @@ func (s *scanner) element(o *Object, n *node) error {
 	if name == "" {
 		return err
 	}
-	named := string(appendStep([]byte(at[:strings.LastIndexByte(at, '/')]), []byte(name)))
+	named := string(at.Parent().AppendToken(name))
 	for i := range o.PodSpecs[first:] {
 		spec := &o.PodSpecs[first+i]
-		spec.Key = named + strings.TrimPrefix(spec.Key, at)
+		spec.Key = named + strings.TrimPrefix(spec.Key, string(at))
 	}
 	return err
 }
 
 // template scans a pod template, an object with metadata and a pod spec.
 func (s *scanner) template(o *Object) error {
-	t := PodSpec{Metadata: Metadata{Pointer: string(s.at) + "/metadata"}, Annotated: true}
+	t := PodSpec{Annotated: true}
 	s.sum.Reset()
 	s.leaveOut()
-	err := s.object(func(name []byte) (err error) {
+	err := jsonwalk.Object(s.dec, func(name []byte) (err error) {
 		switch string(name) {
 		case "metadata":
 			s.leaveOut() // an empty metadata is equal to none
@@ -99,6 +105,7 @@ func (s *scanner) template(o *Object) error {
 	})
 	t.Hash = s.sum.Sum64()
 	if err == nil && t.Pointer != "" {
+		t.Metadata.Pointer = strings.TrimSuffix(t.Pointer, "/spec") + "/metadata"
 		o.PodSpecs = append(o.PodSpecs, t)
 		err = s.count()
 	}
@@ -108,7 +115,7 @@ func (s *scanner) template(o *Object) error {
 // metadata scans an ObjectMeta. room is the number of bytes of annotations that may still be kept.
 func (s *scanner) metadata(m *Metadata, room *int) error {
 	m.Present = s.isObject()
-	return s.object(func(name []byte) (err error) {
+	return jsonwalk.Object(s.dec, func(name []byte) (err error) {
 		defer s.hash()
 		switch string(name) {
 		case "name":
@@ -132,7 +139,7 @@ func (s *scanner) metadata(m *Metadata, room *int) error {
 			_, err = s.stringMap(&m.Labels, s.isKnownLabel, s.name)
 			return err
 		case "ownerReferences":
-			return s.array(func() error { return s.owner(&m.Controller) })
+			return jsonwalk.Array(s.dec, func() error { return s.owner(&m.Controller) })
 		}
 		return s.dec.SkipValue()
 	})
@@ -143,7 +150,7 @@ func (s *scanner) metadata(m *Metadata, room *int) error {
 func (s *scanner) stringMap(
 	into *map[string]string, keep func(string) bool, read func(*string) error,
 ) (size int, err error) {
-	err = s.object(func(name []byte) error {
+	err = jsonwalk.Object(s.dec, func(name []byte) error {
 		size += len(name)
 		defer s.hash()
 		if string(name) == AnnotationPins || string(name) == AnnotationRefreshed {
@@ -190,7 +197,7 @@ func (s *scanner) isKnownLabel(name string) bool {
 func (s *scanner) owner(into *Owner) error {
 	var o Owner
 	controller := false
-	err := s.object(func(name []byte) error {
+	err := jsonwalk.Object(s.dec, func(name []byte) error {
 		switch string(name) {
 		case "apiVersion":
 			return s.text(&o.APIVersion, maxVersion)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"strings"
 
+	"github.com/tagpin/tagpin/pkg/jsonwalk"
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
@@ -15,24 +16,24 @@ var ContainerLists = [...]string{"initContainers", "containers", "ephemeralConta
 
 func (s *scanner) podSpec(p *PodSpec) error {
 	if s.isObject() {
-		p.Pointer = string(s.at)
+		p.Pointer = string(s.dec.StackPointer())
 		p.Key = p.Pointer
 	}
 	var account, deprecated string
-	err := s.object(func(name []byte) error {
+	err := jsonwalk.Object(s.dec, func(name []byte) error {
 		switch string(name) {
 		case "containers", "initContainers":
-			return s.array(func() error { return s.container(p, false) })
+			return jsonwalk.Array(s.dec, func() error { return s.container(p, false) })
 		case "ephemeralContainers":
-			return s.array(func() error { return s.container(p, true) })
+			return jsonwalk.Array(s.dec, func() error { return s.container(p, true) })
 		case "volumes":
-			return s.array(func() error { return s.volume(p) })
+			return jsonwalk.Array(s.dec, func() error { return s.volume(p) })
 		case "serviceAccountName":
 			return s.name(&account)
 		case "serviceAccount":
 			return s.name(&deprecated)
 		case "imagePullSecrets":
-			return s.array(func() error { return s.pullSecret(p) })
+			return jsonwalk.Array(s.dec, func() error { return s.pullSecret(p) })
 		}
 		return s.dec.SkipValue()
 	})
@@ -43,7 +44,7 @@ func (s *scanner) podSpec(p *PodSpec) error {
 func (s *scanner) container(p *PodSpec, ephemeral bool) error {
 	present := s.isObject()
 	r := Reference{Missing: true, Ephemeral: ephemeral}
-	err := s.object(func(name []byte) error {
+	err := jsonwalk.Object(s.dec, func(name []byte) error {
 		switch string(name) {
 		case "name":
 			return s.name(&r.Name)
@@ -64,13 +65,13 @@ func (s *scanner) volume(p *PodSpec) error {
 	r := Reference{Missing: true}
 	var volume string
 	isImage := false
-	err := s.object(func(name []byte) error {
+	err := jsonwalk.Object(s.dec, func(name []byte) error {
 		switch string(name) {
 		case "name":
 			return s.name(&volume)
 		case "image":
 			isImage = s.isObject()
-			return s.object(func(name []byte) error {
+			return jsonwalk.Object(s.dec, func(name []byte) error {
 				switch string(name) {
 				case "reference":
 					return s.image(&r)
@@ -94,7 +95,7 @@ func (s *scanner) image(r *Reference) error {
 	if s.dec.PeekKind() != '"' {
 		return s.dec.SkipValue()
 	}
-	r.Missing, r.Pointer = false, string(s.at)
+	r.Missing, r.Pointer = false, string(s.dec.StackPointer())
 	s.hash()
 	defer s.leaveOut()
 	return s.text(&r.Text, ref.MaxLength)
@@ -124,7 +125,7 @@ func (s *scanner) count() error {
 
 func (s *scanner) pullSecret(p *PodSpec) error {
 	var secret string
-	err := s.object(func(name []byte) error {
+	err := jsonwalk.Object(s.dec, func(name []byte) error {
 		if string(name) == "name" {
 			return s.name(&secret)
 		}

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/maphash"
-	"strconv"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -61,8 +60,11 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 			"add it to `templates` in the config", kind)
 	}
 	s := scanners.Get().(*scanner)
-	defer s.release()
 	s.reset(raw)
+	defer func() {
+		s.reset(nil) // forget raw
+		scanners.Put(s)
+	}()
 	if t != nil {
 		s.labels = t.Labels
 	}
@@ -78,17 +80,13 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	return o, nil
 }
 
-var (
-	scanners = sync.Pool{New: func() any { return new(scanner) }}
-	seed     = maphash.MakeSeed()
-)
+var scanners = sync.Pool{New: func() any { return &scanner{dec: new(jsontext.Decoder)} }}
 
 // scanner walks through one JSON document.
 type scanner struct {
-	dec    jsontext.Decoder
+	dec    *jsontext.Decoder
 	buf    bytes.Buffer
 	raw    []byte   // the whole document
-	at     []byte   // the JSON pointer of the next value
 	labels []string // the labels of the Table
 	found  int      // number of references and pod specs so far
 	room   int      // number of bytes that are left for the annotations of pod templates
@@ -99,59 +97,13 @@ type scanner struct {
 }
 
 func (s *scanner) reset(raw []byte) {
-	s.raw, s.at, s.found, s.room = raw, s.at[:0], 0, MaxAnnotations
-	s.hashed = 0
+	*s = scanner{dec: s.dec, buf: *bytes.NewBuffer(raw), raw: raw, room: MaxAnnotations}
 	s.sum.SetSeed(seed)
-	s.buf = *bytes.NewBuffer(raw)
-	jsonwalk.Reset(&s.dec, &s.buf)
+	jsonwalk.Reset(s.dec, &s.buf)
 }
 
-func (s *scanner) release() {
-	s.buf, s.raw, s.labels = bytes.Buffer{}, nil, nil
-	s.dec.Reset(&s.buf)
-	scanners.Put(s)
-}
-
-// object calls field for each name of the next value, which must consume the value of the name. If
-// the next value is not an object, it is skipped.
-func (s *scanner) object(field func(name []byte) error) error {
-	n := len(s.at)
-	return jsonwalk.Object(&s.dec, func(name []byte) error {
-		s.at = appendStep(s.at, name)
-		err := field(name)
-		s.at = s.at[:n]
-		return err
-	})
-}
-
-// appendStep appends a name to a JSON pointer (RFC 6901, section 3).
-func appendStep(to, name []byte) []byte {
-	to = append(to, '/')
-	for _, c := range name {
-		switch c {
-		case '~':
-			to = append(to, "~0"...)
-		case '/':
-			to = append(to, "~1"...)
-		default:
-			to = append(to, c)
-		}
-	}
-	return to
-}
-
-// array calls element for each element of the next value, which must consume the element. If the
-// next value is not an array, it is skipped.
-func (s *scanner) array(element func() error) error {
-	n, i := len(s.at), 0
-	return jsonwalk.Array(&s.dec, func() error {
-		s.at = strconv.AppendInt(append(s.at, '/'), int64(i), 10)
-		i++
-		err := element()
-		s.at = s.at[:n]
-		return err
-	})
-}
+// seed is the seed of all hashes, which makes them comparable.
+var seed = maphash.MakeSeed()
 
 // hash adds the text since hashed to the hash of the pod template. The text is one field, or a part
 // of one: what separates it from the text before is not hashed.
