@@ -128,8 +128,8 @@ func TestAuditOfReinvocation(t *testing.T) {
 // their keys don't depend on the number of templates.
 func TestTemplateAdded(t *testing.T) {
 	l := newLife(t, "g/Group")
-	table, err := workload.NewTable(workload.Template{Group: "g", Kind: "Group", Paths: []string{"spec.leader", "spec.template"}})
-	if err != nil {
+	table := new(workload.Table)
+	if err := table.Add(workload.Kind{Group: "g", Kind: "Group"}, "spec.leader", "spec.template"); err != nil {
 		t.Fatal(err)
 	}
 	l.handler.Table = table

@@ -96,8 +96,8 @@ func TestHowToRefresh(t *testing.T) {
 		"g/Custom":        "anew: change the object's annotation tagpin.dev/refresh",
 	} {
 		l := newLife(t, kind)
-		table, err := workload.NewTable(workload.Template{Group: "g", Kind: "Custom", Paths: []string{"spec.template"}})
-		if err != nil {
+		table := new(workload.Table)
+		if err := table.Add(workload.Kind{Group: "g", Kind: "Custom"}, "spec.template"); err != nil {
 			t.Fatal(err)
 		}
 		l.handler.Table = table

@@ -155,8 +155,8 @@ func TestManySticky(t *testing.T) {
 // TestManyTemplates checks that the costs grow with the number of templates, and not with its
 // square, although they share an annotation.
 func TestManyTemplates(t *testing.T) {
-	table, err := workload.NewTable(workload.Template{Group: "g", Kind: "Set", Paths: []string{"spec.jobs[*].template"}})
-	if err != nil {
+	table := new(workload.Table)
+	if err := table.Add(workload.Kind{Group: "g", Kind: "Set"}, "spec.jobs[*].template"); err != nil {
 		t.Fatal(err)
 	}
 	h := newHandler(t, policy.Enforce, registry)

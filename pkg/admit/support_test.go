@@ -58,18 +58,21 @@ func counting(n *atomic.Int64) resolve.Resolver {
 	})
 }
 
-// custom are the kinds that newHandler has in addition to the built-in ones.
-var custom = []workload.Template{
-	{Group: "argoproj.io", Kind: "Rollout", Paths: []string{"spec.template"}},
-	{Group: "jobset.x-k8s.io", Kind: "JobSet", Paths: []string{"spec.replicatedJobs[*].template.spec.template"}},
+// custom are the kinds that newHandler has in addition to the built-in ones, and the paths of their
+// templates.
+var custom = map[workload.Kind]string{
+	{Group: "argoproj.io", Kind: "Rollout"}:    "spec.template",
+	{Group: "jobset.x-k8s.io", Kind: "JobSet"}: "spec.replicatedJobs[*].template.spec.template",
 }
 
 // newHandler returns a handler with the default of onFailure.
 func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handler {
 	t.Helper()
-	table, err := workload.NewTable(custom...)
-	if err != nil {
-		t.Fatal(err)
+	table := new(workload.Table)
+	for kind, path := range custom {
+		if err := table.Add(kind, path); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return &admit.Handler{
 		Pinner: &pin.Pinner{Resolver: r}, Table: table, Mode: mode,

@@ -34,17 +34,15 @@ func (c *Config) policy(p *problems) policy.Policy {
 
 // Table returns the table of the built-in kinds and those of the file. The config must be valid.
 func (c *Config) Table() *workload.Table {
-	templates := make([]workload.Template, len(c.Templates))
-	for i, t := range c.Templates {
-		templates[i] = t.template()
+	table := &workload.Table{Labels: c.RevisionLabels}
+	for _, t := range c.Templates {
+		_ = t.addTo(table) // validation reports the error of each template
 	}
-	table, _ := workload.NewTable(templates...) // validation reports the error of each template
-	table.Labels = c.RevisionLabels
 	return table
 }
 
-func (t Template) template() workload.Template {
-	return workload.Template{Group: t.Group, Kind: t.Kind, Paths: t.Paths}
+func (t Template) addTo(table *workload.Table) error {
+	return table.Add(workload.Kind{Group: t.Group, Kind: t.Kind}, t.Paths...)
 }
 
 // Client returns a new client of registries. The config must be valid. The client's Init reads the

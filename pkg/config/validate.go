@@ -62,9 +62,8 @@ func (c *Config) validate() []error {
 func (c *Config) checkTemplates(p *problems) {
 	for i, t := range c.Templates {
 		field := index("templates", i)
-		_, err := workload.NewTable(t.template())
-		p.add(field, err)
-		// The names are put into the expressions of the webhook's registration. NewTable reports a
+		p.add(field, t.addTo(new(workload.Table)))
+		// The names are put into the expressions of the webhook's registration. The table reports a
 		// missing kind.
 		group, _, hasVersion := strings.Cut(t.Group, "/")
 		hasVersion = hasVersion && isName(group)

@@ -28,11 +28,8 @@ import (
 // identities.
 func jobSet(t *testing.T, images ...string) *workload.Object {
 	t.Helper()
-	table, err := workload.NewTable(workload.Template{
-		Group: "jobset.x-k8s.io", Kind: "JobSet",
-		Paths: []string{"spec.replicatedJobs[*].template.spec.template"},
-	})
-	if err != nil {
+	table, kind := new(workload.Table), workload.Kind{Group: "jobset.x-k8s.io", Kind: "JobSet"}
+	if err := table.Add(kind, "spec.replicatedJobs[*].template.spec.template"); err != nil {
 		t.Fatal(err)
 	}
 	var containers []string
@@ -42,7 +39,7 @@ func jobSet(t *testing.T, images ...string) *workload.Object {
 	template := func(identity string) string {
 		return `{"template":{"spec":{"template":{"spec":{` + identity + `,"containers":[` + strings.Join(containers, ",") + `]}}}}}`
 	}
-	o, err := table.Scan(workload.Kind{Group: "jobset.x-k8s.io", Kind: "JobSet"}, []byte(`{"spec":{"replicatedJobs":[`+
+	o, err := table.Scan(kind, []byte(`{"spec":{"replicatedJobs":[`+
 		template(`"serviceAccountName":"one"`)+`,`+template(`"imagePullSecrets":[{"name":"two"}]`)+`]}}`))
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ type Kind struct {
 	Group, Kind string
 	// Resource is its name in URLs, such as rollouts. Required.
 	Resource string
-	// Paths lead to its pod templates, as in workload.Template.
+	// Paths lead to its pod templates, as in workload.Table.
 	Paths []string
 }
 

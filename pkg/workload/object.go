@@ -29,7 +29,7 @@ func (s *scanner) root(o *Object, tree *node) error {
 				return s.podSpec(&own)
 			}
 		}
-		return s.descend(o, tree.fields[string(name)])
+		return s.descend(o, tree.children[string(name)])
 	})
 	if err != nil {
 		return err
@@ -52,16 +52,16 @@ func (s *scanner) descend(o *Object, n *node) error {
 		return s.dec.SkipValue()
 	case n.template:
 		return s.template(o)
-	case n.elements != nil:
-		return jsonwalk.Array(s.dec, func() error { return s.element(o, n.elements) })
+	case n.children[each] != nil:
+		return jsonwalk.Array(s.dec, func() error { return s.element(o, n.children[each]) })
 	}
-	return jsonwalk.Object(s.dec, func(name []byte) error { return s.descend(o, n.fields[string(name)]) })
+	return jsonwalk.Object(s.dec, func(name []byte) error { return s.descend(o, n.children[string(name)]) })
 }
 
 // element scans one element of a list. If the element has a name, the Key of its pod specs contains
 // the name in place of the index, because the index changes when an element is inserted before it.
 func (s *scanner) element(o *Object, n *node) error {
-	if n.template || n.elements != nil || n.fields["name"] != nil {
+	if n.template || n.children[each] != nil || n.children["name"] != nil {
 		return s.descend(o, n)
 	}
 	var at jsontext.Pointer
@@ -71,7 +71,7 @@ func (s *scanner) element(o *Object, n *node) error {
 			at = s.dec.StackPointer().Parent()
 			return s.name(&name)
 		}
-		return s.descend(o, n.fields[string(field)])
+		return s.descend(o, n.children[string(field)])
 	})
 	if name == "" {
 		return err

@@ -8,19 +8,11 @@ import (
 	"strings"
 )
 
-// Template adds a kind to a Table. Each path leads to a pod template, an object with the fields
-// metadata and spec of a PodTemplateSpec. An example is spec.template. In a path, [*] stands for
-// every element of a list: spec.replicatedJobs[*].template.spec.template.
-type Template struct {
-	Group, Kind string
-	Paths       []string
-}
-
 // Table has the paths to the pod templates of each kind. The zero value, and a nil *Table, has the
-// built-in kinds.
+// built-in kinds. It must not be changed after the first Scan.
 type Table struct {
 	// Labels are the names of labels that Scan keeps in addition to those of the Label… constants.
-	// They must be set before the first use of the Table. Default: none.
+	// Default: none.
 	Labels []string
 
 	extra map[Kind]*node
@@ -30,57 +22,45 @@ type Table struct {
 type node struct {
 	template bool             // the path ends here, at a pod template
 	several  bool             // only set in the root: the kind can have several pod templates
-	fields   map[string]*node // by the name of the field
-	elements *node            // if not nil, the node is a list and this is the node of its elements
+	children map[string]*node // by the name of the field, or each for the elements of a list
 }
 
-// builtin returns the tree of a kind that Kubernetes itself defines, or nil for any other kind. A
-// test compares this table with the types of k8s.io/api.
-func builtin(kind Kind) *node {
-	switch kind {
-	case Kind{"", "Pod"}:
-		return podTree
-	case Kind{"apps", "Deployment"}, Kind{"apps", "ReplicaSet"}, Kind{"apps", "StatefulSet"},
-		Kind{"apps", "DaemonSet"}, Kind{"batch", "Job"}, Kind{"", "ReplicationController"}:
-		return workloadTree
-	case Kind{"batch", "CronJob"}:
-		return cronJobTree
-	case Kind{"", "PodTemplate"}:
-		return podTemplateTree
+// each is the step of a path that stands for every element of a list.
+const each = "[*]"
+
+// builtin has the trees of the kinds that Kubernetes itself defines. A test compares this table with
+// the types of k8s.io/api.
+var builtin = map[Kind]*node{
+	{"", "Pod"}:                   {template: true},
+	{"", "PodTemplate"}:           mustTree("template"),
+	{"", "ReplicationController"}: mustTree("spec.template"),
+	{"apps", "DaemonSet"}:         mustTree("spec.template"),
+	{"apps", "Deployment"}:        mustTree("spec.template"),
+	{"apps", "ReplicaSet"}:        mustTree("spec.template"),
+	{"apps", "StatefulSet"}:       mustTree("spec.template"),
+	{"batch", "CronJob"}:          mustTree("spec.jobTemplate.spec.template"),
+	{"batch", "Job"}:              mustTree("spec.template"),
+}
+
+// Add adds a kind to the table. Each path leads to a pod template, an object with the fields
+// metadata and spec of a PodTemplateSpec. An example is spec.template. In a path, [*] stands for
+// every element of a list: spec.replicatedJobs[*].template.spec.template.
+func (t *Table) Add(kind Kind, paths ...string) error {
+	switch {
+	case kind.Kind == "":
+		return fmt.Errorf("template of group %q: kind is missing", kind.Group)
+	case t.Known(kind):
+		return fmt.Errorf("template of %s: the kind is built in or given twice", kind)
 	}
+	tree, err := newTree(paths)
+	if err != nil {
+		return fmt.Errorf("template of %s: %w", kind, err)
+	}
+	if t.extra == nil {
+		t.extra = map[Kind]*node{}
+	}
+	t.extra[kind] = tree
 	return nil
-}
-
-var (
-	podTree         = &node{template: true}
-	workloadTree    = mustTree("spec.template")
-	cronJobTree     = mustTree("spec.jobTemplate.spec.template")
-	podTemplateTree = mustTree("template")
-)
-
-// NewTable returns a table of the built-in kinds and the extra ones. Its error describes every
-// mistake in the templates.
-func NewTable(extra ...Template) (*Table, error) {
-	t := &Table{extra: make(map[Kind]*node, len(extra))}
-	var errs []error
-	for _, e := range extra {
-		kind := Kind{e.Group, e.Kind}
-		switch {
-		case e.Kind == "":
-			errs = append(errs, fmt.Errorf("template of group %q: kind is missing", e.Group))
-			continue
-		case t.Known(kind):
-			errs = append(errs, fmt.Errorf("template of %s: the kind is built in or given twice", kind))
-			continue
-		}
-		tree, err := newTree(e.Paths)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("template of %s: %w", kind, err))
-			continue
-		}
-		t.extra[kind] = tree
-	}
-	return t, errors.Join(errs...)
 }
 
 // Known reports whether the table has the kind.
@@ -88,10 +68,10 @@ func (t *Table) Known(kind Kind) bool { return t.tree(kind) != nil }
 
 // Custom reports whether the kind was added to the built-in ones. The annotations of such a kind
 // are in the metadata of the object, because a CRD may prune the metadata of its pod templates.
-func (t *Table) Custom(kind Kind) bool { return builtin(kind) == nil && t.Known(kind) }
+func (t *Table) Custom(kind Kind) bool { return builtin[kind] == nil && t.Known(kind) }
 
 func (t *Table) tree(kind Kind) *node {
-	if n := builtin(kind); n != nil || t == nil {
+	if n := builtin[kind]; n != nil || t == nil {
 		return n
 	}
 	return t.extra[kind]
@@ -109,7 +89,7 @@ func newTree(paths []string) (*node, error) {
 	if len(paths) == 0 {
 		return nil, errors.New("no path to a pod template")
 	}
-	root := &node{several: len(paths) > 1 || strings.Contains(paths[0], "[*]")}
+	root := &node{several: len(paths) > 1 || strings.Contains(paths[0], each)}
 	for _, p := range paths {
 		if err := root.add(p); err != nil {
 			return nil, err
@@ -119,32 +99,33 @@ func newTree(paths []string) (*node, error) {
 }
 
 func (n *node) add(path string) error {
-	at := n
 	for _, step := range strings.Split(path, ".") {
-		name, list := strings.CutSuffix(step, "[*]")
+		name, list := strings.CutSuffix(step, each)
 		if name == "" || strings.ContainsAny(name, "[]*'\"\\ \n\t") {
 			return fmt.Errorf("path %q: %q is not a field name, with or without [*]", path, step)
 		}
-		if at.fields == nil {
-			at.fields = make(map[string]*node)
-		}
-		if at.fields[name] == nil {
-			at.fields[name] = &node{}
-		}
-		at = at.fields[name]
+		n = n.child(name)
 		if list {
-			if at.elements == nil {
-				at.elements = &node{}
-			}
-			at = at.elements
+			n = n.child(each)
 		}
-		if at.template {
+		if n.template {
 			return fmt.Errorf("path %q: another path to a pod template is the beginning of it", path)
 		}
 	}
-	if at.fields != nil || at.elements != nil {
+	if n.children != nil {
 		return fmt.Errorf("path %q: it is the beginning of another path", path)
 	}
-	at.template = true
+	n.template = true
 	return nil
+}
+
+// child returns the child of a step, which it adds if there is none yet.
+func (n *node) child(step string) *node {
+	if n.children == nil {
+		n.children = map[string]*node{}
+	}
+	if n.children[step] == nil {
+		n.children[step] = &node{}
+	}
+	return n.children[step]
 }

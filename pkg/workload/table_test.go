@@ -15,10 +15,8 @@ import (
 // jobSets returns a table with JobSets that have pod templates at a path.
 func jobSets(t *testing.T, path string) *workload.Table {
 	t.Helper()
-	table, err := workload.NewTable(workload.Template{
-		Group: jobSet.Group, Kind: jobSet.Kind, Paths: []string{path},
-	})
-	if err != nil {
+	table := new(workload.Table)
+	if err := table.Add(jobSet, path); err != nil {
 		t.Fatal(err)
 	}
 	return table
@@ -74,23 +72,27 @@ func TestScanNamesElements(t *testing.T) {
 	}
 }
 
-func TestNewTableRefuses(t *testing.T) {
-	_, err := workload.NewTable(
-		workload.Template{Group: "g"},
-		workload.Template{Kind: "Pod", Paths: []string{"spec"}},
-		workload.Template{Kind: "A"},
-		workload.Template{Kind: "B", Paths: []string{"spec..x"}},
-		workload.Template{Kind: "C", Paths: []string{"spec[0].x"}},
-		workload.Template{Kind: "D", Paths: []string{"a", "a.b"}},
-		workload.Template{Kind: "E", Paths: []string{"a.b", "a"}},
-		workload.Template{Kind: "F", Paths: []string{""}},
-		workload.Template{Kind: "G", Paths: []string{"spec.it's"}},
-	)
-	for _, want := range []string{
-		`group "g"`, "of Pod", "of A", "of B", "of C", "of D", "of E", "of F", "of G",
+func TestAddRefuses(t *testing.T) {
+	table := jobSets(t, "spec.template")
+	for _, tt := range []struct {
+		kind  workload.Kind
+		paths []string
+		want  string
+	}{
+		{workload.Kind{Group: "g"}, nil, `group "g"`},
+		{pod, []string{"spec"}, "of Pod"},
+		{jobSet, []string{"spec.template"}, "given twice"},
+		{workload.Kind{Kind: "A"}, nil, "of A"},
+		{workload.Kind{Kind: "B"}, []string{"spec..x"}, "of B"},
+		{workload.Kind{Kind: "C"}, []string{"spec[0].x"}, "of C"},
+		{workload.Kind{Kind: "D"}, []string{"a", "a.b"}, "of D"},
+		{workload.Kind{Kind: "E"}, []string{"a.b", "a"}, "of E"},
+		{workload.Kind{Kind: "F"}, []string{""}, "of F"},
+		{workload.Kind{Kind: "G"}, []string{"spec.it's"}, "of G"},
 	} {
-		if !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("NewTable = %v, want an error that contains %q", err, want)
+		err := table.Add(tt.kind, tt.paths...)
+		if !strings.Contains(fmt.Sprint(err), tt.want) {
+			t.Errorf("Add(%s, %q) = %v, want an error that contains %q", tt.kind, tt.paths, err, tt.want)
 		}
 	}
 }
