@@ -34,28 +34,25 @@ func encodePatch(operations []operation, changes []*annotation.Change) []byte {
 
 // annotationOperations returns the operations for the annotations of one metadata. If the
 // annotations or the metadata itself are missing, they are added as a whole.
-func annotationOperations(c *annotation.Change) (operations []operation) {
+func annotationOperations(c *annotation.Change) []operation {
 	m := c.Metadata
 	annotations := jsontext.Pointer(m.Pointer + "/annotations")
-	path := func(key string) string { return string(annotations.AppendToken(key)) }
-	for _, key := range c.Remove {
-		operations = append(operations, operation{Op: "remove", Path: path(key)})
-	}
-	if len(c.Set) == 0 {
-		return operations
-	}
-	add := func(path string, value any) {
-		operations = append(operations, operation{Op: "add", Path: path, Value: value})
-	}
 	switch {
+	case len(c.Values) == 0:
+		return nil
 	case !m.Present:
-		add(m.Pointer, map[string]any{"annotations": c.Set})
+		value := map[string]any{"annotations": c.Values}
+		return []operation{{Op: "add", Path: m.Pointer, Value: value}}
 	case !m.HasAnnotations:
-		add(string(annotations), c.Set)
-	default:
-		for _, key := range slices.Sorted(maps.Keys(c.Set)) {
-			add(path(key), c.Set[key])
+		return []operation{{Op: "add", Path: string(annotations), Value: c.Values}}
+	}
+	var operations []operation
+	for _, key := range slices.Sorted(maps.Keys(c.Values)) {
+		o := operation{Op: "add", Path: string(annotations.AppendToken(key)), Value: c.Values[key]}
+		if c.Values[key] == "" {
+			o.Op, o.Value = "remove", nil
 		}
+		operations = append(operations, o)
 	}
 	return operations
 }

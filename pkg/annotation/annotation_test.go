@@ -4,6 +4,8 @@ package annotation_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,21 +90,23 @@ func TestUpdate(t *testing.T) {
 	const encoded = `{"<&>":"2","a":"1"}`
 	for _, tt := range []struct {
 		now, old string
-		want     annotation.Change
+		want     map[string]string
 	}{
-		{"", "", annotation.Change{Set: map[string]string{"k": encoded}}},
-		{encoded, "", annotation.Change{}},
-		{`{"a":"1", "<&>":"2", "more":"3"}`, "", annotation.Change{}},
-		{"", `{"a":"1", "<&>":"2"}`, annotation.Change{Set: map[string]string{"k": `{"a":"1", "<&>":"2"}`}}},
-		{`{"a":"1"}`, "junk", annotation.Change{Set: map[string]string{"k": encoded}}},
+		{"", "", map[string]string{"k": encoded}},
+		{encoded, "", nil},
+		{`{"a":"1", "<&>":"2", "more":"3"}`, "", nil},
+		{"", `{"a":"1", "<&>":"2"}`, map[string]string{"k": `{"a":"1", "<&>":"2"}`}},
+		{`{"a":"1"}`, "junk", map[string]string{"k": encoded}},
 	} {
 		m := &workload.Metadata{Annotations: map[string]string{"k": tt.now}}
 		old := &workload.Metadata{Annotations: map[string]string{"k": tt.old}}
 		var c annotation.Changes
 		c.Update(m, old, "k", texts)
-		var got annotation.Change
+		var got map[string]string
 		for _, change := range c.All {
-			got = annotation.Change{Set: change.Set, Remove: change.Remove}
+			if len(change.Values) > 0 {
+				got = change.Values
+			}
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("Update of %q over %q: -want +got\n%s", tt.now, tt.old, diff)
@@ -121,14 +125,17 @@ func TestOmitted(t *testing.T) {
 	}
 	c.PutTexts(m, "fourth", map[string]string{"a": strings.Repeat("x", 130<<10)})
 	c.PutTexts(&workload.Metadata{Pointer: "/other"}, "fifth", nil)
-	if len(c.All) != 1 {
-		t.Errorf("changes of %d metadata, want only those of the first one", len(c.All))
+	if len(c.All) != 2 || len(c.All[1].Values) != 0 {
+		t.Errorf("changes %+v, want none of the other metadata", c.All)
 	}
 	want := []string{"third", "fourth"}
 	if diff := cmp.Diff(want, c.Omitted); diff != "" {
 		t.Errorf("omitted: -want +got\n%s", diff)
 	}
-	if got := c.All[0]; len(got.Set) != 2 || !cmp.Equal(got.Remove, []string{"third"}) {
-		t.Errorf("%d annotations set, %q removed, want 2 and the third", len(got.Set), got.Remove)
+	got := c.All[0].Values
+	third, removed := got["third"]
+	if len(got) != 3 || got["first"] == "" || got["second"] == "" || third != "" || !removed {
+		t.Errorf("changes of %q, want the first and the second set, and the third removed",
+			slices.Sorted(maps.Keys(got)))
 	}
 }

@@ -4,6 +4,7 @@ package annotation
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -23,22 +24,18 @@ type Changes struct {
 	Omitted []string
 }
 
-// Change has the changes to the annotations in one metadata. Set and Remove may be empty.
+// Change has the changes to the annotations in one metadata.
 type Change struct {
 	Metadata *workload.Metadata
-	Set      map[string]string
-	Remove   []string
+	// Values has the new values, by the name of the annotation. It may be empty. An annotation whose
+	// new value is empty is removed.
+	Values map[string]string
 }
 
 // Put makes an annotation have a value. If the value is empty, the annotation is removed.
 func (c *Changes) Put(m *workload.Metadata, key, value string) {
-	current, present := m.Annotations[key]
-	switch {
-	case value == "" && present:
-		change := c.of(m)
-		change.Remove = append(change.Remove, key)
-	case value != "" && value != current:
-		c.of(m).Set[key] = value
+	if current, present := m.Annotations[key]; value != current || value == "" && present {
+		c.of(m).Values[key] = value
 	}
 }
 
@@ -81,39 +78,24 @@ func hasAll(all, some map[string]string) bool {
 
 // of returns the change of a metadata, which it adds if there is none yet.
 func (c *Changes) of(m *workload.Metadata) *Change {
-	change := c.find(m)
-	if change == nil {
-		change = &Change{Metadata: m, Set: map[string]string{}}
-		c.All = append(c.All, change)
-	}
-	return change
-}
-
-// find returns the change of a metadata, or nil if there is none.
-func (c *Changes) find(m *workload.Metadata) *Change {
 	for _, change := range c.All {
 		if change.Metadata.Pointer == m.Pointer {
 			return change
 		}
 	}
-	return nil
+	change := &Change{Metadata: m, Values: map[string]string{}}
+	c.All = append(c.All, change)
+	return change
 }
 
 // size returns the size in bytes of all annotations in a metadata after the changes, if one more
 // annotation has a value.
 func (c *Changes) size(m *workload.Metadata, key, value string) int {
-	size := m.Size + sizeOf(key, value) - sizeOf(key, m.Annotations[key])
-	change := c.find(m)
-	if change == nil {
-		return size
-	}
-	for k, v := range change.Set {
-		if k != key {
-			size += sizeOf(k, v) - sizeOf(k, m.Annotations[k])
-		}
-	}
-	for _, k := range change.Remove {
-		size -= sizeOf(k, m.Annotations[k])
+	values := maps.Clone(c.of(m).Values)
+	values[key] = value
+	size := m.Size
+	for k, v := range values {
+		size += sizeOf(k, v) - sizeOf(k, m.Annotations[k])
 	}
 	return size
 }
