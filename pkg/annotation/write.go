@@ -3,9 +3,10 @@
 package annotation
 
 import (
-	"encoding/json"
 	"maps"
-	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -114,11 +115,7 @@ func encode(texts map[string]string) string {
 	if len(texts) == 0 {
 		return ""
 	}
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if e.Encode(texts) != nil {
-		return ""
-	}
-	return strings.TrimSuffix(b.String(), "\n")
+	// The error is always nil for a map of strings.
+	value, _ := json.Marshal(texts, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	return string(value)
 }
