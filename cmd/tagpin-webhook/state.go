@@ -80,25 +80,20 @@ func (h *handlers) addModes(s, former *state) {
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, former); s.siblings != nil {
 		pinner.Layer = s.siblings.Layer
 	}
-	table, f := s.config.Table(), s.config.OnFailure
+	table := s.config.Table()
 	s.modes = map[policy.Mode]http.Handler{}
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
 		s.modes[mode] = &admit.Handler{
-			Pinner: pinner,
-			Table:  table,
-			Mode:   mode,
-			OnFailure: admit.OnFailure{
-				NotFound:     admit.FailurePolicy(f.NotFound),
-				Unauthorized: admit.FailurePolicy(f.Unauthorized),
-				Unavailable:  admit.FailurePolicy(f.Unavailable),
-				Invalid:      admit.FailurePolicy(f.Invalid),
-			},
-			Keychain: s.credentials.For,
-			Metrics:  h.metrics.admit,
-			Reviews:  h.queues.reviews,
-			Images:   h.queues.images,
-			Waiting:  h.queues.waiting,
-			Began:    listen.Began,
+			Pinner:    pinner,
+			Table:     table,
+			Mode:      mode,
+			OnFailure: s.config.OnFailure.Actions(),
+			Keychain:  s.credentials.For,
+			Metrics:   h.metrics.admit,
+			Reviews:   h.queues.reviews,
+			Images:    h.queues.images,
+			Waiting:   h.queues.waiting,
+			Began:     listen.Began,
 		}
 	}
 }

@@ -129,7 +129,7 @@ func allowed(path string) []string {
 	case "output":
 		return []string{"tag-and-digest", "digest"}
 	case "onFailure.notFound", "onFailure.unauthorized", "onFailure.unavailable", "onFailure.invalid":
-		return []string{config.Deny, config.Defer, config.Allow}
+		return []string{"deny", "defer", "allow"}
 	case "credentials.clouds[]":
 		return []string{"google", "amazon", "azure"}
 	case "registration.pin[]":

@@ -8,6 +8,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/tagpin/tagpin/pkg/annotation"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -119,11 +120,11 @@ func (a *answer) unreplaced(o *pin.Outcome) {
 // image, and nobody would try again. A restart has to work in an incident, so it keeps the old pin.
 func (a *answer) failed(o *pin.Outcome) {
 	sentence := a.describe(o)
-	then := a.handler.OnFailure.of(o.Err)
+	then := a.handler.onFailure(o.Err)
 	switch {
 	case a.handler.Mode == policy.Propose:
 		a.warnings.add(sentence)
-	case o.Marker == workload.AnnotationRefresh && then != Allow:
+	case o.Marker == workload.AnnotationRefresh && then != failure.Allow:
 		a.denials = append(a.denials, sentence)
 	case o.Held.Pinned(): // it was to be refreshed
 		// The pin is put back if the manifest does not have it. Otherwise the workload would stay without
@@ -133,9 +134,9 @@ func (a *answer) failed(o *pin.Outcome) {
 			a.replace(o, o.Held)
 		}
 		a.warnings.add(sentence + "; kept at " + short(o.Held))
-	case then == Deny, then == Defer && a.request.Object.Kind.IsPod():
+	case then == failure.Deny, then == failure.Defer && a.request.Object.Kind.IsPod():
 		a.denials = append(a.denials, sentence)
-	case then == Defer:
+	case then == failure.Defer:
 		a.warnings.add(sentence + "; admitted as it is, its pods wait until it resolves")
 	default:
 		a.warnings.add(sentence + "; admitted unpinned")

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -22,15 +21,15 @@ var failures = map[string]error{
 }
 
 // onFailure returns the same policy for every class.
-func onFailure(then admit.FailurePolicy) admit.OnFailure {
-	return admit.OnFailure{NotFound: then, Unauthorized: then, Unavailable: then, Invalid: then}
+func onFailure(then failure.Action) map[failure.Class]failure.Action {
+	return map[failure.Class]failure.Action{failure.NotFound: then, failure.Unauthorized: then, failure.Unavailable: then, failure.Invalid: then}
 }
 
 // eachFailure runs a test for each class of failure, each policy, and each output. The object was
 // created with the digest of "one". The tag has moved to "two" since then, and the registry fails.
-func eachFailure(t *testing.T, test func(l *life, then admit.FailurePolicy)) {
+func eachFailure(t *testing.T, test func(l *life, then failure.Action)) {
 	for class, err := range failures {
-		for _, then := range []admit.FailurePolicy{admit.Deny, admit.Defer, admit.Allow} {
+		for _, then := range []failure.Action{failure.Deny, failure.Defer, failure.Allow} {
 			for _, output := range []policy.Output{policy.TagAndDigest, policy.DigestOnly} {
 				t.Run(fmt.Sprint(class, " ", then, " ", output), func(t *testing.T) {
 					l := newLife(t, "apps/Deployment")
@@ -73,7 +72,7 @@ func (l *life) wantKept(before string) {
 // onFailure says: people restart workloads in an incident. The marker is recorded, so that an undo
 // to the revision is no refresh.
 func TestFailedRestartKeepsPin(t *testing.T) {
-	eachFailure(t, func(l *life, _ admit.FailurePolicy) {
+	eachFailure(t, func(l *life, _ failure.Action) {
 		one := l.image()
 		l.mark(restartedAt, at(2))
 		l.wantKept(one)
@@ -106,8 +105,8 @@ func TestFailedRestartKeepsPin(t *testing.T) {
 // even if onFailure defers: admitted with the old digest, the deployment would be lost without
 // anybody noticing.
 func TestFailedRefreshIsDenied(t *testing.T) {
-	eachFailure(t, func(l *life, then admit.FailurePolicy) {
-		if then == admit.Allow {
+	eachFailure(t, func(l *life, then failure.Action) {
+		if then == failure.Allow {
 			return
 		}
 		for name, send := range map[string]func(){
@@ -141,8 +140,8 @@ func TestFailedRefreshIsDenied(t *testing.T) {
 // again, if onFailure allows it. The marker is not recorded, because the pin was not resolved for
 // it.
 func TestFailedRefreshIsAllowed(t *testing.T) {
-	eachFailure(t, func(l *life, then admit.FailurePolicy) {
-		if then != admit.Allow {
+	eachFailure(t, func(l *life, then failure.Action) {
+		if then != failure.Allow {
 			return
 		}
 		one := l.image()
@@ -179,16 +178,16 @@ func TestFailedRefreshIsAllowed(t *testing.T) {
 func TestFailedRefreshOfUnpinned(t *testing.T) {
 	for _, tt := range []struct {
 		marker  string
-		then    admit.FailurePolicy
+		then    failure.Action
 		allowed bool
 		message string
 	}{
-		{restartedAt, admit.Deny, false, `container "app": can't pin r:1: r: unreachable; `},
-		{restartedAt, admit.Defer, true, "; admitted as it is, its pods wait until it resolves"},
-		{restartedAt, admit.Allow, true, "; admitted unpinned"},
-		{refresh, admit.Deny, false, `container "app": can't pin r:1: r: unreachable; `},
-		{refresh, admit.Defer, false, `container "app": can't pin r:1: r: unreachable; `},
-		{refresh, admit.Allow, true, "; admitted unpinned"},
+		{restartedAt, failure.Deny, false, `container "app": can't pin r:1: r: unreachable; `},
+		{restartedAt, failure.Defer, true, "; admitted as it is, its pods wait until it resolves"},
+		{restartedAt, failure.Allow, true, "; admitted unpinned"},
+		{refresh, failure.Deny, false, `container "app": can't pin r:1: r: unreachable; `},
+		{refresh, failure.Defer, false, `container "app": can't pin r:1: r: unreachable; `},
+		{refresh, failure.Allow, true, "; admitted unpinned"},
 	} {
 		l := newLife(t, "apps/Deployment")
 		l.handler.OnFailure = onFailure(tt.then)
@@ -232,7 +231,7 @@ func TestFailedRestartWithNewContainer(t *testing.T) {
 func TestFailedRefreshInDryRunMode(t *testing.T) {
 	l := newLife(t, "apps/Deployment")
 	l.send(workloadOf(refresh, "c1"))
-	l.handler.Mode, l.handler.OnFailure = policy.Propose, onFailure(admit.Deny)
+	l.handler.Mode, l.handler.OnFailure = policy.Propose, onFailure(failure.Deny)
 	l.push, l.down = "two", failures["notFound"]
 	l.send(workloadOf(refresh, "c2"))
 	if !l.last.Allowed {
@@ -279,7 +278,7 @@ func TestFailedRefreshOfSeveralTemplates(t *testing.T) {
 		t.Errorf("a restart of which one template fails: allowed %t, spec = %s, want %s and %s",
 			l.last.Allowed, got, a, b)
 	}
-	l.handler.OnFailure, l.push = onFailure(admit.Allow), "three"
+	l.handler.OnFailure, l.push = onFailure(failure.Allow), "three"
 	l.send(jobSet("c3", at(1), at(1)))
 	metadata := l.stored["metadata"].(map[string]any)["annotations"].(map[string]any)
 	recorded := annotation.Decode(metadata["tagpin.dev/refreshed"].(string))

@@ -14,33 +14,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// FailurePolicy says what happens to an object if a lookup fails. The zero value denies it.
-type FailurePolicy string
-
-// The failure policies.
-const (
-	Deny  FailurePolicy = "deny"  // the object is denied
-	Defer FailurePolicy = "defer" // a workload is admitted as it is, and its pods are denied
-	Allow FailurePolicy = "allow" // the object is admitted, and the reference is not pinned
-)
-
-// OnFailure has the policy for each class of failure.
-type OnFailure struct {
-	NotFound, Unauthorized, Unavailable, Invalid FailurePolicy
-}
-
-// of returns the policy for an error of a Resolver.
-func (f OnFailure) of(err error) FailurePolicy {
-	p := f.Unavailable
-	switch failure.Of(err) {
-	case failure.NotFound:
-		p = f.NotFound
-	case failure.Unauthorized:
-		p = f.Unauthorized
-	case failure.Invalid:
-		p = f.Invalid
-	}
-	return cmp.Or(p, Deny)
+// onFailure returns what happens to an object because of an error of a Resolver.
+func (h *Handler) onFailure(err error) failure.Action {
+	return cmp.Or(h.OnFailure[failure.Of(err)], failure.Deny)
 }
 
 // describe describes a failed lookup in one sentence: the container, the reference, the cause, and
@@ -58,7 +34,7 @@ func (a *answer) describe(o *pin.Outcome) string {
 
 // advice returns what to do about a failed lookup.
 func (a *answer) advice(o *pin.Outcome) string {
-	if o.Marker == workload.AnnotationRefresh && a.handler.OnFailure.of(o.Err) == Allow {
+	if o.Marker == workload.AnnotationRefresh && a.handler.onFailure(o.Err) == failure.Allow {
 		return "change " + workload.AnnotationRefresh + " again later"
 	}
 	switch failure.Of(o.Err) {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tagpin/tagpin/pkg/admit"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
 )
 
@@ -57,7 +58,7 @@ func TestFailures(t *testing.T) {
 func TestAllow(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	h := newHandler(t, policy.Enforce, registry)
-	h.OnFailure, h.Metrics = admit.OnFailure{NotFound: admit.Allow}, admit.NewMetrics(metrics)
+	h.OnFailure, h.Metrics = map[failure.Class]failure.Action{failure.NotFound: failure.Allow}, admit.NewMetrics(metrics)
 	r, _ := post(t, h, review("CREATE", "apps", "Deployment", fmt.Sprintf(threeImages, "ghcr.io/a/missing:1"), ""))
 	const warning = `container "bad": can't pin ghcr.io/a/missing:1: ghcr.io: manifest not found (404); check the image's name and tag; admitted unpinned`
 	if !r.Allowed || len(r.Warnings) != 1 || r.Warnings[0] != warning {

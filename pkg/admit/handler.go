@@ -29,6 +29,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
@@ -54,10 +55,11 @@ const (
 // Handler is an http.Handler that answers the AdmissionReviews of one mode. It is safe for
 // concurrent use.
 type Handler struct {
-	Pinner    *pin.Pinner
-	Table     *workload.Table // if nil, the built-in kinds
-	Mode      policy.Mode
-	OnFailure OnFailure
+	Pinner *pin.Pinner
+	Table  *workload.Table // if nil, the built-in kinds
+	Mode   policy.Mode
+	// OnFailure says what happens to an object if a lookup fails. Default of each class: Deny.
+	OnFailure map[failure.Class]failure.Action
 	// Keychain returns the credentials of a pull identity in a namespace. If nil, registries are asked
 	// anonymously.
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain

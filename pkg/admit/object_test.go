@@ -13,7 +13,7 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/tagpin/tagpin/pkg/admit"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -123,7 +123,7 @@ func TestLongImage(t *testing.T) {
 			t.Errorf("dry-run: allowed %t, warnings %q, want one about the second image", r.Allowed, r.Warnings)
 		}
 		h := newHandler(t, policy.Enforce, registry)
-		h.OnFailure.Invalid = admit.Allow
+		h.OnFailure[failure.Invalid] = failure.Allow
 		r, _ = post(t, h, review("CREATE", "", "Pod", object, ""))
 		patch := string(r.Patch)
 		if !r.Allowed || !strings.Contains(patch, "/containers/0/image") || strings.Count(patch, "/image") != 1 {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/admit"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
 )
 
@@ -18,7 +19,7 @@ func exemptingHandler(
 ) *admit.Handler {
 	t.Helper()
 	h := newHandler(t, mode, counting(n))
-	h.OnFailure = admit.OnFailure{NotFound: admit.Allow, Unauthorized: admit.Allow}
+	h.OnFailure = map[failure.Class]failure.Action{failure.NotFound: failure.Allow, failure.Unauthorized: failure.Allow}
 	for _, s := range patterns {
 		p, err := policy.ParsePattern(s)
 		if err != nil {

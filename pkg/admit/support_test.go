@@ -76,7 +76,7 @@ func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handl
 	}
 	return &admit.Handler{
 		Pinner: &pin.Pinner{Resolver: r}, Table: table, Mode: mode,
-		OnFailure: admit.OnFailure{Unauthorized: admit.Defer, Unavailable: admit.Defer},
+		OnFailure: map[failure.Class]failure.Action{failure.Unauthorized: failure.Defer, failure.Unavailable: failure.Defer},
 	}
 }
 

@@ -5,6 +5,7 @@ package config
 import (
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/registry/network"
@@ -30,6 +31,16 @@ func (c *Config) policy(p *problems) policy.Policy {
 		rules.SkipOwners = append(rules.SkipOwners, owner)
 	}
 	return rules
+}
+
+// Actions returns what happens to an object after a failure of each class.
+func (f *OnFailure) Actions() map[failure.Class]failure.Action {
+	return map[failure.Class]failure.Action{
+		failure.NotFound:     failure.Action(f.NotFound),
+		failure.Unauthorized: failure.Action(f.Unauthorized),
+		failure.Unavailable:  failure.Action(f.Unavailable),
+		failure.Invalid:      failure.Action(f.Invalid),
+	}
 }
 
 // Table returns the table of the built-in kinds and those of the file. The config must be valid.

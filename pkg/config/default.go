@@ -9,13 +9,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// The values of onFailure.
-const (
-	Deny  = "deny"
-	Defer = "defer"
-	Allow = "allow"
-)
-
 // The values of certificates.mode.
 const (
 	SelfManaged = "self-managed"
@@ -40,7 +33,7 @@ func Default() *Config {
 		ExemptImages:     []string{workload.Placeholder},
 		RefreshOnRestart: true,
 		OnFailure: OnFailure{
-			NotFound: Deny, Unauthorized: Defer, Unavailable: Defer, Invalid: Deny,
+			NotFound: "deny", Unauthorized: "defer", Unavailable: "defer", Invalid: "deny",
 		},
 		Cache: Cache{
 			Size:        resolve.DefaultSize,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package failure has the four classes of failed lookups. Metrics, answers and the config's
-// onFailure name a class by its value, such as notFound; Error is for people.
+// Package failure has the four classes of failed lookups, and the actions that onFailure can have
+// for a class. Metrics, answers and the config's onFailure name a class by its value, such as
+// notFound; Error is for people.
 //
 //	err := failure.Errorf(failure.NotFound, "ghcr.io: 404 Not Found")
 //	errors.Is(err, failure.NotFound) // true
@@ -28,6 +29,16 @@ const (
 	Unavailable Class = "unavailable"
 	// Invalid means that the registry's answer can't be used.
 	Invalid Class = "invalid"
+)
+
+// Action is what happens to an object if a lookup fails.
+type Action string
+
+// The actions.
+const (
+	Deny  Action = "deny"  // the object is denied
+	Defer Action = "defer" // a workload is admitted as it is, and its pods are denied
+	Allow Action = "allow" // the object is admitted, and the reference is not pinned
 )
 
 // Error returns the class in words.
