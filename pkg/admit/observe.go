@@ -79,7 +79,7 @@ func (h *Handler) observe(
 		s.Text("tagpin.uid", rv.UID)
 		s.Text("tagpin.mode", mode)
 		s.Text("tagpin.verdict", verdict)
-		s.Text("tagpin.kind", rv.kind().String())
+		s.Text("tagpin.kind", rv.Kind.String())
 		s.Text("tagpin.name", rv.Name)
 		s.Text("k8s.namespace.name", rv.Namespace)
 		s.Number("tagpin.references", len(result.Outcomes))
@@ -113,7 +113,7 @@ func (h *Handler) log(
 		}
 	}
 	log.Info("admission", "uid", rv.UID, "mode", h.Mode.String(), "verdict", verdict,
-		"skipped", string(result.Skipped), "namespace", rv.Namespace, "kind", rv.kind().String(),
+		"skipped", string(result.Skipped), "namespace", rv.Namespace, "kind", rv.Kind.String(),
 		"name", rv.Name, "dryRun", rv.DryRun, "references", len(result.Outcomes), "pinned", pinned,
 		"cached", cached, "failed", failed, "ms", took.Milliseconds())
 }

@@ -85,15 +85,14 @@ func (h *Handler) respond(
 func (h *Handler) process(
 	ctx context.Context, rv *review,
 ) (*admissionv1.AdmissionResponse, pin.Result) {
-	kind := rv.kind()
 	switch {
 	case rv.unread != nil:
 		return h.notRead(rv)
 	case rv.Operation != policy.Create && rv.Operation != policy.Update:
 		return allowed(rv), pin.Result{}
-	case !h.Table.Known(kind):
+	case !h.Table.Known(rv.Kind):
 		r := allowed(rv)
-		text := fmt.Sprintf("tagpin knows no pod template in a %s: its images are not pinned", kind)
+		text := fmt.Sprintf("tagpin knows no pod template in a %s: its images are not pinned", rv.Kind)
 		r.Warnings = []string{truncate(text, maxWarning)}
 		return r, pin.Result{}
 	}
@@ -142,7 +141,7 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 	if rv.Object.Value == nil {
 		return pin.Request{}, fmt.Errorf("the review of %s has no object", rv.Operation)
 	}
-	object, err := h.Table.Scan(rv.kind(), rv.Object.Value)
+	object, err := h.Table.Scan(rv.Kind, rv.Object.Value)
 	if err != nil {
 		return pin.Request{}, err
 	}
@@ -159,7 +158,7 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 		}
 	}
 	if rv.Operation == policy.Update && rv.Old.Value != nil {
-		if request.Old, err = h.Table.Scan(rv.kind(), rv.Old.Value); err != nil {
+		if request.Old, err = h.Table.Scan(rv.Kind, rv.Old.Value); err != nil {
 			return pin.Request{}, fmt.Errorf("old object: %w", err)
 		}
 		if rv.SubResource == ephemeralContainers {

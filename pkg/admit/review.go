@@ -27,11 +27,8 @@ const (
 
 // review has the fields of an AdmissionReview's request that tagpin uses.
 type review struct {
-	UID  string `json:"uid"`
-	Kind struct {
-		Group string `json:"group"`
-		Kind  string `json:"kind"`
-	} `json:"kind"`
+	UID         string           `json:"uid"`
+	Kind        workload.Kind    `json:"kind"`
 	SubResource string           `json:"subResource"`
 	Operation   policy.Operation `json:"operation"`
 	Namespace   string           `json:"namespace"`
@@ -48,9 +45,6 @@ type review struct {
 	unread error  // if not nil, only the beginning of the review was read, for this reason
 	leave  func() // if not nil, gives back the review's place in Handler.Reviews
 }
-
-// kind returns the kind of the object.
-func (rv *review) kind() workload.Kind { return workload.Kind(rv.Kind) }
 
 // node reports whether a list of groups has the group that the API server puts every node into
 // (k8s.io/apiserver pkg/authentication/user). The list itself is not kept.

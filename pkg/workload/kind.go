@@ -6,7 +6,10 @@ import "strings"
 
 // Kind identifies a kind of objects. It has no version, because pod templates are at the same paths
 // in all versions of a kind.
-type Kind struct{ Group, Kind string }
+type Kind struct {
+	Group string `json:"group"`
+	Kind  string `json:"kind"`
+}
 
 // KindOf returns the kind of an object by its fields apiVersion and kind.
 func KindOf(apiVersion, kind string) Kind {
