@@ -137,7 +137,7 @@ func (p *Policy) unreplaced(kind workload.Kind, r ref.Reference) bool {
 		return false
 	}
 	return !slices.ContainsFunc(p.Exempt, func(e Pattern) bool {
-		return e.Match(r) && e.name+":"+e.tag != workload.Placeholder
+		return e.Match(r) && e != workload.Placeholder
 	})
 }
 

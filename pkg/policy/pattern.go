@@ -32,18 +32,14 @@ func ParseOutput(s string) (Output, error) {
 // Pattern matches references by canonical name: ghcr.io/a/b matches every tag, ghcr.io/a/b:1.2 one
 // tag, and docker.io/library/* every repository below docker.io/library. The zero value matches
 // nothing.
-type Pattern struct {
-	prefix string // the text before the *; empty if there is no *
-	name   string // host/path; empty if there is a *
-	tag    string // empty matches any tag
-}
+type Pattern string
 
 // ParsePattern parses a pattern. The name must be canonical, with its host:
 // docker.io/library/nginx, not nginx. A * may only be the last character, after a slash or within
 // the last path component.
 func ParsePattern(s string) (Pattern, error) {
 	fail := func(format string, args ...any) (Pattern, error) {
-		return Pattern{}, fmt.Errorf("image pattern %q: %w", s, fmt.Errorf(format, args...))
+		return "", fmt.Errorf("image pattern %q: %w", s, fmt.Errorf(format, args...))
 	}
 	text := s
 	prefix, glob := strings.CutSuffix(s, "*")
@@ -67,22 +63,18 @@ func ParsePattern(s string) (Pattern, error) {
 		return fail("want no digest, since an image with a digest is never changed")
 	case glob && !strings.HasPrefix(canonical, prefix):
 		return fail("want the canonical name, %s*", strings.TrimSuffix(canonical, "x"))
-	case glob:
-		return Pattern{prefix: prefix}, nil
-	case canonical != text:
+	case !glob && canonical != text:
 		return fail("want the canonical name, %s", r.Repository())
-	case r.Tagged():
-		return Pattern{name: r.Repository(), tag: r.Tag()}, nil
 	}
-	return Pattern{name: r.Repository()}, nil
+	return Pattern(s), nil
 }
 
 // Match reports whether the pattern matches r, which must not have a digest.
 func (p Pattern) Match(r ref.Reference) bool {
-	if p.prefix != "" {
-		return strings.HasPrefix(r.Canonical(), p.prefix)
+	if prefix, glob := strings.CutSuffix(string(p), "*"); glob {
+		return strings.HasPrefix(r.Canonical(), prefix)
 	}
-	return p.name != "" && r.Repository() == p.name && (p.tag == "" || r.Tag() == p.tag)
+	return string(p) == r.Repository() || string(p) == r.Canonical()
 }
 
 // SkipOwner is a controller that compares the image texts of its pods, and would delete pinned pods
