@@ -2,6 +2,8 @@
 
 package workload
 
+import "slices"
+
 // WithEphemeralContainers returns the pod that the API server stores when o, the stored pod, is
 // updated through the subresource ephemeralcontainers: o with the ephemeral containers of update.
 //
@@ -16,12 +18,8 @@ func (o *Object) WithEphemeralContainers(update *Object) *Object {
 		return &stored
 	}
 	spec := o.PodSpecs[0]
-	spec.References = nil
-	for _, r := range o.PodSpecs[0].References {
-		if !r.Ephemeral {
-			spec.References = append(spec.References, r)
-		}
-	}
+	spec.References = slices.DeleteFunc(slices.Clone(spec.References),
+		func(r Reference) bool { return r.Ephemeral })
 	for i := range update.PodSpecs {
 		for _, r := range update.PodSpecs[i].References {
 			if r.Ephemeral {

@@ -44,18 +44,7 @@ func (s *scanner) podSpec(p *PodSpec) error {
 func (s *scanner) container(p *PodSpec, ephemeral bool) error {
 	present := s.isObject()
 	r := Reference{Missing: true, Ephemeral: ephemeral}
-	err := jsonwalk.Object(s.dec, func(name []byte) error {
-		switch string(name) {
-		case "name":
-			return s.name(&r.Name)
-		case "image":
-			return s.image(&r)
-		case "imagePullPolicy":
-			return s.pullPolicy(&r)
-		}
-		return s.dec.SkipValue()
-	})
-	if err != nil || !present {
+	if err := s.reference(&r, "image", "imagePullPolicy"); err != nil || !present {
 		return err
 	}
 	return s.add(p, r)
@@ -71,15 +60,7 @@ func (s *scanner) volume(p *PodSpec) error {
 			return s.name(&volume)
 		case "image":
 			isImage = s.isObject()
-			return jsonwalk.Object(s.dec, func(name []byte) error {
-				switch string(name) {
-				case "reference":
-					return s.image(&r)
-				case "pullPolicy":
-					return s.pullPolicy(&r)
-				}
-				return s.dec.SkipValue()
-			})
+			return s.reference(&r, "reference", "pullPolicy")
 		}
 		return s.dec.SkipValue()
 	})
@@ -88,6 +69,21 @@ func (s *scanner) volume(p *PodSpec) error {
 	}
 	r.Name = "volume/" + volume
 	return s.add(p, r)
+}
+
+// reference reads an object that has a reference and a pull policy in the fields of these names.
+func (s *scanner) reference(r *Reference, text, policy string) error {
+	return jsonwalk.Object(s.dec, func(name []byte) error {
+		switch string(name) {
+		case "name":
+			return s.name(&r.Name)
+		case text:
+			return s.image(r)
+		case policy:
+			return s.pullPolicy(r)
+		}
+		return s.dec.SkipValue()
+	})
 }
 
 // image reads the text of a reference and sets its pointer.

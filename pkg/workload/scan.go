@@ -72,7 +72,7 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 	if err := s.root(o, tree); err != nil {
 		return nil, fmt.Errorf("scanning %s: %w", kind, err)
 	}
-	if t.Custom(kind) {
+	if builtin[kind] == nil { // a CRD may prune the metadata of its pod templates
 		for i := range o.PodSpecs {
 			o.PodSpecs[i].Annotated, o.PodSpecs[i].Shared = false, tree.several
 		}
@@ -170,14 +170,7 @@ func (s *scanner) length() (int, error) {
 		return 0, s.dec.SkipValue()
 	}
 	raw, err := s.dec.ReadValue()
-	if err != nil {
-		return 0, err
-	}
-	raw = raw[1 : len(raw)-1]
-	n := len(raw)
-	for i := bytes.IndexByte(raw, '\\'); i >= 0; i = bytes.IndexByte(raw, '\\') {
-		n--
-		raw = raw[i+2:]
-	}
-	return n, nil
+	// A backslash is the first byte of an escape sequence, or the second one after another.
+	escapes := bytes.Count(raw, []byte(`\`)) - bytes.Count(raw, []byte(`\\`))
+	return len(raw) - len(`""`) - escapes, err
 }

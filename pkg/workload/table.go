@@ -66,10 +66,6 @@ func (t *Table) Add(kind Kind, paths ...string) error {
 // Known reports whether the table has the kind.
 func (t *Table) Known(kind Kind) bool { return t.tree(kind) != nil }
 
-// Custom reports whether the kind was added to the built-in ones. The annotations of such a kind
-// are in the metadata of the object, because a CRD may prune the metadata of its pod templates.
-func (t *Table) Custom(kind Kind) bool { return builtin[kind] == nil && t.Known(kind) }
-
 func (t *Table) tree(kind Kind) *node {
 	if n := builtin[kind]; n != nil || t == nil {
 		return n
