@@ -10,10 +10,14 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tagpin/tagpin/pkg/admit"
+	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -52,9 +56,14 @@ func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
 		}),
 	}
 	handler := &admit.Handler{
-		Pinner: &pin.Pinner{Resolver: cache},
-		Table:  new(workload.Table),
-		Mode:   policy.Enforce,
+		Pinner:   &pin.Pinner{Resolver: cache},
+		Mode:     policy.Enforce,
+		Keychain: func(string, workload.Identity) keychain.Keychain { return nil },
+		Metrics:  admit.NewMetrics(prometheus.NewRegistry()),
+		Reviews:  new(fair.Groups),
+		Images:   new(fair.Room),
+		Waiting:  new(fair.Room),
+		Began:    func(*http.Request) time.Time { return time.Now() },
 	}
 	admission, err := benchmark(r, "Admission", func() error { return serve(ctx, handler, body) })
 	if err != nil {

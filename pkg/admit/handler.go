@@ -53,31 +53,29 @@ const (
 )
 
 // Handler is an http.Handler that answers the AdmissionReviews of one mode. It is safe for
-// concurrent use.
+// concurrent use. Fields without a default are required.
 type Handler struct {
 	Pinner *pin.Pinner
-	Table  *workload.Table // if nil, the built-in kinds
+	Table  *workload.Table // default: the built-in kinds
 	Mode   policy.Mode
 	// OnFailure says what happens to an object if a lookup fails. Default of each class: Deny.
 	OnFailure map[failure.Class]failure.Action
-	// Keychain returns the credentials of a pull identity in a namespace. If nil, registries are asked
-	// anonymously.
+	// Keychain returns the credentials of a pull identity in a namespace. If it returns nil, registries
+	// are asked anonymously.
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain
-	// Metrics counts the answers. If nil, they are not counted.
+	// Metrics counts the answers.
 	Metrics *Metrics
 	// Reviews limits the bytes of large reviews that are held at a time. They are shared fairly by the
-	// address of the sender and then by namespace: the namespace is only what the sender writes. If
-	// nil, there is only the limit of each review.
+	// address of the sender and then by namespace: the namespace is only what the sender writes.
 	Reviews *fair.Groups
 	// Images limits the size of the large objects that are being pinned at a time, in images, pod
 	// specs and KiB of text, and is shared like Reviews. An image takes about 1 KiB until the answer,
-	// however short its text is. If nil, there is only the limit of each object.
+	// however short its text is.
 	Images *fair.Room
-	// Waiting limits the reviews that take long, and is shared like Reviews. If nil, there is no
-	// limit.
+	// Waiting limits the reviews that take long, and is shared like Reviews.
 	Waiting *fair.Room
-	// Began returns the time at which the first byte of a request came. If nil, it is the time at
-	// which the handler is called, which is after the header.
+	// Began returns the time at which the first byte of a request came. The handler is only called
+	// after the header.
 	Began func(*http.Request) time.Time
 
 	// refusals limits log lines about requests that are not reviews, because anybody who reaches the
@@ -91,10 +89,7 @@ type Handler struct {
 // ServeHTTP answers a review within the time that the API server allows, which begins with the
 // first byte of the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
-	if h.Began != nil {
-		began = h.Began(r)
-	}
+	began := h.Began(r)
 	end := began.Add(budget(r.URL.Query().Get("timeout")))
 	// The server's context ends when a shutdown begins. The last reviews are answered all the same.
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), end)
@@ -122,7 +117,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.As(err, new(*http.MaxBytesError)) {
 		status = http.StatusRequestEntityTooLarge
 	}
-	h.Metrics.refused(h.Mode)
+	h.Metrics.reviews.WithLabelValues(h.Mode.String(), "refused").Inc()
 	span.Of(r.Context()).Fail("refused")
 	h.refusals.once.Do(func() {
 		h.refusals.Sometimes = rate.Sometimes{First: 10, Interval: 10 * time.Second}

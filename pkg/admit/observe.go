@@ -16,7 +16,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/span"
 )
 
-// Metrics counts answers. The values of all labels are closed sets. A nil *Metrics counts nothing.
+// Metrics counts answers. The values of all labels are closed sets.
 type Metrics struct {
 	reviews    *prometheus.CounterVec
 	references *prometheus.CounterVec
@@ -55,25 +55,16 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// refused counts a request that is not a review.
-func (m *Metrics) refused(mode policy.Mode) {
-	if m != nil {
-		m.reviews.WithLabelValues(mode.String(), "refused").Inc()
-	}
-}
-
 // observe counts an answer, adds it to the request's span, and logs it in one line.
 func (h *Handler) observe(
 	ctx context.Context, rv *review, r *admissionv1.AdmissionResponse, result pin.Result,
 	took time.Duration,
 ) {
 	mode, verdict := h.Mode.String(), verdictOf(r, result)
-	if m := h.Metrics; m != nil {
-		m.reviews.WithLabelValues(mode, verdict).Inc()
-		m.seconds.WithLabelValues(mode).Observe(took.Seconds())
-		for i := range result.Outcomes {
-			m.references.WithLabelValues(mode, resultOf(&result.Outcomes[i])).Inc()
-		}
+	h.Metrics.reviews.WithLabelValues(mode, verdict).Inc()
+	h.Metrics.seconds.WithLabelValues(mode).Observe(took.Seconds())
+	for i := range result.Outcomes {
+		h.Metrics.references.WithLabelValues(mode, resultOf(&result.Outcomes[i])).Inc()
 	}
 	if s := span.Of(ctx); s.Recording() {
 		s.Text("tagpin.uid", rv.UID)

@@ -112,16 +112,14 @@ func (h *Handler) readRest(
 	case size < int64(len(head)):
 		size = MaxReview // the real size is not known
 	}
-	leave := func() {}
-	if h.Reviews != nil {
-		ctx, cancel := context.WithDeadline(ctx, from.end.Add(-discardTime))
-		defer cancel()
-		if leave, err = h.Reviews.Enter(ctx, peer, namespace, size); err != nil {
-			return nil, err
-		}
-		if soon := time.Now().Add(uploadTime); soon.Before(from.end) {
-			_ = from.control.SetReadDeadline(soon)
-		}
+	ctx, cancel := context.WithDeadline(ctx, from.end.Add(-discardTime))
+	defer cancel()
+	leave, err := h.Reviews.Enter(ctx, peer, namespace, size)
+	if err != nil {
+		return nil, err
+	}
+	if soon := time.Now().Add(uploadTime); soon.Before(from.end) {
+		_ = from.control.SetReadDeadline(soon)
 	}
 	defer func() {
 		if rv == nil { // also after a panic

@@ -101,7 +101,7 @@ func (h *Handler) process(
 		return h.notReviewed(rv, http.StatusBadRequest, "%v", err)
 	}
 	rv.drop() // the lookups may take long
-	if size := request.Object.Size() + request.Old.Size(); h.Images != nil && size > fewImages {
+	if size := request.Object.Size() + request.Old.Size(); size > fewImages {
 		// The object does not wait for a place, because it takes memory already.
 		leave, err := h.Images.Enter(rv.peer, rv.Namespace, int64(size))
 		if err != nil {
@@ -151,11 +151,9 @@ func (h *Handler) request(rv *review) (pin.Request, error) {
 			Object: object,
 		},
 		Namespace: rv.Namespace, Sender: rv.peer, DryRun: rv.DryRun,
-	}
-	if h.Keychain != nil {
-		request.Keychain = func(id workload.Identity) keychain.Keychain {
+		Keychain: func(id workload.Identity) keychain.Keychain {
 			return h.Keychain(rv.Namespace, id)
-		}
+		},
 	}
 	if rv.Operation == policy.Update && rv.Old.Value != nil {
 		if request.Old, err = h.Table.Scan(rv.Kind, rv.Old.Value); err != nil {

@@ -15,14 +15,18 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -77,6 +81,10 @@ func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handl
 	return &admit.Handler{
 		Pinner: &pin.Pinner{Resolver: r}, Table: table, Mode: mode,
 		OnFailure: map[failure.Class]failure.Action{failure.Unauthorized: failure.Defer, failure.Unavailable: failure.Defer},
+		Keychain:  func(string, workload.Identity) keychain.Keychain { return nil },
+		Metrics:   admit.NewMetrics(prometheus.NewRegistry()),
+		Reviews:   new(fair.Groups), Images: new(fair.Room), Waiting: new(fair.Room),
+		Began: func(*http.Request) time.Time { return time.Now() },
 	}
 }
 

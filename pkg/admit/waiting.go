@@ -23,9 +23,6 @@ var errCrowded = errors.New("too many reviews are waiting beside this one")
 func (h *Handler) limitWaiting(
 	ctx context.Context, rv *review,
 ) (_ context.Context, done func()) {
-	if h.Waiting == nil {
-		return ctx, func() {}
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var mu sync.Mutex
 	answered, leave := false, func() {}
