@@ -134,7 +134,7 @@ func (o *Object) Position(r workload.Reference) (line, column int) {
 
 // node returns the scalar that contains a reference, or nil if the reference is missing.
 func (o *Object) node(r workload.Reference) *yaml.Node {
-	if r.Missing || r.Pointer == "" {
+	if r.Pointer == "" {
 		return nil
 	}
 	return at(o.root, r.Pointer)

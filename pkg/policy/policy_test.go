@@ -20,7 +20,7 @@ const (
 // for the container. never means that the kubelet never pulls the image.
 func object(image, entry string, never bool) *workload.Object {
 	o := &workload.Object{Kind: workload.Kind{Group: "apps", Kind: "Deployment"}}
-	spec := workload.PodSpec{Pointer: "/spec/template/spec", Annotated: true}
+	spec := workload.PodSpec{Key: "/spec/template/spec", Annotated: true}
 	spec.References = []workload.Reference{{
 		Name: "app", Pointer: "/spec/template/spec/containers/0/image", Text: image, Never: never,
 	}}
@@ -147,7 +147,7 @@ func TestSameTextAcrossTemplates(t *testing.T) {
 		for i, text := range texts {
 			pointer := fmt.Sprintf("/spec/jobs/%d/spec", i)
 			o.PodSpecs = append(o.PodSpecs, workload.PodSpec{
-				Pointer: pointer, Key: pointer, Shared: true,
+				Key: pointer, Shared: true,
 				References: []workload.Reference{
 					{Name: "app", Pointer: pointer + "/containers/0/image", Text: text},
 				},

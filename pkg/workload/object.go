@@ -37,7 +37,7 @@ func (s *scanner) root(o *Object, tree *node) error {
 	if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("text after the object")
 	}
-	if own.Pointer != "" {
+	if own.Key != "" {
 		own.Metadata, own.Annotated = o.Metadata, true
 		o.PodSpecs = append(o.PodSpecs, own)
 	}
@@ -104,8 +104,8 @@ func (s *scanner) template(o *Object) error {
 		return err
 	})
 	t.Hash = s.sum.Sum64()
-	if err == nil && t.Pointer != "" {
-		t.Metadata.Pointer = strings.TrimSuffix(t.Pointer, "/spec") + "/metadata"
+	if err == nil && t.Key != "" {
+		t.Metadata.Pointer = strings.TrimSuffix(t.Key, "/spec") + "/metadata"
 		o.PodSpecs = append(o.PodSpecs, t)
 		err = s.count()
 	}

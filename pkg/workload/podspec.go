@@ -16,8 +16,7 @@ var ContainerLists = [...]string{"initContainers", "containers", "ephemeralConta
 
 func (s *scanner) podSpec(p *PodSpec) error {
 	if s.isObject() {
-		p.Pointer = string(s.dec.StackPointer())
-		p.Key = p.Pointer
+		p.Key = string(s.dec.StackPointer())
 	}
 	var account, deprecated string
 	err := jsonwalk.Object(s.dec, func(name []byte) error {
@@ -43,7 +42,7 @@ func (s *scanner) podSpec(p *PodSpec) error {
 
 func (s *scanner) container(p *PodSpec, ephemeral bool) error {
 	present := s.isObject()
-	r := Reference{Missing: true, Ephemeral: ephemeral}
+	r := Reference{Ephemeral: ephemeral}
 	if err := s.reference(&r, "image", "imagePullPolicy"); err != nil || !present {
 		return err
 	}
@@ -51,7 +50,7 @@ func (s *scanner) container(p *PodSpec, ephemeral bool) error {
 }
 
 func (s *scanner) volume(p *PodSpec) error {
-	r := Reference{Missing: true}
+	var r Reference
 	var volume string
 	isImage := false
 	err := jsonwalk.Object(s.dec, func(name []byte) error {
@@ -91,7 +90,7 @@ func (s *scanner) image(r *Reference) error {
 	if s.dec.PeekKind() != '"' {
 		return s.dec.SkipValue()
 	}
-	r.Missing, r.Pointer = false, string(s.dec.StackPointer())
+	r.Pointer = string(s.dec.StackPointer())
 	s.hash()
 	defer s.leaveOut()
 	return s.text(&r.Text, ref.MaxLength)

@@ -50,12 +50,12 @@ func TestScanPod(t *testing.T) {
 		},
 	}
 	want.PodSpecs = []workload.PodSpec{{
-		Pointer: "/spec", Key: "/spec", Metadata: want.Metadata, Annotated: true,
+		Key: "/spec", Metadata: want.Metadata, Annotated: true,
 		Identity: workload.Identity{ServiceAccount: "sa", PullSecrets: []string{"s1", "s2"}},
 		References: []workload.Reference{
 			{Name: "q\"uo\\teé", Pointer: "/spec/containers/0/image", Text: "a:1"},
-			{Name: "none", Missing: true},
-			{Name: "null", Missing: true},
+			{Name: "none"},
+			{Name: "null"},
 			{Name: "volume/v", Pointer: "/spec/volumes/0/image/reference", Text: "m:1", Never: true},
 		},
 	}}
@@ -118,7 +118,7 @@ func TestWithEphemeralContainers(t *testing.T) {
 		{Name: "a", Pointer: "/spec/containers/0/image", Text: "a:1"},
 		{Name: "volume/v", Pointer: "/spec/volumes/0/image/reference", Text: "v:1"},
 		{Name: "d1", Pointer: "/spec/ephemeralContainers/0/image", Text: "d:2", Ephemeral: true},
-		{Name: "d2", Missing: true, Ephemeral: true},
+		{Name: "d2", Ephemeral: true},
 	}
 	if diff := cmp.Diff(want, got.PodSpecs[0].References); diff != "" {
 		t.Errorf("references: -want +got\n%s", diff)

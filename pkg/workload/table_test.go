@@ -34,7 +34,7 @@ func TestScanLists(t *testing.T) {
 	for _, s := range o.PodSpecs {
 		got = append(got, s.References[0].Pointer)
 		if s.Annotated {
-			t.Errorf("%s: Annotated = true, want false for a custom kind", s.Pointer)
+			t.Errorf("%s: Annotated = true, want false for a custom kind", s.Key)
 		}
 	}
 	want := []string{

@@ -90,10 +90,9 @@ func (o Owner) GroupKind() Kind { return KindOf(o.APIVersion, o.Kind) }
 
 // PodSpec is one pod spec of an object.
 type PodSpec struct {
-	// Pointer is the JSON pointer of the pod spec, such as /spec/template/spec.
-	Pointer string
-	// Key identifies the pod spec within the object. It is the pointer, with the names of list
-	// elements in place of their indices if they have names.
+	// Key identifies the pod spec within the object. It is the JSON pointer of the pod spec, such as
+	// /spec/template/spec, with the names of list elements in place of their indices if they have
+	// names.
 	Key string
 	// Metadata is the metadata beside the pod spec: the pod template's, or a Pod's own.
 	Metadata Metadata
@@ -129,10 +128,11 @@ func (id Identity) Equal(other Identity) bool {
 
 // Reference is an image reference in a pod spec.
 type Reference struct {
-	Name      string // the name of the container, or volume/ and the name of the volume
-	Pointer   string // JSON pointer of the text: /spec/template/spec/containers/0/image
+	Name string // the name of the container, or volume/ and the name of the volume
+	// Pointer is the JSON pointer of the text, such as /spec/template/spec/containers/0/image. It is
+	// empty if the field is missing or is not a string, so that it can't be replaced.
+	Pointer   string
 	Text      string // empty if the field is missing; Scan shortens texts over ref.MaxLength
-	Missing   bool   // the field is missing or is not a string, so it can't be replaced
 	Never     bool   // the imagePullPolicy of the container, or pullPolicy of the volume, is Never
 	Ephemeral bool   // the reference is in an ephemeral container
 }
