@@ -60,8 +60,8 @@ type Handler struct {
 	Mode   policy.Mode
 	// OnFailure says what happens to an object if a lookup fails. Default of each class: Deny.
 	OnFailure map[failure.Class]failure.Action
-	// Keychain returns the credentials of a pull identity in a namespace. If it returns nil, registries
-	// are asked anonymously.
+	// Keychain returns the credentials of a pull identity in a namespace. If it returns nil,
+	// registries are asked anonymously.
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain
 	// Metrics counts the answers.
 	Metrics *Metrics

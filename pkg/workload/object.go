@@ -13,8 +13,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
-// root scans the whole document into o. tree has the paths to the pod templates of its kind.
-func (s *scanner) root(o *Object, tree *node) error {
+// root scans the whole document. tree has the paths to the pod templates of its kind.
+func (s *scanner) root(tree *node) error {
 	room := MaxAnnotations
 	var own PodSpec // only used for a Pod, which is a pod template itself
 	if !s.isObject() {
@@ -23,13 +23,13 @@ func (s *scanner) root(o *Object, tree *node) error {
 	err := jsonwalk.Object(s.dec, func(name []byte) error {
 		switch string(name) {
 		case "metadata":
-			return s.metadata(&o.Metadata, &room)
+			return s.metadata(&s.into.Metadata, &room)
 		case "spec":
 			if tree.template {
 				return s.podSpec(&own)
 			}
 		}
-		return s.descend(o, tree.children[string(name)])
+		return s.descend(tree.children[string(name)])
 	})
 	if err != nil {
 		return err
@@ -38,54 +38,56 @@ func (s *scanner) root(o *Object, tree *node) error {
 		return errors.New("text after the object")
 	}
 	if own.Key != "" {
-		own.Metadata, own.Annotated = o.Metadata, true
-		o.PodSpecs = append(o.PodSpecs, own)
+		own.Metadata, own.Annotated = s.into.Metadata, true
+		s.into.PodSpecs = append(s.into.PodSpecs, own)
 	}
 	return nil
 }
 
 // descend scans the next value, which is at node n of the tree. If n is nil, the value can't
 // contain a pod template and is skipped.
-func (s *scanner) descend(o *Object, n *node) error {
+func (s *scanner) descend(n *node) error {
 	switch {
 	case n == nil:
 		return s.dec.SkipValue()
 	case n.template:
-		return s.template(o)
+		return s.template()
 	case n.children[each] != nil:
-		return jsonwalk.Array(s.dec, func() error { return s.element(o, n.children[each]) })
+		return jsonwalk.Array(s.dec, func() error { return s.element(n.children[each]) })
 	}
-	return jsonwalk.Object(s.dec, func(name []byte) error { return s.descend(o, n.children[string(name)]) })
+	return jsonwalk.Object(s.dec, func(name []byte) error {
+		return s.descend(n.children[string(name)])
+	})
 }
 
 // element scans one element of a list. If the element has a name, the Key of its pod specs contains
 // the name in place of the index, because the index changes when an element is inserted before it.
-func (s *scanner) element(o *Object, n *node) error {
+func (s *scanner) element(n *node) error {
 	if n.template || n.children[each] != nil || n.children["name"] != nil {
-		return s.descend(o, n)
+		return s.descend(n)
 	}
 	var at jsontext.Pointer
-	first, name := len(o.PodSpecs), ""
+	first, name := len(s.into.PodSpecs), ""
 	err := jsonwalk.Object(s.dec, func(field []byte) error {
 		if string(field) == "name" {
 			at = s.dec.StackPointer().Parent()
 			return s.name(&name)
 		}
-		return s.descend(o, n.children[string(field)])
+		return s.descend(n.children[string(field)])
 	})
 	if name == "" {
 		return err
 	}
 	named := string(at.Parent().AppendToken(name))
-	for i := range o.PodSpecs[first:] {
-		spec := &o.PodSpecs[first+i]
+	for i := range s.into.PodSpecs[first:] {
+		spec := &s.into.PodSpecs[first+i]
 		spec.Key = named + strings.TrimPrefix(spec.Key, string(at))
 	}
 	return err
 }
 
 // template scans a pod template, an object with metadata and a pod spec.
-func (s *scanner) template(o *Object) error {
+func (s *scanner) template() error {
 	t := PodSpec{Annotated: true}
 	s.sum.Reset()
 	s.leaveOut()
@@ -106,7 +108,7 @@ func (s *scanner) template(o *Object) error {
 	t.Hash = s.sum.Sum64()
 	if err == nil && t.Key != "" {
 		t.Metadata.Pointer = strings.TrimSuffix(t.Key, "/spec") + "/metadata"
-		o.PodSpecs = append(o.PodSpecs, t)
+		s.into.PodSpecs = append(s.into.PodSpecs, t)
 		err = s.count()
 	}
 	return err
@@ -131,12 +133,12 @@ func (s *scanner) metadata(m *Metadata, room *int) error {
 			s.leaveOut() // an empty object of annotations is equal to none
 			defer s.leaveOut()
 			m.HasAnnotations = s.isObject()
-			m.Size, err = s.stringMap(&m.Annotations, isKnownAnnotation, func(into *string) error {
+			m.Size, err = s.stringMap(&m.Annotations, knownAnnotations, func(into *string) error {
 				return s.annotation(into, room)
 			})
 			return err
 		case "labels":
-			_, err = s.stringMap(&m.Labels, s.isKnownLabel, s.name)
+			_, err = s.stringMap(&m.Labels, s.labels, s.name)
 			return err
 		case "ownerReferences":
 			return jsonwalk.Array(s.dec, func() error { return s.owner(&m.Controller) })
@@ -145,10 +147,10 @@ func (s *scanner) metadata(m *Metadata, room *int) error {
 	})
 }
 
-// stringMap scans a map of strings. It keeps the entries whose names keep accepts, and reads their
+// stringMap scans a map of strings. It keeps the entries with the names in keep, and reads their
 // values with read. size is the size in bytes of all names and values of the map.
 func (s *scanner) stringMap(
-	into *map[string]string, keep func(string) bool, read func(*string) error,
+	into *map[string]string, keep []string, read func(*string) error,
 ) (size int, err error) {
 	err = jsonwalk.Object(s.dec, func(name []byte) error {
 		size += len(name)
@@ -156,7 +158,7 @@ func (s *scanner) stringMap(
 		if string(name) == AnnotationPins || string(name) == AnnotationRefreshed {
 			defer s.leaveOut()
 		}
-		if !keep(string(name)) {
+		if !slices.Contains(keep, string(name)) {
 			n, err := s.length()
 			size += n
 			return err
@@ -173,24 +175,6 @@ func (s *scanner) stringMap(
 		return nil
 	})
 	return size, err
-}
-
-func isKnownAnnotation(name string) bool {
-	switch name {
-	case AnnotationPins, AnnotationProposedPins, AnnotationRefresh, AnnotationRefreshed,
-		AnnotationRestartedAt, AnnotationMirror:
-		return true
-	}
-	return false
-}
-
-func (s *scanner) isKnownLabel(name string) bool {
-	switch name {
-	case LabelControllerRevisionHash, LabelPodTemplateHash, LabelRolloutsPodTemplateHash,
-		LabelControllerUID:
-		return true
-	}
-	return slices.Contains(s.labels, name)
 }
 
 // owner scans an owner reference. It sets into for the first reference with controller=true.

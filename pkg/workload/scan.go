@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -65,11 +66,13 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 		s.reset(nil) // forget raw
 		scanners.Put(s)
 	}()
+	s.labels = knownLabels
 	if t != nil {
-		s.labels = t.Labels
+		s.labels = append(slices.Clip(knownLabels), t.Labels...)
 	}
 	o := &Object{Kind: kind, Metadata: Metadata{Pointer: "/metadata"}}
-	if err := s.root(o, tree); err != nil {
+	s.into = o
+	if err := s.root(tree); err != nil {
 		return nil, fmt.Errorf("scanning %s: %w", kind, err)
 	}
 	if builtin[kind] == nil { // a CRD may prune the metadata of its pod templates
@@ -87,7 +90,8 @@ type scanner struct {
 	dec    *jsontext.Decoder
 	buf    bytes.Buffer
 	raw    []byte   // the whole document
-	labels []string // the labels of the Table
+	into   *Object  // the result
+	labels []string // the labels to keep
 	found  int      // number of references and pod specs so far
 	room   int      // number of bytes that are left for the annotations of pod templates
 	// sum is the hash of the pod template that is being scanned, whose text is in it up to the offset

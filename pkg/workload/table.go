@@ -28,8 +28,8 @@ type node struct {
 // each is the step of a path that stands for every element of a list.
 const each = "[*]"
 
-// builtin has the trees of the kinds that Kubernetes itself defines. A test compares this table with
-// the types of k8s.io/api.
+// builtin has the trees of the kinds that Kubernetes itself defines. A test compares it with the
+// types of k8s.io/api.
 var builtin = map[Kind]*node{
 	{"", "Pod"}:                   {template: true},
 	{"", "PodTemplate"}:           mustTree("template"),

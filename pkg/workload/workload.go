@@ -41,6 +41,12 @@ const (
 	AnnotationMirror = "kubernetes.io/config.mirror"
 )
 
+// knownAnnotations are the annotations that Scan keeps.
+var knownAnnotations = []string{
+	AnnotationPins, AnnotationProposedPins, AnnotationRefresh, AnnotationRefreshed,
+	AnnotationRestartedAt, AnnotationMirror,
+}
+
 // Placeholder is the canonical name of the image "auto", which pod templates for Istio's injector
 // contain. The injector replaces it with the real image in each Pod, before tagpin is called for
 // that Pod.
@@ -53,6 +59,12 @@ const (
 	LabelRolloutsPodTemplateHash = "rollouts-pod-template-hash"         // ReplicaSets of Argo Rollouts
 	LabelControllerUID           = "batch.kubernetes.io/controller-uid" // Jobs
 )
+
+// knownLabels are the labels that Scan keeps, beside those of Table.Labels.
+var knownLabels = []string{
+	LabelControllerRevisionHash, LabelPodTemplateHash, LabelRolloutsPodTemplateHash,
+	LabelControllerUID,
+}
 
 // Object is the result of scanning an object.
 type Object struct {
