@@ -43,48 +43,40 @@ func (a *answer) annotate() {
 // restoreRecords puts back the annotations of a Job byte for byte, because its pod template can't
 // change.
 func (a *answer) restoreRecords() {
-	for _, s := range a.result.PodSpecs {
-		if s.Old == nil {
-			continue
-		}
-		for _, key := range []string{workload.AnnotationPins, workload.AnnotationRefreshed} {
-			a.changes.Put(s.Metadata, key, s.Old.Metadata.Annotations[key])
-		}
+	if a.request.Old == nil {
+		return
+	}
+	for _, key := range []string{workload.AnnotationPins, workload.AnnotationRefreshed} {
+		a.changes.Put(a.request.Object.Records(), key, a.request.Old.Records().Annotations[key])
 	}
 }
 
-// record writes the pins and the markers of all pod specs. Pod specs that follow each other may
-// share one metadata.
+// record writes the pins and the markers of all pod specs.
 func (a *answer) record() {
-	kind, specs, rest := a.request.Object.Kind, a.result.PodSpecs, a.result.Outcomes
+	m, old, kind := a.request.Object.Records(), a.request.Old.Records(), a.request.Object.Kind
 	pins, markers := map[string]string{}, map[string]string{}
-	var old *workload.Metadata
-	for i := range specs {
-		s := &specs[i]
-		if s.Old != nil {
-			old = s.Old.Metadata
+	for i := range a.result.Outcomes {
+		o := &a.result.Outcomes[i]
+		if entry := cmp.Or(o.NewEntry, o.Entry); !entry.IsZero() {
+			pins[o.Key] = entry.String()
 		}
-		n := 0 // the outcomes are in the order of the pod specs
-		for ; n < len(rest) && rest[n].PodSpec == i; n++ {
-			if entry := cmp.Or(rest[n].NewEntry, rest[n].Entry); !entry.IsZero() {
-				pins[rest[n].Key] = entry.String()
-			}
+	}
+	a.changes.Update(m, old, workload.AnnotationPins, pins)
+	if kind.IsPod() || kind.IsJob() { // they are never refreshed
+		return
+	}
+	rest := a.result.Outcomes // in the order of the pod specs
+	for i := range a.result.PodSpecs {
+		s, n := &a.result.PodSpecs[i], 0
+		for n < len(rest) && rest[n].PodSpec == i {
+			n++
 		}
 		for name, value := range a.markers(s, rest[:n]) {
 			markers[s.Prefix+name] = value
 		}
 		rest = rest[n:]
-		if i+1 < len(specs) && specs[i+1].Metadata == s.Metadata {
-			continue
-		}
-		a.changes.Update(s.Metadata, old, workload.AnnotationPins, pins)
-		if !kind.IsPod() && !kind.IsJob() { // they are never refreshed
-			a.changes.Update(s.Metadata, old, workload.AnnotationRefreshed, markers)
-		}
-		clear(pins)
-		clear(markers)
-		old = nil
 	}
+	a.changes.Update(m, old, workload.AnnotationRefreshed, markers)
 }
 
 // markers returns the markers to record for a pod spec with some outcomes.
@@ -117,13 +109,6 @@ func (a *answer) markers(s *annotation.PodSpec, outcomes []pin.Outcome) annotati
 		markers[workload.AnnotationRefresh] = value
 	}
 	return markers
-}
-
-// recorded reports whether the object came with a record of pins.
-func (a *answer) recorded() bool {
-	return slices.ContainsFunc(a.result.PodSpecs, func(s annotation.PodSpec) bool {
-		return s.Metadata.Annotations[workload.AnnotationPins] != ""
-	})
 }
 
 // proposals returns the annotation of proposed pins: the pins that a creation of the object would

@@ -56,7 +56,8 @@ func (a *answer) response() *admissionv1.AdmissionResponse {
 		patchType := admissionv1.PatchTypeJSONPatch
 		r.Patch, r.PatchType = patch, &patchType
 	}
-	r.AuditAnnotations = annotation.Audit(a.pins, a.recorded())
+	recorded := a.request.Object.Records().Annotations[workload.AnnotationPins] != ""
+	r.AuditAnnotations = annotation.Audit(a.pins, recorded)
 	return r
 }
 
@@ -83,7 +84,7 @@ func (a *answer) outcome(o *pin.Outcome) {
 		if o.Reason == policy.Sticky && s.Spec.Hash != s.Old.Spec.Hash {
 			how := ""
 			if mode == policy.Enforce { // the other modes refresh nothing
-				how = "; to resolve it anew: " + a.howToRefresh(s.Spec)
+				how = "; to resolve it anew: " + a.howToRefresh()
 			}
 			a.warn(o, "%s kept at %s though the template has changed%s",
 				o.Reference.Text, short(o.Pin), how)
@@ -143,11 +144,11 @@ func (a *answer) failed(o *pin.Outcome) {
 	}
 }
 
-// howToRefresh returns what a person can do to have the pins of a pod spec resolved again.
-func (a *answer) howToRefresh(spec *workload.PodSpec) string {
+// howToRefresh returns what a person can do to have the pins resolved again.
+func (a *answer) howToRefresh() string {
 	kind := a.request.Object.Kind
 	change := "change the pod template's annotation " + workload.AnnotationRefresh
-	if !spec.Annotated { // a CRD may prune that of the template
+	if a.request.Object.Custom { // a CRD may prune that of the template
 		change = "change the object's annotation " + workload.AnnotationRefresh
 	}
 	if kind.IsJob() {

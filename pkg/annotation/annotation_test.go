@@ -26,10 +26,10 @@ func object(shared bool, pins string, images ...string) *workload.Object {
 	metadata := workload.Metadata{Annotations: map[string]string{
 		workload.AnnotationPins: pins, workload.AnnotationRefresh: strings.Repeat("x", 1000),
 	}}
-	o := &workload.Object{Metadata: metadata}
+	o := &workload.Object{Metadata: metadata, Custom: shared, Several: shared}
 	for i, image := range images {
 		o.PodSpecs = append(o.PodSpecs, workload.PodSpec{
-			Key: fmt.Sprint("/", i), Metadata: metadata, Annotated: !shared, Shared: shared,
+			Key: fmt.Sprint("/", i), Metadata: metadata,
 			References: []workload.Reference{{Name: "app", Text: image}},
 		})
 	}

@@ -27,7 +27,7 @@ func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
 	m := Markers{}
 	for _, name := range MarkerNames {
 		value := spec.Metadata.Annotations[name]
-		if name == workload.AnnotationRefresh && !spec.Annotated {
+		if name == workload.AnnotationRefresh && o.Custom {
 			if own := o.Metadata.Annotations[name]; own != "" {
 				value = own
 			}

@@ -14,8 +14,6 @@ type PodSpec struct {
 	Spec   *workload.PodSpec // as it was scanned
 	Old    *PodSpec          // the same pod spec of the old object, or nil
 	Images []Image           // one for each reference, in document order
-	// Metadata is the metadata that the annotations are in.
-	Metadata *workload.Metadata
 	// Prefix precedes the keys in the annotations.
 	Prefix string
 	// Markers are the markers of the pod spec, and Recorded those that its pins were resolved for.
@@ -68,24 +66,18 @@ func ReadBoth(o, old *workload.Object) []PodSpec {
 // PodSpec for each in o.
 //
 // Read ignores an annotation that is not a JSON object of texts, and an entry that is not a pin of
-// what its container holds. It decodes each annotation once, even if many pod specs share it.
+// what its container holds.
 func Read(o *workload.Object) []PodSpec {
 	specs := make([]PodSpec, len(o.PodSpecs))
-	var decoded *workload.Metadata
-	var pins, recorded map[string]string
+	records := o.Records().Annotations
+	pins := Decode(records[workload.AnnotationPins])
+	recorded := Decode(records[workload.AnnotationRefreshed])
 	for i := range o.PodSpecs {
 		spec := &o.PodSpecs[i]
 		s := &specs[i]
-		s.Spec, s.Metadata = spec, &o.Metadata
-		if spec.Annotated {
-			s.Metadata = &spec.Metadata
-		} else if spec.Shared {
+		s.Spec = spec
+		if o.Several {
 			s.Prefix = spec.Key + ":"
-		}
-		if s.Metadata != decoded {
-			decoded = s.Metadata
-			pins = Decode(decoded.Annotations[workload.AnnotationPins])
-			recorded = Decode(decoded.Annotations[workload.AnnotationRefreshed])
 		}
 		s.Markers, s.Recorded = markersOf(o, spec), recordedMarkers(recorded, s.Prefix)
 		s.Images = make([]Image, len(spec.References))

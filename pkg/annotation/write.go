@@ -52,13 +52,9 @@ func (c *Changes) PutTexts(m *workload.Metadata, key string, texts map[string]st
 
 // Update is like PutTexts, but if the annotation of the new or the old object has all of the texts,
 // that annotation is put byte for byte. Another spelling, or fewer entries, would make another pod
-// template, and roll it out. old may be nil.
+// template, and roll it out.
 func (c *Changes) Update(m, old *workload.Metadata, key string, texts map[string]string) {
-	former := []string{m.Annotations[key]}
-	if old != nil {
-		former = append(former, old.Annotations[key])
-	}
-	for _, value := range former {
+	for _, value := range []string{m.Annotations[key], old.Annotations[key]} {
 		if value != "" && hasAll(Decode(value), texts) {
 			c.Put(m, key, value)
 			return

@@ -20,7 +20,7 @@ const (
 // for the container. never means that the kubelet never pulls the image.
 func object(image, entry string, never bool) *workload.Object {
 	o := &workload.Object{Kind: workload.Kind{Group: "apps", Kind: "Deployment"}}
-	spec := workload.PodSpec{Key: "/spec/template/spec", Annotated: true}
+	spec := workload.PodSpec{Key: "/spec/template/spec"}
 	spec.References = []workload.Reference{{
 		Name: "app", Pointer: "/spec/template/spec/containers/0/image", Text: image, Never: never,
 	}}
@@ -143,11 +143,13 @@ func TestDecide(t *testing.T) {
 // templates. The mode Keep leaves the new references alone.
 func TestSameTextAcrossTemplates(t *testing.T) {
 	set := func(texts ...string) *workload.Object {
-		o := &workload.Object{Kind: workload.Kind{Group: "g", Kind: "Set"}}
+		o := &workload.Object{
+			Kind: workload.Kind{Group: "g", Kind: "Set"}, Custom: true, Several: true,
+		}
 		for i, text := range texts {
 			pointer := fmt.Sprintf("/spec/jobs/%d/spec", i)
 			o.PodSpecs = append(o.PodSpecs, workload.PodSpec{
-				Key: pointer, Shared: true,
+				Key: pointer,
 				References: []workload.Reference{
 					{Name: "app", Pointer: pointer + "/containers/0/image", Text: text},
 				},

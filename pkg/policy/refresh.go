@@ -26,7 +26,7 @@ func (p *Policy) changedMarker(in Input, s *annotation.PodSpec) string {
 		return ""
 	}
 	recorded := s.Recorded
-	if s.Metadata == &in.Object.Metadata && s.Old.Outdated {
+	if in.Object.Custom && s.Old.Outdated {
 		recorded = nil
 	}
 	for _, marker := range annotation.MarkerNames {

@@ -22,7 +22,7 @@ import (
 
 // podOf returns a new pod of the revision h of a ReplicaSet, with a container for each image.
 func podOf(images ...string) *workload.Object {
-	spec := workload.PodSpec{Annotated: true}
+	var spec workload.PodSpec
 	for _, image := range images {
 		spec.References = append(spec.References, workload.Reference{Name: image, Text: image})
 	}

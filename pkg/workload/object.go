@@ -38,7 +38,7 @@ func (s *scanner) root(tree *node) error {
 		return errors.New("text after the object")
 	}
 	if own.Key != "" {
-		own.Metadata, own.Annotated = s.into.Metadata, true
+		own.Metadata = s.into.Metadata
 		s.into.PodSpecs = append(s.into.PodSpecs, own)
 	}
 	return nil
@@ -88,7 +88,7 @@ func (s *scanner) element(n *node) error {
 
 // template scans a pod template, an object with metadata and a pod spec.
 func (s *scanner) template() error {
-	t := PodSpec{Annotated: true}
+	var t PodSpec
 	s.sum.Reset()
 	s.leaveOut()
 	err := jsonwalk.Object(s.dec, func(name []byte) (err error) {

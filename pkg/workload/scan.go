@@ -71,14 +71,10 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 		s.labels = append(slices.Clip(knownLabels), t.Labels...)
 	}
 	o := &Object{Kind: kind, Metadata: Metadata{Pointer: "/metadata"}}
+	o.Custom, o.Several = builtin[kind] == nil, tree.several
 	s.into = o
 	if err := s.root(tree); err != nil {
 		return nil, fmt.Errorf("scanning %s: %w", kind, err)
-	}
-	if builtin[kind] == nil { // a CRD may prune the metadata of its pod templates
-		for i := range o.PodSpecs {
-			o.PodSpecs[i].Annotated, o.PodSpecs[i].Shared = false, tree.several
-		}
 	}
 	return o, nil
 }

@@ -50,7 +50,7 @@ func TestScanPod(t *testing.T) {
 		},
 	}
 	want.PodSpecs = []workload.PodSpec{{
-		Key: "/spec", Metadata: want.Metadata, Annotated: true,
+		Key: "/spec", Metadata: want.Metadata,
 		Identity: workload.Identity{ServiceAccount: "sa", PullSecrets: []string{"s1", "s2"}},
 		References: []workload.Reference{
 			{Name: "q\"uo\\teé", Pointer: "/spec/containers/0/image", Text: "a:1"},

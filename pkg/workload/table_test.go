@@ -33,9 +33,10 @@ func TestScanLists(t *testing.T) {
 	var got []string
 	for _, s := range o.PodSpecs {
 		got = append(got, s.References[0].Pointer)
-		if s.Annotated {
-			t.Errorf("%s: Annotated = true, want false for a custom kind", s.Key)
-		}
+	}
+	if !o.Custom || !o.Several || o.Records() != &o.Metadata {
+		t.Errorf("Custom = %t, Several = %t, records in %s, want true, true, /metadata",
+			o.Custom, o.Several, o.Records().Pointer)
 	}
 	want := []string{
 		"/spec/replicatedJobs/0/template/spec/template/spec/containers/0/image",

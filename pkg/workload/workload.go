@@ -72,6 +72,23 @@ type Object struct {
 	Metadata Metadata
 	// PodSpecs are the object's pod specs, in document order. The built-in kinds have one.
 	PodSpecs []PodSpec
+	// Custom reports whether the kind was added to the built-in ones.
+	Custom bool
+	// Several reports whether the kind can have several pod specs. It is only true for custom kinds.
+	Several bool
+}
+
+// Records returns the metadata that has tagpin's annotations about the pod specs: the metadata
+// beside the only pod spec or, because a CRD may prune that of its pod templates, the metadata of a
+// custom object. It is empty if o is nil.
+func (o *Object) Records() *Metadata {
+	switch {
+	case o == nil:
+		return new(Metadata)
+	case o.Custom || len(o.PodSpecs) == 0:
+		return &o.Metadata
+	}
+	return &o.PodSpecs[0].Metadata
 }
 
 // Metadata has those fields of an ObjectMeta that tagpin uses.
@@ -108,12 +125,6 @@ type PodSpec struct {
 	Key string
 	// Metadata is the metadata beside the pod spec: the pod template's, or a Pod's own.
 	Metadata Metadata
-	// Annotated reports whether tagpin's annotations are in Metadata. If false, they are in the
-	// metadata of the object, because a CRD may prune the metadata of its pod templates.
-	Annotated bool
-	// Shared reports whether one annotation in the metadata of the object has the pins of several
-	// pod specs. It is only true if Annotated is false and the kind can have several pod specs.
-	Shared bool
 	// Hash is a hash of the pod template without its image references, its creation timestamp, and the
 	// annotations in which tagpin records its pins. Hashes of two objects can be compared within one
 	// process, because an API server always writes the fields of an object in the same order. It is 0
