@@ -121,7 +121,7 @@ func (a *answer) unreplaced(o *pin.Outcome) {
 // image, and nobody would try again. A restart has to work in an incident, so it keeps the old pin.
 func (a *answer) failed(o *pin.Outcome) {
 	sentence := a.describe(o)
-	then := a.handler.onFailure(o.Err)
+	then := a.handler.OnFailure.Of(o.Err)
 	switch {
 	case a.handler.Mode == policy.Propose:
 		a.warnings.add(sentence)

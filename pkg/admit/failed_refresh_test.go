@@ -21,8 +21,11 @@ var failures = map[string]error{
 }
 
 // onFailure returns the same policy for every class.
-func onFailure(then failure.Action) map[failure.Class]failure.Action {
-	return map[failure.Class]failure.Action{failure.NotFound: then, failure.Unauthorized: then, failure.Unavailable: then, failure.Invalid: then}
+func onFailure(then failure.Action) failure.Actions {
+	return failure.Actions{
+		failure.NotFound: then, failure.Unauthorized: then,
+		failure.Unavailable: then, failure.Invalid: then,
+	}
 }
 
 // eachFailure runs a test for each class of failure, each policy, and each output. The object was

@@ -14,11 +14,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// onFailure returns what happens to an object because of an error of a Resolver.
-func (h *Handler) onFailure(err error) failure.Action {
-	return cmp.Or(h.OnFailure[failure.Of(err)], failure.Deny)
-}
-
 // describe describes a failed lookup in one sentence: the container, the reference, the cause, and
 // what to do.
 func (a *answer) describe(o *pin.Outcome) string {
@@ -34,7 +29,7 @@ func (a *answer) describe(o *pin.Outcome) string {
 
 // advice returns what to do about a failed lookup.
 func (a *answer) advice(o *pin.Outcome) string {
-	if o.Marker == workload.AnnotationRefresh && a.handler.onFailure(o.Err) == failure.Allow {
+	if o.Marker == workload.AnnotationRefresh && a.handler.OnFailure.Of(o.Err) == failure.Allow {
 		return "change " + workload.AnnotationRefresh + " again later"
 	}
 	switch failure.Of(o.Err) {

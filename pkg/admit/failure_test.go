@@ -58,7 +58,8 @@ func TestFailures(t *testing.T) {
 func TestAllow(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	h := newHandler(t, policy.Enforce, registry)
-	h.OnFailure, h.Metrics = map[failure.Class]failure.Action{failure.NotFound: failure.Allow}, admit.NewMetrics(metrics)
+	h.OnFailure = failure.Actions{failure.NotFound: failure.Allow}
+	h.Metrics = admit.NewMetrics(metrics)
 	r, _ := post(t, h, review("CREATE", "apps", "Deployment", fmt.Sprintf(threeImages, "ghcr.io/a/missing:1"), ""))
 	const warning = `container "bad": can't pin ghcr.io/a/missing:1: ghcr.io: manifest not found (404); check the image's name and tag; admitted unpinned`
 	if !r.Allowed || len(r.Warnings) != 1 || r.Warnings[0] != warning {

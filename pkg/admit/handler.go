@@ -58,8 +58,8 @@ type Handler struct {
 	Pinner *pin.Pinner
 	Table  *workload.Table // default: the built-in kinds
 	Mode   policy.Mode
-	// OnFailure says what happens to an object if a lookup fails. Default of each class: Deny.
-	OnFailure map[failure.Class]failure.Action
+	// OnFailure says what happens to an object if a lookup fails.
+	OnFailure failure.Actions
 	// Keychain returns the credentials of a pull identity in a namespace. If it returns nil,
 	// registries are asked anonymously.
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain

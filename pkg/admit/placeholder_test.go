@@ -19,7 +19,7 @@ func exemptingHandler(
 ) *admit.Handler {
 	t.Helper()
 	h := newHandler(t, mode, counting(n))
-	h.OnFailure = map[failure.Class]failure.Action{failure.NotFound: failure.Allow, failure.Unauthorized: failure.Allow}
+	h.OnFailure = failure.Actions{failure.NotFound: failure.Allow, failure.Unauthorized: failure.Allow}
 	for _, s := range patterns {
 		p, err := policy.ParsePattern(s)
 		if err != nil {

@@ -80,11 +80,15 @@ func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handl
 	}
 	return &admit.Handler{
 		Pinner: &pin.Pinner{Resolver: r}, Table: table, Mode: mode,
-		OnFailure: map[failure.Class]failure.Action{failure.Unauthorized: failure.Defer, failure.Unavailable: failure.Defer},
-		Keychain:  func(string, workload.Identity) keychain.Keychain { return nil },
-		Metrics:   admit.NewMetrics(prometheus.NewRegistry()),
-		Reviews:   new(fair.Groups), Images: new(fair.Room), Waiting: new(fair.Room),
-		Began: func(*http.Request) time.Time { return time.Now() },
+		OnFailure: failure.Actions{
+			failure.Unauthorized: failure.Defer, failure.Unavailable: failure.Defer,
+		},
+		Keychain: func(string, workload.Identity) keychain.Keychain { return nil },
+		Metrics:  admit.NewMetrics(prometheus.NewRegistry()),
+		Reviews:  new(fair.Groups),
+		Images:   new(fair.Room),
+		Waiting:  new(fair.Room),
+		Began:    func(*http.Request) time.Time { return time.Now() },
 	}
 }
 

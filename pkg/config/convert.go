@@ -34,8 +34,8 @@ func (c *Config) policy(p *problems) policy.Policy {
 }
 
 // Actions returns what happens to an object after a failure of each class.
-func (f *OnFailure) Actions() map[failure.Class]failure.Action {
-	return map[failure.Class]failure.Action{
+func (f *OnFailure) Actions() failure.Actions {
+	return failure.Actions{
 		failure.NotFound:     failure.Action(f.NotFound),
 		failure.Unauthorized: failure.Action(f.Unauthorized),
 		failure.Unavailable:  failure.Action(f.Unavailable),

@@ -10,6 +10,7 @@
 package failure
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -40,6 +41,12 @@ const (
 	Defer Action = "defer" // a workload is admitted as it is, and its pods are denied
 	Allow Action = "allow" // the object is admitted, and the reference is not pinned
 )
+
+// Actions has the action of each class. That of a class which is not in it is Deny.
+type Actions map[Class]Action
+
+// Of returns the action for an error of a Resolver.
+func (a Actions) Of(err error) Action { return cmp.Or(a[Of(err)], Deny) }
 
 // Error returns the class in words.
 func (c Class) Error() string {
