@@ -69,7 +69,7 @@ func newHandlers(
 		closed:  make(chan struct{}),
 	}
 	close(h.closed)
-	h.answers = &resolve.Answers{Limits: c.Limits(), Panics: h.panics}
+	h.answers = &resolve.Answers{Panics: h.panics}
 	if err := h.load(c); err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (h *handlers) load(c *config.Config) error {
 	h.using.Lock()
 	h.current.Store(next)
 	h.using.Unlock()
-	h.answers.Set(c.Limits())
+	h.answers.Resize(c.Cache.Size)
 	if former != nil {
 		h.retire(former, next)
 	}

@@ -42,7 +42,7 @@ func TestReloadKeepsAnswers(t *testing.T) {
 		Next: resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
 			return answer, nil
 		}),
-		Answers: h.answers, Settings: h.current.Load().client.Settings,
+		Answers: h.answers, Client: h.current.Load().client,
 	}
 	if _, err := before.Resolve(t.Context(), pod); err != nil {
 		t.Fatal(err)

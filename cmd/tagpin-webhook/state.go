@@ -57,9 +57,9 @@ func (h *handlers) addResolver(s, former *state) error {
 		Next: &resolve.Limit{
 			Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.queues.pending,
 		},
-		Answers:  h.answers,
-		Settings: s.client.Settings,
-		Silence:  s.client.Silence,
+		Answers: h.answers,
+		Limits:  c.Limits(),
+		Client:  s.client,
 	}
 	return s.client.Init()
 }

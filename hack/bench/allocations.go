@@ -21,6 +21,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -51,6 +52,8 @@ func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
 	}
 	cache := &resolve.Cache{
 		Answers: &resolve.Answers{},
+		Limits:  resolve.Limits{TTL: time.Minute},
+		Client:  &registry.Client{},
 		Next: resolve.Func(func(context.Context, resolve.Request) (resolve.Result, error) {
 			return resolve.Result{Digest: digest.FromString(app)}, nil
 		}),

@@ -9,8 +9,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tagpin/tagpin/pkg/policy"
+	registries "github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
@@ -25,7 +27,10 @@ func BenchmarkAdmission(b *testing.B) {
 	}
 	for name, body := range map[string][]byte{"cached": pod(""), "pinned": pod("@" + digestOf("x").String())} {
 		b.Run(name, func(b *testing.B) {
-			h := newHandler(b, policy.Enforce, &resolve.Cache{Next: registry, Answers: &resolve.Answers{}})
+			h := newHandler(b, policy.Enforce, &resolve.Cache{
+				Next: registry, Answers: &resolve.Answers{}, Client: &registries.Client{},
+				Limits: resolve.Limits{TTL: time.Minute},
+			})
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -15,6 +15,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/policy"
+	registries "github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
@@ -93,7 +94,9 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 		}
 		answers := &resolve.Answers{}
 		defer answers.Close()
-		h := newHandler(t, policy.Enforce, &resolve.Cache{Next: resolve.Func(hangs), Answers: answers})
+		h := newHandler(t, policy.Enforce, &resolve.Cache{
+			Next: resolve.Func(hangs), Answers: answers, Client: &registries.Client{},
+		})
 		h.Waiting = &fair.Room{Capacity: 16}
 		open := make(chan struct{})
 		close(open)

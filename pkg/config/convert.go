@@ -86,10 +86,9 @@ func (n Network) rules(p *problems) network.Rules {
 	}
 }
 
-// Limits returns how many answers of registries are remembered, and for how long.
+// Limits returns for how long answers of registries are remembered.
 func (c *Config) Limits() resolve.Limits {
 	return resolve.Limits{
-		Size:        c.Cache.Size,
 		TTL:         time.Duration(c.Cache.TTL),
 		NegativeTTL: time.Duration(c.Cache.NegativeTTL),
 		StaleFor:    time.Duration(c.Cache.StaleFor),

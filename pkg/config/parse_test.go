@@ -94,7 +94,7 @@ func TestWholeFile(t *testing.T) {
 		t.Errorf("Host(ghcr.io) = %+v, want the settings of *", other)
 	}
 	limits := c.Limits()
-	if limits.Size != 7 || limits.TTL != time.Minute || limits.StaleFor != 2*time.Hour {
+	if c.Cache.Size != 7 || limits.TTL != time.Minute || limits.StaleFor != 2*time.Hour {
 		t.Errorf("Limits() = %+v, want those of whole.yaml", limits)
 	}
 }

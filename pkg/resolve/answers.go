@@ -3,7 +3,6 @@
 package resolve
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -20,27 +19,26 @@ import (
 	"github.com/tagpin/tagpin/pkg/panics"
 )
 
-// Defaults of Answers and Limits.
+// Defaults of the config.
 const (
-	DefaultSize          = 10000
-	DefaultTTL           = 30 * time.Second
-	DefaultNegativeTTL   = 5 * time.Second
-	DefaultStaleFor      = time.Hour
-	DefaultLookupTimeout = time.Minute // twice what a request may take by the config
+	DefaultSize        = 10000
+	DefaultTTL         = 30 * time.Second
+	DefaultNegativeTTL = 5 * time.Second
+	DefaultStaleFor    = time.Hour
 )
 
-// maxAbandoned bounds the lookups that go on after their callers have left. Each needs about 10 KiB
-// for up to DefaultLookupTimeout.
-const maxAbandoned = 512
+const (
+	// lookupTimeout bounds a lookup. It is twice what a request may take by the config.
+	lookupTimeout = time.Minute
+	// maxAbandoned bounds the lookups that go on after their callers have left. Each needs about 10
+	// KiB for up to lookupTimeout.
+	maxAbandoned = 512
+)
 
 // Answers is the memory of a Cache: digests, failures, and the lookups that are under way. The zero
-// value is ready. The exported fields must not change after the first request.
+// value is ready, and remembers up to cache.DefaultSize answers.
 type Answers struct {
-	// Limits bound what is remembered. Set changes them.
-	Limits Limits
-	// LookupTimeout bounds a lookup. 0: DefaultLookupTimeout.
-	LookupTimeout time.Duration
-	// Panics reports panics in lookups.
+	// Panics reports panics in lookups. It must not change after the first request.
 	Panics *panics.Reporter
 
 	once      sync.Once
@@ -48,58 +46,22 @@ type Answers struct {
 	entries   cache.Memory[cacheKey, entry]
 	flights   cache.Flights[cacheKey, Result]
 	questions atomic.Uint64 // the number of the last question
-	limits    atomic.Pointer[Limits]
-}
-
-// Limits say how many answers are remembered, and for how long.
-type Limits struct {
-	Size        int           // number of answers; 0: DefaultSize
-	TTL         time.Duration // maximum age, but for a Fresh or First request; 0: DefaultTTL
-	NegativeTTL time.Duration // maximum age of a failure; 0: DefaultNegativeTTL
-	StaleFor    time.Duration // maximum age if the registry can't be reached; 0: DefaultStaleFor
-}
-
-func (l Limits) withDefaults() Limits {
-	return Limits{
-		Size:        cmp.Or(l.Size, DefaultSize),
-		TTL:         cmp.Or(l.TTL, DefaultTTL),
-		NegativeTTL: cmp.Or(l.NegativeTTL, DefaultNegativeTTL),
-		StaleFor:    cmp.Or(l.StaleFor, DefaultStaleFor),
-	}
 }
 
 func (a *Answers) init() {
 	a.once.Do(func() {
 		_, _ = rand.Read(a.secret[:]) // never fails (crypto/rand)
-		limits := a.Limits.withDefaults()
-		a.limits.Store(&limits)
-		a.entries.Size = limits.Size
 		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace }
-		a.flights.MaxAbandoned = maxAbandoned
-		a.flights.Timeout = cmp.Or(a.LookupTimeout, DefaultLookupTimeout)
+		a.flights.MaxAbandoned, a.flights.Timeout = maxAbandoned, lookupTimeout
 		a.flights.Doing, a.flights.Panics = "looking up an image", a.Panics
 	})
 }
 
-// Set changes the limits. As many answers as the new limits allow are kept.
-func (a *Answers) Set(l Limits) {
-	a.init()
-	l = l.withDefaults()
-	a.limits.Store(&l)
-	a.entries.Resize(l.Size)
-}
-
-// Len returns the number of answers.
-func (a *Answers) Len() int {
-	a.init()
-	return a.entries.Len()
-}
+// Resize changes how many answers are remembered. As many as that allows are kept.
+func (a *Answers) Resize(size int) { a.entries.Resize(size) }
 
 // Close cancels the lookups that are under way and waits for them. Later requests are unavailable.
-func (a *Answers) Close() {
-	a.init()
-	a.flights.Close()
-}
+func (a *Answers) Close() { a.flights.Close() }
 
 // question is the number and the time of a question to a registry. A later question has a greater
 // number.

@@ -22,34 +22,36 @@ type Cache struct {
 	Next Resolver
 	// Answers is the memory. Successive caches share it. Required.
 	Answers *Answers
-	// Settings identifies the settings of a registry host. An answer counts only for the settings that
-	// it was got with. If nil, all hosts have the same settings.
-	Settings func(host string) string
-	// Silence is registry.Client.Silence. If nil, only the failure of a lookup itself shows that its
-	// registry can't be reached.
-	Silence func(host string) time.Duration
+	// Limits say how old an answer may be. The zero value uses none.
+	Limits Limits
+	// Client has the settings of the registries, and knows how long each has been silent. An answer
+	// counts only for the settings that it was got with. Required.
+	Client *registry.Client
+}
+
+// Limits are the maximum ages of remembered answers.
+type Limits struct {
+	TTL         time.Duration // of a digest, but for a Fresh or First request
+	NegativeTTL time.Duration // of a failure
+	StaleFor    time.Duration // of a digest if the registry can't be reached
 }
 
 // Resolve returns an answer that is remembered, or else asks Next or joins a lookup.
 func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
-	settings := ""
-	if c.Settings != nil {
-		settings = c.Settings(req.Ref.Host())
-	}
 	a := c.Answers
 	a.init()
-	key, limits, began := a.key(req, settings), a.limits.Load(), time.Now()
+	key, began := a.key(req, c.Client.Settings(req.Ref.Host())), time.Now()
 	known, ok := a.entries.Get(key)
 	switch {
 	case !ok || req.Fresh:
-	case known.err != nil && time.Since(known.errAt) < limits.NegativeTTL:
+	case known.err != nil && time.Since(known.errAt) < c.Limits.NegativeTTL:
 		if req.First {
 			return Result{Cached: true}, known.err
 		}
 		result, err := c.stale(known, req, began, known.err)
 		result.Cached = true
 		return result, err
-	case known.err == nil && !req.First && time.Since(known.at) < limits.TTL:
+	case known.err == nil && !req.First && time.Since(known.at) < c.Limits.TTL:
 		return Result{Digest: known.digest, Cached: true}, nil
 	}
 	result, err := c.join(ctx, key, req)
@@ -61,12 +63,8 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 
 // stale returns the last digest if err is an outage and the digest is not too old, and else err.
 func (c *Cache) stale(known entry, req Request, began time.Time, err error) (Result, error) {
-	var silence time.Duration
-	if c.Silence != nil {
-		silence = c.Silence(req.Ref.Host())
-	}
-	if known.digest == "" || time.Since(known.at) >= c.Answers.limits.Load().StaleFor ||
-		!isOutage(err, began, silence) {
+	if known.digest == "" || time.Since(known.at) >= c.Limits.StaleFor ||
+		!isOutage(err, began, c.Client.Silence(req.Ref.Host())) {
 		return Result{}, err
 	}
 	return Result{Digest: known.digest, Cached: true, Stale: true}, nil

@@ -78,10 +78,17 @@ func of(image, namespace string, fresh bool) resolve.Request {
 	return resolve.Request{Ref: ref.MustParse(image), Namespace: namespace, Fresh: fresh}
 }
 
+// limits are the ages of the webhook's default config.
+var limits = resolve.Limits{
+	TTL: resolve.DefaultTTL, NegativeTTL: resolve.DefaultNegativeTTL, StaleFor: resolve.DefaultStaleFor,
+}
+
 // remembering returns a cache of its own. It is closed when the test ends.
 func remembering(t testing.TB, next resolve.Resolver) *resolve.Cache {
 	t.Helper()
-	c := &resolve.Cache{Next: next, Answers: &resolve.Answers{}}
+	c := &resolve.Cache{
+		Next: next, Answers: &resolve.Answers{}, Limits: limits, Client: &registry.Client{},
+	}
 	t.Cleanup(c.Answers.Close)
 	return c
 }
@@ -353,19 +360,17 @@ func TestCacheSurvivesAPanic(t *testing.T) {
 func TestAnswersOutliveAConfig(t *testing.T) {
 	b := &backend{digest: d("D1")}
 	before := remembering(t, b)
-	after := &resolve.Cache{Next: b, Answers: before.Answers, Settings: func(host string) string {
-		if host == "changed.example" {
-			return "another CA"
-		}
-		return ""
-	}}
+	after := &resolve.Cache{
+		Next: b, Answers: before.Answers, Limits: limits,
+		Client: &registry.Client{Hosts: []registry.Host{{Name: "changed.example", Verify: true}}},
+	}
 	for image, want := range map[string]int64{"same.example/a:1": 1, "changed.example/a:1": 2} {
 		b.asked.Store(0)
 		for _, c := range []*resolve.Cache{before, after} {
 			if _, err := c.Resolve(t.Context(), of(image, "", false)); err != nil {
 				t.Fatal(err)
 			}
-			before.Answers.Set(resolve.Limits{Size: 100})
+			before.Answers.Resize(100)
 		}
 		b.wantAsked(t, image, want)
 	}
@@ -378,7 +383,7 @@ func TestAnswersAreShared(t *testing.T) {
 	for _, both := range []bool{false, true} {
 		b := &backend{digest: d("D1")}
 		c := remembering(t, b)
-		c.Answers.Limits.Size = 10
+		c.Answers.Resize(10)
 		ask := func(image, namespace string, fresh bool) {
 			_, _ = c.Resolve(t.Context(), of(image, namespace, fresh))
 		}
@@ -390,12 +395,13 @@ func TestAnswersAreShared(t *testing.T) {
 		for i := range 100 {
 			ask(fmt.Sprint(app, "-flood-", i), "flood", false)
 		}
-		if n := c.Answers.Len(); n != 10 {
-			t.Errorf("Len() = %d, want 10", n)
-		}
 		asked := b.asked.Load()
 		ask(app, "modest", false)
 		b.wantAsked(t, fmt.Sprintf("modest namespace, answer of both %t", both), asked)
+		for i := 99; i >= 90; i-- {
+			ask(fmt.Sprint(app, "-flood-", i), "flood", false)
+		}
+		b.wantAsked(t, "the last ten of the flood, of which nine are remembered", asked+1)
 	}
 }
 

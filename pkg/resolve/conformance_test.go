@@ -23,7 +23,7 @@ import (
 // have ended when that is cleaned up.
 func layers(t *testing.T) map[string]func(resolve.Resolver) resolve.Resolver {
 	remember := func() func(next resolve.Resolver) resolve.Resolver {
-		c := &resolve.Cache{Answers: &resolve.Answers{}}
+		c := &resolve.Cache{Answers: &resolve.Answers{}, Limits: limits, Client: &registry.Client{}}
 		t.Cleanup(c.Answers.Close)
 		return func(next resolve.Resolver) resolve.Resolver { c.Next = next; return c }
 	}

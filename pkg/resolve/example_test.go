@@ -6,20 +6,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
 
 // Layers are put around each other. The second lookup is answered from memory.
 func Example() {
-	registry := &resolvetest.Fake{} // in a program: &resolve.Registry{Client: &registry.Client{}}
-	registry.Set("nginx:1.25", resolvetest.Digest("its manifest"))
+	client := &registry.Client{}
+	fake := &resolvetest.Fake{} // in a program: &resolve.Registry{Client: client}
+	fake.Set("nginx:1.25", resolvetest.Digest("its manifest"))
 	answers := &resolve.Answers{}
 	defer answers.Close()
-	resolver := &resolve.Cache{Next: registry, Answers: answers}
+	resolver := &resolve.Cache{
+		Next: fake, Answers: answers, Client: client, Limits: resolve.Limits{TTL: time.Minute},
+	}
 
 	ctx := context.Background()
 	for range 2 {

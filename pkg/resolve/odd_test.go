@@ -82,7 +82,7 @@ func build(t *testing.T, c *registry.Client) *tower {
 	c.Metrics = registry.NewMetrics(metrics)
 	cache := &resolve.Cache{
 		Next:    &resolve.Limit{Next: &resolve.Registry{Client: c}, Places: resolve.Places(0)},
-		Answers: &resolve.Answers{}, Settings: c.Settings,
+		Answers: &resolve.Answers{}, Limits: limits, Client: c,
 	}
 	t.Cleanup(cache.Answers.Close)
 	mirrors := &resolve.Mirrors{Next: &resolve.Credentials{Next: cache}, Client: c}

@@ -35,12 +35,12 @@ func (o outage) run(t *testing.T) {
 	o.time = cmp.Or(o.time, 3*time.Second)
 	o.host.Name, o.host.Timeout = w.Host(own), cmp.Or(o.host.Timeout, o.time*2/3)
 	client := w.Client(o.host)
-	answers := &resolve.Answers{Limits: resolve.Limits{TTL: time.Nanosecond}}
+	answers := &resolve.Answers{}
 	t.Cleanup(answers.Close)
-	before := &resolve.Cache{Next: &backend{digest: d("old")}, Answers: answers}
+	before := &resolve.Cache{Next: &backend{digest: d("old")}, Answers: answers, Client: client}
 	after := &resolve.Cache{
 		Next:    &resolve.Limit{Next: &resolve.Registry{Client: client}, Places: resolve.Places(0)},
-		Answers: answers, Settings: client.Settings, Silence: client.Silence,
+		Answers: answers, Limits: resolve.Limits{StaleFor: time.Hour}, Client: client,
 	}
 	lookUp(t, before, o.host.Name, o.time)
 	late := 0
@@ -65,9 +65,8 @@ func TestOutageAfterARefusal(t *testing.T) {
 	t.Parallel()
 	w := registrytest.Start(t, basicFor("v"))
 	client := w.Client(registry.Host{Name: w.Host(own), Timeout: time.Second})
-	answers := &resolve.Answers{Limits: resolve.Limits{TTL: time.Nanosecond}}
-	t.Cleanup(answers.Close)
-	cache := &resolve.Cache{Next: &resolve.Registry{Client: client}, Answers: answers}
+	cache := remembering(t, &resolve.Registry{Client: client})
+	cache.Client, cache.Limits = client, resolve.Limits{StaleFor: time.Hour}
 	req := resolve.Request{Ref: ref.MustParse(w.Host(own) + "/app:1"), Credentials: users("u", "v"), Namespace: "team"}
 	if _, err := cache.Resolve(t.Context(), req); err != nil {
 		t.Fatal(err)
