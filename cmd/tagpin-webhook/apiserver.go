@@ -45,11 +45,11 @@ func setPings() {
 type apiServer struct {
 	config *rest.Config
 	client kubernetes.Interface // of the registrar
-	getter cluster.Getter
+	get    cluster.Get
 	lister sibling.Lister
 	clock  *clock
 
-	secrets, siblings, objects *fair.Queue // the queues of getter and lister
+	secrets, siblings, objects *fair.Queue // the queues of get and lister
 }
 
 // connect creates the clients. They don't connect before they are used.
@@ -88,7 +88,7 @@ func (s *server) connect() (apiServer, error) {
 		config: c, client: keeping, clock: clock,
 		secrets: cluster.Places(), siblings: sibling.Places(), objects: newObjects(),
 	}
-	a.getter = cluster.FromClient(reading.CoreV1().RESTClient(), a.secrets, a.objects)
+	a.get = cluster.FromClient(reading.CoreV1().RESTClient(), a.secrets, a.objects)
 	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
 	return a, nil
 }

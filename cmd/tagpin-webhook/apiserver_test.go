@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -179,7 +180,7 @@ func TestReadsDelayNoRenewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range clientBurst {
-		if _, err := a.getter.Secret(t.Context(), "shop", "pull"); err != nil {
+		if err := a.get(t.Context(), "shop", "secrets", "pull", new(corev1.Secret)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -23,9 +22,9 @@ type asked struct {
 	reads chan string
 }
 
-func (a asked) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+func (a asked) get(ctx context.Context, namespace, resource, name string, into any) error {
 	a.reads <- name
-	return a.refusing.Secret(ctx, namespace, name)
+	return a.refusing.get(ctx, namespace, resource, name, into)
 }
 
 // TestReloadKeepsAnswers checks that a new config keeps the digests, so that pods that wait don't
@@ -69,7 +68,7 @@ func TestReplacedIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := asked{reads: make(chan string, 10)}
 		h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(),
-			apiServer{getter: a, lister: refusing{}})
+			apiServer{get: a.get, lister: refusing{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,23 +31,26 @@ import (
 // refusing is an API server that answers each read differently.
 type refusing struct{}
 
-func (refusing) Secret(_ context.Context, _, name string) (*corev1.Secret, error) {
-	resource := schema.GroupResource{Resource: "secrets"}
+func (refusing) get(_ context.Context, _, resource, name string, into any) error {
+	group := schema.GroupResource{Resource: resource}
+	secret, ok := into.(*corev1.Secret)
+	if !ok {
+		return nil
+	}
 	switch name {
 	case "missing":
-		return nil, apierrors.NewNotFound(resource, name)
+		return apierrors.NewNotFound(group, name)
 	case "forbidden":
-		return nil, apierrors.NewForbidden(resource, name, nil)
+		return apierrors.NewForbidden(group, name, nil)
 	case "malformed":
-		return &corev1.Secret{Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{")}}, nil
+		secret.Type = corev1.SecretTypeDockerConfigJson
+		secret.Data = map[string][]byte{corev1.DockerConfigJsonKey: []byte("{")}
+		return nil
 	case "opaque":
-		return &corev1.Secret{Type: corev1.SecretTypeOpaque}, nil
+		secret.Type = corev1.SecretTypeOpaque
+		return nil
 	}
-	return nil, errors.New("no answer")
-}
-
-func (refusing) ServiceAccount(context.Context, string, string) (*corev1.ServiceAccount, error) {
-	return &corev1.ServiceAccount{}, nil
+	return errors.New("no answer")
 }
 
 func (refusing) List(
@@ -82,7 +85,7 @@ func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 		t.Fatal(err)
 	}
 	r := newRegistry()
-	h, err := newHandlers(c, logr.Discard(), r, apiServer{getter: refusing{}, lister: refusing{}})
+	h, err := newHandlers(c, logr.Discard(), r, apiServer{get: refusing{}.get, lister: refusing{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,7 +140,7 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 	}
 	credentials := &cluster.Cluster{Shared: shared, Metrics: h.metrics.cluster, Panics: h.panics}
 	if c.PullSecrets {
-		credentials.Getter = h.api.getter
+		credentials.Get = h.api.get
 	}
 	return credentials
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/tagpin/tagpin/pkg/fair"
@@ -32,62 +31,37 @@ const (
 	maxWaiting = 128
 )
 
-// Getter reads the objects that have credentials. Its methods obey the context.
-type Getter interface {
-	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
-	ServiceAccount(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error)
-}
+// Get reads an object of the API server's core group into a pointer. It obeys the context.
+type Get func(ctx context.Context, namespace, resource, name string, into any) error
 
 // Places returns the queue that FromClient expects.
 func Places() *fair.Queue {
 	return &fair.Queue{Capacity: maxReads, Share: maxPerNamespace, Backlog: maxWaiting}
 }
 
-// FromClient returns a Getter that sends each read to the API server. c is a client for the core
+// FromClient returns a Get that sends each read to the API server. c is a client for the core
 // group's v1. A read waits for its turn in the queue, and fails if too many reads of its namespace
 // wait already. large bounds the bytes of large objects.
-func FromClient(c rest.Interface, queue, large *fair.Queue) Getter {
-	return &client{api: c, queue: queue, objects: fair.Items{
-		Queue: large, Free: smallObject, Max: maxObject, Weight: largeObject,
-	}}
-}
-
-type client struct {
-	api     rest.Interface
-	queue   *fair.Queue
-	objects fair.Items
-}
-
-func (c *client) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	secret := new(corev1.Secret)
-	return secret, c.get(ctx, namespace, "secrets", name, secret)
-}
-
-func (c *client) ServiceAccount(
-	ctx context.Context, namespace, name string,
-) (*corev1.ServiceAccount, error) {
-	account := new(corev1.ServiceAccount)
-	return account, c.get(ctx, namespace, "serviceaccounts", name, account)
-}
-
-// get reads the JSON of an object into a pointer.
-func (c *client) get(ctx context.Context, namespace, resource, name string, into any) (err error) {
-	leave, err := c.queue.Enter(ctx, namespace, 1)
-	if err != nil {
-		return err
+func FromClient(c rest.Interface, queue, large *fair.Queue) Get {
+	objects := fair.Items{Queue: large, Free: smallObject, Max: maxObject, Weight: largeObject}
+	return func(ctx context.Context, namespace, resource, name string, into any) (err error) {
+		leave, err := queue.Enter(ctx, namespace, 1)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		body, err := c.Get().Namespace(namespace).Resource(resource).Name(name).
+			SetHeader("Accept", "application/json").Stream(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, body.Close()) }()
+		object := objects.Reader(ctx, namespace, body)
+		defer object.Close()
+		text, err := io.ReadAll(object)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(text, into)
 	}
-	defer leave()
-	body, err := c.api.Get().Namespace(namespace).Resource(resource).Name(name).
-		SetHeader("Accept", "application/json").Stream(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, body.Close()) }()
-	object := c.objects.Reader(ctx, namespace, body)
-	defer object.Close()
-	text, err := io.ReadAll(object)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(text, into)
 }

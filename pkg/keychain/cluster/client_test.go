@@ -55,7 +55,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func serve(t *testing.T, s *apiServer) cluster.Getter {
+func serve(t *testing.T, s *apiServer) cluster.Get {
 	t.Helper()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
@@ -71,7 +71,7 @@ func serve(t *testing.T, s *apiServer) cluster.Getter {
 func TestFromClient(t *testing.T) {
 	s := &apiServer{}
 	registry := prometheus.NewRegistry()
-	c := &cluster.Cluster{Getter: serve(t, s), Metrics: cluster.NewMetrics(registry)}
+	c := &cluster.Cluster{Get: serve(t, s), Metrics: cluster.NewMetrics(registry)}
 	defer c.Close()
 	account := c.For("ns", workload.Identity{ServiceAccount: "app"})
 	if got := users(account.Credentials(t.Context(), image, false)); got != "u (unread)" {
@@ -140,8 +140,8 @@ func newHeld(t *testing.T) (*cluster.Cluster, *heldServer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	getter := cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), &fair.Queue{})
-	return &cluster.Cluster{Getter: getter}, h
+	get := cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), &fair.Queue{})
+	return &cluster.Cluster{Get: get}, h
 }
 
 // TestConcurrentReads checks the maximum number of reads at a time, for each namespace and for all,
@@ -228,8 +228,8 @@ func TestLargeSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		large := &fair.Queue{Capacity: 24 << 20, Share: 12 << 20}
-		getter := cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), large)
-		c := &cluster.Cluster{Getter: getter}
+		get := cluster.FromClient(client.CoreV1().RESTClient(), cluster.Places(), large)
+		c := &cluster.Cluster{Get: get}
 		defer c.Close()
 		wantUsers := func(namespace, secret, want string) {
 			id := workload.Identity{PullSecrets: []string{secret}}

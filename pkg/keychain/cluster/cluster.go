@@ -14,10 +14,10 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -27,29 +27,20 @@ import (
 // Cluster returns Keychains for pull identities. The fields must not change after the first call.
 // It is safe for concurrent use.
 type Cluster struct {
-	// Getter reads the API server. If nil, there are no pull secrets.
-	Getter Getter
+	// Get reads secrets and service accounts. If nil, there are no pull secrets.
+	Get Get
 	// Shared returns the Keychain that comes after the pull secrets of a namespace, for the shared
 	// Docker config and the clouds. If nil, there is none.
 	Shared func(namespace string) keychain.Keychain
-	// TTL is how long a secret or service account is remembered. Default: 5 s.
-	TTL time.Duration
-	// Size is the maximum number of secrets, and of service accounts, that are remembered. If there
-	// are more, the namespace with most of them loses the one not used for longest. Default: 4096.
-	Size int
-	// Bytes is the approximate maximum size of all remembered secrets, and of all service accounts.
-	// If it is exceeded, the namespace that uses most loses the one not used for longest. Default:
-	// 16 MiB.
-	Bytes int
 	// Metrics counts the reads. If nil, they are not counted.
 	Metrics *Metrics
 	// Panics reports panics that occur while an object of a tenant is parsed. For the callers, the
 	// object could not be read. If nil, panics are not reported.
 	Panics *panics.Reporter
 
-	once     sync.Once
-	secrets  reader[*keychain.Keyring]
-	accounts reader[secretNames]
+	once    sync.Once
+	known   cache.Memory[key, object]
+	flights cache.Flights[key, object]
 }
 
 // For returns the Keychain of a pull identity in a namespace. It reads nothing before Credentials
@@ -59,16 +50,8 @@ func (c *Cluster) For(namespace string, id workload.Identity) keychain.Keychain 
 	return &identity{cluster: c, namespace: namespace, Identity: id}
 }
 
-func (c *Cluster) init() {
-	c.secrets.init(c, secretKind, "reading a pull secret", c.readSecret)
-	c.accounts.init(c, accountKind, "reading a service account", c.readAccount)
-}
-
 // Close cancels the reads that are under way and waits for them. Later calls read nothing.
-func (c *Cluster) Close() {
-	c.secrets.flights.Close()
-	c.accounts.flights.Close()
-}
+func (c *Cluster) Close() { c.flights.Close() }
 
 // identity is the Keychain of a pull identity.
 type identity struct {
@@ -86,7 +69,7 @@ func (id *identity) Credentials(
 	c := id.cluster
 	var own []authn.AuthConfig
 	complete := true
-	if c.Getter != nil {
+	if c.Get != nil {
 		var buffer [4]*keychain.Keyring // most pods have fewer secrets
 		rings, known := id.rings(ctx, fresh, buffer[:0])
 		auths, left := keychain.Lookup(r, rings...)
@@ -136,12 +119,12 @@ func (id *identity) rings(
 	}
 	var unread []int // the indexes of secrets that must be read
 	for i, name := range secrets {
-		o, ok := c.secrets.remembered(key{id.namespace, name}, fresh)
+		o, ok := c.remembered(key{id.namespace, secretKind, name}, fresh)
 		if !ok {
 			unread = append(unread, i)
 		}
 		complete = complete && (!ok || o.known())
-		rings = append(rings, o.value)
+		rings = append(rings, o.ring)
 	}
 	return rings, id.read(ctx, secrets, unread, fresh, rings) && complete
 }
@@ -149,7 +132,7 @@ func (id *identity) rings(
 // read reads the secrets with the given indexes, all at the same time, and sets their keyrings. It
 // returns false if the API server did not answer for one of them.
 func (id *identity) read(
-	ctx context.Context, secrets secretNames, indexes []int, fresh bool, rings []*keychain.Keyring,
+	ctx context.Context, secrets []string, indexes []int, fresh bool, rings []*keychain.Keyring,
 ) (complete bool) {
 	if len(indexes) == 0 {
 		return true
@@ -158,7 +141,8 @@ func (id *identity) read(
 	known := make([]bool, len(indexes))
 	for n, i := range indexes {
 		wg.Go(func() {
-			rings[i], known[n] = id.cluster.secrets.get(ctx, key{id.namespace, secrets[i]}, fresh)
+			o := id.cluster.object(ctx, key{id.namespace, secretKind, secrets[i]}, fresh)
+			rings[i], known[n] = o.ring, o.known()
 		})
 	}
 	wg.Wait()
@@ -167,10 +151,11 @@ func (id *identity) read(
 
 // secrets returns the names of the pod's pull secrets. If it has none, it returns those of its
 // service account. known is false if the service account could not be read.
-func (id *identity) secrets(ctx context.Context, fresh bool) (secrets secretNames, known bool) {
+func (id *identity) secrets(ctx context.Context, fresh bool) (secrets []string, known bool) {
 	if len(id.PullSecrets) > 0 {
 		return id.PullSecrets, true
 	}
-	account := key{id.namespace, cmp.Or(id.ServiceAccount, "default")}
-	return id.cluster.accounts.get(ctx, account, fresh)
+	k := key{id.namespace, accountKind, cmp.Or(id.ServiceAccount, "default")}
+	account := id.cluster.object(ctx, k, fresh)
+	return account.secrets, account.known()
 }

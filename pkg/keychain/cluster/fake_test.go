@@ -13,13 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
 )
 
-// api is a Getter for one namespace. It records its calls.
+// api is an API server with one namespace. It records its calls.
 type api struct {
 	mu       sync.Mutex
 	secrets  map[string]*corev1.Secret
@@ -45,33 +44,30 @@ func (a *api) call(ctx context.Context, kind, namespace, name string) error {
 	return err
 }
 
-func (a *api) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	if err := a.call(ctx, "secret", namespace, name); err != nil {
-		return nil, err
+// get is a cluster.Get.
+func (a *api) get(ctx context.Context, namespace, resource, name string, into any) error {
+	kind := strings.TrimSuffix(resource, "s")
+	if err := a.call(ctx, kind, namespace, name); err != nil {
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s := a.secrets[name]; s != nil {
-		return s, nil
+	switch into := into.(type) {
+	case *corev1.Secret:
+		if s := a.secrets[name]; s != nil {
+			*into = *s
+			return nil
+		}
+	case *corev1.ServiceAccount:
+		names, ok := a.accounts[name]
+		for _, n := range names {
+			into.ImagePullSecrets = append(into.ImagePullSecrets, corev1.LocalObjectReference{Name: n})
+		}
+		if ok {
+			return nil
+		}
 	}
-	return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, name)
-}
-
-func (a *api) ServiceAccount(
-	ctx context.Context, namespace, name string,
-) (*corev1.ServiceAccount, error) {
-	if err := a.call(ctx, "serviceaccount", namespace, name); err != nil {
-		return nil, err
-	}
-	names, ok := a.accounts[name]
-	if !ok {
-		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "serviceaccounts"}, name)
-	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	for _, n := range names {
-		account.ImagePullSecrets = append(account.ImagePullSecrets, corev1.LocalObjectReference{Name: n})
-	}
-	return account, nil
+	return apierrors.NewNotFound(schema.GroupResource{Resource: resource}, name)
 }
 
 // take returns the calls since its last call.

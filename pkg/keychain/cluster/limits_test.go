@@ -20,7 +20,7 @@ import (
 func TestTooMany(t *testing.T) {
 	a := &api{secrets: map[string]*corev1.Secret{}}
 	registry := prometheus.NewRegistry()
-	c := &cluster.Cluster{Getter: a, Metrics: cluster.NewMetrics(registry)}
+	c := &cluster.Cluster{Get: a.get, Metrics: cluster.NewMetrics(registry)}
 	defer c.Close()
 	var names []string
 	for i := range 1000 {
@@ -44,7 +44,7 @@ func TestTooManyCandidates(t *testing.T) {
 	a := &api{secrets: map[string]*corev1.Secret{}}
 	registry := prometheus.NewRegistry()
 	c := &cluster.Cluster{
-		Getter: a, Metrics: cluster.NewMetrics(registry),
+		Get: a.get, Metrics: cluster.NewMetrics(registry),
 		Shared: sharedUsers("node0", "node1", "node2", "node3"),
 	}
 	defer c.Close()

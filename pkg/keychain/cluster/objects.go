@@ -19,6 +19,11 @@ const (
 	accountKind = "serviceaccount"
 )
 
+// reading describes a read of each kind in the text of a panic.
+var reading = map[string]string{
+	secretKind: "reading a pull secret", accountKind: "reading a service account",
+}
+
 // The values of the label result.
 const (
 	readOK     = "ok"
@@ -69,13 +74,44 @@ func (m *Metrics) countLeft(candidates int) {
 	}
 }
 
-// readSecret reads the keyring of a secret.
-func (c *Cluster) readSecret(ctx context.Context, k key) (*keychain.Keyring, string) {
-	secret, err := c.Getter.Secret(ctx, k.namespace, k.name)
-	if err != nil {
-		return nil, resultOf(err)
+// content is what is kept of an object.
+type content struct {
+	ring    *keychain.Keyring // of a secret; nil if it has none
+	secrets []string          // the names of a service account's pull secrets, in order
+}
+
+// size returns the approximate size in bytes.
+func (c *content) size() int {
+	size := c.ring.Size()
+	for _, s := range c.secrets {
+		size += 16 + len(s)
 	}
-	return parse(secret)
+	return size
+}
+
+// read reads an object. The result is failed if the API server did not answer; not found is an
+// answer.
+func (c *Cluster) read(ctx context.Context, k key) (read content, result string) {
+	var err error
+	if k.kind == accountKind {
+		account := new(corev1.ServiceAccount)
+		if err = c.Get(ctx, k.namespace, "serviceaccounts", k.name, account); err == nil {
+			return content{secrets: pullSecrets(account)}, readOK
+		}
+	} else {
+		secret := new(corev1.Secret)
+		if err = c.Get(ctx, k.namespace, "secrets", k.name, secret); err == nil {
+			read.ring, result = parse(secret)
+			return read, result
+		}
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return content{}, missing
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return content{}, forbidden
+	}
+	return content{}, failed
 }
 
 // parse parses a pull secret. Each of the two types has its own key in the secret's data.
@@ -96,40 +132,13 @@ func parse(secret *corev1.Secret) (ring *keychain.Keyring, result string) {
 	return ring, readOK
 }
 
-// secretNames are the names of pull secrets, in order.
-type secretNames []string
-
-// Size returns the approximate size of the names in bytes.
-func (n secretNames) Size() int {
-	size := 0
-	for _, s := range n {
-		size += 16 + len(s)
-	}
-	return size
-}
-
-// readAccount reads the names of a service account's pull secrets. It returns at most one more than
-// MaxPullSecrets, so that the caller sees that there are too many.
-func (c *Cluster) readAccount(ctx context.Context, k key) (secrets secretNames, result string) {
-	account, err := c.Getter.ServiceAccount(ctx, k.namespace, k.name)
-	if err != nil {
-		return nil, resultOf(err)
-	}
+// pullSecrets returns the names of a service account's pull secrets. It returns at most one more
+// than MaxPullSecrets, so that the caller sees that there are too many.
+func pullSecrets(account *corev1.ServiceAccount) (secrets []string) {
 	for _, s := range account.ImagePullSecrets {
 		if s.Name != "" && len(secrets) <= workload.MaxPullSecrets {
 			secrets = append(secrets, s.Name)
 		}
 	}
-	return secrets, readOK
-}
-
-// resultOf returns the result of a read that has failed.
-func resultOf(err error) string {
-	switch {
-	case apierrors.IsNotFound(err):
-		return missing
-	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return forbidden
-	}
-	return failed
+	return secrets
 }

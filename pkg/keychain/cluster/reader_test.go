@@ -31,45 +31,49 @@ func named(c *cluster.Cluster, secrets ...string) keychain.Keychain {
 
 // TestBoundedByNumber checks that the secret that was not used for longest is forgotten first.
 func TestBoundedByNumber(t *testing.T) {
-	a := &api{secrets: map[string]*corev1.Secret{"a": secret("a"), "b": secret("b"), "c": secret("c")}}
-	c := &cluster.Cluster{Getter: a, Size: 2, TTL: time.Hour}
-	defer c.Close()
-	for _, name := range []string{"a", "b", "a", "c", "a", "b"} {
-		if got := users(named(c, name).Credentials(t.Context(), image, false)); got != name {
-			t.Errorf("Credentials = %q, want %q", got, name)
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{secrets: map[string]*corev1.Secret{"a": secret("a"), "b": secret("b"), "c": secret("c")}}
+		c := cluster.Bounded(a.get, 2, 0)
+		defer c.Close()
+		for _, name := range []string{"a", "b", "a", "c", "a", "b"} {
+			if got := users(named(c, name).Credentials(t.Context(), image, false)); got != name {
+				t.Errorf("Credentials = %q, want %q", got, name)
+			}
 		}
-	}
-	want := []string{"secret ns/a", "secret ns/b", "secret ns/c", "secret ns/b"}
-	if diff := cmp.Diff(want, a.take()); diff != "" {
-		t.Errorf("calls: -want +got\n%s", diff)
-	}
+		want := []string{"secret ns/a", "secret ns/b", "secret ns/c", "secret ns/b"}
+		if diff := cmp.Diff(want, a.take()); diff != "" {
+			t.Errorf("calls: -want +got\n%s", diff)
+		}
+	})
 }
 
 // TestBoundedByBytes checks that the size of the remembered secrets has a maximum.
 func TestBoundedByBytes(t *testing.T) {
-	a := &api{secrets: map[string]*corev1.Secret{}}
-	var large []string
-	for i := range 100 {
-		large = append(large, fmt.Sprintf("large%d", i))
-		a.secrets[large[i]] = secret(strings.Repeat("u", 1000))
-	}
-	c := &cluster.Cluster{Getter: a, TTL: time.Hour, Bytes: 20_000}
-	defer c.Close()
-	for _, name := range large {
-		named(c, name).Credentials(t.Context(), image, false)
-	}
-	a.take()
-	kept := 0
-	for _, name := range slices.Backward(large) { // the remembered ones come first
-		named(c, name).Credentials(t.Context(), image, false)
-		if len(a.take()) > 0 {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{secrets: map[string]*corev1.Secret{}}
+		var large []string
+		for i := range 100 {
+			large = append(large, fmt.Sprintf("large%d", i))
+			a.secrets[large[i]] = secret(strings.Repeat("u", 1000))
 		}
-		kept++
-	}
-	if kept < 10 || kept > 20 {
-		t.Errorf("%d secrets of 1000 bytes are remembered, want 10 to 20", kept)
-	}
+		c := cluster.Bounded(a.get, 0, 20_000)
+		defer c.Close()
+		for _, name := range large {
+			named(c, name).Credentials(t.Context(), image, false)
+		}
+		a.take()
+		kept := 0
+		for _, name := range slices.Backward(large) { // the remembered ones come first
+			named(c, name).Credentials(t.Context(), image, false)
+			if len(a.take()) > 0 {
+				break
+			}
+			kept++
+		}
+		if kept < 10 || kept > 20 {
+			t.Errorf("%d secrets of 1000 bytes are remembered, want 10 to 20", kept)
+		}
+	})
 }
 
 // TestNamespacesShareMemory checks that many secrets of one namespace don't push out those of
@@ -79,23 +83,26 @@ func TestNamespacesShareMemory(t *testing.T) {
 	for i := range 100 {
 		a.secrets[fmt.Sprint("large", i)] = secret(strings.Repeat("u", 1000))
 	}
-	for name, c := range map[string]*cluster.Cluster{
-		"by number": {Getter: a, TTL: time.Hour, Size: 20},
-		"by bytes":  {Getter: a, TTL: time.Hour, Bytes: 20_000},
+	for name, tt := range map[string]struct{ objects, bytes int }{
+		"by number": {20, 0},
+		"by bytes":  {0, 20_000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			defer c.Close()
-			quiet := c.For("quiet", workload.Identity{PullSecrets: []string{"s"}})
-			quiet.Credentials(t.Context(), image, false)
-			for i := range 100 {
-				loud := workload.Identity{PullSecrets: []string{fmt.Sprint("large", i)}}
-				c.For("loud", loud).Credentials(t.Context(), image, false)
-			}
-			a.take()
-			quiet.Credentials(t.Context(), image, false)
-			if diff := cmp.Diff([]string(nil), a.take()); diff != "" {
-				t.Errorf("calls: -want +got\n%s", diff)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				c := cluster.Bounded(a.get, tt.objects, tt.bytes)
+				defer c.Close()
+				quiet := c.For("quiet", workload.Identity{PullSecrets: []string{"s"}})
+				quiet.Credentials(t.Context(), image, false)
+				for i := range 100 {
+					loud := workload.Identity{PullSecrets: []string{fmt.Sprint("large", i)}}
+					c.For("loud", loud).Credentials(t.Context(), image, false)
+				}
+				a.take()
+				quiet.Credentials(t.Context(), image, false)
+				if diff := cmp.Diff([]string(nil), a.take()); diff != "" {
+					t.Errorf("calls: -want +got\n%s", diff)
+				}
+			})
 		})
 	}
 }
@@ -109,7 +116,7 @@ func TestPanic(t *testing.T) {
 		var caught []*panics.Error
 		registry := prometheus.NewRegistry()
 		c := &cluster.Cluster{
-			Getter: broken, Metrics: cluster.NewMetrics(registry),
+			Get: broken.get, Metrics: cluster.NewMetrics(registry),
 			Panics: &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }},
 		}
 		defer c.Close()
@@ -134,38 +141,42 @@ type panickingAPI struct {
 	name string
 }
 
-func (p panickingAPI) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+func (p panickingAPI) get(
+	ctx context.Context, namespace, resource, name string, into any,
+) error {
 	if name == p.name {
 		panic("a bug in a parser")
 	}
-	return p.api.Secret(ctx, namespace, name)
+	return p.api.get(ctx, namespace, resource, name, into)
 }
 
 // TestTooLargeToRemember checks that objects that are larger than the maximum are used but not
 // remembered.
 func TestTooLargeToRemember(t *testing.T) {
-	a := &api{
-		secrets:  map[string]*corev1.Secret{"s": secret("u")},
-		accounts: map[string][]string{"default": {"s"}},
-	}
-	c := &cluster.Cluster{Getter: a, TTL: time.Hour, Bytes: 1}
-	defer c.Close()
-	for range 2 {
-		account := c.For("ns", workload.Identity{})
-		if got := users(account.Credentials(t.Context(), image, false)); got != "u" {
-			t.Errorf("Credentials = %q, want u", got)
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{
+			secrets:  map[string]*corev1.Secret{"s": secret("u")},
+			accounts: map[string][]string{"default": {"s"}},
 		}
-		want := []string{"serviceaccount ns/default", "secret ns/s"}
-		if diff := cmp.Diff(want, a.take()); diff != "" {
-			t.Errorf("calls: -want +got\n%s", diff)
+		c := cluster.Bounded(a.get, 0, 1)
+		defer c.Close()
+		for range 2 {
+			account := c.For("ns", workload.Identity{})
+			if got := users(account.Credentials(t.Context(), image, false)); got != "u" {
+				t.Errorf("Credentials = %q, want u", got)
+			}
+			want := []string{"serviceaccount ns/default", "secret ns/s"}
+			if diff := cmp.Diff(want, a.take()); diff != "" {
+				t.Errorf("calls: -want +got\n%s", diff)
+			}
 		}
-	}
+	})
 }
 
 // TestInvalidNames checks that objects with invalid names are not read.
 func TestInvalidNames(t *testing.T) {
 	a := &api{secrets: map[string]*corev1.Secret{"s": secret("u")}}
-	c := &cluster.Cluster{Getter: a}
+	c := &cluster.Cluster{Get: a.get}
 	defer c.Close()
 	long := strings.Repeat("x", 254)
 	k := named(c, long, "", "..", "a/b", "a%2fb", "s")
@@ -193,7 +204,7 @@ func TestNoAnswer(t *testing.T) {
 			secrets: map[string]*corev1.Secret{"s": secret("u")},
 			err:     errors.New("connection refused"),
 		}
-		c := &cluster.Cluster{Getter: a}
+		c := &cluster.Cluster{Get: a.get}
 		defer c.Close()
 		for i, step := range []struct {
 			wait  time.Duration
@@ -225,7 +236,7 @@ func TestNoAnswer(t *testing.T) {
 func TestUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{}
-		c := &cluster.Cluster{Getter: a, Shared: sharedUsers("node")}
+		c := &cluster.Cluster{Get: a.get, Shared: sharedUsers("node")}
 		defer c.Close()
 		missing := named(c, "missing")
 		const want = "node(shared)"
@@ -257,7 +268,7 @@ func TestSharedOnce(t *testing.T) {
 			{Auth: authn.AuthConfig{Username: "node", Password: "canary"}, Shared: true},
 		}
 	})
-	c := &cluster.Cluster{Getter: a, Shared: sharedBy(shared)}
+	c := &cluster.Cluster{Get: a.get, Shared: sharedBy(shared)}
 	defer c.Close()
 	got := users(named(c, "s").Credentials(t.Context(), image, false))
 	if want := "same node(shared)"; got != want {
@@ -271,7 +282,7 @@ func TestCancelled(t *testing.T) {
 		a := &api{
 			secrets: map[string]*corev1.Secret{"known": secret("known"), "s": secret("u")},
 		}
-		c := &cluster.Cluster{Getter: a, TTL: time.Hour}
+		c := &cluster.Cluster{Get: a.get}
 		defer c.Close()
 		named(c, "known").Credentials(t.Context(), image, false)
 		a.mu.Lock()
