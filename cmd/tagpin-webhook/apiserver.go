@@ -46,10 +46,10 @@ type apiServer struct {
 	config *rest.Config
 	client kubernetes.Interface // of the registrar
 	get    cluster.Get
-	lister sibling.Lister
+	list   sibling.List
 	clock  *clock
 
-	secrets, siblings, objects *fair.Queue // the queues of get and lister
+	secrets, siblings, objects *fair.Queue // the queues of get and list
 }
 
 // connect creates the clients. They don't connect before they are used.
@@ -89,7 +89,7 @@ func (s *server) connect() (apiServer, error) {
 		secrets: cluster.Places(), siblings: sibling.Places(), objects: newObjects(),
 	}
 	a.get = cluster.FromClient(reading.CoreV1().RESTClient(), a.secrets, a.objects)
-	a.lister = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
+	a.list = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
 	return a, nil
 }
 

@@ -68,7 +68,7 @@ func TestReplacedIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := asked{reads: make(chan string, 10)}
 		h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(),
-			apiServer{get: a.get, lister: refusing{}})
+			apiServer{get: a.get, list: refusing{}.list})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestReplacedIsClosed(t *testing.T) {
 // revisions change.
 func TestRevisionLabelsReload(t *testing.T) {
 	h, err := newHandlers(config.Default(), logr.Discard(), prometheus.NewRegistry(),
-		apiServer{lister: refusing{}})
+		apiServer{list: refusing{}.list})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (refusing) get(_ context.Context, _, resource, name string, into any) error
 	return errors.New("no answer")
 }
 
-func (refusing) List(
+func (refusing) list(
 	_ context.Context, r sibling.Revision, _ string, _ func([]byte) error,
 ) (string, error) {
 	if r.Namespace == "team" {
@@ -85,7 +85,7 @@ func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 		t.Fatal(err)
 	}
 	r := newRegistry()
-	h, err := newHandlers(c, logr.Discard(), r, apiServer{get: refusing{}.get, lister: refusing{}})
+	h, err := newHandlers(c, logr.Discard(), r, apiServer{get: refusing{}.get, list: refusing{}.list})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func (h *handlers) newSiblings(
 	c *config.Config, p *policy.Policy, former *state,
 ) *sibling.Siblings {
 	switch {
-	case h.api.lister == nil:
+	case h.api.list == nil:
 		return nil
 	case former != nil && former.config.Cache.TTL == c.Cache.TTL &&
 		former.config.Output == c.Output &&
@@ -111,7 +111,7 @@ func (h *handlers) newSiblings(
 		return former.siblings
 	}
 	return &sibling.Siblings{
-		Lister: h.api.lister, Policy: p, RevisionLabels: c.RevisionLabels,
+		List: h.api.list, Policy: p, RevisionLabels: c.RevisionLabels,
 		TTL: time.Duration(c.Cache.TTL), Metrics: h.metrics.sibling, Panics: h.panics,
 	}
 }

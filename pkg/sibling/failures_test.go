@@ -130,7 +130,7 @@ func TestManyRevisions(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &sibling.Siblings{
-			Lister: sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{}),
+			List:   sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{}),
 			Policy: &policy.Policy{},
 		}
 		defer s.Close()

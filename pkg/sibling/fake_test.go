@@ -14,7 +14,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
-// fakeLister is a Lister of the pods in json.
+// fakeLister lists the pods in json.
 type fakeLister struct {
 	mu       sync.Mutex
 	json     []string

@@ -18,7 +18,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// countingLister is a Lister without pods.
+// countingLister lists no pods.
 type countingLister struct{ lists int }
 
 func (l *countingLister) List(
@@ -33,7 +33,7 @@ func (l *countingLister) List(
 func TestSharedMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lister := &countingLister{}
-		s := &Siblings{Lister: lister}
+		s := &Siblings{List: lister.List}
 		defer s.Close()
 		r := Revision{Namespace: "n", Owner: "u", Label: "l", Value: "h"}
 		hold := make(chan struct{})
@@ -79,10 +79,9 @@ func TestLargePage(t *testing.T) {
 		pods    int
 		err     error
 	}{{1000, 10, nil}, {25, 5, fair.ErrTooLarge}} {
-		c := FromClient(api.CoreV1().RESTClient(), Places(), &fair.Queue{}).(*client)
-		c.maxPage = tt.maxPage
+		list := newList(api.CoreV1().RESTClient(), Places(), &fair.Queue{}, tt.maxPage)
 		pods := 0
-		_, err := c.List(t.Context(), Revision{Namespace: "n"}, "", func([]byte) error {
+		_, err := list(t.Context(), Revision{Namespace: "n"}, "", func([]byte) error {
 			pods++
 			return nil
 		})

@@ -167,7 +167,7 @@ func (s *Siblings) pages(
 	ctx context.Context, found *oldest, texts []string,
 ) (next string, err error) {
 	for range maxPages {
-		next, err = s.Lister.List(ctx, found.revision, next, found.add)
+		next, err = s.List(ctx, found.revision, next, found.add)
 		if errors.Is(err, fair.ErrTooLarge) {
 			return "too large", nil
 		}

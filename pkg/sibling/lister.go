@@ -48,79 +48,78 @@ const (
 	callTimeout = 5 * time.Second
 )
 
-// Lister lists pods.
-type Lister interface {
-	// List lists one page of the pods that have the label of a revision, or of all pods of its
-	// namespace if the revision has no label. It calls pod with the JSON of each. pod must not keep
-	// the slice. The page begins at from, which is "" for the first page. next is the from of the next
-	// page, or "" after the last one. List obeys the context. Its error is fair.ErrTooLarge if the
-	// page or one of its pods has too many bytes.
-	List(
-		ctx context.Context, r Revision, from string, pod func(raw []byte) error,
-	) (next string, err error)
-}
+// List lists one page of the pods that have the label of a revision, or of all pods of its namespace
+// if the revision has no label. It calls pod with the JSON of each. pod must not keep the slice. The
+// page begins at from, which is "" for the first page. next is the from of the next page, or ""
+// after the last one. A List obeys the context. Its error is fair.ErrTooLarge if the page or one of
+// its pods has too many bytes.
+type List func(
+	ctx context.Context, r Revision, from string, pod func(raw []byte) error,
+) (next string, err error)
 
 // Places returns the queue that FromClient expects.
 func Places() *fair.Queue {
 	return &fair.Queue{Capacity: maxLists, Share: maxPerNamespace, Backlog: maxWaiting}
 }
 
-// FromClient returns a Lister that requests pages of at most 100 pods from the API server. c is a
+// FromClient returns a List that requests pages of at most 100 pods from the API server. c is a
 // client for the core group's v1. A request waits in the queue until the context ends, and then
 // takes at most 5 s. large bounds the bytes of large pods.
-func FromClient(c rest.Interface, queue, large *fair.Queue) Lister {
-	return &client{api: c, queue: queue, maxPage: maxPage, pods: fair.Items{
-		Queue: large, Free: smallPod, Max: maxPod, Weight: largePod,
-	}}
+func FromClient(c rest.Interface, queue, large *fair.Queue) List {
+	return newList(c, queue, large, maxPage)
 }
 
-type client struct {
-	api     rest.Interface
-	queue   *fair.Queue
-	maxPage int64 // bytes
-	pods    fair.Items
-}
-
-func (c *client) List(
-	ctx context.Context, r Revision, from string, pod func(raw []byte) error,
-) (next string, err error) {
-	options, err := listOptions(r, from)
-	if err != nil {
-		return "", err
-	}
-	leave, err := c.queue.Enter(ctx, r.Namespace, 1)
-	if err != nil {
-		return "", err
-	}
-	defer leave()
-	if limit := c.api.GetRateLimiter(); limit != nil {
-		if err := limit.Wait(ctx); err != nil {
+// newList is FromClient for pages of at most maxPage bytes.
+func newList(c rest.Interface, queue, large *fair.Queue, maxPage int64) List {
+	limits := fair.Items{Queue: large, Free: smallPod, Max: maxPod, Weight: largePod}
+	return func(
+		ctx context.Context, r Revision, from string, pod func(raw []byte) error,
+	) (next string, err error) {
+		options, err := listOptions(r, from)
+		if err != nil {
 			return "", err
 		}
+		leave, err := queue.Enter(ctx, r.Namespace, 1)
+		if err != nil {
+			return "", err
+		}
+		defer leave()
+		if limit := c.GetRateLimiter(); limit != nil {
+			if err := limit.Wait(ctx); err != nil {
+				return "", err
+			}
+		}
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		body, err := c.Get().Throttle(nil).Namespace(r.Namespace).Resource("pods").
+			VersionedParams(options, scheme.ParameterCodec).
+			SetHeader("Accept", "application/json").Stream(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer func() { err = errors.Join(err, body.Close()) }()
+		page := &io.LimitedReader{R: body, N: maxPage}
+		reader := limits.Reader(ctx, r.Namespace, page)
+		defer reader.Close()
+		next, err = readPage(reader, pod)
+		if err != nil && page.N == 0 {
+			err = fair.ErrTooLarge // the page was cut off
+		}
+		return next, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	body, err := c.api.Get().Throttle(nil).Namespace(r.Namespace).Resource("pods").
-		VersionedParams(options, scheme.ParameterCodec).
-		SetHeader("Accept", "application/json").Stream(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, body.Close()) }()
-	page := &io.LimitedReader{R: body, N: c.maxPage}
-	large := c.pods.Reader(ctx, r.Namespace, page)
-	defer large.Close()
-	dec := jsonwalk.NewDecoder(large)
+}
+
+// readPage reads the JSON of a page, and calls pod with that of each pod.
+func readPage(r *fair.ItemReader, pod func(raw []byte) error) (next string, err error) {
+	dec := jsonwalk.NewDecoder(r)
 	list := struct {
 		Metadata metav1.ListMeta `json:"metadata"`
 		Items    pods            `json:"items"`
 	}{Items: pods{func(raw []byte) error {
-		large.Next(len(dec.UnreadBuffer()))
+		r.Next(len(dec.UnreadBuffer()))
 		return pod(raw)
 	}}}
-	if err = json.UnmarshalDecode(dec, &list); err != nil && page.N == 0 {
-		err = fair.ErrTooLarge // the page was cut off
-	}
+	err = json.UnmarshalDecode(dec, &list)
 	return list.Metadata.Continue, err
 }
 

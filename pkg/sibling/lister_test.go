@@ -47,7 +47,7 @@ func TestLister(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.CloseClientConnections()
-	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
+	list := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
 	for _, tt := range []struct {
 		body string
 		want string // the pods and the continue token
@@ -67,7 +67,7 @@ func TestLister(t *testing.T) {
 	} {
 		body = tt.body
 		var got []string
-		next, err := lister.List(t.Context(), revision("n", "h"), "c/d", func(raw []byte) error {
+		next, err := list(t.Context(), revision("n", "h"), "c/d", func(raw []byte) error {
 			got = append(got, string(raw))
 			return nil
 		})
@@ -87,21 +87,21 @@ func TestLister(t *testing.T) {
 		t.Errorf("request with Accept = %s, want application/json", got)
 	}
 	noLabel := sibling.Revision{Namespace: "n", Owner: "u"}
-	if _, err := lister.List(t.Context(), noLabel, "", nil); err == nil {
+	if _, err := list(t.Context(), noLabel, "", nil); err == nil {
 		t.Error("List of a page of HTML returned no error")
 	}
 	if got, want := request.URL.String(), pods+"limit=100"; got != want {
 		t.Errorf("without a label: request for %s, want %s", got, want)
 	}
 	request = nil
-	_, err = lister.List(t.Context(), revision("n", "a,b!=c"), "", nil)
+	_, err = list(t.Context(), revision("n", "a,b!=c"), "", nil)
 	if err == nil || request != nil {
 		t.Errorf("invalid label: List = %v, request sent: %t, want an error and no request",
 			err, request != nil)
 	}
 	status = http.StatusForbidden
 	body = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`
-	_, err = lister.List(t.Context(), revision("n", "h"), "", nil)
+	_, err = list(t.Context(), revision("n", "h"), "", nil)
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("status 403: List = %v, want a forbidden error", err)
 	}
@@ -145,12 +145,12 @@ func TestCallTimeout(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
+				list := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
 				var ok atomic.Int32
 				var wg sync.WaitGroup
 				for range many {
 					wg.Go(func() {
-						if _, err := lister.List(t.Context(), revision("n", "h"), "", nil); err == nil {
+						if _, err := list(t.Context(), revision("n", "h"), "", nil); err == nil {
 							ok.Add(1)
 						}
 					})
@@ -183,14 +183,14 @@ func TestNamespacesShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
+	list := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
 	ignore := func([]byte) error { return nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range flood {
-		wg.Go(func() { _, _ = lister.List(ctx, revision("loud", "h"), "", ignore) })
+		wg.Go(func() { _, _ = list(ctx, revision("loud", "h"), "", ignore) })
 	}
-	if _, err := lister.List(t.Context(), revision("quiet", "h"), "", ignore); err != nil {
+	if _, err := list(t.Context(), revision("quiet", "h"), "", ignore); err != nil {
 		t.Errorf("quiet namespace: List = %v, want no error", err)
 	}
 	cancel()
@@ -199,7 +199,7 @@ func TestNamespacesShare(t *testing.T) {
 	if got := requests.Load(); got > 4 {
 		t.Errorf("%d lists of one namespace at a time, want at most 4", got)
 	}
-	if _, err := lister.List(t.Context(), revision("loud", "h"), "", ignore); err != nil {
+	if _, err := list(t.Context(), revision("loud", "h"), "", ignore); err != nil {
 		t.Errorf("loud namespace afterwards: List = %v, want no error", err)
 	}
 }
@@ -234,9 +234,9 @@ func TestLargePods(t *testing.T) {
 	} {
 		sizes = tt.sizes
 		large := &fair.Queue{Capacity: 24 << 20, Share: 12 << 20}
-		lister := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), large)
+		list := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), large)
 		var taken int64
-		_, err := lister.List(t.Context(), revision("n", "h"), "", func([]byte) error {
+		_, err := list(t.Context(), revision("n", "h"), "", func([]byte) error {
 			taken = large.Stats().InUse
 			return nil
 		})

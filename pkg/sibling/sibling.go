@@ -3,7 +3,7 @@
 // Package sibling finds out what the pods of one revision run, so that a new pod of the revision
 // runs the same. It implements rule 7 (see package policy) as a layer around the other Resolvers:
 //
-//	Siblings.Layer → resolve.Traced → resolve.Measured → …
+//	Siblings.Layer → resolve.Measured → …
 //
 // A revision is a controller's UID and the label by which the controller tells its revisions apart:
 // controller-revision-hash, pod-template-hash, rollouts-pod-template-hash, for a Job
@@ -58,8 +58,8 @@ const (
 // Siblings finds out what the pods of revisions run, and remembers it. The fields must not change
 // after the first call. It is safe for concurrent use.
 type Siblings struct {
-	// Lister lists pods. Required.
-	Lister Lister
+	// List lists pods. Required.
+	List List
 	// Policy says which texts the pins of a pod were made for. Required.
 	Policy *policy.Policy
 	// RevisionLabels are the names of more labels that tell the revisions of a controller apart, in
