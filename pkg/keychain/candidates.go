@@ -23,7 +23,9 @@ type candidates struct {
 // named adds the entries without globs that match a host and a repository.
 func (c *candidates) named(rings []*Keyring, host, port, repository string) {
 	for _, ring := range rings {
-		c.paths(ring.named(host, port), repository)
+		if ring != nil {
+			c.paths(ring.ofHost(host, port), repository)
+		}
 	}
 }
 
@@ -39,13 +41,17 @@ func (c *candidates) paths(entries []entry, repository string) {
 		if len(entries) == 0 {
 			return
 		}
-		e := &entries[0]
-		n := common(e.path, rest)
-		if n < len(e.path) {
+		path := entries[0].path
+		n := common(path, rest)
+		if n < len(path) {
 			rest = rest[:n]
 			continue
 		}
-		c.addRun(entries[:e.run])
+		for len(entries) > 0 && entries[0].path == path && c.compared < maxCompared {
+			c.add(&entries[0])
+			entries = entries[1:]
+			c.compared++
+		}
 		if n == 0 {
 			return
 		}
@@ -64,29 +70,17 @@ func common(a, b string) int {
 
 // globbed adds the entries with globs that match a host and a repository.
 func (c *candidates) globbed(rings []*Keyring, host, port, repository string) {
-	left := maxGlobs
+	compared := 0
 	for _, ring := range rings {
-		if ring == nil || min(ring.globs, left) == 0 {
+		if ring == nil || len(ring.globs) == 0 || compared >= maxGlobs {
 			continue
 		}
-		globs := ring.entries[:min(ring.globs, left)]
-		left -= len(globs)
-		for _, first := range ring.globbed(host, port) {
-			if int(first) >= len(globs) {
-				break
-			}
-			if e := &globs[first]; strings.HasPrefix(repository, e.path) {
-				c.addRun(globs[first:min(int(first)+e.run, len(globs))])
+		compared += len(ring.globs)
+		for _, e := range ring.globbed(host, port) {
+			if strings.HasPrefix(repository, e.path) {
+				c.add(e)
 			}
 		}
-	}
-}
-
-// addRun adds entries that have the same host and path.
-func (c *candidates) addRun(run []entry) {
-	for i := 0; i < len(run) && c.compared < maxCompared; i++ {
-		c.add(&run[i])
-		c.compared++
 	}
 }
 

@@ -51,13 +51,13 @@ func newKeyring(data []byte) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring := &Keyring{malformed: surplus}
+	ring := &Keyring{Malformed: surplus}
 	for _, key := range slices.Sorted(maps.Keys(auths)) {
 		auth, ok := parseAuth(auths[key])
 		if e, valid := newEntry(key, auth); ok && valid {
-			ring.entries = append(ring.entries, e)
+			ring.add(e)
 		} else {
-			ring.malformed++
+			ring.Malformed++
 		}
 	}
 	ring.sort()

@@ -130,13 +130,13 @@ func FuzzFormats(f *testing.F) {
 		if errOlder != nil || json.Unmarshal(data, &keys) != nil {
 			return
 		}
-		if errNewer != nil || older.Len() != newer.Len() || older.Malformed() != newer.Malformed() {
+		if errNewer != nil || older.Len() != newer.Len() || older.Malformed != newer.Malformed {
 			t.Fatalf("formats differ: %d and %d entries, %d and %d malformed, error %v",
-				older.Len(), newer.Len(), older.Malformed(), newer.Malformed(), errNewer)
+				older.Len(), newer.Len(), older.Malformed, newer.Malformed, errNewer)
 		}
-		if older.Len()+older.Malformed() != len(keys) {
+		if older.Len()+older.Malformed != len(keys) {
 			t.Errorf("%d entries and %d malformed, want a sum of %d, the number of keys",
-				older.Len(), older.Malformed(), len(keys))
+				older.Len(), older.Malformed, len(keys))
 		}
 		if r, err := ref.Parse(image); err == nil {
 			if diff := cmp.Diff(lookup(r, older), lookup(r, newer)); diff != "" {

@@ -51,8 +51,8 @@ func (f *File) init() {
 
 func (f *File) parse(contents [][]byte) (*Keyring, error) {
 	ring, err := ParseDockerConfig(contents[0])
-	if err == nil && ring.Malformed() > 0 {
-		f.report(fmt.Errorf("%d malformed entries", ring.Malformed()))
+	if err == nil && ring.Malformed > 0 {
+		f.report(fmt.Errorf("%d malformed entries", ring.Malformed))
 	}
 	return ring, err
 }

@@ -32,7 +32,8 @@ const (
 	// maxKey is the maximum length of a key. A key has a scheme, a host and port or globs for them,
 	// and a path, each of which has a maximum length.
 	maxKey = 1024
-	// maxGlobs is the maximum number of entries with globs that one lookup compares in all configs.
+	// maxGlobs is the number of entries with globs after which one lookup compares those of no further
+	// config.
 	maxGlobs = 1024
 	// maxCompared is the maximum number of entries and paths that one lookup compares in all configs.
 	// Nobody needs that many for one host.
@@ -49,24 +50,26 @@ const (
 // fields, and the rounding of each text's allocation.
 const entrySize = 16 * 16
 
-// globMatchesSize is the approximate size of a globMatches without its runs.
+// globMatchesSize is the approximate size of a globMatches without its entries.
 const globMatchesSize = 512
 
 // Keyring is the content of a Docker config or a pull secret. The zero value and nil are empty. It
 // does not change, and is safe for concurrent use.
 type Keyring struct {
-	// entries begins with the entries that have globs. Within the two parts, entries are in the order
-	// of hosts and ports, and those of one host in descending order of paths.
-	entries   []entry
-	globs     int // entries with globs
-	malformed int
-	last      atomic.Pointer[globMatches] // for the host of the last lookup
+	// Malformed is the number of entries that could not be read. The other entries are used.
+	Malformed int
+
+	// named are the entries without globs, in the order of hosts and ports. Those of one host are in
+	// descending order of paths.
+	named []entry
+	globs []entry                     // the entries with globs
+	last  atomic.Pointer[globMatches] // for the host of the last lookup
 }
 
 // globMatches are the entries with globs that match a host.
 type globMatches struct {
 	host, port string
-	runs       []uint16 // the index of the first entry of each path
+	entries    []*entry
 }
 
 // entry is a key with its credential. The key is parsed in advance, so that a match allocates
@@ -75,8 +78,6 @@ type entry struct {
 	key        string // host and path, as in the kubelet's index
 	host, port string // the host may have globs, each within one label
 	path       string // after the slash: a prefix of the repository (team also matches teammate)
-	glob       bool
-	run        int // the number of entries with the same host and path, from this one on
 	auth       authn.AuthConfig
 	sum        uint64 // a hash of auth, so that comparing different credentials is fast
 }
@@ -84,45 +85,23 @@ type entry struct {
 // sumSeed is the seed of the hashes in entries.
 var sumSeed = maphash.MakeSeed()
 
-// sameKey reports whether two entries are for the same host and path.
-func (e *entry) sameKey(other *entry) bool {
-	return e.host == other.host && e.port == other.port && e.path == other.path &&
-		e.glob == other.glob
-}
-
 // sameCredential reports whether two entries have the same credential.
 func (e *entry) sameCredential(other *entry) bool {
 	return e.sum == other.sum && e.auth == other.auth
 }
 
-// Malformed returns the number of entries that could not be read. The other entries are used.
-func (k *Keyring) Malformed() int {
-	if k == nil {
-		return 0
-	}
-	return k.malformed
-}
-
-// Len returns the number of entries that could be read.
-func (k *Keyring) Len() int {
-	if k == nil {
-		return 0
-	}
-	return len(k.entries)
-}
-
 // Size returns the approximate size of the keyring in bytes.
-func (k *Keyring) Size() int {
+func (k *Keyring) Size() (n int) {
 	if k == nil {
 		return 0
 	}
-	n := entrySize * len(k.entries)
-	if k.globs > 0 {
-		n += globMatchesSize + 2*k.globs
+	for _, entries := range [...][]entry{k.named, k.globs} {
+		for i := range entries {
+			n += entrySize + len(entries[i].key) + Size(entries[i].auth)
+		}
 	}
-	for i := range k.entries {
-		e := &k.entries[i]
-		n += len(e.key) + Size(e.auth)
+	if len(k.globs) > 0 {
+		n += globMatchesSize + 8*len(k.globs)
 	}
 	return n
 }
@@ -133,10 +112,9 @@ func (k *Keyring) Size() int {
 // no other key matches. Entries without a credential, and repeated credentials, are left out.
 //
 // Lookup returns at most MaxCandidates credentials. left is the number of entries that also match r
-// and come after them. If more than 4,096 entries match, Lookup does not consider all of them.
-//
-// Lookup makes one allocation if an entry matches, and otherwise none. It makes more if it compares
-// globs with another host than before.
+// and come after them. If more than 4,096 entries match, Lookup does not consider all of them. It
+// makes one allocation if an entry matches, and otherwise none. It makes more if it compares globs
+// with another host than before.
 func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left int) {
 	host, port := splitPort(r.Host())
 	var found candidates
@@ -148,59 +126,47 @@ func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left 
 	return found.auths(), found.left
 }
 
-// sort sorts the entries. Entries with equal keys keep their order.
-func (k *Keyring) sort() {
-	slices.SortStableFunc(k.entries, func(a, b entry) int {
-		if a.glob != b.glob {
-			if a.glob {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(a.compareHost(b.host, b.port),
-			strings.Compare(b.path, a.path), strings.Compare(b.key, a.key))
-	})
-	for i := len(k.entries) - 1; i >= 0; i-- {
-		e := &k.entries[i]
-		e.run = 1
-		if i+1 < len(k.entries) && k.entries[i+1].sameKey(e) {
-			e.run += k.entries[i+1].run
-		}
-		if e.glob {
-			k.globs++
-		}
+// add adds an entry.
+func (k *Keyring) add(e entry) {
+	if strings.ContainsAny(e.host, `*?[\`) {
+		k.globs = append(k.globs, e)
+	} else {
+		k.named = append(k.named, e)
 	}
 }
 
-// named returns the entries without globs that match a host.
-func (k *Keyring) named(host, port string) []entry {
-	if k == nil {
-		return nil
-	}
-	named := k.entries[k.globs:]
-	named = named[sort.Search(len(named), func(i int) bool {
-		return named[i].compareHost(host, port) >= 0
+// sort sorts the entries without globs. Entries with equal keys keep their order.
+func (k *Keyring) sort() {
+	slices.SortStableFunc(k.named, func(a, b entry) int {
+		return cmp.Or(a.compareHost(b.host, b.port),
+			strings.Compare(b.path, a.path), strings.Compare(b.key, a.key))
+	})
+}
+
+// ofHost returns the entries without globs that match a host.
+func (k *Keyring) ofHost(host, port string) []entry {
+	named := k.named[sort.Search(len(k.named), func(i int) bool {
+		return k.named[i].compareHost(host, port) >= 0
 	}):]
 	return named[:sort.Search(len(named), func(i int) bool {
 		return named[i].compareHost(host, port) > 0
 	})]
 }
 
-// globbed returns the indexes of the entries with globs that match a host, one for each path. It
-// remembers the last result, because a comparison is slow and most images of an object have the
-// same host.
-func (k *Keyring) globbed(host, port string) []uint16 {
+// globbed returns the entries with globs that match a host. It remembers the last result, because a
+// comparison is slow and most images of an object have the same host.
+func (k *Keyring) globbed(host, port string) []*entry {
 	if last := k.last.Load(); last != nil && last.host == host && last.port == port {
-		return last.runs
+		return last.entries
 	}
 	matches := &globMatches{host: strings.Clone(host), port: strings.Clone(port)}
-	for i := 0; i < k.globs; i += k.entries[i].run {
-		if k.entries[i].matches(host, port) {
-			matches.runs = append(matches.runs, uint16(i)) //nolint:gosec // i is below maxEntries
+	for i := range k.globs {
+		if e := &k.globs[i]; e.matches(host, port) {
+			matches.entries = append(matches.entries, e)
 		}
 	}
 	k.last.Store(matches)
-	return matches.runs
+	return matches.entries
 }
 
 // newEntry parses a key, which has a host and may have a scheme, globs, a port and a path. Like the
@@ -226,10 +192,7 @@ func newEntry(key string, auth authn.AuthConfig) (e entry, ok bool) {
 	if p == "/" {
 		p = ""
 	}
-	e = entry{
-		key: strings.Clone(u.Host + p), auth: auth, glob: strings.ContainsAny(u.Host, `*?[\`),
-	}
-	e.sum = maphash.Comparable(sumSeed, auth)
+	e = entry{key: strings.Clone(u.Host + p), auth: auth, sum: maphash.Comparable(sumSeed, auth)}
 	e.path = strings.TrimPrefix(e.key[len(u.Host):], "/")
 	e.host, e.port = splitPort(e.key[:len(u.Host)])
 	return e, true

@@ -146,8 +146,8 @@ func TestEntries(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Lookup: -want +got\n%s", diff)
 			}
-			if k.Malformed() != tt.malformed+1 || k.Len() != 2-tt.malformed {
-				t.Errorf("%d malformed and %d valid entries, want %d and %d", k.Malformed(), k.Len(), tt.malformed+1, 2-tt.malformed)
+			if k.Malformed != tt.malformed+1 || k.Len() != 2-tt.malformed {
+				t.Errorf("%d malformed and %d valid entries, want %d and %d", k.Malformed, k.Len(), tt.malformed+1, 2-tt.malformed)
 			}
 			if got := users(lookup(ref.MustParse("b.example/x"), k)); got != "other" {
 				t.Errorf("Lookup of another entry = %q, want other", got)
@@ -172,8 +172,8 @@ func TestParse(t *testing.T) {
 		t.Errorf("config without auths: ParseDockerConfig = %v, %v, want an empty keyring", k, err)
 	}
 	var none *keychain.Keyring
-	if none.Len() != 0 || none.Malformed() != 0 {
-		t.Errorf("nil Keyring: Len = %d, Malformed = %d, want 0 for both", none.Len(), none.Malformed())
+	if none.Size() != 0 || lookup(ref.MustParse("ghcr.io/a"), none) != nil {
+		t.Error("a nil Keyring is not empty")
 	}
 }
 

@@ -126,7 +126,7 @@ func parse(secret *corev1.Secret) (ring *keychain.Keyring, result string) {
 	default:
 		return nil, unsuitable
 	}
-	if err != nil || ring.Malformed() > 0 {
+	if err != nil || ring.Malformed > 0 {
 		return ring, malformed
 	}
 	return ring, readOK
