@@ -147,10 +147,7 @@ func concurrent(t *testing.T, s Subject) {
 	for i := range 16 {
 		fresh := i%2 == 0
 		wg.Go(func() {
-			got, err := s.Resolver.Resolve(t.Context(), request(s.Image, fresh))
-			if err != nil || got.Digest != want {
-				t.Errorf("Resolve(%s) = %v, %v, want %s", s.Image, got, err, want)
-			}
+			check(t, s, request(s.Image, fresh), want)
 		})
 		for r, want := range s.failures() {
 			wg.Go(func() {
