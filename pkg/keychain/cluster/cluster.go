@@ -70,8 +70,7 @@ func (id *identity) Credentials(
 	var own []authn.AuthConfig
 	complete := true
 	if c.Get != nil {
-		var buffer [4]*keychain.Keyring // most pods have fewer secrets
-		rings, known := id.rings(ctx, fresh, buffer[:0])
+		rings, known := id.rings(ctx, fresh)
 		auths, left := keychain.Lookup(r, rings...)
 		c.Metrics.countLeft(left)
 		own, complete = auths, known
@@ -106,47 +105,31 @@ func (id *identity) Credentials(
 	return creds
 }
 
-// rings appends the keyrings of the identity's secrets to rings, in order. It appends nil for a
-// secret without one. complete is false if the API server did not answer for one of them.
+// rings returns the keyrings of the identity's secrets, in order, with nil for a secret without one.
+// complete is false if the API server did not answer for one of them.
 func (id *identity) rings(
-	ctx context.Context, fresh bool, rings []*keychain.Keyring,
-) (_ []*keychain.Keyring, complete bool) {
+	ctx context.Context, fresh bool,
+) (rings []*keychain.Keyring, complete bool) {
 	c := id.cluster
 	secrets, complete := id.secrets(ctx, fresh)
 	if len(secrets) > workload.MaxPullSecrets {
 		c.Metrics.count(secretKind, tooMany)
 		secrets = secrets[:workload.MaxPullSecrets]
 	}
-	var unread []int // the indexes of secrets that must be read
+	objects := make([]object, len(secrets))
+	var reads sync.WaitGroup
 	for i, name := range secrets {
-		o, ok := c.remembered(key{id.namespace, secretKind, name}, fresh)
-		if !ok {
-			unread = append(unread, i)
+		k := key{id.namespace, secretKind, name}
+		var ok bool
+		if objects[i], ok = c.remembered(k, fresh); !ok {
+			reads.Go(func() { objects[i] = c.object(ctx, k, fresh) })
 		}
-		complete = complete && (!ok || o.known())
-		rings = append(rings, o.ring)
 	}
-	return rings, id.read(ctx, secrets, unread, fresh, rings) && complete
-}
-
-// read reads the secrets with the given indexes, all at the same time, and sets their keyrings. It
-// returns false if the API server did not answer for one of them.
-func (id *identity) read(
-	ctx context.Context, secrets []string, indexes []int, fresh bool, rings []*keychain.Keyring,
-) (complete bool) {
-	if len(indexes) == 0 {
-		return true
+	reads.Wait()
+	for _, o := range objects {
+		rings, complete = append(rings, o.ring), complete && o.known()
 	}
-	var wg sync.WaitGroup
-	known := make([]bool, len(indexes))
-	for n, i := range indexes {
-		wg.Go(func() {
-			o := id.cluster.object(ctx, key{id.namespace, secretKind, secrets[i]}, fresh)
-			rings[i], known[n] = o.ring, o.known()
-		})
-	}
-	wg.Wait()
-	return !slices.Contains(known, false)
+	return rings, complete
 }
 
 // secrets returns the names of the pod's pull secrets. If it has none, it returns those of its
