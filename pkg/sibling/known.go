@@ -55,11 +55,10 @@ func (s *Siblings) Running(
 ) Running {
 	s.once.Do(s.init)
 	rec, ok := s.known.Get(r)
-	known := s.digests(&rec, texts)
-	if ok && s.recent(&rec, known, texts, stored) {
-		return conclude(&rec, known, texts, rec.err)
+	if ok && s.recent(&rec, texts, stored) {
+		return s.conclude(&rec, texts, rec.err)
 	}
-	if hasAll(known, texts) {
+	if hasAll(s.digests(&rec, texts), texts) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, refreshTimeout)
 		defer cancel()
@@ -69,7 +68,7 @@ func (s *Siblings) Running(
 		listed, err := s.lists.Do(ctx, r, func(ctx context.Context) (shared, error) {
 			// Another list may have ended between Get and Do.
 			rec, ok := s.known.Get(r)
-			if ok && s.recent(&rec, s.digests(&rec, texts), texts, stored) {
+			if ok && s.recent(&rec, texts, stored) {
 				return shared{rec, true}, nil
 			}
 			own = true
@@ -77,22 +76,21 @@ func (s *Siblings) Running(
 		})
 		if err != nil { // the context has ended
 			rec, _ = s.known.Get(r)
-			return conclude(&rec, s.digests(&rec, texts), texts, err)
+			return s.conclude(&rec, texts, err)
 		}
-		known = s.digests(&listed.record, texts)
+		running := s.conclude(&listed.record, texts, listed.err)
 		complete := !listed.truncated && !listed.remembered
-		if own || !stored || complete || listed.err != nil || hasAll(known, texts) {
-			return conclude(&listed.record, known, texts, listed.err)
+		if own || !stored || complete || listed.err != nil || hasAll(running.Digests, texts) {
+			return running
 		}
 		// The list of another pod has stopped before it found these texts, or had ended before.
 	}
 }
 
-// conclude returns what a record says about some texts, of which some digests are known. err is the
-// reason why the record may be outdated, if there is one.
-func conclude(
-	rec *record, known map[string]digest.Digest, texts []string, err error,
-) Running {
+// conclude returns what a record says about some texts. err is the reason why the record may be
+// outdated, if there is one.
+func (s *Siblings) conclude(rec *record, texts []string, err error) Running {
+	known := s.digests(rec, texts)
 	switch {
 	case hasAll(known, texts), apierrors.IsForbidden(err):
 		return Running{Digests: known}
@@ -104,13 +102,11 @@ func conclude(
 
 // recent reports whether a record makes a list unnecessary. For a pod that will be stored, a list
 // that has ended before must have found all texts, because it can't show that a pod is the first.
-func (s *Siblings) recent(
-	rec *record, known map[string]digest.Digest, texts []string, stored bool,
-) bool {
+func (s *Siblings) recent(rec *record, texts []string, stored bool) bool {
 	if rec.err != nil {
 		return time.Since(rec.listed) < min(retryAfter, s.ttl())
 	}
-	return time.Since(rec.listed) < s.ttl() && (!stored || hasAll(known, texts))
+	return time.Since(rec.listed) < s.ttl() && (!stored || hasAll(s.digests(rec, texts), texts))
 }
 
 // digests returns the known digests of some texts.
