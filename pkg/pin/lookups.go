@@ -97,16 +97,14 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 func (p *Pinner) resolver(
 	ctx context.Context, req Request, lookups []ref.Reference,
 ) resolve.Resolver {
-	inTime := resolve.Func(func(
-		ctx context.Context, rr resolve.Request,
-	) (resolve.Result, error) {
+	inTime := func(ctx context.Context, rr resolve.Request) (resolve.Result, error) {
 		if ctx.Err() != nil {
 			return resolve.Result{}, resolve.Late(ctx, rr.Ref)
 		}
 		return p.Resolver.Resolve(ctx, rr)
-	})
-	if p.Layer == nil {
-		return inTime
 	}
-	return p.Layer(ctx, inTime, req, lookups)
+	if p.Layer == nil {
+		return resolve.Func(inTime)
+	}
+	return p.Layer(ctx, resolve.Func(inTime), req, lookups)
 }

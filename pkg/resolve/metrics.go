@@ -17,13 +17,6 @@ import (
 // a host must not become a label.
 const otherRegistry = "other"
 
-// The labels of the source of an answer.
-const (
-	fromRegistry = "registry"
-	fromCache    = "cache"
-	fromStale    = "stale" // it is too old, but the registry can't be reached
-)
-
 // Metrics counts lookups. Its labels have a bounded set of values.
 type Metrics struct {
 	lookups *prometheus.CounterVec
@@ -84,18 +77,19 @@ func (m *Measured) Resolve(ctx context.Context, req Request) (Result, error) {
 		label = cmp.Or(m.Label(req.Ref.Host()), otherRegistry)
 	}
 	m.Metrics.lookups.WithLabelValues(label, outcome, source).Inc()
-	if source == fromRegistry {
+	if !result.Cached {
 		m.Metrics.seconds.WithLabelValues(label).Observe(took.Seconds())
 	}
 	return result, err
 }
 
+// sourceOf returns the label of the source of an answer.
 func sourceOf(r Result) string {
 	switch {
 	case r.Stale:
-		return fromStale
+		return "stale"
 	case r.Cached:
-		return fromCache
+		return "cache"
 	}
-	return fromRegistry
+	return "registry"
 }

@@ -187,10 +187,8 @@ func (s *Siblings) Record(r Revision, text string, d digest.Digest) digest.Diges
 		case exists && s.holds(f):
 			d = f.digest
 		case exists || countRecorded(rec.texts) < maxTexts:
-			texts := make(map[string]fact, len(rec.texts)+1)
-			maps.Copy(texts, rec.texts)
-			texts[text] = fact{d, time.Now()}
-			rec.texts = texts
+			rec.texts = maps.Collect(maps.All(rec.texts)) // a copy, also of nil
+			rec.texts[text] = fact{d, time.Now()}
 		}
 		return rec, true
 	})
