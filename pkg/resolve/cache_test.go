@@ -80,7 +80,9 @@ func of(image, namespace string, fresh bool) resolve.Request {
 
 // limits are the ages of the webhook's default config.
 var limits = resolve.Limits{
-	TTL: resolve.DefaultTTL, NegativeTTL: resolve.DefaultNegativeTTL, StaleFor: resolve.DefaultStaleFor,
+	TTL:         resolve.DefaultTTL,
+	NegativeTTL: resolve.DefaultNegativeTTL,
+	StaleFor:    resolve.DefaultStaleFor,
 }
 
 // remembering returns a cache of its own. It is closed when the test ends.

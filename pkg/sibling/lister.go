@@ -48,11 +48,11 @@ const (
 	callTimeout = 5 * time.Second
 )
 
-// List lists one page of the pods that have the label of a revision, or of all pods of its namespace
-// if the revision has no label. It calls pod with the JSON of each. pod must not keep the slice. The
-// page begins at from, which is "" for the first page. next is the from of the next page, or ""
-// after the last one. A List obeys the context. Its error is fair.ErrTooLarge if the page or one of
-// its pods has too many bytes.
+// List lists one page of the pods that have the label of a revision, or of all pods of its
+// namespace if the revision has no label. It calls pod with the JSON of each. pod must not keep the
+// slice. The page begins at from, which is "" for the first page. next is the from of the next
+// page, or "" after the last one. A List obeys the context. Its error is fair.ErrTooLarge if the
+// page or one of its pods has too many bytes.
 type List func(
 	ctx context.Context, r Revision, from string, pod func(raw []byte) error,
 ) (next string, err error)

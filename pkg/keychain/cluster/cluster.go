@@ -105,8 +105,8 @@ func (id *identity) Credentials(
 	return creds
 }
 
-// rings returns the keyrings of the identity's secrets, in order, with nil for a secret without one.
-// complete is false if the API server did not answer for one of them.
+// rings returns the keyrings of the identity's secrets, in order. That of a secret without one is
+// nil. complete is false if the API server did not answer for one of them.
 func (id *identity) rings(
 	ctx context.Context, fresh bool,
 ) (rings []*keychain.Keyring, complete bool) {
