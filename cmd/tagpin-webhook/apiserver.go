@@ -89,7 +89,7 @@ func (s *server) connect() (apiServer, error) {
 		secrets: cluster.Places(), siblings: sibling.Places(), objects: newObjects(),
 	}
 	a.get = cluster.FromClient(reading.CoreV1().RESTClient(), a.secrets, a.objects)
-	a.list = sibling.FromClient(listing.CoreV1().RESTClient(), a.siblings, a.objects)
+	a.list = sibling.FromClient(listing.CoreV1().RESTClient(), a.objects)
 	return a, nil
 }
 

@@ -111,7 +111,7 @@ func (h *handlers) newSiblings(
 		return former.siblings
 	}
 	return &sibling.Siblings{
-		List: h.api.list, Policy: p, RevisionLabels: c.RevisionLabels,
+		List: h.api.list, Queue: h.api.siblings, Policy: p, RevisionLabels: c.RevisionLabels,
 		TTL: time.Duration(c.Cache.TTL), Metrics: h.metrics.sibling, Panics: h.panics,
 	}
 }

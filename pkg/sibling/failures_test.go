@@ -130,7 +130,8 @@ func TestManyRevisions(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &sibling.Siblings{
-			List:   sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{}),
+			List:   sibling.FromClient(client.CoreV1().RESTClient(), &fair.Queue{}),
+			Queue:  sibling.Places(),
 			Policy: &policy.Policy{},
 		}
 		defer s.Close()

@@ -33,7 +33,7 @@ func (l *countingLister) List(
 func TestSharedMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lister := &countingLister{}
-		s := &Siblings{List: lister.List}
+		s := &Siblings{List: lister.List, Queue: Places()}
 		defer s.Close()
 		r := Revision{Namespace: "n", Owner: "u", Label: "l", Value: "h"}
 		hold := make(chan struct{})
@@ -79,7 +79,7 @@ func TestLargePage(t *testing.T) {
 		pods    int
 		err     error
 	}{{1000, 10, nil}, {25, 5, fair.ErrTooLarge}} {
-		list := newList(api.CoreV1().RESTClient(), Places(), &fair.Queue{}, tt.maxPage)
+		list := newList(api.CoreV1().RESTClient(), &fair.Queue{}, tt.maxPage)
 		pods := 0
 		_, err := list(t.Context(), Revision{Namespace: "n"}, "", func([]byte) error {
 			pods++

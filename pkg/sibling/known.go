@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/span"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -65,16 +66,25 @@ func (s *Siblings) Running(
 	}
 	for {
 		own := false // the list was made for these texts
-		listed, err := s.lists.Do(ctx, r, func(ctx context.Context) (shared, error) {
-			// Another list may have ended between Get and Do.
-			rec, ok := s.known.Get(r)
-			if ok && s.recent(&rec, texts, stored) {
-				return shared{rec, true}, nil
-			}
-			own = true
-			return shared{s.list(ctx, r, texts), false}, nil
-		})
-		if err != nil { // the context has ended
+		listed, err := s.lists.DoQueued(ctx, r, cache.Caller{Namespace: r.Namespace},
+			func(ctx context.Context, start func() error) (shared, error) {
+				// Another list may have ended between Get and DoQueued.
+				rec, ok := s.known.Get(r)
+				if ok && s.recent(&rec, texts, stored) {
+					return shared{rec, true}, nil
+				}
+				leave, err := s.Queue.Enter(ctx, r.Namespace, 1)
+				if err != nil {
+					return shared{}, err
+				}
+				defer leave()
+				if err := start(); err != nil {
+					return shared{}, err
+				}
+				own = true
+				return shared{s.list(ctx, r, texts), false}, nil
+			})
+		if err != nil { // the context has ended, or too many lists wait
 			rec, _ = s.known.Get(r)
 			return s.conclude(&rec, texts, err)
 		}

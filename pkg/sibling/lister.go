@@ -28,7 +28,7 @@ const (
 	// maxPage is the maximum number of bytes that are read of one page. A pod may have 1.5 MiB, and
 	// most have a few KiB.
 	maxPage = 64 << 20
-	// maxLists is the maximum number of requests at a time. Each holds one pod in memory.
+	// maxLists is the maximum number of lists at a time. Each holds one pod in memory.
 	maxLists = 32
 	// smallPod is the maximum number of bytes of a pod that needs no room among large objects, and
 	// maxPod that of any pod. The JSON of a pod is larger than what is stored of it, because the API
@@ -38,10 +38,10 @@ const (
 	// largePod is the number of bytes that a large pod needs. The decoder doubles its buffer, and has
 	// the former one meanwhile.
 	largePod = 3 * maxPod
-	// maxPerNamespace is the maximum number of requests of one namespace at a time. Anybody who may
+	// maxPerNamespace is the maximum number of lists of one namespace at a time. Anybody who may
 	// create pods in it can invent owners, and each owner costs a list.
 	maxPerNamespace = 4
-	// maxWaiting is the maximum number of requests of one namespace that wait for their turn.
+	// maxWaiting is the maximum number of lists of one namespace that wait for their turn.
 	maxWaiting = 1024
 	// callTimeout is the maximum time for one request after its turn has come. It leaves time for a
 	// registry within the API server's timeout.
@@ -57,20 +57,17 @@ type List func(
 	ctx context.Context, r Revision, from string, pod func(raw []byte) error,
 ) (next string, err error)
 
-// Places returns the queue that FromClient expects.
+// Places returns a queue for lists, each of which is one request at a time.
 func Places() *fair.Queue {
 	return &fair.Queue{Capacity: maxLists, Share: maxPerNamespace, Backlog: maxWaiting}
 }
 
 // FromClient returns a List that requests pages of at most 100 pods from the API server. c is a
-// client for the core group's v1. A request waits in the queue until the context ends, and then
-// takes at most 5 s. large bounds the bytes of large pods.
-func FromClient(c rest.Interface, queue, large *fair.Queue) List {
-	return newList(c, queue, large, maxPage)
-}
+// client for the core group's v1. A request takes at most 5 s. large bounds the bytes of large pods.
+func FromClient(c rest.Interface, large *fair.Queue) List { return newList(c, large, maxPage) }
 
 // newList is FromClient for pages of at most maxPage bytes.
-func newList(c rest.Interface, queue, large *fair.Queue, maxPage int64) List {
+func newList(c rest.Interface, large *fair.Queue, maxPage int64) List {
 	limits := fair.Items{Queue: large, Free: smallPod, Max: maxPod, Weight: largePod}
 	return func(
 		ctx context.Context, r Revision, from string, pod func(raw []byte) error,
@@ -79,11 +76,6 @@ func newList(c rest.Interface, queue, large *fair.Queue, maxPage int64) List {
 		if err != nil {
 			return "", err
 		}
-		leave, err := queue.Enter(ctx, r.Namespace, 1)
-		if err != nil {
-			return "", err
-		}
-		defer leave()
 		if limit := c.GetRateLimiter(); limit != nil {
 			if err := limit.Wait(ctx); err != nil {
 				return "", err

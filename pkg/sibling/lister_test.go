@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 )
 
@@ -47,7 +48,7 @@ func TestLister(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.CloseClientConnections()
-	list := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
+	list := sibling.FromClient(client.CoreV1().RESTClient(), &fair.Queue{})
 	for _, tt := range []struct {
 		body string
 		want string // the pods and the continue token
@@ -145,7 +146,7 @@ func TestCallTimeout(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				list := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
+				list := sibling.FromClient(client.CoreV1().RESTClient(), &fair.Queue{})
 				var ok atomic.Int32
 				var wg sync.WaitGroup
 				for range many {
@@ -165,7 +166,7 @@ func TestCallTimeout(t *testing.T) {
 }
 
 // TestNamespacesShare checks that at most 4 lists of one namespace run at a time, so that the lists
-// of another namespace don't wait.
+// of another namespace don't wait, and that the lists that wait end with their callers.
 func TestNamespacesShare(t *testing.T) {
 	const flood = 40
 	var requests atomic.Int32
@@ -183,24 +184,31 @@ func TestNamespacesShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), &fair.Queue{})
-	ignore := func([]byte) error { return nil }
+	s := &sibling.Siblings{
+		List:   sibling.FromClient(client.CoreV1().RESTClient(), &fair.Queue{}),
+		Queue:  sibling.Places(),
+		Policy: &policy.Policy{},
+	}
+	defer s.Close()
+	list := func(ctx context.Context, namespace string, i int) error {
+		return s.Running(ctx, revision(namespace, fmt.Sprint(i)), []string{"app:1"}, true).Err
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	for range flood {
-		wg.Go(func() { _, _ = list(ctx, revision("loud", "h"), "", ignore) })
+	for i := range flood {
+		wg.Go(func() { _ = list(ctx, "loud", i) })
 	}
-	if _, err := list(t.Context(), revision("quiet", "h"), "", ignore); err != nil {
-		t.Errorf("quiet namespace: List = %v, want no error", err)
+	if err := list(t.Context(), "quiet", 0); err != nil {
+		t.Errorf("quiet namespace: %v, want no error", err)
 	}
 	cancel()
+	wg.Wait() // the lists that wait end with their callers
 	close(hold)
-	wg.Wait()
-	if got := requests.Load(); got > 4 {
-		t.Errorf("%d lists of one namespace at a time, want at most 4", got)
+	if err := list(t.Context(), "loud", flood); err != nil {
+		t.Errorf("loud namespace afterwards: %v, want no error", err)
 	}
-	if _, err := list(t.Context(), revision("loud", "h"), "", ignore); err != nil {
-		t.Errorf("loud namespace afterwards: List = %v, want no error", err)
+	if got := requests.Load(); got > 4+1 {
+		t.Errorf("%d lists of one namespace, want 4 at a time and one afterwards", got)
 	}
 }
 
@@ -234,7 +242,7 @@ func TestLargePods(t *testing.T) {
 	} {
 		sizes = tt.sizes
 		large := &fair.Queue{Capacity: 24 << 20, Share: 12 << 20}
-		list := sibling.FromClient(client.CoreV1().RESTClient(), sibling.Places(), large)
+		list := sibling.FromClient(client.CoreV1().RESTClient(), large)
 		var taken int64
 		_, err := list(t.Context(), revision("n", "h"), "", func([]byte) error {
 			taken = large.Stats().InUse

@@ -23,7 +23,7 @@ func TestBounds(t *testing.T) {
 		{"bytes", 1100, strings.Repeat("x", 16<<10)},
 	} {
 		lister := &emptyLister{}
-		s := &sibling.Siblings{List: lister.List, Policy: &policy.Policy{}}
+		s := &sibling.Siblings{List: lister.List, Queue: sibling.Places(), Policy: &policy.Policy{}}
 		ask := func(i int) {
 			r := revisionOf(fmt.Sprint(i), "h")
 			s.Running(t.Context(), r, []string{tt.text}, true)
@@ -48,7 +48,7 @@ func TestBounds(t *testing.T) {
 func TestNamespacesShareMemory(t *testing.T) {
 	const many = 10_100
 	lister := &emptyLister{}
-	s := &sibling.Siblings{List: lister.List, Policy: &policy.Policy{}}
+	s := &sibling.Siblings{List: lister.List, Queue: sibling.Places(), Policy: &policy.Policy{}}
 	defer s.Close()
 	ask := func(namespace, owner string) {
 		r := revisionOf(owner, "h")

@@ -107,7 +107,7 @@ func TestRevisions(t *testing.T) {
 			p := &fakeLister{label: tt.listed, all: tt.listed == "*", json: []string{
 				ownedPod(other, siblingLabels, d2), ownedPod(tt.owner, siblingLabels, d1),
 			}}
-			s := &sibling.Siblings{List: p.List, Policy: &policy.Policy{}, RevisionLabels: tt.configured}
+			s := &sibling.Siblings{List: p.List, Queue: sibling.Places(), Policy: &policy.Policy{}, RevisionLabels: tt.configured}
 			defer s.Close()
 			table := workload.Table{Labels: tt.configured}
 			pod, err := table.Scan(workload.Kind{Kind: "Pod"}, []byte(ownedPod(tt.owner, tt.labels, d2)))

@@ -31,6 +31,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
 )
@@ -43,8 +44,8 @@ const (
 	maxRevisions = 10_000
 	maxBytes     = 16 << 20
 	// listTimeout is the maximum time for one list, including the wait in a queue: as long as the API
-	// server waits for a review. A list goes on after the pod that started it gave up, because the pod
-	// may be created again.
+	// server waits for a review. A list that has begun goes on after the pod that started it gave up,
+	// because the pod may be created again. One that waits ends, since it holds what the pod runs.
 	listTimeout = 10 * time.Second
 	// retryAfter is the time between the end of a list that failed and the next list.
 	retryAfter = time.Second
@@ -60,6 +61,8 @@ const (
 type Siblings struct {
 	// List lists pods. Required.
 	List List
+	// Queue is a queue that Places has made. Required.
+	Queue *fair.Queue
 	// Policy says which texts the pins of a pod were made for. Required.
 	Policy *policy.Policy
 	// RevisionLabels are the names of more labels that tell the revisions of a controller apart, in

@@ -51,7 +51,7 @@ func revisionOf(owner, hash string) sibling.Revision {
 
 func newSiblings(t *testing.T, p *fakeLister) *sibling.Siblings {
 	t.Helper()
-	s := &sibling.Siblings{List: p.List, Policy: &policy.Policy{}}
+	s := &sibling.Siblings{List: p.List, Queue: sibling.Places(), Policy: &policy.Policy{}}
 	t.Cleanup(s.Close)
 	return s
 }

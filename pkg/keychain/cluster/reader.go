@@ -16,7 +16,7 @@ const (
 	// size. If there are more, the namespace that has most loses the one that it has not used for the
 	// longest time.
 	maxObjects = 8192
-	maxBytes   = 32 << 20
+	maxBytes   = 16 << 20
 	// timeout is the maximum time for one read, including the wait for its turn.
 	timeout = 2 * time.Second
 	// minInterval is the minimum time between two reads of an object, if a credential was refused or
