@@ -113,6 +113,18 @@ func redirectForever(h *Host, w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
+// redirectFar redirects each request to a very long address of the same host, and closes the
+// connection of a request for that.
+func redirectFar(h *Host, w http.ResponseWriter, r *http.Request) {
+	const length = 30_000
+	if len(r.URL.Path) > length {
+		panic(http.ErrAbortHandler)
+	}
+	far := strings.Repeat("f", length)
+	w.Header().Set("Location", fmt.Sprintf("https://%s/%s", h.Address, far))
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
 // challenge refuses every request with a challenge.
 func challenge(text string) handler {
 	return func(_ *Host, w http.ResponseWriter, _ *http.Request) {

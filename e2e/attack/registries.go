@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -205,5 +206,28 @@ func Hosts() Attack {
 			})
 			return nil
 		}, nil
+	}}
+}
+
+// LongRedirects has registries that redirect to an address of 30,000 bytes, and then close the
+// connection. Each lookup is of another repository, so that nothing is remembered twice.
+func LongRedirects() Attack {
+	return Attack{"long-redirects", func(
+		ctx context.Context, t *Tenant, _ *Victim,
+	) (Round, error) {
+		const registries, objects = 16, 16
+		hosts, err := t.serveAll(ctx, slices.Repeat([]handler{redirectFar}, registries)...)
+		if err != nil {
+			return nil, err
+		}
+		var next atomic.Int64
+		return inParallel(objects, func(ctx context.Context, _ int) {
+			var images []string
+			for range manyContainers {
+				n := int(next.Add(1))
+				images = append(images, hosts[n%registries].image(n))
+			}
+			_, _ = t.deploy(ctx, newDeployment(images))
+		}), nil
 	}}
 }

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 const (
@@ -224,37 +225,76 @@ func LargeSiblings() Attack {
 	return Attack{"large-siblings", func(
 		ctx context.Context, t *Tenant, target *Victim,
 	) (Round, error) {
-		const namespaces, large = 8, 3 // of each kind
-		const revision = "large"
+		const namespaces, callers, each = 8, 8, 4
 		image := target.images()[0]
-		pinned := func(text string) *corev1.Pod {
-			pod := largePod(target.Pins[image], text)
-			pod.Labels = map[string]string{"pod-template-hash": revision}
-			pod.Spec.SchedulerName = "nobody"
-			return pod
-		}
-		if err := t.more(ctx, namespaces); err != nil {
+		if err := t.largeRevision(ctx, target, namespaces); err != nil {
 			return nil, err
 		}
-		for _, other := range t.others {
-			pods := other.Client.CoreV1().Pods(other.Namespace)
-			for range large {
-				for _, text := range []string{randomText(1 << 20), strings.Repeat("<", 600<<10)} {
-					_, err := pods.Create(ctx, pinned(text), metav1.CreateOptions{})
-					if err != nil {
-						return nil, err
-					}
-				}
-			}
-		}
-		const callers, each = 8, 4
 		return inParallel(namespaces*callers, func(ctx context.Context, i int) {
 			for range each {
-				owner := Owner{UID: uuid.NewUUID(), Revision: revision}
+				owner := Owner{UID: uuid.NewUUID(), Revision: largeRevision}
 				_, _ = t.others[i%namespaces].deploy(ctx, owned(newPod([]string{image}), owner))
 			}
 		}), nil
 	}}
+}
+
+// AbandonedLists creates pods with very many images, each of which causes a list of large pods.
+// Each request has a second, after which its list goes on.
+func AbandonedLists() Attack {
+	return Attack{"abandoned-lists", func(
+		ctx context.Context, t *Tenant, target *Victim,
+	) (Round, error) {
+		const namespaces, callers, each, containers = 4, 8, 8, 2000
+		if err := t.largeRevision(ctx, target, namespaces); err != nil {
+			return nil, err
+		}
+		var images []string
+		for i := range containers {
+			path := strings.Repeat("long/", 44)
+			images = append(images, fmt.Sprintf("registry.example/%s:%0120d", path+"app", i))
+		}
+		return inParallel(namespaces*callers, func(ctx context.Context, i int) {
+			for range each {
+				owner := Owner{UID: uuid.NewUUID(), Revision: largeRevision}
+				t.others[i%namespaces].createWithin(ctx, time.Second, owned(newPod(images), owner))
+			}
+		}), nil
+	}}
+}
+
+// createWithin creates a pod by a request with a timeout. Whether it succeeds does not matter.
+func (t *Tenant) createWithin(ctx context.Context, timeout time.Duration, pod *corev1.Pod) {
+	_ = t.Client.CoreV1().RESTClient().Post().Namespace(t.Namespace).Resource("pods").
+		VersionedParams(new(dryRun()), scheme.ParameterCodec).Timeout(timeout).Body(pod).Do(ctx)
+}
+
+const largeRevision = "large"
+
+// largeRevision creates large pods of a revision in further namespaces.
+func (t *Tenant) largeRevision(ctx context.Context, target *Victim, namespaces int) error {
+	const large = 3 // of each kind
+	image := target.images()[0]
+	pinned := func(text string) *corev1.Pod {
+		pod := largePod(target.Pins[image], text)
+		pod.Labels = map[string]string{"pod-template-hash": largeRevision}
+		pod.Spec.SchedulerName = "nobody"
+		return pod
+	}
+	if err := t.more(ctx, namespaces); err != nil {
+		return err
+	}
+	for _, other := range t.others {
+		pods := other.Client.CoreV1().Pods(other.Namespace)
+		for range large {
+			for _, text := range []string{randomText(1 << 20), strings.Repeat("<", 600<<10)} {
+				if _, err := pods.Create(ctx, pinned(text), metav1.CreateOptions{}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // randomText returns size random characters.

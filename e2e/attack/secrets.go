@@ -124,6 +124,46 @@ func LargeCredentials() Attack {
 	}}
 }
 
+// WaitingCredentials has images of a registry that hangs, and more pull secrets than are
+// remembered. Sixteen large credentials fit each image, and no other has the same ones.
+func WaitingCredentials() Attack {
+	return Attack{"waiting-credentials", func(
+		ctx context.Context, t *Tenant, _ *Victim,
+	) (Round, error) {
+		h, err := t.Serve(ctx, hang)
+		if err != nil {
+			return nil, err
+		}
+		const secrets, perSecret, size, pods, perPod = 24, 3, 16_000, 32, 6
+		path := func(i, length int) string {
+			return fmt.Sprintf("%s/n%d%s", h.Address, i, strings.Repeat("x", length))
+		}
+		var names, images []string
+		for s := range secrets {
+			auths := map[string]any{}
+			for i := s * perSecret; i < (s+1)*perSecret; i++ {
+				for length := range mostLogins {
+					user := fmt.Sprintf("user-%d-%d", i, length)
+					auths[path(i, length)] = auth(user, canary+strings.Repeat("x", size))
+				}
+				images = append(images, path(i, mostLogins))
+			}
+			names = append(names, fmt.Sprint("waiting-", s))
+			if err := t.secret(ctx, names[s], dockerConfig(auths)); err != nil {
+				return nil, err
+			}
+		}
+		return inParallel(pods, func(ctx context.Context, i int) {
+			first := i * perPod % secrets
+			var tags []string
+			for _, image := range images[first*perSecret : (first+perPod)*perSecret] {
+				tags = append(tags, fmt.Sprintf("%s:%d", image, i))
+			}
+			_, _ = t.deploy(ctx, newPod(tags, names[first:first+perPod]...))
+		}), nil
+	}}
+}
+
 // Typos deploys misspelled images with the victim's own credential. The victim's registry answers
 // 401 for them.
 func Typos() Attack {

@@ -31,11 +31,13 @@ func rows() []row {
 		{attack.BrokenToken(), private},
 		{attack.ManyCredentials(), private},
 		{attack.LargeCredentials(), private},
+		{attack.WaitingCredentials(), private},
 		{attack.Typos(), strict},
 		// References and the answers of registries.
 		{attack.Queue(), open},
 		{attack.Stall(), open},
 		{attack.Redirects(), open},
+		{attack.LongRedirects(), open},
 		{attack.Realm(), private},
 		{attack.Rude(), open},
 		{attack.Hosts(), open},
@@ -44,6 +46,7 @@ func rows() []row {
 		{attack.LongTexts(), open},
 		{attack.SlowHeaders(), open},
 		{attack.Siblings(), open},
+		{attack.AbandonedLists(), open},
 	}
 }
 

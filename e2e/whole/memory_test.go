@@ -35,7 +35,8 @@ func TestMemoryUnderAttack(t *testing.T) {
 		attack.ManyCredentials(), attack.LargeCredentials(), attack.Stall(), attack.LargeReviews(),
 		attack.EscapedReviews(), attack.LongAnnotations(),
 		attack.LongTexts(), attack.SlowHeaders(), attack.StalledReviews(), attack.WaitingReviews(),
-		attack.LargeSiblings(), attack.ManyStalls(),
+		attack.LargeSiblings(), attack.ManyStalls(), attack.LongRedirects(),
+		attack.WaitingCredentials(), attack.AbandonedLists(),
 	} {
 		t.Run(a.Name, func(t *testing.T) {
 			pod, before := measured(t, n)
