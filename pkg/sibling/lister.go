@@ -63,7 +63,8 @@ func Places() *fair.Queue {
 }
 
 // FromClient returns a List that requests pages of at most 100 pods from the API server. c is a
-// client for the core group's v1. A request takes at most 5 s. large bounds the bytes of large pods.
+// client for the core group's v1. A request takes at most 5 s. large bounds the bytes of large
+// pods.
 func FromClient(c rest.Interface, large *fair.Queue) List { return newList(c, large, maxPage) }
 
 // newList is FromClient for pages of at most maxPage bytes.

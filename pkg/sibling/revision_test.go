@@ -11,7 +11,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/sibling"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -107,8 +106,8 @@ func TestRevisions(t *testing.T) {
 			p := &fakeLister{label: tt.listed, all: tt.listed == "*", json: []string{
 				ownedPod(other, siblingLabels, d2), ownedPod(tt.owner, siblingLabels, d1),
 			}}
-			s := &sibling.Siblings{List: p.List, Queue: sibling.Places(), Policy: &policy.Policy{}, RevisionLabels: tt.configured}
-			defer s.Close()
+			s := newSiblings(t, p)
+			s.RevisionLabels = tt.configured
 			table := workload.Table{Labels: tt.configured}
 			pod, err := table.Scan(workload.Kind{Kind: "Pod"}, []byte(ownedPod(tt.owner, tt.labels, d2)))
 			if err != nil {
