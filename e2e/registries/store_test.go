@@ -14,6 +14,7 @@ import (
 	"github.com/tagpin/tagpin/e2e/pki"
 	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // access is how a registry is reached.
@@ -109,7 +110,7 @@ func newHost(name string, a access) registry.Host {
 	if a == plain {
 		return registry.Host{Name: name, Insecure: true}
 	}
-	return registry.Host{Name: name, CAFile: rootsFile()}
+	return registry.Host{Name: name, TLS: network.TLSFiles{CA: rootsFile()}}
 }
 
 // newRealm makes a realm, and tells the witness its tokens.

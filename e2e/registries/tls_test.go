@@ -86,7 +86,7 @@ func TestNeverPlain(t *testing.T) {
 			}
 			for _, host := range []string{at.host.Name, "localhost:" + port, tap.address, "localhost:" + tapPort} {
 				for _, verify := range []bool{false, true} {
-					named := registry.Host{Name: host, CAFile: rootsFile(), Verify: verify}
+					named := registry.Host{Name: host, TLS: network.TLSFiles{CA: rootsFile()}, Verify: verify}
 					e := &endpoint{host: named, asked: at.asked}
 					e.client(t).wantOnly(t, host+": it does not speak TLS; see insecure")
 					all := registry.Host{Name: "*", Verify: verify}

@@ -145,7 +145,8 @@ func pattern(path string) string {
 	switch path {
 	case "network.allow[]", "network.deny[]":
 		return "^[0-9a-fA-F.:]+/[0-9]{1,3}$"
-	case "credentials.dockerConfig", "registries[].caFile":
+	case "credentials.dockerConfig", "registries[].caFile",
+		"registries[].clientCertFile", "registries[].clientKeyFile":
 		return "^(/.*)?$"
 	case "observability.tracing":
 		return `^(https?://\S+)?$`

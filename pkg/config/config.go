@@ -162,6 +162,11 @@ type Registry struct {
 	// CAFile is a file of PEM certificates that are trusted as well as the system's. Default: none.
 	// Not for `*`.
 	CAFile string `yaml:"caFile"`
+	// ClientCertFile is a PEM file with the certificate that the registry wants from its clients. It
+	// is shown to no other host. Default: none. Not for `*`.
+	ClientCertFile string `yaml:"clientCertFile"`
+	// ClientKeyFile is a PEM file with the key of that certificate. Default: none. Not for `*`.
+	ClientKeyFile string `yaml:"clientKeyFile"`
 	// Insecure uses plain HTTP. Default: `false`. Not for `*`.
 	Insecure bool `yaml:"insecure"`
 	// AuthHosts are other hosts that may issue its tokens, and that get its credentials. Default:

@@ -68,9 +68,11 @@ func (c *Config) Client() *registry.Client {
 			MaxInFlight:       r.MaxInFlight,
 			RequestsPerSecond: r.RequestsPerSecond,
 			Verify:            r.Verify,
-			CAFile:            r.CAFile,
-			Insecure:          r.Insecure,
-			AuthHosts:         r.AuthHosts,
+			TLS: network.TLSFiles{
+				CA: r.CAFile, ClientCert: r.ClientCertFile, ClientKey: r.ClientKeyFile,
+			},
+			Insecure:  r.Insecure,
+			AuthHosts: r.AuthHosts,
 		}
 		for _, m := range r.Mirrors {
 			host.Mirrors = append(host.Mirrors, registry.Mirror(m))

@@ -139,6 +139,8 @@ func (c *Config) inherit(data []byte) {
 		return
 	}
 	base = list[all]
-	base.Mirrors, base.CAFile, base.Insecure, base.AuthHosts = nil, "", false, nil // not inherited
+	// These are not inherited.
+	base.Mirrors, base.Insecure, base.AuthHosts = nil, false, nil
+	base.CAFile, base.ClientCertFile, base.ClientKeyFile = "", "", ""
 	c.Registries = decode(base)
 }

@@ -86,7 +86,7 @@ func TestWholeFile(t *testing.T) {
 	client := c.Client()
 	host := client.Host("registry.internal:5000")
 	if host.Timeout != 3*time.Second || host.MaxInFlight != 7 || !host.Mirrors[0].Resolve ||
-		host.CAFile == "" || host.Verify {
+		host.TLS.CA == "" || host.Verify {
 		t.Errorf("Host(registry.internal:5000) = %+v, want its own settings and the timeout of *",
 			host)
 	}

@@ -135,7 +135,12 @@ func (c *Config) checkRegistries(p *problems) {
 // connection checks how a registry is reached, its mirrors and its authHosts.
 func (p *problems) connection(field string, r Registry) {
 	p.absolute(field+".caFile", r.CAFile)
-	p.check(r.CAFile == "" || !r.Insecure, field+".insecure", "caFile can't be used with plain HTTP")
+	p.absolute(field+".clientCertFile", r.ClientCertFile)
+	p.absolute(field+".clientKeyFile", r.ClientKeyFile)
+	p.check((r.ClientCertFile == "") == (r.ClientKeyFile == ""), field+".clientCertFile",
+		"clientCertFile and clientKeyFile belong together: set both or none")
+	p.check(r.CAFile == "" && r.ClientCertFile == "" || !r.Insecure, field+".insecure",
+		"caFile and clientCertFile can't be used with plain HTTP")
 	for i, m := range r.Mirrors {
 		mirrorField := index(field+".mirrors", i) + ".host"
 		host, path, hasPath := strings.Cut(m.Host, "/")
@@ -157,6 +162,8 @@ func (p *problems) notForAllHosts(field string, r Registry) {
 	const why = "not for the host *: set it for a named registry"
 	p.check(len(r.Mirrors) == 0, field+".mirrors", why)
 	p.check(r.CAFile == "", field+".caFile", why)
+	p.check(r.ClientCertFile == "", field+".clientCertFile", why)
+	p.check(r.ClientKeyFile == "", field+".clientKeyFile", why)
 	p.check(!r.Insecure, field+".insecure", why)
 	p.check(len(r.AuthHosts) == 0, field+".authHosts", why)
 }

@@ -128,11 +128,22 @@ func TestMistakes(t *testing.T) {
 		},
 		{
 			"settings of *", "registries: [{host: '*', insecure: true, caFile: /a, " +
-				"authHosts: [a.b], mirrors: [{host: a.b}]}, {host: '*'}]\n",
+				"clientCertFile: /a, clientKeyFile: /b, authHosts: [a.b], mirrors: [{host: a.b}]}, {host: '*'}]\n",
 			[]string{
 				"registries[0].insecure: not for", "registries[0].caFile: not for",
 				"registries[0].authHosts", "registries[0].mirrors",
+				"registries[0].clientCertFile: not for", "registries[0].clientKeyFile: not for",
 				`registries[1].host: "*" is listed twice`,
+			},
+		},
+		{
+			"client certificates", "registries: [{host: a.b, clientCertFile: /a}, " +
+				"{host: a.c, clientCertFile: a, clientKeyFile: b}, " +
+				"{host: a.d, clientCertFile: /a, clientKeyFile: /b, insecure: true}]\n",
+			[]string{
+				"registries[0].clientCertFile: clientCertFile and clientKeyFile belong together",
+				"registries[1].clientCertFile: ", "registries[1].clientKeyFile: ",
+				"registries[2].insecure: caFile and clientCertFile can't be used with plain HTTP",
 			},
 		},
 		{

@@ -53,10 +53,10 @@ type Host struct {
 	MaxInFlight       int           // requests at a time; 0: DefaultMaxInFlight
 	RequestsPerSecond float64       // 0: DefaultRequestsPerSecond
 	Verify            bool          // always GET and hash
-	CAFile            string        // PEM, trusted beside the system's CAs; read again when it changes
-	Insecure          bool          // plain HTTP
-	AuthHosts         []string      // other hosts that may be the realm of its tokens
-	Mirrors           []Mirror      // asked first, in order
+	TLS               network.TLSFiles
+	Insecure          bool     // plain HTTP
+	AuthHosts         []string // other hosts that may be the realm of its tokens
+	Mirrors           []Mirror // asked first, in order
 }
 
 // Mirror is another host that serves a registry's repositories.
@@ -97,7 +97,7 @@ type Client struct {
 	apis   map[string]bool    // the hosts of URLs that the config names, and of their token realms
 }
 
-// Init sets the defaults of fields that are nil and reads the CA files. The first request does so
+// Init sets the defaults of fields that are nil and reads the TLS files. The first request does so
 // too; an early call shows a bad file earlier.
 func (c *Client) Init() error {
 	c.once.Do(func() { c.err = c.init() })
@@ -121,15 +121,16 @@ func (c *Client) init() error {
 			c.others = t
 			continue
 		}
-		if h.CAFile != "" {
-			trusting, err := c.Network.TransportWithCA(h.CAFile)
+		t.address = newAddress(h.Name, h.Insecure)
+		if h.TLS != (network.TLSFiles{}) {
+			own, err := c.Network.TransportFor(t.api(), h.TLS)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("registry %s: %w", h.Name, err))
 			} else {
-				t.transport = trusting
+				t.transport = own
 			}
 		}
-		c.named[newAddress(h.Name, h.Insecure)] = t
+		c.named[t.address] = t
 	}
 	for _, h := range c.Hosts {
 		if h.Name != allHosts {

@@ -37,7 +37,7 @@ func TestCAFile(t *testing.T) {
 		{"", "signed by an unknown authority; see caFile"},
 		{file + ".missing", "no such file"},
 	} {
-		named := registry.Host{Name: host, CAFile: tt.file}
+		named := registry.Host{Name: host, TLS: network.TLSFiles{CA: tt.file}}
 		c := &registry.Client{Network: registry.Loopback, Hosts: []registry.Host{named}}
 		_, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")})
 		c.Close()

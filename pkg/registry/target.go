@@ -39,8 +39,8 @@ func newTarget(h Host, transport http.RoundTripper) target {
 	h.MaxInFlight = cmp.Or(h.MaxInFlight, DefaultMaxInFlight)
 	h.RequestsPerSecond = cmp.Or(h.RequestsPerSecond, DefaultRequestsPerSecond)
 	t := target{Host: h, transport: transport}
-	if h.CAFile != "" || h.Insecure || len(h.AuthHosts) > 0 {
-		t.reach = fmt.Sprintf(" caFile=%q insecure=%t authHosts=%q", h.CAFile, h.Insecure, h.AuthHosts)
+	if h.TLS != (network.TLSFiles{}) || h.Insecure || len(h.AuthHosts) > 0 {
+		t.reach = fmt.Sprintf(" tls=%q insecure=%t authHosts=%q", h.TLS, h.Insecure, h.AuthHosts)
 	}
 	if t.answers = t.reach; h.Verify {
 		t.answers += " verify"

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -53,6 +54,8 @@ func reason(err error) string {
 		return "its TLS certificate has expired or is not yet valid"
 	case errors.As(err, &invalid):
 		return "its TLS certificate is not valid"
+	case wantsClientCert(err):
+		return "it wants a client certificate, or another one; see clientCertFile"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "it does not speak TLS; see insecure"
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -65,6 +68,20 @@ func reason(err error) string {
 		return "timed out"
 	}
 	return "unreachable"
+}
+
+// wantsClientCert reports whether a server has ended a connection because of the client's
+// certificate. crypto/tls has the alerts of RFC 8446, section 6.2, only as texts.
+func wantsClientCert(err error) bool {
+	op := new(net.OpError)
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return false
+	}
+	text := op.Err.Error()
+	return slices.ContainsFunc([]string{
+		"certificate required", "bad certificate", "unknown certificate authority",
+		"expired certificate", "revoked certificate", "unsupported certificate",
+	}, func(alert string) bool { return strings.HasSuffix(text, alert) })
 }
 
 // serviceHint returns a hint if a name that was not found may be that of a Service without the

@@ -30,10 +30,11 @@ var errHeader = errors.New("too many lines of header")
 // Transport returns a transport that trusts the CAs in Roots.
 func (n *Network) Transport() http.RoundTripper { return n.transport(n.Roots) }
 
-func (n *Network) transport(roots *x509.CertPool) *transport {
+func (n *Network) transport(roots *x509.CertPool, client ...tls.Certificate) *transport {
 	base := &http.Transport{
 		TLSClientConfig: &tls.Config{
-			RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+			RootCAs: roots, Certificates: client,
+			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		},
 		TLSHandshakeTimeout:    connectTimeout,
 		ForceAttemptHTTP2:      true,
