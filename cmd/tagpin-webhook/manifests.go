@@ -121,7 +121,7 @@ func newRegistration(c *config.Config) *registration.Registration {
 	r := &registration.Registration{
 		Service:       c.Certificates.Service,
 		PodsOnly:      !slices.Contains(c.Registration.Pin, config.Workloads),
-		IgnoreRestart: !c.RefreshOnRestart,
+		IgnoreRestart: !c.RefreshOnRestart, RefreshAnnotations: c.RefreshAnnotations,
 	}
 	for _, t := range c.Templates {
 		resource := t.Resource

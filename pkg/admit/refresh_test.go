@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // TestMarkerFromTheBeginning checks that a marker of the first manifest is recorded, so that an
@@ -116,6 +118,26 @@ func TestNoRefresh(t *testing.T) {
 	l.wantImage("refreshOnRestart: false", "r:1", "one")
 	l.mark(refresh, "a")
 	l.wantImage("refreshed", "r:1", "two")
+}
+
+// TestRefreshAnnotations checks that an annotation of the config counts as kubectl rollout restart
+// does, and another one does not.
+func TestRefreshAnnotations(t *testing.T) {
+	const keel = "keel.sh/update-time"
+	l := newLife(t, "apps/Deployment")
+	l.send(workloadOf())
+	l.push = "two"
+	l.mark(keel, "a")
+	l.wantImage("not in the config", "r:1", "one")
+	l.handler.Table = &workload.Table{RefreshAnnotations: []string{keel}}
+	l.mark(keel, "b")
+	l.wantImage("refreshed", "r:1", "two")
+	l.push = "three"
+	l.mark("other.example/at", "b")
+	l.wantImage("another annotation", "r:1", "two")
+	l.down = failure.NotFound
+	l.mark(keel, "c")
+	l.wantImage("its lookup fails", "r:1", "two")
 }
 
 // TestNoRefreshInOtherModes checks that modes that make no pins don't refresh them either.

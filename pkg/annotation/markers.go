@@ -17,15 +17,18 @@ const maxMarker = 128
 // values are left out.
 type Markers map[string]string
 
-// MarkerNames are the annotations that ask for a refresh, in order of precedence.
-var MarkerNames = [...]string{workload.AnnotationRefresh, workload.AnnotationRestartedAt}
+// MarkerNames returns the annotations that ask for a refresh of an object, in order of precedence.
+func MarkerNames(o *workload.Object) []string {
+	own := []string{workload.AnnotationRefresh, workload.AnnotationRestartedAt}
+	return append(own, o.RefreshAnnotations...)
+}
 
 // markersOf returns the markers of a pod spec. A CRD may prune the metadata of its templates, so
 // for kinds beyond the built-in ones AnnotationRefresh counts in the object's own metadata too, for
 // all of its templates.
 func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
 	m := Markers{}
-	for _, name := range MarkerNames {
+	for _, name := range MarkerNames(o) {
 		value := spec.Metadata.Annotations[name]
 		if name == workload.AnnotationRefresh && o.Custom {
 			if own := o.Metadata.Annotations[name]; own != "" {
@@ -44,9 +47,9 @@ func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
 }
 
 // recordedMarkers returns the markers that a decoded annotation has under a prefix.
-func recordedMarkers(annotation map[string]string, prefix string) Markers {
+func recordedMarkers(o *workload.Object, annotation map[string]string, prefix string) Markers {
 	m := Markers{}
-	for _, name := range MarkerNames {
+	for _, name := range MarkerNames(o) {
 		if value := annotation[prefix+name]; value != "" {
 			m[name] = value
 		}

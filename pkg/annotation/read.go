@@ -79,7 +79,7 @@ func Read(o *workload.Object) []PodSpec {
 		if o.Several {
 			s.Prefix = spec.Key + ":"
 		}
-		s.Markers, s.Recorded = markersOf(o, spec), recordedMarkers(recorded, s.Prefix)
+		s.Markers, s.Recorded = markersOf(o, spec), recordedMarkers(o, recorded, s.Prefix)
 		s.Images = make([]Image, len(spec.References))
 		for j, r := range spec.References {
 			image := &s.Images[j]

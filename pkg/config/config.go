@@ -51,6 +51,10 @@ type Config struct {
 	// RefreshOnRestart makes `kubectl rollout restart` resolve the pins that tagpin made again.
 	// Default: `true`.
 	RefreshOnRestart bool `yaml:"refreshOnRestart"`
+	// RefreshAnnotations are names of further annotations of pod templates by which tools restart a
+	// workload, such as `keel.sh/update-time`. A new value resolves the pins again, as `kubectl
+	// rollout restart` does. At most 8. Default: none.
+	RefreshAnnotations []string `yaml:"refreshAnnotations"`
 	// OnFailure says what happens to an object if a lookup fails. A restart always keeps the digest
 	// that the workload has. A changed `tagpin.dev/refresh` is denied unless the value is `allow`.
 	OnFailure OnFailure `yaml:"onFailure"`

@@ -45,7 +45,7 @@ func (f *OnFailure) Actions() failure.Actions {
 
 // Table returns the table of the built-in kinds and those of the file. The config must be valid.
 func (c *Config) Table() *workload.Table {
-	table := &workload.Table{Labels: c.RevisionLabels}
+	table := &workload.Table{Labels: c.RevisionLabels, RefreshAnnotations: c.RefreshAnnotations}
 	for _, t := range c.Templates {
 		_ = t.addTo(table) // validation reports the error of each template
 	}

@@ -23,6 +23,7 @@ const (
 	maxEntries  = 10_000_000
 	maxInFlight = 10_000
 	maxLabels   = 16               // each label of a pod is compared with all of them
+	maxMarkers  = 8                // the API server compares each of them at each update
 	maxTimeout  = 30 * time.Second // an API server does not wait longer for a webhook
 )
 
@@ -45,6 +46,7 @@ func (c *Config) validate() []error {
 	c.policy(p)
 	c.checkTemplates(p)
 	c.checkRevisionLabels(p)
+	c.checkRefreshAnnotations(p)
 	actions := []string{"deny", "defer", "allow"}
 	p.oneOf("onFailure.notFound", c.OnFailure.NotFound, actions...)
 	p.oneOf("onFailure.unauthorized", c.OnFailure.Unauthorized, actions...)
@@ -90,6 +92,19 @@ func (c *Config) checkRevisionLabels(p *problems) {
 		p.check(len(content.IsLabelKey(label)) == 0, field, "%q is not a valid name of a label, "+
 			"such as spark-app-selector or ray.io/cluster", label)
 		p.check(!slices.Contains(c.RevisionLabels[:i], label), field, "%q is listed twice", label)
+	}
+}
+
+func (c *Config) checkRefreshAnnotations(p *problems) {
+	n := len(c.RefreshAnnotations)
+	p.check(n <= maxMarkers, "refreshAnnotations", "%d annotations: want at most %d", n, maxMarkers)
+	for i, name := range c.RefreshAnnotations {
+		field := index("refreshAnnotations", i)
+		p.check(len(content.IsLabelKey(name)) == 0, field, "%q is not a valid name of an annotation, "+
+			"such as keel.sh/update-time", name)
+		p.check(!strings.HasPrefix(name, "tagpin.dev/"), field, "%q is tagpin's own", name)
+		p.check(name != workload.AnnotationRestartedAt, field, "%q: see refreshOnRestart", name)
+		p.check(!slices.Contains(c.RefreshAnnotations[:i], name), field, "%q is listed twice", name)
 	}
 }
 

@@ -79,6 +79,17 @@ func TestMistakes(t *testing.T) {
 			},
 		},
 		{
+			"annotations", "refreshAnnotations: [keel.sh/update-time, keel.sh/update-time, a/b/c, '', " +
+				"tagpin.dev/refresh, kubectl.kubernetes.io/restartedAt, \"a']\", b, c]\n",
+			[]string{
+				"refreshAnnotations: 9 annotations", `refreshAnnotations[1]: "keel.sh/update-time" is listed twice`,
+				"refreshAnnotations[2]: ", "refreshAnnotations[3]: ",
+				`refreshAnnotations[4]: "tagpin.dev/refresh" is tagpin's own`,
+				"refreshAnnotations[5]: \"kubectl.kubernetes.io/restartedAt\": see refreshOnRestart",
+				"refreshAnnotations[6]: ",
+			},
+		},
+		{
 			"too many labels", "revisionLabels: [a" + labelList(16) + "]\n",
 			[]string{"revisionLabels: 17 labels"},
 		},

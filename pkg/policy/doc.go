@@ -29,7 +29,8 @@
 //  2. Refresh. If an update changes a marker of a workload's pod template, then the references
 //     without a digest and the pins that tagpin made are resolved again. The markers are the
 //     annotations tagpin.dev/refresh and, unless the config says otherwise,
-//     kubectl.kubernetes.io/restartedAt, which kubectl rollout restart sets. A marker counts if it
+//     kubectl.kubernetes.io/restartedAt, which kubectl rollout restart sets. The config may name
+//     further ones, which count as the latter does. A marker counts if it
 //     is not empty, differs from the old object's, and differs from the value that the annotation
 //     tagpin.dev/refreshed recorded with the pins. kubectl rollout undo brings back the marker and
 //     the record of a revision together, so that the revision runs its own digests. A restartedAt

@@ -29,12 +29,12 @@ func (p *Policy) changedMarker(in Input, s *annotation.PodSpec) string {
 	if in.Object.Custom && s.Old.Outdated {
 		recorded = nil
 	}
-	for _, marker := range annotation.MarkerNames {
+	for _, marker := range annotation.MarkerNames(in.Object) {
 		value, old := s.Markers[marker], s.Old.Markers[marker]
 		if value == "" || value == old || value == recorded[marker] {
 			continue
 		}
-		if marker == workload.AnnotationRestartedAt && older(value, old) {
+		if marker != workload.AnnotationRefresh && older(value, old) {
 			continue
 		}
 		return marker

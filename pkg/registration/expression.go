@@ -126,10 +126,11 @@ func names(kinds []Kind) string {
 
 // markers returns the annotations that ask for a refresh, as a CEL list.
 func (r *Registration) markers() string {
-	if r.IgnoreRestart {
-		return "['tagpin.dev/refresh']"
+	names := []string{"tagpin.dev/refresh"}
+	if !r.IgnoreRestart {
+		names = append(names, "kubectl.kubernetes.io/restartedAt")
 	}
-	return "['tagpin.dev/refresh', 'kubectl.kubernetes.io/restartedAt']"
+	return "['" + strings.Join(append(names, r.RefreshAnnotations...), "', '") + "']"
 }
 
 // changed returns an expression that holds if a request creates an object or changes its

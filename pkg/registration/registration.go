@@ -42,6 +42,8 @@ type Registration struct {
 	FailOpen bool
 	// IgnoreRestart makes kubectl rollout restart keep the pins.
 	IgnoreRestart bool
+	// RefreshAnnotations are further annotations that make a restart resolve the pins again.
+	RefreshAnnotations []string
 	// Kinds are the kinds beyond the built-in ones.
 	Kinds []Kind
 }

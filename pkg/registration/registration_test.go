@@ -183,12 +183,16 @@ func TestMarkers(t *testing.T) {
 	for ignore, want := range map[bool]bool{false: true, true: false} {
 		c := write(t, registration.Registration{
 			IgnoreRestart: ignore, Kinds: kinds(1, "spec.a[*].template"),
+			RefreshAnnotations: []string{"keel.sh/update-time"},
 		})
 		for _, w := range c.Webhooks[:2] {
 			for _, m := range w.MatchConditions[3:] {
 				if got := strings.Contains(m.Expression, "restartedAt"); got != want {
 					t.Errorf("IgnoreRestart %t: condition %s names restartedAt = %t, want %t",
 						ignore, m.Name, got, want)
+				}
+				if !strings.Contains(m.Expression, "'keel.sh/update-time'") {
+					t.Errorf("condition %s does not name the annotation of the config", m.Name)
 				}
 			}
 		}

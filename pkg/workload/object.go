@@ -133,7 +133,7 @@ func (s *scanner) metadata(m *Metadata, room *int) error {
 			s.leaveOut() // an empty object of annotations is equal to none
 			defer s.leaveOut()
 			m.HasAnnotations = s.isObject()
-			m.Size, err = s.stringMap(&m.Annotations, knownAnnotations, func(into *string) error {
+			m.Size, err = s.stringMap(&m.Annotations, s.annotations, func(into *string) error {
 				return s.annotation(into, room)
 			})
 			return err

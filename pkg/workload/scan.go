@@ -66,11 +66,15 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 		s.reset(nil) // forget raw
 		scanners.Put(s)
 	}()
-	s.labels = knownLabels
+	s.labels, s.annotations = knownLabels, knownAnnotations
 	if t != nil {
 		s.labels = append(slices.Clip(knownLabels), t.Labels...)
+		s.annotations = append(slices.Clip(knownAnnotations), t.RefreshAnnotations...)
 	}
 	o := &Object{Kind: kind, Metadata: Metadata{Pointer: "/metadata"}}
+	if t != nil {
+		o.RefreshAnnotations = t.RefreshAnnotations
+	}
 	o.Custom, o.Several = builtin[kind] == nil, tree.several
 	s.into = o
 	if err := s.root(tree); err != nil {
@@ -83,13 +87,15 @@ var scanners = sync.Pool{New: func() any { return &scanner{dec: new(jsontext.Dec
 
 // scanner walks through one JSON document.
 type scanner struct {
-	dec    *jsontext.Decoder
-	buf    bytes.Buffer
-	raw    []byte   // the whole document
-	into   *Object  // the result
-	labels []string // the labels to keep
-	found  int      // number of references and pod specs so far
-	room   int      // number of bytes that are left for the annotations of pod templates
+	dec  *jsontext.Decoder
+	buf  bytes.Buffer
+	raw  []byte  // the whole document
+	into *Object // the result
+	// labels and annotations are the names of those to keep.
+	labels, annotations []string
+
+	found int // number of references and pod specs so far
+	room  int // number of bytes that are left for the annotations of pod templates
 	// sum is the hash of the pod template that is being scanned, whose text is in it up to the offset
 	// hashed.
 	sum    maphash.Hash

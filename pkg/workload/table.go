@@ -14,6 +14,9 @@ type Table struct {
 	// Labels are the names of labels that Scan keeps in addition to those of the Label… constants.
 	// Default: none.
 	Labels []string
+	// RefreshAnnotations are the names of annotations of pod templates that count as
+	// AnnotationRestartedAt does. Default: none.
+	RefreshAnnotations []string
 
 	extra map[Kind]*node
 }

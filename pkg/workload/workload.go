@@ -41,7 +41,7 @@ const (
 	AnnotationMirror = "kubernetes.io/config.mirror"
 )
 
-// knownAnnotations are the annotations that Scan keeps.
+// knownAnnotations are the annotations that Scan keeps, beside Table.RefreshAnnotations.
 var knownAnnotations = []string{
 	AnnotationPins, AnnotationProposedPins, AnnotationRefresh, AnnotationRefreshed,
 	AnnotationRestartedAt, AnnotationMirror,
@@ -72,6 +72,8 @@ type Object struct {
 	Metadata Metadata
 	// PodSpecs are the object's pod specs, in document order. The built-in kinds have one.
 	PodSpecs []PodSpec
+	// RefreshAnnotations are those of the Table.
+	RefreshAnnotations []string
 	// Custom reports whether the kind was added to the built-in ones.
 	Custom bool
 	// Several reports whether the kind can have several pod specs. It is only true for custom kinds.
