@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -39,6 +40,7 @@ type Cluster struct {
 	Panics *panics.Reporter
 
 	once    sync.Once
+	readers fair.Queue // the lookups that have to read secrets
 	known   cache.Memory[key, object]
 	flights cache.Flights[key, object]
 }
@@ -61,8 +63,8 @@ type identity struct {
 }
 
 // Credentials returns the credentials of the identity's secrets and then the shared ones. It reads
-// the secrets that are not remembered, all at the same time. If fresh is true, it reads each secret
-// that was not read within the last second.
+// the secrets that are not remembered, a few at the same time. If fresh is true, it reads each
+// secret that was not read within the last second.
 func (id *identity) Credentials(
 	ctx context.Context, r ref.Reference, fresh bool,
 ) []keychain.Credential {
@@ -70,10 +72,7 @@ func (id *identity) Credentials(
 	var own []authn.AuthConfig
 	complete := true
 	if c.Get != nil {
-		rings, known := id.rings(ctx, fresh)
-		auths, left := keychain.Lookup(r, rings...)
-		c.Metrics.countLeft(left)
-		own, complete = auths, known
+		own, complete = id.own(ctx, r, fresh)
 	}
 	var shared []keychain.Credential
 	if c.Shared != nil {
@@ -105,31 +104,66 @@ func (id *identity) Credentials(
 	return creds
 }
 
-// rings returns the keyrings of the identity's secrets, in order. That of a secret without one is
-// nil. complete is false if the API server did not answer for one of them.
-func (id *identity) rings(
-	ctx context.Context, fresh bool,
-) (rings []*keychain.Keyring, complete bool) {
+// own returns the credentials in the identity's secrets. complete is false if the API server did
+// not answer for one of them.
+//
+// A secret may be large, and be forgotten before the next lookup needs it. So lookups that have to
+// read wait for the turn of their namespace.
+func (id *identity) own(
+	ctx context.Context, r ref.Reference, fresh bool,
+) (auths []authn.AuthConfig, complete bool) {
 	c := id.cluster
 	secrets, complete := id.secrets(ctx, fresh)
 	if len(secrets) > workload.MaxPullSecrets {
 		c.Metrics.count(secretKind, tooMany)
 		secrets = secrets[:workload.MaxPullSecrets]
 	}
-	objects := make([]object, len(secrets))
-	var reads sync.WaitGroup
-	for i, name := range secrets {
-		k := key{id.namespace, secretKind, name}
-		var ok bool
-		if objects[i], ok = c.remembered(k, fresh); !ok {
-			reads.Go(func() { objects[i] = c.object(ctx, k, fresh) })
+	missing := func(name string) bool {
+		_, ok := c.remembered(key{id.namespace, secretKind, name}, fresh)
+		return !ok
+	}
+	if slices.ContainsFunc(secrets, missing) {
+		leave, err := c.readers.Enter(ctx, id.namespace, 1)
+		if err != nil {
+			return nil, false
+		}
+		defer leave()
+	}
+	rings, known := id.rings(ctx, secrets, fresh)
+	auths, left := keychain.Lookup(r, rings...)
+	c.Metrics.countLeft(left)
+	return auths, complete && known
+}
+
+// rings returns the keyrings of secrets, in order, and reads a few at a time. That of a secret
+// without one is nil. Secrets are left out when those before them have more than maxRings bytes.
+// known is false if the API server did not answer for one of them.
+func (id *identity) rings(
+	ctx context.Context, secrets []string, fresh bool,
+) (rings []*keychain.Keyring, known bool) {
+	size := 0
+	known = true
+	for names := range slices.Chunk(secrets, readsOfOne) {
+		if size > maxRings {
+			id.cluster.Metrics.count(secretKind, tooMany)
+			break
+		}
+		objects := make([]object, len(names))
+		var reads sync.WaitGroup
+		for i, name := range names {
+			k := key{id.namespace, secretKind, name}
+			var ok bool
+			if objects[i], ok = id.cluster.remembered(k, fresh); !ok {
+				reads.Go(func() { objects[i] = id.cluster.object(ctx, k, fresh) })
+			}
+		}
+		reads.Wait()
+		for _, o := range objects {
+			rings, known = append(rings, o.ring), known && o.known()
+			size += o.size()
 		}
 	}
-	reads.Wait()
-	for _, o := range objects {
-		rings, complete = append(rings, o.ring), complete && o.known()
-	}
-	return rings, complete
+	return rings, known
 }
 
 // secrets returns the names of the pod's pull secrets. If it has none, it returns those of its

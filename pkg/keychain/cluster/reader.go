@@ -17,6 +17,11 @@ const (
 	// longest time.
 	maxObjects = 8192
 	maxBytes   = 16 << 20
+	// maxReaders is the number of lookups that read secrets at a time, and readersShare that of one
+	// namespace. Each reads readsOfOne secrets at a time, and holds maxRings bytes of secrets before
+	// the last of these.
+	maxReaders, readersShare, readsOfOne = 12, 3, 4
+	maxRings                             = 2 << 20
 	// timeout is the maximum time for one read, including the wait for its turn.
 	timeout = 2 * time.Second
 	// minInterval is the minimum time between two reads of an object, if a credential was refused or
@@ -107,6 +112,7 @@ func (c *Cluster) update(ctx context.Context, k key) object {
 }
 
 func (c *Cluster) init() {
+	c.readers.Capacity, c.readers.Share = maxReaders, readersShare
 	c.known.Size, c.known.Bytes = maxObjects, maxBytes
 	c.known.Weigh = func(_ key, o object) int { return o.size() }
 	c.known.Owner = func(k key, _ object) string { return k.namespace }
