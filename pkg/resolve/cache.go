@@ -43,7 +43,7 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	key, began := a.key(req, c.Client.Settings(req.Ref.Host())), time.Now()
 	known, ok := a.entries.Get(key)
 	switch {
-	case !ok || req.Fresh:
+	case !ok || req.Fresh || req.renewed && known.err != nil:
 	case known.err != nil && time.Since(known.errAt) < c.Limits.NegativeTTL:
 		if req.First {
 			return Result{Cached: true}, known.err
@@ -86,7 +86,7 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 	if ctx.Err() != nil {
 		return Result{}, Late(ctx, req.Ref)
 	}
-	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First}
+	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First || req.renewed}
 	result, err := c.Answers.flights.DoQueued(ctx, key, caller,
 		func(ctx context.Context, begin func() error) (Result, error) {
 			return c.ask(ctx, key, req, begin)

@@ -39,7 +39,12 @@ func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) 
 		return Result{}, Late(ctx, req.Ref)
 	}
 	req.Credentials = credentials(ctx, req, false)
-	result, err := c.ask(ctx, req)
+	leave, err := c.enter(req)
+	if err != nil {
+		return Result{}, err
+	}
+	defer leave()
+	result, err := c.Next.Resolve(ctx, req)
 	if !errors.Is(err, failure.Unauthorized) || ctx.Err() != nil {
 		return result, err
 	}
@@ -47,25 +52,34 @@ func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) 
 	if slices.Equal(fresh, req.Credentials) {
 		return result, err
 	}
-	req.Credentials = fresh
-	return c.ask(ctx, req)
+	req.Credentials, req.renewed = fresh, true
+	leaveFresh, err := c.enter(req)
+	if err != nil {
+		return Result{}, err
+	}
+	defer leaveFresh()
+	return c.Next.Resolve(ctx, req)
 }
 
-// ask asks Next if there is room for the credentials.
-func (c *Credentials) ask(ctx context.Context, req Request) (Result, error) {
-	size := 0
-	for _, credential := range req.Credentials {
-		size += keychain.Size(credential.Auth)
+// enter takes room for the credentials of a request.
+func (c *Credentials) enter(req Request) (leave func(), err error) {
+	size := sizeOf(req.Credentials)
+	if c.Room == nil || size <= freeCredentials {
+		return func() {}, nil
 	}
-	if c.Room != nil && size > freeCredentials {
-		leave, err := c.Room.Enter(req.Sender, req.Namespace, int64(size>>10))
-		if err != nil {
-			return Result{}, busy("%s: lookups of namespace %s have too many large credentials; use "+
-				"fewer pull secrets for the image", req.Ref.Host(), req.Namespace)
-		}
-		defer leave()
+	leave, err = c.Room.Enter(req.Sender, req.Namespace, int64(size>>10))
+	if err != nil {
+		return nil, busy("%s: lookups of namespace %s have too many large credentials; use fewer pull "+
+			"secrets for the image", req.Ref.Host(), req.Namespace)
 	}
-	return c.Next.Resolve(ctx, req)
+	return leave, nil
+}
+
+func sizeOf(credentials []keychain.Credential) (bytes int) {
+	for _, c := range credentials {
+		bytes += keychain.Size(c.Auth)
+	}
+	return bytes
 }
 
 // credentials asks the keychain. The trace has the number of credentials.

@@ -20,9 +20,12 @@ func Places(perNamespace int) *fair.Queue {
 	return &fair.Queue{Share: int64(cmp.Or(perNamespace, DefaultPerNamespace))}
 }
 
-// Pending returns the room of a Limit. A lookup needs about 10 KiB from its beginning to its
-// answer, so that those of one sender need about 12 MiB at most. The lookups of an object run 16 at
-// a time (package pin), so a namespace may always have that many.
+// lookupSize is what a lookup needs from its beginning to its answer, beside its credentials.
+const lookupSize = 10 << 10
+
+// Pending returns the room of a Limit, in units of lookupSize. Those of one sender need about 12
+// MiB at most. The lookups of an object run 16 at a time (package pin), so a namespace may always
+// have that many.
 func Pending() *fair.Room { return &fair.Room{Capacity: 2048, Modest: 16} }
 
 // Limit is a Resolver that bounds the lookups of one namespace that are under way, so that a tenant
@@ -42,7 +45,8 @@ type Limit struct {
 // registry.ErrOfNamespace.
 func (l *Limit) Resolve(ctx context.Context, req Request) (Result, error) {
 	if l.Pending != nil {
-		leave, err := l.Pending.Enter(req.Sender, req.Namespace, 1)
+		weight := 1 + sizeOf(req.Credentials)/lookupSize
+		leave, err := l.Pending.Enter(req.Sender, req.Namespace, int64(weight))
 		if err != nil {
 			return Result{}, busy("%s: too many lookups are waiting, and namespace %s gets no more of "+
 				"them now", req.Ref.Host(), req.Namespace)

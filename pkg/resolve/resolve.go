@@ -36,6 +36,9 @@ type Request struct {
 	First bool
 
 	begin func() error
+	// renewed is true if the credentials are not those of an answer that may be remembered for their
+	// Source: a failure, or a lookup that has begun.
+	renewed bool
 }
 
 // Begin must be called by a Resolver that asks a registry when nothing is left to wait for and
