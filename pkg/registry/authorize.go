@@ -61,7 +61,7 @@ func (l *lookup) remember(c auth.Challenge) {
 	if !l.realms.IsForAll(c) {
 		key = own
 	}
-	if len(c.Realm)+len(c.Service) > 2*auth.MaxRealm {
+	if len(c.Realm)+len(c.Service) > auth.MaxRealm {
 		l.client.challenges.Remove(key)
 		return
 	}
@@ -91,50 +91,56 @@ func (r *recalled) isToken() bool { return r.header != "" && r.challenge == nil 
 
 // findChallenge asks the registry for its challenge, if there is a credential that could meet it:
 // some registries hide a private repository from those who show none, and challenge them at /v2/
-// alone (nexus-public#217). A registry without a challenge there is asked again after a while.
-func (l *lookup) findChallenge(ctx context.Context) *auth.Challenge {
+// alone (nexus-public#217). It returns nil if there is none, and asks again after a while.
+func (l *lookup) findChallenge(ctx context.Context) (*auth.Challenge, error) {
 	if _, none := l.client.noChallenge.Get(l.origin()); none || l.anonymous() {
-		return nil
+		return nil, nil
 	}
 	ctx, s := span.Call(ctx, "registry challenge")
 	defer s.End()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url(""), nil)
 	if err != nil {
-		return nil
+		return nil, l.invalid("no valid address")
 	}
 	l.via = ""
-	resp, _, err := l.do(req, l.redirect)
+	resp, evidence, err := l.do(req, l.redirect)
 	l.count(challengeRequest, l.via, resp, s)
 	if err != nil {
-		return nil
+		return nil, l.unanswered(err, evidence)
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
-	if resp.StatusCode == http.StatusUnauthorized && l.via == "" {
+	e := &requestError{
+		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp.Header),
+	}
+	switch {
+	case resp.StatusCode != http.StatusOK && e.Class() == failure.Unavailable:
+		return nil, e // it says nothing about the challenge
+	case resp.StatusCode == http.StatusUnauthorized && l.via == "":
 		if c := auth.ParseChallenges(resp.Header.Values("WWW-Authenticate")); c != nil {
-			return c
+			return c, nil
 		}
 	}
 	l.client.noChallenge.Put(l.origin(), struct{}{}, l.Namespace, challengeLifetime)
-	return nil
+	return nil, nil
 }
 
-// follow asks the registry that the request was redirected to, which has challenged it. It gets a
-// token there without a credential: the lookup's is for its own registry. The scope is what the
-// address there names, as scarf.sh redirects to another repository of another registry.
-func (l *lookup) follow(ctx context.Context, resp *http.Response) (m *Manifest, err error) {
+// follow asks the registry that a HEAD request was redirected to, and that has challenged it, as if
+// the reference there had been asked for without a credential: the lookup's is for its own registry
+// (scarf.sh redirects to other registries). A GET is not followed, since it counts against the pull
+// quota there.
+func (l *lookup) follow(ctx context.Context, resp *http.Response) (*Manifest, error) {
 	c := auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
-	there, parseErr := referenceOf(resp.Request.URL)
-	if c == nil || c.Basic || parseErr != nil {
+	there, err := referenceOf(resp.Request.URL)
+	if c == nil || c.Basic || err != nil || resp.Request.Method != http.MethodHead || l.followed {
 		return nil, &requestError{host: l.Name, via: l.via, status: resp.StatusCode}
 	}
 	req := l.Request
-	req.Ref = there
-	next := l.client.lookup(req, keychain.Credential{}, l.slot)
+	req.Ref, req.Begin = there, nil
+	own := new(slot)
+	defer own.leave()
+	next := l.client.lookup(req, keychain.Credential{}, own)
 	next.followed = true
-	header, err := next.authorize(ctx, *c)
-	if err == nil {
-		m, _, err = next.send(ctx, resp.Request.Method, header)
-	}
+	m, err := next.request(ctx, http.MethodHead)
 	if e := asError(err); e != nil {
 		there := *e
 		there.host, there.via = l.Name, l.via
@@ -145,12 +151,16 @@ func (l *lookup) follow(ctx context.Context, resp *http.Response) (m *Manifest, 
 
 // referenceOf returns the reference to a manifest by its address.
 func referenceOf(u *url.URL) (ref.Reference, error) {
-	path, name, _ := strings.Cut(strings.TrimPrefix(u.Path, "/v2/"), "/manifests/")
+	path, ok := strings.CutPrefix(u.Path, "/v2/")
+	repository, name, manifest := strings.Cut(path, "/manifests/")
+	if !ok || !manifest {
+		return ref.Reference{}, errors.New("no address of a manifest")
+	}
 	separator := ":"
 	if strings.Contains(name, ":") { // it is a digest
 		separator = "@"
 	}
-	return ref.Parse(u.Host + "/" + path + separator + name)
+	return ref.Parse(u.Host + "/" + repository + separator + name)
 }
 
 // recall returns the authorization that was good before. If only the challenge is remembered, it

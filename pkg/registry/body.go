@@ -26,9 +26,9 @@ func (l *lookup) read(resp *http.Response) (*Manifest, error) {
 	if resp.Request.Method != http.MethodGet {
 		return m, nil
 	}
-	body, size, err := decoded(resp)
+	body, size, err := l.decoded(resp)
 	if err != nil {
-		return nil, l.invalid("%v", err)
+		return nil, err
 	}
 	if err := l.readBody(resp.Request.Context(), m, body, size); err != nil {
 		return nil, err
@@ -81,16 +81,20 @@ func (l *lookup) readBody(ctx context.Context, m *Manifest, r io.Reader, size in
 
 // decoded returns an answer's body and its size, which is -1 if it is unknown. tagpin accepts no
 // encoding, but some registries compress all that they send (serverless-registry#136).
-func decoded(resp *http.Response) (body io.Reader, size int64, err error) {
+func (l *lookup) decoded(resp *http.Response) (body io.Reader, size int64, err error) {
 	switch encoding := resp.Header.Get("Content-Encoding"); encoding {
 	case "", "identity":
 		return resp.Body, resp.ContentLength, nil
 	case "gzip":
-		if body, err = gzip.NewReader(resp.Body); err == nil {
+		body, err := gzip.NewReader(resp.Body)
+		switch {
+		case err == nil:
 			return body, -1, nil
+		case !errors.Is(err, gzip.ErrHeader):
+			return nil, 0, l.broken(err)
 		}
 	}
-	return nil, 0, errors.New("the manifest can't be decoded; see its header Content-Encoding")
+	return nil, 0, l.invalid("the manifest can't be decoded; see its header Content-Encoding")
 }
 
 // broken returns the error of a body that ended too early.

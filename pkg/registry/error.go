@@ -90,6 +90,7 @@ func (e *requestError) triesNext() bool {
 // after returns the error of a later credential with the cause of the first one's before its own.
 func (e *requestError) after(first *requestError) *requestError {
 	both := *e
+	both.err = errors.Join(first, e.err) // so that a refused credential is read again
 	both.reason = first.cause() + "; with another credential: " + e.cause()
 	return &both
 }

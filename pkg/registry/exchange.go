@@ -22,6 +22,9 @@ const (
 	// maxDrain and drainTime bound what is read of a body only to use its connection again.
 	maxDrain  = 16 << 10
 	drainTime = 100 * time.Millisecond
+	// maxURL bounds the address of a redirect, of which each request holds several. Those that are
+	// signed have up to some 4 KiB.
+	maxURL = 8 << 10
 	// maxRedirects bounds the redirects of one request.
 	maxRedirects = 3
 	// minDial is the time that a connection needs; with less, its failure says nothing about the
@@ -86,12 +89,20 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 	m, challenge, err := l.send(ctx, method, header)
 	switch e := asError(err); {
 	case challenge != nil || e == nil || l.via != "":
-	case known.isToken() && (e.status == http.StatusUnauthorized || e.status == http.StatusBadRequest):
-		// The registry has forgotten the token (aws/containers-roadmap#2835).
+	case known.isToken() && (e.status == http.StatusUnauthorized ||
+		e.status == http.StatusBadRequest && method == http.MethodGet):
+		// The registry has forgotten the token (aws/containers-roadmap#2835). A HEAD that is a bad
+		// request is followed by a GET.
 		l.client.tokens.Remove(l.tokenKey())
 		return l.ask(ctx, method)
-	case header == "" && (e.status == http.StatusForbidden || e.status == http.StatusNotFound):
-		challenge = l.findChallenge(ctx)
+	case header == "" && method == http.MethodGet && // a HEAD is followed by one
+		(e.status == http.StatusForbidden || e.status == http.StatusNotFound):
+		if failed == nil {
+			challenge, failed = l.findChallenge(ctx)
+		}
+		if failed != nil {
+			return nil, failed
+		}
 	}
 	if challenge != nil && (failed != nil || !known.met(challenge)) {
 		l.remember(*challenge)
@@ -184,6 +195,7 @@ func (l *lookup) do(
 
 // redirect lets a request follow a few redirects, over TLS. Another host gets no credential.
 func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
+	r.Header.Del("Referer")
 	r.URL.Host = network.CanonicalHost(r.URL.Host, r.URL.Scheme == "http")
 	host := r.URL.Host
 	switch {
@@ -195,13 +207,14 @@ func (l *lookup) redirect(r *http.Request, via []*http.Request) error {
 		return l.invalid("redirect to %s with credentials in the URL", host)
 	case len(host) > network.MaxHost:
 		return l.invalid("redirect to %s, which is too long for a host", host)
+	case len(r.URL.String()) > maxURL:
+		return l.invalid("redirect to %s, whose address has more than %d KiB", host, maxURL>>10)
 	}
 	r.Response = nil // it holds the answers before it
 	l.via = ""
 	if host != l.api() {
 		l.via = host
 		r.Header.Del("Authorization")
-		r.Header.Del("Referer")
 	}
 	return nil
 }

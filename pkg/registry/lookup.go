@@ -71,7 +71,8 @@ func (l *lookup) anonymous() bool { return l.credential.Auth == authn.AuthConfig
 
 // tryEach tries each credential until one is accepted. The error is that of the first credential,
 // because the tenant's own come first. But if the registry was unavailable to a later one, which
-// may be the right one, it is failure.Unavailable.
+// may be the right one, it is failure.Unavailable. Without a credential it is only after a refusal:
+// one that was accepted, and is answered by 404, is the right one.
 func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (result T, err error) {
 	if err := c.Init(); err != nil {
 		return result, &requestError{host: req.Ref.Host(), reason: err.Error(), err: err}
@@ -94,7 +95,8 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 		switch {
 		case first == nil:
 			first = e
-		case e.Class() == failure.Unavailable:
+		case e.Class() == failure.Unavailable &&
+			(first.Class() == failure.Unauthorized || credential != keychain.Credential{}):
 			e = e.after(first)
 			first = e
 		}

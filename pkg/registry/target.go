@@ -68,8 +68,10 @@ func (c *Client) find(name string) target {
 // isPlain reports whether the config says that a host, in its canonical spelling, is asked over
 // plain HTTP.
 func (c *Client) isPlain(host string) bool {
-	t := c.find(host)
-	return t.Insecure
+	if t, ok := c.named[address{host, true}]; ok {
+		return t.Insecure
+	}
+	return c.others.Insecure
 }
 
 func hasPort(name string) bool { return (&url.URL{Host: name}).Port() != "" }

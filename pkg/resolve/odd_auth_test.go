@@ -4,7 +4,9 @@ package resolve_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -79,7 +81,7 @@ var authCases = []odd{
 		name: "R08 challenge for another scope", rules: with(`Bearer realm="https://{registry}/token",scope="repository:secret:push,pull"`), creds: users("u"),
 		asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image,
 	},
-	{name: "R09 403 for a missing tag", rules: always(answer{Status: http.StatusForbidden}), creds: users("u"), asked: []string{"HEAD app:1", "GET /v2/", "GET app:1", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized, says: "403 Forbidden"},
+	{name: "R09 403 for a missing tag", rules: always(answer{Status: http.StatusForbidden}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "GET /v2/", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized, says: "403 Forbidden"},
 	{name: "R10 the token by GET", rules: bearer("u"), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"}, want: image},
 	{
 		name: "R10 by POST for an identity token alone", rules: bearer("u"), creds: []keychain.Credential{{Auth: registrytest.Identity("u")}},
@@ -145,16 +147,21 @@ var authCases = []odd{
 	},
 	{
 		name: "R45 404 to nobody, without a challenge", creds: users("u"), want: image, times: 2, rules: hidden(http.StatusNotFound),
-		asked: []string{"HEAD app:1", "GET /v2/", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "HEAD app:1 Bearer u"},
+		asked: []string{"HEAD app:1", "GET app:1", "GET /v2/", "GET token:app:pull Basic u", "GET app:1 Bearer u", "HEAD app:1 Bearer u"},
 	},
 	{
 		name: "R45 403 to nobody, without a challenge", creds: users("u"), want: image, rules: hidden(http.StatusForbidden),
-		asked: []string{"HEAD app:1", "GET /v2/", "GET token:app:pull Basic u", "HEAD app:1 Bearer u"},
+		asked: []string{"HEAD app:1", "GET app:1", "GET /v2/", "GET token:app:pull Basic u", "GET app:1 Bearer u"},
 	},
 	{
 		name: "R45 and no challenge there", creds: users("u"), class: failure.NotFound, times: 2, rules: rules{},
-		asked: []string{"HEAD app:1", "GET /v2/", "GET app:1", "HEAD app:1", "GET app:1"},
+		asked: []string{"HEAD app:1", "GET app:1", "GET /v2/", "HEAD app:1", "GET app:1"},
 	},
+	{
+		name: "R45 and limited there", creds: users("u"), class: failure.Unavailable, says: "429 Too Many Requests", times: 2,
+		rules: rules{own: {{On: "/v2/", Then: busy(429, "0")}}}, asked: []string{"HEAD app:1", "GET app:1", "GET /v2/"},
+	},
+	{name: "N02 a long service", rules: with(`Bearer realm="https://{registry}/token",service="` + strings.Repeat("!", 2<<10) + `"`), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "its token realm is no valid address"},
 	{name: "R45 without a credential", class: failure.NotFound, rules: hidden(http.StatusNotFound), asked: headGet},
 	{name: "N04 a realm with credentials", rules: with(`Bearer realm="https://a:b@{other}/token"`), creds: users("u"), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "holds credentials"},
 	{name: "N04 a realm at a metadata service", rules: with(`Bearer realm="https://169.254.169.254/token"`), asked: []string{"HEAD app:1"}, class: failure.Invalid, says: "its address is not allowed"},
@@ -172,7 +179,7 @@ var authCases = []odd{
 		name: "N15 a secret in the registry's own words", rules: always(answer{
 			Status: http.StatusForbidden, Body: `{"errors":[{"message":"` + registrytest.Canary + `"}]}`,
 			Header: map[string]string{"X-Token": registrytest.Canary, "Www-Authenticate": `Bearer realm="https://x/?` + registrytest.Canary + `"`},
-		}), creds: users("u"), asked: []string{"HEAD app:1", "GET /v2/", "GET app:1", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized,
+		}), creds: users("u"), asked: []string{"HEAD app:1", "GET app:1", "GET /v2/", "HEAD app:1", "GET app:1"}, class: failure.Unauthorized,
 	},
 	{
 		name: "N15 a secret in the realm's query", creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull"}, class: failure.Unauthorized,
@@ -216,6 +223,7 @@ func TestTokenExpires(t *testing.T) {
 			case fmt.Sprint("Bearer t", issued):
 				w.Header().Set("Content-Type", registrytest.ImageType)
 				w.Header().Set(digestHeader, sumOfImage)
+				_, _ = io.WriteString(w, image) // not of a HEAD
 			case "":
 				if r.URL.Path == "/token" {
 					issued++

@@ -64,6 +64,7 @@ var digestCases = []odd{
 	{name: "R41 always compressed", rules: always(packed.With(digestHeader, "")), asked: headGet, want: image},
 	{name: "R41 with the digest of the manifest", rules: always(packed), host: registry.Host{Verify: true}, asked: headGet[1:], want: image},
 	{name: "R41 a bomb", rules: always(bomb), asked: headGet, class: failure.Invalid, says: "manifest larger than 4 MiB"},
+	{name: "R41 cut off", rules: always(answer{Header: packed.Header, Hang: "body"}), host: registry.Host{Timeout: short, Verify: true}, asked: headGet[1:], class: failure.Unavailable, says: "{registry}: timed out"},
 	{name: "R41 not compressed", rules: always(noDigest.With("Content-Encoding", "gzip")), asked: headGet, class: failure.Invalid, says: "Content-Encoding"},
 	{name: "R41 in another encoding", rules: always(noDigest.With("Content-Encoding", "br")), asked: headGet, class: failure.Invalid, says: "Content-Encoding"},
 	{name: "R05 HEAD hidden by 404", rules: status(http.StatusNotFound), asked: headGet, want: image},

@@ -4,6 +4,7 @@ package resolve_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/failure"
@@ -42,9 +43,14 @@ var redirectCases = []odd{
 	{name: "R28 by three hops", rules: hops(3), asked: []string{"HEAD app:1", "HEAD hop0:1", "HEAD hop1:1", "HEAD hop2:1"}, want: image},
 	{name: "R28 by four hops", rules: hops(4), asked: []string{"HEAD app:1", "HEAD hop0:1", "HEAD hop1:1", "HEAD hop2:1"}, class: failure.Invalid, says: "more than 3 redirects"},
 	{name: "R28 without TLS", rules: rules{own: {to("http://{other}/v2/app/manifests/1")}}, asked: headGet[:1], class: failure.Invalid, says: "redirect to {other}, not over TLS"},
-	{name: "R46 to another registry that challenges", rules: moved(token), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "realm: HEAD app:1", "realm: GET token:app:pull", "realm: HEAD app:1 Bearer public"}, want: image},
-	{name: "R46 and gives nobody a token", rules: moved(refusedToken), asked: []string{"HEAD app:1", "GET token:app:pull", "HEAD app:1 Bearer public", "realm: HEAD app:1", "realm: GET token:app:pull"}, class: failure.Unauthorized, says: "{registry} (token) (redirected to {realm}): 401 Unauthorized"},
+	{name: "R46 to another registry that challenges", rules: moved(token), creds: users("u"), asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "HEAD app:1 Bearer u", "realm: HEAD app:1", "realm: HEAD app:1", "realm: GET token:app:pull", "realm: HEAD app:1 Bearer public"}, want: image},
+	{name: "R46 and gives nobody a token", rules: moved(refusedToken), asked: []string{"HEAD app:1", "GET token:app:pull", "HEAD app:1 Bearer public", "realm: HEAD app:1", "realm: HEAD app:1", "realm: GET token:app:pull"}, class: failure.Unauthorized, says: "{registry} (token) (redirected to {realm}): 401 Unauthorized"},
 	{name: "R46 and wants a password", rules: rules{own: {to("https://{realm}/v2/app/manifests/1")}, realm: {{Then: denied}}}, creds: users("u"), asked: []string{"HEAD app:1", "realm: HEAD app:1", "HEAD app:1", "realm: HEAD app:1"}, class: failure.Unauthorized, says: "{registry} (redirected to {realm}): 401 Unauthorized"},
+	{
+		name: "R46 GET is not followed", class: failure.Unauthorized, host: registry.Host{Verify: true}, says: "{registry} (redirected to {realm}): 401 Unauthorized",
+		rules: moved(token), asked: []string{"GET app:1", "GET token:app:pull", "GET app:1 Bearer public", "realm: GET app:1"},
+	},
+	{name: "R28 to a long address", rules: rules{own: {to("https://{registry}/v2/" + strings.Repeat("x", 8<<10))}}, asked: headGet[:1], class: failure.Invalid, says: "redirect to {registry}, whose address has more than 8 KiB"},
 	{name: "R46 and to no manifest", rules: rules{own: {to("https://{realm}/login")}, realm: {{Then: registrytest.Challenged(`Bearer realm="https://{realm}/token"`)}}}, asked: []string{"HEAD app:1", "realm: HEAD /login"}, class: failure.Unauthorized, says: "{registry} (redirected to {realm}): 401 Unauthorized"},
 	{name: "R33 a mirror is no source of tags", image: "source.invalid/app:1", more: mirrored("source.invalid", false), asked: nil, class: failure.Unavailable},
 	{name: "R36 no credential in a URL", rules: rules{own: {to("https://a:b@{other}/v2/app/manifests/1")}}, creds: users("u"), asked: headGet[:1], class: failure.Invalid, says: "with credentials in the URL"},

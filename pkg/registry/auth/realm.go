@@ -14,7 +14,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// MaxRealm bounds the address of a token endpoint, and the name of its service.
+// MaxRealm bounds the address of a token endpoint and the name of its service together.
 const MaxRealm = 2 << 10
 
 // knownRealms are registries whose tokens come from another host of the same operator.
@@ -76,7 +76,7 @@ func (r *Realms) IsForAll(c Challenge) bool {
 // its host, or because it is not the registry's own and there is a credential to send to it.
 func (r *Realms) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
 	u, err := url.Parse(c.Realm)
-	if err != nil || u.Hostname() == "" || len(c.Realm) > MaxRealm {
+	if err != nil || u.Hostname() == "" || len(c.Realm)+len(c.Service) > MaxRealm {
 		return nil, failure.Errorf(failure.Invalid, "its token realm is no valid address")
 	}
 	if u.Scheme == "http" && !r.Insecure && network.CanonicalHost(u.Host, false) == r.Host {
