@@ -45,8 +45,7 @@ func (c *Config) validate() []error {
 	p.oneOf("kind", c.Kind, Kind)
 	c.policy(p)
 	c.checkTemplates(p)
-	c.checkRevisionLabels(p)
-	c.checkRefreshAnnotations(p)
+	c.checkMetadata(p)
 	actions := []string{"deny", "defer", "allow"}
 	p.oneOf("onFailure.notFound", c.OnFailure.NotFound, actions...)
 	p.oneOf("onFailure.unauthorized", c.OnFailure.Unauthorized, actions...)
@@ -84,27 +83,26 @@ func (c *Config) checkTemplates(p *problems) {
 	}
 }
 
-func (c *Config) checkRevisionLabels(p *problems) {
-	n := len(c.RevisionLabels)
-	p.check(n <= maxLabels, "revisionLabels", "%d labels: want at most %d", n, maxLabels)
-	for i, label := range c.RevisionLabels {
-		field := index("revisionLabels", i)
-		p.check(len(content.IsLabelKey(label)) == 0, field, "%q is not a valid name of a label, "+
-			"such as spark-app-selector or ray.io/cluster", label)
-		p.check(!slices.Contains(c.RevisionLabels[:i], label), field, "%q is listed twice", label)
+func (c *Config) checkMetadata(p *problems) {
+	p.keys("revisionLabels", c.RevisionLabels, maxLabels,
+		"labels", "a label, such as spark-app-selector or ray.io/cluster")
+	const field = "refreshAnnotations"
+	p.keys(field, c.RefreshAnnotations, maxMarkers,
+		"annotations", "an annotation, such as keel.sh/update-time")
+	for i, name := range c.RefreshAnnotations {
+		p.check(!strings.HasPrefix(name, "tagpin.dev/"), index(field, i), "%q is tagpin's own", name)
+		p.check(name != workload.AnnotationRestartedAt, index(field, i),
+			"%q: see refreshOnRestart", name)
 	}
 }
 
-func (c *Config) checkRefreshAnnotations(p *problems) {
-	n := len(c.RefreshAnnotations)
-	p.check(n <= maxMarkers, "refreshAnnotations", "%d annotations: want at most %d", n, maxMarkers)
-	for i, name := range c.RefreshAnnotations {
-		field := index("refreshAnnotations", i)
-		p.check(len(content.IsLabelKey(name)) == 0, field, "%q is not a valid name of an annotation, "+
-			"such as keel.sh/update-time", name)
-		p.check(!strings.HasPrefix(name, "tagpin.dev/"), field, "%q is tagpin's own", name)
-		p.check(name != workload.AnnotationRestartedAt, field, "%q: see refreshOnRestart", name)
-		p.check(!slices.Contains(c.RefreshAnnotations[:i], name), field, "%q is listed twice", name)
+// keys checks the names of labels or annotations. A name must be that of what valid says.
+func (p *problems) keys(field string, names []string, most int, plural, valid string) {
+	p.check(len(names) <= most, field, "%d %s: want at most %d", len(names), plural, most)
+	for i, name := range names {
+		p.check(len(content.IsLabelKey(name)) == 0, index(field, i),
+			"%q is not a valid name of %s", name, valid)
+		p.check(!slices.Contains(names[:i], name), index(field, i), "%q is listed twice", name)
 	}
 }
 
