@@ -22,6 +22,9 @@ import (
 const (
 	// challengeLifetime is how long a challenge is remembered.
 	challengeLifetime = 10 * time.Minute
+	// noChallengeLifetime is how long a registry is not asked for a challenge again that gave another
+	// answer at /v2/ than that it needs none. It may be starting.
+	noChallengeLifetime = 5 * time.Second
 	// maxToken bounds a token that is remembered. Hardly any server accepts longer headers.
 	maxToken = 8 << 10
 )
@@ -120,14 +123,18 @@ func (l *lookup) findChallenge(ctx context.Context) (*auth.Challenge, error) {
 			return c, nil
 		}
 	}
-	l.client.noChallenge.Put(l.origin(), struct{}{}, l.Namespace, challengeLifetime)
+	lifetime := noChallengeLifetime
+	if resp.StatusCode == http.StatusOK && l.via == "" {
+		lifetime = challengeLifetime
+	}
+	l.client.noChallenge.Put(l.origin(), struct{}{}, l.Namespace, lifetime)
 	return nil, nil
 }
 
 // follow asks the registry that a HEAD request was redirected to, and that has challenged it, as if
 // the reference there had been asked for without a credential: the lookup's is for its own registry
 // (scarf.sh redirects to other registries). A GET is not followed, since it counts against the pull
-// quota there.
+// quota there. So the answer is final.
 func (l *lookup) follow(ctx context.Context, resp *http.Response) (*Manifest, error) {
 	c := auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
 	there, err := referenceOf(resp.Request.URL)
@@ -139,7 +146,7 @@ func (l *lookup) follow(ctx context.Context, resp *http.Response) (*Manifest, er
 	own := new(slot)
 	defer own.leave()
 	next := l.client.lookup(req, keychain.Credential{}, own)
-	next.followed = true
+	next.followed, l.final = true, true
 	m, err := next.request(ctx, http.MethodHead)
 	if e := asError(err); e != nil {
 		there := *e
@@ -160,7 +167,11 @@ func referenceOf(u *url.URL) (ref.Reference, error) {
 	if strings.Contains(name, ":") { // it is a digest
 		separator = "@"
 	}
-	return ref.Parse(u.Host + "/" + repository + separator + name)
+	r, err := ref.Parse(u.Host + "/" + repository + separator + name)
+	if err == nil && r.Host() != u.Host { // without a dot or a port, it is a part of the path
+		err = errors.New("no host of a reference")
+	}
+	return r, err
 }
 
 // recall returns the authorization that was good before. If only the challenge is remembered, it
@@ -203,17 +214,19 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 		return header, nil
 	}
 	var own atomic.Bool
+	one := *l
+	one.Credentials = nil // since the call may outlive the lookup, and needs one of them
 	call := func(ctx context.Context) (string, error) {
 		own.Store(true)
-		ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+		ctx, cancel := context.WithTimeout(ctx, one.Timeout)
 		defer cancel()
-		token, lifetime, err := l.askToken(ctx, c)
+		token, lifetime, err := one.askToken(ctx, c)
 		if err != nil {
 			return "", err
 		}
 		header := "Bearer " + token
 		if len(token) <= maxToken {
-			l.client.tokens.Put(l.tokenKey(), header, l.Namespace, lifetime-lifetime/10)
+			one.client.tokens.Put(one.tokenKey(), header, one.Namespace, lifetime-lifetime/10)
 		}
 		return header, nil
 	}

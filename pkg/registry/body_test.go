@@ -167,7 +167,6 @@ func TestBeginAfterTheLastWait(t *testing.T) {
 
 // TestReadBody checks bodies of all sizes, with and without a declared size, complete and cut.
 func TestReadBody(t *testing.T) {
-	cut := errors.New("connection reset")
 	for _, size := range []int{
 		0, 1, freeBody - 1, freeBody, freeBody + 1, 1 << 20, MaxManifest, MaxManifest + 1,
 	} {
@@ -178,11 +177,11 @@ func TestReadBody(t *testing.T) {
 		}{
 			"declared":     {size, nil},
 			"not declared": {-1, nil},
-			"cut":          {size + 1, cut},
+			"cut":          {size + 1, failure.Unavailable},
 		} {
 			var r io.Reader = bytes.NewReader(want)
 			if tt.err != nil {
-				r = io.MultiReader(r, failing{cut})
+				r = io.MultiReader(r, failing{errors.New("connection reset")})
 			}
 			tooLarge := size > MaxManifest || tt.declared > MaxManifest
 			q := &fair.Queue{Capacity: MaxManifest}

@@ -49,7 +49,7 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 			class: failure.Unauthorized,
 		}
 	}
-	l.via = ""
+	l.via, l.final = "", false
 	defer l.slot.endGet()
 	tried, err := l.begin(ctx, method)
 	if err != nil {
@@ -225,7 +225,7 @@ func (l *lookup) unanswered(err error, evidence network.Evidence) *requestError 
 	if e == nil {
 		explain := l.client.ExplainAll || l.label != ""
 		e = &requestError{
-			host: l.Name, reason: network.Reason(err, explain), err: err,
+			host: l.Name, reason: network.Reason(err, explain), err: network.Kind(err),
 			ofNamespace: errors.Is(err, network.ErrNoRoom),
 		}
 		if explain && errors.Is(err, network.ErrAddress) {

@@ -54,6 +54,7 @@ type lookup struct {
 	slot       *slot  // of the whole Request
 	via        string // the host that the registry has redirected the request to; "" if it has not
 	followed   bool   // another registry has redirected its request to here
+	final      bool   // the answer is that of a registry that was followed to
 }
 
 func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *lookup {
@@ -139,7 +140,7 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 		return l.hash(ctx)
 	}
 	m, err := l.request(ctx, http.MethodHead)
-	if e := asError(err); e != nil && !e.token {
+	if e := asError(err); e != nil && !e.token && !l.final {
 		if refused, _ := refusesHead(e.status); refused {
 			return l.hash(ctx)
 		}
@@ -149,6 +150,9 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 	}
 	if d := m.digest(); d != "" && supported(m.MediaType) {
 		return d, nil
+	}
+	if l.final {
+		return "", l.invalid("the registry that it redirects to gives no digest by HEAD")
 	}
 	if m.remaining == 0 {
 		return "", &requestError{host: l.Name, reason: "no pull is left of the registry's quota, " +

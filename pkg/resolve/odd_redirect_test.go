@@ -47,6 +47,16 @@ var redirectCases = []odd{
 	{name: "R46 and gives nobody a token", rules: moved(refusedToken), asked: []string{"HEAD app:1", "GET token:app:pull", "HEAD app:1 Bearer public", "realm: HEAD app:1", "realm: HEAD app:1", "realm: GET token:app:pull"}, class: failure.Unauthorized, says: "{registry} (token) (redirected to {realm}): 401 Unauthorized"},
 	{name: "R46 and wants a password", rules: rules{own: {to("https://{realm}/v2/app/manifests/1")}, realm: {{Then: denied}}}, creds: users("u"), asked: []string{"HEAD app:1", "realm: HEAD app:1", "HEAD app:1", "realm: HEAD app:1"}, class: failure.Unauthorized, says: "{registry} (redirected to {realm}): 401 Unauthorized"},
 	{
+		name: "R46 and has no such tag", class: failure.NotFound, says: "{registry} (redirected to {realm}): 404 Not Found",
+		rules: rules{own: {to("https://{realm}/v2/app/manifests/1")}, realm: {{On: "token", Then: token}, {As: "public", Then: answer{Status: http.StatusNotFound}}, {Then: registrytest.Challenged(`Bearer realm="https://{realm}/token"`)}}},
+		asked: []string{"HEAD app:1", "realm: HEAD app:1", "realm: HEAD app:1", "realm: GET token:app:pull", "realm: HEAD app:1 Bearer public"},
+	},
+	{
+		name: "R46 and gives no digest", class: failure.Invalid, says: "{registry}: the registry that it redirects to gives no digest by HEAD",
+		rules: rules{own: {to("https://{realm}/v2/app/manifests/1")}, realm: {{On: "token", Then: token}, {As: "public", Then: noDigest}, {Then: registrytest.Challenged(`Bearer realm="https://{realm}/token"`)}}},
+		asked: []string{"HEAD app:1", "realm: HEAD app:1", "realm: HEAD app:1", "realm: GET token:app:pull", "realm: HEAD app:1 Bearer public"},
+	},
+	{
 		name: "R46 GET is not followed", class: failure.Unauthorized, host: registry.Host{Verify: true}, says: "{registry} (redirected to {realm}): 401 Unauthorized",
 		rules: moved(token), asked: []string{"GET app:1", "GET token:app:pull", "GET app:1 Bearer public", "realm: GET app:1"},
 	},

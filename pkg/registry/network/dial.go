@@ -21,8 +21,29 @@ var (
 	// about the host.
 	ErrNoRoom = errors.New("too many connections are being made")
 
-	errHandshake = errors.New("TLS handshake too long")
+	errHandshake    = errors.New("TLS handshake too long")
+	errCertificates = errors.New("TLS certificates too large")
 )
+
+// These bound the certificates of a server, which a connection holds as long as it lives. Most
+// chains have less than 8 KiB. In memory a name of two bytes takes 150.
+const (
+	maxChain = 32 << 10 // bytes
+	maxNames = 1000
+)
+
+// checkCertificates returns errCertificates if a server's certificates need too much memory.
+func checkCertificates(cs tls.ConnectionState) error {
+	size, names := 0, 0
+	for _, c := range cs.PeerCertificates {
+		size += len(c.Raw)
+		names += len(c.DNSNames) + len(c.URIs) + len(c.IPAddresses) + len(c.EmailAddresses)
+	}
+	if size > maxChain || names > maxNames {
+		return errCertificates
+	}
+	return nil
+}
 
 // dialFunc connects to an address.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)

@@ -4,6 +4,7 @@ package network
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -30,6 +31,19 @@ func Reason(err error, explain bool) string {
 	return "unreachable"
 }
 
+// Kind returns what errors.Is may find in the error of a request, or nil. The error itself must not
+// be kept: it may hold a chain of certificates of several MiB.
+func Kind(err error) error {
+	for _, kind := range []error{
+		ErrNoRoom, ErrAddress, context.DeadlineExceeded, context.Canceled,
+	} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return nil
+}
+
 func reason(err error) string {
 	var (
 		unknown  x509.UnknownAuthorityError
@@ -44,6 +58,8 @@ func reason(err error) string {
 		return "its address is not allowed; see network.allow"
 	case errors.Is(err, errHeader):
 		return "its answer has too many lines of header"
+	case errors.Is(err, errCertificates):
+		return "its TLS certificates are too large"
 	case errors.Is(err, errHandshake):
 		return fmt.Sprintf("its TLS handshake has more than %d KiB", maxHandshake>>10)
 	case errors.As(err, &unknown):

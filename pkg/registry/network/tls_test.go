@@ -13,11 +13,14 @@ import (
 	"io"
 	"log"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -149,6 +152,57 @@ func TestClientCertificateIsWanted(t *testing.T) {
 	want := "it wants a client certificate, or another one; see clientCertFile"
 	if got := Reason(err, true); got != want {
 		t.Errorf("Reason(%v) = %s, want %s", err, got, want)
+	}
+}
+
+// TestLargeCertificates checks that a connection to a server whose certificate has very many names
+// is not kept, and that the error says why.
+func TestLargeCertificates(t *testing.T) {
+	for names, want := range map[int]string{
+		100: "", 2000: "its TLS certificates are too large",
+	} {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true,
+			BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			URIs: slices.Repeat([]*url.URL{{Path: "x"}}, names),
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := httptest.NewUnstartedServer(http.NotFoundHandler())
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs that the client hangs up
+		own := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
+		s.StartTLS()
+		n := &Network{
+			Rules: Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+			Dials: &fair.Room{}, Roots: x509.NewCertPool(),
+		}
+		n.Roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+		client := &http.Client{Transport: n.Transport()}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, s.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if resp, err := client.Do(r); err != nil {
+			got = Reason(err, true)
+			if Kind(err) != nil {
+				t.Errorf("Kind(%v) = %v, want nil", err, Kind(err))
+			}
+		} else {
+			_ = resp.Body.Close()
+		}
+		if got != want {
+			t.Errorf("%d names: %q, want %q", names, got, want)
+		}
+		client.CloseIdleConnections()
+		s.Close()
 	}
 }
 

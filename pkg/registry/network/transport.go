@@ -33,7 +33,7 @@ func (n *Network) Transport() http.RoundTripper { return n.transport(n.Roots) }
 func (n *Network) transport(roots *x509.CertPool, client ...tls.Certificate) *transport {
 	base := &http.Transport{
 		TLSClientConfig: &tls.Config{
-			RootCAs: roots, Certificates: client,
+			RootCAs: roots, Certificates: client, VerifyConnection: checkCertificates,
 			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		},
 		TLSHandshakeTimeout:    connectTimeout,
