@@ -128,6 +128,9 @@ func (id *identity) own(
 			return nil, false
 		}
 		defer leave()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout) // so that others get their turn
+		defer cancel()
 	}
 	rings, known := id.rings(ctx, secrets, fresh)
 	auths, left := keychain.Lookup(r, rings...)

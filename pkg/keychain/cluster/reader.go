@@ -47,7 +47,7 @@ func (k key) valid() bool {
 type object struct {
 	content // of the last read with an answer
 
-	readAt    time.Time // when the last read began
+	readAt    time.Time // when the last read began, or ended without an answer
 	contentAt time.Time // when the last read with an answer began; zero if there was none
 }
 
@@ -99,7 +99,9 @@ func (c *Cluster) update(ctx context.Context, k key) object {
 		return nil
 	})
 	c.Metrics.count(k.kind, result)
-	if result != failed {
+	if result == failed {
+		o.readAt = time.Now() // the time that it took must not make it old
+	} else {
 		o.contentAt = o.readAt
 	}
 	c.known.Update(k, 0, func(before object, ok bool) (object, bool) {
