@@ -37,7 +37,7 @@ func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 	began := time.Now()
 	own, err := m.Next.Resolve(ctx, req)
 	switch {
-	case mirror != "" && host.Verify && err == nil && found.Digest != own.Digest:
+	case mirror != "" && !found.Stale && host.Verify && err == nil && found.Digest != own.Digest:
 		return Result{}, failure.Errorf(failure.Invalid,
 			"%s: its mirror %s has another digest for the tag", host.Name, mirror)
 	case mirror != "" && !host.Verify && isOutage(err, began, m.Client.Silence(host.Name)):

@@ -99,16 +99,18 @@ func TestMirrors(t *testing.T) {
 func TestMirrorsStale(t *testing.T) {
 	d1, d2 := resolvetest.Digest("1"), resolvetest.Digest("2")
 	for _, tt := range []struct {
-		name string
-		own  error
-		want digest.Digest
-		err  error
+		name   string
+		own    error
+		want   digest.Digest
+		err    error
+		verify bool
 	}{
-		{"the registry's own", nil, d2, nil},
-		{"nothing newer", failure.Unavailable, d1, nil},
-		{"no time to ask it", errors.Join(failure.Unavailable, registry.ErrNoAnswer), "", failure.Unavailable},
-		{"no room to ask it", errors.Join(failure.Unavailable, registry.ErrOfNamespace), "", failure.Unavailable},
-		{"taken back", failure.NotFound, "", failure.NotFound},
+		{name: "the registry's own", want: d2},
+		{name: "the registry's own, and verified", want: d2, verify: true},
+		{name: "nothing newer", own: failure.Unavailable, want: d1},
+		{name: "no time to ask it", own: errors.Join(failure.Unavailable, registry.ErrNoAnswer), err: failure.Unavailable},
+		{name: "no room to ask it", own: errors.Join(failure.Unavailable, registry.ErrOfNamespace), err: failure.Unavailable},
+		{name: "taken back", own: failure.NotFound, err: failure.NotFound},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			next := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
@@ -120,7 +122,7 @@ func TestMirrorsStale(t *testing.T) {
 				}
 				return resolve.Result{Digest: d2}, nil
 			})
-			m := &resolve.Mirrors{Next: next, Client: mirrorsOf(false, registry.Mirror{Host: "one.internal", Resolve: true})}
+			m := &resolve.Mirrors{Next: next, Client: mirrorsOf(tt.verify, registry.Mirror{Host: "one.internal", Resolve: true})}
 			got, err := m.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse("nginx:1")})
 			if got.Digest != tt.want || !errors.Is(err, tt.err) {
 				t.Errorf("Resolve = %v, %v, want %v, %v", got, err, tt.want, tt.err)
