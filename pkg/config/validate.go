@@ -90,7 +90,8 @@ func (c *Config) checkMetadata(p *problems) {
 	p.keys(field, c.RefreshAnnotations, maxMarkers,
 		"annotations", "an annotation, such as keel.sh/update-time")
 	for i, name := range c.RefreshAnnotations {
-		p.check(!strings.HasPrefix(name, "tagpin.dev/"), index(field, i), "%q is tagpin's own", name)
+		p.check(!strings.HasPrefix(name, "tagpin.dev/"), index(field, i),
+			"%q is tagpin's own: leave it out", name)
 		p.check(name != workload.AnnotationRestartedAt, index(field, i),
 			"%q: see refreshOnRestart", name)
 	}

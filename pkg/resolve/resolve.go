@@ -36,8 +36,8 @@ type Request struct {
 	First bool
 
 	begin func() error
-	// renewed is true if the credentials are not those of an answer that may be remembered for their
-	// Source: a failure, or a lookup that has begun.
+	// renewed is true if the credentials were read again after a refusal. Then a failure that is
+	// remembered, or a lookup that has begun, may be of the former ones with the same Source.
 	renewed bool
 }
 
