@@ -53,7 +53,7 @@ func TestEntries(t *testing.T) {
 		{`{"b":"nginx:1` + d1 + `"}`, "nginx:1" + d1, "", false},
 		{`["app"]`, "nginx:1" + d1, "", false},
 	} {
-		got := annotation.Read(object(false, tt.annotation, tt.image))[0]
+		got := annotation.Read(object(false, tt.annotation, tt.image), nil)[0]
 		if entry := got.Images[0].Entry.String(); entry != tt.want || got.Outdated != tt.outdated {
 			t.Errorf("Read(%s beside %s): entry %q, outdated %t, want %q, %t",
 				tt.annotation, tt.image, entry, got.Outdated, tt.want, tt.outdated)
@@ -66,7 +66,8 @@ func TestEntries(t *testing.T) {
 func TestSharedAnnotation(t *testing.T) {
 	pins := `{"/0:app":"a:1` + d1 + `","/1:app":"b:1` + d2 + `","app":"c:1` + d1 + `"}`
 	for _, images := range [][]string{{"a:1" + d1}, {"a:1" + d1, "b:1" + d2}} {
-		specs := annotation.ReadBoth(object(true, pins, images...), object(true, "", "old:1"))
+		specs := annotation.ReadBoth(object(true, pins, images...), object(true, "", "old:1"),
+			[]string{workload.AnnotationRefresh})
 		for i, s := range specs {
 			want := fmt.Sprintf("/%d:app", i)
 			if image := s.Images[0]; image.Key != want || image.Entry.String() != images[i] {

@@ -7,11 +7,14 @@
 //	tagpin.dev/refreshed      the markers that they were resolved for: {"tagpin.dev/refresh": "a1b2"}
 //	tagpin.dev/proposed-pins  the pins that tagpin would make, in the mode dry-run
 //
-// The key of a pin is the name of the container, or volume/<name> for an image volume. A pin is
-// recorded with its tag, even if the tag was dropped in the pod spec.
+// The key of a pin is the name of the container, or volume/<name> for an image volume. For an image
+// outside of pod templates it is the JSON pointer with the names of list elements in place of their
+// indices: /spec/steps/build/image. A pin is recorded with its tag, even if the tag was dropped in
+// the pod spec.
 //
-// The first two annotations are in the metadata beside the pod spec, so that pods inherit them. If
-// a CRD may prune the metadata of its pod templates, they are in the object's own metadata. If one
+// The first two annotations are in the metadata beside the pod spec, so that pods inherit them. For
+// kinds beyond the built-in ones they are in the object's own metadata, because a CRD may prune
+// that of its pod templates. If one
 // metadata can have the annotations of several pod specs, the key of the pod spec and a colon
 // precede each key. The third annotation is always in the object's own metadata, because a change
 // of a pod template would roll it out.

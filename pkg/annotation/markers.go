@@ -17,23 +17,18 @@ const maxMarker = 128
 // values are left out.
 type Markers map[string]string
 
-// MarkerNames returns the annotations that ask for a refresh of an object, in order of precedence.
-func MarkerNames(o *workload.Object) []string {
-	own := []string{workload.AnnotationRefresh, workload.AnnotationRestartedAt}
-	return append(own, o.RefreshAnnotations...)
-}
+// OwnRefresh is the name in Markers of the object's own AnnotationRefresh, beside that of a pod
+// template. A CRD may prune the metadata of its templates, so for kinds beyond the built-in ones
+// the object's own counts too, for all of its templates.
+const OwnRefresh = "object/" + workload.AnnotationRefresh
 
-// markersOf returns the markers of a pod spec. A CRD may prune the metadata of its templates, so
-// for kinds beyond the built-in ones AnnotationRefresh counts in the object's own metadata too, for
-// all of its templates.
-func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
+// markersOf returns the markers of a pod spec, of those that names lists.
+func markersOf(o *workload.Object, spec *workload.PodSpec, names []string) Markers {
 	m := Markers{}
-	for _, name := range MarkerNames(o) {
+	for _, name := range names {
 		value := spec.Metadata.Annotations[name]
-		if name == workload.AnnotationRefresh && o.Custom {
-			if own := o.Metadata.Annotations[name]; own != "" {
-				value = own
-			}
+		if name == OwnRefresh && spec.Metadata.Pointer != o.Metadata.Pointer {
+			value = o.Metadata.Annotations[workload.AnnotationRefresh]
 		}
 		if len(value) > maxMarker {
 			sum := sha256.Sum256([]byte(value))
@@ -46,10 +41,11 @@ func markersOf(o *workload.Object, spec *workload.PodSpec) Markers {
 	return m
 }
 
-// recordedMarkers returns the markers that a decoded annotation has under a prefix.
-func recordedMarkers(o *workload.Object, annotation map[string]string, prefix string) Markers {
+// recordedMarkers returns the markers that a decoded annotation has under a prefix, of those that
+// names lists.
+func recordedMarkers(annotation map[string]string, prefix string, names []string) Markers {
 	m := Markers{}
-	for _, name := range MarkerNames(o) {
+	for _, name := range names {
 		if value := annotation[prefix+name]; value != "" {
 			m[name] = value
 		}

@@ -14,7 +14,8 @@ type PodSpec struct {
 	Spec   *workload.PodSpec // as it was scanned
 	Old    *PodSpec          // the same pod spec of the old object, or nil
 	Images []Image           // one for each reference, in document order
-	// Prefix precedes the keys in the annotations.
+	// Prefix precedes the keys in the annotations. The names of images outside of pod templates need
+	// none.
 	Prefix string
 	// Markers are the markers of the pod spec, and Recorded those that its pins were resolved for.
 	Markers, Recorded Markers
@@ -37,12 +38,12 @@ type Image struct {
 
 // ReadBoth reads an object and the object that it replaces, as Read does, and sets the Old fields.
 // old may be nil.
-func ReadBoth(o, old *workload.Object) []PodSpec {
-	now := Read(o)
+func ReadBoth(o, old *workload.Object, markers []string) []PodSpec {
+	now := Read(o, markers)
 	if old == nil {
 		return now
 	}
-	specs, before := map[string]*PodSpec{}, Read(old)
+	specs, before := map[string]*PodSpec{}, Read(old, markers)
 	for i := range before {
 		specs[before[i].Spec.Key] = &before[i]
 	}
@@ -62,12 +63,12 @@ func ReadBoth(o, old *workload.Object) []PodSpec {
 	return now
 }
 
-// Read parses the references of an object and reads the annotations about them. It returns one
-// PodSpec for each in o.
+// Read parses the references of an object and reads the annotations about them, and the markers of
+// the given names. It returns one PodSpec for each in o.
 //
 // Read ignores an annotation that is not a JSON object of texts, and an entry that is not a pin of
 // what its container holds.
-func Read(o *workload.Object) []PodSpec {
+func Read(o *workload.Object, markers []string) []PodSpec {
 	specs := make([]PodSpec, len(o.PodSpecs))
 	records := o.Records().Annotations
 	pins := Decode(records[workload.AnnotationPins])
@@ -76,10 +77,11 @@ func Read(o *workload.Object) []PodSpec {
 		spec := &o.PodSpecs[i]
 		s := &specs[i]
 		s.Spec = spec
-		if o.Several {
+		if o.Several && spec.Key != "" {
 			s.Prefix = spec.Key + ":"
 		}
-		s.Markers, s.Recorded = markersOf(o, spec), recordedMarkers(o, recorded, s.Prefix)
+		s.Markers = markersOf(o, spec, markers)
+		s.Recorded = recordedMarkers(recorded, s.Prefix, markers)
 		s.Images = make([]Image, len(spec.References))
 		for j, r := range spec.References {
 			image := &s.Images[j]

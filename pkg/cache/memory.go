@@ -45,7 +45,8 @@ type Memory[K comparable, V any] struct {
 	Size int
 	// Bytes is the maximum sum of the sizes that Weigh returns. If 0, there is none.
 	Bytes int
-	// Weigh returns the approximate size of an entry in bytes. If nil, sizes are not counted.
+	// Weigh returns the approximate size of an entry in bytes, which must always be the same for it.
+	// If nil, sizes are not counted.
 	Weigh func(K, V) int
 	// Owner returns the owner of an entry, such as the namespace that asked for it. If nil, all
 	// entries have the same owner.
@@ -55,7 +56,8 @@ type Memory[K comparable, V any] struct {
 	index  map[K]*owner[K, V]
 	owners map[string]*owner[K, V]
 	bytes  int
-	clock  uint64 // the number of uses so far
+	clock  uint64    // the number of uses so far
+	began  time.Time // when the first value was put
 }
 
 // owner has the entries of one owner.
@@ -66,10 +68,10 @@ type owner[K comparable, V any] struct {
 	used    uint64 // the clock at the last use
 }
 
+// entry is a value. There may be very many, so it has nothing that can be computed.
 type entry[V any] struct {
 	value V
-	until time.Time // zero if the entry does not expire
-	bytes int
+	until time.Duration // since Memory.began; 0 if the entry does not expire
 }
 
 // Get returns the value of a key. ok is false if there is none or it has expired.
@@ -129,7 +131,7 @@ func (m *Memory[K, V]) getLocked(key K) (value V, ok bool) {
 		return value, false
 	}
 	e, _ := o.entries.Get(key)
-	if !e.until.IsZero() && !time.Now().Before(e.until) {
+	if e.until != 0 && time.Since(m.began) >= e.until {
 		return value, false
 	}
 	m.clock++
@@ -139,18 +141,16 @@ func (m *Memory[K, V]) getLocked(key K) (value V, ok bool) {
 
 func (m *Memory[K, V]) putLocked(key K, value V, lifetime time.Duration) {
 	m.removeLocked(key)
+	o := m.ownerLocked(key, value)
 	e := entry[V]{value: value}
 	if lifetime > 0 {
-		e.until = time.Now().Add(lifetime)
+		e.until = time.Since(m.began) + lifetime
 	}
-	if m.Weigh != nil {
-		e.bytes = m.Weigh(key, value)
-	}
-	o := m.ownerLocked(key, value)
 	o.entries.Add(key, e)
-	o.bytes += e.bytes
 	m.index[key] = o
-	m.bytes += e.bytes
+	bytes := m.weigh(key, value)
+	o.bytes += bytes
+	m.bytes += bytes
 	m.clock++
 	o.used = m.clock
 	m.boundLocked()
@@ -167,6 +167,7 @@ func (m *Memory[K, V]) ownerLocked(key K, value V) *owner[K, V] {
 	}
 	if m.owners == nil {
 		m.index, m.owners = map[K]*owner[K, V]{}, map[string]*owner[K, V]{}
+		m.began = time.Now()
 	}
 	o := &owner[K, V]{name: name}
 	// boundLocked limits the size. NewLRU only returns an error if the size is less than 1.
@@ -182,14 +183,15 @@ func (m *Memory[K, V]) removeLocked(key K) {
 	}
 	e, _ := o.entries.Peek(key)
 	o.entries.Remove(key)
-	m.forgetLocked(o, key, e)
+	m.forgetLocked(o, key, e.value)
 }
 
 // forgetLocked updates the counts after an entry was removed from its owner.
-func (m *Memory[K, V]) forgetLocked(o *owner[K, V], key K, e entry[V]) {
+func (m *Memory[K, V]) forgetLocked(o *owner[K, V], key K, value V) {
 	delete(m.index, key)
-	o.bytes -= e.bytes
-	m.bytes -= e.bytes
+	bytes := m.weigh(key, value)
+	o.bytes -= bytes
+	m.bytes -= bytes
 	if o.entries.Len() == 0 {
 		delete(m.owners, o.name)
 	}
@@ -202,8 +204,15 @@ func (m *Memory[K, V]) boundLocked() {
 	for len(m.index) > size || m.Bytes > 0 && m.bytes > m.Bytes && len(m.index) > 0 {
 		o := m.largestLocked(len(m.index) > size)
 		key, e, _ := o.entries.RemoveOldest()
-		m.forgetLocked(o, key, e)
+		m.forgetLocked(o, key, e.value)
 	}
+}
+
+func (m *Memory[K, V]) weigh(key K, value V) int {
+	if m.Weigh == nil {
+		return 0
+	}
+	return m.Weigh(key, value)
 }
 
 // largestLocked returns the owner that has most entries or most bytes. Of owners that have the same

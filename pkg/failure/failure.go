@@ -32,6 +32,9 @@ const (
 	Invalid Class = "invalid"
 )
 
+// Classes returns all classes.
+func Classes() []Class { return []Class{NotFound, Unauthorized, Unavailable, Invalid} }
+
 // Action is what happens to an object if a lookup fails.
 type Action string
 
@@ -41,6 +44,16 @@ const (
 	Defer Action = "defer" // a workload is admitted as it is, and its pods are denied
 	Allow Action = "allow" // the object is admitted, and the reference is not pinned
 )
+
+// Milder returns the one of two actions that refuses less.
+func (a Action) Milder(b Action) Action {
+	for _, mild := range []Action{Allow, Defer} {
+		if a == mild || b == mild {
+			return mild
+		}
+	}
+	return Deny
+}
 
 // Actions has the action of each class. That of a class which is not in it is Deny.
 type Actions map[Class]Action
@@ -74,6 +87,31 @@ func New(class Class, cause error) error { return &classified{class, cause} }
 func Errorf(class Class, format string, args ...any) error {
 	return New(class, fmt.Errorf(format, args...))
 }
+
+// Cause returns why a lookup failed, in words that are for the operator and the log alone: it may
+// say what tenants must not learn. If err has no other cause than its text, it returns that.
+func Cause(err error) string {
+	var known interface{ Cause() string }
+	if errors.As(err, &known) {
+		return known.Cause()
+	}
+	return err.Error()
+}
+
+// WithCause returns err with another Cause.
+func WithCause(err error, cause string) error { return &caused{err, cause} }
+
+type caused struct {
+	error
+
+	cause string
+}
+
+// Cause returns the cause that is for the operator.
+func (c *caused) Cause() string { return c.cause }
+
+// Unwrap returns the error.
+func (c *caused) Unwrap() error { return c.error }
 
 type classified struct{ class, cause error }
 

@@ -29,3 +29,18 @@ func TestOf(t *testing.T) {
 		t.Errorf("Of(%v) = %q, want %q", io.EOF, got, failure.Unavailable)
 	}
 }
+
+// TestCause checks that the cause for the operator survives wrapping and is not in the text.
+func TestCause(t *testing.T) {
+	plain := failure.Errorf(failure.Unavailable, "a.b: unreachable")
+	if got, want := failure.Cause(plain), "a.b: unreachable"; got != want {
+		t.Errorf("Cause(%v) = %s, want %s", plain, got, want)
+	}
+	err := fmt.Errorf("image: %w", failure.WithCause(plain, "a.b: connection refused"))
+	if got, want := failure.Cause(err), "a.b: connection refused"; got != want {
+		t.Errorf("Cause(%v) = %s, want %s", err, got, want)
+	}
+	if want := "image: a.b: unreachable"; err.Error() != want || failure.Of(err) != failure.Unavailable {
+		t.Errorf("error %v of class %s, want %s, unavailable", err, failure.Of(err), want)
+	}
+}

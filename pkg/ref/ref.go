@@ -113,6 +113,13 @@ func (r Reference) String() string { return r.text }
 // is docker.io, however the text spells it.
 func (r Reference) Host() string { return r.host }
 
+// Short reports whether the text names no host: nginx, team/app:1. The grammar adds the host of
+// Docker Hub, but a container runtime may be configured to add another one.
+func (r Reference) Short() bool {
+	return r.host == "docker.io" && !strings.HasPrefix(r.text, "docker.io/") &&
+		!strings.HasPrefix(r.text, "index.docker.io/")
+}
+
 // Path returns the canonical path of the repository within the registry: library/nginx for nginx.
 func (r Reference) Path() string { return r.path }
 
@@ -178,16 +185,20 @@ func (r Reference) WithoutTag() Reference {
 	return r
 }
 
-// At returns the same path, tag and digest on a mirror: a host or, if the mirror has its copies
-// below a path, the host and that path. It returns an error if the result is not a valid reference,
-// because the path is too long, for example.
-func (r Reference) At(mirror string) (Reference, error) {
-	text := mirror + "/" + r.path
+// At returns the same tag and digest in another repository, which is a host, a slash and a path. It
+// returns an error if the result is not a valid reference, because the path is too long, for
+// example.
+func (r Reference) At(repository string) (Reference, error) {
+	text := repository
 	if r.tag != "" {
 		text += ":" + r.tag
 	}
 	if r.digest != "" {
 		text += "@" + r.digest.String()
 	}
-	return Parse(text)
+	there, err := Parse(text)
+	if err == nil && (there.tag != r.tag || there.digest != r.digest) {
+		return Reference{}, invalid(text, errors.New("its repository has a tag"))
+	}
+	return there, err
 }

@@ -46,6 +46,21 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestShort tests which texts name no host. The names of Docker Hub are hosts like all others.
+func TestShort(t *testing.T) {
+	for in, want := range map[string]bool{
+		"nginx": true, "nginx:1.25": true, "library/nginx:1": true, "team/app/x": true,
+		"nginx:1@" + d256: true, "docker.io": true, "docker/io:1": true, "localhosts/x": true,
+		"docker.io/nginx": false, "docker.io/library/nginx:1": false, "index.docker.io/x": false,
+		"ghcr.io/a/b": false, "host:5000/c": false, "localhost/c": false, "MYREG/app:v1": false,
+		"Docker.io/x": false, "[::1]:5000/d": false,
+	} {
+		if got := ref.MustParse(in).Short(); got != want {
+			t.Errorf("Parse(%q).Short() = %t, want %t", in, got, want)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, in := range []string{
 		"Nginx", "a/../b", "a//b", "..", "nginx:-x", "nginx:.x", "r@junk", "nginx@sha256:abc",
@@ -159,17 +174,21 @@ func FuzzParse(f *testing.F) {
 
 func TestAt(t *testing.T) {
 	digest := "@sha256:" + strings.Repeat("a", 64)
-	for _, tt := range []struct{ text, mirror, want string }{
-		{"nginx", "m.internal:5000", "m.internal:5000/library/nginx:latest"},
-		{"ghcr.io/a/b:1", "harbor.internal/ghcr", "harbor.internal/ghcr/a/b:1"},
-		{"ghcr.io/a/b:1" + digest, "m.internal", "m.internal/a/b:1" + digest},
-		{"ghcr.io/a/b" + digest, "m.internal", "m.internal/a/b" + digest},
-		{"ghcr.io/" + strings.Repeat("a", 254), "m.internal/b", ""},
+	for _, tt := range []struct{ text, repository, want string }{
+		{"nginx", "m.internal:5000/library/nginx", "m.internal:5000/library/nginx:latest"},
+		{"ghcr.io/a/b:1", "harbor.internal/ghcr/a/b", "harbor.internal/ghcr/a/b:1"},
+		{"ghcr.io/a/b:1" + digest, "m.internal/a/b", "m.internal/a/b:1" + digest},
+		{"ghcr.io/a/b" + digest, "m.internal/a/b", "m.internal/a/b" + digest},
+		{"ghcr.io/a", "m.internal/b/" + strings.Repeat("a", 254), ""},
 		{"ghcr.io/a", "m.internal/UPPER", ""},
+		{"ghcr.io/a", "m.internal/", ""},
+		{"ghcr.io/a" + digest, "m.internal/a:1", ""},
+		{"ghcr.io/a", "m.internal/a:1", ""},
+		{"ghcr.io/a", "m.internal/a" + digest, ""},
 	} {
-		got, err := ref.MustParse(tt.text).At(tt.mirror)
+		got, err := ref.MustParse(tt.text).At(tt.repository)
 		if (err == nil) != (tt.want != "") || err == nil && got.Canonical() != tt.want {
-			t.Errorf("%q.At(%q) = %v, %v, want %q", tt.text, tt.mirror, got, err, tt.want)
+			t.Errorf("%q.At(%q) = %v, %v, want %q", tt.text, tt.repository, got, err, tt.want)
 		}
 	}
 }

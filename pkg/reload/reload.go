@@ -37,7 +37,8 @@ type Files[T any] struct {
 	// Paths are the paths of the files. Without any, the value does not change once it is parsed.
 	Paths []string
 	// Parse makes the value from the contents of Paths, in their order. It is called for each new
-	// version of the files, and at each look again while it or Poll's accept refuses that. Required.
+	// version of the files, and at each look again while it or Poll's accept refuses that. Its errors
+	// have to name the files that they are about. Required.
 	Parse func(contents [][]byte) (T, error)
 	// Interval is the shortest time between two looks at the files. Default: 10s.
 	Interval time.Duration
@@ -133,9 +134,6 @@ func (f *Files[T]) refreshLocked(accept func(T) error) (changed bool, err error)
 	}
 	value, err := f.Parse(contents)
 	if err != nil {
-		if len(f.Paths) > 0 {
-			err = fmt.Errorf("%s: %w", f.Paths[0], err)
-		}
 		return false, err
 	}
 	if accept != nil {
