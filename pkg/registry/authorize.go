@@ -12,26 +12,23 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/failure"
-	"github.com/tagpin/tagpin/pkg/keychain"
-	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry/auth"
 	"github.com/tagpin/tagpin/pkg/registry/network"
-	"github.com/tagpin/tagpin/pkg/span"
 )
 
 const (
 	// challengeLifetime is how long a challenge is remembered.
 	challengeLifetime = 10 * time.Minute
-	// noChallengeLifetime is how long a registry is not asked for a challenge again that gave another
-	// answer at /v2/ than that it needs none. It may be starting.
+	// noChallengeLifetime is how long a registry is not asked for a challenge again after an answer at
+	// /v2/ that was neither a challenge nor 200: it may be starting. After a 200 it is
+	// challengeLifetime.
 	noChallengeLifetime = 5 * time.Second
 	// maxToken bounds a token that is remembered. Hardly any server accepts longer headers.
 	maxToken = 8 << 10
 )
 
-// challengeKey says where a challenge is expected: at a whole registry if path is empty, else in
-// one repository. A repository may name a token endpoint of its own, which other repositories must
-// not be led to.
+// challengeKey says where a challenge is expected: at a whole registry if path is empty, in the
+// repositories below path if that ends with a slash, else in one repository (auth.Scope).
 type challengeKey struct{ origin, path string }
 
 // received is a challenge that a repository of a registry has sent.
@@ -58,17 +55,21 @@ func (l *lookup) tokenKey() tokenKey { return tokenKey{l.origin(), l.Ref.Path(),
 // remember remembers a challenge, and forgets what was remembered before.
 func (l *lookup) remember(c auth.Challenge) {
 	l.client.tokens.Remove(l.tokenKey())
-	own := challengeKey{l.origin(), l.Ref.Path()}
-	l.client.challenges.Remove(own)
-	key := challengeKey{origin: l.origin()}
-	if !l.realms.IsForAll(c) {
-		key = own
+	key := challengeKey{l.origin(), l.Ref.Path()}
+	l.client.challenges.Remove(key)
+	switch l.realms.Scope(c) {
+	case auth.All:
+		key.path = ""
+	case auth.Beside:
+		key.path = l.firstPart()
+	case auth.Repository:
 	}
 	if len(c.Realm)+len(c.Service) > auth.MaxRealm {
 		l.client.challenges.Remove(key)
 		return
 	}
 	c.Realm, c.Service = strings.Clone(c.Realm), strings.Clone(c.Service) // of a long header
+	c.Prefix = strings.Clone(c.Prefix)
 	key.origin, key.path = strings.Clone(key.origin), strings.Clone(key.path)
 	r := received{c, strings.Clone(l.Ref.Path()), time.Now()}
 	l.client.challenges.Put(key, r, l.Namespace, challengeLifetime)
@@ -78,7 +79,8 @@ func (l *lookup) remember(c auth.Challenge) {
 type recalled struct {
 	header string // Authorization; "" if none is known
 	// challenge is the remembered challenge for which a header was asked, with or without success. It
-	// is nil if header itself was remembered, or if nothing was.
+	// is nil if header itself was remembered, if nothing was, or if the token did not come in its
+	// part of the time.
 	challenge *auth.Challenge
 	// final is true if err is the answer to the lookup, because the repository has sent the challenge
 	// just now. Else the challenge may be out of date, and the registry has to be asked.
@@ -94,84 +96,35 @@ func (r *recalled) isToken() bool { return r.header != "" && r.challenge == nil 
 
 // findChallenge asks the registry for its challenge, if there is a credential that could meet it:
 // some registries hide a private repository from those who show none, and challenge them at /v2/
-// alone (nexus-public#217). It returns nil if there is none, and asks again after a while.
+// alone (nexus-public#217). It returns nil if the registry has none or the lookup has no
+// credential, and an error if /v2/ is unavailable. It does not follow redirects to other hosts.
 func (l *lookup) findChallenge(ctx context.Context) (*auth.Challenge, error) {
 	if _, none := l.client.noChallenge.Get(l.origin()); none || l.anonymous() {
 		return nil, nil
 	}
-	ctx, s := span.Call(ctx, "registry challenge")
-	defer s.End()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url(""), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url("", nil), nil)
 	if err != nil {
 		return nil, l.invalid("no valid address")
 	}
-	l.via = ""
-	resp, evidence, err := l.do(req, l.redirect)
-	l.count(challengeRequest, l.via, resp, s)
-	if err != nil {
-		return nil, l.unanswered(err, evidence)
-	}
-	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
-	e := &requestError{
-		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp.Header),
+	resp, err := l.do(req, challengeRequest, func(to *url.URL) bool { return sameOrigin(to, req.URL) })
+	e, lifetime := asError(err), noChallengeLifetime
+	if err == nil {
+		defer func() { drain(resp.Body); _ = resp.Body.Close() }()
+		e = l.refused(resp, false)
 	}
 	switch {
-	case resp.StatusCode != http.StatusOK && e.Class() == failure.Unavailable:
-		return nil, e // it says nothing about the challenge
-	case resp.StatusCode == http.StatusUnauthorized && l.via == "":
-		if c := auth.ParseChallenges(resp.Header.Values("WWW-Authenticate")); c != nil {
+	case e.status == http.StatusOK:
+		lifetime = challengeLifetime
+	case e.status == http.StatusUnauthorized:
+		if c := l.challenge(resp); c != nil {
 			return c, nil
 		}
-	}
-	lifetime := noChallengeLifetime
-	if resp.StatusCode == http.StatusOK && l.via == "" {
-		lifetime = challengeLifetime
+	case e.Class() == failure.Unavailable && e.status/100 != 2: // it says nothing about a challenge
+		e.token, e.reason, e.detail = true, e.cause()+" at /v2/", e.detailed()+" at /v2/"
+		return nil, e
 	}
 	l.client.noChallenge.Put(l.origin(), struct{}{}, l.Namespace, lifetime)
 	return nil, nil
-}
-
-// follow asks the registry that a HEAD request was redirected to, and that has challenged it, as if
-// the reference there had been asked for without a credential: the lookup's is for its own registry
-// (scarf.sh redirects to other registries). A GET is not followed, since it counts against the pull
-// quota there. So the answer is final.
-func (l *lookup) follow(ctx context.Context, resp *http.Response) (*Manifest, error) {
-	c := auth.ParseChallenges(resp.Header.Values("WWW-Authenticate"))
-	there, err := referenceOf(resp.Request.URL)
-	if c == nil || c.Basic || err != nil || resp.Request.Method != http.MethodHead || l.followed {
-		return nil, &requestError{host: l.Name, via: l.via, status: resp.StatusCode}
-	}
-	req := l.Request
-	req.Ref, req.Begin = there, nil
-	own := new(slot)
-	defer own.leave()
-	next := l.client.lookup(req, keychain.Credential{}, own)
-	next.followed, l.final = true, true
-	m, err := next.request(ctx, http.MethodHead)
-	if e := asError(err); e != nil {
-		there := *e
-		there.host, there.via = l.Name, l.via
-		err = &there
-	}
-	return m, err
-}
-
-// referenceOf returns the reference to a manifest by its address.
-func referenceOf(u *url.URL) (ref.Reference, error) {
-	path, ok := strings.CutPrefix(u.Path, "/v2/")
-	repository, name, manifest := strings.Cut(path, "/manifests/")
-	if !ok || !manifest {
-		return ref.Reference{}, errors.New("no address of a manifest")
-	}
-	separator := ":"
-	if strings.Contains(name, ":") { // it is a digest
-		separator = "@"
-	}
-	r, err := ref.Parse(u.Host + "/" + repository + separator + name)
-	if err == nil && r.Host() != u.Host { // without a dot or a port, it is a part of the path
-		err = errors.New("no host of a reference")
-	}
-	return r, err
 }
 
 // recall returns the authorization that was good before. If only the challenge is remembered, it
@@ -180,13 +133,19 @@ func (l *lookup) recall(ctx context.Context) recalled {
 	if header, ok := l.client.tokens.Get(l.tokenKey()); ok {
 		return recalled{header: header}
 	}
-	key := challengeKey{l.origin(), l.Ref.Path()}
-	known, ok := l.client.challenges.Get(key)
-	if !ok {
-		key.path = ""
-		if known, ok = l.client.challenges.Get(key); !ok {
-			return recalled{}
+	var (
+		key   challengeKey
+		known received
+		ok    bool
+	)
+	for _, path := range []string{l.Ref.Path(), l.firstPart(), ""} {
+		key = challengeKey{l.origin(), path}
+		if known, ok = l.client.challenges.Get(key); ok {
+			break
 		}
+	}
+	if !ok {
+		return recalled{}
 	}
 	r := recalled{challenge: &known.challenge}
 	r.final = known.path == l.Ref.Path() && time.Since(known.at) < l.Timeout
@@ -196,8 +155,10 @@ func (l *lookup) recall(ctx context.Context) recalled {
 		defer cancel()
 	}
 	r.header, r.err = l.authorize(ctx, *r.challenge)
-	if r.err != nil && !r.final && !errors.Is(r.err, ErrOfNamespace) {
-		l.client.challenges.Remove(key) // until the registry sends it again
+	if r.err != nil && !r.final {
+		if !errors.Is(r.err, ErrOfNamespace) {
+			l.client.challenges.Remove(key) // until the registry sends it again
+		}
 		if ctx.Err() != nil {
 			r.challenge = nil // the request for a token goes on, and can be joined
 		}
@@ -213,14 +174,16 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 	if header, ok := c.Header(l.credential.Auth); ok {
 		return header, nil
 	}
-	var own atomic.Bool
+	var own, sent atomic.Bool
+	foreign := l.isForeign(c)
 	one := *l
-	one.Credentials = nil // since the call may outlive the lookup, and needs one of them
+	// The call may outlive the lookup, and needs one of its credentials.
+	one.Credentials, one.slot, one.tried = nil, new(slot), nil
 	call := func(ctx context.Context) (string, error) {
 		own.Store(true)
 		ctx, cancel := context.WithTimeout(ctx, one.Timeout)
 		defer cancel()
-		token, lifetime, err := one.askToken(ctx, c)
+		token, lifetime, err := one.askToken(ctx, c, func() { sent.Store(true) })
 		if err != nil {
 			return "", err
 		}
@@ -230,47 +193,72 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 		}
 		return header, nil
 	}
+	if foreign {
+		resume := l.pauseTry()
+		defer func() { _ = resume() }() // a gate that was closed meanwhile stops the next request
+	}
 	header, err := l.client.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrOfNamespace) && !own.Load() && ctx.Err() == nil:
 		return l.authorize(ctx, c)
 	case asError(err) == nil: // ctx has ended, or a panic
-		e := l.unanswered(err, network.Broken)
+		e := l.unanswered(err, l.api(), network.Broken)
 		if e.token = true; ctx.Err() == nil {
 			e.evidence = network.Nothing
+		}
+		if foreign && !sent.Load() { // perhaps it still waits for its turn there
+			e.saysNothing()
 		}
 		return "", e
 	}
 	return header, err
 }
 
-// askToken asks the token endpoint of a challenge.
-func (l *lookup) askToken(ctx context.Context, c auth.Challenge) (string, time.Duration, error) {
+// isForeign reports whether the token endpoint of a challenge is not the registry's own, and may be
+// asked for a token, for which its host has bounds (visit).
+func (l *lookup) isForeign(c auth.Challenge) bool {
+	realm, err := l.realms.Realm(c, l.credential.Auth)
+	return err == nil && !l.realms.Owns(realm)
+}
+
+// askToken asks the token endpoint of a challenge. It calls sent when nothing is left to wait for
+// and there is time enough for an answer.
+func (l *lookup) askToken(
+	ctx context.Context, c auth.Challenge, sent func(),
+) (string, time.Duration, error) {
 	realm, err := l.realms.Realm(c, l.credential.Auth)
 	if err != nil {
 		e := &requestError{host: l.Name, reason: err.Error(), class: failure.Of(err)}
 		return "", 0, e
 	}
-	ctx, s := span.Call(ctx, "registry token")
-	defer s.End()
 	foreign := !l.realms.Owns(realm)
-	scope := "repository:" + l.Ref.Path() + ":pull"
+	scope := "repository:" + c.Prefix + l.Ref.Path() + ":pull"
 	req, err := auth.TokenRequest(ctx, realm, c.Service, scope, l.credential.Auth)
 	if err != nil {
 		return "", 0, l.invalid("token realm %s is no valid address", realm.Host)
 	}
-	resp, evidence, err := l.do(req, func(r *http.Request, _ []*http.Request) error {
-		return l.invalid("token realm %s redirects to %s", realm.Host, r.URL.Host)
+	if foreign {
+		l.via = ""
+		if err := l.visit(ctx, realm); err != nil {
+			return "", 0, ofToken(err)
+		}
+		defer func() { l.leaveOther(nil) }()
+	}
+	if !foreign || !l.other.late {
+		sent()
+	}
+	resp, err := l.do(req, tokenRequest, func(to *url.URL) bool {
+		return req.Body == nil && sameOrigin(to, realm)
 	})
-	l.count(tokenRequest, "", resp, s)
 	if err != nil {
-		e := l.unanswered(err, evidence)
-		e.token = true
-		return "", 0, e
+		return "", 0, ofToken(err)
 	}
 	defer func() { drain(resp.Body); _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
+	if to := redirected(resp); to != nil {
+		return "", 0, l.invalid("token realm %s redirects to %s", realm.Host, to.Host)
+	}
+	if resp.StatusCode/100 != 2 { // some answer POST by 201
 		return "", 0, &requestError{
 			host: l.Name, token: true, foreign: foreign, status: resp.StatusCode,
 			retryAfter: retryAfter(resp.Header),
@@ -283,4 +271,12 @@ func (l *lookup) askToken(ctx context.Context, c auth.Challenge) (string, time.D
 	}
 	l.accepted()
 	return token, lifetime, nil
+}
+
+// ofToken marks the error of a request as one about the token endpoint.
+func ofToken(err error) error {
+	if e := asError(err); e != nil {
+		e.token = true
+	}
+	return err
 }

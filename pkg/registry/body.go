@@ -4,6 +4,8 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -14,8 +16,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// freeBody is the part of a manifest that takes no room in Client.Manifests. Nearly all manifests
-// are smaller, so that they never wait for the large ones of others.
+// freeBody is the size up to which a manifest takes no room in Client.Manifests. Nearly all
+// manifests are smaller, so that they never wait for the large ones of others.
 const freeBody = 64 << 10
 
 var errNoRoom = errors.New("no room for another manifest")
@@ -82,29 +84,95 @@ func (l *lookup) readBody(ctx context.Context, m *Manifest, r io.Reader, size in
 // decoded returns an answer's body and its size, which is -1 if it is unknown. tagpin accepts no
 // encoding, but some registries compress all that they send (serverless-registry#136).
 func (l *lookup) decoded(resp *http.Response) (body io.Reader, size int64, err error) {
-	switch encoding := resp.Header.Get("Content-Encoding"); encoding {
+	switch resp.Header.Get("Content-Encoding") {
 	case "", "identity":
 		return resp.Body, resp.ContentLength, nil
 	case "gzip":
-		body, err := gzip.NewReader(resp.Body)
-		switch {
-		case err == nil:
-			return body, -1, nil
-		case !errors.Is(err, gzip.ErrHeader):
+		body, err := newInflated(resp.Body)
+		if err != nil {
 			return nil, 0, l.broken(err)
 		}
+		return body, -1, nil
 	}
-	return nil, 0, l.invalid("the manifest can't be decoded; see its header Content-Encoding")
+	return nil, 0, l.undecodable()
+}
+
+func (l *lookup) undecodable() error {
+	return l.invalid("the %s can't be decoded; see its header Content-Encoding",
+		cmp.Or(l.resource.what, "manifest"))
+}
+
+// errEncoding reports a body that is not encoded as its header says.
+var errEncoding = errors.New("wrong encoding")
+
+// inflated is a body that was compressed by gzip. Little more is read than comes out, since empty
+// blocks have no end and cost time: at most freeBody bytes and an eighth. Bytes that can't be
+// compressed, such as those of most layers, get longer by a part of their length.
+type inflated struct {
+	*gzip.Reader
+	compressed compressed
+}
+
+// compressed is the body as it was sent.
+type compressed struct {
+	io.Reader
+	left  int64 // bytes that may be read, in eighths
+	ended bool  // none is left, or the body ended as its header says
+}
+
+func newInflated(body io.Reader) (*inflated, error) {
+	i := &inflated{compressed: compressed{Reader: body, left: 8 * freeBody}}
+	var err error
+	if i.Reader, err = gzip.NewReader(&i.compressed); err != nil {
+		return nil, i.compressed.cause(err)
+	}
+	i.Multistream(false)
+	i.Extra = nil // which may have 64 KiB
+	return i, nil
+}
+
+// Read implements io.Reader.
+func (i *inflated) Read(p []byte) (int, error) {
+	n, err := i.Reader.Read(p)
+	i.compressed.left += 9 * int64(n)
+	if err == nil || err == io.EOF { //nolint:errorlint // as io.Reader has it
+		return n, err
+	}
+	return n, i.compressed.cause(err)
+}
+
+// Read implements io.Reader.
+func (c *compressed) Read(p []byte) (int, error) {
+	room := int(min(c.left/8, int64(len(p))))
+	if room == 0 && len(p) > 0 {
+		c.ended = true
+		return 0, io.EOF
+	}
+	n, err := c.Reader.Read(p[:room])
+	c.left -= 8 * int64(n)
+	c.ended = c.ended || err == io.EOF
+	return n, err
+}
+
+// cause returns errEncoding for an error that the network has not caused.
+func (c *compressed) cause(err error) error {
+	_, corrupt := errors.AsType[flate.CorruptInputError](err)
+	if corrupt || c.ended || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
+		return errEncoding
+	}
+	return err
 }
 
 // broken returns the error of a body that ended too early.
 func (l *lookup) broken(err error) error {
-	e := l.unanswered(err, network.Broken)
-	e.via = l.via
-	return e
+	if errors.Is(err, errEncoding) {
+		return l.undecodable()
+	}
+	return l.unanswered(err, cmp.Or(l.via, l.api()), network.Broken)
 }
 
-// noRoom returns the error of a manifest that waits in vain for others: which says for what ones.
+// noRoom returns the error of a manifest that got no room in time. which names the manifests that
+// take the room.
 func (l *lookup) noRoom(which string, err error) error {
 	return &requestError{
 		host: l.Name, via: l.via, err: errors.Join(errNoRoom, err), ofNamespace: true,

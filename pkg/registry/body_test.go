@@ -16,6 +16,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // stalling is a registry whose manifests stop one byte before their end, but not those of the
@@ -163,6 +164,46 @@ func TestBeginAfterTheLastWait(t *testing.T) {
 			t.Errorf("Begin was called %d times, want 1; %+v, want nothing in use", begun, q.Stats())
 		}
 	})
+}
+
+// TestNoRoomIsNoSilence checks that a namespace whose manifests find no room does not hold up
+// others at the registry or in the repository: the registry has answered.
+func TestNoRoomIsNoSilence(t *testing.T) {
+	for name, closing := range map[string]requestError{
+		"no connection": {evidence: network.NotConnected},
+		"503":           {status: http.StatusServiceUnavailable},
+		"429":           {status: http.StatusTooManyRequests},
+		"hangs":         {evidence: network.Broken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := &fair.Queue{Capacity: 2 * MaxManifest, Share: MaxManifest}
+				c := &Client{Manifests: q}
+				c.replace(stalling{MaxManifest})
+				leave, err := q.Enter(t.Context(), "loud", MaxManifest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer leave()
+				c.one(head("a.example/large/app:1", "b")).judge(&closing)
+				time.Sleep(limited.first)
+				done := make(chan error, 1)
+				go func() { _, err := get(t.Context(), c, "loud", "a.example/large/app:1"); done <- err }()
+				synctest.Wait()
+				taken, trying, err := c.gates.pass(c.one(head("a.example/large/other:1", "b")).gates(), true)
+				if len(taken) > 0 || trying != nil || err != nil {
+					t.Errorf("gates of another repository: %v, %v, %v, want them open", taken, trying, err)
+				}
+				if err := <-done; !errors.Is(err, errNoRoom) {
+					t.Errorf("get = %v, want no room", err)
+				}
+				taken, trying, err = c.gates.pass(c.one(head("a.example/large/app:1", "b")).gates(), true)
+				if len(taken) > 0 || trying != nil || err != nil {
+					t.Errorf("gates of the repository: %v, %v, %v, want them open", taken, trying, err)
+				}
+			})
+		})
+	}
 }
 
 // TestReadBody checks bodies of all sizes, with and without a declared size, complete and cut.

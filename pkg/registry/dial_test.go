@@ -33,7 +33,7 @@ func local(t *testing.T, c *Client) *Client {
 // TestHandshakeIsBounded checks that a server can't make tagpin hold a long certificate.
 func TestHandshakeIsBounded(t *testing.T) {
 	for copies, want := range map[int]string{0: "", 200: "its TLS handshake has more than 64 KiB"} {
-		s, host, c := HTTP2(t, func(http.ResponseWriter, *http.Request) {})
+		s, host, c := Serve(t, func(http.ResponseWriter, *http.Request) {})
 		own := &s.TLS.Certificates[0]
 		for range copies {
 			own.Certificate = append(own.Certificate, own.Certificate[0])
@@ -128,7 +128,7 @@ func TestNoRoomForToken(t *testing.T) {
 			synctest.Wait()
 			return errs
 		}
-		if err := <-head("r.example/known:1", "other"); err != nil {
+		if err := <-head("r.example/t/known:1", "other"); err != nil {
 			t.Fatal(err)
 		}
 		full, hold := true, make(chan struct{})
@@ -140,7 +140,7 @@ func TestNoRoomForToken(t *testing.T) {
 			}
 			return registry.RoundTrip(r)
 		}))
-		loud, other := head("r.example/a:1", "loud"), head("r.example/a:2", "other")
+		loud, other := head("r.example/t/a:1", "loud"), head("r.example/t/a:2", "other")
 		close(hold)
 		if err := <-loud; !errors.Is(err, network.ErrNoRoom) {
 			t.Errorf("Head without room = %v, want %v", err, network.ErrNoRoom)
@@ -151,10 +151,10 @@ func TestNoRoomForToken(t *testing.T) {
 		c.replace(roundTripper(func(*http.Request) (*http.Response, error) {
 			return nil, network.ErrNoRoom
 		}))
-		if err := <-head("r.example/b:1", "loud"); !errors.Is(err, network.ErrNoRoom) {
+		if err := <-head("r.example/t/b:1", "loud"); !errors.Is(err, network.ErrNoRoom) {
 			t.Errorf("Head without room = %v, want %v", err, network.ErrNoRoom)
 		}
-		if _, ok := c.challenges.Get(challengeKey{origin: "r.example"}); !ok {
+		if _, ok := c.challenges.Get(challengeKey{"r.example", "t/"}); !ok {
 			t.Error("the registry's challenge was forgotten")
 		}
 	})
@@ -177,7 +177,6 @@ func (w *late) RoundTrip(r *http.Request) (*http.Response, error) {
 	trace.GotConn(httptrace.GotConnInfo{})
 	trace.WroteHeaders()
 	time.Sleep(w.redirect)
-	trace.GotFirstResponseByte()
 	return &http.Response{
 		StatusCode: http.StatusTemporaryRedirect,
 		Header:     http.Header{"Location": {"/again"}},

@@ -23,15 +23,11 @@ var Loopback = network.Network{
 	Rules: network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 }
 
-// HTTP2 starts a server that only speaks HTTP/2, and returns it with its host and a client of it.
-func HTTP2(t *testing.T, h http.HandlerFunc) (s *httptest.Server, host string, c *Client) {
+// Serve starts a server with TLS that also speaks HTTP/2, as registries do, and returns it with its
+// host and a client of it.
+func Serve(t *testing.T, h http.HandlerFunc) (s *httptest.Server, host string, c *Client) {
 	t.Helper()
-	s = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor != 2 {
-			t.Errorf("%s, want HTTP/2", r.Proto)
-		}
-		h(w, r)
-	}))
+	s = httptest.NewUnstartedServer(h)
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -49,7 +45,7 @@ func (c *Client) one(req Request) *lookup {
 	if len(req.Credentials) > 0 {
 		first = req.Credentials[0]
 	}
-	return c.lookup(req, first, new(slot))
+	return c.lookup(req.Ref.Host(), req, first, new(slot))
 }
 
 // Head makes a HEAD request with the first credential, whatever the manifest is.

@@ -26,23 +26,26 @@ import (
 //	                          any other answer
 //
 // While a gate is closed, requests fail with the error that closed it. When its time is over, one
-// request tries, and the others wait for what comes of it. Which answer closes which gate, and for
-// whom, is decided by lookup.judge.
+// request tries, and the others wait for what comes of it. If nothing comes of it, because its
+// caller leaves or it has to wait for something else, the next request tries. Which answer closes
+// which gate, and for whom, is decided by lookup.judge.
 type gates struct {
 	mu       sync.Mutex
 	all      memory[gateKey, *gate] // those that are not open
-	failures memory[gateKey, []string]
+	refusals memory[gateKey, []refusedName]
 }
 
 // gateKind says what a gate stops.
 type gateKind int
 
 const (
-	ofRegistry   gateKind = iota // all requests to the registry, which is out of service
-	ofCredential                 // with one credential, whose requests the registry limits
-	ofLogin                      // with one credential of one namespace, whose login was refused
-	ofNamespace                  // with any credential of one namespace, after many refused logins
-	ofRepository                 // with one credential, in one repository
+	ofServer        gateKind = iota // all requests to the server, to which no connection can be made
+	ofPart                          // below the first part of a path, which is out of service
+	ofCredential                    // with one credential there, whose requests are limited
+	ofOwnCredential                 // with one credential of one namespace, whose requests are limited
+	ofLogin                         // with one credential of one namespace, whose login was refused
+	ofNamespace                     // with any credential of one namespace, after many refused logins
+	ofRepository                    // with one credential, in one repository
 )
 
 // gateKey identifies a gate. The fields that its kind does not need are empty.
@@ -76,19 +79,16 @@ type backoff struct{ first, most time.Duration }
 // maxRetryAfter bounds how long a registry may ask to wait.
 const maxRetryAfter = 10 * time.Minute
 
-// threshold says how many different repositories or credentials must fail before a gate is closed
-// that concerns more than one of them. A failure counts for as long as forget says.
-type threshold struct {
-	count  int
-	forget time.Duration
-	// again is true if a gate that was closed before needs as many failures again.
-	again bool
+// refusedName is a repository that has refused a login, or a login that was refused.
+type refusedName struct {
+	name string
+	at   time.Time
 }
 
 func newGates() *gates {
 	g := &gates{}
 	g.all.init(maxGates)
-	g.failures.init(maxGates)
+	g.refusals.init(maxGates)
 	return g
 }
 
@@ -131,6 +131,19 @@ func (g *gates) done(taken []*gate, answered bool) {
 	}
 }
 
+// reopen opens gates whose time is over and that no request tries, since an answer shows that they
+// need not be closed.
+func (g *gates) reopen(keys []gateKey) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, key := range keys {
+		closed, ok := g.all.Get(key)
+		if ok && closed.trying == nil && !time.Now().Before(closed.until) {
+			g.all.Remove(key)
+		}
+	}
+}
+
 // close closes a gate for as long as cause asks, else by b. Failures of requests at the same time
 // count once.
 func (g *gates) close(key gateKey, namespace string, cause *requestError, b backoff) {
@@ -155,53 +168,53 @@ func (g *gates) close(key gateKey, namespace string, cause *requestError, b back
 	}
 }
 
-// fail records that a repository or a credential, by its name, has failed. It reports whether the
-// gate is to be closed: as many as t says have failed without a success between them, or the gate
-// was closed for the same kind of cause and no request has succeeded since.
-func (g *gates) fail(
-	key gateKey, t threshold, name, namespace string, cause *requestError,
-) (enough bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if closed, ok := g.all.Get(key); ok && !t.again &&
-		closed.cause.login == cause.login && closed.cause.evidence == cause.evidence {
-		return true
-	}
-	count := 0
-	key = key.kept()
-	g.failures.Update(key, namespace, t.forget, func(names []string) []string {
-		if len(names) < t.count && !slices.Contains(names, name) {
-			names = append(slices.Clip(names), strings.Clone(name))
-		}
-		count = len(names)
-		return names
-	})
-	return count >= t.count
+// has reports whether a gate is not open.
+func (g *gates) has(key gateKey) bool {
+	_, ok := g.all.Get(key)
+	return ok
 }
 
-// forgive forgets the failures that were recorded for a key.
-func (g *gates) forgive(key gateKey) { g.failures.Remove(key) }
+// refuse records that a login was refused, and reports whether there are enough refusals of
+// different names to close a gate. Each one counts for maxRetryAfter.
+func (g *gates) refuse(key gateKey, enough int, name, namespace string) bool {
+	count := 0
+	g.refusals.Update(key.kept(), namespace, maxRetryAfter, func(known []refusedName) []refusedName {
+		left := without(known, name)
+		left = append(left[max(0, len(left)+1-enough):], refusedName{strings.Clone(name), time.Now()})
+		count = len(left)
+		return left
+	})
+	return count >= enough
+}
 
-// forgiveOne forgets one of the failures.
-func (g *gates) forgiveOne(key gateKey, name string) {
-	g.failures.Memory.Update(key, maxRetryAfter,
-		func(known owned[[]string], _ bool) (owned[[]string], bool) {
-			left := slices.DeleteFunc(slices.Clone(known.value), func(n string) bool { return n == name })
-			return owned[[]string]{left, known.owner}, len(left) > 0
+// accept forgets the refusal of one name.
+func (g *gates) accept(key gateKey, name string) {
+	g.refusals.Memory.Update(key, maxRetryAfter,
+		func(known owned[[]refusedName], _ bool) (owned[[]refusedName], bool) {
+			left := without(known.value, name)
+			return owned[[]refusedName]{left, known.owner}, len(left) > 0
 		})
+}
+
+// without returns a copy without the refusal of a name and without those that no longer count.
+func without(known []refusedName, name string) []refusedName {
+	return slices.DeleteFunc(slices.Clone(known), func(r refusedName) bool {
+		return r.name == name || time.Since(r.at) >= maxRetryAfter
+	})
 }
 
 // refusal returns the error of a request that the gate stops. It is the one that has closed it, so
 // that it has the same class.
 func (g *gate) refusal() error {
 	e := *g.cause
+	e.asked = e.retryAfter > 0
 	e.retryAfter = time.Until(g.until)
 	e.remembered, e.ofNamespace = true, g.key.namespace != ""
 	return &e
 }
 
-// minUnixTime is the smallest number in Retry-After that is no number of seconds but a Unix time,
-// as Docker Hub sends it (docker/hub-feedback#2459). It is in the year 2001.
+// minUnixTime is the smallest number in Retry-After that is taken for a Unix time instead of
+// seconds, as Docker Hub sends it (docker/hub-feedback#2459). It is in the year 2001.
 const minUnixTime = 1e9
 
 // retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3), or as a Unix

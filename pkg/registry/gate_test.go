@@ -28,7 +28,7 @@ func at(g *gates, path, user string, shared bool) *lookup {
 	if user != "" {
 		credential.Auth = authn.AuthConfig{Username: user, Password: "canary"}
 	}
-	return c.lookup(head("r.example/"+path, ""), credential, new(slot))
+	return c.lookup("r.example", head("r.example/"+path, ""), credential, new(slot))
 }
 
 // pass waits until the gates let a request pass, as lookup.begin does.

@@ -38,13 +38,16 @@ type Learned struct {
 	limiters   limiters
 	dials      fair.Room // connections that are being made
 	challenges memory[challengeKey, received]
-	tokens     memory[tokenKey, string] // Authorization headers
-	noHead     memory[string, struct{}] // registries that refuse HEAD, by origin
+	tokens     memory[tokenKey, string]       // Authorization headers
+	noHead     memory[repositories, struct{}] // those that refuse HEAD
 	// noChallenge has the registries without a challenge at /v2/, by origin.
 	noChallenge memory[string, struct{}]
-	silences    memory[string, time.Time] // when they began, by origin
+	silences    memory[string, time.Time] // when they began, by server
 	tokenCalls  cache.Flights[tokenCall, string]
 }
+
+// repositories are those of a registry whose path begins with path, which ends with a slash.
+type repositories struct{ origin, path string }
 
 func (l *Learned) prepare(p *panics.Reporter) {
 	l.once.Do(func() {
@@ -67,8 +70,10 @@ func (l *Learned) prepare(p *panics.Reporter) {
 func (l *Learned) Close() { l.tokenCalls.Close() }
 
 // memory remembers values that were learned for namespaces. When there is no more room, the
-// namespace that has learned most loses its values first, so that a tenant that asks for made-up
-// registries or repositories takes nothing from others.
+// namespace that has learned most loses its values first. Those that several namespaces have
+// learned count as if one namespace had learned them. So a tenant that asks for made-up registries
+// or repositories can push them out down to half of the room, and takes nothing from a namespace
+// that has learned less.
 type memory[K comparable, V any] struct{ cache.Memory[K, owned[V]] }
 
 // owned is a value with the namespace that has learned it, or "" if several have.

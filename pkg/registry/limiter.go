@@ -6,15 +6,18 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// limiter bounds the requests to one registry. A lookup takes a slot once, and holds it for all its
-// requests, so that no more lookups are under way than there are slots. The HEAD and the GET of a
-// lookup wait for the rate once each. A request for a token, and the repetition after a challenge,
-// don't wait again.
+// limiter bounds the requests to one registry. A lookup holds one slot for the requests of all its
+// credentials, so that no more lookups are under way than there are slots. It gives the slot back
+// while it waits for a gate that another request tries, and when it is redirected to another host;
+// the next request takes one again. Each HEAD and each GET of a credential waits for the rate once.
+// The repetition after a challenge does not wait again, nor does a request for a token, except at a
+// token endpoint that is not the registry's own: there the bounds of that host hold (visit).
 type limiter struct {
 	slots fair.Queue
 	rate  fair.Queue // nothing stays in it
@@ -25,13 +28,13 @@ type limiter struct {
 // limiterKey identifies a registry with its bounds. If the config changes them, the registry gets
 // another limiter.
 type limiterKey struct {
-	origin    string
+	server    string
 	slots     int
 	perSecond float64
 }
 
 // limiters has the limiter of each registry. One that is in use is always kept. At most maxLimiters
-// that were used last are kept too, since they remember how fast each registry was asked.
+// others are kept too, since they remember how fast each registry was asked.
 type limiters struct {
 	mu    sync.Mutex
 	inUse map[limiterKey]*limiter
@@ -49,9 +52,14 @@ type slot struct {
 // leave gives back what is taken.
 func (s *slot) leave() {
 	s.endGet()
+	s.leaveRegistry()
+}
+
+// leaveRegistry gives the slot back. The place of a GET is kept.
+func (s *slot) leaveRegistry() {
 	if s.release != nil {
 		s.release()
-		*s = slot{}
+		s.limiter, s.release = nil, nil
 	}
 }
 
@@ -84,6 +92,7 @@ func (l *limiters) use(key limiterKey, namespace string) (used *limiter, unuse f
 		used, _ = l.known.Get(key)
 	}
 	if used == nil {
+		key.server = strings.Clone(key.server) // which may be part of a long address
 		slots := int64(key.slots)
 		used = &limiter{
 			slots: fair.Queue{Capacity: slots, Share: (slots + 1) / 2},
@@ -110,8 +119,9 @@ func (l *limiters) use(key limiterKey, namespace string) (used *limiter, unuse f
 // another request tries a gate, the lookup gives its slot back. begin returns the gates that this
 // request tries.
 func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
+	l.settle(ctx)
 	for waited := false; ; {
-		taken, trying, err := l.client.gates.pass(l.gates(), waited)
+		taken, trying, err := l.client.gates.pass(l.gates(), waited && !l.visitor)
 		switch {
 		case err != nil:
 			l.countClosed()
@@ -144,7 +154,7 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 // wait waits for a slot, if the lookup has none, for the rate, and for the turn of a GET.
 func (l *lookup) wait(ctx context.Context, method string) (err error) {
 	if l.slot.limiter == nil {
-		key := limiterKey{l.origin(), l.MaxInFlight, l.RequestsPerSecond}
+		key := limiterKey{l.server(), l.MaxInFlight, l.RequestsPerSecond}
 		if *l.slot, err = l.client.limiters.take(ctx, key, l.Namespace); err != nil {
 			return l.late(err)
 		}

@@ -56,7 +56,7 @@ func (h *held) wantAsked(t *testing.T, want int) {
 // visit takes a slot of a registry and gives it back.
 func (h *held) visit(t *testing.T, origin, namespace string) {
 	t.Helper()
-	s, err := h.limiters.take(t.Context(), limiterKey{origin: origin, slots: 2}, namespace)
+	s, err := h.limiters.take(t.Context(), limiterKey{server: origin, slots: 2}, namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestIdleQueuesAreShared(t *testing.T) {
 	for i := range 2 * maxLimiters {
 		h.visit(t, fmt.Sprint(i), "flood")
 	}
-	if _, ok := h.limiters.known.Get(limiterKey{origin: "r.example", slots: 2}); !ok {
+	if _, ok := h.limiters.known.Get(limiterKey{server: "r.example", slots: 2}); !ok {
 		t.Error("the limiter of another namespace's registry is forgotten")
 	}
 }

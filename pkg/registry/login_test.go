@@ -36,7 +36,7 @@ func TestRefusedInSeveralRepositories(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
 		other := at(g, "team/app", "u", false)
-		for i := range wrongLogin.count {
+		for i := range maxRefusing {
 			if err := closed(g, other.gates()); err != nil {
 				t.Fatalf("after %d refusals: %v", i, err)
 			}
@@ -77,7 +77,7 @@ func TestRefusalsAreForgotten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGates()
-				for i := range 3 * wrongLogin.count {
+				for i := range 3 * maxRefusing {
 					l := at(g, fmt.Sprint("team/", i), "u", false)
 					between(l)
 					l.judge(refusal())
@@ -95,14 +95,28 @@ func TestRefusalsAreForgotten(t *testing.T) {
 func TestRefusalsAreBounded(t *testing.T) {
 	g := newGates()
 	for i := range 2 * maxGates {
-		g.fail(gateKey{origin: fmt.Sprint(i)}, wrongLogin, "a", "", refusal())
-		g.fail(gateKey{origin: "r.example"}, wrongLogin, fmt.Sprint(i), "", refusal())
+		g.refuse(gateKey{origin: fmt.Sprint(i)}, maxRefusing, "a", "")
+		g.refuse(gateKey{origin: "r.example"}, maxRefusing, fmt.Sprint(i), "")
 	}
-	r, _ := g.failures.Get(gateKey{origin: "r.example"})
-	if g.failures.Len() != maxGates || len(r) != wrongLogin.count {
+	r, _ := g.refusals.Get(gateKey{origin: "r.example"})
+	if g.refusals.Len() != maxGates || len(r) != maxRefusing {
 		t.Errorf("%d credentials and %d repositories are remembered, want %d and %d",
-			g.failures.Len(), len(r), maxGates, wrongLogin.count)
+			g.refusals.Len(), len(r), maxGates, maxRefusing)
 	}
+}
+
+// TestOldRefusalsDoNotCount checks that a refusal counts for its own time, however many come later.
+func TestOldRefusalsDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGates()
+		for i := range 10 {
+			at(g, fmt.Sprint("team/", i), "u", false).judge(refusal())
+			time.Sleep(maxRetryAfter/(maxRefusing-1) + time.Second)
+		}
+		if err := closed(g, at(g, "team/app", "u", false).gates()); err != nil {
+			t.Errorf("gate: %v, want the credential's gate open", err)
+		}
+	})
 }
 
 // TestManyRefusedLogins checks that a namespace with many refused logins shows the registry no more
@@ -173,7 +187,7 @@ func TestAcceptedLogin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGates()
-			for i := range wrongLogins.count {
+			for i := range maxRefused {
 				at(g, "team/b", tt.accepted, tt.shared).accepted()
 				at(g, "team/app", fmt.Sprint("u", i), false).judge(refusal())
 				at(g, "team/b", tt.accepted, tt.shared).accepted()
@@ -190,8 +204,8 @@ func TestAcceptedLogin(t *testing.T) {
 // often the others were refused.
 func TestLastCredentialIsTried(t *testing.T) {
 	g := newGates()
-	for i := range 10 * wrongLogins.count {
-		user := fmt.Sprint("u", i%(wrongLogins.count-1))
+	for i := range 10 * maxRefused {
+		user := fmt.Sprint("u", i%(maxRefused-1))
 		at(g, fmt.Sprint("team/", i), user, false).judge(refusal())
 	}
 	if err := closed(g, at(g, "team/app", "right", false).gates()); err != nil {

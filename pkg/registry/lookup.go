@@ -18,6 +18,8 @@ import (
 // Request asks for the digest or the manifest of a reference.
 type Request struct {
 	Ref ref.Reference
+	// Route is how the registry is asked if it is a mirror. AtMirror returns it.
+	Route Route
 	// Credentials are tried in order, at most keychain.MaxCandidates, and then none.
 	Credentials []keychain.Credential
 	// Namespace is whom the lookup is for. Namespaces share what is bounded. It may be empty.
@@ -48,32 +50,51 @@ type lookup struct {
 	Request
 	target
 	client     *Client
+	resource   resource
 	credential keychain.Credential
 	identity   auth.Identity // of the credential
 	realms     auth.Realms
-	slot       *slot  // of the whole Request
-	via        string // the host that the registry has redirected the request to; "" if it has not
-	followed   bool   // another registry has redirected its request to here
-	final      bool   // the answer is that of a registry that was followed to
+	slot       *slot   // of the whole Request
+	tried      []*gate // by the request that is under way
+	via        string  // the host that the registry has redirected the request to; "" if it has not
+	other      *visit  // of that host, or of a foreign token endpoint; nil if there is none
+	visitor    bool    // the lookup is for the bounds of a visit, and tries no gate
+	followed   bool    // the lookup is part of one at another registry, which has redirected to here
+	final      bool    // the answer is that of a whole lookup at another registry
 }
 
-func (c *Client) lookup(req Request, credential keychain.Credential, s *slot) *lookup {
-	t := c.find(req.Ref.Host())
+// lookup returns a lookup at a host, which is usually that of the reference.
+func (c *Client) lookup(
+	host string, req Request, credential keychain.Credential, s *slot,
+) *lookup {
+	t := c.find(host)
 	return &lookup{
 		Request: req, target: t, client: c, slot: s,
 		credential: credential, identity: auth.Identify(c.secret[:], credential.Auth),
 		realms: auth.Realms{
-			Host: t.api(), AuthHosts: t.AuthHosts, Insecure: t.Insecure, Plain: c.isPlain,
+			Host: t.api(), API: req.Route.API, AuthHosts: t.AuthHosts, Insecure: t.Insecure,
+			Plain: func(host string) bool { return c.isPlain(host, t.lenient) },
 		},
 	}
+}
+
+// origin stands for the registry. A mirror is another one for each registry that it stands for:
+// whoever chooses the host of an image may cause the answers of a mirror that passes requests on to
+// that host, and these say nothing about images of other hosts.
+func (l *lookup) origin() string {
+	if l.Route == (Route{}) {
+		return l.server()
+	}
+	return l.server() + " " + l.Route.API + " " + l.Route.Source
 }
 
 func (l *lookup) anonymous() bool { return l.credential.Auth == authn.AuthConfig{} }
 
 // tryEach tries each credential until one is accepted. The error is that of the first credential,
 // because the tenant's own come first. But if the registry was unavailable to a later one, which
-// may be the right one, it is failure.Unavailable. Without a credential it is only after a refusal:
-// one that was accepted, and is answered by 404, is the right one.
+// may be the right one, it is failure.Unavailable. An unavailable answer to the last, anonymous
+// attempt counts only if the first credential was refused: if that got a 404, it was accepted, and
+// the 404 stands.
 func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (result T, err error) {
 	if err := c.Init(); err != nil {
 		return result, &requestError{host: req.Ref.Host(), reason: err.Error(), err: err}
@@ -82,16 +103,19 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 	s := new(slot)
 	defer s.leave()
 	var first *requestError
-	ofNamespace := false
+	afterOwn := false
 	for _, credential := range credentials {
-		result, err := try(c.lookup(req, credential, s))
+		result, err := try(c.lookup(req.Ref.Host(), req, credential, s))
 		e := asError(err)
 		if e == nil { // there is an answer, or an error of Begin
 			return result, err
 		}
-		ofNamespace = ofNamespace || e.ofNamespace
+		afterOwn = afterOwn || e.ofNamespace
 		if credential.Shared && e.Class() != failure.Unavailable {
-			e = &requestError{host: e.host, reason: "not found or not allowed", class: failure.Unauthorized}
+			e = &requestError{
+				host: e.host, reason: "not found or not allowed", class: failure.Unauthorized,
+				detail: e.detailed() + ", with a credential that all namespaces share",
+			}
 		}
 		switch {
 		case first == nil:
@@ -106,11 +130,14 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 		}
 	}
 	if unread && first.Class() != failure.Unavailable && first.Class() != failure.Invalid {
-		return result, &requestError{host: first.host, reason: "not found or not allowed without " +
-			"a pull secret or a cloud credential that could not be read"}
+		const without = " without a pull secret or a cloud credential that could not be read"
+		return result, &requestError{
+			host: first.host, reason: "not found or not allowed" + without,
+			detail: first.detailed() + without,
+		}
 	}
 	failed := *first
-	failed.ofNamespace = ofNamespace
+	failed.afterOwn = afterOwn
 	return result, &failed
 }
 
@@ -118,6 +145,7 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 // be another one that could not be read.
 func candidates(credentials []keychain.Credential) (found []keychain.Credential, unread bool) {
 	found = make([]keychain.Credential, 0, len(credentials)+1)
+	var identities []keychain.Credential // tried last, as far as there is room
 	for _, credential := range credentials {
 		switch a := credential.Auth; {
 		case credential.Unread:
@@ -126,17 +154,19 @@ func candidates(credentials []keychain.Credential) (found []keychain.Credential,
 			identity := credential
 			identity.Auth = authn.AuthConfig{IdentityToken: a.IdentityToken}
 			credential.Auth.IdentityToken = ""
-			found = append(found, credential, identity)
+			found, identities = append(found, credential), append(identities, identity)
 		default:
 			found = append(found, credential)
 		}
 	}
+	room := max(0, keychain.MaxCandidates-len(found))
+	found = append(found, identities[:min(len(identities), room)]...)
 	return append(found[:min(len(found), keychain.MaxCandidates)], keychain.Credential{}), unread
 }
 
 // digest asks by HEAD, and by GET if the answer is not enough.
 func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
-	if _, refused := l.client.noHead.Get(l.origin()); refused || l.Verify {
+	if _, refused := l.client.noHead.Get(l.routed()); refused || l.Verify {
 		return l.hash(ctx)
 	}
 	m, err := l.request(ctx, http.MethodHead)
@@ -148,11 +178,11 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 	if err != nil {
 		return "", err
 	}
+	if l.final {
+		return m.resolved, nil
+	}
 	if d := m.digest(); d != "" && supported(m.MediaType) {
 		return d, nil
-	}
-	if l.final {
-		return "", l.invalid("the registry that it redirects to gives no digest by HEAD")
 	}
 	if m.remaining == 0 {
 		return "", &requestError{host: l.Name, reason: "no pull is left of the registry's quota, " +

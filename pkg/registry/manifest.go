@@ -43,9 +43,10 @@ type Manifest struct {
 	MediaType string // the Content-Type without parameters
 	Body      []byte // at most MaxManifest; nil after a HEAD
 
-	digests   []string // every Docker-Content-Digest header
-	remaining int      // the pulls that the registry still allows; -1 if it does not say
-	release   func()   // nil if Body takes no room
+	digests   []string      // every Docker-Content-Digest header
+	resolved  digest.Digest // by a whole lookup at another registry
+	remaining int           // the pulls that the registry still allows; -1 if it does not say
+	release   func()        // nil if Body takes no room
 }
 
 // Release drops Body and gives back its room in Client.Manifests.
@@ -135,7 +136,7 @@ func (m *Manifest) checkBody() error {
 	case body.MediaType != "" && string(body.MediaType) != m.MediaType:
 		return errors.New("the manifest and its header name different media types")
 	case m.IsIndex() && bool(!body.Manifests || body.Layers || body.Config):
-		return errors.New("the index is no index")
+		return errors.New("the index has no manifests, or has the layers or config of an image")
 	case !m.IsIndex() && bool(body.Manifests || !body.Config):
 		return errors.New("the manifest is no image manifest")
 	}

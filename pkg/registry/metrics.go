@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	otherRegistry = "other" // a host that a tenant has chosen must not become a label
+	otherRegistry = "other" // the label of a host without one
 
 	// Kinds of requests beside the methods of those for manifests.
 	tokenRequest     = "token"
@@ -34,33 +34,41 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_requests_total",
-			Help: "Requests to registries (other where the config does not name it), by kind (HEAD," +
-				" GET, token, or challenge at /v2/) and answer: 200, 401, 403, 404, 429, 503, 4xx" +
-				" and 5xx for the rarer ones, else (any other status) or none (no answer).",
+			Help: "Requests to registries (other, unless the config names it or it is well known), by" +
+				" kind (HEAD, GET, token, or challenge at /v2/) and answer: 200, 401, 403, 404, 429," +
+				" 503, 4xx and 5xx for the rarer ones, else (any other status) or none (no answer).",
 		}, []string{"registry", "kind", "answer"}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_registry_not_asked_total",
-			Help: "Requests to registries (other where the config does not name it) that were not " +
-				"made, since an answer a moment ago (429, 503, a refused login, a failed " +
+			Help: "Requests to registries (other, unless the config names it or it is well known) " +
+				"that were not made, since an answer a moment ago (429, 503, a refused login, a failed " +
 				"connection) said not to.",
 		}, []string{"registry"}),
 		pulls: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tagpin_registry_pulls_remaining",
 			Help: "Pulls that a registry said it still allows (ratelimit-remaining), by its last " +
-				"answer that said so; only of registries that the config names.",
+				"answer that said so; only of registries that the config names or that are well known.",
 		}, []string{"registry"}),
 	}
 	r.MustRegister(m.requests, m.closed, m.pulls)
 	return m
 }
 
+// Begin makes the counters of failures start at 0 for registries with these labels, and for all
+// others together, so that increase() sees the first failure.
+func (m *Metrics) Begin(labels []string) {
+	m.closed.WithLabelValues(otherRegistry)
+	for _, label := range labels {
+		m.closed.WithLabelValues(label)
+	}
+}
+
 // count counts a request and its answer, or nil if there was none, and describes it in its span.
-// via is the host that the registry has redirected the request to.
-func (l *lookup) count(kind, via string, resp *http.Response, s span.Span) {
+func (l *lookup) count(kind string, resp *http.Response, s span.Span) {
 	answer := answerLabel(resp)
 	s.Text("tagpin.registry", l.Name)
 	s.Text("tagpin.kind", kind)
-	s.Text("tagpin.redirected_to", via)
+	s.Text("tagpin.redirected_to", l.via)
 	if answer != "200" {
 		s.Fail(answer)
 	}
@@ -72,8 +80,9 @@ func (l *lookup) count(kind, via string, resp *http.Response, s span.Span) {
 		return
 	}
 	m.requests.WithLabelValues(cmp.Or(l.label, otherRegistry), kind, answer).Inc()
-	if resp == nil || kind == tokenRequest || kind == challengeRequest || l.label == "" {
-		return
+	ofManifest := kind != tokenRequest && kind != challengeRequest && l.via == ""
+	if resp == nil || !ofManifest || l.label == "" || l.ownLogin() {
+		return // a namespace's own account may have another quota than the nodes
 	}
 	if n := remainingPulls(resp.Header); n >= 0 {
 		m.pulls.WithLabelValues(l.label).Set(float64(n))

@@ -4,6 +4,7 @@ package registry_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -177,6 +178,68 @@ func TestProxyOfUnknownHosts(t *testing.T) {
 	defer c.Close()
 	if _, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse("unknown.example/a:1")}); err == nil || asked {
 		t.Errorf("Head = %v, the proxy was asked: %t", err, asked)
+	}
+}
+
+// TestProxyWithoutDNS checks that a proxy is asked for a host that the config names though DNS
+// never answers.
+func TestProxyWithoutDNS(t *testing.T) {
+	t.Parallel() // because it waits
+	asked := make(chan struct{}, 1)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer proxy.Close()
+	proxied, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context()) // the resolver waits longer than the lookup
+	defer end()
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		context.AfterFunc(ended, func() { _ = server.Close() })
+		go func() { _, _ = io.Copy(io.Discard, server) }()
+		return client, ended.Err()
+	}
+	c := &registry.Client{
+		Hosts: []registry.Host{{Name: "r.example"}},
+		Network: network.Network{
+			Resolver: &net.Resolver{PreferGo: true, Dial: dial}, Proxy: http.ProxyURL(proxied),
+		},
+	}
+	defer c.Close()
+	want := "r.example: the proxy 127.0.0.1: it answered 502 to CONNECT"
+	if err := head(t.Context(), c, "r.example/a:1"); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	select {
+	case <-asked:
+	default:
+		t.Error("the proxy was not asked")
+	}
+}
+
+// TestProxyTellsNothing checks that a tenant does not learn from a proxy's answer what can be
+// reached from there.
+func TestProxyTellsNothing(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusGatewayTimeout)
+	}))
+	defer proxy.Close()
+	proxied, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &registry.Client{Network: network.Network{
+		Resolver: nameserver(t, map[string][]string{"r.example": {"192.0.2.1"}}),
+		Proxy:    http.ProxyURL(proxied),
+	}}
+	defer c.Close()
+	err = head(t.Context(), c, "r.example/a:1")
+	if err == nil || err.Error() != "r.example: unreachable" {
+		t.Errorf("error %v, want r.example: unreachable", err)
 	}
 }
 

@@ -3,10 +3,13 @@
 package registry
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,154 +22,139 @@ func tenMinutes(status int) *requestError {
 	return &requestError{host: "r.example", status: status, retryAfter: 10 * time.Minute}
 }
 
-// TestOneRepository checks that a repository whose own server is out of service, or limits requests
-// without a credential of the namespace's own, is not asked for as long as it says. Other
-// repositories are asked.
-func TestOneRepository(t *testing.T) {
+// TestOnePart checks that answers that a tenant can cause below paths of its own, however many, say
+// nothing about other paths of the registry. Below the first part of its path, a repository shares
+// the fate of the others: they may have the same server.
+func TestOnePart(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		user   string
 		shared bool
-	}{{503, "u", false}, {429, "", false}, {429, "shared", true}} {
+	}{{503, "u", false}, {503, "", false}, {429, "", false}, {429, "shared", true}} {
 		synctest.Test(t, func(t *testing.T) {
 			g := newGates()
-			for i := range 10 {
-				at(g, "team-a/x", tt.user, tt.shared).judge(tenMinutes(tt.status))
-				at(g, fmt.Sprint("team-a/y", i), tt.user, tt.shared).judge(tenMinutes(tt.status))
+			for range 5 {
+				for i := range 20 {
+					at(g, fmt.Sprintf("team-%d/x", i), tt.user, tt.shared).judge(tenMinutes(tt.status))
+				}
+				if err := closed(g, at(g, "app/y", tt.user, tt.shared).gates()); err != nil {
+					t.Errorf("%+v: another part: %v", tt, err)
+				}
 				time.Sleep(10 * time.Second)
 			}
-			if closed(g, at(g, "team-a/x", tt.user, tt.shared).gates()) == nil {
-				t.Errorf("%+v: the repository's gate is open, want it closed", tt)
+			if closed(g, at(g, "team-1/y", tt.user, tt.shared).gates()) == nil {
+				t.Errorf("%+v: the gate of the part is open, want it closed", tt)
 			}
-			if err := closed(g, at(g, "team-b/y", tt.user, tt.shared).gates()); err != nil {
-				t.Errorf("%+v: another repository: %v", tt, err)
+			err := closed(g, at(g, "team-1/y", "other", false).gates())
+			if (err == nil) != (tt.status == 429) {
+				t.Errorf("%+v: another credential in the part: %v", tt, err)
 			}
 		})
 	}
 }
 
-// TestRegistryOutOfService checks that several repositories without service close the registry, but
-// not for as long as one of them says. Then one request tries, and closes it again.
-func TestRegistryOutOfService(t *testing.T) {
+// TestLimitOfOneNamespace checks that a limit of requests with a namespace's own credential closes
+// nothing for another namespace that has the same one: a server below a path of the registry's host
+// may belong to a tenant.
+func TestLimitOfOneNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGates()
-		other := at(g, "team-b/y", "", false)
-		for i := range outage.count {
-			if err := closed(g, other.gates()); err != nil {
-				t.Fatalf("after %d repositories: %v", i, err)
-			}
-			at(g, fmt.Sprintf("team-%d/x", i), "u", false).judge(tenMinutes(503))
+		first, next := at(g, "team-a/x", "u", false), at(g, "team-b/y", "u", false)
+		first.Namespace, next.Namespace = "team", "team"
+		first.judge(tenMinutes(429))
+		if err := closed(g, next.gates()); !errors.Is(err, ErrOutage) {
+			t.Errorf("the credential's gate: %v, want it closed by the limit", err)
 		}
-		for range 3 {
-			err := asError(closed(g, other.gates()))
-			if err == nil || err.retryAfter != maxOutage {
-				t.Fatalf("registry's gate: %v, want it closed for %v", err, maxOutage)
-			}
-			time.Sleep(maxOutage)
-			taken, passErr := pass(t.Context(), g, other.gates())
-			if passErr != nil {
-				t.Fatal(passErr)
-			}
-			again := tenMinutes(503)
-			again.retryAfter = maxOutage // so that the repository's gate opens at the same time
-			other.judge(again)
-			g.done(taken, true)
+		other := at(g, "team-b/y", "u", false)
+		other.Namespace = "other"
+		if err := closed(g, other.gates()); err != nil {
+			t.Errorf("another namespace: %v", err)
 		}
 	})
 }
 
-// TestRegistryLimited checks that several repositories that limit requests without a credential
-// close the registry for such requests, for a minute at most. Answers to a credential say nothing
-// about that.
-func TestRegistryLimited(t *testing.T) {
+// TestFullOutage checks that a registry that is out of service is asked about once for each part of
+// it and time of waiting, however many lookups there are, and that its answers open all gates.
+func TestFullOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGates()
-		other := at(g, "team-b/y", "", false)
-		for i := range outage.count {
-			if err := closed(g, other.gates()); err != nil {
-				t.Fatalf("after %d repositories: %v", i, err)
+		asked, down := 0, true
+		c := over(handler(func(w http.ResponseWriter, _ *http.Request) {
+			if asked++; down {
+				w.WriteHeader(http.StatusServiceUnavailable)
 			}
-			at(g, fmt.Sprintf("team-%d/x", i), "", false).judge(tenMinutes(429))
-			at(g, "team-c/z", "u", false).judge(&requestError{status: 404})
+		}))
+		ask := func() (failed int) {
+			for i := range 200 {
+				image := fmt.Sprintf("r.example/team-%d/app%d:1", i%10, i)
+				if _, err := c.Head(t.Context(), head(image, fmt.Sprint("ns", i%7))); err != nil {
+					failed++
+				}
+			}
+			return failed
 		}
-		err := asError(closed(g, other.gates()))
-		if err == nil || err.retryAfter != maxOutage {
-			t.Errorf("gate of anonymous requests: %v, want it closed for %v", err, maxOutage)
+		for range 60 {
+			if failed := ask(); failed != 200 {
+				t.Fatalf("%d of 200 lookups failed, want all", failed)
+			}
+			time.Sleep(time.Second)
 		}
-		if err := closed(g, at(g, "team-b/y", "u", false).gates()); err != nil {
-			t.Errorf("with a credential: %v, want its gates open", err)
+		if asked > 10*7 { // after 1, 2, 4, 8, 16 and 30 s
+			t.Errorf("%d requests in a minute, want at most 7 for each of 10 parts", asked)
+		}
+		down = false
+		time.Sleep(unreachable.most)
+		if failed := ask(); failed != 0 {
+			t.Errorf("%d lookups failed when the registry was back, want none", failed)
 		}
 	})
 }
 
-// TestFailuresAreForgotten checks that failures of repositories count only if no other one has
-// answered between them, and only for a while.
-func TestFailuresAreForgotten(t *testing.T) {
-	for name, tt := range map[string]struct {
-		status  int
-		between func(g *gates)
-	}{
-		"an answer": {503, func(g *gates) { at(g, "b", "", false).served() }},
-		"not found": {503, func(g *gates) { at(g, "b", "", false).judge(&requestError{status: 404}) }},
-		"refused":   {503, func(g *gates) { at(g, "b", "v", false).judge(refusal()) }},
-		"time":      {503, func(*gates) { time.Sleep(maxOutage) }},
-		"limit":     {429, func(g *gates) { at(g, "b", "", false).judge(&requestError{status: 404}) }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGates()
-				for i := range 3 * outage.count {
-					tt.between(g)
-					at(g, fmt.Sprintf("team-%d/x", i), "", false).judge(tenMinutes(tt.status))
+// TestSlowOutage checks that slow failures below one path delay no lookups below others, not even
+// after a time in which the registry could not be reached: once a connection is made, the answers
+// of one team's server are no try for others.
+func TestSlowOutage(t *testing.T) {
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusTooManyRequests} {
+		synctest.Test(t, func(t *testing.T) {
+			c := over(handler(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.URL.Path, "/v2/slow") {
+					time.Sleep(4500 * time.Millisecond)
+					w.WriteHeader(status)
 				}
-				if err := closed(g, at(g, "team-b/y", "", false).gates()); err != nil {
-					t.Errorf("registry's gate: %v, want it open", err)
-				}
-			})
-		})
-	}
-}
-
-// TestOutageIsNotHidden checks that answers that say nothing about the registry itself don't count
-// as a success.
-func TestOutageIsNotHidden(t *testing.T) {
-	for name, e := range map[string]requestError{
-		"of the token endpoint": {status: 401, token: true},
-		"of another host":       {status: 404, via: "b.example"},
-		"too many requests":     {status: 429},
-		"no answer":             {evidence: network.Broken},
-		"a server's error":      {status: 500},
-		"remembered":            {status: 404, remembered: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := newGates()
-			for i := range outage.count {
-				at(g, "team-b/x", "v", false).judge(&e)
-				at(g, fmt.Sprintf("team-%d/x", i), "u", false).judge(tenMinutes(503))
+			}))
+			for range 3 { // a real outage
+				c.one(head("r.example/app:1", "b")).judge(tenMinutes(status))
+				c.one(head("r.example/app:1", "b")).judge(&requestError{evidence: network.NotConnected})
 			}
-			if closed(g, at(g, "team-b/y", "u", false).gates()) == nil {
-				t.Error("the registry's gate is open, want it closed")
+			time.Sleep(maxRetryAfter)
+			ctx, stop := context.WithCancel(t.Context())
+			var slow sync.WaitGroup
+			for i := range 16 {
+				slow.Go(func() {
+					for ctx.Err() == nil {
+						image := fmt.Sprintf("r.example/slow%d/app:1", i)
+						_, _ = c.Head(ctx, head(image, "a"))
+						time.Sleep(10 * time.Millisecond)
+					}
+				})
+			}
+			delays := 0
+			for range 60 {
+				synctest.Wait()
+				begin := time.Now()
+				if _, err := c.Head(t.Context(), head("r.example/app:1", "b")); err != nil {
+					t.Fatal(err)
+				}
+				if time.Since(begin) > time.Second {
+					delays++
+				}
+				time.Sleep(time.Second)
+			}
+			stop()
+			slow.Wait()
+			if delays > 1 {
+				t.Errorf("%d: %d of 60 lookups waited for another path, want 1 at most", status, delays)
 			}
 		})
-	}
-}
-
-// TestAnswersKeepARegistryOpen checks that repositories that are out of service close a registry
-// for no other one while other repositories answer.
-func TestAnswersKeepARegistryOpen(t *testing.T) {
-	c := over(handler(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/v2/team-a/") {
-			w.Header().Set("Retry-After", "600")
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	}))
-	for i := range 3 * outage.count {
-		if _, err := c.Head(t.Context(), head("r.example/app:1", "b")); err != nil {
-			t.Fatalf("after %d repositories: %v", i, err)
-		}
-		if _, err := c.Head(t.Context(), head(fmt.Sprint("r.example/team-a/", i, ":1"), "a")); err == nil {
-			t.Fatal("Head = nil, want an error")
-		}
 	}
 }
 
@@ -187,7 +175,7 @@ func TestForeignRealm(t *testing.T) {
 		}
 		withToken(realm, nil)(w, r)
 	}))
-	for i := range 2 * outage.count {
+	for i := range 6 {
 		if _, err := c.Head(t.Context(), head(fmt.Sprint("r.example/team-a/", i, ":1"), "a")); err == nil {
 			t.Fatal("Head = nil, want an error")
 		}

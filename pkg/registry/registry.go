@@ -11,9 +11,10 @@
 // own host and its own token realm alone (package auth).
 //
 // A request goes to the manifest at once. The challenge in the answer names the token realm. What
-// was learned from answers is remembered for a while (Learned), so that a lookup in a known
-// repository is one request, and one without any knowledge is three. If an answer says that the
-// next request will fail too, the registry is not asked for a while (gates).
+// was learned from answers is remembered for a while (Learned), so that a lookup is usually one
+// HEAD request once its token is known. Without a token, the challenge and the token cost two more.
+// A GET follows if HEAD is not enough, and a request to /v2/ if only that challenges. If an answer
+// says that the next request will fail too, the registry is not asked for a while (gates).
 //
 // The package uses the credentials and media types of go-containerregistry, and nothing more of it:
 //   - Its parser of references refuses references that run, and accepts others.
@@ -27,7 +28,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,13 +59,7 @@ type Host struct {
 	TLS               network.TLSFiles
 	Insecure          bool     // plain HTTP
 	AuthHosts         []string // other hosts that may be the realm of its tokens
-	Mirrors           []Mirror // asked first, in order
-}
-
-// Mirror is another host that serves a registry's repositories.
-type Mirror struct {
-	Host    string // with the path below which the repositories are: harbor.internal/docker-hub
-	Resolve bool   // for tags too; else only for digests
+	Mirrors           []Mirror // asked first, in order; nil: those of "*"
 }
 
 // Client asks registries. The zero value may dial public and private addresses. The fields must not
@@ -70,6 +67,8 @@ type Mirror struct {
 type Client struct {
 	// Hosts are the registries that the config names.
 	Hosts []Host
+	// Lenient are hosts for which the user of a command-line tool vouches.
+	Lenient Lenient
 	// Network says which addresses may be dialled, and how. Init sets its Named and Dials.
 	Network   network.Network
 	UserAgent string // default: tagpin
@@ -89,12 +88,14 @@ type Client struct {
 	// first 64 KiB of a body on, until Manifest.Release. If nil, each manifest has a bound of its own.
 	Manifests *fair.Queue
 
-	once   sync.Once
-	err    error
-	named  map[address]target // the hosts that have settings
-	others target             // the defaults
-	labels map[address]string // the names of registries and mirrors, as the config spells them
-	apis   map[string]bool    // the hosts of URLs that the config names, and of their token realms
+	once    sync.Once
+	err     error
+	named   map[address]target // the hosts that have settings
+	others  target             // the defaults, but for mirrors
+	mirrors []Mirror           // of the registries that have none set
+	labels  map[address]string // the names of registries and mirrors, as the config spells them
+	apis    map[string]bool    // the hosts of URLs that the config names, and of their token realms
+	lenient lenient
 }
 
 // Init sets the defaults of fields that are nil and reads the TLS files. The first request does so
@@ -112,12 +113,13 @@ func (c *Client) init() error {
 	c.prepare(c.Panics)
 	c.Network.Dials = &c.dials
 	c.Network.Named = func(host string) bool { return c.apis[host] }
-	shared := c.Network.Transport()
+	shared := c.newTransport()
 	c.others = newTarget(Host{}, shared)
 	var errs []error
 	for _, h := range c.Hosts {
 		t := newTarget(h, shared)
 		if h.Name == allHosts {
+			c.mirrors, t.Mirrors = t.Mirrors, nil
 			c.others = t
 			continue
 		}
@@ -133,16 +135,18 @@ func (c *Client) init() error {
 		c.named[t.address] = t
 	}
 	for _, h := range c.Hosts {
-		if h.Name != allHosts {
-			c.addNames(h)
-		}
+		c.addNames(h)
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return errors.Join(errs...) // which have those of lenient hosts
+	}
+	return c.addLenient(shared)
 }
 
 // Close closes idle connections.
 func (c *Client) Close() {
 	_ = c.Init()
+	c.lenient.probing.Close()
 	for _, t := range c.named {
 		(&http.Client{Transport: t.transport}).CloseIdleConnections()
 	}
@@ -151,7 +155,11 @@ func (c *Client) Close() {
 
 // Host returns the settings of a registry: its own, or else the defaults.
 func (c *Client) Host(name string) Host {
-	return c.target(name).Host
+	t := c.target(name)
+	if t.Mirrors == nil {
+		t.Mirrors = c.mirrorsOfAll(t.address)
+	}
+	return t.Host
 }
 
 // Settings identifies what the config says about a registry, apart from bounds and mirrors. Other
@@ -160,10 +168,23 @@ func (c *Client) Settings(name string) string {
 	return c.target(name).answers
 }
 
-// Label returns the name of a registry as the config spells it, or "" if the config does not name
-// it.
+// Label returns the label of a registry in metrics: its name as the config spells it, or else its
+// usual name if it is well known. It is "" for all others: tenants choose the hosts of images, and
+// must not make up labels.
 func (c *Client) Label(name string) string {
 	return c.target(name).label
+}
+
+// Labels returns all labels that Label may return, but for "".
+func (c *Client) Labels() []string {
+	_ = c.Init() // its error is about files
+	all := slices.Collect(maps.Values(c.labels))
+	for _, host := range wellKnown {
+		if label := c.Label(host); !slices.Contains(all, label) {
+			all = append(all, label)
+		}
+	}
+	return all
 }
 
 func (c *Client) target(name string) target {

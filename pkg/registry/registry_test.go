@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/registry/network"
@@ -34,7 +35,7 @@ func TestCAFile(t *testing.T) {
 	}
 	for _, tt := range []struct{ file, want string }{
 		{file, ""},
-		{"", "signed by an unknown authority; see caFile"},
+		{"", "signed by an unknown authority"},
 		{file + ".missing", "no such file"},
 	} {
 		named := registry.Host{Name: host, TLS: network.TLSFiles{CA: tt.file}}
@@ -49,6 +50,8 @@ func TestCAFile(t *testing.T) {
 
 // TestReasons checks that errors tell what the network answered only for hosts that the config
 // names, and in a command-line tool. A tenant would learn from it what can be reached from here.
+// Only the tool's user reads the setting or flag that may help. The cause for the operator has
+// everything.
 func TestReasons(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
@@ -61,23 +64,43 @@ func TestReasons(t *testing.T) {
 		name, host string
 		network    network.Network
 		want       string
+		setting    string
 	}{
-		{"no TLS", strings.TrimPrefix(plain.URL, "http://"), allow, "it does not speak TLS; see insecure"},
-		{"closed", strings.TrimPrefix(closed.URL, "http://"), allow, "connection refused"},
-		{"unknown CA", strings.TrimPrefix(other.URL, "https://"), allow, "its TLS certificate is signed by an unknown authority; see caFile"},
-		{"no such host", "registry.invalid", allow, "DNS"},
-		{"address", strings.TrimPrefix(plain.URL, "http://"), network.Network{}, "its address is not allowed; see network.allow"},
+		{"no TLS", strings.TrimPrefix(plain.URL, "http://"), allow, "it does not speak TLS", "insecure"},
+		{"closed", strings.TrimPrefix(closed.URL, "http://"), allow, "connection refused", ""},
+		{"unknown CA", strings.TrimPrefix(other.URL, "https://"), allow, "its TLS certificate is signed by an unknown authority", "caFile"},
+		{"no such host", "registry.invalid", allow, "DNS", ""},
+		{"address", strings.TrimPrefix(plain.URL, "http://"), network.Network{}, "its address is not allowed", "network.allow"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			withSetting := tt.want
+			if tt.setting != "" {
+				withSetting += "; see " + tt.setting
+			}
+			forUser := withSetting
+			if hint := map[string]string{
+				"insecure": "; if you trust the network, use --insecure ",
+				"caFile":   "; name its CA by caFile in the config, or use --insecure ",
+			}[tt.setting]; hint != "" {
+				forUser = tt.want + hint + tt.host
+			}
 			for client, want := range map[*registry.Client]string{
 				{Network: tt.network, Hosts: []registry.Host{{Name: tt.host}}}: tt.want,
-				{Network: tt.network, ExplainAll: true}:                        tt.want,
+				{Network: tt.network, ExplainAll: true}:                        forUser,
 				{Network: tt.network}:                                          "unreachable",
 			} {
 				_, err := client.Head(t.Context(), registry.Request{Ref: ref.MustParse(tt.host + "/a:1")})
 				client.Close()
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("Head = %v, want %s", err, want)
+				}
+				text := fmt.Sprint(err)
+				tells := strings.Contains(text, "; see ") || strings.Contains(text, "--insecure")
+				if tells && !client.ExplainAll {
+					t.Errorf("Head = %v, want no setting in it", err)
+				}
+				if got := failure.Cause(err); !strings.Contains(got, withSetting) || !strings.HasPrefix(got, tt.host+": ") {
+					t.Errorf("Cause(%v) = %s, want the host and %s", err, got, withSetting)
 				}
 			}
 		})

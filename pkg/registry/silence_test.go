@@ -22,7 +22,7 @@ func TestSilence(t *testing.T) {
 			}
 		}
 		want("not asked", 0)
-		l := c.lookup(head("r.example/app", ""), keychain.Credential{}, new(slot))
+		l := c.lookup("r.example", head("r.example/app", ""), keychain.Credential{}, new(slot))
 		l.asked()
 		time.Sleep(time.Second)
 		l.asked()

@@ -20,6 +20,7 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 		{Name: "r.example:5000", MaxInFlight: 1, Verify: true},
 		{Name: "plain.example", Insecure: true},
 		{Name: "mixed.example:80", Insecure: true},
+		{Name: "docker.io", MaxInFlight: 2},
 	}}
 	for name, want := range map[string]bool{
 		"mixed.example:80": true, "mixed.example:080": true,
@@ -34,17 +35,21 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 	if h.MaxInFlight != 1 || !h.Verify || h.Name != "R.example:05000" {
 		t.Errorf("Host(R.example:05000) = %+v, want the settings of r.example:5000", h)
 	}
+	if got := c.Host("registry-1.docker.io").MaxInFlight; got != 2 {
+		t.Errorf("Host(registry-1.docker.io).MaxInFlight = %d, want that of docker.io, 2", got)
+	}
 	for _, tt := range []struct {
 		one, other string
 		same       bool
 	}{
+		{"docker.io", "registry-1.docker.io:443", true},
 		{"r.example:5000", "R.example:05000", true},
 		{"plain.example", "plain.example:080", true},
 		{"plain.example", "plain.example:443", false},
 		{"other.example", "other.example:443", true},
 		{"other.example", "other.example:80", false},
 	} {
-		a, b := c.one(head(tt.one+"/a:1", "a")), c.one(head(tt.other+"/a:1", "a"))
+		a, b := c.one(head(tt.one+"/b/a:1", "a")), c.one(head(tt.other+"/b/a:1", "a"))
 		if slices.Equal(a.gates(), b.gates()) != tt.same || (a.origin() == b.origin()) != tt.same {
 			t.Errorf("%s and %s: %q and %q, want one registry: %t",
 				tt.one, tt.other, a.origin(), b.origin(), tt.same)

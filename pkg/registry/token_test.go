@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,4 +135,32 @@ func TestTokenHangs(t *testing.T) {
 			t.Errorf("%v after %d requests for tokens, want no second one", err, len(s.asked))
 		}
 	})
+}
+
+// TestRealmOfAnotherTeam checks that a login is not sent to a token endpoint that only repositories
+// of another team have named: behind a host that routes by path, it may be that team's own server.
+func TestRealmOfAnotherTeam(t *testing.T) {
+	var sent []string // the token endpoints that got the login of team b
+	c := over(handler(func(w http.ResponseWriter, r *http.Request) {
+		team, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/")
+		if strings.HasSuffix(r.URL.Path, "/token") {
+			if user, _, _ := r.BasicAuth(); user == "b" {
+				sent = append(sent, r.URL.Path)
+			}
+			_, _ = w.Write([]byte(`{"token":"t"}`))
+			return
+		}
+		withToken("https://r.example/"+team+"/token", nil)(w, r)
+	}))
+	for _, image := range []string{"a/x", "a/y", "b/x", "b/y"} {
+		req := head("r.example/"+image+":1", "")
+		login := authn.AuthConfig{Username: image[:1], Password: "canary"}
+		req.Credentials = []keychain.Credential{{Auth: login}}
+		if _, err := c.Head(t.Context(), req); err != nil {
+			t.Errorf("%s: %v", image, err)
+		}
+	}
+	if want := []string{"/b/token", "/b/token"}; !slices.Equal(sent, want) {
+		t.Errorf("the login of team b was sent to %q, want %q", sent, want)
+	}
 }

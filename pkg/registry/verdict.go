@@ -10,10 +10,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
-// maxOutage bounds how long all requests wait because some repositories of a registry are out of
-// service, or limit their requests.
-const maxOutage = time.Minute
-
 var (
 	unreachable = backoff{time.Second, 30 * time.Second}
 	limited     = backoff{5 * time.Second, time.Minute}
@@ -24,29 +20,33 @@ var (
 	manyRefused = backoff{30 * time.Second, 30 * time.Second}
 )
 
-var (
-	// wrongLogin is for one credential: if one repository refuses it, perhaps the repository's name is
-	// wrong.
-	wrongLogin = threshold{count: 3, forget: maxRetryAfter}
-	// wrongLogins is for the credentials of a namespace. A lookup tries at most 16
+const (
+	// maxRefusing is how many repositories may refuse a credential before a namespace shows it to no
+	// other one: if one refuses it, perhaps the repository's name is wrong.
+	maxRefusing = 3
+	// maxRefused is how many credentials of a namespace may be refused. A lookup tries at most 16
 	// (keychain.MaxCandidates), and all but the last one may be out of date.
-	wrongLogins = threshold{count: 16, forget: maxRetryAfter, again: true}
-	// outage is for repositories: behind a host that routes by path, a repository may have a server of
-	// its own. The same is true for a limit of requests.
-	outage = threshold{count: 3, forget: maxOutage}
+	maxRefused = 16
 )
 
 // gate returns the key of one of the lookup's gates.
 func (l *lookup) gate(kind gateKind) gateKey {
 	key := gateKey{kind: kind, origin: l.origin()}
 	switch kind {
-	case ofRegistry:
+	case ofServer:
+		key.origin = l.server()
+	case ofPart:
+		key.path = l.firstPart()
 	case ofCredential:
-		key.identity = l.identity
-	case ofLogin: // another namespace with the same credential may have the right repository
+		key.identity, key.path = l.identity, l.firstPart()
+	case ofOwnCredential: // a team's own server below a path of the host may limit what it likes
 		key.identity, key.namespace = l.identity, l.Namespace
+	// Refused logins are counted by host, also at a mirror. Otherwise a namespace could try any number
+	// of logins there, each for another made-up registry.
+	case ofLogin: // another namespace with the same credential may have the right repository
+		key.origin, key.identity, key.namespace = l.server(), l.identity, l.Namespace
 	case ofNamespace:
-		key.namespace = l.Namespace
+		key.origin, key.namespace = l.server(), l.Namespace
 	case ofRepository:
 		key.identity, key.path = l.identity, l.Ref.Path()
 	}
@@ -56,7 +56,8 @@ func (l *lookup) gate(kind gateKind) gateKey {
 // gates returns the gates that the lookup's requests have to pass.
 func (l *lookup) gates() []gateKey {
 	keys := []gateKey{
-		l.gate(ofRegistry), l.gate(ofCredential), l.gate(ofLogin), l.gate(ofRepository),
+		l.gate(ofServer), l.gate(ofPart), l.gate(ofCredential), l.gate(ofOwnCredential),
+		l.gate(ofLogin), l.gate(ofRepository),
 	}
 	if _, hasToken := l.client.tokens.Get(l.tokenKey()); l.ownLogin() && !hasToken {
 		keys = append(keys, l.gate(ofNamespace))
@@ -64,43 +65,46 @@ func (l *lookup) gates() []gateKey {
 	return keys
 }
 
+// firstPart returns the first part of the repository's path, with a slash. A host that routes by
+// path may have one server for all repositories below it.
+func (l *lookup) firstPart() string {
+	first, _, _ := strings.Cut(l.Ref.Path(), "/")
+	return first + "/"
+}
+
+// routed returns the repositories that may have the same server as the lookup's.
+func (l *lookup) routed() repositories { return repositories{l.origin(), l.firstPart()} }
+
 // ownLogin reports whether the credential belongs to the namespace.
 func (l *lookup) ownLogin() bool { return !l.anonymous() && !l.credential.Shared }
 
 // accepted records that the registry has accepted the credential.
 func (l *lookup) accepted() {
-	l.client.gates.forgive(l.gate(ofLogin))
+	l.client.gates.refusals.Remove(l.gate(ofLogin))
 	if l.ownLogin() {
-		l.client.gates.forgiveOne(l.gate(ofNamespace), string(l.identity[:]))
+		l.client.gates.accept(l.gate(ofNamespace), string(l.identity[:]))
 	}
 }
 
-// served records that the registry is in service, and does not limit requests with the credential.
-func (l *lookup) served() {
-	l.client.gates.forgive(l.gate(ofRegistry))
-	l.client.gates.forgive(l.gate(ofCredential))
-}
-
-// judge closes the gates that an answer says to close. A tenant can cause some answers for one
-// repository alone: a slow answer, a 503, a 429 without a credential of the namespace's own, and
-// failures of a token endpoint or of another host that the registry redirects to. One such answer
-// closes only its own repository. A 503 or 429 of three repositories closes more (closeSeveral).
+// judge closes the gates that an answer says to close. A tenant can cause any answer, with a server
+// of its own for some path of the host, so an answer counts for no more than what has the same
+// server: a 503 for repositories whose path has the same first part, and a 429 for requests with
+// the same credential there, and for a namespace's own credential in the namespace. Slow answers,
+// and failures of a token endpoint or of another host that the registry redirects to, are those of
+// one repository. No tenant can keep others from connecting, so a failed connection counts for all.
 func (l *lookup) judge(e *requestError) {
 	ofManifest := !e.token && e.via == "" // the answer is the registry's own
-	answered := e.status != 0 && e.status < 500 && e.status != http.StatusTooManyRequests
-	if ofManifest && answered && !e.remembered {
-		l.served()
-	}
-	switch limits := e.status == http.StatusTooManyRequests && e.via == "" && !e.foreign; {
-	case e.remembered, e.class != "":
+	switch {
+	case e.remembered, e.ofNamespace, e.class != "":
 	case e.evidence == network.NotConnected && ofManifest:
-		l.close(ofRegistry, e, unreachable)
+		l.close(ofServer, e, unreachable)
 	case e.status == http.StatusServiceUnavailable && ofManifest:
-		l.closeSeveral(ofRegistry, e, unreachable)
-	case limits && l.ownLogin():
+		l.close(ofPart, e, unreachable)
+	case e.status == http.StatusTooManyRequests && e.via == "" && !e.foreign:
+		if l.ownLogin() {
+			l.close(ofOwnCredential, e, limited)
+		}
 		l.close(ofCredential, e, limited)
-	case limits:
-		l.closeSeveral(ofCredential, e, limited)
 	case e.status == http.StatusTooManyRequests, e.status == http.StatusServiceUnavailable,
 		e.evidence != network.Nothing:
 		l.close(ofRepository, e, unreachable)
@@ -113,19 +117,6 @@ func (l *lookup) close(kind gateKind, e *requestError, b backoff) {
 	l.client.gates.close(l.gate(kind), l.Namespace, e, b)
 }
 
-// closeSeveral closes the gate of the repository, and that of kind if several repositories have
-// failed. Those with the same first part of their path count once, because a host that routes by
-// path may have one server for all of them.
-func (l *lookup) closeSeveral(kind gateKind, e *requestError, b backoff) {
-	l.close(ofRepository, e, b)
-	first, _, _ := strings.Cut(l.Ref.Path(), "/")
-	if l.client.gates.fail(l.gate(kind), outage, first, l.Namespace, e) {
-		several := *e
-		several.retryAfter = min(e.retryAfter, maxOutage)
-		l.close(kind, &several, b)
-	}
-}
-
 // closeLogin closes the gate of a repository that has refused a login, and further ones if several
 // repositories or logins have failed: a registry may answer in the same way to a wrong login and to
 // a repository that the login may not see.
@@ -134,15 +125,17 @@ func (l *lookup) closeLogin(e *requestError) {
 	if !l.ownLogin() {
 		return
 	}
-	g, identity := l.client.gates, string(l.identity[:])
-	if g.fail(l.gate(ofLogin), wrongLogin, l.Ref.Path(), l.Namespace, e) {
+	g, ofThis, ofAll := l.client.gates, l.gate(ofLogin), l.gate(ofNamespace)
+	enough := g.refuse(ofThis, maxRefusing, l.Ref.Path(), l.Namespace)
+	if enough || g.has(ofThis) { // once it was closed, one more refusal is enough
 		l.close(ofLogin, e, refusedLogin)
 	}
-	if g.fail(l.gate(ofNamespace), wrongLogins, identity, l.Namespace, e) {
+	if g.refuse(ofAll, maxRefused, string(l.identity[:]), l.Namespace) {
 		many := *e
 		many.reason = "too many different credentials of this namespace were refused; " +
 			"remove the old ones"
+		many.detail = ""
 		l.close(ofNamespace, &many, manyRefused)
-		g.forgive(l.gate(ofNamespace)) // then as many may be tried again
+		g.refusals.Remove(ofAll) // then as many may be tried again
 	}
 }

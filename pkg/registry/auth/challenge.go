@@ -13,11 +13,18 @@ type Challenge struct {
 	Basic bool // the credential itself; else a token
 	// Realm is the address of the token endpoint, and Service a parameter for it.
 	Realm, Service string
+	// Prefix is what the registry puts before the path of a repository in the scope of a token.
+	Prefix string
 }
 
+// maxPrefix bounds Prefix: it is a part of a repository's path.
+const maxPrefix = 255
+
 // ParseChallenges returns the challenge to answer, or nil if there is none: the first Bearer
-// challenge, else the first Basic one. A header may contain several challenges.
-func ParseChallenges(headers []string) *Challenge {
+// challenge, else the first Basic one. A header may contain several challenges. If repository is
+// not empty, the registry may have the repository of that path below another path, and a scope in
+// the challenge may say which.
+func ParseChallenges(headers []string, repository string) *Challenge {
 	var found *Challenge
 	for _, h := range headers {
 		for h != "" {
@@ -26,13 +33,30 @@ func ParseChallenges(headers []string) *Challenge {
 			scheme, params, h = nextChallenge(h)
 			switch {
 			case strings.EqualFold(scheme, "Bearer") && params["realm"] != "":
-				return &Challenge{Realm: params["realm"], Service: params["service"]}
+				return &Challenge{
+					Realm: params["realm"], Service: params["service"],
+					Prefix: prefix(params["scope"], repository),
+				}
 			case strings.EqualFold(scheme, "Basic"):
 				found = &Challenge{Basic: true}
 			}
 		}
 	}
 	return found
+}
+
+// prefix returns what the first scope of a repository whose path ends in the given one has before
+// it. Scopes are separated by blanks, and have the form repository:PATH:pull.
+func prefix(scopes, repository string) string {
+	for scope := range strings.FieldsSeq(scopes) {
+		path, ok := strings.CutPrefix(scope, "repository:")
+		path, ofRepository := strings.CutSuffix(path[:max(0, strings.LastIndex(path, ":"))], repository)
+		below := path == "" || strings.HasSuffix(path, "/")
+		if ok && ofRepository && below && repository != "" && len(path) <= maxPrefix {
+			return path
+		}
+	}
+	return ""
 }
 
 // nextChallenge reads a scheme and its parameters, and returns the rest. Parameters have the form

@@ -3,6 +3,7 @@
 package auth
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,7 +40,7 @@ func TestParseChallenges(t *testing.T) {
 		{"no names", []string{`=,"",;;, Basic`}, basic},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, ParseChallenges(tt.headers)); diff != "" {
+			if diff := cmp.Diff(tt.want, ParseChallenges(tt.headers, "")); diff != "" {
 				t.Errorf("ParseChallenges(%q) -want +got\n%s", tt.headers, diff)
 			}
 		})
@@ -51,8 +52,30 @@ func FuzzParseChallenges(f *testing.F) {
 	f.Add(`Basic realm="a, b", Bearer realm="https://a.example",service="s"`)
 	f.Add(`Negotiate abc==, =,"\`)
 	f.Fuzz(func(t *testing.T, header string) {
-		if c := ParseChallenges([]string{header}); c != nil && (len(c.Realm) > len(header) || !c.Basic && c.Realm == "") {
+		if c := ParseChallenges([]string{header}, ""); c != nil && (len(c.Realm) > len(header) || !c.Basic && c.Realm == "") {
 			t.Errorf("ParseChallenges(%q) = %q", header, c.Realm)
 		}
 	})
+}
+
+// TestPrefix checks which part of a challenge's scope says where a registry has a repository.
+func TestPrefix(t *testing.T) {
+	for _, tt := range []struct{ scope, repository, want string }{
+		{"repository:library/nginx:pull", "library/nginx", ""},
+		{"repository:hub/library/nginx:pull", "library/nginx", "hub/"},
+		{"registry:catalog:* repository:a/b/library/nginx:pull,push", "library/nginx", "a/b/"},
+		{"repository:secret:pull", "library/nginx", ""},
+		{"repository:my-library/nginx:pull", "library/nginx", ""},
+		{"repository:r.example:5000/library/nginx:pull", "library/nginx", "r.example:5000/"},
+		{"repository:hub/library/nginx", "library/nginx", ""},
+		{"repository:" + strings.Repeat("x", 300) + "/a:pull", "a", ""},
+		{"repository:hub/:pull", "", ""},
+		{"repository:", "a", ""},
+		{"", "a", ""},
+	} {
+		header := `Bearer realm="https://r.example/token",scope="` + tt.scope + `"`
+		if c := ParseChallenges([]string{header}, tt.repository); c.Prefix != tt.want {
+			t.Errorf("prefix of %q in %q = %q, want %q", tt.repository, tt.scope, c.Prefix, tt.want)
+		}
+	}
 }

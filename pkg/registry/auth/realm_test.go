@@ -46,6 +46,8 @@ func TestRealms(t *testing.T) {
 		{"user", "r.example", "https://u@r.example/token", Realms{}, false, false},
 		{"user as host", "r.example", "https://r.example@evil.example/token", Realms{}, false, false},
 		{"another scheme", "r.example", "file:///etc/passwd", Realms{}, false, false},
+		{"a host that is not in ASCII", "r.example", "https://ｒ.example/token", Realms{}, false, false},
+		{"a host that holds ESC", "r.example", "https://%1b[2Jr.example/token", Realms{}, false, false},
 		{"no host", "r.example", "https:///token", Realms{}, false, false},
 		{"opaque", "r.example", "https:r.example", Realms{}, false, false},
 		{"no URL", "r.example", "https://r.example/%zz", Realms{}, false, false},
@@ -67,27 +69,40 @@ func TestRealms(t *testing.T) {
 	}
 }
 
-// TestIsForAll checks that a token endpoint is remembered for all repositories only if no
-// repository's server can be behind it.
-func TestIsForAll(t *testing.T) {
+// TestScope checks that a token endpoint is remembered only for those repositories whose server can
+// be behind it.
+func TestScope(t *testing.T) {
 	r := &Realms{Host: "r.example", AuthHosts: []string{"login.example"}}
-	for realm, want := range map[string]bool{
-		"https://r.example/token":                             true,
-		"https://r.example/token/":                            true,
-		"https://r.example/artifactory/api/docker/a/v2/token": true,
-		"https://R.example:0443/service/token":                true,
-		"https://login.example/token":                         true,
-		"https://r.example/v2/token":                          false, // one more request for each repository
-		"https://r.example/v2/team-a/":                        false,
-		"https://r.example/v2/team-a":                         false,
-		"https://r.example/v2/team-b/token":                   false,
-		"https://r.example/v2/team-a/../../token":             false,
-		"https://r.example/v2/team-a/%2e%2e/%2e%2e/token":     false,
-		"https://r.example//v2/team-a/token":                  false,
-		"https://evil.example/token":                          false,
+	for realm, want := range map[string]Scope{
+		"https://r.example/token":                             Beside,
+		"https://r.example/token/":                            Beside,
+		"https://r.example/artifactory/api/docker/a/v2/token": Beside,
+		"https://R.example:0443/service/token":                Beside,
+		"https://login.example/token":                         All,
+		"https://r.example/v2/token":                          Repository, // one more request for each repository
+		"https://r.example/v2/team-a/":                        Repository,
+		"https://r.example/v2/team-a":                         Repository,
+		"https://r.example/v2/team-b/token":                   Repository,
+		"https://r.example/v2/team-a/../../token":             Repository,
+		"https://r.example/v2/team-a/%2e%2e/%2e%2e/token":     Repository,
+		"https://r.example//v2/team-a/token":                  Repository,
+		"https://evil.example/token":                          Repository,
 	} {
-		if got := r.IsForAll(Challenge{Realm: realm}); got != want {
-			t.Errorf("IsForAll(%s) = %t, want %t", realm, got, want)
+		if got := r.Scope(Challenge{Realm: realm}); got != want {
+			t.Errorf("Scope(%s) = %v, want %v", realm, got, want)
 		}
+	}
+	r.API = "/hub/v2"
+	for realm, want := range map[string]Scope{
+		"https://r.example/token": Beside, "https://r.example/hub/token": Beside, "https://r.example/hub/v2x": Beside,
+		"https://r.example/hub/v2": Repository, "https://r.example/hub/v2/token": Repository, "https://r.example/v2/token": Repository,
+	} {
+		if got := r.Scope(Challenge{Realm: realm}); got != want {
+			t.Errorf("Scope(%s) of an API at %s = %v, want %v", realm, r.API, got, want)
+		}
+	}
+	r.API = "/"
+	if got := r.Scope(Challenge{Realm: "https://r.example/token"}); got != Repository {
+		t.Errorf("Scope(https://r.example/token) of an API at / = %v, want %v", got, Repository)
 	}
 }

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// maxToken bounds the answer of a token endpoint, which is held until it is complete. Tokens have
+	// maxAnswer bounds the answer of a token endpoint, which is held until it is complete. Tokens have
 	// up to a few KiB, and some endpoints send theirs twice, as token and as access_token.
-	maxToken = 16 << 10
+	maxAnswer = 16 << 10
 	// DefaultLifetime is the lifetime of a token if the answer has none.
 	DefaultLifetime = 60 * time.Second
 	// maxLifetime bounds the lifetime that the answer has.
@@ -28,7 +28,7 @@ const (
 )
 
 // TokenRequest returns a request for a token. It is a GET, as every registry accepts it, but a POST
-// for an identity token.
+// for an identity token. It changes the query of realm.
 func TokenRequest(
 	ctx context.Context, realm *url.URL, service, scope string, a authn.AuthConfig,
 ) (*http.Request, error) {
@@ -64,7 +64,7 @@ func ParseToken(body io.Reader) (token string, lifetime time.Duration, err error
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int64  `json:"expires_in"`
 	}
-	if err := json.NewDecoder(io.LimitReader(body, maxToken)).Decode(&answer); err != nil {
+	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(&answer); err != nil {
 		// The error may quote the answer.
 		return "", 0, errors.New("its token endpoint's answer is not usable")
 	}

@@ -14,8 +14,18 @@ import (
 // MaxHost bounds a host: a DNS name, a colon and a port (RFC 1035, section 2.3.4).
 const MaxHost = 253 + 6
 
-// CutHost returns a host for the text of an error: it is cut if it is too long.
+// IsASCII reports whether a host has only printable ASCII characters. url.Parse decodes what is
+// escaped in a host, and a terminal would obey it. net/http would ask for another name than it.
+func IsASCII(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// CutHost returns a host for the text of an error: it is cut if it is too long, and not quoted if
+// it is not in ASCII.
 func CutHost(host string) string {
+	if !IsASCII(host) {
+		return "a host that is not in ASCII; it has to be written in Punycode"
+	}
 	if len(host) > MaxHost {
 		return host[:MaxHost] + "…"
 	}
@@ -23,15 +33,19 @@ func CutHost(host string) string {
 }
 
 // CanonicalHost returns the one spelling of the host of a URL: in lower case, an IP address in its
-// shortest form, and the port as a number. The port is left out if it is the default of HTTPS, or
-// that of HTTP if plain is true.
+// shortest form, without a dot at the end, and the port as a number. The port is left out if it is
+// the default of HTTPS, or that of HTTP if plain is true. It returns "" for a host that is not in
+// ASCII (IsASCII).
 func CanonicalHost(name string, plain bool) string {
+	if !IsASCII(name) {
+		return ""
+	}
 	name = strings.ToLower(name)
 	if !strings.Contains(name, ":") {
-		return name // by far the most common
+		return strings.TrimSuffix(name, ".") // by far the most common
 	}
 	u := url.URL{Host: name}
-	host, port := u.Hostname(), u.Port()
+	host, port := strings.TrimSuffix(u.Hostname(), "."), u.Port()
 	if ip, err := netip.ParseAddr(host); err == nil {
 		host = ip.Unmap().String()
 	}
@@ -49,6 +63,16 @@ func CanonicalHost(name string, plain bool) string {
 		return "[" + host + "]"
 	}
 	return host
+}
+
+// IsLoopback reports whether the host of a URL is this machine by its name (RFC 6761, section 6.3)
+// or address. A host of which only DNS says so is not.
+func IsLoopback(host string) bool {
+	u := url.URL{Host: host}
+	name := strings.TrimSuffix(u.Hostname(), ".")
+	ip, err := netip.ParseAddr(name)
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") ||
+		err == nil && ip.Unmap().IsLoopback()
 }
 
 // absolute returns a host as DNS is asked for it. A name with a dot gets a dot at its end, so that
@@ -69,14 +93,19 @@ func absolute(host string) string {
 	return host + "."
 }
 
-// dialAbsolute returns a function that dials with d and makes the name of the address absolute.
+// dialAbsolute returns a function that dials with d and makes the name of the address absolute. The
+// connection is closed when its peer has been silent for a while.
 func dialAbsolute(d *net.Dialer) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
 			return nil, err
 		}
-		return d.DialContext(ctx, network, net.JoinHostPort(absolute(host), port))
+		conn, err := d.DialContext(ctx, network, net.JoinHostPort(absolute(host), port))
+		if err == nil {
+			closeIfSilent(conn)
+		}
+		return conn, err
 	}
 }
 
@@ -84,3 +113,21 @@ func dialAbsolute(d *net.Dialer) dialFunc {
 // an absolute name in /etc/hosts, which the C library doesn't, and a program that is built with cgo
 // then resolves names as the released one does.
 func systemResolver() *net.Resolver { return &net.Resolver{PreferGo: runtime.GOOS == "linux"} }
+
+// boundedResolver returns a resolver with the settings of r that fails with errDNS if an answer is
+// too long. Whoever owns a name also owns its answer. Only Go's own resolver is bounded. An answer
+// over UDP is short: Go asks for 1,232 bytes at most.
+func boundedResolver(r *net.Resolver) *net.Resolver {
+	dial := r.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	bounded := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if _, packets := conn.(net.PacketConn); err != nil || packets {
+			return conn, err
+		}
+		return &boundedConn{Conn: conn, max: maxDNS, err: errDNS}, nil
+	}
+	return &net.Resolver{PreferGo: r.PreferGo, StrictErrors: r.StrictErrors, Dial: bounded}
+}

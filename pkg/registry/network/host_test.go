@@ -7,6 +7,8 @@ import "testing"
 func TestCanonicalHost(t *testing.T) {
 	for text, want := range map[string]struct{ https, http string }{
 		"r.example":             {"r.example", "r.example"},
+		"r.example.":            {"r.example", "r.example"},
+		"r.example.:5000":       {"r.example:5000", "r.example:5000"},
 		"R.Example":             {"r.example", "r.example"},
 		"localhost":             {"localhost", "localhost"},
 		"r.example:443":         {"r.example", "r.example:443"},
@@ -21,6 +23,8 @@ func TestCanonicalHost(t *testing.T) {
 		"[0:0:0:0:0:0:0:1]:443": {"[::1]", "[::1]:443"},
 		"[2001:DB8::0001]:5000": {"[2001:db8::1]:5000", "[2001:db8::1]:5000"},
 		"[::ffff:a00:1]":        {"10.0.0.1", "10.0.0.1"},
+		"r.\u009bexample":       {"", ""},
+		"r.example\u202e:5000":  {"", ""},
 	} {
 		if got := CanonicalHost(text, false); got != want.https {
 			t.Errorf("CanonicalHost(%s, false) = %s, want %s", text, got, want.https)

@@ -2,7 +2,8 @@
 
 // Package network makes connections to hosts that tenants choose. It owns the rules of which
 // addresses may be dialled, the lookup of names in DNS, the bounds of a connection (how many are
-// made at a time, and the size of a TLS handshake and of an answer's header), proxies and CA files.
+// made at a time, and the size of a TLS handshake and of an answer's header), proxies, and the TLS
+// files of hosts.
 // It also says what a failed request has shown of the network, and describes the failure.
 //
 // The package does not know what a request asks for, what its answer means, or whether it may be
@@ -22,14 +23,17 @@ import (
 const (
 	// connectTimeout bounds the time to connect, and then the time of a TLS handshake.
 	connectTimeout = 5 * time.Second
+	// proxiedLookup bounds the lookup of a named host that a proxy is asked for.
+	proxiedLookup = time.Second
 	// maxIdle and maxIdlePerHost bound the connections that are kept for later requests.
 	maxIdle, maxIdlePerHost = 256, 32
-	// window is the number of bytes of a body that a server may send over HTTP/2 before they are read.
-	window = 64 << 10
-	// pingAfter and pingTimeout bound the time that requests wait on an HTTP/2 connection whose peer
-	// is gone: it is closed after both. The sum is less than the default timeout of a request, so
-	// that the request is sent again in time.
-	pingAfter, pingTimeout = 2 * time.Second, 2 * time.Second
+	// keepAlive is how long a connection is idle before the kernel asks whether the peer is still
+	// there, and probeAfter how long it waits for an answer before it asks again.
+	keepAlive, probeAfter = 15 * time.Second, 5 * time.Second
+	// silence is how long the peer's kernel may take to confirm what was sent. Then the connection is
+	// closed. It is less than half of the default timeout of a request, so that net/http sends the
+	// request again in time.
+	silence = 2 * time.Second
 	// MaxDials is a capacity for Network.Dials, from which one namespace of one sender gets 128 at
 	// most.
 	MaxDials = 512
@@ -50,4 +54,7 @@ type Network struct {
 	Roots *x509.CertPool
 	// Dials bounds the connections that are being made at the same time.
 	Dials *fair.Room
+	// Report is called with the error of a host's TLS files if they have changed and can't be used.
+	// The former ones stay in use. If nil, errors are dropped.
+	Report func(error)
 }

@@ -4,6 +4,7 @@ package network
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/http/httptrace"
@@ -42,24 +43,17 @@ func (c *Caller) begun() {
 	}
 }
 
-// Do sends a request for a caller. A GET or HEAD that was sent over an idle connection and got no
-// answer at all is sent once more, since the server had probably closed that connection: net/http
-// itself does so by HTTP/1.1, but not by HTTP/2. evidence is what a failure has shown.
+// Do sends a request for a caller. It does not follow redirects. net/http sends the request once
+// more if it was sent over an idle connection that ended without an answer. evidence is what a
+// failure has shown.
 func Do(
-	c *http.Client, r *http.Request, caller Caller,
+	t http.RoundTripper, r *http.Request, caller Caller,
 ) (resp *http.Response, evidence Evidence, err error) {
-	for range 2 {
-		p := &progress{caller: caller}
-		if resp, err = p.do(c, r); err == nil {
-			return resp, Nothing, nil
-		}
-		evidence = p.evidence(err)
-		lostIdle := p.reused.Load() && !p.answered.Load()
-		if !lostIdle || r.Body != nil || r.Context().Err() != nil {
-			break
-		}
+	p := &progress{caller: caller}
+	if resp, err = p.do(t, r); err != nil {
+		return nil, p.evidence(err), err
 	}
-	return nil, evidence, err
+	return resp, Nothing, nil
 }
 
 // progress records how far one request has come on the wire. A request that could not be built, or
@@ -71,15 +65,15 @@ type progress struct {
 	asked     atomic.Bool               // for a connection
 	dialBegan atomic.Pointer[time.Time] // nil while the dial asks for room
 	connected atomic.Bool
-	reused    atomic.Bool // the connection was an idle one
 	wrote     atomic.Bool // the request's header
-	answered  atomic.Bool // the first byte of the answer has come
+	// handshakeDone gives back the room of a connection through a proxy. It is nil if there is none.
+	handshakeDone atomic.Pointer[func()]
 }
 
-func (p *progress) do(c *http.Client, r *http.Request) (*http.Response, error) {
+func (p *progress) do(t http.RoundTripper, r *http.Request) (*http.Response, error) {
 	ctx := context.WithValue(r.Context(), progressKey{}, p)
-	return c.Do(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { // also for each redirect
+	return t.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { // also when net/http sends the request once more
 			p.connected.Store(false)
 			p.wrote.Store(false)
 			p.asked.Store(true)
@@ -87,11 +81,15 @@ func (p *progress) do(c *http.Client, r *http.Request) (*http.Response, error) {
 		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			p.connected.Store(true)
-			p.reused.Store(info.Reused)
+			markReady(info.Conn)
 			p.caller.begun()
 		},
-		WroteHeaders:         func() { p.wrote.Store(true) },
-		GotFirstResponseByte: func() { p.answered.Store(true) },
+		TLSHandshakeDone: func(tls.ConnectionState, error) {
+			if leave := p.handshakeDone.Load(); leave != nil {
+				(*leave)()
+			}
+		},
+		WroteHeaders: func() { p.wrote.Store(true) },
 	})))
 }
 

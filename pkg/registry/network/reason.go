@@ -3,32 +3,122 @@
 package network
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/textproto"
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 )
 
-// Reason describes in words why a request got no answer. If explain is false, it tells nothing
-// about the host, since a tenant could learn from it what can be reached from here.
-func Reason(err error, explain bool) string {
+// Explanation says why a request got no answer.
+type Explanation struct {
+	// Reason is the reason in words.
+	Reason string
+	// Setting is the setting of the config that may help, or "". It is for operators.
+	Setting string
+	// System is what the system and Go say, such as the address that was dialled. It is for operators:
+	// a tenant would learn from it what is reached from here. It quotes nothing that a server has sent
+	// but the names in its certificate.
+	System string
+	// Public is true if the reason says nothing about a host that a tenant may have chosen.
+	Public bool
+}
+
+// Explain says why a request got no answer.
+func Explain(err error) Explanation {
+	e := Explanation{System: system(err)}
 	proxy := new(proxyError)
 	switch {
 	case errors.Is(err, ErrNoRoom):
-		return "too many connections to registries are being made; try again"
-	case errors.As(err, &proxy): // which the operator chose, not the tenant
-		return "the proxy " + proxy.host + ": " + cmp.Or(proxy.answer, reason(proxy.err))
-	case explain:
-		return reason(err)
+		e.Public = true
+		e.Reason = "too many connections to registries are being made; try again"
+	case errors.As(err, &proxy): // which the operator chose
+		e.Public = proxy.answer == ""
+		if e.Public {
+			e.Reason, e.Setting = reason(proxy.err)
+		} else {
+			e.Reason, e.System = proxy.answer, ""
+		}
+		e.Reason = "the proxy " + proxy.host + ": " + e.Reason
+	default:
+		e.Reason, e.Setting = reason(err)
 	}
-	return "unreachable"
+	return e
+}
+
+// ForOperator returns all that is known, in one text.
+func (e Explanation) ForOperator() string {
+	text := e.WithSetting()
+	if e.System != "" {
+		text += " (" + e.System + ")"
+	}
+	return text
+}
+
+// WithSetting returns the reason with the setting that may help.
+func (e Explanation) WithSetting() string {
+	if e.Setting == "" {
+		return e.Reason
+	}
+	return e.Reason + "; see " + e.Setting
+}
+
+// ForUser returns the reason with what the user of a command-line tool can do at a host.
+func (e Explanation) ForUser(host string) string {
+	switch e.Setting {
+	case "insecure":
+		return e.Reason + "; if you trust the network, use --insecure " + host
+	case "caFile":
+		return e.Reason + "; name its CA by caFile in the config, or use --insecure " + host
+	}
+	return e.WithSetting()
+}
+
+// LacksTLS reports whether a failed request over TLS has shown that the server does not speak TLS:
+// it answered in another protocol, or hung up during the handshake.
+func LacksTLS(err error) bool {
+	record := new(tls.RecordHeaderError)
+	op := new(net.OpError)
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, record):
+		return true
+	case errors.As(err, &op) && op.Op != "read":
+		return false // no connection, or an alert, which is TLS
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET)
+}
+
+// maxSystem bounds Explanation.System, and maxIssuer the name of a CA in it, in bytes.
+const maxSystem, maxIssuer = 256, 100
+
+// system returns the text of an error. Errors of net/http quote what a server has sent, so the text
+// ends at the first quotation mark. A certificate may have any names, so control characters, which
+// a terminal would obey, become spaces.
+func system(err error) string {
+	if errors.As(err, new(textproto.ProtocolError)) { // it has the line without quotation marks
+		return "malformed header"
+	}
+	text, _, _ := strings.Cut(err.Error(), `"`)
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) && unknown.Cert != nil {
+		issuer := unknown.Cert.Issuer.String()
+		text = "it is issued by " + issuer[:min(len(issuer), maxIssuer)]
+	}
+	text = strings.TrimRight(text[:min(len(text), maxSystem)], " :(")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
 }
 
 // Kind returns what errors.Is may find in the error of a request, or nil. The error itself must not
@@ -44,7 +134,8 @@ func Kind(err error) error {
 	return nil
 }
 
-func reason(err error) string {
+// reason returns the reason in words, and the setting that may help.
+func reason(err error) (text, setting string) {
 	var (
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
@@ -55,35 +146,35 @@ func reason(err error) string {
 	)
 	switch {
 	case errors.Is(err, ErrAddress):
-		return "its address is not allowed; see network.allow"
+		return "its address is not allowed", "network.allow"
 	case errors.Is(err, errHeader):
-		return "its answer has too many lines of header"
+		return "its answer has too many lines of header", ""
 	case errors.Is(err, errCertificates):
-		return "its TLS certificates are too large"
+		return "its TLS certificates are too large", ""
 	case errors.Is(err, errHandshake):
-		return fmt.Sprintf("its TLS handshake has more than %d KiB", maxHandshake>>10)
+		return fmt.Sprintf("its TLS handshake has more than %d KiB", maxHandshake>>10), ""
 	case errors.As(err, &unknown):
-		return "its TLS certificate is signed by an unknown authority; see caFile"
+		return "its TLS certificate is signed by an unknown authority", "caFile"
 	case errors.As(err, &hostname):
-		return "its TLS certificate is for another host"
+		return "its TLS certificate is for another host", ""
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "its TLS certificate has expired or is not yet valid"
+		return "its TLS certificate has expired or is not yet valid", ""
 	case errors.As(err, &invalid):
-		return "its TLS certificate is not valid"
+		return "its TLS certificate is not valid", ""
 	case wantsClientCert(err):
-		return "it wants a client certificate, or another one; see clientCertFile"
+		return "it wants a client certificate, or another one", "clientCertFile"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "it does not speak TLS; see insecure"
+		return "it does not speak TLS", "insecure"
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return "DNS knows no such host" + serviceHint(dns.Name)
+		return "DNS knows no such host" + serviceHint(dns.Name), ""
 	case errors.As(err, &dns):
-		return "its name can't be looked up in DNS"
+		return "its name can't be looked up in DNS", ""
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
+		return "connection refused", ""
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "timed out"
+		return "timed out", ""
 	}
-	return "unreachable"
+	return "unreachable", ""
 }
 
 // wantsClientCert reports whether a server has ended a connection because of the client's

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"syscall"
-	"time"
 )
 
 // ErrAddress reports that an address may not be dialled.
@@ -40,6 +39,9 @@ var refused = []netip.Prefix{
 // those that the built-in rules refuse.
 type Rules struct {
 	Allow, Deny []netip.Prefix
+	// Only are the only addresses that may be dialled, whatever else the rules say but Deny. If nil,
+	// it has no effect.
+	Only []netip.Prefix
 }
 
 // nat64 is the prefix of IPv4 addresses for hosts that have IPv6 alone. Their gateway connects to
@@ -53,6 +55,10 @@ func (r Rules) Check(addr netip.Addr) error {
 	within := func(p netip.Prefix) bool { return p.Contains(addr) }
 	switch {
 	case slices.ContainsFunc(r.Deny, within):
+	case r.Only != nil:
+		if slices.ContainsFunc(r.Only, within) {
+			return nil
+		}
 	case slices.ContainsFunc(r.Allow, within):
 		return nil
 	case nat64.Contains(addr):
@@ -83,5 +89,8 @@ func (r Rules) dialer(resolver *net.Resolver) *net.Dialer {
 }
 
 func newDialer(resolver *net.Resolver) *net.Dialer {
-	return &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second, Resolver: resolver}
+	return &net.Dialer{
+		Timeout: connectTimeout, Resolver: resolver,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: probeAfter},
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/tagpin/tagpin/pkg/reload"
@@ -15,34 +16,48 @@ import (
 type TLSFiles struct {
 	// CA has the CAs that are trusted beside the others. It may be empty.
 	CA string
-	// ClientCert and ClientKey are shown to the host if it asks for a client certificate. Both or
-	// neither may be empty.
+	// ClientCert is shown to the host if it asks for a client certificate, and ClientKey is its
+	// key. Both or neither may be empty.
 	ClientCert, ClientKey string
 }
 
 // TransportFor returns a transport with a host's TLS settings. It also serves the requests to other
 // hosts that the host's requests lead to, such as token realms. The CA counts for those too, but
 // the client certificate is shown to the host alone. When a file changes, it counts for new
-// connections. host is in its canonical spelling.
+// connections; if it can't be used, Report gets the error. host is in its canonical spelling.
 func (n *Network) TransportFor(host string, files TLSFiles) (http.RoundTripper, error) {
-	t := &reloading{network: n, host: host, tls: files}
+	return n.transportFor(&reloading{network: n, host: host, tls: files})
+}
+
+// UnverifiedFor is TransportFor for a host of which any certificate is accepted, as of all others
+// to which its requests lead. The client certificate is still shown to the host alone.
+func (n *Network) UnverifiedFor(host string, files TLSFiles) (http.RoundTripper, error) {
+	return n.transportFor(&reloading{network: n, host: host, tls: files, unverified: true})
+}
+
+func (n *Network) transportFor(t *reloading) (http.RoundTripper, error) {
+	files, host := t.tls, t.host
 	for _, path := range []string{files.CA, files.ClientCert, files.ClientKey} {
 		if path != "" {
 			t.files.Paths = append(t.files.Paths, path)
 		}
 	}
 	t.files.Parse = t.parse
+	if n.Report != nil {
+		t.files.Report = func(err error) { n.Report(fmt.Errorf("registry %s: %w", host, err)) }
+	}
 	_, err := t.files.Look()
 	return t, err
 }
 
 // reloading is a transport that is replaced when one of its files changes.
 type reloading struct {
-	network *Network
-	host    string
-	tls     TLSFiles
-	files   reload.Files[transports]
-	current transports // guarded by files, which calls parse
+	network    *Network
+	host       string
+	tls        TLSFiles
+	unverified bool // any certificate is accepted
+	files      reload.Files[transports]
+	current    transports // guarded by files, which calls parse
 }
 
 // transports are those for requests to the host itself, and to others. They may be the same.
@@ -53,22 +68,30 @@ func (t *reloading) parse(contents [][]byte) (transports, error) {
 	if t.tls.CA != "" {
 		var err error
 		if pool, err = t.network.trusting(contents[0]); err != nil {
-			return transports{}, err
+			return transports{}, fmt.Errorf("%s: %w", t.tls.CA, err)
 		}
 		contents = contents[1:]
 	}
-	parsed := transports{others: t.network.transport(pool)}
+	parsed := transports{others: t.transport(pool)}
 	parsed.own = parsed.others
 	if t.tls.ClientCert != "" {
 		certificate, err := tls.X509KeyPair(contents[0], contents[1]) // err quotes no key
 		if err != nil {
-			return transports{}, err
+			return transports{}, fmt.Errorf("%s with %s: %w", t.tls.ClientCert, t.tls.ClientKey, err)
 		}
-		parsed.own = t.network.transport(pool, certificate)
+		parsed.own = t.transport(pool, certificate)
 	}
 	t.current.closeIdle() // they were made with the former files
 	t.current = parsed
 	return parsed, nil
+}
+
+func (t *reloading) transport(pool *x509.CertPool, client ...tls.Certificate) *transport {
+	config := tlsConfig(pool, client...)
+	if t.unverified {
+		config = unverified(config)
+	}
+	return t.network.transportWith(config)
 }
 
 // trusting returns the CAs that are trusted for all hosts, and those of a PEM file.

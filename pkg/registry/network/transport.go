@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"time"
@@ -28,42 +29,64 @@ const (
 var errHeader = errors.New("too many lines of header")
 
 // Transport returns a transport that trusts the CAs in Roots.
-func (n *Network) Transport() http.RoundTripper { return n.transport(n.Roots) }
+func (n *Network) Transport() http.RoundTripper { return n.transportWith(tlsConfig(n.Roots)) }
 
-func (n *Network) transport(roots *x509.CertPool, client ...tls.Certificate) *transport {
+// Unverified returns a transport that accepts any certificate of a registry.
+func (n *Network) Unverified() http.RoundTripper {
+	return n.transportWith(unverified(tlsConfig(n.Roots)))
+}
+
+// unverified changes settings so that any certificate is accepted.
+func unverified(config *tls.Config) *tls.Config {
+	config.InsecureSkipVerify = true
+	return config
+}
+
+func tlsConfig(roots *x509.CertPool, client ...tls.Certificate) *tls.Config {
+	return &tls.Config{
+		RootCAs: roots, Certificates: client, VerifyConnection: checkCertificates,
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+	}
+}
+
+// transportWith returns a transport that speaks HTTP/1.1 alone. By HTTP/2, net/http bounds neither
+// the idle connections nor what a server may send on them, so that a tenant with many hosts could
+// use up the memory and the processor.
+func (n *Network) transportWith(config *tls.Config) *transport {
 	base := &http.Transport{
-		TLSClientConfig: &tls.Config{
-			RootCAs: roots, Certificates: client, VerifyConnection: checkCertificates,
-			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-		},
+		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    connectTimeout,
-		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true, // the bytes that were sent are hashed
-		HTTP2: &http.HTTP2Config{
-			MaxReadFrameSize:              16 << 10,
-			MaxReceiveBufferPerStream:     window,
-			MaxReceiveBufferPerConnection: maxIdlePerHost * window,
-			SendPingTimeout:               pingAfter,
-			PingTimeout:                   pingTimeout,
-		},
 	}
+	base.Protocols = new(http.Protocols)
+	base.Protocols.SetHTTP1(true)
 	t := &transport{Network: *n, direct: base.Clone(), proxied: base.Clone()}
-	t.Resolver = cmp.Or(n.Resolver, systemResolver())
+	t.Resolver = boundedResolver(cmp.Or(n.Resolver, systemResolver()))
 	if t.Proxy == nil {
 		t.Proxy = http.ProxyFromEnvironment
 	}
 	dial := dialAbsolute(n.Rules.dialer(t.Resolver))
 	t.direct.DialContext = inRoom(n.Dials, dial)
 	t.direct.DialTLSContext = inRoom(n.Dials, overTLS(base.TLSClientConfig, dial))
-	// This dials the proxy, which the operator chose. The TLS handshake through the proxy is
-	// net/http's and has no bound.
-	t.proxied.DialContext = inRoom(n.Dials, dialAbsolute(newDialer(t.Resolver)))
+	// These dial the proxy, which the operator chose.
+	dial = dialAbsolute(newDialer(t.Resolver))
+	t.proxied.DialContext = inRoomUntilReady(n.Dials, dial)
+	t.proxied.DialTLSContext = inRoomUntilReady(n.Dials,
+		overTLS(forProxy(base.TLSClientConfig), dial))
 	t.proxied.Proxy, t.proxied.OnProxyConnectResponse = t.Proxy, refusedByProxy
 	return t
+}
+
+// forProxy returns the settings for TLS with a proxy itself: the client certificate is for the
+// registry, and so is the leave to accept any certificate.
+func forProxy(config *tls.Config) *tls.Config {
+	config = config.Clone()
+	config.Certificates, config.InsecureSkipVerify = nil, false
+	return config
 }
 
 // transport sends a request directly, or through a proxy. The address that a proxy connects to
@@ -85,10 +108,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.GetConn != nil {
 		trace.GetConn(r.URL.Host) // as without a proxy: a failure from here on is one of the connection
 	}
-	addrs, err := t.Resolver.LookupNetIP(r.Context(), "ip", absolute(r.URL.Hostname()))
-	if err != nil && !t.Named(r.URL.Host) {
-		return nil, fmt.Errorf("%w: %s can't be resolved here, and the config does not name it",
-			ErrAddress, r.URL.Host)
+	addrs, err := t.lookup(r)
+	if err != nil {
+		return nil, err
 	}
 	for _, a := range addrs {
 		if err := t.Rules.Check(a); err != nil {
@@ -101,6 +123,24 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		err = &proxyError{host: proxy.Hostname(), err: err}
 	}
 	return checkHeader(resp, err)
+}
+
+// lookup returns the addresses of the host that a proxy is asked for. A host that the config names
+// may have none, and its lookup must leave time for the request: where only the proxy reaches the
+// internet, DNS may answer nothing at all.
+func (t *transport) lookup(r *http.Request) ([]netip.Addr, error) {
+	ctx, named := r.Context(), t.Named(r.URL.Host)
+	if named {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, proxiedLookup)
+		defer cancel()
+	}
+	addrs, err := t.Resolver.LookupNetIP(ctx, "ip", absolute(r.URL.Hostname()))
+	if err != nil && !named {
+		return nil, fmt.Errorf("%w: %s can't be resolved here, and the config does not name it",
+			ErrAddress, r.URL.Host)
+	}
+	return addrs, nil
 }
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.

@@ -21,7 +21,7 @@ func TestHandshakeIsOver(t *testing.T) {
 		_, _ = server.Write(make([]byte, maxHandshake+1))
 		_ = server.Close()
 	}()
-	c := &handshakeConn{Conn: client}
+	c := &boundedConn{Conn: client, max: maxHandshake, err: errHandshake}
 	total := 0
 	for {
 		n, err := c.Read(make([]byte, 1<<10))

@@ -12,17 +12,10 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Media types and manifests.
 const (
-	ImageType    = "application/vnd.oci.image.manifest.v1+json"
-	IndexType    = "application/vnd.oci.image.index.v1+json"
-	Schema1Type  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
-	Schema2Type  = "application/vnd.docker.distribution.manifest.v2+json"
-	ListType     = "application/vnd.docker.distribution.manifest.list.v2+json"
-	ImageBody    = `{"schemaVersion":2,"mediaType":"` + ImageType + `","config":{"digest":"sha256:0"},"layers":[]}`
-	IndexBody    = `{"schemaVersion":2,"mediaType":"` + IndexType + `","manifests":[]}`
-	Schema1Body  = `{"schemaVersion":1,"name":"app","tag":"1","fsLayers":[]}`
 	digestHeader = "Docker-Content-Digest"
+	// maxEndless is more than what any client should read, and not enough to keep a machine busy.
+	maxEndless = 64 << 20
 )
 
 // Common answers.
@@ -34,7 +27,9 @@ var (
 	// Challenge asks for a token of the registry's own host.
 	Challenge = Challenged(`Bearer realm="https://{registry}/token",service="registry",scope="repository:app:pull"`)
 	// Token is a token for the user that asks.
-	Token = Answer{Body: `{"token":"` + Canary + `-token-of-{who}","expires_in":300}`}
+	Token = Answer{
+		Body: strings.ReplaceAll(`{"token":"{}","access_token":"{}","expires_in":300}`, "{}", Canary+"-token-of-{who}"),
+	}
 )
 
 // Answer is an answer of a host.
@@ -43,7 +38,7 @@ type Answer struct {
 	Header map[string]string // {registry}, {realm} and {other} stand for the hosts' addresses
 	Body   string            // of a GET; also {who} stands for the user
 	Raw    string            // all that goes over the wire, instead of the fields above
-	// Endless repeats the body without an end.
+	// Endless repeats the body up to maxEndless, and then hangs.
 	Endless bool
 	// Hang is where the host stops: before the "status", within the "header", or within the "body".
 	Hang string
@@ -122,6 +117,9 @@ func (a Answer) write(w *World, rw http.ResponseWriter, r *http.Request, who str
 	if a.Hang == "body" {
 		rw.Header().Set("Content-Length", fmt.Sprint(len(body)+1))
 	}
+	if r.Method == http.MethodHead && a.Hang == "" && a.Status == 0 {
+		rw.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	}
 	if a.Status != 0 {
 		rw.WriteHeader(a.Status)
 	}
@@ -129,17 +127,18 @@ func (a Answer) write(w *World, rw http.ResponseWriter, r *http.Request, who str
 		return
 	}
 	a.writeBody(w, rw, body)
-	if a.Hang == "body" {
+	if a.Hang == "body" || a.Endless {
 		_ = http.NewResponseController(rw).Flush()
 		w.hang(r)
 	}
 }
 
 func (a Answer) writeBody(w *World, rw http.ResponseWriter, body string) {
-	for {
+	for written := 0; ; {
 		n, err := io.WriteString(rw, body)
 		w.written.Add(int64(n))
-		if err != nil || !a.Endless {
+		written += n
+		if err != nil || !a.Endless || written > maxEndless {
 			return
 		}
 		select {
@@ -181,9 +180,12 @@ func (a Answer) hijack(w *World, rw http.ResponseWriter) {
 // describe returns what a request asks for, the credential that it has, and the user of that.
 func describe(r *http.Request) (on, shown, who string) {
 	on = r.Method + " " + r.URL.RequestURI()
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/v2/"); ok && rest != "" {
-		repository, tag, _ := strings.Cut(rest, "/manifests/")
+	path := strings.TrimPrefix(r.URL.Path, "/v2/")
+	if repository, tag, ok := strings.Cut(path, "/manifests/"); ok {
 		on = r.Method + " " + repository + ":" + tag
+		if r.URL.Query().Has("ns") {
+			on += "?ns=" + r.URL.Query().Get("ns")
+		}
 	}
 	if strings.HasSuffix(r.URL.Path, "/token") {
 		_ = r.ParseForm()
@@ -192,6 +194,9 @@ func describe(r *http.Request) (on, shown, who string) {
 		of, ok := strings.CutPrefix(r.Form.Get("refresh_token"), Canary+"-identity-of-")
 		if ok {
 			return on, "Identity " + of, of
+		}
+		if user := r.Form.Get("username"); user != "" { // a node sends its password by POST
+			return on, "Password " + user, user
 		}
 	}
 	header := r.Header.Get("Authorization")

@@ -12,8 +12,12 @@
 //	… resolve w.Host(registrytest.Registry) + "/app:1" …
 //	w.Requests() // HEAD app:1, GET app:1
 //
-// A World has three hosts, all with TLS on loopback. It records every request and its user. All
-// credentials contain a canary. A request that sends it to Other fails the test.
+// A World has three hosts, all with TLS on loopback. It records every request for a manifest or a
+// token, and its user. All credentials contain a canary. A request that sends it to Other fails the
+// test, unless the test takes it from Leaks. The blobs of Image are open to everybody, so that a
+// node can pull it.
+//
+// Cases has the cases that are tested with tagpin, and compared with what a node does.
 package registrytest
 
 import (
@@ -24,6 +28,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,8 +65,9 @@ type Rules map[string][]Rule
 
 // Rule is an answer to some requests.
 type Rule struct {
-	// On is a repository with or without a method, "HEAD app" or "app", or the path of a token
-	// endpoint, which ends in "token", or "/v2/". If empty, it is any request.
+	// On is a repository with or without a method, "HEAD app" or "app", with or without a tag or
+	// digest, "app:1", or the path of a token endpoint, which ends in "token", or "/v2/". If empty, it
+	// is any request.
 	On string
 	// As is the user of the request: "nobody" if it has no credential, "public" if it has a token
 	// that was given without one. If empty, it is any user.
@@ -80,6 +86,7 @@ type World struct {
 	mu       sync.Mutex
 	rules    Rules
 	requests []string
+	leaks    []string
 }
 
 // Start starts the hosts. They end with the test.
@@ -97,7 +104,12 @@ func Start(t testing.TB, rules Rules) *World {
 		w.servers[name] = s
 		w.pool.AddCert(s.Certificate())
 	}
-	t.Cleanup(func() { close(w.over) })
+	t.Cleanup(func() {
+		close(w.over)
+		for _, leak := range w.Leaks() {
+			t.Error(leak)
+		}
+	})
 	return w
 }
 
@@ -132,12 +144,30 @@ func (w *World) Requests() []string {
 	return requests
 }
 
+// CredentialLeak is what Leaks returns for a request with a credential.
+const CredentialLeak = "a credential was sent to another host"
+
+// Leaks returns what was sent to Other since the last call and must not be sent there.
+func (w *World) Leaks() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	leaks := w.leaks
+	w.leaks = nil
+	return leaks
+}
+
+// Certificate returns the CA certificate of all hosts.
+func (w *World) Certificate() *x509.Certificate { return w.servers[Registry].Certificate() }
+
 // Written returns how many bytes of bodies the hosts could write: those that were read, and those
 // in buffers.
 func (w *World) Written() int64 { return w.written.Load() }
 
-// Expand replaces {registry}, {realm} and {other} by the hosts' addresses.
+// Expand replaces {registry}, {realm} and {other} by the hosts' addresses, and {port} by the
+// registry's port.
 func (w *World) Expand(text string) string {
+	_, port, _ := strings.Cut(w.Host(Registry), ":")
+	text = strings.ReplaceAll(text, "{port}", port)
 	for name := range w.servers {
 		text = strings.ReplaceAll(text, "{"+name+"}", w.Host(name))
 	}
@@ -146,7 +176,11 @@ func (w *World) Expand(text string) string {
 
 func (w *World) serve(host string, rw http.ResponseWriter, r *http.Request) {
 	if host == Other {
-		w.betrayed(r)
+		w.watch(r)
+	}
+	if _, blob, ok := strings.Cut(r.URL.Path, "/blobs/"); ok {
+		_, _ = io.WriteString(rw, blobs[blob]) // an empty one is not what the client wants
+		return
 	}
 	on, shown, who := describe(r)
 	w.mu.Lock()
@@ -161,24 +195,28 @@ func (w *World) serve(host string, rw http.ResponseWriter, r *http.Request) {
 }
 
 func (w *World) findLocked(host, on, who string) Rule {
+	_, what, _ := strings.Cut(on, " ")
 	asked, _, _ := strings.Cut(on, ":")
-	_, repository, _ := strings.Cut(asked, " ")
+	repository, _, _ := strings.Cut(what, ":")
+	fits := []string{"", on, what, asked, repository}
 	for _, rule := range w.rules[host] {
-		if (rule.On == "" || rule.On == asked || rule.On == repository) &&
-			(rule.As == "" || rule.As == who) {
+		if slices.Contains(fits, rule.On) && (rule.As == "" || rule.As == who) {
 			return rule
 		}
 	}
 	return Rule{Then: Answer{Status: http.StatusNotFound}}
 }
 
-// betrayed fails the test if a request has a secret.
-func (w *World) betrayed(r *http.Request) {
+// watch records what a request of Other should not have.
+func (w *World) watch(r *http.Request) {
+	_ = r.ParseForm() // a part of it, if it is broken
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(r.Header.Values("Authorization")) > 0 ||
-		strings.Contains(fmt.Sprint(r.URL, r.Header), Canary) {
-		w.t.Errorf("a credential was sent to another host: %s %s", r.Method, r.URL)
+		strings.Contains(fmt.Sprint(r.URL, r.Header, r.Form), Canary) {
+		w.leaks = append(w.leaks, CredentialLeak)
 	}
-	if from := r.Referer(); from != "" {
-		w.t.Errorf("the address of a request was sent to another host: %s", from)
+	if r.Referer() != "" {
+		w.leaks = append(w.leaks, "the address of a request was sent to another host")
 	}
 }
