@@ -51,14 +51,17 @@ func (f *File) init() {
 
 func (f *File) parse(contents [][]byte) (*Keyring, error) {
 	ring, err := ParseDockerConfig(contents[0])
-	if err == nil && ring.Malformed > 0 {
-		f.report(fmt.Errorf("%d malformed entries", ring.Malformed))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	return ring, err
+	if ring.Malformed > 0 {
+		f.report(fmt.Errorf("%s: %d malformed entries", f.Path, ring.Malformed))
+	}
+	return ring, nil
 }
 
 func (f *File) report(err error) {
 	if f.Report != nil {
-		f.Report(fmt.Errorf("reading Docker config %s: %w", f.Path, err))
+		f.Report(fmt.Errorf("reading Docker config: %w", err))
 	}
 }

@@ -9,10 +9,11 @@
 // registry.
 //
 // Tenants choose the hosts, and can invent any number of regions and registries. The clouds'
-// libraries are slow for these, and some of them ignore the context. So each request has a timeout,
-// namespaces share the maximum number of requests at a time, and regions and registries that
-// returned a credential before have requests of their own. If a cloud returns no credential, the
-// caller gets one that is marked as unread, because there may be one later.
+// libraries are slow for these, and some of them ignore the context. So callers stop waiting after
+// a while although the request itself may go on, namespaces share the maximum number of requests at
+// a time, and regions and registries that returned a credential before have requests of their own.
+// If a cloud returns no credential, the caller gets one that is marked as unread, because there may
+// be one later.
 package cloud
 
 import (
@@ -33,7 +34,7 @@ import (
 )
 
 const (
-	// timeout is the maximum time for a request.
+	// timeout is how long callers wait for a request, which itself may go on.
 	timeout = 2 * time.Second
 	// ttl is how long a credential is remembered. It is less than five minutes, which is the minimum
 	// time that is left of a token from Google's metadata server. The tokens of Amazon and Azure are
@@ -76,6 +77,8 @@ type Ambient struct {
 	Source authn.Keychain
 	// Report is called for each failed request. If nil, failures are not reported.
 	Report func(provider Provider, err error)
+	// Metrics counts the requests. If nil, they are not counted.
+	Metrics *Metrics
 	// Panics reports panics in the clouds' libraries. If nil, they are not reported.
 	Panics *panics.Reporter
 
@@ -190,6 +193,7 @@ func (a *Ambient) update(s scope, namespace string, r ref.Reference) (updated st
 		auth, err = a.request(r)
 		return err
 	})
+	a.Metrics.count(s.provider, err)
 	if err != nil && a.Report != nil {
 		a.Report(s.provider, err)
 	}

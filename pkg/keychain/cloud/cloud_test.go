@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"github.com/tagpin/tagpin/pkg/keychain/cloud"
@@ -125,6 +127,41 @@ func TestRequests(t *testing.T) {
 		synctest.Wait()
 		if len(reports) != 2 {
 			t.Errorf("reports = %v, want 2", reports)
+		}
+	})
+}
+
+// TestMetrics checks that requests are counted by cloud and result, and not by anything that a
+// tenant chooses.
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := prometheus.NewRegistry()
+		m := cloud.NewMetrics(r)
+		clouds := []cloud.Provider{cloud.Amazon, cloud.Azure}
+		s := &source{}
+		a := &cloud.Ambient{Providers: clouds, Source: s, Metrics: m}
+		get := func(host string) {
+			a.For("n").Credentials(t.Context(), ref.MustParse(host+"/a"), false)
+		}
+		get("a.azurecr.io")
+		get("b.azurecr.io")
+		get("b.azurecr.io") // remembered
+		s.err = errors.New("no role")
+		get("c.azurecr.io")
+		get("gcr.io") // not enabled
+		synctest.Wait()
+		const want = `
+# HELP tagpin_cloud_credentials_total Requests for a credential of a cloud's identity, by cloud (google, amazon, azure) and result: ok, or failed (the log has the reason). A credential is used for up to an hour after its cloud gave the last one. 0 for the clouds that the config does not switch on.
+# TYPE tagpin_cloud_credentials_total counter
+tagpin_cloud_credentials_total{cloud="amazon",result="failed"} 0
+tagpin_cloud_credentials_total{cloud="amazon",result="ok"} 0
+tagpin_cloud_credentials_total{cloud="azure",result="failed"} 1
+tagpin_cloud_credentials_total{cloud="azure",result="ok"} 2
+tagpin_cloud_credentials_total{cloud="google",result="failed"} 0
+tagpin_cloud_credentials_total{cloud="google",result="ok"} 0
+`
+		if err := testutil.GatherAndCompare(r, strings.NewReader(want)); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -27,11 +27,7 @@ func (libraries) Resolve(r authn.Resource) (authn.Authenticator, error) {
 		return amazonToken(host)
 	}
 	ctx := context.Background()
-	chain, err := k8schain.NewNoClient(ctx)
-	if err != nil {
-		return nil, err
-	}
-	auth, err := authn.Resolve(ctx, chain, r)
+	auth, err := fromChain(ctx, r)
 	switch {
 	case err == nil && auth != authn.Anonymous:
 		return auth, nil
@@ -40,6 +36,23 @@ func (libraries) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	}
 	return nil, errors.Join(errNone, err)
 }
+
+// fromChain asks k8schain. If the process has a Docker config with an entry for the host, k8schain
+// would return that, which is not the identity of the machine. Then k8schain is not asked.
+func fromChain(ctx context.Context, r authn.Resource) (authn.Authenticator, error) {
+	own, err := authn.Resolve(ctx, authn.DefaultKeychain, r)
+	if err != nil || own != authn.Anonymous {
+		return nil, errors.Join(errDockerConfig, err)
+	}
+	chain, err := k8schain.NewNoClient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return authn.Resolve(ctx, chain, r)
+}
+
+var errDockerConfig = errors.New(
+	"a Docker config in the environment has an entry for the host, or can't be read")
 
 // googleToken requests a token from the metadata server. k8schain is not enough: its library checks
 // once per process whether it runs in Google's cloud, and the metadata server may not have been up

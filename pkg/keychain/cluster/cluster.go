@@ -123,19 +123,33 @@ func (id *identity) own(
 		return !ok
 	}
 	if slices.ContainsFunc(secrets, missing) {
-		leave, err := c.readers.Enter(ctx, id.namespace, 1)
-		if err != nil {
-			return nil, false
-		}
-		defer leave()
+		if leave, err := c.readers.Enter(ctx, id.namespace, 1); err == nil {
+			defer leave()
+		} // else ctx has ended, and nothing is read
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout) // so that others get their turn
+		ctx, cancel = context.WithTimeout(ctx, readersTime)
 		defer cancel()
+		// First come those for which the lookups before had no time. The others have a content that can
+		// be used if there is no time for them now.
+		if unread := id.unread(secrets); len(unread) < len(secrets) {
+			id.rings(ctx, unread, fresh)
+		}
 	}
 	rings, known := id.rings(ctx, secrets, fresh)
 	auths, left := keychain.Lookup(r, rings...)
 	c.Metrics.countLeft(left)
 	return auths, complete && known
+}
+
+// unread returns those of some secrets whose content is not known, or no longer counts if they
+// can't be read.
+func (id *identity) unread(secrets []string) (unread []string) {
+	for _, name := range secrets {
+		if o, _ := id.cluster.known.Get(key{id.namespace, secretKind, name}); !o.recent() {
+			unread = append(unread, name)
+		}
+	}
+	return unread
 }
 
 // rings returns the keyrings of secrets, in order, and reads a few at a time. That of a secret

@@ -56,8 +56,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}, []string{"kind", "result"})}
 	r.MustRegister(m.reads, m.left)
 	for _, kind := range []string{secretKind, accountKind} {
-		// The counters start at 0, so that increase() sees the first one.
-		m.reads.WithLabelValues(kind, forbidden)
+		// The counters start at 0, so that increase() sees the first failure.
+		for _, result := range []string{missing, forbidden, failed} {
+			m.reads.WithLabelValues(kind, result)
+		}
 	}
 	return m
 }

@@ -24,10 +24,13 @@ const (
 	maxRings                             = 2 << 20
 	// timeout is the maximum time for one read, including the wait for its turn.
 	timeout = 2 * time.Second
+	// readersTime is how long a lookup may read secrets before others get its turn. It is longer than
+	// timeout, so that a read without an answer ends first.
+	readersTime = 3 * time.Second
 	// minInterval is the minimum time between two reads of an object, if a credential was refused or
 	// the API server did not answer.
 	minInterval = time.Second
-	// keepFor is how long the last value is used while the API server does not answer.
+	// keepFor is how long the last value is used while the API server does not answer in time.
 	keepFor = time.Minute
 	// maxName is the maximum length of a namespace or of an object's name.
 	maxName = 253
@@ -47,12 +50,16 @@ func (k key) valid() bool {
 type object struct {
 	content // of the last read with an answer
 
+	result    string    // of the last read
 	readAt    time.Time // when the last read began, or ended without an answer
 	contentAt time.Time // when the last read with an answer began; zero if there was none
 }
 
 // known reports whether there was an answer.
 func (o *object) known() bool { return !o.contentAt.IsZero() }
+
+// recent reports whether there was an answer not long ago.
+func (o *object) recent() bool { return time.Since(o.contentAt) < keepFor }
 
 // object returns the remembered object, or reads it. If fresh is true, it uses an object from
 // memory only if that was read within the last second. The object is not known if the API server
@@ -63,6 +70,9 @@ func (c *Cluster) object(ctx context.Context, k key, fresh bool) object {
 	if o, ok := c.remembered(k, fresh); ok {
 		return o
 	}
+	if ctx.Err() != nil {
+		return c.last(k)
+	}
 	o, err := c.flights.Do(ctx, k, func(ctx context.Context) (object, error) {
 		// Another read may have ended between remembered and Do.
 		if o, ok := c.remembered(k, fresh); ok {
@@ -71,9 +81,17 @@ func (c *Cluster) object(ctx context.Context, k key, fresh bool) object {
 		return c.update(ctx, k), nil
 	})
 	if err != nil {
-		return object{}
+		return c.last(k)
 	}
 	return o
+}
+
+// last returns an object as it is remembered while there is no answer about it.
+func (c *Cluster) last(k key) object {
+	if o, _ := c.known.Get(k); o.recent() {
+		return o
+	}
+	return object{}
 }
 
 // remembered returns an object that needs no read. ok is false if the object must be read. An
@@ -99,13 +117,14 @@ func (c *Cluster) update(ctx context.Context, k key) object {
 		return nil
 	})
 	c.Metrics.count(k.kind, result)
+	o.result = result
 	if result == failed {
 		o.readAt = time.Now() // the time that it took must not make it old
 	} else {
 		o.contentAt = o.readAt
 	}
 	c.known.Update(k, 0, func(before object, ok bool) (object, bool) {
-		if !o.known() && ok && o.readAt.Sub(before.contentAt) < keepFor {
+		if !o.known() && ok && before.recent() {
 			o.content, o.contentAt = before.content, before.contentAt
 		}
 		return o, true
