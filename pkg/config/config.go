@@ -10,8 +10,9 @@
 //	  caFile: /etc/tagpin/ca.crt
 //
 // Every field but the first two has a default. Unknown fields and invalid values are errors, so
-// that a misspelled field is not replaced by its default, and all errors are reported at once. The
-// package starts nothing that the file configures.
+// that a misspelled field is not replaced by its default, and all of them are reported at once. But
+// if a field occurs twice or the text is no YAML, invalid values are not reported yet. The package
+// starts nothing that the file configures.
 package config
 
 // The identity of the file's format.
@@ -37,11 +38,16 @@ type Config struct {
 	// replaces the placeholder in each Pod. A Pod that still has it is denied. To leave it alone in
 	// Pods too, write `docker.io/library/auto`.
 	ExemptImages []string `yaml:"exemptImages"`
+	// ShortNames says how images are treated that name no registry host: `nginx`, `library/nginx:1`.
+	// With `docker.io`, they are on Docker Hub, as for containerd and Docker. CRI-O and Podman, and so
+	// OpenShift, can be configured to pull them from elsewhere; `leave` leaves them alone, as if they
+	// were exempt. Default: `docker.io`.
+	ShortNames string `yaml:"shortNames"`
 	// SkipOwners are operators that compare the image text of their pods, and would delete pinned
 	// pods again and again. Default: none.
 	SkipOwners []SkipOwner `yaml:"skipOwners"`
-	// Templates are kinds beyond the built-in ones, and the paths of their pod templates. Default:
-	// none.
+	// Templates are kinds beyond the built-in ones, and the paths of their pod templates and images.
+	// Default: none.
 	Templates []Template `yaml:"templates"`
 	// RevisionLabels are names of pod labels whose value identifies a revision of a controller, for
 	// controllers whose pods have no such label of Kubernetes or Argo Rollouts:
@@ -90,7 +96,7 @@ type SkipOwner struct {
 	Users []string `yaml:"users"`
 }
 
-// Template is a kind that has pod templates.
+// Template is a kind that has pod templates, or images outside of them.
 type Template struct {
 	// Group is the API group of the kind: `argoproj.io`. Default: the core group.
 	Group string `yaml:"group"`
@@ -100,8 +106,17 @@ type Template struct {
 	// the kind in lower case.
 	Resource string `yaml:"resource"`
 	// Paths are the paths of its pod templates, with `[*]` for each element of a list:
-	// `spec.template`, `spec.replicatedJobs[*].template.spec.template`. At least one is required.
+	// `spec.template`, `spec.replicatedJobs[*].template.spec.template`. Required unless
+	// `images` is set. At most 32, with those of `images`.
 	Paths []string `yaml:"paths"`
+	// Images are the paths of its image fields outside of pod templates: `spec.image`,
+	// `spec.steps[*].image`. The last step is a field whose text is an image. A field
+	// `imagePullPolicy` beside it counts as in a container. The images are looked up with the pull
+	// secrets in `imagePullSecrets` or, without them, those of the service account
+	// `serviceAccountName`, which is `default` if the object names none. Both are fields of `spec`
+	// or of another object on the way to the lists of images, such as a CronWorkflow's
+	// `spec.workflowSpec`. Required unless `paths` is set.
+	Images []string `yaml:"images"`
 }
 
 // OnFailure says for each class of failed lookups what happens to the object: `deny`; `defer` (a
@@ -124,12 +139,14 @@ type OnFailure struct {
 type Cache struct {
 	// Size is the number of answers. Default: `10000`.
 	Size int `yaml:"size"`
-	// TTL is how old an answer may be that a controller's pods get. Default: `30s`.
+	// TTL is how old an answer may be that a controller's pods get, except the first pod of a
+	// revision. Default: `30s`.
 	TTL Duration `yaml:"ttl"`
 	// NegativeTTL is how old a failure may be that a controller's pods get. Default: `5s`.
 	NegativeTTL Duration `yaml:"negativeTTL"`
-	// StaleFor is how old an answer may be that a controller's pods get while the registry can't be
-	// reached. It is at least `ttl`. Default: `1h`.
+	// StaleFor is how old an answer may be that they get while the lookup is unavailable: the
+	// registry is unreachable, limits the rate or fails, or a credential could not be read. It is at
+	// least `ttl`. Default: `1h`.
 	StaleFor Duration `yaml:"staleFor"`
 }
 
@@ -149,7 +166,8 @@ type Registry struct {
 	// Host is the registry as in a canonical reference: `docker.io`, `registry.internal:5000`; or
 	// `*`. Required.
 	Host string `yaml:"host"`
-	// Timeout is the time limit of one request. Default: `5s`.
+	// Timeout is the time limit of one request for a manifest, with all that it needs: the challenge,
+	// the token and redirects. Default: `5s`.
 	Timeout Duration `yaml:"timeout"`
 	// MaxInFlight limits the concurrent requests. One namespace has at most half of them. Default:
 	// `32`.
@@ -160,8 +178,10 @@ type Registry struct {
 	// Verify fetches each manifest and hashes it, instead of trusting the digest in the registry's
 	// answer. Default: `false`.
 	Verify bool `yaml:"verify"`
-	// Mirrors are asked first, with the credentials of their own host. The pin keeps the author's
-	// host. Default: none. Not for `*`.
+	// Mirrors are asked first, in order, with the credentials of their own host. The pin keeps the
+	// author's host, which a mirror gets as `?ns=`, as from containerd. A registry that does not set
+	// any has the mirrors of `*`, except those that are the registry itself; `[]` is none. Default:
+	// none.
 	Mirrors []Mirror `yaml:"mirrors"`
 	// CAFile is a file of PEM certificates that are trusted as well as the system's. Default: none.
 	// Not for `*`.
@@ -184,10 +204,27 @@ type Mirror struct {
 	// `mirror.internal:5000`, `harbor.internal/docker-hub`. Its own settings, such as a `caFile`,
 	// belong to an entry of `registries` for its host. Required.
 	Host string `yaml:"host"`
+	// OverridePath makes the path in `host` that of the whole API, in place of `/v2`, as
+	// `override_path` does in containerd's hosts.toml: `artifactory.internal/api/docker/remote/v2`.
+	// Default: `false`.
+	OverridePath bool `yaml:"overridePath"`
 	// Resolve asks the mirror for the digests of tags too. A mirror may have older ones than the
-	// registry; with `verify` its answer only counts if the registry gives the same. Without
-	// resolve, the mirror is only asked for images with a digest. Default: `false`.
+	// registry; with `verify` the registry is asked as well, and another digest there is an error.
+	// Without resolve, the mirror is only asked for images with a digest. Default: `false`.
 	Resolve bool `yaml:"resolve"`
+	// Rewrites change the repository's path for this mirror, before the path in `host`. The first one
+	// whose pattern matches counts. Default: none.
+	Rewrites []Rewrite `yaml:"rewrites"`
+}
+
+// Rewrite changes the path of a repository.
+type Rewrite struct {
+	// Pattern is a regular expression in the syntax of Go's package regexp (RE2). It may match
+	// anywhere in the path, unless it has `^` and `$`: `^library/(.*)`. Required.
+	Pattern string `yaml:"pattern"`
+	// Replacement is put in place of each match. It may have the pattern's groups, such as `$1` or
+	// `${1}`: `docker-hub/$1`. Default: empty.
+	Replacement string `yaml:"replacement"`
 }
 
 // Network adds to the built-in rules, which refuse loopback, link-local and metadata addresses.
@@ -205,8 +242,50 @@ type Registration struct {
 	// `templates`. Before the first rules, it waits for up to a minute until it reaches its own
 	// Service. It is read at the start. Default: none, and nothing is set.
 	Name string `yaml:"name"`
-	// Pin is what to pin: `workloads` and `pods`, or `pods` alone. Default: `[workloads, pods]`.
+	// Pin is what to pin: `workloads` and `pods`, or `pods` alone. Rules for workloads are not written
+	// while a webhook of the registration has `failurePolicy: Ignore`. Default: `[workloads, pods]`.
 	Pin []string `yaml:"pin"`
+	// DefaultMode is the mode of namespaces without the label `tagpin.dev/mode`: `enforce` or
+	// `dry-run`. Of this field and those below, the server writes only `objectSelector` into the
+	// registration. `tagpin-webhook manifests` prints what they say, and the server reports where the
+	// registration differs. Default: none, and these namespaces are not served.
+	DefaultMode string `yaml:"defaultMode"`
+	// ExcludedNamespaces are never served, whatever their label. kube-system, kube-node-lease and
+	// tagpin's own namespace never are.
+	ExcludedNamespaces []string `yaml:"excludedNamespaces"`
+	// NamespaceSelector is a label selector. A namespace whose labels it does not select is not
+	// served in any mode. Default: it selects all.
+	NamespaceSelector LabelSelector `yaml:"namespaceSelector"`
+	// ObjectSelector is a label selector. A workload whose own labels it does not select is left as
+	// it is, in every mode. Pods are served whatever their labels, because a tenant sets these. The
+	// server writes it as a match condition. It requires that `pin` has `workloads`. Default: it
+	// selects all.
+	ObjectSelector LabelSelector `yaml:"objectSelector"`
+	// KeepOnly serves each of these namespaces in the mode `keep`. Default: `false`.
+	KeepOnly bool `yaml:"keepOnly"`
+	// FailurePolicy is what the API server does while tagpin can't be reached: `Fail` refuses the
+	// request, `Ignore` admits it unpinned and requires `pin: [pods]`. Default: `Fail`.
+	FailurePolicy string `yaml:"failurePolicy"`
+	// TimeoutSeconds is how long the API server waits for an answer, at most 30. Default: 10.
+	TimeoutSeconds int `yaml:"timeoutSeconds"`
+}
+
+// LabelSelector selects labels as Kubernetes' selectors do: all of its parts must hold.
+type LabelSelector struct {
+	// MatchLabels are labels with the values that they must have.
+	MatchLabels map[string]string `yaml:"matchLabels"`
+	// MatchExpressions are conditions for labels.
+	MatchExpressions []LabelExpression `yaml:"matchExpressions"`
+}
+
+// LabelExpression is a condition for a label.
+type LabelExpression struct {
+	// Key is the name of the label. Required.
+	Key string `yaml:"key"`
+	// Operator is `In`, `NotIn`, `Exists` or `DoesNotExist`. Required.
+	Operator string `yaml:"operator"`
+	// Values are those of `In` and `NotIn`, which require them.
+	Values []string `yaml:"values"`
 }
 
 // Certificates says where the serving certificate comes from. It is read at the start.

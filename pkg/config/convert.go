@@ -19,7 +19,10 @@ func (c *Config) Policy() policy.Policy { return c.policy(&problems{}) }
 func (c *Config) policy(p *problems) policy.Policy {
 	output, err := policy.ParseOutput(c.Output)
 	p.add("output", err)
-	rules := policy.Policy{Output: output, IgnoreRestart: !c.RefreshOnRestart}
+	rules := policy.Policy{
+		Output: output, LeaveShortNames: c.ShortNames == ShortNamesLeave,
+		IgnoreRestart: !c.RefreshOnRestart,
+	}
 	for i, s := range c.ExemptImages {
 		pattern, err := policy.ParsePattern(s)
 		p.add(index("exemptImages", i), err)
@@ -53,11 +56,11 @@ func (c *Config) Table() *workload.Table {
 }
 
 func (t Template) addTo(table *workload.Table) error {
-	return table.Add(workload.Kind{Group: t.Group, Kind: t.Kind}, t.Paths...)
+	return table.Add(workload.Kind{Group: t.Group, Kind: t.Kind}, t.Paths, t.Images)
 }
 
 // Client returns a new client of registries. The config must be valid. The client's Init reads the
-// CA files.
+// TLS files.
 func (c *Config) Client() *registry.Client {
 	client := &registry.Client{}
 	client.Network.Rules = c.Network.rules(&problems{})
@@ -74,8 +77,11 @@ func (c *Config) Client() *registry.Client {
 			Insecure:  r.Insecure,
 			AuthHosts: r.AuthHosts,
 		}
-		for _, m := range r.Mirrors {
-			host.Mirrors = append(host.Mirrors, registry.Mirror(m))
+		if r.Mirrors != nil { // otherwise those of all hosts count
+			host.Mirrors = make([]registry.Mirror, len(r.Mirrors))
+		}
+		for i, m := range r.Mirrors {
+			host.Mirrors[i] = m.convert()
 		}
 		client.Hosts = append(client.Hosts, host)
 	}

@@ -21,6 +21,12 @@ const (
 	Pods      = "pods"
 )
 
+// The values of shortNames.
+const (
+	ShortNamesDockerHub = "docker.io"
+	ShortNamesLeave     = "leave"
+)
+
 // allHosts is the host whose settings are the defaults of all registries.
 const allHosts = "*"
 
@@ -31,6 +37,7 @@ func Default() *Config {
 		Kind:             Kind,
 		Output:           string(policy.TagAndDigest),
 		ExemptImages:     []string{workload.Placeholder},
+		ShortNames:       ShortNamesDockerHub,
 		RefreshOnRestart: true,
 		OnFailure: OnFailure{
 			NotFound: "deny", Unauthorized: "defer", Unavailable: "defer", Invalid: "deny",
@@ -44,7 +51,9 @@ func Default() *Config {
 		Credentials:             Credentials{PullSecrets: true},
 		MaxInFlightPerNamespace: resolve.DefaultPerNamespace,
 		Registries:              []Registry{defaultRegistry()},
-		Registration:            Registration{Pin: []string{Workloads, Pods}},
+		Registration: Registration{
+			Pin: []string{Workloads, Pods}, FailurePolicy: "Fail", TimeoutSeconds: 10,
+		},
 		Certificates: Certificates{
 			Mode: SelfManaged, Secret: "tagpin-webhook-tls", Service: "tagpin-webhook",
 		},

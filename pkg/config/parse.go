@@ -57,8 +57,14 @@ func File(path string) *reload.Files[*Config] {
 		}
 	}
 	return &reload.Files[*Config]{
-		Paths:    []string{path},
-		Parse:    func(contents [][]byte) (*Config, error) { return Parse(contents[0]) },
+		Paths: []string{path},
+		Parse: func(contents [][]byte) (*Config, error) {
+			c, err := Parse(contents[0])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+			return c, nil
+		},
 		Interval: time.Second,
 	}
 }
@@ -72,9 +78,9 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
-// Parse parses a config and validates it. Its error names every mistake on a line of its own:
-// unknown and duplicate fields by their line in the file, and invalid values by the path of their
-// field.
+// Parse parses a config and validates it. Its error names each mistake on a line of its own, with
+// its line in the file: unknown and duplicate fields by their name, and invalid values by the path
+// of their field. If a field occurs twice or the text is no YAML, invalid values are not named yet.
 func Parse(data []byte) (*Config, error) {
 	c := Default()
 	c.APIVersion, c.Kind = "", "" // required, unlike the other fields
@@ -93,7 +99,9 @@ func Parse(data []byte) (*Config, error) {
 	}
 	if !duplicateKey {
 		c.inherit(data)
-		errs = append(errs, c.validate()...)
+		var root yaml.Node
+		_ = yaml.Unmarshal(data, &root) // the decoder has reported the same errors
+		errs = append(errs, c.validate(&root)...)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)

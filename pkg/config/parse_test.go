@@ -90,6 +90,14 @@ func TestWholeFile(t *testing.T) {
 		t.Errorf("Host(registry.internal:5000) = %+v, want its own settings and the timeout of *",
 			host)
 	}
+	if m := host.Mirrors[1]; !m.OverridePath || m.Rewrites[0].Pattern.ReplaceAllString("library/a", m.Rewrites[0].Replacement) != "hub/a" {
+		t.Errorf("the second mirror of registry.internal:5000 = %+v, want its overridePath and rewrites", m)
+	}
+	for name, want := range map[string]int{"docker.io": 1, "ghcr.io": 1, "quay.io": 0, "all.internal": 0, "registry.internal:5000": 2} {
+		if got := client.Host(name).Mirrors; len(got) != want {
+			t.Errorf("Host(%s).Mirrors = %+v, want %d", name, got, want)
+		}
+	}
 	if other := client.Host("ghcr.io"); other.Timeout != 3*time.Second || !other.Verify {
 		t.Errorf("Host(ghcr.io) = %+v, want the settings of *", other)
 	}

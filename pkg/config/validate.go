@@ -12,9 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -24,6 +26,7 @@ const (
 	maxInFlight = 10_000
 	maxLabels   = 16               // each label of a pod is compared with all of them
 	maxMarkers  = 8                // the API server compares each of them at each update
+	maxPaths    = 32               // the API server evaluates an expression for each
 	maxTimeout  = 30 * time.Second // an API server does not wait longer for a webhook
 )
 
@@ -37,13 +40,14 @@ var (
 // isName reports whether Kubernetes accepts a text as the name of a Secret or a group.
 func isName(text string) bool { return len(content.IsDNS1123Subdomain(text)) == 0 }
 
-// validate returns an error for every mistake, with the path of its field. It reads no files and
-// does not use the network.
-func (c *Config) validate() []error {
-	p := &problems{}
+// validate returns an error for every mistake, with the path of its field and, if root is the file
+// of the config, the line of the field. It reads no files and does not use the network.
+func (c *Config) validate(root *yaml.Node) []error {
+	p := &problems{root: root}
 	p.oneOf("apiVersion", c.APIVersion, APIVersion)
 	p.oneOf("kind", c.Kind, Kind)
 	c.policy(p)
+	p.oneOf("shortNames", c.ShortNames, ShortNamesDockerHub, ShortNamesLeave)
 	c.checkTemplates(p)
 	c.checkMetadata(p)
 	actions := []string{"deny", "defer", "allow"}
@@ -65,6 +69,8 @@ func (c *Config) checkTemplates(p *problems) {
 	for i, t := range c.Templates {
 		field := index("templates", i)
 		p.add(field, t.addTo(new(workload.Table)))
+		n := len(t.Paths) + len(t.Images)
+		p.check(n <= maxPaths, field, "%d paths and images: want at most %d", n, maxPaths)
 		// The names are put into the expressions of the webhook's registration. The table reports a
 		// missing kind.
 		group, _, hasVersion := strings.Cut(t.Group, "/")
@@ -97,7 +103,8 @@ func (c *Config) checkMetadata(p *problems) {
 	}
 }
 
-// keys checks the names of labels or annotations. A name must be that of what valid says.
+// keys checks a list of names of labels or annotations: how many there are, that each is valid, and
+// that none is listed twice. plural and valid are words for its errors.
 func (p *problems) keys(field string, names []string, most int, plural, valid string) {
 	p.check(len(names) <= most, field, "%d %s: want at most %d", len(names), plural, most)
 	for i, name := range names {
@@ -134,9 +141,12 @@ func (c *Config) checkRegistries(p *problems) {
 			p.host(field+".host", r.Host)
 			p.connection(field, r)
 		}
-		sameHost := func(before Registry) bool { return before.Host == r.Host }
-		p.check(r.Host == "" || !slices.ContainsFunc(c.Registries[:i], sameHost), field+".host",
-			"%q is listed twice", r.Host)
+		p.mirrors(field+".mirrors", r)
+		same := slices.IndexFunc(c.Registries[:i], func(before Registry) bool {
+			return before.identity().Same(r.identity())
+		})
+		p.check(r.Host == "" || same < 0, field+".host",
+			"%q is listed twice: %s is the same registry", r.Host, index("registries", same))
 		p.positive(field+".timeout", r.Timeout)
 		p.check(time.Duration(r.Timeout) <= maxTimeout, field+".timeout",
 			"%v: want at most %v", r.Timeout, maxTimeout)
@@ -146,7 +156,12 @@ func (c *Config) checkRegistries(p *problems) {
 	}
 }
 
-// connection checks how a registry is reached, its mirrors and its authHosts.
+// identity returns the fields that tell which registry it is.
+func (r Registry) identity() registry.Host {
+	return registry.Host{Name: r.Host, Insecure: r.Insecure}
+}
+
+// connection checks how a registry is reached, and its authHosts.
 func (p *problems) connection(field string, r Registry) {
 	p.absolute(field+".caFile", r.CAFile)
 	p.absolute(field+".clientCertFile", r.ClientCertFile)
@@ -155,17 +170,6 @@ func (p *problems) connection(field string, r Registry) {
 		"clientCertFile and clientKeyFile belong together: set both or none")
 	p.check(r.CAFile == "" && r.ClientCertFile == "" || !r.Insecure, field+".insecure",
 		"caFile and clientCertFile can't be used with plain HTTP")
-	for i, m := range r.Mirrors {
-		mirrorField := index(field+".mirrors", i) + ".host"
-		host, path, hasPath := strings.Cut(m.Host, "/")
-		p.host(mirrorField, host)
-		p.check(!hasPath || !isCanonicalHost(host) || isRepositoryPath(host, path), mirrorField,
-			"%q is not a path of repositories", path)
-		p.check(m.Host != r.Host, mirrorField, "%q is the registry itself", m.Host)
-		sameHost := func(before Mirror) bool { return before.Host == m.Host }
-		p.check(m.Host == r.Host || !slices.ContainsFunc(r.Mirrors[:i], sameHost), mirrorField,
-			"%q is listed twice", m.Host)
-	}
 	for i, h := range r.AuthHosts {
 		p.host(index(field+".authHosts", i), h)
 	}
@@ -174,21 +178,11 @@ func (p *problems) connection(field string, r Registry) {
 // notForAllHosts refuses the settings of the host * that are only for a single registry.
 func (p *problems) notForAllHosts(field string, r Registry) {
 	const why = "not for the host *: set it for a named registry"
-	p.check(len(r.Mirrors) == 0, field+".mirrors", why)
 	p.check(r.CAFile == "", field+".caFile", why)
 	p.check(r.ClientCertFile == "", field+".clientCertFile", why)
 	p.check(r.ClientKeyFile == "", field+".clientKeyFile", why)
 	p.check(!r.Insecure, field+".insecure", why)
 	p.check(len(r.AuthHosts) == 0, field+".authHosts", why)
-}
-
-func (c *Config) checkRegistration(p *problems) {
-	name := c.Registration.Name
-	p.check(name == "" || isName(name), "registration.name",
-		"%q is not a valid name of a MutatingWebhookConfiguration", name)
-	pins := slices.Sorted(slices.Values(c.Registration.Pin))
-	p.check(slices.Equal(pins, []string{Pods}) || slices.Equal(pins, []string{Pods, Workloads}),
-		"registration.pin", "%q: want [workloads, pods], or [pods] alone", c.Registration.Pin)
 }
 
 func (c *Config) checkServing(p *problems) {
@@ -222,13 +216,6 @@ func isLoopback(address string) bool {
 	}
 	ip, _ := netip.ParseAddr(host) // the zero Addr is not a loopback address
 	return host == "localhost" || ip.IsLoopback()
-}
-
-// isRepositoryPath reports whether a path, without tag and digest, may follow a host in a
-// reference.
-func isRepositoryPath(host, path string) bool {
-	_, err := ref.Parse(host + "/" + path)
-	return err == nil && !strings.ContainsAny(path, ":@")
 }
 
 // isCanonicalHost reports whether the host is spelled as in canonical references.

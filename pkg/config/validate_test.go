@@ -42,10 +42,10 @@ func TestMistakes(t *testing.T) {
 		{"duplicate key", "output: digest\noutput: digest\n", []string{"already defined"}},
 		{"two documents", "---\nkind: Config\n", []string{"more than one document"}},
 		{
-			"values", "output: sha\nmaxInFlightPerNamespace: 0\n" +
+			"values", "output: sha\nshortNames: quay.io\nmaxInFlightPerNamespace: 0\n" +
 				"cache: {size: -1, ttl: 0s, negativeTTL: -1s, staleFor: 1s}\n",
 			[]string{
-				"output: ", "maxInFlightPerNamespace: 0",
+				"output: ", `shortNames: "quay.io": want docker.io or leave`, "maxInFlightPerNamespace: 0",
 				"cache.size: -1", "cache.ttl: 0s", "cache.negativeTTL: -1s",
 			},
 		},
@@ -67,6 +67,20 @@ func TestMistakes(t *testing.T) {
 			[]string{
 				"templates[0]: ", "templates[1]: ", "templates[2]: ",
 				"templates[3]: the kind is listed twice",
+			},
+		},
+		{
+			"images", "templates: [{kind: A, images: ['spec.steps[*]']}, {kind: B, images: [spec.image, spec.image]}, " +
+				"{kind: C, images: [metadata.name]}, {kind: D, paths: [], images: []}, " +
+				"{kind: E, images: [" + strings.TrimPrefix(labelList(33), ", ") + "]}, " +
+				"{kind: F, images: ['spec.']}, {kind: G, images: ['']}]\n",
+			[]string{
+				`templates[0]: template of A: path "spec.steps[*]": the last step`,
+				`templates[1]: template of B: path "spec.image": another path is equal`,
+				"templates[2]: template of C: path \"metadata.name\": ",
+				"templates[3]: template of D: no path to a pod template or an image",
+				"templates[4]: 33 paths and images: want at most 32",
+				"templates[5]: template of F: ", "templates[6]: template of G: ",
 			},
 		},
 		{
@@ -122,11 +136,29 @@ func TestMistakes(t *testing.T) {
 		},
 		{
 			"hosts", "registries: [{host: ghcr.io}, {host: ghcr.io}, {host: index.docker.io}, " +
-				"{host: reg}, {host: 'https://a.b'}, {host: ''}, {host: a.b/c}]\n",
+				"{host: reg}, {host: 'https://a.b'}, {host: ''}, {host: a.b/c}, {host: docker.io}, " +
+				"{host: registry-1.docker.io}, {host: 'ghcr.io:443'}, {host: 'ghcr.io:80'}, " +
+				"{host: quay.io}, {host: quay.io, insecure: true}]\n",
 			[]string{
+				`registries[7].host: "docker.io" is listed twice`, // as index.docker.io
+				`registries[8].host: "registry-1.docker.io" is listed twice`,
+				`registries[9].host: "ghcr.io:443" is listed twice`,
+				`registries[12].host: "quay.io" is listed twice`,
 				`registries[1].host: "ghcr.io" is listed twice`, "registries[2].host",
 				"registries[3].host", "registries[4].host", "registries[5].host",
 				"registries[6].host",
+			},
+		},
+		{
+			"one registry in two spellings", "registries: [{host: a.b}, {host: 'a.b:443'}, " +
+				"{host: docker.io}, {host: registry-1.docker.io}, " +
+				"{host: c.d, insecure: true}, {host: 'c.d:80', insecure: true}, {host: 'c.d:443'}, " +
+				"{host: 'e.f:5000'}, {host: 'e.f:5000', insecure: true}]\n",
+			[]string{
+				`registries[1].host: "a.b:443" is listed twice: registries[0] is the same registry`,
+				`registries[3].host: "registry-1.docker.io" is listed twice: registries[2] is`,
+				`registries[5].host: "c.d:80" is listed twice: registries[4] is the same registry`,
+				`registries[8].host: "e.f:5000" is listed twice: registries[7] is the same registry`,
 			},
 		},
 		{
@@ -139,10 +171,10 @@ func TestMistakes(t *testing.T) {
 		},
 		{
 			"settings of *", "registries: [{host: '*', insecure: true, caFile: /a, " +
-				"clientCertFile: /a, clientKeyFile: /b, authHosts: [a.b], mirrors: [{host: a.b}]}, {host: '*'}]\n",
+				"clientCertFile: /a, clientKeyFile: /b, authHosts: [a.b], mirrors: [{host: a.b/}]}, {host: '*'}]\n",
 			[]string{
 				"registries[0].insecure: not for", "registries[0].caFile: not for",
-				"registries[0].authHosts", "registries[0].mirrors",
+				"registries[0].authHosts", `registries[0].mirrors[0].host: "" is not a path`,
 				"registries[0].clientCertFile: not for", "registries[0].clientKeyFile: not for",
 				`registries[1].host: "*" is listed twice`,
 			},
@@ -160,12 +192,36 @@ func TestMistakes(t *testing.T) {
 		{
 			"connection", "registries: [{host: a.b, insecure: true, caFile: a, " +
 				"mirrors: [{host: a.b}, {host: '*'}, {host: m.b/hub/}, {host: 'm.b/hub:1'}, " +
-				"{host: m.b/hub}, {host: m.b/hub}], authHosts: ['x/y']}]\n",
+				"{host: m.b/hub}, {host: m.b/hub}, {host: 'a.b:80'}, {host: a.b/c}], authHosts: ['x/y']}]\n",
 			[]string{
 				"registries[0].caFile: ", "registries[0].insecure: ",
 				`mirrors[0].host: "a.b" is the registry itself`, "mirrors[1].host",
 				`mirrors[2].host: "hub/" is not a path`, `mirrors[3].host: "hub:1" is not a path`,
 				`mirrors[5].host: "m.b/hub" is listed twice`, "authHosts[0]",
+				`mirrors[6].host: "a.b:80" is the registry itself`,
+			},
+		},
+		{
+			"paths of APIs", "registries: [{host: a.b, mirrors: [{host: m.b/../v2, overridePath: true}, " +
+				"{host: m.b/a//b, overridePath: true}, {host: m.b/a/, overridePath: true}, " +
+				"{host: 'm.b/a?b', overridePath: true}, {host: m.b/a%2fb, overridePath: true}, " +
+				"{host: m.b/, overridePath: true}, {host: mirror/v2, overridePath: true}, " +
+				"{host: m.b/Api/docker_remote/v2.0~x, overridePath: true}, {host: m.b, overridePath: true}]}]\n",
+			[]string{
+				`mirrors[0].host: "../v2" is not a path of an API`, `mirrors[1].host: "a//b"`, `mirrors[2].host: "a/"`,
+				`mirrors[3].host: "a?b"`, `mirrors[4].host: "a%2fb"`, `mirrors[5].host: ""`,
+				`mirrors[6].host: "mirror" is not a registry host`,
+			},
+		},
+		{
+			"rewrites", "registries: [{host: a.b, mirrors: [{host: m.b, rewrites: [{pattern: '('}, {}, " +
+				"{pattern: '(a)', replacement: '$1b'}, {pattern: a, replacement: '$1 ${2} $$3'}, " +
+				"{pattern: '(a)(?P<x>b)', replacement: '$0 ${1}b $x ${x}y $$1'}]}]}]\n",
+			[]string{
+				"rewrites[0].pattern: error parsing regexp: missing closing ): `(`",
+				"rewrites[1].pattern: want a regular expression",
+				`rewrites[2].replacement: the pattern has no group "1b"; before a letter, a digit or _, write ${1}`,
+				`rewrites[3].replacement: the pattern has no group "1"`, `rewrites[3].replacement: the pattern has no group "2"`,
 			},
 		},
 		{
@@ -182,6 +238,39 @@ func TestMistakes(t *testing.T) {
 				`registration.pin: ["workloads"]: want [workloads, pods]`,
 			},
 		},
+		{
+			"fields of the registration", "registration: {defaultMode: keep, excludedNamespaces: [a, A], " +
+				"failurePolicy: Ignore, timeoutSeconds: 31}\n",
+			[]string{
+				`registration.defaultMode: "keep": want enforce or dry-run`,
+				`registration.excludedNamespaces[1]: "A" is not a valid name of a namespace`,
+				"registration.failurePolicy: Ignore requires registration.pin: [pods]",
+				"registration.timeoutSeconds: 31: want 1 to 30",
+			},
+		},
+		{
+			"a failure policy that does not exist", "registration: {failurePolicy: fail}\n",
+			[]string{`registration.failurePolicy: "fail": want Fail or Ignore`},
+		},
+		{
+			"namespaceSelector", "registration:\n  namespaceSelector:\n" +
+				"    matchLabels: {a b: c, a: d e}\n    matchExpressions:\n" +
+				"    - {key: a, operator: Is, values: [b]}\n    - {key: a, operator: In}\n" +
+				"    - {key: a/b/c, operator: Exists, values: [b]}\n    - {key: a, operator: NotIn, values: [-]}\n",
+			[]string{
+				`registration.namespaceSelector.matchLabels: "a b" is not a valid name of a label`,
+				`registration.namespaceSelector.matchLabels: "d e" is not a valid value of a label`,
+				`matchExpressions[0].operator: "Is": want In or NotIn or Exists or DoesNotExist`,
+				"matchExpressions[1].values: In requires values",
+				`matchExpressions[2]: "a/b/c" is not a valid name of a label`,
+				"matchExpressions[2].values: Exists has no values",
+				`matchExpressions[3]: "-" is not a valid value of a label`,
+			},
+		},
+		{
+			"objectSelector", "registration: {pin: [pods], objectSelector: {matchLabels: {a: b}}}\n",
+			[]string{"registration.objectSelector: it selects workloads, and registration.pin is [pods]"},
+		},
 		{"nothing to pin", "registration: {pin: []}\n", []string{"registration.pin: []: want"}},
 		{
 			"serving", "certificates: {mode: magic, secret: A_b, service: ''}\n" +
@@ -190,6 +279,25 @@ func TestMistakes(t *testing.T) {
 				"certificates.mode", "certificates.secret", "certificates.service",
 				"observability.pprof", "observability.tracing",
 			},
+		},
+		{
+			"lines of values", "x: &x {host: a/b}\nregistries:\n- host: ghcr.io\n  mirrors:\n" +
+				"  - host: quay.io\n  - host: ghcr.io\n- timeout: 0s\n  host: quay.io\n- *x\n" +
+				"- timeout: 5s\nnetwork: {allow: [10.0.0.0/8,\n  10.1.0.0/8]}\ncache:\n  size: 0\n",
+			[]string{
+				"line 3: field x is unknown",
+				"line 8: registries[0].mirrors[1].host: ",
+				"line 9: registries[1].timeout: ",
+				"line 3: registries[2].host: ",
+				"line 12: registries[3].host: ", // it is missing, so this is where the registry begins
+				"line 14: network.allow[1]: ",
+				"line 16: cache.size: ",
+			},
+		},
+		{
+			"a field that has the name of a value", "credentials: {clouds: [network]}\noutput: cache\n" +
+				"cache:\n  size: 0\n",
+			[]string{"line 3: credentials.clouds[0]", "line 4: output: ", "line 6: cache.size: 0"},
 		},
 		{
 			"a Service with a dot", "certificates: {service: tagpin.webhook}\n",
