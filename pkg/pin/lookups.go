@@ -16,7 +16,9 @@ import (
 
 // maxConcurrent is the maximum number of lookups of one object that run at a time. A tenant may
 // create an object with thousands of images. Each lookup that runs needs a goroutine with a stack
-// of about 8 KiB, which is most of the memory that hundreds of reviews at a time need.
+// of about 8 KiB, which is most of the memory that hundreds of reviews at a time need. More would
+// gain little: by default a namespace may send as many requests to a registry at a time, and under
+// load it has room for as many (resolve.Pending), beyond which lookups fail instead of waiting.
 const maxConcurrent = 16
 
 // lookups are the distinct lookups of one object.

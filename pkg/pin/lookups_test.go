@@ -29,7 +29,7 @@ import (
 func jobSet(t *testing.T, images ...string) *workload.Object {
 	t.Helper()
 	table, kind := new(workload.Table), workload.Kind{Group: "jobset.x-k8s.io", Kind: "JobSet"}
-	if err := table.Add(kind, "spec.replicatedJobs[*].template.spec.template"); err != nil {
+	if err := table.Add(kind, []string{"spec.replicatedJobs[*].template.spec.template"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	var containers []string

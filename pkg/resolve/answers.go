@@ -6,17 +6,19 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/panics"
+	"github.com/tagpin/tagpin/pkg/registry"
 )
 
 // Defaults of the config.
@@ -41,17 +43,19 @@ type Answers struct {
 	// Panics reports panics in lookups. It must not change after the first request.
 	Panics *panics.Reporter
 
-	once      sync.Once
-	secret    [sha256.Size]byte // of keys
-	entries   cache.Memory[cacheKey, entry]
-	flights   cache.Flights[cacheKey, Result]
-	questions atomic.Uint64 // the number of the last question
+	once    sync.Once
+	secret  [sha256.Size]byte // of keys
+	entries cache.Memory[cacheKey, entry]
+	flights cache.Flights[cacheKey, Result]
+	began   time.Time
+	asked   atomic.Int64 // when the last question was asked, in nanoseconds since began
 }
 
 func (a *Answers) init() {
 	a.once.Do(func() {
 		_, _ = rand.Read(a.secret[:]) // never fails (crypto/rand)
-		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace }
+		a.began = time.Now()
+		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace.Value() }
 		a.flights.MaxAbandoned, a.flights.Timeout = maxAbandoned, lookupTimeout
 		a.flights.Doing, a.flights.Panics = "looking up an image", a.Panics
 	})
@@ -63,53 +67,107 @@ func (a *Answers) Resize(size int) { a.entries.Resize(size) }
 // Close cancels the lookups that are under way and waits for them. Later requests are unavailable.
 func (a *Answers) Close() { a.flights.Close() }
 
-// question is the number and the time of a question to a registry. A later question has a greater
-// number.
-type question struct {
-	number uint64
-	at     time.Time
+// ask returns when a question to a registry is asked: the time since Answers began. It is greater
+// than 0, and than the time of every earlier question.
+func (a *Answers) ask() time.Duration {
+	for {
+		last := a.asked.Load()
+		next := max(last+1, int64(time.Since(a.began)))
+		if a.asked.CompareAndSwap(last, next) {
+			return time.Duration(next)
+		}
+	}
 }
 
-func (a *Answers) ask() question { return question{a.questions.Add(1), time.Now()} }
+// age returns the time since a question was asked or an answer came.
+func (a *Answers) age(since time.Duration) time.Duration { return time.Since(a.began) - since }
 
-// entry is the last answer, and the last digest.
+// entry is the last answer, and the last digest. There may be 100,000 of them and more, so it is
+// small. Times are since Answers began.
 type entry struct {
-	digest    digest.Digest // "" if there was none
-	at        time.Time     // when the digest was asked for
-	err       error         // nil if the last answer is the digest
-	errAt     time.Time     // when the failure came
-	question  uint64        // of the last answer
-	namespace string        // that has asked for it; empty if several have
+	digest    [sha256.Size]byte
+	asked     time.Duration         // when the digest was asked for; 0 if there was none
+	failed    *failed               // nil if the last answer is the digest
+	namespace unique.Handle[string] // that has asked for it; empty if several have
 }
 
-// remember stores the answer to a question, unless that to a later question is known.
-func (a *Answers) remember(key cacheKey, namespace string, q question, d digest.Digest, err error) {
-	answer := entry{namespace: strings.Clone(namespace), question: q.number}
+// failed is an answer without a digest.
+type failed struct {
+	err   error
+	asked time.Duration
+	at    time.Duration // when it came
+}
+
+// lastAsked returns when the last answer was asked for.
+func (e *entry) lastAsked() time.Duration {
+	if e.failed != nil {
+		return e.failed.asked
+	}
+	return e.asked
+}
+
+// text returns the digest as text.
+func (e *entry) text() digest.Digest {
+	const prefix = string(digest.SHA256) + ":"
+	var text [len(prefix) + 2*sha256.Size]byte
+	hex.Encode(text[copy(text[:], prefix):], e.digest[:])
+	return digest.Digest(text[:])
+}
+
+// remember stores the answer to the question that was asked at a time, unless that to a later one
+// is known.
+func (a *Answers) remember(
+	key cacheKey, namespace string, asked time.Duration, d digest.Digest, err error,
+) {
+	answer := entry{namespace: unique.Make(namespace)}
 	if err == nil {
-		answer.digest, answer.at = digest.Digest(strings.Clone(string(d))), q.at
+		answer.asked = asked
+		_, _ = hex.Decode(answer.digest[:], []byte(d.Encoded())) // a Result has a valid sha256
 	} else {
-		// The text is enough; err may hold much more.
-		answer.err, answer.errAt = failure.New(failure.Of(err), errors.New(err.Error())), time.Now()
+		answer.failed = &failed{kept(err), asked, time.Since(a.began)}
 	}
 	a.entries.Update(key, 0, func(known entry, ok bool) (entry, bool) {
-		if ok && known.namespace != namespace {
-			answer.namespace = ""
+		if ok && known.namespace != answer.namespace {
+			answer.namespace = unique.Make("")
 		}
 		switch {
-		case ok && known.question > q.number:
+		case ok && known.lastAsked() > asked:
 			known.namespace = answer.namespace
 			return known, true
 		case errors.Is(err, failure.Unavailable): // this does not contradict the last digest
-			answer.digest, answer.at = known.digest, known.at
+			answer.digest, answer.asked = known.digest, known.asked
 		}
 		return answer, true
 	})
 }
 
+// kept returns what is remembered of an error: its texts, its class, and whether the registry was
+// not asked, which Mirrors has to know. The error itself may hold much more.
+func kept(err error) error {
+	k := &keptError{err.Error(), []error{failure.Of(err)}}
+	if errors.Is(err, registry.ErrAddress) {
+		k.is = append(k.is, registry.ErrAddress)
+	}
+	if cause := failure.Cause(err); cause != k.text {
+		return failure.WithCause(k, cause)
+	}
+	return k
+}
+
+// keptError is an error that is remembered.
+type keptError struct {
+	text string
+	is   []error // what errors.Is and errors.As find
+}
+
+func (k *keptError) Error() string   { return k.text }
+func (k *keptError) Unwrap() []error { return k.is }
+
 // cacheKey is a keyed hash of what an answer belongs to: the canonical reference, the settings of
 // its registry, and the credentials in their order. So no credential is in memory as a key or can
-// be guessed from one, and all keys have the same size.
-type cacheKey [sha256.Size]byte
+// be guessed from one, and all keys have the same size. 16 bytes of the hash are enough, since a
+// tenant that doesn't know the secret can't look for two questions with the same key.
+type cacheKey [16]byte
 
 // key hashes each part with its length before it. It copies one part at a time, since 16
 // credentials may have 256 KiB.
@@ -122,7 +180,9 @@ func (a *Answers) key(req Request, settings string) cacheKey {
 	}
 	_, _ = h.Write(a.secret[:])
 	r := &req.Ref
-	for _, s := range [...]string{r.Host(), r.Path(), r.Tag(), string(r.Digest()), settings} {
+	for _, s := range [...]string{
+		r.Host(), r.Path(), r.Tag(), string(r.Digest()), settings, req.Route.API, req.Route.Source,
+	} {
 		add(s)
 	}
 	for _, c := range req.Credentials {

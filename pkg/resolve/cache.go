@@ -33,7 +33,7 @@ type Cache struct {
 type Limits struct {
 	TTL         time.Duration // of a digest, but for a Fresh or First request
 	NegativeTTL time.Duration // of a failure
-	StaleFor    time.Duration // of a digest if the registry can't be reached
+	StaleFor    time.Duration // of a digest if the lookup is unavailable
 }
 
 // Resolve returns an answer that is remembered, or else asks Next or joins a lookup.
@@ -43,16 +43,16 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 	key, began := a.key(req, c.Client.Settings(req.Ref.Host())), time.Now()
 	known, ok := a.entries.Get(key)
 	switch {
-	case !ok || req.Fresh || req.renewed && known.err != nil:
-	case known.err != nil && time.Since(known.errAt) < c.Limits.NegativeTTL:
+	case !ok || req.Fresh || req.renewed && known.failed != nil:
+	case known.failed != nil && a.age(known.failed.at) < c.Limits.NegativeTTL:
 		if req.First {
-			return Result{Cached: true}, known.err
+			return Result{Cached: true}, known.failed.err
 		}
-		result, err := c.stale(known, req, began, known.err)
+		result, err := c.stale(known, req, began, known.failed.err)
 		result.Cached = true
 		return result, err
-	case known.err == nil && !req.First && time.Since(known.at) < c.Limits.TTL:
-		return Result{Digest: known.digest, Cached: true}, nil
+	case known.failed == nil && !req.First && a.age(known.asked) < c.Limits.TTL:
+		return Result{Digest: known.text(), Cached: true}, nil
 	}
 	result, err := c.join(ctx, key, req)
 	if err != nil && !req.Fresh && !req.First {
@@ -63,11 +63,11 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 
 // stale returns the last digest if err is an outage and the digest is not too old, and else err.
 func (c *Cache) stale(known entry, req Request, began time.Time, err error) (Result, error) {
-	if known.digest == "" || time.Since(known.at) >= c.Limits.StaleFor ||
+	if known.asked == 0 || c.Answers.age(known.asked) >= c.Limits.StaleFor ||
 		!isOutage(err, began, c.Client.Silence(req.Ref.Host())) {
 		return Result{}, err
 	}
-	return Result{Digest: known.digest, Cached: true, Stale: true}, nil
+	return Result{Digest: known.text(), Cached: true, Stale: true}, nil
 }
 
 // namespaceError is a registry.ErrOfNamespace with the namespace.
@@ -108,11 +108,11 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 func (c *Cache) ask(
 	ctx context.Context, key cacheKey, req Request, begin func() error,
 ) (Result, error) {
-	asked, q := false, c.Answers.ask()
+	begun, asked := false, c.Answers.ask()
 	req.begin = func() error {
 		err := begin()
-		if err == nil && !asked {
-			asked, q = true, c.Answers.ask()
+		if err == nil && !begun {
+			begun, asked = true, c.Answers.ask()
 		}
 		return err
 	}
@@ -120,8 +120,8 @@ func (c *Cache) ask(
 	if errors.Is(err, registry.ErrOfNamespace) {
 		return Result{}, &namespaceError{err, req.Namespace}
 	}
-	if err == nil || asked && ctx.Err() == nil {
-		c.Answers.remember(key, req.Namespace, q, result.Digest, err)
+	if err == nil || begun && ctx.Err() == nil {
+		c.Answers.remember(key, req.Namespace, asked, result.Digest, err)
 	}
 	return result, err
 }

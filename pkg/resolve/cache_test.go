@@ -134,6 +134,37 @@ func TestCacheKeyAllocates(t *testing.T) {
 	b.wantAsked(t, "same request twice", 1)
 }
 
+// TestAnswersAreSmall checks that a remembered digest takes little memory, since there may be
+// 100,000 of them. Neither a review nor an answer of a registry stays in memory with it.
+func TestAnswersAreSmall(t *testing.T) {
+	const answers, most = 20000, 256
+	c := remembering(t, resolve.Func(
+		func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+			answer := strings.Repeat("x", 1<<10) + string(d(req.Ref.Tag()))
+			return resolve.Result{Digest: digest.Digest(answer[1<<10:])}, nil
+		}))
+	c.Answers.Resize(answers)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range answers {
+		review := fmt.Sprintf("%s-%d shop-%d %s", app, i, i%4, strings.Repeat("x", 1<<10))
+		image, rest, _ := strings.Cut(review, " ")
+		namespace, _, _ := strings.Cut(rest, " ")
+		if _, err := c.Resolve(t.Context(), of(image, namespace, false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := (heap() - before) / answers; got > most {
+		t.Errorf("an answer takes %d bytes, want at most %d", got, most)
+	}
+	runtime.KeepAlive(c)
+}
+
 // TestCacheFreshness checks the life of an entry (rules 7 and 8). Each step is a time, the
 // registry's answer at that time, a request, and its result.
 func TestCacheFreshness(t *testing.T) {

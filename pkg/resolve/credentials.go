@@ -6,16 +6,19 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/span"
 )
 
-// Credentials is a Resolver that sets the credentials of a request from its keychain. If all of
-// them are refused, it reads them again, because a secret may have been rotated. Only if they have
-// changed does it ask Next again.
+// Credentials is a Resolver that sets the credentials of a request from its keychain. If they are
+// refused, it reads them again, because a secret may have been rotated. Only if they have changed
+// does it ask Next again.
 type Credentials struct {
 	Next Resolver
 	// Room is a room that CredentialRoom has made. If nil, credentials have no bound.
@@ -30,8 +33,31 @@ const freeCredentials = 4 << 10
 // waits. They may be 16 of 16 KiB (package keychain), and no other lookup may have the same ones.
 func CredentialRoom() *fair.Room { return &fair.Room{Capacity: 16 << 10, Modest: 256} }
 
-// Resolve asks Next once or twice.
+// explainer is a Keychain that knows why it has no more credentials for an image.
+type explainer interface {
+	// Explain returns a sentence for each source that gave no credential for the image. If all is
+	// false, it leaves out those in which nothing is wrong. The sentences are for the operator, and
+	// have no secrets. Explain reads nothing.
+	Explain(r ref.Reference, all bool) []string
+}
+
+// Resolve asks Next once or twice. If a credential may be missing, the cause of the error says
+// which sources have none.
 func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) {
+	result, err := c.resolve(ctx, req)
+	keys, ok := req.Keychain.(explainer)
+	if err == nil || !ok || errors.Is(err, failure.Invalid) {
+		return result, err
+	}
+	// An unavailable registry may have limited requests without a credential.
+	all := !errors.Is(err, failure.Unavailable)
+	if missing := keys.Explain(req.Ref, all); len(missing) > 0 {
+		err = failure.WithCause(err, failure.Cause(err)+"; "+strings.Join(missing, "; "))
+	}
+	return result, err
+}
+
+func (c *Credentials) resolve(ctx context.Context, req Request) (Result, error) {
 	if req.Keychain == nil {
 		return c.Next.Resolve(ctx, req)
 	}
@@ -45,7 +71,8 @@ func (c *Credentials) Resolve(ctx context.Context, req Request) (Result, error) 
 	}
 	defer leave()
 	result, err := c.Next.Resolve(ctx, req)
-	if !errors.Is(err, failure.Unauthorized) || ctx.Err() != nil {
+	refused := errors.Is(err, failure.Unauthorized) || errors.Is(err, registry.ErrRefused)
+	if !refused || ctx.Err() != nil {
 		return result, err
 	}
 	fresh := credentials(ctx, req, true)

@@ -15,28 +15,35 @@ import (
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// TestCredentialsReadAgain checks that credentials are read again after a refusal.
+// TestCredentialsReadAgain checks that credentials are read again after a refusal, also if the
+// registry was unavailable to the next credential.
 func TestCredentialsReadAgain(t *testing.T) {
-	var asked []bool
-	kc := keychain.Func(func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
-		asked = append(asked, fresh)
-		if fresh {
-			return []keychain.Credential{{Auth: authn.AuthConfig{Username: "new"}}}
+	for _, refusal := range []error{
+		failure.Unauthorized, failure.New(failure.Unavailable, registry.ErrRefused),
+	} {
+		var asked []bool
+		kc := keychain.Func(func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
+			asked = append(asked, fresh)
+			if fresh {
+				return []keychain.Credential{{Auth: authn.AuthConfig{Username: "new"}}}
+			}
+			return []keychain.Credential{{Auth: authn.AuthConfig{Username: "old"}}}
+		})
+		next := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+			if req.Credentials[0].Auth.Username == "old" {
+				return resolve.Result{}, refusal
+			}
+			return resolve.Result{Digest: "sha256:x"}, nil
+		})
+		req := resolve.Request{Ref: ref.MustParse("a"), Keychain: kc}
+		got, err := (&resolve.Credentials{Next: next}).Resolve(t.Context(), req)
+		if err != nil || got.Digest != "sha256:x" || len(asked) != 2 {
+			t.Errorf("refused as %v: Resolve = %v, %v after %v", refusal, got, err, asked)
 		}
-		return []keychain.Credential{{Auth: authn.AuthConfig{Username: "old"}}}
-	})
-	next := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
-		if req.Credentials[0].Auth.Username == "old" {
-			return resolve.Result{}, failure.Unauthorized
-		}
-		return resolve.Result{Digest: "sha256:x"}, nil
-	})
-	got, err := (&resolve.Credentials{Next: next}).Resolve(t.Context(), resolve.Request{Ref: ref.MustParse("a"), Keychain: kc})
-	if err != nil || got.Digest != "sha256:x" || len(asked) != 2 {
-		t.Errorf("Resolve = %v, %v after %v", got, err, asked)
 	}
 }
 

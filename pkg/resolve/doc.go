@@ -35,12 +35,17 @@
 //     TTL old, and failures that are up to NegativeTTL old. The first pod of a revision is a deploy
 //     for this rule and the next one, but for failures, which may be remembered; the pods after it
 //     run what it runs, without a lookup.
-//  8. Outages. If the registry can't be reached, and only then, pods that a controller makes may
-//     use an answer that is up to StaleFor old, which the metrics count as stale. A 401, 403 or 404
-//     is an answer. A lookup that ends without an answer, because it got no turn or the time for
-//     the review was over, says nothing about its registry by itself: it is an outage if the
-//     registry was asked and answered nobody for most of that time (registry.Client.Silence). If
-//     one of the credentials could not be read, no answer without it counts as one (rule 5).
-//  9. Mirrors are asked first, each by its own settings and with the credentials of its own host.
-//     The pin keeps the host that the user wrote.
+//  8. Outages. If a lookup is unavailable, because the registry is unreachable or slow, limits
+//     requests or fails, pods that a controller makes may use an answer that is up to StaleFor old,
+//     which the metrics count as stale. A 401, 403 or 404 is an answer. A lookup that ends without
+//     an answer, because it got no turn or the time for the review was over, says nothing about its
+//     registry by itself: it is an outage if the registry was asked and answered nobody for most of
+//     that time (registry.Client.Silence). If a credential could not be read and the others are
+//     refused, that is an outage too (rule 5).
+//  9. Mirrors are asked first, each by its own settings and with the credentials of its own host. A
+//     mirror gets the registry's name (?ns=), and what it answers for one registry says nothing
+//     about another, except refused logins, which count for the mirror's host. The pin keeps the
+//     host that the user wrote. If no mirror has an answer, the registry's own error counts. But if
+//     the network's rules keep tagpin from asking the registry, or the registry answers 401 or 403
+//     and a mirror is unavailable, then the mirrors' errors count, and their old answers.
 package resolve

@@ -13,9 +13,16 @@ import (
 	"github.com/tagpin/tagpin/pkg/span"
 )
 
-// otherRegistry is the label of a host that the config does not name. Tenants choose hosts, so such
-// a host must not become a label.
+// otherRegistry is the label of a host without one (registry.Client.Label).
 const otherRegistry = "other"
+
+// Values of the other labels, beside the classes of failure.
+const (
+	resultOK       = "ok"
+	sourceRegistry = "registry"
+	sourceCache    = "cache"
+	sourceStale    = "stale"
+)
 
 // Metrics counts lookups. Its labels have a bounded set of values.
 type Metrics struct {
@@ -28,19 +35,31 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_resolve_lookups_total",
-			Help: "Lookups, by registry (other where the config does not name it), result (ok, or " +
-				"the class of failure: notFound, unauthorized, unavailable, invalid) and source " +
-				"(registry; cache; stale, where the registry can't be reached).",
+			Help: "Lookups, by registry (other, unless the config names it or it is well known), " +
+				"result (ok, or the class of failure: notFound, unauthorized, unavailable, invalid) and " +
+				"source (registry; cache; stale, where the registry is unavailable).",
 		}, []string{"registry", "result", "source"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tagpin_resolve_duration_seconds",
-			Help: "Time of the lookups that were not answered from memory, by registry (other " +
-				"where the config does not name it).",
+			Help: "Time of the lookups that were not answered from memory, by registry (other, unless " +
+				"the config names it or it is well known).",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"registry"}),
 	}
 	r.MustRegister(m.lookups, m.seconds)
 	return m
+}
+
+// Begin makes the counters start at 0 for registries with these labels, and for all others
+// together, so that increase() sees the first failure.
+func (m *Metrics) Begin(labels []string) {
+	for _, label := range append([]string{otherRegistry}, labels...) {
+		m.lookups.WithLabelValues(label, resultOK, sourceRegistry)
+		m.lookups.WithLabelValues(label, resultOK, sourceStale)
+		for _, class := range failure.Classes() {
+			m.lookups.WithLabelValues(label, string(class), sourceRegistry)
+		}
+	}
 }
 
 // Measured is a Resolver that counts, times and traces the lookups of Next. The trace has the
@@ -50,8 +69,7 @@ type Measured struct {
 	Next Resolver
 	// Metrics counts the lookups. It may be nil.
 	Metrics *Metrics
-	// Label returns the label of a registry host, or "" if the config does not name it. If nil, no
-	// host has a label.
+	// Label returns the label of a registry host, or "" if it has none. If nil, no host has one.
 	Label func(host string) string
 }
 
@@ -62,7 +80,7 @@ func (m *Measured) Resolve(ctx context.Context, req Request) (Result, error) {
 	began := time.Now()
 	result, err := m.Next.Resolve(ctx, req)
 	took := time.Since(began)
-	source, outcome := sourceOf(result), "ok"
+	source, outcome := sourceOf(result), resultOK
 	if err != nil {
 		outcome = string(failure.Of(err))
 		s.Fail(outcome)
@@ -87,9 +105,9 @@ func (m *Measured) Resolve(ctx context.Context, req Request) (Result, error) {
 func sourceOf(r Result) string {
 	switch {
 	case r.Stale:
-		return "stale"
+		return sourceStale
 	case r.Cached:
-		return "cache"
+		return sourceCache
 	}
-	return "registry"
+	return sourceRegistry
 }

@@ -4,6 +4,7 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,16 +16,17 @@ import (
 
 // Mirrors is a Resolver that asks the mirrors of a registry first, in order, and the registry
 // itself if no mirror has an answer (rule 9). A mirror has its own settings and credentials, so
-// Mirrors is outside of Credentials and Cache. If the registry's settings say Verify, a mirror's
-// answer counts only if the registry gives the same. Those that are left to ask share the time, so
+// Mirrors is outside of Credentials and Cache. If the registry's settings say Verify, the
+// registry is asked as well, and another digest there is an error, unless one of the two answers
+// was only remembered: then the registry's counts. Those that are left to ask share the time, so
 // that mirrors that hang leave some to the registry.
 type Mirrors struct {
 	Next   Resolver
 	Client *registry.Client
 }
 
-// Resolve asks the mirrors that may be asked for tags. The error is the registry's own, with those
-// of the mirrors in its text.
+// Resolve asks the mirrors that may be asked for tags. If none has an answer, the error is the
+// registry's own, with those of the mirrors in its text.
 func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 	host := m.Client.Host(req.Ref.Host())
 	if len(host.Mirrors) == 0 {
@@ -37,13 +39,44 @@ func (m *Mirrors) Resolve(ctx context.Context, req Request) (Result, error) {
 	began := time.Now()
 	own, err := m.Next.Resolve(ctx, req)
 	switch {
-	case mirror != "" && !found.Stale && host.Verify && err == nil && found.Digest != own.Digest:
+	case mirror != "" && host.Verify && err == nil && found.Digest != own.Digest &&
+		!found.Cached && !own.Cached: // else the tag may have moved between the answers
 		return Result{}, failure.Errorf(failure.Invalid,
 			"%s: its mirror %s has another digest for the tag", host.Name, mirror)
-	case mirror != "" && !host.Verify && isOutage(err, began, m.Client.Silence(host.Name)):
-		return found, nil // which is stale, but neither the mirror nor the registry can be reached
+	case err == nil:
+		return own, nil
+	case mirror != "" && !host.Verify &&
+		(isOutage(err, began, m.Client.Silence(host.Name)) || onlyMirrors(err)):
+		return found, nil // which is stale, but nobody can say more now
 	}
-	return own, withMirrors(err, failed)
+	class := failure.Of(err)
+	if onlyMirrors(err) {
+		class = classOfMirrors(class, failed)
+	}
+	return own, failure.New(class, withMirrors(err, failed))
+}
+
+// onlyMirrors reports whether a registry's own error says nothing about the image, since only its
+// mirrors are meant to be asked: tagpin must not dial the registry's addresses, such as those of a
+// localhost on the nodes, or the registry wants a login that the mirrors have and tagpin has not.
+func onlyMirrors(err error) bool {
+	explained := failure.Of(err) == failure.Invalid // else tenants would learn of refused addresses
+	return errors.Is(err, registry.ErrAddress) && explained || failure.Of(err) == failure.Unauthorized
+}
+
+// classOfMirrors returns the class of a lookup about which the registry's own error, of class own,
+// says nothing: unavailable if a mirror was, since it might have had the image. A registry that was
+// not asked leaves the class to its first mirror.
+func classOfMirrors(own failure.Class, mirrors []error) failure.Class {
+	for _, err := range mirrors {
+		if failure.Of(err) == failure.Unavailable {
+			return failure.Unavailable
+		}
+	}
+	if own == failure.Invalid && len(mirrors) > 0 {
+		return failure.Of(mirrors[0])
+	}
+	return own
 }
 
 // ask returns the first answer that is not stale, or else the first stale one, and its mirror.
@@ -54,7 +87,7 @@ func (m *Mirrors) ask(
 		return !mirror.Resolve
 	})
 	for i, next := range mirrors {
-		there, err := at(next, req)
+		there, err := m.at(next, req)
 		var result Result
 		if err == nil {
 			result, err = m.inShare(ctx, len(mirrors)-i+1, there)
@@ -85,49 +118,35 @@ func (m *Mirrors) inShare(ctx context.Context, hosts int, req Request) (Result, 
 // manifest from any mirror or the registry, because the bytes show whether they are the right ones.
 // It is not cached.
 func (m *Mirrors) Manifest(ctx context.Context, req Request) (*registry.Manifest, error) {
-	get := func(req Request) (*registry.Manifest, error) {
-		if req.Keychain != nil {
-			req.Credentials = req.Keychain.Credentials(ctx, req.Ref, false)
-		}
-		return m.Client.Manifest(ctx, req.registry())
-	}
-	var failed []error
-	for _, mirror := range m.Client.Host(req.Ref.Host()).Mirrors {
-		if req.Ref.Digest() == "" || ctx.Err() != nil {
-			break
-		}
-		there, err := at(mirror, req)
-		if err == nil {
-			var found *registry.Manifest
-			if found, err = get(there); err == nil {
-				return found, nil
-			}
-		}
-		failed = append(failed, err)
-	}
-	found, err := get(req)
-	return found, withMirrors(err, failed)
+	return fromHosts(ctx, m, req, hosts[*registry.Manifest]{
+		asks: func(registry.Mirror) bool { return req.Ref.Digest() != "" },
+		get: func(req registry.Request) (*registry.Manifest, error) {
+			return m.Client.Manifest(ctx, req)
+		},
+	})
 }
 
 // at returns the request as one to a mirror.
-func at(mirror registry.Mirror, req Request) (Request, error) {
-	there, err := req.Ref.At(mirror.Host)
-	if err != nil {
-		return Request{}, failure.Errorf(failure.Invalid,
-			"%s: it can't have the repository: %w", mirror.Host, err)
-	}
-	req.Ref, req.Credentials = there, nil
-	return req, nil
+func (m *Mirrors) at(mirror registry.Mirror, req Request) (there Request, err error) {
+	there = req
+	there.Ref, there.Route, err = m.Client.AtMirror(mirror, req.Ref)
+	there.Credentials = nil
+	return there, err
 }
 
-// withMirrors adds the errors of mirrors to the text of err.
-func withMirrors(err error, mirrors []error) error {
-	if err == nil || len(mirrors) == 0 {
+// withMirrors adds the errors of mirrors to the text of err, and their causes to its cause.
+func withMirrors(err error, mirrors []error) error { return withOthers(err, "mirrors", mirrors) }
+
+// withOthers adds the texts and causes of other errors to those of err, after a label.
+func withOthers(err error, label string, others []error) error {
+	if err == nil || len(others) == 0 {
 		return err
 	}
-	texts := make([]string, len(mirrors))
-	for i, e := range mirrors {
-		texts[i] = e.Error()
+	texts, causes := make([]string, len(others)), make([]string, len(others))
+	for i, e := range others {
+		texts[i], causes[i] = e.Error(), failure.Cause(e)
 	}
-	return fmt.Errorf("%w (mirrors: %s)", err, strings.Join(texts, "; "))
+	all := fmt.Errorf("%w (%s: %s)", err, label, strings.Join(texts, "; "))
+	return failure.WithCause(all,
+		fmt.Sprintf("%s (%s: %s)", failure.Cause(err), label, strings.Join(causes, "; ")))
 }

@@ -15,12 +15,12 @@ import (
 // TestClosedLoginsAreNotRemembered checks that wrong logins of a namespace, which close its logins,
 // do no harm to another namespace with the same good credential.
 func TestClosedLoginsAreNotRemembered(t *testing.T) {
-	w := registrytest.Start(t, basicFor("good"))
+	w := registrytest.Start(t, registrytest.BasicFor("good"))
 	top := build(t, w.Client(registry.Host{Name: w.Host(own)}))
 	ask := func(namespace string, fresh bool, names ...string) error {
 		_, err := top.Resolve(t.Context(), resolve.Request{
 			Ref: ref.MustParse(w.Host(own) + "/app:1"), Namespace: namespace, Fresh: fresh,
-			Keychain: having(users(names...)...),
+			Keychain: having(registrytest.Users(names...)...),
 		})
 		return err
 	}
@@ -28,7 +28,7 @@ func TestClosedLoginsAreNotRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, prefix := range []string{"x", "y", "z"} { // a lookup tries at most 16
-		if ask("a", true, many(prefix, 6)...) == nil {
+		if ask("a", true, registrytest.Names(prefix, 6)...) == nil {
 			t.Fatal("a wrong login was accepted")
 		}
 	}

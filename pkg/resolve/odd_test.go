@@ -3,7 +3,6 @@
 package resolve_test
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -12,10 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	gocmp "github.com/google/go-cmp/cmp"
-	"github.com/opencontainers/go-digest"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
@@ -35,41 +32,7 @@ type (
 	answer = registrytest.Answer
 )
 
-const (
-	own   = registrytest.Registry
-	realm = registrytest.Realm
-	other = registrytest.Other
-)
-
-// odd is a case: how hosts behave, what is looked up, and which requests and result that must lead
-// to. Its name begins with the number of a row of pkg/registry/README.md.
-type odd struct {
-	name  string
-	rules rules
-	host  registry.Host         // the settings of the registry
-	more  []registry.Host       // those of other hosts
-	image string                // default: {registry}/app:1
-	creds []keychain.Credential // to be tried, in order
-	times int                   // the number of lookups, one after another; default: 1
-	stale bool                  // not a deploy, so that an answer may be remembered
-
-	asked []string      // requests, in order
-	want  string        // the body whose digest is the answer; "" for an error
-	class failure.Class // "": none
-	says  string        // a part of the error, with {registry} and so on for the hosts
-	most  int64         // the maximum number of bytes that hosts can write; 0: any
-}
-
-func users(names ...string) (creds []keychain.Credential) {
-	for _, name := range names {
-		creds = append(creds, keychain.Credential{Auth: registrytest.Credential(name)})
-	}
-	return creds
-}
-
-func shared(name string) keychain.Credential {
-	return keychain.Credential{Auth: registrytest.Credential(name), Shared: true}
-}
+const own = registrytest.Registry
 
 // tower has all layers, as in the webhook.
 type tower struct {
@@ -96,61 +59,42 @@ func having(creds ...keychain.Credential) keychain.Keychain {
 	})
 }
 
-func (o odd) run(t *testing.T) {
-	t.Parallel() // because some cases wait
-	w := registrytest.Start(t, o.rules)
-	_, port, _ := strings.Cut(w.Host(own), ":")
-	expand := func(s string) string { return w.Expand(strings.ReplaceAll(s, "{port}", port)) }
-	hosts := o.hosts(expand)
-	top := build(t, w.Client(hosts...))
-	image := expand(cmp.Or(o.image, "{registry}/app:1"))
+// try tests cases side by side, because some of them wait.
+func try(t *testing.T, cases []registrytest.Case) {
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			run(t, c)
+		})
+	}
+}
+
+func run(t *testing.T, c registrytest.Case) {
+	w := registrytest.Start(t, c.Rules)
+	top := build(t, w.Client(c.Hosts(w)...))
 	var result resolve.Result
 	var err error
-	for range max(o.times, 1) {
-		result, err = top.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(image), Keychain: having(o.creds...), Namespace: "ns", Fresh: !o.stale})
+	for range max(c.Times, 1) {
+		result, err = top.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(c.Reference(w)), Keychain: having(c.Credentials...), Namespace: "ns", Fresh: !c.Stale})
 		silent(t, err)
 	}
-	if diff := gocmp.Diff(o.asked, w.Requests()); diff != "" {
+	var asked []string
+	for _, request := range c.Asked {
+		asked = append(asked, w.Expand(request))
+	}
+	if diff := cmp.Diff(asked, w.Requests()); diff != "" {
 		t.Errorf("requests -want +got\n%s", diff)
 	}
-	o.judge(t, w, result, err)
-	gathered(t, top.metrics)
-}
-
-// hosts are the settings of the case, with the addresses that there are now.
-func (o odd) hosts(expand func(string) string) []registry.Host {
-	o.host.Name = "{registry}"
-	o.host.Timeout = cmp.Or(o.host.Timeout, time.Minute) // for slow machines
-	hosts := append(slices.Clone(o.more), o.host)
-	for i := range hosts {
-		h := &hosts[i]
-		h.Name = expand(h.Name)
-		h.AuthHosts, h.Mirrors = slices.Clone(h.AuthHosts), slices.Clone(h.Mirrors)
-		for j := range h.AuthHosts {
-			h.AuthHosts[j] = expand(h.AuthHosts[j])
-		}
-		for j := range h.Mirrors {
-			h.Mirrors[j].Host = expand(h.Mirrors[j].Host)
-		}
+	if class, _ := resolvetest.Class(err); result.Digest != c.Digest() || class != c.Class {
+		t.Errorf("Resolve = %v, %v, want %v, %v", result.Digest, err, c.Digest(), c.Class)
 	}
-	return hosts
-}
-
-func (o odd) judge(t *testing.T, w *registrytest.World, result resolve.Result, err error) {
-	t.Helper()
-	var want digest.Digest
-	if o.want != "" {
-		want = digest.FromString(o.want)
-	}
-	if class, _ := resolvetest.Class(err); result.Digest != want || class != o.class {
-		t.Errorf("Resolve = %v, %v, want %v, %v", result.Digest, err, want, o.class)
-	}
-	if says := w.Expand(o.says); says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+	if says := w.Expand(c.Says); says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
 		t.Errorf("the error is %v, want it to say %q", err, says)
 	}
-	if o.most > 0 && w.Written() > o.most {
-		t.Errorf("%d bytes could be written, want at most %d", w.Written(), o.most)
+	if c.Most > 0 && w.Written() > c.Most {
+		t.Errorf("%d bytes could be written, want at most %d", w.Written(), c.Most)
 	}
+	gathered(t, top.metrics)
 }
 
 // silent checks that no secret is in an error, or in an error that it wraps.
@@ -189,10 +133,21 @@ func gathered(t *testing.T, metrics *prometheus.Registry) {
 	}
 }
 
-func try(t *testing.T, cases []odd) {
-	for _, o := range cases {
-		t.Run(o.name, o.run)
+// spelledCases are about hosts with an address that must not be dialled.
+func spelledCases() (cases []registrytest.Case) {
+	for _, host := range []string{
+		"0.0.0.0:{port}", "127.0.0.2:{port}", "[::ffff:7f00:2]:{port}", "[::1]:{port}", "[::]:{port}", "[64:ff9b::7f00:1]:{port}",
+	} {
+		cases = append(cases, registrytest.Case{
+			Name: "R38 " + host, Image: host + "/app:1", More: []registry.Host{{Name: host}}, Class: failure.Invalid, Says: "its address is not allowed",
+		})
 	}
+	return cases
+}
+
+// TestOdd tests registries that behave oddly or do harm on purpose, and how mirrors are asked.
+func TestOdd(t *testing.T) {
+	try(t, slices.Concat(registrytest.Cases(), spelledCases(), mirrorCases))
 }
 
 // TestEveryRow checks that each row of pkg/registry/README.md has a case here, or names a test.
@@ -202,11 +157,9 @@ func TestEveryRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	have := map[string]bool{}
-	for _, cases := range [][]odd{digestCases, authCases, limitCases, redirectCases, hostileCases} {
-		for _, o := range cases {
-			number, _, _ := strings.Cut(o.name, " ")
-			have[number] = true
-		}
+	for _, c := range slices.Concat(registrytest.Cases(), spelledCases(), mirrorCases) {
+		number, _, _ := strings.Cut(c.Name, " ")
+		have[number] = true
 	}
 	rows := regexp.MustCompile(`(?m)^\| ([RN][0-9]{2}) \|.*\| (?:`+"`"+`(\S+) (Test\w+)`+"`"+`)? ?\|$`).FindAllStringSubmatch(string(text), -1)
 	if len(rows) == 0 {

@@ -63,19 +63,74 @@ func (o outage) run(t *testing.T) {
 // credential, also if a wrong one before it was refused in time (rule 8).
 func TestOutageAfterARefusal(t *testing.T) {
 	t.Parallel()
-	w := registrytest.Start(t, basicFor("v"))
+	w := registrytest.Start(t, registrytest.BasicFor("v"))
 	client := w.Client(registry.Host{Name: w.Host(own), Timeout: time.Second})
 	cache := remembering(t, &resolve.Registry{Client: client})
 	cache.Client, cache.Limits = client, resolve.Limits{StaleFor: time.Hour}
-	req := resolve.Request{Ref: ref.MustParse(w.Host(own) + "/app:1"), Credentials: users("u", "v"), Namespace: "team"}
+	req := resolve.Request{Ref: ref.MustParse(w.Host(own) + "/app:1"), Credentials: registrytest.Users("u", "v"), Namespace: "team"}
 	if _, err := cache.Resolve(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
-	w.Change(rules{own: {{As: "v", Then: answer{Hang: "status"}}, {Then: denied}}})
+	w.Change(rules{own: {{As: "v", Then: answer{Hang: "status"}}, {Then: registrytest.Denied}}})
 	for i := range 3 {
 		if got, err := cache.Resolve(t.Context(), req); !got.Stale {
 			t.Errorf("lookup %d = %+v, %v, want the old digest", i, got, err)
 		}
+	}
+}
+
+// TestOutageAfterAStoppedLogin checks that it is an outage if the registry fails after a credential
+// that was refused a moment ago, and is not shown again: the failure says so itself. So an old
+// digest is used, of the registry and of its mirror. To other namespaces the failure says nothing.
+func TestOutageAfterAStoppedLogin(t *testing.T) {
+	t.Parallel()
+	then := func(public answer) rules {
+		return rules{own: {
+			{On: "token", As: "nobody", Then: registrytest.Token},
+			{On: "token", Then: answer{Status: 401}},
+			{As: "public", Then: public},
+			{Then: registrytest.Challenge},
+		}}
+	}
+	w := registrytest.Start(t, then(registrytest.Image))
+	client := w.Client(registry.Host{Name: w.Host(own)})
+	cache := remembering(t, &resolve.Registry{Client: client})
+	cache.Client, cache.Limits = client, resolve.Limits{StaleFor: time.Hour}
+	req := resolve.Request{Ref: ref.MustParse(w.Host(own) + "/app:1"), Credentials: registrytest.Users("old"), Namespace: "team"}
+	if _, err := cache.Resolve(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 { // so that the login is stopped
+		other := req
+		other.Ref = ref.MustParse(fmt.Sprintf("%s/app%d:1", w.Host(own), i))
+		if _, err := cache.Resolve(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Change(then(answer{Status: 502}))
+	for i := range 3 {
+		if got, err := cache.Resolve(t.Context(), req); !got.Stale {
+			t.Errorf("lookup %d = %+v, %v, want the old digest", i, got, err)
+		}
+	}
+	_, err := (&resolve.Registry{Client: client}).Resolve(t.Context(), req)
+	if !errors.Is(err, registry.ErrOfNamespace) {
+		t.Errorf("Resolve = %v, want a failure that is not remembered for other namespaces", err)
+	}
+	stale := resolve.Result{Digest: d("old"), Stale: true}
+	mirrors := &resolve.Mirrors{
+		Next: resolve.Func(func(_ context.Context, r resolve.Request) (resolve.Result, error) {
+			if r.Ref.Host() == "mirror.example" {
+				return stale, nil
+			}
+			return resolve.Result{}, err
+		}),
+		Client: w.Client(registry.Host{
+			Name: w.Host(own), Mirrors: []registry.Mirror{{Host: "mirror.example", Resolve: true}},
+		}),
+	}
+	if got, err := mirrors.Resolve(t.Context(), req); got != stale {
+		t.Errorf("Resolve by a mirror = %+v, %v, want its old digest", got, err)
 	}
 }
 
@@ -119,15 +174,15 @@ func TestOutage(t *testing.T) {
 	slow, slower, hang := registrytest.Image, registrytest.Image, answer{Hang: "status"}
 	slow.Hold, slower.Delay = tick, 3*time.Second
 	for _, o := range []outage{
-		{name: "hangs", rules: always(hang), host: registry.Host{MaxInFlight: 32}, stale: true},
-		{name: "hangs, with a low rate", rules: always(hang), host: registry.Host{RequestsPerSecond: 4}, stale: true},
+		{name: "hangs", rules: registrytest.Always(hang), host: registry.Host{MaxInFlight: 32}, stale: true},
+		{name: "hangs, with a low rate", rules: registrytest.Always(hang), host: registry.Host{RequestsPerSecond: 4}, stale: true},
 		{
 			name: "its tokens hang", host: registry.Host{MaxInFlight: 32}, stale: true,
 			rules: rules{own: {{On: "token", Then: hang}, {Then: registrytest.Challenge}}},
 		},
-		{name: "is slow", rules: always(slow), host: registry.Host{MaxInFlight: 2}},
-		{name: "is slower", rules: always(slower), host: registry.Host{MaxInFlight: 32, Timeout: time.Minute}, time: 5 * time.Second},
-		{name: "has a low rate", rules: always(registrytest.Image), host: registry.Host{RequestsPerSecond: 4}},
+		{name: "is slow", rules: registrytest.Always(slow), host: registry.Host{MaxInFlight: 2}},
+		{name: "is slower", rules: registrytest.Always(slower), host: registry.Host{MaxInFlight: 32, Timeout: time.Minute}, time: 5 * time.Second},
+		{name: "has a low rate", rules: registrytest.Always(registrytest.Image), host: registry.Host{RequestsPerSecond: 4}},
 	} {
 		t.Run(o.name, o.run)
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/registry/network"
 	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/resolve/resolvetest"
 )
 
 // loopback lets a client dial the test's own servers.
@@ -80,6 +81,40 @@ func get(
 	return (&resolve.Registry{Client: c}).Resolve(t.Context(), req)
 }
 
+// byUser returns a registry with tokens that has no manifest, and a status for each user. That of
+// others is 401.
+func byUser(answer map[string]int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			user, _, _ := r.BasicAuth()
+			fmt.Fprintf(w, `{"token":"t-%s"}`, user)
+			return
+		}
+		user, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer t-")
+		if !ok {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token"`, r.Host))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/vnd.docker.distribution.manifest.v1+json")
+		w.WriteHeader(cmp.Or(answer[user], http.StatusUnauthorized))
+	}
+}
+
+// TestRefused checks that the error says so if a credential was refused before the registry was
+// unavailable to another one.
+func TestRefused(t *testing.T) {
+	own := keychain.Credential{Auth: authn.AuthConfig{Username: "own", Password: "p"}}
+	for status, want := range map[int]bool{http.StatusForbidden: true, http.StatusNotFound: false} {
+		host, c := start(t, byUser(map[string]int{"own": status, "": http.StatusTooManyRequests}))
+		_, err := get(t, c, host+"/team/app:1", own)
+		if got := errors.Is(err, registry.ErrRefused); got != want {
+			t.Errorf("own credential answered by %d: Resolve = %v, an ErrRefused: %t, want %t",
+				status, err, got, want)
+		}
+	}
+}
+
 // TestWhoseAnswer checks that the error is that of the tenant's own credential, whatever the next
 // ones get, and that all answers to a shared credential have the same error (rules 4 and 5).
 func TestWhoseAnswer(t *testing.T) {
@@ -91,7 +126,7 @@ func TestWhoseAnswer(t *testing.T) {
 		name   string
 		answer map[string]int // by user
 		creds  []keychain.Credential
-		class  error
+		class  failure.Class
 		want   string
 	}{
 		{"own refused, then nothing to see", map[string]int{"own": 401, "": 404}, []keychain.Credential{own}, failure.Unauthorized, "401"},
@@ -112,24 +147,11 @@ func TestWhoseAnswer(t *testing.T) {
 		{"what can't be used", map[string]int{"": 200}, []keychain.Credential{unread}, failure.Invalid, "schema 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			host, c := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/token" {
-					user, _, _ := r.BasicAuth()
-					fmt.Fprintf(w, `{"token":"t-%s"}`, user)
-					return
-				}
-				user, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer t-")
-				if !ok {
-					w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token"`, r.Host))
-					w.WriteHeader(http.StatusUnauthorized)
-					return
-				}
-				w.Header().Set("Content-Type", "application/vnd.docker.distribution.manifest.v1+json")
-				w.WriteHeader(cmp.Or(tt.answer[user], http.StatusUnauthorized))
-			}))
+			host, c := start(t, byUser(tt.answer))
 			_, err := get(t, c, host+"/team/app:1", tt.creds...)
-			if !errors.Is(err, tt.class) || !strings.Contains(fmt.Sprint(err), tt.want) {
-				t.Errorf("Resolve = %v, want %s in class %v", err, tt.want, tt.class)
+			class, _ := resolvetest.Class(err)
+			if class != tt.class || !strings.Contains(fmt.Sprint(err), tt.want) {
+				t.Errorf("Resolve = %v, want %s in the class %q alone", err, tt.want, tt.class)
 			}
 		})
 	}

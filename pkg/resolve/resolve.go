@@ -18,8 +18,10 @@ import (
 
 // Request asks for the digest of one reference.
 type Request struct {
-	// Ref is the reference. It has no digest.
+	// Ref is the reference. It has no digest, but for Mirrors.Manifest and Mirrors.Served.
 	Ref ref.Reference
+	// Route is how the registry is asked if it is a mirror. The Mirrors layer sets it.
+	Route registry.Route
 	// Keychain returns the credentials to try. If nil, only anonymous access is tried.
 	Keychain keychain.Keychain
 	// Credentials are the credentials to try, in order. The Credentials layer sets them.
@@ -41,9 +43,9 @@ type Request struct {
 	renewed bool
 }
 
-// Begin must be called by a Resolver that asks a registry when nothing is left to wait for and
-// before it sends anything. If it returns an error, the Resolver must return that error, since the
-// same lookup was begun for another namespace. It may be called several times.
+// Begin must be called by a Resolver that asks a registry, before it sends anything, when it no
+// longer has to wait. If Begin returns an error, the Resolver must return that error: the lookup
+// was begun for another namespace, or nobody waits for it any more. It may be called several times.
 func (r *Request) Begin() error {
 	if r.begin == nil {
 		return nil
@@ -55,7 +57,7 @@ func (r *Request) Begin() error {
 type Result struct {
 	Digest digest.Digest // always sha256
 	Cached bool          // the registry was not asked for this answer, which may be a failure
-	Stale  bool          // the digest is older than usual, because the registry can't be reached
+	Stale  bool          // the digest is older than usual, because the registry is unavailable
 	// Sibling is true if the digest is what the other pods of the revision run. Then the registry was
 	// not asked.
 	Sibling bool
@@ -87,7 +89,8 @@ func (r *Registry) Resolve(ctx context.Context, req Request) (Result, error) {
 // registry returns the request as one to a registry.
 func (r *Request) registry() registry.Request {
 	return registry.Request{
-		Ref: r.Ref, Credentials: r.Credentials, Namespace: r.Namespace, Sender: r.Sender, Begin: r.Begin,
+		Ref: r.Ref, Route: r.Route, Credentials: r.Credentials,
+		Namespace: r.Namespace, Sender: r.Sender, Begin: r.Begin,
 	}
 }
 
@@ -119,13 +122,15 @@ func (e *noAnswerError) Unwrap() []error { return []error{failure.Unavailable, e
 // answers at all nearly always does so sooner.
 const minSilence = time.Second
 
-// isOutage reports whether a registry can't be reached, so that an old digest may be used (rule 8):
+// isOutage reports whether a registry is unavailable, so that an old digest may be used (rule 8):
 // err says so, or err says nothing about the registry, but the registry was silent for most of the
-// time since the lookup began.
+// time since the lookup began. An ErrOutage says so for its namespace.
 func isOutage(err error, began time.Time, silence time.Duration) bool {
 	switch {
 	case !errors.Is(err, failure.Unavailable):
 		return false
+	case errors.Is(err, registry.ErrOutage):
+		return true
 	case errors.Is(err, registry.ErrNoAnswer), errors.Is(err, registry.ErrOfNamespace):
 		return silence >= max(minSilence, time.Since(began)/2)
 	}

@@ -24,37 +24,37 @@ import (
 // TestTenants checks that what one tenant's secret has opened is not returned without that secret,
 // remembered or not, and that a rotated secret is read again.
 func TestTenants(t *testing.T) {
-	w := registrytest.Start(t, bearer("u"))
+	w := registrytest.Start(t, registrytest.Bearer("u"))
 	top := build(t, w.Client(registry.Host{Name: w.Host(own)}))
 	ask := func(namespace string, fresh bool, keys keychain.Keychain) error {
 		_, err := top.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(w.Host(own) + "/app:1"), Namespace: namespace, Fresh: fresh, Keychain: keys})
 		silent(t, err)
 		return err
 	}
-	if err := ask("a", true, having(users("u")...)); err != nil {
+	if err := ask("a", true, having(registrytest.Users("u")...)); err != nil {
 		t.Fatal(err)
 	}
 	for _, fresh := range []bool{true, false} {
 		for name, keys := range map[string]keychain.Keychain{
-			"no credential": nil, "none that fits": having(), "another's": having(users("v")...), "another's before": having(users("v", "w")...),
-			"the same, shared": having(shared("v")), "the user without the password": having(keychain.Credential{Auth: registrytest.Identity("v")}),
+			"no credential": nil, "none that fits": having(), "another's": having(registrytest.Users("v")...), "another's before": having(registrytest.Users("v", "w")...),
+			"the same, shared": having(registrytest.Shared("v")), "the user without the password": having(keychain.Credential{Auth: registrytest.Identity("v")}),
 		} {
 			if err := ask("b", fresh, keys); !errors.Is(err, failure.Unauthorized) {
 				t.Errorf("%s, fresh %t: %v, want it unauthorized", name, fresh, err)
 			}
 		}
 	}
-	if err := ask("b", false, having(users("u")...)); err != nil { // who has it knows
+	if err := ask("b", false, having(registrytest.Users("u")...)); err != nil { // who has it knows
 		t.Error(err)
 	}
 	// The secret is replaced in the cluster, and the old password is refused by the registry: a
 	// refusal makes the secret be read again, within the same lookup.
-	w.Change(bearer("new"))
+	w.Change(registrytest.Bearer("new"))
 	rotated := func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
 		if fresh {
-			return users("new")
+			return registrytest.Users("new")
 		}
-		return users("old")
+		return registrytest.Users("old")
 	}
 	if err := ask("a", true, keychain.Func(rotated)); err != nil {
 		t.Errorf("after the secret was rotated: %v", err)
@@ -119,8 +119,8 @@ func TestFlood(t *testing.T) {
 	waits.Hold = hold
 	w := registrytest.Start(t, rules{own: {
 		{On: "modest", Then: registrytest.Image},
-		{As: "greedy", Then: busy(429, "600")},
-		{On: "quota", As: "nobody", Then: denied},
+		{As: "greedy", Then: registrytest.Busy(429, "600")},
+		{On: "quota", As: "nobody", Then: registrytest.Denied},
 		{On: "quota", Then: registrytest.Image},
 		{Then: waits},
 	}})
@@ -146,13 +146,13 @@ func TestFlood(t *testing.T) {
 	}
 	close(hold)
 	flood.Wait()
-	if err := ask("greedy", "quota:1", users("greedy")...); !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "429") {
+	if err := ask("greedy", "quota:1", registrytest.Users("greedy")...); !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "429") {
 		t.Errorf("over the quota: %v", err)
 	}
-	if err := ask("greedy", "quota:2", users("greedy")...); err == nil || !strings.Contains(err.Error(), "not asked again") {
+	if err := ask("greedy", "quota:2", registrytest.Users("greedy")...); err == nil || !strings.Contains(err.Error(), "not asked again") {
 		t.Errorf("over the quota, once more: %v", err)
 	}
-	if err := ask("modest", "quota:1", users("modest")...); err != nil {
+	if err := ask("modest", "quota:1", registrytest.Users("modest")...); err != nil {
 		t.Errorf("another's quota: %v", err)
 	}
 }

@@ -153,8 +153,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			" pinned; forbidden, if tagpin may not list pods; error, if the API server did not answer.",
 	}, []string{"result"})}
 	r.MustRegister(m.lists)
-	// The counter starts at 0, so that increase() sees the first one.
+	// The counters start at 0, so that increase() sees the first failure.
 	m.lists.WithLabelValues("forbidden")
+	m.lists.WithLabelValues("error")
 	return m
 }
 
