@@ -20,15 +20,16 @@ func TestCasesOfPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	var cases []struct {
-		Image   string
-		Exempt  []string
-		Allowed bool
+		Image      string
+		Exempt     []string
+		ShortNames string `yaml:"shortNames"`
+		Allowed    bool
 	}
 	if err := yaml.Unmarshal(text, &cases); err != nil || len(cases) < 40 {
 		t.Fatalf("cases.yaml has %d cases, error %v, want at least 40", len(cases), err)
 	}
 	for _, tt := range cases {
-		var p policy.Policy
+		p := policy.Policy{LeaveShortNames: tt.ShortNames == "leave"}
 		for _, s := range tt.Exempt {
 			pattern, err := policy.ParsePattern(s)
 			if err != nil {
@@ -40,9 +41,10 @@ func TestCasesOfPolicies(t *testing.T) {
 		o.Kind = workload.Kind{Kind: "Pod"}
 		plan := p.Decide(policy.Input{Operation: policy.Create, Object: o})
 		reason := plan.Decisions[0].Reason
-		if got := reason == policy.Pinned || reason == policy.Exempt; got != tt.Allowed {
-			t.Errorf("Decide(%s with exemptions %q) = %s, allowed %t, want %t",
-				tt.Image, tt.Exempt, reason, got, tt.Allowed)
+		got := reason == policy.Pinned || reason == policy.Exempt || reason == policy.ShortName
+		if got != tt.Allowed {
+			t.Errorf("Decide(%s with exemptions %q, short names %q) = %s, allowed %t, want %t",
+				tt.Image, tt.Exempt, tt.ShortNames, reason, got, tt.Allowed)
 		}
 	}
 }

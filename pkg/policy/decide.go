@@ -20,14 +20,15 @@ func (p *Policy) Decide(in Input) Plan {
 	if in.Operation != Update {
 		in.Old = nil
 	}
-	plan := Plan{PodSpecs: annotation.ReadBoth(in.Object, in.Old)}
+	markers := p.markers(in.Object)
+	plan := Plan{PodSpecs: annotation.ReadBoth(in.Object, in.Old, markers)}
 	refreshes := false
 	for i := range plan.PodSpecs {
 		s := &plan.PodSpecs[i]
-		marker := p.changedMarker(in, s)
+		marker := changedMarker(in, s, markers)
 		refreshes = refreshes || marker != ""
 		for _, image := range s.Images {
-			d := Decision{Image: image, PodSpec: i}
+			d := Decision{Image: image, PodSpec: i, Field: s.Spec.ImageFields()}
 			p.decide(in.Object.Kind, &d)
 			if marker != "" && in.Mode == Enforce {
 				p.refresh(&d, marker)
@@ -110,25 +111,31 @@ func (p *Policy) decideNew(kind workload.Kind, d *Decision) {
 		d.Reason = NeverPull
 	case d.ParseErr == ref.ErrBlank: //nolint:errorlint // Parse does not wrap it
 		d.Reason, d.ParseErr = Blank, nil
-	case errors.Is(d.ParseErr, ref.ErrTooLong):
+	case errors.Is(d.ParseErr, ref.ErrTooLong) && !d.Field:
 		d.Action, d.Reason = Resolve, TooLong
 	case d.ParseErr != nil:
 		d.Reason = Invalid
+	case p.leaves(d.Parsed) && p.unreplaced(kind, d.Parsed):
+		d.Reason = Unreplaced
 	case p.exempts(d.Parsed):
 		d.Reason = Exempt
-		if p.unreplaced(kind, d.Parsed) {
-			d.Reason = Unreplaced
-		}
+	case p.leaves(d.Parsed):
+		d.Reason = ShortName
 	default:
 		d.Action, d.Reason = Resolve, Tag
 	}
+}
+
+// leaves reports whether the config leaves r alone.
+func (p *Policy) leaves(r ref.Reference) bool {
+	return p.LeaveShortNames && r.Short() || p.exempts(r)
 }
 
 func (p *Policy) exempts(r ref.Reference) bool {
 	return slices.ContainsFunc(p.Exempt, func(e Pattern) bool { return e.Match(r) })
 }
 
-// unreplaced reports whether r, which is exempt, is a placeholder in a Pod that no injector has
+// unreplaced reports whether r, which is left alone, is a placeholder in a Pod that no injector has
 // replaced. An exemption of exactly the placeholder is meant for pod templates. In a Pod, the
 // kubelet would pull the name from Docker Hub or a mirror of it, from a repository that nobody in
 // the cluster has chosen.

@@ -26,22 +26,24 @@
 //     Jobs of a CronJob. It does hold for the ReplicaSet of a Deployment, for example: if the two
 //     pod templates differed, the Deployment's controller would create ReplicaSets without end.
 //
-//  2. Refresh. If an update changes a marker of a workload's pod template, then the references
-//     without a digest and the pins that tagpin made are resolved again. The markers are the
-//     annotations tagpin.dev/refresh and, unless the config says otherwise,
-//     kubectl.kubernetes.io/restartedAt, which kubectl rollout restart sets. The config may name
-//     further ones, which count as the latter does. A marker counts if it
-//     is not empty, differs from the old object's, and differs from the value that the annotation
+//  2. Refresh. If an update changes a marker of a workload's pod template, or of an object with
+//     image fields, then the references without a digest and the pins that tagpin made are
+//     resolved again. The markers are the annotations tagpin.dev/refresh and, unless the config
+//     says otherwise, kubectl.kubernetes.io/restartedAt, which kubectl rollout restart sets. The
+//     config may name further ones, which count as the latter does. For kinds beyond the built-in
+//     ones, tagpin.dev/refresh also counts in the object's own metadata. A marker counts if it is
+//     not empty, differs from the old object's, and differs from the value that the annotation
 //     tagpin.dev/refreshed recorded with the pins. kubectl rollout undo brings back the marker and
-//     the record of a revision together, so that the revision runs its own digests. A restartedAt
-//     that is older than the live one comes from an undo too, and does not count. Pods and Jobs
-//     are never refreshed, a digest that the author wrote is never replaced, and rule 6 still
-//     holds. If the lookup fails, a restart keeps the old pin, and a changed tagpin.dev/refresh is
-//     denied unless onFailure allows it. The mode keep never refreshes, and dry-run only proposes
-//     new pins.
+//     the record of a revision together, so that the revision runs its own digests. A time that is
+//     before the live one comes from an undo too, and does not count. But if the marker is
+//     tagpin.dev/refresh, or no time, then an undo to a revision without a record of it is a
+//     refresh. Pods and Jobs are never refreshed, a digest that the author wrote is never
+//     replaced, and rule 6 still holds. If the lookup fails, a restart keeps the old pin, and a
+//     changed tagpin.dev/refresh is denied unless onFailure allows it. The mode keep never
+//     refreshes, and dry-run only proposes new pins.
 //
-//  3. Unchanged. If an update leaves the text of a container or volume as it was, the text stays,
-//     pinned or not. Otherwise an unrelated edit of a Deployment would roll it out.
+//  3. Unchanged. If an update leaves the text of a container, a volume or an image field as it was,
+//     the text stays, pinned or not. Otherwise an unrelated edit of a Deployment would roll it out.
 //
 //  4. Pinned by its author. A text with a digest stays.
 //
@@ -52,7 +54,8 @@
 //     without an entry, this rule does not apply.
 //
 //  6. Left alone. A text stays if the kubelet never pulls it (imagePullPolicy: Never), if it is
-//     blank, if the kubelet would refuse it, or if the config exempts it.
+//     blank, if the kubelet would refuse it, if the config exempts it, or if it names no host and
+//     the config leaves such names alone.
 //
 //  7. Siblings. A Pod that a controller creates takes the digest that the oldest pod of the same
 //     revision runs for the same text, even if the tag was moved since: the pods of one revision

@@ -58,7 +58,7 @@ func (p *Policy) add(all pins, image *annotation.Image) {
 // pins were made for one text, it returns the one that tagpin made.
 func (p *Policy) Running(pod *workload.Object) map[string]ref.Reference {
 	running := pins{}
-	for _, s := range annotation.Read(pod) {
+	for _, s := range annotation.Read(pod, nil) {
 		for i := range s.Images {
 			p.add(running, &s.Images[i])
 		}

@@ -14,6 +14,9 @@ type Policy struct {
 	Output Output
 	// Exempt are images to leave alone, by canonical name. Default: none.
 	Exempt []Pattern
+	// LeaveShortNames leaves references alone whose text names no host. By default they are on Docker
+	// Hub.
+	LeaveShortNames bool
 	// SkipOwners are controllers whose objects are left alone on creation, because they compare the
 	// image texts of their pods. Default: none.
 	SkipOwners []SkipOwner
@@ -89,6 +92,7 @@ const (
 	Invalid    Reason = "bad-text"    // the kubelet refuses the text
 	TooLong    Reason = "too-long"    // the text is too long to be looked up: the lookup fails
 	Exempt     Reason = "exempt"      // the config exempts it
+	ShortName  Reason = "short-name"  // the text names no host, and the config leaves such names alone
 	Unreplaced Reason = "placeholder" // workload.Placeholder in a Pod, which package admit denies
 	Tag        Reason = "tag"         // a tag to look up
 	Refresh    Reason = "refresh"     // a tag to look up, because a marker has changed
@@ -109,8 +113,11 @@ type Decision struct {
 	annotation.Image // for Resolve with Refresh, Parsed is the text without the old digest
 
 	PodSpec int // index in Object.PodSpecs
-	Action  Action
-	Reason  Reason
+	// Field is true for an image field. If its text can't be parsed, however long it is, it may have a
+	// variable, which the kind's controller replaces in the pods.
+	Field  bool
+	Action Action
+	Reason Reason
 	// Held is a pin, if there is one:
 	//   - for Restore, the old pin, which is to be put back;
 	//   - for Leave with Pinned or Unchanged, the pin that stays;

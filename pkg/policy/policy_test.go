@@ -139,6 +139,39 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestLeavesShortNames tests the policy that leaves names without a host alone, as if they were
+// exempt: pins that are there already stay.
+func TestLeavesShortNames(t *testing.T) {
+	p := policy.Policy{LeaveShortNames: true}
+	for _, tt := range []struct {
+		old, text string
+		want      policy.Reason
+	}{
+		{"", "nginx:1", policy.ShortName},
+		{"", "library/nginx:1", policy.ShortName},
+		{"", "docker.io/nginx:1", policy.Tag},
+		{"", "index.docker.io/library/nginx", policy.Tag},
+		{"", "nginx:1" + d1, policy.Pinned},
+		{"nginx:1", "nginx:2", policy.ShortName},
+		{"nginx:1" + d1, "nginx:1", policy.Sticky},
+		{"nginx:1" + d1, "nginx:2", policy.ShortName},
+	} {
+		for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
+			want := tt.want
+			if mode == policy.Keep && want == policy.Tag {
+				want = policy.NoNewPins
+			}
+			in := policy.Input{Operation: policy.Create, Mode: mode, Object: object(tt.text, "", false)}
+			if tt.old != "" {
+				in.Operation, in.Old = policy.Update, object(tt.old, "", false)
+			}
+			if got := p.Decide(in).Decisions[0].Reason; got != want {
+				t.Errorf("%s: Decide(%q over %q) = %s, want %s", mode, tt.text, tt.old, got, want)
+			}
+		}
+	}
+}
+
 // TestSameTextAcrossTemplates tests that one object gets one digest for one text, in all its
 // templates. The mode Keep leaves the new references alone.
 func TestSameTextAcrossTemplates(t *testing.T) {

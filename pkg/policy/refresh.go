@@ -3,24 +3,31 @@
 package policy
 
 import (
-	"time"
-
 	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// changedMarker tests the condition of rule 2. It returns the marker of a pod spec that asks for a
-// refresh, or "" if none does: its value differs both from the old object's and from the recorded
-// one.
+// markers returns the annotations that ask for a refresh of an object, in order of precedence.
+func (p *Policy) markers(o *workload.Object) []string {
+	names := []string{workload.AnnotationRefresh}
+	if o.Custom {
+		names = append(names, annotation.OwnRefresh)
+	}
+	if !p.IgnoreRestart {
+		names = append(names, workload.AnnotationRestartedAt)
+	}
+	return append(names, o.RefreshAnnotations...)
+}
+
+// changedMarker tests the condition of rule 2. It returns the annotation of a pod spec that asks
+// for a refresh, or "" if none does: its value differs both from the old object's and from the
+// recorded one. markers are the annotations that can ask for one.
 //
 // The record is for kubectl rollout undo, which brings back a revision's marker and record
 // together. If the record is in the object's own metadata, an undo brings back the template alone.
 // The record is then about other pins, and is ignored.
-func (p *Policy) changedMarker(in Input, s *annotation.PodSpec) string {
-	if p.IgnoreRestart {
-		delete(s.Markers, workload.AnnotationRestartedAt)
-	}
+func changedMarker(in Input, s *annotation.PodSpec, markers []string) string {
 	kind := in.Object.Kind
 	if kind.IsPod() || kind.IsJob() || s.Old == nil {
 		return ""
@@ -29,29 +36,17 @@ func (p *Policy) changedMarker(in Input, s *annotation.PodSpec) string {
 	if in.Object.Custom && s.Old.Outdated {
 		recorded = nil
 	}
-	for _, marker := range annotation.MarkerNames(in.Object) {
+	for _, marker := range markers {
 		value, old := s.Markers[marker], s.Old.Markers[marker]
-		if value == "" || value == old || value == recorded[marker] {
-			continue
+		switch {
+		case value == "" || value == old || value == recorded[marker]:
+		case marker == workload.AnnotationRefresh || marker == annotation.OwnRefresh:
+			return workload.AnnotationRefresh
+		case !older(value, old):
+			return marker
 		}
-		if marker != workload.AnnotationRefresh && older(value, old) {
-			continue
-		}
-		return marker
 	}
 	return ""
-}
-
-// older reports whether a restart was made before another one. It is false if one of them is not a
-// time. Only an undo brings back an older restart without a record of it: one that was made in keep
-// mode, for example.
-func older(restartedAt, than string) bool {
-	a, err := time.Parse(time.RFC3339, restartedAt)
-	if err != nil {
-		return false
-	}
-	b, err := time.Parse(time.RFC3339, than)
-	return err == nil && a.Before(b)
 }
 
 // refresh applies rule 2 to one reference, after the other rules were applied to it. A pin that
@@ -68,7 +63,7 @@ func (p *Policy) refresh(d *Decision, marker string) {
 			return // a name of 64 hexadecimal digits is only valid with a digest
 		}
 	}
-	if d.Reference.Never || parsed.IsZero() || p.exempts(parsed) {
+	if d.Reference.Never || parsed.IsZero() || p.leaves(parsed) {
 		return
 	}
 	if d.Action != Restore && d.Parsed.Pinned() { // for Restore, Held is the old pin already

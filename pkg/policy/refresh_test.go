@@ -47,7 +47,8 @@ func TestRefreshMovesOnlyOurPins(t *testing.T) {
 }
 
 // TestOlderRestart tests values of the markers before and after a request. An older restartedAt
-// comes from an undo and is no refresh. A value that is not a time only has to differ.
+// comes from an undo and is no refresh, in whatever format the tool writes it. A value that is not
+// a time only has to differ.
 func TestOlderRestart(t *testing.T) {
 	for _, tt := range []struct {
 		before, now string
@@ -63,6 +64,29 @@ func TestOlderRestart(t *testing.T) {
 		{"2026-01-01T12:00:00Z", "2025", true},
 		{"b", "a", true},
 		{"2026-01-01T12:00:00Z", "", false},
+
+		{"2026-01-01 12:00:00.1 +0000 UTC m=+5.0", "2026-01-01 12:00:00.2 +0000 UTC m=+0.1", true},
+		{"2026-01-01 12:00:00.2 +0000 UTC m=+0.1", "2026-01-01 12:00:00.1 +0000 UTC m=+5.0", false},
+		{"2026-01-01 12:00:00 +0000 UTC", "2026-01-01 13:00:00 +0545 +0545", false},
+		{"2026-01-01 12:00:00 +0100 CET m=+1", "2026-01-01T11:00:01Z", true},
+		{"2026-01-01 12:00:00 +0100 CET m=+1", "2026-01-01T10:59:59Z", false},
+		{"2026-01-01 12:00:00", "2026-01-01 11:00:00", true}, // the zone is unknown
+
+		{"Thu Jan  1 12:00:01 UTC 2026", "Thu Jan  1 12:00:02 UTC 2026", true},
+		{"Thu Jan  1 12:00:01 UTC 2026", "Thu Jan  1 12:00:00 UTC 2026", false},
+		{"Thu, 01 Jan 2026 12:00:01 +0000", "Thu, 01 Jan 2026 13:00:00 +0100", false},
+
+		{"1767268800", "1767268801", true},
+		{"1767268801", "1767268800", false},
+		{"1767268800001", "1767268800000", false},
+		{"1767268800000001", "1767268800000000", false},
+		{"1767268800000000001", "1767268800000000000", false},
+		{"1767268800001", "1767268800", false},
+		{"1767268800", "2026-01-01T11:59:59Z", false},
+		{"2026-01-01T11:59:59Z", "1767268800", true},
+		{"17672688001", "17672688000", true},           // not as many digits as a Unix time has
+		{"-176726880", "-176726881", true},             // neither
+		{"9999999999999999999", "1767268800000", true}, // out of range
 	} {
 		for marker, want := range map[string]bool{
 			workload.AnnotationRestartedAt: tt.want,

@@ -8,12 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
-// root scans the whole document. tree has the paths to the pod templates of its kind.
+// root scans the whole document. tree has the paths of its kind.
 func (s *scanner) root(tree *node) error {
 	room := MaxAnnotations
 	var own PodSpec // only used for a Pod, which is a pod template itself
@@ -29,7 +27,15 @@ func (s *scanner) root(tree *node) error {
 				return s.podSpec(&own)
 			}
 		}
-		return s.descend(tree.children[string(name)])
+		if !tree.images || string(name) == "status" {
+			return s.descend(tree.children[string(name)])
+		}
+		s.sum = &s.rest
+		s.leaveOut()
+		err := s.descend(tree.children[string(name)])
+		s.hash()
+		s.sum = nil
+		return err
 	})
 	if err != nil {
 		return err
@@ -41,54 +47,93 @@ func (s *scanner) root(tree *node) error {
 		own.Metadata = s.into.Metadata
 		s.into.PodSpecs = append(s.into.PodSpecs, own)
 	}
+	s.addImages()
 	return nil
 }
 
 // descend scans the next value, which is at node n of the tree. If n is nil, the value can't
-// contain a pod template and is skipped.
+// contain a pod template or an image and is skipped.
 func (s *scanner) descend(n *node) error {
 	switch {
 	case n == nil:
 		return s.dec.SkipValue()
 	case n.template:
-		return s.template()
+		return s.podTemplate()
+	case n.image:
+		return s.imageField()
 	case n.children[each] != nil:
 		return jsonwalk.Array(s.dec, func() error { return s.element(n.children[each]) })
 	}
-	return jsonwalk.Object(s.dec, func(name []byte) error {
-		return s.descend(n.children[string(name)])
-	})
+	return s.object(n, nil)
 }
 
-// element scans one element of a list. If the element has a name, the Key of its pod specs contains
-// the name in place of the index, because the index changes when an element is inserted before it.
+// element scans one element of a list. If the element has a name, the keys of its pod specs and the
+// names of its images contain it in place of the index, because the index changes when an element
+// is inserted before it.
 func (s *scanner) element(n *node) error {
-	if n.template || n.children[each] != nil || n.children["name"] != nil {
+	if n.template || n.children[each] != nil {
 		return s.descend(n)
 	}
-	var at jsontext.Pointer
-	first, name := len(s.into.PodSpecs), ""
-	err := jsonwalk.Object(s.dec, func(field []byte) error {
-		if string(field) == "name" {
-			at = s.dec.StackPointer().Parent()
-			return s.name(&name)
-		}
-		return s.descend(n.children[string(field)])
-	})
-	if name == "" {
+	specs, images, name := len(s.into.PodSpecs), len(s.images.References), ""
+	err := s.object(n, &name)
+	if err != nil || name == "" {
 		return err
 	}
+	at := s.dec.StackPointer()
 	named := string(at.Parent().AppendToken(name))
-	for i := range s.into.PodSpecs[first:] {
-		spec := &s.into.PodSpecs[first+i]
-		spec.Key = named + strings.TrimPrefix(spec.Key, string(at))
+	for i := range s.into.PodSpecs[specs:] {
+		key := &s.into.PodSpecs[specs+i].Key
+		*key = named + strings.TrimPrefix(*key, string(at))
+	}
+	for i := range s.images.References[images:] {
+		r := &s.images.References[images+i]
+		r.Name = named + strings.TrimPrefix(r.Name, string(at))
+	}
+	return nil
+}
+
+// object scans an object whose fields may lead to pod templates and images. If element is not nil,
+// the object is an element of a list, and its name is put there.
+func (s *scanner) object(n *node, element *string) error {
+	first, policy := len(s.images.References), ""
+	err := jsonwalk.Object(s.dec, func(name []byte) error {
+		child := n.children[string(name)]
+		switch field := string(name); {
+		case child != nil:
+			return s.descend(child)
+		case element != nil && field == "name":
+			return s.name(element)
+		case n.images && field == "imagePullPolicy":
+			return s.name(&policy)
+		case n.identity && field == "serviceAccountName":
+			return s.name(&s.images.Identity.ServiceAccount)
+		case n.account && field == "serviceAccountName":
+			return s.otherAccount()
+		case n.identity && field == "imagePullSecrets":
+			return jsonwalk.Array(s.dec, func() error { return s.pullSecret(&s.images) })
+		}
+		return s.dec.SkipValue()
+	})
+	if err == nil && policy == never {
+		s.neverPull(s.images.References[first:])
 	}
 	return err
 }
 
-// template scans a pod template, an object with metadata and a pod spec.
-func (s *scanner) template() error {
+// otherAccount scans the account of one element of a list.
+func (s *scanner) otherAccount() error {
+	var account string
+	err := s.name(&account)
+	s.images.OtherAccounts = s.images.OtherAccounts || account != ""
+	return err
+}
+
+// podTemplate scans a pod template, an object with metadata and a pod spec.
+func (s *scanner) podTemplate() error {
 	var t PodSpec
+	s.hash()
+	outer := s.sum
+	s.sum = &s.template
 	s.sum.Reset()
 	s.leaveOut()
 	err := jsonwalk.Object(s.dec, func(name []byte) (err error) {
@@ -106,6 +151,8 @@ func (s *scanner) template() error {
 		return err
 	})
 	t.Hash = s.sum.Sum64()
+	s.sum = outer
+	s.leaveOut()
 	if err == nil && t.Key != "" {
 		t.Metadata.Pointer = strings.TrimSuffix(t.Key, "/spec") + "/metadata"
 		s.into.PodSpecs = append(s.into.PodSpecs, t)

@@ -96,12 +96,14 @@ func (s *scanner) image(r *Reference) error {
 	return s.text(&r.Text, ref.MaxLength)
 }
 
-// pullPolicy reads a pull policy. With the policy Never, the kubelet only runs images that are on
-// the node already.
+// never is the pull policy with which the kubelet only runs images that are on the node already.
+const never = "Never"
+
+// pullPolicy reads a pull policy.
 func (s *scanner) pullPolicy(r *Reference) error {
 	var policy string
 	err := s.name(&policy)
-	r.Never = policy == "Never"
+	r.Never = policy == never
 	return err
 }
 

@@ -94,26 +94,33 @@ type scanner struct {
 	// labels and annotations are the names of those to keep.
 	labels, annotations []string
 
-	found int // number of references and pod specs so far
-	room  int // number of bytes that are left for the annotations of pod templates
-	// sum is the hash of the pod template that is being scanned, whose text is in it up to the offset
-	// hashed.
-	sum    maphash.Hash
-	hashed int64
+	images PodSpec // the images outside of pod templates
+	found  int     // number of references and pod specs so far
+	room   int     // number of bytes that are left for the annotations of pod templates
+	// sum is the hash of what is being scanned, or nil if that is not hashed: template within a pod
+	// template, and rest in the rest of an object with images there. The text is in it up to the
+	// offset hashed.
+	sum            *maphash.Hash
+	template, rest maphash.Hash
+	hashed         int64
 }
 
 func (s *scanner) reset(raw []byte) {
 	*s = scanner{dec: s.dec, buf: *bytes.NewBuffer(raw), raw: raw, room: MaxAnnotations}
-	s.sum.SetSeed(seed)
+	s.template.SetSeed(seed)
+	s.rest.SetSeed(seed)
 	jsonwalk.Reset(s.dec, &s.buf)
 }
 
 // seed is the seed of all hashes, which makes them comparable.
 var seed = maphash.MakeSeed()
 
-// hash adds the text since hashed to the hash of the pod template. The text is one field, or a part
-// of one: what separates it from the text before is not hashed.
+// hash adds the text since hashed to the hash. The text is one field, or a part of one: what
+// separates it from the text before is not hashed.
 func (s *scanner) hash() {
+	if s.sum == nil {
+		return
+	}
 	text := s.raw[s.hashed:s.dec.InputOffset()]
 	_, _ = s.sum.Write(bytes.TrimLeft(text, ":{, \t\r\n"))
 	s.leaveOut()

@@ -16,7 +16,7 @@ import (
 func jobSets(t *testing.T, path string) *workload.Table {
 	t.Helper()
 	table := new(workload.Table)
-	if err := table.Add(jobSet, path); err != nil {
+	if err := table.Add(jobSet, []string{path}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return table
@@ -76,24 +76,31 @@ func TestScanNamesElements(t *testing.T) {
 func TestAddRefuses(t *testing.T) {
 	table := jobSets(t, "spec.template")
 	for _, tt := range []struct {
-		kind  workload.Kind
-		paths []string
-		want  string
+		kind          workload.Kind
+		paths, images []string
+		want          string
 	}{
-		{workload.Kind{Group: "g"}, nil, `group "g"`},
-		{pod, []string{"spec"}, "of Pod"},
-		{jobSet, []string{"spec.template"}, "given twice"},
-		{workload.Kind{Kind: "A"}, nil, "of A"},
-		{workload.Kind{Kind: "B"}, []string{"spec..x"}, "of B"},
-		{workload.Kind{Kind: "C"}, []string{"spec[0].x"}, "of C"},
-		{workload.Kind{Kind: "D"}, []string{"a", "a.b"}, "of D"},
-		{workload.Kind{Kind: "E"}, []string{"a.b", "a"}, "of E"},
-		{workload.Kind{Kind: "F"}, []string{""}, "of F"},
-		{workload.Kind{Kind: "G"}, []string{"spec.it's"}, "of G"},
+		{workload.Kind{Group: "g"}, nil, nil, `group "g"`},
+		{pod, []string{"spec"}, nil, "of Pod"},
+		{jobSet, []string{"spec.template"}, nil, "given twice"},
+		{workload.Kind{Kind: "A"}, nil, nil, "of A: no path to a pod template or an image"},
+		{workload.Kind{Kind: "B"}, []string{"spec..x"}, nil, "of B"},
+		{workload.Kind{Kind: "C"}, []string{"spec[0].x"}, nil, "of C"},
+		{workload.Kind{Kind: "D"}, []string{"a", "a.b"}, nil, "of D"},
+		{workload.Kind{Kind: "E"}, []string{"a.b", "a"}, nil, "of E"},
+		{workload.Kind{Kind: "F"}, []string{""}, nil, "of F"},
+		{workload.Kind{Kind: "G"}, []string{"spec.it's"}, nil, "of G"},
+		{workload.Kind{Kind: "H"}, nil, []string{"spec.image", "spec.image"}, "of H"},
+		{workload.Kind{Kind: "I"}, []string{"spec"}, []string{"spec.image"}, "of I"},
+		{workload.Kind{Kind: "J"}, nil, []string{"spec.steps[*].image", "spec.steps[*]"}, "a field, not a list"},
+		{workload.Kind{Kind: "K"}, nil, []string{"spec.steps[*]."}, `"" is not a field name`},
+		{workload.Kind{Kind: "L"}, nil, []string{"spec.image", "spec"}, "the beginning of another path"},
+		{workload.Kind{Kind: "M"}, nil, []string{"metadata.annotations.image"}, "metadata of the object"},
 	} {
-		err := table.Add(tt.kind, tt.paths...)
+		err := table.Add(tt.kind, tt.paths, tt.images)
 		if !strings.Contains(fmt.Sprint(err), tt.want) {
-			t.Errorf("Add(%s, %q) = %v, want an error that contains %q", tt.kind, tt.paths, err, tt.want)
+			t.Errorf("Add(%s, %q, %q) = %v, want an error that contains %q",
+				tt.kind, tt.paths, tt.images, err, tt.want)
 		}
 	}
 }

@@ -5,7 +5,8 @@
 // It scans the JSON of an object in one pass. The object is not decoded into typed structs, so
 // fields that this package does not know are harmless. The result has the references with their
 // JSON pointers (RFC 6901), and the metadata that decides whether they are pinned. A Table has the
-// paths to the pod templates of each kind. Kinds that are not built in can be added to it.
+// paths to the pod templates of each kind. Kinds that are not built in can be added to it, also
+// with images outside of pod templates.
 //
 //	kind                                                          pod spec at
 //	Pod                                                           spec
@@ -70,7 +71,8 @@ var knownLabels = []string{
 type Object struct {
 	Kind     Kind
 	Metadata Metadata
-	// PodSpecs are the object's pod specs, in document order. The built-in kinds have one.
+	// PodSpecs are the object's pod specs, in document order. The built-in kinds have one. The images
+	// of a custom kind that are outside of pod templates are the last one, with an empty Key.
 	PodSpecs []PodSpec
 	// RefreshAnnotations are those of the Table.
 	RefreshAnnotations []string
@@ -123,17 +125,32 @@ func (o Owner) GroupKind() Kind { return KindOf(o.APIVersion, o.Kind) }
 type PodSpec struct {
 	// Key identifies the pod spec within the object. It is the JSON pointer of the pod spec, such as
 	// /spec/template/spec, with the names of list elements in place of their indices if they have
-	// names.
+	// names. It is empty for image fields.
 	Key string
-	// Metadata is the metadata beside the pod spec: the pod template's, or a Pod's own.
+	// Metadata is the metadata beside the pod spec: the pod template's, or a Pod's own. It is empty
+	// for image fields.
 	Metadata Metadata
 	// Hash is a hash of the pod template without its image references, its creation timestamp, and the
 	// annotations in which tagpin records its pins. Hashes of two objects can be compared within one
 	// process, because an API server always writes the fields of an object in the same order. It is 0
-	// for a Pod, which has no template.
-	Hash       uint64
-	Identity   Identity
-	References []Reference // in document order
+	// for a Pod, which has no template. For image fields, it is a hash of the object without them, its
+	// pod templates, its metadata and its status.
+	Hash     uint64
+	Identity Identity
+	// OtherAccounts is only set for image fields. It is true if an element of a list that leads to an
+	// image field names a service account of its own, as a template of Argo Workflows does.
+	OtherAccounts bool
+	References    []Reference // in document order
+}
+
+// ImageFields reports whether the references are those of image fields, and not of a pod spec.
+func (p *PodSpec) ImageFields() bool { return p.Key == "" }
+
+// GuessesIdentity reports whether Identity may not be the one that pods with the image fields will
+// have: the object names none, or several. Then a registry's "not found" may mean "not allowed",
+// because some registries don't tell them apart.
+func (p *PodSpec) GuessesIdentity() bool {
+	return p.ImageFields() && (p.OtherAccounts || p.Identity.Equal(Identity{}))
 }
 
 // Identity names the credentials with which the kubelet would pull the images of a pod. It has no
@@ -151,9 +168,12 @@ func (id Identity) Equal(other Identity) bool {
 	return id.ServiceAccount == other.ServiceAccount && slices.Equal(id.PullSecrets, other.PullSecrets)
 }
 
-// Reference is an image reference in a pod spec.
+// Reference is an image reference in a pod spec, or outside of pod templates.
 type Reference struct {
-	Name string // the name of the container, or volume/ and the name of the volume
+	// Name is the name of the container, or volume/ and the name of the volume. Outside of pod
+	// templates it is the JSON pointer, such as /spec/steps/build/image, with the names of list
+	// elements in place of their indices if they have names.
+	Name string
 	// Pointer is the JSON pointer of the text, such as /spec/template/spec/containers/0/image. It is
 	// empty if the field is missing or is not a string, so that it can't be replaced.
 	Pointer   string
