@@ -29,7 +29,7 @@ func (a *answer) annotate() {
 	}
 	refreshed := func(o pin.Outcome) bool { return o.Reason == policy.Refresh }
 	switch {
-	case len(a.images) == 0 && !slices.ContainsFunc(a.result.Outcomes, refreshed):
+	case len(a.replacements) == 0 && !slices.ContainsFunc(a.result.Outcomes, refreshed):
 	case a.request.Object.Kind.IsJob() && a.request.Operation == policy.Update:
 		a.restoreRecords()
 	default:
@@ -104,9 +104,11 @@ func (a *answer) markers(s *annotation.PodSpec, outcomes []pin.Outcome) annotati
 	}
 	// onFailure allows the failure: the pins are still those of the marker before.
 	markers := maps.Clone(s.Markers)
-	delete(markers, workload.AnnotationRefresh)
-	if value := recorded[workload.AnnotationRefresh]; value != "" {
-		markers[workload.AnnotationRefresh] = value
+	for _, name := range []string{workload.AnnotationRefresh, annotation.OwnRefresh} {
+		delete(markers, name)
+		if value := recorded[name]; value != "" {
+			markers[name] = value
+		}
 	}
 	return markers
 }

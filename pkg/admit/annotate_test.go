@@ -129,7 +129,7 @@ func TestAuditOfReinvocation(t *testing.T) {
 func TestTemplateAdded(t *testing.T) {
 	l := newLife(t, "g/Group")
 	table := new(workload.Table)
-	if err := table.Add(workload.Kind{Group: "g", Kind: "Group"}, "spec.leader", "spec.template"); err != nil {
+	if err := table.Add(workload.Kind{Group: "g", Kind: "Group"}, []string{"spec.leader", "spec.template"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	l.handler.Table = table

@@ -3,6 +3,7 @@
 package admit
 
 import (
+	"cmp"
 	"net/http"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -23,11 +24,13 @@ type answer struct {
 	result  pin.Result
 	crowded bool // the review was cut short because too many others were waiting
 
-	images   []operation // patches of image fields
-	changes  annotation.Changes
-	warnings warnings
-	denials  []string
-	pins     map[string]string // for the audit annotation
+	replacements []operation // of image texts
+	changes      annotation.Changes
+	warnings     warnings
+	denials      []string
+	pins         map[string]string // for the audit annotation
+	unpinned     failure.Action    // as in reply
+	reason       reason            // of the first denial
 }
 
 // response returns the answer: a denial if there is a reason for one, and otherwise a patch.
@@ -52,7 +55,7 @@ func (a *answer) response() *admissionv1.AdmissionResponse {
 		deny(r, sentences(a.denials), code)
 		return r
 	}
-	if patch := encodePatch(a.images, a.changes.All); patch != nil {
+	if patch := encodePatch(a.replacements, a.changes.All); patch != nil {
 		patchType := admissionv1.PatchTypeJSONPatch
 		r.Patch, r.PatchType = patch, &patchType
 	}
@@ -65,6 +68,7 @@ func (a *answer) response() *admissionv1.AdmissionResponse {
 func (a *answer) outcome(o *pin.Outcome) {
 	mode := a.handler.Mode
 	switch {
+	case o.Reason == policy.Invalid && o.Field: // see policy.Decision
 	case o.Reason == policy.Invalid:
 		a.warn(o, "the kubelet will refuse this image: %v", o.ParseErr)
 	case o.Reason == policy.Unreplaced:
@@ -72,12 +76,13 @@ func (a *answer) outcome(o *pin.Outcome) {
 	case o.Err != nil:
 		a.failed(o)
 	case !o.Before.IsZero():
-		text := o.Parsed.Text()
+		text := image(o.Parsed.Text())
 		a.warn(o, "%s is still the image of %s, since the digest beside it has not changed; "+
-			"if that is not meant, write the digest of %s, or remove the digest", text, o.Before, text)
+			"if that is not meant, write the digest of %s, or remove the digest",
+			text, image(o.Before.String()), text)
 	case o.Pin.IsZero():
 	case mode == policy.Propose && o.Action == policy.Resolve:
-		a.warn(o, "would be pinned: %s", o.Pin)
+		a.warn(o, "would be pinned: %s", image(o.Pin.String()))
 	default:
 		a.replace(o, o.Pin)
 		s := &a.result.PodSpecs[o.PodSpec]
@@ -86,12 +91,17 @@ func (a *answer) outcome(o *pin.Outcome) {
 			if mode == policy.Enforce { // the other modes refresh nothing
 				how = "; to resolve it anew: " + a.howToRefresh()
 			}
-			a.warn(o, "%s kept at %s though the template has changed%s",
-				o.Reference.Text, short(o.Pin), how)
+			what := "template"
+			if o.Field {
+				what = "object"
+			}
+			a.warn(o, "%s kept at %s though the %s has changed%s",
+				image(o.Reference.Text), short(o.Pin), what, how)
 		}
 	}
 	if o.Stale {
-		a.warn(o, "the registry can't be reached: %s pinned as it was known before", o.Reference.Text)
+		a.warn(o, "no answer from the registry now: %s pinned as it was known before",
+			image(o.Reference.Text))
 	}
 }
 
@@ -99,7 +109,8 @@ func (a *answer) outcome(o *pin.Outcome) {
 // annotation.
 func (a *answer) replace(o *pin.Outcome, value ref.Reference) {
 	if text := value.String(); text != o.Reference.Text {
-		a.images = append(a.images, operation{Op: "replace", Path: o.Reference.Pointer, Value: text})
+		op := operation{Op: "replace", Path: o.Reference.Pointer, Value: text}
+		a.replacements = append(a.replacements, op)
 	}
 	a.pins[o.Key] = o.NewEntry.String()
 }
@@ -109,24 +120,24 @@ func (a *answer) replace(o *pin.Outcome, value ref.Reference) {
 func (a *answer) unreplaced(o *pin.Outcome) {
 	switch a.handler.Mode {
 	case policy.Enforce:
-		a.denials = append(a.denials, describePlaceholder(o))
+		a.deny(byPlaceholder, describePlaceholder(o))
 	case policy.Propose:
-		a.warnings.add(describePlaceholder(o))
+		a.warnings.add("%s", describePlaceholder(o))
 	case policy.Keep: // it makes no pins
 	}
 }
 
-// failed adds a lookup that failed. onFailure says what happens, with two exceptions. A refresh
-// that tagpin.dev/refresh asks for is a deployment, which is not deferred: it would run the old
-// image, and nobody would try again. A restart has to work in an incident, so it keeps the old pin.
+// failed adds a lookup that failed. onFailure says what happens (action), with two exceptions. A
+// refresh that tagpin.dev/refresh asks for is a deployment, which is not deferred: it would run the
+// old image, and nobody would try again. A restart has to work in an incident, so it keeps the old
+// pin.
 func (a *answer) failed(o *pin.Outcome) {
-	sentence := a.describe(o)
-	then := a.handler.OnFailure.Of(o.Err)
+	then := a.action(o)
 	switch {
 	case a.handler.Mode == policy.Propose:
-		a.warnings.add(sentence)
+		a.warnFailed(o, "")
 	case o.Marker == workload.AnnotationRefresh && then != failure.Allow:
-		a.denials = append(a.denials, sentence)
+		a.denyFailed(o)
 	case o.Held.Pinned(): // it was to be refreshed
 		// The pin is put back if the manifest does not have it. Otherwise the workload would stay without
 		// one.
@@ -134,14 +145,49 @@ func (a *answer) failed(o *pin.Outcome) {
 			o.NewEntry = o.Parsed.WithDigest(o.Held.Digest())
 			a.replace(o, o.Held)
 		}
-		a.warnings.add(sentence + "; kept at " + short(o.Held))
+		a.warnFailed(o, "kept at "+short(o.Held))
 	case then == failure.Deny, then == failure.Defer && a.request.Object.Kind.IsPod():
-		a.denials = append(a.denials, sentence)
+		a.denyFailed(o)
 	case then == failure.Defer:
-		a.warnings.add(sentence + "; admitted as it is, its pods wait until it resolves")
+		a.unpinned = cmp.Or(a.unpinned, then)
+		a.warnFailed(o, "admitted as it is; its pods wait until the image resolves")
 	default:
-		a.warnings.add(sentence + "; admitted unpinned")
+		a.unpinned = failure.Allow
+		a.warnFailed(o, "admitted unpinned")
 	}
+}
+
+// denyFailed refuses the object for a lookup that failed.
+func (a *answer) denyFailed(o *pin.Outcome) {
+	why := byLookup
+	switch {
+	case o.Reason == policy.TooLong:
+		why = byLength
+	case a.crowded:
+		why = byWaiting
+	}
+	a.deny(why, a.describe(o))
+}
+
+// deny refuses the object, with a sentence for its sender and a word for the log.
+func (a *answer) deny(why reason, sentence string) {
+	a.denials = append(a.denials, sentence)
+	a.reason = cmp.Or(a.reason, why)
+}
+
+// action returns what onFailure says about a failed lookup. If the pull identity was a guess, not
+// found may mean not allowed, and the milder of the two actions is taken.
+func (a *answer) action(o *pin.Outcome) failure.Action {
+	then := a.handler.OnFailure.Of(o.Err)
+	if failure.Of(o.Err) == failure.NotFound && a.spec(o).GuessesIdentity() {
+		then = then.Milder(a.handler.OnFailure.Of(failure.Unauthorized))
+	}
+	return then
+}
+
+// spec returns the pod spec that a reference is in.
+func (a *answer) spec(o *pin.Outcome) *workload.PodSpec {
+	return &a.request.Object.PodSpecs[o.PodSpec]
 }
 
 // howToRefresh returns what a person can do to have the pins resolved again.

@@ -97,7 +97,7 @@ func TestHowToRefresh(t *testing.T) {
 	} {
 		l := newLife(t, kind)
 		table := new(workload.Table)
-		if err := table.Add(workload.Kind{Group: "g", Kind: "Custom"}, "spec.template"); err != nil {
+		if err := table.Add(workload.Kind{Group: "g", Kind: "Custom"}, []string{"spec.template"}, nil); err != nil {
 			t.Fatal(err)
 		}
 		l.handler.Table = table

@@ -65,7 +65,7 @@ func (l *life) wantKept(before string) {
 	if got := l.image(); got != before {
 		l.t.Errorf("image = %s, want %s", got, before)
 	}
-	want := "; kept at " + digestOf("one").String()[:19]
+	want := "kept at " + digestOf("one").String()[:19] + ": container"
 	if len(l.last.Warnings) != 1 || !strings.Contains(l.last.Warnings[0], want) {
 		l.t.Errorf("warnings = %q, want one that contains %q", l.last.Warnings, want)
 	}
@@ -154,8 +154,8 @@ func TestFailedRefreshIsAllowed(t *testing.T) {
 		} {
 			send()
 			l.wantKept(one)
-			const want = "; change tagpin.dev/refresh again later; kept at "
-			if got := l.last.Warnings[0]; !strings.Contains(got, want) {
+			const want = "; change tagpin.dev/refresh again later"
+			if got := l.last.Warnings[0]; !strings.HasSuffix(got, want) {
 				l.t.Errorf("warning = %q, want %q in it", got, want)
 			}
 			if got := l.record(refresh); got != "c1" {
@@ -186,11 +186,11 @@ func TestFailedRefreshOfUnpinned(t *testing.T) {
 		message string
 	}{
 		{restartedAt, failure.Deny, false, `container "app": can't pin r:1: r: unreachable; `},
-		{restartedAt, failure.Defer, true, "; admitted as it is, its pods wait until it resolves"},
-		{restartedAt, failure.Allow, true, "; admitted unpinned"},
+		{restartedAt, failure.Defer, true, "admitted as it is; its pods wait until the image resolves: "},
+		{restartedAt, failure.Allow, true, "admitted unpinned: "},
 		{refresh, failure.Deny, false, `container "app": can't pin r:1: r: unreachable; `},
 		{refresh, failure.Defer, false, `container "app": can't pin r:1: r: unreachable; `},
-		{refresh, failure.Allow, true, "; admitted unpinned"},
+		{refresh, failure.Allow, true, "admitted unpinned: "},
 	} {
 		l := newLife(t, "apps/Deployment")
 		l.handler.OnFailure = onFailure(tt.then)
@@ -246,7 +246,7 @@ func TestFailedRefreshInDryRunMode(t *testing.T) {
 // TestFailedRefreshOfSeveralTemplates checks that each of several pod templates has its own
 // restart, and that a refresh of the object is for all of them.
 func TestFailedRefreshOfSeveralTemplates(t *testing.T) {
-	const key = "/spec/replicatedJobs/%s/template/spec/template/spec:tagpin.dev/refresh"
+	const key = "/spec/replicatedJobs/%s/template/spec/template/spec:object/tagpin.dev/refresh"
 	jobSet := func(marker string, restarted ...string) map[string]any {
 		var jobs []any
 		for i, name := range []string{"a", "b"} {

@@ -17,35 +17,89 @@ import (
 // describe describes a failed lookup in one sentence: the container, the reference, the cause, and
 // what to do.
 func (a *answer) describe(o *pin.Outcome) string {
-	verb := "pin"
-	if o.Held.Pinned() {
-		verb = "refresh"
+	if o.Reason == policy.TooLong {
+		return describeTooLong(o)
+	}
+	return fmt.Sprintf("%s: can't %s %s: %v; %s",
+		describeName(o), verb(o), o.Parsed, o.Err, a.advice(o))
+}
+
+// warnFailed adds a warning about a failed lookup. It begins with what became of the object, if
+// that is not empty, because the end of a long warning is cut. It has the registry's host once.
+func (a *answer) warnFailed(o *pin.Outcome, became string) {
+	if became != "" {
+		became += ": "
 	}
 	if o.Reason == policy.TooLong {
-		return fmt.Sprintf("%s: can't pin it: %v", describeName(o), o.Err)
+		a.warnings.add("%s%s", became, describeTooLong(o))
+		return
 	}
-	return fmt.Sprintf("%s: can't %s %s: %v; %s", describeName(o), verb, o.Parsed, o.Err, a.advice(o))
+	text, cause := o.Parsed.String(), o.Err.Error()
+	if host := o.Parsed.Host(); strings.HasPrefix(text, host+"/") {
+		if rest, ok := strings.CutPrefix(cause, host); ok {
+			cause = strings.TrimLeft(rest, ": ")
+		}
+	}
+	a.warnings.add("%s%s: can't %s %s: %s; %s",
+		became, describeName(o), verb(o), image(text), cause, a.advice(o))
+}
+
+// verb returns what a lookup was for.
+func verb(o *pin.Outcome) string {
+	if o.Held.Pinned() {
+		return "refresh"
+	}
+	return "pin"
+}
+
+// describeTooLong describes a reference that is too long to be pinned.
+func describeTooLong(o *pin.Outcome) string {
+	return fmt.Sprintf("%s: can't pin it: %v", describeName(o), o.Err)
 }
 
 // advice returns what to do about a failed lookup.
 func (a *answer) advice(o *pin.Outcome) string {
-	if o.Marker == workload.AnnotationRefresh && a.handler.OnFailure.Of(o.Err) == failure.Allow {
+	if o.Marker == workload.AnnotationRefresh && a.action(o) == failure.Allow {
 		return "change " + workload.AnnotationRefresh + " again later"
 	}
+	spec := a.spec(o)
+	account := cmp.Or(spec.Identity.ServiceAccount, "default")
 	switch failure.Of(o.Err) {
 	case failure.NotFound:
+		if spec.GuessesIdentity() {
+			return fmt.Sprintf("check the image's name and tag or, if the image is private, give the "+
+				"service account %q an image pull secret", account)
+		}
 		return "check the image's name and tag"
 	case failure.Unauthorized:
-		id := a.request.Object.PodSpecs[o.PodSpec].Identity
-		if len(id.PullSecrets) > 0 {
+		switch {
+		case a.handler.cloudOff(o) != "" && len(spec.Identity.PullSecrets) == 0:
+			return fmt.Sprintf("check the image's name; nodes may pull it with an identity of the cloud "+
+				"that tagpin does not have: ask whoever runs tagpin in this cluster, or give the service "+
+				"account %q an image pull secret", account)
+		case len(spec.Identity.PullSecrets) > 0 && o.Field:
+			return "check the image's name and the object's imagePullSecrets"
+		case len(spec.Identity.PullSecrets) > 0:
 			return "check the image's name and the pod's imagePullSecrets"
+		case o.Field:
+			return fmt.Sprintf("check the image's name, or give the service account %q an image pull "+
+				"secret", account)
 		}
 		return fmt.Sprintf("check the image's name, or give the pod or its service account %q "+
-			"an image pull secret", cmp.Or(id.ServiceAccount, "default"))
+			"an image pull secret", account)
 	case failure.Invalid:
 		return "ask the registry's operator, or write the digest into the manifest"
 	}
 	return "try again later, or write the digest into the manifest"
+}
+
+// cloudOff returns the cloud whose identity tagpin was not given, if a lookup failed for want of a
+// credential in one of its registries, or "".
+func (h *Handler) cloudOff(o *pin.Outcome) string {
+	if h.CloudOff == nil || failure.Of(o.Err) != failure.Unauthorized {
+		return ""
+	}
+	return h.CloudOff(o.Parsed.Host())
 }
 
 // describePlaceholder describes a placeholder in a Pod that no injector has replaced.
@@ -55,8 +109,11 @@ func describePlaceholder(o *pin.Outcome) string {
 		describeName(o), o.Reference.Text)
 }
 
-// describeName returns the container or the volume of a reference.
+// describeName returns the container or the volume of a reference, or the field that holds it.
 func describeName(o *pin.Outcome) string {
+	if strings.HasPrefix(o.Reference.Name, "/") {
+		return "field " + o.Reference.Name
+	}
 	if name, ok := strings.CutPrefix(o.Reference.Name, "volume/"); ok && name != "" {
 		return fmt.Sprintf("volume %q", name)
 	}

@@ -31,8 +31,8 @@ func TestFailures(t *testing.T) {
 		deny  bool
 	}{
 		{"ghcr.io/a/missing:1", false, `container "bad": can't pin ghcr.io/a/missing:1: ghcr.io: manifest not found (404); check the image's name and tag`, true},
-		{"ghcr.io/a/private:1", false, `or give the pod or its service account "default" an image pull secret; admitted as it is, its pods wait until it resolves`, false},
-		{"ghcr.io/a/down:1", false, `admitted as it is, its pods wait`, false},
+		{"ghcr.io/a/private:1", false, `admitted as it is; its pods wait until the image resolves: container "bad": can't pin ghcr.io/a/private:1: denied (401); check the image's name, or give the pod or its service account "default" an image pull secret`, false},
+		{"ghcr.io/a/down:1", false, `admitted as it is; its pods wait`, false},
 		{"ghcr.io/a/down:1", true, `container "bad": can't pin ghcr.io/a/down:1: ghcr.io: unreachable; try again later, or write the digest into the manifest`, true},
 	} {
 		group, kind, object := "apps", "Deployment", fmt.Sprintf(threeImages, tt.image)
@@ -61,7 +61,7 @@ func TestAllow(t *testing.T) {
 	h.OnFailure = failure.Actions{failure.NotFound: failure.Allow}
 	h.Metrics = admit.NewMetrics(metrics)
 	r, _ := post(t, h, review("CREATE", "apps", "Deployment", fmt.Sprintf(threeImages, "ghcr.io/a/missing:1"), ""))
-	const warning = `container "bad": can't pin ghcr.io/a/missing:1: ghcr.io: manifest not found (404); check the image's name and tag; admitted unpinned`
+	const warning = `admitted unpinned: container "bad": can't pin ghcr.io/a/missing:1: manifest not found (404); check the image's name and tag`
 	if !r.Allowed || len(r.Warnings) != 1 || r.Warnings[0] != warning {
 		t.Errorf("allowed %t, warnings %q, want %q", r.Allowed, r.Warnings, warning)
 	}
@@ -118,13 +118,14 @@ func TestWarningLimits(t *testing.T) {
 	r := respond(t, policy.Enforce, review("CREATE", "apps", "Deployment", object, ""))
 	total := 0
 	for _, w := range r.Warnings {
-		total += len(w)
-		if len(w) > 256 || !utf8.ValidString(w) {
-			t.Errorf("a warning of %d bytes: %q", len(w), w)
+		size := utf8.RuneCountInString(w)
+		total += size
+		if size > 256 || !utf8.ValidString(w) {
+			t.Errorf("a warning of %d characters: %q", size, w)
 		}
 	}
 	if total > 4096 || len(r.Warnings) < 10 {
-		t.Errorf("%d warnings of %d bytes, want some, of 4096 at most", len(r.Warnings), total)
+		t.Errorf("%d warnings of %d characters, want some, of 4096 at most", len(r.Warnings), total)
 	}
 }
 

@@ -63,6 +63,9 @@ type Handler struct {
 	// Keychain returns the credentials of a pull identity in a namespace. If it returns nil,
 	// registries are asked anonymously.
 	Keychain func(namespace string, id workload.Identity) keychain.Keychain
+	// CloudOff returns the cloud that a host belongs to, if tagpin does not use its identity there, or
+	// "". Nodes may pull from the host without a pull secret, and tagpin can't. Default: none.
+	CloudOff func(host string) string
 	// Metrics counts the answers.
 	Metrics *Metrics
 	// Reviews limits the bytes of large reviews that are held at a time. They are shared fairly by the
@@ -84,6 +87,8 @@ type Handler struct {
 		once sync.Once
 		rate.Sometimes
 	}
+	// failures bounds the log lines about failed lookups.
+	failures failureLog
 }
 
 // ServeHTTP answers a review within the time that the API server allows, which begins with the
@@ -101,13 +106,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done := h.limitWaiting(ctx, rv)
 	defer done()
-	response, result := h.respond(ctx, rv)
-	h.observe(ctx, rv, response, result, time.Since(began))
+	answer := h.respond(ctx, rv)
+	h.observe(ctx, rv, answer, time.Since(began))
 	w.Header().Set("Content-Type", "application/json")
 	// If this fails, the connection is broken and there is nobody to report it to.
 	_ = json.NewEncoder(w).Encode(&admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "AdmissionReview"},
-		Response: response,
+		Response: answer.AdmissionResponse,
 	})
 }
 

@@ -156,7 +156,7 @@ func TestManySticky(t *testing.T) {
 // square, although they share an annotation.
 func TestManyTemplates(t *testing.T) {
 	table := new(workload.Table)
-	if err := table.Add(workload.Kind{Group: "g", Kind: "Set"}, "spec.jobs[*].template"); err != nil {
+	if err := table.Add(workload.Kind{Group: "g", Kind: "Set"}, []string{"spec.jobs[*].template"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	h := newHandler(t, policy.Enforce, registry)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/pin"
@@ -29,7 +28,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		reviews: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_admission_reviews_total",
 			Help: "Reviews answered, by mode (enforce, dry-run, keep) and result: patched, unchanged," +
-				" skipped, denied, or refused if the request was not a review.",
+				" skipped, denied; deferred or unpinned, if the object was admitted although an image of" +
+				" it could not be pinned, because onFailure says defer or allow; or refused, if the" +
+				" request was not a review.",
 		}, []string{"mode", "result"}),
 		references: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_admission_references_total",
@@ -37,7 +38,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 				" if no registry was asked; stale, if the registry had no answer and the former one was" +
 				" used; a class of failure (notFound, unauthorized, unavailable, invalid); otherwise the" +
 				" reason: author, if the author wrote a digest; unchanged, sticky, refresh, kept, sibling," +
-				" keep, exempt, placeholder, never-pull, blank, bad-text.",
+				" keep, exempt, short-name, placeholder, never-pull, blank, bad-text.",
 		}, []string{"mode", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tagpin_admission_duration_seconds",
@@ -46,21 +47,24 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"mode"}),
 	}
 	r.MustRegister(m.reviews, m.references, m.seconds)
-	// The counters start at 0, so that increase() sees the first review.
+	// The counters start at 0, so that increase() sees the first review and the first failure.
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
-		for _, result := range []string{"patched", "unchanged", "skipped", "denied", "refused"} {
+		for _, result := range []string{
+			"patched", "unchanged", "skipped", "denied", "deferred", "unpinned", "refused",
+		} {
 			m.reviews.WithLabelValues(mode.String(), result)
+		}
+		for _, class := range failure.Classes() {
+			m.references.WithLabelValues(mode.String(), string(class))
 		}
 	}
 	return m
 }
 
-// observe counts an answer, adds it to the request's span, and logs it in one line.
-func (h *Handler) observe(
-	ctx context.Context, rv *review, r *admissionv1.AdmissionResponse, result pin.Result,
-	took time.Duration,
-) {
-	mode, verdict := h.Mode.String(), verdictOf(r, result)
+// observe counts an answer, adds it to the request's span, and logs it in one line, with a line for
+// each lookup that failed before it.
+func (h *Handler) observe(ctx context.Context, rv *review, r reply, took time.Duration) {
+	mode, verdict, result := h.Mode.String(), verdictOf(r), r.result
 	h.Metrics.reviews.WithLabelValues(mode, verdict).Inc()
 	h.Metrics.seconds.WithLabelValues(mode).Observe(took.Seconds())
 	for i := range result.Outcomes {
@@ -75,14 +79,15 @@ func (h *Handler) observe(
 		s.Text("k8s.namespace.name", rv.Namespace)
 		s.Number("tagpin.references", len(result.Outcomes))
 	}
-	h.log(ctx, rv, verdict, result, took)
+	h.log(ctx, rv, verdict, r, took)
 }
 
 // log writes the line of a review. In it, pinned counts the pins that are made, proposed or put
 // back.
 func (h *Handler) log(
-	ctx context.Context, rv *review, verdict string, result pin.Result, took time.Duration,
+	ctx context.Context, rv *review, verdict string, r reply, took time.Duration,
 ) {
+	result := r.result
 	log := logr.FromContextOrDiscard(ctx)
 	if !log.Enabled() {
 		return
@@ -90,6 +95,7 @@ func (h *Handler) log(
 	if id := span.TraceID(ctx); id != "" {
 		log = log.WithValues("trace", id)
 	}
+	h.logFailures(log, rv, result)
 	pinned, cached, failed := 0, 0, 0
 	for i := range result.Outcomes {
 		o := &result.Outcomes[i]
@@ -104,18 +110,23 @@ func (h *Handler) log(
 		}
 	}
 	log.Info("admission", "uid", rv.UID, "mode", h.Mode.String(), "verdict", verdict,
-		"skipped", string(result.Skipped), "namespace", rv.Namespace, "kind", rv.Kind.String(),
-		"name", rv.Name, "dryRun", rv.DryRun, "references", len(result.Outcomes), "pinned", pinned,
-		"cached", cached, "failed", failed, "ms", took.Milliseconds())
+		"reason", string(r.reason), "skipped", string(result.Skipped),
+		"namespace", rv.Namespace, "kind", rv.Kind.String(), "name", rv.Name, "dryRun", rv.DryRun,
+		"references", len(result.Outcomes), "pinned", pinned, "cached", cached,
+		"failed", failed, "ms", took.Milliseconds())
 }
 
 // verdictOf returns the result of a review, as a word for logs and metrics.
-func verdictOf(r *admissionv1.AdmissionResponse, result pin.Result) string {
+func verdictOf(r reply) string {
 	switch {
 	case !r.Allowed:
 		return "denied"
-	case result.Skipped != "":
+	case r.result.Skipped != "":
 		return "skipped"
+	case r.unpinned == failure.Allow:
+		return "unpinned"
+	case r.unpinned == failure.Defer:
+		return "deferred"
 	case r.Patch != nil:
 		return "patched"
 	}

@@ -55,8 +55,9 @@ func (h *Handler) read(
 	if strings.TrimSpace(mime) != "application/json" {
 		return nil, fmt.Errorf("content type %q: want application/json", truncate(mime, maxWarning))
 	}
-	// A sender that stalls keeps a connection until end, and memory only for what it has sent. The
-	// errors are ignored, because the recorder of a test has no deadlines.
+	// A sender that stalls keeps its connection until end. It holds more than smallReview only with a
+	// place in Reviews, for uploadTime at most. The errors are ignored, because the recorder of a test
+	// has no deadlines.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(end)
 	defer func() {

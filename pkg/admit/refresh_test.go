@@ -74,15 +74,20 @@ func TestRefreshLeavesAlone(t *testing.T) {
 	}
 }
 
-// TestRefreshOfUnpinned checks that a restart pins an image from before tagpin: its pods are
-// replaced anyway.
+// TestRefreshOfUnpinned checks that a restart, or a new value of tagpin.dev/refresh, pins an image
+// from before tagpin, or one that was admitted while tagpin did not answer: its pods are replaced
+// anyway. The same manifest applied again pins nothing.
 func TestRefreshOfUnpinned(t *testing.T) {
-	l := newLife(t, "apps/Deployment")
-	l.stored = workloadOf()
-	l.change(func(template map[string]any) { template["unrelated"] = "edit" })
-	l.wantImage("edited", "r:1", "")
-	l.mark(restartedAt, "now")
-	l.wantImage("restarted", "r:1", "one")
+	for marker, value := range map[string]string{restartedAt: "now", refresh: "c1"} {
+		l := newLife(t, "apps/Deployment")
+		l.stored = workloadOf()
+		l.send(workloadOf())
+		l.wantImage("applied again", "r:1", "")
+		l.change(func(template map[string]any) { template["unrelated"] = "edit" })
+		l.wantImage("edited", "r:1", "")
+		l.mark(marker, value)
+		l.wantImage("after a new "+marker, "r:1", "one")
+	}
 }
 
 // TestApplyAgain checks that a manifest without tagpin's annotations does not count as a changed
@@ -189,6 +194,30 @@ func TestRefreshPruned(t *testing.T) {
 	l.wantImage("the same marker again", "r:1", "two")
 	l.send(manifest("b"))
 	l.wantImage("with another", "r:1", "three")
+}
+
+// TestRefreshInBoth checks that for a kind whose CRD may prune its templates, each of the object's
+// own marker and that of the template asks for a refresh, also if both are set.
+func TestRefreshInBoth(t *testing.T) {
+	manifest := func(own, template string) map[string]any {
+		o := workloadOf(refresh, template)
+		o["metadata"].(map[string]any)["annotations"] = map[string]any{refresh: own}
+		return o
+	}
+	l := newLife(t, "argoproj.io/Rollout")
+	l.send(manifest("x", "c1"))
+	l.wantImage("created", "r:1", "one")
+	l.push = "two"
+	l.send(manifest("x", "c2"))
+	l.wantImage("the template's marker changed", "r:1", "two")
+	l.push = "three"
+	l.send(manifest("x", "c2"))
+	l.wantImage("the same again", "r:1", "two")
+	l.send(manifest("y", "c2"))
+	l.wantImage("the object's marker changed", "r:1", "three")
+	l.push = "four"
+	l.send(manifest("y", "c2"))
+	l.wantImage("applied again", "r:1", "three")
 }
 
 // TestRefreshDigestOnly checks that a refresh takes the text from the annotation if the output

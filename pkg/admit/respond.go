@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/pin"
@@ -21,7 +22,7 @@ import (
 )
 
 // fewImages is the size of an object that is pinned without a place in Handler.Images. Nearly all
-// objects are smaller, so they never wait for the large ones of others.
+// objects are smaller, so they are never refused because of the large ones of others.
 const fewImages = 64
 
 // allowed returns the answer that admits the object as it is.
@@ -49,11 +50,23 @@ var reasons = map[int32]metav1.StatusReason{
 	http.StatusInternalServerError:   metav1.StatusReasonInternalError,
 }
 
+// reply is the answer to a review, with what the log and the metrics say about it.
+type reply struct {
+	*admissionv1.AdmissionResponse
+
+	result pin.Result
+	// unpinned is what onFailure says for an image that was not pinned although its object was
+	// admitted: Allow if it says so for one of them, else Defer, or "" if there is none.
+	unpinned failure.Action
+	// reason is why the object was refused or not looked at, or "".
+	reason reason
+}
+
 // notReviewed returns the answer to a review whose object could not be looked at: it refuses the
 // object or, in dry-run mode, which never denies, admits it with a warning.
 func (h *Handler) notReviewed(
-	rv *review, code int32, format string, args ...any,
-) (*admissionv1.AdmissionResponse, pin.Result) {
+	rv *review, why reason, code int32, format string, args ...any,
+) reply {
 	r, message := allowed(rv), fmt.Sprintf(format, args...)
 	if h.Mode == policy.Propose {
 		message += "; admitted without proposed pins"
@@ -61,78 +74,78 @@ func (h *Handler) notReviewed(
 	} else {
 		deny(r, message, code)
 	}
-	return r, pin.Result{}
+	return reply{AdmissionResponse: r, reason: why}
 }
 
 // respond answers a review, even if there is a panic: an HTTP error would admit an unpinned object
 // where the API server ignores failures.
-func (h *Handler) respond(
-	ctx context.Context, rv *review,
-) (r *admissionv1.AdmissionResponse, result pin.Result) {
+func (h *Handler) respond(ctx context.Context, rv *review) (r reply) {
 	defer rv.drop()
 	doing := "answering the review " + rv.UID + " of namespace " + rv.Namespace
 	err := h.Pinner.Panics.Catch(doing, func() error {
-		r, result = h.process(ctx, rv)
+		r = h.process(ctx, rv)
 		return nil
 	})
 	if err != nil {
-		return h.notReviewed(rv, http.StatusInternalServerError, "tagpin: %v; its log has the cause", err)
+		return h.notReviewed(rv, byBug, http.StatusInternalServerError,
+			"tagpin: %v; its log has the cause", err)
 	}
-	return r, result
+	return r
 }
 
 // process answers a review. A panic in it is caught by respond.
-func (h *Handler) process(
-	ctx context.Context, rv *review,
-) (*admissionv1.AdmissionResponse, pin.Result) {
+func (h *Handler) process(ctx context.Context, rv *review) reply {
 	switch {
 	case rv.unread != nil:
 		return h.notRead(rv)
 	case rv.Operation != policy.Create && rv.Operation != policy.Update:
-		return allowed(rv), pin.Result{}
+		return reply{AdmissionResponse: allowed(rv)}
 	case !h.Table.Known(rv.Kind):
 		r := allowed(rv)
-		text := fmt.Sprintf("tagpin knows no pod template in a %s: its images are not pinned", rv.Kind)
+		text := fmt.Sprintf("the images of this %s are not pinned: it is not among the `templates` of "+
+			"tagpin's config; add it there, or remove it from the registration", rv.Kind)
 		r.Warnings = []string{truncate(text, maxWarning)}
-		return r, pin.Result{}
+		return reply{AdmissionResponse: r}
 	}
 	request, err := h.request(rv)
 	if err != nil {
-		return h.notReviewed(rv, http.StatusBadRequest, "%v", err)
+		return h.notReviewed(rv, byContent, http.StatusBadRequest, "%v", err)
 	}
 	rv.drop() // the lookups may take long
 	if size := request.Object.Size() + request.Old.Size(); size > fewImages {
 		// The object does not wait for a place, because it takes memory already.
 		leave, err := h.Images.Enter(rv.peer, rv.Namespace, int64(size))
 		if err != nil {
-			return h.notReviewed(rv, http.StatusTooManyRequests, "tagpin: too many large objects are "+
-				"being pinned beside this one of namespace %s; try again in a moment", rv.Namespace)
+			return h.notReviewed(rv, byImages, http.StatusTooManyRequests, "tagpin: too many large "+
+				"objects are being pinned beside this one of namespace %s; try again in a moment",
+				rv.Namespace)
 		}
 		defer leave()
 	}
 	result := h.Pinner.Pin(ctx, request)
 	if result.Skipped != "" {
-		return allowed(rv), result
+		return reply{AdmissionResponse: allowed(rv), result: result}
 	}
 	a := &answer{handler: h, rv: rv, request: request, result: result}
 	a.crowded = errors.Is(context.Cause(ctx), errCrowded)
-	return a.response(), result
+	r := a.response()
+	return reply{AdmissionResponse: r, result: result, unpinned: a.unpinned, reason: a.reason}
 }
 
 // notRead returns the answer to a review of which only the beginning was read.
-func (h *Handler) notRead(rv *review) (*admissionv1.AdmissionResponse, pin.Result) {
+func (h *Handler) notRead(rv *review) reply {
 	switch {
 	case errors.Is(rv.unread, fair.ErrFull):
-		return h.notReviewed(rv, http.StatusTooManyRequests, "tagpin: too many large objects of "+
-			"namespace %s are waiting to be reviewed; try again in a moment", rv.Namespace)
+		return h.notReviewed(rv, byReviews, http.StatusTooManyRequests, "tagpin: too many large "+
+			"objects of namespace %s are waiting to be reviewed; try again in a moment", rv.Namespace)
 	case errors.Is(rv.unread, context.DeadlineExceeded):
-		return h.notReviewed(rv, http.StatusTooManyRequests, "tagpin: this large object of "+
+		return h.notReviewed(rv, byReviews, http.StatusTooManyRequests, "tagpin: this large object of "+
 			"namespace %s got no turn in time; try again in a moment", rv.Namespace)
 	case errors.Is(rv.unread, errTooLarge):
-		return h.notReviewed(rv, http.StatusRequestEntityTooLarge,
+		return h.notReviewed(rv, bySize, http.StatusRequestEntityTooLarge,
 			"tagpin: the review of this object is %v, counting each < as six", rv.unread)
 	}
-	return h.notReviewed(rv, http.StatusBadRequest,
+	return h.notReviewed(rv, byContent, http.StatusBadRequest,
 		"tagpin: the review of this object can't be read: %v", rv.unread)
 }
 

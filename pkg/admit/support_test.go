@@ -74,7 +74,7 @@ func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handl
 	t.Helper()
 	table := new(workload.Table)
 	for kind, path := range custom {
-		if err := table.Add(kind, path); err != nil {
+		if err := table.Add(kind, []string{path}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

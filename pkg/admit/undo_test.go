@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // TestRestartAndUndo checks that each revision of a workload runs its own digest through restarts,
@@ -128,4 +129,46 @@ func TestUndoOfTemplateAlone(t *testing.T) {
 	l.push = "four"
 	l.send(applied("c2"))
 	l.wantImage("and again", "r:1", "three")
+}
+
+// TestUndoToUnrecordedRevision checks that an undo to a revision whose restart has no record runs
+// the digest that the workload has, without a lookup. tools restart it with an annotation of the
+// config, and write times in formats of their own.
+func TestUndoToUnrecordedRevision(t *testing.T) {
+	const name = "keel.sh/update-time"
+	for tool, at := range map[string][3]string{
+		"Keel": {
+			"2026-11-29 06:22:20.1 +0000 UTC m=+5.0", "2026-11-29 06:22:21.2 +0000 UTC m=+6.1",
+			"2026-11-29 06:22:22 +0000 UTC m=+0.1",
+		},
+		"date +%s": {"1796019740", "1796019741", "1796019742"},
+	} {
+		for revision, test := range map[string]func(l *life){
+			"from before tagpin": func(l *life) {
+				l.stored = workloadOf(name, at[0])
+				l.handler.Table = &workload.Table{RefreshAnnotations: []string{name}}
+			},
+			"from before the name was configured": func(l *life) {
+				l.send(workloadOf(name, at[0]))
+				l.handler.Table = &workload.Table{RefreshAnnotations: []string{name}}
+			},
+		} {
+			t.Run(tool+", "+revision, func(t *testing.T) {
+				l := newLife(t, "apps/Deployment")
+				test(l)
+				former := l.template()
+				l.mark(name, at[1])
+				l.wantImage("restarted", "r:1", "one")
+				l.push = "two"
+				asked := l.asked
+				l.undo(former)
+				l.wantImage("undone", "r:1", "one")
+				if l.asked != asked {
+					t.Errorf("undo with %d lookups, want none", l.asked-asked)
+				}
+				l.mark(name, at[2])
+				l.wantImage("restarted then", "r:1", "two")
+			})
+		}
+	}
 }
