@@ -115,11 +115,15 @@ func (s *Source) SetCA(ca *x509.Certificate) { s.measure("ca", ca) }
 
 // Mounted returns the certificate in the files tls.crt and tls.key of a folder.
 func Mounted(dir string) *reload.Files[*tls.Certificate] {
+	paths := []string{filepath.Join(dir, leafField), filepath.Join(dir, leafKeyField)}
 	return &reload.Files[*tls.Certificate]{
-		Paths: []string{filepath.Join(dir, leafField), filepath.Join(dir, leafKeyField)},
+		Paths: paths,
 		Parse: func(contents [][]byte) (*tls.Certificate, error) {
-			leaf, err := tls.X509KeyPair(contents[0], contents[1])
-			return &leaf, err
+			leaf, err := tls.X509KeyPair(contents[0], contents[1]) // err quotes no key
+			if err != nil {
+				return nil, fmt.Errorf("%s with %s: %w", paths[0], paths[1], err)
+			}
+			return &leaf, nil
 		},
 	}
 }

@@ -37,7 +37,31 @@ func (r *Registrar) read(ctx context.Context) error {
 	}
 	r.readable = true
 	r.note()
+	r.noteRestored()
 	return nil
+}
+
+// noteRestored lets the rules be written again if the registration is older than the one that was
+// read before. The API server only ever increases the generation, so etcd was restored.
+func (r *Registrar) noteRestored() {
+	if r.live == nil {
+		return
+	}
+	if r.live.UID == r.uid && r.live.Generation < r.generation {
+		r.Log.Info("the registration is older than before, as after etcd was restored from a backup: "+
+			"its rules are written again", "name", r.Name)
+		r.written = ""
+	}
+	r.noteWritten()
+}
+
+// noteWritten records which registration there is, and the greatest number of writes that it had.
+func (r *Registrar) noteWritten() {
+	if r.live.UID != r.uid {
+		r.times = 0
+	}
+	r.uid, r.generation = r.live.UID, r.live.Generation
+	r.times = max(r.times, timesWritten(r.live))
 }
 
 // write changes the registration to want, if the API server still has the one that was read.
@@ -53,6 +77,7 @@ func (r *Registrar) write(ctx context.Context, want *configuration) error {
 		return fmt.Errorf("writing registration %s: %w", r.Name, err)
 	}
 	r.live = written
+	r.noteWritten()
 	r.note()
 	r.updates.WithLabelValues("updated").Inc()
 	r.Log.Info("registration updated", "name", r.Name)

@@ -12,8 +12,8 @@ import (
 
 type metrics struct {
 	updates, renewals *prometheus.CounterVec
-	// rules and asConfigured have no labels. They are vectors, so that they can be absent.
-	rules, asConfigured *prometheus.GaugeVec
+	// rules has no labels. It is a vector, so that it can be absent.
+	rules, asWanted *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer, registration bool) *metrics {
@@ -34,15 +34,16 @@ func newMetrics(r prometheus.Registerer, registration bool) *metrics {
 				"fewest. 0 if the registration does not exist, or one of its webhooks has no rules and " +
 				"so pins nothing. Absent until it was read.",
 		}, []string{}),
-		asConfigured: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tagpin_registration_as_configured",
-			Help: "1 if the registration has the rules and conditions that this server's version and " +
-				"config want, else 0. Absent until it was read, and if it has no rules.",
-		}, []string{}),
+		asWanted: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tagpin_registration_as_wanted",
+			Help: "1 if a webhook of the registration is as this server's version and config want it, and " +
+				"trusts the certificate that is served, else 0. The log names the fields that differ. " +
+				"Absent until it was read, and if it has no rules.",
+		}, []string{"webhook"}),
 	}
 	r.MustRegister(m.updates, m.renewals)
 	if registration {
-		r.MustRegister(m.rules, m.asConfigured)
+		r.MustRegister(m.rules, m.asWanted)
 	}
 	// Alerts need counters that begin at 0.
 	m.updates.WithLabelValues("failed")
@@ -57,28 +58,4 @@ func failed(v *prometheus.CounterVec, err error) error {
 		v.WithLabelValues("failed").Inc()
 	}
 	return err
-}
-
-// observe sets the metrics of the registration. It logs when the registration begins to have other
-// rules than this server wants.
-func (r *Registrar) observe() {
-	fewest, _ := countRules(r.live)
-	r.rules.WithLabelValues().Set(float64(fewest))
-	if fewest == 0 {
-		r.asConfigured.Reset()
-		return
-	}
-	patch, err := difference(r.live, withRules(r.live, r.wanted))
-	differs := patch != nil || err != nil
-	if differs && !r.differs {
-		r.Log.Info("the registration has other rules or conditions "+
-			"than this server's version and config want",
-			"name", r.Name, "writtenBy", r.live.Annotations[writtenBy], "self", r.self().String())
-	}
-	r.differs = differs
-	asConfigured := 1.0
-	if differs {
-		asConfigured = 0
-	}
-	r.asConfigured.WithLabelValues().Set(asConfigured)
 }

@@ -12,9 +12,17 @@
 //  3. writes the rules and match conditions into the registration, when the server serves a
 //     certificate that the registration trusts. If the registration has no rules yet, the API
 //     server doesn't call the webhook. Before the first ones are written, the Registrar waits for
-//     up to a minute until it has connected to the webhook through its Service,
-//  4. makes the registration depend on the server's namespace, unless step 3 waits, and
+//     up to a minute until it has connected to the webhook through its Service. While a webhook has
+//     failurePolicy Ignore, rules for workloads are not written. Rules that somebody else has
+//     edited are written again, and so are those of a registration that was restored from a backup
+//     or replaced by an older copy of it,
+//  4. makes the registration depend on the server's namespace, unless step 3 waits or fails, and
 //  5. serves the certificate in the secret, when all API servers trust it.
+//
+// All other fields belong to the manifests. If the Registrar wrote them too, the next upgrade by
+// Helm 4 would fail with a conflict, and nobody could change the failure policy in an emergency. It
+// compares them with what the config wants, and reports the fields that differ in a metric and in
+// the log.
 package registrar
 
 import (
@@ -90,7 +98,11 @@ type Registrar struct {
 	owner        metav1.OwnerReference // the namespace, when it was read
 	ownerRefused types.UID             // of the registration whose owner the API server refused
 	ownerTried   time.Time             // when it was refused last
-	differs      bool                  // the log says that the registration has other rules
+	differs      string                // what the log says is not as wanted
+	generation   int64                 // of the registration that was read last, by its UID
+	uid          types.UID             // of that registration
+	times        int64                 // how often servers have written its rules, as far as seen
+	repairs      []time.Time           // when lost rules were written again, oldest first
 	logged       string                // what the last look waited for, or its error
 	backoff      time.Duration         // the time to the next look, if the last one failed
 }
@@ -153,14 +165,24 @@ func (r *Registrar) look(ctx context.Context) time.Duration {
 		r.backoff = min(max(2*backoff, soon), later)
 		return r.backoff
 	default:
-		if r.shouldLog(waits) {
-			r.Log.Info("certificates and registration", "waiting", waits)
-		}
+		r.logWait(waits)
 		if waits == "" || waits == waitsForRegistration || waits == waitsForOtherVersion {
 			return later
 		}
 	}
 	return soon
+}
+
+// logWait logs what a look waits for. A registration that does not exist is an error, because
+// nothing is pinned and no server can create it.
+func (r *Registrar) logWait(waits string) {
+	switch {
+	case !r.shouldLog(waits):
+	case waits == waitsForRegistration:
+		r.Log.Error(errors.New(waits), "certificates and registration", "name", r.Name)
+	default:
+		r.Log.Info("certificates and registration", "waiting", waits)
+	}
 }
 
 // shouldLog reports whether a text is not empty and differs from that of the look before. It keeps
@@ -176,7 +198,8 @@ const (
 	waitsForAPIServers = "the CA is not known to all API servers yet"
 	// Nothing needs to hurry for these two. The registration may never be created, and after an
 	// upgrade this server ends soon.
-	waitsForRegistration = "the registration is not there"
+	waitsForRegistration = "the registration does not exist, so nothing is pinned: unless it was " +
+		"deleted on purpose, run helm upgrade with the same values, or apply the manifests again"
 	waitsForOtherVersion = "the rules in the registration were written by another version " +
 		"of tagpin, which is newer or which the manifests name: they stay, " +
 		"and this server's config does not change them"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
@@ -49,10 +50,9 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	live := &configuration{
 		ObjectMeta: metav1.ObjectMeta{Name: registrationName, UID: "1", ResourceVersion: "1"},
-		Webhooks: []webhook{
-			{Name: "enforce.tagpin.dev"}, {Name: "other.example.com"}, {Name: "keep.tagpin.dev"},
-		},
+		Webhooks:   installed(t, &registration.Registration{}),
 	}
+	live.Webhooks[1] = webhook{Name: "other.example.com"} // instead of dry-run.tagpin.dev
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: ownSpace, Name: ownSecret, ResourceVersion: "1",
 	}}
@@ -62,6 +62,23 @@ func newFixture(t *testing.T) *fixture {
 	}
 	w.Registrar = w.replica()
 	return w
+}
+
+// installed returns the webhooks of a registration as the API server stores those of the manifests:
+// with its defaults, and without what a server writes.
+func installed(t *testing.T, r *registration.Registration) []webhook {
+	t.Helper()
+	list, err := r.Webhooks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range list {
+		port := int32(443)
+		list[i].Rules, list[i].MatchConditions = nil, nil
+		list[i].ClientConfig.Service.Port = &port
+		list[i].ObjectSelector = &metav1.LabelSelector{}
+	}
+	return list
 }
 
 // replica returns another Registrar for the same objects.
@@ -211,6 +228,8 @@ func TestForeignCA(t *testing.T) {
 // looked for every ten seconds.
 func TestNoRegistration(t *testing.T) {
 	w := newFixture(t)
+	var text strings.Builder
+	w.Log = funcr.New(func(_, line string) { text.WriteString(line) }, funcr.Options{Verbosity: -1})
 	api := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	before := w.live()
 	if err := api.Delete(t.Context(), registrationName, metav1.DeleteOptions{}); err != nil {
@@ -220,6 +239,9 @@ func TestNoRegistration(t *testing.T) {
 		w.logged != waitsForRegistration {
 		t.Errorf("look = %v, Ready = %v, logged %q, want %v, nil, %q",
 			wait, w.Source.Ready(nil), w.logged, later, waitsForRegistration)
+	}
+	if said := text.String(); !strings.Contains(said, "run helm upgrade with the same values") {
+		t.Errorf("without info lines, the log is %q, want what to do", said)
 	}
 	if _, err := api.Create(t.Context(), before, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,12 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
+	"strconv"
+	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -29,12 +34,16 @@ func (r *Registrar) update(ctx context.Context) (waits string, err error) {
 }
 
 // writeRules writes the rules and conditions once for each registration and config, so that two
-// servers don't undo each other's changes. But it does not leave a webhook without rules: to switch
-// a webhook off, delete it.
+// servers don't undo each other's changes. It writes them again if they are not those that a server
+// has written last. It does not leave a webhook without rules: to switch a webhook off, delete it.
 func (r *Registrar) writeRules(ctx context.Context) (waits string, err error) {
+	if err = r.checkOpen(); err != nil {
+		return "", err
+	}
 	before := r.live
 	fewest, _ := countRules(before)
-	if fewest > 0 && r.written == before.UID {
+	lost := r.lost(before)
+	if fewest > 0 && r.written == before.UID && (!lost || !r.mayRepair()) {
 		return "", nil
 	}
 	if waits = r.whyNotWritten(ctx, fewest == 0); waits != "" {
@@ -42,8 +51,18 @@ func (r *Registrar) writeRules(ctx context.Context) (waits string, err error) {
 	}
 	want := withRules(before, r.wanted)
 	metav1.SetMetaDataAnnotation(&want.ObjectMeta, writtenBy, r.self().String())
+	metav1.SetMetaDataAnnotation(&want.ObjectMeta, writtenRules, hashRules(want))
+	if !equality.Semantic.DeepEqual(before, want) || r.isOlderCopy(before) {
+		times := strconv.FormatInt(max(r.times, timesWritten(before))+1, 10)
+		metav1.SetMetaDataAnnotation(&want.ObjectMeta, writtenTimes, times)
+	}
 	if err = r.write(ctx, want); err != nil {
 		return "", err
+	}
+	if lost && r.live != before {
+		r.repairs = append(r.repairs, time.Now())
+		r.Log.Info("the rules or conditions of the registration were not those that a server has "+
+			"written last: they are written again", "name", r.Name)
 	}
 	if r.live == before {
 		r.updates.WithLabelValues("unchanged").Inc()
@@ -53,11 +72,70 @@ func (r *Registrar) writeRules(ctx context.Context) (waits string, err error) {
 	return "", nil
 }
 
+// lost reports whether the rules and conditions are not those that a server has written last. There
+// are four cases:
+//
+//   - Somebody has edited them.
+//   - Somebody has put back an older copy of the whole registration, as kubectl replace does.
+//   - Somebody has removed the name of the server that wrote them, to have them written again.
+//   - After such a copy, a server wrote them that may not replace the rules of this one.
+func (r *Registrar) lost(live *configuration) bool {
+	hash, by := live.Annotations[writtenRules], live.Annotations[writtenBy]
+	if hash != "" && hash != hashRules(live) || r.isOlderCopy(live) {
+		return true
+	}
+	if r.written != live.UID {
+		return false // this server writes its rules for the first time
+	}
+	writer, wanted := parseWriter(by), live.Annotations[wantedImage]
+	return by == "" || writer.yields(r.self(), wanted) && !r.self().yields(writer, wanted)
+}
+
+// isOlderCopy reports whether the rules were written before others that this server has seen in the
+// same registration.
+func (r *Registrar) isOlderCopy(live *configuration) bool {
+	return live.UID == r.uid && timesWritten(live) < r.times
+}
+
+// A replica writes lost rules again at most maxRepairs times within repairSpan. Otherwise it and
+// a program that writes other rules would undo each other's changes without end.
+const (
+	maxRepairs = 5
+	repairSpan = time.Hour
+)
+
+func (r *Registrar) mayRepair() bool {
+	r.repairs = slices.DeleteFunc(r.repairs, func(t time.Time) bool {
+		return time.Since(t) >= repairSpan
+	})
+	return len(r.repairs) < maxRepairs
+}
+
+// checkOpen returns an error if a webhook fails open and the config wants rules that are not safe
+// then. The live failure policy belongs to the manifests, and may differ from the config's.
+func (r *Registrar) checkOpen() error {
+	wanted := *r.config
+	wanted.FailOpen = true
+	for _, w := range webhooks(r.live) {
+		if w.FailurePolicy == nil || *w.FailurePolicy != admissionregistrationv1.Ignore {
+			continue
+		}
+		if err := wanted.Validate(); err != nil {
+			return fmt.Errorf("registration %s keeps its rules, since webhook %s has failurePolicy "+
+				"Ignore: %w; set it to Fail there, or set registration.pin to [pods] in the config",
+				r.Name, w.Name, err)
+		}
+	}
+	return nil
+}
+
 // whyNotWritten returns why this server may not write the rules yet, or "". empty says that a
 // webhook has no rules, so that the API server does not call it yet.
 func (r *Registrar) whyNotWritten(ctx context.Context, empty bool) (waits string) {
 	writer := parseWriter(r.live.Annotations[writtenBy])
-	if !empty && !writer.yields(r.self(), r.live.Annotations[wantedImage]) {
+	// An older copy also has the image that the manifests wanted at its time.
+	if !empty && !r.isOlderCopy(r.live) &&
+		!writer.yields(r.self(), r.live.Annotations[wantedImage]) {
 		return waitsForOtherVersion
 	}
 	if err := r.Serving(); err != nil {

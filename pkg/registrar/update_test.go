@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -68,6 +69,40 @@ func TestServiceIsNeverReached(t *testing.T) {
 
 func podsOnly() *registration.Registration { return &registration.Registration{PodsOnly: true} }
 
+// TestFailsOpen checks that a registration that fails open gets no rules for workloads. If somebody
+// lets it fail open later, its rules stay: without those for workloads, the next apply of a
+// workload would remove its pin.
+func TestFailsOpen(t *testing.T) {
+	w := newFixture(t)
+	policy := func(p admissionregistrationv1.FailurePolicyType) {
+		w.change(func(c *configuration) { c.Webhooks[2].FailurePolicy = &p })
+	}
+	wantRefused := func(when string, rules int) {
+		t.Helper()
+		w.want(when, 3, rules, 0, rules)
+		for _, part := range []string{
+			"webhook keep.tagpin.dev", "failing open requires that only pods are pinned",
+			"set registration.pin to [pods]",
+		} {
+			if !strings.Contains(w.logged, part) {
+				t.Errorf("%s: logged %q, want %q in it", when, w.logged, part)
+			}
+		}
+	}
+	policy(admissionregistrationv1.Ignore)
+	wantRefused("workloads, no rules yet", 0)
+	w.with = podsOnly()
+	w.want("pods", 6, 1, 0, 1)
+	w.with = &registration.Registration{IgnoreRestart: true}
+	wantRefused("workloads are added", 1)
+	policy(admissionregistrationv1.Fail)
+	w.want("it fails closed", 6, 3, 0, 3)
+	policy(admissionregistrationv1.Ignore)
+	wantRefused("it fails open later", 3)
+	w.with = podsOnly()
+	w.want("pods again", 6, 1, 0, 1)
+}
+
 // TestOlderServerReloadsLast checks that an old server that reloads its config last, during an
 // upgrade, does not write its old conditions.
 func TestOlderServerReloadsLast(t *testing.T) {
@@ -78,10 +113,10 @@ func TestOlderServerReloadsLast(t *testing.T) {
 		w.want("newer server", 6, 3, 0, 3)
 		time.Sleep(time.Hour) // until the CA is settled
 		agrees := func(r *Registrar) float64 {
-			return testutil.ToFloat64(r.asConfigured.WithLabelValues())
+			return testutil.ToFloat64(r.asWanted.WithLabelValues("enforce.tagpin.dev"))
 		}
 		if old.look(t.Context()); agrees(old) != 1 {
-			t.Error("as configured for the older server = 0, want 1: the rules are equal")
+			t.Error("as wanted by the older server = 0, want 1: the rules are equal")
 		}
 		old.Wanted = podsOnly
 		for range 3 {
@@ -91,7 +126,7 @@ func TestOlderServerReloadsLast(t *testing.T) {
 		}
 		w.want("older server, other config", 0, 3, 0, 3)
 		if w.look(t.Context()); agrees(old) != 0 || agrees(w.Registrar) != 1 {
-			t.Errorf("as configured for the older server = %v, for the newer one = %v, want 0 and 1",
+			t.Errorf("as wanted by the older server = %v, by the newer one = %v, want 0 and 1",
 				agrees(old), agrees(w.Registrar))
 		}
 		if got := w.live().Annotations[writtenBy]; old.logged != waitsForOtherVersion || got != "v1.1.0" {
@@ -111,6 +146,103 @@ func TestOlderServerReloadsLast(t *testing.T) {
 		}
 		w.want("older server, after the rules were removed", 0, 1, 0, 1)
 	})
+}
+
+// TestOlderCopy checks that a registration that somebody replaces by an older copy of it gets its
+// rules again, also if another version has written the copy. Two servers that want different rules
+// don't replace each other's.
+func TestOlderCopy(t *testing.T) {
+	for _, version := range []string{"v1.0.0", "v0.9.0"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newFixture(t)
+			first := w.replica()
+			first.Version, first.Image = version, "r/tagpin:1"
+			w.Image = "r/tagpin:2"
+			w.change(func(c *configuration) {
+				c.Annotations = map[string]string{wantedImage: "r/tagpin:1"}
+			})
+			for range 6 {
+				first.look(t.Context())
+			}
+			before := w.live()
+			w.change(func(c *configuration) {
+				c.Annotations[wantedImage] = "r/tagpin:2"
+			})
+			time.Sleep(time.Hour) // until the CA is settled
+			w.with = podsOnly()
+			w.want("after the upgrade", 6, 1, 0, 1)
+			second := w.replica()
+			second.Image = w.Image
+			second.look(t.Context())
+			w.change(func(c *configuration) {
+				c.Webhooks, c.Annotations = before.Webhooks, before.Annotations
+			})
+			w.want("replaced by the copy", 6, 1, 0, 1)
+			if got := w.live().Annotations; got[writtenTimes] != "3" || got[writtenBy] != "v1.0.0 r/tagpin:2" {
+				t.Errorf("%s: annotations = %v, want those of a third write by v1.0.0", version, got)
+			}
+			second.Wanted = func() *registration.Registration { return &registration.Registration{} }
+			for range 6 {
+				second.look(t.Context())
+				w.look(t.Context())
+			}
+			if got := w.live().Annotations[writtenTimes]; got != "4" {
+				t.Errorf("%s: written %s times, want 4, once for the other config of the second server", version, got)
+			}
+		})
+	}
+}
+
+// TestOlderCopyAgain checks that a server does not fight without end against a program that puts
+// back an older copy again and again.
+func TestOlderCopyAgain(t *testing.T) {
+	w := newFixture(t)
+	w.want("at first", 6, 3, 0, 3)
+	before := w.live()
+	w.with = podsOnly()
+	for range 2 * maxRepairs {
+		w.look(t.Context())
+		w.change(func(c *configuration) {
+			c.Webhooks, c.Annotations = before.Webhooks, before.Annotations
+		})
+	}
+	if got := testutil.ToFloat64(w.updates.WithLabelValues("updated")); got > maxRepairs+6 {
+		t.Errorf("%v updates, want no more than %d repairs", got, maxRepairs)
+	}
+}
+
+// TestOlderCopyWithEqualRules checks that an older copy that has the wanted rules already is not
+// repaired again and again, so that a real edit is repaired after it.
+func TestOlderCopyWithEqualRules(t *testing.T) {
+	w := newFixture(t)
+	w.want("at first", 6, 3, 0, 3)
+	before := w.live()
+	w.with = podsOnly()
+	w.want("other config", 6, 1, 0, 1)
+	w.with = &registration.Registration{}
+	w.want("the config of before", 6, 3, 0, 3)
+	w.change(func(c *configuration) {
+		c.Webhooks, c.Annotations = before.Webhooks, before.Annotations
+	})
+	for range 2 * maxRepairs {
+		w.look(t.Context())
+	}
+	w.change(func(c *configuration) { c.Webhooks[0].Rules = c.Webhooks[0].Rules[:1] })
+	w.want("edited", 6, 3, 0, 3)
+}
+
+// TestWriterRemoved checks that the rules are written again if somebody removes the annotation that
+// names their writer, as the runbook says.
+func TestWriterRemoved(t *testing.T) {
+	w := newFixture(t)
+	w.want("at first", 6, 3, 0, 3)
+	w.change(func(c *configuration) {
+		c.Webhooks[0].Rules = c.Webhooks[0].Rules[:1]
+		c.Annotations[writtenRules] = hashRules(c)
+	})
+	w.want("rules of another server", 6, 1, 0, 3)
+	w.change(func(c *configuration) { delete(c.Annotations, writtenBy) })
+	w.want("its name removed", 6, 3, 0, 3)
 }
 
 // TestRollBack checks that the older server writes the rules when the manifests want its image.

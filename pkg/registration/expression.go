@@ -15,12 +15,16 @@ import (
 // o[0].?x has no value if o[0] is an optional (seen in Kubernetes 1.37).
 const (
 	both = "[object, oldObject].map(o, o == null ? dyn({}) : o)"
-	// field maps each object to one of its fields.
-	field = ".map(o, o[?'%s'].orValue(null)).map(o, o == null ? dyn({}) : o)"
+	// field maps each object to one of its fields. Another value than an object counts as none.
+	field = ".map(o, o[?'%s'].orValue(null)).map(o, type(o) == map ? o : dyn({}))"
 	// elements maps each object to the elements of one of its lists. The caller closes the
 	// parenthesis after what is to be done with each element.
 	elements = ".map(o, o[?'%s'].orValue(null))" +
-		".map(l, (l == null ? dyn([]) : l).map(o, o == null ? dyn({}) : o)"
+		".map(l, (type(l) == list ? l : dyn([])).map(o, type(o) == map ? o : dyn({}))"
+	// image maps each object to a list of [name, reference] for one of its fields, or to an empty list
+	// if the field has no text.
+	image = ".map(o, [o[?'%s'].orValue(dyn(''))].filter(i, type(i) == string && i != '')" +
+		".map(i, [o[?'name'].orValue(dyn('')), i]))"
 	// proposed holds if the object has the annotation of a proposal.
 	proposed = "object.?metadata.?annotations[?'tagpin.dev/proposed-pins'].hasValue()"
 	// forgotten holds if the update drops or changes the proposal that the object had. A manifest
@@ -76,7 +80,7 @@ const builtinAnnotations = `[object, oldObject]
 // Builtin returns the condition of a mode for the built-in kinds. It holds for all other kinds:
 // they have conditions of their own.
 func (r *Registration) Builtin(mode string) string {
-	reasons := []string{changed(mode, builtinSpec+nest(references()), 0)}
+	reasons := []string{changed(mode, builtinSpec+nest(references()), listsOfSpec)}
 	if mode != "keep" && !r.PodsOnly {
 		reasons = append(reasons, "request.operation == 'UPDATE' && "+
 			"!(request.kind.kind in ['Pod', 'Job']) &&\n"+
@@ -95,12 +99,19 @@ func (r *Registration) Builtin(mode string) string {
 func (r *Registration) Custom(mode string, kinds []Kind) string {
 	var reasons []string
 	for _, path := range kinds[0].Paths {
-		templates, depth := walk(path)
+		templates, depth := walk(strings.Split(path, "."))
 		specs := templates(fmt.Sprintf(field, "spec") + nest(references()))
-		reasons = append(reasons, changed(mode, both+specs, depth))
+		reasons = append(reasons, changed(mode, both+specs, depth+listsOfSpec))
 		if mode != "keep" {
 			reasons = append(reasons, r.refreshed(templates, depth))
 		}
+	}
+	for _, path := range kinds[0].Images {
+		steps := strings.Split(path, ".")
+		last := len(steps) - 1
+		holders, depth := walk(steps[:last])
+		images := holders(fmt.Sprintf(image, steps[last]))
+		reasons = append(reasons, changed(mode, both+images, depth+1))
 	}
 	if mode != "keep" {
 		// The CRD may prune the metadata of its templates, so the marker may also be in the object's
@@ -133,15 +144,18 @@ func (r *Registration) markers() string {
 	return "['" + strings.Join(append(names, r.RefreshAnnotations...), "', '") + "']"
 }
 
+// listsOfSpec is the number of lists around a reference within its pod spec: that of its
+// containers, for example, and that of all such lists.
+const listsOfSpec = 2
+
 // changed returns an expression that holds if a request creates an object or changes its
 // references, and one of the references has no digest. The mode keep has nothing to do on creation.
 // The modes enforce and dry-run also want an object with a proposal: it may be about references
 // that are gone.
 //
-// refs is an expression for the references of both objects, nested in depth lists of templates.
+// refs is an expression for the references of both objects, nested in depth lists.
 func changed(mode, refs string, depth int) string {
-	const listsOfSpec = 2 // the lists of one pod spec, and the references of each
-	some := exists("refs[0]", depth+listsOfSpec, unpinned)
+	some := exists("refs[0]", depth, unpinned)
 	update, when := "request.operation == 'UPDATE' &&\n", "refs[0] != refs[1]"
 	if mode != "keep" {
 		update, when = "", "(request.operation == 'CREATE' || refs[0] != refs[1])"
@@ -175,12 +189,12 @@ func exists(list string, depth int, condition func(element string) string) strin
 // server's cost limit for objects with thousands of containers.
 func unpinned(r string) string { return fmt.Sprintf("%s[1] == null || !%s[1].contains('@')", r, r) }
 
-// walk returns the way from both objects to the pod templates at a path. templates appends it, with
-// what is to be done with each template. depth is the number of [*] in the path, and so of the
-// levels of lists around the templates.
-func walk(path string) (templates func(then string) string, depth int) {
+// walk returns the way from both objects to the objects at the steps of a path. objects appends it,
+// with what is to be done with each object. depth is the number of [*] in the path, and so of the
+// levels of lists around the objects.
+func walk(steps []string) (objects func(then string) string, depth int) {
 	before, after := "", ""
-	for _, step := range strings.Split(path, ".") {
+	for _, step := range steps {
 		name, list := strings.CutSuffix(step, "[*]")
 		if !list {
 			before += "\n" + fmt.Sprintf(field, name)
@@ -196,7 +210,8 @@ func walk(path string) (templates func(then string) string, depth int) {
 // nest indents all lines of an expression but the first.
 func nest(text string) string { return indent(2, text) }
 
-// either returns an expression that holds for one of the reasons to call the webhook of a mode.
+// either returns an expression that holds for one of the reasons to call the webhook of a mode. The
+// mode dry-run has one more reason: a proposal that was dropped.
 func either(mode string, reasons []string) string {
 	if mode == "dry-run" {
 		reasons = append(reasons, forgotten)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -22,6 +23,10 @@ type Namespaces struct {
 	// Excluded are namespaces that are never served, whatever their label is. tagpin's own and
 	// those of Kubernetes are never served either.
 	Excluded []string
+	// Selector must hold for the labels of a namespace in any mode. Default: it holds for all.
+	Selector []metav1.LabelSelectorRequirement
+	// KeepOnly serves each of these namespaces in the mode keep.
+	KeepOnly bool
 }
 
 // Validate returns an error that names every mistake.
@@ -35,6 +40,9 @@ func (n *Namespaces) Validate() error {
 			errs = append(errs, fmt.Errorf("%q is not a valid name of a namespace", name))
 		}
 	}
+	if err := validateSelector(n.Selector); err != nil {
+		errs = append(errs, fmt.Errorf("selector of namespaces: %w", err))
+	}
 	return errors.Join(errs...)
 }
 
@@ -42,8 +50,8 @@ func (n *Namespaces) namespace() string { return cmp.Or(n.Namespace, "tagpin-sys
 
 // NeverServed returns the namespaces that are not served, whatever their label is.
 func (n *Namespaces) NeverServed() []string {
-	never := []string{"kube-system", "kube-node-lease", n.namespace()}
-	for _, name := range n.Excluded {
+	never := []string{"kube-system", "kube-node-lease"}
+	for _, name := range append([]string{n.namespace()}, n.Excluded...) {
 		if !slices.Contains(never, name) {
 			never = append(never, name)
 		}
@@ -51,14 +59,38 @@ func (n *Namespaces) NeverServed() []string {
 	return never
 }
 
-// ModeSelector returns the operator and the values of a label selector for a mode, as YAML. The
-// default mode selects every label that is not another mode's, so that it covers namespaces without
-// the label.
-func (n *Namespaces) ModeSelector(mode string) string {
-	operator, values := "In", []string{mode}
-	if mode == n.DefaultMode {
-		operator, values = "NotIn", []string{"enforce", "dry-run", "keep", "off"}
-		values = slices.DeleteFunc(values, func(m string) bool { return m == mode })
+// Expressions returns the expressions that select the namespaces of a mode, each as YAML.
+func (n *Namespaces) Expressions(mode string) []string {
+	list := append(n.modeExpressions(mode), metav1.LabelSelectorRequirement{
+		Key:      "kubernetes.io/metadata.name",
+		Operator: metav1.LabelSelectorOpNotIn,
+		Values:   n.NeverServed(),
+	})
+	return expressions(append(list, n.Selector...))
+}
+
+// modeExpressions returns the expressions about the label of the mode. The default mode selects
+// every label that is not another mode's, so that it covers namespaces without the label.
+func (n *Namespaces) modeExpressions(mode string) []metav1.LabelSelectorRequirement {
+	label := func(
+		operator metav1.LabelSelectorOperator, values ...string,
+	) metav1.LabelSelectorRequirement {
+		return metav1.LabelSelectorRequirement{
+			Key: "tagpin.dev/mode", Operator: operator, Values: values,
+		}
 	}
-	return fmt.Sprintf("operator: %s, values: [%s]", operator, words(values))
+	const in, notIn = metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn
+	switch {
+	case n.KeepOnly && mode != "keep":
+		never := label(metav1.LabelSelectorOpDoesNotExist) // contradicts the first expression
+		return []metav1.LabelSelectorRequirement{label(in, mode), never}
+	case n.KeepOnly && n.DefaultMode == "":
+		return []metav1.LabelSelectorRequirement{label(in, modes()...)}
+	case n.KeepOnly:
+		return []metav1.LabelSelectorRequirement{label(notIn, "off")}
+	case mode == n.DefaultMode:
+		others := slices.DeleteFunc(modes(), func(m string) bool { return m == mode })
+		return []metav1.LabelSelectorRequirement{label(notIn, append(others, "off")...)}
+	}
+	return []metav1.LabelSelectorRequirement{label(in, mode)}
 }

@@ -24,7 +24,7 @@ func selects(t *testing.T, s *metav1.LabelSelector, namespace, mode string) bool
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := labels.Set{"kubernetes.io/metadata.name": namespace}
+	set := labels.Set{"kubernetes.io/metadata.name": namespace, "team": "of-" + namespace}
 	if mode != "" {
 		set["tagpin.dev/mode"] = mode
 	}
@@ -68,6 +68,12 @@ func policySelectors(t *testing.T, n registration.Namespaces) []*metav1.LabelSel
 	return all
 }
 
+// ofShop selects the namespaces with a team's label that only the namespace shop has here.
+var ofShop = []metav1.LabelSelectorRequirement{
+	{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: []string{"of-shop", "true"}},
+	{Key: "team", Operator: metav1.LabelSelectorOpExists},
+}
+
 // TestNamespaces tests that at most one mode serves a namespace, and that the policies demand
 // digests exactly where that is enforce.
 func TestNamespaces(t *testing.T) {
@@ -77,6 +83,11 @@ func TestNamespaces(t *testing.T) {
 		"opt-out, enforce": {
 			DefaultMode: "enforce", Namespace: "1234", Excluded: []string{"istio-system", "on"},
 		},
+		"opt-in, of a team":    {Selector: ofShop},
+		"opt-out, of a team":   {DefaultMode: "enforce", Selector: ofShop},
+		"opt-in, keep only":    {KeepOnly: true, Excluded: []string{"on"}},
+		"opt-out, keep only":   {KeepOnly: true, DefaultMode: "enforce"},
+		"keep only, of a team": {KeepOnly: true, Selector: ofShop},
 	} {
 		t.Run(name, func(t *testing.T) {
 			webhooks := write(t, registration.Registration{Namespaces: n}).Webhooks
@@ -103,16 +114,20 @@ func TestNamespaces(t *testing.T) {
 
 // wantMode returns the mode that is to serve a namespace, or "".
 func wantMode(n registration.Namespaces, ns, label string) string {
-	if slices.Contains(n.NeverServed(), ns) {
+	if slices.Contains(n.NeverServed(), ns) || n.Selector != nil && ns != "shop" {
 		return ""
 	}
+	mode := n.DefaultMode
 	switch label {
 	case "enforce", "dry-run", "keep":
-		return label
+		mode = label
 	case "off":
-		return ""
+		mode = ""
 	}
-	return n.DefaultMode
+	if n.KeepOnly && mode != "" {
+		return "keep"
+	}
+	return mode
 }
 
 // modesOf returns the modes of the webhooks that select a namespace, separated by blanks.
@@ -127,4 +142,13 @@ func modesOf(
 		}
 	}
 	return strings.Join(modes, " ")
+}
+
+// TestNeverServedIsUnique checks that no namespace is named twice, also if tagpin runs in one of
+// Kubernetes' own: the API server has the list as the manifests write it.
+func TestNeverServedIsUnique(t *testing.T) {
+	n := registration.Namespaces{Namespace: "kube-system", Excluded: []string{"a", "kube-node-lease", "a"}}
+	if got, want := n.NeverServed(), []string{"kube-system", "kube-node-lease", "a"}; !slices.Equal(got, want) {
+		t.Errorf("NeverServed() = %q, want %q", got, want)
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -15,8 +17,13 @@ import (
 // is for the namespaces of the mode enforce, because nothing pins images elsewhere.
 type Policy struct {
 	Namespaces
+	// Objects are the labels of the workloads that get a warning, as in Registration. Pods are denied
+	// whatever their labels.
+	Objects []metav1.LabelSelectorRequirement
 	// ExemptImages need no digest. They are patterns as in policy.Pattern.
 	ExemptImages []string
+	// LeaveShortNames needs no digest of references whose text names no host.
+	LeaveShortNames bool
 	// SkipOwners are controllers whose objects need no digest if one of their users creates them.
 	SkipOwners []SkipOwner
 }
@@ -25,6 +32,17 @@ type Policy struct {
 type SkipOwner struct {
 	Owner workload.Kind
 	Users []string
+}
+
+// Validate returns an error that names the mistakes.
+func (p *Policy) Validate() error {
+	if err := p.Namespaces.Validate(); err != nil {
+		return err
+	}
+	if err := validateSelector(p.Objects); err != nil {
+		return fmt.Errorf("selector of objects: %w", err)
+	}
+	return nil
 }
 
 // WriteYAML writes two ValidatingAdmissionPolicies and their bindings. One demands digests. The

@@ -4,13 +4,14 @@
 // server sends to tagpin.
 //
 // The rules and the match conditions (CEL expressions, which the API server evaluates) come from
-// one list of kinds: the built-in ones and those of the config. The conditions leave out every
-// request for which tagpin would do nothing, so that pinned workloads and unrelated edits do not
-// depend on tagpin. If the webhook fails closed, an expression that fails denies the request. The
-// expressions therefore allow every field to be missing or null, as it may be in a custom resource.
+// one list of kinds: the built-in ones and those of the config. The conditions leave out requests
+// without an image to pin and without a refresh, so that pinned workloads and unrelated edits do
+// not depend on tagpin. If the webhook fails closed, an expression that fails denies the request.
+// The expressions therefore allow every field to be missing or null, as it may be in a custom
+// resource.
 //
-// The package writes YAML, with the reasons as comments, and sets the rules and conditions of an
-// existing registration. It also writes policies that demand digests. It connects to no cluster.
+// The package writes YAML, with the reasons as comments, and returns the same webhooks as
+// objects. It also writes policies that demand digests. It connects to no cluster.
 package registration
 
 import (
@@ -23,6 +24,7 @@ import (
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -40,6 +42,11 @@ type Registration struct {
 	// FailOpen admits requests while tagpin can't be reached. It requires PodsOnly: a workload that
 	// is applied again without its pin would be rolled out.
 	FailOpen bool
+	// TimeoutSeconds is how long the API server waits for an answer. Default: 10.
+	TimeoutSeconds int
+	// Objects must hold for the labels of a workload. It has no effect on pods: see Selected. It
+	// requires that workloads are pinned. Default: it holds for all.
+	Objects []metav1.LabelSelectorRequirement
 	// IgnoreRestart makes kubectl rollout restart keep the pins.
 	IgnoreRestart bool
 	// RefreshAnnotations are further annotations that make a restart resolve the pins again.
@@ -55,6 +62,8 @@ type Kind struct {
 	Resource string
 	// Paths lead to its pod templates, as in workload.Table.
 	Paths []string
+	// Images lead to its images outside of pod templates, as in workload.Table.
+	Images []string
 }
 
 // maxConditions is the number of matchConditions that the API server accepts for one webhook
@@ -75,7 +84,18 @@ func (r *Registration) Validate() error {
 			"a workload that is applied again while tagpin can't be reached " +
 			"would lose its pin and be rolled out")
 	}
-	if n := builtinConditions + len(r.KindsByPaths()); n > maxConditions {
+	if len(r.Objects) > 0 && r.PodsOnly {
+		return errors.New("a selector of objects requires that workloads are pinned: " +
+			"it has no effect on pods")
+	}
+	if err := validateSelector(r.Objects); err != nil {
+		return fmt.Errorf("selector of objects: %w", err)
+	}
+	n := builtinConditions + len(r.KindsByPaths())
+	if len(r.Objects) > 0 {
+		n++
+	}
+	if n > maxConditions {
 		return fmt.Errorf("the templates need %d match conditions, one for each set of paths: "+
 			"the API server accepts %d for a webhook", n, maxConditions)
 	}
@@ -139,7 +159,9 @@ func IsWebhook(name string) bool {
 
 // KindsByPaths groups the kinds that have the same paths.
 func (r *Registration) KindsByPaths() [][]Kind {
-	return r.groupKinds(func(a, b Kind) bool { return slices.Equal(a.Paths, b.Paths) })
+	return r.groupKinds(func(a, b Kind) bool {
+		return slices.Equal(a.Paths, b.Paths) && slices.Equal(a.Images, b.Images)
+	})
 }
 
 // groupKinds returns groups of the kinds that have something in common. There are none if only pods

@@ -4,6 +4,7 @@ package registration_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tagpin/tagpin/pkg/registration"
@@ -138,12 +140,92 @@ func TestRefused(t *testing.T) {
 	for name, r := range map[string]registration.Registration{
 		"failing open":        {FailOpen: true},
 		"too many conditions": {Kinds: kinds(61, "spec.t#")},
+		"labels of pods":      {Objects: labelled, PodsOnly: true},
+		"labels of workloads, and too many conditions": {
+			Objects: labelled, Kinds: kinds(60, "spec.t#"),
+		},
+		"an operator that does not exist": {
+			Objects: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Is", Values: []string{"b"}}},
+		},
+		"a namespace selector without values": {Namespaces: registration.Namespaces{
+			Selector: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "In"}},
+		}},
 	} {
 		if err := r.WriteYAML(&bytes.Buffer{}); err == nil {
 			t.Errorf("%s: WriteYAML() = nil, want an error", name)
 		}
 	}
 	write(t, registration.Registration{Kinds: kinds(60, "spec.t#")})
+}
+
+// labelled has every operator of a label selector.
+var labelled = []metav1.LabelSelectorRequirement{
+	{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: []string{"a", "true"}},
+	{Key: "tagpin.example/skip", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"yes"}},
+	{Key: "app", Operator: metav1.LabelSelectorOpExists},
+	{Key: "ci", Operator: metav1.LabelSelectorOpDoesNotExist},
+}
+
+// TestObjects tests that the labels of workloads become a condition of each webhook, which holds
+// for every Pod, and that only the policy that warns about workloads selects by them.
+func TestObjects(t *testing.T) {
+	const want = `request.kind.kind == 'Pod' || (
+  (object.?metadata.?labels[?'team'].hasValue() && ` +
+		`object.?metadata.?labels[?'team'].orValue('') in ['a', 'true']) &&
+  !(object.?metadata.?labels[?'tagpin.example/skip'].hasValue() && ` +
+		`object.?metadata.?labels[?'tagpin.example/skip'].orValue('') in ['yes']) &&
+  object.?metadata.?labels[?'app'].hasValue() &&
+  !object.?metadata.?labels[?'ci'].hasValue())`
+	for _, w := range write(t, registration.Registration{Objects: labelled}).Webhooks {
+		if got := w.MatchConditions[3]; got.Name != "pod-or-selected" || got.Expression != want {
+			t.Errorf("%s: condition 3 = %+v, want pod-or-selected:\n%s", w.Name, got, want)
+		}
+	}
+	p := registration.Policy{Objects: labelled}
+	var policy, gatekeeper bytes.Buffer
+	if err := errors.Join(p.WriteYAML(&policy), p.WriteGatekeeperYAML(&gatekeeper)); err != nil {
+		t.Fatal(err)
+	}
+	var selected []string
+	for document := range strings.SplitSeq(policy.String()+gatekeeper.String(), "\n---\n") {
+		if !strings.Contains(document, "tagpin.example/skip") {
+			continue
+		}
+		var binding admissionv1.ValidatingAdmissionPolicyBinding
+		if err := yaml.UnmarshalStrict([]byte(document), &binding); err != nil {
+			t.Fatal(err)
+		}
+		selected = append(selected, binding.Name)
+		got := binding.Spec.MatchResources.ObjectSelector.MatchExpressions
+		if diff := cmp.Diff(labelled, got); diff != "" {
+			t.Errorf("%s: labels (-want +got):\n%s", binding.Name, diff)
+		}
+	}
+	if diff := cmp.Diff([]string{"tagpin-digests-workloads"}, selected); diff != "" {
+		t.Errorf("bindings that select by labels (-want +got):\n%s", diff)
+	}
+	p.Objects = []metav1.LabelSelectorRequirement{{Key: "a b", Operator: "Exists"}}
+	if err := p.WriteYAML(&policy); err == nil {
+		t.Error("WriteYAML of a policy with an invalid label = nil, want an error")
+	}
+}
+
+// TestImages tests that kinds with the same paths of templates and of images share a condition, and
+// that the condition has an expression for each path.
+func TestImages(t *testing.T) {
+	all := kinds(4, "spec.template")
+	images := []string{"spec.steps[*].image", "spec.image"}
+	all[1].Images, all[2].Images = images, images
+	all[3].Paths, all[3].Images = nil, images[1:]
+	for _, w := range write(t, registration.Registration{Kinds: all}).Webhooks {
+		var got []int
+		for _, c := range w.MatchConditions[4:] {
+			got = append(got, strings.Count(c.Expression, "refs[0] != refs[1]"))
+		}
+		if diff := cmp.Diff([]int{1, 3, 1}, got); diff != "" {
+			t.Errorf("%s: paths in each condition (-want +got):\n%s", w.Name, diff)
+		}
+	}
 }
 
 // TestConditionNames tests that the names of conditions are valid and different, even if the names

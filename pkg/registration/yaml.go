@@ -31,7 +31,7 @@ func write(w io.Writer, data interface{ Validate() error }, names ...string) err
 // execute writes some of the templates with data.
 func execute(w io.Writer, data any, names ...string) error {
 	t, err := template.New("").Funcs(template.FuncMap{
-		"indent": indent, "word": word, "words": words,
+		"indent": indent, "word": word, "words": words, "expressions": expressions,
 		"base64":           base64.StdEncoding.EncodeToString,
 		"placeholder":      func() string { return workload.Placeholder },
 		"containerLists":   func() []string { return workload.ContainerLists[:] },
