@@ -28,15 +28,38 @@ func TestParseErrors(t *testing.T) {
 		{"quote", "f.yaml", "a: b\nc: 'd\ne: f\n", "f.yaml:2: found unexpected end of stream"},
 		{"template", "f.yaml", "a: b\n{{- if .Values.x }}\nc: d\n", "f.yaml:2: "},
 		{"alias", "f.yaml", "a: *nowhere\n", "f.yaml:1: unknown anchor 'nowhere' referenced"},
+		{
+			"alias of another document", "f.yaml", "a: &x b\n---\nc: 1\nd: *x\n",
+			"f.yaml:4: unknown anchor 'x' referenced: it is in another document",
+		},
+		{
+			"merge of another document", "f.yaml", pod + "spec: &x {containers: []}\n---\n" + pod +
+				"spec: {<<: *x}\n", "f.yaml:9: unknown anchor 'x' referenced: it is in another document",
+		},
 		{"loop", "f.yaml", "a: &a\n- b: *a\n", "f.yaml:1: anchor a contains itself"},
 		{"merge", "f.yaml", "a: 1\nb:\n  <<: 2\n", "f.yaml:3: the value of a merge key is not a mapping"},
 		{"twice", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n    image: b\n" +
 			"    image: c\n", `f.yaml:8: duplicate key "image" in a mapping`},
 		{
 			"twice in JSON", "f.json", "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\n" +
-				"\"spec\":{\"containers\":[],\n\"containers\":[]}}",
+				"\"spec\":{\"containers\":[{\"image\":\"a\"}],\n\"containers\":[]}}",
 			`f.json:3: duplicate key "containers" in a mapping`,
 		},
+		{
+			"kind twice in a list", "f.yaml", "kind: List\napiVersion: v1\nitems: []\nitems: []\n",
+			`f.yaml:4: duplicate key "items" in a mapping`,
+		},
+		{
+			"digest twice", "kustomization.yaml", "images:\n- name: a\n  newTag: b\n  digest: c\n" +
+				"  digest: d\n", `kustomization.yaml:5: duplicate key "digest" in a mapping`,
+		},
+		{
+			"no Dockerfile", "Dockerfile", "FROM a\n\nhello world\n",
+			`Dockerfile:3: unknown instruction "hello" in a Dockerfile`,
+		},
+		{"empty Dockerfile", "Dockerfile", "", `Dockerfile:1: file with no instructions`},
+		{"heredoc", "Dockerfile", "FROM a\nRUN <<E\n", `Dockerfile:2: unterminated heredoc`},
+		{"binary Dockerfile", "Dockerfile", "\x00\x01 a\n", `Dockerfile:1: unknown instruction "\x00\x01"`},
 		{"broken JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{]}", "f.json:2: invalid character ']'"},
 		{"short JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{", "f.json:2: unexpected EOF"},
 		{"UTF-16", "f.yaml", "\xFF\xFEk\x00", "f.yaml:1: the file is UTF-16; manifests are UTF-8"},

@@ -14,8 +14,8 @@ import (
 )
 
 // parseJSON parses all JSON values of text, the file without its byte order mark.
-func (s *Stream) parseJSON(text []byte) error {
-	p := jsonParser{stream: s, base: len(s.data) - len(text)}
+func (f *File) parseJSON(text []byte) error {
+	p := jsonParser{file: f, base: len(f.data) - len(text)}
 	p.dec = jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))
 	for {
 		n, err := p.value()
@@ -25,14 +25,14 @@ func (s *Stream) parseJSON(text []byte) error {
 		if err != nil {
 			return p.error(err)
 		}
-		s.documents = append(s.documents, n)
+		f.documents = append(f.documents, n)
 	}
 }
 
 type jsonParser struct {
-	stream *Stream
-	base   int // the offset of the text in the file
-	dec    *jsontext.Decoder
+	file *File
+	base int // the offset of the text in the file
+	dec  *jsontext.Decoder
 }
 
 func (p *jsonParser) error(err error) error {
@@ -41,8 +41,8 @@ func (p *jsonParser) error(err error) error {
 	if errors.As(err, &syntax) {
 		at, message = p.base+int(syntax.ByteOffset), syntax.Err.Error()
 	}
-	line, _ := p.stream.lines.position(at)
-	return p.stream.errorf(line, "%s", message)
+	line, _ := p.file.lines.position(at)
+	return p.file.errorf(line, "%s", message)
 }
 
 // offset returns the offset of the end of what was read.
@@ -55,10 +55,10 @@ var tags = map[jsontext.Kind]string{
 
 // value parses the next value. The error is io.EOF if there is no other value.
 func (p *jsonParser) value() (*yaml.Node, error) {
-	text := bytes.TrimLeft(p.stream.data[p.offset():], " \t\r\n,:")
+	text := bytes.TrimLeft(p.file.data[p.offset():], " \t\r\n,:")
 	kind := p.dec.PeekKind()
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: tags[kind]}
-	n.Line, n.Column = p.stream.lines.position(len(p.stream.data) - len(text))
+	n.Line, n.Column = p.file.lines.position(len(p.file.data) - len(text))
 	child := func() error {
 		c, err := p.value()
 		n.Content = append(n.Content, c)
@@ -69,7 +69,7 @@ func (p *jsonParser) value() (*yaml.Node, error) {
 		n.Kind = yaml.MappingNode
 		return n, jsonwalk.Object(p.dec, func(name []byte) error {
 			// A string has no line break, so the line of its end is that of its beginning.
-			line, _ := p.stream.lines.position(p.offset())
+			line, _ := p.file.lines.position(p.offset())
 			key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: string(name), Line: line}
 			n.Content = append(n.Content, key)
 			return child()

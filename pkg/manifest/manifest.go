@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package manifest finds the image references in manifest files and replaces their text.
+// Package manifest finds the image references in files and replaces their text.
 //
-// A file is a stream of YAML documents or JSON values. Parse scans every object whose kind is in
-// the given workload.Table, including the items of lists (List, PodList, or the ResourceList of a
-// KRM function). Everything else in the file is ignored.
+// A file is a stream of YAML documents or JSON values, or a Dockerfile. A format recognizes a
+// document and finds its references: Kubernetes manifests, Kustomizations, values of Helm charts,
+// compose files, workflows and actions of GitHub, and Dockerfiles. Parse returns the references of
+// all formats in the same way, as objects of package workload. Documents that no format recognizes
+// are ignored.
 //
-//	s, err := manifest.Parse("deploy.yaml", data, table)
-//	for _, o := range s.Objects { … o.PodSpecs … o.Position(reference) … }
-//	data, err = s.Edit(edits)
+//	f, err := manifest.Parse("deploy.yaml", data, table)
+//	for _, o := range f.Objects { … o.PodSpecs … o.Position(reference) … }
+//	data, err = f.Edit(edits)
 //
-// An edit replaces only the bytes of one scalar. The file is not encoded again, so comments, order,
-// quotes and line ends stay as the author wrote them. Edit then parses its own result, and returns
-// an error if anything but the edited scalars differs. A reference that is an alias is edited where
-// its anchor is.
+// An edit replaces only the bytes of one scalar, or adds one line for a digest. The file is not
+// encoded again, so comments, order, quotes and line ends stay as the author wrote them. Edit then
+// parses its own result, and returns an error if anything but the edited scalars differs. A
+// reference that is an alias is edited where its anchor is.
 //
-// The package does not decide which references to pin and does not contact registries.
+// The package does not decide which references to pin and does not contact registries. It finds
+// only what is an image for certain: it does not look into texts, such as patches and scripts.
+// Where such a text seems to have an image, File.Left says so.
 package manifest
 
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,112 +33,102 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// Stream is a parsed file. It is immutable.
-type Stream struct {
+// File is a parsed file. It is immutable.
+type File struct {
 	// Name is the name of the file. It is used in error messages.
 	Name string
-	// Objects are the objects of known kinds, in document order. Items of lists are included.
+	// Objects have the references, in document order. An object is a Kubernetes object of a known
+	// kind, or a whole document of another format. Items of lists are included.
 	Objects []*Object
+	// Left are images that the file names, but not in a way that allows to pin them there.
+	Left []Left
+	// Ignored is the number of references that have the comment tagpin:ignore. Objects do not have
+	// them.
+	Ignored int
 
 	data      []byte
 	table     *workload.Table
 	lines     lineIndex
-	documents []*yaml.Node
-	expanded  int // size of all objects and merged mappings, with aliases followed
+	formats   []*format    // of the documents that were recognized
+	documents []*yaml.Node // none in a Dockerfile
+	json      bool         // the file is JSON, and not YAML
+	unique    map[*yaml.Node]bool
+	ignores   map[int]bool // lines whose references are ignored
+	expanded  int          // size of all objects and merged mappings, with aliases followed
 }
 
-// Object is an object of a known kind and its position in the file.
-type Object struct {
-	*workload.Object
-
-	stream *Stream
-	root   *yaml.Node
-}
-
-// Edit replaces the text of one reference of an object.
-type Edit struct {
-	Object    *Object
-	Reference workload.Reference
-	Text      string
+// Left is an image that can't be pinned in this file.
+type Left struct {
+	Line, Column int
+	Text         string // the text in the file, or words that say what it is
+	Why          string
 }
 
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error
 // begins with the name of the file and the line, as those of compilers do.
-func Parse(name string, data []byte, table *workload.Table) (*Stream, error) {
-	s := &Stream{Name: name, data: data, table: table, lines: newLineIndex(data)}
-	if err := s.parse(); err != nil {
+func Parse(name string, data []byte, table *workload.Table) (*File, error) {
+	f := &File{Name: name, data: data, table: table, lines: newLineIndex(data)}
+	for _, utf16 := range []string{"\xFE\xFF", "\xFF\xFE"} {
+		if bytes.HasPrefix(data, []byte(utf16)) {
+			return nil, f.errorf(1, "the file is UTF-16; manifests are UTF-8")
+		}
+	}
+	f.findIgnores()
+	if isDockerfile(name) {
+		return f, f.parseDockerfile()
+	}
+	if err := f.parse(); err != nil {
 		return nil, err
 	}
-	for _, root := range s.documents {
-		if err := s.collect(root, workload.Kind{}, map[*yaml.Node]bool{}); err != nil {
+	for _, root := range f.documents {
+		if err := f.recognize(root); err != nil {
 			return nil, err
 		}
 	}
-	return s, nil
+	return f, nil
 }
 
 var bom = []byte("\uFEFF")
 
 // parse sets documents. A file that begins with a brace is parsed as JSON first.
-func (s *Stream) parse() error {
-	for _, utf16 := range []string{"\xFE\xFF", "\xFF\xFE"} {
-		if bytes.HasPrefix(s.data, []byte(utf16)) {
-			return s.errorf(1, "the file is UTF-16; manifests are UTF-8")
-		}
-	}
-	text := bytes.TrimPrefix(s.data, bom)
+func (f *File) parse() error {
+	text := bytes.TrimPrefix(f.data, bom)
 	content := bytes.TrimLeft(text, " \t\r\n")
 	if bytes.HasPrefix(content, []byte("{")) && utf8.Valid(text) {
-		err := s.parseJSON(text)
-		if err == nil || strings.HasSuffix(s.Name, ".json") {
+		f.json = true
+		err := f.parseJSON(text)
+		if err == nil || strings.HasSuffix(f.Name, ".json") {
 			return err
 		}
-		s.documents = nil // it may be a YAML flow mapping
+		f.documents, f.json = nil, false // it may be a YAML flow mapping
 	}
-	return s.parseYAML(text)
+	return f.parseYAML(text)
 }
 
-func (s *Stream) errorf(line int, format string, args ...any) error {
-	return fmt.Errorf("%s:%d: %w", s.Name, line, fmt.Errorf(format, args...))
+func (f *File) errorf(line int, format string, args ...any) error {
+	return fmt.Errorf("%s:%d: %w", f.Name, line, fmt.Errorf(format, args...))
 }
 
 // addExpanded adds size bytes to the size of the file with its aliases and merge keys followed. It
 // returns an error if the sum is too large.
-func (s *Stream) addExpanded(line, size int) error {
-	s.expanded += size
-	if s.expanded > maxExpanded+maxGrowth*len(s.data) {
-		return s.errorf(line, "the file is too large when its aliases and merge keys are followed")
+func (f *File) addExpanded(line, size int) error {
+	f.expanded += size
+	if f.expanded > maxExpanded+maxGrowth*len(f.data) {
+		return f.errorf(line, "the file is too large when its aliases and merge keys are followed")
 	}
 	return nil
 }
 
-// Kubernetes reports whether the file contains a Kubernetes object, whether or not its kind is
-// known.
-func (s *Stream) Kubernetes() bool {
-	return slices.ContainsFunc(s.documents, func(n *yaml.Node) bool {
-		return text(get(n, "apiVersion")) != "" && text(get(n, "kind")) != ""
-	})
-}
+// Recognized reports whether a format recognizes a document of the file.
+func (f *File) Recognized() bool { return len(f.formats) > 0 }
 
-// Position returns the line and the column where the text of a reference begins. Both start at 1,
-// and a column is a character. If the reference is an alias, the position is that of its anchor's
-// value. If the reference is missing, it is the position of the object.
-func (o *Object) Position(r workload.Reference) (line, column int) {
-	n := o.node(r)
-	if n == nil {
-		return o.root.Line, 1
+// Manifests reports whether the file has Kubernetes objects for a cluster, whether or not their
+// kinds are known, and nothing else that a format recognizes.
+func (f *File) Manifests() bool {
+	for _, known := range f.formats {
+		if !known.cluster {
+			return false
+		}
 	}
-	at, err := o.stream.span(n)
-	if err != nil {
-		return n.Line, 1
-	}
-	return o.stream.lines.position(at.start)
-}
-
-// node returns the scalar that contains a reference, or nil if the reference is missing.
-func (o *Object) node(r workload.Reference) *yaml.Node {
-	if r.Pointer == "" {
-		return nil
-	}
-	return at(o.root, r.Pointer)
+	return f.Recognized()
 }

@@ -18,7 +18,7 @@ const pinned = digest.Digest("sha256:" +
 	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
 
 // parse parses a file of the built-in kinds.
-func parse(t *testing.T, name, text string) *manifest.Stream {
+func parse(t *testing.T, name, text string) *manifest.File {
 	t.Helper()
 	s, err := manifest.Parse(name, []byte(text), nil)
 	if err != nil {
@@ -28,7 +28,7 @@ func parse(t *testing.T, name, text string) *manifest.Stream {
 }
 
 // edits returns edits that pin every valid reference of a stream that has no digest yet.
-func edits(s *manifest.Stream) []manifest.Edit {
+func edits(s *manifest.File) []manifest.Edit {
 	var list []manifest.Edit
 	for _, o := range s.Objects {
 		for _, spec := range o.PodSpecs {

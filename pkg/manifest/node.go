@@ -37,17 +37,23 @@ func kindOf(n *yaml.Node) jsontext.Kind {
 	return '"'
 }
 
-// get returns the value of a key. It returns nil if n is not a mapping or does not have the key.
-func get(n *yaml.Node, name string) *yaml.Node {
+// pair returns a key and its value. They are nil if n is not a mapping or does not have the key.
+func pair(n *yaml.Node, name string) (key, value *yaml.Node) {
 	if n == nil || n.Kind != yaml.MappingNode {
-		return nil
+		return nil, nil
 	}
-	for pair := range slices.Chunk(n.Content, 2) {
-		if key := pair[0]; key.Kind == yaml.ScalarNode && key.Value == name {
-			return pair[1]
+	for p := range slices.Chunk(n.Content, 2) {
+		if p[0].Kind == yaml.ScalarNode && p[0].Value == name {
+			return p[0], p[1]
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+// get returns the value of a key. It returns nil if n is not a mapping or does not have the key.
+func get(n *yaml.Node, name string) *yaml.Node {
+	_, value := pair(n, name)
+	return value
 }
 
 // text returns the text of a string, and "" if n is nil or has another kind.
@@ -58,20 +64,48 @@ func text(n *yaml.Node) string {
 	return n.Value
 }
 
-// at returns the node at a JSON pointer (RFC 6901), or nil if there is none.
-func at(n *yaml.Node, pointer string) *yaml.Node {
+// at returns the node at a JSON pointer (RFC 6901), or nil if there is none. It returns an error if
+// a mapping on the way to the node has a key twice: programs do not agree which one counts.
+// Elsewhere in the file, a duplicate key changes no reference.
+func (f *File) at(n *yaml.Node, pointer string) (*yaml.Node, error) {
 	for step := range jsontext.Pointer(pointer).Tokens() {
 		if n == nil || n.Kind != yaml.SequenceNode {
+			if err := f.checkUnique(n); err != nil {
+				return nil, err
+			}
 			n = get(n, step)
 			continue
 		}
 		i, err := strconv.Atoi(step)
 		if err != nil || i < 0 || i >= len(n.Content) {
-			return nil
+			return nil, nil
 		}
 		n = n.Content[i]
 	}
-	return n
+	return n, nil
+}
+
+// checkUnique returns an error if n is a mapping that has a key twice.
+func (f *File) checkUnique(n *yaml.Node) error {
+	if n == nil || n.Kind != yaml.MappingNode || f.unique[n] {
+		return nil
+	}
+	seen := map[string]bool{}
+	for p := range slices.Chunk(n.Content, 2) {
+		key := p[0]
+		if key.Kind != yaml.ScalarNode {
+			continue
+		}
+		if seen[key.Value] {
+			return f.errorf(key.Line, "duplicate key %q in a mapping", key.Value)
+		}
+		seen[key.Value] = true
+	}
+	if f.unique == nil {
+		f.unique = map[*yaml.Node]bool{}
+	}
+	f.unique[n] = true
+	return nil
 }
 
 const (
@@ -90,10 +124,7 @@ const (
 // encoder writes nodes as JSON for workload.Table.Scan, which does not look at the values of
 // numbers: every number is written as 0. Pairs whose key is a mapping or a sequence are left out.
 // If the result is longer than maxExpanded, it is truncated.
-type encoder struct {
-	json      []byte
-	duplicate *yaml.Node // the first key that its mapping has twice
-}
+type encoder struct{ json []byte }
 
 func (e *encoder) add(n *yaml.Node) {
 	if len(e.json) > maxExpanded {
@@ -123,22 +154,18 @@ func (e *encoder) add(n *yaml.Node) {
 
 func (e *encoder) addMapping(n *yaml.Node) {
 	e.json = append(e.json, '{')
-	seen := map[string]bool{}
-	for pair := range slices.Chunk(n.Content, 2) {
-		key := pair[0]
-		if key.Kind != yaml.ScalarNode {
+	first := true
+	for p := range slices.Chunk(n.Content, 2) {
+		if p[0].Kind != yaml.ScalarNode {
 			continue
 		}
-		if seen[key.Value] && e.duplicate == nil {
-			e.duplicate = key
-		}
-		if len(seen) > 0 {
+		if !first {
 			e.json = append(e.json, ',')
 		}
-		seen[key.Value] = true
-		e.json, _ = jsontext.AppendQuote(e.json, key.Value)
+		first = false
+		e.json, _ = jsontext.AppendQuote(e.json, p[0].Value)
 		e.json = append(e.json, ':')
-		e.add(pair[1])
+		e.add(p[1])
 	}
 	e.json = append(e.json, '}')
 }

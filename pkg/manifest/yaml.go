@@ -16,7 +16,7 @@ import (
 )
 
 // parseYAML parses all documents of text, the file without its byte order mark.
-func (s *Stream) parseYAML(text []byte) error {
+func (f *File) parseYAML(text []byte) error {
 	source := &lineReader{rest: text}
 	d := yaml.NewDecoder(source)
 	for {
@@ -25,13 +25,16 @@ func (s *Stream) parseYAML(text []byte) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return s.yamlError(err, text[:len(text)-len(source.rest)])
+			return f.yamlError(err, text[:len(text)-len(source.rest)])
 		}
-		root, err := s.expand(document.Content[0], map[*yaml.Node]bool{})
+		if err := f.checkAliases(&document); err != nil {
+			return err
+		}
+		root, err := f.expand(document.Content[0], map[*yaml.Node]bool{})
 		if err != nil {
 			return err
 		}
-		s.documents = append(s.documents, root)
+		f.documents = append(f.documents, root)
 	}
 }
 
@@ -56,7 +59,7 @@ var yamlMessage = regexp.MustCompile(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
 //
 // If the parser did not find what it expected, its error has the line where the enclosing construct
 // begins, which may be far above. In that case the line that was read last is more useful.
-func (s *Stream) yamlError(err error, read []byte) error {
+func (f *File) yamlError(err error, read []byte) error {
 	line, message := 1+bytes.Count(bytes.TrimSuffix(read, []byte("\n")), []byte("\n")), err.Error()
 	if m := yamlMessage.FindStringSubmatch(message); m != nil {
 		message = m[2]
@@ -65,19 +68,42 @@ func (s *Stream) yamlError(err error, read []byte) error {
 			line = n
 		}
 	}
-	return s.errorf(line, "%s", message)
+	return f.errorf(line, "%s", message)
+}
+
+// checkAliases returns an error if an alias in a document refers to an anchor of an earlier one.
+// The YAML parser follows such an alias, but an anchor is only known in its own document
+// (https://yaml.org/spec/1.2.2/#3222-anchors-and-aliases), and kubectl refuses the file.
+func (f *File) checkAliases(document *yaml.Node) error {
+	anchors := map[*yaml.Node]bool{}
+	var check func(n *yaml.Node) error
+	check = func(n *yaml.Node) error {
+		if n.Kind == yaml.AliasNode && !anchors[n.Alias] {
+			return f.errorf(n.Line, "unknown anchor '%s' referenced: it is in another document", n.Value)
+		}
+		if n.Anchor != "" {
+			anchors[n] = true
+		}
+		for _, c := range n.Content {
+			if err := check(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return check(document)
 }
 
 // expand returns n, or what n refers to if it is an alias. In the nodes below it, it replaces the
 // aliases by what they refer to, and the merge keys by the pairs that they add. known has the nodes
 // that were expanded already; the value is false for one that is being expanded.
-func (s *Stream) expand(n *yaml.Node, known map[*yaml.Node]bool) (*yaml.Node, error) {
+func (f *File) expand(n *yaml.Node, known map[*yaml.Node]bool) (*yaml.Node, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
 	if expanded, ok := known[n]; ok {
 		if !expanded {
-			return nil, s.errorf(n.Line, "anchor %s contains itself", n.Anchor)
+			return nil, f.errorf(n.Line, "anchor %s contains itself", n.Anchor)
 		}
 		return n, nil
 	}
@@ -88,11 +114,11 @@ func (s *Stream) expand(n *yaml.Node, known map[*yaml.Node]bool) (*yaml.Node, er
 	}
 	for i, c := range n.Content {
 		var err error
-		if n.Content[i], err = s.expand(c, known); err != nil {
+		if n.Content[i], err = f.expand(c, known); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.merge(n, merged, known); err != nil {
+	if err := f.merge(n, merged, known); err != nil {
 		return nil, err
 	}
 	known[n] = true
@@ -113,7 +139,7 @@ func splitMerged(pairs []*yaml.Node) (own, merged []*yaml.Node) {
 
 // merge adds the pairs of the values of merge keys to n. Each value is a mapping or a sequence of
 // mappings (https://yaml.org/type/merge.html). Pairs of n and of earlier mappings take precedence.
-func (s *Stream) merge(n *yaml.Node, merged []*yaml.Node, known map[*yaml.Node]bool) error {
+func (f *File) merge(n *yaml.Node, merged []*yaml.Node, known map[*yaml.Node]bool) error {
 	if len(merged) == 0 {
 		return nil
 	}
@@ -124,7 +150,7 @@ func (s *Stream) merge(n *yaml.Node, merged []*yaml.Node, known map[*yaml.Node]b
 		}
 	}
 	for _, m := range merged {
-		base, err := s.expand(m, known)
+		base, err := f.expand(m, known)
 		if err != nil {
 			return err
 		}
@@ -134,9 +160,9 @@ func (s *Stream) merge(n *yaml.Node, merged []*yaml.Node, known map[*yaml.Node]b
 		}
 		for _, b := range bases {
 			if b.Kind != yaml.MappingNode {
-				return s.errorf(m.Line, "the value of a merge key is not a mapping")
+				return f.errorf(m.Line, "the value of a merge key is not a mapping")
 			}
-			if err := s.addExpanded(m.Line, pairSize*len(b.Content)/2); err != nil {
+			if err := f.addExpanded(m.Line, pairSize*len(b.Content)/2); err != nil {
 				return err
 			}
 			for pair := range slices.Chunk(b.Content, 2) {
@@ -159,10 +185,10 @@ var quoted = regexp.MustCompile(`(?s)^("([^"\\]|\\.)*"|'([^']|'')*')`)
 
 // span returns the bytes of a scalar, including its quotes. It only supports scalars without white
 // space, such as references.
-func (s *Stream) span(n *yaml.Node) (span, error) {
-	at := s.lines.offset(n.Line, n.Column)
-	at += len(properties.Find(s.data[at:]))
-	rest := s.data[at:]
+func (f *File) span(n *yaml.Node) (span, error) {
+	at := f.lines.offset(n.Line, n.Column)
+	at += len(properties.Find(f.data[at:]))
+	rest := f.data[at:]
 	switch {
 	case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
 		if text := quoted.Find(rest); text != nil {

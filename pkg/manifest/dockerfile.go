@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/command"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// dockerfileName matches Dockerfile, Containerfile, Dockerfile.dev and dev.Dockerfile.
+var dockerfileName = regexp.MustCompile(`(?i)^(.*\.)?(Docker|Container)file([-_.].*)?$`)
+
+func isDockerfile(name string) bool {
+	base := filepath.Base(name)
+	return dockerfileName.MatchString(base) && !strings.HasSuffix(base, ".dockerignore")
+}
+
+var dockerfileFormat = &format{name: "Dockerfile"}
+
+// dockerfile is the search for the references of a Dockerfile: the images of FROM, of the flag
+// --from of COPY, of the mounts of RUN, and the frontend that the directive syntax names.
+type dockerfile struct {
+	file   *File
+	lines  []int // the offset of each line; here only LF ends a line
+	escape string
+	stages map[string]bool // the names of the stages so far, in lower case
+	object *Object
+}
+
+// parseDockerfile adds the references of the file.
+func (f *File) parseDockerfile() error {
+	result, err := parser.Parse(bytes.NewReader(f.data))
+	if err != nil {
+		line := 1
+		if at := new(parser.LocationError); errors.As(err, &at) {
+			line, err = max(at.Locations[0][0].Start.Line, 1), at.Unwrap()
+		}
+		return f.errorf(line, "%w", err)
+	}
+	f.formats = []*format{dockerfileFormat}
+	d := dockerfile{
+		file: f, lines: []int{0}, escape: string(result.EscapeToken), stages: map[string]bool{},
+		object: &Object{
+			Object: &workload.Object{
+				Kind: workload.Kind{Kind: dockerfileFormat.name}, Custom: true,
+				PodSpecs: make([]workload.PodSpec, 1),
+			},
+			file: f, line: 1, places: map[string]place{},
+		},
+	}
+	for i, c := range f.data {
+		if c == '\n' {
+			d.lines = append(d.lines, i+1)
+		}
+	}
+	d.syntax()
+	for _, n := range result.AST.Children {
+		if _, ok := command.Commands[strings.ToLower(n.Value)]; !ok {
+			return f.errorf(n.StartLine, "unknown instruction %q in a Dockerfile", n.Value)
+		}
+		d.instruction(n)
+	}
+	if len(d.object.PodSpecs[0].References) > 0 {
+		f.add(d.object)
+	}
+	return nil
+}
+
+// syntax adds the frontend, which is an image that BuildKit runs.
+func (d *dockerfile) syntax() {
+	text, _, at, ok := parser.DetectSyntax(d.file.data)
+	if !ok || len(at) == 0 {
+		return
+	}
+	line := at[0].Start.Line
+	for _, w := range d.words(line, line) {
+		if i := strings.LastIndex(w.text, text); i >= 0 {
+			d.add(text, w.start+i, line)
+			return
+		}
+	}
+}
+
+func (d *dockerfile) instruction(n *parser.Node) {
+	switch strings.ToLower(n.Value) {
+	case command.From:
+		d.from(n)
+	case command.Copy:
+		for _, flag := range n.Flags {
+			if image, ok := strings.CutPrefix(flag, "--from="); ok {
+				d.used(n, flag, len("--from="), image)
+			}
+		}
+	case command.Run:
+		for _, flag := range n.Flags {
+			if strings.HasPrefix(flag, "--mount=") {
+				d.mount(n, flag)
+			}
+		}
+	}
+}
+
+// from adds the image of a stage, unless it is an earlier stage or empty.
+func (d *dockerfile) from(n *parser.Node) {
+	if n.Next == nil {
+		return
+	}
+	image, name := n.Next.Value, ""
+	if as := n.Next.Next; as != nil && strings.EqualFold(as.Value, "as") && as.Next != nil {
+		name = as.Next.Value
+	}
+	if !d.stages[strings.ToLower(image)] && image != "scratch" {
+		d.find(n, image, 0, image)
+	}
+	d.stages[strings.ToLower(name)] = true
+}
+
+// mount adds the image of a mount of RUN.
+func (d *dockerfile) mount(n *parser.Node, flag string) {
+	at := len("--mount=")
+	for field := range strings.SplitSeq(flag[at:], ",") {
+		if image, ok := strings.CutPrefix(field, "from="); ok {
+			d.used(n, flag, at+len("from="), image)
+		}
+		at += len(field) + len(",")
+	}
+}
+
+// used adds an image from which a stage takes files. The text can also be the name or the number of
+// a stage, or the name of a context that is given to the build.
+func (d *dockerfile) used(n *parser.Node, word string, offset int, image string) {
+	if _, err := strconv.Atoi(image); err == nil || d.stages[strings.ToLower(image)] {
+		return
+	}
+	r, err := ref.Parse(image)
+	if err == nil && !r.Tagged() && !r.Pinned() && !strings.Contains(image, "/") {
+		d.leave(n.StartLine, image,
+			"it may be a named context of the build; write a tag if it is an image")
+		return
+	}
+	d.find(n, word, offset, image)
+}
+
+// find adds an image that is in a word of an instruction, at an offset.
+func (d *dockerfile) find(n *parser.Node, word string, offset int, image string) {
+	if variable(image) {
+		d.leave(n.StartLine, image, "it depends on a variable")
+		return
+	}
+	for _, w := range d.words(n.StartLine, n.EndLine)[1:] {
+		if w.text == word {
+			d.add(image, w.start+offset, n.StartLine)
+			return
+		}
+	}
+	d.leave(n.StartLine, image, "its text is not on one line")
+}
+
+func (d *dockerfile) add(image string, start, line int) {
+	spec := &d.object.PodSpecs[0]
+	pointer := fmt.Sprintf("/%d", len(spec.References))
+	d.object.places[pointer] = place{span: span{start, start + len(image)}, line: line}
+	spec.References = append(spec.References, workload.Reference{
+		Name: fmt.Sprintf("line %d", line), Pointer: pointer, Text: image,
+	})
+}
+
+func (d *dockerfile) leave(line int, image, why string) {
+	start := d.lines[line-1]
+	if d.file.ignored(place{span: span{start, start}}) {
+		d.file.Ignored++
+		return
+	}
+	at, column := d.file.lines.position(start)
+	d.file.Left = append(d.file.Left, Left{at, column, image, why})
+}
+
+// word is a word of an instruction and where it begins in the file.
+type word struct {
+	start int
+	text  string
+}
+
+var notSpace = regexp.MustCompile(`\S+`)
+
+// words returns the words of an instruction. Comments and empty lines can be between its lines.
+func (d *dockerfile) words(first, last int) []word {
+	var words []word
+	for line := first; line <= last; line++ {
+		start, end := d.lines[line-1], len(d.file.data)
+		if line < len(d.lines) {
+			end = d.lines[line] - 1
+		}
+		text := bytes.TrimRight(d.file.data[start:end], " \t\r")
+		if line > first && bytes.HasPrefix(bytes.TrimLeft(text, " \t"), []byte("#")) {
+			continue
+		}
+		text = bytes.TrimSuffix(text, []byte(d.escape))
+		for _, at := range notSpace.FindAllIndex(text, -1) {
+			words = append(words, word{start + at[0], string(text[at[0]:at[1]])})
+		}
+	}
+	return words
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// format is a kind of documents.
+type format struct {
+	name    string
+	cluster bool // its documents are Kubernetes objects for a cluster
+	// known reports whether a document has this format.
+	known func(f *File, root *yaml.Node) bool
+	// find finds the references of a document.
+	find func(w *walk, root cursor)
+}
+
+// formats returns all formats of YAML and JSON. A document has the first one that knows it.
+func formats() []*format {
+	return []*format{
+		{name: "Kustomization", known: isKustomization, find: findKustomization},
+		{name: "FluxKustomization", cluster: true, known: isFluxKustomization, find: findSpecImages},
+		{name: "HelmRelease", cluster: true, known: isHelmRelease, find: findReleaseValues},
+		{name: "Application", cluster: true, known: isApplication, find: findApplicationValues},
+		{
+			name: "ApplicationSet", cluster: true, known: isApplicationSet,
+			find: findApplicationSetValues,
+		},
+		{name: "Kubernetes", cluster: true, known: isKubernetes},
+		{name: "Workflow", known: isWorkflow, find: findWorkflow},
+		{name: "Action", known: isAction, find: findAction},
+		{name: "Compose", known: isCompose, find: findCompose},
+		{name: "Values", known: isValues, find: findValues},
+	}
+}
+
+// recognize adds the references of a document to the file, if a format knows the document.
+func (f *File) recognize(root *yaml.Node) error {
+	all := formats()
+	i := slices.IndexFunc(all, func(k *format) bool { return k.known(f, root) })
+	if i < 0 {
+		return nil
+	}
+	f.formats = append(f.formats, all[i])
+	if all[i].find == nil {
+		return f.collect(root, workload.Kind{}, map[*yaml.Node]bool{})
+	}
+	w := &walk{file: f, seen: map[*yaml.Node]bool{}, places: map[string]place{}}
+	all[i].find(w, cursor{walk: w, node: root})
+	return w.end(root, all[i].name)
+}
+
+// walk is the search for the references of one document that is not a Kubernetes object of the
+// table.
+type walk struct {
+	file       *File
+	seen       map[*yaml.Node]bool // mappings and sequences that were visited: aliases repeat them
+	references []workload.Reference
+	places     map[string]place
+	errs       []error
+	registry   *yaml.Node // the registry of all images of a chart, if its values set one
+}
+
+// end adds what was found to the file.
+func (w *walk) end(root *yaml.Node, kind string) error {
+	for _, r := range w.references {
+		if _, err := w.file.at(root, r.Pointer); err != nil {
+			return err
+		}
+	}
+	if len(w.references) > 0 {
+		w.file.add(&Object{
+			Object: &workload.Object{
+				Kind: workload.Kind{Kind: kind}, Custom: true,
+				PodSpecs: []workload.PodSpec{{References: w.references}},
+			},
+			file: w.file, line: root.Line, places: w.places,
+		})
+	}
+	return errors.Join(w.errs...)
+}
+
+// cursor is a node of a document, and the way to it. Its node is nil if the document has no such
+// node.
+type cursor struct {
+	*walk
+	node    *yaml.Node
+	key     *yaml.Node // the key of the node, if it is in a mapping
+	parent  *yaml.Node
+	pointer jsontext.Pointer
+}
+
+// get returns the value of a key.
+func (c cursor) get(name string) cursor {
+	child := cursor{walk: c.walk, parent: c.node, pointer: c.pointer.AppendToken(name)}
+	child.key, child.node = pair(c.node, name)
+	return child
+}
+
+// text returns the text of a string, or "".
+func (c cursor) text() string { return text(c.node) }
+
+// each calls visit with each value of a mapping, or each element of a sequence. It visits the same
+// node only once in a walk, because nested aliases can repeat it a trillion times.
+func (c cursor) each(visit func(c cursor)) {
+	if c.node == nil || c.seen[c.node] {
+		return
+	}
+	switch c.node.Kind {
+	case yaml.MappingNode:
+		c.seen[c.node] = true
+		for p := range slices.Chunk(c.node.Content, 2) {
+			if p[0].Kind == yaml.ScalarNode {
+				visit(cursor{c.walk, p[1], p[0], c.node, c.pointer.AppendToken(p[0].Value)})
+			}
+		}
+	case yaml.SequenceNode:
+		c.seen[c.node] = true
+		for i, item := range c.node.Content {
+			visit(cursor{c.walk, item, nil, c.node, c.pointer.AppendToken(strconv.Itoa(i))})
+		}
+	}
+}
+
+// whole adds the reference that a scalar has after a prefix.
+func (c cursor) whole(prefix string) {
+	c.wholeUnless(prefix, false)
+}
+
+// wholeUnless is like whole, for an image that may never be pulled.
+func (c cursor) wholeUnless(prefix string, never bool) {
+	text, ok := strings.CutPrefix(c.text(), prefix)
+	if !ok || strings.TrimSpace(text) == "" {
+		return
+	}
+	c.add(text, place{prefix: prefix}, never)
+}
+
+// add adds a reference. The node of the cursor is what an edit changes.
+func (c cursor) add(text string, p place, never bool) {
+	if variable(text) {
+		c.leave(text, "it depends on a variable")
+		return
+	}
+	pointer := string(c.pointer)
+	if _, twice := c.places[pointer]; twice {
+		return
+	}
+	p.node = c.node
+	if p.part != whole {
+		p.key, p.mapping = c.key, c.parent
+	}
+	c.places[pointer] = p
+	if len(text) > ref.MaxLength+1 { // it stays too long
+		text = text[:ref.MaxLength+1]
+	}
+	c.references = append(c.references, workload.Reference{
+		Name: pointer, Pointer: pointer, Text: text, Never: never,
+	})
+}
+
+// variable reports whether a text is a template that another program fills in.
+func variable(text string) bool {
+	return strings.ContainsAny(text, "${}")
+}
+
+// leave adds an image that can't be pinned.
+func (c cursor) leave(text, why string) {
+	p := place{node: c.node, others: []*yaml.Node{c.node}} // a block text begins on a later line
+	if c.file.ignored(p) {
+		c.file.Ignored++
+		return
+	}
+	line, column := c.file.position(p)
+	c.file.Left = append(c.file.Left, Left{line, column, text, why})
+}
+
+// scalar returns the text of a string, or of a number that has the same text for every program. A
+// number such as 1.10 is 1.1 for some. ok is false if the node is anything else.
+func (c cursor) scalar() (text string, ok bool) {
+	if c.node == nil || c.node.Kind != yaml.ScalarNode {
+		return "", c.node == nil
+	}
+	switch kindOf(c.node) {
+	case '"':
+		return c.node.Value, true
+	case 'n':
+		return "", true
+	case '0':
+		n, err := strconv.ParseFloat(c.node.Value, 64)
+		same := err == nil && fmt.Sprint(n) == c.node.Value
+		return c.node.Value, same
+	}
+	return "", false
+}
+
+// split adds a reference whose name is in other scalars than its tag and its digest. others are the
+// scalars of the name. c is the mapping of the tag and the digest. If neither is set, split returns
+// false. If the digest has no key of its own, it is added as a key if newKey, and to the tag
+// otherwise.
+func (c cursor) split(name string, tagKey string, others []*yaml.Node, newKey bool) bool {
+	tag, digest := c.get(tagKey), c.get("digest")
+	tagText, ok := tag.scalar()
+	if !ok {
+		tag.leave(strings.TrimSuffix(name+":"+tag.node.Value, ":"),
+			"its tag is not a text; write it in quotes")
+		return true
+	}
+	if _, ok := digest.scalar(); !ok {
+		return true
+	}
+	if tag.node != nil {
+		others = append(others, tag.node)
+	}
+	reference := name
+	if tagText != "" {
+		reference += ":" + tagText
+	}
+	switch digestText := digest.text(); {
+	case digestText != "":
+		digest.add(reference+"@"+digestText, place{part: digestPart, others: others}, false)
+	case tagText == "":
+		return false
+	case strings.Contains(tagText, "@") || digest.node == nil && !newKey:
+		tag.add(reference, place{part: tagPart, others: others}, false)
+	case digest.node != nil:
+		digest.add(reference, place{part: digestPart, others: others}, false)
+	default:
+		tag.add(reference, place{part: missingDigest, others: others}, false)
+	}
+	return true
+}

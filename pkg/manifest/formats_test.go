@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tagpin/tagpin/pkg/manifest"
+)
+
+// added matches what is added by pinning: ‹text›, where D stands for the digest.
+var added = regexp.MustCompile(`(?s)‹(.*?)›`)
+
+// pinnedForm returns a file before and after pinning.
+func pinnedForm(text string) (before, after string) {
+	text = strings.NewReplacer("«", "", "»", "‹@D›").Replace(text)
+	return added.ReplaceAllString(text, ""), added.ReplaceAllStringFunc(text, func(s string) string {
+		return strings.ReplaceAll(strings.Trim(s, "‹›"), "D", pinned.String())
+	})
+}
+
+// left returns the images that a file names and that can't be pinned.
+func left(f *manifest.File) []string {
+	var list []string
+	for _, l := range f.Left {
+		list = append(list, fmt.Sprintf("%d:%d %s: %s", l.Line, l.Column, l.Text, l.Why))
+	}
+	return list
+}
+
+const kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+
+func TestFormats(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, text string
+		references       string // separated by spaces
+		left             []string
+	}{
+		{
+			name: "Kustomization", file: "kustomization.yaml", text: "images:\n" +
+				"- name: nginx\n  newTag: \"1.25\" # why‹\n  digest: D›\n" +
+				"- newTag: v1‹\n  digest: D›\n  newName: ghcr.io/a/b\n  name: b\n" +
+				"- {name: c, newTag: v2‹, digest: D›}\n" +
+				"- name: d\n  newName: e\n" +
+				"- name: f\n  newTag: v3\n  digest: '‹D›'\n" +
+				"- name: g\n  newTag: v4\n  digest:‹ D›\n" +
+				"- name: h\n  newTag: 8‹\n  digest: D›",
+			references: "nginx:1.25 ghcr.io/a/b:v1 c:v2 f:v3 g:v4 h:8",
+		},
+		{
+			name: "Kustomization with carriage returns", file: "k.yaml",
+			text:       strings.ReplaceAll(kustomization+"images:\n  - name: a\n    newTag: b‹\n    digest: D›\n", "\n", "\r\n"),
+			references: "a:b",
+		},
+		{
+			name: "Kustomization with a number", file: "k.yaml",
+			text: kustomization + "images:\n- name: a\n  newTag: 1.10\n",
+			left: []string{"5:11 a:1.10: its tag is not a text; write it in quotes"},
+		},
+		{
+			name: "Kustomization with the digest in the tag", file: "k.yaml",
+			text:       kustomization + "images:\n- name: a\n  newTag: b@" + pinned.String() + "\n",
+			references: "a:b@" + pinned.String(),
+		},
+		{
+			name: "Kustomization of Flux", file: "k.yaml", text: "kind: Kustomization\n" +
+				"apiVersion: kustomize.toolkit.fluxcd.io/v1\nspec:\n  images:\n" +
+				"  - name: a\n    newTag: b‹\n    digest: D›\n",
+			references: "a:b",
+		},
+		{
+			name: "values", file: "chart/values-prod.yaml", text: "image:\n  repository: nginx\n" +
+				"  tag: 1.25‹@D›\nsidecar:\n  proxyImage: {registry: quay.io, repository: a/b, tag: \"v1\", " +
+				"digest: \"‹D›\"}\n  image: «ghcr.io/c/d:v2»\nother:\n- image: &x '«e:1»'\n- image: *x\n" +
+				"text: nginx:1\nname: {repository: x, tag: y}\n",
+			references: "nginx:1.25 quay.io/a/b:v1 ghcr.io/c/d:v2 e:1 e:1",
+		},
+		{
+			name: "Kustomization with charts and patches", file: "kustomization.yaml",
+			text: "helmCharts:\n- name: c\n  valuesInline:\n    image: «a:1»\n" +
+				"patches:\n- patch: |-\n    - op: replace\n      value: {image: b:2}\n" +
+				"- patch: |\n    spec: {replicas: 2}\n- path: p.yaml\n" +
+				"- patch: |- # tagpin:ignore\n    image: c\n",
+			references: "a:1",
+			left:       []string{"6:10 an image in a patch: it is in a text, which tagpin does not look into"},
+		},
+		{
+			name: "Application of Argo CD with other sources of images", file: "a.yaml",
+			text: "apiVersion: argoproj.io/v1alpha1\nkind: Application\nspec:\n  source:\n" +
+				"    kustomize: {images: ['a=b:1']}\n    helm:\n" +
+				"      parameters: [{name: image.tag, value: v1}, {name: replicas, value: '2'}]\n" +
+				"      values: |\n        image: c:2\n",
+			left: []string{
+				"9:9 an image in helm.values: it is in a text, which tagpin does not look into; use " +
+					"helm.valuesObject",
+				"7:45 image.tag=v1: it is a parameter of Helm; use helm.valuesObject",
+				"5:26 a=b:1: it is an image of kustomize in an Application; write its digest there, or pin " +
+					"it in the Kustomization",
+			},
+		},
+		{
+			name: "ApplicationSet of Argo CD", file: "a.yaml",
+			text: "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nspec:\n  template:\n    spec:\n" +
+				"      sources:\n      - helm: {valuesObject: {image: '«a:1»', b: {image: 'b:{{.tag}}'}}}\n",
+			references: "a:1",
+		},
+		{
+			name: "a kind that is not known", file: "a.yaml",
+			text: "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec:\n  template:\n    spec:\n" +
+				"      containers:\n      - image: nginx:1\n      - image: x # tagpin:ignore\n",
+			left: []string{"7:16 nginx:1: no pod template is known in a Rollout; add it to `templates` in " +
+				"the config"},
+		},
+		{
+			name: "values that are not certain", file: "values.yaml", text: "a: {image: nginx, tag: 1}\n" +
+				"b: {image: nginx}\nc: {image: 'nginx:1', imageTag: 2}\nd: {image: {repository: nginx, tag: ''}}\n" +
+				"e: {image: {repository: nginx}}\nf: {image: {tag: v1}}\ng: {image: {repository: a, tag: [1]}}\n" +
+				"h: {image: {repository: a, tag: 1, digest: {}}}\ni: {image: {repository: a, tag: 1, sha: 12}}\n",
+			left: []string{
+				"4:25 nginx: its tag is not set here, so the chart chooses it",
+				"5:25 nginx: its tag is not set here, so the chart chooses it",
+				"7:33 a: its tag is not a text; write it in quotes",
+			},
+		},
+		{
+			name: "values with a registry for all", file: "values.yml",
+			text: "global: {imageRegistry: r.example}\nimage: {repository: a, tag: b}\nx: {image: c:d}\n",
+			left: []string{
+				"2:21 a: global.imageRegistry changes its registry",
+				"3:12 c:d: global.imageRegistry changes its registry",
+			},
+		},
+		{
+			name: "HelmRelease", file: "r.yaml", text: "apiVersion: helm.toolkit.fluxcd.io/v2\n" +
+				"kind: HelmRelease\nspec:\n  values:\n    image: {repository: a, tag: b‹@D›}\n",
+			references: "a:b",
+		},
+		{
+			name: "Application", file: "a.yaml", text: "apiVersion: argoproj.io/v1alpha1\n" +
+				"kind: Application\nspec:\n  sources:\n  - helm: {valuesObject: {image: «a:b»}}\n",
+			references: "a:b",
+		},
+		{
+			name: "compose", file: "compose.yaml", text: "services:\n  db:\n    image: «postgres:16»\n" +
+				"  web:\n    build: .\n    image: example.com/web:1\n  never: {image: «x», pull_policy: never}\n" +
+				"  v:\n    image: \"redis:${TAG:-7}\"\n",
+			references: "postgres:16 x",
+			left:       []string{"9:12 redis:${TAG:-7}: it depends on a variable"},
+		},
+		{
+			name: "workflow", file: ".github/workflows/ci.yml", text: "on: push\njobs:\n  a:\n" +
+				"    container: «golang:1.22»\n    services:\n      db: {image: «postgres:16»}\n    steps:\n" +
+				"    - uses: actions/checkout@v4\n    - uses: docker://«alpine:3»\n    - run: echo\n" +
+				"  b: {container: {image: '«node:20»'}}\n  c: {container: '${{ matrix.image }}'}\n",
+			references: "golang:1.22 postgres:16 alpine:3 node:20",
+			left:       []string{"12:18 ${{ matrix.image }}: it depends on a variable"},
+		},
+		{
+			name: "action", file: "action.yml",
+			text:       "name: a\nruns:\n  using: docker\n  image: \"docker://«alpine:3»\"\n",
+			references: "alpine:3",
+		},
+		{name: "action with a Dockerfile", file: "action.yml", text: "runs: {using: docker, image: Dockerfile}\n"},
+		{
+			name: "ignored", file: "compose.yaml", text: "services:\n  a: {image: a} # tagpin:ignore\n" +
+				"  b:\n    # tagpin:ignore, because\n    image: b\n  c:\n    # tagpin:ignore because\n" +
+				"    image: c\n  d: {image: '«d»'} #tagpin:ignored\n",
+			references: "d",
+		},
+		{
+			name: "JSON", file: "values.json",
+			text:       `{"image": {"repository": "a", "tag": ‹"›8‹@D"›}, "x": {"image": {"repository": "b", "tag": "c‹@D›"}}}`,
+			references: "a:8 b:c",
+		},
+		{name: "template", file: "values.yaml", text: "image: {repository: '{{ x }}', tag: a}\n", left: []string{
+			"1:37 {{ x }}:a: it depends on a variable",
+		}},
+		{name: "not values", file: "other.yaml", text: "image: {repository: a, tag: b}\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			check(t, tt.file, tt.text, tt.references, tt.left)
+		})
+	}
+}
+
+// check pins a file and compares the result.
+func check(t *testing.T, file, text, references string, wantLeft []string) {
+	t.Helper()
+	before, after := pinnedForm(text)
+	f := parse(t, file, before)
+	var got []string
+	for _, o := range f.Objects {
+		for _, r := range o.PodSpecs[0].References {
+			got = append(got, r.Text)
+		}
+	}
+	if list := strings.Join(got, " "); list != references {
+		t.Errorf("references %s, want %s", list, references)
+	}
+	if diff := cmp.Diff(wantLeft, left(f)); diff != "" {
+		t.Errorf("Left: -want +got\n%s", diff)
+	}
+	data, err := f.Edit(edits(f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(after, string(data)); diff != "" {
+		t.Errorf("Edit: -want +got\n%s", diff)
+	}
+}
+
+func TestDockerfile(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, references string
+		left                   []string
+	}{
+		{
+			name: "stages", text: "# syntax=docker/dockerfile:1‹@D›\n" +
+				"FROM --platform=$BUILDPLATFORM «golang:1.22» AS Build\nRUN go build\n" +
+				"FROM build AS test\nFROM scratch\n" +
+				"COPY --from=build /a /a\nCOPY --from=0 /a /a\nCOPY --chown=1:1 --from=«nginx:1» /b /b\n" +
+				"copy --from=src . .\n" +
+				"RUN --mount=type=bind,from=«alpine:3»,target=/x --mount=type=cache,target=/y true\n",
+			references: "docker/dockerfile:1 golang:1.22 nginx:1 alpine:3",
+			left: []string{
+				"9:1 src: it may be a named context of the build; write a tag if it is an image",
+			},
+		},
+		{
+			name: "lines", text: "FROM --platform=linux/amd64 \\\n  # from golang:1\n\n  «golang:1» \\\n" +
+				"  AS golang\nRUN <<EOF\nFROM x\nEOF\n",
+			references: "golang:1",
+		},
+		{
+			name:       "escape",
+			text:       "# escape=`\n\nFROM `\r\n  «mcr.microsoft.com/windows:1» `\r\n  AS x\r\n",
+			references: "mcr.microsoft.com/windows:1",
+		},
+		{
+			name: "variables", text: "ARG V=1\nFROM golang:${V}\nFROM $BASE as b\nFROM go\\\nlang\n",
+			left: []string{
+				"2:1 golang:${V}: it depends on a variable", "3:1 $BASE: it depends on a variable",
+				"4:1 golang: its text is not on one line",
+			},
+		},
+		{name: "ignored", text: "# tagpin:ignore\nFROM a\nFROM «b»\n", references: "b"},
+		{name: "byte order mark", text: "\uFEFFFROM «a»\n", references: "a"},
+		{name: "twice", text: "FROM «a:1»\nCOPY --from=«a:1» / /\n", references: "a:1 a:1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			check(t, "app/Dockerfile", tt.text, tt.references, tt.left)
+		})
+	}
+}
+
+func TestRecognized(t *testing.T) {
+	for _, tt := range []struct {
+		file, text            string
+		recognized, manifests bool
+	}{
+		{"f.yaml", "", false, false},
+		{"f.yaml", "a: b\n", false, false},
+		{"f.yaml", "kind: ConfigMap\napiVersion: v1\n", true, true},
+		{"f.yaml", "kind: ConfigMap\napiVersion: v1\n---\nservices: {a: {image: b}}\n", true, false},
+		{"f.yaml", kustomization, true, false},
+		{"values.yaml", "a: b\n", true, false},
+		{"values.yaml", "- a\n", false, false},
+		{"kustomization.yaml", "resources: []\n", true, false},
+		{"kustomization.yaml", "kind: Other\napiVersion: a/v1\n", true, true},
+		{"Dockerfile", "FROM a\n", true, false},
+		{"dev.Containerfile", "FROM a\n", true, false},
+		{"Dockerfile.dockerignore", "a\n", false, false},
+	} {
+		f := parse(t, tt.file, tt.text)
+		if got := f.Recognized(); got != tt.recognized {
+			t.Errorf("Recognized of %s %q = %t, want %t", tt.file, tt.text, got, tt.recognized)
+		}
+		if got := f.Manifests(); got != tt.manifests {
+			t.Errorf("Manifests of %s %q = %t, want %t", tt.file, tt.text, got, tt.manifests)
+		}
+	}
+}
+
+// TestIgnored checks the comment in a Kubernetes object.
+func TestIgnored(t *testing.T) {
+	check(t, "f.yaml", pod+"spec:\n  containers:\n  - {name: a, image: '«a»'}\n"+
+		"  - name: b\n    image: b # tagpin:ignore\n  initContainers:\n  # tagpin:ignore\n"+
+		"  - {name: c, image: c}\n", "a", nil)
+	f := parse(t, "f.yaml", pod+"spec: {containers: [{name: a, image: b}]} # tagpin:ignore\n")
+	if f.Ignored != 1 || len(f.Objects) != 1 {
+		t.Errorf("Ignored = %d in %d objects, want 1 in 1", f.Ignored, len(f.Objects))
+	}
+}
+
+// TestDuplicatesElsewhere checks that a duplicate key that is not on the way to a reference is no
+// error.
+func TestDuplicatesElsewhere(t *testing.T) {
+	check(t, "f.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {labels: {a: b, a: c}}\nspec:\n"+
+		"  containers:\n  - name: a\n    image: «nginx»\n    env: [{name: x, name: y}]\n"+
+		"---\nkind: ConfigMap\napiVersion: v1\ndata: {a: b}\ndata: {a: c}\n", "nginx", nil)
+}
+
+// TestNestedAliases checks that values are visited once, even if aliases repeat them a trillion
+// times.
+func TestNestedAliases(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("l0: &l0 {image: «nginx:1»}\n")
+	for i := range 40 {
+		fmt.Fprintf(&b, "l%d: &l%d [*l%d, *l%d]\n", i+1, i+1, i, i)
+	}
+	check(t, "values.yaml", b.String(), "nginx:1", nil)
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"path/filepath"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// isKustomization reports whether a document is read by kustomize. It takes a file of one of three
+// names, whose kind may be missing, but must not be another one.
+func isKustomization(f *File, n *yaml.Node) bool {
+	kind := text(get(n, "kind"))
+	if isKind(n, "kustomize.config.k8s.io", kind) && kind != "" {
+		return true
+	}
+	named := slices.Contains(
+		[]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}, filepath.Base(f.Name))
+	return named && n.Kind == yaml.MappingNode && (kind == "" || text(get(n, "apiVersion")) == "")
+}
+
+// isFluxKustomization reports whether a document is a Kustomization of Flux, whose images are like
+// those of kustomize.
+func isFluxKustomization(_ *File, n *yaml.Node) bool {
+	return isKind(n, "kustomize.toolkit.fluxcd.io", "Kustomization")
+}
+
+// findKustomization finds the images of a Kustomization, and the values of its charts.
+func findKustomization(w *walk, root cursor) {
+	findImages(root.get("images"))
+	root.get("helmCharts").each(func(chart cursor) { findValues(w, chart.get("valuesInline")) })
+	for _, field := range []string{"patches", "patchesStrategicMerge", "patchesJson6902"} {
+		leavePatches(root.get(field))
+	}
+}
+
+func findSpecImages(_ *walk, root cursor) {
+	findImages(root.get("spec").get("images"))
+	leavePatches(root.get("spec").get("patches"))
+}
+
+// findImages finds the references in the images of a Kustomization. An image replaces the name, the
+// tag and the digest of references in manifests. If it has neither a tag nor a digest, those of the
+// manifest stay. If it has a tag, but no digest, kustomize drops the digest of the manifest. With
+// both, kustomize writes both (kustomize's api/filters/imagetag).
+func findImages(images cursor) {
+	images.each(func(image cursor) {
+		name := image.get("newName")
+		if name.text() == "" {
+			name = image.get("name")
+		}
+		if name.text() != "" {
+			image.split(name.text(), "newTag", []*yaml.Node{name.node}, true)
+		}
+	})
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// valuesName matches the names of files that have values of a Helm chart: values.yaml,
+// values-prod.yaml, prod.values.yml.
+var valuesName = regexp.MustCompile(`(?i)^(.*[-_.])?values([-_.].*)?\.(ya?ml|json)$`)
+
+// isValues reports whether a document has the values of a Helm chart. Only the name of its file
+// tells.
+func isValues(f *File, n *yaml.Node) bool {
+	return n.Kind == yaml.MappingNode && valuesName.MatchString(filepath.Base(f.Name))
+}
+
+// isHelmRelease reports whether a document is a HelmRelease of Flux, which has values.
+func isHelmRelease(_ *File, n *yaml.Node) bool {
+	return isKind(n, "helm.toolkit.fluxcd.io", "HelmRelease")
+}
+
+// isApplication reports whether a document is an Application of Argo CD, which may have values.
+func isApplication(_ *File, n *yaml.Node) bool { return isKind(n, "argoproj.io", "Application") }
+
+// isApplicationSet reports whether a document is an ApplicationSet of Argo CD, which has a template
+// of an Application.
+func isApplicationSet(_ *File, n *yaml.Node) bool {
+	return isKind(n, "argoproj.io", "ApplicationSet")
+}
+
+// findReleaseValues finds the images of the values of a HelmRelease, and of what kustomize does
+// with the result.
+func findReleaseValues(w *walk, root cursor) {
+	findValues(w, root.get("spec").get("values"))
+	root.get("spec").get("postRenderers").each(func(renderer cursor) {
+		findImages(renderer.get("kustomize").get("images"))
+		leavePatches(renderer.get("kustomize").get("patches"))
+	})
+}
+
+func findApplicationValues(w *walk, root cursor) { findSources(w, root.get("spec")) }
+
+func findApplicationSetValues(w *walk, root cursor) {
+	findSources(w, root.get("spec").get("template").get("spec"))
+	root.get("spec").get("templatePatch").leaveText("an image in templatePatch",
+		"it is in a text, which tagpin does not look into")
+}
+
+// findSources finds the images of the sources of an Application.
+func findSources(w *walk, spec cursor) {
+	find := func(source cursor) {
+		findValues(w, source.get("helm").get("valuesObject"))
+		leaveSource(source)
+	}
+	find(spec.get("source"))
+	spec.get("sources").each(find)
+}
+
+// findValues finds the references in the values of a chart. A chart can give any meaning to its
+// values, so only two forms count, each below a key that ends with "image":
+//
+//	image: {registry: quay.io, repository: team/app, tag: "1.25", digest: ""}
+//	image: quay.io/team/app:1.25
+//
+// The registry and the digest may be missing. If there is no key for a digest, the digest is
+// written after the tag, where every chart takes it that writes repository:tag.
+func findValues(w *walk, root cursor) {
+	global := root.get("global")
+	w.registry = global.get("imageRegistry").node
+	if w.registry == nil {
+		w.registry = global.get("image").get("registry").node
+	}
+	if text(w.registry) == "" {
+		w.registry = nil
+	}
+	w.values(root)
+}
+
+func (w *walk) values(c cursor) {
+	c.each(func(child cursor) {
+		if child.key != nil && strings.HasSuffix(strings.ToLower(child.key.Value), "image") {
+			switch kindOf(child.node) {
+			case '"':
+				w.valueText(child)
+			case '{':
+				w.valueParts(child)
+			}
+		}
+		w.values(child)
+	})
+}
+
+// tagBeside matches keys whose value is the tag of an image that another key beside it has.
+var tagBeside = regexp.MustCompile(`(?i)(tag|version|digest)$`)
+
+// valueText adds an image that is one text. Without a tag and a digest, or with a tag beside it,
+// the text is only a part of a reference that the chart makes.
+func (w *walk) valueText(c cursor) {
+	r, err := ref.Parse(c.text())
+	if err != nil || !r.Tagged() && !r.Pinned() {
+		return
+	}
+	beside := slices.ContainsFunc(c.parent.Content, func(n *yaml.Node) bool {
+		return n.Kind == yaml.ScalarNode && tagBeside.MatchString(n.Value)
+	})
+	switch {
+	case beside && !r.Pinned():
+	case w.registry != nil:
+		c.leave(c.text(), "global.imageRegistry changes its registry")
+	default:
+		c.whole("")
+	}
+}
+
+// valueParts adds an image whose parts have their own keys.
+func (w *walk) valueParts(c cursor) {
+	registry, repository := c.get("registry"), c.get("repository")
+	if sha := c.get("sha").node; sha != nil && sha.Value != "" { // some charts' name of the digest
+		return
+	}
+	if repository.text() == "" {
+		return
+	}
+	name, parts := repository.text(), []*yaml.Node{repository.node}
+	if registry.text() != "" {
+		name = registry.text() + "/" + name
+		parts = append(parts, registry.node)
+	}
+	if w.registry != nil {
+		repository.leave(name, "global.imageRegistry changes its registry")
+		return
+	}
+	if !c.split(name, "tag", parts, false) {
+		repository.leave(name, "its tag is not set here, so the chart chooses it")
+	}
+}
