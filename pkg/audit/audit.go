@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+const (
+	defaultLookups = 16
+	defaultTimeout = 30 * time.Second
+)
+
+// Auditor asks registries about collected pods. Only Images is required.
+type Auditor struct {
+	// Images asks registries and their mirrors.
+	Images *resolve.Mirrors
+	// Keychain returns the credentials of a pull identity. If nil, there are none.
+	Keychain func(namespace string, id workload.Identity) keychain.Keychain
+	// Exempt reports whether an unpinned image is meant to stay so. If nil, none is.
+	Exempt func(ref.Reference) bool
+	// LeaveShortNames is true if names without a host are not on Docker Hub. They are looked up where
+	// the node has found them.
+	LeaveShortNames bool
+	// Lookups is the number of images that are looked up at a time. Default: 16.
+	Lookups int
+	// Timeout is the time for one lookup with one credential. Default: 30 s.
+	Timeout time.Duration
+	// ForTenants is true if tenants may read the report. Then its details don't say what the network
+	// answers from here; Finding.Causes does.
+	ForTenants bool
+	// Until is when lookups end. What was not looked up by then is unknown. If zero, they have no end.
+	Until time.Time
+	// Progress is called when the number of lookups changes, one call at a time. It may be nil.
+	Progress func(done, all int)
+
+	mu        sync.Mutex
+	done, all int // lookups of the report that is being made
+}
+
+func (a *Auditor) limit() int             { return cmp.Or(a.Lookups, defaultLookups) }
+func (a *Auditor) timeout() time.Duration { return cmp.Or(a.Timeout, defaultTimeout) }
+
+// progress adds to the number of lookups.
+func (a *Auditor) progress(done, all int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done += done
+	a.all += all
+	if a.Progress != nil {
+		a.Progress(a.done, a.all)
+	}
+}
+
+// Report looks up the images of the collected pods and judges each row. The error is that of ctx.
+// It must not be called twice at the same time.
+func (a *Auditor) Report(ctx context.Context, c *Collector) (*Report, error) {
+	a.done, a.all = 0, 0
+	all := map[string][]*subject{}
+	rows := slices.SortedFunc(maps.Keys(c.rows), compareKeys)
+	for _, k := range rows {
+		all[k.namespace] = append(all[k.namespace], a.newSubject(k, c.rows[k]))
+	}
+	a.lookUp(ctx, all)
+	r := &Report{Time: time.Now(), Summary: Summary{Pods: c.Pods, Lookups: a.all}}
+	for _, namespace := range slices.Sorted(maps.Keys(all)) {
+		for _, s := range all[namespace] {
+			if err := context.Cause(ctx); err != nil {
+				return nil, err
+			}
+			r.add(a.judge(s))
+		}
+	}
+	r.finish()
+	return r, context.Cause(ctx)
+}

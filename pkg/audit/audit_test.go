@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/tagpin/tagpin/pkg/audit"
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// one returns a pod with one container.
+func one(image, imageID string) audit.Pod {
+	return audit.Pod{Namespace: "ns", Name: "p", Containers: []audit.Container{
+		{Name: "c", Type: audit.TypeContainer, Image: image, ImageID: imageID},
+	}}
+}
+
+// report audits pods.
+func report(t *testing.T, a *audit.Auditor, pods ...audit.Pod) *audit.Report {
+	t.Helper()
+	c := &audit.Collector{}
+	for _, p := range pods {
+		c.Add(p)
+	}
+	r, err := a.Report(t.Context(), c)
+	return check(t, r, err)
+}
+
+const (
+	nothing = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	hub     = "docker.io/library/app"
+)
+
+// TestStates checks the states of each kind of image and status, as the runtimes write it.
+func TestStates(t *testing.T) {
+	f := newFixture(t)
+	push := f.pusher(t)
+	v1 := push.image("app:1", "one")
+	push.image("moved:1", "one")
+	now := push.image("moved:1", "two")
+	wasIndex, was := push.index("multi:1", "a", "b")
+	isIndex, _ := push.index("multi:1", "a", "b", "c")
+	push.index("attested:1", "a", "attestation 1")
+	attestedIndex, _ := push.index("attested:2", "a", "attestation 2")
+	old, _ := push.index("attested:1", "a", "attestation 1")
+	push.index("attested:1", "a", "attestation 2")
+	rebuilt, _ := push.index("rebuilt:1", "a", "b")
+	push.index("rebuilt:1", "a", "d")
+	lost := push.image("lost:1", "lost")
+	push.remove("lost@" + lost)
+	push.image("lost:1", "new")
+	untagged := push.image("untagged:1", "one")
+	push.remove("untagged:1")
+	push.image("private/app:1", "one")
+	at := func(rest string) string { return f.host + "/" + rest }
+	for _, tt := range []struct{ name, image, id, states, detail string }{
+		{"pinned", at("app:1@" + v1), at("app@" + v1), "pinned", ""},
+		{"pinned without a tag", at("app@" + v1), at("app@" + v1), "pinned", ""},
+		{"pinned and not started", at("app:1@" + v1), "", "pinned", ""},
+		{"pinned, and the config's digest alone", at("app:1@" + v1), nothing, "pinned", ""},
+		{"pinned and moved", at("moved:1@" + v1), "", "drifted pinned", "the tag is " + now + " now"},
+		{"pinned and gone", at("app:1@" + nothing), at("app@" + nothing), "gone drifted pinned", "no longer has the digest"},
+		{"pinned, and was never there", at("app@" + nothing), "", "unknown pinned", "it has not started, and the registry does not have the digest"},
+		{"tag that was never there", at("app:typo"), "", "unknown unpinned", "it has not started, and the registry does not have the tag"},
+		{"pinned, and the tag is gone", at("untagged:1@" + untagged), "", "pinned", "the tag no longer exists"},
+		{"tag", at("app:1"), at("app@" + v1), "unpinned", ""},
+		{"tag, of Docker", at("app:1"), "docker-pullable://" + at("app@"+v1), "unpinned", ""},
+		{"no tag", at("app"), at("app@" + v1), "gone unpinned", "no longer has the tag"},
+		{"tag that has moved", at("moved:1"), at("moved@" + v1), "drifted unpinned", "the tag is " + now + " now"},
+		{"tag that has moved, digest gone", at("lost:1"), at("lost@" + lost), "gone drifted unpinned", "no longer has the digest"},
+		{"tag that is gone", at("untagged:1"), at("untagged@" + untagged), "gone unpinned", "no longer has the tag"},
+		{"not started", at("app:1"), "", "unpinned", "it has not started"},
+		{"built on the node", at("app:1"), "sha256:" + nothing[7:], "unknown unpinned", "built or loaded there"},
+		{"built on the node, of Docker", at("app:1"), "docker://" + nothing, "unknown unpinned", "built or loaded there"},
+		{"built on the node, of CRI-O", at("app:1"), nothing[7:], "unknown unpinned", "built or loaded there"},
+		{"index", at("multi:1"), at("multi@" + isIndex), "unpinned", ""},
+		{"manifest of a platform", at("multi:1"), at("multi@" + was[1]), "unpinned", ""},
+		{"index with one more platform", at("multi:1"), at("multi@" + wasIndex), "unpinned", ""},
+		{"index with another attestation", at("attested:1"), at("attested@" + old), "unpinned", ""},
+		{"index of another tag", at("attested:1"), at("attested@" + attestedIndex), "unpinned", ""},
+		{"index with another manifest", at("rebuilt:1"), at("rebuilt@" + rebuilt), "drifted unpinned", "now"},
+		{"known by another name, same digest", at("app:1"), hub + "@" + v1, "unpinned", ""},
+		{"known by another name, manifest", at("multi:1"), hub + "@" + was[0], "unpinned", ""},
+		{"known by another name", at("moved:1"), hub + "@" + v1, "unknown unpinned", "the node knows the image as " + hub},
+		{"no login", at("private/app:1"), at("private/app@" + v1), "unknown unpinned", "401"},
+		{"busy", at("busy/app:1@" + v1), "", "unknown pinned", "503"},
+		{"loopback", "localhost:1/app:1@" + v1, "", "unknown pinned", "localhost:1 is each node itself"},
+		{"loopback by its address", "127.1.2.3/app:1", "", "unknown unpinned", "127.1.2.3 is each node itself"},
+		{"loopback of IPv6", "[::1]:5000/app:1", "", "unknown unpinned", "[::1]:5000 is each node itself"},
+		{"invalid", "App:\x1b[31m", "", "unknown unpinned", "invalid image reference"},
+		{"exempt", at("app:exempt"), nothing, "gone unknown exempt", ""},
+		{"status of another form", at("app:1"), "what", "unknown unpinned", "built or loaded there"},
+	} {
+		a := &audit.Auditor{Images: f.images(t), Exempt: func(r ref.Reference) bool { return r.Tag() == "exempt" }}
+		r := report(t, a, one(tt.image, tt.id))
+		var states []string
+		for _, s := range r.Containers[0].States {
+			states = append(states, string(s))
+		}
+		detail := strings.Join(r.Containers[0].Details, "; ")
+		if got := strings.Join(states, " "); got != tt.states || !strings.Contains(detail, tt.detail) {
+			t.Errorf("%s: %s runs %s: %s (%s), want %s (%s)", tt.name, tt.image, tt.id, got, detail, tt.states, tt.detail)
+		}
+		if text := detail + r.Containers[0].Image; strings.ContainsRune(text, '\x1b') {
+			t.Errorf("%s: %q has an escape character", tt.name, text)
+		}
+	}
+}
+
+// TestOnePerImage checks that each image is looked up once, whatever the number of its pods and
+// workloads, and that a digest that its tag names is not looked up by itself.
+func TestOnePerImage(t *testing.T) {
+	f := newFixture(t)
+	push := f.pusher(t)
+	v1 := push.image("app:1", "one")
+	v2 := push.image("app:2", "two")
+	var pods []audit.Pod
+	for range 50 {
+		for _, namespace := range []string{"a", "b", "c"} {
+			for _, image := range []string{"app:1", "app:1@" + v1, "app@" + v2, "app:2"} {
+				p := one(f.host+"/"+image, "")
+				p.Namespace = namespace
+				pods = append(pods, p)
+			}
+		}
+	}
+	r := report(t, f.auditor(t), pods...)
+	want := []string{"HEAD /v2/app/manifests/1", "HEAD /v2/app/manifests/2", "HEAD /v2/app/manifests/" + v2}
+	got := f.take()
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("requests: -want +got\n%s", diff)
+	}
+	wantSummary := audit.Summary{
+		Namespaces: 3, Workloads: 3, Pods: 600, Containers: 600, Images: 4, Lookups: 3,
+		States: map[audit.State]int{audit.Pinned: 300, audit.Unpinned: 300},
+	}
+	if diff := cmp.Diff(wantSummary, r.Summary); diff != "" {
+		t.Errorf("summary: -want +got\n%s", diff)
+	}
+	if n := r.Found([]audit.State{audit.Unpinned, audit.Gone}); n != 300 {
+		t.Errorf("Found = %d, want 300", n)
+	}
+}
+
+// TestPullSecrets checks that the answer for the credentials of one namespace is for all, and that
+// equal credentials are tried once.
+func TestPullSecrets(t *testing.T) {
+	f := newFixture(t)
+	digest := f.pusher(t).image("private/app:1", "one")
+	a := f.auditor(t)
+	a.Keychain = passwords(map[string]string{"b": "canary"})
+	var pods []audit.Pod
+	for _, namespace := range []string{"a", "b", "c", "d", "e", "f"} {
+		p := one(f.host+"/private/app:1@"+digest, "")
+		p.Namespace = namespace
+		pods = append(pods, p)
+	}
+	r := report(t, a, pods...)
+	if n := r.Summary.States[audit.Unknown]; n > 0 {
+		t.Errorf("%d unknown, want 0: %v", n, r.Containers)
+	}
+	f.take()
+	// Without the right one, nothing is known.
+	r = report(t, a, pods[0], pods[2], pods[3])
+	if r.Summary.States[audit.Unknown] != 3 || r.Summary.FailedLookups != 3 {
+		t.Errorf("without a login: %+v, want three unknown", r.Summary)
+	}
+	if got := f.take(); len(got) > 4 { // each of the two questions may be repeated by GET
+		t.Errorf("requests without a login: %v, want those of one namespace", got)
+	}
+}
+
+// passwords returns a keychain with the password of each namespace.
+func passwords(all map[string]string) func(string, workload.Identity) keychain.Keychain {
+	return func(namespace string, _ workload.Identity) keychain.Keychain {
+		return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
+			if all[namespace] == "" {
+				return nil
+			}
+			return []keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: all[namespace]}}}
+		})
+	}
+}
+
+// TestFailuresAreOwn checks that a failure with the credentials of one namespace says nothing about
+// the image of another one, however many namespaces have others.
+func TestFailuresAreOwn(t *testing.T) {
+	f := newFixture(t)
+	a := f.auditor(t)
+	all := map[string]string{"a1": "wrong", "z": "canary", "a2": "other", "a3": "another", "a4": "odd", "a5": "even"}
+	a.Keychain = passwords(all)
+	var pods []audit.Pod
+	for _, namespace := range slices.Sorted(maps.Keys(all)) {
+		p := one(f.host+"/private/app@"+nothing, f.host+"/private/app@"+nothing)
+		p.Namespace = namespace
+		pods = append(pods, p)
+	}
+	for _, finding := range report(t, a, pods...).Containers {
+		if got, want := finding.Has(audit.Gone), finding.Namespace == "z"; got != want || finding.Has(audit.Unknown) == want {
+			t.Errorf("%s: states %v, want gone: %t, otherwise unknown", finding.Namespace, finding.States, want)
+		}
+	}
+}
+
+// TestHangingRegistry checks that images of a registry that does not answer are unknown when the
+// time is over, and that those of other namespaces are looked up meanwhile.
+func TestHangingRegistry(t *testing.T) {
+	f := newFixture(t)
+	f.pusher(t).image("app:1", "one")
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended) })
+	working := f.Handler
+	f.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/v2/hangs") {
+			working.ServeHTTP(w, r)
+			return
+		}
+		select {
+		case <-r.Context().Done():
+		case <-ended:
+		}
+	})
+	var pods []audit.Pod
+	for i := range 1000 {
+		p := one(fmt.Sprintf("%s/hangs-%d:1", f.host, i), fmt.Sprintf("%s/hangs-%d@%s", f.host, i, nothing))
+		p.Namespace = "a"
+		pods = append(pods, p)
+	}
+	for i := range 20 {
+		p := one(f.host+"/app:1", f.host+"/app@"+nothing)
+		p.Namespace = fmt.Sprint("b-", i)
+		pods = append(pods, p)
+	}
+	a := f.auditor(t)
+	a.Until = time.Now().Add(2 * time.Second)
+	r := report(t, a, pods...)
+	gone, late := r.Summary.States[audit.Gone], 0
+	for _, finding := range r.Containers {
+		if strings.Contains(fmt.Sprint(finding.Details), "the tag: not looked up in time") {
+			late++
+		}
+	}
+	if gone != 20 || late != 1000 || r.Summary.FailedLookups != 1000 {
+		t.Errorf("%d gone, %d late, %+v, want 20 gone and 1000 late", gone, late, r.Summary)
+	}
+}
+
+// TestShortNames checks that names without a host are looked up where the node has found them.
+func TestShortNames(t *testing.T) {
+	f := newFixture(t)
+	digest := f.pusher(t).image("app:1", "one")
+	a := f.auditor(t)
+	a.LeaveShortNames = true
+	r := report(t, a, one("app:1", f.host+"/app@"+digest), one("app:1", ""))
+	got := map[string]int{}
+	for _, c := range r.Containers {
+		for _, s := range c.States {
+			got[string(s)]++
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"unpinned": 2, "unknown": 1}, got); diff != "" {
+		t.Errorf("states: -want +got\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"HEAD /v2/app/manifests/1"}, f.take()); diff != "" {
+		t.Errorf("requests: -want +got\n%s", diff)
+	}
+}
+
+// TestMirrorServes checks that a digest which only a mirror still has is not gone.
+func TestMirrorServes(t *testing.T) {
+	f, mirror := newFixture(t), newFixture(t)
+	digest := mirror.pusher(t).image("app:1", "one")
+	images := f.images(t, registry.Host{Name: mirror.host, Insecure: true})
+	for _, withMirror := range []bool{true, false} {
+		if withMirror {
+			images.Client.Hosts[1].Mirrors = []registry.Mirror{{Host: mirror.host}}
+		} else {
+			images = f.images(t)
+		}
+		r := report(t, &audit.Auditor{Images: images}, one(f.host+"/app@"+digest, digest))
+		if gone := r.Summary.States[audit.Gone] > 0; gone == withMirror {
+			t.Errorf("mirror %t: gone = %t", withMirror, gone)
+		}
+	}
+}
+
+// TestWorkloads checks how pods are put together.
+func TestWorkloads(t *testing.T) {
+	f := newFixture(t)
+	f.pusher(t).image("app:1", "one")
+	c := &audit.Collector{}
+	set := func(uid string) audit.Owner {
+		return audit.Owner{Group: "apps", Kind: "ReplicaSet", Name: "web-" + uid, UID: uid}
+	}
+	for _, owner := range []audit.Owner{
+		set("1"), set("1"), set("2"), set("3"),
+		{Group: "argoproj.io", Kind: "Rollout", Name: "blue", UID: "r"},
+		{Kind: "Node", Name: "n1", UID: "n"},
+		{},
+	} {
+		p := one(f.host+"/app:1", "")
+		p.Owner = owner
+		c.Add(p)
+	}
+	if diff := cmp.Diff(map[string]bool{"1": true, "2": true, "3": true}, c.Owners("apps", "ReplicaSet")); diff != "" {
+		t.Errorf("Owners: -want +got\n%s", diff)
+	}
+	deployment := audit.Owner{Group: "apps", Kind: "Deployment", Name: "web", UID: "d"}
+	c.Replace(map[string]audit.Owner{"1": deployment, "2": deployment})
+	r, err := f.auditor(t).Report(t.Context(), c)
+	check(t, r, err)
+	got := map[string]int{}
+	for _, c := range r.Containers {
+		got[c.Workload.String()] += c.Running
+	}
+	want := map[string]int{"Deployment/web": 3, "ReplicaSet/web-3": 1, "Rollout/blue": 1, "Pod/p": 2}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("workloads: -want +got\n%s", diff)
+	}
+}
+
+// TestCancelled checks that a report that was cancelled is none.
+func TestCancelled(t *testing.T) {
+	f := newFixture(t)
+	c := &audit.Collector{}
+	c.Add(one(f.host+"/app:1", ""))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r, err := f.auditor(t).Report(ctx, c); err == nil {
+		t.Errorf("Report = %v, want an error", r)
+	}
+}
+
+// TestManyPods checks that 10,000 pods with 500 images need 500 lookups, a few at a time.
+func TestManyPods(t *testing.T) {
+	const pods, images = 10_000, 500
+	f := newFixture(t)
+	var under, most atomic.Int64
+	f.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n := under.Add(1)
+		defer under.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			continue
+		}
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		w.Header().Set("Docker-Content-Digest", nothing)
+	})
+	c := &audit.Collector{}
+	for i := range pods {
+		c.Add(audit.Pod{
+			Namespace: fmt.Sprint("ns-", i%100), Name: fmt.Sprint("p-", i),
+			Containers: []audit.Container{{
+				Name: "c", Type: audit.TypeContainer, Image: fmt.Sprintf("%s/app-%d:1", f.host, i%images),
+				ImageID: fmt.Sprintf("%s/app-%d@%s", f.host, i%images, nothing),
+			}},
+		})
+	}
+	a := f.auditor(t)
+	last := 0
+	a.Progress = func(done, all int) {
+		if done < last || done > all {
+			t.Errorf("progress: %d of %d after %d", done, all, last)
+		}
+		last = done
+	}
+	r, err := a.Report(t.Context(), c)
+	check(t, r, err)
+	if n := len(f.take()); n != images || r.Summary.Lookups != images || last != images {
+		t.Errorf("%d requests, %d lookups, progress to %d, want %d of each", n, r.Summary.Lookups, last, images)
+	}
+	states := r.Summary.States
+	if states[audit.Unpinned] != pods || states[audit.Unknown] != 0 || most.Load() > 16 {
+		t.Errorf("%+v with %d lookups at a time, want %d unpinned with at most 16", r.Summary, most.Load(), pods)
+	}
+}

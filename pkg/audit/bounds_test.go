@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tagpin/tagpin/pkg/audit"
+)
+
+// TestBounds checks that a namespace adds a bounded number of rows and bytes, and that the rest is
+// counted.
+func TestBounds(t *testing.T) {
+	f := newFixture(t)
+	for name, image := range map[string]string{"rows": "!", "bytes": "!" + strings.Repeat("x", 1000)} {
+		c := &audit.Collector{}
+		for i := range 20_000 {
+			c.Add(one(fmt.Sprint(image, i), ""))
+		}
+		p := one("!innocent", "")
+		p.Namespace = "z"
+		c.Add(p)
+		r, err := f.auditor(t).Report(t.Context(), c)
+		check(t, r, err)
+		size, last := 0, audit.Finding{}
+		for _, finding := range r.Containers {
+			size += len(finding.Image)
+			if finding.Workload.Name == "(others)" {
+				last = finding
+			}
+		}
+		want := 20_000 - (len(r.Containers) - 2)
+		if len(r.Containers) > 10_002 || size > 5<<20 ||
+			last.Running != want || r.Summary.Containers != 20_001 {
+			t.Errorf("%s: %d rows of %d bytes, others %d, want a bounded number and %d others",
+				name, len(r.Containers), size, last.Running, want)
+		}
+		if !strings.Contains(fmt.Sprint(last.Details), "these were not looked at") {
+			t.Errorf("%s: details of others %q", name, last.Details)
+		}
+	}
+}
+
+// TestLongTexts checks that long and odd texts of a pod are cut or replaced.
+func TestLongTexts(t *testing.T) {
+	f := newFixture(t)
+	long := strings.Repeat("x", 1<<20)
+	p := audit.Pod{
+		Namespace: "ns", Name: "p", Owner: audit.Owner{Group: "a\nb", Kind: "\x1b[31m", Name: long, UID: long},
+		Containers: []audit.Container{{Name: long, Type: audit.TypeContainer, Image: f.host + "/" + long, ImageID: long}},
+	}
+	r := report(t, f.auditor(t), p)
+	got := r.Containers[0]
+	if want := (audit.Workload{Group: "(invalid)", Kind: "(invalid)", Name: "(invalid)"}); got.Workload != want {
+		t.Errorf("workload %+v, want %+v", got.Workload, want)
+	}
+	if len(got.Container) > 253 || len(got.Image) > 1025 || !got.Has(audit.Unknown) {
+		t.Errorf("container of %d bytes, image of %d, %v; want at most 253, 1025, unknown", len(got.Container), len(got.Image), got.States)
+	}
+}
+
+// TestForTenants checks that the details leave out what the causes say.
+func TestForTenants(t *testing.T) {
+	f := newFixture(t)
+	a := f.auditor(t)
+	a.ForTenants = true
+	r := report(t, a, one("unnamed.invalid/app@"+nothing, ""))
+	got := r.Containers[0]
+	if details := fmt.Sprint(got.Details); !strings.Contains(details, "unreachable") || len(got.Causes) != 1 || strings.Contains(details, got.Causes[0]) {
+		t.Errorf("details %q, causes %q, want that it is unreachable, and why in the causes alone", got.Details, got.Causes)
+	}
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/tagpin/tagpin/pkg/printable"
+)
+
+// State is a state of a container. The doc of the package explains them.
+type State string
+
+// The states. A container has one of the first three, and any number of the others.
+const (
+	Pinned   State = "pinned"
+	Unpinned State = "unpinned"
+	Exempt   State = "exempt"
+	Drifted  State = "drifted"
+	Gone     State = "gone"
+	Unknown  State = "unknown"
+)
+
+// States returns all states, the worst first.
+func States() []State { return []State{Gone, Drifted, Unknown, Unpinned, Exempt, Pinned} }
+
+// Report is the result of an audit. It is written as JSON with these names.
+type Report struct {
+	Time time.Time `json:"time"`
+	// Cluster is the name of the cluster, if there is one.
+	Cluster    string      `json:"cluster,omitempty"`
+	Summary    Summary     `json:"summary"`
+	Namespaces []Namespace `json:"namespaces"`
+	// Containers are the findings, the worst first.
+	Containers []Finding `json:"containers"`
+	// Problems are the parts of the cluster that could not be read, and why.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Summary has the totals.
+type Summary struct {
+	Namespaces int `json:"namespaces"`
+	Workloads  int `json:"workloads"`
+	Pods       int `json:"pods"`
+	Containers int `json:"containers"`
+	Images     int `json:"images"`
+	// Lookups is the number of questions to registries.
+	Lookups int `json:"lookups"`
+	// FailedLookups is the number of containers that are unknown because of a failed lookup.
+	FailedLookups int `json:"failedLookups"`
+	// States has the number of containers in each state.
+	States map[State]int `json:"states"`
+}
+
+// Namespace has the number of containers of a namespace in each state.
+type Namespace struct {
+	Name   string        `json:"name"`
+	States map[State]int `json:"states"`
+}
+
+// Workload is what a pod belongs to at the top: a Deployment, a CronJob, a custom resource, or the
+// pod itself.
+type Workload struct {
+	Group string `json:"group,omitempty"`
+	Kind  string `json:"kind"`
+	Name  string `json:"name"`
+}
+
+// String returns KIND/NAME.
+func (w Workload) String() string { return w.Kind + "/" + w.Name }
+
+// Finding is about the containers of a workload that have the same name and run the same image.
+type Finding struct {
+	Namespace string   `json:"namespace"`
+	Workload  Workload `json:"workload"`
+	Container string   `json:"container"`
+	Type      Type     `json:"type"`
+	// Image is the text in the pod spec.
+	Image string `json:"image"`
+	// Digest is the one that runs. It is empty if it is not known.
+	Digest digest.Digest `json:"digest,omitempty"`
+	// TagDigest is the one that the tag names. It is empty if it is not known.
+	TagDigest digest.Digest `json:"tagDigest,omitempty"`
+	// Running is the number of these containers.
+	Running int     `json:"running"`
+	States  []State `json:"states"`
+	// Details say why, in sentences without control characters.
+	Details []string `json:"details,omitempty"`
+
+	// Causes say why lookups failed, for the operator alone, with Auditor.ForTenants.
+	Causes []string `json:"-"`
+
+	forTenants   bool
+	lookupFailed bool
+}
+
+// Has reports whether the finding has a state.
+func (f *Finding) Has(s State) bool { return slices.Contains(f.States, s) }
+
+// Worst returns the worst state.
+func (f *Finding) Worst() State {
+	for _, s := range States() {
+		if f.Has(s) {
+			return s
+		}
+	}
+	return Unknown
+}
+
+// add adds a finding.
+func (r *Report) add(f Finding) {
+	slices.SortFunc(f.States, func(a, b State) int { return rank(a) - rank(b) })
+	f.Image = printable.Text(f.Image)
+	r.Containers = append(r.Containers, f)
+}
+
+func rank(s State) int { return slices.Index(States(), s) }
+
+// finish sums up and sorts the findings.
+func (r *Report) finish() {
+	r.Summary.States = map[State]int{}
+	namespaces, workloads := map[string]map[State]int{}, map[string]bool{}
+	images := map[string]bool{}
+	for _, f := range r.Containers {
+		images[f.Image] = true
+		workloads[f.Namespace+"/"+f.Workload.Group+"/"+f.Workload.String()] = true
+		states := namespaces[f.Namespace]
+		if states == nil {
+			states = map[State]int{}
+			namespaces[f.Namespace] = states
+		}
+		for _, s := range f.States {
+			states[s] += f.Running
+			r.Summary.States[s] += f.Running
+		}
+		r.Summary.Containers += f.Running
+		if f.lookupFailed {
+			r.Summary.FailedLookups += f.Running
+		}
+	}
+	r.Namespaces = []Namespace{}
+	for _, name := range slices.Sorted(maps.Keys(namespaces)) {
+		r.Namespaces = append(r.Namespaces, Namespace{name, namespaces[name]})
+	}
+	r.Summary.Namespaces, r.Summary.Workloads = len(namespaces), len(workloads)
+	r.Summary.Images = len(images)
+	if r.Containers == nil {
+		r.Containers = []Finding{}
+	}
+	slices.SortStableFunc(r.Containers, func(a, b Finding) int {
+		return cmp.Compare(rank(a.Worst()), rank(b.Worst()))
+	})
+}
+
+// Found returns the number of containers that have one of these states.
+func (r *Report) Found(states []State) (n int) {
+	for _, f := range r.Containers {
+		if slices.ContainsFunc(states, f.Has) {
+			n += f.Running
+		}
+	}
+	return n
+}
