@@ -59,19 +59,12 @@ func (s *server) connect() (apiServer, error) {
 		return apiServer{config: &rest.Config{Host: "https://standalone.invalid"}}, nil
 	}
 	setPings()
-	var c *rest.Config
-	var err error
-	if s.options.kubeconfig == "" {
-		c, err = rest.InClusterConfig()
-	} else {
-		c, err = clientcmd.BuildConfigFromFlags("", s.options.kubeconfig)
-	}
+	c, err := loadKubeconfig(s.options.kubeconfig)
 	if err != nil {
 		return apiServer{}, fmt.Errorf("%w: no API server: set --kubeconfig, "+
 			"or --standalone to run without: %w", errSettings, err)
 	}
 	c.QPS, c.Burst = clientQPS, clientBurst
-	c.UserAgent = "tagpin-webhook"
 	clock := &clock{}
 	c.Wrap(boundStreams)
 	c.Wrap(clock.wrap)
@@ -91,6 +84,21 @@ func (s *server) connect() (apiServer, error) {
 	a.get = cluster.FromClient(reading.CoreV1().RESTClient(), a.secrets, a.objects)
 	a.list = sibling.FromClient(listing.CoreV1().RESTClient(), a.objects)
 	return a, nil
+}
+
+// loadKubeconfig returns the config of the API server that a file names, or of the cluster that the
+// process runs in if path is empty.
+func loadKubeconfig(path string) (c *rest.Config, err error) {
+	if path == "" {
+		c, err = rest.InClusterConfig()
+	} else {
+		c, err = clientcmd.BuildConfigFromFlags("", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.UserAgent = "tagpin-webhook"
+	return c, nil
 }
 
 // maxUnread is the number of bytes of an answer that the API server may send before they are read.

@@ -5,8 +5,12 @@
 //
 //	tagpin-webhook --config /etc/tagpin/config.yaml --cert-dir /etc/tagpin/tls
 //	tagpin-webhook manifests --config config.yaml
+//	tagpin-webhook resolve --config /etc/tagpin/config.yaml --namespace shop ghcr.io/shop/web:1
+//	tagpin-webhook verify
 //
-// The second one prints the registration that belongs to a config. The config says what the webhook
+// The second one prints the registration that belongs to a config. The third one looks an image up
+// as the server does, to find out why a lookup fails. The fourth one calls the webhook as the API
+// server does, to find out whether tagpin is installed correctly. The config says what the webhook
 // does, the flags say where it listens and which files it reads.
 //
 // The process starts from top to bottom. A part only uses parts above it.

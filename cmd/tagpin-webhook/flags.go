@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
+	"strings"
 
 	"go.uber.org/zap/zapcore"
 )
@@ -55,16 +57,30 @@ func newFlags(o *options) *flag.FlagSet {
 	return fs
 }
 
-func parseFlags(args []string, stderr io.Writer) (options, error) {
+// oneDash matches the dash before each flag in the help that package flag prints.
+var oneDash = regexp.MustCompile(`(?m)^  -(\w)`)
+
+// printHelp prints the help of flags, with the two dashes that everybody writes.
+func printHelp(fs *flag.FlagSet, stdout io.Writer) {
+	var text strings.Builder
+	fs.SetOutput(&text)
+	fs.Usage()
+	_, _ = io.WriteString(stdout, oneDash.ReplaceAllString(text.String(), "  --$1"))
+}
+
+// parseFlags parses the flags of the server. If the error is flag.ErrHelp, it has printed the help.
+func parseFlags(args []string, stdout io.Writer) (options, error) {
 	var o options
 	fs := newFlags(&o)
 	fs.SetOutput(io.Discard) // the caller prints errors
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fs.SetOutput(stderr)
-		fs.Usage()
-		fmt.Fprintln(stderr, "\nTo print the webhook's registration for a config: "+
-			"tagpin-webhook manifests --help")
+		printHelp(fs, stdout)
+		_, _ = fmt.Fprint(stdout, `
+To print the webhook's registration for a config: tagpin-webhook manifests --help
+To look up an image as the server does, and see why it fails: tagpin-webhook resolve --help
+To call the webhook as the API server does, and see why that fails: tagpin-webhook verify --help
+`)
 	}
 	if err != nil {
 		return o, err

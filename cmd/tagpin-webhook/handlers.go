@@ -13,6 +13,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/keychain/cloud"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -44,6 +45,7 @@ type handlers struct {
 // handlerMetrics are the metrics of the packages that answer a review.
 type handlerMetrics struct {
 	admit    *admit.Metrics
+	cloud    *cloud.Metrics
 	cluster  *cluster.Metrics
 	resolve  *resolve.Metrics
 	registry *registry.Metrics
@@ -58,6 +60,7 @@ func newHandlers(
 		api: api,
 		metrics: handlerMetrics{
 			admit:    admit.NewMetrics(r),
+			cloud:    cloud.NewMetrics(r),
 			cluster:  cluster.NewMetrics(r),
 			resolve:  resolve.NewMetrics(r),
 			registry: registry.NewMetrics(r),
@@ -106,7 +109,7 @@ func (h *handlers) load(c *config.Config) error {
 	err := h.addResolver(next, former)
 	h.addModes(next, former)
 	if c.Registration.Name != "" {
-		err = errors.Join(err, newRegistration(c).Validate())
+		err = errors.Join(err, newRegistration(c, "").Validate())
 	}
 	if err != nil {
 		return err

@@ -143,3 +143,16 @@ func TestRevisionLabelsReload(t *testing.T) {
 		t.Error("another label: the former siblings, want new ones")
 	}
 }
+
+// TestCloudOff checks whose registries need an identity that the config does not switch on.
+func TestCloudOff(t *testing.T) {
+	off := cloudOff([]string{"google"})
+	for host, want := range map[string]string{
+		"team.azurecr.io": "azure", "123456789012.dkr.ecr.eu-west-1.amazonaws.com": "amazon",
+		"gcr.io": "", "ghcr.io": "",
+	} {
+		if got := off(host); got != want {
+			t.Errorf("cloudOff(%s) = %q, want %q", host, got, want)
+		}
+	}
+}

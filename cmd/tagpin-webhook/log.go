@@ -20,7 +20,28 @@ func newLogger(w io.Writer, level zapcore.Level) logr.Logger {
 	format := zap.NewProductionEncoderConfig()
 	format.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	out := zapcore.Lock(zapcore.AddSync(w))
-	return zapr.NewLogger(zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(format), out, level)))
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(format), out, level)
+	return zapr.NewLogger(zap.New(withoutProbes{core}))
+}
+
+// probesLogger is the logger by which controller-runtime writes a line for each failed probe. It
+// does not say why the probe failed; reported does, once.
+const probesLogger = "controller-runtime.healthz"
+
+// withoutProbes is a Core that drops the lines of probesLogger.
+type withoutProbes struct{ zapcore.Core }
+
+// With implements zapcore.Core.
+func (w withoutProbes) With(fields []zapcore.Field) zapcore.Core {
+	return withoutProbes{w.Core.With(fields)}
+}
+
+// Check implements zapcore.Core.
+func (w withoutProbes) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if e.LoggerName == probesLogger {
+		return c
+	}
+	return w.Core.Check(e, c)
 }
 
 // logLibraries makes libraries that use the standard logger, and client-go, which uses klog, write

@@ -20,6 +20,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/printable"
 )
 
 // Exit codes.
@@ -35,10 +36,18 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run serves until ctx ends, or prints manifests.
+// run serves until ctx ends, or runs the command that the first argument names.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "manifests" {
-		return manifests(args[1:], stdout, stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "manifests":
+			return manifests(args[1:], os.Stdin, stdout, printable.NewWriter(stderr))
+		case "resolve": // whose texts a registry or a tenant may have chosen
+			stdout, stderr = printable.NewWriter(stdout), printable.NewWriter(stderr)
+			return resolveImages(ctx, args[1:], stdout, stderr)
+		case "verify":
+			return verify(ctx, args[1:], stdout, printable.NewWriter(stderr))
+		}
 	}
 	return serve(ctx, args, stdout, stderr, drainTime)
 }
@@ -46,26 +55,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func serve(
 	ctx context.Context, args []string, stdout, stderr io.Writer, drainTime time.Duration,
 ) int {
-	fail := func(code int, err error) int {
-		_, _ = fmt.Fprintf(stderr, "tagpin-webhook: %v\n", err)
-		return code
-	}
-	o, err := parseFlags(args, stderr)
+	o, err := parseFlags(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		return fail(exitUsage, err)
+		_, _ = fmt.Fprintf(stderr, "tagpin-webhook: %v\n", err)
+		return exitUsage
 	case o.version:
 		_, _ = fmt.Fprintln(stdout, "tagpin-webhook", moduleVersion(), runtime.Version())
 		return exitOK
 	}
+	log := newLogger(stderr, o.logLevel)
 	file := config.File(o.config)
 	c, err := file.Look()
 	if err != nil {
-		return fail(exitUsage, fmt.Errorf("config: %w", err))
+		log.Error(err, "can't start: the config is refused")
+		return exitUsage
 	}
-	log := newLogger(stderr, o.logLevel)
 	ctrllog.SetLogger(log)
 	logLibraries(log)
 	limitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
@@ -73,9 +80,11 @@ func serve(
 	err = s.run(logr.NewContext(ctx, log))
 	switch {
 	case errors.Is(err, errSettings):
-		return fail(exitUsage, err)
+		log.Error(err, "can't start")
+		return exitUsage
 	case err != nil:
-		return fail(exitFailed, err)
+		log.Error(err, "the server has failed")
+		return exitFailed
 	}
 	return exitOK
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,10 +24,12 @@ func TestVersionAndHelp(t *testing.T) {
 	if code := run(t.Context(), []string{"--version"}, &stdout, &stderr); code != exitOK || !strings.HasPrefix(stdout.String(), "tagpin-webhook ") {
 		t.Errorf("run(--version) = %d, %q, want 0 and the version", code, stdout.String())
 	}
-	stdout.Reset()
-	code := run(t.Context(), []string{"--help"}, &stdout, &stderr)
-	if code != exitOK || stdout.Len() > 0 || !strings.Contains(stderr.String(), "-webhook-port port") {
-		t.Errorf("run(--help) = %d, stdout %q, stderr %q, want 0 and the flags on stderr", code, stdout.String(), stderr.String())
+	for _, args := range [][]string{{"--help"}, {"manifests", "--help"}, {"resolve", "--help"}} {
+		stdout.Reset()
+		code := run(t.Context(), args, &stdout, &stderr)
+		if code != exitOK || stderr.Len() > 0 || !strings.Contains(stdout.String(), "\n  --config file\n") || strings.Contains(stdout.String(), "\n  -c") {
+			t.Errorf("run(%q) = %d, stdout %q, stderr %q, want 0 and the flags on stdout, with two dashes", args, code, stdout.String(), stderr.String())
+		}
 	}
 }
 
@@ -41,6 +44,17 @@ func TestNoLineIsDropped(t *testing.T) {
 	if lines := strings.Count(out.String(), "\n"); lines != 1000 || !strings.Contains(out.String(), `"uid":"u"`) {
 		t.Errorf("%d lines, want 1000, like %.200s", lines, out.String())
 	}
+}
+
+// lastError returns the error in the last line of a log.
+func lastError(t *testing.T, log string) string {
+	t.Helper()
+	all := strings.Split(strings.TrimSpace(log), "\n")
+	var entry struct{ Level, Msg, Error string }
+	if err := json.Unmarshal([]byte(all[len(all)-1]), &entry); err != nil || entry.Level != "error" || entry.Msg == "" {
+		t.Errorf("the last line is %q, want a JSON object of level error", all[len(all)-1])
+	}
+	return entry.Error
 }
 
 // TestNotes checks what is logged about settings that have no effect, or not the expected one.
@@ -87,29 +101,34 @@ func TestBadSettings(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct {
-		name string
-		args []string
-		code int
-		want []string
+		name   string
+		args   []string
+		code   int
+		logged bool // in the format of the log
+		want   []string
 	}{
-		{"unknown flag", []string{"--colour"}, exitUsage, []string{"-colour"}},
-		{"argument", []string{"--webhook-port", "0", "serve"}, exitUsage, []string{`"serve"`, "--webhook-port 0"}},
-		{"level", []string{"--log-level", "loud"}, exitUsage, []string{"unrecognized level"}},
-		{"both", []string{"--standalone", "--kubeconfig", "x"}, exitUsage, []string{"--standalone"}},
-		{"no config", []string{"--config", filepath.Join(dir, "none")}, exitUsage, []string{"no such file"}},
-		{"bad config", []string{"--config", bad}, exitUsage, []string{"line 3: field outptu is unknown", "cache.ttl", `registries[1].host: "a.b"`}},
-		{"no CA", []string{"--config", noCA, "--standalone"}, exitUsage, []string{"registry a.b", "/no/such/file"}},
-		{"no API server", []string{"--kubeconfig", filepath.Join(dir, "none")}, exitUsage, []string{"--kubeconfig, or --standalone"}},
-		{"no certificate", []string{"--standalone", "--cert-dir", dir}, exitFailed, []string{"serving certificate"}},
+		{"unknown flag", []string{"--colour"}, exitUsage, false, []string{"-colour"}},
+		{"argument", []string{"--webhook-port", "0", "serve"}, exitUsage, false, []string{`"serve"`, "--webhook-port 0"}},
+		{"level", []string{"--log-level", "loud"}, exitUsage, false, []string{"unrecognized level"}},
+		{"both", []string{"--standalone", "--kubeconfig", "x"}, exitUsage, false, []string{"--standalone"}},
+		{"no config", []string{"--config", filepath.Join(dir, "none")}, exitUsage, true, []string{"no such file"}},
+		{"bad config", []string{"--config", bad}, exitUsage, true, []string{"line 3: field outptu is unknown", "cache.ttl", `registries[1].host: "a.b"`}},
+		{"no CA", []string{"--config", noCA, "--standalone"}, exitUsage, true, []string{"registry a.b", "/no/such/file"}},
+		{"no API server", []string{"--kubeconfig", filepath.Join(dir, "none")}, exitUsage, true, []string{"--kubeconfig, or --standalone"}},
+		{"no certificate", []string{"--standalone", "--cert-dir", dir}, exitFailed, true, []string{"serving certificate"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			if code := run(context.Background(), tt.args, &stdout, &stderr); code != tt.code {
 				t.Errorf("run(%q) = %d, want %d; stderr:\n%s", tt.args, code, tt.code, stderr.String())
 			}
+			said := stderr.String()
+			if tt.logged {
+				said = lastError(t, said)
+			}
 			for _, want := range tt.want {
-				if !strings.Contains(stderr.String(), want) {
-					t.Errorf("run(%q) says %q, want it to name %q", tt.args, stderr.String(), want)
+				if !strings.Contains(said, want) {
+					t.Errorf("run(%q) says %q, want it to name %q", tt.args, said, want)
 				}
 			}
 			if stdout.Len() > 0 {

@@ -23,6 +23,15 @@ func TestManifests(t *testing.T) {
 	const head = "apiVersion: tagpin.dev/v1alpha1\nkind: Config\n"
 	kinds := file("kinds.yaml", head+"refreshOnRestart: false\ncertificates: {service: pins}\ntemplates:\n"+
 		"- {group: g.example, kind: Proxy, paths: [spec.template]}\n- {group: g.example, kind: Ox, resource: oxen, paths: [\"spec.a[*].template\"]}\n")
+	short := file("short.yaml", head+"shortNames: leave\n")
+	registered := file("registered.yaml", head+`registration:
+  defaultMode: dry-run
+  excludedNamespaces: [istio-system]
+  namespaceSelector: {matchLabels: {team: "1"}, matchExpressions: [{key: tier, operator: Exists}]}
+  objectSelector: {matchLabels: {pin: "true"}}
+  timeoutSeconds: 7
+`)
+	open := file("open.yaml", head+"registration: {pin: [pods], failurePolicy: Ignore, keepOnly: true}\n")
 	for _, tt := range []struct {
 		args []string
 		code int
@@ -42,8 +51,25 @@ func TestManifests(t *testing.T) {
 		{[]string{"--print", "policy", "--default-mode", "enforce", "--excluded-namespaces", "istio-system"}, 0, []string{
 			`operator: NotIn, values: [dry-run, keep, "off"]}`, `[kube-system, kube-node-lease, tagpin-system, istio-system]}`,
 		}},
+		{[]string{"--print", "policy", "--config", short}, 0, []string{`name: leaveShortNames
+    expression: "true"`}},
+		{[]string{"--print", "gatekeeper", "--config", short}, 0, []string{"leaveShortNames: true"}},
 		{[]string{"--default-mode", "keep", "--excluded-namespaces", "a, b"}, 2, []string{`default mode "keep": want enforce or dry-run`, `" b" is not a valid name`}},
 		{[]string{"--print", "gatekeeper", "--default-mode", "off"}, 2, []string{`default mode "off"`}},
+		{[]string{"--config", registered}, 0, []string{
+			`operator: NotIn, values: [enforce, keep, "off"]}`, "tagpin-system, istio-system]}", "timeoutSeconds: 7",
+			`{key: team, operator: In, values: ["1"]}`, "{key: tier, operator: Exists}",
+			"name: pod-or-selected", "object.?metadata.?labels[?'pin'].orValue('') in ['true']",
+		}},
+		{[]string{"--config", registered, "--print", "policy"}, 0, []string{
+			`{key: team, operator: In, values: ["1"]}`, "objectSelector:", `{key: pin, operator: In, values: ["true"]}`,
+		}},
+		{[]string{"--config", registered, "--print", "gatekeeper"}, 0, []string{"{key: tier, operator: Exists}"}},
+		{[]string{"--config", registered, "--default-mode", "enforce", "--excluded-namespaces", "a"}, 0, []string{
+			`operator: NotIn, values: [dry-run, keep, "off"]}`, "tagpin-system, a]}",
+		}},
+		{[]string{"--config", registered, "--pods-only"}, 2, []string{"requires that workloads are pinned"}},
+		{[]string{"--config", open}, 0, []string{"failurePolicy: Ignore", "operator: In, values: [enforce, dry-run, keep]}", "operator: DoesNotExist"}},
 		{[]string{"--flag-of-tomorrow"}, 2, []string{"flag-of-tomorrow"}},
 		{[]string{"more"}, 2, []string{`unexpected argument "more"`}},
 		{[]string{"--help"}, 0, []string{"-pods-only"}},
@@ -60,6 +86,53 @@ func TestManifests(t *testing.T) {
 			if !strings.Contains(stdout.String()+stderr.String(), want) {
 				t.Errorf("manifests %s: %q is not in\n%s%s", tt.args, want, stdout.String(), stderr.String())
 			}
+		}
+	}
+}
+
+// TestManifestsOfStandardInput checks that a config can come from the standard input, and that a
+// mistake in it is reported.
+func TestManifestsOfStandardInput(t *testing.T) {
+	const head = "apiVersion: tagpin.dev/v1alpha1\nkind: Config\n"
+	for _, tt := range []struct {
+		text string
+		code int
+		want string
+	}{
+		{head + "registration: {timeoutSeconds: 7}\n", exitOK, "timeoutSeconds: 7"},
+		{head + "tiempo: 7\n", exitUsage, "config: standard input: line 3: field tiempo is unknown"},
+		{"", exitUsage, "config: standard input: apiVersion"},
+		{head + "# " + strings.Repeat("x", 1<<20), exitUsage, "config: standard input: larger than 1048576 bytes"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := manifests([]string{"--config", "-"}, strings.NewReader(tt.text), &stdout, &stderr)
+		said := stdout.String() + stderr.String()
+		if code != tt.code || !strings.Contains(said, tt.want) {
+			t.Errorf("manifests of %.80q = %d, %.2000s, want %d and %q", tt.text, code, said, tt.code, tt.want)
+		}
+	}
+}
+
+// TestManifestsReportFiles checks that a TLS file that is missing or unusable is reported, and that
+// the manifests are printed all the same.
+func TestManifestsReportFiles(t *testing.T) {
+	dir := t.TempDir()
+	(&instance{t: t}).certificates(dir)
+	config := func(ca string) string {
+		return "apiVersion: tagpin.dev/v1alpha1\nkind: Config\nregistries: [{host: registry.example, caFile: " + ca + "}]\n"
+	}
+	missing, good := filepath.Join(dir, "missing.crt"), filepath.Join(dir, "tls.crt")
+	for ca, want := range map[string]string{
+		missing: "note: as seen from here, the server would refuse this config: registry registry.example: ", good: "",
+	} {
+		var stdout, stderr bytes.Buffer
+		code := manifests([]string{"--config", "-"}, strings.NewReader(config(ca)), &stdout, &stderr)
+		if code != exitOK || !strings.Contains(stdout.String(), "name: zz-tagpin") {
+			t.Errorf("with %s: %d, %s, want the registration", ca, code, stdout.String())
+		}
+		note := stderr.String()
+		if (want == "") != (note == "") || !strings.Contains(note, want) || want != "" && !strings.Contains(note, missing) {
+			t.Errorf("with %s: stderr %q, want %q and the file", ca, note, want)
 		}
 	}
 }

@@ -9,13 +9,16 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/listen"
 )
 
@@ -54,13 +57,19 @@ func (s *server) addPorts(
 	return nil
 }
 
+// Errors of serving.
+var (
+	errDraining  = errors.New("draining")
+	errNotServed = errors.New("the webhook is not served yet")
+)
+
 // serving returns an error before the webhook's port is served, and while the server drains.
 func (s *server) serving(*http.Request) error {
 	switch {
 	case s.draining.Load():
-		return errors.New("draining")
+		return errDraining
 	case !s.webhook.Serving():
-		return errors.New("the webhook is not served yet")
+		return errNotServed
 	}
 	return nil
 }
@@ -76,8 +85,39 @@ func metricsHandler(r *prometheus.Registry) http.Handler {
 	return mux
 }
 
+// reported returns a check that logs why it fails when the reason changes, and when it no longer
+// fails. Probes come every few seconds.
+func reported(log logr.Logger, name string, check healthz.Checker) healthz.Checker {
+	log = log.WithName("readiness").WithValues("check", name)
+	var mu sync.Mutex
+	before := ""
+	return func(r *http.Request) error {
+		err, now := check(r), ""
+		if err != nil {
+			now = err.Error()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case now == before:
+		case err == nil:
+			log.Info("ready again")
+		case errors.Is(err, errDraining), errors.Is(err, errNotServed),
+			errors.Is(err, certificate.ErrNone): // as at each start or end
+			log.Info("not ready", "reason", now)
+		default:
+			log.Error(err, "not ready")
+		}
+		before = now
+		return err
+	}
+}
+
 // probesHandler answers /healthz and /readyz, as controller-runtime does.
-func probesHandler(ready map[string]healthz.Checker) http.Handler {
+func probesHandler(log logr.Logger, ready map[string]healthz.Checker) http.Handler {
+	for name, check := range ready {
+		ready[name] = reported(log, name, check)
+	}
 	mux := http.NewServeMux()
 	for path, checks := range map[string]map[string]healthz.Checker{
 		"/healthz": {"ping": healthz.Ping},

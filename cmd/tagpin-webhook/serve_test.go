@@ -106,7 +106,7 @@ func TestLog(t *testing.T) {
 		if lines[message]++; message != "admission" {
 			continue
 		}
-		for _, field := range []string{"level", "ts", "logger", "uid", "mode", "verdict", "namespace", "kind", "name", "references", "pinned", "cached", "failed", "ms"} {
+		for _, field := range []string{"level", "ts", "logger", "uid", "mode", "verdict", "reason", "namespace", "kind", "name", "references", "pinned", "cached", "failed", "ms"} {
 			if _, ok := entry[field]; !ok {
 				t.Errorf("the line of a review lacks %s: %s", field, line)
 			}

@@ -65,17 +65,18 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	source := certificate.NewSource(api.clock.now, s.log, metrics)
-	if err := s.addCertificate(mgr, source); err != nil {
+	tlsReloads := newTLSReloads(metrics)
+	if err := s.addCertificate(mgr, source, tlsReloads); err != nil {
 		return err
 	}
-	webhookTLS, err := s.webhookTLS(source)
+	webhookTLS, err := s.webhookTLS(mgr, source, tlsReloads)
 	if err != nil {
 		return err
 	}
 	err = s.addPorts(mgr, metrics, webhookTLS, map[string]http.Handler{
 		"webhook": webhookHandler(handlers, traces),
 		"metrics": metricsHandler(metrics),
-		"probes": probesHandler(map[string]healthz.Checker{
+		"probes": probesHandler(s.log, map[string]healthz.Checker{
 			"certificate": source.Ready, "serving": s.serving,
 		}),
 	})
@@ -121,7 +122,7 @@ func (s *server) registrarConfig(
 		Version:   moduleVersion(),
 		Image:     os.Getenv("TAGPIN_IMAGE"),
 		Wanted: func() *registration.Registration {
-			return newRegistration(h.current.Load().config)
+			return newRegistration(h.current.Load().config, namespace)
 		},
 		Serving: func() error { return errors.Join(source.Ready(nil), s.serving(nil)) },
 		Source:  source,

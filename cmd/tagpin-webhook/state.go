@@ -31,6 +31,7 @@ type state struct {
 	client      *registry.Client
 	places      *fair.Queue // of lookups
 	cache       *resolve.Cache
+	resolver    resolve.Resolver // all layers, but for that of siblings
 	credentials *cluster.Cluster
 	siblings    *sibling.Siblings // nil with --standalone
 
@@ -51,6 +52,9 @@ func (h *handlers) addResolver(s, former *state) error {
 		client := c.Client()
 		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.metrics.registry, h.panics
 		client.Learned, client.Gets, client.Manifests = h.learned, h.queues.gets, h.queues.manifests
+		client.Network.Report = func(err error) {
+			h.log.Error(err, "TLS files refused; the former ones stay in use")
+		}
 		s.client = client
 	}
 	s.cache = &resolve.Cache{
@@ -61,7 +65,12 @@ func (h *handlers) addResolver(s, former *state) error {
 		Limits:  c.Limits(),
 		Client:  s.client,
 	}
-	return s.client.Init()
+	if err := s.client.Init(); err != nil {
+		return err
+	}
+	h.metrics.resolve.Begin(s.client.Labels())
+	h.metrics.registry.Begin(s.client.Labels())
+	return nil
 }
 
 // addModes sets the handlers, and the credentials and siblings that they need.
@@ -73,9 +82,9 @@ func (h *handlers) addModes(s, former *state) {
 	}
 	credentials := &resolve.Credentials{Next: s.cache, Room: h.queues.credentials}
 	mirrors := &resolve.Mirrors{Next: credentials, Client: s.client}
-	measured := &resolve.Measured{Next: mirrors, Metrics: h.metrics.resolve, Label: s.client.Label}
+	s.resolver = &resolve.Measured{Next: mirrors, Metrics: h.metrics.resolve, Label: s.client.Label}
 	pinner := &pin.Pinner{
-		Policy: s.config.Policy(), Resolver: measured, Panics: h.panics,
+		Policy: s.config.Policy(), Resolver: s.resolver, Panics: h.panics,
 	}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, former); s.siblings != nil {
 		pinner.Layer = s.siblings.Layer
@@ -89,6 +98,7 @@ func (h *handlers) addModes(s, former *state) {
 			Mode:      mode,
 			OnFailure: s.config.OnFailure.Actions(),
 			Keychain:  s.credentials.For,
+			CloudOff:  cloudOff(s.config.Credentials.Clouds),
 			Metrics:   h.metrics.admit,
 			Reviews:   h.queues.reviews,
 			Images:    h.queues.images,
@@ -127,9 +137,10 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 		})
 	}
 	ambient := &cloud.Ambient{
-		Panics: h.panics,
-		Report: func(p cloud.Provider, _ error) { // the error may contain a response or a token
-			h.log.Info("a cloud gave no credential", "cloud", string(p))
+		Panics:  h.panics,
+		Metrics: h.metrics.cloud,
+		Report: func(p cloud.Provider, err error) {
+			h.log.Info("a cloud gave no credential", "cloud", string(p), "reason", cloud.Reason(err))
 		},
 	}
 	for _, name := range c.Clouds {
@@ -143,6 +154,18 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 		credentials.Get = h.api.get
 	}
 	return credentials
+}
+
+// cloudOff returns what finds the cloud of a host whose identity the config does not switch on.
+func cloudOff(on []string) func(host string) string {
+	return func(host string) string {
+		for _, p := range []cloud.Provider{cloud.Amazon, cloud.Azure, cloud.Google} {
+			if p.Owns(host) && !slices.Contains(on, string(p)) {
+				return string(p)
+			}
+		}
+		return ""
+	}
 }
 
 // close closes the parts that next does not have. It waits for their lookups and reads.

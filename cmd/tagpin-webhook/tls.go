@@ -4,15 +4,15 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
@@ -27,7 +27,9 @@ func (s *server) selfManaged() bool {
 
 // addCertificate makes source serve the certificate in --cert-dir, which the manager reads again
 // when it changes. If the certificate is self-managed, it does nothing: the registrar sets it.
-func (s *server) addCertificate(mgr manager.Manager, source *certificate.Source) error {
+func (s *server) addCertificate(
+	mgr manager.Manager, source *certificate.Source, reloads *prometheus.GaugeVec,
+) error {
 	if s.selfManaged() {
 		return nil
 	}
@@ -37,14 +39,7 @@ func (s *server) addCertificate(mgr manager.Manager, source *certificate.Source)
 		return fmt.Errorf("serving certificate: %w", err)
 	}
 	source.Serve(leaf)
-	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		files.Poll(ctx, source.ServeValid, func(_ *tls.Certificate, err error) {
-			if err != nil {
-				s.log.Error(err, "certificate refused; the former one stays in use")
-			}
-		})
-		return nil
-	}))
+	return mgr.Add(rereadTLS(certificateFiles, files, source.ServeValid, reloads, s.log))
 }
 
 // namespaceFile has the namespace of the pod.
@@ -68,10 +63,11 @@ func (s *server) namespace() (string, error) {
 // webhooks, since HTTP/2 would keep all requests on one replica
 // (k8s.io/apiserver/pkg/util/webhook).
 //
-// With --client-ca, callers must present a certificate that is verified by the CAs in the file. A
-// connection uses CAs that were read up to five seconds ago, so that CAs can be rotated without a
-// restart.
-func (s *server) webhookTLS(source *certificate.Source) (*tls.Config, error) {
+// With --client-ca, callers must present a certificate that is verified by the CAs in the file. The
+// manager reads the file again when it changes, so that CAs can be rotated without a restart.
+func (s *server) webhookTLS(
+	mgr manager.Manager, source *certificate.Source, reloads *prometheus.GaugeVec,
+) (*tls.Config, error) {
 	settings := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"},
@@ -80,32 +76,43 @@ func (s *server) webhookTLS(source *certificate.Source) (*tls.Config, error) {
 	if s.options.clientCA == "" {
 		return settings, nil
 	}
-	cas := &reload.Files[*x509.CertPool]{
-		Paths:    []string{s.options.clientCA},
-		Parse:    parsePool,
-		Interval: 5 * time.Second,
-		Report: func(err error) {
-			s.log.Error(err, "client CA refused; the former one stays in use")
-		},
-	}
-	pool, err := cas.Look()
+	files := clientCAs(s.options.clientCA)
+	pool, err := files.Look()
 	if err != nil {
 		return nil, fmt.Errorf("%w: --client-ca: %w", errSettings, err)
 	}
 	settings.ClientAuth, settings.ClientCAs = tls.RequireAndVerifyClientCert, pool
 	base := settings.Clone()
+	var current atomic.Pointer[x509.CertPool]
+	current.Store(pool)
 	settings.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		current := base.Clone()
-		current.ClientCAs = cas.Current()
-		return current, nil
+		c := base.Clone()
+		c.ClientCAs = current.Load()
+		return c, nil
 	}
-	return settings, nil
+	use := func(pool *x509.CertPool) error {
+		current.Store(pool)
+		return nil
+	}
+	return settings, mgr.Add(rereadTLS(clientCAFiles, files, use, reloads, s.log))
 }
 
-func parsePool(contents [][]byte) (*x509.CertPool, error) {
+// clientCAs returns the CAs in a file, which are read again every five seconds.
+func clientCAs(path string) *reload.Files[*x509.CertPool] {
+	return &reload.Files[*x509.CertPool]{
+		Paths: []string{path},
+		Parse: func(contents [][]byte) (*x509.CertPool, error) {
+			return parsePool(path, contents[0])
+		},
+		Interval: 5 * time.Second,
+	}
+}
+
+// parsePool parses the CAs in a file.
+func parsePool(path string, pem []byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(contents[0]) {
-		return nil, errors.New("the file has no PEM certificate")
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: the file has no PEM certificate", path)
 	}
 	return pool, nil
 }
