@@ -4,11 +4,19 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
 	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/tagpin/tagpin/pkg/config"
-	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/keychain/local"
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -16,46 +24,136 @@ import (
 
 // engine has the parts that a command uses, set up from the webhook's config file.
 type engine struct {
+	config   *config.Config
 	table    *workload.Table
 	client   *registry.Client
 	mirrors  *resolve.Mirrors
+	patience *patience
 	pinner   *pin.Pinner
-	keychain keychain.Keychain
+	keychain *local.Keychain
 }
 
-// newEngine reads the config file at path. If path is empty, the defaults are used. report is
-// called with errors of the local credentials.
-func newEngine(path string, report func(error)) (*engine, error) {
-	c, err := config.Load(path)
+const (
+	// defaultTimeout allows to wait for a registry that limits its requests, which most do by the
+	// minute, and ends long before a job of CI would.
+	defaultTimeout = 5 * time.Minute
+	// requestTimeout is for one request if there is no config file. A person waits longer than an API
+	// server does for the webhook.
+	requestTimeout = 30 * time.Second
+)
+
+// engineFlags are the flags of all commands that contact registries.
+type engineFlags struct {
+	command    string        // its name
+	configPath string        // of the config file; if empty, the defaults are used
+	timeout    time.Duration // of the whole command; 0: none
+	insecure   []string      // hosts
+}
+
+func (f *engineFlags) register(flags *pflag.FlagSet) {
+	f.command = flags.Name() // cobra names the flags like their command
+	flags.StringVar(&f.configPath, "config", "",
+		"config `file` of the webhook: exemptions, kinds, registries, network")
+	flags.DurationVar(&f.timeout, "timeout", defaultTimeout,
+		"`time` for everything, including the waits that registries ask for; 0 is unlimited")
+	flags.StringArrayVar(&f.insecure, "insecure", nil,
+		"registry `host` that may have any TLS certificate, or only plain HTTP, as localhost may "+
+			"without --config; may be repeated")
+}
+
+// limit returns a context that ends after --timeout.
+func (f *engineFlags) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	over := fmt.Errorf("the %v of --timeout are over", f.timeout)
+	return context.WithTimeoutCause(ctx, f.timeout, over)
+}
+
+// mistakes returns an error for each mistake in the flags.
+func (f *engineFlags) mistakes() error {
+	var errs []error
+	if f.timeout < 0 {
+		errs = append(errs, fmt.Errorf("%s: --timeout %v: want a time such as 30s, or 0", f.command,
+			f.timeout))
+	}
+	for _, host := range f.insecure {
+		if r, err := ref.Parse(host + "/a"); err != nil || r.Host() != host {
+			errs = append(errs, fmt.Errorf("%s: --insecure %q: want the host of a registry, "+
+				"such as registry.internal:5000", f.command, host))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// newEngine reads the config file. report is called with what the user should know but is no error
+// of the command, such as one of a credential helper.
+func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
+	if err := f.mistakes(); err != nil {
+		return nil, err
+	}
+	c, err := config.Load(f.configPath)
 	if err != nil {
 		return nil, err
 	}
-	client := c.Client()
-	client.UserAgent, client.ExplainAll = "tagpin/"+moduleVersion(), true
-	if err := client.Init(); err != nil {
+	client, err := f.newClient(c)
+	if err != nil {
 		return nil, err
 	}
 	e := &engine{
-		table: c.Table(), client: client, keychain: &keychain.Local{Report: report},
+		config: c, table: c.Table(), client: client, keychain: newLogins(report),
 		mirrors: &resolve.Mirrors{
 			Next:   &resolve.Credentials{Next: &resolve.Registry{Client: client}},
 			Client: client,
 		},
 	}
-	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: &once{next: e.mirrors}}
+	e.patience = &patience{next: e.mirrors, report: report}
+	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: &oneAnswer{next: e.patience}}
 	return e, nil
 }
 
-// once resolves each image only once, so that all references to it get the same digest in one run,
-// even if the tag is moved meanwhile. It is safe to share results between requests, because all of
-// them belong to the same user and have the same context.
-type once struct {
+// newClient returns the client of registries. A config file says which addresses may be dialled, as
+// it does for the webhook, so that both answer alike. Without one, the user may reach what is on
+// the same machine: the rules protect a server from its tenants.
+func (f *engineFlags) newClient(c *config.Config) (*registry.Client, error) {
+	client := c.Client()
+	client.UserAgent, client.ExplainAll = "tagpin/"+moduleVersion(), true
+	client.Lenient = registry.Lenient{Hosts: f.insecure, Loopback: f.configPath == ""}
+	if f.configPath == "" {
+		for i := range client.Hosts {
+			client.Hosts[i].Timeout = requestTimeout
+		}
+	}
+	return client, client.Init()
+}
+
+// newLogins returns the logins of the user.
+func newLogins(report func(error)) *local.Keychain {
+	home, _ := os.UserHomeDir() // without one, the files in it are left out
+	return &local.Keychain{
+		Sources: local.Sources(local.Environment{
+			Get: os.Getenv, Home: home, OS: runtime.GOOS, UID: os.Getuid(),
+		}),
+		Report: report,
+	}
+}
+
+// close stops what the engine has begun.
+func (e *engine) close() {
+	e.client.Close()
+	e.keychain.Close()
+}
+
+// oneAnswer resolves each image only once, so that all references to it get the same digest in one
+// run, even if the tag is moved meanwhile. It is safe to share results between requests, because
+// all of them belong to the same user and have the same context.
+type oneAnswer struct {
 	next    resolve.Resolver
 	lookups sync.Map // from a canonical reference to a func() (resolve.Result, error)
 }
 
 // Resolve resolves an image, or waits for the result of an earlier request for the same image.
-func (o *once) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+func (o *oneAnswer) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 	lookup, _ := o.lookups.LoadOrStore(req.Ref.Canonical(),
 		sync.OnceValues(func() (resolve.Result, error) { return o.next.Resolve(ctx, req) }))
 	return lookup.(func() (resolve.Result, error))()

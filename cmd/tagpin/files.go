@@ -5,91 +5,251 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// source is a manifest file that was read.
+const aboutFiles = `Reads stdin for - and if there is no argument. For a folder, all files in it and in its subfolders
+are read that can have images: Kubernetes manifests with several documents and lists, the images of
+Kustomizations, values of Helm charts (files with "values" in their names, HelmReleases of Flux,
+Applications and ApplicationSets of Argo CD), compose files, workflows and actions of GitHub, and Dockerfiles. Hidden
+files are left out, except .github, and so are the templates of charts. A file in a folder that
+can't be parsed is skipped with a message. The comment "# tagpin:ignore" on the line of an image, or
+on a line of its own above it, makes tagpin ignore the image.
+
+A message names each image that is not done: in a kind whose pod template is not known, in patches
+and values that are a text, in parameters of Helm, or in kustomize.images of an Application.`
+
+// source is a file that is read.
 type source struct {
 	path   string // empty for stdin
+	named  bool   // an argument names the file itself, and not a folder above it
 	data   []byte
-	stream *manifest.Stream
+	file   *manifest.File
+	err    error
 	edits  []manifest.Edit
 	pinned []byte // data with the edits
 }
 
-// readAll reads the files that the arguments name. A file that is named twice is read once. The
-// error describes every file that can't be read.
-func readAll(args []string, table *workload.Table, stdin io.Reader) ([]*source, error) {
-	var (
-		sources []*source
-		errs    []error
-		seen    = map[string]bool{}
-	)
-	for _, arg := range args {
-		paths, isDir, err := manifestPaths(arg)
-		errs = append(errs, err)
-		for _, path := range paths {
-			if seen[path] {
-				continue
-			}
-			seen[path] = true
-			s := &source{path: path}
-			err := s.read(table, stdin)
-			errs = append(errs, err)
-			// A folder can also have YAML files that are not manifests, such as the values of charts.
-			if err == nil && (!isDir || s.stream.Kubernetes()) {
-				sources = append(sources, s)
-			}
-		}
-	}
-	return sources, errors.Join(errs...)
+// fileFlags are the flags of all commands that read files.
+type fileFlags struct {
+	command string // the name of the command
+	exclude []string
 }
 
-// manifestPaths returns the path of a file, or the paths of all manifest files below a folder,
-// sorted by name. It leaves out hidden files and folders, and does not follow links to folders. The
-// path of stdin, which is -, is "".
-func manifestPaths(arg string) (paths []string, isDir bool, err error) {
-	if arg == "-" {
-		return []string{""}, false, nil
-	}
-	if info, err := os.Stat(arg); err != nil || !info.IsDir() {
-		return []string{filepath.Clean(arg)}, false, nil //nolint:nilerr // reading the file reports it
-	}
-	err = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case path != arg && strings.HasPrefix(d.Name(), "."):
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-		case !d.IsDir() && isManifest(path):
-			paths = append(paths, path)
-		}
-		return nil
-	})
-	return paths, true, err
+func (f *fileFlags) register(command string, flags *pflag.FlagSet) {
+	f.command = command
+	flags.StringArrayVar(&f.exclude, "exclude", nil,
+		"leave out files and folders that match the `glob`, such as \"*-test.yaml\", charts or "+
+			"\"dev/**/*.yaml\"; may be repeated")
 }
 
-func isManifest(path string) bool {
-	switch filepath.Ext(path) {
-	case ".yaml", ".yml", ".json":
-		info, err := os.Stat(path) // follows links
-		return err == nil && info.Mode().IsRegular()
+// arguments returns the arguments of the command, which reads stdin if there is none. It returns an
+// error if that would wait for somebody to type a file.
+func (f *fileFlags) arguments(args []string, t terminal) ([]string, error) {
+	if len(args) > 0 {
+		return args, nil
+	}
+	if _, ok := terminalOf(t.in); ok {
+		return nil, fmt.Errorf("%s: name a file or a folder, or - for stdin; see tagpin %s --help",
+			f.command, f.command)
+	}
+	return []string{"-"}, nil
+}
+
+func (f *fileFlags) validate() error {
+	for _, glob := range f.exclude {
+		if !doublestar.ValidatePattern(glob) {
+			return fmt.Errorf("%s: --exclude %q: the glob is not valid", f.command, glob)
+		}
+	}
+	return nil
+}
+
+// excludes reports whether a file or a folder is left out. A glob without a slash is for its name
+// alone. Another one is for its path below the argument root.
+func (f *fileFlags) excludes(root, path string) bool {
+	below, err := filepath.Rel(root, path)
+	if err != nil || below == "." {
+		below = path
+	}
+	for _, glob := range f.exclude {
+		name := filepath.Base(path)
+		if strings.Contains(glob, "/") {
+			name = filepath.ToSlash(below)
+		}
+		if doublestar.MatchUnvalidated(strings.TrimSuffix(glob, "/"), name) {
+			return true
+		}
 	}
 	return false
 }
 
-func (s *source) read(table *workload.Table, stdin io.Reader) (err error) {
+// sources are the files that the arguments of a command name.
+type sources struct {
+	files   []*source
+	broken  []error // of files that are named, which must be valid
+	unread  []error // of files and folders in folders that could not be read
+	unknown []error // one for each argument that has nothing that tagpin knows
+	skipped int     // files in folders that could not be parsed
+	dropped int     // files that are not printed, because they are not for kubectl
+}
+
+// read reads the files that the arguments name. A file that is named twice is read once.
+func (f *fileFlags) read(
+	ctx context.Context, args []string, table *workload.Table, t terminal,
+) *sources {
+	var (
+		s      sources
+		all    []*source
+		byPath = map[string]*source{}
+		below  = make([][]*source, len(args)) // each argument
+	)
+	for i, arg := range args {
+		for _, file := range f.find(arg, &s, t) {
+			if byPath[file.path] == nil {
+				byPath[file.path] = file
+				all = append(all, file)
+			}
+			below[i] = append(below[i], byPath[file.path])
+		}
+	}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, file := range all {
+		group.Go(func() error {
+			if file.err = ctx.Err(); file.err == nil {
+				file.err = file.read(f.command, table, t.in)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in the files
+	for _, file := range all {
+		s.add(file, t)
+	}
+	for i, arg := range args {
+		s.unknown = append(s.unknown, f.unknown(arg, below[i])...)
+	}
+	if len(s.unknown)+len(s.broken)+len(s.unread)+len(s.files) == 0 {
+		s.unknown = append(s.unknown, fmt.Errorf("%s: --exclude leaves out every file", f.command))
+	}
+	return &s
+}
+
+// unknown returns an error if none of the files of an argument has anything that tagpin knows. A
+// file that can't be read has an error of its own, and a file that is named may be excluded.
+func (f *fileFlags) unknown(arg string, files []*source) []error {
+	path := new(fs.PathError)
+	for _, file := range files {
+		if file.err == nil && file.file.Recognized() ||
+			file.err != nil && (file.named || errors.As(file.err, &path)) {
+			return nil
+		}
+	}
+	why := "tagpin knows no images in a file of this name and content"
+	switch {
+	case arg == "-" && len(bytes.TrimSpace(files[0].data)) == 0:
+		return []error{errors.New("stdin is empty")}
+	case arg == "-":
+		arg, why = "stdin", "tagpin knows no images in a text like this"
+	case len(files) == 1 && files[0].named:
+	default:
+		if info, err := os.Stat(arg); err != nil || !info.IsDir() {
+			return nil
+		}
+		why = "no file in this folder has anything that tagpin knows"
+		if len(f.exclude) > 0 {
+			why += ", apart from what --exclude leaves out"
+		}
+	}
+	return []error{fmt.Errorf("%s: %s; see tagpin %s --help", arg, why, f.command)}
+}
+
+// add adds a file that was read. Most files in a folder can have no images.
+func (s *sources) add(file *source, t terminal) {
+	path := new(fs.PathError)
+	switch {
+	case file.err != nil && file.named:
+		s.broken = append(s.broken, file.err)
+	case errors.As(file.err, &path):
+		s.unread = append(s.unread, file.err)
+	case file.err != nil:
+		s.skipped++
+		t.complain(fmt.Errorf("%w; the file was skipped", file.err))
+	case file.file.Recognized():
+		s.files = append(s.files, file)
+	case file.named:
+		s.files = append(s.files, file)
+	}
+}
+
+// find returns the file that an argument names, or all files below the folder, sorted by name. It
+// does not follow links to folders. The path of stdin, which is -, is "".
+func (f *fileFlags) find(arg string, s *sources, t terminal) (files []*source) {
+	if arg == "-" {
+		return []*source{{named: true}}
+	}
+	if info, err := os.Stat(arg); err != nil || !info.IsDir() { // reading the file reports the error
+		path := filepath.Clean(arg)
+		if f.excludes(path, path) {
+			return nil
+		}
+		return []*source{{path: path, named: true}}
+	}
+	_ = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
+		if d == nil { // the folder itself has vanished
+			s.unread = append(s.unread, err)
+			return nil
+		}
+		hidden := strings.HasPrefix(d.Name(), ".") && d.Name() != ".github"
+		switch {
+		case path != arg && (hidden || f.excludes(arg, path)):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+		case err != nil:
+			s.unread = append(s.unread, err)
+			return fs.SkipDir
+		case d.IsDir() && path != arg && isTemplates(path):
+			t.complain(fmt.Errorf("%s: skipped, because it has the templates of a chart; "+
+				"render them: helm template %s | tagpin %s", path, filepath.Dir(path), f.command))
+			return fs.SkipDir
+		case !d.IsDir() && manifest.Candidate(path):
+			if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() { // follows links
+				files = append(files, &source{path: path})
+			}
+		}
+		return nil
+	})
+	return files
+}
+
+// isTemplates reports whether a folder has the templates of a Helm chart.
+func isTemplates(path string) bool {
+	if filepath.Base(path) != "templates" {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(filepath.Dir(path), "Chart.yaml"))
+	return err == nil
+}
+
+// read reads and parses the file for a command.
+func (s *source) read(command string, table *workload.Table, stdin io.Reader) (err error) {
 	if s.path == "" {
 		s.data, err = io.ReadAll(stdin)
 	} else {
@@ -98,36 +258,10 @@ func (s *source) read(table *workload.Table, stdin io.Reader) (err error) {
 	if err != nil {
 		return err // the error has the path
 	}
-	s.stream, err = manifest.Parse(cmp.Or(s.path, "stdin"), s.data, table)
-	if err != nil && bytes.Contains(s.data, []byte("{{")) {
+	s.file, err = manifest.Parse(cmp.Or(s.path, "stdin"), s.data, table)
+	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {
 		return fmt.Errorf("%w\nhint: this file looks like a template; render it first: "+
-			"`helm template … | tagpin pin`", err)
+			"`helm template … | tagpin %s`", err, command)
 	}
 	return err
-}
-
-// replace replaces the content of the file at path atomically and keeps its mode. If path is a
-// link, the target of the link is replaced.
-func replace(path string, data []byte) (err error) {
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, errWrite := f.Write(data)
-	if err := errors.Join(errWrite, f.Chmod(info.Mode().Perm()), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

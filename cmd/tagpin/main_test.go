@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,9 +11,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -26,7 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tagpin": main})
+	testscript.Main(m, map[string]func(){"tagpin": main, "kubectl-tagpin": main})
 }
 
 // TestScripts runs the scripts testdata/*.txtar. Each script tests one behaviour and has a registry
@@ -38,19 +41,25 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"requests": requests,
 			"mode":     mode,
+			"pushrich": pushRich,
+			"sha256":   checkHash,
+			"corrupt":  corrupt,
+			"exits":    exits,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
 }
 
-// fixture is a registry. Repositories below private/ need a password.
+// fixture is a registry. Repositories below private/ need a password. Its API is at /hub/v2/ too.
 type fixture struct {
 	http.Handler
 	manifests atomic.Int64 // number of requests for manifests
+	corrupt   sync.Map     // from the digests of what is sent with other bytes
 }
 
 func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.URL.Path = strings.TrimPrefix(r.URL.Path, "/hub")
 	if strings.Contains(r.URL.Path, "/manifests/") {
 		f.manifests.Add(1)
 		if agent := r.UserAgent(); r.Method == http.MethodHead && !strings.HasPrefix(agent, "tagpin/") {
@@ -65,16 +74,20 @@ func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	f.Handler.ServeHTTP(w, r)
+	if !f.listManifests(w, r) && !f.sendCorrupt(w, r) {
+		f.Handler.ServeHTTP(w, r)
+	}
 }
 
 func setup(env *testscript.Env) error {
-	f := &fixture{Handler: ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))}
+	f := &fixture{Handler: ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)),
+		ggcr.WithReferrersSupport(true))}
 	server := httptest.NewServer(f)
 	env.Defer(server.Close)
 	env.Values["registry"] = f
 	host := strings.TrimPrefix(server.URL, "http://")
 	env.Setenv("REGISTRY", host)
+	env.Setenv("PORT", host[strings.LastIndex(host, ":")+1:])
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Only a request to a proxy has a host in its URL.
 		if r.URL.Host != "registry.invalid:5000" {
@@ -87,6 +100,9 @@ func setup(env *testscript.Env) error {
 	env.Setenv("PROXY", proxy.URL)
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // the default adds a second to each command
+	if err := serveCluster(env); err != nil {
+		return err
+	}
 	return push(env, f, host)
 }
 
@@ -97,8 +113,8 @@ func push(env *testscript.Env, f *fixture, host string) error {
 	open := httptest.NewServer(f.Handler) // it needs no password
 	defer open.Close()
 	to := strings.TrimPrefix(open.URL, "http://")
-	app, errApp := image("app")
-	lib, errLib := image("lib")
+	app, errApp := newImage("app")
+	lib, errLib := newImage("lib")
 	if errApp != nil || errLib != nil {
 		return fmt.Errorf("%w %w", errApp, errLib)
 	}
@@ -123,6 +139,9 @@ func push(env *testscript.Env, f *fixture, host string) error {
 		if err := remote.Write(tag, i); err != nil {
 			return err
 		}
+	}
+	if err := pushHostile(to, app); err != nil {
+		return err
 	}
 	tag, err := name.NewTag(to + "/index:1")
 	if err != nil {
@@ -151,7 +170,7 @@ func push(env *testscript.Env, f *fixture, host string) error {
 // expandFiles replaces $REGISTRY and the variables of digests in the files of a script.
 func expandFiles(env *testscript.Env) error {
 	var pairs []string
-	for _, variable := range []string{"REGISTRY", "APP", "LIB", "INDEX", "ARM64", "AMD64"} {
+	for _, variable := range []string{"REGISTRY", "APP", "LIB", "INDEX", "ARM64", "AMD64", "LOGIN"} {
 		pairs = append(pairs, "$"+variable, env.Getenv(variable))
 	}
 	values := strings.NewReplacer(pairs...)
@@ -167,7 +186,7 @@ func expandFiles(env *testscript.Env) error {
 	})
 }
 
-func image(author string) (v1.Image, error) {
+func newImage(author string) (v1.Image, error) {
 	return mutate.ConfigFile(
 		empty.Image,
 		&v1.ConfigFile{Author: author, RootFS: v1.RootFS{Type: "layers"}},
@@ -196,5 +215,24 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[1] {
 		ts.Fatalf("%s has mode %s, want %s", args[0], got, args[1])
+	}
+}
+
+// exits implements the script command "exits CODE COMMAND [ARGUMENT]…". It runs the command, and
+// fails if its exit code is another one.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARGUMENT]…")
+	}
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit := new(exec.ExitError)
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if want := args[0]; strconv.Itoa(got) != want {
+		ts.Fatalf("%s exits with %d, want %s", args[1], got, want)
 	}
 }

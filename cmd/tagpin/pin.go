@@ -7,186 +7,261 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
+	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/manifest"
-	"github.com/tagpin/tagpin/pkg/pin"
-	"github.com/tagpin/tagpin/pkg/policy"
-	"github.com/tagpin/tagpin/pkg/workload"
+	"github.com/tagpin/tagpin/pkg/printable"
 )
 
-const aboutPin = `Pins the images in manifest files to the current digests of their tags, and prints the
-result.
+const aboutPin = `Pins the images in files to the current digests of their tags, and prints the result.
 
-Reads stdin for - and if there is no argument. A file can have several YAML documents, JSON values
-and lists. For a folder, all files *.yaml, *.yml and *.json in it and in its subfolders are read.
+` + aboutFiles + `
+
 Only the text of image references changes. With a ResourceList on stdin, tagpin pin is a KRM
-function for kustomize and kpt. If a file can't be read or an image can't be resolved, nothing is
-written.
+function for kustomize and kpt. Several files are printed as one stream for kubectl, so only
+Kubernetes manifests are printed then; --write, --diff and --check are for all files.
 
-Flags:`
+If a file that is named can't be read or an image can't be resolved, nothing is printed or written,
+unless there is --keep-going.`
 
-func runPin(ctx context.Context, args []string, t terminal) error {
-	fs := newFlags("pin", "tagpin pin [--write | --diff] [--config FILE] [FILE, DIR, -]…", aboutPin)
-	config := fs.String("config", "",
-		"config `file` of the webhook: exemptions, kinds, registries, network")
-	write := fs.Bool("write", false, "write the files in place")
-	showDiff := fs.Bool("diff", false,
-		"print a diff instead of the files; the exit code is 1 if there is a difference")
-	files, err := parse(fs, args, t)
-	if err != nil {
-		return err
+// pinning has the flags of tagpin pin.
+type pinning struct {
+	engineFlags
+	fileFlags
+
+	write, diff, check, update, keepGoing bool
+}
+
+func newPinCommand(t terminal) *cobra.Command {
+	var p pinning
+	c := &cobra.Command{
+		Use:   "pin [FILE | DIR | -]…",
+		Short: "Pin the images in manifest files and the like",
+		Long:  aboutPin,
+		RunE: func(c *cobra.Command, args []string) error {
+			args, err := p.arguments(args, t)
+			if err != nil {
+				return err
+			}
+			return p.run(c.Context(), args, t)
+		},
 	}
-	if len(files) == 0 {
-		files = []string{"-"}
+	p.engineFlags.register(c.Flags())
+	p.fileFlags.register(c.Name(), c.Flags())
+	c.Flags().BoolVar(&p.write, "write", false, "write the files in place")
+	c.Flags().BoolVar(&p.diff, "diff", false,
+		"print a diff instead of the files; the exit code is 1 if there is a difference")
+	c.Flags().BoolVar(&p.check, "check", false,
+		"print what would change, and change nothing; the exit code is 1 if anything would; tagpin "+
+			"check needs no registry")
+	c.Flags().BoolVar(&p.update, "update", false,
+		"also renew the digests of pins that have a tag")
+	c.Flags().BoolVar(&p.keepGoing, "keep-going", false,
+		"pin what can be pinned, even if a file can't be read or an image can't be resolved; the exit "+
+			"code still says so")
+	return c
+}
+
+func (p *pinning) validate(args []string) error {
+	modes := 0
+	for _, set := range []bool{p.write, p.diff, p.check} {
+		if set {
+			modes++
+		}
 	}
 	switch {
-	case *write && *showDiff:
-		return errors.New("pin: --write and --diff can't be used together")
-	case *write && slices.Contains(files, "-"):
+	case modes > 1:
+		return errors.New("pin: --write, --diff and --check can't be used together")
+	case p.write && slices.Contains(args, "-"):
 		return errors.New("pin: --write needs files; it can't write to stdin")
 	}
-	sources, err := pinFiles(ctx, *config, files, t)
-	switch {
-	case err != nil:
+	return p.fileFlags.validate()
+}
+
+func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
+	if err := p.validate(args); err != nil {
 		return err
-	case *write:
-		return writeFiles(sources, t.err)
-	case *showDiff:
-		return printDiff(sources, t.out)
 	}
-	return printAll(sources, t.out)
-}
-
-// pinFiles reads and pins the files. It resolves all images before the first file is written.
-func pinFiles(
-	ctx context.Context, config string, files []string, t terminal,
-) ([]*source, error) {
-	e, err := newEngine(config, t.complain)
+	e, err := p.newEngine(t.complain)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer e.client.Close()
-	sources, err := readAll(files, e.table, t.in)
-	if err != nil {
-		return nil, err
+	defer e.close()
+	s := p.read(ctx, args, e.table, t)
+	if ctx.Err() != nil {
+		return errInterrupted
 	}
-	if err := resolveAll(ctx, e, sources, t); err != nil {
-		return nil, exitError{exitLookup, err}
+	for _, err := range s.unknown {
+		t.complain(err)
 	}
-	var errs []error
-	for _, s := range sources {
-		var err error
-		s.pinned, err = s.stream.Edit(s.edits)
-		errs = append(errs, err)
+	if len(s.broken) > 0 && !p.keepGoing {
+		return errors.Join(append(s.broken, s.unread...)...)
 	}
-	return sources, errors.Join(errs...)
-}
-
-// maxObjects limits how many objects are pinned concurrently. The config limits the requests to
-// each registry.
-const maxObjects = 256
-
-// resolveAll resolves the references of all objects concurrently, and then sets the edits of the
-// sources. The error describes every reference that could not be resolved, in the order of the
-// files.
-func resolveAll(ctx context.Context, e *engine, sources []*source, t terminal) error {
-	var group errgroup.Group
-	group.SetLimit(maxObjects)
-	results := make([][]pin.Result, len(sources))
-	for i, s := range sources {
-		results[i] = make([]pin.Result, len(s.stream.Objects))
-		for j, o := range s.stream.Objects {
-			group.Go(func() error {
-				results[i][j] = e.pinner.Pin(ctx, pin.Request{
-					Input:     policy.Input{Operation: policy.Create, Object: o.Object},
-					Namespace: o.Metadata.Namespace,
-					Keychain:  func(workload.Identity) keychain.Keychain { return e.keychain },
-				})
-				return nil
-			})
+	printed := !p.write && !p.diff && !p.check
+	if printed {
+		if err := s.onlyStream(t); err != nil {
+			return err
 		}
 	}
-	errs := []error{group.Wait()}
-	for i, s := range sources {
-		for j, o := range s.stream.Objects {
-			for _, outcome := range results[i][j].Outcomes {
-				errs = append(errs, s.add(o, outcome, t))
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// add adds the edit for a reference. It returns an error if the reference could not be resolved. If
-// the reference is not valid, add prints a message.
-func (s *source) add(object *manifest.Object, o pin.Outcome, t terminal) error {
-	line, column := object.Position(o.Reference)
-	at := fmt.Sprintf("%s:%d:%d", s.stream.Name, line, column)
+	r := p.resolve(ctx, e, s, t)
 	switch {
-	case o.Err != nil:
-		return fmt.Errorf("%s: %s: %w", at, o.Reference.Text, o.Err)
-	case o.Reason == policy.Invalid:
-		t.complain(fmt.Errorf("%s: %w; it was not changed", at, o.ParseErr))
-	case !o.Pin.IsZero():
-		s.edits = append(s.edits, manifest.Edit{
-			Object: object, Reference: o.Reference, Text: o.Pin.String(),
+	case ctx.Err() != nil:
+		return errInterrupted
+	case len(r.failed) > 0 && !p.keepGoing:
+		return exitError{exitLookup, errors.Join(slices.Concat(r.failed, s.unread)...)}
+	}
+	errs := slices.Concat(s.broken, s.unread, s.edit())
+	if len(errs) > len(s.broken)+len(s.unread) && !p.keepGoing {
+		return errors.Join(errs...)
+	}
+	found, err := p.output(ctx, s.files, t)
+	end := ending(found, errors.Join(append(errs, err)...), r.failed)
+	if err != nil {
+		return end
+	}
+	return t.conclude(end, r.summary(p, s))
+}
+
+// resolve resolves the references of the files, until the time is up.
+func (p *pinning) resolve(ctx context.Context, e *engine, s *sources, t terminal) *resolution {
+	ctx, cancel := p.limit(ctx)
+	defer cancel()
+	return e.resolveAll(ctx, s, p.update, t)
+}
+
+// edit sets the pinned content of all files. If that fails for a file, edit drops it.
+func (s *sources) edit() (errs []error) {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, file := range s.files {
+		group.Go(func() error {
+			file.pinned, file.err = file.file.Edit(file.edits)
+			return nil
 		})
 	}
-	return nil
+	_ = group.Wait() // the errors are in the files
+	s.files = slices.DeleteFunc(s.files, func(file *source) bool {
+		if file.err != nil {
+			errs = append(errs, file.err)
+		}
+		return file.err != nil
+	})
+	return errs
 }
 
-// writeFiles writes the files that have changed, and prints the number of their pins.
-func writeFiles(sources []*source, out io.Writer) error {
+// output writes or prints the pinned files. found reports whether there is a difference, if that is
+// what the flags ask for.
+func (p *pinning) output(ctx context.Context, files []*source, t terminal) (found bool, err error) {
+	switch {
+	case p.write:
+		return false, writeFiles(ctx, files)
+	case p.diff:
+		return printDiff(files, t)
+	case p.check:
+		return printChanges(files, t)
+	}
+	return false, printAll(files, t)
+}
+
+// writeFiles writes the files that have changed.
+func writeFiles(ctx context.Context, files []*source) error {
 	var errs []error
-	for _, s := range sources {
+	for _, s := range files {
 		if bytes.Equal(s.data, s.pinned) {
 			continue
 		}
-		err := replace(s.path, s.pinned)
-		errs = append(errs, err)
-		if err == nil {
-			fmt.Fprintf(out, "%s: %d pinned\n", s.stream.Name, len(s.edits))
+		if ctx.Err() != nil {
+			return errors.Join(append(errs, fmt.Errorf("interrupted before %s and the files after it "+
+				"were written; the others are complete", s.path))...)
 		}
+		errs = append(errs, s.write())
 	}
 	return errors.Join(errs...)
 }
 
-// printDiff prints a diff of the files. The exit code is exitFound if that is not empty.
-func printDiff(sources []*source, out io.Writer) error {
-	var result error
-	for _, s := range sources {
-		name := strings.TrimPrefix(filepath.ToSlash(s.stream.Name), "/")
+// printDiff prints a diff of the files, and reports whether it is not empty.
+func printDiff(files []*source, t terminal) (found bool, err error) {
+	for _, s := range files {
+		name := strings.TrimPrefix(filepath.ToSlash(s.file.Name), "/")
 		d := diff.Diff("a/"+name, s.data, "b/"+name, s.pinned)
 		if len(d) == 0 {
 			continue
 		}
-		result = exitError{code: exitFound}
-		if _, err := out.Write(d); err != nil {
-			return err
+		found = true
+		if _, err := t.raw.Write(d); err != nil {
+			return found, fmt.Errorf("writing: %w", err)
 		}
 	}
-	return result
+	return found, nil
+}
+
+// printChanges prints a line for each reference that would change, and reports whether any would.
+func printChanges(files []*source, t terminal) (found bool, err error) {
+	for _, s := range files {
+		for _, e := range s.edits {
+			line, column := e.Object.Position(e.Reference)
+			found = true
+			_, err := fmt.Fprintf(t.out, "%s:%d:%d: %s is to be %s\n",
+				printable.Text(s.file.Name), line, column, printable.Text(e.Reference.Text), e.Text)
+			if err != nil {
+				return found, fmt.Errorf("writing: %w", err)
+			}
+		}
+	}
+	return found, nil
+}
+
+// onlyStream drops the files that can't be printed as one stream for kubectl. It returns an error
+// if one of them is named.
+func (s *sources) onlyStream(t terminal) error {
+	var errs []error
+	alone := len(s.files) == 1
+	s.files = slices.DeleteFunc(s.files, func(file *source) bool {
+		switch {
+		case file.file.Manifests(), file.named && (alone || !file.file.Recognized()):
+			return false
+		case file.named:
+			errs = append(errs, fmt.Errorf("%s: it is no Kubernetes manifest, so it can't be printed with "+
+				"other files; use --write or --diff, or name it alone", file.file.Name))
+		default:
+			s.dropped++
+		}
+		return true
+	})
+	if s.dropped > 0 {
+		t.complain(fmt.Errorf("%s; use --write or --diff", plural(s.dropped,
+			"file that is no Kubernetes manifest is not printed",
+			"files that are no Kubernetes manifests are not printed")))
+	}
+	return errors.Join(errs...)
 }
 
 // printAll prints all files as one stream of YAML documents. A single file is printed unchanged.
-func printAll(sources []*source, out io.Writer) error {
-	for i, s := range sources {
-		data := s.pinned
-		if i > 0 && !bytes.HasPrefix(data, []byte("---")) {
-			data = append([]byte("---\n"), data...)
+func printAll(files []*source, t terminal) error {
+	parts := make([][]byte, len(files))
+	var errs []error
+	for i, s := range files {
+		parts[i] = s.pinned
+		if len(files) > 1 {
+			var err error
+			if parts[i], err = manifest.Part(s.file.Name, s.pinned); err != nil {
+				errs = append(errs, fmt.Errorf("%s: it can't be printed in a stream with other files: %w; "+
+					"use --write or --diff, or name it alone", s.file.Name, err))
+			}
 		}
-		if i+1 < len(sources) && len(data) > 0 && data[len(data)-1] != '\n' {
-			data = append(data, '\n')
-		}
-		if _, err := out.Write(data); err != nil {
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	for _, part := range parts {
+		if _, err := t.raw.Write(part); err != nil {
 			return fmt.Errorf("writing: %w", err)
 		}
 	}

@@ -3,180 +3,192 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"sync"
 
-	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tagpin/tagpin/pkg/ref"
-	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-const aboutResolve = `Prints the current digest of each image on its own line, in the given order.
+const aboutResolve = `Prints the current digest of each image on a line of its own, in the given order. A digest that an
+image already has is printed as it is. No layer is pulled.
 
 For an image of several platforms, tagpin resolve prints the digest of the index, so that a pinned
-image runs on all of them. With --platform, it prints the digest of the manifest for one platform.
-If a lookup fails, nothing is printed.
+image runs on all of them. With --platform, it prints the digest of the manifest for one platform. An
+image without an index has a single manifest, which is taken as it is: which platform it is for is
+not looked up, and -o json then has no field platform. With --full, tagpin resolve prints the whole
+image: nginx:1.25@sha256:…
 
-Flags:`
+A - stands for the images in stdin, one on each line. Blank lines and lines that begin with # are
+left out.
+
+If a lookup fails, the line of that image is empty, so that line 3 is always that of the third
+image, and the exit code is 3. The error is printed to stderr. If the config says shortNames:
+leave, images without a digest must name their registry host.
+
+The lookups use your own network and logins. In a pod of the webhook, tagpin-webhook resolve uses
+the webhook's; if a lookup fails there, the exit code is 1.`
+
+const exampleResolve = `  tagpin resolve nginx:1.25 ghcr.io/org/app:v1
+  tagpin resolve --full --platform linux/arm64 nginx
+  pack build registry.example/app --publish --quiet | tagpin resolve -`
 
 // resolving has the flags of tagpin resolve.
 type resolving struct {
-	*engine
-	config   string
-	platform string
-	output   string
-	matcher  platforms.Matcher // nil without --platform
+	reading
+
+	full bool
 }
 
 // resolved is the result for one image. With -o json, it is printed as JSON.
 type resolved struct {
-	Image    string        `json:"image"`  // the argument
-	Digest   digest.Digest `json:"digest"` // the digest of the index, or of the platform's manifest
-	Pin      string        `json:"pin"`    // the image with the digest
-	Platform string        `json:"platform,omitempty"`
+	Image    string        `json:"image"`              // the argument
+	Digest   digest.Digest `json:"digest,omitempty"`   // of the index, or of the platform's manifest
+	Pin      string        `json:"pin,omitempty"`      // the image with the digest
+	Platform string        `json:"platform,omitempty"` // of --platform, if it chose the manifest
+	Error    string        `json:"error,omitempty"`    // of the lookup; then there is no digest
 }
 
-func runResolve(ctx context.Context, args []string, t terminal) error {
+func newResolveCommand(t terminal) *cobra.Command {
 	var r resolving
-	const usage = "tagpin resolve [--platform OS/ARCH[/VARIANT]] [-o json] [--config FILE] IMAGE…"
-	fs := newFlags("resolve", usage, aboutResolve)
-	fs.StringVar(&r.config, "config", "", "config `file` of the webhook: registries, network")
-	fs.StringVar(&r.platform, "platform", "",
-		"print the digest of the manifest for a `platform`, such as linux/arm64 or linux/arm/v7")
-	fs.StringVar(&r.output, "o", "", "output `format`: json")
-	args, err := parse(fs, args, t)
+	c := &cobra.Command{
+		Use:     "resolve IMAGE…",
+		Short:   "Print the digests of images",
+		Long:    aboutResolve,
+		Example: exampleResolve,
+		RunE:    func(c *cobra.Command, args []string) error { return r.run(c.Context(), args, t) },
+	}
+	r.register(c.Flags(), "print the digest of the manifest for a `platform`, such as linux/arm64 or "+
+		"linux/arm/v7, if the image is an index")
+	c.Flags().BoolVar(&r.full, "full", false, "print the image with its digest, and keep its tag")
+	return c
+}
+
+func (r *resolving) run(ctx context.Context, args []string, t terminal) error {
+	images, err := r.parse(args, t.in)
 	if err != nil {
 		return err
 	}
-	images, err := r.check(args)
+	ctx, done, err := r.start(ctx, images, t)
 	if err != nil {
 		return err
 	}
-	if r.engine, err = newEngine(r.config, t.complain); err != nil {
-		return err
-	}
-	defer r.client.Close()
+	defer done()
 	results, err := r.all(ctx, images)
+	if errPrint := r.print(results, t.out); errPrint != nil {
+		return errPrint
+	}
 	if err != nil {
 		return exitError{exitLookup, err}
 	}
-	return r.print(results, t.out)
+	return nil
 }
 
-// check parses the images and checks the flags. The error describes every mistake.
-func (r *resolving) check(args []string) ([]ref.Reference, error) {
-	var errs []error
+// parse parses the images and checks the flags. The error describes every mistake.
+func (r *resolving) parse(args []string, stdin io.Reader) (images []ref.Reference, err error) {
+	errs := []error{r.mistakes()}
 	if len(args) == 0 {
-		errs = append(errs, errors.New("resolve: name an image; see tagpin help resolve"))
+		errs = append(errs, errors.New("resolve: name an image; see tagpin resolve --help"))
 	}
-	if r.output != "" && r.output != "json" {
-		errs = append(errs, fmt.Errorf("resolve: -o %s: want json", r.output))
+	if r.full && r.output.name == formatJSON {
+		errs = append(errs, errors.New("resolve: -o json always has the whole image, as pin; "+
+			"leave out --full"))
 	}
-	if r.platform != "" {
-		p, err := platforms.Parse(r.platform)
-		if err != nil || !strings.Contains(r.platform, "/") {
-			errs = append(errs, fmt.Errorf("resolve: --platform %s: want os/arch or os/arch/variant, "+
-				"such as linux/arm64", r.platform))
-		}
-		r.matcher = platforms.OnlyStrict(p)
-	}
-	images := make([]ref.Reference, len(args))
 	for i, arg := range args {
-		var err error
-		images[i], err = ref.Parse(arg)
-		errs = append(errs, err)
+		if arg == "-" {
+			if slices.Contains(args[:i], arg) {
+				errs = append(errs, errors.New("resolve: - stands for all of stdin; name it once"))
+				continue
+			}
+			listed, err := readImages(stdin)
+			images, errs = append(images, listed...), append(errs, err)
+			continue
+		}
+		parsed, err := ref.Parse(arg)
+		images, errs = append(images, parsed), append(errs, err)
 	}
 	return images, errors.Join(errs...)
 }
 
-// all resolves the images concurrently.
+// readImages reads a list of images, one on each line. The error names each line that has none.
+func readImages(stdin io.Reader) (images []ref.Reference, err error) {
+	var errs []error
+	lines := bufio.NewScanner(stdin)
+	n := 0
+	for lines.Scan() {
+		n++
+		text := strings.TrimSpace(lines.Text())
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		parsed, err := ref.Parse(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("stdin:%d: %w", n, err))
+			continue
+		}
+		images = append(images, parsed)
+	}
+	if err := lines.Err(); err != nil {
+		errs = append(errs, fmt.Errorf("stdin:%d: %w", n+1, err))
+	}
+	return images, errors.Join(errs...)
+}
+
+// lookupsAtOnce is how many images are resolved at the same time. The config's bounds of a registry
+// are usually lower.
+const lookupsAtOnce = 64
+
+// all resolves the images side by side. The result of an image whose lookup has failed has no
+// digest.
 func (r *resolving) all(ctx context.Context, images []ref.Reference) ([]resolved, error) {
 	results, errs := make([]resolved, len(images)), make([]error, len(images))
-	var wg sync.WaitGroup
-	for i, image := range images {
-		wg.Go(func() {
-			results[i], errs[i] = r.one(ctx, image)
-			if errs[i] != nil {
-				errs[i] = fmt.Errorf("%s: %w", image, errs[i])
+	group := errgroup.Group{}
+	group.SetLimit(lookupsAtOnce)
+	for i, one := range images {
+		group.Go(func() error {
+			var err error
+			if results[i], err = r.resolve(ctx, one); err != nil {
+				results[i] = resolved{Image: one.String(), Error: err.Error()}
+				errs[i] = fmt.Errorf("%s: %w", one, err)
 			}
+			return nil
 		})
 	}
-	wg.Wait()
+	_ = group.Wait()
+	adviseOnce(errs)
 	return results, errors.Join(errs...)
 }
 
-func (r *resolving) one(ctx context.Context, image ref.Reference) (resolved, error) {
-	d := image.Digest()
-	if !image.Pinned() {
-		req := resolve.Request{Ref: image, Keychain: r.keychain, Fresh: true}
-		found, err := r.pinner.Resolver.Resolve(ctx, req)
-		if err != nil {
-			return resolved{}, err
-		}
-		d = found.Digest
+func (r *resolving) resolve(ctx context.Context, one ref.Reference) (resolved, error) {
+	d, chosen, err := r.reader.DigestFor(ctx, one, r.chosen)
+	if err != nil {
+		return resolved{}, err
 	}
-	result := resolved{Image: image.String(), Digest: d}
-	if r.matcher != nil {
-		var err error
-		if result.Digest, err = r.platformDigest(ctx, image.WithDigest(d)); err != nil {
-			return resolved{}, err
-		}
+	result := resolved{Image: one.String(), Digest: d, Pin: one.WithDigest(d).String()}
+	if chosen {
 		result.Platform = r.platform
 	}
-	result.Pin = image.WithDigest(result.Digest).String()
 	return result, nil
 }
 
-// platformDigest returns the digest of the first manifest in an index that matches the platform.
-// This is how container runtimes choose one, too. If pinned is not an index, its own digest is
-// returned.
-func (r *resolving) platformDigest(
-	ctx context.Context, pinned ref.Reference,
-) (digest.Digest, error) {
-	m, err := r.mirrors.Manifest(ctx, resolve.Request{Ref: pinned, Keychain: r.keychain})
-	if err != nil {
-		return "", err
-	}
-	if !m.IsIndex() {
-		return pinned.Digest(), nil
-	}
-	var index ocispec.Index
-	if err := json.Unmarshal(m.Body, &index); err != nil {
-		return "", fmt.Errorf("parsing the index: %w", err)
-	}
-	var available []string
-	for _, child := range index.Manifests {
-		if child.Platform == nil || child.Platform.OS == "unknown" {
-			continue // an attestation
-		}
-		if r.matcher.Match(*child.Platform) {
-			return child.Digest, child.Digest.Validate()
-		}
-		available = append(available, platforms.FormatAll(*child.Platform))
-	}
-	if len(available) == 0 {
-		return "", fmt.Errorf("no manifest for %s: the index names no platforms", r.platform)
-	}
-	return "", fmt.Errorf("no manifest for %s; the index has manifests for %s",
-		r.platform, strings.Join(available, ", "))
-}
-
 func (r *resolving) print(results []resolved, out io.Writer) error {
-	if r.output == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(results)
+	if r.output.name == formatJSON {
+		return printJSON(out, results)
 	}
 	for _, result := range results {
-		if _, err := fmt.Fprintln(out, result.Digest); err != nil {
+		line := result.Digest.String()
+		if r.full {
+			line = result.Pin
+		}
+		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+
+	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/registry"
+)
+
+// advice returns what the user can do about a failed lookup of an image, or "" if the error says it
+// already.
+func advice(err error) string {
+	host := registry.HostOf(err)
+	if host == "" { // such as an index without a manifest for the platform
+		return ""
+	}
+	switch failure.Of(err) {
+	case failure.NotFound:
+		return "check the image's name and tag or, if the image is private, log in to " + host +
+			"; see tagpin help logins"
+	case failure.Unauthorized:
+		return "check the image's name, or log in to " + host + "; see tagpin help logins"
+	}
+	return ""
+}
+
+// advised adds the advice to the error of a lookup as a hint.
+func advised(err error) error {
+	if hint := advice(err); hint != "" {
+		return fmt.Errorf("%w%s%s", err, hintMark, hint)
+	}
+	return err
+}
+
+// adviseOnce adds hints to the errors of lookups, some of which may be nil. If several have the
+// same one, only the first gets it.
+func adviseOnce(errs []error) {
+	given := map[string]bool{}
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if hint := advice(err); !given[hint] {
+			given[hint] = true
+			errs[i] = advised(err)
+		}
+	}
+}

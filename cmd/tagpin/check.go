@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/manifest"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+const aboutCheck = `Lists the images in files that are not pinned. It contacts no registry.
+
+` + aboutFiles + `
+
+In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
+cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
+with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because
+HEAD has the edit already.
+
+The exit code is 1 if there is a finding, and 2 if a file, a folder or stdin has nothing that tagpin
+knows, so that a wrong path does not pass. To see what pinning would change, which asks the
+registries, use tagpin pin --check.`
+
+// checking has the flags of tagpin check.
+type checking struct {
+	fileFlags
+
+	config, base, output string
+	allowNone            bool
+}
+
+func newCheckCommand(t terminal) *cobra.Command {
+	var k checking
+	c := &cobra.Command{
+		Use:   "check [FILE | DIR | -]…",
+		Short: "List the images in files that are not pinned, offline",
+		Long:  aboutCheck,
+		RunE: func(c *cobra.Command, args []string) error {
+			args, err := k.arguments(args, t)
+			if err != nil {
+				return err
+			}
+			return k.run(c.Context(), args, t)
+		},
+	}
+	k.register(c.Name(), c.Flags())
+	c.Flags().StringVar(&k.config, "config", "", "config `file` of the webhook: exemptions, kinds")
+	c.Flags().StringVar(&k.base, "base", "",
+		"Git `revision` to compare the tags of pins with (default HEAD, in a Git work tree)")
+	c.Flags().StringVarP(&k.output, "output", "o", "",
+		"output `format`: json, sarif (2.1.0, for code scanning), or github (messages of a workflow); "+
+			"the default is a line file:line:column: for each finding")
+	c.Flags().BoolVar(&k.allowNone, "allow-none", false,
+		"succeed if a file, a folder or stdin has nothing that tagpin knows, such as in a Git hook")
+	return c
+}
+
+// finding is an image that is not as it should be.
+type finding struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	Rule   string `json:"rule"` // one of the rules
+	Image  string `json:"image"`
+	// Message is a sentence without a full stop. It begins with the image.
+	Message string `json:"message"`
+}
+
+// The rules of findings.
+const (
+	ruleUnpinned  = "unpinned"
+	ruleEditedTag = "edited-tag"
+)
+
+func (k *checking) run(ctx context.Context, args []string, t terminal) error {
+	printFindings, ok := printers()[k.output]
+	if !ok {
+		return fmt.Errorf("check: -o %s: want json, sarif or github", k.output)
+	}
+	if err := k.validate(); err != nil {
+		return err
+	}
+	c, err := config.Load(k.config)
+	if err != nil {
+		return err
+	}
+	rules := c.Policy()
+	s := k.read(ctx, args, c.Table(), t)
+	found := []finding{}
+	errs := slices.Concat(s.broken, s.unread)
+	for _, err := range s.unknown {
+		if k.allowNone {
+			t.complain(err)
+		} else {
+			errs = append(errs, err)
+		}
+	}
+	before, err := k.baseFiles(ctx, s.files, c.Table(), t)
+	errs = append(errs, err)
+	n := s.tally()
+	for _, file := range s.files {
+		found = append(found, unpinned(file, &rules, n, t)...)
+		found = append(found, editedTags(file, before[file])...)
+	}
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	if err := printFindings(found, t.out); err != nil {
+		errs = append(errs, fmt.Errorf("writing: %w", err))
+	}
+	end := ending(len(found) > 0, errors.Join(errs...), nil)
+	return t.conclude(end, checkSummary(n, found, s))
+}
+
+// checkSummary says in one line what was checked.
+func checkSummary(n *tally, found []finding, s *sources) string {
+	files, bad := 0, map[string]int{}
+	for _, file := range s.files {
+		if file.file.Recognized() {
+			files++
+		}
+	}
+	for _, f := range found {
+		bad[f.Rule]++
+	}
+	parts := []string{"checked " + count(n.images(), "image") + " in " + count(files, "file")}
+	return strings.Join(append(append(parts, some(
+		amount{bad[ruleUnpinned], "is not pinned", "are not pinned"},
+		amount{bad[ruleEditedTag], "tag was edited", "tags were edited"},
+	)...), n.parts()...), "; ")
+}
+
+// unpinned returns the references that tagpin pin would resolve. It counts all of them.
+func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []finding) {
+	for _, o := range s.file.Objects {
+		plan := rules.Decide(policy.Input{Operation: policy.Create, Object: o.Object})
+		if plan.Skipped != "" {
+			n.alone += len(allReferences(o.Object))
+		}
+		for _, d := range plan.Decisions {
+			n.add(d.Reason)
+			line, column := o.Position(d.Reference)
+			switch {
+			case d.Action == policy.Resolve:
+				n.open++
+				text := d.Reference.Text
+				found = append(found, finding{
+					s.file.Name, line, column, ruleUnpinned, text, text + " is not pinned to a digest",
+				})
+			case d.Reason == policy.Invalid:
+				t.complain(fmt.Errorf("%s:%d:%d: %w; it was not checked",
+					s.file.Name, line, column, d.ParseErr))
+			}
+		}
+	}
+	for _, l := range s.file.Left {
+		n.left++
+		t.complain(fmt.Errorf("%s:%d:%d: %s was not checked: %s",
+			s.file.Name, l.Line, l.Column, l.Text, l.Why))
+	}
+	return found
+}
+
+// editedTags returns the pins whose tag has changed since an earlier content of the file, while
+// their digest has stayed. If before is nil, there is none.
+func editedTags(s *source, before *manifest.File) (found []finding) {
+	if before == nil {
+		return nil
+	}
+	now := map[string]bool{}
+	for _, p := range pinsOf(s.file) {
+		now[p.Canonical()] = true
+	}
+	was := map[string]bool{}
+	gone := map[string]ref.Reference{} // pins that the file has no longer, by what stays in an edit
+	for _, p := range pinsOf(before) {
+		was[p.Canonical()] = true
+		if !now[p.Canonical()] {
+			gone[p.WithoutTag().Canonical()] = p
+		}
+	}
+	for _, o := range s.file.Objects {
+		for _, r := range allReferences(o.Object) {
+			p, ok := taggedPin(r.Text)
+			old, edited := gone[p.WithoutTag().Canonical()]
+			if !ok || !edited || was[p.Canonical()] {
+				continue
+			}
+			line, column := o.Position(r)
+			found = append(found, finding{
+				s.file.Name, line, column, ruleEditedTag, r.Text,
+				fmt.Sprintf("%s has the digest of the tag %s, which was there before; renew it with tagpin "+
+					"pin --update", r.Text, old.Tag()),
+			})
+		}
+	}
+	return found
+}
+
+// pinsOf returns the pins with tags of a file.
+func pinsOf(f *manifest.File) (pins []ref.Reference) {
+	for _, o := range f.Objects {
+		for _, r := range allReferences(o.Object) {
+			if p, ok := taggedPin(r.Text); ok {
+				pins = append(pins, p)
+			}
+		}
+	}
+	return pins
+}
+
+// taggedPin parses a reference. ok is false if it does not have both a tag and a digest.
+func taggedPin(text string) (r ref.Reference, ok bool) {
+	if !strings.Contains(text, "@") {
+		return r, false
+	}
+	r, err := ref.Parse(text)
+	return r, err == nil && r.Tagged() && r.Pinned()
+}

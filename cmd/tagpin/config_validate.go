@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tagpin/tagpin/pkg/config"
+)
+
+const aboutValidate = `Checks a config file as the webhook does when it starts or reads the file again.
+
+Each mistake is printed to stderr with its line and field, all of them at once; the exit code is
+then 2. For a valid file, a sentence says what it sets. With -, the file is read from stdin. The
+files that a config names, such as caFile, are not read, because they are on another machine.`
+
+func newValidateCommand(t terminal) *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate FILE",
+		Short: "Check a config file",
+		Long:  aboutValidate,
+		Example: "  tagpin config validate tagpin.yaml\n" +
+			"  kubectl get configmap tagpin-webhook -n tagpin-system " +
+			"-o jsonpath='{.data.config\\.yaml}' |\n    tagpin config validate -",
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("config validate: name one file, or - for stdin")
+			}
+			return validateConfig(args[0], t)
+		},
+	}
+}
+
+// validateConfig prints what the config file at path sets, or returns an error for each of its
+// mistakes.
+func validateConfig(path string, t terminal) error {
+	var (
+		name = path
+		data []byte
+		err  error
+	)
+	if path == "-" {
+		name = "stdin"
+		data, err = io.ReadAll(t.in)
+	} else {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return fmt.Errorf("config validate: %w", err)
+	}
+	c, err := config.Parse(data)
+	if err == nil {
+		_, err = fmt.Fprintf(t.out, "%s is valid: %s.\n", name, describe(c))
+		return err
+	}
+	var errs []error
+	for _, mistake := range separate(err) {
+		errs = append(errs, fmt.Errorf("%s: %w", name, mistake))
+	}
+	return errors.Join(errs...)
+}
+
+// separate returns the errors that err joins, or err alone.
+func separate(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// describe says what a config sets, in the words of a sentence.
+func describe(c *config.Config) string {
+	hosts, mirrored := 0, 0
+	for _, r := range c.Registries {
+		if r.Host != "*" {
+			hosts++
+		}
+		if len(r.Mirrors) > 0 {
+			mirrored++
+		}
+	}
+	parts := []string{
+		"pins are written as " + c.Output,
+		howMany(hosts, "registry has its own settings", "registries have their own settings"),
+		howMany(mirrored, "entry has mirrors", "entries have mirrors"),
+		howMany(len(c.ExemptImages), "pattern exempts images", "patterns exempt images"),
+		howMany(len(c.SkipOwners), "operator is skipped", "operators are skipped"),
+		howMany(len(c.Templates), "kind is added", "kinds are added"),
+	}
+	f := c.OnFailure
+	return strings.Join(parts, ", ") + fmt.Sprintf("; if a lookup fails: notFound %s, "+
+		"unauthorized %s, unavailable %s, invalid %s",
+		f.NotFound, f.Unauthorized, f.Unavailable, f.Invalid)
+}
+
+// howMany returns a number with the words for one, or for several.
+func howMany(n int, one, several string) string {
+	switch n {
+	case 0:
+		return "no " + one
+	case 1:
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
+
+	"github.com/tagpin/tagpin/pkg/printable"
+)
+
+// printers returns the functions that print findings, by the name of the format.
+func printers() map[string]func([]finding, io.Writer) error {
+	return map[string]func([]finding, io.Writer) error{
+		"": printLines, "json": printFindings, "github": printGitHub, "sarif": printSARIF,
+	}
+}
+
+func printLines(found []finding, out io.Writer) error {
+	for _, f := range found {
+		_, err := fmt.Fprintf(out, "%s:%d:%d: %s\n",
+			printable.Text(f.File), f.Line, f.Column, printable.Text(f.Message))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printFindings(found []finding, out io.Writer) error { return printJSON(out, found) }
+
+// printGitHub prints commands that make GitHub show the findings in a pull request
+// (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands).
+func printGitHub(found []finding, out io.Writer) error {
+	value := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	for _, f := range found {
+		_, err := fmt.Fprintf(out, "::error file=%s,line=%d,col=%d,title=%s::%s\n",
+			property.Replace(filepath.ToSlash(f.File)), f.Line, f.Column,
+			property.Replace("tagpin: "+f.Rule), value.Replace(f.Message))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printSARIF prints a report in the format SARIF 2.1.0.
+func printSARIF(found []finding, out io.Writer) error {
+	run := sarif.NewRunWithInformationURI("tagpin", "https://github.com/tagpin/tagpin")
+	run.Tool.Driver.WithVersion(moduleVersion())
+	run.WithColumnKind("unicodeCodePoints")
+	run.AddRule(ruleUnpinned).WithDescription("An image is not pinned to a digest.")
+	run.AddRule(ruleEditedTag).
+		WithDescription("The tag of a pinned image was edited, and its digest was left.")
+	for _, f := range found {
+		region := sarif.NewRegion().WithStartLine(f.Line).WithStartColumn(f.Column)
+		place := sarif.NewPhysicalLocation().WithRegion(region).
+			WithArtifactLocation(sarif.NewSimpleArtifactLocation(fileURI(f.File)))
+		run.AddResult(sarif.NewRuleResult(f.Rule).
+			WithLevel("error").
+			WithMessage(sarif.NewTextMessage(f.Message)).
+			AddLocation(sarif.NewLocationWithPhysicalLocation(place)))
+	}
+	report := sarif.NewReport()
+	report.AddRun(run)
+	return report.PrettyWrite(out)
+}
+
+// fileURI returns the relative reference of a file (RFC 3986), as code scanning expects it.
+func fileURI(path string) string {
+	if path = filepath.ToSlash(path); strings.HasPrefix(path, "/") {
+		return (&url.URL{Scheme: "file", Path: path}).String()
+	}
+	return strings.TrimPrefix((&url.URL{Path: path}).String(), "./")
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tagpin/tagpin/pkg/image"
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+// reading has the flags and the parts of the commands that read images.
+type reading struct {
+	engineFlags
+	*engine
+
+	platform string
+	output   format
+	chosen   image.Platform
+	reader   *image.Reader
+}
+
+// register adds the flags. aboutPlatform is the help of --platform.
+func (r *reading) register(flags *pflag.FlagSet, aboutPlatform string) {
+	r.engineFlags.register(flags)
+	flags.StringVar(&r.platform, "platform", "", aboutPlatform)
+	r.output.register(flags, "", formatText, formatJSON)
+}
+
+// mistakes returns an error for each mistake in the flags, but for those of engineFlags.
+func (r *reading) mistakes() error {
+	var errPlatform error
+	errOutput := r.output.mistake()
+	if errOutput != nil {
+		errOutput = fmt.Errorf("%s: %w", r.command, errOutput)
+	}
+	if r.chosen, errPlatform = image.ParsePlatform(r.platform); errPlatform != nil {
+		errPlatform = fmt.Errorf("%s: --platform %s: %w", r.command, r.platform, errPlatform)
+	}
+	return errors.Join(errOutput, errPlatform)
+}
+
+// start sets up the reader for the images. Without an error, it returns a context that ends after
+// --timeout; the caller must call done at the end.
+func (r *reading) start(ctx context.Context, images []ref.Reference, t terminal) (
+	limited context.Context, done func(), err error,
+) {
+	if r.engine, err = r.newEngine(t.complain); err != nil {
+		return nil, nil, err
+	}
+	if err := r.checkNames(r.command, images); err != nil {
+		r.close()
+		return nil, nil, err
+	}
+	// The reader looks up each tag only once, as the resolver does.
+	r.reader = &image.Reader{
+		Mirrors: r.mirrors, Resolver: r.pinner.Resolver, Keychain: r.keychain, Repeat: r.patience.do,
+	}
+	limited, cancel := r.limit(ctx)
+	return limited, func() { cancel(); r.close() }, nil
+}
+
+// checkNames returns an error for each image without a registry host, if the config leaves such
+// images alone: what Docker Hub has under the name may be another image than the cluster pulls.
+func (e *engine) checkNames(command string, images []ref.Reference) error {
+	var errs []error
+	for _, i := range images {
+		if e.pinner.Policy.LeaveShortNames && i.Short() && !i.Pinned() {
+			errs = append(errs, fmt.Errorf("%s: %s names no registry host, and the config says "+
+				"shortNames: leave; write %s/%s if it is on Docker Hub", command, i, i.Host(), i))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// printJSON prints a value as JSON for people and scripts.
+func printJSON(out io.Writer, value any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(value)
+}
+
+// count returns a number with a noun: 1 file, 2 files.
+func count(n int, noun string) string { return plural(n, noun, noun+"s") }
+
+// plural returns a number with the words that follow it if it is 1, or any other number.
+func plural(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
+}
+
+// errInterrupted is returned if the user stopped the command before it printed or wrote anything.
+var errInterrupted = exitError{
+	exitLookup, errors.New("interrupted; nothing was printed or written"),
+}
+
+// ending returns the error of a command that has done what it could. The exit codes have the order
+// of moreImportant.
+func ending(found bool, err error, lookups []error) error {
+	all := errors.Join(append(lookups, err)...)
+	switch {
+	case err != nil:
+		return exitError{exitUsage, all}
+	case len(lookups) > 0:
+		return exitError{exitLookup, all}
+	case found:
+		return exitError{code: exitFound}
+	}
+	return nil
+}

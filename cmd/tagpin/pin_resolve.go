@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/manifest"
+	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// maxObjects limits how many objects are pinned concurrently. The config limits the requests to
+// each registry.
+const maxObjects = 256
+
+// resolution is what became of the references of all files.
+type resolution struct {
+	*tally
+
+	failed []error // one for each reference that could not be resolved, in order
+}
+
+// resolveAll resolves the references of all objects concurrently, and then sets the edits of the
+// files. With update, it also resolves pins that have a tag.
+func (e *engine) resolveAll(
+	ctx context.Context, sources *sources, update bool, t terminal,
+) *resolution {
+	files := sources.files
+	var group errgroup.Group
+	group.SetLimit(maxObjects)
+	results := make([][]pin.Result, len(files))
+	for i, s := range files {
+		results[i] = make([]pin.Result, len(s.file.Objects))
+		for j, o := range s.file.Objects {
+			object := o.Object
+			if update {
+				object = withoutDigests(object)
+			}
+			group.Go(func() error {
+				results[i][j] = e.pinner.Pin(ctx, pin.Request{
+					Input:     policy.Input{Operation: policy.Create, Object: object},
+					Namespace: object.Metadata.Namespace,
+					Keychain:  func(workload.Identity) keychain.Keychain { return e.keychain },
+				})
+				return nil
+			})
+		}
+	}
+	_ = group.Wait() // Pin returns no error
+	r := &resolution{tally: sources.tally()}
+	for i, s := range files {
+		for j, o := range s.file.Objects {
+			references := allReferences(o.Object)
+			if results[i][j].Skipped != "" {
+				r.alone += len(references)
+			}
+			for k, outcome := range results[i][j].Outcomes {
+				r.add(s, o, references[k], outcome, t)
+			}
+		}
+		for _, l := range s.file.Left {
+			r.left++
+			t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s",
+				s.file.Name, l.Line, l.Column, l.Text, l.Why))
+		}
+	}
+	if r.short > 0 {
+		t.complain(fmt.Errorf("%s, because the config says shortNames: leave", plural(r.short,
+			"image was not changed, as it names no registry host",
+			"images were not changed, as they name no registry host")))
+	}
+	return r
+}
+
+// allReferences returns the references of an object in document order.
+func allReferences(o *workload.Object) []workload.Reference {
+	var all []workload.Reference
+	for _, spec := range o.PodSpecs {
+		all = append(all, spec.References...)
+	}
+	return all
+}
+
+// withoutDigests returns an object whose references have no digest if they have a tag.
+func withoutDigests(o *workload.Object) *workload.Object {
+	copied := *o
+	copied.PodSpecs = slices.Clone(o.PodSpecs)
+	for i := range copied.PodSpecs {
+		spec := &copied.PodSpecs[i]
+		spec.References = slices.Clone(spec.References)
+		for j := range spec.References {
+			text := &spec.References[j].Text
+			if r, err := ref.Parse(*text); err == nil && r.Pinned() && r.Tagged() {
+				*text = r.Text()
+			}
+		}
+	}
+	return &copied
+}
+
+// add adds the outcome of a reference, and its edit to the file. If the reference is not valid, add
+// prints a message.
+func (r *resolution) add(
+	s *source, object *manifest.Object, before workload.Reference, o pin.Outcome, t terminal,
+) {
+	line, column := object.Position(before)
+	at := fmt.Sprintf("%s:%d:%d", s.file.Name, line, column)
+	switch {
+	case o.Err != nil:
+		r.failed = append(r.failed, fmt.Errorf("%s: %s: %w", at, o.Reference.Text, o.Err))
+	case o.Reason != policy.Pinned && before.Text == o.Pin.String():
+		r.pinned++
+	case o.Reason == policy.Invalid:
+		t.complain(fmt.Errorf("%s: %w; it was not changed", at, o.ParseErr))
+		fallthrough
+	case o.Pin.IsZero() || o.Reason == policy.Pinned:
+		r.tally.add(o.Reason)
+	default:
+		s.edits = append(s.edits, manifest.Edit{
+			Object: object, Reference: before, Text: o.Pin.String(),
+		})
+	}
+}
+
+// summary says in one line what was done with the files.
+func (r *resolution) summary(p *pinning, s *sources) string {
+	references, changed, onDisk := 0, 0, false
+	images := map[string]bool{}
+	for _, file := range s.files {
+		if len(file.edits) > 0 {
+			changed++
+		}
+		references += len(file.edits)
+		for _, e := range file.edits {
+			if pinned, err := ref.Parse(e.Text); err == nil {
+				images[pinned.Canonical()] = true
+			}
+		}
+		onDisk = onDisk || file.path != ""
+	}
+	what := count(references, "reference") + " to " + count(len(images), "image")
+	in := " in " + count(changed, "file")
+	var did string
+	switch {
+	case references == 0 && (p.diff || p.check):
+		did = "would pin nothing"
+	case references == 0:
+		did = "pinned nothing"
+	case p.diff || p.check:
+		did = "would pin " + what + in
+	case p.write:
+		did = "pinned " + what + in
+	case onDisk:
+		did = "printed " + count(len(s.files), "file") + " with " + count(references, "reference") +
+			" pinned to " + count(len(images), "image")
+	default:
+		did = "pinned " + what
+	}
+	parts := append([]string{did}, some(
+		amount{r.pinned, "was pinned already", "were pinned already"},
+		amount{len(r.failed), "could not be resolved", "could not be resolved"},
+	)...)
+	parts = append(parts, r.parts()...)
+	switch {
+	case len(parts) == 1 && references == 0:
+		parts = append(parts, "no image was found")
+	case references > 0 && onDisk && !p.write && !p.diff && !p.check:
+		parts = append(parts, "nothing was written (--write)")
+	}
+	return strings.Join(parts, "; ")
+}

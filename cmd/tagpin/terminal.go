@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/printable"
+)
+
+// terminal has the standard input and outputs of a command. A part of what is printed comes from
+// registries, clusters and files. So out and err escape what is not printable, which leaves JSON
+// valid. raw is for a result whose bytes must be the exact ones, such as a file or a manifest: only
+// if it is a terminal that shows them, raw escapes them as well.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+	raw      io.Writer
+	messages *messages // is err
+}
+
+func newTerminal(stdin io.Reader, stdout, stderr io.Writer) terminal {
+	m := &messages{w: stderr, printable: printable.NewWriter(stderr)}
+	m.fd, m.isTerminal = terminalOf(stderr)
+	t := terminal{in: stdin, out: printable.NewWriter(stdout), err: m, raw: stdout, messages: m}
+	if _, ok := terminalOf(stdout); ok {
+		t.raw = t.out
+	}
+	return t
+}
+
+// terminalOf reports whether a reader or a writer is a terminal, and returns its file descriptor.
+func terminalOf(stream any) (fd int, ok bool) {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return 0, false
+	}
+	fd = int(f.Fd())
+	return fd, term.IsTerminal(fd)
+}
+
+// complain prints an error to stderr on one line, and a hint in it on a line of its own. Joined
+// errors are printed on a line each.
+func (t terminal) complain(err error) {
+	for _, e := range failure.Split(err) {
+		text, hint, hasHint := strings.Cut(e.Error(), hintMark)
+		text = printable.Text(text)
+		if hasHint {
+			text += hintMark + printable.Text(hint)
+		}
+		fmt.Fprintf(t.err, "tagpin: %s\n", text)
+	}
+}
+
+// conclude prints the error of a command that has done what it could, and then a summary. It
+// returns the exit code alone.
+func (t terminal) conclude(err error, summary string) error {
+	exit := exitError{exitUsage, err}
+	errors.As(err, &exit)
+	if exit.error != nil {
+		t.complain(exit.error)
+	}
+	fmt.Fprintln(t.err, summary)
+	if err == nil {
+		return nil
+	}
+	return exitError{code: exit.code}
+}
+
+// hintMark begins the hint in the text of an error.
+const hintMark = "\nhint: "
+
+// status shows how far a command is, in a line that the next status or message replaces. It shows
+// nothing if stderr is not a terminal. An empty text only removes the line.
+func (t terminal) status(text string) { t.messages.status(text) }
+
+// messages is the writer of stderr.
+type messages struct {
+	w, printable io.Writer
+	fd           int
+	isTerminal   bool
+
+	mu    sync.Mutex
+	shown bool // a status is shown
+}
+
+// eraseLine moves to the beginning of the line and erases it.
+const eraseLine = "\r\x1b[K"
+
+// Write implements io.Writer. It removes the status and escapes what is not printable.
+func (m *messages) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.eraseLocked()
+	return m.printable.Write(p)
+}
+
+func (m *messages) status(text string) {
+	if !m.isTerminal {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.eraseLocked()
+	text = printable.Text(text)
+	if width, _, err := term.GetSize(m.fd); err == nil && utf8.RuneCountInString(text) >= width {
+		text = string([]rune(text)[:max(0, width-1)])
+	}
+	m.shown = text != ""
+	_, _ = io.WriteString(m.w, text)
+}
+
+func (m *messages) eraseLocked() {
+	if m.shown {
+		m.shown = false
+		_, _ = io.WriteString(m.w, eraseLine)
+	}
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
+)
+
+// TestSavedMeanwhile saves a file after it was read and before it is written.
+func TestSavedMeanwhile(t *testing.T) {
+	for name, save := range map[string]func(path string) error{
+		"in place": func(path string) error { return os.WriteFile(path, []byte("saved"), 0o600) },
+		"by rename": func(path string) error {
+			return cmpError(os.WriteFile(path+".new", []byte("saved"), 0o600), os.Rename(path+".new", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "a.yaml")
+			if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := source{path: path, data: []byte("old"), pinned: []byte("new")}
+			if err := save(path); err != nil {
+				t.Fatal(err)
+			}
+			err := s.write()
+			if err == nil || !strings.Contains(err.Error(), "saved by somebody else") {
+				t.Errorf("write = %v, want an error that the file was saved", err)
+			}
+			if data, _ := os.ReadFile(path); string(data) != "saved" {
+				t.Errorf("the file has %q, want what was saved", data)
+			}
+			if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".a.yaml*")); len(left) > 0 {
+				t.Errorf("write left %v", left)
+			}
+		})
+	}
+}
+
+func cmpError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestSARIF validates reports by the schema of SARIF 2.1.0.
+func TestSARIF(t *testing.T) {
+	for _, found := range [][]finding{
+		{},
+		{
+			{"a b/%ü.yaml", 1, 2, ruleUnpinned, "nginx", "nginx is not pinned"},
+			{"/abs/x.yaml", 3, 1, ruleEditedTag, "x\x1b", "x\x1b has the digest"},
+		},
+	} {
+		var b bytes.Buffer
+		if err := printSARIF(found, &b); err != nil {
+			t.Fatal(err)
+		}
+		report, err := sarif.FromBytes(b.Bytes(), sarif.WithStrictValidation())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := report.Validate(); err != nil {
+			t.Errorf("the report is not valid: %v\n%s", err, b.Bytes())
+		}
+		if n := len(report.Runs[0].Results); n != len(found) {
+			t.Errorf("the report has %d results, want %d", n, len(found))
+		}
+		if len(found) > 0 && !strings.Contains(b.String(), `"uri": "a%20b/%25%C3%BC.yaml"`) {
+			t.Errorf("the report has no relative URI of the file:\n%s", b.Bytes())
+		}
+	}
+}
