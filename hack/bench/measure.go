@@ -103,7 +103,9 @@ func (st *stage) trip(ctx context.Context, repository, tag string) (time.Duratio
 }
 
 // burst measures figure P6: the number of requests for a manifest when many Pods with the same new
-// image are admitted concurrently.
+// image are admitted concurrently. The first Pod's request is sent at once. The tag may have been
+// pushed between that and the other Pods, so they share a second request (rule 7 of package
+// resolve).
 func burst(ctx context.Context, st *stage, s settings, r *report) error {
 	const admissions = 100
 	// The delay is so long that all admissions arrive before the first response, even on a busy
@@ -132,6 +134,6 @@ func burst(ctx context.Context, st *stage, s settings, r *report) error {
 		}
 	}
 	r.count("P6", "100 concurrent admissions of one new image: manifest requests",
-		maxRequests, 1, "k8s-digester 100 × 2")
+		maxRequests, 2, "k8s-digester 100 × 2")
 	return nil
 }

@@ -4,9 +4,11 @@
 // the code:
 //
 //   - the tables of flags, from the help of tagpin-webhook,
-//   - the tables of config fields, and the schema of the config in the chart, from the comments of
-//     package config,
+//   - the reference of the commands, from the help of tagpin,
+//   - the table of config fields, the schema of the config file, and that of the config in the
+//     chart's values, from the comments of package config,
 //   - the table of metrics, from their help,
+//   - the table of registries, from deploy/docs/registries.yaml,
 //   - the table of the chart's values, from the comments of values.yaml,
 //   - the policies in deploy/policies, from the output of tagpin-webhook manifests.
 //
@@ -20,7 +22,7 @@
 // helm-docs and helm-schema are not used. They want the comments in values.yaml in a syntax of
 // their own, can't read package config, whose fields are most of the schema, and depend on Helm;
 // the table of values takes 70 lines here. A library such as invopop/jsonschema would save some 40
-// lines of the schema, but would need its tags in package config.
+// lines of the schemas, but would need its tags in package config.
 package main
 
 import (
@@ -58,10 +60,12 @@ func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) i
 	}
 	code := 0
 	for file, parts := range map[string]map[string]generator{
-		"README.md":              {"flags": flagTable, "config": defaults},
-		"pkg/config/README.md":   {"fields": fields},
-		"deploy/docs/metrics.md": {"metrics": metrics},
-		"deploy/chart/README.md": {"values": valueTable},
+		"README.md":                 {"flags": flagTable, "config": defaults},
+		"cmd/tagpin/README.md":      {"commands": commands},
+		"pkg/config/README.md":      {"fields": fields},
+		"deploy/docs/metrics.md":    {"metrics": metrics},
+		"deploy/docs/registries.md": {"registries": registryTable},
+		"deploy/chart/README.md":    {"values": valueTable},
 	} {
 		if err := update(ctx, file, parts, *check); err != nil {
 			fmt.Fprintf(stderr, "docs: %s: %v\n", file, err)
@@ -77,9 +81,14 @@ func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) i
 			code = 1
 		}
 	}
-	if err := updateSchema(*check); err != nil {
-		fmt.Fprintf(stderr, "docs: %s: %v\n", chartSchema, err)
-		code = 1
+	for file, updateSchema := range map[string]func(check bool) error{
+		configSchema: updateConfigSchema,
+		chartSchema:  updateChartSchema,
+	} {
+		if err := updateSchema(*check); err != nil {
+			fmt.Fprintf(stderr, "docs: %s: %v\n", file, err)
+			code = 1
+		}
 	}
 	return code
 }
@@ -142,8 +151,14 @@ func replace(data []byte, name, text string) ([]byte, error) {
 	return []byte(head + begin + text + end + tail), nil
 }
 
-// helpEntry matches one flag in help that package flag prints.
-var helpEntry = regexp.MustCompile(`(?m)^  -([a-z-]+)(?: ([a-z]+))?\n    \t(.*)$`)
+// commands returns the reference of the commands of tagpin.
+func commands(ctx context.Context) (string, error) {
+	text, err := exec.CommandContext(ctx, "go", "run", "./cmd/tagpin", "reference").Output()
+	return string(text), err
+}
+
+// helpEntry matches one flag in the help of tagpin-webhook.
+var helpEntry = regexp.MustCompile(`(?m)^  --([a-z-]+)(?: ([a-z]+))?\n    \t(.*)$`)
 
 // flagTable returns a table of the flags of tagpin-webhook.
 func flagTable(ctx context.Context) (string, error) {
@@ -178,7 +193,8 @@ func defaults(context.Context) (string, error) {
 	return b.String(), nil
 }
 
-// compact returns v as a YAML node in which each top-level field takes one line.
+// compact returns v as a YAML node in which each top-level field takes one line. Below the top
+// level, fields that are empty or false are left out.
 func compact(v any) *yaml.Node {
 	var n yaml.Node
 	if err := n.Encode(v); err != nil {
@@ -186,6 +202,25 @@ func compact(v any) *yaml.Node {
 	}
 	for i := 1; i < len(n.Content); i += 2 {
 		n.Content[i].Style = yaml.FlowStyle
+		dropEmpty(n.Content[i])
 	}
 	return &n
+}
+
+// dropEmpty removes the fields that are empty or false.
+func dropEmpty(n *yaml.Node) {
+	var kept []*yaml.Node
+	for i, child := range n.Content {
+		dropEmpty(child)
+		if n.Kind != yaml.MappingNode {
+			kept = append(kept, child)
+		} else if i%2 == 1 && !empty(child) {
+			kept = append(kept, n.Content[i-1], child)
+		}
+	}
+	n.Content = kept
+}
+
+func empty(n *yaml.Node) bool {
+	return len(n.Content) == 0 && (n.Kind != yaml.ScalarNode || n.Value == "" || n.Value == "false")
 }

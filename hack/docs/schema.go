@@ -5,65 +5,57 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"go/ast"
-	"os"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/tagpin/tagpin/pkg/config"
 )
 
-// chartSchema is the JSON schema of the chart's values.
-const chartSchema = "deploy/chart/values.schema.json"
-
 // schema is a JSON schema. It has the keywords that the schema of the config file uses.
 type schema struct {
+	Schema               string             `json:"$schema,omitempty"`
+	ID                   string             `json:"$id,omitempty"`
+	Title                string             `json:"title,omitempty"`
 	Description          string             `json:"description,omitempty"`
 	Type                 string             `json:"type,omitempty"`
 	Enum                 []string           `json:"enum,omitempty"`
+	Default              any                `json:"default,omitempty"`
 	Pattern              string             `json:"pattern,omitempty"`
 	Minimum              int                `json:"minimum,omitempty"`
 	ExclusiveMinimum     *int               `json:"exclusiveMinimum,omitempty"`
 	Items                *schema            `json:"items,omitempty"`
 	MinItems             int                `json:"minItems,omitempty"`
+	MaxItems             int                `json:"maxItems,omitempty"`
 	Required             []string           `json:"required,omitempty"`
-	AdditionalProperties *bool              `json:"additionalProperties,omitempty"`
+	AnyOf                []schema           `json:"anyOf,omitempty"`
+	AdditionalProperties any                `json:"additionalProperties,omitempty"`
 	Properties           map[string]*schema `json:"properties,omitempty"`
 }
 
-// updateSchema updates the definition of the config, which must be the last one in the chart's
-// schema. The rest of the schema is written by hand.
-func updateSchema(check bool) error {
-	before, err := os.ReadFile(chartSchema)
-	if err != nil {
-		return err
-	}
-	const at = "\n    \"config\": {"
-	i := bytes.LastIndex(before, []byte(at))
-	if i < 0 {
-		return errors.New("the file has no definition of config")
-	}
+// newSchema returns the schema of the config file, without defaults.
+func newSchema() (*schema, error) {
 	types, err := configTypes()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s, err := structSchema(types, "", types["Config"])
-	if err != nil {
-		return err
-	}
-	s.Required = nil // the chart adds the apiVersion and the kind
+	return structSchema(types, "", types["Config"])
+}
+
+// encode returns a schema as JSON whose lines begin with prefix, except for the first.
+func (s *schema) encode(prefix string) ([]byte, error) {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
-	e.SetIndent("    ", "  ")
-	if err := e.Encode(s); err != nil {
-		return err
-	}
-	after := append(before[:i:i], at[:len(at)-1]...)
-	after = append(append(after, bytes.TrimSpace(text.Bytes())...), "\n  }\n}\n"...)
-	return write(chartSchema, before, after, check)
+	e.SetIndent(prefix, "  ")
+	err := e.Encode(s)
+	return text.Bytes(), err
 }
+
+// atMost finds the maximum length of a list in the comment of its field.
+var atMost = regexp.MustCompile(`At most (\d+)\.`)
 
 func structSchema(
 	types map[string]*ast.StructType,
@@ -82,11 +74,20 @@ func structSchema(
 		}
 		field.Description = about
 		s.Properties[name] = field
+		if most := atMost.FindStringSubmatch(about); most != nil {
+			field.MaxItems, _ = strconv.Atoi(most[1])
+		}
 		if strings.Contains(strings.ToLower(about), "at least one is required") {
 			field.MinItems = 1
 		}
 		if field.MinItems > 0 || strings.Contains(about, " Required.") {
 			s.Required = append(s.Required, name)
+		}
+	}
+	if path == "templates[]." { // a kind has one of these, or both
+		for _, name := range []string{"paths", "images"} {
+			s.Properties[name].MinItems = 1
+			s.AnyOf = append(s.AnyOf, schema{Required: []string{name}})
 		}
 	}
 	return s, nil
@@ -96,6 +97,10 @@ func typeSchema(types map[string]*ast.StructType, path string, t ast.Expr) (*sch
 	if array, ok := t.(*ast.ArrayType); ok {
 		items, err := typeSchema(types, path+"[]", array.Elt)
 		return &schema{Type: "array", Items: items}, err
+	}
+	if m, ok := t.(*ast.MapType); ok {
+		values, err := typeSchema(types, path+"{}", m.Value)
+		return &schema{Type: "object", AdditionalProperties: values}, err
 	}
 	name, ok := t.(*ast.Ident)
 	if !ok {
@@ -128,12 +133,21 @@ func allowed(path string) []string {
 		return []string{config.Kind}
 	case "output":
 		return []string{"tag-and-digest", "digest"}
+	case "shortNames":
+		return []string{config.ShortNamesDockerHub, config.ShortNamesLeave}
 	case "onFailure.notFound", "onFailure.unauthorized", "onFailure.unavailable", "onFailure.invalid":
 		return []string{"deny", "defer", "allow"}
 	case "credentials.clouds[]":
 		return []string{"google", "amazon", "azure"}
 	case "registration.pin[]":
 		return []string{"workloads", "pods"}
+	case "registration.defaultMode":
+		return []string{"", "enforce", "dry-run"}
+	case "registration.failurePolicy":
+		return []string{"Fail", "Ignore"}
+	case "registration.namespaceSelector.matchExpressions[].operator",
+		"registration.objectSelector.matchExpressions[].operator":
+		return []string{"In", "NotIn", "Exists", "DoesNotExist"}
 	case "certificates.mode":
 		return []string{config.SelfManaged, config.Mounted}
 	}

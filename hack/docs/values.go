@@ -43,6 +43,9 @@ func addValues(b *strings.Builder, path string, mapping *yaml.Node) error {
 			if err != nil {
 				return err
 			}
+			if strings.Contains(text, "\n") {
+				return fmt.Errorf("value %s and values below it have comments", name)
+			}
 			fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", name, text, about)
 		case value.Kind != yaml.MappingNode || len(value.Content) == 0:
 			return fmt.Errorf("value %s has no comment", name)

@@ -74,9 +74,8 @@ func (f *folder) write(o any) string {
 	return name
 }
 
-// add adds a test of the policy, whose parameter exemptImages is exempt, or the default if exempt
-// is nil.
-func (f *folder) add(name string, exempt []string, cases ...testCase) {
+// add adds a test of the policy, with some of its parameters in place of the defaults.
+func (f *folder) add(name string, parameters map[string]any, cases ...testCase) {
 	f.t.Helper()
 	text, err := os.ReadFile(filepath.Join(policies, "gatekeeper.yaml"))
 	if err != nil {
@@ -97,9 +96,7 @@ func (f *folder) add(name string, exempt []string, cases ...testCase) {
 	delete(spec["match"].(map[string]any), "namespaceSelector")
 	all := map[string]any{"apiGroups": []string{"*"}, "kinds": []string{"*"}}
 	spec["match"].(map[string]any)["kinds"] = []any{all}
-	if exempt != nil {
-		spec["parameters"].(map[string]any)["exemptImages"] = exempt
-	}
+	maps.Copy(spec["parameters"].(map[string]any), parameters)
 	spec["parameters"].(map[string]any)["skipOwners"] = []any{
 		map[string]any{
 			"owner": "g.example/Cluster",
@@ -175,9 +172,10 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	var table []struct {
-		Image   string
-		Exempt  []string
-		Allowed bool
+		Image      string
+		Exempt     []string
+		ShortNames string `json:"shortNames"`
+		Allowed    bool
 	}
 	if err := yaml.UnmarshalStrict(text, &table); err != nil || len(table) < 40 {
 		t.Fatalf("cases.yaml has %d cases, want at least 40 (%v)", len(table), err)
@@ -188,8 +186,10 @@ func TestTable(t *testing.T) {
 		if !tt.Allowed {
 			message = "app: .* has no digest"
 		}
-		name := strings.Join(append([]string{tt.Image}, tt.Exempt...), " ")
-		f.add(name, append([]string{}, tt.Exempt...), f.want("pod", pod(tt.Image), message))
+		parameters := map[string]any{
+			"exemptImages": append([]string{}, tt.Exempt...), "leaveShortNames": tt.ShortNames == "leave",
+		}
+		f.add(fmt.Sprint(tt), parameters, f.want("pod", pod(tt.Image), message))
 	}
 	f.verify()
 }

@@ -29,7 +29,7 @@ func render3(values map[string]any) (map[string]string, error) {
 	options := chartutil.ReleaseOptions{
 		Name: "tagpin", Namespace: namespace, Revision: 1, IsInstall: true,
 	}
-	all, err := chartutil.ToRenderValues(chart, values, options, nil)
+	all, err := chartutil.ToRenderValues(chart, withImage(values), options, nil)
 	if err != nil {
 		return nil, err
 	}

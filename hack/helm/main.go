@@ -20,6 +20,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -84,12 +85,19 @@ metadata:
     pod-security.kubernetes.io/enforce: restricted
 `
 
+// ofHelm matches the labels that say something about a release of Helm.
+var ofHelm = regexp.MustCompile(
+	`(?m)^ *(helm\.sh/chart|app\.kubernetes\.io/(instance|managed-by|version)): .*\n`)
+
 // kustomize returns the texts of the files in deploy/kustomize, by name: one for each template, the
 // namespace, and the kustomization, which lists them.
 func kustomize() (map[string]string, error) {
 	files, err := render(nil)
 	if err != nil {
 		return nil, err
+	}
+	for name, text := range files {
+		files[name] = ofHelm.ReplaceAllString(text, "")
 	}
 	names := slices.Sorted(maps.Keys(files))
 	files["namespace.yaml"] = namespaceFile
@@ -109,6 +117,13 @@ resources:
 func render(values map[string]any) (map[string]string, error) { return renderIn(namespace, values) }
 
 func renderIn(namespace string, values map[string]any) (map[string]string, error) {
+	return renderFor(common.DefaultCapabilities, namespace, values)
+}
+
+// renderFor renders the chart for a cluster.
+func renderFor(
+	cluster *common.Capabilities, namespace string, values map[string]any,
+) (map[string]string, error) {
 	chart, err := loader.LoadDir(chartDir)
 	if err != nil {
 		return nil, err
@@ -116,7 +131,7 @@ func renderIn(namespace string, values map[string]any) (map[string]string, error
 	options := common.ReleaseOptions{
 		Name: "tagpin", Namespace: namespace, Revision: 1, IsInstall: true,
 	}
-	all, err := util.ToRenderValues(chart, values, options, nil)
+	all, err := util.ToRenderValues(chart, withImage(values), options, cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +140,28 @@ func renderIn(namespace string, values map[string]any) (map[string]string, error
 		return nil, err
 	}
 	return manifests(files), nil
+}
+
+// overlayTag is the tag of the image in deploy/kustomize, which an overlay replaces. It is a hint
+// for somebody who has no overlay and sees that the image can't be pulled.
+const overlayTag = "set-by-your-overlay"
+
+// withImage returns values with overlayTag if they have neither a tag nor a digest of the image,
+// because the chart requires one of them.
+func withImage(values map[string]any) map[string]any {
+	image, ok := values["image"].(map[string]any)
+	if _, isSet := values["image"]; isSet && !ok || image["tag"] != nil || image["digest"] != nil {
+		return values
+	}
+	all, tagged := map[string]any{}, map[string]any{"tag": overlayTag}
+	maps.Copy(all, values)
+	for name, value := range image {
+		if name != "tag" {
+			tagged[name] = value
+		}
+	}
+	all["image"] = tagged
+	return all
 }
 
 // manifests returns the texts of the rendered manifests that are not empty, by file name.

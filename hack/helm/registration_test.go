@@ -9,10 +9,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/registration"
 )
 
@@ -25,7 +27,17 @@ func TestRegistration(t *testing.T) {
 		"{namespaces: opt-out, defaultMode: enforce, excludedNamespaces: [istio-system, kube-system, 'off']}": {
 			Namespaces: registration.Namespaces{DefaultMode: "enforce", Excluded: excluded},
 		},
-		"{namespaces: opt-out}":                                                {Namespaces: registration.Namespaces{DefaultMode: "dry-run"}},
+		"{namespaces: opt-out}":                 {Namespaces: registration.Namespaces{DefaultMode: "dry-run"}},
+		"{keepOnly: true, timeoutSeconds: 7}":   {Namespaces: registration.Namespaces{KeepOnly: true}, TimeoutSeconds: 7},
+		"{keepOnly: true, namespaces: opt-out}": {Namespaces: registration.Namespaces{KeepOnly: true, DefaultMode: "dry-run"}},
+		"{namespaceSelector: {matchLabels: {team: a, app: '1'}, matchExpressions: [{key: skip, operator: NotIn, values: ['', b]}, {key: c, operator: Exists}]}}": {
+			Namespaces: registration.Namespaces{Selector: []metav1.LabelSelectorRequirement{
+				{Key: "app", Operator: "In", Values: []string{"1"}},
+				{Key: "team", Operator: "In", Values: []string{"a"}},
+				{Key: "skip", Operator: "NotIn", Values: []string{"", "b"}},
+				{Key: "c", Operator: "Exists"},
+			}},
+		},
 		"{pin: [pods], failurePolicy: Ignore}":                                 {PodsOnly: true, FailOpen: true},
 		"{certificates: {mode: given, secret: tls, caBundle: " + quoted + "}}": {CABundle: []byte(pem)},
 	} {
@@ -44,13 +56,45 @@ func TestRegistration(t *testing.T) {
 			}
 			// Only the chart knows the image.
 			want["metadata"].(object)["annotations"] = object{
-				"tagpin.dev/image": "ghcr.io/tagpin/tagpin-webhook:latest",
+				"tagpin.dev/image": "ghcr.io/tagpin/tagpin-webhook:" + overlayTag,
 			}
 			got := rendered(t, values)["MutatingWebhookConfiguration zz-tagpin"]
+			got["metadata"].(object)["labels"] = at(want, "metadata", "labels") // see TestCases
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("registration of the chart (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestConfigHasTheRegistration checks that the config has all values of the chart that the
+// registration depends on. The server compares the registration with the config, and
+// tagpin-webhook manifests prints it.
+func TestConfigHasTheRegistration(t *testing.T) {
+	for values, want := range map[string]config.Registration{
+		"{}": {Pin: []string{"workloads", "pods"}, FailurePolicy: "Fail", TimeoutSeconds: 10},
+		"{namespaces: opt-out, excludedNamespaces: [istio-system], keepOnly: true, " +
+			"pin: [pods], failurePolicy: Ignore, timeoutSeconds: 7}": {
+			Pin: []string{"pods"}, DefaultMode: "dry-run", ExcludedNamespaces: []string{"istio-system"},
+			KeepOnly: true, FailurePolicy: "Ignore", TimeoutSeconds: 7,
+		},
+		"{namespaceSelector: {matchLabels: {team: a}}, objectSelector: {matchExpressions: [{key: b, operator: Exists}]}}": {
+			Pin: []string{"workloads", "pods"}, FailurePolicy: "Fail", TimeoutSeconds: 10,
+			NamespaceSelector: config.LabelSelector{MatchLabels: map[string]string{"team": "a"}},
+			ObjectSelector: config.LabelSelector{
+				MatchExpressions: []config.LabelExpression{{Key: "b", Operator: "Exists"}},
+			},
+		},
+	} {
+		configMap := rendered(t, values)["ConfigMap tagpin-webhook"]
+		got, err := config.Parse([]byte(at(configMap, "data", "config.yaml").(string)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Name = "zz-tagpin"
+		if diff := cmp.Diff(want, got.Registration, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: registration in the config (-want +got):\n%s", values, diff)
+		}
 	}
 }
 

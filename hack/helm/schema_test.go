@@ -43,7 +43,7 @@ func compareType(t *testing.T, path string, typ reflect.Type, schema object) {
 	t.Helper()
 	want := map[reflect.Kind]string{
 		reflect.Struct: "object", reflect.Slice: "array", reflect.String: "string", reflect.Bool: "boolean",
-		reflect.Int: "integer", reflect.Int64: "string", reflect.Float64: "number",
+		reflect.Int: "integer", reflect.Int64: "string", reflect.Float64: "number", reflect.Map: "object",
 	}[typ.Kind()]
 	if typ.Kind() == reflect.Int64 && typ != reflect.TypeFor[config.Duration]() {
 		t.Errorf("%s has the type %v, which this test does not know", path, typ)
@@ -54,6 +54,8 @@ func compareType(t *testing.T, path string, typ reflect.Type, schema object) {
 	switch typ.Kind() {
 	case reflect.Slice:
 		compareType(t, path+"[]", typ.Elem(), at(schema, "items").(object))
+	case reflect.Map:
+		compareType(t, path+"{}", typ.Elem(), at(schema, "additionalProperties").(object))
 	case reflect.Struct:
 		properties := at(schema, "properties").(object)
 		if schema["additionalProperties"] != false {
@@ -81,8 +83,11 @@ func compareType(t *testing.T, path string, typ reflect.Type, schema object) {
 // checked whenever the chart is rendered.
 func TestSchemaOfValues(t *testing.T) {
 	all := defaults(t)
-	all["global"], all["enabled"] = object{}, true // only a parent chart sets these
-	checkProperties(t, "values", all, schemaFile(t))
+	all["enabled"] = true // only a parent chart sets it
+	schema := schemaFile(t)
+	// A parent chart also sets global values that are for other charts.
+	at(schema, "properties", "global").(object)["additionalProperties"] = false
+	checkProperties(t, "values", all, schema)
 }
 
 // defaults returns the values in values.yaml.
@@ -111,7 +116,8 @@ func checkProperties(t *testing.T, path string, defaults, schema object) {
 			t.Errorf("%s.%s is in the schema, but not in values.yaml", path, name)
 		}
 		m, _ := value.(object)
-		if len(m) > 0 && at(s, "properties") != nil && name != "resources" {
+		if len(m) > 0 && at(s, "properties") != nil && name != "resources" && name != "dnsConfig" &&
+			at(s, "$ref") == nil {
 			checkProperties(t, path+"."+name, m, s.(object))
 		}
 	}
@@ -130,7 +136,15 @@ func TestWholeConfig(t *testing.T) {
 	v := values(t, "{certificates: {mode: given, secret: tls, caBundle: "+quoted+"}}")
 	if registration, ok := whole["registration"].(object); ok {
 		registration["name"] = "zz-tagpin"
-		v["pin"] = registration["pin"]
+		for _, name := range []string{
+			"pin", "defaultMode", "excludedNamespaces", "namespaceSelector", "objectSelector",
+			"keepOnly", "failurePolicy", "timeoutSeconds",
+		} {
+			if value, ok := registration[name]; ok {
+				v[name] = value
+			}
+		}
+		v["namespaces"] = "opt-out" // because the file has a default mode
 	}
 	v["config"] = whole
 	files, err := render(v)

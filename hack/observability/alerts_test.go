@@ -80,10 +80,12 @@ func TestAlertsAreComplete(t *testing.T) {
 // link matches a link to a heading of the runbooks.
 var link = regexp.MustCompile(`\]\((?:runbooks\.md)?#([a-z-]+)\)`)
 
-// TestRunbooks checks that each runbook belongs to an alert, and that the links between runbooks
-// work.
+// TestRunbooks checks that each runbook belongs to an alert or to a known incident, and that the
+// links between runbooks work.
 func TestRunbooks(t *testing.T) {
-	expected := []string{"emergency-switch"}
+	expected := []string{
+		"why-a-lookup-fails", "all-nodes-were-down", "clocks-that-differ", "emergency-switch",
+	}
 	for alert := range rules(t) {
 		expected = append(expected, strings.ToLower(alert))
 	}
@@ -128,6 +130,9 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_certificate_lifetime_seconds{kind="leaf"} 31536000x90
 			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
 			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
+			kube_deployment_status_replicas_unavailable{namespace="tagpin-system",deployment="tagpin-webhook"} 0x90
+			kube_deployment_status_replicas_unavailable{namespace="shop",deployment="web"} 2x90
+			tagpin_tls_last_reload_successful{files="certificate"} 1x90
 			kube_deployment_status_replicas_available{namespace="shop",deployment="web"} 0x90
 			kube_deployment_spec_replicas{namespace="shop",deployment="web"} 2x90
 			apiserver_admission_webhook_rejection_count{name="enforce.tagpin.dev",error_type="no_error"} 0+9x90
@@ -143,9 +148,46 @@ func TestAlertsFire(t *testing.T) {
 			kube_deployment_spec_replicas{job="a",namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
 			kube_deployment_status_replicas_available{job="b",namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
 			kube_deployment_spec_replicas{job="b",namespace="tagpin-system",deployment="tagpin-webhook"} 2x90`, []string{"TagpinReplicasMissing"}},
+		{"a replica has restarted twice, and another program often", up + `
+			tagpin_build_info{instance="a"} 1x90
+			tagpin_build_info{instance="b"} 1x90
+			process_start_time_seconds{instance="a"} 10x30 2000x30 4000x30
+			process_start_time_seconds{instance="b"} 10x30 2000x60
+			process_start_time_seconds{instance="c"} 0+60x90`, []string{"TagpinRestarts"}},
+		{"a replica that restarts is not there at the moment", up + `
+			tagpin_build_info{instance="a"} 1x65 _x25
+			process_start_time_seconds{instance="a"} 10x30 2000x20 4000x15 _x25`, []string{"TagpinRestarts"}},
+		{"the metrics of one of two clusters are gone", `
+			tagpin_build_info{cluster="a"} 1x90
+			tagpin_build_info{cluster="b"} 1x20`, nil},
+		{"an object is admitted unpinned", up + `
+			tagpin_admission_reviews_total{mode="enforce",result="patched"} 0+60x90
+			tagpin_admission_reviews_total{mode="enforce",result="unpinned"} 0x65 1x25`, []string{"TagpinAdmitsUnpinned"}},
+		{"workloads are deferred", up + `
+			tagpin_admission_reviews_total{mode="enforce",result="patched"} 0+60x90
+			tagpin_admission_reviews_total{mode="enforce",result="deferred"} 0+1x90`, nil},
+		{"the API server does not trust the certificate", up + `
+			tagpin_connections_closed_total{port="webhook",reason="handshake"} 0+1x90`, []string{"TagpinHandshakesFail"}},
+		{"a scanner tries TLS once", up + `
+			tagpin_connections_closed_total{port="webhook",reason="handshake"} 0x50 3x40`, nil},
 		{"calls fail", up + `
 			apiserver_admission_webhook_rejection_count{name="enforce.tagpin.dev",error_type="calling_webhook_error"} 0+1x90
 			apiserver_admission_webhook_fail_open_count{name="enforce.tagpin.dev"} 0+1x90`, []string{"TagpinCallsFail", "TagpinPassedBy"}},
+		{"a rolling update is stuck", up + `
+			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
+			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 2x90
+			kube_deployment_status_replicas_updated{namespace="tagpin-system",deployment="tagpin-webhook"} 1x90`, []string{"TagpinReplicasMissing"}},
+		{"a rolling update of one replica is stuck", up + `
+			kube_deployment_spec_replicas{namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
+			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
+			kube_deployment_status_replicas_unavailable{namespace="tagpin-system",deployment="tagpin-webhook"} 1x90
+			kube_deployment_status_replicas_updated{namespace="tagpin-system",deployment="tagpin-webhook"} 1x90`, []string{"TagpinReplicasMissing"}},
+		{"objects were admitted without tagpin once", up + `
+			apiserver_admission_webhook_fail_open_count{name="enforce.tagpin.dev"} _x65 3x25`, []string{"TagpinPassedBy"}},
+		{"a tool undoes the registration", up + `
+			tagpin_registration_updates_total{result="updated"} 0+1x90`, []string{"TagpinRegistrationContested"}},
+		{"the registration was written after a change", up + `
+			tagpin_registration_updates_total{result="updated"} 0x70 6x20`, nil},
 		{
 			"a condition has failed once", up + `
 			` + conditionErrors + `{name="enforce.tagpin.dev",kind="webhook"} _x65 1x25`,
@@ -164,6 +206,8 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0+1x90`, []string{"TagpinDenies"}},
 		{"the only review is denied", up + `
 			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0x70 1x20`, nil},
+		{"somebody tries four times in five minutes", up + `
+			tagpin_admission_reviews_total{mode="enforce",result="denied"} 0x40 0+1x4 4x45`, nil},
 		{"half of the reviews are slow", up + `
 			tagpin_admission_duration_seconds_bucket{le="5"} 0+1x90
 			tagpin_admission_duration_seconds_bucket{le="10"} 0+2x90
@@ -198,6 +242,10 @@ func TestAlertsFire(t *testing.T) {
 		{"one replica has refused the config", up + `
 			tagpin_config_last_reload_successful{instance="a"} 1x90
 			tagpin_config_last_reload_successful{instance="b"} 0x90`, []string{"TagpinConfigRefused"}},
+		{"a client CA was refused by one replica", up + `
+			tagpin_tls_last_reload_successful{instance="a",files="certificate"} 1x90
+			tagpin_tls_last_reload_successful{instance="a",files="client-ca"} 1x90
+			tagpin_tls_last_reload_successful{instance="b",files="client-ca"} 0x90`, []string{"TagpinCertificateRefused"}},
 		{"a CA expires", up + `
 			tagpin_certificate_expiry_timestamp_seconds{kind="ca"} 86400x90
 			tagpin_certificate_lifetime_seconds{kind="ca"} 315360000x90
@@ -224,11 +272,32 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_connections_closed_total{port="metrics",reason="refused"} 0+1x90`, nil},
 		{"a queue refuses lookups that waited too long", up + `
 			tagpin_queue_refused_total{queue="lookups",reason="late"} 0+1x90`, []string{"TagpinQueueRefuses"}},
-		{"one of two replicas finds its rules registered", up + `
-			tagpin_registration_as_configured{instance="a"} 0x90
-			tagpin_registration_as_configured{instance="b"} 1x90`, nil},
-		{"no replica finds its rules registered", up + `
-			tagpin_registration_as_configured{instance="a"} 1x40 0x50`, []string{"TagpinRegistrationOutdated"}},
+		{"one of two replicas finds the registration as it wants it", up + `
+			tagpin_registration_as_wanted{instance="a",webhook="enforce.tagpin.dev"} 0x90
+			tagpin_registration_as_wanted{instance="b",webhook="enforce.tagpin.dev"} 1x90`, nil},
+		{"no replica finds one of the webhooks as it wants it", up + `
+			tagpin_registration_as_wanted{instance="a",webhook="enforce.tagpin.dev"} 1x90
+			tagpin_registration_as_wanted{instance="a",webhook="keep.tagpin.dev"} 1x40 0x50
+			tagpin_registration_as_wanted{instance="b",webhook="keep.tagpin.dev"} 0x90`, []string{"TagpinRegistrationDiffers"}},
+		{"the registration was edited a moment ago", up + `
+			tagpin_registration_as_wanted{webhook="keep.tagpin.dev"} 1x70 0x20`, nil},
+		{"the registry no longer has an image", up + `
+			tagpin_audit_gone_containers{workload_namespace="shop",workload="Deployment/web"} 0x62 3x28`, []string{"TagpinImageGone"}},
+		{"an audit ends each hour", up + `
+			tagpin_audit_interval_seconds 3600x90
+			tagpin_audit_last_report_timestamp_seconds 60x60 3660x30
+			tagpin_audit_gone_containers{workload_namespace="shop",workload="Deployment/web"} 3x60 _x30
+			kube_deployment_status_replicas_available{deployment="tagpin-audit"} 1x90`, nil},
+		{"no audit ends, which should be every ten minutes", up + `
+			tagpin_audit_interval_seconds 600x90
+			tagpin_audit_last_report_timestamp_seconds 60x90`, []string{"TagpinAuditFails"}},
+		{"the metrics of the audit have vanished", up + `
+			tagpin_audit_interval_seconds 600x30 _x60
+			tagpin_audit_last_report_timestamp_seconds 60x30 _x60`, []string{"TagpinAuditFails"}},
+		{"the audit runs and has never had metrics", up + `
+			kube_deployment_status_replicas_available{deployment="tagpin-audit"} 1x90`, []string{"TagpinAuditFails"}},
+		{"the audit does not run", up + `
+			kube_deployment_status_replicas_available{deployment="tagpin-audit"} 0x90`, []string{"TagpinAuditFails"}},
 		{"the certificate can't be renewed", up + `
 			tagpin_certificate_renewals_total{result="failed"} 0+1x90`, []string{"TagpinUpkeepFails"}},
 		{"the registration can't be written", up + `
@@ -244,36 +313,73 @@ func TestAlertsFire(t *testing.T) {
 	}
 }
 
-// firing returns the alerts that fire at a time: those whose query had a result in each minute of
-// their "for" duration.
+// firing returns the alerts that fire at a time.
 func firing(t *testing.T, series string, at time.Time) []string {
 	t.Helper()
-	lines := strings.Split(strings.TrimSpace(series), "\n")
-	for i := range lines {
-		lines[i] = "  " + strings.TrimSpace(lines[i])
-	}
-	storage := promqltest.LoadedStorage(t, "load 1m\n"+strings.Join(lines, "\n")+"\n")
-	engine := promqltest.NewTestEngine(t, false, 5*time.Minute, 1e6)
-	options := promql.NewPrometheusQueryOpts(false, 0, nil)
 	var names []string
-	for alert, r := range rules(t) {
-		fires, when := true, at.Add(-time.Duration(r.For))
-		for ; fires && !when.After(at); when = when.Add(time.Minute) {
-			query, err := engine.NewInstantQuery(t.Context(), storage, options, r.Expr, when)
-			if err != nil {
-				t.Fatal(err)
-			}
-			vector, err := query.Exec(t.Context()).Vector()
-			if err != nil {
-				t.Fatalf("%s: %v", alert, err)
-			}
-			fires = len(vector) > 0
-			query.Close()
-		}
-		if fires {
+	for alert, times := range fired(t, "1m", series, rules(t), at) {
+		if slices.Contains(times, at) {
 			names = append(names, alert)
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// fired loads series that have a sample in each step, evaluates rules once a minute, and returns
+// the times at which each alert fired.
+func fired(
+	t *testing.T, step, series string, all map[string]rulefmt.Rule, end time.Time,
+) map[string][]time.Time {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(series), "\n")
+	for i := range lines {
+		lines[i] = "  " + strings.TrimSpace(lines[i])
+	}
+	storage := promqltest.LoadedStorage(t, "load "+step+"\n"+strings.Join(lines, "\n")+"\n")
+	engine := promqltest.NewTestEngine(t, false, 5*time.Minute, 1e6)
+	times := map[string][]time.Time{}
+	for alert, r := range all {
+		query, err := engine.NewRangeQuery(t.Context(), storage, nil, r.Expr,
+			time.Unix(0, 0), end, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		matrix, err := query.Exec(t.Context()).Matrix()
+		if err != nil {
+			t.Fatalf("%s: %v", alert, err)
+		}
+		for _, s := range matrix {
+			times[alert] = append(times[alert], firingTimes(r, s.Floats, end)...)
+		}
+		query.Close()
+	}
+	return times
+}
+
+// firingTimes returns the minutes in which an alert fires whose query has these results. It fires
+// when there were results for its "for" duration, until there were none for its "keep_firing_for".
+func firingTimes(r rulefmt.Rule, results []promql.FPoint, end time.Time) []time.Time {
+	present := map[time.Time]bool{}
+	for _, p := range results {
+		present[time.UnixMilli(p.T)] = true
+	}
+	var all []time.Time
+	var since, last time.Time
+	pending, firing := false, false
+	for at := time.Unix(0, 0); !at.After(end); at = at.Add(time.Minute) {
+		switch {
+		case present[at] && !pending:
+			pending, since, last = true, at, at
+		case present[at]:
+			last = at
+		case !firing || at.Sub(last) >= time.Duration(r.KeepFiringFor):
+			pending, firing = false, false
+		}
+		firing = firing || pending && at.Sub(since) >= time.Duration(r.For)
+		if firing {
+			all = append(all, at)
+		}
+	}
+	return all
 }

@@ -19,17 +19,30 @@ type panel struct {
 	ID          int
 	Type, Title string
 	GridPos     struct{ H, W, X, Y int }
-	Targets     []struct{ Expr string }
+	FieldConfig struct{ Defaults struct{ NoValue string } }
+	Targets     []target
 }
 
-// TestDashboard checks that each query is valid and names only metrics that exist, that each metric
-// of tagpin has a panel, and that panels don't overlap.
-func TestDashboard(t *testing.T) {
-	text := read(t, "chart/files/dashboard.json")
+// target is a query of a panel.
+type target struct {
+	Expr, LegendFormat string
+	Instant            bool
+}
+
+// readDashboard returns the dashboard.
+func readDashboard(t *testing.T) dashboard {
+	t.Helper()
 	var d dashboard
-	if err := json.Unmarshal([]byte(text), &d); err != nil {
+	if err := json.Unmarshal([]byte(read(t, "chart/files/dashboard.json")), &d); err != nil {
 		t.Fatal(err)
 	}
+	return d
+}
+
+// TestDashboard checks that each query is valid, names only metrics that exist, and selects the
+// cluster, that each metric of tagpin has a panel, and that panels don't overlap.
+func TestDashboard(t *testing.T) {
+	text, d := read(t, "chart/files/dashboard.json"), readDashboard(t)
 	all, ids, cells := knownMetrics(t), map[int]bool{}, map[string]string{}
 	for _, p := range d.Panels {
 		if ids[p.ID] || p.Title == "" {
@@ -53,6 +66,9 @@ func TestDashboard(t *testing.T) {
 		}
 		for _, q := range p.Targets {
 			checkQuery(t, all, p.Title, q.Expr)
+			if strings.Count(q.Expr, "{") != strings.Count(q.Expr, `{cluster=~"$cluster"`) {
+				t.Errorf("panel %q: not all metrics are those of $cluster in %s", p.Title, q.Expr)
+			}
 		}
 	}
 	for n := range all {

@@ -35,17 +35,21 @@ var others = map[string]metric{
 	"apiserver_admission_webhook_fail_open_count": {labels: []string{"name"}},
 	conditionErrors: {labels: []string{"name", "kind", "type", "operation"}},
 	"apiserver_admission_webhook_admission_duration_seconds": {labels: []string{"name"}, histogram: true},
+	"kube_deployment_status_replicas_updated":                {labels: []string{"deployment"}},
+	"kube_deployment_status_replicas_unavailable":            {labels: []string{"deployment"}},
 	"kube_deployment_status_replicas_available":              {labels: []string{"deployment"}},
 	"kube_deployment_spec_replicas":                          {labels: []string{"deployment"}},
 	"process_resident_memory_bytes":                          {},
+	"process_start_time_seconds":                             {},
+	"go_gc_gomemlimit_bytes":                                 {},
 	"process_cpu_seconds_total":                              {},
 	"go_memstats_heap_inuse_bytes":                           {},
 	"go_goroutines":                                          {},
 }
 
-// anyMetric are labels that every metric can have: those that Prometheus adds, and the label of a
-// histogram's buckets.
-var anyMetric = []string{"namespace", "instance", "job", "pod", "le"}
+// anyMetric are labels that every metric can have: those that Prometheus adds, that of the cluster,
+// and the label of a histogram's buckets.
+var anyMetric = []string{"cluster", "namespace", "instance", "job", "pod", "le"}
 
 var (
 	row  = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (\\w+) \\| (.*?) \\| (.*) \\|$")
@@ -97,7 +101,7 @@ func find(all map[string]metric, series string) (metric, bool) {
 // exist. where says where the query is.
 func checkQuery(t *testing.T, all map[string]metric, where, query string) {
 	t.Helper()
-	query = strings.NewReplacer("$__rate_interval", "5m", "$namespace", ".*").Replace(query)
+	query = strings.NewReplacer("$__rate_interval", "5m", "$cluster", ".*", "$namespace", ".*").Replace(query)
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(query)
 	if err != nil {
 		t.Errorf("%s: %v in %s", where, err, query)
@@ -149,7 +153,7 @@ func checkMatcher(t *testing.T, where, series string, m metric, matcher *labels.
 	}
 }
 
-var tagpinMetric = regexp.MustCompile(`tagpin_[a-z]+_[a-z_]+`)
+var tagpinMetric = regexp.MustCompile(`tagpin_[a-z]+_[a-z_]+\b`)
 
 // TestNamesInTheDocs checks that the metrics that the docs mention exist.
 func TestNamesInTheDocs(t *testing.T) {

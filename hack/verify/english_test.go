@@ -16,10 +16,12 @@ import (
 const maxColumns = 100
 
 // TestLineLength checks the length of lines. Raw string literals, and lines of tests that contain
-// any string literal, may be longer, because test data is easier to read on one line.
+// any string literal, may be longer, because test data is easier to read on one line. The packages
+// whose names end in "test" are tests too.
 func TestLineLength(t *testing.T) {
 	goFiles(t, func(name, text string, set *token.FileSet, file *ast.File) {
-		exempt := literalLines(set, file, strings.HasSuffix(name, "_test.go"))
+		isTest := strings.HasSuffix(name, "_test.go") || strings.HasSuffix(path.Dir(name), "test")
+		exempt := literalLines(set, file, isTest)
 		for i, line := range strings.Split(text, "\n") {
 			if n := utf8.RuneCountInString(line); n > maxColumns && !exempt[i+1] {
 				t.Errorf("%s:%d: line of %d characters, want at most %d", name, i+1, n, maxColumns)
