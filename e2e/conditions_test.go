@@ -95,6 +95,7 @@ func (c *conditions) testKinds(t *testing.T) {
 				{"a pin for a tag", o, image(pinned), 0},
 				{"a pin for a pin", p, image("a:1@" + digestOf("2")), 0},
 				{"restart", p, mark("kubectl.kubernetes.io/restartedAt", "now"), refreshes},
+				{"restart by Keel", p, mark("keel.sh/update-time", "now"), refreshes},
 				{"refresh", o, mark("tagpin.dev/refresh", "now"), refreshes},
 				{"an empty marker", o, mark("tagpin.dev/refresh", ""), 0},
 				{"another annotation", o, mark("tagpin.dev/refreshed", "now"), 0},

@@ -38,6 +38,35 @@ func TestExemptedLater(t *testing.T) {
 	}
 }
 
+// TestShortNames has a config that leaves images without a registry host alone. Other images of the
+// same pod are pinned.
+func TestShortNames(t *testing.T) {
+	leave := func(config string) string { return config + "shortNames: leave\n" }
+	if err := env.Reconfigure(t.Context(), leave); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := env.Reconfigure(context.WithoutCancel(t.Context()), nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	reference, digest := push(t, env.Open, repository(t)+":1")
+	c, seen := newClient(t)
+	for kind, object := range kinds() {
+		o := object(podSpec(reference, "nginx", "library/nginx:1"))
+		create(t, c, newNamespace(t, "enforce"), o)
+		containers := specOf(t, o).Containers
+		wantImage(t, kind, containers[0].Image, reference, digest)
+		if containers[1].Image != "nginx" || containers[2].Image != "library/nginx:1" {
+			t.Errorf("%s: short names = %s, %s, want them unchanged",
+				kind, containers[1].Image, containers[2].Image)
+		}
+	}
+	if warned := seen.String(); warned != "" {
+		t.Errorf("warnings %q, want none", warned)
+	}
+}
+
 // TestNeverLater sets a container's pull policy to Never after it was pinned. The pin stays.
 func TestNeverLater(t *testing.T) {
 	ns := newNamespace(t, "enforce")

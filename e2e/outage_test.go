@@ -59,7 +59,7 @@ func TestRegistryDown(t *testing.T) {
 	switchOn := switchOff(t)
 	warning := apply(t, ns, fmt.Sprintf(deployment, reference))
 	for _, want := range []string{
-		`Warning: container "app": can't pin ` + reference, "try again later", "admitted as it is, its pods wait until it resolves",
+		`Warning: admitted as it is; its pods wait until the image resolves: container "app": can't pin ` + reference + ": 503", "try again later",
 	} {
 		if !strings.Contains(warning, want) {
 			t.Errorf("stderr of kubectl apply = %q, want %s", warning, want)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -104,20 +105,22 @@ func awaitPolicy(t *testing.T, ns string, inForce bool) {
 	})
 }
 
-// exempt returns a change of the policy that exempts images.
+// exempt returns a change of the policy that exempts images and, if shortNames is leave, short
+// names.
 func exempt(
-	t *testing.T, images []string,
+	t *testing.T, images []string, shortNames string,
 ) func(*admissionregistrationv1.ValidatingAdmissionPolicy) {
 	list := "[]"
 	if len(images) > 0 {
 		list = "['" + strings.Join(images, "', '") + "']"
 	}
 	return func(p *admissionregistrationv1.ValidatingAdmissionPolicy) {
-		v := &p.Spec.Variables[0]
-		if v.Name != "exemptImages" {
-			t.Fatalf("the first variable is %s, want exemptImages", v.Name)
+		images, short := &p.Spec.Variables[0], &p.Spec.Variables[1]
+		if images.Name != "exemptImages" || short.Name != "leaveShortNames" {
+			t.Fatalf("the first variables are %s, %s, want exemptImages, leaveShortNames",
+				images.Name, short.Name)
 		}
-		v.Expression = list
+		images.Expression, short.Expression = list, fmt.Sprint(shortNames == "leave")
 	}
 }
 

@@ -23,9 +23,10 @@ import (
 
 // testCase is a row of the table in deploy/policies/testdata.
 type testCase struct {
-	Image   string
-	Exempt  []string
-	Allowed bool
+	Image      string
+	Exempt     []string
+	ShortNames string `json:"shortNames"`
+	Allowed    bool
 }
 
 // TestPolicyTable has the table that also tests tagpin's own rules and Gatekeeper's.
@@ -40,17 +41,17 @@ func TestPolicyTable(t *testing.T) {
 	}
 	byExemption := map[string][]testCase{}
 	for _, c := range cases {
-		key := strings.Join(c.Exempt, " ")
+		key := strings.Join(append(c.Exempt, c.ShortNames), " ")
 		byExemption[key] = append(byExemption[key], c)
 	}
-	for _, group := range byExemption {
-		t.Run(strings.Join(group[0].Exempt, " "), func(t *testing.T) {
-			installPolicy(t, policyLabel, exempt(t, group[0].Exempt))
+	for key, group := range byExemption {
+		t.Run(key, func(t *testing.T) {
+			installPolicy(t, policyLabel, exempt(t, group[0].Exempt, group[0].ShortNames))
 			for _, tt := range group {
 				ns := newLabelled(t, policyLabel, "enforce")
 				_, err := createPod(t.Context(), ns, barePod(tt.Image))
 				if got := err == nil; got != tt.Allowed || err != nil && !deniedByPolicy(err) {
-					t.Errorf("%s, exempt %q: %v, want allowed: %t", tt.Image, tt.Exempt, err, tt.Allowed)
+					t.Errorf("%+v: %v, want allowed: %t", tt, err, tt.Allowed)
 				}
 			}
 		})
@@ -172,7 +173,7 @@ func TestPolicyOnPlaceholder(t *testing.T) {
 
 // TestPolicyOnLargeObjects checks that the policy stays within the cost that the API server allows.
 func TestPolicyOnLargeObjects(t *testing.T) {
-	installPolicy(t, policyLabel, exempt(t, []string{"docker.io/exempt/*"}))
+	installPolicy(t, policyLabel, exempt(t, []string{"docker.io/exempt/*"}, ""))
 	c, _ := newClient(t)
 	images := map[string]string{"pinned": "a@" + digestOf("1"), "unpinned": "exempt/a"}
 	for name, image := range images {

@@ -87,7 +87,7 @@ func TestNoSecret(t *testing.T) {
 			if got := specOf(t, o).Containers[0].Image; got != reference {
 				t.Errorf("image = %s, want %s", got, reference)
 			}
-			if !strings.HasPrefix(warnings.String(), `container "c0": can't pin `+reference+": "+at.Host+": 401 Unauthorized; check the image's name") {
+			if !strings.HasPrefix(warnings.String(), `admitted as it is; its pods wait until the image resolves: container "c0": can't pin `+reference+": 401 Unauthorized; check the image's name") {
 				t.Errorf("warning = %q, want the container, the image and 401", warnings)
 			}
 			denied(t, c, ns, podSpec(reference), `container "c0": can't pin `+reference+": "+at.Host+": 401 Unauthorized; "+

@@ -57,6 +57,7 @@ func (t *Tenant) Serve(ctx context.Context, behave handler) (*Host, error) {
 	if h.server.TLS, err = leaf.ServerConfig(); err != nil {
 		return nil, err
 	}
+	h.server.EnableHTTP2 = true
 	h.server.StartTLS()
 	t.mu.Lock()
 	defer t.mu.Unlock()

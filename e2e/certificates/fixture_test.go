@@ -5,13 +5,10 @@ package certificates
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +22,7 @@ import (
 
 	"github.com/tagpin/tagpin/e2e/cluster"
 	"github.com/tagpin/tagpin/e2e/clustertest"
+	"github.com/tagpin/tagpin/e2e/pki"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
@@ -188,27 +186,14 @@ func (f *fixture) nearEnd(t *testing.T, which string) *x509.Certificate {
 	t.Helper()
 	secret := f.secret(t)
 	all := certificatesOf(t, secret.Data[which])
-	ca := certificatesOf(t, secret.Data["ca.crt"])[0]
-	block, _ := pem.Decode(secret.Data["ca.key"])
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	text, err := pki.Reissue(secret.Data[which], secret.Data["ca.crt"], secret.Data["ca.key"],
+		all[0].NotBefore, time.Now().Add(day))
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := *all[0]
-	template.NotAfter = time.Now().Add(day)
-	template.SerialNumber = new(big.Int).Add(template.SerialNumber, big.NewInt(1))
-	der, err := x509.CreateCertificate(
-		rand.Reader, &template, ca, all[0].PublicKey, key.(crypto.Signer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ending, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all[0] = ending
-	secret.Data[which] = nil
-	for _, c := range all {
+	ending := certificatesOf(t, text)[0]
+	secret.Data[which] = text
+	for _, c := range all[1:] {
 		secret.Data[which] = append(secret.Data[which], pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	f.update(t, secret)

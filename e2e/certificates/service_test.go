@@ -27,7 +27,12 @@ type service struct {
 func startService(t *testing.T) *service {
 	t.Helper()
 	s := &service{}
-	s.address = forward.Start(t, s.dial)
+	f, err := forward.Start(t.Context(), s.dial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Stop)
+	s.address = f.Address
 	return s
 }
 

@@ -3,6 +3,7 @@
 package chart
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -43,24 +44,27 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// admit creates a pod of the manifest's Deployment as a dry run.
+// admit creates a pod of each of the manifest's Deployments as a dry run.
 func admit(t *testing.T, manifest string) error {
 	t.Helper()
-	var deployment appsv1.Deployment
+	var errs []error
 	for document := range strings.SplitSeq(manifest, "\n---") {
-		if strings.Contains(document, "\nkind: Deployment\n") {
-			if err := yaml.UnmarshalStrict([]byte(document), &deployment); err != nil {
-				t.Fatal(err)
-			}
+		if !strings.Contains(document, "\nkind: Deployment\n") {
+			continue
 		}
+		var deployment appsv1.Deployment
+		if err := yaml.UnmarshalStrict([]byte(document), &deployment); err != nil {
+			t.Fatal(err)
+		}
+		template := deployment.Spec.Template
+		pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
+		pod.GenerateName = "tagpin-"
+		pod.Spec.ServiceAccountName = "" // it does not exist
+		pod.Spec.PriorityClassName, pod.Spec.RuntimeClassName = "", nil
+		_, err := clustertest.DryRun(t.Context(), env.Client, namespace, pod)
+		errs = append(errs, err)
 	}
-	template := deployment.Spec.Template
-	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
-	pod.GenerateName = "tagpin-"
-	pod.Spec.ServiceAccountName = "" // it does not exist
-	pod.Spec.PriorityClassName = ""
-	_, err := clustertest.DryRun(t.Context(), env.Client, namespace, pod)
-	return err
+	return errors.Join(errs...)
 }
 
 // TestKustomize applies deploy/kustomize as a dry run.

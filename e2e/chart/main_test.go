@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,7 +70,7 @@ func TestMain(m *testing.M) {
 // namespaces creates the namespaces that the test values name. Pods in tagpin's own namespace must
 // be restricted, and the API server warns of workloads whose pods are not.
 func namespaces(ctx context.Context, c *cluster.Cluster) error {
-	for _, name := range []string{namespace, "shop", "other"} {
+	for _, name := range []string{namespace, "shop", "other", "monitoring"} {
 		if _, _, err := c.RunKubectl(ctx, nil, "create", "namespace", name); err != nil {
 			return err
 		}
@@ -83,13 +84,14 @@ func namespaces(ctx context.Context, c *cluster.Cluster) error {
 	return err
 }
 
-// helm runs a version of Helm and returns its stdout.
+// helm runs a version of Helm and returns its stdout. It sets a tag of the image, which the chart
+// requires, before the other values.
 func helm(t *testing.T, version string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), helms[version], append(args, "--namespace", namespace)...)
-	home := t.TempDir() // without settings and plugins of the user
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+env.Kubeconfig,
-		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	if slices.Contains([]string{"install", "upgrade", "template"}, args[0]) {
+		args = slices.Insert(slices.Clone(args), 1, "--set=image.tag=e2e")
+	}
+	cmd := helmCommand(t, version, args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -97,6 +99,16 @@ func helm(t *testing.T, version string, args ...string) string {
 		t.Fatalf("helm %s %s: %v\n%s", version, strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out)
+}
+
+// helmCommand returns a command of a version of Helm.
+func helmCommand(t *testing.T, version string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), helms[version], append(args, "--namespace", namespace)...)
+	home := t.TempDir() // without settings and plugins of the user
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+env.Kubeconfig,
+		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	return cmd
 }
 
 // kubectl runs kubectl and returns its stdout and stderr.
@@ -129,7 +141,7 @@ func left(t *testing.T) string {
 	const kinds = "serviceaccounts,secrets,configmaps,services,deployments," +
 		"poddisruptionbudgets,networkpolicies,resourcequotas,roles,rolebindings,clusterroles," +
 		"clusterrolebindings,mutatingwebhookconfigurations,certificates,issuers,servicemonitors," +
-		"prometheusrules,flowschemas"
+		"prometheusrules,flowschemas,horizontalpodautoscalers"
 	out, _ := kubectl(t, "", "get", kinds, "--all-namespaces", "--selector="+selector, "--output=name")
 	return out
 }

@@ -137,7 +137,7 @@ func TestKeepOnly(t *testing.T) {
 			helm(t, version, "install", "tagpin", deploy+"/chart")
 			defer helm(t, version, "uninstall", "tagpin")
 			serve(t)
-			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--reuse-values", "--set", "keepOnly=true")
+			helm(t, version, "upgrade", "tagpin", deploy+"/chart", "--reset-then-reuse-values", "--set", "keepOnly=true")
 			for _, w := range webhooks(t) {
 				if len(w.Rules) != 1 {
 					t.Errorf("%s has lost its rules", w.Name)
@@ -162,8 +162,21 @@ func webhooks(t *testing.T) []admissionregistrationv1.MutatingWebhook {
 	return r.Webhooks
 }
 
-// serve writes what a server writes, as another field manager than the installers.
+// serve writes what a server with a certificate of its own writes, as another field manager than
+// the installers.
 func serve(t *testing.T) {
+	t.Helper()
+	options := writeRules(t)
+	data := []byte(`{"data":{"tls.crt":"Y2VydGlmaWNhdGU="}}`)
+	_, err := env.Client.CoreV1().Secrets(namespace).Patch(
+		t.Context(), "tagpin-webhook-tls", types.MergePatchType, data, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeRules writes what a server writes into the registration, and returns its field manager.
+func writeRules(t *testing.T) metav1.PatchOptions {
 	t.Helper()
 	patch := admissionregistrationv1.MutatingWebhookConfiguration{Webhooks: webhooks(t)}
 	scope := admissionregistrationv1.NamespacedScope
@@ -189,12 +202,7 @@ func serve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := []byte(`{"data":{"tls.crt":"Y2VydGlmaWNhdGU="}}`)
-	_, err = env.Client.CoreV1().Secrets(namespace).Patch(
-		t.Context(), "tagpin-webhook-tls", types.MergePatchType, data, options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return options
 }
 
 // watchDeletions starts watches, and returns a function that returns the revisions at which the

@@ -103,7 +103,8 @@ func (c *Cluster) binary() string     { return filepath.Join(c.dir, "tagpin-webh
 func (c *Cluster) configFile() string { return filepath.Join(c.dir, "config.yaml") }
 
 // config returns the config of tagpin. It allows loopback, and has the registries, all kinds of
-// deploy/templates, and an operator that compares images.
+// deploy/templates, as many annotations for refreshes as there may be, because they cost the
+// conditions of the registration, and an operator that compares images.
 func (c *Cluster) config() ([]byte, error) {
 	b := []byte(`apiVersion: tagpin.dev/v1alpha1
 kind: Config
@@ -112,6 +113,15 @@ cache: {negativeTTL: 500ms}
 network: {allow: [127.0.0.0/8]}
 skipOwners:
 - {owner: e2e.tagpin.dev/Picky, users: [picky]}
+refreshAnnotations:
+- keel.sh/update-time
+- cattle.io/timestamp
+- dev.okteto.com/last-updated
+- reloader.stakater.com/last-reloaded-from
+- a.example/restarted
+- b.example/restarted
+- c.example/restarted
+- d.example/restarted
 registries:
 `)
 	for _, r := range []*registry.Registry{c.Open, c.Spare, c.Token, c.Basic} {

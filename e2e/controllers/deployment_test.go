@@ -196,7 +196,7 @@ func (s *space) applyDeferred(reference string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	wantText(s.t, "kubectl apply", stderr, "admitted as it is, its pods wait until it resolves")
+	wantText(s.t, "kubectl apply", stderr, "admitted as it is; its pods wait until the image resolves")
 	s.eventually("the pods to be denied", func(context.Context) error {
 		events := s.kubectl("", "get", "events", "-o", "jsonpath={.items[*].message}")
 		return hasText(events, "denied the request")

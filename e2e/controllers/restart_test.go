@@ -33,7 +33,7 @@ func TestRestartInIncident(t *testing.T) { // not parallel, because the registry
 	s.spare() // the tag moves
 	env.Spare.SetDown(true)
 	defer env.Spare.SetDown(false)
-	wantText(t, "kubectl rollout restart", s.restart("deployment/web"), "; kept at "+first[:19])
+	wantText(t, "kubectl rollout restart", s.restart("deployment/web"), "kept at "+first[:19]+": container")
 	s.rolledOut("deployment/web")
 	s.wantStable("restarted", reference+"@"+first, 2)
 	s.wantPods("restarted", 2, reference+"@"+first)

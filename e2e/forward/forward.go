@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package forward passes TCP connections on, as a Service does.
+// Package forward passes TCP connections on, as a Service does:
+//
+//	f, err := forward.Start(ctx, dial)
+//	defer f.Stop()
+//	… f.Address
 package forward
 
 import (
@@ -8,34 +12,45 @@ import (
 	"io"
 	"net"
 	"sync"
-	"testing"
 )
 
-// Start listens on loopback until the test ends. It passes each connection on to the one that dial
-// returns, and closes the connection if dial fails.
-func Start(t testing.TB, dial func(context.Context) (net.Conn, error)) (address string) {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+// Forward listens for connections and passes them on.
+type Forward struct {
+	Address string // a free port on loopback
+
+	listener net.Listener
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// Start listens on loopback. It passes each connection on to the one that dial returns, and closes
+// the connection if dial fails. The end of ctx has no effect. The caller must call Stop.
+func Start(
+	ctx context.Context, dial func(context.Context) (net.Conn, error),
+) (*Forward, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	var running sync.WaitGroup
-	running.Go(func() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f := &Forward{Address: listener.Addr().String(), listener: listener, cancel: cancel}
+	f.running.Go(func() {
 		for {
 			in, err := listener.Accept()
 			if err != nil {
 				return // the listener was closed
 			}
-			running.Go(func() { pass(ctx, in, dial) })
+			f.running.Go(func() { pass(ctx, in, dial) })
 		}
 	})
-	t.Cleanup(func() {
-		_ = listener.Close()
-		cancel()
-		running.Wait()
-	})
-	return listener.Addr().String()
+	return f, nil
+}
+
+// Stop closes the listener and all connections, and waits until they are closed.
+func (f *Forward) Stop() {
+	_ = f.listener.Close()
+	f.cancel()
+	f.running.Wait()
 }
 
 // pass passes a connection on until one of its sides closes it or ctx ends.

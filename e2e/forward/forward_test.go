@@ -20,7 +20,7 @@ func TestStart(t *testing.T) {
 	}))
 	defer server.Close()
 	var down atomic.Bool
-	address := Start(t, func(ctx context.Context) (net.Conn, error) {
+	address := start(t, func(ctx context.Context) (net.Conn, error) {
 		if down.Load() {
 			return nil, errors.New("down")
 		}
@@ -58,7 +58,7 @@ func TestOpenConnections(t *testing.T) {
 	defer listener.Close() //nolint:errcheck // nothing was written
 	var client net.Conn
 	t.Run("open", func(t *testing.T) {
-		address := Start(t, func(ctx context.Context) (net.Conn, error) {
+		address := start(t, func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", listener.Addr().String())
 		})
 		if client, err = new(net.Dialer).DialContext(t.Context(), "tcp", address); err != nil {
@@ -73,4 +73,15 @@ func TestOpenConnections(t *testing.T) {
 	if _, err := client.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is open after the end of the test")
 	}
+}
+
+// start starts to forward until the test ends.
+func start(t *testing.T, dial func(context.Context) (net.Conn, error)) (address string) {
+	t.Helper()
+	f, err := Start(t.Context(), dial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Stop)
+	return f.Address
 }

@@ -23,9 +23,23 @@ import (
 const template = `{"metadata":{"labels":{"app":"w"},"annotations":{"note":"the CRD may prune it"}},` +
 	`"spec":{"containers":[{"name":"app","image":%q}]}}`
 
-// specs returns the spec of each kind, where T stands for a pod template.
+// specs returns the spec of each kind, where T stands for a pod template and I for an image.
 func specs() map[string]string {
+	const (
+		task     = `{"stepTemplate":{"image":I},"steps":[{"name":"a","image":I},{"name":"b","image":I}],"sidecars":[{"name":"a","image":I}]}`
+		workflow = `{"entrypoint":"a","templates":[{"name":"a","container":{"image":I},"initContainers":[{"name":"i","image":I}],"sidecars":[{"name":"s","image":I}]},{"name":"b","script":{"image":I,"source":"x"}},{"name":"c","containerSet":{"containers":[{"name":"d","image":I}]}}]}`
+		operated = `{"image":I,"containers":[{"name":"c","image":I}],"initContainers":[{"name":"i","image":I}]}`
+	)
 	return map[string]string{
+		"tasks.tekton.dev":                          task,
+		"stepactions.tekton.dev":                    `{"image":I}`,
+		"pipelines.tekton.dev":                      `{"tasks":[{"name":"t","taskSpec":` + task + `}],"finally":[{"name":"f","taskSpec":` + task + `}]}`,
+		"workflowtemplates.argoproj.io":             workflow,
+		"cronworkflows.argoproj.io":                 `{"schedule":"0 0 * * *","workflowSpec":` + workflow + `}`,
+		"prometheuses.monitoring.coreos.com":        strings.TrimSuffix(operated, "}") + `,"thanos":{"image":I}}`,
+		"prometheusagents.monitoring.coreos.com":    operated,
+		"alertmanagers.monitoring.coreos.com":       operated,
+		"thanosrulers.monitoring.coreos.com":        operated,
 		"rollouts.argoproj.io":                      `{"selector":{"matchLabels":{"app":"w"}},"template":T}`,
 		"jobsets.jobset.x-k8s.io":                   `{"replicatedJobs":[{"name":"one","template":{"spec":{"template":T}}},{"name":"two","template":{"spec":{"template":T}}}]}`,
 		"leaderworkersets.leaderworkerset.x-k8s.io": `{"leaderWorkerTemplate":{"leaderTemplate":T,"workerTemplate":T}}`,
@@ -42,7 +56,8 @@ func specs() map[string]string {
 
 // specOf returns the spec of a kind with an image.
 func specOf(k kind, image string) string {
-	return strings.ReplaceAll(specs()[k.resource], ":T", ":"+fmt.Sprintf(template, image))
+	return strings.NewReplacer(":T", ":"+fmt.Sprintf(template, image), ":I", fmt.Sprintf(":%q", image)).
+		Replace(specs()[k.resource])
 }
 
 // kind is a kind in deploy/templates, as the API server knows it.
@@ -147,7 +162,7 @@ func TestKinds(t *testing.T) {
 func testKind(t *testing.T, k kind, how []string) {
 	s := newSpace(t, "enforce")
 	reference, first := s.push()
-	n := strings.Count(specs()[k.resource], ":T")
+	n := strings.Count(specs()[k.resource], ":T") + strings.Count(specs()[k.resource], ":I")
 	if n == 0 {
 		t.Fatalf("specs has no spec of %s", k.resource)
 	}

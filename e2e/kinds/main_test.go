@@ -52,6 +52,33 @@ func crds() []tools.Source {
 				"config/core/300-resources/configuration.yaml",
 			},
 		},
+		{
+			Path: "github.com/tektoncd/pipeline", Version: "v1.0.0",
+			Sum: "h1:qq/BtjwtvZV7qhd6BnL5sGoBM4vVqpCtz/+hMbs6p94=",
+			Files: []string{
+				"config/300-crds/300-task.yaml",
+				"config/300-crds/300-stepaction.yaml",
+				"config/300-crds/300-pipeline.yaml",
+			},
+		},
+		{
+			Path: "github.com/argoproj/argo-workflows/v3", Version: "v3.6.7",
+			Sum: "h1:3vT0ygPVtZxSSUaZsCeI+Th/Bm9Cfc2J1FQOGe2iKoM=",
+			Files: []string{
+				"manifests/base/crds/minimal/argoproj.io_workflowtemplates.yaml",
+				"manifests/base/crds/minimal/argoproj.io_cronworkflows.yaml",
+			},
+		},
+		{
+			Path: "github.com/prometheus-operator/prometheus-operator", Version: "v0.82.2",
+			Sum: "h1:qalPLM8wkvCtu9aHcoSKGDpCZR3aWRMKeHev5WomTBQ=",
+			Files: []string{
+				"example/prometheus-operator-crd/monitoring.coreos.com_prometheuses.yaml",
+				"example/prometheus-operator-crd/monitoring.coreos.com_prometheusagents.yaml",
+				"example/prometheus-operator-crd/monitoring.coreos.com_alertmanagers.yaml",
+				"example/prometheus-operator-crd/monitoring.coreos.com_thanosrulers.yaml",
+			},
+		},
 	}
 }
 

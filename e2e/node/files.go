@@ -17,10 +17,13 @@ import (
 const (
 	name            = "node"
 	address         = "10.88.0.1"
-	apiServer       = "https://" + address + ":6443"
 	registryAddress = address + ":5000"
 	podRange        = "10.89.0.0/16"
 	serviceRange    = "10.96.0.0/16"
+
+	apiServerAddress = address + ":6443"
+	apiServer        = "https://" + apiServerAddress
+	apiServerName    = "kubernetes.default.svc" // in its certificate
 )
 
 // users returns the users that have a kubeconfig, with their names, UIDs and groups as in a token
@@ -37,11 +40,16 @@ func users() map[string]string {
 
 const kubeconfig = `apiVersion: v1
 kind: Config
-clusters: [{name: node, cluster: {server: %q, certificate-authority: %q}}]
+clusters: [{name: node, cluster: {server: %q, tls-server-name: %q, certificate-authority: %q}}]
 users: [{name: user, user: {token: %q}}]
 contexts: [{name: node, context: {cluster: node, user: user}}]
 current-context: node
 `
+
+// kubeconfigFor returns the kubeconfig of a user.
+func kubeconfigFor(server, ca, token string) []byte {
+	return fmt.Appendf(nil, kubeconfig, server, apiServerName, ca, token)
+}
 
 // The node routes packets between pods, and does not bridge them, because a Service's answers must
 // come back through the node, also if the kernel can't filter bridges.
@@ -126,11 +134,11 @@ func (n *Node) writeFiles(context.Context) error {
 			n.token = token
 		}
 		fmt.Fprintf(&tokens, "%s,%s\n", token, groups)
-		files[user+".kubeconfig"] = fmt.Appendf(nil, kubeconfig, apiServer, n.file("ca.crt"), token)
+		files[user+".kubeconfig"] = kubeconfigFor(apiServer, n.file("ca.crt"), token)
 	}
 	files["tokens.csv"] = tokens.Bytes()
 	for name, hosts := range map[string][]string{
-		"apiserver":        {address, "10.96.0.1", "kubernetes.default.svc"},
+		"apiserver":        {address, "10.96.0.1", apiServerName},
 		"service-accounts": {"service-accounts"}, // its key signs tokens
 	} {
 		leaf, err := n.CA.IssueFor(hosts...)

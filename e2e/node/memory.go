@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Memory is what the kernel reports about the memory of a container, in bytes.
@@ -45,13 +46,57 @@ func (n *Node) ResetMemoryPeak(uid, program string) error {
 	if err != nil {
 		return err
 	}
-	err = os.WriteFile(filepath.Join(group, peakV1), []byte("0"), 0)
+	err = writeText(filepath.Join(group, peakV1), "0")
 	if errors.Is(err, fs.ErrNotExist) {
-		_ = os.WriteFile(filepath.Join(group, peakV2), []byte("0"), 0) // not every kernel supports it
+		_ = writeText(filepath.Join(group, peakV2), "0") // not every kernel supports it
 		return nil
 	}
 	return err
 }
+
+// TightenMemory lowers the limit of the memory of a pod's program to about what it uses now, so
+// that the kernel kills it when it needs more. A restarted container has its own limit again.
+func (n *Node) TightenMemory(uid, program string) error {
+	if err := n.ResetMemoryPeak(uid, program); err != nil {
+		return err
+	}
+	now, err := n.PodMemory(uid, program)
+	if err != nil {
+		return err
+	}
+	// If the kernel can't free enough memory, it refuses the limit, or kills the program at once.
+	for limit := now.Peak; limit > 0 && err == nil; limit -= tightenStep {
+		text := strconv.FormatInt(limit, 10)
+		err = writeText(filepath.Join(now.Group, limitV1), text)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = writeText(filepath.Join(now.Group, limitV2), text)
+		}
+	}
+	if errors.Is(err, syscall.EBUSY) || errors.Is(err, fs.ErrNotExist) {
+		return nil // it is tight, or the program was killed and its group removed
+	}
+	return err
+}
+
+// OutOfMemoryKills returns how many processes the kernel has killed for their memory since the
+// machine started, in all cgroups. With cgroup version 1, containerd does not always tell such a
+// kill from another one: if the container's cgroup is gone before containerd looks, the reason is
+// Error instead of OOMKilled.
+func OutOfMemoryKills() (int64, error) {
+	text, err := os.ReadFile("/proc/vmstat")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if number, found := strings.CutPrefix(line, "oom_kill "); found {
+			return strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		}
+	}
+	return 0, errors.New("/proc/vmstat has no oom_kill, which Linux has since 4.13")
+}
+
+// tightenStep is by how much TightenMemory lowers a limit at a time.
+const tightenStep = 1 << 20
 
 // memoryGroup returns the folder of the cgroup that counts the memory of a pod's program.
 func (n *Node) memoryGroup(uid, program string) (string, error) {
@@ -78,6 +123,17 @@ func (n *Node) memoryGroup(uid, program string) (string, error) {
 		err = ErrNoProcess
 	}
 	return found, err
+}
+
+// writeText writes a file of a cgroup. os.WriteFile would try to create the file if it does not
+// exist, and the kernel then returns an error that does not say so.
+func writeText(path, text string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
 }
 
 // readNumber reads the first of the files that exists.

@@ -33,6 +33,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/tagpin/tagpin/e2e/forward"
 	"github.com/tagpin/tagpin/e2e/pki"
 	"github.com/tagpin/tagpin/e2e/registry"
 	"github.com/tagpin/tagpin/e2e/tools"
@@ -64,6 +65,7 @@ type Node struct {
 	token      string // of the administrator
 	namespaces *namespaces
 	components []*component
+	outside    *forward.Forward // of Kubeconfig
 }
 
 // Start starts a node and returns when it accepts pods. The first time it builds Kubernetes, which
@@ -73,7 +75,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	if err := supported(); err != nil {
+	if err := Supported(); err != nil {
 		return nil, err
 	}
 	n, began := &Node{options: o}, time.Now()
@@ -92,6 +94,9 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 // Stop ends everything that runs and removes everything that was written.
 func (n *Node) Stop() error {
 	var errs []error
+	if n.outside != nil {
+		n.outside.Stop()
+	}
 	if n.Registry != nil {
 		n.Registry.Stop()
 	}
@@ -116,8 +121,7 @@ func (n *Node) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	n.root = filepath.Dir(module)
-	n.debian, n.env, err = tools.DebianFiles(ctx, n.options.Progress,
-		"containerd", "runc", "containernetworking-plugins", "iptables")
+	n.debian, n.env, err = tools.NodeFiles(ctx, n.options.Progress)
 	if errors.Is(err, tools.ErrNotDebian) {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}

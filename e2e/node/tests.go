@@ -14,6 +14,10 @@ import (
 
 const describeDeadline = time.Minute
 
+// Supported returns nil if this machine can make a node's namespaces, or else ErrUnsupported with
+// the reason.
+func Supported() error { return supported() }
+
 // RunTests runs the tests of a package on one node with tagpin, and returns the exit code. It first
 // calls ready with the node, or with the reason why this machine can't have one, so that tests can
 // be skipped. The node is stopped even if the tests are interrupted.

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -143,4 +144,35 @@ func sign(template, parent *x509.Certificate, parentKey crypto.Signer) (
 
 func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+// Reissue returns a certificate with other dates than the given one, for the same key and names,
+// signed by the CA with the given certificate and key. All are in PEM, and of several certificates
+// the first one counts.
+func Reissue(cert, ca, caKey []byte, notBefore, notAfter time.Time) ([]byte, error) {
+	var parsed []*x509.Certificate
+	for _, data := range [][]byte{cert, ca} {
+		block, _ := pem.Decode(data)
+		if block == nil {
+			return nil, errors.New("no PEM")
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, c)
+	}
+	signer, err := tls.X509KeyPair(ca, caKey)
+	if err != nil {
+		return nil, err
+	}
+	template := *parsed[0]
+	template.NotBefore, template.NotAfter = notBefore, notAfter
+	template.SerialNumber = new(big.Int).Add(template.SerialNumber, big.NewInt(1))
+	der, err := x509.CreateCertificate(
+		rand.Reader, &template, parsed[1], parsed[0].PublicKey, signer.PrivateKey)
+	if err != nil {
+		return nil, err
+	}
+	return encode("CERTIFICATE", der), nil
 }

@@ -19,20 +19,24 @@ const (
 )
 
 // Until calls f until it returns nil. If f still fails after Deadline, the test fails with f's last
-// error. The context of f lasts as long as the wait, also in a test's cleanup, where the test's own
-// context has ended.
+// error, unless that only says that the time was up: then it fails with the one before. The context
+// of f lasts as long as the wait, also in a test's cleanup, where the test's own context has ended.
 func Until(t testing.TB, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), Deadline)
 	defer cancel()
+	var last error
 	for {
 		err := f(ctx)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("still failing after %v: %v", Deadline, err)
+			t.Fatalf("still failing after %v: %v", Deadline, last)
 		case <-time.After(interval):
 		}
 	}

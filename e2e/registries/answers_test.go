@@ -5,6 +5,7 @@ package registries
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -16,42 +17,41 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry"
 )
 
-// running is a registry of one kind, with its images and an endpoint for each access.
+// running is a registry of one kind, with its images.
 type running struct {
-	at      map[access]*endpoint
+	store   store
 	digests map[string]digest.Digest // by tag
+	plainly *endpoint                // that images are pushed to
 }
 
 // push pushes a new image as a tag, which moves if it exists.
 func (r *running) push(t testing.TB, tag string, of types.MediaType) digest.Digest {
 	t.Helper()
-	return push(t, r.at[plain].host.Name, tag, of)
+	return r.plainly.push(t, tag, of)
 }
 
-// eachStore runs a test for each registry.
-func eachStore(t *testing.T, test func(t *testing.T, r *running)) {
+// eachAccess runs a test for each registry and each of its accesses, or those of them that are
+// given.
+func eachAccess(
+	t *testing.T, test func(t *testing.T, r *running, e *endpoint), only ...access,
+) {
 	t.Helper()
-	for name, newStore := range stores {
+	for name, k := range kinds {
 		t.Run(name, func(t *testing.T) {
-			s := newStore(t)
-			digests, plainly := fill(t, s)
-			r := &running{at: map[access]*endpoint{plain: plainly}, digests: digests}
-			for _, a := range accesses[1:] {
-				r.at[a] = s.open(t, a)
+			r := &running{store: k.newStore(t)}
+			r.digests, r.plainly = fill(t, r.store)
+			for _, a := range k.accesses {
+				if len(only) > 0 && !slices.Contains(only, a) {
+					continue
+				}
+				e := r.plainly
+				if a != plain {
+					e = r.store.open(t, a)
+				}
+				t.Run(string(a), func(t *testing.T) { test(t, r, e) })
 			}
-			test(t, r)
 		})
 	}
-}
-
-// eachAccess runs a test for each registry and access.
-func eachAccess(t *testing.T, test func(t *testing.T, r *running, e *endpoint)) {
-	t.Helper()
-	eachStore(t, func(t *testing.T, r *running) {
-		for _, a := range accesses {
-			t.Run(string(a), func(t *testing.T) { test(t, r, r.at[a]) })
-		}
-	})
 }
 
 // TestNotFound looks up a missing tag, and a tag in a missing repository. Because some registries
@@ -60,6 +60,7 @@ func TestNotFound(t *testing.T) {
 	wants := map[access]asked{
 		plain:  {Manifests: []string{"HEAD 404", "GET 404"}},
 		secure: {Manifests: []string{"HEAD 404", "GET 404"}},
+		public: {Manifests: []string{"HEAD 401", "HEAD 404", "GET 404"}, Tokens: []string{"200"}},
 		basic:  {Manifests: []string{"HEAD 401", "HEAD 404", "GET 404", "HEAD 401"}},
 		bearer: {Manifests: []string{"HEAD 401", "HEAD 404", "GET 404", "HEAD 401"}, Tokens: []string{"200", "200"}},
 	}
@@ -78,80 +79,89 @@ func TestUnauthorized(t *testing.T) {
 	const tag = "oci-index"
 	tests := []struct {
 		name          string
-		credentials   []keychain.Credential
+		credentials   func(c *client) []keychain.Credential
 		accepted      bool
 		basic, bearer asked
 	}{
 		{
-			"none", nil, false,
+			"none",
+			func(*client) []keychain.Credential { return nil },
+			false,
 			asked{Manifests: []string{"HEAD 401"}},
 			asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}}, // an anonymous token
 		},
 		{
 			"wrong",
-			[]keychain.Credential{wrong()},
+			func(c *client) []keychain.Credential { return []keychain.Credential{c.wrong()} },
 			false,
 			asked{Manifests: []string{"HEAD 401", "HEAD 401", "HEAD 401"}}, // the last one is anonymous
 			asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"401", "200"}},
 		},
 		{
 			"right after wrong",
-			[]keychain.Credential{wrong(), right()},
+			func(c *client) []keychain.Credential { return []keychain.Credential{c.wrong(), c.right()} },
 			true,
 			asked{Manifests: []string{"HEAD 401", "HEAD 401", "HEAD 200"}},
 			asked{Manifests: []string{"HEAD 401", "HEAD 200"}, Tokens: []string{"401", "200"}},
 		},
 	}
-	eachStore(t, func(t *testing.T, r *running) {
+	eachAccess(t, func(t *testing.T, r *running, e *endpoint) {
 		for _, tt := range tests {
-			for a, want := range map[access]asked{basic: tt.basic, bearer: tt.bearer} {
-				t.Run(string(a)+"/"+tt.name, func(t *testing.T) {
-					e := r.at[a]
-					c := e.client(t)
-					if tt.accepted {
-						c.wantDigest(t, tag, r.digests[tag], tt.credentials...)
-					} else {
-						c.wantError(t, tag, failure.Unauthorized, ": 401 Unauthorized", tt.credentials...)
-					}
-					wantAsked(t, "first lookup", e, want)
-					// The right credential works although a wrong one was tried, and an anonymous lookup fails
-					// although the right credential worked.
-					c.wantDigest(t, tag, r.digests[tag], wrong(), right())
-					c.wantError(t, tag, failure.Unauthorized, c.at+": 401 Unauthorized")
-				})
-			}
+			t.Run(tt.name, func(t *testing.T) {
+				want := tt.basic
+				if e.access == bearer {
+					want = tt.bearer
+				}
+				c := e.client(t)
+				if tt.accepted {
+					c.wantDigest(t, tag, r.digests[tag], tt.credentials(c)...)
+				} else {
+					c.wantError(t, tag, failure.Unauthorized, ": 401 Unauthorized", tt.credentials(c)...)
+				}
+				wantAsked(t, "first lookup", e, want)
+				// The right credential works although a wrong one was tried, and an anonymous lookup fails
+				// although the right credential worked.
+				c.wantDigest(t, tag, r.digests[tag], c.wrong(), c.right())
+				c.wantError(t, tag, failure.Unauthorized, c.at+": 401 Unauthorized")
+			})
 		}
-	})
+	}, basic, bearer)
 }
 
 // TestWrongIsNotShownAgain sends a wrong password only once, because a registry may lock out a user
 // after a few failures.
 func TestWrongIsNotShownAgain(t *testing.T) {
-	eachStore(t, func(t *testing.T, r *running) {
-		for a, anonymous := range map[access]asked{
-			basic:  {Manifests: []string{"HEAD 401"}},
-			bearer: {Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}},
-		} {
-			e := r.at[a]
-			c := e.client(t)
-			c.wantError(t, "oci-index", failure.Unauthorized, ": 401 Unauthorized", wrong())
-			e.asked()
-			c.wantError(t, "oci-index", failure.Unauthorized, "this credential is not shown again for ", wrong())
-			wantAsked(t, string(a), e, anonymous)
-		}
-	})
+	anonymous := map[access]asked{
+		basic:  {Manifests: []string{"HEAD 401"}},
+		bearer: {Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}},
+	}
+	eachAccess(t, func(t *testing.T, _ *running, e *endpoint) {
+		c := e.client(t)
+		c.wantError(t, "oci-index", failure.Unauthorized, ": 401 Unauthorized", c.wrong())
+		e.asked()
+		c.wantError(t, "oci-index", failure.Unauthorized, "this credential is not shown again for ", c.wrong())
+		wantAsked(t, "again", e, anonymous[e.access])
+	}, basic, bearer)
 }
 
 // TestUnneeded looks up an image with a credential at an open registry. Because the registry does
 // not ask for it, the credential is not sent.
 func TestUnneeded(t *testing.T) {
-	eachStore(t, func(t *testing.T, r *running) {
-		for _, a := range []access{plain, secure} {
-			c := r.at[a].client(t)
-			c.wantDigest(t, "oci-index", r.digests["oci-index"], wrong())
-			wantAsked(t, string(a), r.at[a], asked{Manifests: []string{"HEAD 200"}})
-		}
-	})
+	eachAccess(t, func(t *testing.T, r *running, e *endpoint) {
+		c := e.client(t)
+		c.wantDigest(t, "oci-index", r.digests["oci-index"], c.wrong())
+		wantAsked(t, "lookup", e, asked{Manifests: []string{"HEAD 200"}})
+	}, plain, secure)
+}
+
+// TestPublicDespiteWrong looks up a public image of a registry that wants a token, with a wrong
+// credential. The realm refuses that, and gives a token to nobody in particular.
+func TestPublicDespiteWrong(t *testing.T) {
+	eachAccess(t, func(t *testing.T, r *running, e *endpoint) {
+		c := e.client(t)
+		c.wantDigest(t, "oci-index", r.digests["oci-index"], c.wrong())
+		wantAsked(t, "lookup", e, asked{Manifests: []string{"HEAD 401", "HEAD 200"}, Tokens: []string{"401", "200"}})
+	}, public)
 }
 
 // TestMoved moves a tag, also from an image to an index. A client that knows the old digest gets
@@ -182,7 +192,8 @@ func TestVerify(t *testing.T) {
 			if e.access.private() {
 				first.Manifests = []string{"GET 401", "GET 200"}
 			}
-			if e.access == bearer {
+			if e.access.tokens() {
+				first.Manifests = []string{"GET 401", "GET 200"}
 				first.Tokens = []string{"200"}
 			}
 			wantAsked(t, tag, e, first)
@@ -221,7 +232,7 @@ func TestByDigest(t *testing.T) {
 
 func (c *client) manifest(t testing.TB, d digest.Digest) (*registry.Manifest, error) {
 	t.Helper()
-	r := c.request(repository+"@"+d.String(), c.credentials())
+	r := c.request(c.repository+"@"+d.String(), c.credentials())
 	m, err := c.direct.Manifest(t.Context(), registry.Request{
 		Ref: r.Ref, Credentials: r.Credentials, Namespace: r.Namespace,
 	})

@@ -20,8 +20,8 @@ import (
 
 // client sends requests to one endpoint, and reports what it got to the witness.
 type client struct {
+	*endpoint
 	at       string // the endpoint's host
-	private  bool
 	direct   *registry.Client
 	resolver resolve.Resolver
 }
@@ -36,12 +36,12 @@ func (e *endpoint) clientOf(t testing.TB, c *registry.Client) *client {
 	t.Helper()
 	c.Network.Rules = network.Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	c.UserAgent = userAgent
-	c.Metrics = env.seen.requests
+	c.Metrics = env.seen.asked
 	t.Cleanup(c.Close)
 	e.asked() // drop the requests of other clients
 	direct := &resolve.Registry{Client: c}
 	return &client{
-		at: e.host.Name, private: e.access.private(), direct: c,
+		endpoint: e, at: e.host.Name, direct: c,
 		resolver: &resolve.Measured{Next: direct, Metrics: env.seen.lookups, Label: c.Label},
 	}
 }
@@ -60,7 +60,7 @@ func (c *client) resolve(
 }
 
 func (c *client) request(tag string, credentials []keychain.Credential) resolve.Request {
-	text := c.at + "/" + repository + ":" + tag
+	text := c.at + "/" + c.repository + ":" + tag
 	if strings.ContainsAny(tag, "/:") {
 		text = c.at + "/" + tag
 	}
@@ -69,8 +69,8 @@ func (c *client) request(tag string, credentials []keychain.Credential) resolve.
 
 // credentials returns the credentials that the endpoint requires.
 func (c *client) credentials() []keychain.Credential {
-	if c.private {
-		return []keychain.Credential{right()}
+	if c.access.private() {
+		return []keychain.Credential{c.right()}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -15,9 +16,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
+
+	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
 )
 
-// repository is the repository of all images.
+// repository is the repository of the images, if a registry has no other one.
 const repository = "team/app"
 
 // contents are the tags that every store has, with the media types of their manifests.
@@ -29,20 +32,24 @@ var contents = map[string]types.MediaType{
 }
 
 // push pushes a new random image or index to an endpoint with plain HTTP, and returns its digest.
-func push(t testing.TB, host, tag string, of types.MediaType) digest.Digest {
+// Open registries don't ask for the password.
+func (e *endpoint) push(t testing.TB, tag string, of types.MediaType) digest.Digest {
 	t.Helper()
-	to, err := name.NewTag(host+"/"+repository+":"+tag, name.Insecure)
+	to, err := name.NewTag(e.host.Name+"/"+e.repository+":"+tag, name.Insecure)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &http.Transport{DisableKeepAlives: true}
+	options := []remote.Option{
+		remote.WithTransport(&http.Transport{DisableKeepAlives: true}),
+		remote.WithAuth(&authn.Basic{Username: e2eregistry.User, Password: e.password}),
+	}
 	var pushed partial.Describable
 	if of.IsIndex() {
 		index := newIndex(t, of)
-		pushed, err = index, remote.WriteIndex(to, index, remote.WithTransport(transport))
+		pushed, err = index, remote.WriteIndex(to, index, options...)
 	} else {
 		image := newImage(t, of)
-		pushed, err = image, remote.Write(to, image, remote.WithTransport(transport))
+		pushed, err = image, remote.Write(to, image, options...)
 	}
 	if err != nil {
 		t.Fatalf("pushing %s: %v", to, err)

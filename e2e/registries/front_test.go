@@ -4,11 +4,7 @@ package registries
 
 import (
 	"crypto/tls"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"testing"
 )
 
@@ -17,8 +13,8 @@ type front struct {
 	name       string
 	hideDigest bool // the digest is removed from the headers
 	headStatus int  // if not 0, the status of each HEAD request
-	// The first requests of a client to an open and to a private registry, and then the requests of
-	// another lookup.
+	// The first requests of a client to a registry that asks for nothing, and to another one, and then
+	// the requests of another lookup.
 	open, private, again []string
 }
 
@@ -54,39 +50,27 @@ var fronts = []front{
 
 // first returns the first requests of a client.
 func (f front) first(a access) asked {
-	switch a {
-	case basic:
-		return asked{Manifests: f.private}
-	case bearer:
-		return asked{Manifests: f.private, Tokens: []string{"200"}}
-	case plain, secure:
+	first := asked{Manifests: f.open}
+	if a.private() || a.tokens() {
+		first.Manifests = f.private
 	}
-	return asked{Manifests: f.open}
+	if a.tokens() {
+		first.Tokens = []string{"200"}
+	}
+	return first
 }
 
 // proxy returns a proxy that passes requests on to a registry.
-func (f front) proxy(t testing.TB, before *endpoint) http.Handler {
-	t.Helper()
-	target, err := url.Parse(before.url())
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host
-		},
-		Transport: &http.Transport{
-			DisableKeepAlives: true, DisableCompression: true,
-			TLSClientConfig: &tls.Config{RootCAs: env.ca.Pool(), MinVersion: tls.VersionTLS12},
-		},
-		ModifyResponse: func(r *http.Response) error {
-			if f.hideDigest {
-				r.Header.Del("Docker-Content-Digest")
-			}
-			return nil
-		},
-		ErrorLog: log.New(io.Discard, "", 0), // some tests kill the registry
+func (f front) proxy(before *endpoint) http.Handler {
+	proxy := passOn(before.url(), &http.Transport{
+		DisableKeepAlives: true, DisableCompression: true,
+		TLSClientConfig: &tls.Config{RootCAs: env.ca.Pool(), MinVersion: tls.VersionTLS12},
+	})
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if f.hideDigest {
+			r.Header.Del("Docker-Content-Digest")
+		}
+		return nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if f.headStatus != 0 && r.Method == http.MethodHead {
@@ -102,17 +86,21 @@ func behind(t testing.TB, e *endpoint) []*endpoint {
 	t.Helper()
 	all := []*endpoint{e}
 	for _, f := range fronts[1:] {
-		r := &recorder{handler: f.proxy(t, e)}
+		r := &recorder{handler: f.proxy(e)}
 		address := newServer(t, newLeaf(t, e.access), r).Listener.Addr().String()
-		through := &endpoint{
-			host: newHost(address, e.access), access: e.access, realm: e.realm, kill: e.kill,
-		}
+		env.seen.belongs(address, e.owner)
+		through := *e
+		through.host = newHost(address, e.access)
 		// The realm is still at the registry itself, or wherever the registry says.
 		through.host.AuthHosts = append([]string{e.host.Name}, e.host.AuthHosts...)
 		through.asked = func() asked {
-			return asked{Manifests: r.take().Manifests, Tokens: e.asked().Tokens}
+			here, before := r.take(), e.asked()
+			if len(here.Tokens) == 0 {
+				here.Tokens = before.Tokens
+			}
+			return here
 		}
-		all = append(all, through)
+		all = append(all, &through)
 	}
 	return all
 }

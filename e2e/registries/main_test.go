@@ -4,6 +4,7 @@ package registries
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -18,6 +19,8 @@ import (
 // env is shared by all tests.
 var env struct {
 	dockerRegistry tools.Program
+	programs       tools.Registries
+	gitea          *gitea
 	ca             *pki.CA
 	dir            string // of the files that all registries read
 	seen           *witness
@@ -35,7 +38,7 @@ func run(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(env.dir) }()
 	log.SetOutput(env.seen) // the standard library logs here
 	code := m.Run()
-	if err := env.seen.check(); err != nil {
+	if err := errors.Join(env.gitea.process.Kill(), env.seen.check()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -49,9 +52,13 @@ func run(m *testing.M) int {
 }
 
 func setUp() (err error) {
-	// The first run downloads the program. apt has time limits of its own.
-	env.dockerRegistry, err = tools.Debian(context.Background(), os.Stderr, "docker-registry")
+	// The first run downloads and builds the programs. apt has time limits of its own.
+	ctx := context.Background()
+	env.dockerRegistry, err = tools.Debian(ctx, os.Stderr, "docker-registry")
 	if err != nil {
+		return err
+	}
+	if env.programs, err = tools.BuildRegistries(ctx, os.Stderr); err != nil {
 		return err
 	}
 	if env.ca, err = pki.New(); err != nil {
@@ -60,6 +67,10 @@ func setUp() (err error) {
 	if env.dir, err = os.MkdirTemp("", "tagpin-registries-"); err != nil {
 		return err
 	}
+	if err := os.WriteFile(rootsFile(), env.ca.PEM, 0o600); err != nil {
+		return err
+	}
 	env.seen = newWitness()
-	return writeFiles()
+	env.gitea, err = startGitea(ctx, env.programs, env.dir)
+	return err
 }

@@ -11,31 +11,21 @@ import (
 // TestMatrix looks up each kind of content at each registry, access and front. The result is the
 // digest that was pushed, and no request is superfluous.
 func TestMatrix(t *testing.T) {
-	for name, newStore := range stores {
-		t.Run(name, func(t *testing.T) {
-			store := newStore(t)
-			digests, plainly := fill(t, store)
-			for _, a := range accesses {
-				at := plainly
-				if a != plain {
-					at = store.open(t, a)
-				}
-				for i, e := range behind(t, at) {
-					t.Run(string(a)+"/"+fronts[i].name, func(t *testing.T) {
-						for tag, want := range digests {
-							t.Run(tag, func(t *testing.T) {
-								c := e.client(t)
-								c.want(t, tag, want)
-								wantAsked(t, "first lookup", e, fronts[i].first(a))
-								c.want(t, tag, want)
-								wantAsked(t, "second lookup", e, asked{Manifests: fronts[i].again})
-							})
-						}
+	eachAccess(t, func(t *testing.T, r *running, at *endpoint) {
+		for i, e := range behind(t, at) {
+			t.Run(fronts[i].name, func(t *testing.T) {
+				for tag, want := range r.digests {
+					t.Run(tag, func(t *testing.T) {
+						c := e.client(t)
+						c.want(t, tag, want)
+						wantAsked(t, "first lookup", e, fronts[i].first(e.access))
+						c.want(t, tag, want)
+						wantAsked(t, "second lookup", e, asked{Manifests: fronts[i].again})
 					})
 				}
-			}
-		})
-	}
+			})
+		}
+	})
 }
 
 // wantAsked compares the requests since the last call.

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,9 @@ type recorder struct {
 // net/http sends a small answer when the handler has returned.
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	if req.UserAgent() == userAgent {
+		env.seen.shown(req)
+	}
 	r.handler.ServeHTTP(s, req)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,14 +52,17 @@ func (r *recorder) take() asked {
 func (a *asked) add(method, path, status, agent string) {
 	switch {
 	case agent != userAgent:
-	case path == "/token":
+	case strings.HasSuffix(path, "/token"):
 		a.Tokens = append(a.Tokens, status)
-	case strings.HasPrefix(path, "/v2/"+repository+"/manifests/"):
+	case manifestPath.MatchString(path):
 		a.Manifests = append(a.Manifests, method+" "+status)
 	default:
 		a.Manifests = append(a.Manifests, method+" "+path+" "+status)
 	}
 }
+
+// manifestPath matches the paths of the images' manifests.
+var manifestPath = regexp.MustCompile(`^/v2/[a-z]+/app/manifests/`)
 
 // statusWriter remembers the status of an answer.
 type statusWriter struct {

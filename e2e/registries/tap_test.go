@@ -25,7 +25,7 @@ type tap struct {
 func startTap(t testing.TB, to string) *tap {
 	t.Helper()
 	p := &tap{}
-	p.address = forward.Start(t, func(ctx context.Context) (net.Conn, error) {
+	f, err := forward.Start(t.Context(), func(ctx context.Context) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", to)
 		if err != nil {
 			return nil, err
@@ -36,6 +36,11 @@ func startTap(t testing.TB, to string) *tap {
 		p.sent = append(p.sent, recorded.sent)
 		return recorded, nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Stop)
+	p.address = f.Address
 	return p
 }
 

@@ -29,14 +29,16 @@ func TestCertificates(t *testing.T) {
 	}{
 		{"expired", env.ca.IssueExpired, "its TLS certificate has expired or is not yet valid"},
 		{"other host", func() (*pki.Leaf, error) { return env.ca.IssueFor("registry.example") }, "its TLS certificate is for another host"},
-		{"unknown CA", other.Issue, "its TLS certificate is signed by an unknown authority; see caFile"},
+		{"unknown CA", other.Issue, "its TLS certificate is signed by an unknown authority"},
 	}
 	store := newGGCR(t)
 	digests, _ := fill(t, store)
 	serve := func(t *testing.T, leaf *pki.Leaf) (named, foreign *client, r *recorder) {
 		r = &recorder{handler: store.(*inMemory).handler}
 		address := newServer(t, leaf, r).Listener.Addr().String()
-		e := &endpoint{host: newHost(address, secure), access: secure, asked: r.take}
+		e := newEndpoint(t, secure)
+		e.host, e.asked = newHost(address, secure), r.take
+		env.seen.belongs(address, e.owner)
 		trusting := &registry.Client{Network: network.Network{Roots: env.ca.Pool()}}
 		return e.client(t), e.clientOf(t, trusting), r
 	}
@@ -64,7 +66,7 @@ func TestCertificates(t *testing.T) {
 // given text.
 func (c *client) wantOnly(t testing.TB, text string) {
 	t.Helper()
-	if _, err := c.resolve(t, "oci-index", right()); !errors.Is(err, failure.Unavailable) || err.Error() != text {
+	if _, err := c.resolve(t, "oci-index", c.right()); !errors.Is(err, failure.Unavailable) || err.Error() != text {
 		t.Errorf("Resolve = %v, want %q in the class %q", err, text, failure.Unavailable)
 	}
 }
@@ -72,9 +74,9 @@ func (c *client) wantOnly(t testing.TB, text string) {
 // TestNeverPlain has registries with plain HTTP, also on loopback, that the config does not allow.
 // They get nothing but the beginning of a TLS handshake.
 func TestNeverPlain(t *testing.T) {
-	for name, newStore := range stores {
+	for name, k := range kinds {
 		t.Run(name, func(t *testing.T) {
-			_, at := fill(t, newStore(t))
+			_, at := fill(t, k.newStore(t))
 			_, port, err := net.SplitHostPort(at.host.Name)
 			if err != nil {
 				t.Fatal(err)
@@ -87,8 +89,9 @@ func TestNeverPlain(t *testing.T) {
 			for _, host := range []string{at.host.Name, "localhost:" + port, tap.address, "localhost:" + tapPort} {
 				for _, verify := range []bool{false, true} {
 					named := registry.Host{Name: host, TLS: network.TLSFiles{CA: rootsFile()}, Verify: verify}
-					e := &endpoint{host: named, asked: at.asked}
-					e.client(t).wantOnly(t, host+": it does not speak TLS; see insecure")
+					e := *at
+					e.host = named
+					e.client(t).wantOnly(t, host+": it does not speak TLS")
 					all := registry.Host{Name: "*", Verify: verify}
 					e.clientOf(t, &registry.Client{Hosts: []registry.Host{all}}).wantOnly(t, host+": unreachable")
 				}

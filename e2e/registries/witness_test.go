@@ -6,36 +6,37 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/prometheus/client_golang/prometheus"
 
 	e2eregistry "github.com/tagpin/tagpin/e2e/registry"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
 // witness collects everything that tagpin writes in these tests, and the secrets that it must not
-// write.
+// write, or show to other hosts than their own.
 type witness struct {
+	*canaries
 	prometheus *prometheus.Registry
-	requests   *registry.Metrics
+	asked      *registry.Metrics
 	lookups    *resolve.Metrics
 
-	mu      sync.Mutex
-	output  strings.Builder
-	secrets map[string]bool
+	output strings.Builder
 }
 
 func newWitness() *witness {
 	r := prometheus.NewRegistry()
 	return &witness{
-		prometheus: r, requests: registry.NewMetrics(r), lookups: resolve.NewMetrics(r),
-		secrets: map[string]bool{e2eregistry.Canary: true, e2eregistry.EncodedCanary(): true},
+		canaries: newCanaries(), prometheus: r,
+		asked: registry.NewMetrics(r), lookups: resolve.NewMetrics(r),
 	}
 }
 
@@ -51,7 +52,7 @@ func (w *witness) err(err error) {
 	if err == nil {
 		return
 	}
-	_, _ = fmt.Fprintf(w, "%v\n", err)
+	_, _ = fmt.Fprintf(w, "%v\n%s\n", err, failure.Cause(err))
 	switch u := err.(type) { //nolint:errorlint // it walks the tree of errors itself
 	case interface{ Unwrap() error }:
 		w.err(u.Unwrap())
@@ -62,26 +63,21 @@ func (w *witness) err(err error) {
 	}
 }
 
-func (w *witness) secret(text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.secrets[text] = true
-}
-
-// check fails if a secret is in the output or in the metrics.
+// check fails if a secret is in the output, in the metrics, or in a request to another host.
 func (w *witness) check() error {
 	families, err := w.prometheus.Gather()
 	if err != nil {
 		return err
 	}
+	for _, f := range families {
+		fmt.Fprintln(w, f)
+	}
+	errs := []error{w.leaks()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, f := range families {
-		fmt.Fprintln(&w.output, f)
-	}
-	var errs []error
 	output := w.output.String()
-	for secret := range w.secrets {
+	secrets := slices.Collect(maps.Keys(w.secrets))
+	for _, secret := range append(secrets, e2eregistry.Canary, e2eregistry.EncodedCanary()) {
 		if i := strings.Index(output, secret); i >= 0 {
 			errs = append(errs, fmt.Errorf("tagpin has written a secret: %s", output[max(0, i-100):min(len(output), i+len(secret)+100)]))
 		}
@@ -89,14 +85,18 @@ func (w *witness) check() error {
 	return errors.Join(errs...)
 }
 
-// login returns a credential of the user.
+// right returns the credential that the endpoint accepts, and wrong one that it refuses.
+func (e *endpoint) right() keychain.Credential { return login(e.password) }
+
+func (e *endpoint) wrong() keychain.Credential {
+	password := e.password + e2eregistry.WrongPassword
+	env.seen.secret(password, e.owner)
+	return login(password)
+}
+
 func login(password string) keychain.Credential {
 	return keychain.Credential{Auth: authn.AuthConfig{Username: e2eregistry.User, Password: password}}
 }
-
-func right() keychain.Credential { return login(e2eregistry.Password) }
-
-func wrong() keychain.Credential { return login(e2eregistry.WrongPassword) }
 
 // TestWitness checks that the witness finds a secret wherever it is.
 func TestWitness(t *testing.T) {
@@ -112,7 +112,7 @@ func TestWitness(t *testing.T) {
 		},
 	} {
 		w := newWitness()
-		w.secret("abc")
+		w.secret("abc", "")
 		if err := w.check(); err != nil {
 			t.Errorf("without output: %v", err)
 		}

@@ -187,7 +187,7 @@ func (r *Registry) handler(o Options) (http.Handler, error) {
 	switch o.Auth {
 	case Open:
 	case Basic:
-		users, err := Htpasswd()
+		users, err := Htpasswd(Password)
 		file := filepath.Join(o.Dir, "htpasswd")
 		if err := errors.Join(err, os.WriteFile(file, users, 0o600)); err != nil {
 			return nil, err
@@ -211,8 +211,8 @@ func (r *Registry) handler(o Options) (http.Handler, error) {
 	return mux, nil
 }
 
-// Htpasswd returns a file of users and hashed passwords, with [User] and [Password].
-func Htpasswd() ([]byte, error) {
-	hash, err := bcrypt.GenerateFromPassword([]byte(Password), bcrypt.MinCost)
+// Htpasswd returns a file of users and hashed passwords, with [User] and a password.
+func Htpasswd(password string) ([]byte, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	return fmt.Appendf(nil, "%s:%s\n", User, hash), err
 }

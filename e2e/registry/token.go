@@ -21,10 +21,13 @@ import (
 )
 
 // Realm issues the tokens of a registry, as distribution's token specification says. The user gets
-// whatever access is asked for, and everybody else gets a token without access, as from Docker Hub.
-// The tokens include the certificate of their key, as both distribution v3 and version 2.8 accept
-// it.
+// whatever access is asked for, and everybody else gets a token without access, as from Docker Hub
+// for private images. The tokens include the certificate of their key, as both distribution v3 and
+// version 2.8 accept it.
 type Realm struct {
+	Password string // the user's; by default Password
+	Public   bool   // everybody may pull, as Docker Hub's public images
+
 	service string
 	key     any // public
 	signer  jose.Signer
@@ -56,7 +59,7 @@ func NewRealm(ca *pki.CA, service string) (*Realm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a token realm: %w", err)
 	}
-	return &Realm{service: service, key: pair.Leaf.PublicKey, signer: signer}, nil
+	return &Realm{Password: Password, service: service, key: pair.Leaf.PublicKey, signer: signer}, nil
 }
 
 // Parameters returns the parameters of distribution's access controller "token" that make a
@@ -94,12 +97,12 @@ func (r *Realm) Allows(text, repository string) bool {
 // ServeHTTP answers GET /token?service=…&scope=repository:name:pull.
 func (r *Realm) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	user, password, given := req.BasicAuth()
-	if given && (user != User || password != Password) {
+	if given && (user != User || password != r.Password) {
 		http.Error(w, "wrong user name or password", http.StatusUnauthorized)
 		return
 	}
 	var access []*token.ResourceActions
-	if given {
+	if given || r.Public {
 		access = scopes(req.URL.Query()["scope"])
 	}
 	signed, err := r.sign(user, access)

@@ -73,6 +73,12 @@ func DebianFiles(ctx context.Context, progress io.Writer, names ...string) (
 	return dir, []string{libs}, err
 }
 
+// NodeFiles unpacks the packages with the programs of a node: containerd, runc, the CNI plugins and
+// iptables.
+func NodeFiles(ctx context.Context, progress io.Writer) (dir string, env []string, err error) {
+	return DebianFiles(ctx, progress, "containerd", "runc", "containernetworking-plugins", "iptables")
+}
+
 // unpack returns the folder with the files of packages and of the libraries that they need.
 func unpack(ctx context.Context, progress io.Writer, names []string) (dir string, err error) {
 	for _, tool := range []string{"apt-get", "apt-cache", "dpkg-deb"} {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tools builds the binaries of Kubernetes and Helm from their Go modules, in the versions
-// that go.mod pins, and keeps them in the user's cache folder. It also unpacks packages of Debian
-// there, for programs that the machine lacks:
+// Package tools builds the binaries of Kubernetes, Helm and registries from their Go modules, in
+// the versions that go.mod pins, and keeps them in the user's cache folder. It also unpacks
+// packages of Debian there, for programs that the machine lacks:
 //
 //	dir, err := tools.Build(ctx, os.Stderr) // etcd, kube-apiserver, kubectl
 //	program, err := tools.Debian(ctx, os.Stderr, "docker-registry")
@@ -75,7 +75,7 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 func buildCached(
 	ctx context.Context, progress io.Writer, kind, root, flags string, packages map[string]string,
 ) (string, error) {
-	key, err := key(root, flags)
+	key, err := key(root, flags, packages)
 	if err != nil {
 		return "", err
 	}
@@ -134,11 +134,18 @@ func ldflags(ctx context.Context, root string) (string, error) {
 	return fmt.Sprintf(stamped, version, parts[0], parts[1]), nil
 }
 
-// key is a hash of everything that the programs depend on.
-func key(root, flags string) (string, error) {
+// key is a hash of everything that the programs depend on. A package whose path begins with a dot
+// is a program in one file of the module itself.
+func key(root, flags string, packages map[string]string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, flags, binaries())
-	for _, name := range []string{"go.mod", "go.sum"} {
+	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, flags, packages)
+	files := []string{"go.mod", "go.sum"}
+	for _, name := range slices.Sorted(maps.Keys(packages)) {
+		if strings.HasPrefix(packages[name], ".") {
+			files = append(files, filepath.Join(packages[name], "main.go"))
+		}
+	}
+	for _, name := range files {
 		data, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			return "", err

@@ -54,21 +54,30 @@ func TestLockKeepsOthersOut(t *testing.T) {
 	again()
 }
 
-// TestKeyIsStable checks that a second run finds what the first run has built.
+// TestKeyIsStable checks that a second run finds what the first run has built, and that a program
+// of another source is built again.
 func TestKeyIsStable(t *testing.T) {
-	root, err := Module(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	root := t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	first, err := key(root, "flags")
-	if err != nil {
-		t.Fatal(err)
+	get := func(flags, source string) string {
+		if err := os.WriteFile(filepath.Join(root, "main.go"), []byte(source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k, err := key(root, flags, map[string]string{"program": "."})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
 	}
-	second, err := key(root, "flags")
-	if err != nil || first != second {
-		t.Errorf("key = %s, then %s, %v", first, second, err)
+	first := get("flags", "source")
+	if second := get("flags", "source"); second != first {
+		t.Errorf("key = %s, then %s", first, second)
 	}
-	if other, err := key(root, "other flags"); err != nil || other == first {
-		t.Errorf("key of other flags = %s, %v, want another", other, err)
+	if get("other flags", "source") == first || get("flags", "other source") == first {
+		t.Error("the key of other flags or another source is the same")
 	}
 }

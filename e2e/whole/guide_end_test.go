@@ -28,13 +28,14 @@ func (g *guide) emergency() {
 	g.run("kubectl delete validatingadmissionpolicybinding")
 	g.pinned(false)
 	tagpinReady(g.t, g.n, 0)
-	g.shell("helm template tagpin deploy/chart --namespace tagpin-system --show-only templates/mutatingwebhookconfiguration.yaml | kubectl apply -f -")
+	g.shell("helm template tagpin deploy/chart --namespace tagpin-system --values " + g.n.ValuesFile() +
+		" --show-only templates/mutatingwebhookconfiguration.yaml | kubectl apply -f -")
 	if out := g.shell("kubectl get mutatingwebhookconfiguration zz-tagpin -o yaml"); strings.Contains(out, "rules:") {
 		g.t.Errorf("the restored registration has rules:\n%s", out)
 	}
 	g.pinned(false)
 	g.shell("kubectl delete mutatingwebhookconfiguration zz-tagpin") // Helm can't change what kubectl has made
-	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reuse-values")
+	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reset-then-reuse-values")
 	g.shell(policies)
 	tagpinReady(g.t, g.n, 2)
 	g.pinned(true)
@@ -65,7 +66,7 @@ func (g *guide) remove() {
 	w.runs(t, g.n)
 	push(t, g.n, "kept", "two")
 	g.shell("kubectl delete -f deploy/policies/policy.yaml")
-	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reuse-values --set keepOnly=true")
+	g.run("helm upgrade tagpin deploy/chart --namespace tagpin-system --reset-then-reuse-values --set keepOnly=true")
 	g.pinned(false)
 	apply(t, g.n, "shop", "kept", reference, 1)
 	if got := g.shell("kubectl get deployment kept -n shop -o jsonpath={.spec.template.spec.containers[0].image}"); got != reference+"@"+one {
@@ -106,7 +107,14 @@ func (g *guide) manual() {
 	g.shell("helm install tagpin deploy/chart --namespace tagpin-system --values " + g.n.ValuesFile() +
 		" --set registration=manual,certificates.mode=given,certificates.secret=given --set-file certificates.caBundle=" + dir + "/ca.crt")
 	g.run("kubectl rollout status deployment/tagpin-webhook --namespace tagpin-system")
-	g.run("kubectl exec deployment/tagpin-webhook")
+	register := g.take("kubectl get configmap tagpin-webhook --namespace tagpin-system --output jsonpath=")
+	g.shell(register)
+	// The pods have the new config only later.
+	g.shell("helm upgrade tagpin deploy/chart --namespace tagpin-system --reset-then-reuse-values --set timeoutSeconds=7")
+	g.shell(register)
+	if got := g.shell("kubectl get mutatingwebhookconfiguration zz-tagpin -o jsonpath={.webhooks[0].timeoutSeconds}"); got != "7" {
+		g.t.Errorf("timeoutSeconds of the registration = %s, want that of the values, 7", got)
+	}
 	g.run("kubectl annotate mutatingwebhookconfiguration zz-tagpin cert-manager.io")
 	g.run("uid=$(kubectl get namespace tagpin-system")
 	g.pinned(true)

@@ -181,7 +181,7 @@ func rotate(t *testing.T, n *node.Node) {
 func served(t *testing.T, n *node.Node) (leaf *x509.Certificate) {
 	t.Helper()
 	for _, pod := range replicas(t, n) {
-		raw, err := n.Dial(t.Context(), "tcp", pod.Status.PodIP+":9443")
+		raw, err := n.Dial(t.Context(), "tcp", pod.Status.PodIP+":10250")
 		if err != nil {
 			t.Fatal(err)
 		}

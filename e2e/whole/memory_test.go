@@ -98,7 +98,7 @@ func tenants(t *testing.T, n *node.Node, tagpin corev1.Pod) (*attack.Tenant, *at
 			return n.DialFrom(ctx, uid, network, address)
 		},
 		Ports: []attack.Port{
-			{Name: "webhook", Address: address + ":9443", TLS: true},
+			{Name: "webhook", Address: address + ":10250", TLS: true},
 			{Name: "metrics", Address: address + ":8080"},
 			{Name: "probes", Address: address + ":8081"},
 		},

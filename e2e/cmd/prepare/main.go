@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command prepare builds the programs that the tests of this module run: Kubernetes and Helm. They
-// stay in the user's cache folder, so that only the first run takes minutes:
+// Command prepare builds the programs that the tests of this module run: Kubernetes, Helm and
+// registries. They stay in the user's cache folder, so that only the first run takes minutes:
 //
 //	cd e2e && go run ./cmd/prepare
 //
@@ -31,6 +31,9 @@ func main() {
 // prepare builds what is missing, without a time limit.
 func prepare(ctx context.Context, progress io.Writer) error {
 	if _, err := tools.Build(ctx, progress); err != nil {
+		return err
+	}
+	if _, err := tools.BuildRegistries(ctx, progress); err != nil {
 		return err
 	}
 	_, err := tools.Helm(ctx, progress)
