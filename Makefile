@@ -20,15 +20,15 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 , := ,
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
-.PHONY: help test verify unit test-tools e2e cluster bench docs fmt demo build image fuzz \
+.PHONY: help test verify unit test-tools e2e cluster node bench docs fmt demo build image dist fuzz \
   clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Modules of their own, which keep the many dependencies of gator, Helm, oras and Prometheus out of
-# the root module.
-OTHERS  := hack/gatekeeper hack/helm hack/image hack/observability
+# Modules of their own, which keep the many dependencies of gator, Helm, krew, oras, Prometheus and of
+# Chromium's client out of the root module.
+OTHERS  := hack/dist hack/gatekeeper hack/helm hack/image hack/observability hack/page
 # How the go commands of all other modules build. The tests of e2e build Kubernetes in the same way:
 # otherwise it would be compiled twice.
 STATIC  := CGO_ENABLED=0 GOFLAGS=-trimpath
@@ -37,7 +37,7 @@ E2E     := cd e2e && $(STATIC)
 test: verify unit test-tools e2e ## everything that CI runs: verify, unit, test-tools, e2e
 
 verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
-	$(call say,verify: formatting$(,) vet$(,) lint$(,) generated docs$(,) go.mod,14 min,3 min)
+	$(call say,verify: formatting$(,) vet$(,) lint$(,) generated docs$(,) go.mod,20 min,3 min)
 	@unformatted=$$($(GOFUMPT) -l cmd pkg hack e2e); test -z "$$unformatted" || { echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	$(LINT) run ./...
@@ -46,16 +46,28 @@ verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 	$(E2E) go vet ./...
 	$(E2E) $(LINT) run --config ../.golangci.yml ./...
 	cd e2e && go mod tidy -diff
+	@# The first build takes longer than the linter's time limit.
+	cd e2e/programs && $(STATIC) go vet ./... && go mod tidy -diff
 	@for module in $(OTHERS); do \
 	  echo "verify $$module"; (cd $$module && $(STATIC) $(LINT) run --config ../../.golangci.yml ./... && go mod tidy -diff) || exit 1; \
 	done
 
 unit: $(TOOLS)/built ## run the unit tests with the race detector, in random order
-	$(call say,unit: unit tests with the race detector,6 min,3 min)
+	$(call say,unit: unit tests with the race detector,7 min,4 min)
 	$(TEST) -race -shuffle=on ./...
 
-test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, oras, Prometheus
-	$(call say,test-tools: policies$(,) chart$(,) image and alerts with gator$(,) Helm$(,) oras and Prometheus,7 min,2 min)
+test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, krew, oras, Prometheus, Chromium
+	$(call say,test-tools: policies$(,) chart$(,) image$(,) alerts and the page of audits with gator$(,) Helm$(,) oras$(,) Prometheus and Chromium,8 min,3 min)
+	@# hack/page needs a Chromium, of about 300 MB. hack/dist completes commands in zsh and fish, and
+	@# runs pre-commit. Debian's packages are installed if they are missing. Elsewhere hack/page fails
+	@# and says so, and hack/dist skips tests.
+	@missing=; for program in $${CHROMIUM:-chromium} zsh fish pre-commit; do \
+	  command -v $$program > /dev/null || missing="$$missing $$(basename $$program)"; done; \
+	if [ "$$missing" ] && command -v apt-get > /dev/null; then \
+	  echo "installing Debian's packages:$$missing" >&2; \
+	  apt-get update --quiet > /dev/null && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install --yes --no-install-recommends $$missing > /dev/null || \
+	  echo "these could not be installed:$$missing" >&2; fi
 	@# Build before the tests, so that the time limits of the tests don't include the builds.
 	@cd hack/gatekeeper && $(STATIC) go tool gator --help > /dev/null
 	@cd hack/image && $(STATIC) go build -o /dev/null oras.land/oras/cmd/oras
@@ -64,7 +76,7 @@ test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, oras, Promet
 	@for module in $(OTHERS); do (cd $$module && $(STATIC) $(TEST) -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done
 
 e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole node
-	$(call say,e2e: real registries$(,) a real API server and a whole node; builds Kubernetes the first time,17 min,7 min)
+	$(call say,e2e: real registries$(,) a real API server and a whole node; builds Kubernetes the first time,34 min,24 min)
 	@$(E2E) go run ./cmd/prepare # builds before the tests, as above
 	$(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v /whole$$)
 	@# whole needs the machine for itself, because it tests under load. Its output has figures.
@@ -73,6 +85,11 @@ e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole nod
 cluster: ## run a real API server with tagpin, to try it, until Ctrl-C
 	$(call say,cluster: builds Kubernetes and tagpin-webhook the first time,12 min,20 s)
 	@$(E2E) go build -o ../bin/cluster ./cmd/cluster && exec ../bin/cluster
+
+node: ## run a whole node with tagpin in it, to try it, until Ctrl-C; needs Linux and root
+	@test "$$(uname)" = Linux -a "$$(id -u)" = 0 || { echo "make node needs Linux and root, because a node needs namespaces and cgroups of its own; make cluster needs neither" >&2; exit 1; }
+	$(call say,node: builds Kubernetes and tagpin's image the first time,14 min,1 min)
+	@$(E2E) go build -o ../bin/node ./cmd/node && exec ../bin/node
 
 bench: ## measure the performance and compare it with the goals; writes bench.txt
 	$(call say,bench: builds tagpin-webhook and measures it,8 min,3 min)
@@ -96,6 +113,15 @@ image: ## build the image and its SBOMs into bin/image; IMAGE_FLAGS='--push REF'
 	$(call say,image: builds the binaries of each platform,8 min,1 min)
 	@cd hack/image && $(STATIC) go build -o ../../bin/make-image .
 	@bin/make-image --version '$(VERSION)' $(IMAGE_FLAGS)
+
+dist: ## build archives of the command line for all systems, and krew's manifest, into bin/dist
+	$(call say,dist: builds tagpin for six platforms,12 min,1 min)
+	@rm -rf bin/dist
+	@for platform in linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64 windows_arm64; do \
+	  GOOS=$${platform%_*} GOARCH=$${platform#*_} $(BUILD) -o bin/dist/binaries/$$platform/ ./cmd/tagpin || exit 1; \
+	done
+	@cd hack/dist && $(STATIC) go build -o ../../bin/make-dist .
+	@bin/make-dist --version '$(VERSION)'
 
 fuzz: ## run every fuzz target for a minute
 	@echo "fuzz: each target runs for a minute once it is built" >&2
