@@ -193,9 +193,9 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 		}
 		return header, nil
 	}
-	if foreign {
-		resume := l.pauseTry()
-		defer func() { _ = resume() }() // a gate that was closed meanwhile stops the next request
+	if foreign { // others may try meanwhile, and ask waits for the lookup's turn again
+		l.endTry(false)
+		l.paused = true
 	}
 	header, err := l.client.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
 	switch {
@@ -261,7 +261,7 @@ func (l *lookup) askToken(
 	if resp.StatusCode/100 != 2 { // some answer POST by 201
 		return "", 0, &requestError{
 			host: l.Name, token: true, foreign: foreign, status: resp.StatusCode,
-			retryAfter: retryAfter(resp.Header),
+			retryAfter: retryAfter(resp),
 			login:      resp.StatusCode == http.StatusUnauthorized && !l.anonymous(),
 		}
 	}

@@ -52,7 +52,7 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 			class: failure.Unauthorized,
 		}
 	}
-	l.via, l.final = "", false
+	l.via, l.final, l.paused = "", false, false
 	defer l.slot.endGet()
 	tried, err := l.begin(ctx, method)
 	if err != nil {
@@ -121,6 +121,9 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 		return nil, known.err
 	}
 	header, failed := known.header, known.err
+	if err := l.resume(ctx); err != nil {
+		return nil, err
+	}
 	m, challenge, err := l.send(ctx, method, header)
 	switch e := asError(err); {
 	case challenge != nil || e == nil || l.via != "":
@@ -150,6 +153,9 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 			return nil, failed
 		case renewed != "":
 			header = renewed
+			if err = l.resume(ctx); err != nil {
+				return nil, err
+			}
 			m, challenge, err = l.send(ctx, method, header)
 		}
 	}
@@ -212,7 +218,7 @@ func (l *lookup) send(
 // refused returns the error of an answer with another status than 200.
 func (l *lookup) refused(resp *http.Response, presented bool) *requestError {
 	return &requestError{
-		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp.Header),
+		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp),
 		presented: presented,
 	}
 }

@@ -76,8 +76,14 @@ type gate struct {
 // after each failure in a row, and most at the end.
 type backoff struct{ first, most time.Duration }
 
-// maxRetryAfter bounds how long a registry may ask to wait.
-const maxRetryAfter = 10 * time.Minute
+const (
+	// maxRetryAfter bounds how long a registry may ask to wait.
+	maxRetryAfter = 10 * time.Minute
+	// maxOutage is that bound for a 503, with which a registry can only guess when it will be back.
+	// All lookups below the first part of a path fail until it is asked again, and one request in
+	// half a minute harms no registry. A limit of requests is different: asking earlier may extend it.
+	maxOutage = 30 * time.Second
+)
 
 // refusedName is a repository that has refused a login, or a login that was refused.
 type refusedName struct {
@@ -217,9 +223,19 @@ func (g *gate) refusal() error {
 // seconds, as Docker Hub sends it (docker/hub-feedback#2459). It is in the year 2001.
 const minUnixTime = 1e9
 
-// retryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3), or as a Unix
-// time. It is 0 if there is none.
-func retryAfter(h http.Header) time.Duration {
+// retryAfter returns how long an answer asks to wait, at most maxRetryAfter, or maxOutage if it is
+// a 503. It is 0 if the answer does not say.
+func retryAfter(resp *http.Response) time.Duration {
+	wait := parseRetryAfter(resp.Header)
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return min(wait, maxOutage)
+	}
+	return wait
+}
+
+// parseRetryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3), or as a
+// Unix time. It is 0 if there is none.
+func parseRetryAfter(h http.Header) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err == nil && seconds >= minUnixTime {

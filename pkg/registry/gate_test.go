@@ -226,8 +226,8 @@ func TestRetryAfter(t *testing.T) {
 			time.Now().Add(-time.Minute).UTC().Format(http.TimeFormat): 0,
 			time.Now().Add(time.Hour).UTC().Format(time.RFC850):        maxRetryAfter,
 		} {
-			if got := retryAfter(http.Header{"Retry-After": {text}}); got != want {
-				t.Errorf("retryAfter(%q) = %v, want %v", text, got, want)
+			if got := parseRetryAfter(http.Header{"Retry-After": {text}}); got != want {
+				t.Errorf("parseRetryAfter(%q) = %v, want %v", text, got, want)
 			}
 		}
 	})

@@ -151,6 +151,29 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 	}
 }
 
+// resume does for the gates what begin does, if the lookup has let others try them while it waited
+// for a token from another host. Otherwise all lookups that wait for such tokens would be sent at
+// once when a limit ends. Meanwhile the lookup keeps its slot, as it did while it waited.
+func (l *lookup) resume(ctx context.Context) error {
+	for l.paused {
+		taken, trying, err := l.client.gates.pass(l.gates(), true)
+		switch {
+		case err != nil:
+			l.countClosed()
+			return err
+		case trying == nil:
+			l.tried, l.paused = taken, false
+			return nil
+		}
+		select {
+		case <-trying:
+		case <-ctx.Done():
+			return l.late(ctx.Err())
+		}
+	}
+	return nil
+}
+
 // wait waits for a slot, if the lookup has none, for the rate, and for the turn of a GET.
 func (l *lookup) wait(ctx context.Context, method string) (err error) {
 	if l.slot.limiter == nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,5 +188,88 @@ func TestForeignRealm(t *testing.T) {
 	}
 	if slices.Contains(asked, "evil.example/token") {
 		t.Errorf("requests = %q, want none to another repository's token endpoint", asked)
+	}
+}
+
+// TestOneTriesWithForeignTokens checks that one lookup tries a gate whose time is over, and that
+// the others wait for what comes of it, also if each of them has to get a token elsewhere first.
+// While they wait for the tokens, none of them holds the gate. Lookups that waited for a token when
+// the gate was closed are stopped too.
+func TestOneTriesWithForeignTokens(t *testing.T) {
+	const lookups = 10
+	for name, tt := range map[string]struct {
+		status, want int           // the answer, and the requests with a token that the registry gets
+		limited      bool          // before
+		wait         time.Duration // between the first token and the others
+	}{
+		"limited again":     {http.StatusTooManyRequests, 1, true, 0},
+		"limited no longer": {http.StatusOK, lookups, true, 0},
+		"limited meanwhile": {http.StatusTooManyRequests, 1, false, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int64
+				tokens := make(chan struct{}, lookups)
+				c := over(handler(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/token" {
+						<-tokens
+					}
+					withToken("https://auth.example/token", func(w http.ResponseWriter, _ *http.Request) {
+						asked.Add(1)
+						time.Sleep(100 * time.Millisecond)
+						w.WriteHeader(tt.status)
+					})(w, r)
+				}))
+				if tt.limited {
+					c.one(head("r.example/lib/app:1", "a")).judge(&requestError{status: 429})
+					time.Sleep(limited.first)
+				}
+				var wg sync.WaitGroup
+				for i := range lookups {
+					wg.Go(func() {
+						_, err := c.Head(t.Context(), head(fmt.Sprintf("r.example/lib/app%d:1", i), "a"))
+						if (err == nil) != (tt.status == http.StatusOK) {
+							t.Errorf("Head = %v after %d", err, tt.status)
+						}
+					})
+				}
+				synctest.Wait()
+				if taken, trying, err := c.gates.pass(c.one(head("r.example/lib/b:1", "b")).gates(), false); trying != nil || err != nil {
+					t.Errorf("gates = %v, %v, %v, want that others may try them", taken, trying, err)
+				}
+				tokens <- struct{}{}
+				synctest.Wait()
+				time.Sleep(tt.wait)
+				close(tokens)
+				wg.Wait()
+				if n := int(asked.Load()); n != tt.want {
+					t.Errorf("%d requests with a token, want %d", n, tt.want)
+				}
+				c.Learned.Close()
+			})
+		})
+	}
+}
+
+// TestShortOutage checks that a 503 stops no lookups for longer than maxOutage, whatever the
+// registry asks for, and that a limit of requests holds for as long as the registry asks.
+func TestShortOutage(t *testing.T) {
+	for status, want := range map[int]time.Duration{
+		http.StatusServiceUnavailable: maxOutage, http.StatusTooManyRequests: maxRetryAfter,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := over(handler(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "600")
+				w.WriteHeader(status)
+			}))
+			_, err := c.Head(t.Context(), head("r.example/lib/app:1", "a"))
+			if wait, _ := RetryAfter(err); wait != want {
+				t.Errorf("%d: RetryAfter = %v, want %v", status, wait, want)
+			}
+			time.Sleep(want - time.Second)
+			c.check(t, "r.example/lib/other:1", "b", false)
+			time.Sleep(time.Second)
+			c.check(t, "r.example/lib/other:1", "b", true)
+		})
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	unreachable = backoff{time.Second, 30 * time.Second}
+	unreachable = backoff{time.Second, maxOutage}
 	limited     = backoff{5 * time.Second, time.Minute}
 	// refusedLogin is long because some registries lock a user out after a few wrong logins.
 	refusedLogin = backoff{30 * time.Second, 10 * time.Minute}
