@@ -92,7 +92,7 @@ func (n *Node) Describe(ctx context.Context) string {
 		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
 		{
 			"logs", "--namespace=" + TagpinNamespace, "--selector=app.kubernetes.io/name=tagpin",
-			"--prefix", "--tail=30",
+			"--prefix", "--tail=30", "--ignore-errors",
 		},
 	} {
 		out, stderr, _ := n.RunKubectl(ctx, nil, args...) // the output says what failed

@@ -242,11 +242,12 @@ func (g *guide) pinned(want bool) {
 // lookAround runs the commands by which the runbooks and the page on troubleshooting inspect a
 // cluster.
 func (g *guide) lookAround() {
-	const logs = "kubectl logs -n tagpin-system -l app.kubernetes.io/name=tagpin --tail="
+	const logs = "kubectl logs --namespace tagpin-system --selector " +
+		"app.kubernetes.io/component=webhook --ignore-errors --tail "
 	g.run(logs + `-1 | grep '"lookup failed"'`)
 	g.wantText("kubectl exec -n tagpin-system deployment/tagpin-webhook", "sha256:")
 	g.wantText(logs+"100", `"msg":"admission"`, `"namespace":"shop"`)
-	for line := range strings.Lines(g.shell("kubectl logs -n tagpin-system -l app.kubernetes.io/name=tagpin --tail=-1")) {
+	for line := range strings.Lines(g.shell(logs + "-1")) {
 		if !json.Valid([]byte(line)) {
 			g.t.Errorf("a line of the log is not JSON: %s", line)
 		}
@@ -255,9 +256,8 @@ func (g *guide) lookAround() {
 	g.wantText("kubectl get namespace -L tagpin.dev/mode", "shop", "enforce")
 	g.wantText("kubectl get mutatingwebhookconfiguration zz-tagpin -o yaml", "rules:", "matchConditions:", "caBundle:")
 	g.wantText("kubectl get pods -n NAMESPACE --sort-by", "web-")
-	const audit = "kubectl --namespace tagpin-system logs --selector app.kubernetes.io/name=tagpin --tail=-1 --prefix=false | grep "
-	g.run(audit + `'"verdict":"denied"'`)
-	g.run(audit + "--extended-regexp")
+	g.run(logs + `-1 | grep '"verdict":"denied"'`)
+	g.run(logs + "-1 | grep --extended-regexp")
 	g.run("kubectl label namespace tagpin-system pod-security")
 	g.unpinned()
 	g.inUse()

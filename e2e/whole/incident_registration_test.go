@@ -20,8 +20,8 @@ import (
 )
 
 // logs is the beginning of the page's commands that look for a line of the log.
-const logs = "kubectl logs --namespace tagpin-system --selector app.kubernetes.io/name=tagpin " +
-	`--tail -1 | grep '"msg":`
+const logs = "kubectl logs --namespace tagpin-system --selector " +
+	`app.kubernetes.io/component=webhook --ignore-errors --tail -1 | grep '"msg":`
 
 // Words of the API server.
 const (

@@ -79,7 +79,7 @@ What is pinned restarts and scales without it. A new tag has to wait: the Deploy
 7. Read the denial, the line of the log, and the metric. The denial is in the events of the namespace:
 
   kubectl -n shop get events --field-selector reason=FailedCreate
-  kubectl -n $NAMESPACE logs -l app.kubernetes.io/name=tagpin --tail=-1 | grep '"verdict":"denied"'
+  kubectl -n $NAMESPACE logs -l app.kubernetes.io/component=webhook --ignore-errors --tail=-1 | grep '"verdict":"denied"'
   for pod in $(kubectl -n $NAMESPACE get pods -o name | cut -d/ -f2); do kubectl get --raw /api/v1/namespaces/$NAMESPACE/pods/$pod:8080/proxy/metrics | grep '^tagpin_resolve_lookups_total.*unavailable'; done
 
 8. Repair the registry. The controller tries again, and the pod starts:
