@@ -78,8 +78,8 @@ func notes(c *config.Config, standalone bool) (notes []string) {
 func newReloads(r prometheus.Registerer) (count func(err error)) {
 	changes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tagpin_config_reloads_total",
-		Help: "Times that a config came into force (ok), or that one was refused for a new reason " +
-			"and the former one stayed in force (refused), by result.",
+		Help: "Times that a config came into force (ok), or that the log said that one was refused " +
+			"and the former one stays in force (refused; again every ten minutes), by result.",
 	}, []string{"result"})
 	successful := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "tagpin_config_last_reload_successful",

@@ -25,7 +25,7 @@ func newLogger(w io.Writer, level zapcore.Level) logr.Logger {
 }
 
 // probesLogger is the logger by which controller-runtime writes a line for each failed probe. It
-// does not say why the probe failed; reported does, once.
+// does not say why the probe failed; reported does.
 const probesLogger = "controller-runtime.healthz"
 
 // withoutProbes is a Core that drops the lines of probesLogger.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/listen"
+	"github.com/tagpin/tagpin/pkg/reminder"
 )
 
 // addPorts opens the ports, which the manager serves with the handlers of their names. The servers
@@ -85,12 +86,12 @@ func metricsHandler(r *prometheus.Registry) http.Handler {
 	return mux
 }
 
-// reported returns a check that logs why it fails when the reason changes, and when it no longer
-// fails. Probes come every few seconds.
+// reported returns a check that logs why it fails when the reason changes, and again now and then
+// while it lasts, and when it no longer fails. Probes come every few seconds.
 func reported(log logr.Logger, name string, check healthz.Checker) healthz.Checker {
 	log = log.WithName("readiness").WithValues("check", name)
 	var mu sync.Mutex
-	before := ""
+	var said reminder.Reminder
 	return func(r *http.Request) error {
 		err, now := check(r), ""
 		if err != nil {
@@ -99,7 +100,7 @@ func reported(log logr.Logger, name string, check healthz.Checker) healthz.Check
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
-		case now == before:
+		case !said.Due(now):
 		case err == nil:
 			log.Info("ready again")
 		case errors.Is(err, errDraining), errors.Is(err, errNotServed),
@@ -108,7 +109,6 @@ func reported(log logr.Logger, name string, check healthz.Checker) healthz.Check
 		default:
 			log.Error(err, "not ready")
 		}
-		before = now
 		return err
 	}
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // TestFailedProbesAreLoggedOnce checks that the log says why a probe fails when the reason changes,
-// and not at each probe.
+// and not at each probe. (Package reminder says it again after a while.)
 func TestFailedProbesAreLoggedOnce(t *testing.T) {
 	var out bytes.Buffer
 	log := newLogger(&out, zapcore.InfoLevel)

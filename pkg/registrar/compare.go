@@ -14,16 +14,18 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tagpin/tagpin/pkg/reminder"
 )
 
 // observe sets the metrics of the registration. It logs each change of what differs from what this
-// server wants.
+// server wants, and again now and then what still differs.
 func (r *Registrar) observe() {
 	fewest, _ := countRules(r.live)
 	r.rules.WithLabelValues().Set(float64(fewest))
 	r.asWanted.Reset()
 	if fewest == 0 { // the metric of rules reports this
-		r.differs = ""
+		r.differs = reminder.Reminder{}
 		return
 	}
 	var all []string
@@ -37,11 +39,9 @@ func (r *Registrar) observe() {
 		}
 		r.asWanted.WithLabelValues(want.Name).Set(value)
 	}
-	before := r.differs
-	r.differs = strings.Join(all, "; ")
-	switch r.differs {
-	case before:
-	case "":
+	switch text := strings.Join(all, "; "); {
+	case !r.differs.Due(text):
+	case text == "":
 		r.Log.Info("the registration is as this server's version and config want it again",
 			"name", r.Name)
 	default:

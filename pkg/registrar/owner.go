@@ -28,10 +28,8 @@ func (r *Registrar) own(ctx context.Context) error {
 	case err == nil:
 		return nil
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		if r.ownerRefused != r.live.UID { // else the log has it
-			r.Log.Error(err, "the registration will outlive its namespace: "+
-				"delete it before the namespace", "name", r.Name)
-		}
+		r.Log.Error(err, "the registration will outlive its namespace: "+
+			"delete it before the namespace", "name", r.Name)
 		r.ownerRefused, r.ownerTried = r.live.UID, time.Now()
 		return nil
 	}

@@ -41,6 +41,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/registration"
+	"github.com/tagpin/tagpin/pkg/reminder"
 )
 
 const (
@@ -98,12 +99,12 @@ type Registrar struct {
 	owner        metav1.OwnerReference // the namespace, when it was read
 	ownerRefused types.UID             // of the registration whose owner the API server refused
 	ownerTried   time.Time             // when it was refused last
-	differs      string                // what the log says is not as wanted
+	differs      reminder.Reminder     // what is not as wanted
 	generation   int64                 // of the registration that was read last, by its UID
 	uid          types.UID             // of that registration
 	times        int64                 // how often servers have written its rules, as far as seen
 	repairs      []time.Time           // when lost rules were written again, oldest first
-	logged       string                // what the last look waited for, or its error
+	logged       reminder.Reminder     // what the last look waited for, or its error
 	backoff      time.Duration         // the time to the next look, if the last one failed
 }
 
@@ -142,7 +143,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.changed:
-			r.logged = "" // so that the log has what the new config waits for
+			r.logged = reminder.Reminder{} // so that the log has what the new config waits for
 		case <-time.After(wait):
 		}
 	}
@@ -185,13 +186,8 @@ func (r *Registrar) logWait(waits string) {
 	}
 }
 
-// shouldLog reports whether a text is not empty and differs from that of the look before. It keeps
-// the text for the next look.
-func (r *Registrar) shouldLog(text string) bool {
-	before := r.logged
-	r.logged = text
-	return text != "" && text != before
-}
+// shouldLog reports whether a text is not empty and is to be logged.
+func (r *Registrar) shouldLog(text string) bool { return r.logged.Due(text) && text != "" }
 
 // What a look waits for, beside texts that name a webhook or an error.
 const (

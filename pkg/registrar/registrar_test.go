@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/registration"
+	"github.com/tagpin/tagpin/pkg/reminder"
 )
 
 const (
@@ -147,7 +149,7 @@ func clearRules(c *configuration) {
 func (w *fixture) want(when string, n int, rules ...int) {
 	w.t.Helper()
 	for range n {
-		if w.look(w.t.Context()) == later && w.logged == "" {
+		if w.look(w.t.Context()) == later && w.logged.Text == "" {
 			break
 		}
 	}
@@ -155,7 +157,7 @@ func (w *fixture) want(when string, n int, rules ...int) {
 	for i, want := range rules {
 		if got := len(live.Webhooks[i].Rules); got != want {
 			w.t.Errorf("%s: %s has %d rules, want %d (logged last: %q)",
-				when, live.Webhooks[i].Name, got, want, w.logged)
+				when, live.Webhooks[i].Name, got, want, w.logged.Text)
 		}
 	}
 }
@@ -215,8 +217,8 @@ func TestForeignCA(t *testing.T) {
 		c.Webhooks[0].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
 	})
 	w.want("CA in one webhook", 6, 0, 0, 0)
-	if !strings.Contains(w.logged, "keep.tagpin.dev does not trust") {
-		t.Errorf("logged %q, want the name of the other webhook", w.logged)
+	if !strings.Contains(w.logged.Text, "keep.tagpin.dev does not trust") {
+		t.Errorf("logged %q, want the name of the other webhook", w.logged.Text)
 	}
 	w.change(func(c *configuration) {
 		c.Webhooks[2].ClientConfig.CABundle = other.live().Webhooks[0].ClientConfig.CABundle
@@ -236,9 +238,9 @@ func TestNoRegistration(t *testing.T) {
 		t.Fatal(err)
 	}
 	if wait := w.look(t.Context()); wait != later || w.Source.Ready(nil) != nil ||
-		w.logged != waitsForRegistration {
+		w.logged.Text != waitsForRegistration {
 		t.Errorf("look = %v, Ready = %v, logged %q, want %v, nil, %q",
-			wait, w.Source.Ready(nil), w.logged, later, waitsForRegistration)
+			wait, w.Source.Ready(nil), w.logged.Text, later, waitsForRegistration)
 	}
 	if said := text.String(); !strings.Contains(said, "run helm upgrade with the same values") {
 		t.Errorf("without info lines, the log is %q, want what to do", said)
@@ -248,8 +250,46 @@ func TestNoRegistration(t *testing.T) {
 	}
 	w.want("created", 6, 3, 0, 3)
 	w.change(func(c *configuration) { c.Webhooks = c.Webhooks[1:2] })
-	if w.look(t.Context()); !strings.Contains(w.logged, "no webhook of tagpin's") {
-		t.Errorf("only foreign webhooks: logged %q, want an error", w.logged)
+	if w.look(t.Context()); !strings.Contains(w.logged.Text, "no webhook of tagpin's") {
+		t.Errorf("only foreign webhooks: logged %q, want an error", w.logged.Text)
+	}
+}
+
+// TestLastingStates checks that what is wrong for long is logged again after a while: an error,
+// what a look waits for, and what differs in the registration.
+func TestLastingStates(t *testing.T) {
+	for want, change := range map[string]func(*fixture){
+		"reading registration": func(w *fixture) {
+			w.client.PrependReactor("get", "mutatingwebhookconfigurations", failing("no role"))
+		},
+		"the webhook does not serve yet": func(w *fixture) {
+			w.change(clearRules)
+			w.down = errors.New("down")
+		},
+		"enforce.tagpin.dev: failurePolicy": func(w *fixture) {
+			w.change(func(c *configuration) {
+				ignore := admissionregistrationv1.Ignore
+				c.Webhooks[0].FailurePolicy = &ignore
+			})
+		},
+	} {
+		t.Run(want, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newFixture(t)
+				w.change(func(c *configuration) { c.Webhooks = installed(t, w.with) })
+				w.want("at first", 6, 3, 3, 3)
+				said := 0
+				w.Log = funcr.New(func(_, line string) { said += strings.Count(line, want) }, funcr.Options{})
+				change(w)
+				for range int(3 * reminder.Interval / time.Minute) {
+					w.look(t.Context())
+					time.Sleep(time.Minute)
+				}
+				if said != 3 {
+					t.Errorf("logged %d times within %v, want 3", said, 3*reminder.Interval)
+				}
+			})
+		})
 	}
 }
 
@@ -314,10 +354,10 @@ func TestSecretIsGone(t *testing.T) {
 	}
 	w.with = &registration.Registration{PodsOnly: true}
 	w.want("with another config", 1, 1, 0, 1)
-	if !strings.Contains(w.logged, "does not exist: apply the manifests") ||
+	if !strings.Contains(w.logged.Text, "does not exist: apply the manifests") ||
 		w.Source.Ready(nil) != nil {
 		t.Errorf("logged %q, Ready = %v, want an error about the secret, and nil",
-			w.logged, w.Source.Ready(nil))
+			w.logged.Text, w.Source.Ready(nil))
 	}
 	if got := testutil.ToFloat64(w.renewals.WithLabelValues("failed")); got != 1 {
 		t.Errorf("%v failures counted, want 1", got)
@@ -339,8 +379,8 @@ func TestSecretCannotBeWritten(t *testing.T) {
 		second := w.replica()
 		const looks = 1 + enoughReached
 		for range looks {
-			if second.look(t.Context()); !strings.Contains(second.logged, "field is immutable") {
-				t.Errorf("logged %q, want the error of the update", second.logged)
+			if second.look(t.Context()); !strings.Contains(second.logged.Text, "field is immutable") {
+				t.Errorf("logged %q, want the error of the update", second.logged.Text)
 			}
 		}
 		if err := second.Source.Ready(nil); err != nil {
@@ -369,9 +409,9 @@ func TestRegistrationCannotBeRead(t *testing.T) {
 		former := w.Source.Leaf()
 		w.noRead()
 		w.empty("tls.crt")
-		if w.look(t.Context()); !strings.Contains(w.logged, "no role") || w.Source.Leaf() == former {
+		if w.look(t.Context()); !strings.Contains(w.logged.Text, "no role") || w.Source.Leaf() == former {
 			t.Errorf("logged %q, serves the former leaf: %t, want the error and false",
-				w.logged, w.Source.Leaf() == former)
+				w.logged.Text, w.Source.Leaf() == former)
 		}
 		renewed := w.Source.Leaf()
 		w.empty()
@@ -401,8 +441,8 @@ func TestStartsWithoutTheRegistration(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		fresh.look(t.Context())
-		if err := fresh.Source.Ready(nil); err != nil || !strings.Contains(fresh.logged, "no role") {
-			t.Errorf("older CA: Ready = %v, logged %q, want nil and the error", err, fresh.logged)
+		if err := fresh.Source.Ready(nil); err != nil || !strings.Contains(fresh.logged.Text, "no role") {
+			t.Errorf("older CA: Ready = %v, logged %q, want nil and the error", err, fresh.logged.Text)
 		}
 		if got := testutil.CollectAndCount(fresh.rules); got != 0 {
 			t.Errorf("%d metrics of rules, want none", got)
@@ -438,7 +478,7 @@ func TestRestoredSecretWaits(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		if w.look(t.Context()); !w.Source.Leaf().Leaf.Equal(backup.Source.Leaf().Leaf) {
-			t.Errorf("does not serve the restored leaf ten seconds later (logged last: %q)", w.logged)
+			t.Errorf("does not serve the restored leaf ten seconds later (logged last: %q)", w.logged.Text)
 		}
 	})
 }
@@ -501,7 +541,7 @@ func TestRegistrationIsRefused(t *testing.T) {
 			second.look(t.Context())
 		}
 		if err := second.Source.Ready(nil); err != nil {
-			t.Errorf("new replica: Ready = %v, want nil (logged last: %q)", err, second.logged)
+			t.Errorf("new replica: Ready = %v, want nil (logged last: %q)", err, second.logged.Text)
 		}
 		if got := testutil.ToFloat64(second.updates.WithLabelValues("failed")); got == 0 {
 			t.Error("no failure counted")

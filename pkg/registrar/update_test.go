@@ -28,8 +28,8 @@ func TestRulesWaitForTheService(t *testing.T) {
 	w := newFixture(t)
 	w.unreached = errors.New("connection refused")
 	w.want("no endpoint", 5, 0, 0, 0)
-	if !strings.Contains(w.logged, "not reached through its Service yet: connection refused") {
-		t.Errorf("logged %q, want the reason", w.logged)
+	if !strings.Contains(w.logged.Text, "not reached through its Service yet: connection refused") {
+		t.Errorf("logged %q, want the reason", w.logged.Text)
 	}
 	w.unreached = nil
 	w.want("reached once", enoughReached-1, 0, 0, 0)
@@ -84,8 +84,8 @@ func TestFailsOpen(t *testing.T) {
 			"webhook keep.tagpin.dev", "failing open requires that only pods are pinned",
 			"set registration.pin to [pods]",
 		} {
-			if !strings.Contains(w.logged, part) {
-				t.Errorf("%s: logged %q, want %q in it", when, w.logged, part)
+			if !strings.Contains(w.logged.Text, part) {
+				t.Errorf("%s: logged %q, want %q in it", when, w.logged.Text, part)
 			}
 		}
 	}
@@ -129,8 +129,8 @@ func TestOlderServerReloadsLast(t *testing.T) {
 			t.Errorf("as wanted by the older server = %v, by the newer one = %v, want 0 and 1",
 				agrees(old), agrees(w.Registrar))
 		}
-		if got := w.live().Annotations[writtenBy]; old.logged != waitsForOtherVersion || got != "v1.1.0" {
-			t.Errorf("older server: logged %q; written by %q, want v1.1.0", old.logged, got)
+		if got := w.live().Annotations[writtenBy]; old.logged.Text != waitsForOtherVersion || got != "v1.1.0" {
+			t.Errorf("older server: logged %q; written by %q, want v1.1.0", old.logged.Text, got)
 		}
 		w.change(func(c *configuration) {
 			delete(c.Annotations, writtenBy)
@@ -329,7 +329,7 @@ func TestNamespaceCannotBeRead(t *testing.T) {
 			}
 			failures := testutil.ToFloat64(w.updates.WithLabelValues("failed"))
 			if (failures > 0) != (tt.reads > 1) {
-				t.Errorf("%v failures counted; logged %q", failures, w.logged)
+				t.Errorf("%v failures counted; logged %q", failures, w.logged.Text)
 			}
 			err = nil
 			w.look(t.Context())

@@ -22,6 +22,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/tagpin/tagpin/pkg/reminder"
 )
 
 // maxSize bounds a file: the API server accepts no larger Secret or ConfigMap.
@@ -42,15 +44,15 @@ type Files[T any] struct {
 	Parse func(contents [][]byte) (T, error)
 	// Interval is the shortest time between two looks at the files. Default: 10s.
 	Interval time.Duration
-	// Report is called with the error of a look, unless the look before had the same one.
-	// Default: errors are dropped.
+	// Report is called with the error of a look if the look before had another one or none, and
+	// again now and then while it lasts (package reminder). Default: errors are dropped.
 	Report func(error)
 
 	mu       sync.Mutex
 	value    T
 	contents [][]byte // of the version that was parsed last
 	looked   time.Time
-	failure  string // the error of the last look
+	failure  reminder.Reminder // the error of the last look
 }
 
 // Look reads the files and returns the value. If they can't be read or parsed now, it returns the
@@ -84,9 +86,10 @@ func (f *Files[T]) interval() time.Duration { return cmp.Or(max(f.Interval, 0), 
 
 // Poll looks at the files every Interval until ctx ends, and passes each new value to accept. If
 // accept returns an error, the former value stays, and Poll tries the new one again at the next
-// look. Poll calls report with each error that differs from the one before, and with each value
-// that comes into force, also if it is the former one because the files were put back. It does not
-// call Report. While Poll runs, only Poll may look at the files.
+// look. Poll calls report with each error that differs from the one before, again now and then
+// while it lasts (package reminder), and with each value that comes into force, also if it is the
+// former one because the files were put back. It does not call Report. While Poll runs, only Poll
+// may look at the files.
 func (f *Files[T]) Poll(ctx context.Context, accept func(T) error, report func(T, error)) {
 	ticker := time.NewTicker(f.interval())
 	defer ticker.Stop()
@@ -106,17 +109,16 @@ func (f *Files[T]) Poll(ctx context.Context, accept func(T) error, report func(T
 	}
 }
 
-// lookLocked refreshes the value, and reports whether the value is new, or the error differs from
-// that of the look before.
+// lookLocked refreshes the value. news is true if the value is new, or the error is to be reported
+// or is gone.
 func (f *Files[T]) lookLocked(accept func(T) error) (news bool, err error) {
 	changed, err := f.refreshLocked(accept)
 	failure := ""
 	if err != nil {
 		failure = err.Error()
 	}
-	news = changed || failure != f.failure
-	f.failure = failure
-	return news, err
+	due := f.failure.Due(failure)
+	return changed || due, err
 }
 
 // refreshLocked reads the files. If they have changed, it parses them and keeps the value, unless

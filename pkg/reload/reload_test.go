@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tagpin/tagpin/pkg/reminder"
 )
 
 // join is a Parse that joins the contents. Contents that are empty are malformed.
@@ -26,7 +28,7 @@ func join(contents [][]byte) (string, error) {
 }
 
 // TestFiles checks that the last good value stays while the files can't be used, that each error is
-// reported once, and that unchanged files are not parsed again.
+// reported when it is new, and that unchanged files are not parsed again.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
@@ -169,6 +171,43 @@ func TestPoll(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// TestLastingErrors checks that an error that lasts is reported again after a while, by Poll and by
+// Current.
+func TestLastingErrors(t *testing.T) {
+	const looks = int(3 * reminder.Interval / time.Minute)
+	for name, look := range map[string]func(*Files[string]){
+		"Current": func(f *Files[string]) {
+			for range looks {
+				f.Current()
+				time.Sleep(time.Minute)
+			}
+		},
+		"Poll": func(f *Files[string]) {
+			end := time.Duration(looks)*time.Minute + time.Second
+			ctx, cancel := context.WithTimeout(context.Background(), end)
+			defer cancel()
+			f.Poll(ctx, nil, func(_ string, err error) { f.Report(err) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				reports := 0
+				look(&Files[string]{
+					Paths: []string{filepath.Join(t.TempDir(), "none")}, Parse: join, Interval: time.Minute,
+					Report: func(err error) {
+						if reports++; !errors.Is(err, os.ErrNotExist) {
+							t.Errorf("reported %v, want %v", err, os.ErrNotExist)
+						}
+					},
+				})
+				if reports != 3 {
+					t.Errorf("%d reports in %d looks, want 3", reports, looks)
+				}
+			})
+		})
+	}
 }
 
 // TestNoPaths checks that a value without files is parsed once, or again as long as Parse fails.
