@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -149,6 +150,16 @@ func TestCommandLineToolIsLight(t *testing.T) {
 					t.Errorf("cmd/tagpin links %s", dep)
 				}
 			}
+		}
+	}
+}
+
+// TestServerIsSmall keeps text/template out of tagpin-webhook. It calls methods by their names, so
+// that the linker would keep all exported methods, which are more than 30 MB.
+func TestServerIsSmall(t *testing.T) {
+	for _, p := range list(t, "./cmd/tagpin-webhook") {
+		if slices.Contains(p.Deps, "text/template") {
+			t.Errorf("%s links text/template", p.ImportPath)
 		}
 	}
 }

@@ -15,7 +15,6 @@
 package registration
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -104,18 +103,14 @@ func (r *Registration) Validate() error {
 
 // WriteYAML validates the registration and writes it.
 func (r *Registration) WriteYAML(w io.Writer) error {
-	return write(w, r, "registration.yaml.tmpl")
+	return write(w, r, r.yaml)
 }
 
 // Webhooks returns the webhooks as WriteYAML writes them. It parses the YAML, which takes
 // milliseconds.
 func (r *Registration) Webhooks() ([]admissionregistrationv1.MutatingWebhook, error) {
-	var text bytes.Buffer
-	if err := execute(&text, r, "registration.yaml.tmpl"); err != nil {
-		return nil, err
-	}
 	var c admissionregistrationv1.MutatingWebhookConfiguration
-	err := yaml.UnmarshalStrict(text.Bytes(), &c)
+	err := yaml.UnmarshalStrict([]byte(r.yaml()), &c)
 	return c.Webhooks, err
 }
 

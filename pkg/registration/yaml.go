@@ -3,60 +3,77 @@
 package registration
 
 import (
-	"cmp"
-	"embed"
-	"encoding/base64"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"text/template"
 
 	"sigs.k8s.io/yaml"
-
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-//go:embed *.yaml.tmpl
-var files embed.FS
+// fill fills the holes of a template. A hole is a name in double braces, and values has the values
+// by hole. If a hole is all that a line has, the line becomes the lines of its value, each with the
+// hole's indentation, or is left out if the value is empty.
+//
+// Package text/template can call any method by its name, so that the linker would keep all exported
+// methods. That would make tagpin-webhook half as large again.
+func fill(template string, values map[string]string) string {
+	var pairs []string
+	for hole, value := range values {
+		pairs = append(pairs, hole, value)
+	}
+	within := strings.NewReplacer(pairs...)
+	var text strings.Builder
+	for line := range strings.Lines(template) {
+		value, alone := values[strings.TrimSpace(line)]
+		switch {
+		case !alone:
+			text.WriteString(within.Replace(line))
+		case value != "":
+			n := strings.Index(line, "{{")
+			text.WriteString(line[:n] + indent(n, value) + "\n")
+		}
+	}
+	return text.String()
+}
 
-// write validates data and writes some of the templates with it.
-func write(w io.Writer, data interface{ Validate() error }, names ...string) error {
+// write validates data and writes its texts.
+func write(w io.Writer, data interface{ Validate() error }, texts ...func() string) error {
 	if err := data.Validate(); err != nil {
 		return err
 	}
-	return execute(w, data, names...)
-}
-
-// execute writes some of the templates with data.
-func execute(w io.Writer, data any, names ...string) error {
-	t, err := template.New("").Funcs(template.FuncMap{
-		"indent": indent, "word": word, "words": words, "expressions": expressions,
-		"base64":           base64.StdEncoding.EncodeToString,
-		"placeholder":      func() string { return workload.Placeholder },
-		"containerLists":   func() []string { return workload.ContainerLists[:] },
-		"policyReferences": policyReferences, "templatePins": templatePins, "isUser": isUser,
-		"modes": modes, "webhook": webhookName, "conditionName": conditionName,
-		"builtinRules": new(Registration).Rules,
-	}).ParseFS(files, "*.tmpl")
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := t.ExecuteTemplate(w, name, data); err != nil {
+	for _, text := range texts {
+		if _, err := io.WriteString(w, text()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// items returns texts as the elements of a block list of YAML.
+func items(texts []string) string {
+	var list []string
+	for _, text := range texts {
+		list = append(list, "- "+indent(2, text))
+	}
+	return strings.Join(list, "\n")
+}
+
+// quoted returns the elements of a list in quotes.
+func quoted(list []string) []string {
+	texts := make([]string, len(list))
+	for i, text := range list {
+		texts[i] = strconv.Quote(text)
+	}
+	return texts
+}
+
 // words returns the elements of a list as YAML.
 func words(list []string) string {
-	quoted := make([]string, len(list))
+	texts := make([]string, len(list))
 	for i, w := range list {
-		quoted[i] = word(w)
+		texts[i] = word(w)
 	}
-	return strings.Join(quoted, ", ")
+	return strings.Join(texts, ", ")
 }
 
 // word returns a string as YAML. It is quoted if YAML would parse it as something else, such as *,
@@ -73,10 +90,4 @@ func word(w string) string {
 // indent indents all lines of a text but the first, for a block of YAML.
 func indent(n int, text string) string {
 	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+strings.Repeat(" ", n))
-}
-
-// ServiceYAML returns the namespace and the name of the Service as YAML.
-func (r *Registration) ServiceYAML() string {
-	service := cmp.Or(r.Service, "tagpin-webhook")
-	return fmt.Sprintf("namespace: %s, name: %s", word(r.namespace()), word(service))
 }
