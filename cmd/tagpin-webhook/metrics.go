@@ -11,8 +11,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-// newRegistry returns a registry with the metrics of the process. The metrics of the webhook server
-// are in controller-runtime's registry, which is a global.
+// newRegistry returns a registry with the metrics of the process.
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{

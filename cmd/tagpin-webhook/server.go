@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
 	"github.com/tagpin/tagpin/pkg/config"
@@ -98,13 +97,14 @@ func (s *server) run(ctx context.Context) error {
 	return s.drain(ctx, mgr.Start)
 }
 
-// webhookHandler answers reviews. controller-runtime's server counts them, but does not serve them.
+// webhookHandler answers reviews. The server of controller-runtime's package webhook would count and
+// time each of them once more, and say less about them than package admit does.
 func webhookHandler(h *handlers, t *tracing) http.Handler {
-	hooks := webhook.NewServer(webhook.Options{})
+	mux := http.NewServeMux()
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
-		hooks.Register("/"+mode.String(), t.wrap(h.mode(mode)))
+		mux.Handle("/"+mode.String(), t.wrap(h.mode(mode)))
 	}
-	return hooks.WebhookMux()
+	return mux
 }
 
 // registrarConfig returns the settings of the registrar.
