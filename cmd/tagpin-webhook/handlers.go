@@ -140,12 +140,11 @@ func (h *handlers) retire(former, next *state) {
 // mode returns the handler of a mode's path. If it panics, it answers the review with an error. The
 // API server then does what the registration's failurePolicy says.
 func (h *handlers) mode(m policy.Mode) http.Handler {
-	log := h.log.WithName("admission")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := h.use()
 		defer s.reviews.Done()
 		err := h.panics.Catch("answering a review", func() error {
-			s.modes[m].ServeHTTP(w, r.WithContext(logr.NewContext(r.Context(), log)))
+			s.modes[m].ServeHTTP(w, r)
 			return nil
 		})
 		if err != nil {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ func (s *server) addPorts(
 ) error {
 	webhook := net.JoinHostPort(s.options.webhookHost, strconv.Itoa(s.options.webhookPort))
 	metrics, wait := listen.NewMetrics(r, "webhook", "metrics", "probes"), reviewTime
+	// The context of each connection, and so of its requests, is made from this one.
+	base := logr.NewContext(context.Background(), s.log.WithName("admission"))
 	for _, p := range []listen.Port{
 		{Name: "webhook", Address: webhook, Bounds: webhookBounds, TLS: webhookTLS},
 		{Name: "metrics", Address: s.options.metrics, Bounds: metricsBounds},
@@ -48,8 +51,10 @@ func (s *server) addPorts(
 		if p.Name == "webhook" {
 			s.webhook = l
 		}
+		server := l.Server(handlers[p.Name])
+		server.BaseContext = func(net.Listener) context.Context { return base }
 		err = mgr.Add(&manager.Server{
-			Name: p.Name, Server: l.Server(handlers[p.Name]), Listener: l, ShutdownTimeout: &wait,
+			Name: p.Name, Server: server, Listener: l, ShutdownTimeout: &wait,
 		})
 		if err != nil {
 			return err
