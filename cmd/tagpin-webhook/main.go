@@ -31,9 +31,12 @@ const (
 )
 
 func main() {
+	spare := make([]byte, spareMemory) // first of all, of pages that were never used
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	runtime.KeepAlive(spare)
+	os.Exit(code)
 }
 
 // run serves until ctx ends, or runs the command that the first argument names.
