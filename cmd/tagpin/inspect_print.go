@@ -86,7 +86,7 @@ func (p treePrinter) manifest(depth int, m *image.Manifest) {
 // title names a manifest of an index. Of an attestation, it names the platform of its image.
 func title(m *image.Manifest, among []*image.Manifest) string {
 	switch {
-	case m.Kind == image.Attestation:
+	case m.Kind == image.Attestation && m.Subject != "":
 		for _, other := range among {
 			if other.Digest == m.Subject && other.Platform != "" {
 				return "attestation of " + other.Platform

@@ -4,7 +4,6 @@ package audit
 
 import (
 	"bytes"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -62,36 +61,31 @@ func manifestsOf(host string, d digest.Digest, m *registry.Manifest) (manifests,
 	return found, err
 }
 
-// readChild reads a descriptor of an index. attestation is true if the manifest is about another
-// one, and runs on no platform. BuildKit adds such manifests, and they differ between two builds of
-// the same image.
+// readChild reads a descriptor of an index. attestation is true if the manifest is an attestation,
+// which differs between two builds of the same image.
 func readChild(dec *jsontext.Decoder) (child digest.Digest, attestation bool, err error) {
+	var os, referenceType string
 	err = jsonwalk.Object(dec, func(name []byte) error {
 		switch string(name) {
 		case "digest":
 			return readText(dec, (*string)(&child))
 		case "platform":
-			return readField(dec, "os", func(os string) { attestation = attestation || os == "unknown" })
+			return readField(dec, "os", &os)
 		case "annotations":
-			return readField(dec, "vnd.docker.reference.type", func(is string) {
-				attestation = attestation || strings.HasPrefix(is, "attestation")
-			})
+			return readField(dec, registry.ReferenceType, &referenceType)
 		}
 		return dec.SkipValue()
 	})
-	return child, attestation, err
+	return child, registry.IsAttestation(os, referenceType), err
 }
 
-// readField calls use with the text of one field of an object.
-func readField(dec *jsontext.Decoder, field string, use func(string)) error {
+// readField reads the text of one field of an object.
+func readField(dec *jsontext.Decoder, field string, text *string) error {
 	return jsonwalk.Object(dec, func(name []byte) error {
 		if string(name) != field {
 			return dec.SkipValue()
 		}
-		var text string
-		err := readText(dec, &text)
-		use(text)
-		return err
+		return readText(dec, text)
 	})
 }
 

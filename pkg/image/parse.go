@@ -13,15 +13,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/tagpin/tagpin/pkg/registry"
 )
 
-// BuildKit marks the attestations in an index by these annotations (docs/attestations of
-// moby/buildkit).
-const (
-	referenceType   = "vnd.docker.reference.type"
-	referenceDigest = "vnd.docker.reference.digest"
-	attestationType = "attestation-manifest"
-)
+// referenceDigest is the annotation by which BuildKit names the manifest that an attestation is
+// about (docs/attestations of moby/buildkit).
+const referenceDigest = "vnd.docker.reference.digest"
 
 // parsed is a manifest's or an index's JSON.
 type parsed struct {
@@ -91,8 +89,12 @@ func child(d ocispec.Descriptor) *Manifest {
 	m := &Manifest{
 		Kind: Other, Descriptor: descriptor(d), ArtifactType: d.ArtifactType, Annotations: d.Annotations,
 	}
+	os := ""
+	if d.Platform != nil {
+		os = d.Platform.OS
+	}
 	switch mediaType := types.MediaType(d.MediaType); {
-	case d.Annotations[referenceType] == attestationType:
+	case registry.IsAttestation(os, d.Annotations[registry.ReferenceType]):
 		m.Kind = Attestation
 		m.Subject = digest.Digest(d.Annotations[referenceDigest])
 	case mediaType.IsIndex():
@@ -106,8 +108,8 @@ func child(d ocispec.Descriptor) *Manifest {
 	default:
 		m.Kind = Image
 	}
-	if p := d.Platform; p != nil && p.OS != "unknown" && p.OS != "" {
-		m.Platform = platforms.FormatAll(*p)
+	if os != "" && m.Kind != Attestation {
+		m.Platform = platforms.FormatAll(*d.Platform)
 	}
 	return m
 }

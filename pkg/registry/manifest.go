@@ -49,6 +49,17 @@ type Manifest struct {
 	release   func()        // nil if Body takes no room
 }
 
+// ReferenceType is the annotation by which IsAttestation recognizes an attestation in an index.
+const ReferenceType = "vnd.docker.reference.type"
+
+// IsAttestation reports whether a manifest in an index is an attestation: it is about another
+// manifest of the index, and runs on no platform. BuildKit gives it the unknown OS and an annotation
+// (docs/attestations of moby/buildkit). Tools that copy an index may drop the annotation. os and
+// referenceType are those of the descriptor, or empty.
+func IsAttestation(os, referenceType string) bool {
+	return os == "unknown" || referenceType == "attestation-manifest"
+}
+
 // Release drops Body and gives back its room in Client.Manifests.
 func (m *Manifest) Release() {
 	m.Body = nil
