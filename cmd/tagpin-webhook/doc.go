@@ -16,7 +16,7 @@
 // The process starts from top to bottom. A part only uses parts above it.
 //
 //	flags, config           flags.go, pkg/config    exit code 2 if they are wrong
-//	log, memory limit       log.go, memory_limit.go
+//	log, memory limit       log.go, pkg/process
 //	API server              apiserver.go            clients, its clock; none with --standalone
 //	handlers                handlers.go, state.go   one for each mode, made from the config
 //	tracing                 tracing.go, otlp.go

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
 
+	"github.com/tagpin/tagpin/pkg/process"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/registry/registrytest"
@@ -23,7 +24,7 @@ import (
 // request, which Go's HTTP client logs.
 func TestNothingOfARegistryIsLogged(t *testing.T) {
 	out := &lines{more: make(chan struct{}, 1)}
-	logLibraries(newLogger(out, zapcore.InfoLevel))
+	process.LogLibraries(newLogger(out, zapcore.InfoLevel))
 	t.Cleanup(func() { log.SetOutput(os.Stderr); log.SetFlags(log.LstdFlags) })
 	w := registrytest.Start(t, registrytest.Rules{registrytest.Registry: {{Then: registrytest.Answer{
 		Raw: "HTTP/1.1 200 OK\r\nContent-Type: " + registrytest.ImageType + "\r\nDocker-Content-Digest: " +
@@ -49,7 +50,7 @@ func TestNothingOfARegistryIsLogged(t *testing.T) {
 // TestKlog checks that lines of client-go are JSON too.
 func TestKlog(t *testing.T) {
 	out := &lines{more: make(chan struct{}, 1)}
-	logLibraries(newLogger(out, zapcore.InfoLevel))
+	process.LogLibraries(newLogger(out, zapcore.InfoLevel))
 	t.Cleanup(func() {
 		log.SetOutput(os.Stderr)
 		log.SetFlags(log.LstdFlags)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/printable"
+	"github.com/tagpin/tagpin/pkg/process"
 )
 
 // Exit codes.
@@ -29,6 +30,13 @@ const (
 	exitFailed = 1 // the server ended, or could not start, for a reason outside of its settings
 	exitUsage  = 2 // a flag or the config is wrong
 )
+
+// spareMemory is the size of an allocation that is never used. The operating system gives no memory
+// for it, but the garbage collector counts it. Go collects when the heap has doubled, and the heap of
+// tagpin has about 4 MiB: without the allocation, it would be collected after every hundred reviews,
+// which took a tenth of the processor time. With it, a server under load has up to 16 MiB of garbage
+// more. A larger GOGC would let the heap of a server with a large cache grow by much more.
+const spareMemory = 8 << 20
 
 func main() {
 	spare := make([]byte, spareMemory) // first of all, of pages that were never used
@@ -77,8 +85,8 @@ func serve(
 		return exitUsage
 	}
 	ctrllog.SetLogger(log)
-	logLibraries(log)
-	limitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
+	process.LogLibraries(log)
+	process.LimitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
 	s := &server{options: o, config: c, configFile: file, log: log, drainTime: drainTime}
 	err = s.run(logr.NewContext(ctx, log))
 	switch {

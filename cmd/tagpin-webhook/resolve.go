@@ -14,6 +14,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/process"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -110,7 +111,7 @@ func (l *lookup) run(ctx context.Context, stdout, stderr io.Writer) (failed int,
 		return 0, err
 	}
 	log := newLogger(stderr, zapcore.InfoLevel)
-	logLibraries(log)
+	process.LogLibraries(log)
 	api, err := (&server{options: l.options, config: c, log: log}).connect()
 	if err != nil {
 		return 0, err

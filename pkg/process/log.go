@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package process sets up a process that serves until it is stopped: the format of its log, and the
+// memory that Go may use. The webhook and tagpin audit --listen run in pods of one chart, and both
+// do so.
+//
+//	log := process.NewLogger(os.Stderr, zapcore.InfoLevel)
+//	process.LogLibraries(log)
+//	process.LimitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
+//
+// It reads neither flags nor the environment.
+package process
 
 import (
 	"bytes"
@@ -14,39 +23,19 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// newLogger returns a logger that writes each line as a JSON object. The one of controller-runtime
+// NewLogger returns a logger that writes each line as a JSON object. The one of controller-runtime
 // drops most of the lines that are frequent, and each review must have its line.
-func newLogger(w io.Writer, level zapcore.Level) logr.Logger {
+func NewLogger(w io.Writer, level zapcore.Level, options ...zap.Option) logr.Logger {
 	format := zap.NewProductionEncoderConfig()
 	format.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	out := zapcore.Lock(zapcore.AddSync(w))
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(format), out, level)
-	return zapr.NewLogger(zap.New(withoutProbes{core}))
+	return zapr.NewLogger(zap.New(core, options...))
 }
 
-// probesLogger is the logger by which controller-runtime writes a line for each failed probe. It
-// does not say why the probe failed; reported does.
-const probesLogger = "controller-runtime.healthz"
-
-// withoutProbes is a Core that drops the lines of probesLogger.
-type withoutProbes struct{ zapcore.Core }
-
-// With implements zapcore.Core.
-func (w withoutProbes) With(fields []zapcore.Field) zapcore.Core {
-	return withoutProbes{w.Core.With(fields)}
-}
-
-// Check implements zapcore.Core.
-func (w withoutProbes) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if e.LoggerName == probesLogger {
-		return c
-	}
-	return w.Core.Check(e, c)
-}
-
-// logLibraries makes libraries that use the standard logger, and client-go, which uses klog, write
+// LogLibraries makes libraries that use the standard logger, and client-go, which uses klog, write
 // to our log.
-func logLibraries(to logr.Logger) {
+func LogLibraries(to logr.Logger) {
 	to = to.WithName("library")
 	log.SetFlags(0)
 	log.SetOutput(libraryWriter{to})

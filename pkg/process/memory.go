@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package process
 
 import (
 	"io/fs"
@@ -18,27 +18,22 @@ import (
 // collector has run.
 const memoryPercent = 65
 
-// enoughMemory is the memory limit that the bounds in bounds.go are made for, which is the chart's.
+// enoughMemory is the memory limit that the bounds of the webhook and of the audit are made for,
+// which is the chart's.
 const enoughMemory = 256 << 20
 
 // noLimit is larger than any memory limit. Version 1 of cgroups has a huge number for no limit.
 const noLimit = math.MaxInt64 / 2
 
-// spareMemory is the size of an allocation that is never used. The operating system gives no memory
-// for it, but the garbage collector counts it. Go collects when the heap has doubled, and the heap of
-// tagpin has about 4 MiB: without the allocation, it would be collected after every hundred reviews,
-// which took a tenth of the processor time. With it, a server under load has up to 16 MiB of garbage
-// more. A larger GOGC would let the heap of a server with a large cache grow by much more.
-const spareMemory = 8 << 20
-
-// limitMemory makes the garbage collector work harder before the process reaches the memory limit
+// LimitMemory makes the garbage collector work harder before the process reaches the memory limit
 // of its cgroup. goMemLimit is the variable GOMEMLIMIT, which takes precedence. root is the root of
 // the file system.
-func limitMemory(root fs.FS, goMemLimit string, log logr.Logger) {
+func LimitMemory(root fs.FS, goMemLimit string, log logr.Logger) {
 	limit := cgroupLimit(root)
 	if limit < enoughMemory {
 		log.Info("the memory limit is lower than what tagpin's bounds are made for: "+
-			"many large requests at once may end the process", "bytes", limit, "enough", enoughMemory)
+			"many large requests or objects at once may end the process",
+			"bytes", limit, "enough", enoughMemory)
 	}
 	if goMemLimit != "" {
 		log.Info("memory limit of Go, by GOMEMLIMIT", "value", goMemLimit)
@@ -48,7 +43,7 @@ func limitMemory(root fs.FS, goMemLimit string, log logr.Logger) {
 		return
 	}
 	limit = limit / 100 * memoryPercent
-	debug.SetMemoryLimit(limit + spareMemory)
+	debug.SetMemoryLimit(limit)
 	log.Info("memory limit of Go, by the limit of the cgroup", "bytes", limit)
 }
 

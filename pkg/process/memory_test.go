@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package process
 
 import (
 	"runtime/debug"
@@ -54,22 +54,22 @@ func TestLimitMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
 	limited := filesOf(map[string]string{"sys/fs/cgroup/memory.max": "4294967296"})
-	limitMemory(limited, "1GiB", logr.Discard())
+	LimitMemory(limited, "1GiB", logr.Discard())
 	if got := debug.SetMemoryLimit(-1); got != before {
 		t.Errorf("with GOMEMLIMIT the limit is %d, want it unchanged, %d", got, before)
 	}
 	var lines []string
 	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
-	limitMemory(limited, "", log)
+	LimitMemory(limited, "", log)
 	if len(lines) != 1 {
 		t.Errorf("with a large limit the log has %q, want one line", lines)
 	}
 	lines = nil
-	limitMemory(filesOf(map[string]string{"sys/fs/cgroup/memory.max": "134217728"}), "", log)
+	LimitMemory(filesOf(map[string]string{"sys/fs/cgroup/memory.max": "134217728"}), "", log)
 	if len(lines) != 2 || !strings.Contains(lines[0], "lower than what tagpin's bounds are made for") {
 		t.Errorf("with a small limit the log has %q, want a warning", lines)
 	}
-	limitMemory(limited, "", log)
+	LimitMemory(limited, "", log)
 	if got := debug.SetMemoryLimit(-1); got < 4<<30*6/10 || got > 4<<30*7/10 {
 		t.Errorf("with a limit of 4 GiB, Go's is %d, want about 65%%", got)
 	}
