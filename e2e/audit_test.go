@@ -147,7 +147,7 @@ func TestAudit(t *testing.T) {
 	}
 	var got []string
 	for _, f := range report.Containers {
-		got = append(got, fmt.Sprint(f.Workload, " x", f.Running, " ", f.States))
+		got = append(got, fmt.Sprint(f.Workload, " x", f.Pods, " ", f.States))
 	}
 	slices.Sort(got)
 	want := []string{"Deployment/web x600 [drifted unpinned]", "Pod/gone x1 [gone pinned]", "Pod/pinned x1 [pinned]"}

@@ -162,12 +162,12 @@ func (b *browser) clean(address string) {
 func report() *audit.Report {
 	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 	find := func(
-		namespace, kind, name, container, image string, running int, details string,
+		namespace, kind, name, container, image string, pods int, details string,
 		states ...audit.State,
 	) audit.Finding {
 		f := audit.Finding{
 			Namespace: namespace, Workload: audit.Workload{Kind: kind, Name: name}, Container: container,
-			Type: audit.TypeContainer, Image: image, Running: running, States: states,
+			Type: audit.TypeContainer, Image: image, Pods: pods, States: states,
 		}
 		if details != "" {
 			f.Details = []string{details}
@@ -186,8 +186,8 @@ func report() *audit.Report {
 		},
 		Containers: []audit.Finding{
 			find("shop", "Deployment", "web", "web", "ghcr.io/shop/storefront:4.12.0@"+digest("a"), 3, "the registry no longer has the digest: ghcr.io: 404 Not Found", audit.Gone, audit.Pinned),
-			find("data", "CronJob", "nightly-report", "report", "registry.internal:5000/data/report:latest", 1, "the tag is "+digest("b")+" now", audit.Drifted, audit.Unpinned),
-			find("shop", "Rollout", "checkout-with-a-rather-long-name-as-generated-by-some-operator", "checkout", "ghcr.io/shop/checkout:2", 1, "the tag is "+digest("c")+" now", audit.Drifted, audit.Unpinned),
+			find("data", "CronJob", "nightly-report", "report", "registry.internal:5000/data/report:latest", 1, "", audit.Drifted, audit.Unpinned),
+			find("shop", "Rollout", "checkout-with-a-rather-long-name-as-generated-by-some-operator", "checkout", "ghcr.io/shop/checkout:2", 1, "", audit.Drifted, audit.Unpinned),
 			find("kube-system", "DaemonSet", "cni", "cni", "localhost/cni:dev", 2, "the node does not know the image by a registry's digest, as if it was built or loaded there", audit.Unknown, audit.Unpinned),
 			find("shop", "StatefulSet", "db", "postgres", "postgres:18", 10, "", audit.Unpinned),
 			find("shop", "Pod", "debug", "x", `<img src=x onerror=alert(1)>`, 1, `invalid image reference "<script>alert(1)</script>"`, audit.Unknown, audit.Unpinned),
@@ -201,7 +201,7 @@ func report() *audit.Report {
 			{Name: "shop", States: map[audit.State]int{audit.Gone: 3, audit.Drifted: 1, audit.Unknown: 1, audit.Unpinned: 12, audit.Pinned: 3}},
 		},
 	}
-	r.Containers[1].Digest, r.Containers[4].Type = "sha256:"+"e0e1e2e3e4e5"+"", audit.TypeInit
+	r.Containers[1].RunningDigest, r.Containers[4].Type = "sha256:"+"e0e1e2e3e4e5"+"", audit.TypeInit
 	return r
 }
 
@@ -284,7 +284,7 @@ func (b *browser) sorts(narrow bool) {
 	} else {
 		b.run(chromedp.Click(chromedp.CSS(`#containers th:nth-child(6) button`)), chromedp.Click(chromedp.CSS(`#containers th:nth-child(6) button`)))
 	}
-	if got := b.texts(`#containers td[data-label="Running"]`)[0]; strings.TrimPrefix(got, "Running: ") != "30" {
+	if got := b.texts(`#containers td[data-label="Pods"]`)[0]; strings.TrimPrefix(got, "Pods: ") != "30" {
 		t.Errorf("by number, the first row has %s, want 30", got)
 	}
 	b.run(chromedp.Click(chromedp.CSS(`#namespaces th:nth-child(2) button`)), chromedp.Click(chromedp.CSS(`#namespaces th:nth-child(2) button`)))

@@ -73,7 +73,7 @@ func TestStates(t *testing.T) {
 		{"pinned without a tag", at("app@" + v1), at("app@" + v1), "pinned", ""},
 		{"pinned and not started", at("app:1@" + v1), "", "pinned", ""},
 		{"pinned, and the config's digest alone", at("app:1@" + v1), nothing, "pinned", ""},
-		{"pinned and moved", at("moved:1@" + v1), "", "drifted pinned", "the tag is " + now + " now"},
+		{"pinned and moved", at("moved:1@" + v1), "", "drifted pinned", "now " + now},
 		{"pinned and gone", at("app:1@" + nothing), at("app@" + nothing), "gone drifted pinned", "no longer has the digest"},
 		{"pinned, and was never there", at("app@" + nothing), "", "unknown pinned", "it has not started, and the registry does not have the digest"},
 		{"tag that was never there", at("app:typo"), "", "unknown unpinned", "it has not started, and the registry does not have the tag"},
@@ -81,7 +81,7 @@ func TestStates(t *testing.T) {
 		{"tag", at("app:1"), at("app@" + v1), "unpinned", ""},
 		{"tag, of Docker", at("app:1"), "docker-pullable://" + at("app@"+v1), "unpinned", ""},
 		{"no tag", at("app"), at("app@" + v1), "gone unpinned", "no longer has the tag"},
-		{"tag that has moved", at("moved:1"), at("moved@" + v1), "drifted unpinned", "the tag is " + now + " now"},
+		{"tag that has moved", at("moved:1"), at("moved@" + v1), "drifted unpinned", "now " + now},
 		{"tag that has moved, digest gone", at("lost:1"), at("lost@" + lost), "gone drifted unpinned", "no longer has the digest"},
 		{"tag that is gone", at("untagged:1"), at("untagged@" + untagged), "gone unpinned", "no longer has the tag"},
 		{"not started", at("app:1"), "", "unpinned", "it has not started"},
@@ -113,6 +113,9 @@ func TestStates(t *testing.T) {
 			states = append(states, string(s))
 		}
 		detail := strings.Join(r.Containers[0].Details, "; ")
+		if now := r.Containers[0].TagNow(); now != "" {
+			detail += "; now " + now.String()
+		}
 		if got := strings.Join(states, " "); got != tt.states || !strings.Contains(detail, tt.detail) {
 			t.Errorf("%s: %s runs %s: %s (%s), want %s (%s)", tt.name, tt.image, tt.id, got, detail, tt.states, tt.detail)
 		}
@@ -328,7 +331,7 @@ func TestWorkloads(t *testing.T) {
 	check(t, r, err)
 	got := map[string]int{}
 	for _, c := range r.Containers {
-		got[c.Workload.String()] += c.Running
+		got[c.Workload.String()] += c.Pods
 	}
 	want := map[string]int{"Deployment/web": 3, "ReplicaSet/web-3": 1, "Rollout/blue": 1, "Pod/p": 2}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -33,9 +33,9 @@ func TestBounds(t *testing.T) {
 		}
 		want := 20_000 - (len(r.Containers) - 2)
 		if len(r.Containers) > 10_002 || size > 5<<20 ||
-			last.Running != want || r.Summary.Containers != 20_001 {
+			last.Pods != want || r.Summary.Containers != 20_001 {
 			t.Errorf("%s: %d rows of %d bytes, others %d, want a bounded number and %d others",
-				name, len(r.Containers), size, last.Running, want)
+				name, len(r.Containers), size, last.Pods, want)
 		}
 		if !strings.Contains(fmt.Sprint(last.Details), "these were not looked at") {
 			t.Errorf("%s: details of others %q", name, last.Details)

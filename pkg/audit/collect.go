@@ -34,7 +34,7 @@ type key struct {
 
 // row is the containers with a key.
 type row struct {
-	running    int // the number of containers
+	pods    int // the number of containers
 	identities []workload.Identity
 }
 
@@ -56,6 +56,9 @@ func (c *Collector) Add(p Pod) {
 	for _, container := range p.Containers {
 		c.add(key{p.Namespace, owner, container.bounded()}, 1, identity)
 	}
+	if p.TooMany {
+		c.add(rest(p.Namespace), workload.MaxReferences+1)
+	}
 }
 
 // rest is the key of the containers of a namespace that are beyond the bounds.
@@ -65,7 +68,7 @@ func rest(namespace string) key {
 	}}
 }
 
-func (c *Collector) add(k key, running int, identities ...workload.Identity) {
+func (c *Collector) add(k key, pods int, identities ...workload.Identity) {
 	if c.rows == nil {
 		c.rows, c.used = map[key]*row{}, map[string]usage{}
 	}
@@ -80,7 +83,7 @@ func (c *Collector) add(k key, running int, identities ...workload.Identity) {
 		used.text += k.size()
 		c.rows[c.keep(k)] = r
 	}
-	r.running += running
+	r.pods += pods
 	defer func() { c.used[k.namespace] = used }()
 	for _, id := range identities {
 		fits := used.text+sizeOf(id) <= maxText || len(r.identities) == 0
@@ -133,7 +136,7 @@ func (c *Collector) Replace(parents map[string]Owner) {
 		if parent, ok := parents[k.owner.UID]; ok && k.owner.UID != "" {
 			k.owner = parent.Valid()
 		}
-		c.add(k, r.running, r.identities...)
+		c.add(k, r.pods, r.identities...)
 	}
 }
 

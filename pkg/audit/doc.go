@@ -9,14 +9,8 @@
 //	auditor := &audit.Auditor{Images: mirrors, Keychain: credentials}
 //	report, err := auditor.Report(ctx, c)
 //
-// A container has one or more states:
-//
-//   - pinned or unpinned (or exempt, if the config leaves an unpinned image alone): whether its
-//     image has a digest,
-//   - drifted: the tag names other images now than the one that runs,
-//   - gone: the registry no longer has the digest that has run, or the tag of an unpinned image, so
-//     that the next node that needs it can't pull it,
-//   - unknown: one of these could not be found out. The details say why.
+// A container has one or more states, which State.Meaning explains. It is gone if the registry does
+// not have the digest that has run, or the tag of an unpinned image.
 //
 // The digest that runs is that of the image, if it has one: the runtime checks the bytes. Else it
 // is in the status of the container (imageID), which differs between runtimes:

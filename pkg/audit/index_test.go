@@ -57,15 +57,15 @@ func TestOddIndex(t *testing.T) {
 		{`{"digest":7}`, "the index can't be read"},
 		{`{"digest":"` + nothing + `","platform":7,"annotations":[]}`, ""},
 		{`{"platform":{"os":{}}}`, "the index can't be read"},
-		{`null,7,{"digest":"x"}`, "the tag is"},
-		{`{"digest":"` + nothing + `","platform":{"os":"unknown"}}`, "the tag is"},
-		{`{"digest":"` + nothing + `","annotations":{"vnd.docker.reference.type":"attestation-manifest"}}`, "the tag is"},
+		{`null,7,{"digest":"x"}`, "drifted"},
+		{`{"digest":"` + nothing + `","platform":{"os":"unknown"}}`, "drifted"},
+		{`{"digest":"` + nothing + `","annotations":{"vnd.docker.reference.type":"attestation-manifest"}}`, "drifted"},
 	} {
 		f := newFixture(t)
 		f.serveIndex(`{"schemaVersion":2,"mediaType":"` + indexType + `","manifests":[` + tt.children + `]}`)
 		r := report(t, f.auditor(t), one(f.host+"/app:1", f.host+"/app@"+nothing))
-		if got := strings.Join(r.Containers[0].Details, "; "); !strings.Contains(got, tt.want) ||
-			tt.want == "" && strings.Contains(got, "the tag") {
+		got := fmt.Sprint(r.Containers[0].States, r.Containers[0].Details)
+		if !strings.Contains(got, tt.want) || tt.want == "" && strings.Contains(got, "drifted") {
 			t.Errorf("%s: %s, want %s", tt.children, got, tt.want)
 		}
 	}

@@ -166,7 +166,7 @@ func (r *Report) goneByWorkload() map[labels]int {
 		default:
 			workloads[f.Namespace]++
 		}
-		all[w] += f.Running
+		all[w] += f.Pods
 	}
 	return all
 }

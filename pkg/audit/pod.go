@@ -19,6 +19,9 @@ type Pod struct {
 	Owner      Owner
 	Identity   workload.Identity
 	Containers []Container
+	// TooMany is true if the pod has more than workload.MaxReferences images, so that Containers does
+	// not have them.
+	TooMany bool
 }
 
 // Owner is the controller of an object.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -13,7 +14,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/printable"
 )
 
-// State is a state of a container. The doc of the package explains them.
+// State is a state of a container.
 type State string
 
 // The states. A container has one of the first three, and any number of the others.
@@ -28,6 +29,23 @@ const (
 
 // States returns all states, the worst first.
 func States() []State { return []State{Gone, Drifted, Unknown, Unpinned, Exempt, Pinned} }
+
+// Meaning returns what the state says about a container, without a full stop.
+func (s State) Meaning() string {
+	switch s {
+	case Pinned:
+		return "its image has a digest"
+	case Unpinned:
+		return "its image has no digest, so a new pod may run something else"
+	case Exempt:
+		return "its image has no digest, and the config (exemptImages) leaves it so"
+	case Drifted:
+		return "its tag names other images now than the one that runs"
+	case Gone:
+		return "the registry no longer has what runs, so the next node that needs it can't pull it"
+	}
+	return "one of these could not be found out; the details say why"
+}
 
 // Report is the result of an audit. It is written as JSON with these names.
 type Report struct {
@@ -82,13 +100,14 @@ type Finding struct {
 	Type      Type     `json:"type"`
 	// Image is the text in the pod spec.
 	Image string `json:"image"`
-	// Digest is the one that runs. It is empty if it is not known.
-	Digest digest.Digest `json:"digest,omitempty"`
-	// TagDigest is the one that the tag names. It is empty if it is not known.
+	// RunningDigest is the one that runs. It is empty if it is not known.
+	RunningDigest digest.Digest `json:"runningDigest,omitempty"`
+	// TagDigest is the one that the tag names now. It is empty if it is not known. It may differ from
+	// RunningDigest although the tag has not drifted, because one is that of an index.
 	TagDigest digest.Digest `json:"tagDigest,omitempty"`
-	// Running is the number of these containers.
-	Running int     `json:"running"`
-	States  []State `json:"states"`
+	// Pods is the number of pods that have this container.
+	Pods   int     `json:"pods"`
+	States []State `json:"states"`
 	// Details say why, in sentences without control characters.
 	Details []string `json:"details,omitempty"`
 
@@ -101,6 +120,22 @@ type Finding struct {
 
 // Has reports whether the finding has a state.
 func (f *Finding) Has(s State) bool { return slices.Contains(f.States, s) }
+
+// TagNow returns the digest that the tag names now, if it has drifted.
+func (f *Finding) TagNow() digest.Digest {
+	if f.Has(Drifted) {
+		return f.TagDigest
+	}
+	return ""
+}
+
+// Short returns the beginning of a digest, as people compare it, without the name of the algorithm.
+func Short(d digest.Digest) string {
+	_, text, _ := strings.Cut(string(d), ":")
+	return text[:min(len(text), shortDigest)]
+}
+
+const shortDigest = 12
 
 // Worst returns the worst state.
 func (f *Finding) Worst() State {
@@ -135,12 +170,12 @@ func (r *Report) finish() {
 			namespaces[f.Namespace] = states
 		}
 		for _, s := range f.States {
-			states[s] += f.Running
-			r.Summary.States[s] += f.Running
+			states[s] += f.Pods
+			r.Summary.States[s] += f.Pods
 		}
-		r.Summary.Containers += f.Running
+		r.Summary.Containers += f.Pods
 		if f.lookupFailed {
-			r.Summary.FailedLookups += f.Running
+			r.Summary.FailedLookups += f.Pods
 		}
 	}
 	r.Namespaces = []Namespace{}
@@ -161,7 +196,7 @@ func (r *Report) finish() {
 func (r *Report) Found(states []State) (n int) {
 	for _, f := range r.Containers {
 		if slices.ContainsFunc(states, f.Has) {
-			n += f.Running
+			n += f.Pods
 		}
 	}
 	return n

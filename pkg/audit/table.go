@@ -37,7 +37,7 @@ func (r *Report) WriteTable(out io.Writer) error {
 			continue
 		}
 		if shown++; shown == 1 {
-			fmt.Fprintln(table, "\nNAMESPACE\tWORKLOAD\tCONTAINER\tRUNNING\tSTATE\tIMAGE\tDETAILS")
+			fmt.Fprintln(table, "\nNAMESPACE\tWORKLOAD\tCONTAINER\tPODS\tSTATE\tIMAGE\tRUNS\tTAG NOW\tDETAILS")
 		}
 		fmt.Fprintln(table, f.line())
 	}
@@ -64,8 +64,8 @@ func (f *Finding) line() string {
 	}
 	return strings.Join([]string{
 		printable.Text(f.Namespace), printable.Text(f.Workload.String()), container,
-		fmt.Sprint(f.Running), strings.Join(states, ","), cut(f.Image),
-		cut(strings.Join(f.Details, "; ")),
+		fmt.Sprint(f.Pods), strings.Join(states, ","), cut(f.Image),
+		Short(f.RunningDigest), Short(f.TagNow()), cut(strings.Join(f.Details, "; ")),
 	}, "\t")
 }
 

@@ -86,12 +86,11 @@ func (r *Reader) pods(ctx context.Context, namespace string, c *audit.Collector)
 	options := metav1.ListOptions{LabelSelector: r.Selector, FieldSelector: unfinished}
 	l := list{group: "", resource: "pods", namespace: namespace, accept: "application/json"}
 	return r.each(ctx, l, options, func(raw []byte) error {
-		var p pod
-		if err := decode(raw, &p); err != nil {
-			return err
+		p, err := readPod(raw)
+		if err == nil {
+			c.Add(p)
 		}
-		c.Add(p.audited())
-		return nil
+		return err
 	}, func() {
 		if r.Progress != nil {
 			r.Progress(c.Pods)

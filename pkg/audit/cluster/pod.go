@@ -3,8 +3,10 @@
 package cluster
 
 import (
-	"slices"
+	"errors"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -38,37 +40,14 @@ func (m *metadata) controller() audit.Owner {
 	return audit.Owner{}
 }
 
-// pod has the fields of a pod that are needed.
+// pod has the fields of a pod that are needed, beside those that package workload finds.
 type pod struct {
-	Metadata metadata `json:"metadata"`
-	Spec     struct {
-		ServiceAccountName string `json:"serviceAccountName"`
-		ImagePullSecrets   []struct {
-			Name string `json:"name"`
-		} `json:"imagePullSecrets"`
-		InitContainers      []container `json:"initContainers"`
-		Containers          []container `json:"containers"`
-		EphemeralContainers []container `json:"ephemeralContainers"`
-		Volumes             []struct {
-			Name  string `json:"name"`
-			Image *struct {
-				Reference string `json:"reference"`
-			} `json:"image"`
-		} `json:"volumes"`
-	} `json:"spec"`
-	Status struct {
-		InitContainerStatuses      statuses `json:"initContainerStatuses"`
-		ContainerStatuses          statuses `json:"containerStatuses"`
-		EphemeralContainerStatuses statuses `json:"ephemeralContainerStatuses"`
-	} `json:"status"`
+	Metadata metadata                  `json:"metadata"`
+	Status   map[string]jsontext.Value `json:"status"`
 }
 
-type container struct {
-	Name  string `json:"name"`
-	Image string `json:"image"`
-}
-
-type statuses []struct {
+// containerStatus is what the status says about a container.
+type containerStatus struct {
 	Name    string `json:"name"`
 	ImageID string `json:"imageID"`
 	State   struct {
@@ -76,48 +55,76 @@ type statuses []struct {
 	} `json:"state"`
 }
 
-// audited returns the pod as an audit needs it.
-func (p *pod) audited() audit.Pod {
+// readPod returns a pod as an audit needs it, from its JSON.
+func readPod(raw []byte) (audit.Pod, error) {
+	var p pod
+	if err := decode(raw, &p); err != nil {
+		return audit.Pod{}, err
+	}
 	a := audit.Pod{
 		Namespace: p.Metadata.Namespace, Name: p.Metadata.Name, Owner: p.Metadata.controller(),
-		Identity: workload.Identity{ServiceAccount: p.Spec.ServiceAccountName},
 	}
-	for _, s := range p.Spec.ImagePullSecrets {
-		if s.Name != "" && len(a.Identity.PullSecrets) < workload.MaxPullSecrets {
-			a.Identity.PullSecrets = append(a.Identity.PullSecrets, s.Name)
-		}
+	object, err := new(workload.Table).Scan(workload.Kind{Kind: "Pod"}, raw)
+	switch {
+	case errors.Is(err, workload.ErrTooManyReferences):
+		a.TooMany = true
+		return a, nil
+	case err != nil || len(object.PodSpecs) == 0:
+		return a, err
 	}
-	add := func(t audit.Type, containers []container, all statuses) {
-		for _, c := range containers {
-			id, ended := all.of(c.Name)
-			if t == audit.TypeEphemeral && ended {
-				continue // it never runs again
+	spec := &object.PodSpecs[0]
+	a.Identity = spec.Identity
+	status := map[string]map[string]containerStatus{}
+	started := false
+	for _, r := range spec.References {
+		list := listOf(r)
+		if status[list] == nil {
+			if status[list], err = p.statuses(list); err != nil {
+				return a, err
 			}
-			a.Containers = append(a.Containers,
-				audit.Container{Name: c.Name, Type: t, Image: c.Image, ImageID: id})
 		}
-	}
-	add(audit.TypeInit, p.Spec.InitContainers, p.Status.InitContainerStatuses)
-	add(audit.TypeContainer, p.Spec.Containers, p.Status.ContainerStatuses)
-	add(audit.TypeEphemeral, p.Spec.EphemeralContainers, p.Status.EphemeralContainerStatuses)
-	mounted := slices.ContainsFunc(a.Containers,
-		func(c audit.Container) bool { return c.ImageID != "" })
-	for _, v := range p.Spec.Volumes {
-		if v.Image != nil {
-			a.Containers = append(a.Containers, audit.Container{
-				Name: v.Name, Type: audit.TypeVolume, Image: v.Image.Reference, Mounted: mounted,
-			})
+		c := audit.Container{
+			Name: strings.TrimPrefix(r.Name, "volume/"), Type: typeOf(list), Image: r.Text,
+			ImageID: status[list][r.Name].ImageID,
 		}
+		if c.Type == audit.TypeEphemeral && status[list][r.Name].State.Terminated != nil {
+			continue // it never runs again
+		}
+		started = started || c.ImageID != ""
+		a.Containers = append(a.Containers, c)
 	}
-	return a
+	for i := range a.Containers {
+		c := &a.Containers[i]
+		c.Mounted = c.Type == audit.TypeVolume && started
+	}
+	return a, nil
 }
 
-// of returns what the status says about a container: the ID of its image, and whether it has ended.
-func (s statuses) of(name string) (imageID string, ended bool) {
-	for _, status := range s {
-		if status.Name == name {
-			return status.ImageID, status.State.Terminated != nil
+// listOf returns the field of the pod spec that a reference is in: containers, initContainers,
+// ephemeralContainers or volumes. It is "" for a reference without a text.
+func listOf(r workload.Reference) string {
+	if parts := strings.Split(r.Pointer, "/"); len(parts) > 2 { // /spec/containers/0/image
+		return parts[2]
+	}
+	return ""
+}
+
+// typeOf returns the type of the containers, or volumes, in a list of the pod spec.
+func typeOf(list string) audit.Type {
+	return audit.Type(strings.TrimSuffix(strings.TrimSuffix(list, "Containers"), "s"))
+}
+
+// statuses returns what the status says about the containers in a list of the pod spec, by name.
+func (p *pod) statuses(list string) (map[string]containerStatus, error) {
+	var all []containerStatus
+	if raw := p.Status[strings.TrimSuffix(list, "s")+"Statuses"]; raw != nil {
+		if err := decode(raw, &all); err != nil {
+			return nil, err
 		}
 	}
-	return "", false
+	byName := make(map[string]containerStatus, len(all))
+	for _, s := range all {
+		byName[s.Name] = s
+	}
+	return byName, nil
 }

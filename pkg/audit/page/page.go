@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ type data struct {
 // Write writes the page.
 func Write(w io.Writer, r *audit.Report) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"rank": rank, "explain": explain, "clock": clock, "join": strings.Join, "cut": cut,
+		"rank": rank, "explain": explain, "clock": clock, "short": audit.Short,
 	}).Parse(page)
 	if err != nil {
 		return err
@@ -72,37 +73,13 @@ func Write(w io.Writer, r *audit.Report) error {
 }
 
 // rank returns how bad a state is: 0 is the worst.
-func rank(s audit.State) int {
-	for i, state := range audit.States() {
-		if s == state {
-			return i
-		}
-	}
-	return -1
-}
+func rank(s audit.State) int { return slices.Index(audit.States(), s) }
 
-// explain returns what a state means.
+// explain returns what a state means, as a sentence.
 func explain(s audit.State) string {
-	switch s {
-	case audit.Gone:
-		return "The registry no longer has it: the next node that needs it can't pull it."
-	case audit.Drifted:
-		return "The tag names other images now than the one that runs."
-	case audit.Unknown:
-		return "It could not be found out. The details say why."
-	case audit.Unpinned:
-		return "The image has no digest, so a new pod may run something else."
-	case audit.Exempt:
-		return "The image has no digest, and the config leaves it so."
-	}
-	return "The image has a digest."
+	meaning := s.Meaning()
+	return strings.ToUpper(meaning[:1]) + meaning[1:] + "."
 }
 
 // clock returns a time for people.
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
-
-// cut returns the beginning of a digest.
-func cut(d any) string {
-	text := fmt.Sprint(d)
-	return text[:min(len(text), len("sha256:")+12)]
-}

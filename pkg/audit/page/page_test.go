@@ -22,7 +22,7 @@ func TestWrite(t *testing.T) {
 		Namespaces: []audit.Namespace{{Name: bad}},
 		Containers: []audit.Finding{{
 			Namespace: bad, Workload: audit.Workload{Kind: bad, Name: bad}, Container: bad, Image: bad,
-			Digest: bad, States: []audit.State{audit.Gone}, Details: []string{bad},
+			RunningDigest: bad, States: []audit.State{audit.Gone}, Details: []string{bad},
 		}},
 	}
 	var b strings.Builder
