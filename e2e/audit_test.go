@@ -128,15 +128,19 @@ func TestAudit(t *testing.T) {
 	run(clustertest.Pod("gone", deleted), deleted)
 
 	_, stderr, code := a.run(t)
-	if want := "listing pods in all namespaces is forbidden; grant the verb list on pods"; code != 2 || !strings.Contains(stderr, want) {
-		t.Errorf("without permissions: exit code %d, %s, want 2 and %q", code, stderr, want)
+	_, advice, forbidden := strings.Cut(stderr, "listing pods in all namespaces is forbidden; ")
+	_, advice, _ = strings.Cut(advice, "run: ")
+	commands := strings.Split(strings.TrimSpace(advice), " && ")
+	if code != 2 || !forbidden || len(commands) != 2 {
+		t.Fatalf("without permissions: exit code %d, %s, want 2 and two commands", code, stderr)
 	}
-	kubectl(t, "", "create", "clusterrole", "tagpin-audit", "--verb=list", "--resource=pods,replicasets.apps,jobs.batch")
-	kubectl(t, "", "create", "clusterrolebinding", "tagpin-audit", "--clusterrole=tagpin-audit", "--user=auditor")
+	for _, command := range commands {
+		kubectl(t, "", strings.Fields(command)[1:]...)
+	}
 	t.Cleanup(func() {
 		ctx, roles := context.WithoutCancel(t.Context()), env.Client.RbacV1()
-		err := roles.ClusterRoleBindings().Delete(ctx, "tagpin-audit", metav1.DeleteOptions{})
-		if err := errors.Join(err, roles.ClusterRoles().Delete(ctx, "tagpin-audit", metav1.DeleteOptions{})); err != nil {
+		err := roles.ClusterRoleBindings().Delete(ctx, "tagpin-audit-reader", metav1.DeleteOptions{})
+		if err := errors.Join(err, roles.ClusterRoles().Delete(ctx, "tagpin-audit-reader", metav1.DeleteOptions{})); err != nil {
 			t.Error(err)
 		}
 	})
@@ -147,10 +151,14 @@ func TestAudit(t *testing.T) {
 	}
 	var got []string
 	for _, f := range report.Containers {
-		got = append(got, fmt.Sprint(f.Workload, " x", f.Pods, " ", f.States))
+		got = append(got, fmt.Sprintf("%s x%d %v runs %s, tag now %s", f.Workload, f.Pods, f.States, f.RunningDigest, f.TagNow()))
 	}
 	slices.Sort(got)
-	want := []string{"Deployment/web x600 [drifted unpinned]", "Pod/gone x1 [gone pinned]", "Pod/pinned x1 [pinned]"}
+	want := []string{
+		fmt.Sprintf("Deployment/web x600 [drifted unpinned] runs %s, tag now %s", old, now),
+		"Pod/gone x1 [gone pinned] runs " + deleted[len(name)+1:] + ", tag now ",
+		"Pod/pinned x1 [pinned] runs " + now + ", tag now ",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("findings: -want +got\n%s", diff)
 	}

@@ -262,6 +262,50 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestForbidden checks that the advice names the user, and that it does not tell to create what the
+// chart has created.
+func TestForbidden(t *testing.T) {
+	for message, want := range map[string]string{
+		`pods is forbidden: User "jane@example.com" cannot list resource "pods"`:                        "--user=jane@example.com",
+		`pods is forbidden: User "$(reboot)" cannot list resource "pods"`:                               "--user=NAME",
+		`pods is forbidden: User "system:serviceaccount:pins:tagpin-audit" cannot list resource "pods"`: "the chart grants it, unless rbac.create is false; otherwise",
+		`User "system:serviceaccount:pins:tagpin-audit"`:                                                "--serviceaccount=pins:tagpin-audit",
+	} {
+		s := &apiServer{answer: func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusForbidden)
+			_ = json.NewEncoder(w).Encode(metav1.Status{
+				TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+				Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden, Message: message,
+			})
+			return true
+		}}
+		_, err := (&cluster.Reader{Client: s.open(t)}).Read(t.Context(), &audit.Collector{})
+		if text := fmt.Sprint(err); !strings.Contains(text, want) || strings.Contains(text, "tagpin-audit --verb") {
+			t.Errorf("%s: %s, want %s in it", message, text, want)
+		}
+	}
+}
+
+// TestTooManyContainers checks that a pod with more containers than can be looked at does not end
+// the audit of others.
+func TestTooManyContainers(t *testing.T) {
+	s := &apiServer{pods: 2, pod: func(i int) any {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i), Namespace: fmt.Sprint("ns-", i)}}
+		for c := range 1 + 10_000*i {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: fmt.Sprint(c), Image: "!c"})
+		}
+		return p
+	}}
+	c := &audit.Collector{}
+	if problems, err := (&cluster.Reader{Client: s.open(t)}).Read(t.Context(), c); err != nil || len(problems) > 0 {
+		t.Fatalf("Read: %v, %v", problems, err)
+	}
+	want := []string{"ns-0 Pod/0 container 0 !c x1", "ns-1 (others)/(others) container (others)  x10001"}
+	if diff := cmp.Diff(want, rows(t, c)); diff != "" {
+		t.Errorf("rows: -want +got\n%s", diff)
+	}
+}
+
 // TestProblems checks what is read, and what the errors say, if something can't be read.
 func TestProblems(t *testing.T) {
 	plain := func(int) any {
@@ -282,16 +326,16 @@ func TestProblems(t *testing.T) {
 	}{
 		{
 			"all namespaces", "/api/v1/pods", 403, metav1.StatusReasonForbidden, nil, "",
-			"listing pods in all namespaces is forbidden; grant the verb list on pods: kubectl create clusterrole tagpin-audit --verb=list --resource=pods,replicasets.apps,jobs.batch, and a clusterrolebinding of it; or name the namespaces that you may read by --namespace", 0,
+			"listing pods in all namespaces is forbidden; name the namespaces that you may read by --namespace, or somebody who may grant permissions can run: kubectl create clusterrole tagpin-audit-reader --verb=list --resource=pods,replicasets.apps,jobs.batch && kubectl create clusterrolebinding tagpin-audit-reader --clusterrole=tagpin-audit-reader --user=NAME", 0,
 		},
 		{
 			"one of two namespaces", "/api/v1/namespaces/b/pods", 403, metav1.StatusReasonForbidden,
 			[]string{"a", "b"},
-			"listing pods in the namespace b is forbidden; grant the verb list on pods: kubectl create role tagpin-audit", "", 1,
+			"listing pods in the namespace b is forbidden; somebody who may grant permissions can run: kubectl create --namespace=b role tagpin-audit-reader", "", 1,
 		},
 		{
 			"owners", "/apis/apps/v1/replicasets", 403, metav1.StatusReasonForbidden, nil,
-			"listing replicasets.apps in all namespaces is forbidden; grant the verb list on replicasets.apps", "", 1,
+			"listing replicasets.apps in all namespaces is forbidden; somebody who may grant permissions can run", "", 1,
 		},
 		{"no login", "/api/v1/pods", 401, metav1.StatusReasonUnauthorized, nil, "", "does not accept the login of the kubeconfig", 0},
 		{"no JSON", "/api/v1/pods", 200, "", nil, "", "listing pods in all namespaces: ", 0},

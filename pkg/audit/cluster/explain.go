@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,21 +19,14 @@ func (l list) explain(err error) error {
 	if l.group != "" {
 		resource += "." + l.group
 	}
-	role, binding := "clusterrole", "clusterrolebinding"
 	if l.namespace != metav1.NamespaceAll {
-		where, role = "in the namespace "+l.namespace, "role"
-		binding = "rolebinding"
+		where = "in the namespace " + l.namespace
 	}
 	text := fmt.Sprintf("listing %s %s", resource, where)
 	connection := new(net.OpError)
 	switch {
 	case apierrors.IsForbidden(err):
-		next := fmt.Sprintf("grant the verb list on %s: kubectl create %s tagpin-audit --verb=list "+
-			"--resource=pods,replicasets.apps,jobs.batch, and a %s of it", resource, role, binding)
-		if l.namespace == metav1.NamespaceAll && l.resource == "pods" {
-			next += "; or name the namespaces that you may read by --namespace"
-		}
-		return fmt.Errorf("%s is forbidden; %s", text, next)
+		return fmt.Errorf("%s is forbidden; %s", text, l.grant(userOf(err)))
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("%s: the API server does not accept the login of the kubeconfig; "+
 			"log in again", text)
@@ -40,4 +35,42 @@ func (l list) explain(err error) error {
 			"context, and whether the cluster runs", text, connection)
 	}
 	return fmt.Errorf("%s: %w", text, err)
+}
+
+// forbiddenUser matches the user in an API server's message about a missing permission, if a shell
+// takes the name as it is.
+var forbiddenUser = regexp.MustCompile(`User "([\w:@./+-]+)"`)
+
+// userOf returns the user to whom the API server has refused a request, or NAME if it does not say.
+func userOf(err error) string {
+	if m := forbiddenUser.FindStringSubmatch(err.Error()); m != nil {
+		return m[1]
+	}
+	return "NAME"
+}
+
+// serviceAccount begins the user name of a service account, before its namespace and name.
+const serviceAccount = "system:serviceaccount:"
+
+// grant returns what to do so that a user may list what an audit reads.
+func (l list) grant(user string) string {
+	subject, where, kind := "--user="+user, "", "clusterrole"
+	own, inCluster := strings.CutPrefix(user, serviceAccount)
+	if inCluster {
+		subject = "--serviceaccount=" + own
+	}
+	if l.namespace != metav1.NamespaceAll {
+		where, kind = " --namespace="+l.namespace, "role"
+	}
+	text := fmt.Sprintf("somebody who may grant permissions can run: "+
+		"kubectl create%[1]s %[2]s tagpin-audit-reader --verb=list "+
+		"--resource=pods,replicasets.apps,jobs.batch && kubectl create%[1]s %[2]sbinding "+
+		"tagpin-audit-reader --%[2]s=tagpin-audit-reader %[3]s", where, kind, subject)
+	switch {
+	case inCluster:
+		return "the chart grants it, unless rbac.create is false; otherwise " + text
+	case l.namespace == metav1.NamespaceAll && l.resource == "pods":
+		return "name the namespaces that you may read by --namespace, or " + text
+	}
+	return text
 }
