@@ -41,6 +41,9 @@ type Auditor struct {
 	ForTenants bool
 	// Until is when lookups end. What was not looked up by then is unknown. If zero, they have no end.
 	Until time.Time
+	// Repeat calls ask, which asks a registry, and calls it again where that may help, such as after a
+	// wait that the registry wants. If nil, ask is called once.
+	Repeat func(ctx context.Context, ask func() error) error
 	// Progress is called when the number of lookups changes, one call at a time. It may be nil.
 	Progress func(done, all int)
 
@@ -63,23 +66,35 @@ func (a *Auditor) progress(done, all int) {
 }
 
 // Report looks up the images of the collected pods and judges each row. The error is that of ctx.
-// It must not be called twice at the same time.
+// It uses the collector up, and must not be called twice at the same time.
 func (a *Auditor) Report(ctx context.Context, c *Collector) (*Report, error) {
 	a.done, a.all = 0, 0
 	all := map[string][]*subject{}
-	rows := slices.SortedFunc(maps.Keys(c.rows), compareKeys)
-	for _, k := range rows {
-		all[k.namespace] = append(all[k.namespace], a.newSubject(k, c.rows[k]))
+	names := slices.Sorted(maps.Keys(c.namespaces))
+	for _, name := range names {
+		rows := c.namespaces[name].rows
+		for _, k := range slices.SortedFunc(maps.Keys(rows), compareKeys) {
+			all[name] = append(all[name], a.newSubject(k, rows[k]))
+		}
+		delete(c.namespaces, name)
 	}
 	a.lookUp(ctx, all)
 	r := &Report{Time: time.Now(), Summary: Summary{Pods: c.Pods, Lookups: a.all}}
-	for _, namespace := range slices.Sorted(maps.Keys(all)) {
-		for _, s := range all[namespace] {
+	for _, name := range names {
+		explained := 0
+		for _, s := range all[name] {
 			if err := context.Cause(ctx); err != nil {
 				return nil, err
 			}
-			r.add(a.judge(s))
+			f := a.judge(s)
+			if len(f.Causes) > 0 {
+				if explained++; explained > MaxCauses {
+					f.Causes = nil
+				}
+			}
+			r.add(f)
 		}
+		delete(all, name)
 	}
 	r.finish()
 	return r, context.Cause(ctx)

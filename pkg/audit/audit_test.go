@@ -4,6 +4,7 @@ package audit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -219,6 +220,96 @@ func TestFailuresAreOwn(t *testing.T) {
 		if got, want := finding.Has(audit.Gone), finding.Namespace == "z"; got != want || finding.Has(audit.Unknown) == want {
 			t.Errorf("%s: states %v, want gone: %t, otherwise unknown", finding.Namespace, finding.States, want)
 		}
+	}
+}
+
+// TestRotatedMeanwhile checks that a failure is remembered under the credentials of the lookup, and
+// not under those that the secret has got since, which another namespace has too.
+func TestRotatedMeanwhile(t *testing.T) {
+	f := newFixture(t)
+	f.pusher(t).image("private/app:1", "one")
+	var password atomic.Value
+	password.Store("old")
+	a := f.auditor(t)
+	asked := false
+	a.Repeat = func(_ context.Context, ask func() error) error {
+		err := ask()
+		if !asked { // the secret is rotated after the first lookup
+			asked = true
+			password.Store("canary")
+		}
+		return err
+	}
+	a.Keychain = func(string, workload.Identity) keychain.Keychain {
+		return keychain.Func(func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
+			if fresh { // a secret that can't be read again
+				return []keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: "old"}}}
+			}
+			return []keychain.Credential{{Auth: authn.AuthConfig{Username: "u", Password: password.Load().(string)}}}
+		})
+	}
+	var pods []audit.Pod
+	for _, namespace := range []string{"a", "b"} {
+		p := one(f.host+"/private/app:1", "")
+		p.Namespace = namespace
+		pods = append(pods, p)
+	}
+	r := report(t, a, pods...)
+	if n := r.Summary.States[audit.Unknown]; n > 0 {
+		t.Errorf("%d unknown, want 0, because one namespace has the right password: %+v", n, r.Containers)
+	}
+}
+
+// TestRepeat checks that a lookup that waits for a registry does not hold up other namespaces.
+func TestRepeat(t *testing.T) {
+	f := newFixture(t)
+	f.pusher(t).image("app:1", "one")
+	a := f.auditor(t)
+	a.Lookups = 1
+	others := make(chan struct{})
+	var asked atomic.Int64
+	working := f.Handler
+	f.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v2/app/") {
+			defer func() {
+				if asked.Add(1) == 1 {
+					close(others)
+				}
+			}()
+		}
+		working.ServeHTTP(w, r)
+	})
+	a.Repeat = func(ctx context.Context, ask func() error) error {
+		err := ask()
+		if err == nil || !strings.Contains(err.Error(), "503") {
+			return err
+		}
+		select {
+		case <-others:
+			return err
+		case <-ctx.Done():
+			return errors.New("the other namespace was not looked up meanwhile")
+		}
+	}
+	busy, other := one(f.host+"/busy/app:1", ""), one(f.host+"/app:1", "")
+	other.Namespace = "z"
+	a.Until = time.Now().Add(30 * time.Second)
+	r := report(t, a, busy, other)
+	if text := fmt.Sprint(r.Containers); !strings.Contains(text, "503") || strings.Contains(text, "in time") {
+		t.Errorf("findings %v, want a 503 for one, and an answer for the other", text)
+	}
+}
+
+// TestInsecureLoopback checks that a loopback host is asked if the user vouches for it.
+func TestInsecureLoopback(t *testing.T) {
+	f := newFixture(t)
+	digest := f.pusher(t).image("app:1", "one")
+	images := f.images(t)
+	images.Client.Hosts = nil
+	images.Client.Lenient = registry.Lenient{Hosts: []string{f.host}}
+	got := report(t, &audit.Auditor{Images: images}, one(f.host+"/app:1@"+digest, "")).Containers[0]
+	if got.Has(audit.Unknown) || got.TagDigest.String() != digest {
+		t.Errorf("states %v, details %q, tag %s, want an answer", got.States, got.Details, got.TagDigest)
 	}
 }
 

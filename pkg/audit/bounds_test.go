@@ -4,6 +4,7 @@ package audit_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -41,6 +42,64 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%s: details of others %q", name, last.Details)
 		}
 	}
+}
+
+// TestBytes checks that the rows of all namespaces together and what is reported about them stay
+// within Collector.Bytes, which the namespaces that have most pay for.
+func TestBytes(t *testing.T) {
+	const bound = 32 << 20
+	f := newFixture(t)
+	c := &audit.Collector{Bytes: bound}
+	a := f.auditor(t)
+	a.ForTenants = true
+	before, most := heap(), int64(0)
+	a.Progress = func(done, all int) {
+		if done == all || done%2000 == 0 {
+			most = max(most, heap())
+		}
+	}
+	for i := range 30_000 { // of six hostile namespaces, and with texts of their own
+		image := fmt.Sprintf("10.0.0.1/%s/%d:1", strings.Repeat("x", 200), i)
+		p := one(image, image+"@"+nothing)
+		p.Namespace, p.Name = fmt.Sprint("hostile-", i%6), fmt.Sprint("p-", i)
+		c.Add(p)
+	}
+	for i := range 100 {
+		p := one("10.0.0.1/app:1", "")
+		p.Namespace, p.Name = fmt.Sprint("small-", i%10), fmt.Sprint("p-", i)
+		c.Add(p)
+	}
+	r, err := a.Report(t.Context(), c)
+	check(t, r, err)
+	most = max(most, heap()) - before
+	if t.Logf("%d KiB for %d rows", most>>10, len(r.Containers)); most > bound {
+		t.Errorf("%d MiB for %d rows, want at most %d", most>>20, len(r.Containers), bound>>20)
+	}
+	runtime.KeepAlive(r)
+	var small, lost int
+	for _, finding := range r.Containers {
+		switch {
+		case strings.HasPrefix(finding.Namespace, "small-") && finding.Container == "c":
+			small += finding.Pods
+		case finding.Container == "(others)":
+			lost += finding.Pods
+		}
+	}
+	if small != 100 || lost == 0 || r.Summary.Containers != 30_100 {
+		t.Errorf("%d containers of small namespaces, %d of others, %d in all, want all 100, some, and 30100", small, lost, r.Summary.Containers)
+	}
+	if len(r.Containers) < 2000 {
+		t.Errorf("%d rows, want as many as there is memory for", len(r.Containers))
+	}
+}
+
+// heap returns the bytes in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // TestLongTexts checks that long and odd texts of a pod are cut or replaced.

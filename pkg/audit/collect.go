@@ -18,12 +18,31 @@ const maxIdentities = 4
 // and image, so its memory depends on the number of workloads and not on that of pods. The zero
 // value is ready for use. It is not safe for concurrent use.
 type Collector struct {
-	Pods int // that were added
+	// Bytes bounds the memory that the rows and their report take, approximately. If it is used up, the
+	// namespace that has most loses rows, whose containers are counted together. If 0, there is no
+	// bound.
+	Bytes int
+	Pods  int // that were added
 
-	rows map[key]*row
-	used map[string]usage  // by namespace
-	text map[string]string // each text once
+	namespaces map[string]*namespace
+	bytes      int
 }
+
+// namespace has the rows of a namespace.
+type namespace struct {
+	rows  map[key]*row
+	text  int               // bytes of the texts in the rows
+	bytes int               // that the rows and their report take, approximately
+	full  bool              // the namespace has lost rows, and gets no new ones
+	texts map[string]string // each text once
+}
+
+// The memory that a row and what is reported about it take, at most: a fixed part, and for each byte
+// of its texts, which are also in references, questions and details. TestBytes measures them.
+const (
+	bytesOfRow  = 3 << 10
+	bytesOfText = 5
+)
 
 // key tells rows apart.
 type key struct {
@@ -34,12 +53,9 @@ type key struct {
 
 // row is the containers with a key.
 type row struct {
-	pods    int // the number of containers
+	pods       int // the number of containers
 	identities []workload.Identity
 }
-
-// usage is what a namespace has added.
-type usage struct{ rows, text int }
 
 // podKind is the kind of a workload that is a pod by itself.
 const podKind = "Pod"
@@ -69,59 +85,117 @@ func rest(namespace string) key {
 }
 
 func (c *Collector) add(k key, pods int, identities ...workload.Identity) {
-	if c.rows == nil {
-		c.rows, c.used = map[key]*row{}, map[string]usage{}
+	n := c.namespaces[k.namespace]
+	if n == nil {
+		if c.namespaces == nil {
+			c.namespaces = map[string]*namespace{}
+		}
+		n = &namespace{rows: map[key]*row{}, texts: map[string]string{}}
+		c.namespaces[k.namespace] = n
 	}
-	used, r := c.used[k.namespace], c.rows[k]
-	if r == nil && (used.rows >= maxRows || used.text+k.size() > maxText) {
-		k = rest(k.namespace)
-		identities, r = nil, c.rows[k]
+	if n.rows[k] == nil && !c.admits(n, k) {
+		k, identities = rest(k.namespace), nil
 	}
+	r := n.rows[k]
 	if r == nil {
 		r = &row{}
-		used.rows++
-		used.text += k.size()
-		c.rows[c.keep(k)] = r
+		n.rows[n.keep(k)] = r
+		c.grow(n, bytesOfRow, k.size())
 	}
 	r.pods += pods
-	defer func() { c.used[k.namespace] = used }()
 	for _, id := range identities {
-		fits := used.text+sizeOf(id) <= maxText || len(r.identities) == 0
+		fits := n.text+sizeOf(id) <= maxText || len(r.identities) == 0
 		if len(r.identities) < maxIdentities && fits && !slices.ContainsFunc(r.identities, id.Equal) {
-			used.text += sizeOf(id)
+			c.grow(n, 0, sizeOf(id))
 			r.identities = append(r.identities, id)
 		}
 	}
 }
 
+// admits reports whether a namespace may have one more row. Others make room for it if they have
+// more.
+func (c *Collector) admits(n *namespace, k key) bool {
+	if n.full || len(n.rows) >= maxRows || n.text+k.size() > maxText {
+		return false
+	}
+	for c.Bytes > 0 && c.bytes+bytesOfRow+bytesOfText*k.size() > c.Bytes {
+		largest := n
+		for _, other := range c.namespaces {
+			if other.bytes > largest.bytes {
+				largest = other
+			}
+		}
+		if largest == n {
+			n.full = true
+			return false
+		}
+		before := c.bytes
+		if c.halve(largest); c.bytes == before {
+			return false
+		}
+	}
+	return true
+}
+
+// halve puts rows of a namespace together until it takes half of the memory. It gets no new ones.
+func (c *Collector) halve(n *namespace) {
+	n.full = true
+	old, most := n.rows, n.bytes/2
+	c.bytes -= n.bytes
+	n.rows, n.texts, n.text, n.bytes = map[key]*row{}, map[string]string{}, 0, 0
+	for _, k := range slices.SortedFunc(maps.Keys(old), compareKeys) {
+		r := old[k]
+		if lost := rest(k.namespace); k != lost && n.bytes >= most {
+			k, r = lost, &row{pods: r.pods}
+		}
+		if known := n.rows[k]; known != nil {
+			known.pods += r.pods
+			continue
+		}
+		n.rows[n.keep(k)] = r
+		size := k.size()
+		for _, id := range r.identities {
+			size += sizeOf(id)
+		}
+		c.grow(n, bytesOfRow, size)
+	}
+}
+
+// grow counts memory of a namespace.
+func (c *Collector) grow(n *namespace, bytes, text int) {
+	bytes += bytesOfText * text
+	n.text += text
+	n.bytes += bytes
+	c.bytes += bytes
+}
+
 // keep returns the key with the copies of its texts that are kept.
-func (c *Collector) keep(k key) key {
+func (n *namespace) keep(k key) key {
 	o := k.owner
-	k.namespace = c.once(k.namespace)
-	k.owner = Owner{c.once(o.Group), c.once(o.Kind), c.once(o.Name), c.once(o.UID)}
-	k.container.Name, k.container.Image = c.once(k.container.Name), c.once(k.container.Image)
-	k.container.ImageID = c.once(k.container.ImageID)
+	k.namespace = n.once(k.namespace)
+	k.owner = Owner{n.once(o.Group), n.once(o.Kind), n.once(o.Name), n.once(o.UID)}
+	k.container.Name, k.container.Image = n.once(k.container.Name), n.once(k.container.Image)
+	k.container.ImageID = n.once(k.container.ImageID)
 	return k
 }
 
 // once returns the copy of a text that is kept.
-func (c *Collector) once(text string) string {
-	if c.text == nil {
-		c.text = map[string]string{}
-	}
-	if kept, ok := c.text[text]; ok {
+func (n *namespace) once(text string) string {
+	if kept, ok := n.texts[text]; ok {
 		return kept
 	}
-	c.text[text] = text
+	n.texts[text] = text
 	return text
 }
 
 // Owners returns the owners of this group and kind that may have an owner themselves.
 func (c *Collector) Owners(group, kind string) map[string]bool {
 	uids := map[string]bool{}
-	for k := range c.rows {
-		if k.owner.Group == group && k.owner.Kind == kind {
-			uids[k.owner.UID] = true
+	for _, n := range c.namespaces {
+		for k := range n.rows {
+			if k.owner.Group == group && k.owner.Kind == kind {
+				uids[k.owner.UID] = true
+			}
 		}
 	}
 	return uids
@@ -129,20 +203,22 @@ func (c *Collector) Owners(group, kind string) map[string]bool {
 
 // Replace replaces each owner whose UID is a key of parents by its parent.
 func (c *Collector) Replace(parents map[string]Owner) {
-	old := c.rows
-	c.rows, c.used = nil, nil
-	for _, k := range slices.SortedFunc(maps.Keys(old), compareKeys) {
-		r := old[k]
-		if parent, ok := parents[k.owner.UID]; ok && k.owner.UID != "" {
-			k.owner = parent.Valid()
+	old := c.namespaces
+	c.namespaces, c.bytes = nil, 0
+	for _, name := range slices.Sorted(maps.Keys(old)) {
+		for _, k := range slices.SortedFunc(maps.Keys(old[name].rows), compareKeys) {
+			r := old[name].rows[k]
+			if parent, ok := parents[k.owner.UID]; ok && k.owner.UID != "" {
+				k.owner = parent.Valid()
+			}
+			c.add(k, r.pods, r.identities...)
 		}
-		c.add(k, r.pods, r.identities...)
+		delete(old, name)
 	}
 }
 
 func compareKeys(a, b key) int {
 	return cmp.Or(
-		cmp.Compare(a.namespace, b.namespace),
 		cmp.Compare(a.owner.Kind, b.owner.Kind), cmp.Compare(a.owner.Name, b.owner.Name),
 		cmp.Compare(a.owner.Group, b.owner.Group), cmp.Compare(a.owner.UID, b.owner.UID),
 		cmp.Compare(a.container.Type, b.container.Type),

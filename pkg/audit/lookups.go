@@ -68,18 +68,21 @@ func (l *lookups) namespace(ctx context.Context, name string, subjects []*subjec
 	}
 }
 
-// run runs the jobs of a namespace, as many at a time as its share allows.
+// run runs the jobs of a namespace, as many at a time as its share allows. A job that waits for a
+// registry keeps its place among those of its namespace, but gives others its turn meanwhile.
 func (l *lookups) run(ctx context.Context, namespace string, jobs []*job) {
 	var group sync.WaitGroup
 	defer group.Wait()
+	places := make(chan struct{}, l.queue.Share)
 	for len(jobs) > 0 {
-		leave, err := l.queue.Enter(ctx, namespace, 1)
-		if err != nil {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
 			return
 		}
 		i := slices.IndexFunc(jobs, func(j *job) bool { return j.asking.TryLock() })
 		if i < 0 { // other namespaces are asking all that is left
-			leave()
+			<-places
 			jobs[0].asking.Lock()
 			jobs[0].asking.Unlock() //nolint:staticcheck // to wait is all there is to do
 			continue
@@ -87,7 +90,7 @@ func (l *lookups) run(ctx context.Context, namespace string, jobs []*job) {
 		j := jobs[i]
 		jobs = slices.Delete(jobs, i, i+1)
 		group.Go(func() {
-			defer leave()
+			defer func() { <-places }()
 			defer j.asking.Unlock()
 			if !j.answered(namespace) {
 				l.try(ctx, j)
@@ -160,7 +163,6 @@ func (l *lookups) addMove(s *subject) *question {
 
 // add returns the question of this name, which is new unless it is there already.
 func (l *lookups) add(all *questions, name string, q *question) *question {
-	q.counted = sync.OnceFunc(func() { l.progress(1, 0) })
 	known, isNew := all.add(name, q)
 	if isNew {
 		l.progress(0, 1)

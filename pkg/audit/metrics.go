@@ -34,7 +34,14 @@ type Metrics struct {
 	containers, gone, unknown *prometheus.Desc
 
 	mu   sync.Mutex
-	last *Report
+	last *counts // nil before the first report
+}
+
+// counts are the numbers of a report. The report itself is not kept.
+type counts struct {
+	containers    map[string]map[State]int // by namespace
+	gone          map[labels]int
+	failedLookups int
 }
 
 // NewMetrics returns new metrics that are registered with r. interval is the time between two runs.
@@ -46,11 +53,12 @@ func NewMetrics(r prometheus.Registerer, interval time.Duration) *Metrics {
 				"be read; failed, if there is no report.",
 		}, []string{"result"}),
 		interval: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tagpin_audit_interval_seconds", Help: "Time between two audits.",
+			Name: "tagpin_audit_interval_seconds", Help: "Time from the beginning of an audit to that of the next.",
 		}),
 		finished: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tagpin_audit_last_report_timestamp_seconds",
-			Help: "When the last audit that has a report ended; 0 if there was none yet.",
+			Help: "When the last audit that has a report ended or, if there was none yet, when the " +
+				"process started.",
 		}),
 		duration: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tagpin_audit_duration_seconds", Help: "How long that audit took.",
@@ -75,6 +83,7 @@ func NewMetrics(r prometheus.Registerer, interval time.Duration) *Metrics {
 		m.runs.WithLabelValues(result)
 	}
 	m.interval.Set(interval.Seconds())
+	m.finished.SetToCurrentTime()
 	r.MustRegister(m.runs, m.interval, m.finished, m.duration, m)
 	return m
 }
@@ -90,7 +99,7 @@ func (m *Metrics) Finished(report *Report, began time.Time) {
 		result = resultPart
 	}
 	m.mu.Lock()
-	m.last = report
+	m.last = &counts{report.byNamespace(), report.goneByWorkload(), report.Summary.FailedLookups}
 	m.mu.Unlock()
 	m.finished.Set(float64(report.Time.Unix()))
 	m.duration.Set(time.Since(began).Seconds())
@@ -107,23 +116,23 @@ func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. Before the first report, there is nothing to collect.
 func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.mu.Lock()
-	report := m.last
+	last := m.last
 	m.mu.Unlock()
-	if report == nil {
+	if last == nil {
 		return
 	}
 	send := func(d *prometheus.Desc, n int, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
-	for name, states := range report.byNamespace() {
+	for name, states := range last.containers {
 		for _, s := range States() {
 			send(m.containers, states[s], name, string(s))
 		}
 	}
-	for w, n := range report.goneByWorkload() {
+	for w, n := range last.gone {
 		send(m.gone, n, w.namespace, w.workload)
 	}
-	send(m.unknown, report.Summary.FailedLookups)
+	send(m.unknown, last.failedLookups)
 }
 
 // byNamespace returns the states of the namespaces, and those of all others together.

@@ -19,6 +19,9 @@ import (
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	m := audit.NewMetrics(registry, time.Hour)
+	if age := time.Since(time.Unix(int64(lastReport(t, registry)), 0)); age < 0 || age > time.Minute {
+		t.Errorf("before the first report, the last one was %v ago, want the time since the start", age)
+	}
 	names := []string{"tagpin_audit_containers", "tagpin_audit_gone_containers", "tagpin_audit_failed_lookups"}
 	if n, err := testutil.GatherAndCount(registry, names...); err != nil || n > 0 {
 		t.Errorf("%d metrics of containers before the first report (%v), want 0", n, err)
@@ -55,6 +58,22 @@ tagpin_audit_runs_total{result="ok"} 2
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), append(names, "tagpin_audit_runs_total")...); err != nil {
 		t.Error(err)
 	}
+}
+
+// lastReport returns the value of the metric that says when there was a report.
+func lastReport(t *testing.T, registry *prometheus.Registry) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "tagpin_audit_last_report_timestamp_seconds" {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatal("no metric of the last report")
+	return 0
 }
 
 // TestMetricsAreBounded checks that a cluster with many namespaces and workloads has a bounded

@@ -6,13 +6,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/failure"
-	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -31,13 +29,26 @@ type question struct {
 	runs digest.Digest
 	old  ref.Reference
 
-	asking  sync.Mutex // held by the namespace that asks
-	counted func()     // counts the question once
+	asking sync.Mutex // held by the namespace that asks
 
-	mu     sync.Mutex
-	found  *answer
-	failed map[string]error            // by namespace
-	past   map[[sha256.Size]byte]error // by the hash of the credentials
+	mu      sync.Mutex
+	counted bool // as done
+	known   bool // found is the answer
+	found   answer
+	failed  []failed // by namespace
+	past    []past   // by the credentials
+}
+
+// failed is why a question has no answer for a namespace.
+type failed struct {
+	namespace string
+	err       error
+}
+
+// past is why a question has no answer for the credentials with this hash.
+type past struct {
+	credentials [sha256.Size]byte
+	err         error
 }
 
 // answer is the answer to a question.
@@ -70,35 +81,45 @@ func (q *questions) add(name string, one *question) (known *question, isNew bool
 func (q *question) answer(namespace string) (answer, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch err := q.failed[namespace]; {
-	case q.found != nil:
-		return *q.found, nil
-	case err != nil:
-		return answer{}, err
+	if q.known {
+		return q.found, nil
+	}
+	for _, f := range q.failed {
+		if f.namespace == namespace {
+			return answer{}, f.err
+		}
 	}
 	return answer{}, errLate
 }
 
 // answered reports whether the question need not be asked again for a namespace.
 func (q *question) answered(namespace string) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.found != nil || q.failed[namespace] != nil
+	_, err := q.answer(namespace)
+	return err != errLate //nolint:errorlint // it is the very value
 }
 
-// finish stores the answer, or the error for a namespace.
-func (q *question) finish(namespace string, found answer, err error) {
-	q.counted()
+// finish stores the answer, or the error for a namespace. It reports whether that is the first time.
+func (q *question) finish(namespace string, found answer, err error) (first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	first, q.counted = !q.counted, true
 	if err == nil {
-		q.found = &found
-		return
+		q.found, q.known = found, true
+		return first
 	}
-	if q.failed == nil {
-		q.failed = map[string]error{}
+	q.failed = append(q.failed, failed{namespace, compact(err, failure.Cause(err))})
+	return first
+}
+
+// compact returns an error with the same class and text, and with this cause. It holds nothing else,
+// because there may be very many.
+func compact(err error, cause string) error {
+	text := err.Error()
+	plain := failure.New(failure.Of(err), errors.New(text))
+	if cause == text {
+		return plain
 	}
-	q.failed[namespace] = err
+	return failure.WithCause(plain, cause)
 }
 
 // try asks a question with the credentials of each identity of a namespace until one of them may
@@ -107,12 +128,14 @@ func (l *lookups) try(ctx context.Context, j *job) {
 	var failed error
 	for i, id := range j.identities {
 		req := resolve.Request{Ref: j.image, Namespace: j.namespace, Fresh: true}
+		var keys *usedKeys
 		if l.Keychain != nil {
-			req.Keychain = l.Keychain(j.namespace, id)
+			keys = &usedKeys{next: l.Keychain(j.namespace, id)}
+			req.Keychain = keys
 		}
-		found, err := l.once(ctx, j, req)
+		found, err := l.ask(ctx, j, req, keys)
 		if err == nil {
-			j.finish(j.namespace, found, nil)
+			l.finish(j, found, nil)
 			return
 		}
 		if ctx.Err() != nil {
@@ -126,42 +149,73 @@ func (l *lookups) try(ctx context.Context, j *job) {
 			break
 		}
 	}
-	j.finish(j.namespace, answer{}, failed)
+	l.finish(j, answer{}, failed)
 }
 
-// once asks once, within the time for a lookup, unless it was asked with the same credentials
-// before. The caller holds j.asking.
-func (l *lookups) once(ctx context.Context, j *job, req resolve.Request) (answer, error) {
+// finish stores the answer of a job, and counts it.
+func (l *lookups) finish(j *job, found answer, err error) {
+	if j.question.finish(j.namespace, found, err) {
+		l.progress(1, 0)
+	}
+}
+
+// ask asks a question, unless it was asked with the same credentials before. The caller holds
+// j.asking.
+func (l *lookups) ask(
+	ctx context.Context, j *job, req resolve.Request, keys *usedKeys,
+) (found answer, err error) {
 	if len(j.past) > 0 {
-		if err := j.past[hash(ctx, req)]; err != nil {
-			return answer{}, err
+		l.readKeys(ctx, req)
+		sum := keys.sum()
+		for _, p := range j.past {
+			if p.credentials == sum {
+				return answer{}, p.err
+			}
 		}
 	}
-	inTime, cancel := context.WithTimeout(ctx, l.timeout())
-	defer cancel()
-	found, err := j.ask(inTime, j.question, req)
+	once := func() error {
+		found, err = l.inTime(ctx, j, req)
+		return err
+	}
+	if l.Repeat == nil {
+		err = once()
+	} else {
+		err = l.Repeat(ctx, once)
+	}
 	if err == nil || ctx.Err() != nil || errors.Is(err, registry.ErrOfNamespace) {
 		return found, err
 	}
-	if j.past == nil {
-		j.past = map[[sha256.Size]byte]error{}
-	}
+	l.readKeys(ctx, req)
 	// The cause may name the pull secrets of this namespace.
-	j.past[hash(ctx, req)] = failure.New(failure.Of(err), errors.New(err.Error()))
+	j.past = append(j.past, past{keys.sum(), compact(err, err.Error())})
 	return found, err
 }
 
-// hash returns a hash of the credentials of a request.
-func hash(ctx context.Context, req resolve.Request) [sha256.Size]byte {
-	var all []keychain.Credential
-	if req.Keychain != nil {
-		all = req.Keychain.Credentials(ctx, req.Ref, false)
+// inTime asks once, when it is the turn of the namespace, within the time for a lookup.
+func (l *lookups) inTime(
+	ctx context.Context, j *job, req resolve.Request,
+) (answer, error) {
+	leave, err := l.queue.Enter(ctx, j.namespace, 1)
+	if err != nil {
+		return answer{}, errLate
 	}
-	h := sha256.New()
-	for _, c := range all {
-		_, _ = fmt.Fprintf(h, "%#v\n", c) // never fails
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, l.timeout())
+	defer cancel()
+	return j.ask(ctx, j.question, req)
+}
+
+// readKeys reads the credentials that a request may use: those for the registry and its mirrors.
+func (l *lookups) readKeys(ctx context.Context, req resolve.Request) {
+	if req.Keychain == nil {
+		return
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	req.Keychain.Credentials(ctx, req.Ref, false)
+	for _, mirror := range l.Images.Client.Host(req.Ref.Host()).Mirrors {
+		if there, _, err := l.Images.Client.AtMirror(mirror, req.Ref); err == nil {
+			req.Keychain.Credentials(ctx, there, false)
+		}
+	}
 }
 
 // askFunc asks for the answer to a question.

@@ -3,12 +3,17 @@
 package audit
 
 import (
+	"bufio"
 	"cmp"
+	"errors"
+	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/printable"
@@ -111,12 +116,16 @@ type Finding struct {
 	// Details say why, in sentences without control characters.
 	Details []string `json:"details,omitempty"`
 
-	// Causes say why lookups failed, for the operator alone, with Auditor.ForTenants.
+	// Causes say why lookups failed, for the operator alone, with Auditor.ForTenants. At most MaxCauses
+	// findings of a namespace have them.
 	Causes []string `json:"-"`
 
 	forTenants   bool
 	lookupFailed bool
 }
+
+// MaxCauses is the number of findings of one namespace that have causes. They are for the log.
+const MaxCauses = 20
 
 // Has reports whether the finding has a state.
 func (f *Finding) Has(s State) bool { return slices.Contains(f.States, s) }
@@ -190,6 +199,14 @@ func (r *Report) finish() {
 	slices.SortStableFunc(r.Containers, func(a, b Finding) int {
 		return cmp.Compare(rank(a.Worst()), rank(b.Worst()))
 	})
+}
+
+// WriteJSON writes the report as JSON. Unlike encoding/json, it does not hold the whole text.
+func (r *Report) WriteJSON(w io.Writer) error {
+	buffered := bufio.NewWriter(w)
+	err := json.MarshalWrite(buffered, r, json.Deterministic(true), jsontext.WithIndent("  "),
+		jsontext.EscapeForHTML(true), jsontext.AllowInvalidUTF8(true))
+	return errors.Join(err, buffered.WriteByte('\n'), buffered.Flush())
 }
 
 // Found returns the number of containers that have one of these states.

@@ -44,8 +44,9 @@ func (a *Auditor) newSubject(k key, r *row) *subject {
 	s := &subject{key: k, row: r}
 	var err error
 	if k == rest(k.namespace) {
-		s.invalid = fmt.Sprintf("the namespace has more than %d different containers, or more than %d "+
-			"MiB of their names and images; these were not looked at", maxRows, maxText>>20)
+		s.invalid = fmt.Sprintf("the namespace has more than %d different containers, a pod with so many, "+
+			"more than %d MiB of names and images, or more of all than there is memory for; these were "+
+			"not looked at", maxRows, maxText>>20)
 		return s
 	}
 	if s.image, err = ref.Parse(k.container.Image); err != nil {
@@ -54,7 +55,7 @@ func (a *Auditor) newSubject(k key, r *row) *subject {
 	}
 	if a.onNode(s.image.Host()) {
 		s.invalid = s.image.Host() + " is each node itself, so its registry can't be asked from here; " +
-			"if it can, name it in registries of the config"
+			"if it can, name it by --insecure or in registries of the config"
 		return s
 	}
 	status := parseImageID(k.container.ImageID)
@@ -90,7 +91,8 @@ func (a *Auditor) newSubject(k key, r *row) *subject {
 }
 
 // onNode reports whether a host is a node's own loopback address, where another registry may listen
-// than on this machine. A host that the config names, or for which it has mirrors, may be asked.
+// than on this machine. A host that the config or the user names, or for which the config has
+// mirrors, may be asked.
 func (a *Auditor) onNode(host string) bool {
 	name := strings.Trim(host, "[]")
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -103,7 +105,8 @@ func (a *Auditor) onNode(host string) bool {
 		return false
 	}
 	client := a.Images.Client
-	named := slices.ContainsFunc(client.Hosts, func(h registry.Host) bool { return h.Name == host })
+	named := slices.Contains(client.Lenient.Hosts, host) ||
+		slices.ContainsFunc(client.Hosts, func(h registry.Host) bool { return h.Name == host })
 	return !named && len(client.Host(host).Mirrors) == 0
 }
 
