@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	validate "k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
@@ -32,17 +32,11 @@ const aboutAudit = `Compares what runs in a cluster with what its registries ser
 
 Each container of the pods that have not finished is in one or more of these states:
 
-  pinned     its image has a digest
-  unpinned   its image has none, so a new pod may run something else
-  exempt     its image has none, and the config (exemptImages) leaves it so
-  drifted    the tag names other images now than the one that runs
-  gone       the registry no longer has the digest that runs, or an unpinned tag: the next node
-             that needs it can't pull it
-  unknown    one of these could not be found out, and the details say why
-
+%s
 Containers with the same image are put together by workload: a Deployment, a CronJob, a custom
-resource. Each image is looked up once. The lookups use your own logins, and with --pull-secrets
-those that the pods pull with. Nothing is pulled.
+resource. The table has the digest that runs and, if the tag has drifted, the one that it names now;
+it leaves out containers that are only pinned. Each image is looked up once. The lookups use your own
+logins, and with --pull-secrets those that the pods pull with. Nothing is pulled.
 
 It reads the cluster of the kubeconfig or, in a pod, its own, and needs the permission to list pods,
 replicasets.apps and jobs.batch, and with --pull-secrets to get secrets and serviceaccounts.
@@ -53,6 +47,15 @@ metrics at /metrics, and /healthz.
 Exit codes: 0 nothing was found, 1 a container has a state of --fail-on, 2 wrong usage, or a part of
 the cluster can't be read, 3 a lookup failed.`
 
+// describeAudit returns the help of the command, with the states.
+func describeAudit() string {
+	var states strings.Builder
+	for _, s := range audit.States() {
+		fmt.Fprintf(&states, "  %-8s   %s\n", s, s.Meaning())
+	}
+	return fmt.Sprintf(aboutAudit, states.String())
+}
+
 const auditExamples = `  tagpin audit
   tagpin audit --namespace shop --fail-on gone,drifted
   tagpin audit --pull-secrets -o html > audit.html
@@ -60,6 +63,10 @@ const auditExamples = `  tagpin audit
 
 // largeManifests is the number of bytes of large manifests that are in memory at the same time.
 const largeManifests = 16 << 20
+
+// largeSecrets is the number of bytes of large pull secrets and service accounts that are read at
+// the same time.
+const largeSecrets = 16 << 20
 
 // auditing has the flags of tagpin audit.
 type auditing struct {
@@ -72,12 +79,12 @@ type auditing struct {
 	selector    string
 	pullSecrets bool
 	failOn      []string
-	output      string
+	output      format
 	listen      string
 	interval    time.Duration
 
-	client  rest.Interface
-	cluster string // its name
+	api     rest.Interface // the client of the API server
+	cluster string         // its name
 }
 
 func newAuditCommand(t terminal) *cobra.Command {
@@ -85,10 +92,10 @@ func newAuditCommand(t terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "audit",
 		Short:   "Compare what runs in a cluster with its registries",
-		Long:    aboutAudit,
+		Long:    describeAudit(),
 		Example: auditExamples,
-		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return a.run(c.Context(), t) },
+		Args:    noArguments,
+		RunE:    func(c *cobra.Command, _ []string) error { return a.run(c.Context(), c.Flags(), t) },
 	}
 	f := c.Flags()
 	a.register(f)
@@ -101,17 +108,18 @@ func newAuditCommand(t terminal) *cobra.Command {
 	f.StringVarP(&a.selector, "selector", "l", "", "label `selector` of the pods, such as app=web")
 	f.BoolVar(&a.pullSecrets, "pull-secrets", false,
 		"use the pull secrets of the pods and of their service accounts")
-	f.StringSliceVar(&a.failOn, "fail-on", []string{"unpinned", "gone"},
-		"`states` with which the exit code is 1, or none")
-	f.StringVarP(&a.output, "output", "o", "table", "output `format`: table, json or html")
+	f.StringSliceVar(&a.failOn, "fail-on", []string{string(audit.Unpinned), string(audit.Gone)},
+		"exit with code 1 for containers in these `states`: "+either(knownStates()))
+	a.output.register(f, "", "table", formatJSON, "html")
 	f.StringVar(&a.listen, "listen", "",
 		"serve the page and metrics on this `address`, such as :8080, until the command is stopped")
-	f.DurationVar(&a.interval, "interval", time.Hour, "`time` between two audits, with --listen")
+	f.DurationVar(&a.interval, "interval", time.Hour,
+		"`time` from the beginning of an audit to that of the next, with --listen")
 	return c
 }
 
-func (a *auditing) run(ctx context.Context, t terminal) error {
-	if err := a.check(); err != nil {
+func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) error {
+	if err := a.mistakes(flags); err != nil {
 		return err
 	}
 	var err error
@@ -124,7 +132,7 @@ func (a *auditing) run(ctx context.Context, t terminal) error {
 	// Tenants may read what is served, and learn from it what can be reached from here.
 	a.engine.client.ExplainAll = a.listen == ""
 	a.connection.UserAgent = "tagpin/" + moduleVersion()
-	if a.client, a.cluster, err = a.connection.Open(); err != nil {
+	if a.api, a.cluster, err = a.connection.Open(); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	if a.listen != "" {
@@ -132,7 +140,7 @@ func (a *auditing) run(ctx context.Context, t terminal) error {
 	}
 	ctx, cancel := a.limit(ctx)
 	defer cancel()
-	report, err := a.once(ctx, a.lookupsEnd(ctx), t.status)
+	report, err := a.auditCluster(ctx, a.lookupsEnd(ctx), t.status)
 	t.status("")
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
@@ -156,14 +164,17 @@ func (a *auditing) lookupsEnd(ctx context.Context) time.Time {
 // minInterval keeps an audit from being repeated so often that it uses up the limits of registries.
 const minInterval = time.Minute
 
-// check checks the flags. The error describes every mistake.
-func (a *auditing) check() error {
+// mistakes returns an error for each mistake in the flags, but for those of engineFlags.
+func (a *auditing) mistakes(flags *pflag.FlagSet) error {
 	var errs []error
-	if !slices.Contains([]string{"table", "json", "html"}, a.output) {
-		errs = append(errs, fmt.Errorf("audit: -o %s: want table, json or html", a.output))
-	}
-	if a.all && len(a.namespaces) > 0 {
-		errs = append(errs, errors.New("audit: --all-namespaces and --namespace exclude each other"))
+	for _, err := range []error{
+		a.output.mistake(), notTogether(flags, "all-namespaces", "namespace"),
+		notTogether(flags, "listen", "output"), notTogether(flags, "listen", "fail-on"),
+		notTogether(flags, "listen", "timeout"),
+	} {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("audit: %w", err))
+		}
 	}
 	for _, name := range a.namespaces {
 		if name == "" || len(validate.IsPathSegmentName(name)) > 0 {
@@ -182,30 +193,40 @@ func (a *auditing) check() error {
 	return errors.Join(errs...)
 }
 
+// noState is the value of --fail-on for no state.
+const noState = "none"
+
+// knownStates returns the values of --fail-on.
+func knownStates() (names []string) {
+	for _, s := range audit.States() {
+		names = append(names, string(s))
+	}
+	return append(names, noState)
+}
+
 // states returns the states of --fail-on.
 func (a *auditing) states() (states []audit.State, err error) {
 	for _, name := range a.failOn {
-		state := audit.State(name)
 		switch {
-		case name == "none" && len(a.failOn) == 1:
-		case slices.Contains(audit.States(), state):
-			states = append(states, state)
+		case name == noState && len(a.failOn) == 1:
+		case name != noState && slices.Contains(knownStates(), name):
+			states = append(states, audit.State(name))
 		default:
-			return nil, fmt.Errorf("audit: --fail-on %s: want none, or some of gone, drifted, unknown, "+
-				"unpinned, exempt, pinned", strings.Join(a.failOn, ","))
+			return nil, fmt.Errorf("audit: --fail-on %s: want some of %s; %s only by itself",
+				strings.Join(a.failOn, ","), either(knownStates()), noState)
 		}
 	}
 	return states, nil
 }
 
-// once audits the cluster. Lookups end at until, if it is not zero. It calls status with how far it
-// is.
-func (a *auditing) once(
+// auditCluster audits the cluster once. Lookups end at until, if it is not zero. It calls status
+// with how far it is.
+func (a *auditing) auditCluster(
 	ctx context.Context, until time.Time, status func(string),
 ) (*audit.Report, error) {
-	pods := &audit.Collector{}
+	pods := &audit.Collector{Bytes: a.maxBytes()}
 	reader := cluster.Reader{
-		Client: a.client, Namespaces: a.namespaces, Selector: a.selector,
+		Client: a.api, Namespaces: a.namespaces, Selector: a.selector,
 		Progress: func(n int) { status(fmt.Sprintf("listing pods: %d", n)) },
 	}
 	problems, err := reader.Read(ctx, pods)
@@ -213,7 +234,7 @@ func (a *auditing) once(
 		return nil, err
 	}
 	auditor := audit.Auditor{
-		Images: a.mirrors, Until: until, ForTenants: a.listen != "",
+		Images: a.mirrors, Repeat: a.patience.do, Until: until, ForTenants: a.listen != "",
 		LeaveShortNames: a.pinner.Policy.LeaveShortNames,
 		Exempt: func(image ref.Reference) bool {
 			return slices.ContainsFunc(a.pinner.Policy.Exempt,
@@ -250,7 +271,8 @@ func (a *auditing) keys() (
 		return func(string, workload.Identity) keychain.Keychain { return shared }, func() {}
 	}
 	c := &secrets.Cluster{
-		Get:    secrets.FromClient(a.client, secrets.Places(), &fair.Queue{}),
+		Get: secrets.FromClient(a.api, secrets.Places(),
+			&fair.Queue{Capacity: largeSecrets, Share: largeSecrets / 2}),
 		Shared: func(string) keychain.Keychain { return shared },
 	}
 	return c.For, c.Close
@@ -258,11 +280,9 @@ func (a *auditing) keys() (
 
 // print prints the report.
 func (a *auditing) print(report *audit.Report, out io.Writer) error {
-	switch a.output {
-	case "json":
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(report)
+	switch a.output.name {
+	case formatJSON:
+		return report.WriteJSON(out)
 	case "html":
 		return page.Write(out, report)
 	}

@@ -4,13 +4,17 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,10 +22,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/audit/page"
 	"github.com/tagpin/tagpin/pkg/listen"
+	"github.com/tagpin/tagpin/pkg/process"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 const (
@@ -32,11 +39,13 @@ const (
 	// jitter is the part of the interval by which it varies, so that many clusters don't ask a
 	// registry together.
 	jitter = 10
-	// maxLogged is the number of containers of one namespace that are logged in an audit.
-	maxLogged = 20
+	// reportPart is the part of Go's memory that a report may take. The rest is for what lookups hold:
+	// secrets, manifests and connections.
+	reportPart = 2
 )
 
-// auditServer serves the last report.
+// auditServer serves the last report. It keeps only its pages, which are compressed, so that the
+// memory is free for the next one.
 type auditServer struct {
 	mu   sync.Mutex
 	page []byte // nil before the first report
@@ -45,12 +54,16 @@ type auditServer struct {
 
 // serve audits the cluster again and again, and serves what it found, until ctx ends.
 func (a *auditing) serve(ctx context.Context, t terminal) error {
-	logger := slog.New(slog.NewJSONHandler(t.err, nil))
+	logger := process.NewLogger(t.err, zapcore.InfoLevel)
+	process.LogLibraries(logger)
+	process.LimitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), logger)
+	a.patience.limit = "--interval"
+	a.patience.report = func(err error) { logger.Info(err.Error()) }
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	port := listen.Port{
-		Name: "audit", Address: a.listen, Log: logr.FromSlogHandler(logger.Handler()),
+		Name: "audit", Address: a.listen, Log: logger,
 		Metrics: listen.NewMetrics(registry, "audit"),
 		Bounds: listen.Bounds{
 			Connections: 64, PerPeer: 16, ReadTime: 5 * time.Second, WriteTime: time.Minute,
@@ -90,10 +103,11 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 
 // repeat audits the cluster until ctx ends.
 func (a *auditing) repeat(
-	ctx context.Context, s *auditServer, metrics *audit.Metrics, log *slog.Logger,
+	ctx context.Context, s *auditServer, metrics *audit.Metrics, log logr.Logger,
 ) {
 	for {
 		began := time.Now()
+		next := began.Add(a.interval - a.interval/jitter + rand.N(2*a.interval/jitter))
 		report, err := a.inTime(ctx, began)
 		if err == nil {
 			err = s.set(report)
@@ -103,7 +117,7 @@ func (a *auditing) repeat(
 			return
 		case err != nil:
 			metrics.Finished(nil, began)
-			log.Error("audit failed", "error", err.Error())
+			log.Error(err, "audit failed")
 		default:
 			metrics.Finished(report, began)
 			logReport(log, report, time.Since(began))
@@ -111,37 +125,46 @@ func (a *auditing) repeat(
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(a.interval - a.interval/jitter + rand.N(2*a.interval/jitter)):
+		case <-time.After(time.Until(next)):
 		}
 	}
 }
 
-// inTime audits the cluster once. The lookups end when the next audit is due, and what was not
-// looked up by then is unknown. If even the pods were not read by then, there is no report.
+// lookupsPart is the part of the interval after which lookups end. One tenant may have images at
+// registries that hardly answer, and everybody's report waits for them.
+const lookupsPart = 4
+
+// inTime audits the cluster once. The lookups end after a part of the interval, and what was not
+// looked up by then is unknown. If even the pods were not read in the interval, there is no report.
 func (a *auditing) inTime(ctx context.Context, began time.Time) (*audit.Report, error) {
 	over := fmt.Errorf("the cluster was not read within the %v of --interval", a.interval)
-	ctx, cancel := context.WithDeadlineCause(ctx, began.Add(a.interval+minInterval), over)
+	ctx, cancel := context.WithDeadlineCause(ctx, began.Add(a.interval), over)
 	defer cancel()
-	return a.once(ctx, began.Add(a.interval), func(string) {})
+	lookups := max(a.interval/lookupsPart, minInterval/2)
+	return a.auditCluster(ctx, began.Add(lookups), func(string) {})
 }
 
-func logReport(log *slog.Logger, report *audit.Report, took time.Duration) {
+// logReport logs what the report says about single containers. Their number is bounded, so that
+// nobody can flood the log.
+func logReport(log logr.Logger, report *audit.Report, took time.Duration) {
 	for _, problem := range report.Problems {
-		log.Warn("a part of the cluster could not be read", "error", problem)
+		log.Info("a part of the cluster could not be read", "cause", problem)
 	}
 	logged := map[string]int{} // by namespace
 	for _, f := range report.Containers {
 		gone := f.Has(audit.Gone)
-		if !gone && len(f.Causes) == 0 || logged[f.Namespace] >= maxLogged {
+		if !gone && len(f.Causes) == 0 || logged[f.Namespace] >= audit.MaxCauses {
 			continue
 		}
 		logged[f.Namespace]++
-		message := "lookup failed"
+		message := "a running image could not be checked"
 		if gone {
 			message = "gone"
 		}
-		log.Warn(message, "namespace", f.Namespace, "workload", f.Workload.String(),
-			"container", f.Container, "image", f.Image, "details", f.Details, "causes", f.Causes)
+		log.Info(message, "namespace", f.Namespace,
+			"kind", workload.Kind{Group: f.Workload.Group, Kind: f.Workload.Kind}.String(),
+			"name", f.Workload.Name, "container", f.Container, "image", f.Image,
+			"details", strings.Join(f.Details, "; "), "cause", strings.Join(f.Causes, "; "))
 	}
 	log.Info("audited", "pods", report.Summary.Pods, "images", report.Summary.Images,
 		"states", report.Summary.States, "ms", took.Milliseconds())
@@ -149,34 +172,42 @@ func logReport(log *slog.Logger, report *audit.Report, took time.Duration) {
 
 // set renders the report that is served from now on.
 func (s *auditServer) set(report *audit.Report) error {
-	var html bytes.Buffer
-	if err := page.Write(&html, report); err != nil {
+	html, err := compressed(func(w io.Writer) error { return page.Write(w, report) })
+	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(report)
+	text, err := compressed(report.WriteJSON)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.page, s.json = html.Bytes(), text
+	s.page, s.json = html, text
 	return nil
+}
+
+// compressed returns what write writes, as gzip.
+func compressed(write func(io.Writer) error) ([]byte, error) {
+	var text bytes.Buffer
+	z := gzip.NewWriter(&text)
+	err := errors.Join(write(z), z.Close())
+	return text.Bytes(), err
 }
 
 // handler answers all paths.
 func (s *auditServer) handler(registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		html := s.page
 		s.mu.Unlock()
-		write(w, "text/html; charset=utf-8", html)
+		write(w, r, "text/html; charset=utf-8", html)
 	})
-	mux.HandleFunc("GET /report.json", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /report.json", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		text := s.json
 		s.mu.Unlock()
-		write(w, "application/json", text)
+		write(w, r, "application/json", text)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
@@ -187,8 +218,8 @@ func (s *auditServer) handler(registry *prometheus.Registry) http.Handler {
 	return mux
 }
 
-// write answers with the last report. Before the first one, there is none.
-func write(w http.ResponseWriter, contentType string, body []byte) {
+// write answers with the last report, which is compressed. Before the first one, there is none.
+func write(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Security-Policy", page.Policy()+"; frame-ancestors 'none'")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -200,5 +231,22 @@ func write(w http.ResponseWriter, contentType string, body []byte) {
 		return
 	}
 	header.Set("Content-Type", contentType)
-	_, _ = w.Write(body) // the client may have left
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		header.Set("Content-Encoding", "gzip")
+		_, _ = w.Write(body) // the client may have left
+		return
+	}
+	if text, err := gzip.NewReader(bytes.NewReader(body)); err == nil { // it always is
+		_, _ = io.Copy(w, text)
+	}
+}
+
+// maxBytes is the memory that a report may take, as far as it depends on what tenants run. If there
+// is no memory limit, it is 0: there is no bound.
+func (a *auditing) maxBytes() int {
+	limit := debug.SetMemoryLimit(-1)
+	if a.listen == "" || limit == math.MaxInt64 {
+		return 0
+	}
+	return int(limit / reportPart)
 }

@@ -6,16 +6,24 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"log"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
+
+	"github.com/tagpin/tagpin/pkg/audit"
 )
 
 // TestListen runs tagpin audit --listen, reads what it serves, and stops it.
@@ -33,6 +41,11 @@ func TestListen(t *testing.T) {
 	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // what the command has set for the process
+		log.SetOutput(io.Discard)
+		klog.SetOutput(io.Discard)
+		debug.SetMemoryLimit(math.MaxInt64)
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	logs, write := io.Pipe()
 	exit := make(chan int, 1)
@@ -44,15 +57,18 @@ func TestListen(t *testing.T) {
 	address, causes, audited := "", "", make(chan bool)
 	lines := bufio.NewScanner(logs)
 	for address == "" && lines.Scan() {
-		var line struct{ Msg, Address string }
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			t.Fatalf("%q is no JSON: %v", lines.Text(), err)
+		var line struct{ Level, TS, Msg, Address string }
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil || line.Level != "info" || line.TS == "" {
+			t.Fatalf("%q (%v), want a line as the webhook writes it", lines.Text(), err)
 		}
 		address = line.Address
 	}
 	go func() {
 		for lines.Scan() {
-			if strings.Contains(lines.Text(), `"msg":"lookup failed"`) {
+			if strings.Contains(lines.Text(), "lookup failed") {
+				t.Errorf("%s: a message of the webhook", lines.Text())
+			}
+			if strings.Contains(lines.Text(), `"msg":"a running image could not be checked"`) {
 				causes = lines.Text()
 			}
 			if strings.Contains(lines.Text(), `"msg":"audited"`) {
@@ -65,7 +81,8 @@ func TestListen(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("no audit within a minute")
 	}
-	if !strings.Contains(causes, `"causes":["unnamed.invalid: `) || strings.Contains(causes, `"causes":["unnamed.invalid: unreachable"`) {
+	if !strings.Contains(causes, `"kind":"Pod","name":"p"`) || !strings.Contains(causes, `"cause":"unnamed.invalid: `) ||
+		strings.Contains(causes, `"cause":"unnamed.invalid: unreachable"`) {
 		t.Errorf("log of a failed lookup %q, want its cause", causes)
 	}
 	for path, want := range map[string]string{
@@ -88,6 +105,76 @@ func TestListen(t *testing.T) {
 	stop()
 	if code := <-exit; code != exitOK {
 		t.Errorf("exit code %d after it was stopped, want 0", code)
+	}
+}
+
+// TestWithoutCompression checks that a client that does not know gzip gets a report.
+func TestWithoutCompression(t *testing.T) {
+	s := &auditServer{}
+	if err := s.set(&audit.Report{Cluster: "blue"}); err != nil {
+		t.Fatal(err)
+	}
+	handler := s.handler(prometheus.NewRegistry())
+	for _, encoding := range []string{"", "gzip, deflate, br"} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/report.json", nil)
+		r.Header.Set("Accept-Encoding", encoding)
+		handler.ServeHTTP(w, r)
+		plain := strings.Contains(w.Body.String(), `"cluster": "blue"`)
+		if compressed := w.Header().Get("Content-Encoding") == "gzip"; plain == compressed || compressed == (encoding == "") {
+			t.Errorf("Accept-Encoding %q: plain %t, compressed %t, %q", encoding, plain, compressed, w.Header())
+		}
+	}
+}
+
+// TestFormerReport checks that little of a report is kept while the next one is made.
+func TestFormerReport(t *testing.T) {
+	s, metrics := &auditServer{}, audit.NewMetrics(prometheus.NewRegistry(), time.Hour)
+	before := heap()
+	report := &audit.Report{}
+	for i := range 10_000 {
+		image := fmt.Sprintf("registry.example/%s/%d:1", strings.Repeat("x", 200), i)
+		report.Containers = append(report.Containers, audit.Finding{
+			Namespace: "ns", Workload: audit.Workload{Kind: "Pod", Name: fmt.Sprint("p-", i)}, Pods: 1,
+			Image: image, States: []audit.State{audit.Gone}, Details: []string{"no longer has " + image},
+			Causes: []string{"no longer has " + image},
+		})
+	}
+	if err := s.set(report); err != nil {
+		t.Fatal(err)
+	}
+	metrics.Finished(report, time.Now())
+	all := heap() - before
+	runtime.KeepAlive(report)
+	report = nil
+	if kept := heap() - before; kept > 1<<20 || all < 10<<20 {
+		t.Errorf("%d KiB are kept of %d KiB, want at most 1 MiB of more than 10", kept>>10, all>>10)
+	}
+	runtime.KeepAlive(s)
+	runtime.KeepAlive(metrics)
+}
+
+// heap returns the bytes in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestMaxBytes checks that a report gets a part of the memory of a container, and no bound elsewhere.
+func TestMaxBytes(t *testing.T) {
+	before := debug.SetMemoryLimit(128 << 20)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	if got := (&auditing{listen: ":0"}).maxBytes(); got != 64<<20 {
+		t.Errorf("maxBytes = %d with a limit of 128 MiB, want half of it", got)
+	}
+	if got := (&auditing{}).maxBytes(); got != 0 {
+		t.Errorf("maxBytes = %d without --listen, want no bound", got)
+	}
+	debug.SetMemoryLimit(math.MaxInt64)
+	if got := (&auditing{listen: ":0"}).maxBytes(); got != 0 {
+		t.Errorf("maxBytes = %d without a limit, want no bound", got)
 	}
 }
 

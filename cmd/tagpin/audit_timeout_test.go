@@ -13,14 +13,9 @@ import (
 	"testing"
 )
 
-// TestAuditTimeout checks that an audit prints what it knows when its time is nearly over, although
-// a registry has not answered.
-func TestAuditTimeout(t *testing.T) {
-	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		<-r.Context().Done()
-	}))
-	defer silent.Close()
-	host := strings.TrimPrefix(silent.URL, "http://")
+// auditOf runs tagpin audit for a cluster with one pod, which runs app:1 of a registry.
+func auditOf(t *testing.T, host string, args ...string) (code int, stdout string) {
+	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.URL.Path, "/pods") {
@@ -43,12 +38,36 @@ func TestAuditTimeout(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	args := []string{
+	args = append([]string{
 		"tagpin", "audit", "--kubeconfig", filepath.Join(dir, "kubeconfig"),
-		"--config", filepath.Join(dir, "config"), "--timeout", "1s",
+		"--config", filepath.Join(dir, "config"),
+	}, args...)
+	code = run(t.Context(), args, nil, &out, io.Discard)
+	return code, out.String()
+}
+
+// TestAuditTimeout checks that an audit prints what it knows when its time is nearly over, although
+// a registry has not answered.
+func TestAuditTimeout(t *testing.T) {
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	code, out := auditOf(t, strings.TrimPrefix(silent.URL, "http://"), "--timeout", "1s")
+	if code != exitLookup || !strings.Contains(out, "unknown,unpinned") {
+		t.Errorf("audit = %d, %q, want %d and a row that is unknown", code, out, exitLookup)
 	}
-	code := run(t.Context(), args, nil, &out, io.Discard)
-	if code != exitLookup || !strings.Contains(out.String(), "unknown,unpinned") {
-		t.Errorf("audit = %d, %q, want %d and a row that is unknown", code, out.String(), exitLookup)
+}
+
+// TestAuditWaits checks that an audit waits for a registry that limits its requests, but not longer
+// than --timeout allows.
+func TestAuditWaits(t *testing.T) {
+	host, requests := busy(t, 1, http.StatusTooManyRequests, "1")
+	if code, out := auditOf(t, host); code != exitFound || requests.Load() != 2 {
+		t.Errorf("audit = %d after %d requests, %q, want %d after two", code, requests.Load(), out, exitFound)
+	}
+	host, requests = busy(t, 100, http.StatusTooManyRequests, "600")
+	if code, out := auditOf(t, host); code != exitLookup || requests.Load() != 1 || !strings.Contains(out, "after the end of --timeout") {
+		t.Errorf("audit = %d after %d requests, %q, want %d after one", code, requests.Load(), out, exitLookup)
 	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,12 +36,29 @@ func completeAll(c *cobra.Command) {
 		if placeholder == "platform" {
 			values = platformNames
 		}
+		complete := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
+		if _, list := f.Value.(pflag.SliceValue); list && len(values) > 0 {
+			complete = completeList(values)
+		}
 		// The only errors are that there is no such flag or that it has a function.
-		_ = c.RegisterFlagCompletionFunc(f.Name,
-			cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		_ = c.RegisterFlagCompletionFunc(f.Name, complete)
 	})
 	for _, sub := range c.Commands() {
 		completeAll(sub)
+	}
+}
+
+// completeList suggests values for the last element of a list with commas.
+func completeList(values []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		before := typed[:strings.LastIndex(typed, ",")+1]
+		var all []string
+		for _, v := range values {
+			if !slices.Contains(strings.Split(before, ","), v) {
+				all = append(all, before+v)
+			}
+		}
+		return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 }
 

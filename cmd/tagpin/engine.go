@@ -107,7 +107,7 @@ func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
 			Client: client,
 		},
 	}
-	e.patience = &patience{next: e.mirrors, report: report}
+	e.patience = &patience{next: e.mirrors, report: report, limit: "--timeout"}
 	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: &oneAnswer{next: e.patience}}
 	return e, nil
 }

@@ -24,6 +24,8 @@ type patience struct {
 	next resolve.Resolver
 	// report is called when a registry is waited for.
 	report func(error)
+	// limit is the flag that ends the waits.
+	limit string
 
 	mu    sync.Mutex
 	until map[string]time.Time // when the wait for a registry ends that was reported, by its host
@@ -58,7 +60,8 @@ func (p *patience) do(ctx context.Context, ask func() error) error {
 		case wait == 0 || guesses > maxGuesses:
 			return err
 		case limited && left <= wait:
-			return fmt.Errorf("%w; that is after the end of --timeout, in %v", err, left.Round(time.Second))
+			return fmt.Errorf("%w; that is after the end of %s, in %v", err, p.limit,
+				left.Round(time.Second))
 		}
 		p.announce(err, wait)
 		select {

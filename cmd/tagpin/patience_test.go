@@ -52,7 +52,7 @@ func patient(t *testing.T) (*patience, *[]string) {
 	var mu sync.Mutex
 	var reports []string
 	return &patience{
-		next: &resolve.Registry{Client: c},
+		next: &resolve.Registry{Client: c}, limit: "--timeout",
 		report: func(err error) {
 			mu.Lock()
 			defer mu.Unlock()
