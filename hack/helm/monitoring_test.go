@@ -63,6 +63,28 @@ func TestAlertValues(t *testing.T) {
 	}
 }
 
+// TestAlertsOfTheRelease checks that the alerts about Deployments are about those in the namespace of
+// the release. A tenant may have one of the same name.
+func TestAlertsOfTheRelease(t *testing.T) {
+	files, err := renderIn("pins", values(t, "{prometheusRule: {enabled: true}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for _, file := range files {
+		text += file
+	}
+	selectors := regexp.MustCompile(`kube_deployment_\w+\{[^}]*\}`).FindAllString(text, -1)
+	for _, selector := range selectors {
+		if !strings.Contains(selector, `namespace="pins"`) {
+			t.Errorf("%s does not select the namespace of the release", selector)
+		}
+	}
+	if len(selectors) < 7 {
+		t.Errorf("%d selectors of Deployments, want those of two alerts", len(selectors))
+	}
+}
+
 // TestThresholds checks that each threshold in the values is one of its alert, and the other way
 // round. TestFiles checks that their defaults are those of the alerts.
 func TestThresholds(t *testing.T) {

@@ -287,17 +287,23 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_audit_interval_seconds 3600x90
 			tagpin_audit_last_report_timestamp_seconds 60x60 3660x30
 			tagpin_audit_gone_containers{workload_namespace="shop",workload="Deployment/web"} 3x60 _x30
-			kube_deployment_status_replicas_available{deployment="tagpin-audit"} 1x90`, nil},
+			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-audit"} 1x90`, nil},
 		{"no audit ends, which should be every ten minutes", up + `
 			tagpin_audit_interval_seconds 600x90
 			tagpin_audit_last_report_timestamp_seconds 60x90`, []string{"TagpinAuditFails"}},
 		{"the metrics of the audit have vanished", up + `
 			tagpin_audit_interval_seconds 600x30 _x60
 			tagpin_audit_last_report_timestamp_seconds 60x30 _x60`, []string{"TagpinAuditFails"}},
+		{"the audit restarts every ten minutes", up + `
+			tagpin_audit_interval_seconds{instance="a"} 3600x90
+			tagpin_audit_last_report_timestamp_seconds{instance="a"} 0x10 600x10 1200x10 1800x10 2400x10 3000x10 3600x10 4200x10
+			process_start_time_seconds{instance="a"} 0x10 600x10 1200x10 1800x10 2400x10 3000x10 3600x10 4200x10`, []string{"TagpinAuditFails"}},
+		{"another release's audit does not run, in another namespace", up + `
+			kube_deployment_status_replicas_available{namespace="shop",deployment="tagpin-audit"} 0x90`, nil},
 		{"the audit runs and has never had metrics", up + `
-			kube_deployment_status_replicas_available{deployment="tagpin-audit"} 1x90`, []string{"TagpinAuditFails"}},
+			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-audit"} 1x90`, []string{"TagpinAuditFails"}},
 		{"the audit does not run", up + `
-			kube_deployment_status_replicas_available{deployment="tagpin-audit"} 0x90`, []string{"TagpinAuditFails"}},
+			kube_deployment_status_replicas_available{namespace="tagpin-system",deployment="tagpin-audit"} 0x90`, []string{"TagpinAuditFails"}},
 		{"the certificate can't be renewed", up + `
 			tagpin_certificate_renewals_total{result="failed"} 0+1x90`, []string{"TagpinUpkeepFails"}},
 		{"the registration can't be written", up + `

@@ -130,7 +130,7 @@ pages of this version. The argument is a list of the root and the path of the fi
 {{- replace "\"value\": 5\n" (printf "\"value\": %v\n" (divf $seconds 2)) $text -}}
 {{- end }}
 
-{{- /* The alerts, as the values want them. */ -}}
+{{- /* The alerts, as the values want them, about the objects of this release. */ -}}
 {{- define "tagpin.alerts" -}}
 {{- $v := .Values.prometheusRule -}}
 {{- $disabled := $v.disabled | default list -}}
@@ -138,7 +138,9 @@ pages of this version. The argument is a list of the root and the path of the fi
 {{- /* Reads in other namespaces are forbidden on purpose, so leave out the alert about them. */ -}}
 {{- $disabled = append $disabled "TagpinForbidden" -}}
 {{- end -}}
-{{- $file := include "tagpin.timed" (list . "files/alerts.yaml") | fromYaml -}}
+{{- $namespace := printf "namespace=%q" .Release.Namespace -}}
+{{- $text := include "tagpin.timed" (list . "files/alerts.yaml") -}}
+{{- $file := replace "namespace=\"tagpin-system\"" $namespace $text | fromYaml -}}
 {{- $known := list -}}
 {{- range $group := $file.groups -}}
 {{- $kept := list -}}
