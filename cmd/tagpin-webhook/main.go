@@ -32,10 +32,11 @@ const (
 )
 
 // spareMemory is the size of an allocation that is never used. The operating system gives no memory
-// for it, but the garbage collector counts it. Go collects when the heap has doubled, and the heap of
-// tagpin has about 4 MiB: without the allocation, it would be collected after every hundred reviews,
-// which took a tenth of the processor time. With it, a server under load has up to 16 MiB of garbage
-// more. A larger GOGC would let the heap of a server with a large cache grow by much more.
+// for it, but the garbage collector counts it. Go collects when the heap has doubled, and the heap
+// of tagpin has about 4 MiB: without the allocation, it would be collected after every hundred
+// reviews, which took a tenth of the processor time. With it, a server under load has up to 16 MiB
+// of garbage more. A larger GOGC would let the heap of a server with a large cache grow by much
+// more.
 const spareMemory = 8 << 20
 
 func main() {

@@ -80,8 +80,8 @@ func (s *server) serving(*http.Request) error {
 	return nil
 }
 
-// metricsHandler answers /metrics. The metrics of the API server's client are in the global registry
-// of controller-runtime.
+// metricsHandler answers /metrics. The metrics of the API server's client are in the global
+// registry of controller-runtime.
 func metricsHandler(r *prometheus.Registry) http.Handler {
 	all := prometheus.Gatherers{r, ctrlmetrics.Registry}
 	mux := http.NewServeMux()

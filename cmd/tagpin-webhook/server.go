@@ -97,8 +97,8 @@ func (s *server) run(ctx context.Context) error {
 	return s.drain(ctx, mgr.Start)
 }
 
-// webhookHandler answers reviews. The server of controller-runtime's package webhook would count and
-// time each of them once more, and say less about them than package admit does.
+// webhookHandler answers reviews. The server of controller-runtime's package webhook would count
+// and time each of them once more, and say less about them than package admit does.
 func webhookHandler(h *handlers, t *tracing) http.Handler {
 	mux := http.NewServeMux()
 	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {

@@ -162,7 +162,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestMaxBytes checks that a report gets a part of the memory of a container, and no bound elsewhere.
+// TestMaxBytes checks that a report gets a part of the memory of a container, and no bound
+// elsewhere.
 func TestMaxBytes(t *testing.T) {
 	before := debug.SetMemoryLimit(128 << 20)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })

@@ -63,8 +63,8 @@ func TestAlertValues(t *testing.T) {
 	}
 }
 
-// TestAlertsOfTheRelease checks that the alerts about Deployments are about those in the namespace of
-// the release. A tenant may have one of the same name.
+// TestAlertsOfTheRelease checks that the alerts about Deployments are about those in the namespace
+// of the release. A tenant may have one of the same name.
 func TestAlertsOfTheRelease(t *testing.T) {
 	files, err := renderIn("pins", values(t, "{prometheusRule: {enabled: true}}"))
 	if err != nil {

@@ -18,9 +18,9 @@ const maxIdentities = 4
 // and image, so its memory depends on the number of workloads and not on that of pods. The zero
 // value is ready for use. It is not safe for concurrent use.
 type Collector struct {
-	// Bytes bounds the memory that the rows and their report take, approximately. If it is used up, the
-	// namespace that has most loses rows, whose containers are counted together. If 0, there is no
-	// bound.
+	// Bytes bounds the memory that the rows and their report take, approximately. If it is used up,
+	// the namespace that has most loses rows, whose containers are counted together. If 0, there is
+	// no bound.
 	Bytes int
 	Pods  int // that were added
 
@@ -37,8 +37,8 @@ type namespace struct {
 	texts map[string]string // each text once
 }
 
-// The memory that a row and what is reported about it take, at most: a fixed part, and for each byte
-// of its texts, which are also in references, questions and details. TestBytes measures them.
+// The memory that a row and what is reported about it take, at most: a fixed part, and for each
+// byte of its texts, which are also in references, questions and details. TestBytes measures them.
 const (
 	bytesOfRow  = 3 << 10
 	bytesOfText = 5

@@ -53,7 +53,8 @@ func NewMetrics(r prometheus.Registerer, interval time.Duration) *Metrics {
 				"be read; failed, if there is no report.",
 		}, []string{"result"}),
 		interval: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tagpin_audit_interval_seconds", Help: "Time from the beginning of an audit to that of the next.",
+			Name: "tagpin_audit_interval_seconds",
+			Help: "Time from the beginning of an audit to that of the next.",
 		}),
 		finished: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tagpin_audit_last_report_timestamp_seconds",

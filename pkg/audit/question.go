@@ -98,7 +98,8 @@ func (q *question) answered(namespace string) bool {
 	return err != errLate //nolint:errorlint // it is the very value
 }
 
-// finish stores the answer, or the error for a namespace. It reports whether that is the first time.
+// finish stores the answer, or the error for a namespace. It reports whether that is the first
+// time.
 func (q *question) finish(namespace string, found answer, err error) (first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -111,8 +112,8 @@ func (q *question) finish(namespace string, found answer, err error) (first bool
 	return first
 }
 
-// compact returns an error with the same class and text, and with this cause. It holds nothing else,
-// because there may be very many.
+// compact returns an error with the same class and text, and with this cause. It holds nothing
+// else, because there may be very many.
 func compact(err error, cause string) error {
 	text := err.Error()
 	plain := failure.New(failure.Of(err), errors.New(text))

@@ -116,8 +116,8 @@ type Finding struct {
 	// Details say why, in sentences without control characters.
 	Details []string `json:"details,omitempty"`
 
-	// Causes say why lookups failed, for the operator alone, with Auditor.ForTenants. At most MaxCauses
-	// findings of a namespace have them.
+	// Causes say why lookups failed, for the operator alone, with Auditor.ForTenants. At most
+	// MaxCauses findings of a namespace have them.
 	Causes []string `json:"-"`
 
 	forTenants   bool

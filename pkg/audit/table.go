@@ -37,7 +37,8 @@ func (r *Report) WriteTable(out io.Writer) error {
 			continue
 		}
 		if shown++; shown == 1 {
-			fmt.Fprintln(table, "\nNAMESPACE\tWORKLOAD\tCONTAINER\tPODS\tSTATE\tIMAGE\tRUNS\tTAG NOW\tDETAILS")
+			fmt.Fprintln(table,
+				"\nNAMESPACE\tWORKLOAD\tCONTAINER\tPODS\tSTATE\tIMAGE\tRUNS\tTAG NOW\tDETAILS")
 		}
 		fmt.Fprintln(table, f.line())
 	}

@@ -53,9 +53,9 @@ type Manifest struct {
 const ReferenceType = "vnd.docker.reference.type"
 
 // IsAttestation reports whether a manifest in an index is an attestation: it is about another
-// manifest of the index, and runs on no platform. BuildKit gives it the unknown OS and an annotation
-// (docs/attestations of moby/buildkit). Tools that copy an index may drop the annotation. os and
-// referenceType are those of the descriptor, or empty.
+// manifest of the index, and runs on no platform. BuildKit gives it the unknown OS and an
+// annotation (docs/attestations of moby/buildkit). Tools that copy an index may drop the
+// annotation. os and referenceType are those of the descriptor, or empty.
 func IsAttestation(os, referenceType string) bool {
 	return os == "unknown" || referenceType == "attestation-manifest"
 }

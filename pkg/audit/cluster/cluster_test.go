@@ -297,7 +297,8 @@ func TestTooManyContainers(t *testing.T) {
 		return p
 	}}
 	c := &audit.Collector{}
-	if problems, err := (&cluster.Reader{Client: s.open(t)}).Read(t.Context(), c); err != nil || len(problems) > 0 {
+	problems, err := (&cluster.Reader{Client: s.open(t)}).Read(t.Context(), c)
+	if err != nil || len(problems) > 0 {
 		t.Fatalf("Read: %v, %v", problems, err)
 	}
 	want := []string{"ns-0 Pod/0 container 0 !c x1", "ns-1 (others)/(others) container (others)  x10001"}
