@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 
+	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/audit/cluster"
 	"github.com/tagpin/tagpin/pkg/audit/page"
@@ -304,7 +305,7 @@ func (a *auditing) judge(report *audit.Report) error {
 	}
 	if n := report.Summary.FailedLookups; n > 0 {
 		return exitError{exitLookup, fmt.Errorf("audit: lookups failed for %s; the details say why, "+
-			"and --pull-secrets may help where a login is missing", count(n, "container"))}
+			"and --pull-secrets may help where a login is missing", amount.Of(n, "container"))}
 	}
 	if report.Found(states) > 0 {
 		return exitError{code: exitFound}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -132,10 +133,10 @@ func checkSummary(n *tally, found []finding, s *sources) string {
 	for _, f := range found {
 		bad[f.Rule]++
 	}
-	parts := []string{"checked " + count(n.images(), "image") + " in " + count(files, "file")}
+	parts := []string{"checked " + amount.Of(n.images(), "image") + " in " + amount.Of(files, "file")}
 	return strings.Join(append(append(parts, some(
-		amount{bad[ruleUnpinned], "is not pinned", "are not pinned"},
-		amount{bad[ruleEditedTag], "tag was edited", "tags were edited"},
+		quantity{bad[ruleUnpinned], "is not pinned", "are not pinned"},
+		quantity{bad[ruleEditedTag], "tag was edited", "tags were edited"},
 	)...), n.parts()...), "; ")
 }
 

@@ -85,27 +85,15 @@ func describe(c *config.Config) string {
 			mirrored++
 		}
 	}
-	parts := []string{
-		"pins are written as " + c.Output,
-		howMany(hosts, "registry has its own settings", "registries have their own settings"),
-		howMany(mirrored, "entry has mirrors", "entries have mirrors"),
-		howMany(len(c.ExemptImages), "pattern exempts images", "patterns exempt images"),
-		howMany(len(c.SkipOwners), "operator is skipped", "operators are skipped"),
-		howMany(len(c.Templates), "kind is added", "kinds are added"),
-	}
+	parts := append([]string{"pins are written as " + c.Output}, some(
+		quantity{hosts, "registry has its own settings", "registries have their own settings"},
+		quantity{mirrored, "entry has mirrors", "entries have mirrors"},
+		quantity{len(c.ExemptImages), "pattern exempts images", "patterns exempt images"},
+		quantity{len(c.SkipOwners), "operator is skipped", "operators are skipped"},
+		quantity{len(c.Templates), "kind is added", "kinds are added"},
+	)...)
 	f := c.OnFailure
 	return strings.Join(parts, ", ") + fmt.Sprintf("; if a lookup fails: notFound %s, "+
 		"unauthorized %s, unavailable %s, invalid %s",
 		f.NotFound, f.Unauthorized, f.Unavailable, f.Invalid)
-}
-
-// howMany returns a number with the words for one, or for several.
-func howMany(n int, one, several string) string {
-	switch n {
-	case 0:
-		return "no " + one
-	case 1:
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, several)
 }

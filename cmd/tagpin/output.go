@@ -5,7 +5,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 )
 
@@ -15,17 +14,6 @@ func printJSON(out io.Writer, value any) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(value)
-}
-
-// count returns a number with a noun: 1 file, 2 files.
-func count(n int, noun string) string { return plural(n, noun, noun+"s") }
-
-// plural returns a number with the words that follow it if it is 1, or any other number.
-func plural(n int, one, several string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, several)
 }
 
 // errInterrupted is returned if the user stopped the command before it printed or wrote anything.

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/printable"
 )
@@ -236,7 +237,7 @@ func (s *sources) onlyStream(t terminal) error {
 		return true
 	})
 	if s.dropped > 0 {
-		t.complain(fmt.Errorf("%s; use --write or --diff", plural(s.dropped,
+		t.complain(fmt.Errorf("%s; use --write or --diff", amount.Text(s.dropped,
 			"file that is no Kubernetes manifest is not printed",
 			"files that are no Kubernetes manifests are not printed")))
 	}

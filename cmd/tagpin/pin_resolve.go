@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/pin"
@@ -74,7 +75,7 @@ func (e *engine) resolveAll(
 		}
 	}
 	if r.short > 0 {
-		t.complain(fmt.Errorf("%s, because the config says shortNames: leave", plural(r.short,
+		t.complain(fmt.Errorf("%s, because the config says shortNames: leave", amount.Text(r.short,
 			"image was not changed, as it names no registry host",
 			"images were not changed, as they name no registry host")))
 	}
@@ -147,8 +148,8 @@ func (r *resolution) summary(p *pinning, s *sources) string {
 		}
 		onDisk = onDisk || file.path != ""
 	}
-	what := count(references, "reference") + " to " + count(len(images), "image")
-	in := " in " + count(changed, "file")
+	what := amount.Of(references, "reference") + " to " + amount.Of(len(images), "image")
+	in := " in " + amount.Of(changed, "file")
 	var did string
 	switch {
 	case references == 0 && (p.diff || p.check):
@@ -160,14 +161,14 @@ func (r *resolution) summary(p *pinning, s *sources) string {
 	case p.write:
 		did = "pinned " + what + in
 	case onDisk:
-		did = "printed " + count(len(s.files), "file") + " with " + count(references, "reference") +
-			" pinned to " + count(len(images), "image")
+		did = "printed " + amount.Of(len(s.files), "file") + " with " +
+			amount.Of(references, "reference") + " pinned to " + amount.Of(len(images), "image")
 	default:
 		did = "pinned " + what
 	}
 	parts := append([]string{did}, some(
-		amount{r.pinned, "was pinned already", "were pinned already"},
-		amount{len(r.failed), "could not be resolved", "could not be resolved"},
+		quantity{r.pinned, "was pinned already", "were pinned already"},
+		quantity{len(r.failed), "could not be resolved", "could not be resolved"},
 	)...)
 	parts = append(parts, r.parts()...)
 	switch {

@@ -2,7 +2,10 @@
 
 package main
 
-import "github.com/tagpin/tagpin/pkg/policy"
+import (
+	"github.com/tagpin/tagpin/pkg/amount"
+	"github.com/tagpin/tagpin/pkg/policy"
+)
 
 // tally counts the images of files by what becomes of them, for the summary of a command.
 type tally struct {
@@ -52,28 +55,28 @@ func (n *tally) images() int {
 // for files.
 func (n *tally) parts() []string {
 	return some(
-		amount{n.exempt, "is exempt", "are exempt"},
-		amount{n.never, "is never pulled", "are never pulled"},
-		amount{n.short, "names no registry host", "name no registry host"},
-		amount{n.alone, "is in an object that is left alone", "are in objects that are left alone"},
-		amount{n.left, "can't be pinned", "can't be pinned"},
-		amount{n.ignored, "is ignored", "are ignored"},
-		amount{n.skipped, "file was skipped", "files were skipped"},
-		amount{n.dropped, "file was not printed", "files were not printed"},
+		quantity{n.exempt, "is exempt", "are exempt"},
+		quantity{n.never, "is never pulled", "are never pulled"},
+		quantity{n.short, "names no registry host", "name no registry host"},
+		quantity{n.alone, "is in an object that is left alone", "are in objects that are left alone"},
+		quantity{n.left, "can't be pinned", "can't be pinned"},
+		quantity{n.ignored, "is ignored", "are ignored"},
+		quantity{n.skipped, "file was skipped", "files were skipped"},
+		quantity{n.dropped, "file was not printed", "files were not printed"},
 	)
 }
 
-// amount is a number, and the words that follow it if it is 1, or larger.
-type amount struct {
+// quantity is a number, and the words that follow it if it is 1, or larger.
+type quantity struct {
 	n            int
 	one, several string
 }
 
-// some returns the texts of the amounts that are not zero.
-func some(amounts ...amount) (texts []string) {
-	for _, a := range amounts {
-		if a.n > 0 {
-			texts = append(texts, plural(a.n, a.one, a.several))
+// some returns the texts of the parts that are not zero.
+func some(parts ...quantity) (texts []string) {
+	for _, p := range parts {
+		if p.n > 0 {
+			texts = append(texts, amount.Text(p.n, p.one, p.several))
 		}
 	}
 	return texts

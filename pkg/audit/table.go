@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/printable"
 )
 
@@ -24,8 +25,9 @@ func (r *Report) WriteTable(out io.Writer) error {
 	}
 	fmt.Fprintf(&text, "%s%s: %s in %s of %s in %s, with %s\n",
 		r.Time.UTC().Format("2006-01-02 15:04 UTC"), where,
-		count(s.Containers, "container"), count(s.Pods, "pod"), count(s.Workloads, "workload"),
-		count(s.Namespaces, "namespace"), count(s.Images, "image"))
+		amount.Of(s.Containers, "container"), amount.Of(s.Pods, "pod"),
+		amount.Of(s.Workloads, "workload"), amount.Of(s.Namespaces, "namespace"),
+		amount.Of(s.Images, "image"))
 	for _, state := range States() {
 		if n := s.States[state]; n > 0 || state != Exempt {
 			fmt.Fprintf(&text, "%7d %s\n", n, state)
@@ -72,11 +74,3 @@ func (f *Finding) line() string {
 
 // cut shortens the digests in a text.
 func cut(text string) string { return longDigest.ReplaceAllString(text, "$1…") }
-
-// count returns a number of things in words.
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
