@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/failure"
 )
 
 const aboutValidate = `Checks a config file as the webhook does when it starts or reads the file again.
@@ -60,18 +61,10 @@ func validateConfig(path string, t terminal) error {
 		return err
 	}
 	var errs []error
-	for _, mistake := range separate(err) {
+	for _, mistake := range failure.Split(err) {
 		errs = append(errs, fmt.Errorf("%s: %w", name, mistake))
 	}
 	return errors.Join(errs...)
-}
-
-// separate returns the errors that err joins, or err alone.
-func separate(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
-	return []error{err}
 }
 
 // describe says what a config sets, in the words of a sentence.

@@ -26,6 +26,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tagpin/tagpin/pkg/failure"
 )
 
 // Exit codes.
@@ -50,6 +52,14 @@ type exitError struct {
 	error
 }
 
+// Error returns the text of the error, or "" if there is none.
+func (e exitError) Error() string {
+	if e.error == nil {
+		return ""
+	}
+	return e.error.Error()
+}
+
 // run runs the command that args name and returns the exit code. The first argument is the name of
 // the program.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -70,10 +80,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // outcomes returns the errors that err joins, each with its exit code. That of an error without one
 // is exitUsage.
 func outcomes(err error) (all []exitError) {
-	if err == nil {
-		return nil
-	}
-	for _, one := range separate(err) {
+	for _, one := range failure.Split(err) {
 		exit := exitError{exitUsage, one}
 		errors.As(one, &exit)
 		all = append(all, exit)
@@ -158,7 +165,7 @@ func newGroup(c *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			c.SetOut(c.ErrOrStderr())
-			return errors.Join(c.Help(), exitError{code: exitUsage})
+			return exitError{exitUsage, c.Help()}
 		}
 		hint := ""
 		if similar := c.SuggestionsFor(args[0]); len(similar) > 0 {

@@ -29,6 +29,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/tagpin/tagpin/pkg/cache"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/ref"
 )
@@ -180,24 +181,20 @@ func (k *Keychain) report(err error) {
 // reportLocked reports an error, or each one of joined errors, unless it was reported before. A
 // helper that fails in the same way for several hosts is reported for the first one.
 func (k *Keychain) reportLocked(err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			k.reportLocked(e)
+	if k.Report == nil {
+		return
+	}
+	for _, e := range failure.Split(err) {
+		text := e.Error()
+		if failed := new(helperError); errors.As(e, &failed) {
+			text = failed.program() + failed.reason
 		}
-		return
-	}
-	if err == nil || k.Report == nil {
-		return
-	}
-	text := err.Error()
-	if failed := new(helperError); errors.As(err, &failed) {
-		text = failed.program() + failed.reason
-	}
-	if k.reported == nil {
-		k.reported = map[string]bool{}
-	}
-	if !k.reported[text] {
-		k.reported[text] = true
-		k.Report(err)
+		if k.reported == nil {
+			k.reported = map[string]bool{}
+		}
+		if !k.reported[text] {
+			k.reported[text] = true
+			k.Report(e)
+		}
 	}
 }
