@@ -83,11 +83,11 @@ const (
 )
 
 func (k *checking) run(ctx context.Context, args []string, t terminal) error {
-	printFindings, ok := printers()[k.output]
+	write, ok := printers()[k.output]
 	if !ok {
 		return fmt.Errorf("check: -o %s: want json, sarif or github", k.output)
 	}
-	if err := k.validate(); err != nil {
+	if err := k.checkGlobs(); err != nil {
 		return err
 	}
 	c, err := config.Load(k.config)
@@ -115,7 +115,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	if err := printFindings(found, t.out); err != nil {
+	if err := write(found, t.out); err != nil {
 		errs = append(errs, fmt.Errorf("writing: %w", err))
 	}
 	end := ending(len(found) > 0, errors.Join(errs...), nil)

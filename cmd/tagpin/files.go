@@ -71,7 +71,7 @@ func (f *fileFlags) arguments(args []string, t terminal) ([]string, error) {
 	return []string{"-"}, nil
 }
 
-func (f *fileFlags) validate() error {
+func (f *fileFlags) checkGlobs() error {
 	for _, glob := range f.exclude {
 		if !doublestar.ValidatePattern(glob) {
 			return fmt.Errorf("%s: --exclude %q: the glob is not valid", f.command, glob)

@@ -52,23 +52,23 @@ func printGitHub(found []finding, out io.Writer) error {
 
 // printSARIF prints a report in the format SARIF 2.1.0.
 func printSARIF(found []finding, out io.Writer) error {
-	run := sarif.NewRunWithInformationURI("tagpin", "https://github.com/tagpin/tagpin")
-	run.Tool.Driver.WithVersion(moduleVersion())
-	run.WithColumnKind("unicodeCodePoints")
-	run.AddRule(ruleUnpinned).WithDescription("An image is not pinned to a digest.")
-	run.AddRule(ruleEditedTag).
+	scan := sarif.NewRunWithInformationURI("tagpin", "https://github.com/tagpin/tagpin")
+	scan.Tool.Driver.WithVersion(moduleVersion())
+	scan.WithColumnKind("unicodeCodePoints")
+	scan.AddRule(ruleUnpinned).WithDescription("An image is not pinned to a digest.")
+	scan.AddRule(ruleEditedTag).
 		WithDescription("The tag of a pinned image was edited, and its digest was left.")
 	for _, f := range found {
 		region := sarif.NewRegion().WithStartLine(f.Line).WithStartColumn(f.Column)
 		place := sarif.NewPhysicalLocation().WithRegion(region).
 			WithArtifactLocation(sarif.NewSimpleArtifactLocation(fileURI(f.File)))
-		run.AddResult(sarif.NewRuleResult(f.Rule).
+		scan.AddResult(sarif.NewRuleResult(f.Rule).
 			WithLevel("error").
 			WithMessage(sarif.NewTextMessage(f.Message)).
 			AddLocation(sarif.NewLocationWithPhysicalLocation(place)))
 	}
 	report := sarif.NewReport()
-	report.AddRun(run)
+	report.AddRun(scan)
 	return report.PrettyWrite(out)
 }
 

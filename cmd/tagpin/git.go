@@ -32,11 +32,11 @@ func (k *checking) baseFiles(
 		}
 	}
 	before := map[*source]*manifest.File{}
-	for top, sources := range byTree {
-		err := fmt.Errorf("%s is in no Git work tree", sources[0].path)
+	for top, inTree := range byTree {
+		err := fmt.Errorf("%s is in no Git work tree", inTree[0].path)
 		var contents map[*source][]byte
 		if top != "" {
-			contents, err = gitContents(ctx, top, k.base, sources)
+			contents, err = gitContents(ctx, top, k.base, inTree)
 		}
 		switch {
 		case err != nil && k.base != "":
@@ -109,16 +109,16 @@ func gitContents(
 			return nil, err
 		}
 		var id, kind string
-		var size int
-		if n, _ := fmt.Sscanf(header, "%s %s %d\n", &id, &kind, &size); n != 3 {
+		var length int
+		if n, _ := fmt.Sscanf(header, "%s %s %d\n", &id, &kind, &length); n != 3 {
 			continue // the file is missing in the commit
 		}
-		data := make([]byte, size+1) // with a line end
+		data := make([]byte, length+1) // with a line end
 		if _, err := io.ReadFull(answers, data); err != nil {
 			return nil, err
 		}
 		if kind == "blob" {
-			contents[s] = data[:size]
+			contents[s] = data[:length]
 		}
 	}
 	return contents, nil

@@ -31,8 +31,8 @@ func (r *reading) register(flags *pflag.FlagSet, aboutPlatform string) {
 	r.output.register(flags, "", formatText, formatJSON)
 }
 
-// mistakes returns an error for each mistake in the flags, but for those of engineFlags.
-func (r *reading) mistakes() error {
+// ownMistakes returns an error for each mistake in the flags, but for those of engineFlags.
+func (r *reading) ownMistakes() error {
 	var errPlatform error
 	errOutput := r.output.mistake()
 	if errOutput != nil {

@@ -125,7 +125,7 @@ func ofImage(reference ref.Reference, err error) error {
 func (i *inspecting) parse(
 	args []string, flags *pflag.FlagSet,
 ) (reference ref.Reference, err error) {
-	errs := []error{i.mistakes()}
+	errs := []error{i.ownMistakes()}
 	switch len(args) {
 	case 1:
 		if reference, err = ref.Parse(args[0]); err != nil {
@@ -222,16 +222,16 @@ func (i *inspecting) printFiles(
 	if err != nil {
 		return exitError{exitUsage, fmt.Errorf("%s: %w", reference, err)}
 	}
-	list := newFileList(t.out, i.output.name == formatJSON)
-	err = i.reader.Files(ctx, single.Ref, layer, list.add)
+	printed := newFileList(t.out, i.output.name == formatJSON)
+	err = i.reader.Files(ctx, single.Ref, layer, printed.add)
 	if err != nil {
 		err = ofImage(reference, fmt.Errorf("layer %s: %w", layer.Digest, err))
-		if list.count > 0 {
-			err = errors.Join(err, list.flush())
+		if printed.count > 0 {
+			err = errors.Join(err, printed.flush())
 		}
 		return err
 	}
-	return list.end()
+	return printed.end()
 }
 
 // printTree prints a tree. Problems in it are printed to stderr too, and are the error.

@@ -83,7 +83,7 @@ func (p *pinning) validate(args []string) error {
 	case p.write && slices.Contains(args, "-"):
 		return errors.New("pin: --write needs files; it can't write to stdin")
 	}
-	return p.fileFlags.validate()
+	return p.checkGlobs()
 }
 
 func (p *pinning) run(ctx context.Context, args []string, t terminal) error {

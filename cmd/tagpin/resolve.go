@@ -94,7 +94,7 @@ func (r *resolving) run(ctx context.Context, args []string, t terminal) error {
 
 // parse parses the images and checks the flags. The error describes every mistake.
 func (r *resolving) parse(args []string, stdin io.Reader) (images []ref.Reference, err error) {
-	errs := []error{r.mistakes()}
+	errs := []error{r.ownMistakes()}
 	if len(args) == 0 {
 		errs = append(errs, errors.New("resolve: name an image; see tagpin resolve --help"))
 	}
@@ -108,8 +108,8 @@ func (r *resolving) parse(args []string, stdin io.Reader) (images []ref.Referenc
 				errs = append(errs, errors.New("resolve: - stands for all of stdin; name it once"))
 				continue
 			}
-			listed, err := readImages(stdin)
-			images, errs = append(images, listed...), append(errs, err)
+			more, err := readImages(stdin)
+			images, errs = append(images, more...), append(errs, err)
 			continue
 		}
 		parsed, err := ref.Parse(arg)

@@ -21,8 +21,8 @@ func commandName(c *cobra.Command) string {
 
 // usageError returns an error about the arguments of a command. It begins with the command's name
 // and ends with the way to its help.
-func usageError(c *cobra.Command, format string, args ...any) error {
-	text := fmt.Sprintf(format, args...)
+func usageError(c *cobra.Command, pattern string, args ...any) error {
+	text := fmt.Sprintf(pattern, args...)
 	if name := commandName(c); name != "" {
 		text = name + ": " + text
 	}
