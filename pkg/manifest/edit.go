@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -60,6 +61,9 @@ func (f *File) Edit(edits []Edit) ([]byte, error) {
 		return f.data, nil
 	}
 	data := r.apply()
+	if f.documents != nil && r.contained() {
+		return data, nil
+	}
 	again := &File{Name: f.Name, data: data, lines: newLineIndex(data)}
 	if f.documents == nil {
 		again.findIgnores()
@@ -78,6 +82,43 @@ func (f *File) Edit(edits []Edit) ([]byte, error) {
 		}
 	}
 	return data, nil
+}
+
+// keyAndText matches a line that has nothing but a key, a text as its value, and a comment. The text
+// has no character that means something to YAML.
+var keyAndText = regexp.MustCompile(`^ *(?:- +)*[\w./-]+: +` +
+	`(\w[\w./:@-]*|"\w[\w./:@-]*"|'\w[\w./:@-]*')` + `(?:[ \t]+#[^\n]*|[ \t\r]*)$`)
+
+// endsInDigest matches a text that YAML takes for nothing but a string.
+var endsInDigest = regexp.MustCompile(`sha256:[0-9a-f]{64}["']?$`)
+
+// contained reports whether the edits can't change how any other byte of the file is read, so that
+// the result need not be parsed. That holds if each of them replaces the whole text of a line with
+// a key and a text, and leaves such a line. Up to the text, nothing has changed for the parser;
+// neither text has a character that ends it or begins anything else; and what follows is the same
+// end of the line (YAML 1.2.2, sections 7.3 and 7.4). Most references are of this kind.
+func (r *revision) contained() bool {
+	for at, text := range r.bytes {
+		begin := bytes.LastIndexByte(r.file.data[:at.start], '\n') + 1
+		line, _, _ := bytes.Cut(r.file.data[begin:], []byte("\n"))
+		old := span{at.start - begin, at.end - begin}
+		if !endsInDigest.MatchString(text) || textOf(line) != old {
+			return false
+		}
+		edited := slices.Concat(line[:old.start], []byte(text), line[old.end:])
+		if textOf(edited) != (span{old.start, old.start + len(text)}) {
+			return false
+		}
+	}
+	return true
+}
+
+// textOf returns the text of a line that keyAndText matches.
+func textOf(line []byte) span {
+	if m := keyAndText.FindSubmatchIndex(line); m != nil {
+		return span{m[2], m[3]}
+	}
+	return span{-1, -1}
 }
 
 // inOrder returns the changed spans in the order of the file.

@@ -4,13 +4,41 @@ package manifest_test
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/manifest"
 )
 
+// scalars returns all scalars that the YAML parser finds, with their tags, and the kinds of the
+// nodes that have them.
+func scalars(data []byte) (all []string) {
+	var add func(n *yaml.Node)
+	add = func(n *yaml.Node) {
+		all = append(all, fmt.Sprint(n.Kind, n.ShortTag(), " ", n.Value))
+		for _, child := range n.Content {
+			add(child)
+		}
+	}
+	for d := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		var n yaml.Node
+		if d.Decode(&n) != nil {
+			return all
+		}
+		add(&n)
+	}
+}
+
+// same reports whether a scalar is the same after pinning, or is a pin of it.
+func same(before, after string) bool {
+	return before == after || before+"@"+pinned.String() == after
+}
+
 // FuzzEdit pins all references of a file. It checks that Edit succeeds and that the result has the
-// same objects and no unpinned reference.
+// same objects, the same scalars but for the references, and no unpinned reference.
 func FuzzEdit(f *testing.F) {
 	for _, seed := range []string{
 		pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1.25 # c\n" +
@@ -47,6 +75,11 @@ func FuzzEdit(f *testing.F) {
 				return // the parts of several references can share a scalar
 			}
 			t.Fatalf("Edit of %q: %v", data, err)
+		}
+		if before, after := scalars(data), scalars(got); name == "f" &&
+			!slices.EqualFunc(before, after, same) {
+			t.Fatalf("Edit of %q = %q, with other scalars than references changed: %q, %q",
+				data, got, before, after)
 		}
 		again, err := manifest.Parse(name, got, nil)
 		if err != nil {

@@ -14,8 +14,9 @@
 //
 // An edit replaces only the bytes of one scalar, or adds one line for a digest. The file is not
 // encoded again, so comments, order, quotes and line ends stay as the author wrote them. Edit then
-// parses its own result, and returns an error if anything but the edited scalars differs. A
-// reference that is an alias is edited where its anchor is.
+// parses its own result, and returns an error if anything but the edited scalars differs; only
+// where the edited lines already show that nothing else can differ, it does not parse. A reference
+// that is an alias is edited where its anchor is.
 //
 // The package does not decide which references to pin and does not contact registries. It finds
 // only what is an image for certain: it does not look into texts, such as patches and scripts.

@@ -59,6 +59,11 @@ func TestEdit(t *testing.T) {
 		{"nothing", ""},
 		{"plain", pod + "spec:\n  containers:\n  - name: a\n" +
 			"    image: «nginx:1.25»   # the web server\n"},
+		{"the same line in a text", "kind: Pod\napiVersion: v1\nmetadata:\n  annotations:\n    a: |\n" +
+			"      image: nginx:1\n    b: \"\n      image: nginx:1\n      \"\nspec:\n  containers:\n" +
+			"    - image: «nginx:1»\n"},
+		{"lines in braces", pod + "spec: {containers: [{\n  image: «nginx:1»\n  }, {\n" +
+			"  name: b,\n  image: \"«nginx:2»\" # c\n  },\n  {image:\n  «nginx:3»\n}]}\n"},
 		{"no end of line", pod + "spec: {containers: [{name: a, image: «nginx:1.25»}]}"},
 		{"quoted", pod + "spec:\n  containers:\n  - image: \"«nginx»\"\n    name: a\n" +
 			"  - {name: b, 'image': '«nginx:1»'}\n"},
@@ -135,6 +140,17 @@ func TestEscapedJSON(t *testing.T) {
 	}
 }
 
+// TestTextOverLines edits a text that goes on in the next line.
+func TestTextOverLines(t *testing.T) {
+	before := pod + "spec:\n  containers:\n  - image: \"nginx\\\n      :1\" # c\n    name: a\n"
+	want := pod + "spec:\n  containers:\n  - image: \"nginx:1@" + pinned.String() +
+		"\" # c\n    name: a\n"
+	s := parse(t, "f.yaml", before)
+	if got, err := s.Edit(edits(s)); err != nil || string(got) != want {
+		t.Errorf("Edit of %q = %q, %v, want %q", before, got, err, want)
+	}
+}
+
 func TestPosition(t *testing.T) {
 	text := pod + "spec:\n  containers:\n  - {name: äö, image: nginx:1}\n  - name: b\n" +
 		"    image: !!str &x\n      'nginx:2'\n  - name: c\n"
@@ -196,7 +212,11 @@ func TestListsOfLists(t *testing.T) {
 
 // TestEditConfirmed checks that Edit refuses a text that would not be parsed as one scalar.
 func TestEditConfirmed(t *testing.T) {
-	for _, text := range []string{"a: b", "x # y", "'", "x\nkind: y", ""} {
+	digest := " " + pinned.String()
+	for _, text := range []string{
+		"a: b", "x # y", "'", "x\nkind: y", "", "a:" + digest, "x #" + digest, "x\nkind:" + digest,
+		"- " + digest, "x" + digest + " # y", "x:\n    kind:" + digest, "@" + pinned.String(),
+	} {
 		s := parse(t, "f.yaml", pod+"spec:\n  containers:\n  - name: a\n"+
 			"    image: nginx\n")
 		e := manifest.Edit{
