@@ -95,7 +95,8 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 		return err
 	}
 	rules := c.Policy()
-	s := k.read(ctx, args, c.Table(), t)
+	s := k.find(args, t)
+	k.parse(ctx, s, c.Table(), nil, t)
 	found := []finding{}
 	errs := slices.Concat(s.broken, s.unread)
 	for _, err := range s.unknown {

@@ -108,7 +108,9 @@ func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
 		},
 	}
 	e.patience = &patience{next: e.mirrors, report: report, limit: "--timeout"}
-	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: &oneAnswer{next: e.patience}}
+	e.pinner = &pin.Pinner{
+		Policy: c.Policy(), Resolver: &oneAnswer{next: e.patience}, AllAtOnce: true,
+	}
 	return e, nil
 }
 

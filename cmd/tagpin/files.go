@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tagpin/tagpin/pkg/manifest"
+	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -36,13 +37,14 @@ and values that are a text, in parameters of Helm, or in kustomize.images of an 
 
 // source is a file that is read.
 type source struct {
-	path   string // empty for stdin
-	named  bool   // an argument names the file itself, and not a folder above it
-	data   []byte
-	file   *manifest.File
-	err    error
-	edits  []manifest.Edit
-	pinned []byte // data with the edits
+	path    string // empty for stdin
+	named   bool   // an argument names the file itself, and not a folder above it
+	data    []byte
+	file    *manifest.File
+	err     error
+	results []pin.Result // of the lookups for each object of file
+	edits   []manifest.Edit
+	pinned  []byte // data with the edits
 }
 
 // fileFlags are the flags of all commands that read files.
@@ -101,54 +103,74 @@ func (f *fileFlags) excludes(root, path string) bool {
 
 // sources are the files that the arguments of a command name.
 type sources struct {
-	files   []*source
-	broken  []error // of files that are named, which must be valid
-	unread  []error // of files and folders in folders that could not be read
-	unknown []error // one for each argument that has nothing that tagpin knows
-	skipped int     // files in folders that could not be parsed
-	dropped int     // files that are not printed, because they are not for kubectl
+	arguments []argument
+	all       []*source // each file once, in the order of the arguments
+
+	// These are set by parse.
+	files   []*source // those that can have images
+	broken  []error   // of files that are named, which must be valid
+	unread  []error   // of files and folders in folders that could not be read
+	unknown []error   // one for each argument that has nothing that tagpin knows
+	skipped int       // files in folders that could not be parsed
+	dropped int       // files that are not printed, because they are not for kubectl
 }
 
-// read reads the files that the arguments name. A file that is named twice is read once.
-func (f *fileFlags) read(
-	ctx context.Context, args []string, table *workload.Table, t terminal,
-) *sources {
-	var (
-		s      sources
-		all    []*source
-		byPath = map[string]*source{}
-		below  = make([][]*source, len(args)) // each argument
-	)
-	for i, arg := range args {
-		for _, file := range f.find(arg, &s, t) {
+// argument is an argument of a command, and the files that it names.
+type argument struct {
+	text  string
+	files []*source
+}
+
+// find returns the files that the arguments name, and reads stdin. A file that is named twice is
+// returned once.
+func (f *fileFlags) find(args []string, t terminal) *sources {
+	var s sources
+	byPath := map[string]*source{}
+	for _, text := range args {
+		named := argument{text: text}
+		for _, file := range f.filesOf(text, &s, t) {
 			if byPath[file.path] == nil {
 				byPath[file.path] = file
-				all = append(all, file)
+				s.all = append(s.all, file)
 			}
-			below[i] = append(below[i], byPath[file.path])
+			named.files = append(named.files, byPath[file.path])
 		}
+		s.arguments = append(s.arguments, named)
 	}
+	return &s
+}
+
+// parse reads and parses the files, several at a time. It calls parsed, if it is not nil, with each
+// valid file as soon as that is parsed, from several goroutines.
+func (f *fileFlags) parse(
+	ctx context.Context, s *sources, table *workload.Table, parsed func(*source), t terminal,
+) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for _, file := range all {
+	for _, file := range s.all {
 		group.Go(func() error {
-			if file.err = ctx.Err(); file.err == nil {
-				file.err = file.read(f.command, table, t.in)
+			if file.err == nil {
+				file.err = ctx.Err()
+			}
+			if file.err == nil {
+				file.err = file.parse(f.command, table)
+			}
+			if file.err == nil && parsed != nil {
+				parsed(file)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // the errors are in the files
-	for _, file := range all {
+	for _, file := range s.all {
 		s.add(file, t)
 	}
-	for i, arg := range args {
-		s.unknown = append(s.unknown, f.unknown(arg, below[i])...)
+	for _, a := range s.arguments {
+		s.unknown = append(s.unknown, f.unknown(a.text, a.files)...)
 	}
 	if len(s.unknown)+len(s.broken)+len(s.unread)+len(s.files) == 0 {
 		s.unknown = append(s.unknown, fmt.Errorf("%s: --exclude leaves out every file", f.command))
 	}
-	return &s
 }
 
 // unknown returns an error if none of the files of an argument has anything that tagpin knows. A
@@ -198,11 +220,13 @@ func (s *sources) add(file *source, t terminal) {
 	}
 }
 
-// find returns the file that an argument names, or all files below the folder, sorted by name. It
-// does not follow links to folders. The path of stdin, which is -, is "".
-func (f *fileFlags) find(arg string, s *sources, t terminal) (files []*source) {
+// filesOf returns the file that an argument names, or all files below the folder, sorted by name.
+// It does not follow links to folders. The path of stdin, which is -, is "". Stdin is read here,
+// before the time for lookups begins, because the program that writes it may need a while.
+func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source) {
 	if arg == "-" {
-		return []*source{{named: true}}
+		data, err := io.ReadAll(t.in)
+		return []*source{{named: true, data: data, err: err}}
 	}
 	if info, err := os.Stat(arg); err != nil || !info.IsDir() { // reading the file reports the error
 		path := filepath.Clean(arg)
@@ -248,15 +272,12 @@ func isTemplates(path string) bool {
 	return err == nil
 }
 
-// read reads and parses the file for a command.
-func (s *source) read(command string, table *workload.Table, stdin io.Reader) (err error) {
-	if s.path == "" {
-		s.data, err = io.ReadAll(stdin)
-	} else {
-		s.data, err = os.ReadFile(s.path)
-	}
-	if err != nil {
-		return err // the error has the path
+// parse reads the file, unless it is stdin, and parses it for a command.
+func (s *source) parse(command string, table *workload.Table) (err error) {
+	if s.path != "" {
+		if s.data, err = os.ReadFile(s.path); err != nil {
+			return err // the error has the path
+		}
 	}
 	s.file, err = manifest.Parse(cmp.Or(s.path, "stdin"), s.data, table)
 	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {

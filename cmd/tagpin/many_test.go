@@ -72,7 +72,8 @@ func BenchmarkPinMany(b *testing.B) {
 	var reading time.Duration
 	for b.Loop() {
 		begin := time.Now()
-		s := new(fileFlags).read(b.Context(), []string{manifests}, nil, terminal{})
+		s := new(fileFlags).find([]string{manifests}, terminal{})
+		new(fileFlags).parse(b.Context(), s, nil, nil, terminal{})
 		reading += time.Since(begin)
 		if len(s.files) != 1000 {
 			b.Fatalf("%d files, want 1,000", len(s.files))

@@ -86,6 +86,8 @@ func (p *pinning) validate(args []string) error {
 	return p.checkGlobs()
 }
 
+// run pins the files. The lookups of a file begin when it has been parsed, while others are still
+// read: they wait for registries, and the others need the processor.
 func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 	if err := p.validate(args); err != nil {
 		return err
@@ -95,23 +97,24 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 		return err
 	}
 	defer e.close()
-	s := p.read(ctx, args, e.table, t)
-	if ctx.Err() != nil {
-		return errInterrupted
-	}
-	for _, err := range s.unknown {
-		t.complain(err)
-	}
-	if len(s.broken) > 0 && !p.keepGoing {
-		return errors.Join(append(s.broken, s.unread...)...)
-	}
-	printed := !p.write && !p.diff && !p.check
-	if printed {
-		if err := s.onlyStream(t); err != nil {
-			return err
+	s := p.find(args, t)
+	limited, cancel := p.limit(ctx)
+	l := fileLookups{engine: e, update: p.update}
+	defer l.running.Wait()
+	defer cancel()
+	p.parse(ctx, s, e.table, func(file *source) {
+		if !p.prints() || file.file.Manifests() { // onlyStream drops others
+			l.begin(limited, file)
 		}
+	}, t)
+	if err := p.accept(ctx, s, t); err != nil {
+		return err
 	}
-	r := p.resolve(ctx, e, s, t)
+	for _, file := range s.files {
+		l.begin(limited, file)
+	}
+	l.running.Wait()
+	r := s.collect(t)
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
@@ -130,11 +133,25 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 	return t.conclude(end, r.summary(p, s))
 }
 
-// resolve resolves the references of the files, until the time is up.
-func (p *pinning) resolve(ctx context.Context, e *engine, s *sources, t terminal) *resolution {
-	ctx, cancel := p.limit(ctx)
-	defer cancel()
-	return e.resolveAll(ctx, s, p.update, t)
+// prints reports whether the pinned files are printed.
+func (p *pinning) prints() bool { return !p.write && !p.diff && !p.check }
+
+// accept returns an error if the files that were parsed can't be pinned. It drops those that can't
+// be printed.
+func (p *pinning) accept(ctx context.Context, s *sources, t terminal) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	for _, err := range s.unknown {
+		t.complain(err)
+	}
+	switch {
+	case len(s.broken) > 0 && !p.keepGoing:
+		return errors.Join(append(s.broken, s.unread...)...)
+	case p.prints():
+		return s.onlyStream(t)
+	}
+	return nil
 }
 
 // edit sets the pinned content of all files. If that fails for a file, edit drops it.

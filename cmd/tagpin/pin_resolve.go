@@ -7,8 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/keychain"
@@ -19,9 +18,35 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// maxObjects limits how many objects are pinned concurrently. The config limits the requests to
-// each registry.
-const maxObjects = 256
+// fileLookups resolves the references of files. An object that waits for a registry keeps no other
+// one from being looked up: only the registry's own settings limit the requests to it, and the
+// goroutine of an object needs less memory than its parsed document.
+type fileLookups struct {
+	engine  *engine
+	update  bool // also resolve pins that have a tag
+	running sync.WaitGroup
+}
+
+// begin begins to resolve the references of all objects of a file, unless it has begun already. The
+// lookups end with ctx.
+func (l *fileLookups) begin(ctx context.Context, file *source) {
+	if file.results != nil {
+		return
+	}
+	file.results = make([]pin.Result, len(file.file.Objects))
+	for i, o := range file.file.Objects {
+		object := o.Object
+		if l.update {
+			object = withoutDigests(object)
+		}
+		l.running.Go(func() {
+			file.results[i] = l.engine.pinner.Pin(ctx, pin.Request{
+				Input:    policy.Input{Operation: policy.Create, Object: object},
+				Keychain: func(workload.Identity) keychain.Keychain { return l.engine.keychain },
+			})
+		})
+	}
+}
 
 // resolution is what became of the references of all files.
 type resolution struct {
@@ -30,48 +55,23 @@ type resolution struct {
 	failed []error // one for each reference that could not be resolved, in order
 }
 
-// resolveAll resolves the references of all objects concurrently, and then sets the edits of the
-// files. With update, it also resolves pins that have a tag.
-func (e *engine) resolveAll(
-	ctx context.Context, sources *sources, update bool, t terminal,
-) *resolution {
-	files := sources.files
-	var group errgroup.Group
-	group.SetLimit(maxObjects)
-	results := make([][]pin.Result, len(files))
-	for i, s := range files {
-		results[i] = make([]pin.Result, len(s.file.Objects))
-		for j, o := range s.file.Objects {
-			object := o.Object
-			if update {
-				object = withoutDigests(object)
-			}
-			group.Go(func() error {
-				results[i][j] = e.pinner.Pin(ctx, pin.Request{
-					Input:     policy.Input{Operation: policy.Create, Object: object},
-					Namespace: object.Metadata.Namespace,
-					Keychain:  func(workload.Identity) keychain.Keychain { return e.keychain },
-				})
-				return nil
-			})
-		}
-	}
-	_ = group.Wait() // Pin returns no error
-	r := &resolution{tally: sources.tally()}
-	for i, s := range files {
-		for j, o := range s.file.Objects {
+// collect sets the edits of the files from the results of their lookups.
+func (s *sources) collect(t terminal) *resolution {
+	r := &resolution{tally: s.tally()}
+	for _, file := range s.files {
+		for i, o := range file.file.Objects {
 			references := allReferences(o.Object)
-			if results[i][j].Skipped != "" {
+			if file.results[i].Skipped != "" {
 				r.alone += len(references)
 			}
-			for k, outcome := range results[i][j].Outcomes {
-				r.add(s, o, references[k], outcome, t)
+			for k, outcome := range file.results[i].Outcomes {
+				r.add(file, o, references[k], outcome, t)
 			}
 		}
-		for _, l := range s.file.Left {
+		for _, l := range file.file.Left {
 			r.left++
 			t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s",
-				s.file.Name, l.Line, l.Column, l.Text, l.Why))
+				file.file.Name, l.Line, l.Column, l.Text, l.Why))
 		}
 	}
 	if r.short > 0 {

@@ -10,11 +10,10 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
@@ -142,27 +141,21 @@ func readImages(stdin io.Reader) (images []ref.Reference, err error) {
 	return images, errors.Join(errs...)
 }
 
-// lookupsAtOnce is how many images are resolved at the same time. The config's bounds of a registry
-// are usually lower.
-const lookupsAtOnce = 64
-
-// all resolves the images side by side. The result of an image whose lookup has failed has no
-// digest.
+// all resolves the images side by side; the registry's settings limit the requests to each. The
+// result of an image whose lookup has failed has no digest.
 func (r *resolving) all(ctx context.Context, images []ref.Reference) ([]resolved, error) {
 	results, errs := make([]resolved, len(images)), make([]error, len(images))
-	group := errgroup.Group{}
-	group.SetLimit(lookupsAtOnce)
+	var running sync.WaitGroup
 	for i, one := range images {
-		group.Go(func() error {
+		running.Go(func() {
 			var err error
 			if results[i], err = r.resolve(ctx, one); err != nil {
 				results[i] = resolved{Image: one.String(), Error: err.Error()}
 				errs[i] = fmt.Errorf("%s: %w", one, err)
 			}
-			return nil
 		})
 	}
-	_ = group.Wait()
+	running.Wait()
 	adviseOnce(errs)
 	return results, errors.Join(errs...)
 }

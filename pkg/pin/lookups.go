@@ -14,11 +14,12 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// maxConcurrent is the maximum number of lookups of one object that run at a time. A tenant may
-// create an object with thousands of images. Each lookup that runs needs a goroutine with a stack
-// of about 8 KiB, which is most of the memory that hundreds of reviews at a time need. More would
-// gain little: by default a namespace may send as many requests to a registry at a time, and under
-// load it has room for as many (resolve.Pending), beyond which lookups fail instead of waiting.
+// maxConcurrent is the maximum number of lookups of one object that run at a time, unless the
+// Pinner runs all of them. A tenant may create an object with thousands of images. Each lookup that
+// runs needs a goroutine with a stack of about 8 KiB, which is most of the memory that hundreds of
+// reviews at a time need. More would gain little: by default a namespace may send as many requests
+// to a registry at a time, and under load it has room for as many (resolve.Pending), beyond which
+// lookups fail instead of waiting.
 const maxConcurrent = 16
 
 // lookups are the distinct lookups of one object.
@@ -82,7 +83,9 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 		}
 	}
 	var group errgroup.Group
-	group.SetLimit(maxConcurrent - 1) // beside the one on this goroutine
+	if !p.AllAtOnce {
+		group.SetLimit(maxConcurrent - 1) // beside the one on this goroutine
+	}
 	for _, job := range l.all[1:] {
 		if ctx.Err() != nil {
 			resolveOne(job) // it sends nothing, and needs no goroutine

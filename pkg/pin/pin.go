@@ -34,6 +34,9 @@ type Pinner struct {
 	Layer func(
 		ctx context.Context, next resolve.Resolver, req Request, lookups []ref.Reference,
 	) resolve.Resolver
+	// AllAtOnce is true if all lookups of an object run at the same time, instead of at most 16. It is
+	// for objects that no tenant has made, so that no image waits for another one's registry.
+	AllAtOnce bool
 	// Panics reports panics that occur in lookups. A panic fails the references that share the lookup.
 	// If nil, panics are not reported.
 	Panics *panics.Reporter
