@@ -29,6 +29,7 @@ type engine struct {
 	client   *registry.Client
 	mirrors  *resolve.Mirrors
 	patience *patience
+	answers  *oneAnswer
 	pinner   *pin.Pinner
 	keychain *local.Keychain
 }
@@ -108,9 +109,8 @@ func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
 		},
 	}
 	e.patience = &patience{next: e.mirrors, report: report, limit: "--timeout"}
-	e.pinner = &pin.Pinner{
-		Policy: c.Policy(), Resolver: &oneAnswer{next: e.patience}, AllAtOnce: true,
-	}
+	e.answers = &oneAnswer{next: e.patience}
+	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: e.answers, AllAtOnce: true}
 	return e, nil
 }
 
@@ -151,12 +151,17 @@ func (e *engine) close() {
 // all of them belong to the same user and have the same context.
 type oneAnswer struct {
 	next    resolve.Resolver
-	lookups sync.Map // from a canonical reference to a func() (resolve.Result, error)
+	shown   *progress // if nil, the progress is not shown
+	lookups sync.Map  // from a canonical reference to a func() (resolve.Result, error)
 }
 
 // Resolve resolves an image, or waits for the result of an earlier request for the same image.
 func (o *oneAnswer) Resolve(ctx context.Context, req resolve.Request) (resolve.Result, error) {
 	lookup, _ := o.lookups.LoadOrStore(req.Ref.Canonical(),
-		sync.OnceValues(func() (resolve.Result, error) { return o.next.Resolve(ctx, req) }))
+		sync.OnceValues(func() (resolve.Result, error) {
+			o.shown.begin(1)
+			defer o.shown.end()
+			return o.next.Resolve(ctx, req)
+		}))
 	return lookup.(func() (resolve.Result, error))()
 }

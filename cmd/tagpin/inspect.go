@@ -181,10 +181,8 @@ func (i *inspecting) printTags(
 	if err != nil {
 		return ofImage(reference, advised(err))
 	}
-	progress := func(done, total int) {
-		t.status(fmt.Sprintf("%d of %d tags looked up", done, total))
-	}
-	found, err := i.reader.Tags(ctx, reference.WithDigest(root), i.maxTags, progress)
+	shown := newProgress("tags", t)
+	found, err := i.reader.Tags(ctx, reference.WithDigest(root), i.maxTags, shown.show)
 	t.status("")
 	if err != nil {
 		return ofImage(reference, err)

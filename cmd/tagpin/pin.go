@@ -99,6 +99,7 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 	defer e.close()
 	s := p.find(args, t)
 	limited, cancel := p.limit(ctx)
+	e.answers.shown = newProgress("images", t)
 	l := fileLookups{engine: e, update: p.update}
 	defer l.running.Wait()
 	defer cancel()
@@ -114,6 +115,7 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 		l.begin(limited, file)
 	}
 	l.running.Wait()
+	t.status("")
 	r := s.collect(t)
 	switch {
 	case ctx.Err() != nil:

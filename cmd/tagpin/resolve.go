@@ -81,7 +81,7 @@ func (r *resolving) run(ctx context.Context, args []string, t terminal) error {
 		return err
 	}
 	defer done()
-	results, err := r.all(ctx, images)
+	results, err := r.all(ctx, images, t)
 	if errPrint := r.print(results, t.out); errPrint != nil {
 		return errPrint
 	}
@@ -143,11 +143,16 @@ func readImages(stdin io.Reader) (images []ref.Reference, err error) {
 
 // all resolves the images side by side; the registry's settings limit the requests to each. The
 // result of an image whose lookup has failed has no digest.
-func (r *resolving) all(ctx context.Context, images []ref.Reference) ([]resolved, error) {
+func (r *resolving) all(
+	ctx context.Context, images []ref.Reference, t terminal,
+) ([]resolved, error) {
 	results, errs := make([]resolved, len(images)), make([]error, len(images))
+	shown := newProgress("images", t)
+	shown.begin(len(images))
 	var running sync.WaitGroup
 	for i, one := range images {
 		running.Go(func() {
+			defer shown.end()
 			var err error
 			if results[i], err = r.resolve(ctx, one); err != nil {
 				results[i] = resolved{Image: one.String(), Error: err.Error()}
@@ -156,6 +161,7 @@ func (r *resolving) all(ctx context.Context, images []ref.Reference) ([]resolved
 		})
 	}
 	running.Wait()
+	t.status("")
 	adviseOnce(errs)
 	return results, errors.Join(errs...)
 }

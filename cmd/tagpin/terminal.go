@@ -83,6 +83,38 @@ const hintMark = "\nhint: "
 // nothing if stderr is not a terminal. An empty text only removes the line.
 func (t terminal) status(text string) { t.messages.status(text) }
 
+// progress shows how many lookups of a command have ended. A nil progress shows nothing.
+type progress struct {
+	terminal
+
+	what      string // is looked up, in the plural
+	mu        sync.Mutex
+	done, all int
+}
+
+func newProgress(what string, t terminal) *progress { return &progress{what: what, terminal: t} }
+
+// begin adds lookups that are to end.
+func (p *progress) begin(n int) { p.add(0, n) }
+
+// end adds a lookup that has ended.
+func (p *progress) end() { p.add(1, 0) }
+
+func (p *progress) add(done, all int) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done, p.all = p.done+done, p.all+all
+	p.show(p.done, p.all)
+}
+
+// show shows that done of all lookups have ended.
+func (p *progress) show(done, all int) {
+	p.status(fmt.Sprintf("looking up %s: %d of %d", p.what, done, all))
+}
+
 // messages is the writer of stderr.
 type messages struct {
 	w, printable io.Writer
