@@ -44,7 +44,8 @@ type source struct {
 	err     error
 	results []pin.Result // of the lookups for each object of file
 	edits   []manifest.Edit
-	pinned  []byte // data with the edits
+	images  []string // of the edits: the canonical pins
+	pinned  []byte   // data with the edits
 }
 
 // fileFlags are the flags of all commands that read files.

@@ -114,19 +114,22 @@ func withoutDigests(o *workload.Object) *workload.Object {
 func (r *resolution) add(
 	s *source, object *manifest.Object, before workload.Reference, o pin.Outcome, t terminal,
 ) {
-	line, column := object.Position(before)
-	at := fmt.Sprintf("%s:%d:%d", s.file.Name, line, column)
+	at := func() string {
+		line, column := object.Position(before)
+		return fmt.Sprintf("%s:%d:%d", s.file.Name, line, column)
+	}
 	switch {
 	case o.Err != nil:
-		r.failed = append(r.failed, fmt.Errorf("%s: %s: %w", at, o.Reference.Text, o.Err))
+		r.failed = append(r.failed, fmt.Errorf("%s: %s: %w", at(), o.Reference.Text, o.Err))
 	case o.Reason != policy.Pinned && before.Text == o.Pin.String():
 		r.pinned++
 	case o.Reason == policy.Invalid:
-		t.complain(fmt.Errorf("%s: %w; it was not changed", at, o.ParseErr))
+		t.complain(fmt.Errorf("%s: %w; it was not changed", at(), o.ParseErr))
 		fallthrough
 	case o.Pin.IsZero() || o.Reason == policy.Pinned:
 		r.tally.add(o.Reason)
 	default:
+		s.images = append(s.images, o.Pin.Canonical())
 		s.edits = append(s.edits, manifest.Edit{
 			Object: object, Reference: before, Text: o.Pin.String(),
 		})
@@ -142,10 +145,8 @@ func (r *resolution) summary(p *pinning, s *sources) string {
 			changed++
 		}
 		references += len(file.edits)
-		for _, e := range file.edits {
-			if pinned, err := ref.Parse(e.Text); err == nil {
-				images[pinned.Canonical()] = true
-			}
+		for _, image := range file.images {
+			images[image] = true
 		}
 		onDisk = onDisk || file.path != ""
 	}
