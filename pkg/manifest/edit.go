@@ -84,8 +84,8 @@ func (f *File) Edit(edits []Edit) ([]byte, error) {
 	return data, nil
 }
 
-// keyAndText matches a line that has nothing but a key, a text as its value, and a comment. The text
-// has no character that means something to YAML.
+// keyAndText matches a line that has nothing but a key, a text as its value, and a comment. The
+// text has no character that means something to YAML.
 var keyAndText = regexp.MustCompile(`^ *(?:- +)*[\w./-]+: +` +
 	`(\w[\w./:@-]*|"\w[\w./:@-]*"|'\w[\w./:@-]*')` + `(?:[ \t]+#[^\n]*|[ \t\r]*)$`)
 
