@@ -5,8 +5,9 @@ package pin
 import (
 	"context"
 	"fmt"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -16,7 +17,7 @@ import (
 
 // maxConcurrent is the maximum number of lookups of one object that run at a time, unless the
 // Pinner runs all of them. A tenant may create an object with thousands of images. Each lookup that
-// runs needs a goroutine with a stack of about 8 KiB, which is most of the memory that hundreds of
+// waits needs a goroutine with a stack of about 8 KiB, which is most of the memory that hundreds of
 // reviews at a time need. More would gain little: by default a namespace may send as many requests
 // to a registry at a time, and under load it has room for as many (resolve.Pending), beyond which
 // lookups fail instead of waiting.
@@ -57,9 +58,12 @@ func (l *lookups) add(r ref.Reference, id workload.Identity, outcome int) {
 	l.byCanonical[canonical] = append(l.byCanonical[canonical], job)
 }
 
-// run runs all lookups and waits for them. All but the first one run on other goroutines. When the
-// last of these has begun, the first one runs on this goroutine, so that an object with one image
-// needs no other. Lookups that have not begun when ctx ends fail at once.
+// alone is how long the lookups for a controller's object run one after another. Most are answered
+// from memory in a few microseconds, and need no other goroutine. No registry answers as fast.
+const alone = 200 * time.Microsecond
+
+// run runs all lookups side by side and waits for them. Those for a controller's object only do so
+// if they are not over soon. Lookups that have not begun when ctx ends fail at once.
 func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 	if len(l.all) == 0 {
 		return
@@ -82,19 +86,34 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 			job.err = fmt.Errorf("%w: %w", failure.Unavailable, err)
 		}
 	}
-	var group errgroup.Group
+	atOnce := len(l.all)
 	if !p.AllAtOnce {
-		group.SetLimit(maxConcurrent - 1) // beside the one on this goroutine
+		atOnce = min(atOnce, maxConcurrent)
 	}
-	for _, job := range l.all[1:] {
-		if ctx.Err() != nil {
-			resolveOne(job) // it sends nothing, and needs no goroutine
-			continue
+	var begun atomic.Int64
+	work := func() {
+		for i := begun.Add(1); i <= int64(len(l.all)); i = begun.Add(1) {
+			resolveOne(l.all[i-1])
 		}
-		group.Go(func() error { resolveOne(job); return nil })
 	}
-	resolveOne(l.all[0])
-	_ = group.Wait() // the functions return nil; each job has its own error
+	var others sync.WaitGroup // goroutines, beside this one
+	help := func() {
+		for range atOnce - 1 {
+			others.Go(work)
+		}
+	}
+	if fresh {
+		help()
+		work()
+	} else {
+		others.Add(1) // for the timer
+		timer := time.AfterFunc(alone, func() { help(); others.Done() })
+		work()
+		if timer.Stop() {
+			others.Done()
+		}
+	}
+	others.Wait()
 }
 
 // resolver returns the Resolver for one object. It does not call the Pinner's Resolver after ctx

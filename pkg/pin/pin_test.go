@@ -198,15 +198,25 @@ func TestConcurrentLookups(t *testing.T) {
 	})
 }
 
-// TestControlledPod checks that a pod of a controller may take an answer from the cache.
-func TestControlledPod(t *testing.T) {
-	b := &backend{}
-	pod := scan(t, "", "Pod", map[string]any{
+// controlledPod returns a Pod that a controller made.
+func controlledPod(t *testing.T, images ...string) *workload.Object {
+	t.Helper()
+	var containers []any
+	for _, image := range images {
+		containers = append(containers, map[string]any{"name": image, "image": image})
+	}
+	return scan(t, "", "Pod", map[string]any{
 		"metadata": map[string]any{"ownerReferences": []any{
 			map[string]any{"controller": true, "kind": "ReplicaSet", "apiVersion": "apps/v1"},
 		}},
-		"spec": map[string]any{"containers": []any{map[string]any{"name": "a", "image": "a:1"}}},
+		"spec": map[string]any{"containers": containers},
 	})
+}
+
+// TestControlledPod checks that a pod of a controller may take an answer from the cache.
+func TestControlledPod(t *testing.T) {
+	b := &backend{}
+	pod := controlledPod(t, "a:1")
 	(&pin.Pinner{Resolver: b}).Pin(t.Context(), pin.Request{Input: create(pod)})
 	if len(b.asked) != 1 || b.asked[0].Fresh {
 		t.Errorf("lookups %+v, want one that is not fresh", b.asked)

@@ -27,6 +27,7 @@ func (p *Policy) Decide(in Input) Plan {
 		s := &plan.PodSpecs[i]
 		marker := changedMarker(in, s, markers)
 		refreshes = refreshes || marker != ""
+		plan.Decisions = slices.Grow(plan.Decisions, len(s.Images))
 		for _, image := range s.Images {
 			d := Decision{Image: image, PodSpec: i, Field: s.Spec.ImageFields()}
 			p.decide(in.Object.Kind, &d)
