@@ -4,8 +4,8 @@ package annotation
 
 import (
 	"maps"
+	"slices"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -108,10 +108,15 @@ func sizeOf(key, value string) int {
 // encode returns the JSON of some texts, with the keys in order. If there are no texts, it returns
 // "".
 func encode(texts map[string]string) string {
-	if len(texts) == 0 {
+	var b []byte
+	for _, key := range slices.Sorted(maps.Keys(texts)) {
+		// AppendQuote replaces invalid UTF-8, and its error is about nothing else.
+		b, _ = jsontext.AppendQuote(append(b, ','), key)
+		b, _ = jsontext.AppendQuote(append(b, ':'), texts[key])
+	}
+	if b == nil {
 		return ""
 	}
-	// The error is always nil for a map of strings.
-	value, _ := json.Marshal(texts, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
-	return string(value)
+	b[0] = '{'
+	return string(append(b, '}'))
 }
