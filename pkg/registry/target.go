@@ -76,13 +76,15 @@ func newTarget(h Host, transport http.RoundTripper) target {
 // called.
 func (c *Client) find(name string) target {
 	t := c.others
-	t.address = newAddress(name, t.Insecure)
 	for _, insecure := range []bool{false, true} {
 		at := newAddress(name, insecure)
 		named, ok := c.named[at]
 		if ok && (!insecure || hasPort(name) || !hasPort(named.Name)) {
 			t, t.address = named, at
 			break
+		}
+		if insecure == t.Insecure {
+			t.address = at
 		}
 	}
 	t.Name, t.label = name, c.labels[t.address]
