@@ -358,7 +358,7 @@ func (l *lookup) unanswered(err error, host string, evidence network.Evidence) *
 	case l.client.ExplainAll:
 		e.reason = why.ForUser(host)
 	case named, why.Public:
-		e.reason = why.Reason
+		e.reason = why.ForTenant()
 	default:
 		e.reason = unreachableText
 	}

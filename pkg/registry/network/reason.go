@@ -28,13 +28,15 @@ type Explanation struct {
 	// a tenant would learn from it what is reached from here. It quotes nothing that a server has sent
 	// but the names in its certificate.
 	System string
+	// InCluster is a hint for a process in a cluster, or "". It follows the reason.
+	InCluster string
 	// Public is true if the reason says nothing about a host that a tenant may have chosen.
 	Public bool
 }
 
 // Explain says why a request got no answer.
 func Explain(err error) Explanation {
-	e := Explanation{System: system(err)}
+	e := Explanation{System: system(err), InCluster: serviceHint(err)}
 	proxy := new(proxyError)
 	switch {
 	case errors.Is(err, ErrNoRoom):
@@ -54,21 +56,19 @@ func Explain(err error) Explanation {
 	return e
 }
 
+// ForTenant returns the reason with what may help in a cluster.
+func (e Explanation) ForTenant() string { return e.Reason + e.InCluster }
+
 // ForOperator returns all that is known, in one text.
 func (e Explanation) ForOperator() string {
-	text := e.WithSetting()
+	text := e.ForTenant()
+	if e.Setting != "" {
+		text += "; see " + e.Setting
+	}
 	if e.System != "" {
 		text += " (" + e.System + ")"
 	}
 	return text
-}
-
-// WithSetting returns the reason with the setting that may help.
-func (e Explanation) WithSetting() string {
-	if e.Setting == "" {
-		return e.Reason
-	}
-	return e.Reason + "; see " + e.Setting
 }
 
 // ForUser returns the reason with what the user of a command-line tool can do at a host.
@@ -78,8 +78,10 @@ func (e Explanation) ForUser(host string) string {
 		return e.Reason + "; if you trust the network, use --insecure " + host
 	case "caFile":
 		return e.Reason + "; name its CA by caFile in the config, or use --insecure " + host
+	case "":
+		return e.Reason
 	}
-	return e.WithSetting()
+	return e.Reason + "; see " + e.Setting
 }
 
 // LacksTLS reports whether a failed request over TLS has shown that the server does not speak TLS:
@@ -166,7 +168,7 @@ func reason(err error) (text, setting string) {
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "it does not speak TLS", "insecure"
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return "DNS knows no such host" + serviceHint(dns.Name), ""
+		return "DNS knows no such host", ""
 	case errors.As(err, &dns):
 		return "its name can't be looked up in DNS", ""
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -191,10 +193,14 @@ func wantsClientCert(err error) bool {
 	}, func(alert string) bool { return strings.HasSuffix(text, alert) })
 }
 
-// serviceHint returns a hint if a name that was not found may be that of a Service without the
+// serviceHint returns a hint if a name that DNS does not know may be that of a Service without the
 // ending that a pod's search list would add.
-func serviceHint(name string) string {
-	name = strings.TrimSuffix(name, ".")
+func serviceHint(err error) string {
+	dns := new(net.DNSError)
+	if !errors.As(err, &dns) || !dns.IsNotFound {
+		return ""
+	}
+	name := strings.TrimSuffix(dns.Name, ".")
 	if strings.Count(name, ".") == 1 || strings.HasSuffix(name, ".svc") {
 		return "; if it is a Service, write its name in full, as in registry.tools.svc.cluster.local"
 	}

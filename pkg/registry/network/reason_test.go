@@ -53,3 +53,24 @@ func TestForOperator(t *testing.T) {
 		}
 	}
 }
+
+// TestServiceHint checks that the hint about Services is only for a process in a cluster.
+func TestServiceHint(t *testing.T) {
+	const hint = "; if it is a Service, write its name in full, as in registry.tools.svc.cluster.local"
+	for host, want := range map[string]string{
+		"registry.tools": hint, "registry.tools.svc": hint, "a.b.example": "",
+		"registry.tools.svc.cluster.local": "",
+	} {
+		const reason = "DNS knows no such host"
+		e := Explain(&net.DNSError{Err: "no such host", Name: host + ".", IsNotFound: true})
+		if got := e.ForTenant(); got != reason+want {
+			t.Errorf("ForTenant() of %s = %s, want %s", host, got, reason+want)
+		}
+		if got := e.ForOperator(); !strings.HasPrefix(got, reason+want) {
+			t.Errorf("ForOperator() of %s = %s, want %s", host, got, reason+want)
+		}
+		if got := e.ForUser(host); got != reason {
+			t.Errorf("ForUser() of %s = %s, want %s", host, got, reason)
+		}
+	}
+}

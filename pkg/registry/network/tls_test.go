@@ -311,7 +311,7 @@ func TestClientCertificateIsWanted(t *testing.T) {
 		t.Fatal("Do = nil, want an error")
 	}
 	want := "it wants a client certificate, or another one; see clientCertFile"
-	if got := Explain(err).WithSetting(); got != want {
+	if got := Explain(err).ForUser(s.Listener.Addr().String()); got != want {
 		t.Errorf("Explain(%v) = %s, want %s", err, got, want)
 	}
 }
