@@ -121,7 +121,7 @@ func (r *resolution) add(
 	switch {
 	case o.Err != nil:
 		r.failed = append(r.failed, fmt.Errorf("%s: %s: %w", at(), o.Reference.Text, o.Err))
-	case o.Reason != policy.Pinned && before.Text == o.Pin.String():
+	case o.Reason != policy.Pinned && !o.Pin.IsZero() && before.Text == o.Pin.String():
 		r.pinned++
 	case o.Reason == policy.Invalid:
 		t.complain(fmt.Errorf("%s: %w; it was not changed", at(), o.ParseErr))
