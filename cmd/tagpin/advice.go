@@ -9,9 +9,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry"
 )
 
-// advice returns what the user can do about a failed lookup of an image, or "" if the error says it
-// already.
-func advice(err error) string {
+// advice returns what the user of a program can do about a failed lookup of an image, or "" if the
+// error says it already.
+func advice(err error, program string) string {
 	host := registry.HostOf(err)
 	if host == "" { // such as an index without a manifest for the platform
 		return ""
@@ -19,16 +19,16 @@ func advice(err error) string {
 	switch failure.Of(err) {
 	case failure.NotFound:
 		return "check the image's name and tag or, if the image is private, log in to " + host +
-			"; see tagpin help logins"
+			"; see " + program + " help logins"
 	case failure.Unauthorized:
-		return "check the image's name, or log in to " + host + "; see tagpin help logins"
+		return "check the image's name, or log in to " + host + "; see " + program + " help logins"
 	}
 	return ""
 }
 
 // advised adds the advice to the error of a lookup as a hint.
-func advised(err error) error {
-	if hint := advice(err); hint != "" {
+func advised(err error, program string) error {
+	if hint := advice(err, program); hint != "" {
 		return fmt.Errorf("%w%s%s", err, hintMark, hint)
 	}
 	return err
@@ -36,15 +36,15 @@ func advised(err error) error {
 
 // adviseOnce adds hints to the errors of lookups, some of which may be nil. If several have the
 // same one, only the first gets it.
-func adviseOnce(errs []error) {
+func adviseOnce(errs []error, program string) {
 	given := map[string]bool{}
 	for i, err := range errs {
 		if err == nil {
 			continue
 		}
-		if hint := advice(err); !given[hint] {
+		if hint := advice(err, program); !given[hint] {
 			given[hint] = true
-			errs[i] = advised(err)
+			errs[i] = advised(err, program)
 		}
 	}
 }

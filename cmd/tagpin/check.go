@@ -111,7 +111,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	n := s.tally()
 	for _, file := range s.files {
 		found = append(found, unpinned(file, &rules, n, t)...)
-		found = append(found, editedTags(file, before[file])...)
+		found = append(found, editedTags(file, before[file], t.program)...)
 	}
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -173,8 +173,8 @@ func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []fi
 }
 
 // editedTags returns the pins whose tag has changed since an earlier content of the file, while
-// their digest has stayed. If before is nil, there is none.
-func editedTags(s *source, before *manifest.File) (found []finding) {
+// their digest has stayed. If before is nil, there is none. program is how the user calls tagpin.
+func editedTags(s *source, before *manifest.File, program string) (found []finding) {
 	if before == nil {
 		return nil
 	}
@@ -200,8 +200,8 @@ func editedTags(s *source, before *manifest.File) (found []finding) {
 			line, column := o.Position(r)
 			found = append(found, finding{
 				s.file.Name, line, column, ruleEditedTag, r.Text,
-				fmt.Sprintf("%s has the digest of the tag %s, which was there before; renew it with tagpin "+
-					"pin --update", r.Text, old.Tag()),
+				fmt.Sprintf("%s has the digest of the tag %s, which was there before; renew it with %s "+
+					"pin --update", r.Text, old.Tag(), program),
 			})
 		}
 	}

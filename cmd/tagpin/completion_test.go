@@ -43,5 +43,5 @@ func TestEveryFormatIsCompleted(t *testing.T) {
 			visit(sub)
 		}
 	}
-	visit(newRoot(newTerminal(strings.NewReader(""), io.Discard, io.Discard), programName))
+	visit(newRoot(newTerminal(strings.NewReader(""), io.Discard, io.Discard)))
 }

@@ -68,8 +68,8 @@ func (f *fileFlags) arguments(args []string, t terminal) ([]string, error) {
 		return args, nil
 	}
 	if _, ok := terminalOf(t.in); ok {
-		return nil, fmt.Errorf("%s: name a file or a folder, or - for stdin; see tagpin %s --help",
-			f.command, f.command)
+		return nil, fmt.Errorf("%s: name a file or a folder, or - for stdin; see %s %s --help",
+			f.command, t.program, f.command)
 	}
 	return []string{"-"}, nil
 }
@@ -154,7 +154,7 @@ func (f *fileFlags) parse(
 				file.err = ctx.Err()
 			}
 			if file.err == nil {
-				file.err = file.parse(f.command, table)
+				file.err = file.parse(t.program+" "+f.command, table)
 			}
 			if file.err == nil && parsed != nil {
 				parsed(file)
@@ -167,7 +167,7 @@ func (f *fileFlags) parse(
 		s.add(file, t)
 	}
 	for _, a := range s.arguments {
-		s.unknown = append(s.unknown, f.unknown(a.text, a.files)...)
+		s.unknown = append(s.unknown, f.unknown(a.text, a.files, t.program)...)
 	}
 	if len(s.unknown)+len(s.broken)+len(s.unread)+len(s.files) == 0 {
 		s.unknown = append(s.unknown, fmt.Errorf("%s: --exclude leaves out every file", f.command))
@@ -176,7 +176,7 @@ func (f *fileFlags) parse(
 
 // unknown returns an error if none of the files of an argument has anything that tagpin knows. A
 // file that can't be read has an error of its own, and a file that is named may be excluded.
-func (f *fileFlags) unknown(arg string, files []*source) []error {
+func (f *fileFlags) unknown(arg string, files []*source, program string) []error {
 	path := new(fs.PathError)
 	for _, file := range files {
 		if file.err == nil && file.file.Recognized() ||
@@ -200,7 +200,7 @@ func (f *fileFlags) unknown(arg string, files []*source) []error {
 			why += ", apart from what --exclude leaves out"
 		}
 	}
-	return []error{fmt.Errorf("%s: %s; see tagpin %s --help", arg, why, f.command)}
+	return []error{fmt.Errorf("%s: %s; see %s %s --help", arg, why, program, f.command)}
 }
 
 // add adds a file that was read. Most files in a folder can have no images.
@@ -252,7 +252,7 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 			return fs.SkipDir
 		case d.IsDir() && path != arg && isTemplates(path):
 			t.complain(fmt.Errorf("%s: skipped, because it has the templates of a chart; "+
-				"render them: helm template %s | tagpin %s", path, filepath.Dir(path), f.command))
+				"render them: helm template %s | %s %s", path, filepath.Dir(path), t.program, f.command))
 			return fs.SkipDir
 		case !d.IsDir() && manifest.Candidate(path):
 			if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() { // follows links
@@ -273,7 +273,7 @@ func isTemplates(path string) bool {
 	return err == nil
 }
 
-// parse reads the file, unless it is stdin, and parses it for a command.
+// parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin.
 func (s *source) parse(command string, table *workload.Table) (err error) {
 	if s.path != "" {
 		if s.data, err = os.ReadFile(s.path); err != nil {
@@ -283,7 +283,7 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 	s.file, err = manifest.Parse(cmp.Or(s.path, "stdin"), s.data, table)
 	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {
 		return fmt.Errorf("%w\nhint: this file looks like a template; render it first: "+
-			"`helm template … | tagpin %s`", err, command)
+			"`helm template … | %s`", err, command)
 	}
 	return err
 }

@@ -62,7 +62,7 @@ func newInspectCommand(t terminal) *cobra.Command {
 		Long:    aboutInspect,
 		Example: exampleInspect,
 		RunE: func(c *cobra.Command, args []string) error {
-			reference, err := i.parse(args, c.Flags())
+			reference, err := i.parse(args, c.Flags(), t)
 			if err != nil {
 				return err
 			}
@@ -92,7 +92,7 @@ func (i *inspecting) run(ctx context.Context, reference ref.Reference, t termina
 	}
 	root, err := i.reader.Open(ctx, reference, i.chosen)
 	if err != nil {
-		return ofImage(reference, advised(err))
+		return ofImage(reference, advised(err, t.program))
 	}
 	switch {
 	case i.raw:
@@ -123,7 +123,7 @@ func ofImage(reference ref.Reference, err error) error {
 
 // parse checks the flags and parses the image. The error describes every mistake.
 func (i *inspecting) parse(
-	args []string, flags *pflag.FlagSet,
+	args []string, flags *pflag.FlagSet, t terminal,
 ) (reference ref.Reference, err error) {
 	errs := []error{i.ownMistakes()}
 	switch len(args) {
@@ -132,7 +132,7 @@ func (i *inspecting) parse(
 			errs = append(errs, err)
 		}
 	default:
-		errs = append(errs, errors.New("inspect: name one image; see tagpin inspect --help"))
+		errs = append(errs, fmt.Errorf("inspect: name one image; see %s inspect --help", t.program))
 	}
 	if i.maxTags < 1 {
 		errs = append(errs, fmt.Errorf("inspect: --limit %d: want 1 or more", i.maxTags))
@@ -179,7 +179,7 @@ func (i *inspecting) printTags(
 ) error {
 	root, _, err := i.reader.DigestFor(ctx, reference, i.chosen)
 	if err != nil {
-		return ofImage(reference, advised(err))
+		return ofImage(reference, advised(err, t.program))
 	}
 	shown := newProgress("tags", t)
 	found, err := i.reader.Tags(ctx, reference.WithDigest(root), i.maxTags, shown.show)

@@ -64,8 +64,9 @@ func (e exitError) Error() string {
 // the program.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	t := newTerminal(stdin, stdout, stderr)
+	t.program = displayName(args[0])
 	defer t.status("")
-	root := newRoot(t, args[0])
+	root := newRoot(t)
 	root.SetArgs(args[1:])
 	code := exitOK
 	for _, exit := range outcomes(root.ExecuteContext(ctx)) {
@@ -113,8 +114,8 @@ If several apply, 2 counts before 3, and 3 before 1. So 0 and 1 say that everyth
 // programName is the name of the command.
 const programName = "tagpin"
 
-// displayName returns the name of the command in its help. kubectl runs its plugin tagpin under the
-// name kubectl-tagpin.
+// displayName returns the name of the command in its help and in its advice. kubectl runs its
+// plugin tagpin under the name kubectl-tagpin.
 func displayName(program string) string {
 	program = strings.TrimSuffix(filepath.Base(program), ".exe")
 	if plugin, ok := strings.CutPrefix(program, "kubectl-"); ok {
@@ -123,12 +124,11 @@ func displayName(program string) string {
 	return programName
 }
 
-// newRoot returns the command tagpin with all of its subcommands. program is the name by which it
-// was called.
-func newRoot(t terminal, program string) *cobra.Command {
+// newRoot returns the command tagpin with all of its subcommands.
+func newRoot(t terminal) *cobra.Command {
 	root := newGroup(&cobra.Command{
 		Use:           programName,
-		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: displayName(program)},
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: t.program},
 		Short:         "Pin image tags to digests",
 		Long:          aboutRoot,
 		Version:       thisBuild().String(),

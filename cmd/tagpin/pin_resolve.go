@@ -74,7 +74,7 @@ func (s *sources) collect(t terminal) *resolution {
 				file.file.Name, l.Line, l.Column, l.Text, l.Why))
 		}
 	}
-	adviseOnce(r.failed)
+	adviseOnce(r.failed, t.program)
 	if r.short > 0 {
 		t.complain(fmt.Errorf("%s, because the config says shortNames: leave", amount.Text(r.short,
 			"image was not changed, as it names no registry host",

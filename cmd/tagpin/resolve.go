@@ -72,7 +72,7 @@ func newResolveCommand(t terminal) *cobra.Command {
 }
 
 func (r *resolving) run(ctx context.Context, args []string, t terminal) error {
-	images, err := r.parse(args, t.in)
+	images, err := r.parse(args, t)
 	if err != nil {
 		return err
 	}
@@ -92,10 +92,10 @@ func (r *resolving) run(ctx context.Context, args []string, t terminal) error {
 }
 
 // parse parses the images and checks the flags. The error describes every mistake.
-func (r *resolving) parse(args []string, stdin io.Reader) (images []ref.Reference, err error) {
+func (r *resolving) parse(args []string, t terminal) (images []ref.Reference, err error) {
 	errs := []error{r.ownMistakes()}
 	if len(args) == 0 {
-		errs = append(errs, errors.New("resolve: name an image; see tagpin resolve --help"))
+		errs = append(errs, fmt.Errorf("resolve: name an image; see %s resolve --help", t.program))
 	}
 	if r.full && r.output.name == formatJSON {
 		errs = append(errs, errors.New("resolve: -o json always has the whole image, as pin; "+
@@ -107,7 +107,7 @@ func (r *resolving) parse(args []string, stdin io.Reader) (images []ref.Referenc
 				errs = append(errs, errors.New("resolve: - stands for all of stdin; name it once"))
 				continue
 			}
-			more, err := readImages(stdin)
+			more, err := readImages(t.in)
 			images, errs = append(images, more...), append(errs, err)
 			continue
 		}
@@ -162,7 +162,7 @@ func (r *resolving) all(
 	}
 	running.Wait()
 	t.status("")
-	adviseOnce(errs)
+	adviseOnce(errs, t.program)
 	return results, errors.Join(errs...)
 }
 

@@ -26,12 +26,16 @@ type terminal struct {
 	out, err io.Writer
 	raw      io.Writer
 	messages *messages // is err
+	program  string    // how the user calls tagpin: tagpin, or kubectl tagpin
 }
 
 func newTerminal(stdin io.Reader, stdout, stderr io.Writer) terminal {
 	m := &messages{w: stderr, printable: printable.NewWriter(stderr)}
 	m.fd, m.isTerminal = terminalOf(stderr)
-	t := terminal{in: stdin, out: printable.NewWriter(stdout), err: m, raw: stdout, messages: m}
+	t := terminal{
+		in: stdin, out: printable.NewWriter(stdout), err: m, raw: stdout, messages: m,
+		program: programName,
+	}
 	if _, ok := terminalOf(stdout); ok {
 		t.raw = t.out
 	}
