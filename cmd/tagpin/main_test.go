@@ -46,6 +46,12 @@ func TestScripts(t *testing.T) {
 			"corrupt":  corrupt,
 			"exits":    exits,
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return os.Getuid() == 0, nil
+		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
