@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,11 +17,15 @@ import (
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 const aboutCheck = `Lists the images in files that are not pinned. It contacts no registry.
 
 ` + aboutFiles + `
+
+An image in a kind that tagpin does not know is a finding too. The message says how to name the
+kind in the config, so that tagpin pin and the webhook pin the image as well.
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
@@ -138,38 +143,57 @@ func checkSummary(n *tally, found []finding, s *sources) string {
 	return strings.Join(append(append(parts, some(
 		quantity{bad[ruleUnpinned], "is not pinned", "are not pinned"},
 		quantity{bad[ruleEditedTag], "tag was edited", "tags were edited"},
-	)...), n.parts()...), "; ")
+	)...), n.parts("was not checked", "were not checked")...), "; ")
 }
 
-// unpinned returns the references that tagpin pin would resolve. It counts all of them.
+// unpinned returns the references that tagpin pin would resolve, and those that it would if it knew
+// how. It counts all of them.
 func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []finding) {
+	add := func(d policy.Decision, line, column int, more string) {
+		n.add(d.Reason)
+		switch {
+		case d.Action == policy.Resolve:
+			n.open++
+			text := d.Reference.Text
+			found = append(found, finding{
+				s.file.Name, line, column, ruleUnpinned, text, text + " is not pinned to a digest" + more,
+			})
+		case d.Reason == policy.Invalid:
+			t.complain(fmt.Errorf("%s:%d:%d: %w; it was not checked",
+				s.file.Name, line, column, d.ParseErr))
+		}
+	}
 	for _, o := range s.file.Objects {
 		plan := rules.Decide(policy.Input{Operation: policy.Create, Object: o.Object})
 		if plan.Skipped != "" {
 			n.alone += len(allReferences(o.Object))
 		}
 		for _, d := range plan.Decisions {
-			n.add(d.Reason)
 			line, column := o.Position(d.Reference)
-			switch {
-			case d.Action == policy.Resolve:
-				n.open++
-				text := d.Reference.Text
-				found = append(found, finding{
-					s.file.Name, line, column, ruleUnpinned, text, text + " is not pinned to a digest",
-				})
-			case d.Reason == policy.Invalid:
-				t.complain(fmt.Errorf("%s:%d:%d: %w; it was not checked",
-					s.file.Name, line, column, d.ParseErr))
-			}
+			add(d, line, column, "")
 		}
 	}
 	for _, l := range s.file.Left {
+		if l.Reference {
+			add(decide(l.Text, rules), l.Line, l.Column, ", and "+t.program+" pin leaves it: "+l.Why)
+			continue
+		}
 		n.left++
 		t.complain(fmt.Errorf("%s:%d:%d: %s was not checked: %s",
 			s.file.Name, l.Line, l.Column, l.Text, l.Why))
 	}
+	slices.SortStableFunc(found, func(a, b finding) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	return found
+}
+
+// decide decides about a reference that is in no object.
+func decide(text string, rules *policy.Policy) policy.Decision {
+	return rules.Decide(policy.Input{Operation: policy.Create, Object: &workload.Object{
+		Custom:   true,
+		PodSpecs: []workload.PodSpec{{References: []workload.Reference{{Text: text}}}},
+	}}).Decisions[0]
 }
 
 // editedTags returns the pins whose tag has changed since an earlier content of the file, while

@@ -172,7 +172,7 @@ func (r *resolution) summary(p *pinning, s *sources) string {
 		quantity{r.pinned, "was pinned already", "were pinned already"},
 		quantity{len(r.failed), "could not be resolved", "could not be resolved"},
 	)...)
-	parts = append(parts, r.parts()...)
+	parts = append(parts, r.parts("can't be pinned", "can't be pinned")...)
 	switch {
 	case len(parts) == 1 && references == 0:
 		parts = append(parts, "no image was found")

@@ -15,7 +15,7 @@ type tally struct {
 	never   int // no kubelet pulls them
 	short   int // they name no host, and the config leaves them alone
 	alone   int // they are in an object that is left alone, such as one of a controller
-	left    int // they can't be pinned where they are
+	left    int // they can't be pinned where they are, or their texts are no references
 	ignored int // they have the comment tagpin:ignore
 	skipped int // files that could not be parsed
 	dropped int // files that are not printed
@@ -52,14 +52,15 @@ func (n *tally) images() int {
 }
 
 // parts returns the parts of a summary for the images that stay as they are without a digest, and
-// for files.
-func (n *tally) parts() []string {
+// for files. cannot says what was not done with those that can't be pinned where they are: of one,
+// and of several.
+func (n *tally) parts(cannot, severalCannot string) []string {
 	return some(
 		quantity{n.exempt, "is exempt", "are exempt"},
 		quantity{n.never, "is never pulled", "are never pulled"},
 		quantity{n.short, "names no registry host", "name no registry host"},
 		quantity{n.alone, "is in an object that is left alone", "are in objects that are left alone"},
-		quantity{n.left, "can't be pinned", "can't be pinned"},
+		quantity{n.left, cannot, severalCannot},
 		quantity{n.ignored, "is ignored", "are ignored"},
 		quantity{n.skipped, "file was skipped", "files were skipped"},
 		quantity{n.dropped, "file was not printed", "files were not printed"},

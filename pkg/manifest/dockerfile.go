@@ -183,7 +183,7 @@ func (d *dockerfile) leave(line int, image, why string) {
 		return
 	}
 	at, column := d.file.lines.position(start)
-	d.file.Left = append(d.file.Left, Left{at, column, image, why})
+	d.file.Left = append(d.file.Left, Left{Line: at, Column: column, Text: image, Why: why})
 }
 
 // word is a word of an instruction and where it begins in the file.

@@ -175,15 +175,25 @@ func variable(text string) bool {
 	return strings.ContainsAny(text, "${}")
 }
 
-// leave adds an image that can't be pinned.
-func (c cursor) leave(text, why string) {
+// leaveReference adds a reference that can't be pinned where it is, unless it has a digest.
+func (c cursor) leaveReference(text, why string) {
+	if r, err := ref.Parse(text); err == nil && r.Pinned() {
+		return
+	}
+	c.leaveAs(Left{Text: text, Reference: true, Why: why})
+}
+
+// leave adds an image that can't be pinned. text is not a whole reference.
+func (c cursor) leave(text, why string) { c.leaveAs(Left{Text: text, Why: why}) }
+
+func (c cursor) leaveAs(l Left) {
 	p := place{node: c.node, others: []*yaml.Node{c.node}} // a block text begins on a later line
 	if c.file.ignored(p) {
 		c.file.Ignored++
 		return
 	}
-	line, column := c.file.position(p)
-	c.file.Left = append(c.file.Left, Left{line, column, text, why})
+	l.Line, l.Column = c.file.position(p)
+	c.file.Left = append(c.file.Left, l)
 }
 
 // scalar returns the text of a string, or of a number that has the same text for every program. A

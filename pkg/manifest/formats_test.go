@@ -85,9 +85,14 @@ func TestFormats(t *testing.T) {
 			text: "helmCharts:\n- name: c\n  valuesInline:\n    image: «a:1»\n" +
 				"patches:\n- patch: |-\n    - op: replace\n      value: {image: b:2}\n" +
 				"- patch: |\n    spec: {replicas: 2}\n- path: p.yaml\n" +
-				"- patch: |- # tagpin:ignore\n    image: c\n",
+				"- patch: |- # tagpin:ignore\n    image: c\n" +
+				"- patch: |-\n    - {op: replace, path: /spec/image, value: d}\n" +
+				"- patch: |-\n    - {op: replace, path: /spec/image/tag, value: d}\n",
 			references: "a:1",
-			left:       []string{"6:10 an image in a patch: it is in a text, which tagpin does not look into"},
+			left: []string{
+				"6:10 an image in a patch: it is in a text, which tagpin does not look into",
+				"15:5 an image in a patch: it is in a text, which tagpin does not look into",
+			},
 		},
 		{
 			name: "Application of Argo CD with other sources of images", file: "a.yaml",
@@ -99,7 +104,7 @@ func TestFormats(t *testing.T) {
 				"9:9 an image in helm.values: it is in a text, which tagpin does not look into; use " +
 					"helm.valuesObject",
 				"7:45 image.tag=v1: it is a parameter of Helm; use helm.valuesObject",
-				"5:26 a=b:1: it is an image of kustomize in an Application; write its digest there, or pin " +
+				"5:26 b:1: it is an image of kustomize in an Application; write its digest there, or pin " +
 					"it in the Kustomization",
 			},
 		},
@@ -113,8 +118,40 @@ func TestFormats(t *testing.T) {
 			name: "a kind that is not known", file: "a.yaml",
 			text: "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec:\n  template:\n    spec:\n" +
 				"      containers:\n      - image: nginx:1\n      - image: x # tagpin:ignore\n",
-			left: []string{"7:16 nginx:1: no pod template is known in a Rollout; add it to `templates` in " +
-				"the config"},
+			left: []string{"7:16 nginx:1: no pod template is known in the kind Rollout; add {group: " +
+				"argoproj.io, kind: Rollout, paths: [spec.template]} to `templates` in the config"},
+		},
+		{
+			name: "a kind that is not known, with images outside of pod templates", file: "a.yaml",
+			text: "apiVersion: example.com/v1\nkind: App\nmetadata: {annotations: {image: a:1}}\nspec:\n" +
+				"  image: b:1\n  jobs:\n  - template: {spec: {initContainers: [{image: c}, {image: c:2}]}}\n" +
+				"  containers: [{image: d}, {image: ' '}, {image: 'd@" + pinned.String() + "'}, {name: e}]\n" +
+				"  machineImage: ubuntu\n  sideImage: {image: ghcr.io/e/f}\n  imageName: g:1\n  logo: h:1\n" +
+				"  image: i # twice\nstatus: {image: j:1}\n",
+			left: func() (all []string) {
+				for _, image := range []string{"5:10 b:1", "7:48 c", "7:60 c:2", "8:24 d", "10:22 ghcr.io/e/f", "11:14 g:1"} {
+					all = append(all, image+": no pod template is known in the kind App; add {group: example.com, "+
+						"kind: App, paths: [\"spec.jobs[*].template\"], images: [spec.image, "+
+						"\"spec.containers[*].image\", spec.sideImage.image, spec.imageName]} to `templates` in the "+
+						"config")
+				}
+				return all
+			}(),
+		},
+		{
+			name: "a core kind", file: "a.yaml",
+			text: "apiVersion: v1\nkind: ConfigMap\ndata: {image: 'a:1'}\n",
+		},
+		{
+			name: "a kind with a path that the config can't have", file: "a.yaml",
+			text: "apiVersion: example.com/v1\nkind: App\nspec: {'a b': {image: 'a:1'}}\n",
+			left: []string{"3:23 a:1: no image is known in the kind App; add it to `templates` in the config"},
+		},
+		{
+			name: "a KRM function", file: "a.yaml",
+			text: "apiVersion: example.com/v1\nkind: Tshirt\nmetadata:\n  annotations:\n" +
+				"    config.kubernetes.io/function: |\n      container:\n        image: example.com/a:1\n",
+			left: []string{"5:36 an image of a KRM function: it is in a text, which tagpin does not look into"},
 		},
 		{
 			name: "values that are not certain", file: "values.yaml", text: "a: {image: nginx, tag: 1}\n" +

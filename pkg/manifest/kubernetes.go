@@ -31,7 +31,7 @@ func (f *File) collect(
 	itemKind, isList := strings.CutSuffix(kind.Kind, "List")
 	items := get(n, "items")
 	if !isList || items == nil || items.Kind != yaml.SequenceNode {
-		f.leaveTemplates(n, kind)
+		f.leaveKind(n, kind)
 		return nil
 	}
 	if err := f.checkUnique(n); err != nil {

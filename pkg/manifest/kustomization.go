@@ -31,14 +31,12 @@ func isFluxKustomization(_ *File, n *yaml.Node) bool {
 func findKustomization(w *walk, root cursor) {
 	findImages(root.get("images"))
 	root.get("helmCharts").each(func(chart cursor) { findValues(w, chart.get("valuesInline")) })
-	for _, field := range []string{"patches", "patchesStrategicMerge", "patchesJson6902"} {
-		leavePatches(root.get(field))
-	}
+	leavePatches(root)
 }
 
 func findSpecImages(_ *walk, root cursor) {
 	findImages(root.get("spec").get("images"))
-	leavePatches(root.get("spec").get("patches"))
+	leavePatches(root.get("spec"))
 }
 
 // findImages finds the references in the images of a Kustomization. An image replaces the name, the

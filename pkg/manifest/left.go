@@ -3,38 +3,20 @@
 package manifest
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tagpin/tagpin/pkg/workload"
+	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// leaveTemplates adds the images of pod templates to those that can't be pinned. The table has no
-// path for the object's kind, so nobody knows whether the templates become pods.
-func (f *File) leaveTemplates(n *yaml.Node, kind workload.Kind) {
-	why := fmt.Sprintf("no pod template is known in a %s; add it to `templates` in the config",
-		kind.Kind)
-	w := &walk{file: f, seen: map[*yaml.Node]bool{}}
-	var visit func(c cursor)
-	visit = func(c cursor) {
-		if c.key != nil && (c.key.Value == "containers" || c.key.Value == "initContainers") &&
-			c.node.Kind == yaml.SequenceNode {
-			c.each(func(container cursor) {
-				if image := container.get("image"); image.text() != "" {
-					image.leave(image.text(), why)
-				}
-			})
-		}
-		c.each(visit)
-	}
-	visit(cursor{walk: w, node: n})
-}
+// imageLine matches a line of a text that is YAML or JSON, if it has an image: its key, or the path
+// to it in an operation of a patch.
+var imageLine = regexp.MustCompile(`(?im)^[^#\r\n]*(image["']?[ \t]*:|/image["']?[ \t]*([,}]|\r?$))`)
 
-// imageLine matches a line of a text that is YAML or JSON, if it has an image.
-var imageLine = regexp.MustCompile(`(?im)^[^#\r\n]*image["']?[ \t]*:`)
+// inText is why an image in a text can't be pinned.
+const inText = "it is in a text, which tagpin does not look into"
 
 // leaveText leaves a text that names an image. The package does not look into texts, because they
 // may be templates or patches.
@@ -44,12 +26,30 @@ func (c cursor) leaveText(name, why string) {
 	}
 }
 
-// leavePatches leaves the patches of a Kustomization that name an image.
-func leavePatches(patches cursor) {
-	patches.each(func(patch cursor) {
-		const why = "it is in a text, which tagpin does not look into"
-		patch.leaveText("an image in a patch", why)
-		patch.get("patch").leaveText("an image in a patch", why)
+// leavePatches leaves the patches of a Kustomization that have an image. A patch is a text or, in
+// older versions of Flux, an object or a list of operations.
+func leavePatches(of cursor) {
+	for _, field := range []string{"patches", "patchesStrategicMerge", "patchesJson6902"} {
+		of.get(field).each(func(patch cursor) {
+			patch.leaveText("an image in a patch", inText)
+			patch.get("patch").leaveText("an image in a patch", inText)
+			patch.leavePatch()
+		})
+	}
+}
+
+// leavePatch leaves the images in a patch that is no text.
+func (c cursor) leavePatch() {
+	operation := strings.HasSuffix(c.get("path").text(), "/image")
+	c.each(func(child cursor) {
+		field := ""
+		if child.key != nil {
+			field = child.key.Value
+		}
+		if (field == "image" || operation && field == "value") && child.text() != "" {
+			child.leaveReference(child.text(), "it is in a patch")
+		}
+		child.leavePatch()
 	})
 }
 
@@ -60,7 +60,7 @@ var parameterName = regexp.MustCompile(`(?i)image(\.?(tag|digest|repository|name
 func leaveSource(source cursor) {
 	helm := source.get("helm")
 	helm.get("values").leaveText("an image in helm.values",
-		"it is in a text, which tagpin does not look into; use helm.valuesObject")
+		inText+"; use helm.valuesObject")
 	helm.get("parameters").each(func(parameter cursor) {
 		name, value := parameter.get("name").text(), parameter.get("value")
 		if parameterName.MatchString(name) && value.node != nil && value.node.Kind == yaml.ScalarNode {
@@ -68,9 +68,18 @@ func leaveSource(source cursor) {
 		}
 	})
 	source.get("kustomize").get("images").each(func(image cursor) {
-		if image.text() != "" && !strings.Contains(image.text(), "@") {
-			image.leave(image.text(), "it is an image of kustomize in an Application; write its digest "+
-				"there, or pin it in the Kustomization")
+		const why = "it is an image of kustomize in an Application; write its digest there, or pin it " +
+			"in the Kustomization"
+		_, name, renamed := strings.Cut(image.text(), "=")
+		if !renamed {
+			name = image.text()
+		}
+		r, err := ref.Parse(name)
+		switch {
+		case err == nil && r.Tagged():
+			image.leaveReference(name, why)
+		case image.text() != "" && !strings.Contains(image.text(), "@"):
+			image.leave(image.text(), why)
 		}
 	})
 }

@@ -41,7 +41,8 @@ type File struct {
 	// Objects have the references, in document order. An object is a Kubernetes object of a known
 	// kind, or a whole document of another format. Items of lists are included.
 	Objects []*Object
-	// Left are images that the file names, but not in a way that allows to pin them there.
+	// Left are images that the file names, but not in a way that allows to pin them there. A reference
+	// with a digest is not among them.
 	Left []Left
 	// Ignored is the number of references that have the comment tagpin:ignore. Objects do not have
 	// them.
@@ -62,7 +63,10 @@ type File struct {
 type Left struct {
 	Line, Column int
 	Text         string // the text in the file, or words that say what it is
-	Why          string
+	// Reference reports that Text is a reference, which is the whole image. Otherwise the image also
+	// depends on something else, or is not known for certain.
+	Reference bool
+	Why       string
 }
 
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error

@@ -43,7 +43,7 @@ func findReleaseValues(w *walk, root cursor) {
 	findValues(w, root.get("spec").get("values"))
 	root.get("spec").get("postRenderers").each(func(renderer cursor) {
 		findImages(renderer.get("kustomize").get("images"))
-		leavePatches(renderer.get("kustomize").get("patches"))
+		leavePatches(renderer.get("kustomize"))
 	})
 }
 
@@ -51,8 +51,7 @@ func findApplicationValues(w *walk, root cursor) { findSources(w, root.get("spec
 
 func findApplicationSetValues(w *walk, root cursor) {
 	findSources(w, root.get("spec").get("template").get("spec"))
-	root.get("spec").get("templatePatch").leaveText("an image in templatePatch",
-		"it is in a text, which tagpin does not look into")
+	root.get("spec").get("templatePatch").leaveText("an image in templatePatch", inText)
 }
 
 // findSources finds the images of the sources of an Application.

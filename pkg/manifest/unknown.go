@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// leaveKind leaves the images of an object whose kind the table does not have.
+func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) {
+	u := unknownKind{kind: kind}
+	root := cursor{walk: &walk{file: f, seen: map[*yaml.Node]bool{}}, node: n}
+	root.each(func(field cursor) {
+		if name := field.key.Value; name != "metadata" && name != "status" {
+			u.visit(field)
+		}
+	})
+	why := u.why()
+	for _, image := range u.found {
+		image.leaveReference(image.text(), why)
+	}
+	function := root.get("metadata").get("annotations").get("config.kubernetes.io/function")
+	function.leaveText("an image of a KRM function", inText)
+}
+
+// unknownKind is the search for the images in an object whose kind the table does not have.
+type unknownKind struct {
+	kind  workload.Kind
+	found []cursor
+}
+
+// visit finds the images at a node and below it: those of the containers of any pod spec, and other
+// fields that are images for certain.
+func (u *unknownKind) visit(c cursor) {
+	switch {
+	case c.key == nil:
+	case isContainers(c):
+		c.each(func(container cursor) {
+			if image := container.get("image"); strings.TrimSpace(image.text()) != "" {
+				u.found = append(u.found, image)
+			}
+		})
+		return
+	case u.kind.Group != "" && isImageField(c): // the core group has no kind with such a field
+		u.found = append(u.found, c)
+	}
+	c.each(u.visit)
+}
+
+func isContainers(c cursor) bool {
+	return c.node.Kind == yaml.SequenceNode &&
+		slices.Contains(workload.ContainerLists[:], c.key.Value)
+}
+
+// imageField matches the names of fields that are images in many custom kinds.
+var imageField = regexp.MustCompile(`(?i)image(Name)?$`)
+
+// isImageField reports whether a field is an image for certain: a reference with a tag or a digest,
+// or with the host of a registry. Machines have images too, whose names have none of these.
+func isImageField(c cursor) bool {
+	if !imageField.MatchString(c.key.Value) {
+		return false
+	}
+	r, err := ref.Parse(c.text())
+	return err == nil && (r.Tagged() || r.Pinned() || !r.Short())
+}
+
+// why says how to make the images of this kind known.
+func (u *unknownKind) why() string {
+	templates, others := u.paths()
+	what, entry := "no image is known in the kind ", ""
+	if len(templates) > 0 {
+		what, entry = "no pod template is known in the kind ", ", paths: "+list(templates)
+	}
+	if len(others) > 0 {
+		entry += ", images: " + list(others)
+	}
+	entry = fmt.Sprintf("{group: %s, kind: %s%s}", cmp.Or(u.kind.Group, `""`), u.kind.Kind, entry)
+	texts := append(slices.Concat(templates, others), cmp.Or(u.kind.Group, "core"), u.kind.Kind)
+	odd := func(text string) bool { return !plain.MatchString(text) }
+	if len(texts) > maxTexts || slices.ContainsFunc(texts, odd) {
+		entry = "it"
+	}
+	return what + u.kind.Kind + "; add " + entry + " to `templates` in the config"
+}
+
+// maxTexts bounds the paths in a message, which should be read by a person.
+const maxTexts = 10
+
+// plain matches paths and names that the config can have as they are; [*] needs quotes.
+var plain = regexp.MustCompile(`^[\w-]+(\[\*\])?(\.[\w-]+(\[\*\])?)*$`)
+
+// paths returns the paths to the pod templates and to the other images that were found, as the
+// config has them.
+func (u *unknownKind) paths() (templates, others []string) {
+	seen := map[string]bool{}
+	for _, image := range u.found {
+		path, to := configPath(image.pointer), &others
+		for _, list := range workload.ContainerLists {
+			if template, ok := strings.CutSuffix(path, ".spec."+list+"[*].image"); ok {
+				path, to = template, &templates
+			}
+		}
+		if !seen[path] {
+			seen[path] = true
+			*to = append(*to, path)
+		}
+	}
+	return templates, others
+}
+
+// configPath returns the path that the config has for a pointer.
+func configPath(p jsontext.Pointer) string {
+	var path strings.Builder
+	for token := range p.Tokens() {
+		if _, err := strconv.Atoi(token); err == nil {
+			path.WriteString("[*]")
+		} else {
+			path.WriteString("." + token)
+		}
+	}
+	return strings.TrimPrefix(path.String(), ".")
+}
+
+// list returns paths as a list in YAML.
+func list(paths []string) string {
+	texts := slices.Clone(paths)
+	for i, path := range texts {
+		if strings.Contains(path, "[") {
+			texts[i] = strconv.Quote(path)
+		}
+	}
+	return "[" + strings.Join(texts, ", ") + "]"
+}
