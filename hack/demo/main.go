@@ -43,7 +43,9 @@ func run(ctx context.Context, s *screen, progress io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	build := func(ctx context.Context) error { return standalone.Build(ctx, dir, progress) }
+	build := func(ctx context.Context) error {
+		return standalone.Build(ctx, dir, "tagpin-webhook", progress)
+	}
 	return afterBuild(ctx, build, func(ctx context.Context) error { return show(ctx, dir, s) })
 }
 

@@ -19,13 +19,14 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// Build builds tagpin-webhook into dir. The working directory must be the root of the repository.
-func Build(ctx context.Context, dir string, progress io.Writer) error {
-	fmt.Fprintln(progress, "building tagpin-webhook: takes minutes the first time, then seconds")
-	build := exec.CommandContext(ctx, "go", "build", "-o", dir, "./cmd/tagpin-webhook")
+// Build builds a program, tagpin or tagpin-webhook, into dir. The working directory must be the
+// root of the repository.
+func Build(ctx context.Context, dir, program string, progress io.Writer) error {
+	fmt.Fprintf(progress, "building %s: takes minutes the first time, then seconds\n", program)
+	build := exec.CommandContext(ctx, "go", "build", "-o", dir, "./cmd/"+program)
 	build.Stderr = progress
 	if err := build.Run(); err != nil {
-		return fmt.Errorf("building tagpin-webhook, from the root of the repository: %w", err)
+		return fmt.Errorf("building %s, from the root of the repository: %w", program, err)
 	}
 	return nil
 }
