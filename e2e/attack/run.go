@@ -27,6 +27,18 @@ type Attack struct {
 	Prepare func(ctx context.Context, t *Tenant, target *Victim) (Round, error)
 }
 
+// None is not an attack. It lasts as long as some attacks, to observe a victim that nobody attacks.
+func None(lasting time.Duration) Attack {
+	return Attack{"none", func(context.Context, *Tenant, *Victim) (Round, error) {
+		return func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, lasting)
+			defer cancel()
+			<-ctx.Done()
+			return nil
+		}, nil
+	}}
+}
+
 // Run attacks in rounds while the victim deploys, until a round has ended and the victim has
 // deployed often enough. It returns what the victim observed. An error means that the attack
 // succeeded or failed to run, or that the attacker read something about the victim.

@@ -126,9 +126,10 @@ func (v *Victim) Ready(ctx context.Context) error {
 // Result is what a victim has observed.
 type Result struct {
 	Deploys, Unpinned, Failed int
-	Slowest                   time.Duration // time until an answer
-	Messages                  []string      // warnings and errors
-	Rounds                    int           // of the attack
+	Slowest                   time.Duration   // time until an answer
+	Times                     []time.Duration // times until all answers
+	Messages                  []string        // warnings and errors
+	Rounds                    int             // of the attack
 }
 
 // String returns a line for a test's log.
@@ -187,6 +188,7 @@ func (v *Victim) once(ctx context.Context, i int) (pinned bool, took time.Durati
 func (s *Result) count(pinned bool, took time.Duration, err error) {
 	s.Deploys++
 	s.Slowest = max(s.Slowest, took)
+	s.Times = append(s.Times, took)
 	switch {
 	case err != nil:
 		s.Failed++

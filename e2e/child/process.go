@@ -57,6 +57,9 @@ func (p *Process) Wait(ctx context.Context, ready func(context.Context) error) e
 	}
 }
 
+// PID returns the number of the process. It must have been started.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Kill kills the program, if it is running, and waits until it has ended.
 func (p *Process) Kill() error {
 	if p == nil || p.cmd == nil || p.cmd.Process == nil {

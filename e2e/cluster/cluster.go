@@ -65,6 +65,7 @@ type Cluster struct {
 	env         *envtest.Environment
 	release     func() // ends the thread that etcd and kube-apiserver depend on
 	controllers []*child.Process
+	flags       []string // of tagpin-webhook, without those that name addresses
 	progress    io.Writer
 }
 

@@ -46,9 +46,16 @@ func (c *Cluster) startTagpin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Registries that the config does not name are trusted too, as on the internet.
-	c.Tagpin, err = c.startWebhook(ctx, "tagpin", []string{"SSL_CERT_FILE=" + c.caFile()}, flags)
+	c.flags = flags
+	c.Tagpin, err = c.StartCopy(ctx, "tagpin")
 	return err
+}
+
+// StartCopy starts a process of tagpin-webhook with the same config, certificate and user as
+// c.Tagpin. Its log has the given name. The caller must call Kill.
+func (c *Cluster) StartCopy(ctx context.Context, name string) (*Tagpin, error) {
+	// Registries that the config does not name are trusted too, as on the internet.
+	return c.startWebhook(ctx, name, []string{"SSL_CERT_FILE=" + c.caFile()}, c.flags)
 }
 
 // startWebhook starts a process of tagpin-webhook, which has a name, with variables and flags. It
