@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -14,46 +13,7 @@ import (
 	"time"
 )
 
-// admitted sends a review. It returns an error if the object is denied, or if the response has a
-// patch although patch is false, or the other way round.
-func (st *stage) admitted(ctx context.Context, to server, body []byte, patch bool) error {
-	url := "https://" + to.Address + "/enforce?timeout=10s"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := st.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	allowed := bytes.Contains(text, []byte(`"allowed":true`))
-	patched := bytes.Contains(text, []byte(`"patch":`))
-	if resp.StatusCode != http.StatusOK || !allowed || patched != patch {
-		return fmt.Errorf("unexpected response: %s: %.300s", resp.Status, text)
-	}
-	return nil
-}
-
-// admittedConcurrently sends a review n times concurrently.
-func (st *stage) admittedConcurrently(
-	ctx context.Context, to server, body []byte, n int,
-) error {
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { errs[i] = st.admitted(ctx, to, body, true) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// inFlight is the number of concurrent requests of a load.
+// inFlight is the number of concurrent requests of a load, each on a connection of its own.
 const inFlight = 8
 
 // load is the result of sending requests to a server for some time.
@@ -64,21 +24,32 @@ type load struct {
 	cpu       time.Duration // processor time of the server
 }
 
-// run sends the bodies in turn until d has passed, with inFlight requests at a time. It stops at
+// cost returns the server's processor time for one request, in microseconds.
+func (l load) cost() float64 { return l.cpu.Seconds() * 1e6 / float64(l.requests) }
+
+// run sends the reviews in turn until d has passed, with inFlight requests at a time. It stops at
 // the first error.
 func (st *stage) run(
-	ctx context.Context, to server, bodies [][]byte, patch bool, d time.Duration,
+	ctx context.Context, to *server, reviews [][]byte, patch bool, d time.Duration,
 ) (load, error) {
+	requests := make([]request, len(reviews))
+	for i, review := range reviews {
+		requests[i] = newRequest(to.Address, review)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	times := make([][]time.Duration, inFlight)
-	before, begin := to.cpu(), time.Now()
+	before, err := processorTime(to.PID)
+	if err != nil {
+		return load{}, err
+	}
+	begin := time.Now()
 	var wg sync.WaitGroup
-	for w := range inFlight {
+	for w, c := range to.callers {
 		wg.Go(func() {
-			for i := w; time.Since(begin) < d; i += inFlight {
+			for i := w; time.Since(begin) < d && ctx.Err() == nil; i += inFlight {
 				sent := time.Now()
-				if err := st.admitted(ctx, to, bodies[i%len(bodies)], patch); err != nil {
+				if err := c.call(ctx, requests[i%len(requests)], st.reviews.Add(1), patch); err != nil {
 					cancel(err)
 					return
 				}
@@ -87,13 +58,64 @@ func (st *stage) run(
 		})
 	}
 	wg.Wait()
-	took, cpu := time.Since(begin), to.cpu()-before
+	took := time.Since(begin)
 	if ctx.Err() != nil {
 		return load{}, context.Cause(ctx)
 	}
-	all := slices.Sorted(slices.Values(slices.Concat(times...)))
+	after, err := processorTime(to.PID)
+	if err != nil {
+		return load{}, err
+	}
+	all := slices.Concat(times...)
 	if len(all) == 0 {
 		return load{}, errors.New("the duration is too short for one request")
 	}
-	return load{len(all), float64(len(all)) / took.Seconds(), all[len(all)*99/100], cpu}, nil
+	return load{
+		requests: len(all), perSecond: float64(len(all)) / took.Seconds(),
+		p99: percentile(all, 99), cpu: after - before,
+	}, nil
+}
+
+// percentile returns the duration that percent of all durations don't exceed.
+func percentile(all []time.Duration, percent int) time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[max(0, (len(sorted)*percent+99)/100-1)]
+}
+
+// admitted sends a review by net/http's client, and checks the response, which must have a patch.
+func (st *stage) admitted(ctx context.Context, to *server, review []byte) error {
+	status, body, err := st.post(ctx, to, review)
+	if err != nil {
+		return err
+	}
+	return checkAnswer(status, body, nil, true)
+}
+
+// admittedConcurrently sends a review n times concurrently.
+func (st *stage) admittedConcurrently(ctx context.Context, to *server, body []byte, n int) error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = st.admitted(ctx, to, body) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// post sends a review by net/http's client.
+func (st *stage) post(
+	ctx context.Context, to *server, review []byte,
+) (status int, body []byte, err error) {
+	url := "https://" + to.Address + reviewPath
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(review))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := st.client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, body, errors.Join(err, resp.Body.Close())
 }

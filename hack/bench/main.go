@@ -3,14 +3,16 @@
 // Bench measures the performance of tagpin and prints a table of figures and goals:
 //
 //	go run ./hack/bench
-//	go run ./hack/bench -run 'P1 ' -duration 5s -cpuprofile warm.pprof
+//	go run ./hack/bench -rows P1,P15 -duration 5s -cpuprofile warm.pprof
 //
-// The numbers P1 to P11 identify the figures. The speed of machines varies, so most figures are
-// ratios to something that is measured in the same run. In most cases this is the floor, a webhook
-// on the same controller-runtime server that decodes the review and responds with a constant patch.
+// README.md says what each row means. The speed of machines varies, so most figures are ratios to
+// something that is measured in the same run: the floor, which is a webhook on controller-runtime
+// that decodes the review, or the raw server, which is net/http and little else. Both respond with
+// a constant patch.
 //
-// tagpin-webhook and the floor are separate processes. This process generates the load and serves
-// an embedded registry. Bench also writes a file for benchstat. A missed goal is not an error.
+// tagpin-webhook, the floor and the raw server are separate processes. This process generates the
+// load and serves an embedded registry. Bench also writes a file for benchstat. A missed goal is
+// not an error.
 package main
 
 import (
@@ -21,19 +23,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
-	"slices"
 	"syscall"
-	"time"
 
 	"github.com/go-logr/logr"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/tagpin/tagpin/hack/bench/baseline"
+	"github.com/tagpin/tagpin/hack/bench/report"
 	"github.com/tagpin/tagpin/hack/standalone"
 )
-
-// timeout limits the duration of all measurements after the build.
-const timeout = 10 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -44,8 +42,12 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	ctrllog.SetLogger(logr.Discard()) // without a logger, controller-runtime prints a warning
-	if len(args) == 3 && args[0] == floorCommand {
-		return serveFloor(ctx, args[1], args[2], stderr)
+	if baseline.Is(args) {
+		if err := baseline.Serve(ctx, args); err != nil {
+			fmt.Fprintln(stderr, "bench:", err)
+			return 1
+		}
+		return 0
 	}
 	s, err := parseFlags(args, stderr)
 	switch {
@@ -62,71 +64,66 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// settings has the values of the flags.
-type settings struct {
-	out        string
-	only       *regexp.Regexp
-	rounds     int
-	round      time.Duration // duration of a round
-	cpuProfile string
-}
-
-func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
-	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.StringVar(&s.out, "o", "bench.txt", "`file` to write in the format of Go benchmarks")
-	only := fs.String("run", "",
-		"measure the groups that `regexp` matches: "+groupNames()+" (default: all)")
-	fs.IntVar(&s.rounds, "rounds", 9, "`number` of rounds; a figure is the median of all rounds")
-	fs.DurationVar(&s.round, "duration", 800*time.Millisecond,
-		"`duration` of the load on one server in a round")
-	fs.StringVar(&s.cpuProfile, "cpuprofile", "",
-		"write a CPU profile of tagpin-webhook under warm load to `file` (default: none)")
-	if err := fs.Parse(args); err != nil {
-		return s, err
-	}
-	if s.only, err = regexp.Compile(*only); err != nil {
-		return s, fmt.Errorf("-run: %w", err)
-	}
-	switch {
-	case fs.NArg() > 0:
-		return s, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case !slices.ContainsFunc(groups(), func(g group) bool { return s.only.MatchString(g.name) }):
-		return s, fmt.Errorf("-run %s: want a match for one of %s", *only, groupNames())
-	case s.rounds < 1:
-		return s, fmt.Errorf("-rounds %d: want at least 1", s.rounds)
-	case s.round <= 0:
-		return s, fmt.Errorf("-duration %s: want more than 0", s.round)
-	}
-	return s, nil
-}
-
 func measureAll(ctx context.Context, s settings, stdout, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "tagpin-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := standalone.Build(ctx, dir, stderr); err != nil {
+	if err := build(ctx, s, dir, stderr); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	fmt.Fprintln(stderr, "starting tagpin-webhook and the floor")
-	st, err := newStage(ctx, dir)
+	c, err := findCores()
 	if err != nil {
 		return err
 	}
-	defer st.close()
-	r := &report{}
+	fmt.Fprintln(stderr, c)
+	if err := c.pinLoad(); err != nil {
+		return fmt.Errorf("moving this process to core %d: %w", c.load, err)
+	}
+	st, err := newStage(ctx, s, c, dir, stderr)
+	if err != nil {
+		return err
+	}
+	defer st.close(0)
+	r := &report.Report{}
+	failed := st.measure(ctx, r)
+	r.Sort()
+	if err := errors.Join(failed, r.Print(stdout)); err != nil {
+		return err // the file of the former run is worth more than a part of this one
+	}
+	if err := s.write(r); err != nil {
+		return err
+	}
+	return s.compare(ctx, stdout)
+}
+
+// measure measures all groups of rows that the flags ask for, also if some of them fail.
+func (st *stage) measure(ctx context.Context, r *report.Report) error {
+	var errs []error
 	for _, g := range groups() {
-		if !s.only.MatchString(g.name) {
+		if len(st.wanted(g.rows)) == 0 || ctx.Err() != nil {
 			continue
 		}
-		fmt.Fprintln(stderr, "measuring", g.name)
-		if err := g.measure(ctx, st, s, r); err != nil {
-			return fmt.Errorf("%s: %w", g.name, err)
+		fmt.Fprintln(st.progress, "measuring", g)
+		running := len(st.stops)
+		if err := g.measure(ctx, st, r); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", g, err))
+		}
+		st.close(running)
+	}
+	return errors.Join(append(errs, ctx.Err())...)
+}
+
+// build builds the programs that the rows need into dir.
+func build(ctx context.Context, s settings, dir string, progress io.Writer) error {
+	for _, program := range []string{"tagpin-webhook", "tagpin"} {
+		if err := standalone.Build(ctx, dir, program, progress); err != nil {
+			return err
 		}
 	}
-	return errors.Join(r.print(stdout), r.write(s.out))
+	if len(s.wanted(clusterRows())) == 0 {
+		return nil
+	}
+	return buildForCluster(ctx, dir, progress)
 }

@@ -4,16 +4,20 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tagpin/tagpin/hack/bench/report"
 )
 
 func TestReview(t *testing.T) {
@@ -43,62 +47,10 @@ func TestReview(t *testing.T) {
 	}
 }
 
-func TestMedian(t *testing.T) {
-	for _, tt := range []struct {
-		in   []float64
-		want float64
-	}{
-		{[]float64{3}, 3},
-		{[]float64{9, 1, 2}, 2},
-		{[]float64{4, 1, 100, 2}, 3},
-	} {
-		if got := median(tt.in); got != tt.want {
-			t.Errorf("median(%v) = %v, want %v", tt.in, got, tt.want)
-		}
-	}
-}
-
-func TestReport(t *testing.T) {
-	r := &report{}
-	r.atLeast("P1", "rate", 0.899, 0.9, "peer")
-	r.atMost("P2", "tail", 1.3, 1.3, "")
-	r.count("P6", "requests", 2, 1, "")
-	r.sample("Warm", 1, value{8000.5, "req/s"}, value{1e9, "p99-ms"})
-	var table strings.Builder
-	if err := r.print(&table); err != nil {
-		t.Fatal(err)
-	}
-	var got [][]string
-	for line := range strings.Lines(table.String()) {
-		got = append(got, strings.Fields(line))
-	}
-	want := [][]string{
-		{"id", "what", "figure", "goal", "peers"},
-		{"P1", "rate", "0.90", "≥", "0.9", "peer", "short"},
-		{"P2", "tail", "1.30", "≤", "1.3", "ok"},
-		{"P6", "requests", "2", "≤", "1", "short"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("table (-want +got):\n%s", diff)
-	}
-	file := filepath.Join(t.TempDir(), "bench.txt")
-	if err := r.write(file); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := strings.Fields(string(text)[strings.Index(string(text), "Benchmark"):])
-	if diff := cmp.Diff([]string{"1", "8000.5", "req/s", "1000000000", "p99-ms"}, fields[1:]); diff != "" {
-		t.Errorf("sample (-want +got):\n%s", diff)
-	}
-}
-
 func TestInvalidFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-run", "("},
-		{"-run", "P99"},
+		{"-rows", "P99"},
+		{"-rows", "P1,warm"},
 		{"-rounds", "0"},
 		{"-duration", "0"},
 		{"-duration", "-1s"},
@@ -107,19 +59,6 @@ func TestInvalidFlags(t *testing.T) {
 	} {
 		if _, err := parseFlags(args, io.Discard); err == nil {
 			t.Errorf("parseFlags(%q) = nil error, want one", args)
-		}
-	}
-}
-
-func TestParseCPU(t *testing.T) {
-	for stat, want := range map[string]time.Duration{
-		"7 (tagpin-webhook) S 1 7 7 0 -1 4194304 100 0 0 0 125 30 0 0 20 0 9 0 1 2": 1550 * time.Millisecond,
-		"7 (odd) name) S 1 7 7 0 -1 4194304 100 0 0 0 2 1 0 0 20 0 9 0 1 2":         30 * time.Millisecond,
-		"7 (short) S 1": 0,
-		"":              0,
-	} {
-		if got := parseCPU(stat); got != want {
-			t.Errorf("parseCPU(%q) = %v, want %v", stat, got, want)
 		}
 	}
 }
@@ -147,5 +86,105 @@ func TestStopTrace(t *testing.T) {
 		if got := i.stopTrace(); got != want {
 			t.Errorf("stopTrace of %v = %d, want %d", spans, got, want)
 		}
+	}
+}
+
+func TestRowsAreKnown(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := map[string]bool{}
+	for _, g := range groups() {
+		for _, row := range g.rows {
+			measured[row] = true
+			if !strings.Contains(string(readme), "\n| "+row+" | ") {
+				t.Errorf("README.md says nothing about row %s", row)
+			}
+		}
+	}
+	for i := 1; i <= 18; i++ {
+		if row := fmt.Sprint("P", i); !measured[row] {
+			t.Errorf("row %s is not measured", row)
+		}
+	}
+}
+
+func TestWanted(t *testing.T) {
+	rows := []string{"P7", "P8", "P10"}
+	for _, tt := range []struct{ asked, want []string }{
+		{nil, rows},
+		{[]string{"P10", "P1"}, []string{"P10"}},
+		{[]string{"P1"}, []string{}},
+	} {
+		if got := (settings{rows: tt.asked}).wanted(rows); !slices.Equal(got, tt.want) {
+			t.Errorf("wanted with -rows %q = %q, want %q", tt.asked, got, tt.want)
+		}
+	}
+}
+
+// TestFormerFile checks that the file of the former run is kept, and compared with the new one.
+func TestFormerFile(t *testing.T) {
+	s := settings{out: filepath.Join(t.TempDir(), "x.txt"), benchstat: "go"}
+	for i := range 2 {
+		if err := s.compare(t.Context(), io.Discard); err != nil {
+			t.Errorf("compare before there are two files = %v", err)
+		}
+		r := &report.Report{}
+		r.Sample("Warm", report.Of(float64(i), "req/s"))
+		if err := s.write(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, want := range map[string]string{s.old(): " 0 req/s\n", s.out: " 1 req/s\n"} {
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.HasSuffix(string(text), want) {
+			t.Errorf("%s = %q, %v, want the end %q", file, text, err, want)
+		}
+	}
+	// The go command is no benchstat. Its error names what it was asked to compare.
+	err := s.compare(t.Context(), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), s.old()) {
+		t.Errorf("compare = %v, want an error that names %s", err, s.old())
+	}
+}
+
+func TestQuickWritesNothing(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "bench.txt"},
+		{[]string{"-quick"}, ""},
+		{[]string{"-rows", "P1,P15"}, ""},
+		{[]string{"-quick", "-o", "x.txt"}, "x.txt"},
+	} {
+		s, err := parseFlags(tt.args, io.Discard)
+		if err != nil || s.out != tt.want {
+			t.Errorf("parseFlags(%q) writes %q, %v, want %q", tt.args, s.out, err, tt.want)
+		}
+	}
+}
+
+func TestExponent(t *testing.T) {
+	small := &point{size: 10, costs: []float64{5}}
+	linear := exponent(small, &point{size: 100, costs: []float64{50}})
+	flat := exponent(small, &point{size: 100, costs: []float64{5}})
+	if math.Abs(linear-1) > 1e-9 || flat != 0 {
+		t.Errorf("exponents = %v, %v, want 1 and 0", linear, flat)
+	}
+}
+
+func TestLargeObject(t *testing.T) {
+	const size = 300 << 10
+	body, err := largeObject(size, "registry.example/app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(body) < size*95/100 || len(body) > size*105/100 {
+		t.Errorf("size of the review = %d, want about %d", len(body), size)
+	}
+	if !json.Valid(body) {
+		t.Error("the review is not valid JSON")
 	}
 }

@@ -12,21 +12,39 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
+// reviewUID is the UID of a review. uidFormat makes another one of a number, with the same length.
+const (
+	reviewUID = "5f2b1c9e-7c1a-4a57-9d3f-3a6c1b2d4e5f"
+	uidFormat = "5f2b1c9e-7c1a-4a57-9d3f-%012x"
+)
+
 // review returns a review for the creation of a Pod with a container for each image. The Pod is
 // created by a ReplicaSet if byController is true, and otherwise by a user. It has the fields that
 // the API server's defaults and admission plugins set. With two containers, its size is about 3 KB.
 // The fields of the review have the order in which an API server writes them, because
 // tagpin-webhook refuses long reviews with another order.
 func review(byController bool, images ...string) ([]byte, error) {
-	user, owners := "jane", []any{}
+	if byController {
+		return reviewOf(true, pod(controller(), images))
+	}
+	return reviewOf(false, pod([]any{}, images))
+}
+
+// controller returns the owners of a Pod that a ReplicaSet creates.
+func controller() []any {
+	return []any{values{
+		"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shop-5d9c7b6f4",
+		"uid": "0b8f6a56-1d1e-4d0c-9b0c-6b1a2f6c4d11", "controller": true, "blockOwnerDeletion": true,
+	}}
+}
+
+// reviewOf returns a review for the creation of a Pod.
+func reviewOf(byController bool, p values) ([]byte, error) {
+	user := "jane"
 	if byController {
 		user = "system:serviceaccount:kube-system:replicaset-controller"
-		owners = []any{values{
-			"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shop-5d9c7b6f4",
-			"uid": "0b8f6a56-1d1e-4d0c-9b0c-6b1a2f6c4d11", "controller": true, "blockOwnerDeletion": true,
-		}}
 	}
-	object, err := json.Marshal(pod(owners, images))
+	object, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +53,7 @@ func review(byController bool, images ...string) ([]byte, error) {
 	return json.Marshal(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
 		Request: &admissionv1.AdmissionRequest{
-			UID: "5f2b1c9e-7c1a-4a57-9d3f-3a6c1b2d4e5f", Kind: kind, Resource: resource,
+			UID: reviewUID, Kind: kind, Resource: resource,
 			RequestKind: &kind, RequestResource: &resource,
 			Namespace: "bench", Operation: admissionv1.Create, DryRun: new(bool),
 			UserInfo: authenticationv1.UserInfo{

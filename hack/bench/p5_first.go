@@ -6,13 +6,15 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tagpin/tagpin/hack/bench/report"
 )
 
-// firstPod measures figure P5: the number of sequential round trips to the registry for the first
+// firstPod measures row P5: the number of sequential round trips to the registry for the first
 // Pod after the start of tagpin-webhook. The registry requires a token for each repository, so that
 // an image takes three: for the challenge, the token and the manifest. Package pin looks up at most
 // 16 images of a Pod at a time. Each further 16 take two more, since the challenge is known then.
-func firstPod(ctx context.Context, st *stage, _ settings, r *report) error {
+func firstPod(ctx context.Context, st *stage, r *report.Report) error {
 	few := 0
 	for _, containers := range []int{1, 10, 16} {
 		trips, err := st.firstPod(ctx, containers, r)
@@ -25,13 +27,15 @@ func firstPod(ctx context.Context, st *stage, _ settings, r *report) error {
 	if err != nil {
 		return err
 	}
-	r.count("P5", "first Pod of 1, 10, 16 images, bearer: sequential round trips", int64(few), 3, "")
-	r.count("P5", "first Pod of 40 images, 16 at a time: sequential round trips", int64(many), 7, "")
+	r.AtMost("P5", "first Pod of 1, 10, 16 images: sequential round trips", float64(few), 3, "")
+	r.AtMost("P5", "first Pod of 40 images: sequential round trips", float64(many), 3, "")
 	return nil
 }
 
 // firstPod returns the round trips for the first Pod after a start.
-func (st *stage) firstPod(ctx context.Context, containers int, r *report) (trips int, err error) {
+func (st *stage) firstPod(
+	ctx context.Context, containers int, r *report.Report,
+) (trips int, err error) {
 	// The delay is long, so that the time on this machine is not mistaken for a round trip.
 	const delay = 200 * time.Millisecond
 	defer st.images.delay.Store(0)
@@ -53,10 +57,10 @@ func (st *stage) firstPod(ctx context.Context, containers int, r *report) (trips
 	}
 	st.images.delay.Store(int64(delay))
 	st.images.startTrace()
-	if err := st.admitted(ctx, fresh, body, true); err != nil {
+	if err := st.admitted(ctx, fresh, body); err != nil {
 		return 0, err
 	}
 	trips = st.images.stopTrace()
-	r.sample(fmt.Sprintf("Nothing/%d", containers), 1, value{float64(trips), "roundtrips"})
+	r.Sample(fmt.Sprintf("Nothing/%d", containers), report.Of(float64(trips), "roundtrips"))
 	return trips, nil
 }

@@ -24,6 +24,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
+
+	"github.com/tagpin/tagpin/hack/bench/baseline"
+	"github.com/tagpin/tagpin/hack/bench/report"
 )
 
 // Goals for the numbers of allocations. They are slightly above the current numbers, so that growth
@@ -34,8 +37,8 @@ const (
 	maxHitAllocs       = 4
 )
 
-// allocations measures figure P11 in this process, without a network.
-func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
+// allocations measures row P11 in this process, without a network.
+func allocations(ctx context.Context, _ *stage, r *report.Report) error {
 	const app, proxy = "registry.example/team/app:1.2", "registry.example/team/proxy:1.2"
 	body, err := review(true, app, proxy)
 	if err != nil {
@@ -72,7 +75,7 @@ func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
 	if err != nil {
 		return err
 	}
-	floorHandler := newFloor()
+	floorHandler := baseline.NewFloor()
 	floor, err := benchmark(r, "FloorAdmission", func() error {
 		return serve(ctx, floorHandler, body)
 	})
@@ -87,15 +90,16 @@ func allocations(ctx context.Context, _ *stage, _ settings, r *report) error {
 	if err != nil {
 		return err
 	}
-	r.count("P11", "admission of 2 containers, all cached: allocations",
-		admission.AllocsPerOp(), maxAdmissionAllocs, fmt.Sprintf("floor %d", floor.AllocsPerOp()))
-	r.count("P11", "cache hit: allocations", hit.AllocsPerOp(), maxHitAllocs, "")
+	r.AtMost("P11", "admission of 2 containers, all cached: allocations",
+		float64(admission.AllocsPerOp()), maxAdmissionAllocs,
+		fmt.Sprintf("floor %d", floor.AllocsPerOp()))
+	r.AtMost("P11", "cache hit: allocations", float64(hit.AllocsPerOp()), maxHitAllocs, "")
 	return nil
 }
 
 // measureScan compares the time of a scan of an object with that of json.Valid. It runs them
 // alternately.
-func measureScan(object []byte, r *report) error {
+func measureScan(object []byte, r *report.Report) error {
 	var ratios []float64
 	var scan testing.BenchmarkResult
 	for range 3 {
@@ -118,23 +122,23 @@ func measureScan(object []byte, r *report) error {
 		}
 		ratios = append(ratios, float64(scan.NsPerOp())/float64(valid.NsPerOp()))
 	}
-	r.atMost("P11", "scan of a 3 KB Pod: time ÷ json.Valid's", median(ratios), 2, "")
-	r.count("P11", "scan of a 3 KB Pod: allocations", scan.AllocsPerOp(), maxScanAllocs, "")
+	r.AtMost("P11", "scan of a 3 KB Pod: time ÷ json.Valid's", report.Median(ratios), 2, "")
+	r.AtMost("P11", "scan of a 3 KB Pod: allocations", float64(scan.AllocsPerOp()), maxScanAllocs, "")
 	return nil
 }
 
 // benchmark benchmarks f for about a second.
-func benchmark(r *report, name string, f func() error) (testing.BenchmarkResult, error) {
+func benchmark(r *report.Report, name string, f func() error) (testing.BenchmarkResult, error) {
 	var err error
 	result := testing.Benchmark(func(b *testing.B) {
 		for b.Loop() {
 			err = errors.Join(err, f())
 		}
 	})
-	r.sample(name, result.N,
-		value{float64(result.T.Nanoseconds()) / float64(result.N), "ns/op"},
-		value{float64(result.AllocedBytesPerOp()), "B/op"},
-		value{float64(result.AllocsPerOp()), "allocs/op"})
+	r.SampleOf(name, result.N,
+		report.Of(float64(result.T.Nanoseconds())/float64(result.N), "ns/op"),
+		report.Of(float64(result.AllocedBytesPerOp()), "B/op"),
+		report.Of(float64(result.AllocsPerOp()), "allocs/op"))
 	return result, err
 }
 
