@@ -23,7 +23,8 @@ func TestProgress(t *testing.T) {
 			m := &messages{w: &shown, printable: &shown, fd: -1, isTerminal: isTerminal}
 			root := newRoot(terminal{
 				in: strings.NewReader(tt.stdin), out: &shown, err: m, raw: &shown, messages: m,
-			}, "tagpin")
+				program: programName,
+			})
 			root.SetArgs([]string{tt.command, "-"})
 			if err := root.ExecuteContext(t.Context()); err != nil {
 				t.Fatalf("%s: %v", tt.command, err)
