@@ -40,8 +40,8 @@ func formats() []*format {
 		{name: "Kubernetes", cluster: true, known: isKubernetes},
 		{name: "Workflow", known: isWorkflow, find: findWorkflow},
 		{name: "Action", known: isAction, find: findAction},
-		{name: "Compose", known: isCompose, find: findCompose},
 		{name: "Values", known: isValues, find: findValues},
+		{name: "Compose", known: isCompose, find: findCompose},
 	}
 }
 

@@ -190,6 +190,22 @@ func TestFormats(t *testing.T) {
 			left:       []string{"9:12 redis:${TAG:-7}: it depends on a variable"},
 		},
 		{
+			name: "compose with what other files remove", file: "compose.override.yaml",
+			text: "services:\n  a: !reset null\n  b:\n    build: !reset null\n    image: «b:1»\n" +
+				"  c: {image: !reset null}\n  d: {build: null, image: '«d:1»'}\n",
+			references: "b:1 d:1",
+		},
+		{
+			name: "values with services", file: "values.yaml",
+			text:       "services: {web: {image: {repository: app, tag: '1‹@D›'}}}\n",
+			references: "app:1",
+		},
+		{
+			name: "values with services whose images are texts", file: "values-prod.yaml",
+			text:       "services: {web: {build: x, image: '«app:1»'}}\n",
+			references: "app:1",
+		},
+		{
 			name: "workflow", file: ".github/workflows/ci.yml", text: "on: push\njobs:\n  a:\n" +
 				"    container: «golang:1.22»\n    services:\n      db: {image: «postgres:16»}\n    steps:\n" +
 				"    - uses: actions/checkout@v4\n    - uses: docker://«alpine:3»\n    - run: echo\n" +
@@ -306,6 +322,7 @@ func TestRecognized(t *testing.T) {
 		{"f.yaml", "kind: ConfigMap\napiVersion: v1\n---\nservices: {a: {image: b}}\n", true, false},
 		{"f.yaml", kustomization, true, false},
 		{"values.yaml", "a: b\n", true, false},
+		{"f.yaml", "services: {a: {image: {repository: b}}}\n", false, false},
 		{"values.yaml", "- a\n", false, false},
 		{"kustomization.yaml", "resources: []\n", true, false},
 		{"kustomization.yaml", "kind: Other\napiVersion: a/v1\n", true, true},
