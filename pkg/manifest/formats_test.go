@@ -113,6 +113,7 @@ func TestFormats(t *testing.T) {
 			text: "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nspec:\n  template:\n    spec:\n" +
 				"      sources:\n      - helm: {valuesObject: {image: '«a:1»', b: {image: 'b:{{.tag}}'}}}\n",
 			references: "a:1",
+			left:       []string{"7:56 b:{{.tag}}: it depends on a variable"},
 		},
 		{
 			name: "a kind that is not known", file: "a.yaml",
@@ -159,9 +160,23 @@ func TestFormats(t *testing.T) {
 				"e: {image: {repository: nginx}}\nf: {image: {tag: v1}}\ng: {image: {repository: a, tag: [1]}}\n" +
 				"h: {image: {repository: a, tag: 1, digest: {}}}\ni: {image: {repository: a, tag: 1, sha: 12}}\n",
 			left: []string{
+				"1:12 nginx: tag beside it may be a part of the image",
+				"2:12 nginx: its tag is not set here, so the chart chooses it",
+				"3:12 nginx:1: imageTag beside it may be a part of the image",
 				"4:25 nginx: its tag is not set here, so the chart chooses it",
 				"5:25 nginx: its tag is not set here, so the chart chooses it",
 				"7:33 a: its tag is not a text; write it in quotes",
+			},
+		},
+		{
+			name: "values with other versions beside images", file: "values.yaml",
+			text: "kubeVersion: '1'\nupdateStrategy: digest\nimage: «a:1»\n" +
+				"b: {image: '«b:tag»', appVersion: '2', sidecarTag: '3'}\n" +
+				"c: {proxyImage: 'c:1', proxyTag: '2', logImage: '«d:1»'}\nd: {image: 'e:1', version: 2}\n",
+			references: "a:1 b:tag d:1",
+			left: []string{
+				"5:17 c:1: proxyTag beside it may be a part of the image",
+				"6:12 e:1: version beside it may be a part of the image",
 			},
 		},
 		{

@@ -98,21 +98,40 @@ func (w *walk) values(c cursor) {
 	})
 }
 
-// tagBeside matches keys whose value is the tag of an image that another key beside it has.
-var tagBeside = regexp.MustCompile(`(?i)(tag|version|digest)$`)
+// imagePart matches the rest of the key of a tag or a digest, after what the key of its image
+// begins with: imageTag and tag are those of image, and proxyTag is that of proxyImage.
+var imagePart = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?(tag|version|digest|sha)$`)
+
+// partBeside returns the key of a tag or a digest that may belong to an image in the same mapping,
+// or "".
+func partBeside(image cursor) string {
+	stem := strings.ToLower(image.key.Value)
+	stem = strings.TrimRight(strings.TrimSuffix(stem, "image"), "-_")
+	for p := range slices.Chunk(image.parent.Content, 2) {
+		rest, ok := strings.CutPrefix(strings.ToLower(p[0].Value), stem)
+		if ok && p[0].Kind == yaml.ScalarNode && imagePart.MatchString(rest) {
+			return p[0].Value
+		}
+	}
+	return ""
+}
+
+// noTag is why an image without a tag can't be pinned.
+const noTag = "its tag is not set here, so the chart chooses it"
 
 // valueText adds an image that is one text. Without a tag and a digest, or with a tag beside it,
-// the text is only a part of a reference that the chart makes.
+// the text may be only a part of a reference that the chart makes.
 func (w *walk) valueText(c cursor) {
 	r, err := ref.Parse(c.text())
-	if err != nil || !r.Tagged() && !r.Pinned() {
-		return
-	}
-	beside := slices.ContainsFunc(c.parent.Content, func(n *yaml.Node) bool {
-		return n.Kind == yaml.ScalarNode && tagBeside.MatchString(n.Value)
-	})
+	beside := partBeside(c)
 	switch {
-	case beside && !r.Pinned():
+	case err != nil && variable(c.text()):
+		c.leave(c.text(), "it depends on a variable")
+	case err != nil:
+	case beside != "" && !r.Pinned():
+		c.leave(c.text(), beside+" beside it may be a part of the image")
+	case !r.Tagged() && !r.Pinned():
+		c.leave(c.text(), noTag)
 	case w.registry != nil:
 		c.leave(c.text(), "global.imageRegistry changes its registry")
 	default:
@@ -139,6 +158,6 @@ func (w *walk) valueParts(c cursor) {
 		return
 	}
 	if !c.split(name, "tag", parts, false) {
-		repository.leave(name, "its tag is not set here, so the chart chooses it")
+		repository.leave(name, noTag)
 	}
 }
