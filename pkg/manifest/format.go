@@ -20,7 +20,10 @@ import (
 type format struct {
 	name    string
 	cluster bool // its documents are Kubernetes objects for a cluster
-	// known reports whether a document has this format.
+	// kind is that of its documents, if they are Kubernetes objects. Lists can have them too. Without
+	// a name, it stands for all kinds of the group.
+	kind workload.Kind
+	// known reports whether a document has this format, whatever its kind is. It may be nil.
 	known func(f *File, root *yaml.Node) bool
 	// find finds the references of a document.
 	find func(w *walk, root cursor)
@@ -29,12 +32,28 @@ type format struct {
 // formats returns all formats of YAML and JSON. A document has the first one that knows it.
 func formats() []*format {
 	return []*format{
-		{name: "Kustomization", known: isKustomization, find: findKustomization},
-		{name: "FluxKustomization", cluster: true, known: isFluxKustomization, find: findSpecImages},
-		{name: "HelmRelease", cluster: true, known: isHelmRelease, find: findReleaseValues},
-		{name: "Application", cluster: true, known: isApplication, find: findApplicationValues},
 		{
-			name: "ApplicationSet", cluster: true, known: isApplicationSet,
+			name: "Kustomization", kind: workload.Kind{Group: "kustomize.config.k8s.io"},
+			known: isKustomization, find: findKustomization,
+		},
+		{
+			name: "FluxKustomization", cluster: true,
+			kind: workload.Kind{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"},
+			find: findSpecImages, // like those of kustomize
+		},
+		{
+			name: "HelmRelease", cluster: true, // of Flux
+			kind: workload.Kind{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"},
+			find: findReleaseValues,
+		},
+		{
+			name: "Application", cluster: true, // of Argo CD
+			kind: workload.Kind{Group: "argoproj.io", Kind: "Application"},
+			find: findApplicationValues,
+		},
+		{
+			name: "ApplicationSet", cluster: true, // of Argo CD
+			kind: workload.Kind{Group: "argoproj.io", Kind: "ApplicationSet"},
 			find: findApplicationSetValues,
 		},
 		{name: "Kubernetes", cluster: true, known: isKubernetes},
@@ -47,18 +66,32 @@ func formats() []*format {
 
 // recognize adds the references of a document to the file, if a format knows the document.
 func (f *File) recognize(root *yaml.Node) error {
-	all := formats()
-	i := slices.IndexFunc(all, func(k *format) bool { return k.known(f, root) })
+	all, kind, seen := formats(), kindOfObject(root), map[*yaml.Node]bool{}
+	i := slices.IndexFunc(all, func(k *format) bool {
+		return k.has(kind) || k.known != nil && k.known(f, root)
+	})
 	if i < 0 {
 		return nil
 	}
 	f.formats = append(f.formats, all[i])
 	if all[i].find == nil {
-		return f.collect(root, workload.Kind{}, map[*yaml.Node]bool{})
+		return f.collect(root, workload.Kind{}, seen)
 	}
-	w := &walk{file: f, seen: map[*yaml.Node]bool{}, places: map[string]place{}}
-	all[i].find(w, cursor{walk: w, node: root})
-	return w.end(root, all[i].name)
+	return f.find(all[i], root, seen)
+}
+
+// has reports whether objects of a kind have the format.
+func (k *format) has(kind workload.Kind) bool {
+	return kind.Kind != "" && k.kind.Group != "" && kind.Group == k.kind.Group &&
+		(k.kind.Kind == "" || kind.Kind == k.kind.Kind)
+}
+
+// find adds the references of a document or an object that has a format. seen has the nodes that
+// were visited.
+func (f *File) find(k *format, root *yaml.Node, seen map[*yaml.Node]bool) error {
+	w := &walk{file: f, seen: seen, places: map[string]place{}}
+	k.find(w, cursor{walk: w, node: root})
+	return w.end(root, k.name)
 }
 
 // walk is the search for the references of one document that is not a Kubernetes object of the

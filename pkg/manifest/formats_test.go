@@ -198,6 +198,25 @@ func TestFormats(t *testing.T) {
 			references: "a:b",
 		},
 		{
+			name: "items of a list", file: "list.yaml", text: "apiVersion: v1\nkind: List\nitems:\n" +
+				"- apiVersion: helm.toolkit.fluxcd.io/v2\n  kind: HelmRelease\n" +
+				"  spec: {values: &v {image: {repository: a, tag: '1‹@D›'}}}\n" +
+				"- apiVersion: helm.toolkit.fluxcd.io/v2\n  kind: HelmRelease\n  spec: {values: *v}\n" +
+				"- apiVersion: argoproj.io/v1alpha1\n  kind: Application\n" +
+				"  spec: {source: {helm: {valuesObject: {image: '«b:1»'}}}}\n" +
+				"- apiVersion: kustomize.toolkit.fluxcd.io/v1\n  kind: Kustomization\n" +
+				"  spec: {images: [{name: c, newTag: '1'‹, digest: D›}]}\n" +
+				"- apiVersion: kustomize.config.k8s.io/v1beta1\n  kind: Kustomization\n" +
+				"  images: [{name: d, newTag: '1'‹, digest: D›}]\n",
+			references: "a:1 b:1 c:1 d:1",
+		},
+		{
+			name: "items of a typed list", file: "list.yaml",
+			text: "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmReleaseList\nitems:\n" +
+				"- spec: {values: {image: '«a:1»'}}\n",
+			references: "a:1",
+		},
+		{
 			name: "compose", file: "compose.yaml", text: "services:\n  db:\n    image: «postgres:16»\n" +
 				"  web:\n    build: .\n    image: example.com/web:1\n  never: {image: «x», pull_policy: never}\n" +
 				"  v:\n    image: \"redis:${TAG:-7}\"\n",

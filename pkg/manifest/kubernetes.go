@@ -3,6 +3,7 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -10,10 +11,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// collect adds n to the file's objects if it is an object of a known kind, or the items of n if
-// it is a list. inherited is the kind of an item without a kind of its own, as in the typed lists
-// of an API server, such as PodList. seen has the nodes that were visited: a list can contain the
-// same node many times by aliases, and all its occurrences change together.
+// collect adds n to the file's objects if it is an object of a known kind, the references of n if
+// it has a format of its own, or the items of n if it is a list. inherited is the kind of an item
+// without a kind of its own, as in the typed lists of an API server, such as PodList. seen has the
+// nodes that were visited: a list can contain the same node many times by aliases, and all its
+// occurrences change together.
 func (f *File) collect(
 	n *yaml.Node, inherited workload.Kind, seen map[*yaml.Node]bool,
 ) error {
@@ -21,9 +23,13 @@ func (f *File) collect(
 		return nil
 	}
 	seen[n] = true
-	kind := workload.KindOf(text(get(n, "apiVersion")), text(get(n, "kind")))
+	kind := kindOfObject(n)
 	if kind.Kind == "" {
 		kind = inherited
+	}
+	all := formats()
+	if i := slices.IndexFunc(all, func(k *format) bool { return k.has(kind) }); i >= 0 {
+		return f.find(all[i], n, seen)
 	}
 	if f.table.Known(kind) {
 		return f.addObject(n, kind)
@@ -83,8 +89,7 @@ func isKubernetes(_ *File, n *yaml.Node) bool {
 	return text(get(n, "apiVersion")) != "" && text(get(n, "kind")) != ""
 }
 
-// isKind reports whether a document is a Kubernetes object of a kind.
-func isKind(n *yaml.Node, group, kind string) bool {
-	return workload.KindOf(text(get(n, "apiVersion")), text(get(n, "kind"))) ==
-		workload.Kind{Group: group, Kind: kind}
+// kindOfObject returns the kind of a Kubernetes object.
+func kindOfObject(n *yaml.Node) workload.Kind {
+	return workload.KindOf(text(get(n, "apiVersion")), text(get(n, "kind")))
 }

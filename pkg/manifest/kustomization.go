@@ -9,22 +9,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// isKustomization reports whether a document is read by kustomize. It takes a file of one of three
-// names, whose kind may be missing, but must not be another one.
+// isKustomization reports whether kustomize reads a document because of the name of its file, which
+// is one of three. Its kind may be missing, but must not be another one.
 func isKustomization(f *File, n *yaml.Node) bool {
 	kind := text(get(n, "kind"))
-	if isKind(n, "kustomize.config.k8s.io", kind) && kind != "" {
-		return true
-	}
 	named := slices.Contains(
 		[]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}, filepath.Base(f.Name))
 	return named && n.Kind == yaml.MappingNode && (kind == "" || text(get(n, "apiVersion")) == "")
-}
-
-// isFluxKustomization reports whether a document is a Kustomization of Flux, whose images are like
-// those of kustomize.
-func isFluxKustomization(_ *File, n *yaml.Node) bool {
-	return isKind(n, "kustomize.toolkit.fluxcd.io", "Kustomization")
 }
 
 // findKustomization finds the images of a Kustomization, and the values of its charts.

@@ -23,20 +23,6 @@ func isValues(f *File, n *yaml.Node) bool {
 	return n.Kind == yaml.MappingNode && valuesName.MatchString(filepath.Base(f.Name))
 }
 
-// isHelmRelease reports whether a document is a HelmRelease of Flux, which has values.
-func isHelmRelease(_ *File, n *yaml.Node) bool {
-	return isKind(n, "helm.toolkit.fluxcd.io", "HelmRelease")
-}
-
-// isApplication reports whether a document is an Application of Argo CD, which may have values.
-func isApplication(_ *File, n *yaml.Node) bool { return isKind(n, "argoproj.io", "Application") }
-
-// isApplicationSet reports whether a document is an ApplicationSet of Argo CD, which has a template
-// of an Application.
-func isApplicationSet(_ *File, n *yaml.Node) bool {
-	return isKind(n, "argoproj.io", "ApplicationSet")
-}
-
 // findReleaseValues finds the images of the values of a HelmRelease, and of what kustomize does
 // with the result.
 func findReleaseValues(w *walk, root cursor) {
