@@ -102,6 +102,14 @@ func (d *dockerfile) instruction(n *parser.Node) {
 				d.used(n, flag, len("--from="), image)
 			}
 		}
+	case command.Onbuild:
+		if n.Next == nil {
+			return
+		}
+		for _, child := range n.Next.Children { // one, which has no lines of its own
+			child.StartLine, child.EndLine = n.StartLine, n.EndLine
+			d.instruction(child)
+		}
 	case command.Run:
 		for _, flag := range n.Flags {
 			if strings.HasPrefix(flag, "--mount=") {
@@ -130,7 +138,7 @@ func (d *dockerfile) from(n *parser.Node) {
 func (d *dockerfile) mount(n *parser.Node, flag string) {
 	at := len("--mount=")
 	for field := range strings.SplitSeq(flag[at:], ",") {
-		if image, ok := strings.CutPrefix(field, "from="); ok {
+		if key, image, ok := strings.Cut(field, "="); ok && strings.EqualFold(key, "from") {
 			d.used(n, flag, at+len("from="), image)
 		}
 		at += len(field) + len(",")

@@ -335,6 +335,12 @@ func TestDockerfile(t *testing.T) {
 				"4:1 golang: its text is not on one line",
 			},
 		},
+		{
+			name: "triggers", text: "FROM scratch\nONBUILD COPY --from=«nginx:1» / /\n" +
+				"onbuild \\\n  run --mount=type=bind,FROM=«alpine:3» true\nONBUILD RUN go build\n" +
+				"ONBUILD\nRUN --mount=From=«b:2» x\n",
+			references: "nginx:1 alpine:3 b:2",
+		},
 		{name: "ignored", text: "# tagpin:ignore\nFROM a\nFROM «b»\n", references: "b"},
 		{name: "byte order mark", text: "\uFEFFFROM «a»\n", references: "a"},
 		{name: "twice", text: "FROM «a:1»\nCOPY --from=«a:1» / /\n", references: "a:1 a:1"},
