@@ -122,19 +122,36 @@ type argument struct {
 	files []*source
 }
 
-// find returns the files that the arguments name, and reads stdin. A file that is named twice is
-// returned once.
+// real returns the path of the file without links, or "" for stdin.
+func (s *source) real() string {
+	if s.path == "" {
+		return ""
+	}
+	path, err := filepath.Abs(s.path)
+	if err != nil {
+		return s.path
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	return path // reading the file reports the error
+}
+
+// find returns the files that the arguments name, and reads stdin. A file that is named twice, or
+// that links lead to, is returned once.
 func (f *fileFlags) find(args []string, t terminal) *sources {
 	var s sources
 	byPath := map[string]*source{}
 	for _, text := range args {
 		named := argument{text: text}
 		for _, file := range f.filesOf(text, &s, t) {
-			if byPath[file.path] == nil {
-				byPath[file.path] = file
+			key := file.real()
+			if byPath[key] == nil {
+				byPath[key] = file
 				s.all = append(s.all, file)
 			}
-			named.files = append(named.files, byPath[file.path])
+			byPath[key].named = byPath[key].named || file.named
+			named.files = append(named.files, byPath[key])
 		}
 		s.arguments = append(s.arguments, named)
 	}
@@ -222,8 +239,9 @@ func (s *sources) add(file *source, t terminal) {
 }
 
 // filesOf returns the file that an argument names, or all files below the folder, sorted by name.
-// It does not follow links to folders. The path of stdin, which is -, is "". Stdin is read here,
-// before the time for lookups begins, because the program that writes it may need a while.
+// It does not follow links to folders below that. The path of stdin, which is -, is "". Stdin is
+// read here, before the time for lookups begins, because the program that writes it may need a
+// while.
 func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source) {
 	if arg == "-" {
 		data, err := io.ReadAll(t.in)
@@ -236,11 +254,14 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 		}
 		return []*source{{path: path, named: true}}
 	}
-	_ = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
+	// WalkDir does not follow a link, unless a slash follows its name.
+	arg = filepath.Clean(arg)
+	_ = filepath.WalkDir(arg+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
 		if d == nil { // the folder itself has vanished
 			s.unread = append(s.unread, err)
 			return nil
 		}
+		path = filepath.Clean(path)
 		hidden := strings.HasPrefix(d.Name(), ".") && d.Name() != ".github"
 		switch {
 		case path != arg && (hidden || f.excludes(arg, path)):
