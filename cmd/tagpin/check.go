@@ -55,6 +55,9 @@ func newCheckCommand(t terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if c.Flags().Changed("base") && k.base == "" {
+				return errors.New("check: --base needs a revision; without --base, it is HEAD")
+			}
 			return k.run(c.Context(), args, t)
 		},
 	}

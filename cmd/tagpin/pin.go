@@ -60,8 +60,8 @@ func newPinCommand(t terminal) *cobra.Command {
 	c.Flags().BoolVar(&p.diff, "diff", false,
 		"print a diff instead of the files; the exit code is 1 if there is a difference")
 	c.Flags().BoolVar(&p.check, "check", false,
-		"print what would change, and change nothing; the exit code is 1 if anything would; tagpin "+
-			"check needs no registry")
+		"print what would change, and change nothing; the exit code is 1 if anything would, and 2 if a "+
+			"file, a folder or stdin has nothing that tagpin knows; tagpin check needs no registry")
 	c.Flags().BoolVar(&p.update, "update", false,
 		"also renew the digests of pins that have a tag")
 	c.Flags().BoolVar(&p.keepGoing, "keep-going", false,
@@ -121,10 +121,11 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case len(r.failed) > 0 && !p.keepGoing:
-		return exitError{exitLookup, errors.Join(slices.Concat(r.failed, s.unread)...)}
+		return ending(false, errors.Join(slices.Concat(s.unknown, s.unread)...), r.failed)
 	}
-	errs := slices.Concat(s.broken, s.unread, s.edit())
-	if len(errs) > len(s.broken)+len(s.unread) && !p.keepGoing {
+	unread := slices.Concat(s.unknown, s.broken, s.unread)
+	errs := append(unread, s.edit()...)
+	if len(errs) > len(unread) && !p.keepGoing {
 		return errors.Join(errs...)
 	}
 	found, err := p.output(ctx, s.files, t)
@@ -144,8 +145,11 @@ func (p *pinning) accept(ctx context.Context, s *sources, t terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	for _, err := range s.unknown {
-		t.complain(err)
+	if !p.check { // with it, a wrong path must not pass
+		for _, err := range s.unknown {
+			t.complain(err)
+		}
+		s.unknown = nil
 	}
 	switch {
 	case len(s.broken) > 0 && !p.keepGoing:
