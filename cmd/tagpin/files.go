@@ -180,6 +180,9 @@ func (f *fileFlags) parse(
 		})
 	}
 	_ = group.Wait() // the errors are in the files
+	if ctx.Err() != nil {
+		return // the command ends, so what was not read is no finding
+	}
 	for _, file := range s.all {
 		s.add(file, t)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +51,24 @@ func cmpError(errs ...error) error {
 		}
 	}
 	return nil
+}
+
+// TestInterruptedReading checks that the files that were not read have no messages.
+func TestInterruptedReading(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.yaml"), []byte("a: b"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, command := range []string{"check", "pin"} {
+		var out, errs bytes.Buffer
+		code := run(ctx, []string{"tagpin", command, dir}, strings.NewReader(""), &out, &errs)
+		if code != exitUsage || strings.Count(errs.String(), "\n") != 1 ||
+			strings.Contains(errs.String(), "skipped") {
+			t.Errorf("%s = %d, %q, want %d and one line", command, code, errs.String(), exitUsage)
+		}
+	}
 }
 
 // TestSARIF validates reports by the schema of SARIF 2.1.0.
