@@ -110,8 +110,8 @@ func gitContents(
 		}
 		var id, kind string
 		var length int
-		if n, _ := fmt.Sscanf(header, "%s %s %d\n", &id, &kind, &length); n != 3 {
-			continue // the file is missing in the commit
+		if _, err := fmt.Sscanf(header, "%s %s %d\n", &id, &kind, &length); err != nil {
+			continue // the file is missing in the commit; the answer has its name, and "missing"
 		}
 		data := make([]byte, length+1) // with a line end
 		if _, err := io.ReadFull(answers, data); err != nil {
