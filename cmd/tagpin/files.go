@@ -257,9 +257,9 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 		}
 		return []*source{{path: path, named: true}}
 	}
-	// WalkDir does not follow a link, unless a slash follows its name.
 	arg = filepath.Clean(arg)
-	_ = filepath.WalkDir(arg+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
+	root := arg + string(filepath.Separator) // without it, WalkDir does not follow a link
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if d == nil { // the folder itself has vanished
 			s.unread = append(s.unread, err)
 			return nil

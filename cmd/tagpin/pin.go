@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tagpin/tagpin/pkg/amount"
@@ -25,7 +26,8 @@ const aboutPin = `Pins the images in files to the current digests of their tags,
 
 ` + aboutFiles + `
 
-Only the text of image references changes. With a ResourceList on stdin, tagpin pin is a KRM
+Only the text of image references changes; a Kustomization that has no digest gets a line for it.
+With a ResourceList on stdin, tagpin pin is a KRM
 function for kustomize and kpt. Several files are printed as one stream for kubectl, so only
 Kubernetes manifests are printed then; --write, --diff and --check are for all files.
 
@@ -51,6 +53,9 @@ func newPinCommand(t terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := p.validate(args, c.Flags()); err != nil {
+				return err
+			}
 			return p.run(c.Context(), args, t)
 		},
 	}
@@ -70,17 +75,11 @@ func newPinCommand(t terminal) *cobra.Command {
 	return c
 }
 
-func (p *pinning) validate(args []string) error {
-	modes := 0
-	for _, set := range []bool{p.write, p.diff, p.check} {
-		if set {
-			modes++
-		}
+func (p *pinning) validate(args []string, flags *pflag.FlagSet) error {
+	if err := notTogether(flags, "write", "diff", "check"); err != nil {
+		return fmt.Errorf("pin: %w", err)
 	}
-	switch {
-	case modes > 1:
-		return errors.New("pin: --write, --diff and --check can't be used together")
-	case p.write && slices.Contains(args, "-"):
+	if p.write && slices.Contains(args, "-") {
 		return errors.New("pin: --write needs files; it can't write to stdin")
 	}
 	return p.checkGlobs()
@@ -89,9 +88,6 @@ func (p *pinning) validate(args []string) error {
 // run pins the files. The lookups of a file begin when it has been parsed, while others are still
 // read: they wait for registries, and the others need the processor.
 func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
-	if err := p.validate(args); err != nil {
-		return err
-	}
 	e, err := p.newEngine(t.complain)
 	if err != nil {
 		return err
