@@ -65,8 +65,8 @@ func newPinCommand(t terminal) *cobra.Command {
 	c.Flags().BoolVar(&p.diff, "diff", false,
 		"print a diff instead of the files; the exit code is 1 if there is a difference")
 	c.Flags().BoolVar(&p.check, "check", false,
-		"print what would change, and change nothing; the exit code is 1 if anything would, and 2 if a "+
-			"file, a folder or stdin has nothing that tagpin knows; tagpin check needs no registry")
+		"print what would change, and change nothing; the exit code is 1 if anything would, and 2 if "+
+			"a file, a folder or stdin has nothing that tagpin knows; tagpin check needs no registry")
 	c.Flags().BoolVar(&p.update, "update", false,
 		"also renew the digests of pins that have a tag")
 	c.Flags().BoolVar(&p.keepGoing, "keep-going", false,
