@@ -72,7 +72,8 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 		l.heard()
 	case e != nil && ctx.Err() == nil:
 		unread := errors.Is(err, errNoRoom) // but it has come
-		answered = e.status != 0 || e.evidence == network.Broken || unread
+		answered = !e.remembered &&
+			(e.status != 0 || e.evidence == network.Broken || unread)
 		l.judge(e)
 		if !e.remembered && (e.Class() != failure.Unavailable || unread) {
 			l.heard()

@@ -217,6 +217,37 @@ func TestVisitsOpenGates(t *testing.T) {
 	})
 }
 
+// TestRememberedOpensNothing checks that a redirect to a host that must not be asked now does not
+// open the gate of the repository that has redirected.
+func TestRememberedOpensNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := "/file"
+		c := over(handler(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Host != "busy.example":
+				http.Redirect(w, r, "https://busy.example"+to, http.StatusFound)
+			case r.URL.Path == "/file":
+				w.WriteHeader(http.StatusServiceUnavailable)
+			default:
+				w.Header().Set("Retry-After", "300")
+				w.WriteHeader(http.StatusTooManyRequests)
+			}
+		}))
+		ask := func(image string) { _, _ = c.Head(t.Context(), head(image, "a")) }
+		ask("r.example/app:1")
+		ask("busy.example/app:1")
+		to = "/v2/app/manifests/1"
+		time.Sleep(unreachable.first)
+		_, err := c.Head(t.Context(), head("r.example/app:1", "a"))
+		if e := asError(err); e == nil || !e.remembered || e.via == "" {
+			t.Fatalf("Head = %v, want the remembered refusal of busy.example", err)
+		}
+		if !c.gates.has(c.one(head("r.example/app:1", "a")).gate(ofRepository)) {
+			t.Error("the gate of r.example/app is open, although nobody has answered")
+		}
+	})
+}
+
 // TestRedirectsBackOff checks that a repository that redirects to a host which can't be reached is
 // asked less and less often.
 func TestRedirectsBackOff(t *testing.T) {
