@@ -66,8 +66,8 @@ const auditExamples = `  tagpin audit
 const largeManifests = 16 << 20
 
 // largeSecrets is the number of bytes of large pull secrets and service accounts that are read at
-// the same time.
-const largeSecrets = 16 << 20
+// the same time: one of a namespace, and two of all.
+const largeSecrets = 2 * secrets.LargeObject
 
 // auditing has the flags of tagpin audit.
 type auditing struct {
@@ -272,11 +272,16 @@ func (a *auditing) keys() (
 		return func(string, workload.Identity) keychain.Keychain { return shared }, func() {}
 	}
 	c := &secrets.Cluster{
-		Get: secrets.FromClient(a.api, secrets.Places(),
-			&fair.Queue{Capacity: largeSecrets, Share: largeSecrets / 2}),
+		Get:    readSecrets(a.api),
 		Shared: func(string) keychain.Keychain { return shared },
 	}
 	return c.For, c.Close
+}
+
+// readSecrets returns what reads pull secrets and service accounts.
+func readSecrets(api rest.Interface) secrets.Get {
+	large := &fair.Queue{Capacity: largeSecrets, Share: secrets.LargeObject}
+	return secrets.FromClient(api, secrets.Places(), large)
 }
 
 // print prints the report.

@@ -24,6 +24,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tagpin/tagpin/pkg/audit"
+	"github.com/tagpin/tagpin/pkg/audit/cluster"
 )
 
 // TestListen runs tagpin audit --listen, reads what it serves, and stops it.
@@ -185,5 +186,30 @@ func TestBeforeFirstReport(t *testing.T) {
 	(&auditServer{}).handler(prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("GET / = %d, %v, want 503 with Retry-After", w.Code, w.Header())
+	}
+}
+
+// TestLargeSecret checks that a pull secret is read that is larger than those that need no room.
+func TestLargeSecret(t *testing.T) {
+	const size = 1 << 20
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"type":%q}`, strings.Repeat("x", size))
+	}))
+	defer api.Close()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	text := `{"current-context":"c","clusters":[{"name":"blue","cluster":{"server":"` + api.URL +
+		`"}}],"contexts":[{"name":"c","context":{"cluster":"blue"}}]}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client, _, err := cluster.Connection{Kubeconfig: path}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var secret struct{ Type string }
+	err = readSecrets(client)(t.Context(), "ns", "secrets", "large", &secret)
+	if err != nil || len(secret.Type) != size {
+		t.Errorf("a secret of %d bytes: read %d, %v", size, len(secret.Type), err)
 	}
 }

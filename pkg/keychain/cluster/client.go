@@ -20,9 +20,9 @@ const (
 	// objects, and maxObject that of any response. A secret may have 1 MiB, which base64 makes larger.
 	smallObject = 64 << 10
 	maxObject   = 4 << 20
-	// largeObject is the number of bytes that a large object needs: the response, with the copies
-	// that are made while it grows, and the decoded object.
-	largeObject = 3 * maxObject
+	// LargeObject is the number of bytes that a large object needs: the response, with the copies
+	// that are made while it grows, and the decoded object. A share of less admits none.
+	LargeObject = 3 * maxObject
 	// maxPerNamespace is the maximum number of reads of one namespace at a time. Anybody who may
 	// create pods in it can name any number of secrets.
 	maxPerNamespace = 8
@@ -43,7 +43,7 @@ func Places() *fair.Queue {
 // group's v1. A read waits for its turn in the queue, and fails if too many reads of its namespace
 // wait already. large bounds the bytes of large objects.
 func FromClient(c rest.Interface, queue, large *fair.Queue) Get {
-	objects := fair.Items{Queue: large, Free: smallObject, Max: maxObject, Weight: largeObject}
+	objects := fair.Items{Queue: large, Free: smallObject, Max: maxObject, Weight: LargeObject}
 	return func(ctx context.Context, namespace, resource, name string, into any) (err error) {
 		leave, err := queue.Enter(ctx, namespace, 1)
 		if err != nil {
