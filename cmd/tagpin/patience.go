@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,14 @@ import (
 // because it may be out of service for good.
 const maxGuesses = 3
 
+// maxReported and reportedTime bound the reports of waits, and what is remembered of them, since
+// tenants choose the registries. Each registry counts until its wait ends, and for at least
+// reportedTime.
+const (
+	maxReported  = 100
+	reportedTime = time.Minute
+)
+
 // patience is a Resolver that waits as long as a registry asks for that limits its requests or is
 // out of service for a while, and asks again. It does not wait longer than its context allows.
 // Lookups at other registries go on meanwhile.
@@ -28,7 +37,7 @@ type patience struct {
 	limit string
 
 	mu    sync.Mutex
-	until map[string]time.Time // when the wait for a registry ends that was reported, by its host
+	until map[string]time.Time // until when a host is not reported again
 }
 
 // Resolve implements resolve.Resolver.
@@ -63,7 +72,7 @@ func (p *patience) do(ctx context.Context, ask func() error) error {
 			return fmt.Errorf("%w; that is after the end of %s, in %v", err, p.limit,
 				left.Round(time.Second))
 		}
-		p.announce(err, wait)
+		p.announce(registry.HostOf(err), err, wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -81,18 +90,19 @@ func ended(ctx context.Context, err error) error {
 	return fmt.Errorf("%w; %w", err, cause)
 }
 
-// announce reports that lookups wait for a registry. Until that wait ends, it says nothing of
-// others that wait for the same registry.
-func (p *patience) announce(err error, wait time.Duration) {
-	host := registry.HostOf(err)
+// announce reports that lookups wait for a registry. Until that wait ends, and for at least
+// reportedTime, it says nothing of others that wait for the same registry.
+func (p *patience) announce(host string, err error, wait time.Duration) {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if until := p.until[host]; time.Until(until) > 0 {
+	maps.DeleteFunc(p.until, func(_ string, until time.Time) bool { return !until.After(now) })
+	if _, reported := p.until[host]; reported || len(p.until) >= maxReported {
 		return
 	}
 	if p.until == nil {
 		p.until = map[string]time.Time{}
 	}
-	p.until[host] = time.Now().Add(wait)
+	p.until[host] = now.Add(max(wait, reportedTime))
 	p.report(fmt.Errorf("waiting for %w", err))
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -131,4 +132,25 @@ func TestUnasked(t *testing.T) {
 	if got := p.digest(t.Context(), host+"/app:1"); got != emptyDigest || requests.Load() != 3 {
 		t.Errorf("Resolve = %s after %d requests, want the third answer", got, requests.Load())
 	}
+}
+
+// TestReportsAreBounded checks that waits for very many registries are neither all reported nor
+// remembered for ever.
+func TestReportsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reports := 0
+		p := &patience{report: func(error) { reports++ }}
+		wait := func(i int) { p.announce(fmt.Sprint(i), errors.New("limited"), time.Second) }
+		for i := range 10 * maxReported {
+			wait(i)
+		}
+		if reports != maxReported || len(p.until) != maxReported {
+			t.Errorf("%d reports, %d remembered, want %d", reports, len(p.until), maxReported)
+		}
+		time.Sleep(reportedTime)
+		wait(0)
+		if reports != maxReported+1 || len(p.until) != 1 {
+			t.Errorf("later: %d reports, %d remembered, want one more, and 1", reports, len(p.until))
+		}
+	})
 }
