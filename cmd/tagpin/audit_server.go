@@ -57,7 +57,7 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	logger := process.NewLogger(t.err, zapcore.InfoLevel)
 	process.LogLibraries(logger)
 	process.LimitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), logger)
-	a.patience.limit = "--interval"
+	a.patience.limit = "the part of --interval that is for lookups"
 	a.patience.report = func(err error) { logger.Info(err.Error()) }
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
