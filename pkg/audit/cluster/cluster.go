@@ -193,7 +193,7 @@ func (r *Reader) page(
 		return "", err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	return readPage(body, object)
+	return readPage(&shallow{text: body}, object)
 }
 
 // readPage reads the JSON of a list.

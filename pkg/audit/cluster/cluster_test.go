@@ -225,6 +225,41 @@ func TestManagedFields(t *testing.T) {
 	}
 }
 
+// TestDeep checks that an object that is nested as deeply as the API server allows is read like
+// others, in any list.
+func TestDeep(t *testing.T) {
+	const levels = 9995 // with those of its metadata, the object has 10,000
+	metadata := func(name string, uid types.UID, owners []metav1.OwnerReference) *metav1.ObjectMeta {
+		fields := strings.Repeat(`{"f:\\\"{[":[],"f:a":`, levels) + `{}` + strings.Repeat("}", levels)
+		return &metav1.ObjectMeta{
+			Name: name, Namespace: "ns", UID: uid, OwnerReferences: owners,
+			ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}},
+		}
+	}
+	pods := []corev1.Pod{
+		{ObjectMeta: *metadata("deep", "", owner("apps/v1", "ReplicaSet", "web-1"))},
+		{ObjectMeta: metav1.ObjectMeta{Name: "plain", Namespace: "other"}},
+	}
+	for i := range pods {
+		pods[i].Spec.Containers = []corev1.Container{{Name: "c", Image: "!c"}}
+	}
+	s := &apiServer{
+		pods: len(pods), pod: func(i int) any { return pods[i] },
+		parents: map[string][]metav1.Object{"replicasets": {
+			metadata("web-1", "ReplicaSetweb-1", owner("apps/v1", "Deployment", "web")),
+		}},
+	}
+	c := &audit.Collector{}
+	problems, err := (&cluster.Reader{Client: s.open(t)}).Read(t.Context(), c)
+	if err != nil || len(problems) > 0 {
+		t.Fatalf("Read: %v, %v", problems, err)
+	}
+	want := []string{"ns Deployment/web container c !c x1", "other Pod/plain container c !c x1"}
+	if diff := cmp.Diff(want, rows(t, c)); diff != "" {
+		t.Errorf("rows: -want +got\n%s", diff)
+	}
+}
+
 // TestPages checks that a list is read in pages, and goes on if the API server forgets its state.
 func TestPages(t *testing.T) {
 	s := &apiServer{pods: 1700, pod: func(i int) any {
