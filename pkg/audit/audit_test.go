@@ -203,6 +203,18 @@ func passwords(all map[string]string) func(string, workload.Identity) keychain.K
 	}
 }
 
+// TestNotStarted checks that a pin is not reported as what runs before its container has started.
+func TestNotStarted(t *testing.T) {
+	f := newFixture(t)
+	digest := f.pusher(t).image("app:1", "one")
+	pinned := f.host + "/app:1@" + digest
+	for id, want := range map[string]string{"": "", f.host + "/app@" + digest: digest} {
+		if got := report(t, f.auditor(t), one(pinned, id)).Containers[0].RunningDigest; string(got) != want {
+			t.Errorf("with the imageID %q: RunningDigest = %q, want %q", id, got, want)
+		}
+	}
+}
+
 // TestFailuresAreOwn checks that a failure with the credentials of one namespace says nothing about
 // the image of another one, however many namespaces have others.
 func TestFailuresAreOwn(t *testing.T) {

@@ -15,7 +15,10 @@ func (a *Auditor) judge(s *subject) Finding {
 		Namespace: s.namespace,
 		Workload:  Workload{s.owner.Group, s.owner.Kind, s.owner.Name},
 		Container: s.container.Name, Type: s.container.Type, Image: s.container.Image,
-		Pods: s.pods, RunningDigest: s.digest(), forTenants: a.ForTenants,
+		Pods: s.pods, forTenants: a.ForTenants,
+	}
+	if s.container.ran() {
+		f.RunningDigest = s.digest()
 	}
 	switch {
 	case s.image.Pinned():

@@ -105,7 +105,8 @@ type Finding struct {
 	Type      Type     `json:"type"`
 	// Image is the text in the pod spec.
 	Image string `json:"image"`
-	// RunningDigest is the one that runs. It is empty if it is not known.
+	// RunningDigest is the one that runs. It is empty if it is not known, or if nothing has
+	// run.
 	RunningDigest digest.Digest `json:"runningDigest,omitempty"`
 	// TagDigest is the one that the tag names now. It is empty if it is not known. It may differ from
 	// RunningDigest although the tag has not drifted, because one is that of an index.
