@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -122,6 +123,49 @@ func TestStates(t *testing.T) {
 		}
 		if text := detail + r.Containers[0].Image; strings.ContainsRune(text, '\x1b') {
 			t.Errorf("%s: %q has an escape character", tt.name, text)
+		}
+	}
+}
+
+// TestOthersAskMeanwhile checks that a namespace that waits for a registry does not keep another one
+// from asking for the same image with its own credentials, and uses the answer of that one.
+func TestOthersAskMeanwhile(t *testing.T) {
+	f := newFixture(t)
+	digest := f.pusher(t).image("private/app:1", "one")
+	first, answered := "", make(chan struct{})
+	var mu sync.Mutex
+	a := &audit.Auditor{
+		Images: f.images(t),
+		Keychain: func(namespace string, _ workload.Identity) keychain.Keychain {
+			mu.Lock()
+			defer mu.Unlock()
+			if first == "" || first == namespace {
+				first = namespace
+				return keychain.Chain{}
+			}
+			return passwords(map[string]string{namespace: "canary"})(namespace, workload.Identity{})
+		},
+		Repeat: func(ctx context.Context, ask func() error) error {
+			err := ask()
+			if err == nil {
+				close(answered)
+				return nil
+			}
+			select {
+			case <-answered:
+				return ask()
+			case <-ctx.Done():
+				return err
+			}
+		},
+		Until: time.Now().Add(10 * time.Second),
+	}
+	image := f.host + "/private/app:1@" + digest
+	here, there := one(image, ""), one(image, "")
+	there.Namespace = "other"
+	for _, finding := range report(t, a, here, there).Containers {
+		if finding.Has(audit.Unknown) {
+			t.Errorf("%s: %v, want an answer", finding.Namespace, finding.Details)
 		}
 	}
 }

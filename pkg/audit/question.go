@@ -29,7 +29,7 @@ type question struct {
 	runs digest.Digest
 	old  ref.Reference
 
-	asking sync.Mutex // held by the namespace that asks
+	asking sync.Mutex // held while a namespace asks, but not while it waits to ask again
 
 	mu      sync.Mutex
 	counted bool // as done
@@ -161,7 +161,7 @@ func (l *lookups) finish(j *job, found answer, err error) {
 }
 
 // ask asks a question, unless it was asked with the same credentials before. The caller holds
-// j.asking.
+// j.asking, which is free while Repeat waits: others may get an answer with their credentials.
 func (l *lookups) ask(
 	ctx context.Context, j *job, req resolve.Request, keys *usedKeys,
 ) (found answer, err error) {
@@ -181,7 +181,16 @@ func (l *lookups) ask(
 	if l.Repeat == nil {
 		err = once()
 	} else {
-		err = l.Repeat(ctx, once)
+		j.asking.Unlock()
+		err = l.Repeat(ctx, func() error {
+			j.asking.Lock()
+			defer j.asking.Unlock()
+			if found, err = j.answer(j.namespace); err == nil {
+				return nil
+			}
+			return once()
+		})
+		j.asking.Lock()
 	}
 	if err == nil || ctx.Err() != nil || errors.Is(err, registry.ErrOfNamespace) {
 		return found, err
