@@ -149,6 +149,10 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	if err := a.print(report, t.out); err != nil {
 		return err
 	}
+	if report.Summary.Pods == 0 && (len(a.namespaces) > 0 || a.selector != "") {
+		t.complain(errors.New("audit: there is no such pod that has not finished; check that " +
+			"--namespace and --selector are spelled right"))
+	}
 	return a.judge(report)
 }
 
@@ -175,6 +179,11 @@ func (a *auditing) mistakes(flags *pflag.FlagSet) error {
 	} {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("audit: %w", err))
+		}
+	}
+	for _, name := range []string{"namespace", "fail-on"} { // a variable in CI may not be set
+		if f := flags.Lookup(name); f.Changed && f.Value.String() == "[]" {
+			errs = append(errs, fmt.Errorf("audit: --%s has no value", name))
 		}
 	}
 	for _, name := range a.namespaces {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -50,7 +51,7 @@ type Reader struct {
 // namespace of several, or the owners of ReplicaSets or Jobs, without which these count as the
 // workload. If nothing could be read, there is an error.
 func (r *Reader) Read(ctx context.Context, c *audit.Collector) (problems []error, err error) {
-	namespaces := r.Namespaces
+	namespaces := slices.Compact(slices.Sorted(slices.Values(r.Namespaces)))
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}

@@ -403,6 +403,19 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestNamedTwice checks that a namespace is read once.
+func TestNamedTwice(t *testing.T) {
+	s := &apiServer{}
+	reader := cluster.Reader{Client: s.open(t), Namespaces: []string{"b", "a", "b"}}
+	if _, err := reader.Read(t.Context(), &audit.Collector{}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"GET /api/v1/namespaces/a/pods", "GET /api/v1/namespaces/b/pods"}
+	if diff := cmp.Diff(want, s.requests); diff != "" {
+		t.Errorf("requests: -want +got\n%s", diff)
+	}
+}
+
 // TestAway checks the error for an API server that does not answer, and for kubeconfigs that name
 // none.
 func TestAway(t *testing.T) {
