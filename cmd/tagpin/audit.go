@@ -262,8 +262,13 @@ func (a *auditing) auditCluster(
 		return nil, err
 	}
 	report.Cluster = a.cluster
-	for _, problem := range problems {
-		report.Problems = append(report.Problems, problem.Error())
+	for _, err := range problems {
+		text := err.Error()
+		report.Causes = append(report.Causes, text)
+		if problem, ok := errors.AsType[*cluster.Problem](err); ok && auditor.ForTenants {
+			text = problem.Part + " failed; the log says why"
+		}
+		report.Problems = append(report.Problems, text)
 	}
 	return report, nil
 }

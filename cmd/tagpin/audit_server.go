@@ -147,8 +147,8 @@ func (a *auditing) inTime(ctx context.Context, began time.Time) (*audit.Report, 
 // logReport logs what the report says about single containers. Their number is bounded, so that
 // nobody can flood the log.
 func logReport(log logr.Logger, report *audit.Report, took time.Duration) {
-	for _, problem := range report.Problems {
-		log.Info("a part of the cluster could not be read", "cause", problem)
+	for _, cause := range report.Causes {
+		log.Info("a part of the cluster could not be read", "cause", cause)
 	}
 	logged := map[string]int{} // by namespace
 	for _, f := range report.Containers {

@@ -32,7 +32,12 @@ func TestListen(t *testing.T) {
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.URL.Path, "/pods") {
-			_, _ = io.WriteString(w, `{"items":[{"metadata":{"name":"p","namespace":"ns"},"spec":{"containers":[{"name":"c","image":"!invalid"},{"name":"d","image":"unnamed.invalid/app:1"}]}}]}`)
+			_, _ = io.WriteString(w, `{"items":[{"metadata":{"name":"p","namespace":"ns"},"spec":{"containers":[{"name":"c","image":"!invalid"},{"name":"d","image":"unnamed.invalid/app:1"}]}},
+				{"metadata":{"name":"q","namespace":"other","ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"r","uid":"r","controller":true}]},"spec":{"containers":[{"name":"c","image":"!invalid"}]}}]}`)
+		}
+		if strings.HasSuffix(r.URL.Path, "/replicasets") {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
 		}
 	}))
 	defer api.Close()
@@ -55,7 +60,7 @@ func TestListen(t *testing.T) {
 		exit <- run(ctx, args, nil, io.Discard, write)
 		_ = write.Close()
 	}()
-	address, causes, audited := "", "", make(chan bool)
+	address, causes, problem, audited := "", "", "", make(chan bool)
 	lines := bufio.NewScanner(logs)
 	for address == "" && lines.Scan() {
 		var line struct{ Level, TS, Msg, Address string }
@@ -72,6 +77,9 @@ func TestListen(t *testing.T) {
 			if strings.Contains(lines.Text(), `"msg":"a running image could not be checked"`) {
 				causes = lines.Text()
 			}
+			if strings.Contains(lines.Text(), `"msg":"a part of the cluster could not be read"`) {
+				problem = lines.Text()
+			}
 			if strings.Contains(lines.Text(), `"msg":"audited"`) {
 				close(audited)
 			}
@@ -86,8 +94,11 @@ func TestListen(t *testing.T) {
 		strings.Contains(causes, `"cause":"unnamed.invalid: unreachable"`) {
 		t.Errorf("log of a failed lookup %q, want its cause", causes)
 	}
+	if !strings.Contains(problem, "kubectl create clusterrole") {
+		t.Errorf("log of a problem %q, want what to do about it", problem)
+	}
 	for path, want := range map[string]string{
-		"/": "Pod/p", "/report.json": `"the tag: unnamed.invalid: unreachable"`, "/healthz": "ok",
+		"/": "listing replicasets.apps in all namespaces failed; the log says why", "/report.json": `"the tag: unnamed.invalid: unreachable"`, "/healthz": "ok",
 		"/metrics": `tagpin_audit_containers{state="unknown",workload_namespace="ns"} 2`,
 	} {
 		response, err := http.Get("http://" + address + path)
@@ -98,6 +109,9 @@ func TestListen(t *testing.T) {
 		_ = response.Body.Close()
 		if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
 			t.Errorf("GET %s: %s, %v, %.300s, want %s in it", path, response.Status, err, body, want)
+		}
+		if text := string(body); strings.Contains(text, "kubectl") || strings.Contains(text, api.URL) {
+			t.Errorf("GET %s: %.300s, want nothing that is for the operator alone", path, text)
 		}
 		if csp := response.Header.Get("Content-Security-Policy"); path == "/" && !strings.Contains(csp, "default-src 'none'") {
 			t.Errorf("Content-Security-Policy of the page = %q", csp)

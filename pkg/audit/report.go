@@ -63,6 +63,9 @@ type Report struct {
 	Containers []Finding `json:"containers"`
 	// Problems are the parts of the cluster that could not be read, and why.
 	Problems []string `json:"problems,omitempty"`
+
+	// Causes say more about the problems, for the operator alone.
+	Causes []string `json:"-"`
 }
 
 // Summary has the totals.

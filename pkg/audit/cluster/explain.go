@@ -13,8 +13,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// Problem is the error of a part of the cluster that could not be read. Its text also says why, with
+// the address of the API server, and what to do about it.
+type Problem struct {
+	Part string // such as "listing pods in the namespace a"
+
+	error
+}
+
+// Unwrap returns the cause.
+func (p *Problem) Unwrap() error { return p.error }
+
 // explain returns the error of a list, with what to do about it.
-func (l list) explain(err error) error {
+func (l list) explain(err error) *Problem {
 	resource, where := l.resource, "in all namespaces"
 	if l.group != "" {
 		resource += "." + l.group
@@ -23,6 +34,11 @@ func (l list) explain(err error) error {
 		where = "in the namespace " + l.namespace
 	}
 	text := fmt.Sprintf("listing %s %s", resource, where)
+	return &Problem{text, l.advise(text, err)}
+}
+
+// advise returns the error of a list that is described by text, with what to do about it.
+func (l list) advise(text string, err error) error {
 	connection := new(net.OpError)
 	switch {
 	case apierrors.IsForbidden(err):
