@@ -127,8 +127,8 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestOthersAskMeanwhile checks that a namespace that waits for a registry does not keep another one
-// from asking for the same image with its own credentials, and uses the answer of that one.
+// TestOthersAskMeanwhile checks that a namespace that waits for a registry does not keep another
+// one from asking for the same image with its own credentials, and uses the answer of that one.
 func TestOthersAskMeanwhile(t *testing.T) {
 	f := newFixture(t)
 	digest := f.pusher(t).image("private/app:1", "one")
@@ -253,7 +253,8 @@ func TestNotStarted(t *testing.T) {
 	digest := f.pusher(t).image("app:1", "one")
 	pinned := f.host + "/app:1@" + digest
 	for id, want := range map[string]string{"": "", f.host + "/app@" + digest: digest} {
-		if got := report(t, f.auditor(t), one(pinned, id)).Containers[0].RunningDigest; string(got) != want {
+		got := report(t, f.auditor(t), one(pinned, id)).Containers[0].RunningDigest
+		if string(got) != want {
 			t.Errorf("with the imageID %q: RunningDigest = %q, want %q", id, got, want)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Problem is the error of a part of the cluster that could not be read. Its text also says why, with
-// the address of the API server, and what to do about it.
+// Problem is the error of a part of the cluster that could not be read. Its text also says why,
+// with the address of the API server, and what to do about it.
 type Problem struct {
 	Part string // such as "listing pods in the namespace a"
 
