@@ -33,6 +33,8 @@ const verifyRetry = time.Second
 // verification has the flags of tagpin-webhook verify, and what the checks need.
 type verification struct {
 	kubeconfig, name string
+	image            string
+	pullSecrets      []string
 	wait             time.Duration
 
 	client kubernetes.Interface
@@ -45,6 +47,13 @@ func newVerifyFlags(v *verification) *flag.FlagSet {
 		"`file` that names the API server (default: that of the cluster it runs in)")
 	fs.StringVar(&v.name, "registration", "zz-tagpin",
 		"`name` of the MutatingWebhookConfiguration")
+	fs.StringVar(&v.image, "image", "",
+		"`image` by its tag, to pin in a review of the mode dry-run (default: none)")
+	fs.Func("pull-secret", "`name` of a pull secret for the image, in the namespace of tagpin; may be "+
+		"given several times", func(name string) error {
+		v.pullSecrets = append(v.pullSecrets, name)
+		return nil
+	})
 	fs.DurationVar(&v.wait, "wait", 0,
 		"`time` to try again while a check fails. After an installation, the server may need a little "+
 			"more than a minute until it writes its rules (default: not at all)")

@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -56,6 +58,9 @@ func (v *verification) check(ctx context.Context) (found []finding) {
 			empty = append(empty, name)
 		}
 		found = append(found, v.checkWebhook(ctx, &live.Webhooks[i])...)
+		if mode == policy.Propose && v.image != "" && !anyFailed(found) {
+			found = append(found, v.checkImage(ctx, &live.Webhooks[i]))
+		}
 	}
 	first := finding{passed, subject, "it has rules, so the API server calls tagpin", ""}
 	if len(empty) > 0 {
@@ -88,13 +93,54 @@ func (v *verification) checkWebhook(
 		return append(found, finding{skipped, w.Name, "no review was sent, because the server wants a " +
 			"client certificate (clientCA), which only the API server has", ""})
 	}
-	if err := sendReview(ctx, conn, w); err != nil {
+	answer, err := sendReview(ctx, conn, w, []byte(pinnedPod))
+	if err == nil && len(answer.Patch) > 0 {
+		err = errors.New("the answer changes a pod that needs no pin")
+	}
+	if err != nil {
 		return append(found, finding{
 			failed, w.Name, "sending a review: " + err.Error(),
 			"the log of tagpin's pods may say why",
 		})
 	}
 	return append(found, finding{passed, w.Name, "a review was answered", ""})
+}
+
+// digest matches a digest in the patch of an answer.
+var digest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+
+// checkImage sends the webhook of the mode dry-run a pod with an image, and reports the digest that
+// it proposes.
+func (v *verification) checkImage(
+	ctx context.Context, w *admissionregistrationv1.MutatingWebhook,
+) finding {
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	subject := "image " + v.image
+	conn, err := v.caller.Connect(ctx, &w.ClientConfig)
+	if err != nil {
+		return finding{failed, subject, err.Error(), nextAfterConnect(err)}
+	}
+	defer func() { _ = conn.Close() }()
+	if conn.WantsCertificate {
+		return finding{skipped, subject, "no review was sent, because the server wants a client " +
+			"certificate", ""}
+	}
+	pod, err := newUnpinnedPod(v.image, v.pullSecrets)
+	if err != nil {
+		return finding{failed, subject, err.Error(), ""}
+	}
+	answer, err := sendReview(ctx, conn, w, pod)
+	if err == nil {
+		if found := digest.Find(answer.Patch); found != nil {
+			return finding{passed, subject, "it would be pinned to " + string(found), ""}
+		}
+		err = errors.New(cmp.Or(strings.Join(answer.Warnings, "; "), "the answer has no reason"))
+	}
+	return finding{
+		failed, subject, "it would not be pinned: " + err.Error(),
+		"tagpin resolve in a pod of tagpin asks the registry too, and says what it answers",
+	}
 }
 
 // nextAfterRead says what to do after an error of the API server.

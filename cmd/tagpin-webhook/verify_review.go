@@ -16,6 +16,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -28,8 +29,22 @@ const pinnedPod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"tagpin-ve
 	`{"containers":[{"name":"verify","image":"verify.tagpin.dev/none@sha256:` +
 	`0000000000000000000000000000000000000000000000000000000000000000"}]}}`
 
-// newPinnedReview returns a review of the creation of pinnedPod, which is not stored.
-func newPinnedReview(namespace string) *admissionv1.AdmissionReview {
+// newUnpinnedPod returns a pod with an image, which is pulled with the given pull secrets.
+func newUnpinnedPod(image string, pullSecrets []string) ([]byte, error) {
+	pod := corev1.Pod{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: "tagpin-verify"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "verify", Image: image}}},
+	}
+	for _, name := range pullSecrets {
+		pod.Spec.ImagePullSecrets = append(pod.Spec.ImagePullSecrets,
+			corev1.LocalObjectReference{Name: name})
+	}
+	return json.Marshal(pod)
+}
+
+// newReview returns a review of the creation of a pod, which is not stored.
+func newReview(namespace string, pod []byte) *admissionv1.AdmissionReview {
 	dryRun := true
 	return &admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
@@ -40,39 +55,39 @@ func newPinnedReview(namespace string) *admissionv1.AdmissionReview {
 			Name:      "tagpin-verify",
 			Namespace: namespace,
 			Operation: admissionv1.Create,
-			Object:    runtime.RawExtension{Raw: []byte(pinnedPod)},
+			Object:    runtime.RawExtension{Raw: pod},
 			DryRun:    &dryRun,
 		},
 	}
 }
 
-// sendReview sends a review over a connection. It returns an error if the answer is not the one
-// that a working webhook gives.
+// sendReview sends a review of a pod over a connection, and returns the answer. It returns an error
+// if the answer is not one that a working webhook gives to a pod that needs no lookup, or in the
+// mode dry-run.
 func sendReview(
 	ctx context.Context, conn *registrar.Connection, w *admissionregistrationv1.MutatingWebhook,
-) error {
+	pod []byte,
+) (*admissionv1.AdmissionResponse, error) {
 	target, namespace := reviewTarget(conn, w)
-	review := newPinnedReview(namespace)
+	review := newReview(namespace, pod)
 	body, err := json.Marshal(review)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := postReview(ctx, conn, target, body)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case answer.Response == nil || answer.Response.UID != review.Request.UID:
-		return errors.New("the answer belongs to no review, so it is not tagpin that answers")
+		return nil, errors.New("the answer belongs to no review, so it is not tagpin that answers")
 	case !answer.Response.Allowed:
 		var message string
 		if answer.Response.Result != nil {
 			message = answer.Response.Result.Message
 		}
-		return fmt.Errorf("it was denied, although it needs no pin: %s", cmp.Or(message, "no reason"))
-	case len(answer.Response.Patch) > 0:
-		return errors.New("the answer changes a pod that needs no pin")
+		return nil, fmt.Errorf("it was denied: %s", cmp.Or(message, "no reason"))
 	}
-	return nil
+	return answer.Response, nil
 }
 
 // reviewTarget returns the URL that an API server posts reviews to, and the namespace that the

@@ -146,6 +146,28 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestVerifyImage checks that the command has an image pinned, and says why one is not.
+func TestVerifyImage(t *testing.T) {
+	i := start(t, 0)
+	defer i.end()
+	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.client.Certificate[0]})
+	kubeconfig := apiServing(t, registered(i.webhook, bundle))
+	for image, tt := range map[string]struct {
+		code int
+		want string
+	}{
+		i.registry + "/app:1":    {exitOK, "ok    image " + i.registry + "/app:1: it would be pinned to " + i.digest + "\n"},
+		i.registry + "/app:none": {exitFailed, "FAIL  image " + i.registry + "/app:none: it would not be pinned: "},
+		"a b":                    {exitFailed, "FAIL  image a b: it would not be pinned: "},
+	} {
+		var stdout, stderr bytes.Buffer
+		args := []string{"verify", "--image", image, "--pull-secret", "none", "--kubeconfig", kubeconfig}
+		if code := run(t.Context(), args, &stdout, &stderr); code != tt.code || !strings.Contains(stdout.String(), tt.want) {
+			t.Errorf("run(%q) = %d, stdout %q, stderr %q, want %d, %q", args, code, stdout.String(), stderr.String(), tt.code, tt.want)
+		}
+	}
+}
+
 // TestVerifyWaits checks that the command tries again until the registration has rules.
 func TestVerifyWaits(t *testing.T) {
 	i := start(t, 0)
