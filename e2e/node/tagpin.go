@@ -30,7 +30,7 @@ const (
 const tagpinImage = "tagpin/tagpin-webhook"
 
 // values are the values for the chart: the image, and a registry with its own CA.
-const values = `image: {repository: %q, digest: %q}
+const values = `image: {repository: %q, tag: e2e, digest: %q}
 extraCAs: [{configMap: registry-ca}]
 config:
   cache: {negativeTTL: 500ms}

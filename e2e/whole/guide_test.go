@@ -212,7 +212,7 @@ func (g *guide) verify() {
 	want := []string{"ok    registration zz-tagpin: it has rules", "ok    keep.tagpin.dev: a review was answered"}
 	g.wantText("kubectl exec --namespace tagpin-system deployment/tagpin-webhook", want...)
 	out := g.shell(g.take("helm test tagpin") + " 2>&1")
-	for _, w := range append(want, "Phase:          Succeeded") {
+	for _, w := range append(want, "tagpin-webhook:e2e: it would be pinned to sha256:", "Phase:          Succeeded") {
 		if !strings.Contains(out, w) {
 			g.t.Errorf("helm test wrote\n%s\nwant %q in it", out, w)
 		}

@@ -37,7 +37,7 @@ func TestKustomizeIsRendered(t *testing.T) {
 func TestRunWithoutAChart(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var stderr bytes.Buffer
-	if code := run(&stderr); code != 1 || !strings.HasPrefix(stderr.String(), "helm: ") {
+	if code := run(nil, &stderr, &stderr); code != 1 || !strings.HasPrefix(stderr.String(), "helm: ") {
 		t.Errorf("run without a chart = %d, %q, want 1 and an error", code, stderr.String())
 	}
 }

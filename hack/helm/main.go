@@ -5,6 +5,9 @@
 //
 //	cd hack/helm && go run .
 //
+// With the argument "package", it writes the chart of a release as an archive. make release runs
+// that.
+//
 // It uses Helm's engine and not its install action, because kustomize needs one file for each
 // template, and the action joins them.
 //
@@ -36,10 +39,16 @@ const (
 	namespace    = "tagpin-system"
 )
 
-func main() { os.Exit(run(os.Stderr)) }
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-func run(stderr io.Writer) int {
-	if err := update(); err != nil {
+func run(args []string, stdout, stderr io.Writer) int {
+	var err error
+	if len(args) > 0 && args[0] == "package" {
+		err = packageChart(args[1:], stdout)
+	} else {
+		err = update()
+	}
+	if err != nil {
 		fmt.Fprintf(stderr, "helm: %v\n", err)
 		return 1
 	}

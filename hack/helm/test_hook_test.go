@@ -4,6 +4,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -87,6 +88,31 @@ func checkTestObjects(t *testing.T, values string, all []object, kinds []string,
 	slices.Sort(got)
 	if diff := cmp.Diff(slices.Sorted(slices.Values(kinds)), got); diff != "" {
 		t.Errorf("%s: kinds of the test (-want +got):\n%s", values, diff)
+	}
+}
+
+// TestImageOfHelmTest checks which image the test has pinned, and with which pull secrets.
+func TestImageOfHelmTest(t *testing.T) {
+	for values, want := range map[string]string{
+		"{image: {digest: \"" + imageDigest + "\"}}":          "",
+		"{image: {tag: v1}}":                                  "--image=ghcr.io/tagpin/tagpin-webhook:v1",
+		"{image: {tag: v1, digest: \"" + imageDigest + "\"}}": "--image=ghcr.io/tagpin/tagpin-webhook:v1",
+		"{image: {tag: v1, pullPolicy: Never}}":               "",
+		"{testImage: r.example/a:1, imagePullSecrets: [{name: a}], global: {imagePullSecrets: [b]}}": "--image=r.example/a:1 --pull-secret=b --pull-secret=a",
+		"{testImage: r.example/a:1, global: {imageRegistry: other.example}}":                         "--image=r.example/a:1",
+		"{image: {tag: v1}, global: {imageRegistry: other.example}}":                                 "--image=other.example/tagpin/tagpin-webhook:v1",
+	} {
+		hooks, _ := sorted4(t, values)
+		i := slices.IndexFunc(hooks, func(h *release.Hook) bool {
+			return h.Kind == "Pod" && slices.Contains(h.Events, release.HookTest)
+		})
+		var got []string
+		for _, arg := range at(hookObject(t, hooks[i].Manifest), "spec", "containers", 0, "args").([]any) {
+			got = append(got, arg.(string))
+		}
+		if all := "verify --wait=90s " + want; strings.Join(got, " ") != strings.TrimSpace(all) {
+			t.Errorf("%s: helm test runs %q, want %q", values, got, all)
+		}
 	}
 }
 

@@ -181,17 +181,29 @@ prometheusRule and the rule. */ -}}
 {{- $expr -}}
 {{- end }}
 
-{{- /* The image. The registry of a parent chart replaces the host that begins the repository. */ -}}
-{{- define "tagpin.image" -}}
+{{- /* The image without its tag. The registry of a parent chart replaces the host that begins it. */ -}}
+{{- define "tagpin.repository" -}}
 {{- $repository := .Values.image.repository -}}
 {{- with (.Values.global).imageRegistry -}}
 {{- $parts := splitn "/" 2 $repository -}}
 {{- $isHost := and $parts._1 (or (contains "." $parts._0) (contains ":" $parts._0) (eq $parts._0 "localhost")) -}}
 {{- $repository = printf "%s/%s" (trimSuffix "/" .) ($isHost | ternary $parts._1 $repository) -}}
 {{- end -}}
-{{- with .Values.image -}}
-{{ $repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- $repository -}}
 {{- end }}
+
+{{- define "tagpin.image" -}}
+{{- with .Values.image -}}
+{{ include "tagpin.repository" $ }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- /* The image that helm test has pinned: tagpin's own by its tag, unless it has none or is in no
+registry. */ -}}
+{{- define "tagpin.testImage" -}}
+{{- $released := ne .Chart.AppVersion "latest" | ternary .Chart.AppVersion "" -}}
+{{- $tag := eq .Values.image.pullPolicy "Never" | ternary "" (.Values.image.tag | default $released) -}}
+{{- .Values.testImage | default ($tag | empty | ternary "" (printf "%s:%s" (include "tagpin.repository" .) $tag)) -}}
 {{- end }}
 
 {{- /* The fields of the config that other values of the chart set. A new field is only written if its
