@@ -10,11 +10,12 @@
 //
 // It prints the digest of the image's index. A commit always has the same digest, on any machine
 // and at any time, because the image contains no current time and no host names, and because go.sum
-// pins the CA certificates in the default base. The image is not signed.
+// pins the CA certificates in the default base. The image is not signed: the release workflow signs
+// the images that it pushes.
 //
 // ko is not used, because it puts one program into an image. For the SBOM, cyclonedx-gomod is not
-// used, because it describes one binary and not an image, and would add some 20 modules, such as
-// go-git, to save the 30 lines that read the build info of a binary.
+// used, because it describes one binary and not an image, puts the current time into it, and would
+// add some 20 modules, such as go-git, to save the 30 lines that read the build info of a binary.
 package main
 
 import (
@@ -25,6 +26,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +41,8 @@ func main() {
 	os.Exit(code)
 }
 
-// run builds the image. The working directory must be the root of the repository.
+// run builds the image, or writes the SBOM of a binary. The working directory must be the root of
+// the repository.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s, err := parseFlags(args, stderr)
 	switch {
@@ -48,6 +51,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		fmt.Fprintln(stderr, "image:", err)
 		return 2
+	}
+	if s.binary != "" {
+		if err := s.writeBinarySBOM(ctx); err != nil {
+			fmt.Fprintln(stderr, "image:", err)
+			return 1
+		}
+		return 0
 	}
 	digest, err := s.make(ctx, stderr)
 	if err != nil {
@@ -66,6 +76,7 @@ type settings struct {
 	push      []string
 	version   string
 	revision  string
+	binary    string
 }
 
 func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
@@ -86,6 +97,8 @@ func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
 		"`version` of the binaries; make image takes it from git")
 	fs.StringVar(&s.revision, "revision", "",
 		"`commit` of the source files (default: git's HEAD, if no file differs from it)")
+	fs.StringVar(&s.binary, "sbom-of", "",
+		"`file` of a binary: write its SBOM to the file --output, and build no image")
 	if err := fs.Parse(args); err != nil {
 		return s, err
 	}
@@ -148,6 +161,23 @@ func (s settings) make(ctx context.Context, progress io.Writer) (v1.Hash, error)
 		fmt.Fprintln(progress, "pushed", ref)
 	}
 	return r.index.Digest()
+}
+
+// writeBinarySBOM writes the SBOM of a binary of a release, which make release puts beside it.
+func (s settings) writeBinarySBOM(ctx context.Context) error {
+	src, err := readSource(ctx, s.version, s.revision, os.Getenv("SOURCE_DATE_EPOCH"))
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(s.binary)
+	if err != nil {
+		return err
+	}
+	sbom, err := newBinarySBOM(binary{filepath.Base(s.binary), content}, src)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.binary, err)
+	}
+	return os.WriteFile(s.output, sbom, 0o644) //nolint:gosec // not secret
 }
 
 // timestamp formats a time as in annotations and SBOMs.

@@ -37,7 +37,7 @@ const (
 func newSBOM(
 	image v1.Hash, platform v1.Platform, binaries []binary, b base, src source,
 ) ([]byte, error) {
-	l := &list{components: map[string]cdx.Component{}, dependencies: map[string][]string{}}
+	l := newList()
 	version := url.QueryEscape(image.String())
 	self := cdx.Component{
 		BOMRef: image.String(), Type: cdx.ComponentTypeContainer,
@@ -53,6 +53,21 @@ func newSBOM(
 	if err := l.addBase(self.BOMRef, b); err != nil {
 		return nil, err
 	}
+	return l.sbom(self, src)
+}
+
+// newBinarySBOM returns the SBOM of a binary alone, such as the command line for another system.
+func newBinarySBOM(b binary, src source) ([]byte, error) {
+	l := newList()
+	self, err := l.addModules(b.name, b, src)
+	if err != nil {
+		return nil, err
+	}
+	return l.sbom(self, src)
+}
+
+// sbom returns the SBOM of the component self, which has the components of the list.
+func (l *list) sbom(self cdx.Component, src source) ([]byte, error) {
 	bom := cdx.NewBOM()
 	tool := cdx.Component{
 		Type: cdx.ComponentTypeApplication, Name: "hack/image", Version: src.version,
@@ -84,33 +99,46 @@ type list struct {
 	dependencies map[string][]string
 }
 
+func newList() *list {
+	return &list{components: map[string]cdx.Component{}, dependencies: map[string][]string{}}
+}
+
 // add adds a component on which the component parent depends.
 func (l *list) add(parent string, c cdx.Component) {
 	l.components[c.BOMRef] = c
 	l.dependencies[parent] = append(l.dependencies[parent], c.BOMRef)
 }
 
-// addBinary adds a binary and its modules.
+// addBinary adds a binary of an image and its modules.
 func (l *list) addBinary(parent string, b binary, src source) error {
-	info, err := buildinfo.Read(bytes.NewReader(b.content))
+	self, err := l.addModules("/"+binDir+b.name, b, src)
 	if err != nil {
 		return err
 	}
-	path := "/" + binDir + b.name
-	self := cdx.Component{
+	l.add(parent, self)
+	return nil
+}
+
+// addModules adds the modules of a binary, and returns its component.
+func (l *list) addModules(path string, b binary, src source) (self cdx.Component, err error) {
+	info, err := buildinfo.Read(bytes.NewReader(b.content))
+	if err != nil {
+		return self, err
+	}
+	_, program, _ := strings.Cut(info.Path, "/cmd/")
+	self = cdx.Component{
 		BOMRef: path, Type: cdx.ComponentTypeApplication, Name: path, Version: src.version,
-		PackageURL: purl(info.Main.Path, src.version) + "#cmd/" + b.name,
+		PackageURL: purl(info.Main.Path, src.version) + "#cmd/" + program,
 		Hashes:     &[]cdx.Hash{sha256Of(b.content)},
 		Licenses:   &cdx.Licenses{{License: &cdx.License{ID: license}}},
 	}
-	l.add(parent, self)
 	// Vulnerability databases list Go's standard library as the module std.
 	goVersion := strings.TrimPrefix(info.GoVersion, "go")
 	l.add(self.BOMRef, module(&debug.Module{Path: "std", Version: goVersion}))
 	for _, m := range info.Deps {
 		l.add(self.BOMRef, module(m))
 	}
-	return nil
+	return self, nil
 }
 
 // addBase adds the base: an image by its digest, or the CA certificates of our own base. The other

@@ -142,3 +142,49 @@ func testSchema(t *testing.T, text []byte) {
 		t.Error("the schema accepts an invalid serial number, so it was not loaded")
 	}
 }
+
+// TestBinarySBOM writes the SBOM of a binary, and compares it with the output of go version -m. The
+// binary is this test.
+func TestBinarySBOM(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "1")
+	output := filepath.Join(t.TempDir(), "sbom.json")
+	mustRun(t, "--version", version, "--revision", "abc", "--sbom-of", self, "--output", output)
+	text, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testSchema(t, text)
+	bom := new(cdx.BOM)
+	if err := cdx.NewBOMDecoder(bytes.NewReader(text), cdx.BOMFileFormatJSON).Decode(bom); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := bom.Metadata.Component
+	if c.Name != filepath.Base(self) || c.Version != version || (*c.Hashes)[0] != sha256Of(content) ||
+		bom.Metadata.Timestamp != "1970-01-01T00:00:01Z" {
+		t.Errorf("the SBOM is of %+v at %s", c, bom.Metadata.Timestamp)
+	}
+	want := modules(t, content)
+	for _, c := range *bom.Components {
+		delete(want, c.BOMRef)
+	}
+	if len(want) > 0 {
+		t.Errorf("the SBOM lacks %v", want)
+	}
+	again := output + ".again"
+	mustRun(t, "--version", version, "--revision", "abc", "--sbom-of", self, "--output", again)
+	if second, err := os.ReadFile(again); err != nil || !bytes.Equal(second, text) {
+		t.Errorf("one binary has two SBOMs (%v)", err)
+	}
+	var stderr bytes.Buffer
+	if code := run(t.Context(), []string{"--version", version, "--sbom-of", output}, &stderr, &stderr); code != 1 {
+		t.Errorf("the SBOM of a file that is no binary: run = %d, %s, want 1", code, &stderr)
+	}
+}
