@@ -10,6 +10,8 @@ BIN     := bin
 VERSION ?= $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
 # The folder of the tools has a checksum in its name, so that other versions get another folder.
 TOOLS   := $(CACHE)/tools-$(shell cat hack/tools/go.sum | cksum | cut -d' ' -f1)
+# GoReleaser has many dependencies, and only make release and its test need it.
+RELEASER := $(CACHE)/release-$(shell cat hack/release/go.sum | cksum | cut -d' ' -f1)/goreleaser
 GOFUMPT := $(TOOLS)/gofumpt
 LINT    := $(TOOLS)/golangci-lint
 # gotestsum runs go test, and lists failed and skipped tests again at the end.
@@ -20,8 +22,8 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 , := ,
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
-.PHONY: help test verify unit test-tools e2e cluster node bench docs fmt demo build image dist fuzz \
-  clean
+.PHONY: help test verify unit test-tools e2e cluster node bench docs fmt demo build image release \
+  fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +58,8 @@ unit: $(TOOLS)/built ## run the unit tests with the race detector, in random ord
 	$(call say,unit: unit tests with the race detector,7 min,4 min)
 	$(TEST) -race -shuffle=on ./...
 
-test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, krew, oras, Prometheus, Chromium
-	$(call say,test-tools: policies$(,) chart$(,) image$(,) alerts and the page of audits with gator$(,) Helm$(,) oras$(,) Prometheus and Chromium,8 min,3 min)
+test-tools: $(TOOLS)/built $(RELEASER) ## test with others' tools: gator, GoReleaser, Helm, krew, oras, Chromium
+	$(call say,test-tools: policies$(,) chart$(,) image$(,) releases$(,) alerts and the page of audits with gator$(,) Helm$(,) oras$(,) GoReleaser$(,) Prometheus and Chromium,8 min,3 min)
 	@# hack/page needs a Chromium, of about 300 MB. hack/dist completes commands in zsh and fish, and
 	@# runs pre-commit. Debian's packages are installed if they are missing. Elsewhere hack/page fails
 	@# and says so, and hack/dist skips tests.
@@ -114,14 +116,24 @@ image: ## build the image and its SBOMs into bin/image; IMAGE_FLAGS='--push REF'
 	@cd hack/image && $(STATIC) go build -o ../../bin/make-image .
 	@bin/make-image --version '$(VERSION)' $(IMAGE_FLAGS)
 
-dist: ## build archives of the command line for all systems, and krew's manifest, into bin/dist
-	$(call say,dist: builds tagpin for six platforms,12 min,1 min)
-	@rm -rf bin/dist
-	@for platform in linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64 windows_arm64; do \
-	  GOOS=$${platform%_*} GOARCH=$${platform#*_} $(BUILD) -o bin/dist/binaries/$$platform/ ./cmd/tagpin || exit 1; \
+# The version as Helm and GoReleaser want it: without the v. A commit without a tag has none, so that
+# it gets one that is older than any release.
+SEMVER   = $(patsubst v%,%,$(if $(filter v%,$(VERSION)),$(VERSION),v0.0.0-g$(VERSION)))
+# Without these flags, GoReleaser signs and publishes, as the release workflow does.
+RELEASE_FLAGS ?= --snapshot --skip=sign
+
+release: $(RELEASER) ## build a release into bin/release: archives, chart, SBOMs, checksums, krew's manifest
+	$(call say,release: builds the image$(,) and tagpin for six platforms,25 min,2 min)
+	@rm -rf bin/extra && mkdir -p bin/extra
+	@$(MAKE) --silent image > bin/image.digest
+	@for arch in amd64 arm64; do \
+	  cp bin/image.linux-$$arch.cdx.json bin/extra/tagpin-webhook_linux_$$arch.cdx.json || exit 1; \
 	done
-	@cd hack/dist && $(STATIC) go build -o ../../bin/make-dist .
-	@bin/make-dist --version '$(VERSION)'
+	@cd hack/helm && $(STATIC) go run . package --version '$(SEMVER)' --tag '$(VERSION)' \
+	  --digest "$$(cat ../../bin/image.digest)" --epoch "$$(git log -1 --format=%ct)" --output ../../bin/extra
+	@VERSION='$(VERSION)' SEMVER='$(SEMVER)' IMAGE_DIGEST="$$(cat bin/image.digest)" PATH="$(CURDIR)/bin:$$PATH" \
+	  $(RELEASER) release --clean --config hack/release/goreleaser.yaml $(RELEASE_FLAGS)
+	@cp bin/extra/* bin/release
 
 fuzz: ## run every fuzz target for a minute
 	@echo "fuzz: each target runs for a minute once it is built" >&2
@@ -133,6 +145,10 @@ fuzz: ## run every fuzz target for a minute
 
 clean: ## remove bin; the caches stay
 	rm -rf bin
+
+$(RELEASER):
+	@echo "building GoReleaser into $(@D); several minutes, once" >&2
+	@cd hack/release && $(STATIC) GOBIN=$(@D) go install tool
 
 $(TOOLS)/built:
 	@echo "building gofumpt, golangci-lint, gotestsum and benchstat into $(TOOLS); about a minute, once" >&2

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package dist
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -39,9 +38,10 @@ func needs(t *testing.T, program string) {
 // tagpinInPath builds tagpin and makes it the first program of its name in PATH.
 func tagpinInPath(t *testing.T) {
 	t.Helper()
-	dir := t.TempDir()
-	build(t, dir, runtime.GOOS, runtime.GOARCH)
-	bin := filepath.Join(dir, runtime.GOOS+"_"+runtime.GOARCH)
+	bin := t.TempDir()
+	if out, err := shell(t, "../..", "go build -o "+bin+" ./cmd/tagpin"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
