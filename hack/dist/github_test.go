@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dist
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rhysd/actionlint"
+	"github.com/tailscale/hujson"
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/mod/modfile"
+)
+
+// uses matches a step with an action, and pinned one whose action is pinned to a commit, with its
+// version as a comment.
+var (
+	uses   = regexp.MustCompile(`(?m)^.*\buses: .*$`)
+	pinned = regexp.MustCompile(`uses: [\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
+)
+
+// TestWorkflows checks this project's own workflows with actionlint, that they run the Makefile's
+// targets, and that their actions are pinned.
+func TestWorkflows(t *testing.T) {
+	linter, err := actionlint.NewLinter(os.Stderr, &actionlint.LinterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob("../../.github/workflows/*.yaml")
+	if err != nil || len(names) != 2 {
+		t.Fatalf("the workflows are %q, %v, want two", names, err)
+	}
+	found, err := linter.LintFiles(names, nil)
+	if err != nil || len(found) > 0 {
+		t.Errorf("actionlint: %v, %v", err, found)
+	}
+	for _, name := range names {
+		for _, line := range uses.FindAllString(read(t, "", name), -1) {
+			if !pinned.MatchString(line) {
+				t.Errorf("%s: the action is not pinned to a commit, with its version as a comment: %s", name, line)
+			}
+		}
+	}
+	ci := read(t, "../../.github/workflows", "ci.yaml")
+	for _, part := range strings.Fields(regexp.MustCompile(`(?m)^test: (.*) ##`).FindStringSubmatch(read(t, "../..", "Makefile"))[1]) {
+		if !strings.Contains(ci, "{target: "+part) {
+			t.Errorf("ci.yaml does not run make %s, which is part of make test", part)
+		}
+	}
+}
+
+// form is an issue form, as
+// https://docs.github.com/en/communities/using-templates-to-encourage-useful-issues-and-pull-requests/syntax-for-issue-forms
+// describes it.
+type form struct {
+	Name, Description string
+	Labels            []string
+	Body              []struct {
+		Type, ID   string
+		Attributes struct {
+			Label, Description, Placeholder, Render string
+			Options                                 []string
+		}
+		Validations struct{ Required bool }
+	}
+}
+
+// TestForms checks the forms for issues, which GitHub does not show if they have a mistake. Each
+// asks for the version.
+func TestForms(t *testing.T) {
+	names, err := filepath.Glob("../../.github/ISSUE_TEMPLATE/*.yml")
+	if err != nil || len(names) != 4 {
+		t.Fatalf("the forms are %q, %v, want three and config.yml", names, err)
+	}
+	for _, name := range names {
+		if filepath.Base(name) == "config.yml" {
+			continue
+		}
+		var f form
+		d := yaml.NewDecoder(strings.NewReader(read(t, "", name)))
+		d.KnownFields(true)
+		if err := d.Decode(&f); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if f.Name == "" || f.Description == "" {
+			t.Errorf("%s has no name or no description", name)
+		}
+		seen := map[string]bool{}
+		for _, field := range f.Body {
+			if seen[field.ID] || field.ID == "" || field.Attributes.Label == "" ||
+				!slices.Contains([]string{"input", "textarea", "dropdown"}, field.Type) ||
+				(field.Type == "dropdown") != (len(field.Attributes.Options) > 0) {
+				t.Errorf("%s: %+v is not a field, or one of two with this id", name, field)
+			}
+			seen[field.ID] = true
+		}
+		if !seen["version"] {
+			t.Errorf("%s does not ask for the version", name)
+		}
+	}
+}
+
+// TestContributing runs the go commands in CONTRIBUTING.md that need no other module, and checks
+// that the Makefile has the targets that the page names, and its times.
+func TestContributing(t *testing.T) {
+	page, makefile := read(t, "../../.github", "CONTRIBUTING.md"), read(t, "../..", "Makefile")
+	commands := regexp.MustCompile(`(?m)^go test .*$`).FindAllString(page, -1)
+	if len(commands) < 3 {
+		t.Errorf("the page has %d commands go test, want at least 3", len(commands))
+	}
+	for _, c := range commands {
+		out, err := shell(t, "../..", "unset GOFLAGS\n"+c+" -v")
+		if err != nil || !strings.Contains(out, "--- PASS") {
+			t.Errorf("%s: %v, want a test that passes\n%s", c, err, out)
+		}
+	}
+	for _, m := range regexp.MustCompile("`make ([a-z0-9-]+)").FindAllStringSubmatch(page, -1) {
+		if !strings.Contains(makefile, "\n"+m[1]+": ") {
+			t.Errorf("there is no make %s", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `make ([a-z0-9-]+)` \\|.*\\| (.*) \\| (.*) \\|$").FindAllStringSubmatch(page, -1) {
+		says := regexp.MustCompile(`\$\(call say,` + m[1] + `: .*,` + m[2] + `,` + m[3] + `\)`)
+		if !says.MatchString(strings.ReplaceAll(makefile, "; builds Kubernetes the first time", "")) {
+			t.Errorf("make %s does not say that it takes %s and %s", m[1], m[2], m[3])
+		}
+	}
+}
+
+// renovate has the parts of Renovate's config that TestRenovate compares with this repository.
+type renovate struct {
+	CustomManagers []struct {
+		ManagerFilePatterns, MatchStrings []string
+	}
+	PackageRules []struct {
+		GroupName         string
+		MatchFileNames    []string
+		MatchPackageNames []string
+	}
+}
+
+// TestRenovate checks that the patterns in the config for updates match files of this repository,
+// and that the group of Kubernetes has each module that e2e replaces by that version. CI validates
+// the config itself.
+func TestRenovate(t *testing.T) {
+	text, err := hujson.Standardize([]byte(read(t, "../../.github", "renovate.json5")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c renovate
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	out, err := shell(t, "../..", "git ls-files --cached --others --exclude-standard")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	files := strings.Fields(out)
+	for _, m := range c.CustomManagers {
+		for _, pattern := range m.ManagerFilePatterns {
+			i := slices.IndexFunc(files, regexp.MustCompile(strings.Trim(pattern, "/")).MatchString)
+			if i < 0 || !regexp.MustCompile(m.MatchStrings[0]).MatchString(read(t, "../..", files[i])) {
+				t.Errorf("%s finds no file, or %q nothing in it", pattern, m.MatchStrings)
+			}
+		}
+	}
+	for _, rule := range c.PackageRules {
+		for _, name := range rule.MatchFileNames {
+			if !slices.Contains(files, name) {
+				t.Errorf("a rule is about %s, which does not exist", name)
+			}
+		}
+		if rule.GroupName == "Kubernetes" {
+			testKubernetes(t, rule.MatchPackageNames)
+		}
+	}
+}
+
+// testKubernetes checks that e2e replaces the modules of Kubernetes by one version, and that the
+// patterns match exactly these modules.
+func testKubernetes(t *testing.T, patterns []string) {
+	t.Helper()
+	mod, err := modfile.Parse("go.mod", []byte(read(t, "../../e2e", "go.mod")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := map[string]bool{}
+	for _, r := range mod.Replace {
+		if strings.HasPrefix(r.Old.Path, "k8s.io/") {
+			one[r.Old.Path], one[r.New.Version] = true, true
+		}
+	}
+	versions := 0
+	for name := range one {
+		if strings.HasPrefix(name, "v") {
+			versions++
+		}
+	}
+	if versions != 1 {
+		t.Errorf("e2e replaces the modules of Kubernetes by %d versions, want one", versions)
+	}
+	for _, r := range mod.Require {
+		name := r.Mod.Path
+		if !strings.HasPrefix(name, "k8s.io/") {
+			continue
+		}
+		if got, want := matches(patterns, name), one[name] || name == "k8s.io/kubernetes"; got != want {
+			t.Errorf("the group of Kubernetes has %s: %t, want %t", name, got, want)
+		}
+	}
+}
+
+// matches reports whether one of Renovate's patterns matches a name, and no pattern that begins
+// with an exclamation mark does.
+func matches(patterns []string, name string) (ok bool) {
+	for _, pattern := range patterns {
+		pattern, not := strings.CutPrefix(pattern, "!")
+		prefix, all := strings.CutSuffix(pattern, "/**")
+		found := pattern == name || all && strings.HasPrefix(name, prefix+"/")
+		if found && not {
+			return false
+		}
+		ok = ok || found
+	}
+	return ok
+}
