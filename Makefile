@@ -23,7 +23,7 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
 .PHONY: help test verify unit test-tools e2e cluster node bench docs fmt demo build image release \
-  fuzz clean
+  test-release fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,8 @@ unit: $(TOOLS)/built ## run the unit tests with the race detector, in random ord
 	$(call say,unit: unit tests with the race detector,7 min,4 min)
 	$(TEST) -race -shuffle=on ./...
 
-test-tools: $(TOOLS)/built $(RELEASER) ## test with others' tools: gator, GoReleaser, Helm, krew, oras, Chromium
-	$(call say,test-tools: policies$(,) chart$(,) image$(,) releases$(,) alerts and the page of audits with gator$(,) Helm$(,) oras$(,) GoReleaser$(,) Prometheus and Chromium,8 min,3 min)
+test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, oras, Prometheus, Chromium
+	$(call say,test-tools: policies$(,) chart$(,) image$(,) alerts and the page of audits with gator$(,) Helm$(,) oras$(,) Prometheus and Chromium,8 min,3 min)
 	@# hack/page needs a Chromium, of about 300 MB. hack/dist completes commands in zsh and fish, and
 	@# runs pre-commit. Debian's packages are installed if they are missing. Elsewhere hack/page fails
 	@# and says so, and hack/dist skips tests.
@@ -134,6 +134,10 @@ release: $(RELEASER) ## build a release into bin/release: archives, chart, SBOMs
 	@VERSION='$(VERSION)' SEMVER='$(SEMVER)' IMAGE_DIGEST="$$(cat bin/image.digest)" PATH="$(CURDIR)/bin:$$PATH" \
 	  $(RELEASER) release --clean --config hack/release/goreleaser.yaml $(RELEASE_FLAGS)
 	@cp bin/extra/* bin/release
+
+test-release: $(RELEASER) ## build a release twice, compare the two, and install it with krew
+	$(call say,test-release: builds two releases,40 min,8 min)
+	cd hack/dist && $(STATIC) go test -tags release -run TestRelease -count=1 -timeout 60m .
 
 fuzz: ## run every fuzz target for a minute
 	@echo "fuzz: each target runs for a minute once it is built" >&2

@@ -49,8 +49,8 @@ func newVerifyFlags(v *verification) *flag.FlagSet {
 		"`name` of the MutatingWebhookConfiguration")
 	fs.StringVar(&v.image, "image", "",
 		"`image` by its tag, to pin in a review of the mode dry-run (default: none)")
-	fs.Func("pull-secret", "`name` of a pull secret for the image, in the namespace of tagpin; may be "+
-		"given several times", func(name string) error {
+	fs.Func("pull-secret", "`name` of a pull secret for the image, in the namespace of tagpin; may "+
+		"be given several times", func(name string) error {
 		v.pullSecrets = append(v.pullSecrets, name)
 		return nil
 	})

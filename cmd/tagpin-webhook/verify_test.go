@@ -162,8 +162,10 @@ func TestVerifyImage(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		args := []string{"verify", "--image", image, "--pull-secret", "none", "--kubeconfig", kubeconfig}
-		if code := run(t.Context(), args, &stdout, &stderr); code != tt.code || !strings.Contains(stdout.String(), tt.want) {
-			t.Errorf("run(%q) = %d, stdout %q, stderr %q, want %d, %q", args, code, stdout.String(), stderr.String(), tt.code, tt.want)
+		code := run(t.Context(), args, &stdout, &stderr)
+		if code != tt.code || !strings.Contains(stdout.String(), tt.want) {
+			t.Errorf("run(%q) = %d, stdout %q, stderr %q, want %d, %q", args, code,
+				stdout.String(), stderr.String(), tt.code, tt.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package dist
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -54,9 +55,7 @@ func TestWorkflows(t *testing.T) {
 	}
 }
 
-// form is an issue form, as
-// https://docs.github.com/en/communities/using-templates-to-encourage-useful-issues-and-pull-requests/syntax-for-issue-forms
-// describes it.
+// form is an issue form. GitHub's page "Syntax for issue forms" describes it.
 type form struct {
 	Name, Description string
 	Labels            []string
@@ -228,4 +227,20 @@ func matches(patterns []string, name string) (ok bool) {
 		ok = ok || found
 	}
 	return ok
+}
+
+// command returns a command that ends with the test.
+func command(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	return exec.CommandContext(t.Context(), name, args...)
+}
+
+// read returns the text of a file in a folder.
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build release
+
 package dist
 
 import (
@@ -216,11 +218,6 @@ func (r release) testKrew(t *testing.T) {
 	}
 }
 
-func command(t *testing.T, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	return exec.CommandContext(t.Context(), name, args...)
-}
-
 // buildTools builds krew and its check of manifests, and returns their folder.
 func buildTools(t *testing.T) string {
 	t.Helper()
@@ -231,13 +228,4 @@ func buildTools(t *testing.T) string {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return dir
-}
-
-func read(t *testing.T, dir, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
