@@ -129,9 +129,9 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	}
 	defer a.close()
 	// A manifest may have 4 MiB, and one namespace may have many of that size.
-	a.engine.client.Manifests = &fair.Queue{Capacity: largeManifests, Share: largeManifests / 2}
+	a.client.Manifests = &fair.Queue{Capacity: largeManifests, Share: largeManifests / 2}
 	// Tenants may read what is served, and learn from it what can be reached from here.
-	a.engine.client.ExplainAll = a.listen == ""
+	a.client.ExplainAll = a.listen == ""
 	a.connection.UserAgent = "tagpin/" + moduleVersion()
 	if a.api, a.cluster, err = a.connection.Open(); err != nil {
 		return fmt.Errorf("audit: %w", err)

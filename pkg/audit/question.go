@@ -155,7 +155,7 @@ func (l *lookups) try(ctx context.Context, j *job) {
 
 // finish stores the answer of a job, and counts it.
 func (l *lookups) finish(j *job, found answer, err error) {
-	if j.question.finish(j.namespace, found, err) {
+	if j.finish(j.namespace, found, err) {
 		l.progress(1, 0)
 	}
 }

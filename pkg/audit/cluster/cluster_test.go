@@ -233,7 +233,7 @@ func TestDeep(t *testing.T) {
 		fields := strings.Repeat(`{"f:\\\"{[":[],"f:a":`, levels) + `{}` + strings.Repeat("}", levels)
 		return &metav1.ObjectMeta{
 			Name: name, Namespace: "ns", UID: uid, OwnerReferences: owners,
-			ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}},
+			ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(fields)}},
 		}
 	}
 	pods := []corev1.Pod{
