@@ -40,7 +40,7 @@ func TestPackage(t *testing.T) {
 	}
 	for _, helm := range []string{"helm.sh/helm/v3/cmd/helm", "helm.sh/helm/v4/cmd/helm"} {
 		out, err := exec.CommandContext(t.Context(), "go", "run", helm, "template", "tagpin", archive,
-			"--show-only", "templates/deployment.yaml").CombinedOutput()
+			"--kube-version", "1.30.0", "--show-only", "templates/deployment.yaml").CombinedOutput()
 		want := "image: \"ghcr.io/tagpin/tagpin-webhook@" + imageDigest + "\"\n"
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Errorf("%s template = %v, want %q in\n%s", helm, err, want, out)
