@@ -138,6 +138,9 @@ func readImages(stdin io.Reader) (images []ref.Reference, err error) {
 	if err := lines.Err(); err != nil {
 		errs = append(errs, fmt.Errorf("stdin:%d: %w", n+1, err))
 	}
+	if len(images)+len(errs) == 0 {
+		errs = append(errs, errors.New("stdin names no image")) // what writes to it may have failed
+	}
 	return images, errors.Join(errs...)
 }
 
