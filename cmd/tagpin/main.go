@@ -109,8 +109,8 @@ The result is written to stdout, messages for people to stderr. The exit code is
   2  wrong usage, or a file can't be read or written
   3  a lookup failed
 
-If several apply, 2 counts before 3, and 3 before 1. With 0 and 1,
-messages name what was left out, such as files in a folder that can't be parsed.`
+If several apply, 2 counts before 3, and 3 before 1. With 0 and 1, messages
+name what was left out, such as files in a folder that can't be parsed.`
 
 // programName is the name of the command.
 const programName = "tagpin"
