@@ -105,6 +105,12 @@ func TestPreCommit(t *testing.T) {
 	if err == nil || !strings.Contains(out, "k8s/pod.yaml:6:") || !strings.Contains(out, "nginx:1.25") {
 		t.Errorf("the hook on an unpinned file = %v, want it to name the line:\n%s", err, out)
 	}
+	write(t, filepath.Join(dir, "Dockerfile"), "FROM nginx:1.25\n")
+	out, err = shell(t, dir, "git add -A && pre-commit run tagpin-check-system --files Dockerfile")
+	if err == nil || !strings.Contains(out, "Dockerfile:1:") {
+		t.Errorf("the hook on an unpinned Dockerfile = %v, want it to name the line:\n%s", err, out)
+	}
+	write(t, filepath.Join(dir, "Dockerfile"), "FROM scratch\n")
 	// The registry does not exist, so the hook must fail and name the image.
 	write(t, filepath.Join(dir, "k8s/pod.yaml"),
 		strings.Replace(unpinnedPod, "nginx:1.25", "registry.invalid/a:1", 1))
