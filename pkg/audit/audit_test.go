@@ -105,7 +105,8 @@ func TestStates(t *testing.T) {
 		{"loopback by its address", "127.1.2.3/app:1", "", "unknown unpinned", "127.1.2.3 is each node itself"},
 		{"loopback of IPv6", "[::1]:5000/app:1", "", "unknown unpinned", "[::1]:5000 is each node itself"},
 		{"invalid", "App:\x1b[31m", "", "unknown unpinned", "invalid image reference"},
-		{"exempt", at("app:exempt"), nothing, "gone unknown exempt", ""},
+		{"built on the node, and the registry has no such tag", at("local:dev"), nothing, "unknown unpinned", "built or loaded there"},
+		{"exempt", at("app:exempt"), at("app@" + v1), "gone exempt", "no longer has the tag"},
 		{"status of another form", at("app:1"), "what", "unknown unpinned", "built or loaded there"},
 	} {
 		a := &audit.Auditor{Images: f.images(t), Exempt: func(r ref.Reference) bool { return r.Tag() == "exempt" }}

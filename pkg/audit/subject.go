@@ -69,8 +69,10 @@ func (a *Auditor) newSubject(k key, r *row) *subject {
 	switch {
 	case name.Pinned():
 		s.runs = name
-	case status.image.IsZero():
+	case status.reason != "":
 		s.unknown = status.reason
+		return s // a registry's tag says nothing about an image that did not come from there
+	case status.image.IsZero():
 		if k.container.Type == TypeVolume {
 			s.unknown = "the status of a pod does not say which image a volume has"
 		}
