@@ -24,7 +24,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	secrets "github.com/tagpin/tagpin/pkg/keychain/cluster"
-	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -247,8 +246,7 @@ func (a *auditing) auditCluster(
 		Images: a.mirrors, Repeat: a.patience.do, Until: until, ForTenants: a.listen != "",
 		LeaveShortNames: a.pinner.Policy.LeaveShortNames,
 		Exempt: func(image ref.Reference) bool {
-			return slices.ContainsFunc(a.pinner.Policy.Exempt,
-				func(p policy.Pattern) bool { return p.Match(image) })
+			return a.pinner.Policy.Exempts(workload.Kind{Kind: "Pod"}, image)
 		},
 		Progress: func(done, all int) {
 			status(fmt.Sprintf("looking up images: %d of %d", done, all))

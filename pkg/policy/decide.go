@@ -118,7 +118,7 @@ func (p *Policy) decideNew(kind workload.Kind, d *Decision) {
 		d.Reason = Invalid
 	case p.leaves(d.Parsed) && p.unreplaced(kind, d.Parsed):
 		d.Reason = Unreplaced
-	case p.exempts(d.Parsed):
+	case p.Exempts(kind, d.Parsed):
 		d.Reason = Exempt
 	case p.leaves(d.Parsed):
 		d.Reason = ShortName
@@ -130,6 +130,12 @@ func (p *Policy) decideNew(kind workload.Kind, d *Decision) {
 // leaves reports whether the config leaves r alone.
 func (p *Policy) leaves(r ref.Reference) bool {
 	return p.LeaveShortNames && r.Short() || p.exempts(r)
+}
+
+// Exempts reports whether Policy.Exempt leaves r alone in an object of a kind. A pattern of exactly
+// workload.Placeholder does so in pod templates alone.
+func (p *Policy) Exempts(kind workload.Kind, r ref.Reference) bool {
+	return p.exempts(r) && !p.unreplaced(kind, r)
 }
 
 func (p *Policy) exempts(r ref.Reference) bool {
