@@ -128,6 +128,32 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// TestNeverPulled checks that nothing is asked about images that are never pulled.
+func TestNeverPulled(t *testing.T) {
+	f := newFixture(t)
+	for _, tt := range []struct {
+		image string
+		want  audit.State
+	}{
+		{f.host + "/none:1", audit.Exempt},
+		{f.host + "/none:1@" + nothing, audit.Pinned},
+		{"No Image", audit.Exempt},
+	} {
+		p := one(tt.image, f.host+"/none@"+nothing)
+		p.Containers[0].Never = true
+		got := report(t, f.auditor(t), p).Containers[0]
+		if diff := cmp.Diff([]audit.State{tt.want}, got.States); diff != "" {
+			t.Errorf("states of %s: -want +got\n%s", tt.image, diff)
+		}
+		if text := fmt.Sprint(got.Details); !strings.Contains(text, "never pulled") {
+			t.Errorf("details of %s: %s, want that it is never pulled", tt.image, text)
+		}
+	}
+	if asked := f.take(); len(asked) > 0 {
+		t.Errorf("requests %q, want none", asked)
+	}
+}
+
 // TestOthersAskMeanwhile checks that a namespace that waits for a registry does not keep another
 // one from asking for the same image with its own credentials, and uses the answer of that one.
 func TestOthersAskMeanwhile(t *testing.T) {

@@ -10,7 +10,8 @@
 //	report, err := auditor.Report(ctx, c)
 //
 // A container has one or more states, which State.Meaning explains. It is gone if the registry does
-// not have the digest that has run, or the tag of an unpinned image.
+// not have the digest that has run, or the tag of an unpinned image. Registries are not asked about
+// an image that is never pulled.
 //
 // The digest that runs is that of the image, if it has one: the runtime checks the bytes. Else it
 // is in the status of the container (imageID), which differs between runtimes:
@@ -24,6 +25,6 @@
 //   - sha256:ID, or 64 hexadecimal digits, is the digest of the image's config: the image was built
 //     or loaded on the node, or the runtime says no more. No registry can be asked for it.
 //
-// Each image is looked up once, whatever the number of its pods. The package reads no cluster:
-// package cluster does.
+// Each image is looked up once for each set of credentials that is tried, whatever the number of its
+// pods. The package reads no cluster: package cluster does.
 package audit

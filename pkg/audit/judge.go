@@ -23,10 +23,16 @@ func (a *Auditor) judge(s *subject) Finding {
 	switch {
 	case s.image.Pinned():
 		f.is(Pinned, "")
+	case s.container.Never:
+		f.is(Exempt, "")
 	case s.invalid == "" && a.Exempt != nil && a.Exempt(s.image):
 		f.is(Exempt, "")
 	default:
 		f.is(Unpinned, "")
+	}
+	if s.container.Never {
+		f.note("it is never pulled, because of its pull policy")
+		return f
 	}
 	if s.invalid != "" {
 		f.is(Unknown, s.invalid)

@@ -119,7 +119,7 @@ func (j *job) add(identities []workload.Identity) {
 
 // addTag returns the question which digest the tag of a subject names.
 func (l *lookups) addTag(s *subject) *question {
-	if s.tagged == nil && s.invalid == "" && !s.tag.IsZero() {
+	if s.tagged == nil && s.asks() && !s.tag.IsZero() {
 		s.tagged = l.add(&l.tags, s.tag.Canonical(), &question{image: s.tag})
 	}
 	return s.tagged
@@ -128,7 +128,7 @@ func (l *lookups) addTag(s *subject) *question {
 // addServed returns the question whether the digest that runs is served. It need not be asked if
 // the tag names it, or if the digest belongs to another repository.
 func (l *lookups) addServed(s *subject) *question {
-	if s.served != nil || s.invalid != "" || s.runs.IsZero() || s.foreign != "" {
+	if s.served != nil || !s.asks() || s.runs.IsZero() || s.foreign != "" {
 		return s.served
 	}
 	if s.servedByTag() {

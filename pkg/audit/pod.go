@@ -48,6 +48,9 @@ type Container struct {
 	ImageID string
 	// Mounted is true for an image volume if a container of its pod has started.
 	Mounted bool
+	// Never is true if the image is never pulled: its imagePullPolicy, or pullPolicy of a volume, is
+	// Never.
+	Never bool
 }
 
 // ran reports whether the status says that the image has run, or was mounted.

@@ -43,7 +43,7 @@ func (s State) Meaning() string {
 	case Unpinned:
 		return "its image has no digest, so a new pod may run something else"
 	case Exempt:
-		return "its image has no digest, and the config (exemptImages) leaves it so"
+		return "its image has no digest, and is never pulled, or is in exemptImages of the config"
 	case Drifted:
 		return "its tag names other images now than the one that runs"
 	case Gone:

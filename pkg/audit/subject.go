@@ -112,6 +112,10 @@ func (a *Auditor) onNode(host string) bool {
 	return !named && len(client.Host(host).Mirrors) == 0
 }
 
+// asks reports whether the subject has questions to registries. An image that is never pulled has
+// none.
+func (s *subject) asks() bool { return s.invalid == "" && !s.container.Never }
+
 // digest returns the digest that runs, or "" if it is not known.
 func (s *subject) digest() digest.Digest { return s.runs.Digest() }
 

@@ -85,7 +85,7 @@ func readPod(raw []byte) (audit.Pod, error) {
 		}
 		c := audit.Container{
 			Name: strings.TrimPrefix(r.Name, "volume/"), Type: typeOf(list), Image: r.Text,
-			ImageID: status[list][r.Name].ImageID,
+			ImageID: status[list][r.Name].ImageID, Never: r.Never,
 		}
 		if c.Type == audit.TypeEphemeral && status[list][r.Name].State.Terminated != nil {
 			continue // it never runs again
