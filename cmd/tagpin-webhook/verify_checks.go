@@ -137,9 +137,11 @@ func (v *verification) checkImage(
 		}
 		err = errors.New(cmp.Or(strings.Join(answer.Warnings, "; "), "the answer has no reason"))
 	}
+	_, namespace := reviewTarget(conn, w)
 	return finding{
 		failed, subject, "it would not be pinned: " + err.Error(),
-		"tagpin resolve in a pod of tagpin asks the registry too, and says what it answers",
+		fmt.Sprintf("in a pod of the webhook, tagpin-webhook resolve --config /etc/tagpin/config.yaml "+
+			"--namespace %s asks the registry too, and says what it answers", namespace),
 	}
 }
 

@@ -159,6 +159,7 @@ func TestVerifyImage(t *testing.T) {
 		i.registry + "/app:1":    {exitOK, "ok    image " + i.registry + "/app:1: it would be pinned to " + i.digest + "\n"},
 		i.registry + "/app:none": {exitFailed, "FAIL  image " + i.registry + "/app:none: it would not be pinned: "},
 		"a b":                    {exitFailed, "FAIL  image a b: it would not be pinned: "},
+		"c d":                    {exitFailed, "tagpin-webhook resolve --config /etc/tagpin/config.yaml --namespace default "},
 	} {
 		var stdout, stderr bytes.Buffer
 		args := []string{"verify", "--image", image, "--pull-secret", "none", "--kubeconfig", kubeconfig}
