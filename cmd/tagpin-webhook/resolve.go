@@ -22,7 +22,8 @@ import (
 
 const aboutResolve = `Prints the digest of each IMAGE on a line. It looks the image up anew, with the network and
 the credentials that the server uses for a pod. If a lookup fails, it prints the class of the
-failure and the cause to stderr, and no line to stdout; the exit code is 1.
+failure and the cause to stderr, and no line to stdout; the exit code is 1. If the config says
+shortNames: leave, images without a digest must name their registry host.
 
 tagpin resolve, on your own machine, uses your own network and logins. It prints an empty line for
 an image whose lookup fails, and its exit code is then 3.
@@ -104,10 +105,23 @@ func resolveImages(ctx context.Context, args []string, stdout, stderr io.Writer)
 	return exitOK
 }
 
+// checkNames returns an error for each image that can't be looked up because its name has no host.
+func (l *lookup) checkNames(c *config.Config) error {
+	rules := c.Policy()
+	errs := make([]error, 0, len(l.images))
+	for _, image := range l.images {
+		errs = append(errs, rules.CheckName(image))
+	}
+	return errors.Join(errs...)
+}
+
 // run prints what the lookups find, and returns the number of those that failed.
 func (l *lookup) run(ctx context.Context, stdout, stderr io.Writer) (failed int, err error) {
 	c, err := config.Load(l.config)
 	if err != nil {
+		return 0, err
+	}
+	if err := l.checkNames(c); err != nil {
 		return 0, err
 	}
 	log := newLogger(stderr, zapcore.InfoLevel)

@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -15,6 +17,11 @@ func TestResolve(t *testing.T) {
 	defer i.end()
 	config := []string{"--standalone", "--config", i.config}
 	pinned := "ghcr.io/a/b@" + i.digest
+	leaves := filepath.Join(t.TempDir(), "config.yaml")
+	text := []byte("apiVersion: tagpin.dev/v1alpha1\nkind: Config\nshortNames: leave\n")
+	if err := os.WriteFile(leaves, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -36,6 +43,11 @@ func TestResolve(t *testing.T) {
 			`tagpin-webhook: invalid image reference "a\x1b[31m:b"`,
 		},
 		{"not printable, config", []string{"--config", "\x1b[31m", "a"}, exitUsage, "", `\u001b[31m: no such file`},
+		{
+			"no host", []string{"--standalone", "--config", leaves, "app:1", "app@" + i.digest}, exitUsage, "",
+			"tagpin-webhook: app:1 names no registry host, and the config says shortNames: leave",
+		},
+		{"digest without a host", []string{"--standalone", "--config", leaves, "app@" + i.digest}, exitOK, i.digest + "\n", ""},
 		{"no image", config, exitUsage, "", "tagpin-webhook: resolve: name an image\n"},
 		{"bad image", append(config, "A:b:c"), exitUsage, "", "tagpin-webhook: invalid image reference"},
 		{"bad config", []string{"--standalone", "--config", i.config + ".none", "a"}, exitUsage, "", "no such file"},

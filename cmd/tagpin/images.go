@@ -64,14 +64,12 @@ func (r *reading) start(ctx context.Context, images []ref.Reference, t terminal)
 	return limited, func() { cancel(); r.close() }, nil
 }
 
-// checkNames returns an error for each image without a registry host, if the config leaves such
-// images alone: what Docker Hub has under the name may be another image than the cluster pulls.
+// checkNames returns an error for each image that can't be looked up because its name has no host.
 func (e *engine) checkNames(command string, images []ref.Reference) error {
 	var errs []error
 	for _, i := range images {
-		if e.pinner.Policy.LeaveShortNames && i.Short() && !i.Pinned() {
-			errs = append(errs, fmt.Errorf("%s: %s names no registry host, and the config says "+
-				"shortNames: leave; write %s/%s if it is on Docker Hub", command, i, i.Host(), i))
+		if err := e.pinner.Policy.CheckName(i); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", command, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/tagpin/tagpin/pkg/annotation"
@@ -140,6 +141,16 @@ func (p *Policy) Exempts(kind workload.Kind, r ref.Reference) bool {
 
 func (p *Policy) exempts(r ref.Reference) bool {
 	return slices.ContainsFunc(p.Exempt, func(e Pattern) bool { return e.Match(r) })
+}
+
+// CheckName returns an error if r has neither a digest nor a registry host, and LeaveShortNames is
+// true: what Docker Hub has under the name may be another image than the cluster pulls.
+func (p *Policy) CheckName(r ref.Reference) error {
+	if !p.LeaveShortNames || !r.Short() || r.Pinned() {
+		return nil
+	}
+	return fmt.Errorf("%s names no registry host, and the config says shortNames: leave; "+
+		"write %s/%s if it is on Docker Hub", r, r.Host(), r)
 }
 
 // unreplaced reports whether r, which is left alone, is a placeholder in a Pod that no injector has
