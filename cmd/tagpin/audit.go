@@ -36,7 +36,8 @@ Each container of the pods that have not finished is in one or more of these sta
 Containers with the same image are put together by workload: a Deployment, a CronJob, a custom
 resource. The table has the digest that runs and, if the tag has drifted, the one that it names now;
 it leaves out containers that are only pinned. Each image is looked up once. The lookups use your own
-logins, and with --pull-secrets those that the pods pull with. Nothing is pulled.
+logins, the Docker config that the config names (credentials.dockerConfig), and with --pull-secrets
+those that the pods pull with. Nothing is pulled.
 
 It reads the cluster of the kubeconfig or, in a pod, its own, and needs the permission to list pods,
 replicasets.apps and jobs.batch, and with --pull-secrets to get secrets and serviceaccounts.
@@ -85,6 +86,7 @@ type auditing struct {
 
 	api     rest.Interface // the client of the API server
 	cluster string         // its name
+	report  func(error)    // is called with what the user should know but does not end an audit
 }
 
 func newAuditCommand(t terminal) *cobra.Command {
@@ -135,6 +137,7 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	if a.api, a.cluster, err = a.connection.Open(); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
+	a.report = t.complain
 	if a.listen != "" {
 		return a.serve(ctx, t)
 	}
@@ -278,7 +281,9 @@ func (a *auditing) keys() (
 ) {
 	shared := keychain.Chain{a.keychain}
 	if path := a.config.Credentials.DockerConfig; path != "" {
-		shared = append(shared, &keychain.File{Path: path})
+		shared = append(shared, &keychain.File{Path: path, Report: func(err error) {
+			a.report(fmt.Errorf("credentials.dockerConfig: %w", err))
+		}})
 	}
 	if !a.pullSecrets {
 		return func(string, workload.Identity) keychain.Keychain { return shared }, func() {}

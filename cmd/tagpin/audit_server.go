@@ -58,7 +58,8 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	process.LogLibraries(logger)
 	process.LimitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), logger)
 	a.patience.limit = "the part of --interval that is for lookups"
-	a.patience.report = func(err error) { logger.Info(err.Error()) }
+	a.report = func(err error) { logger.Info(err.Error()) }
+	a.patience.report, a.keychain.Report = a.report, a.report
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
