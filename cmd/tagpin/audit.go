@@ -325,7 +325,7 @@ func (a *auditing) judge(report *audit.Report) error {
 		}
 		return exitError{exitUsage, errors.Join(errs...)}
 	}
-	if n := report.Summary.FailedLookups; n > 0 {
+	if n := report.Summary.LookupFailed; n > 0 {
 		return exitError{exitLookup, fmt.Errorf("audit: lookups failed for %s; the details say why, "+
 			"and --pull-secrets may help where a login is missing", amount.Of(n, "container"))}
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	defaultLookups = 16
-	defaultTimeout = 30 * time.Second
+	defaultParallel = 16
+	defaultTimeout  = 30 * time.Second
 )
 
 // Auditor asks registries about collected pods. Only Images is required.
@@ -32,8 +32,8 @@ type Auditor struct {
 	// LeaveShortNames is true if names without a host are not on Docker Hub. They are looked up where
 	// the node has found them.
 	LeaveShortNames bool
-	// Lookups is the number of images that are looked up at a time. Default: 16.
-	Lookups int
+	// Parallel is the number of lookups at a time. Default: 16.
+	Parallel int
 	// Timeout is the time for one lookup with one credential. Default: 30 s.
 	Timeout time.Duration
 	// ForTenants is true if tenants may read the report. Then its details don't say what the network
@@ -51,7 +51,7 @@ type Auditor struct {
 	done, all int // lookups of the report that is being made
 }
 
-func (a *Auditor) limit() int             { return cmp.Or(a.Lookups, defaultLookups) }
+func (a *Auditor) parallel() int          { return cmp.Or(a.Parallel, defaultParallel) }
 func (a *Auditor) timeout() time.Duration { return cmp.Or(a.Timeout, defaultTimeout) }
 
 // progress adds to the number of lookups.

@@ -254,7 +254,7 @@ func TestPullSecrets(t *testing.T) {
 	f.take()
 	// Without the right one, nothing is known.
 	r = report(t, a, pods[0], pods[2], pods[3])
-	if r.Summary.States[audit.Unknown] != 3 || r.Summary.FailedLookups != 3 {
+	if r.Summary.States[audit.Unknown] != 3 || r.Summary.LookupFailed != 3 {
 		t.Errorf("without a login: %+v, want three unknown", r.Summary)
 	}
 	if got := f.take(); len(got) > 4 { // each of the two questions may be repeated by GET
@@ -349,7 +349,7 @@ func TestRepeat(t *testing.T) {
 	f := newFixture(t)
 	f.pusher(t).image("app:1", "one")
 	a := f.auditor(t)
-	a.Lookups = 1
+	a.Parallel = 1
 	others := make(chan struct{})
 	var asked atomic.Int64
 	working := f.Handler
@@ -435,7 +435,7 @@ func TestHangingRegistry(t *testing.T) {
 			late++
 		}
 	}
-	if gone != 20 || late != 1000 || r.Summary.FailedLookups != 1000 {
+	if gone != 20 || late != 1000 || r.Summary.LookupFailed != 1000 {
 		t.Errorf("%d gone, %d late, %+v, want 20 gone and 1000 late", gone, late, r.Summary)
 	}
 }

@@ -29,7 +29,7 @@ func (a *Auditor) lookUp(ctx context.Context, all map[string][]*subject) {
 		defer cancel()
 	}
 	l := &lookups{Auditor: a}
-	l.queue.Capacity, l.queue.Share = int64(a.limit()), int64(a.limit())
+	l.queue.Capacity, l.queue.Share = int64(a.parallel()), int64(a.parallel())
 	if len(all) > 1 {
 		l.queue.Share = max(1, l.queue.Capacity/4)
 	}

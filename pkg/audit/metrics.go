@@ -31,7 +31,7 @@ type Metrics struct {
 	finished prometheus.Gauge
 	duration prometheus.Gauge
 
-	containers, gone, unknown *prometheus.Desc
+	containers, gone, failed *prometheus.Desc
 
 	mu   sync.Mutex
 	last *counts // nil before the first report
@@ -39,9 +39,9 @@ type Metrics struct {
 
 // counts are the numbers of a report. The report itself is not kept.
 type counts struct {
-	containers    map[string]map[State]int // by namespace
-	gone          map[labels]int
-	failedLookups int
+	containers   map[string]map[State]int // by namespace
+	gone         map[labels]int
+	lookupFailed int // containers
 }
 
 // NewMetrics returns new metrics that are registered with r. interval is the time between two runs.
@@ -75,9 +75,10 @@ func NewMetrics(r prometheus.Registerer, interval time.Duration) *Metrics {
 			"Containers whose image the registry no longer has, by namespace and workload. Workloads "+
 				"of a namespace beyond the first 10 are (others), and namespaces beyond the first 1000 too.",
 			[]string{"workload_namespace", "workload"}, nil),
-		unknown: prometheus.NewDesc(
-			"tagpin_audit_failed_lookups",
-			"Containers about which the registries did not answer in the last audit.",
+		failed: prometheus.NewDesc(
+			"tagpin_audit_lookup_failed_containers",
+			"Containers that are unknown because a lookup failed, or was not made in time, in the last "+
+				"audit.",
 			[]string{}, nil),
 	}
 	for _, result := range []string{resultOK, resultPart, resultFailed} {
@@ -100,7 +101,7 @@ func (m *Metrics) Finished(report *Report, began time.Time) {
 		result = resultPart
 	}
 	m.mu.Lock()
-	m.last = &counts{report.byNamespace(), report.goneByWorkload(), report.Summary.FailedLookups}
+	m.last = &counts{report.byNamespace(), report.goneByWorkload(), report.Summary.LookupFailed}
 	m.mu.Unlock()
 	m.finished.Set(float64(report.Time.Unix()))
 	m.duration.Set(time.Since(began).Seconds())
@@ -111,7 +112,7 @@ func (m *Metrics) Finished(report *Report, began time.Time) {
 func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- m.containers
 	descriptions <- m.gone
-	descriptions <- m.unknown
+	descriptions <- m.failed
 }
 
 // Collect implements prometheus.Collector. Before the first report, there is nothing to collect.
@@ -133,7 +134,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	for w, n := range last.gone {
 		send(m.gone, n, w.namespace, w.workload)
 	}
-	send(m.unknown, last.failedLookups)
+	send(m.failed, last.lookupFailed)
 }
 
 // byNamespace returns the states of the namespaces, and those of all others together.

@@ -22,7 +22,7 @@ func TestMetrics(t *testing.T) {
 	if age := time.Since(time.Unix(int64(lastReport(t, registry)), 0)); age < 0 || age > time.Minute {
 		t.Errorf("before the first report, the last one was %v ago, want the time since the start", age)
 	}
-	names := []string{"tagpin_audit_containers", "tagpin_audit_gone_containers", "tagpin_audit_failed_lookups"}
+	names := []string{"tagpin_audit_containers", "tagpin_audit_gone_containers", "tagpin_audit_lookup_failed_containers"}
 	if n, err := testutil.GatherAndCount(registry, names...); err != nil || n > 0 {
 		t.Errorf("%d metrics of containers before the first report (%v), want 0", n, err)
 	}
@@ -32,7 +32,7 @@ func TestMetrics(t *testing.T) {
 	busy := one(f.host+"/busy/app:1", "")
 	m.Finished(report(t, f.auditor(t), gone, gone, busy), time.Now())
 	m.Finished(nil, time.Now())
-	m.Finished(&audit.Report{Problems: []string{"x"}, Summary: audit.Summary{FailedLookups: 1}}, time.Now())
+	m.Finished(&audit.Report{Problems: []string{"x"}, Summary: audit.Summary{LookupFailed: 1}}, time.Now())
 	m.Finished(report(t, f.auditor(t), gone, gone, busy), time.Now())
 	want := `
 # HELP tagpin_audit_containers Containers, by the namespace of their pod and by state: pinned, unpinned, exempt, drifted, gone, unknown. A container may have several states. Namespaces beyond the first 1000 are (others).
@@ -43,9 +43,9 @@ tagpin_audit_containers{state="gone",workload_namespace="ns"} 2
 tagpin_audit_containers{state="pinned",workload_namespace="ns"} 2
 tagpin_audit_containers{state="unknown",workload_namespace="ns"} 1
 tagpin_audit_containers{state="unpinned",workload_namespace="ns"} 1
-# HELP tagpin_audit_failed_lookups Containers about which the registries did not answer in the last audit.
-# TYPE tagpin_audit_failed_lookups gauge
-tagpin_audit_failed_lookups 1
+# HELP tagpin_audit_lookup_failed_containers Containers that are unknown because a lookup failed, or was not made in time, in the last audit.
+# TYPE tagpin_audit_lookup_failed_containers gauge
+tagpin_audit_lookup_failed_containers 1
 # HELP tagpin_audit_gone_containers Containers whose image the registry no longer has, by namespace and workload. Workloads of a namespace beyond the first 10 are (others), and namespaces beyond the first 1000 too.
 # TYPE tagpin_audit_gone_containers gauge
 tagpin_audit_gone_containers{workload="Pod/p",workload_namespace="ns"} 2

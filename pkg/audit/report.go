@@ -77,8 +77,9 @@ type Summary struct {
 	Images     int `json:"images"`
 	// Lookups is the number of questions to registries.
 	Lookups int `json:"lookups"`
-	// FailedLookups is the number of containers that are unknown because of a failed lookup.
-	FailedLookups int `json:"failedLookups"`
+	// LookupFailed is the number of containers that are unknown because a lookup failed, or was not
+	// made in time.
+	LookupFailed int `json:"lookupFailed"`
 	// States has the number of containers in each state.
 	States map[State]int `json:"states"`
 }
@@ -188,7 +189,7 @@ func (r *Report) finish() {
 		}
 		r.Summary.Containers += f.Pods
 		if f.lookupFailed {
-			r.Summary.FailedLookups += f.Pods
+			r.Summary.LookupFailed += f.Pods
 		}
 	}
 	r.Namespaces = []Namespace{}
