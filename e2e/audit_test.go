@@ -151,7 +151,7 @@ func TestAudit(t *testing.T) {
 	}
 	var got []string
 	for _, f := range report.Containers {
-		got = append(got, fmt.Sprintf("%s x%d %v runs %s, tag now %s", f.Workload, f.Pods, f.States, f.RunningDigest, f.TagNow()))
+		got = append(got, fmt.Sprintf("%s x%d %v runs %s, tag now %s", f.Workload, f.Count, f.States, f.RunningDigest, f.TagNow()))
 	}
 	slices.Sort(got)
 	want := []string{

@@ -160,7 +160,7 @@ func reportLarge(t *testing.T, s *auditServer, metrics *audit.Metrics) int64 {
 	for i := range 10_000 {
 		image := fmt.Sprintf("registry.example/%s/%d:1", strings.Repeat("x", 200), i)
 		report.Containers = append(report.Containers, audit.Finding{
-			Namespace: "ns", Workload: audit.Workload{Kind: "Pod", Name: fmt.Sprint("p-", i)}, Pods: 1,
+			Namespace: "ns", Workload: audit.Workload{Kind: "Pod", Name: fmt.Sprint("p-", i)}, Count: 1,
 			Image: image, States: []audit.State{audit.Gone}, Details: []string{"no longer has " + image},
 			Causes: []string{"no longer has " + image},
 		})

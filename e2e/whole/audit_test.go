@@ -59,7 +59,7 @@ func TestAudit(t *testing.T) {
 		})
 		for _, f := range report.Containers {
 			if f.Namespace == ns || f.Namespace == plain {
-				found = append(found, fmt.Sprintf("%s x%d %v", f.Workload, f.Pods, f.States))
+				found = append(found, fmt.Sprintf("%s x%d %v", f.Workload, f.Count, f.States))
 			}
 		}
 		slices.Sort(found)

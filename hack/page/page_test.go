@@ -162,12 +162,12 @@ func (b *browser) clean(address string) {
 func report() *audit.Report {
 	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 	find := func(
-		namespace, kind, name, container, image string, pods int, details string,
+		namespace, kind, name, container, image string, count int, details string,
 		states ...audit.State,
 	) audit.Finding {
 		f := audit.Finding{
 			Namespace: namespace, Workload: audit.Workload{Kind: kind, Name: name}, Container: container,
-			Type: audit.TypeContainer, Image: image, Pods: pods, States: states,
+			Type: audit.TypeContainer, Image: image, Count: count, States: states,
 		}
 		if details != "" {
 			f.Details = []string{details}
@@ -284,7 +284,7 @@ func (b *browser) sorts(narrow bool) {
 	} else {
 		b.run(chromedp.Click(chromedp.CSS(`#containers th:nth-child(6) button`)), chromedp.Click(chromedp.CSS(`#containers th:nth-child(6) button`)))
 	}
-	if got := b.texts(`#containers td[data-label="Pods"]`)[0]; strings.TrimPrefix(got, "Pods: ") != "30" {
+	if got := b.texts(`#containers td[data-label="Count"]`)[0]; strings.TrimPrefix(got, "Count: ") != "30" {
 		t.Errorf("by number, the first row has %s, want 30", got)
 	}
 	b.run(chromedp.Click(chromedp.CSS(`#namespaces th:nth-child(2) button`)), chromedp.Click(chromedp.CSS(`#namespaces th:nth-child(2) button`)))

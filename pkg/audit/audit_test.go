@@ -506,7 +506,7 @@ func TestWorkloads(t *testing.T) {
 	check(t, r, err)
 	got := map[string]int{}
 	for _, c := range r.Containers {
-		got[c.Workload.String()] += c.Pods
+		got[c.Workload.String()] += c.Count
 	}
 	want := map[string]int{"Deployment/web": 3, "ReplicaSet/web-3": 1, "Rollout/blue": 1, "Pod/p": 2}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -34,9 +34,9 @@ func TestBounds(t *testing.T) {
 		}
 		want := 20_000 - (len(r.Containers) - 2)
 		if len(r.Containers) > 10_002 || size > 5<<20 ||
-			last.Pods != want || r.Summary.Containers != 20_001 {
+			last.Count != want || r.Summary.Containers != 20_001 {
 			t.Errorf("%s: %d rows of %d bytes, others %d, want a bounded number and %d others",
-				name, len(r.Containers), size, last.Pods, want)
+				name, len(r.Containers), size, last.Count, want)
 		}
 		if !strings.Contains(fmt.Sprint(last.Details), "these were not looked at") {
 			t.Errorf("%s: details of others %q", name, last.Details)
@@ -80,9 +80,9 @@ func TestBytes(t *testing.T) {
 	for _, finding := range r.Containers {
 		switch {
 		case strings.HasPrefix(finding.Namespace, "small-") && finding.Container == "c":
-			small += finding.Pods
+			small += finding.Count
 		case finding.Container == "(others)":
-			lost += finding.Pods
+			lost += finding.Count
 		}
 	}
 	if small != 100 || lost == 0 || r.Summary.Containers != 30_100 {

@@ -53,7 +53,7 @@ type key struct {
 
 // row is the containers with a key.
 type row struct {
-	pods       int // the number of containers
+	count      int // of containers
 	identities []workload.Identity
 }
 
@@ -84,7 +84,7 @@ func rest(namespace string) key {
 	}}
 }
 
-func (c *Collector) add(k key, pods int, identities ...workload.Identity) {
+func (c *Collector) add(k key, count int, identities ...workload.Identity) {
 	n := c.namespaces[k.namespace]
 	if n == nil {
 		if c.namespaces == nil {
@@ -102,7 +102,7 @@ func (c *Collector) add(k key, pods int, identities ...workload.Identity) {
 		n.rows[n.keep(k)] = r
 		c.grow(n, bytesOfRow, k.size())
 	}
-	r.pods += pods
+	r.count += count
 	for _, id := range identities {
 		fits := n.text+sizeOf(id) <= maxText || len(r.identities) == 0
 		if len(r.identities) < maxIdentities && fits && !slices.ContainsFunc(r.identities, id.Equal) {
@@ -146,10 +146,10 @@ func (c *Collector) halve(n *namespace) {
 	for _, k := range slices.SortedFunc(maps.Keys(old), compareKeys) {
 		r := old[k]
 		if lost := rest(k.namespace); k != lost && n.bytes >= most {
-			k, r = lost, &row{pods: r.pods}
+			k, r = lost, &row{count: r.count}
 		}
 		if known := n.rows[k]; known != nil {
-			known.pods += r.pods
+			known.count += r.count
 			continue
 		}
 		n.rows[n.keep(k)] = r
@@ -211,7 +211,7 @@ func (c *Collector) Replace(parents map[string]Owner) {
 			if parent, ok := parents[k.owner.UID]; ok && k.owner.UID != "" {
 				k.owner = parent.Valid()
 			}
-			c.add(k, r.pods, r.identities...)
+			c.add(k, r.count, r.identities...)
 		}
 		delete(old, name)
 	}

@@ -15,7 +15,7 @@ func (a *Auditor) judge(s *subject) Finding {
 		Namespace: s.namespace,
 		Workload:  Workload{s.owner.Group, s.owner.Kind, s.owner.Name},
 		Container: s.container.Name, Type: s.container.Type, Image: s.container.Image,
-		Pods: s.pods, forTenants: a.ForTenants,
+		Count: s.count, forTenants: a.ForTenants,
 	}
 	if s.container.ran() {
 		f.RunningDigest = s.digest()

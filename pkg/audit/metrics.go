@@ -177,7 +177,7 @@ func (r *Report) goneByWorkload() map[labels]int {
 		default:
 			workloads[f.Namespace]++
 		}
-		all[w] += f.Pods
+		all[w] += f.Count
 	}
 	return all
 }

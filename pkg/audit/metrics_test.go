@@ -86,7 +86,7 @@ func TestMetricsAreBounded(t *testing.T) {
 		name := fmt.Sprint("ns-", i)
 		states := map[audit.State]int{audit.Gone: 1}
 		r.Namespaces = append(r.Namespaces, audit.Namespace{Name: name, States: states})
-		r.Containers = append(r.Containers, audit.Finding{Namespace: name, Workload: audit.Workload{Kind: "Pod", Name: "p"}, Pods: 1, States: []audit.State{audit.Gone}})
+		r.Containers = append(r.Containers, audit.Finding{Namespace: name, Workload: audit.Workload{Kind: "Pod", Name: "p"}, Count: 1, States: []audit.State{audit.Gone}})
 	}
 	m.Finished(r, time.Now())
 	for name, want := range map[string]int{"tagpin_audit_containers": 6 * 1001, "tagpin_audit_gone_containers": 1001} {
@@ -106,7 +106,7 @@ func TestGoneOfOneNamespace(t *testing.T) {
 		if i >= 499 {
 			namespace = "z"
 		}
-		r.Containers = append(r.Containers, audit.Finding{Namespace: namespace, Workload: audit.Workload{Kind: "Pod", Name: fmt.Sprint(i)}, Pods: 1, States: []audit.State{audit.Gone}})
+		r.Containers = append(r.Containers, audit.Finding{Namespace: namespace, Workload: audit.Workload{Kind: "Pod", Name: fmt.Sprint(i)}, Count: 1, States: []audit.State{audit.Gone}})
 	}
 	m.Finished(r, time.Now())
 	if n, err := testutil.GatherAndCount(registry, "tagpin_audit_gone_containers"); err != nil || n != 12 {

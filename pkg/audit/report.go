@@ -115,8 +115,9 @@ type Finding struct {
 	// TagDigest is the one that the tag names now. It is empty if it is not known. It may differ from
 	// RunningDigest although the tag has not drifted, because one is that of an index.
 	TagDigest digest.Digest `json:"tagDigest,omitempty"`
-	// Pods is the number of pods that have this container.
-	Pods   int     `json:"pods"`
+	// Count is the number of these containers: one in each pod. Those of a namespace that are beyond
+	// the bounds may be several of one pod.
+	Count  int     `json:"count"`
 	States []State `json:"states"`
 	// Details say why, in sentences without control characters.
 	Details []string `json:"details,omitempty"`
@@ -184,12 +185,12 @@ func (r *Report) finish() {
 			namespaces[f.Namespace] = states
 		}
 		for _, s := range f.States {
-			states[s] += f.Pods
-			r.Summary.States[s] += f.Pods
+			states[s] += f.Count
+			r.Summary.States[s] += f.Count
 		}
-		r.Summary.Containers += f.Pods
+		r.Summary.Containers += f.Count
 		if f.lookupFailed {
-			r.Summary.LookupFailed += f.Pods
+			r.Summary.LookupFailed += f.Count
 		}
 	}
 	r.Namespaces = []Namespace{}
@@ -218,7 +219,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 func (r *Report) Found(states []State) (n int) {
 	for _, f := range r.Containers {
 		if slices.ContainsFunc(states, f.Has) {
-			n += f.Pods
+			n += f.Count
 		}
 	}
 	return n

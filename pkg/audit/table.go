@@ -40,7 +40,7 @@ func (r *Report) WriteTable(out io.Writer) error {
 		}
 		if shown++; shown == 1 {
 			fmt.Fprintln(table,
-				"\nNAMESPACE\tWORKLOAD\tCONTAINER\tPODS\tSTATE\tIMAGE\tRUNS\tTAG NOW\tDETAILS")
+				"\nNAMESPACE\tWORKLOAD\tCONTAINER\tCOUNT\tSTATE\tIMAGE\tRUNS\tTAG NOW\tDETAILS")
 		}
 		fmt.Fprintln(table, f.line())
 	}
@@ -67,7 +67,7 @@ func (f *Finding) line() string {
 	}
 	return strings.Join([]string{
 		printable.Text(f.Namespace), printable.Text(f.Workload.String()), container,
-		fmt.Sprint(f.Pods), strings.Join(states, ","), cut(f.Image),
+		fmt.Sprint(f.Count), strings.Join(states, ","), cut(f.Image),
 		Short(f.RunningDigest), Short(f.TagNow()), cut(strings.Join(f.Details, "; ")),
 	}, "\t")
 }

@@ -130,7 +130,7 @@ func rows(t *testing.T, c *audit.Collector) (rows []string) {
 		t.Fatal(err)
 	}
 	for _, f := range report.Containers {
-		rows = append(rows, fmt.Sprintf("%s %s %s %s %s x%d", f.Namespace, f.Workload, f.Type, f.Container, f.Image, f.Pods))
+		rows = append(rows, fmt.Sprintf("%s %s %s %s %s x%d", f.Namespace, f.Workload, f.Type, f.Container, f.Image, f.Count))
 	}
 	slices.Sort(rows)
 	return rows
