@@ -15,7 +15,8 @@ import (
 
 var longDigest = regexp.MustCompile(`(sha\d+:[0-9a-f]{12})[0-9a-f]+`)
 
-// WriteTable writes the summary, and a row for each finding that has another state than pinned.
+// WriteTable writes the summary, and a row for each finding that has another state than pinned, or
+// details.
 func (r *Report) WriteTable(out io.Writer) error {
 	s, shown := r.Summary, 0
 	var text strings.Builder
