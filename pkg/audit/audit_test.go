@@ -104,6 +104,8 @@ func TestStates(t *testing.T) {
 		{"loopback", "localhost:1/app:1@" + v1, "", "unknown pinned", "localhost:1 is each node itself"},
 		{"loopback by its address", "127.1.2.3/app:1", "", "unknown unpinned", "127.1.2.3 is each node itself"},
 		{"loopback of IPv6", "[::1]:5000/app:1", "", "unknown unpinned", "[::1]:5000 is each node itself"},
+		{"loopback with a zone of its own", "app.localhost:5000/app:1", "", "unknown unpinned", "app.localhost:5000 is each node itself"},
+		{"loopback of IPv4 in IPv6", "[::ffff:7f00:1]:5000/app:1", "", "unknown unpinned", "is each node itself"},
 		{"invalid", "App:\x1b[31m", "", "unknown unpinned", "invalid image reference"},
 		{"built on the node, and the registry has no such tag", at("local:dev"), nothing, "unknown unpinned", "built or loaded there"},
 		{"exempt", at("app:exempt"), at("app@" + v1), "gone exempt", "no longer has the tag"},

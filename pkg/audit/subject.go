@@ -5,16 +5,12 @@ package audit
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/ref"
-	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
 // subject is a row, and what has to be asked to judge it.
@@ -96,20 +92,9 @@ func (a *Auditor) newSubject(k key, r *row) *subject {
 // than on this machine. A host that the config or the user names, or for which the config has
 // mirrors, may be asked.
 func (a *Auditor) onNode(host string) bool {
-	name := strings.Trim(host, "[]")
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	name = strings.ToLower(name)
-	address, err := netip.ParseAddr(name)
-	loopback := err == nil && address.IsLoopback()
-	if !loopback && name != "localhost" && !strings.HasSuffix(name, ".localhost") {
-		return false
-	}
 	client := a.Images.Client
-	named := slices.Contains(client.Lenient.Hosts, host) ||
-		slices.ContainsFunc(client.Hosts, func(h registry.Host) bool { return h.Name == host })
-	return !named && len(client.Host(host).Mirrors) == 0
+	return network.IsLoopback(network.CanonicalHost(host, false)) &&
+		!client.Names(host) && len(client.Host(host).Mirrors) == 0
 }
 
 // asks reports whether the subject has questions to registries. An image that is never pulled has

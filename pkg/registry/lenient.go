@@ -121,6 +121,7 @@ func (c *Client) addLenient(shared http.RoundTripper) error {
 		if t.Insecure {
 			continue // plain HTTP by its own settings
 		}
+		t.isNamed = true
 		t.transport = shared
 		if t.TLS != (network.TLSFiles{}) {
 			own, err := c.lenientTransportFor(t.api(), t.TLS, shared)

@@ -123,7 +123,7 @@ func (c *Client) init() error {
 			c.others = t
 			continue
 		}
-		t.address = newAddress(h.Name, h.Insecure)
+		t.address, t.isNamed = newAddress(h.Name, h.Insecure), true
 		if h.TLS != (network.TLSFiles{}) {
 			own, err := c.Network.TransportFor(t.api(), h.TLS)
 			if err != nil {
@@ -160,6 +160,12 @@ func (c *Client) Host(name string) Host {
 		t.Mirrors = c.mirrorsOfAll(t.address)
 	}
 	return t.Host
+}
+
+// Names reports whether Hosts or Lenient.Hosts has the registry, perhaps by another spelling of its
+// name.
+func (c *Client) Names(name string) bool {
+	return c.target(name).isNamed || slices.Contains(c.Lenient.Hosts, name)
 }
 
 // Settings identifies what the config says about a registry, apart from bounds and mirrors. Other

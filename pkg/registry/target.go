@@ -54,6 +54,7 @@ type target struct {
 	reach     string // identifies how the registry is reached; "" by default
 	answers   string // identifies all settings that an answer may depend on
 	transport http.RoundTripper
+	isNamed   bool // Client.Hosts or Client.Lenient has it
 	lenient   bool // asked by TLS with any certificate, or by plain HTTP (Lenient)
 }
 

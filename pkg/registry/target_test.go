@@ -57,6 +57,27 @@ func TestSpellingsAreOneRegistry(t *testing.T) {
 	}
 }
 
+// TestNames checks that a host is named by another spelling too, but not by its address alone.
+func TestNames(t *testing.T) {
+	c := &Client{
+		Hosts: []Host{
+			{Name: "*", MaxInFlight: 1},
+			{Name: "plain.example", Insecure: true}, {Name: "mixed.example:80", Insecure: true},
+		},
+		Lenient: Lenient{Hosts: []string{"localhost:5000"}},
+	}
+	for name, want := range map[string]bool{
+		"plain.example": true, "Plain.example:080": true, "plain.example:443": false,
+		"mixed.example:80": true, "mixed.example": false,
+		"localhost:5000": true, "LOCALHOST:05000": true, "localhost": false, "127.0.0.1:5000": false,
+		"other.example": false,
+	} {
+		if got := c.Names(name); got != want {
+			t.Errorf("Names(%s) = %t, want %t", name, got, want)
+		}
+	}
+}
+
 // TestRequestsHaveOneSpelling checks that all requests to a registry have the canonical host,
 // because NO_PROXY and a host that routes by name may distinguish two spellings. The registry wants
 // a token of its own realm, which it spells in another way, and then redirects to itself.
