@@ -114,12 +114,6 @@ func child(d ocispec.Descriptor) *Manifest {
 	return m
 }
 
-// opened reports whether the manifest is of a kind that is opened.
-func (m *Manifest) opened() bool {
-	mediaType := types.MediaType(m.MediaType)
-	return mediaType.IsIndex() || mediaType.IsImage() && !mediaType.IsSchema1()
-}
-
 func descriptor(d ocispec.Descriptor) Descriptor {
 	return Descriptor{Digest: d.Digest, MediaType: d.MediaType, Size: d.Size}
 }

@@ -53,7 +53,7 @@ func (r *Reader) Tree(ctx context.Context, root *Root) (*Tree, error) {
 		group.SetLimit(sideBySide)
 		for _, child := range level {
 			switch {
-			case !child.opened():
+			case !registry.Supported(child.MediaType):
 			case depth > MaxDepth:
 				child.Note = fmt.Sprintf("not opened, because it is below %d indexes", MaxDepth)
 			case opened >= MaxOpened:

@@ -182,7 +182,7 @@ func (l *lookup) digest(ctx context.Context) (digest.Digest, error) {
 	if l.final {
 		return m.resolved, nil
 	}
-	if d := m.digest(); d != "" && supported(m.MediaType) {
+	if d := m.digest(); d != "" && Supported(m.MediaType) {
 		return d, nil
 	}
 	if m.remaining == 0 {

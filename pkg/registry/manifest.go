@@ -32,8 +32,9 @@ var accept = []string{strings.Join([]string{
 	string(types.OCIManifestSchema1), string(types.DockerManifestSchema2),
 }, ",")}
 
-// supported reports whether a media type is one of accept.
-func supported(mediaType string) bool {
+// Supported reports whether a media type is that of an index or a manifest that is asked for: any
+// but schema 1.
+func Supported(mediaType string) bool {
 	m := types.MediaType(mediaType)
 	return m.IsIndex() || m.IsImage() && !m.IsSchema1()
 }
@@ -113,7 +114,7 @@ func (m *Manifest) check(want digest.Digest) error {
 	switch {
 	case types.MediaType(m.MediaType).IsSchema1():
 		return errSchema1
-	case !supported(m.MediaType):
+	case !Supported(m.MediaType):
 		return errors.New("the answer is no manifest but of another content type")
 	}
 	if err := m.checkBody(); err != nil {
