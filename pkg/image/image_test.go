@@ -151,6 +151,33 @@ func TestAsCrane(t *testing.T) {
 	}
 }
 
+// TestAttestationIsNotChosen checks that the image for a platform is never an attestation, even if
+// the index says that it has the platform.
+func TestAttestationIsNotChosen(t *testing.T) {
+	host, r := serve(t, nil)
+	wanted := randomImage(t)
+	amd64 := &v1.Platform{OS: "linux", Architecture: "amd64"}
+	push(t, host+"/a:1", mutate.AppendManifests(empty.Index,
+		mutate.IndexAddendum{Add: randomImage(t), Descriptor: v1.Descriptor{
+			Platform:    amd64,
+			Annotations: map[string]string{registry.ReferenceType: "attestation-manifest"},
+		}},
+		mutate.IndexAddendum{Add: wanted, Descriptor: v1.Descriptor{Platform: amd64}},
+	))
+	p, err := image.ParsePlatform("linux/amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := wanted.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, chosen, err := r.DigestFor(t.Context(), ref.MustParse(host+"/a:1"), p)
+	if got.String() != want.String() || !chosen || err != nil {
+		t.Errorf("DigestFor = %s, %t, %v, want %s, true", got, chosen, err, want)
+	}
+}
+
 // TestTreeIsBounded checks that deep and huge indexes are cut, and that the tree says where.
 func TestTreeIsBounded(t *testing.T) {
 	var manifests atomic.Int64

@@ -133,10 +133,10 @@ func (r *Root) choose(p Platform) (digest.Digest, error) {
 		p, listed(available))
 }
 
-// images returns the manifests of an index that name a platform. Attestations name none.
+// images returns the manifests of an index that name a platform and run on it.
 func (r *Root) images() (found []ocispec.Descriptor) {
 	for _, d := range r.body.Manifests {
-		if d.Platform != nil && d.Platform.OS != "unknown" {
+		if d.Platform != nil && !isAttestation(d) {
 			found = append(found, d)
 		}
 	}

@@ -89,12 +89,8 @@ func child(d ocispec.Descriptor) *Manifest {
 	m := &Manifest{
 		Kind: Other, Descriptor: descriptor(d), ArtifactType: d.ArtifactType, Annotations: d.Annotations,
 	}
-	os := ""
-	if d.Platform != nil {
-		os = d.Platform.OS
-	}
 	switch mediaType := types.MediaType(d.MediaType); {
-	case registry.IsAttestation(os, d.Annotations[registry.ReferenceType]):
+	case isAttestation(d):
 		m.Kind = Attestation
 		m.Subject = digest.Digest(d.Annotations[referenceDigest])
 	case mediaType.IsIndex():
@@ -108,10 +104,19 @@ func child(d ocispec.Descriptor) *Manifest {
 	default:
 		m.Kind = Image
 	}
-	if os != "" && m.Kind != Attestation {
+	if d.Platform != nil && d.Platform.OS != "" && m.Kind != Attestation {
 		m.Platform = platforms.FormatAll(*d.Platform)
 	}
 	return m
+}
+
+// isAttestation reports whether a manifest of an index is an attestation.
+func isAttestation(d ocispec.Descriptor) bool {
+	os := ""
+	if d.Platform != nil {
+		os = d.Platform.OS
+	}
+	return registry.IsAttestation(os, d.Annotations[registry.ReferenceType])
 }
 
 func descriptor(d ocispec.Descriptor) Descriptor {
