@@ -30,11 +30,8 @@ type metadata struct {
 func (m *metadata) controller() audit.Owner {
 	for _, o := range m.OwnerReferences {
 		if o.Controller {
-			group, _, found := strings.Cut(o.APIVersion, "/")
-			if !found {
-				group = ""
-			}
-			return audit.Owner{Group: group, Kind: o.Kind, Name: o.Name, UID: o.UID}.Valid()
+			kind := workload.KindOf(o.APIVersion, o.Kind)
+			return audit.Owner{Group: kind.Group, Kind: kind.Kind, Name: o.Name, UID: o.UID}.Valid()
 		}
 	}
 	return audit.Owner{}
@@ -74,20 +71,21 @@ func readPod(raw []byte) (audit.Pod, error) {
 	}
 	spec := &object.PodSpecs[0]
 	a.Identity = spec.Identity
-	status := map[string]map[string]containerStatus{}
+	statuses := map[audit.Type]map[string]containerStatus{}
 	started := false
 	for _, r := range spec.References {
-		list := listOf(r)
-		if status[list] == nil {
-			if status[list], err = p.statuses(list); err != nil {
+		l := listOf(r)
+		if statuses[l.kind] == nil {
+			if statuses[l.kind], err = p.statuses(l.status); err != nil {
 				return a, err
 			}
 		}
+		status := statuses[l.kind][r.Name]
 		c := audit.Container{
-			Name: strings.TrimPrefix(r.Name, "volume/"), Type: typeOf(list), Image: r.Text,
-			ImageID: status[list][r.Name].ImageID, Never: r.Never,
+			Name: strings.TrimPrefix(r.Name, "volume/"), Type: l.kind, Image: r.Text,
+			ImageID: status.ImageID, Never: r.Never,
 		}
-		if c.Type == audit.TypeEphemeral && status[list][r.Name].State.Terminated != nil {
+		if c.Type == audit.TypeEphemeral && status.State.Terminated != nil {
 			continue // it never runs again
 		}
 		started = started || c.ImageID != ""
@@ -100,24 +98,32 @@ func readPod(raw []byte) (audit.Pod, error) {
 	return a, nil
 }
 
-// listOf returns the field of the pod spec that a reference is in: containers, initContainers,
-// ephemeralContainers or volumes. It is "" for a reference without a text.
-func listOf(r workload.Reference) string {
-	if parts := strings.Split(r.Pointer, "/"); len(parts) > 2 { // /spec/containers/0/image
-		return parts[2]
+// imageList is a list of the pod spec that has images.
+type imageList struct {
+	pointer string     // the beginning of the pointers of its references
+	status  string     // the field of the pod's status about them; "" if there is none
+	kind    audit.Type // of its containers or volumes
+}
+
+// listOf returns the list that a reference is in.
+func listOf(r workload.Reference) imageList {
+	for _, l := range []imageList{
+		{"/spec/containers/", "containerStatuses", audit.TypeContainer},
+		{"/spec/initContainers/", "initContainerStatuses", audit.TypeInit},
+		{"/spec/ephemeralContainers/", "ephemeralContainerStatuses", audit.TypeEphemeral},
+		{"/spec/volumes/", "", audit.TypeVolume},
+	} {
+		if strings.HasPrefix(r.Pointer, l.pointer) {
+			return l
+		}
 	}
-	return ""
+	return imageList{}
 }
 
-// typeOf returns the type of the containers, or volumes, in a list of the pod spec.
-func typeOf(list string) audit.Type {
-	return audit.Type(strings.TrimSuffix(strings.TrimSuffix(list, "Containers"), "s"))
-}
-
-// statuses returns what the status says about the containers in a list of the pod spec, by name.
-func (p *pod) statuses(list string) (map[string]containerStatus, error) {
+// statuses returns what a field of the status says about containers, by name.
+func (p *pod) statuses(field string) (map[string]containerStatus, error) {
 	var all []containerStatus
-	if raw := p.Status[strings.TrimSuffix(list, "s")+"Statuses"]; raw != nil {
+	if raw := p.Status[field]; raw != nil {
 		if err := decode(raw, &all); err != nil {
 			return nil, err
 		}
