@@ -23,25 +23,18 @@ type Revision struct{ Namespace, Owner, Label, Value string }
 // because an object is validated after the review.
 const maxName = 253
 
-// builtinLabels are the labels that tell revisions apart, in order of precedence. They come before
-// the labels of the config, because a configured label may stand for more than one revision.
-var builtinLabels = [...]string{
-	workload.LabelControllerRevisionHash,
-	workload.LabelPodTemplateHash,
-	workload.LabelRolloutsPodTemplateHash,
-	workload.LabelControllerUID,
-}
-
-// RevisionOf returns the revision that a pod belongs to, by a built-in label or one of labels. ok
-// is false if the pod has no controller, or has no label that tells the controller's revisions
-// apart.
+// RevisionOf returns the revision that a pod belongs to, by one of workload.RevisionLabels or else
+// by one of labels, which are those of the config. These come last, because a configured label may
+// stand for more than one revision. ok is false if the pod has no controller, or has no label that
+// tells the controller's revisions apart.
 func RevisionOf(namespace string, pod *workload.Object, labels []string) (r Revision, ok bool) {
 	m := &pod.Metadata
 	r = Revision{Namespace: namespace, Owner: m.Controller.UID}
 	if r.Owner == "" || max(len(r.Owner), len(namespace)) > maxName {
 		return Revision{}, false
 	}
-	for _, list := range [...][]string{builtinLabels[:], labels} {
+	builtin := workload.RevisionLabels()
+	for _, list := range [...][]string{builtin[:], labels} {
 		for _, label := range list {
 			if value := m.Labels[label]; value != "" && len(value) <= maxName {
 				r.Label, r.Value = label, value

@@ -66,9 +66,9 @@ func (t *Table) Scan(kind Kind, raw []byte) (*Object, error) {
 		s.reset(nil) // forget raw
 		scanners.Put(s)
 	}()
-	s.labels, s.annotations = knownLabels, knownAnnotations
+	s.labels, s.annotations = revisionLabels[:], knownAnnotations
 	if t != nil {
-		s.labels = append(slices.Clip(knownLabels), t.Labels...)
+		s.labels = append(slices.Clip(revisionLabels[:]), t.Labels...)
 		s.annotations = append(slices.Clip(knownAnnotations), t.RefreshAnnotations...)
 	}
 	o := &Object{Kind: kind, Metadata: Metadata{Pointer: "/metadata"}}

@@ -61,11 +61,15 @@ const (
 	LabelControllerUID           = "batch.kubernetes.io/controller-uid" // Jobs
 )
 
-// knownLabels are the labels that Scan keeps, beside those of Table.Labels.
-var knownLabels = []string{
+// revisionLabels are the labels that tell revisions apart, in order of precedence.
+var revisionLabels = [...]string{
 	LabelControllerRevisionHash, LabelPodTemplateHash, LabelRolloutsPodTemplateHash,
 	LabelControllerUID,
 }
+
+// RevisionLabels returns the labels that tell the revisions of a controller apart, in order of
+// precedence. Scan keeps them, beside those of Table.Labels.
+func RevisionLabels() [4]string { return revisionLabels }
 
 // Object is the result of scanning an object.
 type Object struct {
