@@ -40,8 +40,9 @@ registries, use tagpin pin --check.`
 type checking struct {
 	fileFlags
 
-	config, base, output string
-	allowNone            bool
+	config, base string
+	output       format
+	allowNone    bool
 }
 
 func newCheckCommand(t terminal) *cobra.Command {
@@ -65,9 +66,9 @@ func newCheckCommand(t terminal) *cobra.Command {
 	c.Flags().StringVar(&k.config, "config", "", "config `file` of the webhook: exemptions, kinds")
 	c.Flags().StringVar(&k.base, "base", "",
 		"Git `revision` to compare the tags of pins with (default HEAD, in a Git work tree)")
-	c.Flags().StringVarP(&k.output, "output", "o", "",
-		"output `format`: json, sarif (2.1.0, for code scanning), or github (messages of a workflow); "+
-			"the default is a line file:line:column: for each finding")
+	k.output.register(c.Flags(), "; text is a line file:line:column: for each finding, sarif is "+
+		"version 2.1.0, for code scanning, and github is messages of a workflow",
+		formatText, formatJSON, formatSARIF, formatGitHub)
 	c.Flags().BoolVar(&k.allowNone, "allow-none", false,
 		"succeed if a file, a folder or stdin has nothing that tagpin knows, such as in a Git hook")
 	return c
@@ -91,9 +92,8 @@ const (
 )
 
 func (k *checking) run(ctx context.Context, args []string, t terminal) error {
-	write, ok := printers()[k.output]
-	if !ok {
-		return fmt.Errorf("check: -o %s: want json, sarif or github", k.output)
+	if err := k.output.mistake(); err != nil {
+		return fmt.Errorf("check: %w", err)
 	}
 	if err := k.checkGlobs(); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	if err := write(found, t.out); err != nil {
+	if err := printFindings(k.output.name, found, t.out); err != nil {
 		errs = append(errs, fmt.Errorf("writing: %w", err))
 	}
 	end := ending(len(found) > 0, errors.Join(errs...), nil)

@@ -14,11 +14,23 @@ import (
 	"github.com/tagpin/tagpin/pkg/printable"
 )
 
-// printers returns the functions that print findings, by the name of the format.
-func printers() map[string]func([]finding, io.Writer) error {
-	return map[string]func([]finding, io.Writer) error{
-		"": printLines, "json": printFindings, "github": printGitHub, "sarif": printSARIF,
+// The formats of findings, beside those that most commands have.
+const (
+	formatSARIF  = "sarif"
+	formatGitHub = "github"
+)
+
+// printFindings prints findings in the format with a name.
+func printFindings(name string, found []finding, out io.Writer) error {
+	switch name {
+	case formatJSON:
+		return printJSON(out, found)
+	case formatGitHub:
+		return printGitHub(found, out)
+	case formatSARIF:
+		return printSARIF(found, out)
 	}
+	return printLines(found, out)
 }
 
 func printLines(found []finding, out io.Writer) error {
@@ -31,8 +43,6 @@ func printLines(found []finding, out io.Writer) error {
 	}
 	return nil
 }
-
-func printFindings(found []finding, out io.Writer) error { return printJSON(out, found) }
 
 // printGitHub prints commands that make GitHub show the findings in a pull request
 // (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands).
