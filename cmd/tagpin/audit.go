@@ -122,7 +122,7 @@ func newAuditCommand(t terminal) *cobra.Command {
 }
 
 func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) error {
-	if err := a.mistakes(flags); err != nil {
+	if err := a.checkFlags(flags); err != nil {
 		return err
 	}
 	var err error
@@ -172,11 +172,11 @@ func (a *auditing) lookupsEnd(ctx context.Context) time.Time {
 // minInterval keeps an audit from being repeated so often that it uses up the limits of registries.
 const minInterval = time.Minute
 
-// mistakes returns an error for each mistake in the flags, but for those of engineFlags.
-func (a *auditing) mistakes(flags *pflag.FlagSet) error {
-	var errs []error
+// checkFlags returns an error for each mistake in the flags.
+func (a *auditing) checkFlags(flags *pflag.FlagSet) error {
+	errs := []error{a.engineFlags.checkFlags()}
 	for _, err := range []error{
-		a.output.mistake(), notTogether(flags, "all-namespaces", "namespace"),
+		a.output.checkFlag(), notTogether(flags, "all-namespaces", "namespace"),
 		notTogether(flags, "listen", "output"), notTogether(flags, "listen", "fail-on"),
 		notTogether(flags, "listen", "timeout"),
 	} {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/config"
@@ -56,8 +57,8 @@ func newCheckCommand(t terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.Flags().Changed("base") && k.base == "" {
-				return errors.New("check: --base needs a revision; without --base, it is HEAD")
+			if err := k.checkFlags(c.Flags()); err != nil {
+				return err
 			}
 			return k.run(c.Context(), args, t)
 		},
@@ -91,13 +92,19 @@ const (
 	ruleEditedTag = "edited-tag"
 )
 
+// checkFlags returns an error for each mistake in the flags.
+func (k *checking) checkFlags(flags *pflag.FlagSet) error {
+	errs := []error{k.fileFlags.checkFlags()}
+	if err := k.output.checkFlag(); err != nil {
+		errs = append(errs, fmt.Errorf("check: %w", err))
+	}
+	if flags.Changed("base") && k.base == "" {
+		errs = append(errs, errors.New("check: --base needs a revision; without --base, it is HEAD"))
+	}
+	return errors.Join(errs...)
+}
+
 func (k *checking) run(ctx context.Context, args []string, t terminal) error {
-	if err := k.output.mistake(); err != nil {
-		return fmt.Errorf("check: %w", err)
-	}
-	if err := k.checkGlobs(); err != nil {
-		return err
-	}
 	c, err := config.Load(k.config)
 	if err != nil {
 		return err

@@ -71,8 +71,9 @@ func (f *engineFlags) limit(ctx context.Context) (context.Context, context.Cance
 	return context.WithTimeoutCause(ctx, f.timeout, over)
 }
 
-// mistakes returns an error for each mistake in the flags.
-func (f *engineFlags) mistakes() error {
+// checkFlags returns an error for each mistake in the flags. A command that has other flags too
+// joins the errors of all of them, so that a user sees every mistake at once.
+func (f *engineFlags) checkFlags() error {
 	var errs []error
 	if f.timeout < 0 {
 		errs = append(errs, fmt.Errorf("%s: --timeout %v: want a time such as 30s, or 0", f.command,
@@ -87,12 +88,9 @@ func (f *engineFlags) mistakes() error {
 	return errors.Join(errs...)
 }
 
-// newEngine reads the config file. report is called with what the user should know but is no error
-// of the command, such as one of a credential helper.
+// newEngine reads the config file. The flags must have been checked. report is called with what the
+// user should know but is no error of the command, such as one of a credential helper.
 func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
-	if err := f.mistakes(); err != nil {
-		return nil, err
-	}
 	c, err := config.Load(f.configPath)
 	if err != nil {
 		return nil, err

@@ -74,13 +74,15 @@ func (f *fileFlags) arguments(args []string, t terminal) ([]string, error) {
 	return []string{"-"}, nil
 }
 
-func (f *fileFlags) checkGlobs() error {
+// checkFlags returns an error for each mistake in the flags.
+func (f *fileFlags) checkFlags() error {
+	var errs []error
 	for _, glob := range f.exclude {
 		if !doublestar.ValidatePattern(glob) {
-			return fmt.Errorf("%s: --exclude %q: the glob is not valid", f.command, glob)
+			errs = append(errs, fmt.Errorf("%s: --exclude %q: the glob is not valid", f.command, glob))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // excludes reports whether a file or a folder is left out. A glob without a slash is for its name

@@ -30,8 +30,8 @@ func (f *format) register(flags *pflag.FlagSet, more string, known ...string) {
 	flags.StringVarP(&f.name, "output", "o", known[0], "output `format`: "+either(known)+more)
 }
 
-// mistake returns an error if the format is not known.
-func (f *format) mistake() error {
+// checkFlag returns an error if the format is not known.
+func (f *format) checkFlag() error {
 	if slices.Contains(f.known, f.name) {
 		return nil
 	}

@@ -31,17 +31,17 @@ func (r *reading) register(flags *pflag.FlagSet, aboutPlatform string) {
 	r.output.register(flags, "", formatText, formatJSON)
 }
 
-// ownMistakes returns an error for each mistake in the flags, but for those of engineFlags.
-func (r *reading) ownMistakes() error {
+// checkFlags returns an error for each mistake in the flags.
+func (r *reading) checkFlags() error {
 	var errPlatform error
-	errOutput := r.output.mistake()
+	errOutput := r.output.checkFlag()
 	if errOutput != nil {
 		errOutput = fmt.Errorf("%s: %w", r.command, errOutput)
 	}
 	if r.chosen, errPlatform = image.ParsePlatform(r.platform); errPlatform != nil {
 		errPlatform = fmt.Errorf("%s: --platform %s: %w", r.command, r.platform, errPlatform)
 	}
-	return errors.Join(errOutput, errPlatform)
+	return errors.Join(r.engineFlags.checkFlags(), errOutput, errPlatform)
 }
 
 // start sets up the reader for the images. Without an error, it returns a context that ends after

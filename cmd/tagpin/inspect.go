@@ -125,7 +125,7 @@ func ofImage(reference ref.Reference, err error) error {
 func (i *inspecting) parse(
 	args []string, flags *pflag.FlagSet, t terminal,
 ) (reference ref.Reference, err error) {
-	errs := []error{i.ownMistakes()}
+	errs := []error{i.checkFlags()}
 	switch len(args) {
 	case 1:
 		if reference, err = ref.Parse(args[0]); err != nil {

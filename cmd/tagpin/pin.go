@@ -53,7 +53,7 @@ func newPinCommand(t terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := p.validate(args, c.Flags()); err != nil {
+			if err := p.checkFlags(args, c.Flags()); err != nil {
 				return err
 			}
 			return p.run(c.Context(), args, t)
@@ -75,14 +75,16 @@ func newPinCommand(t terminal) *cobra.Command {
 	return c
 }
 
-func (p *pinning) validate(args []string, flags *pflag.FlagSet) error {
+// checkFlags returns an error for each mistake in the flags.
+func (p *pinning) checkFlags(args []string, flags *pflag.FlagSet) error {
+	errs := []error{p.engineFlags.checkFlags(), p.fileFlags.checkFlags()}
 	if err := notTogether(flags, "write", "diff", "check"); err != nil {
-		return fmt.Errorf("pin: %w", err)
+		errs = append(errs, fmt.Errorf("pin: %w", err))
 	}
 	if p.write && slices.Contains(args, "-") {
-		return errors.New("pin: --write needs files; it can't write to stdin")
+		errs = append(errs, errors.New("pin: --write needs files; it can't write to stdin"))
 	}
-	return p.checkGlobs()
+	return errors.Join(errs...)
 }
 
 // run pins the files. The lookups of a file begin when it has been parsed, while others are still

@@ -93,7 +93,7 @@ func (r *resolving) run(ctx context.Context, args []string, t terminal) error {
 
 // parse parses the images and checks the flags. The error describes every mistake.
 func (r *resolving) parse(args []string, t terminal) (images []ref.Reference, err error) {
-	errs := []error{r.ownMistakes()}
+	errs := []error{r.checkFlags()}
 	if len(args) == 0 {
 		errs = append(errs, fmt.Errorf("resolve: name an image; see %s resolve --help", t.program))
 	}

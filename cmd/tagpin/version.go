@@ -35,7 +35,7 @@ func newVersionCommand(t terminal) *cobra.Command {
 		Example: "  tagpin version -o json",
 		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
-			if err := output.mistake(); err != nil {
+			if err := output.checkFlag(); err != nil {
 				return fmt.Errorf("version: %w", err)
 			}
 			b := thisBuild()
