@@ -25,6 +25,6 @@
 //   - sha256:ID, or 64 hexadecimal digits, is the digest of the image's config: the image was built
 //     or loaded on the node, or the runtime says no more. No registry can be asked for it.
 //
-// Each image is looked up once for each set of credentials that is tried, whatever the number of its
-// pods. The package reads no cluster: package cluster does.
+// Each image is looked up once for each set of credentials that is tried, whatever the number of
+// its pods. The package reads no cluster: package cluster does.
 package audit

@@ -18,7 +18,8 @@ import (
 
 // Request asks for the digest of one reference.
 type Request struct {
-	// Ref is the reference. It has no digest, but for Mirrors.Manifest and Mirrors.Served.
+	// Ref is the reference. Resolve takes none with a digest; Mirrors.Manifest, Served, Blob, Tags and
+	// Referrers may.
 	Ref ref.Reference
 	// Route is how the registry is asked if it is a mirror. The Mirrors layer sets it.
 	Route registry.Route
