@@ -117,7 +117,8 @@ func newAuditCommand(t terminal) *cobra.Command {
 	f.StringVar(&a.listen, "listen", "",
 		"serve the page and metrics on this `address`, such as :8080, until the command is stopped")
 	f.DurationVar(&a.interval, "interval", time.Hour,
-		"`time` from the beginning of an audit to that of the next, with --listen")
+		"`time` from the beginning of an audit to that of the next, with --listen; it varies by a tenth "+
+			"either way")
 	return c
 }
 

@@ -36,12 +36,15 @@ const (
 	maxScrapes = 4
 	// shutdownTime is how long a request may take after the command was stopped.
 	shutdownTime = 5 * time.Second
-	// jitter is the part of the interval by which it varies, so that many clusters don't ask a
-	// registry together.
-	jitter = 10
-	// reportPart is the part of Go's memory that a report may take. The rest is for what lookups hold:
-	// secrets, manifests and connections.
-	reportPart = 2
+	// jitterDivisor says by how much the time between two audits varies, so that many clusters don't
+	// ask a registry together: by a tenth of the interval either way.
+	jitterDivisor = 10
+	// reportDivisor says how much of Go's memory a report may take: half of it. The rest is for what
+	// lookups hold: secrets, manifests and connections.
+	reportDivisor = 2
+	// lookupsDivisor says when lookups end: after a quarter of the interval. One tenant may have
+	// images at registries that hardly answer, and everybody's report waits for them.
+	lookupsDivisor = 4
 )
 
 // auditServer serves the last report. It keeps only its pages, which are compressed, so that the
@@ -108,7 +111,8 @@ func (a *auditing) repeat(
 ) {
 	for {
 		began := time.Now()
-		next := began.Add(a.interval - a.interval/jitter + rand.N(2*a.interval/jitter))
+		jitter := a.interval / jitterDivisor
+		next := began.Add(a.interval - jitter + rand.N(2*jitter))
 		report, err := a.inTime(ctx, began)
 		if err == nil {
 			err = s.set(report)
@@ -131,17 +135,13 @@ func (a *auditing) repeat(
 	}
 }
 
-// lookupsPart is the part of the interval after which lookups end. One tenant may have images at
-// registries that hardly answer, and everybody's report waits for them.
-const lookupsPart = 4
-
 // inTime audits the cluster once. The lookups end after a part of the interval, and what was not
 // looked up by then is unknown. If even the pods were not read in the interval, there is no report.
 func (a *auditing) inTime(ctx context.Context, began time.Time) (*audit.Report, error) {
 	over := fmt.Errorf("the cluster was not read within the %v of --interval", a.interval)
 	ctx, cancel := context.WithDeadlineCause(ctx, began.Add(a.interval), over)
 	defer cancel()
-	lookups := max(a.interval/lookupsPart, minInterval/2)
+	lookups := max(a.interval/lookupsDivisor, minInterval/2)
 	return a.auditCluster(ctx, began.Add(lookups), func(string) {})
 }
 
@@ -249,5 +249,5 @@ func (a *auditing) maxBytes() int {
 	if a.listen == "" || limit == math.MaxInt64 {
 		return 0
 	}
-	return int(limit / reportPart)
+	return int(limit / reportDivisor)
 }

@@ -54,7 +54,8 @@ func NewMetrics(r prometheus.Registerer, interval time.Duration) *Metrics {
 		}, []string{"result"}),
 		interval: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tagpin_audit_interval_seconds",
-			Help: "Time from the beginning of an audit to that of the next.",
+			Help: "Time from the beginning of an audit to that of the next. It varies by a tenth either " +
+				"way.",
 		}),
 		finished: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tagpin_audit_last_report_timestamp_seconds",
