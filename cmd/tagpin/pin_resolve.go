@@ -118,22 +118,25 @@ func (r *resolution) add(
 		line, column := object.Position(before)
 		return fmt.Sprintf("%s:%d:%d", s.file.Name, line, column)
 	}
-	switch {
-	case o.Err != nil:
+	if o.Err != nil {
 		r.failed = append(r.failed, fmt.Errorf("%s: %s: %w", at(), o.Reference.Text, o.Err))
-	case o.Reason != policy.Pinned && !o.Pin.IsZero() && before.Text == o.Pin.String():
-		r.pinned++
-	case o.Reason == policy.Invalid:
-		t.complain(fmt.Errorf("%s: %w; it was not changed", at(), o.ParseErr))
-		fallthrough
-	case o.Pin.IsZero() || o.Reason == policy.Pinned:
-		r.tally.add(o.Reason)
-	default:
-		s.images = append(s.images, o.Pin.Canonical())
-		s.edits = append(s.edits, manifest.Edit{
-			Object: object, Reference: before, Text: o.Pin.String(),
-		})
+		return
 	}
+	if o.Reason == policy.Invalid {
+		t.complain(fmt.Errorf("%s: %w; it was not changed", at(), o.ParseErr))
+	}
+	if o.Reason == policy.Pinned || o.Pin.IsZero() { // it stays as its author wrote it
+		r.tally.add(o.Reason)
+		return
+	}
+	if before.Text == o.Pin.String() { // it was looked up for --update, and has not moved
+		r.pinned++
+		return
+	}
+	s.images = append(s.images, o.Pin.Canonical())
+	s.edits = append(s.edits, manifest.Edit{
+		Object: object, Reference: before, Text: o.Pin.String(),
+	})
 }
 
 // summary says in one line what was done with the files.
