@@ -26,8 +26,10 @@ import (
 
 // Exit codes.
 const (
-	exitOK     = 0
-	exitFailed = 1 // the server ended, or could not start, for a reason outside of its settings
+	exitOK = 0
+	// exitFailed says that the server ended, or could not start, for a reason outside of its settings,
+	// or that a lookup of resolve or a check of verify has failed.
+	exitFailed = 1
 	exitUsage  = 2 // a flag or the config is wrong
 )
 

@@ -18,8 +18,8 @@ import (
 
 const aboutVerify = `Calls the webhook as the API server does: where the registration says that it is, and trusting only
 the certificates that the registration trusts. It prints a line for each check, which begins with
-ok, skip or FAIL. A failed check says what to do. The reviews that it sends change nothing. The
-chart's test (helm test) runs this command.
+ok, skip or FAIL. A failed check says what to do, and the exit code is then 1. The reviews that it
+sends change nothing. The chart's test (helm test) runs this command.
 
 It does not find out whether the network lets the API server through to tagpin.
 

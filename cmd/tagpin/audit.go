@@ -47,7 +47,7 @@ With --listen, it repeats this and serves the page at /, the same as JSON at /re
 metrics at /metrics, and /healthz.
 
 Exit codes: 0 nothing was found, 1 a container has a state of --fail-on, 2 wrong usage, or a part of
-the cluster can't be read, 3 a lookup failed.`
+the cluster can't be read, 3 a lookup failed, or the command was interrupted.`
 
 // describeAudit returns the help of the command, with the states.
 func describeAudit() string {
@@ -143,11 +143,14 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	if a.listen != "" {
 		return a.serve(ctx, t)
 	}
-	ctx, cancel := a.limit(ctx)
+	limited, cancel := a.limit(ctx)
 	defer cancel()
-	report, err := a.auditCluster(ctx, a.lookupsEnd(ctx), t.status)
+	report, err := a.auditCluster(limited, a.lookupsEnd(limited), t.status)
 	t.status("")
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case err != nil:
 		return fmt.Errorf("audit: %w", err)
 	}
 	if err := a.print(report, t.out); err != nil {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,7 +15,9 @@ import (
 )
 
 // auditOf runs tagpin audit for a cluster with one pod, which runs app:1 of a registry.
-func auditOf(t *testing.T, host string, args ...string) (code int, stdout string) {
+func auditOf(ctx context.Context, t *testing.T, host string, args ...string) (
+	code int, stdout string,
+) {
 	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -42,7 +45,7 @@ func auditOf(t *testing.T, host string, args ...string) (code int, stdout string
 		"tagpin", "audit", "--kubeconfig", filepath.Join(dir, "kubeconfig"),
 		"--config", filepath.Join(dir, "config"),
 	}, args...)
-	code = run(t.Context(), args, nil, &out, io.Discard)
+	code = run(ctx, args, nil, &out, io.Discard)
 	return code, out.String()
 }
 
@@ -53,9 +56,19 @@ func TestAuditTimeout(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer silent.Close()
-	code, out := auditOf(t, strings.TrimPrefix(silent.URL, "http://"), "--timeout", "1s")
+	code, out := auditOf(t.Context(), t, strings.TrimPrefix(silent.URL, "http://"), "--timeout", "1s")
 	if code != exitLookup || !strings.Contains(out, "unknown,unpinned") {
 		t.Errorf("audit = %d, %q, want %d and a row that is unknown", code, out, exitLookup)
+	}
+}
+
+// TestAuditInterrupted checks that an audit that was interrupted prints no report.
+func TestAuditInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	code, out := auditOf(ctx, t, "registry.invalid")
+	if code != exitLookup || out != "" {
+		t.Errorf("audit = %d, %q, want %d and no report", code, out, exitLookup)
 	}
 }
 
@@ -63,13 +76,13 @@ func TestAuditTimeout(t *testing.T) {
 // than --timeout allows.
 func TestAuditWaits(t *testing.T) {
 	host, requests := busy(t, 1, http.StatusTooManyRequests, "1")
-	code, out := auditOf(t, host)
+	code, out := auditOf(t.Context(), t, host)
 	if code != exitFound || requests.Load() != 2 {
 		t.Errorf("audit = %d after %d requests, %q, want %d after two", code, requests.Load(), out,
 			exitFound)
 	}
 	host, requests = busy(t, 100, http.StatusTooManyRequests, "600")
-	code, out = auditOf(t, host)
+	code, out = auditOf(t.Context(), t, host)
 	if code != exitLookup || requests.Load() != 1 || !strings.Contains(out, "asked again in 600s") {
 		t.Errorf("audit = %d after %d requests, %q, want %d after one", code, requests.Load(), out,
 			exitLookup)

@@ -35,7 +35,7 @@ const (
 	exitOK     = 0
 	exitFound  = 1 // the command found what it looks for, such as a difference
 	exitUsage  = 2 // a flag is wrong, or a file can't be read or written
-	exitLookup = 3 // a lookup failed
+	exitLookup = 3 // a lookup failed, or the command was interrupted before it had a result
 )
 
 func main() {
@@ -107,7 +107,7 @@ The result is written to stdout, messages for people to stderr. The exit code is
   0  done
   1  the command found something, such as a difference
   2  wrong usage, or a file can't be read or written
-  3  a lookup failed
+  3  a lookup failed, or the command was interrupted before it had a result
 
 If several apply, 2 counts before 3, and 3 before 1. With 0 and 1, messages
 name what was left out, such as files in a folder that can't be parsed.`
