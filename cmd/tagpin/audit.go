@@ -35,16 +35,16 @@ Each container of the pods that have not finished is in one or more of these sta
 %s
 Containers with the same image are put together by workload: a Deployment, a CronJob, a custom
 resource. The table has the digest that runs and, if the tag has drifted, the one that it names now;
-it leaves out pinned containers about which there is no more to say. Each image is looked up once for
-each set of credentials that is tried. These are your own logins, the Docker config that the config
-names (credentials.dockerConfig), and with --pull-secrets those that the pods pull with. Nothing is
-pulled.
+it leaves out pinned containers about which there is no more to say. Each image is looked up once
+for each set of credentials that is tried. These are your own logins, the Docker config that the
+config names (credentials.dockerConfig), and with --pull-secrets those that the pods pull with.
+Nothing is pulled.
 
 It reads the cluster of the kubeconfig or, in a pod, its own, and needs the permission to list pods,
 replicasets.apps and jobs.batch, and with --pull-secrets to get secrets and serviceaccounts.
 
-With --listen, it repeats this and serves the page at /, the same as JSON at /report.json, Prometheus
-metrics at /metrics, and /healthz.
+With --listen, it repeats this and serves the page at /, the same as JSON at /report.json,
+Prometheus metrics at /metrics, and /healthz.
 
 Exit codes: 0 nothing was found, 1 a container has a state of --fail-on, 2 wrong usage, or a part of
 the cluster can't be read, 3 a lookup failed, or the command was interrupted.`

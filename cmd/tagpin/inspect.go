@@ -35,8 +35,8 @@ Other flags print one thing of the image instead, for scripts:
   --tags          all tags of the repository that point at the image's digest
 
 If an index has several images, --image-config and --files need --platform. An image without an
-index has a single manifest, which is taken as it is, even if it is for another platform. Exit code 3
-means that something could not be looked up; what was found is printed all the same.`
+index has a single manifest, which is taken as it is, even if it is for another platform. Exit code
+3 means that something could not be looked up; what was found is printed all the same.`
 
 const exampleInspect = `  tagpin inspect nginx:1.25
   tagpin inspect --platform linux/arm64 --image-config nginx:1.25

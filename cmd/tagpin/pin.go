@@ -27,9 +27,9 @@ const aboutPin = `Pins the images in files to the current digests of their tags,
 ` + aboutFiles + `
 
 Only the text of image references changes; a Kustomization that has no digest gets a line for it.
-With a ResourceList on stdin, tagpin pin is a KRM
-function for kustomize and kpt. Several files are printed as one stream for kubectl, so only
-Kubernetes manifests are printed then; --write, --diff and --check are for all files.
+With a ResourceList on stdin, tagpin pin is a KRM function for kustomize and kpt. Several files are
+printed as one stream for kubectl, so only Kubernetes manifests are printed then; --write, --diff
+and --check are for all files.
 
 If a file that is named can't be read or an image can't be resolved, nothing is printed or written,
 unless there is --keep-going.`

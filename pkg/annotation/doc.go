@@ -14,10 +14,9 @@
 //
 // The first two annotations are in the metadata beside the pod spec, so that pods inherit them. For
 // kinds beyond the built-in ones they are in the object's own metadata, because a CRD may prune
-// that of its pod templates. If one
-// metadata can have the annotations of several pod specs, the key of the pod spec and a colon
-// precede each key. The third annotation is always in the object's own metadata, because a change
-// of a pod template would roll it out.
+// that of its pod templates. If one metadata can have the annotations of several pod specs, the key
+// of the pod spec and a colon precede each key. The third annotation is always in the object's own
+// metadata, because a change of a pod template would roll it out.
 //
 // Anybody may write the annotations. So they only say which of the pins tagpin may replace, and
 // never which image to run.
