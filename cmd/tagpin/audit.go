@@ -85,6 +85,7 @@ type auditing struct {
 	listen      string
 	interval    time.Duration
 
+	states  []audit.State  // those of --fail-on
 	api     rest.Interface // the client of the API server
 	cluster string         // its name
 	report  func(error)    // is called with what the user should know but does not end an audit
@@ -201,7 +202,8 @@ func (a *auditing) checkFlags(flags *pflag.FlagSet) error {
 	if _, err := labels.Parse(a.selector); err != nil {
 		errs = append(errs, fmt.Errorf("audit: --selector %q: %w", a.selector, err))
 	}
-	if _, err := a.states(); err != nil {
+	var err error
+	if a.states, err = failStates(a.failOn); err != nil {
 		errs = append(errs, err)
 	}
 	if a.interval < minInterval {
@@ -221,16 +223,16 @@ func knownStates() (names []string) {
 	return append(names, noState)
 }
 
-// states returns the states of --fail-on.
-func (a *auditing) states() (states []audit.State, err error) {
-	for _, name := range a.failOn {
+// failStates returns the states that the values of --fail-on name.
+func failStates(names []string) (states []audit.State, err error) {
+	for _, name := range names {
 		switch {
-		case name == noState && len(a.failOn) == 1:
+		case name == noState && len(names) == 1:
 		case name != noState && slices.Contains(knownStates(), name):
 			states = append(states, audit.State(name))
 		default:
 			return nil, fmt.Errorf("audit: --fail-on %s: want some of %s; %s only by itself",
-				strings.Join(a.failOn, ","), either(knownStates()), noState)
+				strings.Join(names, ","), either(knownStates()), noState)
 		}
 	}
 	return states, nil
@@ -319,10 +321,6 @@ func (a *auditing) print(report *audit.Report, out io.Writer) error {
 
 // judge returns the error with the exit code of a report.
 func (a *auditing) judge(report *audit.Report) error {
-	states, err := a.states()
-	if err != nil {
-		return err
-	}
 	if len(report.Problems) > 0 {
 		errs := make([]error, len(report.Problems))
 		for i, problem := range report.Problems {
@@ -334,7 +332,7 @@ func (a *auditing) judge(report *audit.Report) error {
 		return exitError{exitLookup, fmt.Errorf("audit: lookups failed for %s; the details say why, "+
 			"and --pull-secrets may help where a login is missing", amount.Of(n, "container"))}
 	}
-	if report.Found(states) > 0 {
+	if report.Found(a.states) > 0 {
 		return exitError{code: exitFound}
 	}
 	return nil
