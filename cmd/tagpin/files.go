@@ -236,9 +236,7 @@ func (s *sources) add(file *source, t terminal) {
 	case file.err != nil:
 		s.skipped++
 		t.complain(fmt.Errorf("%w; the file was skipped", file.err))
-	case file.file.Recognized():
-		s.files = append(s.files, file)
-	case file.named:
+	case file.file.Recognized(), file.named:
 		s.files = append(s.files, file)
 	}
 }

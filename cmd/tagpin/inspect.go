@@ -177,12 +177,12 @@ func (i *inspecting) single(ctx context.Context, root *image.Root) (*image.Root,
 func (i *inspecting) printTags(
 	ctx context.Context, reference ref.Reference, t terminal,
 ) error {
-	root, _, err := i.reader.DigestFor(ctx, reference, i.chosen)
+	d, _, err := i.reader.DigestFor(ctx, reference, i.chosen)
 	if err != nil {
 		return ofImage(reference, advised(err, t.program))
 	}
 	shown := newProgress("tags", t)
-	found, err := i.reader.Tags(ctx, reference.WithDigest(root), i.maxTags, shown.show)
+	found, err := i.reader.Tags(ctx, reference.WithDigest(d), i.maxTags, shown.show)
 	t.status("")
 	if err != nil {
 		return ofImage(reference, err)

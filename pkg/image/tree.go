@@ -211,8 +211,7 @@ func (r *Reader) cosign(
 	if err != nil {
 		return nil, "", nil //nolint:nilerr // the tag of a long digest can't exist
 	}
-	req := resolve.Request{Ref: tagged, Keychain: r.Keychain, Fresh: true}
-	d, err := r.Resolver.Resolve(ctx, req)
+	d, err := r.Digest(ctx, tagged)
 	if errors.Is(err, failure.NotFound) {
 		return nil, "", nil
 	}
@@ -220,6 +219,6 @@ func (r *Reader) cosign(
 		return nil, "", err
 	}
 	return []Referrer{{
-		Content: content, Descriptor: Descriptor{Digest: d.Digest}, Of: image.Digest(), Tag: tag,
+		Content: content, Descriptor: Descriptor{Digest: d}, Of: image.Digest(), Tag: tag,
 	}}, "", nil
 }

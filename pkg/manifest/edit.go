@@ -197,7 +197,6 @@ func (f *File) change(p place, reference string) (at span, text string, err erro
 	}
 	at, err = f.span(p.node)
 	switch p.part {
-	case whole, digestPart:
 	case tagPart:
 		tag, _, _ := strings.Cut(p.node.Value, "@")
 		digest = tag + "@" + digest
