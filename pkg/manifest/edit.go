@@ -36,6 +36,7 @@ type revision struct {
 	bytes   map[span]string          // the same as bytes of the file
 	values  map[*yaml.Node]string    // the new texts of scalars
 	digests map[*yaml.Node]newDigest // what is added to mappings
+	edited  map[use]*yaml.Node       // the scalars that have a new text, by the places of references
 }
 
 // newDigest is a key and its value that are added to a mapping, after another value.
@@ -46,11 +47,12 @@ type newDigest struct {
 
 // Edit returns the content of the file with the edits applied. All other bytes stay the same. The
 // edits must belong to objects of this file. References that share one scalar through an alias
-// change together, so it is an error if two edits give that scalar different texts. Errors are like
-// those of Parse.
+// change together, so it is an error if two edits give that scalar different texts, or if it has
+// another use that is not edited. Errors are like those of Parse.
 func (f *File) Edit(edits []Edit) ([]byte, error) {
 	r := revision{
 		f, map[span]string{}, map[span]string{}, map[*yaml.Node]string{}, map[*yaml.Node]newDigest{},
+		map[use]*yaml.Node{},
 	}
 	for _, e := range edits {
 		if err := r.add(e); err != nil {
@@ -59,6 +61,9 @@ func (f *File) Edit(edits []Edit) ([]byte, error) {
 	}
 	if len(r.bytes) == 0 {
 		return f.data, nil
+	}
+	if err := r.checkUses(); err != nil {
+		return nil, err
 	}
 	data := r.apply()
 	if f.documents != nil && r.contained() {
@@ -161,12 +166,13 @@ func (r *revision) add(e Edit) error {
 			"through an alias", e.Reference.Text, before, text)
 	}
 	r.texts[at] = text
+	r.edited[p.use] = p.node
 	switch {
 	case p.node == nil:
 		r.bytes[at] = text
 	case p.part == missingDigest:
 		r.bytes[at] = r.file.newPair(p, text)
-		r.digests[p.mapping] = newDigest{p.node, text}
+		r.digests[p.parent] = newDigest{p.node, text}
 	case at.start == at.end: // the value of the key is empty
 		r.bytes[at] = " " + text
 		r.values[p.node] = text
@@ -222,7 +228,7 @@ func (f *File) afterColon(key *yaml.Node) (span, error) {
 // line for each pair, at the end of the line.
 func (f *File) insertion(p place, value span) span {
 	at := value.end
-	if !f.flow(p.mapping) {
+	if !f.flow(p.parent) {
 		if n := bytes.IndexAny(f.data[at:], "\r\n"); n >= 0 {
 			at += n
 		} else {
@@ -240,7 +246,7 @@ func (f *File) newPair(p place, digest string) string {
 	switch {
 	case f.json:
 		return `, "digest": "` + digest + `"`
-	case f.flow(p.mapping):
+	case f.flow(p.parent):
 		return ", digest: " + digest
 	}
 	end := "\n"

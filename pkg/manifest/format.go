@@ -190,10 +190,7 @@ func (c cursor) add(text string, p place, never bool) {
 	if _, twice := c.places[pointer]; twice {
 		return
 	}
-	p.node = c.node
-	if p.part != whole {
-		p.key, p.mapping = c.key, c.parent
-	}
+	p.node, p.use = c.node, use{c.parent, c.key}
 	c.places[pointer] = p
 	if len(text) > ref.MaxLength+1 { // it stays too long
 		text = text[:ref.MaxLength+1]
@@ -220,7 +217,8 @@ func (c cursor) leaveReference(text, why string) {
 func (c cursor) leave(text, why string) { c.leaveAs(Left{Text: text, Why: why}) }
 
 func (c cursor) leaveAs(l Left) {
-	p := place{node: c.node, others: []*yaml.Node{c.node}} // a block text begins on a later line
+	// The position of a block text is on a line after that of its node.
+	p := place{node: c.node, use: use{c.parent, c.key}, others: []*yaml.Node{c.node}}
 	if c.file.ignored(p) {
 		c.file.Ignored++
 		return

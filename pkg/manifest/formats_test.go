@@ -224,6 +224,12 @@ func TestFormats(t *testing.T) {
 			left:       []string{"9:12 redis:${TAG:-7}: it depends on a variable"},
 		},
 		{
+			name: "compose with fields for anchors", file: "compose.yaml",
+			text: "x-image: &i «app:1»\nx-service: &s {image: '«b:1»'}\n" +
+				"services: {a: {image: *i}, b: *s, c: {<<: *s}}\n",
+			references: "app:1 b:1 b:1",
+		},
+		{
 			name: "compose with what other files remove", file: "compose.override.yaml",
 			text: "services:\n  a: !reset null\n  b:\n    build: !reset null\n    image: «b:1»\n" +
 				"  c: {image: !reset null}\n  d: {build: null, image: '«d:1»'}\n",
@@ -385,6 +391,8 @@ func TestIgnored(t *testing.T) {
 	check(t, "f.yaml", pod+"spec:\n  containers:\n  - {name: a, image: '«a»'}\n"+
 		"  - name: b\n    image: b # tagpin:ignore\n  initContainers:\n  # tagpin:ignore\n"+
 		"  - {name: c, image: c}\n", "a", nil)
+	check(t, "f.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {annotations: {a: &i b:1}}\nspec:\n  containers:\n"+
+		"  - {name: a, image: '«a»'}\n  - name: b\n    image: *i # tagpin:ignore\n", "a", nil)
 	f := parse(t, "f.yaml", pod+"spec: {containers: [{name: a, image: b}]} # tagpin:ignore\n")
 	if f.Ignored != 1 || len(f.Objects) != 1 {
 		t.Errorf("Ignored = %d in %d objects, want 1 in 1", f.Ignored, len(f.Objects))

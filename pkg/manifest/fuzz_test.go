@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -71,8 +72,8 @@ func FuzzEdit(f *testing.F) {
 		list := edits(s)
 		got, err := s.Edit(list)
 		if err != nil {
-			if name != "f" {
-				return // the parts of several references can share a scalar
+			if name != "f" || strings.Contains(err.Error(), "through an alias") {
+				return // the parts of several references can share a scalar, or anything else one
 			}
 			t.Fatalf("Edit of %q: %v", data, err)
 		}

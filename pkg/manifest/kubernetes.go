@@ -71,12 +71,12 @@ func (f *File) addObject(n *yaml.Node, kind workload.Kind) error {
 			if r.Pointer == "" {
 				continue
 			}
-			text, err := f.at(n, r.Pointer)
+			p, err := f.at(n, r.Pointer)
 			if err != nil {
 				return err
 			}
-			if text != nil {
-				o.places[r.Pointer] = place{node: text}
+			if p.node != nil {
+				o.places[r.Pointer] = p
 			}
 		}
 	}

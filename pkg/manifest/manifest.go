@@ -16,7 +16,7 @@
 // encoded again, so comments, order, quotes and line ends stay as the author wrote them. Edit then
 // parses its own result, and returns an error if anything but the edited scalars differs; only
 // where the edited lines already show that nothing else can differ, it does not parse. A reference
-// that is an alias is edited where its anchor is.
+// that is an alias is edited where its anchor is, unless other uses of the anchor would change too.
 //
 // The package does not decide which references to pin and does not contact registries. It finds
 // only what is an image for certain: it does not look into texts, such as patches and scripts.
@@ -56,6 +56,7 @@ type File struct {
 	json      bool         // the file is JSON, and not YAML
 	unique    map[*yaml.Node]bool
 	ignores   map[int]bool // lines whose references are ignored
+	aliases   bool         // the file has aliases
 	expanded  int          // size of all objects and merged mappings, with aliases followed
 }
 

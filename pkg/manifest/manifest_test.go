@@ -192,6 +192,51 @@ func TestEditsDisagree(t *testing.T) {
 	}
 }
 
+// TestOtherUses checks that Edit changes no text that is not to be pinned and has the same anchor.
+func TestOtherUses(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, text string
+		line, other      int
+	}{
+		{
+			"the name of the container", "f.yaml", "apiVersion: v1\nkind: Pod\n" +
+				"metadata: {name: &n nginx, labels: {app: *n}}\nspec:\n  containers: [{name: *n, image: *n}]\n",
+			5, 3,
+		},
+		{
+			"an environment variable", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n    env:\n" +
+				"    - name: x\n      value: &img app:1\n    image: *img\n", 10, 9,
+		},
+		{
+			"a key", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n    image: &img app\n" +
+				"  volumes:\n  - *img : x\n", 7, 9,
+		},
+		{"an argument", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n    image: &img app:1\n" +
+			"    args:\n    - *img\n", 7, 9},
+		{
+			"an image that is ignored", "f.yaml", pod + "spec:\n  containers:\n  - name: a\n" +
+				"    image: &img app:1\n  - name: b\n    image: *img # tagpin:ignore\n", 7, 9,
+		},
+		{
+			"a merge key", "compose.yaml", "x-a: &c\n  image: app:1\nservices:\n  a:\n    <<: *c\n" +
+				"  b:\n    <<: *c\n    build: .\n", 5, 7,
+		},
+		{
+			"a version", "values.yaml", "appVersion: &v '1'\nimage: {repository: a, tag: *v}\n", 2, 1,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := parse(t, tt.file, tt.text)
+			want := fmt.Sprintf("%s:%d: can't edit ", tt.file, tt.line)
+			also := fmt.Sprintf(": line %d also has this text through an alias", tt.other)
+			got, err := s.Edit(edits(s))
+			if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), also) {
+				t.Errorf("Edit of %s = %s, %v, want an error with %q and %q", tt.text, got, err, want, also)
+			}
+		})
+	}
+}
+
 // TestListsOfLists checks that a Pod is one object even if nested aliases repeat it a trillion
 // times.
 func TestListsOfLists(t *testing.T) {

@@ -64,25 +64,28 @@ func text(n *yaml.Node) string {
 	return n.Value
 }
 
-// at returns the node at a JSON pointer (RFC 6901), or nil if there is none. It returns an error if
-// a mapping on the way to the node has a key twice: programs do not agree which one counts.
-// Elsewhere in the file, a duplicate key changes no reference.
-func (f *File) at(n *yaml.Node, pointer string) (*yaml.Node, error) {
+// at returns the place at a JSON pointer (RFC 6901). Its node is nil if there is none. It returns
+// an error if a mapping on the way to the node has a key twice: programs do not agree which one
+// counts. Elsewhere in the file, a duplicate key changes no reference.
+func (f *File) at(root *yaml.Node, pointer string) (place, error) {
+	p := place{node: root}
 	for step := range jsontext.Pointer(pointer).Tokens() {
+		n := p.node
+		p.use = use{parent: n}
 		if n == nil || n.Kind != yaml.SequenceNode {
 			if err := f.checkUnique(n); err != nil {
-				return nil, err
+				return place{}, err
 			}
-			n = get(n, step)
+			p.key, p.node = pair(n, step)
 			continue
 		}
 		i, err := strconv.Atoi(step)
 		if err != nil || i < 0 || i >= len(n.Content) {
-			return nil, nil
+			return place{}, nil
 		}
-		n = n.Content[i]
+		p.node = n.Content[i]
 	}
-	return n, nil
+	return p, nil
 }
 
 // checkUnique returns an error if n is a mapping that has a key twice.

@@ -26,12 +26,10 @@ type Object struct {
 // place is where a reference is in a file. Its text may be in several scalars.
 type place struct {
 	part   part
-	prefix string     // of a whole reference: what the scalar has before it
-	node   *yaml.Node // the scalar to edit; nil in a Dockerfile
-	// key and mapping are only set for a part of a reference: the key of node, and the mapping that
-	// has both.
-	key, mapping *yaml.Node
-	others       []*yaml.Node // scalars that have other parts
+	prefix string       // of a whole reference: what the scalar has before it
+	node   *yaml.Node   // the scalar to edit; nil in a Dockerfile
+	use                 // of the node
+	others []*yaml.Node // scalars that have other parts
 	// In a Dockerfile, span is the bytes of the reference, and line is where the instruction begins.
 	span span
 	line int
@@ -112,5 +110,8 @@ func (f *File) ignored(p place) bool {
 	}
 	line, _ := f.position(p)
 	ignores := func(n *yaml.Node) bool { return f.ignores[n.Line] }
+	if p.key != nil && ignores(p.key) { // an alias is on the line of its key
+		return true
+	}
 	return f.ignores[line] || f.ignores[p.line] || slices.ContainsFunc(p.others, ignores)
 }

@@ -99,7 +99,7 @@ func (f *File) checkAliases(document *yaml.Node) error {
 // that were expanded already; the value is false for one that is being expanded.
 func (f *File) expand(n *yaml.Node, known map[*yaml.Node]bool) (*yaml.Node, error) {
 	if n.Kind == yaml.AliasNode {
-		n = n.Alias
+		n, f.aliases = n.Alias, true
 	}
 	if expanded, ok := known[n]; ok {
 		if !expanded {
