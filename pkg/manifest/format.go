@@ -57,6 +57,7 @@ func formats() []*format {
 			find: findApplicationSetValues,
 		},
 		{name: "Kubernetes", cluster: true, known: isKubernetes},
+		{name: "Patch", known: isPatch, find: findPatch},
 		{name: "Workflow", known: isWorkflow, find: findWorkflow},
 		{name: "Action", known: isAction, find: findAction},
 		{name: "Values", known: isValues, find: findValues},

@@ -140,6 +140,15 @@ func TestFormats(t *testing.T) {
 			}(),
 		},
 		{
+			name: "JSON patch", file: "p.yaml",
+			text: "- op: replace\n  path: /spec/template/spec/containers/0/image\n  value: nginx:1.25\n" +
+				"- {op: test, path: /spec/containers/0/image, value: 'b:1'}\n" +
+				"- {op: add, path: /spec/containers/-, value: {name: c, image: 'c:1'}}\n" +
+				"- {op: replace, path: /spec/containers/0/image, value: 'd@" + pinned.String() + "'}\n" +
+				"- {op: remove, path: /spec/replicas}\n",
+			left: []string{"3:10 nginx:1.25: it is in a patch", "5:63 c:1: it is in a patch"},
+		},
+		{
 			name: "a core kind", file: "a.yaml",
 			text: "apiVersion: v1\nkind: ConfigMap\ndata: {image: 'a:1'}\n",
 		},
@@ -368,6 +377,9 @@ func TestRecognized(t *testing.T) {
 		{"f.yaml", "kind: ConfigMap\napiVersion: v1\n---\nservices: {a: {image: b}}\n", true, false},
 		{"f.yaml", kustomization, true, false},
 		{"values.yaml", "a: b\n", true, false},
+		{"p.yaml", "[{op: remove, path: /a}]\n", true, false},
+		{"p.yaml", "[{op: remove, path: /a}, {path: /b}]\n", false, false},
+		{"p.yaml", "[]\n", false, false},
 		{"f.yaml", "services: {a: {image: {repository: b}}}\n", false, false},
 		{"values.yaml", "- a\n", false, false},
 		{"kustomization.yaml", "resources: []\n", true, false},

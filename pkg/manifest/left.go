@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -38,9 +39,20 @@ func leavePatches(of cursor) {
 	}
 }
 
+// isPatch reports whether a document is a JSON patch (RFC 6902), a list of operations, such as the
+// files have that the patches of a Kustomization name.
+func isPatch(_ *File, n *yaml.Node) bool {
+	return n.Kind == yaml.SequenceNode && len(n.Content) > 0 &&
+		!slices.ContainsFunc(n.Content, func(operation *yaml.Node) bool {
+			return text(get(operation, "op")) == "" || !strings.HasPrefix(text(get(operation, "path")), "/")
+		})
+}
+
+func findPatch(_ *walk, root cursor) { root.leavePatch() }
+
 // leavePatch leaves the images in a patch that is no text.
 func (c cursor) leavePatch() {
-	operation := strings.HasSuffix(c.get("path").text(), "/image")
+	operation := strings.HasSuffix(c.get("path").text(), "/image") && c.get("op").text() != "test"
 	c.each(func(child cursor) {
 		field := ""
 		if child.key != nil {
