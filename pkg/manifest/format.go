@@ -56,6 +56,7 @@ func formats() []*format {
 			kind: workload.Kind{Group: "argoproj.io", Kind: "ApplicationSet"},
 			find: findApplicationSetValues,
 		},
+		{name: "KustomizePlugin", known: isPlugin, find: findPlugin},
 		{name: "Kubernetes", cluster: true, known: isKubernetes},
 		{name: "Patch", known: isPatch, find: findPatch},
 		{name: "Workflow", known: isWorkflow, find: findWorkflow},

@@ -63,6 +63,27 @@ func TestFormats(t *testing.T) {
 			left: []string{"5:11 a:1.10: its tag is not a text; write it in quotes"},
 		},
 		{
+			name: "Kustomization with suffixes of tags", file: "kustomization.yaml",
+			text: "images:\n- name: a\n  tagSuffix: -x\n- {name: b, tagSuffix: ''}\n" +
+				"- {name: c, newTag: '1'‹, digest: D›, tagSuffix: -y}\n",
+			references: "c:1",
+			left: []string{"3:14 a: tagSuffix removes the digest that it has in a manifest; use newTag and " +
+				"digest"},
+		},
+		{
+			name: "transformers of kustomize", file: "t.yaml",
+			text: "apiVersion: builtin\nkind: ImageTagTransformer\nimageTag:\n  name: a\n" +
+				"  newTag: '1'‹\n  digest: D›\n" +
+				"---\napiVersion: builtin\nkind: ImageTagTransformer\nimageTag: {name: b, tagSuffix: -x}\n" +
+				"---\napiVersion: builtin\nkind: PatchJson6902Transformer\n" +
+				"jsonOp: '[{op: add, path: /spec/image, value: a}]'\n",
+			references: "a:1",
+			left: []string{
+				"9:32 b: tagSuffix removes the digest that it has in a manifest; use newTag and digest",
+				"13:9 an image in a patch: it is in a text, which tagpin does not look into",
+			},
+		},
+		{
 			name: "Kustomization with the digest in the tag", file: "k.yaml",
 			text:       kustomization + "images:\n- name: a\n  newTag: b@" + pinned.String() + "\n",
 			references: "a:b@" + pinned.String(),

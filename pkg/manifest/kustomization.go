@@ -34,14 +34,35 @@ func findSpecImages(_ *walk, root cursor) {
 // tag and the digest of references in manifests. If it has neither a tag nor a digest, those of the
 // manifest stay. If it has a tag, but no digest, kustomize drops the digest of the manifest. With
 // both, kustomize writes both (kustomize's api/filters/imagetag).
-func findImages(images cursor) {
-	images.each(func(image cursor) {
-		name := image.get("newName")
-		if name.text() == "" {
-			name = image.get("name")
-		}
-		if name.text() != "" {
-			image.split(name.text(), "newTag", []*yaml.Node{name.node}, true)
-		}
-	})
+func findImages(images cursor) { images.each(findImage) }
+
+// findImage finds the reference in an image of a Kustomization. If it has neither a tag nor a
+// digest, but a suffix for tags, kustomize drops the digest of the manifest.
+func findImage(image cursor) {
+	name := image.get("newName")
+	if name.text() == "" {
+		name = image.get("name")
+	}
+	if name.text() == "" || image.split(name.text(), "newTag", []*yaml.Node{name.node}, true) {
+		return
+	}
+	if suffix := image.get("tagSuffix"); suffix.node != nil && suffix.node.Value != "" {
+		suffix.leaveReference(name.text(), "tagSuffix removes the digest that it has in a manifest; "+
+			"use newTag and digest")
+	}
+}
+
+// isPlugin reports whether a document configures a generator or a transformer of kustomize itself.
+func isPlugin(_ *File, n *yaml.Node) bool {
+	return text(get(n, "apiVersion")) == "builtin" && text(get(n, "kind")) != ""
+}
+
+// findPlugin finds the images in the fields of kustomize's generators and transformers: those of an
+// ImageTagTransformer, of a HelmChartInflationGenerator, and of those for patches.
+func findPlugin(w *walk, root cursor) {
+	findImage(root.get("imageTag"))
+	findValues(w, root.get("valuesInline"))
+	for _, field := range []string{"patch", "patches", "jsonOp"} {
+		root.get(field).leaveText("an image in a patch", inText)
+	}
 }
