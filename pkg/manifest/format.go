@@ -248,6 +248,18 @@ func (c cursor) scalar() (text string, ok bool) {
 	return "", false
 }
 
+// leaveTag leaves an image whose tag is not a text. With a digest beside it, the image may be
+// pinned.
+func (c cursor) leaveTag(name string, digest cursor) {
+	const why = "its tag is not a text; write it in quotes"
+	text := strings.TrimSuffix(name+":"+c.node.Value, ":")
+	if c.node.Kind == yaml.ScalarNode && !variable(text) && digest.text() == "" {
+		c.leaveReference(text, why)
+	} else {
+		c.leave(text, why)
+	}
+}
+
 // split adds a reference whose name is in other scalars than its tag and its digest. others are the
 // scalars of the name. c is the mapping of the tag and the digest. If neither is set, split returns
 // false. If the digest has no key of its own, it is added as a key if newKey, and to the tag
@@ -256,8 +268,7 @@ func (c cursor) split(name string, tagKey string, others []*yaml.Node, newKey bo
 	tag, digest := c.get(tagKey), c.get("digest")
 	tagText, ok := tag.scalar()
 	if !ok {
-		tag.leave(strings.TrimSuffix(name+":"+tag.node.Value, ":"),
-			"its tag is not a text; write it in quotes")
+		tag.leaveTag(name, digest)
 		return true
 	}
 	if _, ok := digest.scalar(); !ok {

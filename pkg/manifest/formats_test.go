@@ -33,6 +33,28 @@ func left(f *manifest.File) []string {
 	return list
 }
 
+// TestLeftReference checks which images are references without a digest for certain.
+func TestLeftReference(t *testing.T) {
+	for _, tt := range []struct {
+		file, text string
+		want       bool
+	}{
+		{"kustomization.yaml", "images: [{name: a, newTag: 1.10}]\n", true},
+		{"kustomization.yaml", "images: [{name: a, newTag: [1]}]\n", false},
+		{"kustomization.yaml", "images: [{name: a, newTag: 1.10, digest: '" + pinned.String() + "'}]\n", false},
+		{"kustomization.yaml", "images: [{name: a, tagSuffix: -x}]\n", true},
+		{"values.yaml", "image: {repository: a/b, tag: 1.10}\n", true},
+		{"values.yaml", "image: {repository: '{{ b }}', tag: 1.10}\n", false},
+		{"values.yaml", "image: {repository: a/b}\n", false},
+		{"p.yaml", "[{op: replace, path: /spec/image, value: 'a:1'}]\n", true},
+	} {
+		f := parse(t, tt.file, tt.text)
+		if len(f.Left) != 1 || f.Left[0].Reference != tt.want {
+			t.Errorf("Left of %s %q = %+v, want one with Reference %t", tt.file, tt.text, f.Left, tt.want)
+		}
+	}
+}
+
 const kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
 
 func TestFormats(t *testing.T) {

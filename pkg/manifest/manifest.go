@@ -64,8 +64,8 @@ type File struct {
 type Left struct {
 	Line, Column int
 	Text         string // the text in the file, or words that say what it is
-	// Reference reports that Text is a reference, which is the whole image. Otherwise the image also
-	// depends on something else, or is not known for certain.
+	// Reference reports that Text is a reference, and that nothing else can give the image a digest.
+	// Otherwise the image also depends on something else, or is not known for certain.
 	Reference bool
 	Why       string
 }
