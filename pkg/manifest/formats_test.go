@@ -208,13 +208,13 @@ func TestFormats(t *testing.T) {
 		},
 		{
 			name: "values that are not certain", file: "values.yaml", text: "a: {image: nginx, tag: 1}\n" +
-				"b: {image: nginx}\nc: {image: 'nginx:1', imageTag: 2}\nd: {image: {repository: nginx, tag: ''}}\n" +
+				"b: {image: nginx}\nc: {image: 'nginx:1', imageDigest: ''}\nd: {image: {repository: nginx, tag: ''}}\n" +
 				"e: {image: {repository: nginx}}\nf: {image: {tag: v1}}\ng: {image: {repository: a, tag: [1]}}\n" +
 				"h: {image: {repository: a, tag: 1, digest: {}}}\ni: {image: {repository: a, tag: 1, sha: 12}}\n",
 			left: []string{
 				"1:12 nginx: tag beside it may be a part of the image",
 				"2:12 nginx: its tag is not set here, so the chart chooses it",
-				"3:12 nginx:1: imageTag beside it may be a part of the image",
+				"3:12 nginx:1: imageDigest beside it may be a part of the image",
 				"4:25 nginx: its tag is not set here, so the chart chooses it",
 				"5:25 nginx: its tag is not set here, so the chart chooses it",
 				"7:33 a: its tag is not a text; write it in quotes",
@@ -224,12 +224,9 @@ func TestFormats(t *testing.T) {
 			name: "values with other versions beside images", file: "values.yaml",
 			text: "kubeVersion: '1'\nupdateStrategy: digest\nimage: «a:1»\n" +
 				"b: {image: '«b:tag»', appVersion: '2', sidecarTag: '3'}\n" +
-				"c: {proxyImage: 'c:1', proxyTag: '2', logImage: '«d:1»'}\nd: {image: 'e:1', version: 2}\n",
-			references: "a:1 b:tag d:1",
-			left: []string{
-				"5:17 c:1: proxyTag beside it may be a part of the image",
-				"6:12 e:1: version beside it may be a part of the image",
-			},
+				"c: {proxyImage: c, proxyTag: '2', logImage: '«d:1»'}\nd: {image: '«e:1»', version: 2}\n",
+			references: "a:1 b:tag d:1 e:1",
+			left:       []string{"5:17 c: proxyTag beside it may be a part of the image"},
 		},
 		{
 			name: "values with a registry for all", file: "values.yml",

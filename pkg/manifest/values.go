@@ -84,18 +84,20 @@ func (w *walk) values(c cursor) {
 	})
 }
 
-// imagePart matches the rest of the key of a tag or a digest, after what the key of its image
-// begins with: imageTag and tag are those of image, and proxyTag is that of proxyImage.
-var imagePart = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?(tag|version|digest|sha)$`)
+// tagOrDigest and onlyDigest match the rest of the key of a tag or a digest, after what the key of
+// its image begins with: imageTag and tag are those of image, and proxyTag is that of proxyImage.
+var (
+	tagOrDigest = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?(tag|version|digest|sha)$`)
+	onlyDigest  = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?(digest|sha)$`)
+)
 
-// partBeside returns the key of a tag or a digest that may belong to an image in the same mapping,
-// or "".
-func partBeside(image cursor) string {
+// partBeside returns the key of a part that may belong to an image in the same mapping, or "".
+func partBeside(image cursor, part *regexp.Regexp) string {
 	stem := strings.ToLower(image.key.Value)
 	stem = strings.TrimRight(strings.TrimSuffix(stem, "image"), "-_")
 	for p := range slices.Chunk(image.parent.Content, 2) {
 		rest, ok := strings.CutPrefix(strings.ToLower(p[0].Value), stem)
-		if ok && p[0].Kind == yaml.ScalarNode && imagePart.MatchString(rest) {
+		if ok && p[0].Kind == yaml.ScalarNode && part.MatchString(rest) {
 			return p[0].Value
 		}
 	}
@@ -105,11 +107,15 @@ func partBeside(image cursor) string {
 // noTag is why an image without a tag can't be pinned.
 const noTag = "its tag is not set here, so the chart chooses it"
 
-// valueText adds an image that is one text. Without a tag and a digest, or with a tag beside it,
+// valueText adds an image that is one text. Without a tag and a digest, or with a digest beside it,
 // the text may be only a part of a reference that the chart makes.
 func (w *walk) valueText(c cursor) {
 	r, err := ref.Parse(c.text())
-	beside := partBeside(c)
+	missing := tagOrDigest
+	if r.Tagged() {
+		missing = onlyDigest
+	}
+	beside := partBeside(c, missing)
 	switch {
 	case err != nil && variable(c.text()):
 		c.leave(c.text(), "it depends on a variable")
