@@ -231,8 +231,14 @@ func TestAction(t *testing.T) {
 	if out, err := runAction("k8s"); err == nil || !strings.Contains(out, "::error file=k8s/pod.yaml,line=6,") {
 		t.Errorf("the action on an unpinned file = %v, want a message for GitHub:\n%s", err, out)
 	}
+	write(t, filepath.Join(dir, "other/pod.yaml"), pinnedPod)
+	for _, paths := range []string{"other\nk8s\n", "other k8s", " other\n\n  k8s other"} {
+		if out, err := runAction(paths); err == nil || !strings.Contains(out, "k8s/pod.yaml,line=6,") {
+			t.Errorf("the action on the paths %q = %v, want a message for GitHub:\n%s", paths, err, out)
+		}
+	}
 	write(t, filepath.Join(dir, "k8s/pod.yaml"), pinnedPod)
-	if out, err := runAction("k8s"); err != nil {
+	if out, err := runAction("k8s\nother\n"); err != nil {
 		t.Errorf("the action on a pinned file = %v:\n%s", err, out)
 	}
 	if out, err := runAction("$(touch evil) ;touch evil"); err == nil {
