@@ -196,13 +196,20 @@ func (f *fileFlags) parse(
 	}
 }
 
+// unread reports whether the file can have images and could not be read. Files in folders that are
+// no valid YAML may be for other programs, but one that has a Kubernetes object with a key twice is
+// not.
+func (s *source) unread() bool {
+	path := new(fs.PathError)
+	return errors.As(s.err, &path) || errors.Is(s.err, manifest.ErrDuplicateKey)
+}
+
 // unknown returns an error if none of the files of an argument has anything that tagpin knows. A
 // file that can't be read has an error of its own, and a file that is named may be excluded.
 func (f *fileFlags) unknown(arg string, files []*source, program string) []error {
-	path := new(fs.PathError)
 	for _, file := range files {
 		if file.err == nil && file.file.Recognized() ||
-			file.err != nil && (file.named || errors.As(file.err, &path)) {
+			file.err != nil && (file.named || file.unread()) {
 			return nil
 		}
 	}
@@ -227,11 +234,10 @@ func (f *fileFlags) unknown(arg string, files []*source, program string) []error
 
 // add adds a file that was read. Most files in a folder can have no images.
 func (s *sources) add(file *source, t terminal) {
-	path := new(fs.PathError)
 	switch {
 	case file.err != nil && file.named:
 		s.broken = append(s.broken, file.err)
-	case errors.As(file.err, &path):
+	case file.unread():
 		s.unread = append(s.unread, file.err)
 	case file.err != nil:
 		s.skipped++

@@ -3,6 +3,7 @@
 package manifest
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,6 +89,9 @@ func (f *File) at(root *yaml.Node, pointer string) (place, error) {
 	return p, nil
 }
 
+// ErrDuplicateKey is why Parse fails if a mapping on the way to a reference has a key twice.
+var ErrDuplicateKey = errors.New("duplicate key")
+
 // checkUnique returns an error if n is a mapping that has a key twice.
 func (f *File) checkUnique(n *yaml.Node) error {
 	if n == nil || n.Kind != yaml.MappingNode || f.unique[n] {
@@ -100,7 +104,7 @@ func (f *File) checkUnique(n *yaml.Node) error {
 			continue
 		}
 		if seen[key.Value] {
-			return f.errorf(key.Line, "duplicate key %q in a mapping", key.Value)
+			return f.errorf(key.Line, "%w %q in a mapping", ErrDuplicateKey, key.Value)
 		}
 		seen[key.Value] = true
 	}
