@@ -216,7 +216,7 @@ func (f *fileFlags) unknown(arg string, files []*source, program string) []error
 	why := "tagpin knows no images in a file of this name and content"
 	switch {
 	case arg == "-" && len(bytes.TrimSpace(files[0].data)) == 0:
-		return []error{errors.New("stdin is empty")}
+		return []error{errNoInput}
 	case arg == "-":
 		arg, why = "stdin", "tagpin knows no images in a text like this"
 	case len(files) == 1 && files[0].named:

@@ -21,6 +21,10 @@ var errInterrupted = exitError{
 	exitLookup, errors.New("interrupted; nothing was printed or written"),
 }
 
+// errNoInput is the error of a command whose stdin has nothing. The program before it in a pipe has
+// probably failed.
+var errNoInput = errors.New("stdin is empty")
+
 // ending returns the error of a command that has done what it could. The exit codes have the order
 // of moreImportant.
 func ending(found bool, err error, lookups []error) error {

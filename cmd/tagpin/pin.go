@@ -143,6 +143,9 @@ func (p *pinning) accept(ctx context.Context, s *sources, t terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
+	if slices.Contains(s.unknown, errNoInput) {
+		return errNoInput
+	}
 	if !p.check { // with it, a wrong path must not pass
 		for _, err := range s.unknown {
 			t.complain(err)
