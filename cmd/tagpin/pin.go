@@ -107,7 +107,8 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 		}
 	}, t)
 	if err := p.accept(ctx, s, t); err != nil {
-		return err
+		cancel() // lookups that have begun
+		return p.nothing(err, t)
 	}
 	for _, file := range s.files {
 		l.begin(limited, file)
@@ -119,12 +120,13 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case len(r.failed) > 0 && !p.keepGoing:
-		return ending(false, errors.Join(slices.Concat(s.unknown, s.unread)...), r.failed)
+		return p.nothing(
+			ending(false, errors.Join(slices.Concat(s.unknown, s.unread)...), r.failed), t)
 	}
 	unread := slices.Concat(s.unknown, s.broken, s.unread)
 	errs := append(unread, s.edit()...)
 	if len(errs) > len(unread) && !p.keepGoing {
-		return errors.Join(errs...)
+		return p.nothing(errors.Join(errs...), t)
 	}
 	found, err := p.output(ctx, s.files, t)
 	end := ending(found, errors.Join(append(errs, err)...), r.failed)
@@ -132,6 +134,14 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 		return end
 	}
 	return t.conclude(end, r.summary(p, s))
+}
+
+// nothing returns the error of a command that has done nothing, because there is no --keep-going.
+func (p *pinning) nothing(err error, t terminal) error {
+	if !p.write || p.keepGoing || errors.Is(err, errInterrupted) {
+		return err
+	}
+	return t.conclude(err, "nothing was written; --keep-going pins the rest")
 }
 
 // prints reports whether the pinned files are printed.
