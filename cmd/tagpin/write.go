@@ -32,7 +32,7 @@ func (s *source) write() (err error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return err
+		return s.notChanged(err)
 	}
 	defer func() {
 		if err != nil {
@@ -42,7 +42,7 @@ func (s *source) write() (err error) {
 	_, errWrite := f.Write(s.pinned)
 	err = errors.Join(errWrite, keepOwner(f, info), f.Chmod(info.Mode().Perm()), f.Sync(), f.Close())
 	if err != nil {
-		return fmt.Errorf("%s: it was not changed: %s", s.path, firstLine(err))
+		return s.notChanged(err)
 	}
 	now, err := io.ReadAll(old)
 	if err != nil {
@@ -56,11 +56,15 @@ func (s *source) write() (err error) {
 		return fmt.Errorf("%s: it was saved by somebody else while tagpin ran, so tagpin did not "+
 			"write it; run tagpin again", s.path)
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return s.notChanged(err)
+	}
+	return nil
 }
 
-// firstLine returns the first of several errors.
-func firstLine(err error) string {
+// notChanged returns the error of a file that could not be written, with the first of its causes.
+// They may name the temporary file alone.
+func (s *source) notChanged(err error) error {
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+	return fmt.Errorf("%s: it was not changed: %s", s.path, line)
 }

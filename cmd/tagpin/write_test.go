@@ -53,6 +53,19 @@ func cmpError(errs ...error) error {
 	return nil
 }
 
+// TestNoTemporaryFile checks that the message names the file if there is no room for another one.
+func TestNoTemporaryFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), strings.Repeat("a", 250)) // a longer name is not possible
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := source{path: path, data: []byte("old"), pinned: []byte("new")}
+	err := s.write()
+	if err == nil || !strings.HasPrefix(err.Error(), path+": it was not changed: ") {
+		t.Errorf("write = %v, want an error that begins with the name of the file", err)
+	}
+}
+
 // TestInterruptedReading checks that the files that were not read have no messages.
 func TestInterruptedReading(t *testing.T) {
 	dir := t.TempDir()
