@@ -4,9 +4,25 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 )
+
+// TestDumbTerminal checks that a terminal that can't erase a line shows no progress.
+func TestDumbTerminal(t *testing.T) {
+	stderr, err := os.Open("/dev/ptmx")
+	if err != nil {
+		t.Skip("this machine has no terminal to open: ", err)
+	}
+	defer func() { _ = stderr.Close() }()
+	for term, want := range map[string]bool{"dumb": false, "xterm": true} {
+		t.Setenv("TERM", term)
+		if got := newTerminal(nil, nil, stderr).messages.isTerminal; got != want {
+			t.Errorf("isTerminal with TERM=%s = %t, want %t", term, got, want)
+		}
+	}
+}
 
 // TestProgress checks that commands with many lookups show on a terminal how far they are, and
 // remove that before they print the result.

@@ -32,6 +32,7 @@ type terminal struct {
 func newTerminal(stdin io.Reader, stdout, stderr io.Writer) terminal {
 	m := &messages{w: stderr, printable: printable.NewWriter(stderr)}
 	m.fd, m.isTerminal = terminalOf(stderr)
+	m.isTerminal = m.isTerminal && os.Getenv("TERM") != "dumb"
 	t := terminal{
 		in: stdin, out: printable.NewWriter(stdout), err: m, raw: stdout, messages: m,
 		program: programName,
@@ -84,7 +85,8 @@ func (t terminal) conclude(err error, summary string) error {
 const hintMark = "\nhint: "
 
 // status shows how far a command is, in a line that the next status or message replaces. It shows
-// nothing if stderr is not a terminal. An empty text only removes the line.
+// nothing if stderr is not a terminal, or a dumb one, which can't erase a line. An empty text only
+// removes the line.
 func (t terminal) status(text string) { t.messages.status(text) }
 
 // progress shows how many lookups of a command have ended. A nil progress shows nothing.
@@ -123,7 +125,7 @@ func (p *progress) show(done, all int) {
 type messages struct {
 	w, printable io.Writer
 	fd           int
-	isTerminal   bool
+	isTerminal   bool // one that can erase a line
 
 	mu    sync.Mutex
 	shown bool // a status is shown
