@@ -157,11 +157,29 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	if err := a.print(report, t.out); err != nil {
 		return err
 	}
-	if report.Summary.Pods == 0 && (len(a.namespaces) > 0 || a.selector != "") {
+	a.missing(report, t)
+	return a.judge(report)
+}
+
+// missing complains about each namespace that is named and has no pod: it may be spelled wrong.
+func (a *auditing) missing(report *audit.Report, t terminal) {
+	if report.Summary.Pods == 0 && a.selector != "" {
 		t.complain(errors.New("audit: there is no such pod that has not finished; check that " +
 			"--namespace and --selector are spelled right"))
+		return
 	}
-	return a.judge(report)
+	seen := map[string]bool{}
+	for _, c := range report.Containers {
+		seen[c.Namespace] = true
+	}
+	for _, name := range a.namespaces {
+		unread := strings.Contains(strings.Join(report.Problems, "\n")+" ", " in the namespace "+name+" ")
+		if !seen[name] && !unread {
+			t.complain(fmt.Errorf("audit: the namespace %s has no such pod that has not finished; check "+
+				"that --namespace is spelled right", name))
+		}
+		seen[name] = true
+	}
 }
 
 // lookupsEnd returns when lookups end, so that what was found until then is printed before the time
