@@ -5,6 +5,7 @@ package audit_test
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,9 @@ func TestBounds(t *testing.T) {
 			last.Count != want || r.Summary.Containers != 20_001 {
 			t.Errorf("%s: %d rows of %d bytes, others %d, want a bounded number and %d others",
 				name, len(r.Containers), size, last.Count, want)
+		}
+		if !slices.Equal(last.States, []audit.State{audit.Unknown}) {
+			t.Errorf("%s: states of others %v, want unknown alone", name, last.States)
 		}
 		if !strings.Contains(fmt.Sprint(last.Details), "these were not looked at") {
 			t.Errorf("%s: details of others %q", name, last.Details)
