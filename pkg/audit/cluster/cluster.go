@@ -177,8 +177,14 @@ func expired(err error) string {
 func (r *Reader) page(
 	ctx context.Context, l list, options metav1.ListOptions, object func([]byte) error,
 ) (next string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, pageTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, pageTime,
+		fmt.Errorf("the %v for a page of a list are over", pageTime))
 	defer cancel()
+	defer func() {
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = over{context.Cause(ctx)}
+		}
+	}()
 	request := r.Client.Get().AbsPath(l.path()).SetHeader("Accept", l.accept).
 		Param("limit", fmt.Sprint(options.Limit))
 	for name, value := range map[string]string{

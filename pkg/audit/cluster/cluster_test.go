@@ -3,7 +3,9 @@
 package cluster_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -413,6 +416,22 @@ func TestNamedTwice(t *testing.T) {
 	want := []string{"GET /api/v1/namespaces/a/pods", "GET /api/v1/namespaces/b/pods"}
 	if diff := cmp.Diff(want, s.requests); diff != "" {
 		t.Errorf("requests: -want +got\n%s", diff)
+	}
+}
+
+// TestHangs checks the error for an API server that takes a connection and never answers. It says
+// which time was over.
+func TestHangs(t *testing.T) {
+	s := &apiServer{answer: func(_ http.ResponseWriter, r *http.Request) bool {
+		<-r.Context().Done()
+		return true
+	}}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("the time x is over"))
+	defer cancel()
+	_, err := (&cluster.Reader{Client: s.open(t)}).Read(ctx, &audit.Collector{})
+	const want = "the API server did not answer in time (the time x is over); check the kubeconfig"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Read = %v, want %s", err, want)
 	}
 }
 

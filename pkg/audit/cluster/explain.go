@@ -50,8 +50,27 @@ func (l list) advise(text string, err error) error {
 		return fmt.Errorf("%s: the API server can't be reached (%w); check the kubeconfig and the "+
 			"context, and whether the cluster runs", text, connection)
 	}
+	if slow := timeout(nil); errors.As(err, &slow) && slow.Timeout() {
+		return fmt.Errorf("%s: the API server did not answer in time (%w); check the kubeconfig and the "+
+			"context, and whether the cluster runs", text, err)
+	}
 	return fmt.Errorf("%s: %w", text, err)
 }
+
+// timeout is an error that may say that a time was over, such as one of package net.
+type timeout interface {
+	error
+	Timeout() bool
+}
+
+// over is the error of a time that was over. It says which one.
+type over struct{ error }
+
+// Timeout implements timeout.
+func (over) Timeout() bool { return true }
+
+// Unwrap returns the cause.
+func (o over) Unwrap() error { return o.error }
 
 // forbiddenUser matches the user in an API server's message about a missing permission, if a shell
 // takes the name as it is.
