@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/image"
 	"github.com/tagpin/tagpin/pkg/printable"
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -196,8 +197,7 @@ func (i *inspecting) printTags(
 		return err
 	}
 	if found.More {
-		t.complain(fmt.Errorf("%s: only %d of %d or more tags were looked up; see --limit", reference,
-			found.Asked, found.Total))
+		t.complain(fmt.Errorf("%s: %s", reference, leftOut(found)))
 	}
 	errs := make([]error, len(found.Unread))
 	for n, text := range found.Unread {
@@ -207,6 +207,16 @@ func (i *inspecting) printTags(
 		return exitError{exitLookup, err}
 	}
 	return nil
+}
+
+// leftOut says which tags were not looked up. A larger --limit does not help where the registry's
+// list has the digests, or where it was not read to its end.
+func leftOut(found *image.Tags) string {
+	if found.Asked == 0 || found.Asked == found.Total {
+		return "the registry's list was read up to " + amount.Of(found.Total, "tag")
+	}
+	return fmt.Sprintf("only %d of %d or more tags were looked up; see --limit",
+		found.Asked, found.Total)
 }
 
 func (i *inspecting) printFiles(
