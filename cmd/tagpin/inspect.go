@@ -105,10 +105,7 @@ func (i *inspecting) run(ctx context.Context, reference ref.Reference, t termina
 		return i.printFiles(ctx, reference, root, t)
 	}
 	tree, err := i.reader.Tree(ctx, root)
-	if err != nil {
-		return ofImage(reference, err)
-	}
-	return i.printTree(reference, tree, t)
+	return errors.Join(i.printTree(reference, tree, t), ofImage(reference, err))
 }
 
 // ofImage returns the error of a lookup with the image that was asked for, or nil.

@@ -36,7 +36,8 @@ const (
 
 // Tree reads all that belongs to a manifest: the manifests of an index, their configs, and what was
 // attached to the manifest and to its index. What can't be read is a problem in the tree, and does
-// not keep the rest from it. The error is that of the context alone.
+// not keep the rest from it. The error is that of the context alone; the tree has what was read
+// before.
 func (r *Reader) Tree(ctx context.Context, root *Root) (*Tree, error) {
 	m := &Manifest{Descriptor: Descriptor{
 		Digest: root.Ref.Digest(), MediaType: root.mediaType, Size: root.size,
