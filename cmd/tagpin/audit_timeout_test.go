@@ -67,8 +67,8 @@ func TestAuditInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	code, out := auditOf(ctx, t, "registry.invalid")
-	if code != exitLookup || out != "" {
-		t.Errorf("audit = %d, %q, want %d and no report", code, out, exitLookup)
+	if code != exitSignal || out != "" {
+		t.Errorf("audit = %d, %q, want %d and no report", code, out, exitSignal)
 	}
 }
 

@@ -25,6 +25,7 @@ func TestExitCodes(t *testing.T) {
 		{fmt.Errorf("image: %w", lookup), exitLookup, 1},
 		{errors.Join(found, lookup), exitLookup, 1},
 		{errors.Join(lookup, found, usage), exitUsage, 2},
+		{errors.Join(usage, errInterrupted), exitSignal, 2},
 		{errors.Join(lookup, lookup), exitLookup, 2},
 	} {
 		code, printed := exitOK, 0

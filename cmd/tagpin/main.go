@@ -35,7 +35,9 @@ const (
 	exitOK     = 0
 	exitFound  = 1 // the command found what it looks for, such as a difference
 	exitUsage  = 2 // a flag is wrong, or a file can't be read or written
-	exitLookup = 3 // a lookup failed, or the command was interrupted before it had a result
+	exitLookup = 3 // a lookup failed
+	// exitSignal is the exit code of a command that a signal has ended, as shells know it of Ctrl-C.
+	exitSignal = 130
 )
 
 func main() {
@@ -75,6 +77,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		code = moreImportant(code, exit.code)
 	}
+	if code != exitOK && ctx.Err() != nil {
+		return exitSignal
+	}
 	return code
 }
 
@@ -92,7 +97,7 @@ func outcomes(err error) (all []exitError) {
 // moreImportant returns the exit code of a command to which both codes apply, in the order that the
 // help of tagpin gives.
 func moreImportant(a, b int) int {
-	for _, code := range []int{exitUsage, exitLookup, exitFound} {
+	for _, code := range []int{exitSignal, exitUsage, exitLookup, exitFound} {
 		if a == code || b == code {
 			return code
 		}
@@ -107,10 +112,11 @@ The result is written to stdout, messages for people to stderr. The exit code is
   0  done
   1  the command found something, such as a difference
   2  wrong usage, or a file can't be read or written
-  3  a lookup failed, or the command was interrupted before it had a result
+  3  a lookup failed
+  130  interrupted, such as by Ctrl-C
 
-If several apply, 2 counts before 3, and 3 before 1. With 0 and 1, messages
-name what was left out, such as files in a folder that can't be parsed.`
+If several apply, 130 counts before 2, 2 before 3, and 3 before 1. With 0 and 1,
+messages name what was left out, such as files in a folder that can't be parsed.`
 
 // programName is the name of the command.
 const programName = "tagpin"

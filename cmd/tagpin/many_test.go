@@ -27,13 +27,19 @@ func TestInterrupted(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	for _, args := range [][]string{{"resolve", "localhost:1/a"}, {"inspect", "localhost:1/a"}} {
+		code := run(ctx, append([]string{"tagpin"}, args...), nil, io.Discard, io.Discard)
+		if code != exitSignal {
+			t.Errorf("%s = %d, want %d", args, code, exitSignal)
+		}
+	}
 	for _, command := range []string{"pin", "check"} {
 		var out, messages bytes.Buffer
 		code := run(ctx, []string{"tagpin", command, path}, strings.NewReader(""), &out, &messages)
 		const want = "tagpin: interrupted; nothing was printed or written\n"
-		if code != exitLookup || out.Len() > 0 || messages.String() != want {
+		if code != exitSignal || out.Len() > 0 || messages.String() != want {
 			t.Errorf("%s = %d, %q, %q, want %d and %q", command, code, out.String(), messages.String(),
-				exitLookup, want)
+				exitSignal, want)
 		}
 	}
 }

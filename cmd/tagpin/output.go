@@ -18,7 +18,7 @@ func printJSON(out io.Writer, value any) error {
 
 // errInterrupted is returned if the user stopped the command before it printed or wrote anything.
 var errInterrupted = exitError{
-	exitLookup, errors.New("interrupted; nothing was printed or written"),
+	exitSignal, errors.New("interrupted; nothing was printed or written"),
 }
 
 // errNoInput is the error of a command whose stdin has nothing. The program before it in a pipe has

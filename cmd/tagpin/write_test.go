@@ -77,9 +77,9 @@ func TestInterruptedReading(t *testing.T) {
 	for _, command := range []string{"check", "pin"} {
 		var out, errs bytes.Buffer
 		code := run(ctx, []string{"tagpin", command, dir}, strings.NewReader(""), &out, &errs)
-		if code != exitLookup || strings.Count(errs.String(), "\n") != 1 ||
+		if code != exitSignal || strings.Count(errs.String(), "\n") != 1 ||
 			strings.Contains(errs.String(), "skipped") {
-			t.Errorf("%s = %d, %q, want %d and one line", command, code, errs.String(), exitLookup)
+			t.Errorf("%s = %d, %q, want %d and one line", command, code, errs.String(), exitSignal)
 		}
 	}
 }
