@@ -26,11 +26,12 @@ import (
 
 const aboutFiles = `Reads stdin for - and if there is no argument. For a folder, all files in it and in its subfolders
 are read that can have images: Kubernetes manifests with several documents and lists, the images of
-Kustomizations, values of Helm charts (files with "values" in their names, HelmReleases of Flux,
-Applications and ApplicationSets of Argo CD), compose files, workflows and actions of GitHub, and
-Dockerfiles. Hidden files are left out, except .github, and so are the templates of charts. A file
-in a folder that can't be parsed is skipped with a message. The comment "# tagpin:ignore" on the
-line of an image, or on a line of its own above it, makes tagpin ignore the image.
+Kustomizations, JSON patches, values of Helm charts (files with "values" in their names,
+HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files, workflows and
+actions of GitHub, and Dockerfiles. Hidden files are left out, except .github, and so are the
+templates of charts, and links to folders. A file in a folder that can't be parsed is skipped with a
+message; an object that has a key twice is an error. The comment "# tagpin:ignore" on the line of an
+image, or on a line of its own above it, makes tagpin ignore the image.
 
 A message names each image that is not done: in a kind whose pod template is not known, in patches
 and values that are a text, in parameters of Helm, or in kustomize.images of an Application.`
