@@ -44,7 +44,9 @@ func TestResolve(t *testing.T) {
 		},
 		{"not printable, config", []string{"--config", "\x1b[31m", "a"}, exitUsage, "", `\u001b[31m: no such file`},
 		{
-			"no host", []string{"--standalone", "--config", leaves, "app:1", "app@" + i.digest}, exitUsage, "",
+			"no host",
+			[]string{"--standalone", "--config", leaves, "app:1", "app@" + i.digest},
+			exitUsage, "",
 			"tagpin-webhook: app:1 names no registry host, and the config says shortNames: leave",
 		},
 		{"digest without a host", []string{"--standalone", "--config", leaves, "app@" + i.digest}, exitOK, i.digest + "\n", ""},

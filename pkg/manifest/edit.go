@@ -51,7 +51,11 @@ type newDigest struct {
 // another use that is not edited. Errors are like those of Parse.
 func (f *File) Edit(edits []Edit) ([]byte, error) {
 	r := revision{
-		f, map[span]string{}, map[span]string{}, map[*yaml.Node]string{}, map[*yaml.Node]newDigest{},
+		f,
+		map[span]string{},
+		map[span]string{},
+		map[*yaml.Node]string{},
+		map[*yaml.Node]newDigest{},
 		map[use]*yaml.Node{},
 	}
 	for _, e := range edits {

@@ -62,7 +62,8 @@ func TestNames(t *testing.T) {
 	c := &Client{
 		Hosts: []Host{
 			{Name: "*", MaxInFlight: 1},
-			{Name: "plain.example", Insecure: true}, {Name: "mixed.example:80", Insecure: true},
+			{Name: "plain.example", Insecure: true},
+			{Name: "mixed.example:80", Insecure: true},
 		},
 		Lenient: Lenient{Hosts: []string{"localhost:5000"}},
 	}
