@@ -22,11 +22,11 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 , := ,
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
-.PHONY: help test verify unit test-tools e2e cluster node bench docs fmt demo build image release \
-  test-release fuzz clean
+.PHONY: help test verify unit test-tools e2e test-neighbours cluster node bench docs fmt demo build image \
+  release test-release fuzz clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Modules of their own, which keep the many dependencies of gator, Helm, krew, oras, Prometheus and of
 # Chromium's client out of the root module.
@@ -80,9 +80,16 @@ test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, oras, Promet
 e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole node
 	$(call say,e2e: real registries$(,) a real API server and a whole node; builds Kubernetes the first time,34 min,24 min)
 	@$(E2E) go run ./cmd/prepare # builds before the tests, as above
-	$(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v /whole$$)
+	$(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v -e /whole$$ -e /neighbours/)
 	@# whole needs the machine for itself, because it tests under load. Its output has figures.
 	$(E2E) $(subst quiet,verbose,$(TEST)) -shuffle=on -count=1 -timeout 30m ./whole
+
+test-neighbours: $(TOOLS)/built ## test with Flux and others as real programs; writes deploy/docs/compatibility.md
+	$(call say,test-neighbours: tagpin beside Flux and others; builds Kubernetes and these programs the first time,60 min,10 min)
+	@$(E2E) go run ./cmd/prepare neighbours # builds before the tests, as above
+	@# One neighbour after another, because each has a cluster of its own.
+	$(E2E) $(TEST) -p 1 -count=1 -timeout 60m ./neighbours/... -update
+	go run ./hack/docs
 
 cluster: ## run a real API server with tagpin, to try it, until Ctrl-C
 	$(call say,cluster: builds Kubernetes and tagpin-webhook the first time,12 min,20 s)

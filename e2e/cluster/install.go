@@ -87,17 +87,24 @@ func (c *Cluster) InstallCopy(ctx context.Context, name, label, url string) erro
 
 // InstallCRDs creates the CRDs in the files of modules, and returns when their kinds are served.
 func (c *Cluster) InstallCRDs(ctx context.Context, modules []tools.Source) error {
+	var all []string
 	for _, m := range modules {
 		files, err := m.Download(ctx)
 		if err != nil {
 			return err
 		}
-		_, _, err = c.RunKubectl(ctx, nil, "create", "-f", strings.Join(files, ","))
-		if err != nil {
-			return fmt.Errorf("creating the CRDs of %s: %w", m.Path, err)
-		}
+		all = append(all, files...)
 	}
-	_, _, err := c.RunKubectl(ctx, nil,
+	return c.InstallCRDFiles(ctx, all)
+}
+
+// InstallCRDFiles creates the CRDs in files, and returns when their kinds are served.
+func (c *Cluster) InstallCRDFiles(ctx context.Context, files []string) error {
+	_, _, err := c.RunKubectl(ctx, nil, "create", "-f", strings.Join(files, ","))
+	if err != nil {
+		return fmt.Errorf("creating CRDs: %w", err)
+	}
+	_, _, err = c.RunKubectl(ctx, nil,
 		"wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
 	return err
 }

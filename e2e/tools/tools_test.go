@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestPruneRemovesOldFolders(t *testing.T) {
@@ -79,5 +81,26 @@ func TestKeyIsStable(t *testing.T) {
 	}
 	if get("other flags", "source") == first || get("flags", "other source") == first {
 		t.Error("the key of other flags or another source is the same")
+	}
+}
+
+// TestToolPackages reads the tools of a go.mod: of other modules, with and without a major version,
+// and of the module itself.
+func TestToolPackages(t *testing.T) {
+	dir := t.TempDir()
+	text := "module example.com/mine\ntool (\n\texample.com/a/cmd/run\n\texample.com/other/v3\n" +
+		"\texample.com/mine/own\n)\n"
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := toolPackages(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"run": "example.com/a/cmd/run", "other": "example.com/other/v3", "own": "./own",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("toolPackages, -want +got:\n%s", diff)
 	}
 }

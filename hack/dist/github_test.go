@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -175,7 +176,7 @@ func TestRenovate(t *testing.T) {
 	}
 	for _, rule := range c.PackageRules {
 		for _, name := range rule.MatchFileNames {
-			if !slices.Contains(files, name) {
+			if !slices.ContainsFunc(files, func(f string) bool { ok, _ := path.Match(name, f); return ok }) {
 				t.Errorf("a rule is about %s, which does not exist", name)
 			}
 		}

@@ -5,6 +5,9 @@
 //
 //	cd e2e && go run ./cmd/prepare
 //
+// With the argument neighbours it builds what the tests in neighbours run: Kubernetes and the
+// neighbours.
+//
 // The tests build what is missing too, but the time limit of go test includes that.
 package main
 
@@ -13,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/tagpin/tagpin/e2e/interrupt"
 	"github.com/tagpin/tagpin/e2e/tools"
@@ -20,7 +24,7 @@ import (
 
 func main() {
 	ctx, stop := interrupt.Context()
-	err := prepare(ctx, os.Stderr)
+	err := prepare(ctx, os.Stderr, slices.Contains(os.Args[1:], "neighbours"))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare:", err)
@@ -29,9 +33,12 @@ func main() {
 }
 
 // prepare builds what is missing, without a time limit.
-func prepare(ctx context.Context, progress io.Writer) error {
+func prepare(ctx context.Context, progress io.Writer, neighbours bool) error {
 	if _, err := tools.Build(ctx, progress); err != nil {
 		return err
+	}
+	if neighbours {
+		return tools.BuildNeighbours(ctx, progress)
 	}
 	if _, err := tools.BuildRegistries(ctx, progress); err != nil {
 		return err

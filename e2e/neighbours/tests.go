@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package neighbours
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tagpin/tagpin/e2e/child"
+	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/tools"
+)
+
+// nodes is the number of nodes.
+const nodes = 2
+
+// Tests says how the tests of a neighbour run.
+type Tests struct {
+	Name    string   // of the neighbour's folders
+	Program string   // the neighbour's name on the page
+	Modules []string // the modules whose versions the page names
+	// Before is called before the tests. It installs the neighbour and starts its programs.
+	Before func(context.Context, *Env) error
+}
+
+// Env is a cluster with controllers and tagpin, and the programs of a neighbour.
+type Env struct {
+	*cluster.Cluster
+	tools.Neighbour
+	Scratch string // a folder for files, which is removed at the end
+
+	results   results
+	processes []*child.Process
+}
+
+// Run builds the programs, starts a cluster, stores it in *env, runs tests and returns the exit
+// code. With the flag -update it writes results.json if all tests pass.
+func (o Tests) Run(tests interface{ Run() int }, env **Env) int {
+	update := flag.Bool("update", false, "write results.json")
+	flag.Parse()
+	if *update && flag.Lookup("test.run").Value.String() != "" {
+		fmt.Fprintln(os.Stderr, "-update needs the results of all tests: leave out -run")
+		return 1
+	}
+	e := &Env{}
+	before := func(ctx context.Context, c *cluster.Cluster) error {
+		*env = e
+		return o.start(ctx, e, c)
+	}
+	code := cluster.Tests{Before: before, After: e.stop}.Run(tests, &e.Cluster)
+	if code != 0 || !*update {
+		return code
+	}
+	if err := e.results.write("results.json"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// start makes e an environment with the programs of a neighbour.
+func (o Tests) start(ctx context.Context, e *Env, c *cluster.Cluster) (err error) {
+	if e.Neighbour, err = tools.BuildNeighbour(ctx, os.Stderr, o.Name); err != nil {
+		return err
+	}
+	if e.results, err = o.newResults(ctx, e.Neighbour, c); err != nil {
+		return err
+	}
+	e.Scratch = filepath.Join(filepath.Dir(c.Kubeconfig), "neighbour")
+	if err := os.Mkdir(e.Scratch, 0o700); err != nil {
+		return err
+	}
+	if err := c.StartControllers(ctx, nodes); err != nil {
+		return err
+	}
+	if err := o.Before(ctx, e); err != nil {
+		err = fmt.Errorf("starting %s: %w\n%s", o.Program, err, e.Logs())
+		return errors.Join(err, e.stop(ctx, c))
+	}
+	return nil
+}
+
+// stop ends the programs of the neighbour.
+func (e *Env) stop(context.Context, *cluster.Cluster) error {
+	var errs []error
+	for _, p := range e.processes {
+		errs = append(errs, p.Kill())
+	}
+	return errors.Join(errs...)
+}
+
+// StartProgram starts one of the neighbour's programs, with the administrator's kubeconfig in its
+// environment. It ends with the tests.
+func (e *Env) StartProgram(
+	name string, variables []string, args ...string,
+) (*child.Process, error) {
+	p := &child.Process{
+		Path: filepath.Join(e.Dir, name), Args: args,
+		Env: slices.Concat(os.Environ(), variables,
+			[]string{"KUBECONFIG=" + e.Kubeconfig, "HOME=" + e.Scratch}),
+		LogFile: filepath.Join(e.Scratch, fmt.Sprint(name, "-", len(e.processes), ".log")),
+	}
+	if err := p.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	e.processes = append(e.processes, p)
+	return p, nil
+}
+
+// InstallCRDs creates the CRDs in files of a module that the programs are built from. The patterns
+// are those of [filepath.Glob].
+func (e *Env) InstallCRDs(ctx context.Context, module string, patterns ...string) error {
+	dir, _, err := e.Source(ctx, module)
+	if err != nil {
+		return err
+	}
+	var files []string
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern)))
+		if err != nil || len(found) == 0 {
+			return errors.Join(fmt.Errorf("%s has no %s", module, pattern), err)
+		}
+		files = append(files, found...)
+	}
+	return e.InstallCRDFiles(ctx, files)
+}
+
+// FreeAddress returns a free address on loopback.
+func FreeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// Log returns everything that a program has written, which [Env.StartProgram] has started.
+func (e *Env) Log(name string) string {
+	var all strings.Builder
+	for _, p := range e.processes {
+		if filepath.Base(p.Path) == name {
+			all.WriteString(p.Log())
+		}
+	}
+	return all.String()
+}
+
+// maxLog is the maximum length of the end of a log that [Env.Logs] returns.
+const maxLog = 8 << 10
+
+// Logs returns the ends of the programs' logs.
+func (e *Env) Logs() string {
+	var all strings.Builder
+	for _, p := range e.processes {
+		text := p.Log()
+		text = text[max(0, len(text)-maxLog):]
+		fmt.Fprintf(&all, "== %s\n%s\n", p.LogFile, text)
+	}
+	return all.String()
+}
+
+// today returns the date as the page has it.
+func today() string { return time.Now().UTC().Format(time.DateOnly) }
