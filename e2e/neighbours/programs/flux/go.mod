@@ -5,11 +5,14 @@ go 1.26.8
 tool (
 	github.com/fluxcd/kustomize-controller
 	github.com/fluxcd/source-controller
+	github.com/tagpin/tagpin/e2e/neighbours/programs/flux/helmdrift
 )
 
 require (
 	github.com/fluxcd/kustomize-controller v1.9.6
+	github.com/fluxcd/pkg/ssa v0.76.2
 	github.com/fluxcd/source-controller v1.9.6
+	sigs.k8s.io/controller-runtime v0.24.1
 )
 
 require (
@@ -143,7 +146,6 @@ require (
 	github.com/fluxcd/pkg/oci v0.68.1 // indirect
 	github.com/fluxcd/pkg/runtime v0.110.3 // indirect
 	github.com/fluxcd/pkg/sourceignore v0.18.0 // indirect
-	github.com/fluxcd/pkg/ssa v0.76.2 // indirect
 	github.com/fluxcd/pkg/ssh v0.25.0 // indirect
 	github.com/fluxcd/pkg/tar v1.2.0 // indirect
 	github.com/fluxcd/pkg/version v0.16.0 // indirect
@@ -372,7 +374,6 @@ require (
 	k8s.io/kubectl v0.36.4 // indirect
 	k8s.io/utils v0.0.0-20260507154919-ff6756f316d2 // indirect
 	oras.land/oras-go/v2 v2.6.1 // indirect
-	sigs.k8s.io/controller-runtime v0.24.1 // indirect
 	sigs.k8s.io/json v0.0.0-20250730193827-2d320260d730 // indirect
 	sigs.k8s.io/kustomize/api v0.21.1 // indirect
 	sigs.k8s.io/kustomize/kyaml v0.21.1 // indirect
@@ -382,7 +383,8 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-// The replacements of the two modules' own go.mod files.
+// These are the replacements of the two modules' own go.mod files, and one of the artifact's module:
+// source-controller requires its v0.18.3, which could not be downloaded.
 replace (
 	github.com/fluxcd/pkg/artifact => github.com/fluxcd/pkg/artifact v0.18.0
 	github.com/opencontainers/go-digest => github.com/opencontainers/go-digest v1.0.1-0.20220411205349-bde1400a84be

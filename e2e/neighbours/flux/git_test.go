@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flux
+
+import (
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// repository is a Git repository that is served over HTTP.
+type repository struct {
+	URL string
+
+	t   *testing.T
+	dir string
+}
+
+// newRepository creates an empty repository. Git itself serves it, until the test ends.
+func newRepository(t *testing.T) *repository {
+	t.Helper()
+	r := &repository{t: t, dir: t.TempDir()}
+	r.git("init", "--quiet", "--initial-branch=main")
+	server := httptest.NewServer(&cgi.Handler{
+		Path: filepath.Join(r.git("--exec-path"), "git-http-backend"),
+		Env:  []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1"},
+	})
+	t.Cleanup(server.Close)
+	r.URL = server.URL + "/.git"
+	return r
+}
+
+// commit commits a file and returns the commit.
+func (r *repository) commit(file, text string) (commit string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, file), []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	r.git("add", file)
+	r.git("commit", "--quiet", "--message=change "+file)
+	return r.revision()
+}
+
+// revision returns the last commit.
+func (r *repository) revision() string {
+	r.t.Helper()
+	return r.git("rev-parse", "HEAD")
+}
+
+// revert reverts the last commit and returns the new commit.
+func (r *repository) revert() (commit string) {
+	r.t.Helper()
+	r.git("revert", "--no-edit", "HEAD")
+	return r.revision()
+}
+
+// git runs git in the repository, without the settings of the user, and returns its output.
+func (r *repository) git(args ...string) string {
+	r.t.Helper()
+	cmd := exec.CommandContext(r.t.Context(), "git", args...)
+	cmd.Dir = r.dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",
+		"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		r.t.Fatalf("git %s: %v\n%s", args[0], err, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
+}
