@@ -9,6 +9,7 @@
 //     chart's values, from the comments of package config,
 //   - the table of metrics, from their help,
 //   - the table of registries, from deploy/docs/registries.yaml,
+//   - what other programs were tested beside tagpin, from the results of make test-neighbours,
 //   - the table of the chart's values, from the comments of values.yaml,
 //   - the policies in deploy/policies, from the output of tagpin-webhook manifests.
 //
@@ -65,6 +66,7 @@ func run(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) i
 		"pkg/config/README.md":      {"fields": fields},
 		"deploy/docs/metrics.md":    {"metrics": metrics},
 		"deploy/docs/registries.md": {"registries": registryTable},
+		compatibilityPage:           {"compatibility": compatibility},
 		"deploy/chart/README.md":    {"values": valueTable},
 	} {
 		if err := update(ctx, file, parts, *check); err != nil {
