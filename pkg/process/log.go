@@ -13,6 +13,7 @@ package process
 
 import (
 	"bytes"
+	"flag"
 	"io"
 	"log"
 
@@ -42,6 +43,10 @@ func LogLibraries(to logr.Logger) {
 	klog.LogToStderr(false) // klog.SetLogger must not be called while something may log
 	klog.SetOutput(io.Discard)
 	klog.SetOutputBySeverity("INFO", libraryWriter{to}) // and all that is more severe
+	// By default, klog also writes errors to os.Stderr, which has another format.
+	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(flags)
+	_ = flags.Set("stderrthreshold", "FATAL") // a constant that klog knows
 }
 
 // unsolicited begins a line of Go's HTTP client that quotes what a registry sent without a request.
