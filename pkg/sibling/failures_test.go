@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -274,4 +275,28 @@ func TestClosed(t *testing.T) {
 	s.Close()
 	wantRunning(t, "closed", s, revisionOf("u", "h"), unknown, "")
 	p.wantLists(t, "closed", 0)
+}
+
+// TestDeep checks that a pod that is nested as deeply as the API server allows is read like others.
+func TestDeep(t *testing.T) {
+	const levels = 9995 // with those of its metadata, the object has 10,000
+	fields := strings.Repeat(`{"f:a":`, levels) + `{}` + strings.Repeat("}", levels)
+	deep := strings.Replace(pinnedPod("h"), `"metadata":{`,
+		`"metadata":{"managedFields":[{"fieldsV1":`+fields+`}],`, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"kind":"PodList","metadata":{},"items":[%s]}`, deep)
+	}))
+	t.Cleanup(server.Close)
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSiblings(t, &fakeLister{})
+	s.List = sibling.FromClient(client.CoreV1().RESTClient(), &fair.Queue{})
+	got := s.Running(t.Context(), revisionOf("u", "h"), []string{"r:1"}, true)
+	if got.Err != nil || got.Digests["r:1"] != d1 {
+		t.Errorf("Running = %+v, want %s", got, d1)
+	}
+	server.CloseClientConnections()
 }

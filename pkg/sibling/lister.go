@@ -92,7 +92,7 @@ func newList(c rest.Interface, large *fair.Queue, maxPage int64) List {
 		}
 		defer func() { err = errors.Join(err, body.Close()) }()
 		page := &io.LimitedReader{R: body, N: maxPage}
-		reader := limits.Reader(ctx, r.Namespace, page)
+		reader := limits.Reader(ctx, r.Namespace, jsonwalk.Shallow(page))
 		defer reader.Close()
 		next, err = readPage(reader, pod)
 		if err != nil && page.N == 0 {

@@ -200,7 +200,7 @@ func (r *Reader) page(
 		return "", err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	return readPage(&shallow{text: body}, object)
+	return readPage(jsonwalk.Shallow(body), object)
 }
 
 // readPage reads the JSON of a list.

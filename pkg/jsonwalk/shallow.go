@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package jsonwalk
 
 import "io"
 
-// maxDepth is the number of levels of a list that are read. The fields of a pod have fewer.
+// maxDepth is the number of levels of a list of pods that are read. The fields of a pod have fewer.
 const maxDepth = 100
 
-// shallow reads a JSON text without what is nested deeper than maxDepth levels: such an object or
-// array is empty. Anyone who may create a pod can nest its managedFields as deeply as the API
-// server allows an object to be, which in a list is deeper than the decoder allows.
+// Shallow returns a reader of a JSON text without what is nested deeper than 100 levels: such an
+// object or array is empty. It is for lists from the API server. Anyone who may create a pod can
+// nest its managedFields as deeply as the API server allows an object to be, which in a list is
+// deeper than the decoder allows.
+func Shallow(text io.Reader) io.Reader { return &shallow{text: text} }
+
 type shallow struct {
 	text io.Reader
 
