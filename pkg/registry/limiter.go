@@ -153,7 +153,8 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 
 // resume does for the gates what begin does, if the lookup has let others try them while it waited
 // for a token from another host. Otherwise all lookups that wait for such tokens would be sent at
-// once when a limit ends. Meanwhile the lookup keeps its slot, as it did while it waited.
+// once when a limit ends. Meanwhile the lookup keeps its slot, as it did while it waited. If its
+// time ends, that is only for its namespace: the registry was not asked with the token.
 func (l *lookup) resume(ctx context.Context) error {
 	for l.paused {
 		taken, trying, err := l.client.gates.pass(l.gates(), true)
@@ -168,7 +169,11 @@ func (l *lookup) resume(ctx context.Context) error {
 		select {
 		case <-trying:
 		case <-ctx.Done():
-			return l.late(ctx.Err())
+			return &requestError{
+				host: l.Name, err: errors.Join(ErrNoAnswer, ctx.Err()), ofNamespace: true,
+				reason: "another lookup was trying whether it is available again, and did not end within " +
+					"the time allowed",
+			}
 		}
 	}
 	return nil

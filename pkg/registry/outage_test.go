@@ -251,6 +251,40 @@ func TestOneTriesWithForeignTokens(t *testing.T) {
 	}
 }
 
+// TestWaitsForATryWithAToken checks that a lookup that has its token and then only waits, until its
+// time is over, for another one that tries a gate, says nothing about the registry to other
+// namespaces.
+func TestWaitsForATryWithAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, token := make(chan struct{}), make(chan struct{})
+		c := over(handler(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Query().Get("scope"), "lib/waits") {
+				<-token
+			}
+			withToken("https://auth.example/token", func(http.ResponseWriter, *http.Request) { <-end })(w, r)
+		}))
+		c.one(head("r.example/lib/app:1", "a")).judge(&requestError{status: 429})
+		time.Sleep(limited.first)
+		var wg sync.WaitGroup
+		var err error
+		wg.Go(func() { _, err = c.Head(t.Context(), head("r.example/lib/waits:1", "a")) })
+		time.Sleep(time.Second)
+		var tries sync.WaitGroup
+		tries.Go(func() { _, _ = c.Head(t.Context(), head("r.example/lib/tries:1", "b")) })
+		synctest.Wait()
+		close(token)
+		wg.Wait()
+		const says = "r.example: another lookup was trying whether it is available again"
+		if !errors.Is(err, ErrNoAnswer) || !errors.Is(err, ErrOfNamespace) || errors.Is(err, ErrOutage) ||
+			!strings.HasPrefix(fmt.Sprint(err), says) {
+			t.Errorf("Head = %v, want that it is of the namespace, and %s", err, says)
+		}
+		close(end)
+		tries.Wait()
+		c.Learned.Close()
+	})
+}
+
 // TestShortOutage checks that a 503 stops no lookups for longer than maxOutage, whatever the
 // registry asks for, and that a limit of requests holds for as long as the registry asks.
 func TestShortOutage(t *testing.T) {
