@@ -58,27 +58,41 @@ func (p *patience) do(ctx context.Context, ask func() error) error {
 		if err == nil {
 			return nil
 		}
-		wait, named := registry.RetryAfter(err)
-		if !named {
-			guesses++
-		}
-		deadline, limited := ctx.Deadline()
-		switch left := time.Until(deadline); {
-		case ctx.Err() != nil:
-			return ended(ctx, err)
-		case wait == 0 || guesses > maxGuesses:
+		wait, err := p.wait(ctx, err, &guesses)
+		if wait == 0 {
 			return err
-		case limited && left <= wait:
-			return fmt.Errorf("%w; that is after the end of %s, in %v", err, p.limit,
-				left.Round(time.Second))
 		}
-		p.announce(registry.HostOf(err), err, wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return ended(ctx, err)
 		}
 	}
+}
+
+// wait returns how long to wait before a lookup that has failed is repeated, or 0 and the error to
+// return if it is not. guesses counts the waits that the registry has not named.
+func (p *patience) wait(ctx context.Context, err error, guesses *int) (time.Duration, error) {
+	wait, named := registry.RetryAfter(err)
+	if !named {
+		*guesses++
+	}
+	deadline, limited := ctx.Deadline()
+	switch left := time.Until(deadline); {
+	case ctx.Err() != nil:
+		return 0, ended(ctx, err)
+	case wait == 0 || *guesses > maxGuesses:
+		return 0, err
+	case limited && left <= wait:
+		return 0, fmt.Errorf("%w; that is after the end of %s, in %v", err, p.limit,
+			left.Round(time.Second))
+	}
+	waiting := fmt.Errorf("waiting for %w", err)
+	if !named {
+		waiting = fmt.Errorf("%w; asking again in %v", waiting, wait.Round(time.Second))
+	}
+	p.announce(registry.HostOf(err), waiting, wait)
+	return wait, err
 }
 
 // ended returns the error of a lookup with the reason why the command's time is over.
@@ -92,7 +106,7 @@ func ended(ctx context.Context, err error) error {
 
 // announce reports that lookups wait for a registry. Until that wait ends, and for at least
 // reportedTime, it says nothing of others that wait for the same registry.
-func (p *patience) announce(host string, err error, wait time.Duration) {
+func (p *patience) announce(host string, waiting error, wait time.Duration) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,5 +118,5 @@ func (p *patience) announce(host string, err error, wait time.Duration) {
 		p.until = map[string]time.Time{}
 	}
 	p.until[host] = now.Add(max(wait, reportedTime))
-	p.report(fmt.Errorf("waiting for %w", err))
+	p.report(waiting)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,6 +132,32 @@ func TestUnasked(t *testing.T) {
 	host, requests := busy(t, 2, http.StatusServiceUnavailable, "")
 	if got := p.digest(t.Context(), host+"/app:1"); got != emptyDigest || requests.Load() != 3 {
 		t.Errorf("Resolve = %s after %d requests, want the third answer", got, requests.Load())
+	}
+}
+
+// TestLongOutage checks that a registry that is out of service for longer than lookups wait is
+// asked a few times too, and what is reported of that.
+func TestLongOutage(t *testing.T) {
+	host, _ := busy(t, 1<<30, http.StatusServiceUnavailable, "3600")
+	p, reports := patient(t)
+	_, failed := p.next.Resolve(t.Context(), resolve.Request{Ref: ref.MustParse(host + "/app:1")})
+	var waits []time.Duration
+	guesses := 0
+	for range maxGuesses + 1 {
+		wait, err := p.wait(t.Context(), failed, &guesses)
+		if !errors.Is(err, failed) {
+			t.Errorf("wait = %v, want %v", err, failed)
+		}
+		waits = append(waits, wait)
+	}
+	want := []time.Duration{30 * time.Second, 30 * time.Second, 30 * time.Second, 0}
+	if !slices.Equal(waits, want) {
+		t.Errorf("waits: %v, want %v", waits, want)
+	}
+	says := "waiting for " + host + ": 503 Service Unavailable, to be asked again in 3600s; " +
+		"asking again in 30s"
+	if !slices.Equal(*reports, []string{says}) {
+		t.Errorf("reports: %q, want %q", *reports, says)
 	}
 }
 

@@ -261,7 +261,7 @@ func (l *lookup) askToken(
 	if resp.StatusCode/100 != 2 { // some answer POST by 201
 		return "", 0, &requestError{
 			host: l.Name, token: true, foreign: foreign, status: resp.StatusCode,
-			retryAfter: retryAfter(resp),
+			retryAfter: parseRetryAfter(resp.Header),
 			login:      resp.StatusCode == http.StatusUnauthorized && !l.anonymous(),
 		}
 	}

@@ -47,14 +47,16 @@ type requestError struct {
 	detail string        // the reason for the operator, if it says more
 	err    error         // the cause; not part of the text
 
-	retryAfter time.Duration // how long the registry asks to wait
-	token      bool          // it is about the token endpoint, or the challenge at /v2/
-	foreign    bool          // the token endpoint is not the registry's own
-	via        string        // the host that the registry has redirected to
-	presented  bool          // the request had an Authorization header
-	login      bool          // the credential was not accepted
+	// retryAfter is how long the registry asks to wait or, if it is remembered, until it is asked
+	// again.
+	retryAfter time.Duration
+	token      bool   // it is about the token endpoint, or the challenge at /v2/
+	foreign    bool   // the token endpoint is not the registry's own
+	via        string // the host that the registry has redirected to
+	presented  bool   // the request had an Authorization header
+	login      bool   // the credential was not accepted
 	evidence   network.Evidence
-	// asked is true if the registry itself has named retryAfter.
+	// asked is true if it is remembered, and the registry is asked again when it wants to be.
 	asked bool
 	// remembered is true if the registry was not asked, because of an earlier answer.
 	remembered bool
@@ -75,16 +77,29 @@ const (
 
 // RetryAfter returns how long to wait before a lookup that has failed is repeated: the registry
 // limits its requests, or is out of service for a while. It is 0 if waiting does not help. asked is
-// true if the registry has named the time. It is for a caller that has the time: the webhook's
-// callers ask again themselves.
+// true if the registry has named the time. If it has named a longer one than tagpin waits, wait is
+// the shorter one, and asked is false. It is for a caller that has the time: the webhook's callers
+// ask again themselves.
 func RetryAfter(err error) (wait time.Duration, asked bool) {
 	e := asError(err)
 	if e == nil || e.class != "" ||
 		e.status != http.StatusTooManyRequests && e.status != http.StatusServiceUnavailable {
 		return 0, false
 	}
-	return max(e.retryAfter, time.Second), e.asked || !e.remembered && e.retryAfter > 0
+	return max(e.wait(), time.Second), e.asked || !e.remembered && e.named()
 }
+
+// wait returns how long the registry is not asked, if it has said so: at most maxRetryAfter, or
+// maxOutage after a 503.
+func (e *requestError) wait() time.Duration {
+	if e.status == http.StatusServiceUnavailable {
+		return min(e.retryAfter, maxOutage)
+	}
+	return min(e.retryAfter, maxRetryAfter)
+}
+
+// named reports whether wait is what the registry has named.
+func (e *requestError) named() bool { return e.retryAfter > 0 && e.wait() == e.retryAfter }
 
 // HostOf returns the registry host in the reference whose lookup has failed with err. It is "" if
 // err does not come from this package, for example because the registry's answer was of no use.

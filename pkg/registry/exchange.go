@@ -219,7 +219,7 @@ func (l *lookup) send(
 // refused returns the error of an answer with another status than 200.
 func (l *lookup) refused(resp *http.Response, presented bool) *requestError {
 	return &requestError{
-		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: retryAfter(resp),
+		host: l.Name, via: l.via, status: resp.StatusCode, retryAfter: parseRetryAfter(resp.Header),
 		presented: presented,
 	}
 }

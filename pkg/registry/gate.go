@@ -77,12 +77,15 @@ type gate struct {
 type backoff struct{ first, most time.Duration }
 
 const (
-	// maxRetryAfter bounds how long a registry may ask to wait.
+	// maxRetryAfter bounds how long a gate stays closed if the registry says for how long.
 	maxRetryAfter = 10 * time.Minute
-	// maxOutage is that bound for a 503, with which a registry can only guess when it will be back.
-	// All lookups below the first part of a path fail until it is asked again, and one request in
-	// half a minute harms no registry. A limit of requests is different: asking earlier may extend it.
+	// maxOutage is the same bound for a 503, with which a registry can only guess when it will be
+	// back. All lookups below the first part of a path fail until it is asked again, and one request
+	// in half a minute harms no registry. A limit of requests is different: asking earlier may extend
+	// it.
 	maxOutage = 30 * time.Second
+	// maxNamed bounds the time that an error names.
+	maxNamed = 365 * 24 * time.Hour
 )
 
 // refusedName is a repository that has refused a login, or a login that was refused.
@@ -164,12 +167,12 @@ func (g *gates) close(key gateKey, namespace string, cause *requestError, b back
 	if !now.Before(closed.until) {
 		closed.failures++
 	}
-	wait := cause.retryAfter
+	wait := cause.wait()
 	if wait <= 0 {
 		wait = min(b.first<<min(closed.failures-1, 16), b.most)
 	}
 	closed.cause = cause.kept()
-	if until := now.Add(min(wait, maxRetryAfter)); until.After(closed.until) {
+	if until := now.Add(wait); until.After(closed.until) {
 		closed.until = until
 	}
 }
@@ -213,7 +216,7 @@ func without(known []refusedName, name string) []refusedName {
 // that it has the same class.
 func (g *gate) refusal() error {
 	e := *g.cause
-	e.asked = e.retryAfter > 0
+	e.asked = e.named()
 	e.retryAfter = time.Until(g.until)
 	e.remembered, e.ofNamespace = true, g.key.namespace != ""
 	return &e
@@ -223,29 +226,19 @@ func (g *gate) refusal() error {
 // seconds, as Docker Hub sends it (docker/hub-feedback#2459). It is in the year 2001.
 const minUnixTime = 1e9
 
-// retryAfter returns how long an answer asks to wait, at most maxRetryAfter, or maxOutage if it is
-// a 503. It is 0 if the answer does not say.
-func retryAfter(resp *http.Response) time.Duration {
-	wait := parseRetryAfter(resp.Header)
-	if resp.StatusCode == http.StatusServiceUnavailable {
-		return min(wait, maxOutage)
-	}
-	return wait
-}
-
 // parseRetryAfter reads the header, in seconds or as a date (RFC 9110, section 10.2.3), or as a
-// Unix time. It is 0 if there is none.
+// Unix time. It is 0 if there is none, and at most maxNamed.
 func parseRetryAfter(h http.Header) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err == nil && seconds >= minUnixTime {
-		return min(max(0, time.Until(time.Unix(seconds, 0))), maxRetryAfter)
+		return min(max(0, time.Until(time.Unix(seconds, 0))), maxNamed)
 	}
 	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the greatest number there is
-		return time.Duration(min(max(0, seconds), int64(maxRetryAfter/time.Second))) * time.Second
+		return time.Duration(min(max(0, seconds), int64(maxNamed/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return min(max(0, time.Until(at)), maxRetryAfter)
+		return min(max(0, time.Until(at)), maxNamed)
 	}
 	return 0
 }

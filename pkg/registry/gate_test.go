@@ -221,10 +221,11 @@ func TestGateForgotten(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // its clock stands still
 		for text, want := range map[string]time.Duration{
-			"17": 17 * time.Second, " 17 ": 17 * time.Second, "0": 0, "-1": 0, "": 0, "soon": 0, "1.5": 0, "999999999": maxRetryAfter, "99999999999": maxRetryAfter,
+			"17": 17 * time.Second, " 17 ": 17 * time.Second, "0": 0, "-1": 0, "": 0, "soon": 0, "1.5": 0, "999999999": maxNamed, "99999999999": maxNamed,
+			"99999999999999999999": maxNamed, "3600": time.Hour,
 			time.Now().Add(time.Minute).UTC().Format(http.TimeFormat):  time.Minute,
 			time.Now().Add(-time.Minute).UTC().Format(http.TimeFormat): 0,
-			time.Now().Add(time.Hour).UTC().Format(time.RFC850):        maxRetryAfter,
+			time.Now().Add(time.Hour).UTC().Format(time.RFC850):        time.Hour,
 		} {
 			if got := parseRetryAfter(http.Header{"Retry-After": {text}}); got != want {
 				t.Errorf("parseRetryAfter(%q) = %v, want %v", text, got, want)

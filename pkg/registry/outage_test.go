@@ -286,21 +286,37 @@ func TestWaitsForATryWithAToken(t *testing.T) {
 }
 
 // TestShortOutage checks that a 503 stops no lookups for longer than maxOutage, whatever the
-// registry asks for, and that a limit of requests holds for as long as the registry asks.
+// registry asks for, and that a limit of requests holds for as long as the registry asks, up to
+// maxRetryAfter. What is shorter than the registry asks is no wish of the registry, and its error
+// still says what that is.
 func TestShortOutage(t *testing.T) {
-	for status, want := range map[int]time.Duration{
-		http.StatusServiceUnavailable: maxOutage, http.StatusTooManyRequests: maxRetryAfter,
+	for _, tt := range []struct {
+		status, asks int // seconds
+		want         time.Duration
+		asked        bool
+	}{
+		{http.StatusServiceUnavailable, 30, maxOutage, true},
+		{http.StatusServiceUnavailable, 3600, maxOutage, false},
+		{http.StatusTooManyRequests, 600, maxRetryAfter, true},
+		{http.StatusTooManyRequests, 3600, maxRetryAfter, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := over(handler(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Retry-After", "600")
-				w.WriteHeader(status)
+				w.Header().Set("Retry-After", fmt.Sprint(tt.asks))
+				w.WriteHeader(tt.status)
 			}))
 			_, err := c.Head(t.Context(), head("r.example/lib/app:1", "a"))
-			if wait, _ := RetryAfter(err); wait != want {
-				t.Errorf("%d: RetryAfter = %v, want %v", status, wait, want)
+			says := fmt.Sprintf("%s, to be asked again in %ds", http.StatusText(tt.status), tt.asks)
+			if !strings.HasSuffix(err.Error(), says) {
+				t.Errorf("Head = %v, want %s", err, says)
 			}
-			time.Sleep(want - time.Second)
+			for _, when := range []string{"the registry's answer", "remembered"} {
+				if wait, asked := RetryAfter(err); wait != tt.want || asked != tt.asked {
+					t.Errorf("%v, %s: RetryAfter = %v, %t, want %v, %t", tt, when, wait, asked, tt.want, tt.asked)
+				}
+				_, err = c.Head(t.Context(), head("r.example/lib/app:1", "a"))
+			}
+			time.Sleep(tt.want - time.Second)
 			c.check(t, "r.example/lib/other:1", "b", false)
 			time.Sleep(time.Second)
 			c.check(t, "r.example/lib/other:1", "b", true)
