@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -35,14 +36,17 @@ func (k *checking) baseFiles(
 	for top, inTree := range byTree {
 		err := fmt.Errorf("%s is in no Git work tree", inTree[0].path)
 		var contents map[*source][]byte
+		var unread error
 		if top != "" {
-			contents, err = gitContents(ctx, top, k.base, inTree)
+			contents, unread, err = gitContents(ctx, top, k.base, inTree)
 		}
 		switch {
 		case err != nil && k.base != "":
 			return before, fmt.Errorf("check: --base %s: %w", k.base, err)
 		case err != nil && top != "" && !errors.Is(err, errNoCommit) && ctx.Err() == nil:
 			t.complain(fmt.Errorf("%s: edited tags were not looked for: %w", top, err))
+		case unread != nil:
+			t.complain(fmt.Errorf("%s: edited tags were not looked for in %w", top, unread))
 		}
 		for s, data := range contents {
 			if f, err := manifest.Parse(s.path, data, table); err == nil {
@@ -69,10 +73,11 @@ func workTree(path string) string {
 }
 
 // gitContents returns the contents that files had in a commit. It runs Git's plumbing, which runs
-// no hooks, filters or other programs that a repository configures.
+// no hooks, filters or other programs that a repository configures. unread says which files the
+// commit may have but Git could not read, such as those that a partial clone has not fetched.
 func gitContents(
 	ctx context.Context, top, base string, files []*source,
-) (map[*source][]byte, error) {
+) (contents map[*source][]byte, unread, err error) {
 	revision := base
 	if base == "" {
 		revision = "HEAD"
@@ -81,32 +86,72 @@ func gitContents(
 		"rev-parse", "--verify", "--quiet", "--end-of-options", revision+"^{commit}")
 	switch exit := new(exec.ExitError); {
 	case errors.As(err, &exit) && exit.ExitCode() == 1: // what --quiet says in this way alone
-		return nil, fmt.Errorf("%w in %s; fetch it first", errNoCommit, top)
+		return nil, nil, fmt.Errorf("%w in %s; fetch it first", errNoCommit, top)
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	}
-	var requests bytes.Buffer
+	var requests []string
 	for _, s := range files {
 		absolute, err := filepath.Abs(s.path)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		below, err := filepath.Rel(top, absolute)
 		if err != nil || strings.ContainsAny(below, "\n\r") {
 			below = "" // the answer is "missing", or the tree itself
 		}
-		fmt.Fprintf(&requests, "%s:%s\n", bytes.TrimSpace(commit), filepath.ToSlash(below))
+		requests = append(requests,
+			fmt.Sprintf("%s:%s\n", bytes.TrimSpace(commit), filepath.ToSlash(below)))
 	}
-	out, err := git(ctx, top, &requests, "cat-file", "--batch")
-	if err != nil {
-		return nil, err
+	return readBlobs(ctx, top, requests, files)
+}
+
+// maxUnread bounds how often Git is called again after a file that it could not read.
+const maxUnread = 100
+
+// readBlobs returns the contents that Git has for some requests, one for each file. Git ends at an
+// object that it can't read. Then it is called again for the files after that one.
+func readBlobs(
+	ctx context.Context, top string, requests []string, files []*source,
+) (contents map[*source][]byte, unread, err error) {
+	contents = map[*source][]byte{}
+	first, count := error(nil), 0
+	for len(files) > 0 {
+		out, err := git(ctx, top, strings.NewReader(strings.Join(requests, "")), "cat-file", "--batch")
+		done := readAnswers(out, files, contents)
+		if done == len(files) {
+			break
+		}
+		if err == nil {
+			err = fmt.Errorf("git: %w", io.ErrUnexpectedEOF)
+		}
+		if ctx.Err() != nil {
+			return contents, nil, err
+		}
+		if first == nil {
+			first = err
+		}
+		left := files[done+1:]
+		if count++; count == maxUnread {
+			count, left = count+len(left), nil
+		}
+		requests, files = requests[len(files)-len(left):], left
 	}
-	contents := map[*source][]byte{}
+	if first != nil {
+		unread = fmt.Errorf("%s that Git can't read in the commit: %w",
+			amount.Of(count, "file"), first)
+	}
+	return contents, unread, nil
+}
+
+// readAnswers reads the answers of git cat-file about files, and returns their number. The rest is
+// missing.
+func readAnswers(out []byte, files []*source, contents map[*source][]byte) int {
 	answers := bufio.NewReader(bytes.NewReader(out))
-	for _, s := range files {
+	for i, s := range files {
 		header, err := answers.ReadString('\n')
 		if err != nil {
-			return nil, err
+			return i
 		}
 		var id, kind string
 		var length int
@@ -115,32 +160,36 @@ func gitContents(
 		}
 		data := make([]byte, length+1) // with a line end
 		if _, err := io.ReadFull(answers, data); err != nil {
-			return nil, err
+			return i
 		}
 		if kind == "blob" {
 			contents[s] = data[:length]
 		}
 	}
-	return contents, nil
+	return len(files)
 }
 
 // errNoCommit means that a work tree does not have the commit to compare with.
 var errNoCommit = errors.New("no such commit")
 
-// git runs a command of Git in a folder and returns its output. Its error is what Git says.
+// git runs a command of Git in a folder and returns its output, also if there is an error. The
+// error is what Git says. In a partial clone, Git would fetch objects that are missing, and run
+// programs for that which the repository's config names. The first variable keeps it from that. For
+// a Git that does not know it, the second one allows no protocol.
 func git(ctx context.Context, dir string, stdin io.Reader, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Stdin = dir, stdin
+	cmd.Env = append(cmd.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
 	out, err := cmd.Output()
 	exit := new(exec.ExitError)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, errors.New("git is not installed")
+		return out, errors.New("git is not installed")
 	case errors.As(err, &exit) && len(exit.Stderr) > 0:
 		said := strings.Join(strings.Fields(string(exit.Stderr)), " ")
-		return nil, fmt.Errorf("git: %s (%w)", strings.TrimPrefix(said, "fatal: "), err)
+		return out, fmt.Errorf("git: %s (%w)", strings.TrimPrefix(said, "fatal: "), err)
 	case err != nil:
-		return nil, fmt.Errorf("git: %w", err)
+		return out, fmt.Errorf("git: %w", err)
 	}
 	return out, nil
 }
