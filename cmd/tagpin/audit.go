@@ -136,6 +136,8 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	a.client.Manifests = &fair.Queue{Capacity: largeManifests, Share: largeManifests / 2}
 	// Tenants may read what is served, and learn from it what can be reached from here.
 	a.client.ExplainAll = a.listen == ""
+	// What is gone is so for everybody who may see that it runs.
+	a.client.TellShared = true
 	a.connection.UserAgent = "tagpin/" + moduleVersion()
 	if a.api, a.cluster, err = a.connection.Open(); err != nil {
 		return fmt.Errorf("audit: %w", err)

@@ -19,6 +19,14 @@ func auditOf(ctx context.Context, t *testing.T, host string, args ...string) (
 	code int, stdout string,
 ) {
 	t.Helper()
+	return auditWith(ctx, t, host, "", args...)
+}
+
+// auditWith is auditOf with more text in the config.
+func auditWith(ctx context.Context, t *testing.T, host, more string, args ...string) (
+	code int, stdout string,
+) {
+	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.URL.Path, "/pods") {
@@ -32,7 +40,7 @@ func auditOf(ctx context.Context, t *testing.T, host string, args ...string) (
 			"users":[{"name":"u","user":{}}],"clusters":[{"name":"b","cluster":{"server":"` + api.URL + `"}}],
 			"contexts":[{"name":"c","context":{"cluster":"b","user":"u"}}]}`,
 		"config": fmt.Sprintf("apiVersion: tagpin.dev/v1alpha1\nkind: Config\n"+
-			"network: {allow: [127.0.0.0/8]}\nregistries: [{host: %q, insecure: true}]\n", host),
+			"network: {allow: [127.0.0.0/8]}\nregistries: [{host: %q, insecure: true}]\n%s", host, more),
 	}
 	dir := t.TempDir()
 	for name, text := range files {
@@ -86,5 +94,29 @@ func TestAuditWaits(t *testing.T) {
 	if code != exitLookup || requests.Load() != 1 || !strings.Contains(out, "asked again in 600s") {
 		t.Errorf("audit = %d after %d requests, %q, want %d after one", code, requests.Load(), out,
 			exitLookup)
+	}
+}
+
+// TestAuditSharedCredential checks that an image which the login of the config does not find is
+// looked up with it, and not only refused.
+func TestAuditSharedCredential(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer s.Close()
+	host := strings.TrimPrefix(s.URL, "http://")
+	logins := filepath.Join(t.TempDir(), "config.json")
+	text := fmt.Sprintf(`{"auths":{%q:{"auth":"dTpw"}}}`, host)
+	if err := os.WriteFile(logins, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := auditWith(t.Context(), t, host, fmt.Sprintf("credentials: {dockerConfig: %q}\n", logins), "-o", "json")
+	if code != exitFound || !strings.Contains(out, "the registry does not have the tag: "+host+": 404 Not Found") {
+		t.Errorf("audit = %d, %s, want %d, since the image was not found", code, out, exitFound)
 	}
 }

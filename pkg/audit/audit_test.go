@@ -289,6 +289,33 @@ func TestNotStarted(t *testing.T) {
 	}
 }
 
+// TestSharedCredential checks that an image which a credential that all namespaces share does not
+// find is gone. What the registry has answered is for the operator alone.
+func TestSharedCredential(t *testing.T) {
+	for _, forTenants := range []bool{false, true} {
+		f := newFixture(t)
+		a := f.auditor(t)
+		a.ForTenants = forTenants
+		a.Images.Client.ExplainAll, a.Images.Client.TellShared = !forTenants, true
+		a.Keychain = func(string, workload.Identity) keychain.Keychain {
+			return keychain.Func(func(context.Context, ref.Reference, bool) []keychain.Credential {
+				auth := authn.AuthConfig{Username: "u", Password: "canary"}
+				return []keychain.Credential{{Auth: auth, Shared: true}}
+			})
+		}
+		for _, image := range []string{
+			"/private/app@" + nothing, // the anonymous lookup is refused
+			"/public/app@" + nothing,
+		} {
+			got := report(t, a, one(f.host+image, f.host+image)).Containers[0]
+			text := fmt.Sprint(got.Details)
+			if !got.Has(audit.Gone) || strings.Contains(text, "404") == forTenants {
+				t.Errorf("for tenants: %t: %s is %v, %s, want it gone", forTenants, image, got.States, text)
+			}
+		}
+	}
+}
+
 // TestFailuresAreOwn checks that a failure with the credentials of one namespace says nothing about
 // the image of another one, however many namespaces have others.
 func TestFailuresAreOwn(t *testing.T) {

@@ -113,10 +113,7 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 		}
 		afterOwn = afterOwn || e.ofNamespace
 		if credential.Shared && e.Class() != failure.Unavailable {
-			e = &requestError{
-				host: e.host, reason: "not found or not allowed", class: failure.Unauthorized,
-				detail: e.detailed() + ", with a credential that all namespaces share",
-			}
+			e = c.hideShared(e)
 		}
 		switch {
 		case first == nil:
@@ -140,6 +137,22 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 	failed := *first
 	failed.afterOwn = afterOwn
 	return result, &failed
+}
+
+// hideShared returns the error of a lookup with a credential that all namespaces share, as far as
+// the caller may know it.
+func (c *Client) hideShared(e *requestError) *requestError {
+	hidden := &requestError{
+		host: e.host, reason: "not found or not allowed", class: failure.Unauthorized,
+		detail: e.detailed() + ", with a credential that all namespaces share",
+	}
+	if c.TellShared {
+		hidden.class, hidden.presented = e.Class(), e.presented
+	}
+	if c.TellShared && c.ExplainAll {
+		hidden.reason = hidden.detail
+	}
+	return hidden
 }
 
 // candidates returns the credentials to try; the last one is anonymous. unread is true if there may

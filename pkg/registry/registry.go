@@ -76,6 +76,10 @@ type Client struct {
 	// It is for a command-line tool, whose user has chosen the host. A tenant would learn from it what
 	// can be reached from here.
 	ExplainAll bool
+	// TellShared makes errors with a credential that all namespaces share tell their class, and with
+	// ExplainAll also the registry's answer. Else they are all failure.Unauthorized: a tenant would
+	// learn which images there are that it may not see.
+	TellShared bool
 	// Metrics counts requests. It may be nil.
 	Metrics *Metrics
 	// Learned is what earlier clients have learned. It may be nil.
