@@ -265,7 +265,7 @@ func (a *auditing) auditCluster(
 ) (*audit.Report, error) {
 	pods := &audit.Collector{Bytes: a.maxBytes()}
 	reader := cluster.Reader{
-		Client: a.api, Namespaces: a.namespaces, Selector: a.selector,
+		Client: a.api, Namespaces: a.namespaces, Selector: a.selector, Panics: a.panics,
 		Progress: func(n int) { status(fmt.Sprintf("listing pods: %d", n)) },
 	}
 	problems, err := reader.Read(ctx, pods)
@@ -273,7 +273,8 @@ func (a *auditing) auditCluster(
 		return nil, err
 	}
 	auditor := audit.Auditor{
-		Images: a.mirrors, Repeat: a.patience.do, Until: until, ForTenants: a.listen != "",
+		Images: a.mirrors, Wait: a.patience.wait, Until: until, Panics: a.panics,
+		ForTenants:      a.listen != "",
 		LeaveShortNames: a.pinner.Policy.LeaveShortNames,
 		Exempt: func(image ref.Reference) bool {
 			return a.pinner.Policy.Exempts(workload.Kind{Kind: "Pod"}, image)

@@ -27,6 +27,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/audit/page"
 	"github.com/tagpin/tagpin/pkg/listen"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/process"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -63,6 +64,10 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	a.patience.limit = "the part of --interval that is for lookups"
 	a.report = func(err error) { logger.Info(err.Error()) }
 	a.patience.report, a.keychain.Report = a.report, a.report
+	a.panics.Report = func(e *panics.Error) {
+		logger.Error(e, "bug: please report it with this line", "value", e.Value,
+			"stack", string(e.Stack))
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

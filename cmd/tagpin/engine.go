@@ -15,6 +15,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/keychain/local"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -32,6 +33,7 @@ type engine struct {
 	answers  *oneAnswer
 	pinner   *pin.Pinner
 	keychain *local.Keychain
+	panics   *panics.Reporter // may be changed before the first lookup
 }
 
 const (
@@ -95,12 +97,16 @@ func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := f.newClient(c)
+	caught := &panics.Reporter{Report: func(e *panics.Error) {
+		const bug = "%w, which is a bug; please report it with this line: %v: %s"
+		report(fmt.Errorf(bug, e, e.Value, e.Stack))
+	}}
+	client, err := f.newClient(c, caught)
 	if err != nil {
 		return nil, err
 	}
 	e := &engine{
-		config: c, table: c.Table(), client: client, keychain: newLogins(report),
+		config: c, table: c.Table(), client: client, keychain: newLogins(report), panics: caught,
 		mirrors: &resolve.Mirrors{
 			Next:   &resolve.Credentials{Next: &resolve.Registry{Client: client}},
 			Client: client,
@@ -108,15 +114,18 @@ func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
 	}
 	e.patience = &patience{next: e.mirrors, report: report, limit: "--timeout"}
 	e.answers = &oneAnswer{next: e.patience}
-	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: e.answers, AllAtOnce: true}
+	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: e.answers, AllAtOnce: true, Panics: caught}
 	return e, nil
 }
 
 // newClient returns the client of registries. A config file says which addresses may be dialled, as
 // it does for the webhook, so that both answer alike. Without one, the user may reach what is on
 // the same machine: the rules protect a server from its tenants.
-func (f *engineFlags) newClient(c *config.Config) (*registry.Client, error) {
+func (f *engineFlags) newClient(
+	c *config.Config, caught *panics.Reporter,
+) (*registry.Client, error) {
 	client := c.Client()
+	client.Panics = caught
 	client.UserAgent, client.ExplainAll = "tagpin/"+moduleVersion(), true
 	client.Lenient = registry.Lenient{Hosts: f.insecure, Loopback: f.configPath == ""}
 	if f.configPath == "" {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -41,9 +42,13 @@ type Auditor struct {
 	ForTenants bool
 	// Until is when lookups end. What was not looked up by then is unknown. If zero, they have no end.
 	Until time.Time
-	// Repeat calls ask, which asks a registry, and calls it again where that may help, such as after a
-	// wait that the registry wants. If nil, ask is called once.
-	Repeat func(ctx context.Context, ask func() error) error
+	// Wait returns how long to wait before a lookup that has failed is repeated, such as a wait that
+	// the registry wants. If wait is 0, the lookup is not repeated, and final is its error. guesses is
+	// 0 at first, and Wait may count in it. If Wait is nil, no lookup is repeated.
+	Wait func(ctx context.Context, err error, guesses *int) (wait time.Duration, final error)
+	// Panics reports panics in lookups. The image of one that panics is unknown. If nil, they are not
+	// reported.
+	Panics *panics.Reporter
 	// Progress is called when the number of lookups changes, one call at a time. It may be nil.
 	Progress func(done, all int)
 
@@ -74,7 +79,7 @@ func (a *Auditor) Report(ctx context.Context, c *Collector) (*Report, error) {
 	for _, name := range names {
 		rows := c.namespaces[name].rows
 		for _, k := range slices.SortedFunc(maps.Keys(rows), compareKeys) {
-			all[name] = append(all[name], a.newSubject(k, rows[k]))
+			all[name] = append(all[name], a.readSubject(k, rows[k]))
 		}
 		delete(c.namespaces, name)
 	}
@@ -98,4 +103,17 @@ func (a *Auditor) Report(ctx context.Context, c *Collector) (*Report, error) {
 	}
 	r.finish()
 	return r, context.Cause(ctx)
+}
+
+// readSubject returns the subject of a row. If reading what a tenant has written panics, nothing is
+// asked.
+func (a *Auditor) readSubject(k key, r *row) (s *subject) {
+	err := a.Panics.Catch("reading an image of a pod", func() error {
+		s = a.newSubject(k, r)
+		return nil
+	})
+	if err != nil {
+		return &subject{key: k, row: r, invalid: err.Error()}
+	}
+	return s
 }

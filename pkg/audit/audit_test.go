@@ -4,7 +4,6 @@ package audit_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/keychain"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -161,7 +161,7 @@ func TestNeverPulled(t *testing.T) {
 func TestOthersAskMeanwhile(t *testing.T) {
 	f := newFixture(t)
 	digest := f.pusher(t).image("private/app:1", "one")
-	first, answered := "", make(chan struct{})
+	first := ""
 	var mu sync.Mutex
 	a := &audit.Auditor{
 		Images: f.images(t),
@@ -174,19 +174,7 @@ func TestOthersAskMeanwhile(t *testing.T) {
 			}
 			return passwords(map[string]string{namespace: "canary"})(namespace, workload.Identity{})
 		},
-		Repeat: func(ctx context.Context, ask func() error) error {
-			err := ask()
-			if err == nil {
-				close(answered)
-				return nil
-			}
-			select {
-			case <-answered:
-				return ask()
-			case <-ctx.Done():
-				return err
-			}
-		},
+		Wait:  func(context.Context, error, *int) (time.Duration, error) { return time.Hour, nil },
 		Until: time.Now().Add(10 * time.Second),
 	}
 	image := f.host + "/private/app:1@" + digest
@@ -345,13 +333,12 @@ func TestRotatedMeanwhile(t *testing.T) {
 	password.Store("old")
 	a := f.auditor(t)
 	asked := false
-	a.Repeat = func(_ context.Context, ask func() error) error {
-		err := ask()
+	a.Wait = func(_ context.Context, err error, _ *int) (time.Duration, error) {
 		if !asked { // the secret is rotated after the first lookup
 			asked = true
 			password.Store("canary")
 		}
-		return err
+		return 0, err
 	}
 	a.Keychain = func(string, workload.Identity) keychain.Keychain {
 		return keychain.Func(func(_ context.Context, _ ref.Reference, fresh bool) []keychain.Credential {
@@ -392,16 +379,12 @@ func TestRepeat(t *testing.T) {
 		}
 		working.ServeHTTP(w, r)
 	})
-	a.Repeat = func(ctx context.Context, ask func() error) error {
-		err := ask()
-		if err == nil || !strings.Contains(err.Error(), "503") {
-			return err
-		}
+	a.Wait = func(_ context.Context, err error, _ *int) (time.Duration, error) {
 		select {
 		case <-others:
-			return err
-		case <-ctx.Done():
-			return errors.New("the other namespace was not looked up meanwhile")
+			return 0, err
+		default:
+			return time.Millisecond, err
 		}
 	}
 	busy, other := one(f.host+"/busy/app:1", ""), one(f.host+"/app:1", "")
@@ -410,6 +393,94 @@ func TestRepeat(t *testing.T) {
 	r := report(t, a, busy, other)
 	if text := fmt.Sprint(r.Containers); !strings.Contains(text, "503") || strings.Contains(text, "in time") {
 		t.Errorf("findings %v, want a 503 for one, and an answer for the other", text)
+	}
+}
+
+// TestWaitsAlone checks that an image whose registry wants to be asked later holds up neither other
+// images of its namespace nor any question about them, even if one image is looked up at a time.
+func TestWaitsAlone(t *testing.T) {
+	f := newFixture(t)
+	f.pusher(t).image("app:1", "one")
+	a := f.auditor(t)
+	a.Parallel = 1
+	served := make(chan struct{})
+	var once sync.Once
+	working := f.Handler
+	f.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, nothing) {
+			once.Do(func() { close(served) })
+		}
+		working.ServeHTTP(w, r)
+	})
+	a.Wait = func(_ context.Context, err error, _ *int) (time.Duration, error) {
+		if !strings.Contains(err.Error(), "503") {
+			return 0, err
+		}
+		select {
+		case <-served:
+			return 0, err
+		default:
+			return time.Millisecond, err
+		}
+	}
+	a.Until = time.Now().Add(30 * time.Second)
+	pods := []audit.Pod{one(f.host+"/app:1", f.host+"/app@"+nothing)}
+	for i := range 8 {
+		pods = append(pods, one(fmt.Sprintf("%s/busy/%d:1", f.host, i), ""))
+	}
+	r := report(t, a, pods...)
+	if gone := r.Summary.States[audit.Gone]; gone != 1 || strings.Contains(fmt.Sprint(r.Containers), "in time") {
+		t.Errorf("%d gone, %+v, want 1, and an answer for each", gone, r.Containers)
+	}
+}
+
+// TestMoreIdentities checks that an image is asked for again with the credentials of a row that is
+// known to need it only after the lookup has failed for another one.
+func TestMoreIdentities(t *testing.T) {
+	f := newFixture(t)
+	digest := f.pusher(t).image("private/app:1", "one")
+	f.pusher(t).image("other:1", "two")
+	a := f.auditor(t)
+	a.Parallel = 1
+	a.Keychain = func(_ string, id workload.Identity) keychain.Keychain {
+		return passwords(map[string]string{"": id.ServiceAccount})("", id)
+	}
+	untagged := one(f.host+"/private/app@"+digest, "")
+	tagged := one(f.host+"/private/app:gone@"+digest, "")
+	tagged.Identity.ServiceAccount = "canary"
+	for _, finding := range report(t, a, untagged, tagged).Containers {
+		if finding.Has(audit.Unknown) {
+			t.Errorf("%s: %v, want an answer", finding.Image, finding.Details)
+		}
+	}
+}
+
+// TestPanic checks that a panic while an image is looked up is reported, and that only this image
+// is unknown.
+func TestPanic(t *testing.T) {
+	f := newFixture(t)
+	digest := f.pusher(t).image("app:1", "one")
+	a := f.auditor(t)
+	var reported []*panics.Error
+	var mu sync.Mutex
+	a.Panics = &panics.Reporter{Report: func(e *panics.Error) {
+		mu.Lock()
+		defer mu.Unlock()
+		reported = append(reported, e)
+	}}
+	a.Keychain = func(string, workload.Identity) keychain.Keychain {
+		return keychain.Func(func(_ context.Context, r ref.Reference, _ bool) []keychain.Credential {
+			if r.Path() == "panics" {
+				panic("a bug")
+			}
+			return nil
+		})
+	}
+	r := report(t, a, one(f.host+"/panics:1", ""), one(f.host+"/app:1@"+digest, ""))
+	text := fmt.Sprint(r.Containers)
+	if r.Summary.States[audit.Unknown] != 1 || len(reported) != 1 || len(reported[0].Stack) == 0 ||
+		!strings.Contains(text, "internal error while looking up an image") {
+		t.Errorf("findings %s, %d panics reported, want one of each", text, len(reported))
 	}
 }
 

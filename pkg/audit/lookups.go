@@ -6,19 +6,35 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// lookups are the lookups of one report. Each namespace goes through its own, so that one whose
-// registries don't answer does not hold up the others.
+// lookups are the lookups of one report. Each namespace has its share of them, and each subject
+// goes through its own questions, so that a registry that does not answer holds up nothing else.
 type lookups struct {
 	*Auditor
 
-	queue fair.Queue // of namespaces
+	ctx     context.Context // of the report, whose lookups these are
+	queue   fair.Queue      // of namespaces
+	workers sync.WaitGroup
 
-	tags, served, moves questions
+	mu     sync.Mutex // guards all that follows, and the jobs
+	tags   questions
+	served questions
+	moves  questions
+	shares map[string]*share
+	open   int           // jobs that have not finished, and one while they are added
+	idle   chan struct{} // closed when open is 0
+	ended  bool          // no job may begin
+}
+
+// share is what a namespace has of the lookups.
+type share struct {
+	ready   []*job // those that may be asked now, as far as no other namespace asks the same
+	workers int64  // how many are being asked
 }
 
 // lookUp looks up what has to be asked about all subjects, by namespace.
@@ -28,74 +44,190 @@ func (a *Auditor) lookUp(ctx context.Context, all map[string][]*subject) {
 		ctx, cancel = context.WithDeadline(ctx, a.Until)
 		defer cancel()
 	}
-	l := &lookups{Auditor: a}
+	l := &lookups{
+		Auditor: a, ctx: ctx, shares: map[string]*share{}, open: 1, idle: make(chan struct{}),
+	}
 	l.queue.Capacity, l.queue.Share = int64(a.parallel()), int64(a.parallel())
 	if len(all) > 1 {
 		l.queue.Share = max(1, l.queue.Capacity/4)
 	}
-	// The second time, the answers that other namespaces got in the meantime are compared.
-	for range 2 {
-		var namespaces sync.WaitGroup
-		for name, subjects := range all {
-			namespaces.Go(func() { l.namespace(ctx, name, subjects) })
+	l.mu.Lock()
+	for name, subjects := range all {
+		l.shares[name] = &share{}
+		for _, s := range subjects {
+			l.advance(s)
 		}
-		namespaces.Wait()
+	}
+	l.closeOne()
+	l.mu.Unlock()
+	select {
+	case <-l.idle:
+	case <-ctx.Done():
+	}
+	l.end()
+	l.workers.Wait()
+}
+
+// end ends all waits.
+func (l *lookups) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	for _, kind := range []*questions{&l.tags, &l.served, &l.moves} {
+		for _, q := range kind.byName {
+			for _, j := range q.jobs {
+				j.stopTimer()
+			}
+		}
 	}
 }
 
-// namespace looks up what has to be asked about the subjects of a namespace.
-func (l *lookups) namespace(ctx context.Context, name string, subjects []*subject) {
+// advance adds a job for the first question about a subject that has no answer yet. It is called
+// again after each answer. The caller holds mu.
+func (l *lookups) advance(s *subject) {
 	for _, step := range []struct {
 		ask askFunc
 		add func(s *subject) *question // nil if there is nothing to ask
 	}{
 		{l.askTag, l.addTag}, {l.askServed, l.addServed}, {l.askMove, l.addMove},
 	} {
-		jobs := map[*question]*job{}
-		var ordered []*job
-		for _, s := range subjects {
-			q := step.add(s)
-			if q == nil {
-				continue
-			}
-			if jobs[q] == nil {
-				jobs[q] = &job{question: q, namespace: name, ask: step.ask}
-				ordered = append(ordered, jobs[q])
-			}
-			jobs[q].add(s.identities)
+		q := step.add(s)
+		if q == nil || q.isKnown() {
+			continue
 		}
-		l.run(ctx, name, ordered)
+		if j := l.job(q, s, step.ask); !j.finished {
+			return
+		}
 	}
 }
 
-// run runs the jobs of a namespace, as many at a time as its share allows. A job that waits for a
-// registry keeps its place among those of its namespace, but gives others its turn meanwhile.
-func (l *lookups) run(ctx context.Context, namespace string, jobs []*job) {
-	var group sync.WaitGroup
-	defer group.Wait()
-	places := make(chan struct{}, l.queue.Share)
-	for len(jobs) > 0 {
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
+// job returns the job of a subject's namespace for a question. If there is one, but it has failed
+// without an identity of the subject, it goes on. The caller holds mu.
+func (l *lookups) job(q *question, s *subject, ask askFunc) *job {
+	i := slices.IndexFunc(q.jobs, func(j *job) bool { return j.namespace == s.namespace })
+	if i < 0 {
+		i = len(q.jobs)
+		q.jobs = append(q.jobs, &job{
+			question: q, namespace: s.namespace, ask: ask, finished: true,
+		})
+	}
+	j := q.jobs[i]
+	if !slices.Contains(j.subjects, s) {
+		j.subjects = append(j.subjects, s)
+	}
+	j.add(s.identities)
+	if j.finished && j.tried < len(j.identities) {
+		j.finished = false
+		l.open++
+		l.begin(j)
+	}
+	return j
+}
+
+// begin lets a job be asked when it is its turn. The caller holds mu.
+func (l *lookups) begin(j *job) {
+	if l.ended || j.finished {
+		return
+	}
+	of := l.shares[j.namespace]
+	of.ready = append(of.ready, j)
+	if of.workers < l.queue.Share {
+		of.workers++
+		l.workers.Go(func() { l.work(of) })
+	}
+}
+
+// work asks the jobs of a namespace until none is ready.
+func (l *lookups) work(of *share) {
+	for {
+		j := l.take(of)
+		if j == nil {
 			return
 		}
-		i := slices.IndexFunc(jobs, func(j *job) bool { return j.asking.TryLock() })
-		if i < 0 { // other namespaces are asking all that is left
-			<-places
-			jobs[0].asking.Lock()
-			jobs[0].asking.Unlock() //nolint:staticcheck // to wait is all there is to do
-			continue
-		}
-		j := jobs[i]
-		jobs = slices.Delete(jobs, i, i+1)
-		group.Go(func() {
-			defer func() { <-places }()
-			defer j.asking.Unlock()
-			if !j.answered(namespace) {
-				l.try(ctx, j)
-			}
+		var found answer
+		var wait time.Duration
+		err := l.Panics.Catch("looking up an image", func() (err error) {
+			found, wait, err = l.try(j)
+			return err
 		})
+		l.tell(j, found, wait, err)
+	}
+}
+
+// take returns a job that is ready, and marks its question as being asked. It is nil if there is
+// none, and then one less is being asked. Jobs for a question that another namespace is asking are
+// ready again after that.
+func (l *lookups) take(of *share) *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(of.ready) > 0 && !l.ended {
+		j := of.ready[0]
+		of.ready = of.ready[1:]
+		switch {
+		case j.finished:
+		case j.asking:
+			j.blocked = append(j.blocked, j)
+		default:
+			j.asking = true
+			return j
+		}
+	}
+	of.workers--
+	return nil
+}
+
+// tell stores what came of asking a job, and decides what is done next: nothing, or the job is
+// asked with the next identity, or again after a wait.
+func (l *lookups) tell(j *job, found answer, wait time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	j.asking = false
+	blocked := j.blocked
+	j.blocked = nil
+	defer func() {
+		for _, other := range blocked {
+			l.begin(other)
+		}
+	}()
+	switch {
+	case j.finished || (err != nil || wait > 0) && l.ctx.Err() != nil:
+	case wait > 0:
+		j.timer = time.AfterFunc(wait, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.begin(j)
+		})
+	case err == nil:
+		l.finish(j, found, nil)
+		for _, other := range j.jobs {
+			l.close(other)
+		}
+	case j.fails(err):
+		l.finish(j, answer{}, j.failed)
+		l.close(j)
+	default:
+		l.begin(j)
+	}
+}
+
+// close ends a job and advances its subjects. After an answer that another namespace has got, a job
+// that has failed before is closed again, since there may be more to ask. The caller holds mu.
+func (l *lookups) close(j *job) {
+	was := j.finished
+	j.finished = true
+	j.stopTimer()
+	for _, s := range j.subjects {
+		l.advance(s)
+	}
+	if !was {
+		l.closeOne()
+	}
+}
+
+// closeOne ends the lookups with the last job. The caller holds mu.
+func (l *lookups) closeOne() {
+	if l.open--; l.open == 0 {
+		close(l.idle)
 	}
 }
 
@@ -104,8 +236,14 @@ type job struct {
 	*question
 
 	namespace  string
-	identities []workload.Identity
 	ask        askFunc
+	subjects   []*subject
+	identities []workload.Identity
+	tried      int         // identities that need not be tried again
+	guesses    int         // for Auditor.Wait, with the present identity
+	failed     error       // what counts most of those that were tried
+	finished   bool        // there is an answer, or none with any identity
+	timer      *time.Timer // until it is asked again
 }
 
 // add adds identities whose credentials may be tried.
@@ -114,6 +252,13 @@ func (j *job) add(identities []workload.Identity) {
 		if len(j.identities) < maxIdentities && !slices.ContainsFunc(j.identities, id.Equal) {
 			j.identities = append(j.identities, id)
 		}
+	}
+}
+
+func (j *job) stopTimer() {
+	if j.timer != nil {
+		j.timer.Stop()
+		j.timer = nil
 	}
 }
 

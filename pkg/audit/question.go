@@ -6,7 +6,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // errLate is the error of a question that was not asked before Auditor.Until.
@@ -29,14 +32,16 @@ type question struct {
 	runs digest.Digest
 	old  ref.Reference
 
-	asking sync.Mutex // held while a namespace asks, but not while it waits to ask again
+	jobs    []*job // of each namespace that asks
+	asking  bool   // a namespace asks, and does not wait to ask again
+	blocked []*job // those that are ready when it no longer asks
+	past    []past // by the credentials; only for the one that asks
 
-	mu      sync.Mutex
-	counted bool // as done
-	known   bool // found is the answer
-	found   answer
-	failed  []failed // by namespace
-	past    []past   // by the credentials
+	mu       sync.Mutex
+	counted  bool // as done
+	known    bool // found is the answer
+	found    answer
+	failures []failed // by namespace
 }
 
 // failed is why a question has no answer for a namespace.
@@ -84,7 +89,7 @@ func (q *question) answer(namespace string) (answer, error) {
 	if q.known {
 		return q.found, nil
 	}
-	for _, f := range q.failed {
+	for _, f := range q.failures {
 		if f.namespace == namespace {
 			return answer{}, f.err
 		}
@@ -92,10 +97,11 @@ func (q *question) answer(namespace string) (answer, error) {
 	return answer{}, errLate
 }
 
-// answered reports whether the question need not be asked again for a namespace.
-func (q *question) answered(namespace string) bool {
-	_, err := q.answer(namespace)
-	return err != errLate //nolint:errorlint // it is the very value
+// isKnown reports whether there is an answer, which is for all namespaces.
+func (q *question) isKnown() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.known
 }
 
 // finish stores the answer, or the error for a namespace. It reports whether that is the first
@@ -108,7 +114,8 @@ func (q *question) finish(namespace string, found answer, err error) (first bool
 		q.found, q.known = found, true
 		return first
 	}
-	q.failed = append(q.failed, failed{namespace, compact(err, failure.Cause(err))})
+	q.failures = slices.DeleteFunc(q.failures, func(f failed) bool { return f.namespace == namespace })
+	q.failures = append(q.failures, failed{namespace, compact(err, failure.Cause(err))})
 	return first
 }
 
@@ -123,82 +130,64 @@ func compact(err error, cause string) error {
 	return failure.WithCause(plain, cause)
 }
 
-// try asks a question with the credentials of each identity of a namespace until one of them may
-// pull the image. An answer that there is no such image counts more than a refusal.
-func (l *lookups) try(ctx context.Context, j *job) {
-	var failed error
-	for i, id := range j.identities {
-		req := resolve.Request{Ref: j.image, Namespace: j.namespace, Fresh: true}
-		var keys *usedKeys
-		if l.Keychain != nil {
-			keys = &usedKeys{next: l.Keychain(j.namespace, id)}
-			req.Keychain = keys
-		}
-		found, err := l.ask(ctx, j, req, keys)
-		if err == nil {
-			l.finish(j, found, nil)
-			return
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		class := failure.Of(err)
-		if i == 0 || class != failure.Unauthorized {
-			failed = err
-		}
-		if class != failure.Unauthorized && class != failure.NotFound {
-			break
-		}
+// fails stores why a job has failed with its present identity, and reports whether the job has
+// failed with all. An answer that there is no such image counts more than a refusal.
+func (j *job) fails(err error) bool {
+	class := failure.Of(err)
+	if j.failed == nil || class != failure.Unauthorized {
+		j.failed = err
 	}
-	l.finish(j, answer{}, failed)
+	j.tried++
+	j.guesses = 0
+	if class != failure.Unauthorized && class != failure.NotFound { // others would fail too
+		j.tried = len(j.identities)
+	}
+	return j.tried == len(j.identities)
 }
 
-// finish stores the answer of a job, and counts it.
+// finish stores the answer of a job, and counts it. The caller holds mu.
 func (l *lookups) finish(j *job, found answer, err error) {
 	if j.finish(j.namespace, found, err) {
 		l.progress(1, 0)
 	}
 }
 
-// ask asks a question, unless it was asked with the same credentials before. The caller holds
-// j.asking, which is free while Repeat waits: others may get an answer with their credentials.
-func (l *lookups) ask(
-	ctx context.Context, j *job, req resolve.Request, keys *usedKeys,
-) (found answer, err error) {
+// try asks a job's question with its present identity, unless it was asked with the same
+// credentials before. If it is to be asked again, wait says when.
+func (l *lookups) try(j *job) (found answer, wait time.Duration, err error) {
+	req := resolve.Request{Ref: j.image, Namespace: j.namespace, Fresh: true}
+	var keys *usedKeys
+	if l.Keychain != nil {
+		keys = &usedKeys{next: l.Keychain(j.namespace, l.identity(j))}
+		req.Keychain = keys
+	}
 	if len(j.past) > 0 {
-		l.readKeys(ctx, req)
+		l.readKeys(l.ctx, req)
 		sum := keys.sum()
 		for _, p := range j.past {
 			if p.credentials == sum {
-				return answer{}, p.err
+				return answer{}, 0, p.err
 			}
 		}
 	}
-	once := func() error {
-		found, err = l.inTime(ctx, j, req)
-		return err
+	found, err = l.inTime(l.ctx, j, req)
+	if err != nil && l.Wait != nil && l.ctx.Err() == nil {
+		wait, err = l.Wait(l.ctx, err, &j.guesses)
 	}
-	if l.Repeat == nil {
-		err = once()
-	} else {
-		j.asking.Unlock()
-		err = l.Repeat(ctx, func() error {
-			j.asking.Lock()
-			defer j.asking.Unlock()
-			if found, err = j.answer(j.namespace); err == nil {
-				return nil
-			}
-			return once()
-		})
-		j.asking.Lock()
+	if err == nil || wait > 0 || l.ctx.Err() != nil || errors.Is(err, registry.ErrOfNamespace) {
+		return found, wait, err
 	}
-	if err == nil || ctx.Err() != nil || errors.Is(err, registry.ErrOfNamespace) {
-		return found, err
-	}
-	l.readKeys(ctx, req)
+	l.readKeys(l.ctx, req)
 	// The cause may name the pull secrets of this namespace.
 	j.past = append(j.past, past{keys.sum(), compact(err, err.Error())})
-	return found, err
+	return found, 0, err
+}
+
+// identity returns the present identity of a job.
+func (l *lookups) identity(j *job) workload.Identity {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return j.identities[j.tried]
 }
 
 // inTime asks once, when it is the turn of the namespace, within the time for a lookup.

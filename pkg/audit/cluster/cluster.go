@@ -22,6 +22,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
+	"github.com/tagpin/tagpin/pkg/panics"
 )
 
 const (
@@ -45,6 +46,8 @@ type Reader struct {
 	Selector string
 	// Progress is called with the number of pods after each page. It may be nil.
 	Progress func(pods int)
+	// Panics reports panics while an object is read. If nil, they are not reported.
+	Panics *panics.Reporter
 }
 
 // Read adds the pods of the cluster to c. The problems are the parts that could not be read: a
@@ -87,7 +90,7 @@ func (r *Reader) pods(ctx context.Context, namespace string, c *audit.Collector)
 	options := metav1.ListOptions{LabelSelector: r.Selector, FieldSelector: unfinished}
 	l := list{group: "", resource: "pods", namespace: namespace, accept: "application/json"}
 	return r.each(ctx, l, options, func(raw []byte) error {
-		p, err := readPod(raw)
+		p, err := r.readPod(raw)
 		if err == nil {
 			c.Add(p)
 		}
@@ -109,7 +112,8 @@ func (r *Reader) parents(
 		var o struct {
 			Metadata metadata `json:"metadata"`
 		}
-		if err := decode(raw, &o); err != nil {
+		err := r.Panics.Catch("reading an owner of pods", func() error { return decode(raw, &o) })
+		if err != nil {
 			return err
 		}
 		if owner := o.Metadata.controller(); wanted[o.Metadata.UID] && owner != (audit.Owner{}) {

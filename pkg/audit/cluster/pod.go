@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tagpin/tagpin/pkg/audit"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -52,22 +53,30 @@ type containerStatus struct {
 	} `json:"state"`
 }
 
-// readPod returns a pod as an audit needs it, from its JSON.
-func readPod(raw []byte) (audit.Pod, error) {
+// readPod returns a pod as an audit needs it, from its JSON. If reading it panics, its containers
+// count as too many to look at.
+func (r *Reader) readPod(raw []byte) (a audit.Pod, err error) {
+	err = r.Panics.Catch("reading a pod", func() error { return read(raw, &a) })
+	if errors.As(err, new(*panics.Error)) && a.Namespace != "" {
+		return audit.Pod{Namespace: a.Namespace, Name: a.Name, Owner: a.Owner, TooMany: true}, nil
+	}
+	return a, err
+}
+
+// read reads the JSON of a pod.
+func read(raw []byte, a *audit.Pod) error {
 	var p pod
 	if err := decode(raw, &p); err != nil {
-		return audit.Pod{}, err
+		return err
 	}
-	a := audit.Pod{
-		Namespace: p.Metadata.Namespace, Name: p.Metadata.Name, Owner: p.Metadata.controller(),
-	}
+	a.Namespace, a.Name, a.Owner = p.Metadata.Namespace, p.Metadata.Name, p.Metadata.controller()
 	object, err := new(workload.Table).Scan(workload.Kind{Kind: "Pod"}, raw)
 	switch {
 	case errors.Is(err, workload.ErrTooManyReferences):
 		a.TooMany = true
-		return a, nil
+		return nil
 	case err != nil || len(object.PodSpecs) == 0:
-		return a, err
+		return err
 	}
 	spec := &object.PodSpecs[0]
 	a.Identity = spec.Identity
@@ -77,7 +86,7 @@ func readPod(raw []byte) (audit.Pod, error) {
 		l := listOf(r)
 		if statuses[l.kind] == nil {
 			if statuses[l.kind], err = p.statuses(l.status); err != nil {
-				return a, err
+				return err
 			}
 		}
 		status := statuses[l.kind][r.Name]
@@ -95,7 +104,7 @@ func readPod(raw []byte) (audit.Pod, error) {
 		c := &a.Containers[i]
 		c.Mounted = c.Type == audit.TypeVolume && started
 	}
-	return a, nil
+	return nil
 }
 
 // imageList is a list of the pod spec that has images.
