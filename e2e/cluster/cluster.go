@@ -51,6 +51,7 @@ type Cluster struct {
 	Client     kubernetes.Interface
 	Kubeconfig string // path of the administrator's kubeconfig
 	Kubectl    string // path
+	Kubernetes tools.Kubernetes
 	CA         *pki.CA
 	// Open and Spare are open registries. Token and Basic require a token or a password, and their
 	// user is registry.User. Tests that switch a registry off use Spare, so that tagpin does not avoid
@@ -61,7 +62,6 @@ type Cluster struct {
 	root        string // of the repository
 	scratch     *scratch.Dir
 	dir         string // for everything that is written
-	binaries    string
 	env         *envtest.Environment
 	release     func() // ends the thread that etcd and kube-apiserver depend on
 	controllers []*child.Process
@@ -97,7 +97,7 @@ func start(ctx context.Context, progress io.Writer, builds []step, starts ...ste
 	if err != nil {
 		return nil, err
 	}
-	binaries, err := tools.Build(ctx, progress)
+	kubernetes, err := tools.Build(ctx, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func start(ctx context.Context, progress io.Writer, builds []step, starts ...ste
 		return nil, err
 	}
 	c := &Cluster{
-		Kubectl: filepath.Join(binaries, "kubectl"), binaries: binaries,
+		Kubectl: kubernetes.File("kubectl"), Kubernetes: kubernetes,
 		root: filepath.Dir(module), scratch: dir, dir: dir.Path,
 		env: &envtest.Environment{}, progress: progress,
 	}
@@ -180,8 +180,9 @@ func (c *Cluster) startControlPlane(context.Context) (err error) {
 	args.Disable("disable-admission-plugins")
 	// As in OpenShift, only users who may delete an object may change its owners.
 	args.Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
-	// This adds the field emptyDir.mode, which is newer than most client libraries.
-	args.Set("feature-gates", "EmptyDirVolumeMode=true")
+	if c.Has(EmptyDirMode) { // an API server does not start with a gate that it does not know
+		args.Set("feature-gates", "EmptyDirVolumeMode=true")
+	}
 	admission, err := c.callerFiles()
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func (c *Cluster) StartControllers(ctx context.Context, nodes int) error {
 		}},
 	} {
 		process := &child.Process{
-			Path: filepath.Join(c.binaries, p.name), Args: p.flags,
+			Path: c.Kubernetes.File(p.name), Args: p.flags,
 			LogFile: filepath.Join(c.dir, p.name+".log"),
 		}
 		if err := process.Start(); err != nil {
@@ -65,7 +65,7 @@ func (c *Cluster) StartControllers(ctx context.Context, nodes int) error {
 // stages writes the stages of kwok's module to a file and returns its path.
 func (c *Cluster) stages(ctx context.Context) (path string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", kwokModule)
-	cmd.Dir = filepath.Join(c.root, "e2e")
+	cmd.Dir = c.Kubernetes.Module
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("finding module %s: %w", kwokModule, err)

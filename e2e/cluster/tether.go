@@ -79,7 +79,7 @@ func (c *Cluster) tethered() error {
 		errs = append(errs, os.Mkdir(dir, 0o700))
 	}
 	for _, name := range []string{"etcd", "kube-apiserver"} {
-		text := fmt.Appendf(nil, stub, c.tether(), os.Getpid(), filepath.Join(c.binaries, name))
+		text := fmt.Appendf(nil, stub, c.tether(), os.Getpid(), c.Kubernetes.File(name))
 		err := os.WriteFile(filepath.Join(bin, name), text, 0o700) //nolint:gosec // a program
 		errs = append(errs, err)
 	}

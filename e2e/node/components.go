@@ -164,7 +164,7 @@ func (n *Node) ready(ctx context.Context) error {
 	return errors.New("the kubelet has reported no status")
 }
 
-func (n *Node) binary(name string) string { return filepath.Join(n.binaries, name) }
+func (n *Node) binary(name string) string { return n.kubernetes.File(name) }
 
 // runAs runs a program of Kubernetes as the user with the program's name.
 func (n *Node) runAs(ctx context.Context, name string, flags ...string) error {

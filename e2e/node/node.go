@@ -57,8 +57,8 @@ type Node struct {
 	Dir      string // all files; the logs are in logs/
 
 	options    Options
-	root       string   // of the repository
-	binaries   string   // folder of Kubernetes' programs
+	root       string // of the repository
+	kubernetes tools.Kubernetes
 	debian     string   // folder of Debian's packages
 	env        []string // variables of all programs
 	place      *place
@@ -128,7 +128,11 @@ func (n *Node) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.binaries, err = tools.Build(ctx, n.options.Progress)
+	n.kubernetes, err = tools.Build(ctx, n.options.Progress)
+	if err == nil && !n.kubernetes.Newest {
+		err = fmt.Errorf("%w: only the newest Kubernetes has a node here; unset %s",
+			ErrUnsupported, tools.KubernetesVariable)
+	}
 	return err
 }
 

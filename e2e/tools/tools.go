@@ -4,7 +4,7 @@
 // the versions that go.mod pins, and keeps them in the user's cache folder. It also unpacks
 // packages of Debian there, for programs that the machine lacks:
 //
-//	dir, err := tools.Build(ctx, os.Stderr) // etcd, kube-apiserver, kubectl
+//	kubernetes, err := tools.Build(ctx, os.Stderr) // etcd, kube-apiserver, kubectl
 //	program, err := tools.Debian(ctx, os.Stderr, "docker-registry")
 //
 // It downloads only Go modules and these packages, and installs nothing.
@@ -27,49 +27,6 @@ import (
 
 // module is the path of this module.
 const module = "github.com/tagpin/tagpin/e2e"
-
-// stamped are the linker flags of the binaries. Without them Kubernetes reports the version
-// v0.0.0-master. The verbs take the version.
-const stamped = "-s -w -X k8s.io/component-base/version.gitVersion=%s" +
-	" -X k8s.io/component-base/version.gitMajor=%s -X k8s.io/component-base/version.gitMinor=%s"
-
-// Binary is a program and the package that it is built from.
-type Binary struct{ Name, Package string }
-
-func binaries() []Binary {
-	all := []Binary{
-		{"etcd", "go.etcd.io/etcd/server/v3"},
-		{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
-		{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
-		{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
-		{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
-		{"kwok", "sigs.k8s.io/kwok/cmd/kwok"},
-	}
-	if runtime.GOOS != "linux" { // only package node needs the rest, and it needs Linux
-		return all
-	}
-	return append(all,
-		Binary{"kubelet", "k8s.io/kubernetes/cmd/kubelet"},
-		Binary{"kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"})
-}
-
-// Build returns the folder that holds the binaries. If they are missing, or were built from another
-// go.mod or with other flags, Build builds them, which takes minutes, and reports that to progress.
-func Build(ctx context.Context, progress io.Writer) (string, error) {
-	root, err := Module(ctx)
-	if err != nil {
-		return "", err
-	}
-	flags, err := ldflags(ctx, root)
-	if err != nil {
-		return "", err
-	}
-	packages := map[string]string{}
-	for _, b := range binaries() {
-		packages[b.Name] = b.Package
-	}
-	return buildCached(ctx, progress, "kubernetes", root, flags, packages)
-}
 
 // buildCached builds packages of the module in root, and returns the folder with the programs.
 func buildCached(
@@ -116,22 +73,6 @@ func Go(ctx context.Context, dir string, args ...string) error {
 		return fmt.Errorf("go %s: %w\n%s", args[0], err, out)
 	}
 	return nil
-}
-
-// ldflags returns the linker flags with the version of Kubernetes that go.mod pins.
-func ldflags(ctx context.Context, root string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("finding the version of Kubernetes: %w", err)
-	}
-	version := strings.TrimSpace(string(out))
-	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
-	if len(parts) < 3 {
-		return "", fmt.Errorf("invalid version %q of Kubernetes", version)
-	}
-	return fmt.Sprintf(stamped, version, parts[0], parts[1]), nil
 }
 
 // key is a hash of everything that the programs depend on. A package whose path begins with a dot

@@ -17,6 +17,7 @@ import (
 	"github.com/tailscale/hujson"
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/semver"
 )
 
 // uses matches a step with an action, and pinned one whose action is pinned to a commit, with its
@@ -146,12 +147,13 @@ type renovate struct {
 		GroupName         string
 		MatchFileNames    []string
 		MatchPackageNames []string
+		Enabled           *bool
 	}
 }
 
 // TestRenovate checks that the patterns in the config for updates match files of this repository,
-// and that the group of Kubernetes has each module that e2e replaces by that version. CI validates
-// the config itself.
+// that the group of Kubernetes has each module that e2e replaces by that version, and that older
+// versions of Kubernetes stay. CI validates the config itself.
 func TestRenovate(t *testing.T) {
 	text, err := hujson.Standardize([]byte(read(t, "../../.github", "renovate.json5")))
 	if err != nil {
@@ -174,7 +176,11 @@ func TestRenovate(t *testing.T) {
 			}
 		}
 	}
+	var fixed []string
 	for _, rule := range c.PackageRules {
+		if rule.Enabled != nil && !*rule.Enabled {
+			fixed = append(fixed, rule.MatchFileNames...)
+		}
 		for _, name := range rule.MatchFileNames {
 			if !slices.ContainsFunc(files, func(f string) bool { ok, _ := path.Match(name, f); return ok }) {
 				t.Errorf("a rule is about %s, which does not exist", name)
@@ -184,6 +190,7 @@ func TestRenovate(t *testing.T) {
 			testKubernetes(t, rule.MatchPackageNames)
 		}
 	}
+	testOlderKubernetes(t, fixed)
 }
 
 // testKubernetes checks that e2e replaces the modules of Kubernetes by one version, and that the
@@ -216,6 +223,48 @@ func testKubernetes(t *testing.T, patterns []string) {
 		}
 		if got, want := matches(patterns, name), one[name] || name == "k8s.io/kubernetes"; got != want {
 			t.Errorf("the group of Kubernetes has %s: %t, want %t", name, got, want)
+		}
+	}
+}
+
+// testOlderKubernetes checks that each module in e2e/versions pins the Kubernetes that its folder
+// names, replaces all modules by that version, and is not updated.
+func testOlderKubernetes(t *testing.T, fixed []string) {
+	t.Helper()
+	paths, err := filepath.Glob("../../e2e/versions/*/go.mod")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no modules in e2e/versions: %v", err)
+	}
+	for _, path := range paths {
+		name := strings.TrimPrefix(filepath.ToSlash(path), "../../")
+		if !slices.Contains(fixed, name) {
+			t.Errorf("no rule keeps the versions of %s as they are", name)
+		}
+		mod, err := modfile.Parse("go.mod", []byte(read(t, "", path)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(mod.Require, func(r *modfile.Require) bool { return r.Mod.Path == "k8s.io/kubernetes" })
+		if i < 0 {
+			t.Errorf("%s requires no k8s.io/kubernetes", name)
+			continue
+		}
+		version := mod.Require[i].Mod.Version
+		if minor := "v" + filepath.Base(filepath.Dir(path)); semver.MajorMinor(version) != minor {
+			t.Errorf("%s requires Kubernetes %s, want %s as its folder says", name, version, minor)
+		}
+		replaced := 0
+		for _, r := range mod.Replace {
+			if !strings.HasPrefix(r.Old.Path, "k8s.io/") {
+				continue
+			}
+			replaced++
+			if want := "v0." + strings.TrimPrefix(version, "v1."); r.New.Version != want {
+				t.Errorf("%s replaces %s by %s, want %s", name, r.Old.Path, r.New.Version, want)
+			}
+		}
+		if replaced < 30 {
+			t.Errorf("%s replaces %d modules of Kubernetes, want at least 30", name, replaced)
 		}
 	}
 }
