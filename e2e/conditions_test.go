@@ -7,6 +7,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 )
 
 // conditions is the fixture of the tests of the registration's conditions.
@@ -141,6 +144,9 @@ func (c *conditions) testPlaces(t *testing.T) {
 			for _, kind := range []string{"Pod", "Deployment", "CronJob", "PodTemplate"} {
 				spec := podSpec(pinned)
 				tt.spec(&spec)
+				if len(spec.Volumes) > 0 && spec.Volumes[0].Image != nil {
+					clustertest.Needs(t, env, cluster.ImageVolumes)
+				}
 				if got, _ := c.created(t, "enforce", kinds()[kind](spec)); got != tt.want {
 					t.Errorf("%s: %d calls, want %d", kind, got, tt.want)
 				}

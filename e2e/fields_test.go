@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tagpin/tagpin/e2e/cluster"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
@@ -18,8 +19,18 @@ import (
 // and the annotation differ. Few client libraries know the field emptyDir.mode yet.
 func TestNothingElseChanges(t *testing.T) {
 	reference, digest := push(t, env.Open, repository(t)+":1")
+	manifest := strings.ReplaceAll(richDeployment, "IMAGE", reference)
+	for feature, field := range map[cluster.Feature]string{
+		cluster.PodResources: "resources: {requests: {cpu: 100m}}", cluster.EmptyDirMode: "mode: 0700",
+	} {
+		if !strings.Contains(manifest, field) {
+			t.Fatalf("the manifest has no %s", field)
+		}
+		if !env.Has(feature) {
+			manifest = strings.ReplaceAll(manifest, field, "")
+		}
+	}
 	created := func(ns string) map[string]any {
-		manifest := strings.ReplaceAll(richDeployment, "IMAGE", reference)
 		text := kubectl(t, manifest, "-n", ns, "create", "-f", "-", "-o", "json")
 		var o map[string]any
 		if err := json.Unmarshal([]byte(text), &o); err != nil {
@@ -40,6 +51,9 @@ func TestNothingElseChanges(t *testing.T) {
 	setImage(t, want, pin)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Deployment, -without tagpin +with tagpin:\n%s", diff)
+	}
+	if !env.Has(cluster.EmptyDirMode) {
+		return
 	}
 	volumes, ok, _ := unstructured.NestedSlice(want, "spec", "template", "spec", "volumes")
 	if !ok || volumes[1].(map[string]any)["emptyDir"].(map[string]any)["mode"] == nil {

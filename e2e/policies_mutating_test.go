@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
@@ -47,6 +48,7 @@ spec:
 // called for a pod that was pinned by its author, nor later, and the validating policy denies that
 // pod.
 func TestMutatingPolicy(t *testing.T) {
+	clustertest.Needs(t, env, cluster.MutatingAdmissionPolicy)
 	reference, digest := push(t, env.Open, repository(t)+":1")
 	sidecar, sidecarDigest := push(t, env.Open, repository(t)+"-sidecar:1")
 	ns := newNamespace(t, "enforce")

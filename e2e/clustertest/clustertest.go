@@ -19,6 +19,15 @@ import (
 	"github.com/tagpin/tagpin/e2e/registry"
 )
 
+// Needs skips a test if the cluster's version of Kubernetes lacks a feature.
+func Needs(t testing.TB, c *cluster.Cluster, f cluster.Feature) {
+	t.Helper()
+	if !c.Has(f) {
+		t.Skipf("Kubernetes 1.%d has no %s; 1.%d is the first version that has them by default",
+			c.Kubernetes.Minor, f, f.Since())
+	}
+}
+
 // Pod returns a pod with one container, app, and the label app=name.
 func Pod(name, image string) *corev1.Pod {
 	return &corev1.Pod{
