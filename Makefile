@@ -22,8 +22,8 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 , := ,
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
-.PHONY: help test verify unit test-tools e2e test-neighbours cluster node bench docs fmt demo build image \
-  release test-release fuzz clean
+.PHONY: help test verify unit test-tools e2e test-versions test-neighbours cluster node bench docs fmt demo build \
+  image release test-release fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ OTHERS  := hack/dist hack/gatekeeper hack/helm hack/image hack/observability hac
 STATIC  := CGO_ENABLED=0 GOFLAGS=-trimpath
 E2E     := cd e2e && $(STATIC)
 
-test: verify unit test-tools e2e ## everything that CI runs: verify, unit, test-tools, e2e
+test: verify unit test-tools e2e ## verify, unit, test-tools and e2e; CI runs these and test-versions
 
 verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 	$(call say,verify: formatting$(,) vet$(,) lint$(,) generated docs$(,) go.mod,20 min,3 min)
@@ -50,6 +50,7 @@ verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 	cd e2e && go mod tidy -diff
 	@# The first build takes longer than the linter's time limit.
 	cd e2e/programs && $(STATIC) go vet ./... && go mod tidy -diff
+	@for version in e2e/versions/*; do (cd $$version && go mod tidy -diff) || exit 1; done
 	@for module in $(OTHERS); do \
 	  echo "verify $$module"; (cd $$module && $(STATIC) $(LINT) run --config ../../.golangci.yml ./... && go mod tidy -diff) || exit 1; \
 	done
@@ -90,6 +91,14 @@ test-neighbours: $(TOOLS)/built ## test with Flux and others as real programs; w
 	@# One neighbour after another, because each has a cluster of its own.
 	$(E2E) $(TEST) -p 1 -count=1 -timeout 60m ./neighbours/... -update
 	go run ./hack/docs
+
+test-versions: $(TOOLS)/built ## test with the older versions of Kubernetes in e2e/versions
+	$(call say,test-versions: a real API server and controllers of older Kubernetes; builds Kubernetes the first time,20 min,10 min)
+	@for version in $$(ls e2e/versions); do \
+	  echo "Kubernetes $$version" >&2; export TAGPIN_E2E_KUBERNETES=$$version; \
+	  ($(E2E) go run ./cmd/prepare) && \
+	  ($(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m . ./kinds ./controllers ./certificates ./chart) || exit 1; \
+	done
 
 cluster: ## run a real API server with tagpin, to try it, until Ctrl-C
 	$(call say,cluster: builds Kubernetes and tagpin-webhook the first time,12 min,20 s)
