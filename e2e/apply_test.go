@@ -123,8 +123,9 @@ func TestAppliedAgain(t *testing.T) {
 func TestJobAppliedAgain(t *testing.T) {
 	ns, tag := newNamespace(t, "enforce"), repository(t)+":1"
 	reference, digest := push(t, env.Open, tag)
-	manifest := `{apiVersion: batch/v1, kind: Job, metadata: {name: web}, spec: {template: {spec: ` +
-		`{restartPolicy: Never, containers: [{name: app, image: "` + reference + `"}]}}}}`
+	// kubectl 1.30 takes a text that begins with a brace for JSON.
+	manifest := "apiVersion: batch/v1\nkind: Job\nmetadata: {name: web}\nspec: {template: {spec: " +
+		`{restartPolicy: Never, containers: [{name: app, image: "` + reference + `"}]}}}`
 	kubectl(t, manifest, "-n", ns, "apply", "-f", "-")
 	push(t, env.Open, tag)
 	kubectl(t, manifest, "-n", ns, "apply", "-f", "-")
