@@ -3,7 +3,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +61,10 @@ func (c *Cluster) StartControllers(ctx context.Context, nodes int) error {
 	return c.addNodes(ctx, nodes)
 }
 
+// dropFinalizers is in a stage of kwok 0.6. It deletes pods that a finalizer still holds, which a
+// kubelet does not.
+const dropFinalizers = "    finalizers:\n      empty: true\n"
+
 // stages writes the stages of kwok's module to a file and returns its path.
 func (c *Cluster) stages(ctx context.Context) (path string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", kwokModule)
@@ -71,7 +74,7 @@ func (c *Cluster) stages(ctx context.Context) (path string, err error) {
 		return "", fmt.Errorf("finding module %s: %w", kwokModule, err)
 	}
 	dir := filepath.Join(strings.TrimSpace(string(out)), "kustomize", "stage")
-	var all bytes.Buffer
+	var all strings.Builder
 	for _, stage := range []string{"node/fast", "node/heartbeat-with-lease", "pod/fast"} {
 		files, err := filepath.Glob(filepath.Join(dir, stage, "*-*.yaml"))
 		if err != nil || len(files) == 0 {
@@ -85,8 +88,9 @@ func (c *Cluster) stages(ctx context.Context) (path string, err error) {
 			fmt.Fprintf(&all, "---\n%s\n", text)
 		}
 	}
+	text := strings.ReplaceAll(all.String(), dropFinalizers, "")
 	path = filepath.Join(c.dir, "stages.yaml")
-	return path, os.WriteFile(path, all.Bytes(), 0o600)
+	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 
 func (c *Cluster) addNodes(ctx context.Context, n int) error {
