@@ -97,7 +97,7 @@ func start(ctx context.Context, progress io.Writer, builds []step, starts ...ste
 	if err != nil {
 		return nil, err
 	}
-	kubernetes, err := tools.Build(ctx, progress)
+	programs, err := tools.Build(ctx, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func start(ctx context.Context, progress io.Writer, builds []step, starts ...ste
 		return nil, err
 	}
 	c := &Cluster{
-		Kubectl: kubernetes.File("kubectl"), Kubernetes: kubernetes,
+		Kubectl: programs.File("kubectl"), Kubernetes: programs,
 		root: filepath.Dir(module), scratch: dir, dir: dir.Path,
 		env: &envtest.Environment{}, progress: progress,
 	}

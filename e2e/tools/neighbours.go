@@ -58,10 +58,10 @@ func BuildNeighbours(ctx context.Context, progress io.Writer) error {
 
 // Source downloads a module that the programs are built from, if Go's module cache lacks it, and
 // returns its folder and its version.
-func (n Neighbour) Source(ctx context.Context, path string) (dir, version string, err error) {
-	var module struct{ Dir, Version string }
-	err = goJSON(ctx, n.module, &module, "mod", "download", "-json", path)
-	return module.Dir, module.Version, err
+func (n Neighbour) Source(ctx context.Context, module string) (dir, version string, err error) {
+	var found struct{ Dir, Version string }
+	err = goJSON(ctx, n.module, &found, "mod", "download", "-json", module)
+	return found.Dir, found.Version, err
 }
 
 // toolPackages returns the packages of the tools in a module's go.mod by the names of the programs.
