@@ -21,7 +21,8 @@ import (
 
 // baseFiles returns what the files with pins were in the commit to compare with. A file that is new
 // or that was not valid has no entry. Without --base, files outside of a Git work tree have none
-// either, and if Git fails in one, baseFiles prints why nothing is compared.
+// either, and if Git fails in one or can't read a file of the commit, baseFiles prints why nothing
+// is compared. With --base, all of these are errors.
 func (k *checking) baseFiles(
 	ctx context.Context, files []*source, table *workload.Table, t terminal,
 ) (map[*source]*manifest.File, error) {
@@ -33,6 +34,7 @@ func (k *checking) baseFiles(
 		}
 	}
 	before := map[*source]*manifest.File{}
+	var unreads []error
 	for top, inTree := range byTree {
 		err := fmt.Errorf("%s is in no Git work tree", inTree[0].path)
 		var contents map[*source][]byte
@@ -45,6 +47,9 @@ func (k *checking) baseFiles(
 			return before, fmt.Errorf("check: --base %s: %w", k.base, err)
 		case err != nil && top != "" && !errors.Is(err, errNoCommit) && ctx.Err() == nil:
 			t.complain(fmt.Errorf("%s: edited tags were not looked for: %w", top, err))
+		case unread != nil && k.base != "":
+			unreads = append(unreads, fmt.Errorf("check: --base %s: %s: edited tags were not looked for "+
+				"in %w", k.base, top, unread))
 		case unread != nil:
 			t.complain(fmt.Errorf("%s: edited tags were not looked for in %w", top, unread))
 		}
@@ -54,7 +59,7 @@ func (k *checking) baseFiles(
 			}
 		}
 	}
-	return before, nil
+	return before, errors.Join(unreads...)
 }
 
 // workTree returns the folder of the Git work tree that has a file, or "".
