@@ -192,6 +192,29 @@ func TestFormats(t *testing.T) {
 			left: []string{"3:10 nginx:1.25: it is in a patch", "5:63 c:1: it is in a patch"},
 		},
 		{
+			name: "JSON patch of what is no image", file: "p.yaml",
+			text: "- {op: replace, path: /data/image, value: logo.png}\n" +
+				"- {op: replace, path: /spec/template/spec/image, value: ubuntu-2204}\n" +
+				"- {op: add, path: /spec/template, value: {image: team/logo, other: {image: x}}}\n" +
+				"- {op: test, path: /spec/containers/0, value: {name: c, image: 'c:1'}}\n" +
+				"- {op: add, path: /spec/containers/0/env/-, value: {name: a, value: 'b:1'}}\n" +
+				"- {op: add, path: /spec/volumes/-, value: {name: a, csi: {image: {reference: b}}}}\n",
+		},
+		{
+			name: "JSON patch of other images", file: "p.yaml",
+			text: "- {op: add, path: /spec/volumes/-, value: {name: m, image: {reference: 'a:1'}}}\n" +
+				"- {op: replace, path: /spec/volumes/0/image/reference, value: b}\n" +
+				"- {op: add, path: /spec/volumes, value: [{image: {reference: c}}]}\n" +
+				"- {op: add, path: /spec, value: {initContainers: [{image: d}], sideImage: e:1}}\n" +
+				"- {op: replace, path: /spec/ephemeralContainers/0/image, value: f}\n" +
+				"- {op: replace, path: /spec/imageName, value: ghcr.io/g/h}\n",
+			left: []string{
+				"1:72 a:1: it is in a patch", "2:63 b: it is in a patch", "3:62 c: it is in a patch",
+				"4:59 d: it is in a patch", "4:75 e:1: it is in a patch", "5:65 f: it is in a patch",
+				"6:47 ghcr.io/g/h: it is in a patch",
+			},
+		},
+		{
 			name: "a core kind", file: "a.yaml",
 			text: "apiVersion: v1\nkind: ConfigMap\ndata: {image: 'a:1'}\n",
 		},

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // imageLine matches a line of a text that is YAML or JSON, if it has an image: its key, or the path
@@ -43,26 +45,47 @@ func leavePatches(of cursor) {
 // files have that the patches of a Kustomization name.
 func isPatch(_ *File, n *yaml.Node) bool {
 	return n.Kind == yaml.SequenceNode && len(n.Content) > 0 &&
-		!slices.ContainsFunc(n.Content, func(operation *yaml.Node) bool {
-			return text(get(operation, "op")) == "" || !strings.HasPrefix(text(get(operation, "path")), "/")
-		})
+		!slices.ContainsFunc(n.Content, func(child *yaml.Node) bool { return !isOperation(child) })
+}
+
+// isOperation reports whether a node is an operation of a JSON patch.
+func isOperation(n *yaml.Node) bool {
+	return text(get(n, "op")) != "" && strings.HasPrefix(text(get(n, "path")), "/")
 }
 
 func findPatch(_ *walk, root cursor) { root.leavePatch() }
 
-// leavePatch leaves the images in a patch that is no text.
+// leavePatch leaves the images in a patch that is no text: an object that is merged, or operations
+// of a JSON patch.
 func (c cursor) leavePatch() {
-	operation := strings.HasSuffix(c.get("path").text(), "/image") && c.get("op").text() != "test"
-	c.each(func(child cursor) {
-		field := ""
-		if child.key != nil {
-			field = child.key.Value
-		}
-		if (field == "image" || operation && field == "value") && child.text() != "" {
-			child.leaveReference(child.text(), "it is in a patch")
-		}
-		child.leavePatch()
-	})
+	switch {
+	case isOperation(c.node):
+		c.leaveOperation()
+	case isPodImage(c) || isImageField(c):
+		c.leaveReference(c.text(), "it is in a patch")
+	default:
+		c.each(cursor.leavePatch)
+	}
+}
+
+// leaveOperation leaves the images in the value of an operation. What a test has is not written,
+// and the other operations have no value. A pointer from the root of the patched object tells which
+// texts are images.
+func (c cursor) leaveOperation() {
+	if op := c.get("op").text(); op == "add" || op == "replace" {
+		value := c.get("value")
+		value.pointer = jsontext.Pointer(c.get("path").text())
+		value.leavePatch()
+	}
+}
+
+// podImage matches the pointers to the images in a pod spec: those of containers and of volumes.
+var podImage = regexp.MustCompile(`/(?:` + strings.Join(workload.ContainerLists[:], "|") +
+	`)/(?:\d+|-)/image$|/volumes/(?:\d+|-)/image/reference$`)
+
+// isPodImage reports whether a text is an image in a pod spec, as its pointer tells.
+func isPodImage(c cursor) bool {
+	return strings.TrimSpace(c.text()) != "" && podImage.MatchString(string(c.pointer))
 }
 
 // parameterName matches the names of Helm's parameters that are an image or a part of one.

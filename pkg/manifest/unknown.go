@@ -69,7 +69,7 @@ var imageField = regexp.MustCompile(`(?i)image(Name)?$`)
 // isImageField reports whether a field is an image for certain: a reference with a tag or a digest,
 // or with the host of a registry. Machines have images too, whose names have none of these.
 func isImageField(c cursor) bool {
-	if !imageField.MatchString(c.key.Value) {
+	if !imageField.MatchString(c.pointer.LastToken()) {
 		return false
 	}
 	r, err := ref.Parse(c.text())
