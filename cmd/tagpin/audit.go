@@ -175,8 +175,7 @@ func (a *auditing) missing(report *audit.Report, t terminal) {
 		seen[c.Namespace] = true
 	}
 	for _, name := range a.namespaces {
-		unread := strings.Contains(strings.Join(report.Problems, "\n")+" ", " in the namespace "+name+" ")
-		if !seen[name] && !unread {
+		if !seen[name] && !slices.Contains(report.Unread, name) {
 			t.complain(fmt.Errorf("audit: the namespace %s has no such pod that has not finished; check "+
 				"that --namespace is spelled right", name))
 		}
@@ -294,8 +293,11 @@ func (a *auditing) auditCluster(
 	for _, err := range problems {
 		text := err.Error()
 		report.Causes = append(report.Causes, text)
-		if problem, ok := errors.AsType[*cluster.Problem](err); ok && auditor.ForTenants {
-			text = problem.Part + " failed; the log says why"
+		if problem, ok := errors.AsType[*cluster.Problem](err); ok {
+			report.Unread = append(report.Unread, problem.Namespace)
+			if auditor.ForTenants {
+				text = problem.Part + " failed; the log says why"
+			}
 		}
 		report.Problems = append(report.Problems, text)
 	}

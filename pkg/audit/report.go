@@ -66,6 +66,8 @@ type Report struct {
 
 	// Causes say more about the problems, for the operator alone.
 	Causes []string `json:"-"`
+	// Unread are the namespaces that have problems, if they were listed one by one.
+	Unread []string `json:"-"`
 }
 
 // Summary has the totals.

@@ -16,7 +16,8 @@ import (
 // Problem is the error of a part of the cluster that could not be read. Its text also says why,
 // with the address of the API server, and what to do about it.
 type Problem struct {
-	Part string // such as "listing pods in the namespace a"
+	Part      string // such as "listing pods in the namespace a"
+	Namespace string // that could not be read; empty if all of them were listed together
 
 	error
 }
@@ -34,7 +35,7 @@ func (l list) explain(err error) *Problem {
 		where = "in the namespace " + l.namespace
 	}
 	text := fmt.Sprintf("listing %s %s", resource, where)
-	return &Problem{text, l.advise(text, err)}
+	return &Problem{text, l.namespace, l.advise(text, err)}
 }
 
 // advise returns the error of a list that is described by text, with what to do about it.
