@@ -252,6 +252,20 @@ func TestFormats(t *testing.T) {
 			left:       []string{"5:17 c: proxyTag beside it may be a part of the image"},
 		},
 		{
+			name: "values with registries beside images", file: "values.yaml",
+			text: "node: {registry: quay.io, image: 'team/app:1.2'}\n" +
+				"a: {imageRegistry: quay.io, image: {repository: b, tag: '1'}}\n" +
+				"c: {proxyRegistry: quay.io, image: '«d:1»', proxyImage: 'e:1'}\n" +
+				"f: {registry: quay.io, image: '«quay.io/g:1»'}\nh: {registry: '', image: '«i:1»'}\n" +
+				"j: {registry: quay.io, image: {registry: ghcr.io, repository: k, tag: '1‹@D›'}}\n",
+			references: "d:1 quay.io/g:1 i:1 ghcr.io/k:1",
+			left: []string{
+				"1:34 team/app:1.2: registry beside it may be a part of the image",
+				"2:49 b: imageRegistry beside it may be a part of the image",
+				"3:55 e:1: proxyRegistry beside it may be a part of the image",
+			},
+		},
+		{
 			name: "values with a registry for all", file: "values.yml",
 			text: "global: {imageRegistry: r.example}\nimage: {repository: a, tag: b}\nx: {image: c:d}\n",
 			left: []string{
@@ -306,6 +320,11 @@ func TestFormats(t *testing.T) {
 			text: "services:\n  a: !reset null\n  b:\n    build: !reset null\n    image: «b:1»\n" +
 				"  c: {image: !reset null}\n  d: {build: null, image: '«d:1»'}\n",
 			references: "b:1 d:1",
+		},
+		{
+			name: "values with an empty name of the digest", file: "values.yaml",
+			text:       "image: {repository: a, tag: '1‹@D›', sha: null}\nb: {image: {repository: b, tag: '1‹@D›', sha: ~}}\n",
+			references: "a:1 b:1",
 		},
 		{
 			name: "values with services", file: "values.yaml",

@@ -91,6 +91,9 @@ var (
 	onlyDigest  = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?(digest|sha)$`)
 )
 
+// onlyRegistry matches the same of the key of a registry.
+var onlyRegistry = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?registry$`)
+
 // partBeside returns the key of a part that may belong to an image in the same mapping, or "".
 func partBeside(image cursor, part *regexp.Regexp) string {
 	stem := strings.ToLower(image.key.Value)
@@ -104,24 +107,40 @@ func partBeside(image cursor, part *regexp.Regexp) string {
 	return ""
 }
 
+// registryBeside returns the key of a registry that may belong to an image in the same mapping, or
+// "". It does not belong to an image that begins with this registry.
+func registryBeside(image cursor, name string) string {
+	key := partBeside(image, onlyRegistry)
+	registry := text(get(image.parent, key))
+	if registry == "" || strings.HasPrefix(name, registry+"/") {
+		return ""
+	}
+	return key
+}
+
+// besideIt is why an image can't be pinned that has a part of itself beside it.
+const besideIt = " beside it may be a part of the image"
+
 // noTag is why an image without a tag can't be pinned.
 const noTag = "its tag is not set here, so the chart chooses it"
 
-// valueText adds an image that is one text. Without a tag and a digest, or with a digest beside it,
-// the text may be only a part of a reference that the chart makes.
+// valueText adds an image that is one text. Without a tag and a digest, or with a digest or a
+// registry beside it, the text may be only a part of a reference that the chart makes.
 func (w *walk) valueText(c cursor) {
 	r, err := ref.Parse(c.text())
 	missing := tagOrDigest
 	if r.Tagged() {
 		missing = onlyDigest
 	}
-	beside := partBeside(c, missing)
+	beside, registry := partBeside(c, missing), registryBeside(c, c.text())
 	switch {
 	case err != nil && variable(c.text()):
 		c.leave(c.text(), "it depends on a variable")
 	case err != nil:
 	case beside != "" && !r.Pinned():
-		c.leave(c.text(), beside+" beside it may be a part of the image")
+		c.leave(c.text(), beside+besideIt)
+	case registry != "":
+		c.leave(c.text(), registry+besideIt)
 	case !r.Tagged() && !r.Pinned():
 		c.leave(c.text(), noTag)
 	case w.registry != nil:
@@ -134,7 +153,7 @@ func (w *walk) valueText(c cursor) {
 // valueParts adds an image whose parts have their own keys.
 func (w *walk) valueParts(c cursor) {
 	registry, repository := c.get("registry"), c.get("repository")
-	if sha := c.get("sha").node; sha != nil && sha.Value != "" { // some charts' name of the digest
+	if hasValue(c.get("sha").node) { // some charts' name of the digest
 		return
 	}
 	if repository.text() == "" {
@@ -145,8 +164,13 @@ func (w *walk) valueParts(c cursor) {
 		name = registry.text() + "/" + name
 		parts = append(parts, registry.node)
 	}
-	if w.registry != nil {
+	beside := registryBeside(c, name)
+	switch {
+	case w.registry != nil:
 		repository.leave(name, "global.imageRegistry changes its registry")
+		return
+	case registry.text() == "" && beside != "":
+		repository.leave(name, beside+besideIt)
 		return
 	}
 	if !c.split(name, "tag", parts, false) {
