@@ -89,7 +89,9 @@ func (f *File) at(root *yaml.Node, pointer string) (place, error) {
 	return p, nil
 }
 
-// ErrDuplicateKey is why Parse fails if a mapping on the way to a reference has a key twice.
+// ErrDuplicateKey is why Parse fails if a mapping on the way to an image of a Kubernetes object for
+// a cluster has a key twice. The error is another one in other formats, whose programs may accept
+// the file.
 var ErrDuplicateKey = errors.New("duplicate key")
 
 // checkUnique returns an error if n is a mapping that has a key twice.
@@ -104,7 +106,7 @@ func (f *File) checkUnique(n *yaml.Node) error {
 			continue
 		}
 		if seen[key.Value] {
-			return f.errorf(key.Line, "%w %q in a mapping", ErrDuplicateKey, key.Value)
+			return f.duplicate(key)
 		}
 		seen[key.Value] = true
 	}
@@ -113,6 +115,14 @@ func (f *File) checkUnique(n *yaml.Node) error {
 	}
 	f.unique[n] = true
 	return nil
+}
+
+// duplicate returns the error of a key that a mapping of the last recognized document has twice.
+func (f *File) duplicate(key *yaml.Node) error {
+	if f.formats[len(f.formats)-1].cluster {
+		return f.errorf(key.Line, "%w %q in a mapping", ErrDuplicateKey, key.Value)
+	}
+	return f.errorf(key.Line, "%v %q in a mapping", ErrDuplicateKey, key.Value)
 }
 
 const (
