@@ -46,6 +46,22 @@ func TestParseErrors(t *testing.T) {
 			`f.json:3: duplicate key "containers" in a mapping`,
 		},
 		{
+			"twice in a kind that is not known", "f.yaml", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\n" +
+				"spec:\n  template:\n    spec:\n      containers:\n      - name: a\n        image: 'nginx@" +
+				pinned.String() + "'\n        image: nginx:1\n",
+			`f.yaml:9: duplicate key "image" in a mapping`,
+		},
+		{
+			"twice in a kind that is not known, first empty", "f.yaml", "apiVersion: a.io/v1\nkind: A\n" +
+				"spec: {containers: [{image: '',\nimage: nginx:1}]}\n",
+			`f.yaml:4: duplicate key "image" in a mapping`,
+		},
+		{
+			"a field of a kind that is not known twice", "f.yaml", "apiVersion: a.io/v1\nkind: A\n" +
+				"spec: {image: ''}\nspec: {image: b:1}\n",
+			`f.yaml:4: duplicate key "spec" in a mapping`,
+		},
+		{
 			"kind twice in a list", "f.yaml", "kind: List\napiVersion: v1\nitems: []\nitems: []\n",
 			`f.yaml:4: duplicate key "items" in a mapping`,
 		},

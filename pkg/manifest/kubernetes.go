@@ -37,8 +37,7 @@ func (f *File) collect(
 	itemKind, isList := strings.CutSuffix(kind.Kind, "List")
 	items := get(n, "items")
 	if !isList || items == nil || items.Kind != yaml.SequenceNode {
-		f.leaveKind(n, kind)
-		return nil
+		return f.leaveKind(n, kind)
 	}
 	if err := f.checkUnique(n); err != nil {
 		return err

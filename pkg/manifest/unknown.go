@@ -17,8 +17,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// leaveKind leaves the images of an object whose kind the table does not have.
-func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) {
+// leaveKind leaves the images of an object whose kind the table does not have. It returns an error
+// if a mapping on the way to one of them has a key twice.
+func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 	u := unknownKind{kind: kind}
 	root := cursor{walk: &walk{file: f, seen: map[*yaml.Node]bool{}}, node: n}
 	root.each(func(field cursor) {
@@ -26,18 +27,27 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) {
 			u.visit(field)
 		}
 	})
+	for _, image := range u.found {
+		if _, err := f.at(n, string(image.pointer)); err != nil {
+			return err
+		}
+	}
+	u.found = slices.DeleteFunc(u.found, func(image cursor) bool {
+		return strings.TrimSpace(image.text()) == ""
+	})
 	why := u.why()
 	for _, image := range u.found {
 		image.leaveReference(image.text(), why)
 	}
 	function := root.get("metadata").get("annotations").get("config.kubernetes.io/function")
 	function.leaveText("an image of a KRM function", inText)
+	return nil
 }
 
 // unknownKind is the search for the images in an object whose kind the table does not have.
 type unknownKind struct {
 	kind  workload.Kind
-	found []cursor
+	found []cursor // they may be empty
 }
 
 // visit finds the images at a node and below it: those of the containers of any pod spec, and other
@@ -47,7 +57,7 @@ func (u *unknownKind) visit(c cursor) {
 	case c.key == nil:
 	case isContainers(c):
 		c.each(func(container cursor) {
-			if image := container.get("image"); strings.TrimSpace(image.text()) != "" {
+			if image := container.get("image"); image.node != nil {
 				u.found = append(u.found, image)
 			}
 		})
