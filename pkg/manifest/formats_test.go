@@ -487,7 +487,14 @@ func TestIgnored(t *testing.T) {
 		"  - {name: c, image: c}\n", "a", nil)
 	check(t, "f.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {annotations: {a: &i b:1}}\nspec:\n  containers:\n"+
 		"  - {name: a, image: '«a»'}\n  - name: b\n    image: *i # tagpin:ignore\n", "a", nil)
-	f := parse(t, "f.yaml", pod+"spec: {containers: [{name: a, image: b}]} # tagpin:ignore\n")
+	check(t, "values.yaml", "a:\n  image:\n    repository: &r app # tagpin:ignore\n    tag: '1'\n"+
+		"b:\n  image:\n    repository: *r\n    tag: '2‹@D›'\n", "app:2", nil)
+	f := parse(t, "f.yaml", pod+"spec:\n  containers:\n  - name: a\n    image: &i app:1 # tagpin:ignore\n"+
+		"  - {name: b, image: *i}\n")
+	if got := f.Objects[0].PodSpecs[0].References; f.Ignored != 1 || len(got) != 1 || got[0].Name != "b" {
+		t.Errorf("references %v and %d ignored, want that of b and one ignored", got, f.Ignored)
+	}
+	f = parse(t, "f.yaml", pod+"spec: {containers: [{name: a, image: b}]} # tagpin:ignore\n")
 	if f.Ignored != 1 || len(f.Objects) != 1 {
 		t.Errorf("Ignored = %d in %d objects, want 1 in 1", f.Ignored, len(f.Objects))
 	}

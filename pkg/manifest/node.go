@@ -51,6 +51,18 @@ func pair(n *yaml.Node, name string) (key, value *yaml.Node) {
 	return nil, nil
 }
 
+// keyOf returns the key of a value, or nil if n is not a mapping or does not have the value.
+func keyOf(n, value *yaml.Node) *yaml.Node {
+	if n != nil && n.Kind == yaml.MappingNode {
+		for p := range slices.Chunk(n.Content, 2) {
+			if p[1] == value {
+				return p[0]
+			}
+		}
+	}
+	return nil
+}
+
 // get returns the value of a key. It returns nil if n is not a mapping or does not have the key.
 func get(n *yaml.Node, name string) *yaml.Node {
 	_, value := pair(n, name)
@@ -64,6 +76,9 @@ func text(n *yaml.Node) string {
 	}
 	return n.Value
 }
+
+// hasValue reports whether a node is a scalar that is neither empty nor null.
+func hasValue(n *yaml.Node) bool { return n != nil && n.Value != "" && kindOf(n) != 'n' }
 
 // at returns the place at a JSON pointer (RFC 6901). Its node is nil if there is none. It returns
 // an error if a mapping on the way to the node has a key twice: programs do not agree which one

@@ -104,14 +104,27 @@ func (f *File) findIgnores() {
 	}
 }
 
+// ignored reports whether the comment is on a line that has a part of a reference.
 func (f *File) ignored(p place) bool {
 	if len(f.ignores) == 0 {
 		return false
 	}
 	line, _ := f.position(p)
-	ignores := func(n *yaml.Node) bool { return f.ignores[n.Line] }
-	if p.key != nil && ignores(p.key) { // an alias is on the line of its key
-		return true
+	if p.node == nil { // in a Dockerfile
+		return f.ignores[line] || f.ignores[p.line]
 	}
-	return f.ignores[line] || f.ignores[p.line] || slices.ContainsFunc(p.others, ignores)
+	return f.ignoresUse(p.use, p.node, line) || slices.ContainsFunc(p.others, func(n *yaml.Node) bool {
+		return f.ignoresUse(use{p.parent, keyOf(p.parent, n)}, n, n.Line)
+	})
+}
+
+// ignoresUse reports whether the comment is on the line of a scalar's text, or on that of its key.
+// The text of an alias is that of its anchor, which is above the key, and a comment there is for
+// the anchor alone.
+func (f *File) ignoresUse(u use, n *yaml.Node, line int) bool {
+	if u.key == nil {
+		return f.ignores[line]
+	}
+	alias := n.Line < u.key.Line || n.Line == u.key.Line && n.Column < u.key.Column
+	return f.ignores[u.key.Line] || !alias && f.ignores[line]
 }
