@@ -87,6 +87,7 @@ func TestFormats(t *testing.T) {
 		{
 			name: "Kustomization with suffixes of tags", file: "kustomization.yaml",
 			text: "images:\n- name: a\n  tagSuffix: -x\n- {name: b, tagSuffix: ''}\n" +
+				"- {name: d, tagSuffix: null}\n- {name: e, tagSuffix: ~}\n" +
 				"- {name: c, newTag: '1'‹, digest: D›, tagSuffix: -y}\n",
 			references: "c:1",
 			left: []string{"3:14 a: tagSuffix removes the digest that it has in a manifest; use newTag and " +

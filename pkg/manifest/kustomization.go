@@ -46,7 +46,7 @@ func findImage(image cursor) {
 	if name.text() == "" || image.split(name.text(), "newTag", []*yaml.Node{name.node}, true) {
 		return
 	}
-	if suffix := image.get("tagSuffix"); suffix.node != nil && suffix.node.Value != "" {
+	if suffix := image.get("tagSuffix"); hasValue(suffix.node) {
 		suffix.leaveReference(name.text(), "tagSuffix removes the digest that it has in a manifest; "+
 			"use newTag and digest")
 	}
