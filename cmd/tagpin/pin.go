@@ -108,7 +108,7 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 	}, t)
 	if err := p.accept(ctx, s, t); err != nil {
 		cancel() // lookups that have begun
-		return p.nothing(err, t)
+		return p.nothing(err, slices.ContainsFunc(s.files, (*source).hasReferences), t)
 	}
 	for _, file := range s.files {
 		l.begin(limited, file)
@@ -121,12 +121,12 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 		return errInterrupted
 	case len(r.failed) > 0 && !p.keepGoing:
 		return p.nothing(
-			ending(false, errors.Join(slices.Concat(s.unknown, s.unread)...), r.failed), t)
+			ending(false, errors.Join(slices.Concat(s.unknown, s.unread)...), r.failed), s.edited(), t)
 	}
 	unread := slices.Concat(s.unknown, s.broken, s.unread)
 	errs := append(unread, s.edit()...)
 	if len(errs) > len(unread) && !p.keepGoing {
-		return p.nothing(errors.Join(errs...), t)
+		return p.nothing(errors.Join(errs...), s.edited(), t)
 	}
 	found, err := p.output(ctx, s.files, t)
 	end := ending(found, errors.Join(append(errs, err)...), r.failed)
@@ -137,11 +137,24 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 }
 
 // nothing returns the error of a command that has done nothing, because there is no --keep-going.
-func (p *pinning) nothing(err error, t terminal) error {
+// rest reports whether there is something that it would pin with that.
+func (p *pinning) nothing(err error, rest bool, t terminal) error {
 	if !p.write || p.keepGoing || errors.Is(err, errInterrupted) {
 		return err
 	}
-	return t.conclude(err, "nothing was written; --keep-going pins the rest")
+	summary := "nothing was written"
+	if rest {
+		summary += "; --keep-going pins the rest"
+	}
+	return t.conclude(err, summary)
+}
+
+// hasReferences reports whether a file has references that may have to be pinned.
+func (s *source) hasReferences() bool { return len(s.file.Objects) > 0 }
+
+// edited reports whether a file has references to write.
+func (s *sources) edited() bool {
+	return slices.ContainsFunc(s.files, func(file *source) bool { return len(file.edits) > 0 })
 }
 
 // prints reports whether the pinned files are printed.
