@@ -167,6 +167,14 @@ func TestFormats(t *testing.T) {
 				"argoproj.io, kind: Rollout, paths: [spec.template]} to `templates` in the config"},
 		},
 		{
+			name: "a kind that is not known, with an image as a volume", file: "a.yaml",
+			text: "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec:\n  template:\n    spec:\n" +
+				"      volumes:\n      - {name: a, image: {reference: a}}\n      - {name: b, emptyDir: {}}\n" +
+				"      containers: {a: {image: b}}\n",
+			left: []string{"7:38 a: no pod template is known in the kind Rollout; add {group: " +
+				"argoproj.io, kind: Rollout, paths: [spec.template]} to `templates` in the config"},
+		},
+		{
 			name: "a kind that is not known, with images outside of pod templates", file: "a.yaml",
 			text: "apiVersion: example.com/v1\nkind: App\nmetadata: {annotations: {image: a:1}}\nspec:\n" +
 				"  image: b:1\n  jobs:\n  - template: {spec: {initContainers: [{image: c}, {image: c:2}]}}\n" +

@@ -32,9 +32,6 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 			return err
 		}
 	}
-	u.found = slices.DeleteFunc(u.found, func(image cursor) bool {
-		return strings.TrimSpace(image.text()) == ""
-	})
 	why := u.why()
 	for _, image := range u.found {
 		image.leaveReference(image.text(), why)
@@ -47,30 +44,17 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 // unknownKind is the search for the images in an object whose kind the table does not have.
 type unknownKind struct {
 	kind  workload.Kind
-	found []cursor // they may be empty
+	found []cursor
 }
 
-// visit finds the images at a node and below it: those of the containers of any pod spec, and other
-// fields that are images for certain.
+// visit finds the images at a node and below it: those of any pod spec, and other fields that are
+// images for certain.
 func (u *unknownKind) visit(c cursor) {
-	switch {
-	case c.key == nil:
-	case isContainers(c):
-		c.each(func(container cursor) {
-			if image := container.get("image"); image.node != nil {
-				u.found = append(u.found, image)
-			}
-		})
-		return
-	case u.kind.Group != "" && isImageField(c): // the core group has no kind with such a field
+	custom := u.kind.Group != "" // the core group has no kind with a field for an image alone
+	if isPodImage(c) || custom && isImageField(c) {
 		u.found = append(u.found, c)
 	}
 	c.each(u.visit)
-}
-
-func isContainers(c cursor) bool {
-	return c.node.Kind == yaml.SequenceNode &&
-		slices.Contains(workload.ContainerLists[:], c.key.Value)
 }
 
 // imageField matches the names of fields that are images in many custom kinds.
@@ -111,16 +95,18 @@ const maxTexts = 10
 // plain matches paths and names that the config can have as they are; [*] needs quotes.
 var plain = regexp.MustCompile(`^[\w-]+(\[\*\])?(\.[\w-]+(\[\*\])?)*$`)
 
+// templateImage matches the path to an image in a pod template.
+var templateImage = regexp.MustCompile(`^(.*)\.spec\.(?:(?:` +
+	strings.Join(workload.ContainerLists[:], "|") + `)\[\*\]\.image|volumes\[\*\]\.image\.reference)$`)
+
 // paths returns the paths to the pod templates and to the other images that were found, as the
 // config has them.
 func (u *unknownKind) paths() (templates, others []string) {
 	seen := map[string]bool{}
 	for _, image := range u.found {
 		path, to := configPath(image.pointer), &others
-		for _, list := range workload.ContainerLists {
-			if template, ok := strings.CutSuffix(path, ".spec."+list+"[*].image"); ok {
-				path, to = template, &templates
-			}
+		if m := templateImage.FindStringSubmatch(path); m != nil {
+			path, to = m[1], &templates
 		}
 		if !seen[path] {
 			seen[path] = true
