@@ -18,8 +18,8 @@ import (
 // compares.
 func TestHelmDrift(t *testing.T) {
 	env.Record(t, neighbours.Check{
-		Done:   "The tag of a HelmRelease's Deployment moves ten times. `fluxcd/pkg/ssa`, by which helm-controller detects drift, compares each time. Then somebody scales the Deployment.",
-		Result: "No drift while the tag moves, whether Helm applies on the server or on the client. Then the number of replicas is the only drift. (helm-controller itself did not run.)",
+		Done:   "helm-controller did not run: kubectl applies a Deployment in Helm's place. Its tag moves ten times. `fluxcd/pkg/ssa`, by which helm-controller detects drift, compares each time. Then somebody scales the Deployment.",
+		Result: "No drift while the tag moves, whether kubectl applies on the server or on the client. Then the number of replicas is the only drift.",
 	})
 	for name, how := range map[string]string{"server": "--server-side", "client": "--server-side=false"} {
 		t.Run(name, func(t *testing.T) {
