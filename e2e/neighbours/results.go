@@ -4,10 +4,13 @@ package neighbours
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,4 +84,30 @@ func (r results) write(file string) error {
 		return err
 	}
 	return os.WriteFile(file, text.Bytes(), 0o644) //nolint:gosec // the file is not secret
+}
+
+// compare returns an error if the rows are not those in a file. Tests may run in any order, and
+// more than once.
+func (r results) compare(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var was results
+	if err := json.Unmarshal(text, &was); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if !slices.Equal(distinct(r.Checks), distinct(was.Checks)) {
+		return fmt.Errorf("%s has other rows than the tests have recorded: run make test-neighbours",
+			file)
+	}
+	return nil
+}
+
+// distinct returns the different rows in an order of their own.
+func distinct(rows []Check) []Check {
+	return slices.Compact(slices.SortedFunc(slices.Values(rows), func(a, b Check) int {
+		return cmp.Or(cmp.Compare(a.Test, b.Test), cmp.Compare(a.Done, b.Done),
+			cmp.Compare(a.Result, b.Result), cmp.Compare(a.Settings, b.Settings))
+	}))
 }

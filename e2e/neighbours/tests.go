@@ -42,12 +42,14 @@ type Env struct {
 }
 
 // Run builds the programs, starts a cluster, stores it in *env, runs tests and returns the exit
-// code. With the flag -update it writes results.json if all tests pass.
+// code. If all tests pass, it compares the rows with those in results.json or, with the flag
+// -update, writes results.json.
 func (o Tests) Run(tests interface{ Run() int }, env **Env) int {
 	update := flag.Bool("update", false, "write results.json")
 	flag.Parse()
-	if *update && flag.Lookup("test.run").Value.String() != "" {
-		fmt.Fprintln(os.Stderr, "-update needs the results of all tests: leave out -run")
+	part := partial(flag.CommandLine)
+	if *update && part != "" {
+		fmt.Fprintln(os.Stderr, "-update needs the results of all tests: leave out "+part)
 		return 1
 	}
 	e := &Env{}
@@ -56,14 +58,28 @@ func (o Tests) Run(tests interface{ Run() int }, env **Env) int {
 		return o.start(ctx, e, c)
 	}
 	code := cluster.Tests{Before: before, After: e.stop}.Run(tests, &e.Cluster)
-	if code != 0 || !*update {
+	if code != 0 || part != "" {
 		return code
 	}
-	if err := e.results.write("results.json"); err != nil {
+	end := e.results.compare
+	if *update {
+		end = e.results.write
+	}
+	if err := end("results.json"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// partial returns a flag of go test that leaves out tests, or "" if there is none.
+func partial(flags *flag.FlagSet) string {
+	for _, name := range []string{"run", "skip", "list"} {
+		if flags.Lookup("test."+name).Value.String() != "" {
+			return "-" + name
+		}
+	}
+	return ""
 }
 
 // start makes e an environment with the programs of a neighbour.
