@@ -26,7 +26,7 @@ type lookups struct {
 	served questions
 	moves  questions
 	shares map[string]*share
-	open   int           // jobs that have not finished, and one while they are added
+	open   int           // jobs that have not finished, and one while jobs are added or closed
 	idle   chan struct{} // closed when open is 0
 	ended  bool          // no job may begin
 }
@@ -199,9 +199,11 @@ func (l *lookups) tell(j *job, found answer, wait time.Duration, err error) {
 		})
 	case err == nil:
 		l.finish(j, found, nil)
+		l.open++ // as long as jobs are closed, since each of them may open others
 		for _, other := range j.jobs {
 			l.close(other)
 		}
+		l.closeOne()
 	case j.fails(err):
 		l.finish(j, answer{}, j.failed)
 		l.close(j)
