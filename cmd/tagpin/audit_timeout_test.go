@@ -98,25 +98,44 @@ func TestAuditWaits(t *testing.T) {
 }
 
 // TestAuditSharedCredential checks that an image which the login of the config does not find is
-// looked up with it, and not only refused.
+// looked up with it, and not only refused. If it is refused without the login, the lookup has
+// failed, because the login may not be allowed to see the image.
 func TestAuditSharedCredential(t *testing.T) {
+	for anonymous, want := range map[int]struct {
+		code int
+		text string
+	}{
+		http.StatusNotFound:     {exitFound, "the registry does not have the tag: %s: 404 Not Found"},
+		http.StatusUnauthorized: {exitLookup, "the tag: %s: 404 Not Found, with a credential that all namespaces share; with another credential: 401 Unauthorized"},
+	} {
+		host := loginNeeded(t, anonymous)
+		logins := filepath.Join(t.TempDir(), "config.json")
+		text := fmt.Sprintf(`{"auths":{%q:{"auth":"dTpw"}}}`, host)
+		if err := os.WriteFile(logins, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out := auditWith(t.Context(), t, host, fmt.Sprintf("credentials: {dockerConfig: %q}\n", logins), "-o", "json")
+		if says := fmt.Sprintf(want.text, host); code != want.code || !strings.Contains(out, says) {
+			t.Errorf("anonymous %d: audit = %d, %s, want %d, %s", anonymous, code, out, want.code, says)
+		}
+	}
+}
+
+// loginNeeded starts a registry that has no image, and returns its host. It wants a login, and
+// answers with a status to lookups without one.
+func loginNeeded(t *testing.T, anonymous int) (host string) {
+	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, _, ok := r.BasicAuth(); !ok {
+		switch _, _, ok := r.BasicAuth(); {
+		case ok:
+			w.WriteHeader(http.StatusNotFound)
+		case r.URL.Path == "/v2/", anonymous == http.StatusUnauthorized:
 			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 			w.WriteHeader(http.StatusUnauthorized)
-			return
+		default:
+			w.WriteHeader(anonymous)
 		}
-		w.WriteHeader(http.StatusNotFound)
 	}))
-	defer s.Close()
-	host := strings.TrimPrefix(s.URL, "http://")
-	logins := filepath.Join(t.TempDir(), "config.json")
-	text := fmt.Sprintf(`{"auths":{%q:{"auth":"dTpw"}}}`, host)
-	if err := os.WriteFile(logins, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out := auditWith(t.Context(), t, host, fmt.Sprintf("credentials: {dockerConfig: %q}\n", logins), "-o", "json")
-	if code != exitFound || !strings.Contains(out, "the registry does not have the tag: "+host+": 404 Not Found") {
-		t.Errorf("audit = %d, %s, want %d, since the image was not found", code, out, exitFound)
-	}
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
 }

@@ -95,7 +95,8 @@ func (l *lookup) anonymous() bool { return l.credential.Auth == authn.AuthConfig
 // because the tenant's own come first. But if the registry was unavailable to a later one, which
 // may be the right one, it is failure.Unavailable. An unavailable answer to the last, anonymous
 // attempt counts only if the first credential was refused: if that got a 404, it was accepted, and
-// the 404 stands.
+// the 404 stands. But the 404 to a credential that all namespaces share does not stand if a later
+// attempt is refused: the registry may answer 404 because the credential may not see the image.
 func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (result T, err error) {
 	if err := c.Init(); err != nil {
 		return result, &requestError{host: req.Ref.Host(), reason: err.Error(), err: err}
@@ -104,7 +105,7 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 	s := new(slot)
 	defer s.leave()
 	var first *requestError
-	afterOwn := false
+	firstShared, afterOwn := false, false
 	for _, credential := range credentials {
 		result, err := try(c.lookup(req.Ref.Host(), req, credential, s))
 		e := asError(err)
@@ -117,7 +118,9 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 		}
 		switch {
 		case first == nil:
-			first = e
+			first, firstShared = e, credential.Shared
+		case firstShared && first.Class() == failure.NotFound && e.Class() == failure.Unauthorized:
+			first = c.mayBeHidden(first, e)
 		case e.Class() == failure.Unavailable &&
 			(first.Class() == failure.Unauthorized || credential != keychain.Credential{}):
 			e = e.after(first)
@@ -153,6 +156,18 @@ func (c *Client) hideShared(e *requestError) *requestError {
 		hidden.reason = hidden.detail
 	}
 	return hidden
+}
+
+// mayBeHidden returns the error of a lookup that got a 404 with a shared credential and was refused
+// with the next one.
+func (c *Client) mayBeHidden(notFound, refused *requestError) *requestError {
+	hidden := *notFound
+	hidden.class = failure.Unauthorized
+	hidden.detail = notFound.detailed() + otherCredential + refused.detailed()
+	if c.ExplainAll {
+		hidden.reason = hidden.detail
+	}
+	return &hidden
 }
 
 // candidates returns the credentials to try; the last one is anonymous. unread is true if there may

@@ -78,7 +78,8 @@ type Client struct {
 	ExplainAll bool
 	// TellShared makes errors with a credential that all namespaces share tell their class, and with
 	// ExplainAll also the registry's answer. Else they are all failure.Unauthorized: a tenant would
-	// learn which images there are that it may not see.
+	// learn which images there are that it may not see. A 404 is failure.NotFound only if no later
+	// attempt was refused.
 	TellShared bool
 	// Metrics counts requests. It may be nil.
 	Metrics *Metrics
