@@ -174,7 +174,8 @@ func (l *lookups) try(j *job) (found answer, wait time.Duration, err error) {
 	if err != nil && l.Wait != nil && l.ctx.Err() == nil {
 		wait, err = l.Wait(l.ctx, err, &j.guesses)
 	}
-	if err == nil || wait > 0 || l.ctx.Err() != nil || errors.Is(err, registry.ErrOfNamespace) {
+	if err == nil || wait > 0 || l.ctx.Err() != nil || errors.Is(err, registry.ErrOfNamespace) ||
+		errors.Is(err, registry.ErrNoAnswer) { // these say nothing to others with such credentials
 		return found, wait, err
 	}
 	l.readKeys(l.ctx, req)
