@@ -132,7 +132,7 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 			select {
 			case <-trying:
 			case <-ctx.Done():
-				return nil, l.late(ctx.Err())
+				return nil, l.notTried(ctx.Err())
 			}
 		case !waited:
 			if err := l.wait(ctx, method); err != nil {
@@ -169,11 +169,9 @@ func (l *lookup) resume(ctx context.Context) error {
 		select {
 		case <-trying:
 		case <-ctx.Done():
-			return &requestError{
-				host: l.Name, err: errors.Join(ErrNoAnswer, ctx.Err()), ofNamespace: true,
-				reason: "another lookup was trying whether it is available again, and did not end within " +
-					"the time allowed",
-			}
+			late := l.notTried(ctx.Err())
+			late.ofNamespace = true
+			return late
 		}
 	}
 	return nil
@@ -201,6 +199,16 @@ func (l *lookup) wait(ctx context.Context, method string) (err error) {
 	return nil
 }
 
+// notTried returns the error of a lookup whose time ended while another one tried a gate.
+func (l *lookup) notTried(err error) *requestError {
+	return &requestError{
+		host: l.Name, err: errors.Join(ErrNoAnswer, err),
+		reason: "another lookup was trying whether it is available again, and did not end within the " +
+			"time allowed",
+	}
+}
+
+// late returns the error of a lookup whose turn did not come in time.
 func (l *lookup) late(err error) error {
 	const reason = "no place among the requests to it within the time allowed"
 	return &requestError{host: l.Name, reason: reason, err: errors.Join(ErrNoAnswer, err)}

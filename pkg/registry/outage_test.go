@@ -285,6 +285,28 @@ func TestWaitsForATryWithAToken(t *testing.T) {
 	})
 }
 
+// TestWaitsForATry checks that a lookup that only waits, until its time is over, for another one
+// that tries a gate, says so, and not that it had no place among the requests.
+func TestWaitsForATry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeld(Host{MaxInFlight: 8})
+		ctx, cancel := context.WithCancel(t.Context())
+		h.one(head("r.example/a:1", "a")).judge(&requestError{evidence: network.Broken})
+		time.Sleep(time.Second)
+		h.ask(ctx, "r.example/a:1", "a") // tries the gate
+		h.wantAsked(t, 1)
+		late, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		_, err := h.Head(late, head("r.example/a:2", "b"))
+		const says = "r.example: another lookup was trying whether it is available again"
+		if !errors.Is(err, ErrNoAnswer) || !strings.HasPrefix(fmt.Sprint(err), says) {
+			t.Errorf("Head = %v, want %s", err, says)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
 // TestShortOutage checks that a 503 stops no lookups for longer than maxOutage, whatever the
 // registry asks for, and that a limit of requests holds for as long as the registry asks, up to
 // maxRetryAfter. What is shorter than the registry asks is no wish of the registry, and its error
