@@ -321,6 +321,7 @@ func (a *auditing) keys() (
 	c := &secrets.Cluster{
 		Get:    readSecrets(a.api),
 		Shared: func(string) keychain.Keychain { return shared },
+		Panics: a.panics,
 	}
 	return c.For, c.Close
 }
