@@ -75,7 +75,8 @@ func head(text string, most int) string {
 // size returns the number of bytes of the texts of a row.
 func (k key) size() int {
 	return len(k.owner.Group) + len(k.owner.Kind) + len(k.owner.Name) + len(k.owner.UID) +
-		len(k.container.Name) + len(k.container.Image) + len(k.container.ImageID)
+		len(k.container.Name) + len(k.container.Image) + len(k.container.ImageID) +
+		len(k.container.unread)
 }
 
 func sizeOf(id workload.Identity) int {

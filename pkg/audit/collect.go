@@ -57,6 +57,10 @@ type row struct {
 	identities []workload.Identity
 }
 
+// unreadName is the name of the container that stands for a pod that could not be read, and of the
+// pod if its name is not known either. No object can have it.
+const unreadName = "(unread)"
+
 // podKind is the kind of a workload that is a pod by itself.
 const podKind = "Pod"
 
@@ -71,6 +75,11 @@ func (c *Collector) Add(p Pod) {
 	owner, identity := owner.Valid(), bounded(p.Identity)
 	for _, container := range p.Containers {
 		c.add(key{p.Namespace, owner, container.bounded()}, 1, identity)
+	}
+	if p.Unread != "" {
+		owner.Name = cmp.Or(owner.Name, unreadName)
+		unread := Container{Name: unreadName, Type: TypeContainer, unread: p.Unread}
+		c.add(key{p.Namespace, owner, unread}, 1)
 	}
 	if p.TooMany {
 		c.add(rest(p.Namespace), workload.MaxReferences+1)

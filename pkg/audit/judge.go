@@ -21,7 +21,7 @@ func (a *Auditor) judge(s *subject) Finding {
 		f.RunningDigest = s.digest()
 	}
 	switch {
-	case s.key == rest(s.namespace): // some of them may be pinned
+	case s.key == rest(s.namespace), s.container.unread != "": // some of them may be pinned
 	case s.image.Pinned():
 		f.is(Pinned, "")
 	case s.container.Never:

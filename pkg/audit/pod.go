@@ -22,6 +22,9 @@ type Pod struct {
 	// TooMany is true if the pod has more than workload.MaxReferences images, so that Containers does
 	// not have them.
 	TooMany bool
+	// Unread is why the pod could not be read. It is empty if the pod was read. Otherwise there are no
+	// Containers, Name may be empty, and the pod counts as one container, which is unknown.
+	Unread string
 }
 
 // Owner is the controller of an object.
@@ -51,6 +54,8 @@ type Container struct {
 	// Never is true if the image is never pulled: its imagePullPolicy, or pullPolicy of a volume, is
 	// Never.
 	Never bool
+
+	unread string // Pod.Unread, if the container stands for a pod that could not be read
 }
 
 // ran reports whether the status says that the image has run, or was mounted.

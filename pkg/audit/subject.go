@@ -45,6 +45,9 @@ func (a *Auditor) newSubject(k key, r *row) *subject {
 			"were not looked at", maxRows, maxText>>20)
 		return s
 	}
+	if s.invalid = k.container.unread; s.invalid != "" {
+		return s
+	}
 	if s.image, err = ref.Parse(k.container.Image); err != nil {
 		s.invalid = err.Error()
 		return s

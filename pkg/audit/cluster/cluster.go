@@ -90,7 +90,7 @@ func (r *Reader) pods(ctx context.Context, namespace string, c *audit.Collector)
 	options := metav1.ListOptions{LabelSelector: r.Selector, FieldSelector: unfinished}
 	l := list{group: "", resource: "pods", namespace: namespace, accept: "application/json"}
 	return r.each(ctx, l, options, func(raw []byte) error {
-		p, err := r.readPod(raw)
+		p, err := r.readPod(namespace, func(p *audit.Pod) error { return read(raw, p) })
 		if err == nil {
 			c.Add(p)
 		}

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -53,12 +54,19 @@ type containerStatus struct {
 	} `json:"state"`
 }
 
-// readPod returns a pod as an audit needs it, from its JSON. If reading it panics, its containers
-// count as too many to look at.
-func (r *Reader) readPod(raw []byte) (a audit.Pod, err error) {
-	err = r.Panics.Catch("reading a pod", func() error { return read(raw, &a) })
-	if errors.As(err, new(*panics.Error)) && a.Namespace != "" {
-		return audit.Pod{Namespace: a.Namespace, Name: a.Name, Owner: a.Owner, TooMany: true}, nil
+// unknownNamespace is the namespace of a pod whose metadata could not be read.
+const unknownNamespace = "(unknown)"
+
+// readPod returns a pod of a list as an audit needs it. read reads it from its JSON. If that
+// panics, the pod counts as one that could not be read, so that the audit goes on with the next
+// one. namespace is that of the list, or empty.
+func (r *Reader) readPod(namespace string, read func(*audit.Pod) error) (a audit.Pod, err error) {
+	err = r.Panics.Catch("reading a pod", func() error { return read(&a) })
+	if caught, ok := errors.AsType[*panics.Error](err); ok {
+		return audit.Pod{
+			Namespace: cmp.Or(a.Namespace, namespace, unknownNamespace),
+			Name:      a.Name, Owner: a.Owner, Unread: caught.Error(),
+		}, nil
 	}
 	return a, err
 }
