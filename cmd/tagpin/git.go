@@ -5,13 +5,16 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tagpin/tagpin/pkg/amount"
@@ -78,8 +81,8 @@ func workTree(path string) string {
 }
 
 // gitContents returns the contents that files had in a commit. It runs Git's plumbing, which runs
-// no hooks, filters or other programs that a repository configures. unread says which files the
-// commit may have but Git could not read, such as those that a partial clone has not fetched.
+// no hooks, filters or other programs that a repository configures. unread says how many files the
+// commit has but Git could not read, such as those that a partial clone has not fetched, and why.
 func gitContents(
 	ctx context.Context, top, base string, files []*source,
 ) (contents map[*source][]byte, unread, err error) {
@@ -95,83 +98,147 @@ func gitContents(
 	case err != nil:
 		return nil, nil, err
 	}
-	var requests []string
+	return readFiles(ctx, top, string(bytes.TrimSpace(commit)), files)
+}
+
+// readFiles returns the contents that files have in a commit.
+func readFiles(
+	ctx context.Context, top, commit string, files []*source,
+) (contents map[*source][]byte, unread, err error) {
+	byPath := map[string][]*source{}
 	for _, s := range files {
 		absolute, err := filepath.Abs(s.path)
 		if err != nil {
 			return nil, nil, err
 		}
-		below, err := filepath.Rel(top, absolute)
-		if err != nil || strings.ContainsAny(below, "\n\r") {
-			below = "" // the answer is "missing", or the tree itself
+		if below, err := filepath.Rel(top, absolute); err == nil {
+			path := filepath.ToSlash(below)
+			byPath[path] = append(byPath[path], s)
 		}
-		requests = append(requests,
-			fmt.Sprintf("%s:%s\n", bytes.TrimSpace(commit), filepath.ToSlash(below)))
 	}
-	return readBlobs(ctx, top, requests, files)
-}
-
-// maxUnread bounds how often Git is called again after a file that it could not read.
-const maxUnread = 100
-
-// readBlobs returns the contents that Git has for some requests, one for each file. Git ends at an
-// object that it can't read. Then it is called again for the files after that one.
-func readBlobs(
-	ctx context.Context, top string, requests []string, files []*source,
-) (contents map[*source][]byte, unread, err error) {
+	entries, err := listBlobs(ctx, top, commit, slices.Sorted(maps.Keys(byPath)))
+	if err != nil {
+		return nil, nil, err
+	}
+	blobs, unread, err := readBlobs(ctx, top, commit, slices.Sorted(maps.Values(entries)))
 	contents = map[*source][]byte{}
-	first, count := error(nil), 0
-	for len(files) > 0 {
-		out, err := git(ctx, top, strings.NewReader(strings.Join(requests, "")), "cat-file", "--batch")
-		done := readAnswers(out, files, contents)
-		if done == len(files) {
-			break
+	missing := 0
+	for path, id := range entries {
+		data, ok := blobs[id]
+		if !ok {
+			missing++
+			continue
 		}
-		if err == nil {
-			err = fmt.Errorf("git: %w", io.ErrUnexpectedEOF)
+		for _, s := range byPath[path] {
+			contents[s] = data
 		}
-		if ctx.Err() != nil {
-			return contents, nil, err
-		}
-		if first == nil {
-			first = err
-		}
-		left := files[done+1:]
-		if count++; count == maxUnread {
-			count, left = count+len(left), nil
-		}
-		requests, files = requests[len(files)-len(left):], left
 	}
-	if first != nil {
+	if unread != nil {
 		unread = fmt.Errorf("%s that Git can't read in the commit: %w",
-			amount.Of(count, "file"), first)
+			amount.Of(missing, "file"), unread)
 	}
-	return contents, unread, nil
+	return contents, unread, err
 }
 
-// readAnswers reads the answers of git cat-file about files, and returns their number. The rest is
-// missing.
-func readAnswers(out []byte, files []*source, contents map[*source][]byte) int {
-	answers := bufio.NewReader(bytes.NewReader(out))
-	for i, s := range files {
-		header, err := answers.ReadString('\n')
-		if err != nil {
-			return i
+// maxArguments is how many bytes of paths are given to Git: Windows allows 32 KiB of arguments.
+const maxArguments = 16 << 10
+
+// listBlobs returns the IDs of the blobs that a commit has at some paths. The others are not in the
+// commit. Unlike the blobs, a clone usually has all trees, even if it is a partial one.
+func listBlobs(
+	ctx context.Context, top, commit string, paths []string,
+) (ids map[string]string, err error) {
+	args := []string{"--literal-pathspecs", "ls-tree", "-z", "--full-tree"}
+	if len(strings.Join(paths, " ")) <= maxArguments {
+		args = append(append(args, "--", commit), paths...)
+	} else {
+		args = append(args, "-r", commit)
+	}
+	out, err := git(ctx, top, nil, args...)
+	if err != nil {
+		return nil, err
+	}
+	ids = map[string]string{}
+	for entry := range strings.SplitSeq(string(out), "\x00") {
+		about, path, _ := strings.Cut(entry, "\t")
+		fields := strings.Fields(about) // mode, kind and ID
+		if _, wanted := slices.BinarySearch(paths, path); wanted && len(fields) == 3 &&
+			fields[1] == "blob" {
+			ids[path] = fields[2]
 		}
-		var id, kind string
+	}
+	return ids, nil
+}
+
+// errPartial is why blobs are missing in a partial clone.
+var errPartial = errors.New("this partial clone does not have them; clone without --filter, or " +
+	"run git fetch --refetch --no-filter")
+
+// readBlobs returns the contents of blobs of a commit, by their IDs. Git may end at a blob that is
+// missing, or, before version 2.38, say so. Then it is asked which ones are missing, and for the
+// others again. unread is why some were not read.
+func readBlobs(
+	ctx context.Context, top, commit string, ids []string,
+) (contents map[string][]byte, unread, err error) {
+	contents, unread = catBlobs(ctx, top, ids)
+	if unread == nil || ctx.Err() != nil {
+		return contents, nil, ctx.Err()
+	}
+	missing, err := missingBlobs(ctx, top, commit)
+	if err != nil || len(missing) == 0 {
+		return contents, unread, ctx.Err()
+	}
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return missing[id] })
+	if contents, unread = catBlobs(ctx, top, ids); unread == nil {
+		unread = errPartial
+	}
+	return contents, unread, ctx.Err()
+}
+
+// missingBlobs returns the IDs of the objects of a commit that a clone does not have.
+func missingBlobs(ctx context.Context, top, commit string) (ids map[string]bool, err error) {
+	out, err := git(ctx, top, nil, "rev-list", "--objects", "--no-walk", "--missing=print", commit)
+	if err != nil {
+		return nil, err
+	}
+	ids = map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "?"); ok {
+			ids[id] = true
+		}
+	}
+	return ids, nil
+}
+
+// catBlobs returns the contents of blobs, by their IDs. If there is not one of each, the error says
+// why.
+func catBlobs(
+	ctx context.Context, top string, ids []string,
+) (contents map[string][]byte, err error) {
+	contents = map[string][]byte{}
+	if len(ids) == 0 {
+		return contents, nil
+	}
+	requests := strings.NewReader(strings.Join(ids, "\n") + "\n")
+	out, ended := git(ctx, top, requests, "cat-file", "--batch")
+	answers := bufio.NewReader(bytes.NewReader(out))
+	for _, id := range ids {
+		header, readErr := answers.ReadString('\n')
+		if readErr != nil {
+			return contents, cmp.Or(ended, fmt.Errorf("git: %w", io.ErrUnexpectedEOF))
+		}
 		var length int
-		if _, err := fmt.Sscanf(header, "%s %s %d\n", &id, &kind, &length); err != nil {
-			continue // the file is missing in the commit; the answer has its name, and "missing"
+		if _, scanErr := fmt.Sscanf(header, id+" blob %d\n", &length); scanErr != nil {
+			err = cmp.Or(err, fmt.Errorf("git: %s", strings.TrimSpace(header))) // it is missing
+			continue
 		}
 		data := make([]byte, length+1) // with a line end
-		if _, err := io.ReadFull(answers, data); err != nil {
-			return i
+		if _, readErr := io.ReadFull(answers, data); readErr != nil {
+			return contents, cmp.Or(ended, fmt.Errorf("git: %w", readErr))
 		}
-		if kind == "blob" {
-			contents[s] = data[:length]
-		}
+		contents[id] = data[:length]
 	}
-	return len(files)
+	return contents, err
 }
 
 // errNoCommit means that a work tree does not have the commit to compare with.

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestGitContents checks that the contents of files are found in a commit, whether Git gets their
+// paths or, since there are too many, lists all. Paths may have characters that mean something to
+// Git elsewhere, and a file may be named twice.
+func TestGitContents(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("Git is not installed")
+	}
+	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+	for _, n := range []int{0, 400} {
+		top := t.TempDir()
+		var files []*source
+		add := func(name string) {
+			path := filepath.Join(top, name)
+			if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, &source{path: path})
+		}
+		for _, name := range []string{":(top)*.yaml", "*.yaml", "a b.yaml", "a b.yaml", "é.yaml", "a\tb\n.yaml"} {
+			add(name)
+		}
+		for i := range n {
+			add(fmt.Sprint(strings.Repeat("x", 50), i))
+		}
+		want := len(files)
+		run := func(args ...string) {
+			args = append([]string{"-c", "user.name=a", "-c", "user.email=a"}, args...)
+			if _, err := git(t.Context(), top, nil, args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run("init", "-q")
+		run("add", ".")
+		run("commit", "-q", "-m", "one")
+		add("new.yaml")
+		contents, unread, err := gitContents(t.Context(), top, "", files)
+		if err != nil || unread != nil || len(contents) != want {
+			t.Errorf("%d files: gitContents = %d contents, %v, %v, want %d", len(files), len(contents), unread, err, want)
+		}
+		for s, data := range contents {
+			if name := filepath.Base(s.path); string(data) != name {
+				t.Errorf("content of %q = %q, want its name", name, data)
+			}
+		}
+	}
+}
