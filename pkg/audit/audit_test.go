@@ -536,7 +536,8 @@ func TestHangingRegistry(t *testing.T) {
 		pods = append(pods, p)
 	}
 	a := f.auditor(t)
-	a.Until = time.Now().Add(2 * time.Second)
+	a.Images.Client.Hosts[0].Timeout = time.Minute // so that lookups end by Until alone
+	a.Until = time.Now().Add(8 * time.Second)
 	r := report(t, a, pods...)
 	gone, late := r.Summary.States[audit.Gone], 0
 	for _, finding := range r.Containers {
