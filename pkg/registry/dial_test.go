@@ -74,7 +74,7 @@ func TestDialsAreShared(t *testing.T) {
 		if stats.InUse == most && stats.Refused >= flood-most {
 			break
 		}
-		if time.Since(begin) > DefaultTimeout/2 {
+		if time.Since(begin) > DefaultTimeout*3/4 {
 			t.Fatalf("Stats() = %+v, want %d in use and the others refused", stats, most)
 		}
 	}

@@ -111,9 +111,9 @@ func TestReasons(t *testing.T) {
 // begins when the request is sent.
 func TestQueue(t *testing.T) {
 	host, c := plain(t, func(http.ResponseWriter, *http.Request) {})
-	c.Hosts[0].RequestsPerSecond, c.Hosts[0].Timeout = 20, 200*time.Millisecond
+	c.Hosts[0].RequestsPerSecond, c.Hosts[0].Timeout = 10, time.Second
 	errs := make(chan error)
-	for range 30 { // ten more than in one second
+	for range 30 { // the last one waits for two seconds
 		go func() {
 			_, err := c.Head(t.Context(), registry.Request{Ref: ref.MustParse(host + "/a:1")})
 			errs <- err
