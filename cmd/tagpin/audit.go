@@ -47,7 +47,8 @@ With --listen, it repeats this and serves the page at /, the same as JSON at /re
 Prometheus metrics at /metrics, and /healthz.
 
 Exit codes: 0 nothing was found, 1 a container has a state of --fail-on, 2 wrong usage, or a part of
-the cluster can't be read, 3 a lookup failed, 130 the command was interrupted.`
+the cluster can't be read, 3 a lookup failed, 130 the command was interrupted. With --listen, the
+exit code is 0 once the command was stopped.`
 
 // describeAudit returns the help of the command, with the states.
 func describeAudit() string {

@@ -30,8 +30,9 @@ Kustomizations, JSON patches, values of Helm charts (files with "values" in thei
 HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files, workflows and
 actions of GitHub, and Dockerfiles. Hidden files are left out, except .github, and so are the
 templates of charts, and links to folders. A file in a folder that can't be parsed is skipped with a
-message; an object that has a key twice is an error. The comment "# tagpin:ignore" on the line of an
-image, or on a line of its own above it, makes tagpin ignore the image.
+message; a Kubernetes object that has a key twice on the way to an image is an error. The comment
+"# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin ignore the
+image.
 
 A message names each image that is not done: in a kind whose pod template is not known, in patches
 and values that are a text, in parameters of Helm, or in kustomize.images of an Application.`

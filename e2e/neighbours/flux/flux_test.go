@@ -212,9 +212,13 @@ func TestRevert(t *testing.T) {
 	a.reconcile(a.deploy(two, ""))
 	a.RolledOut("deployment/web")
 	a.WantDeployment("the new tag", two+"@"+second, 2, 2)
+	before := s.Lookups()
 	a.reconcile(a.git.revert())
 	a.RolledOut("deployment/web")
 	a.WantDeployment("reverted", one+"@"+first, 3, 2)
+	if s.Lookups() == before {
+		t.Error("the old tag was not looked up after the revert")
+	}
 }
 
 // TestDrift changes the Deployment behind Flux's back.
@@ -267,8 +271,9 @@ func TestMissing(t *testing.T) {
 	commit := a.deploy(two, "")
 	a.request("gitrepository/web")
 	got := a.request("kustomization/web").ready()
-	if got.Status != metav1.ConditionFalse || !strings.Contains(got.Message, two) {
-		t.Errorf("the condition = %+v, want one that is false and names %s", got, two)
+	if got.Status != metav1.ConditionFalse || !strings.Contains(got.Message, two) ||
+		!strings.Contains(got.Message, "tagpin") {
+		t.Errorf("the condition = %+v, want one that is false, and tagpin's message about %s", got, two)
 	}
 	a.WantDeployment("denied", one+"@"+first, 1, 1)
 	_, second := s.Push("2")
