@@ -95,8 +95,8 @@ func (l *lookup) anonymous() bool { return l.credential.Auth == authn.AuthConfig
 // because the tenant's own come first. But if the registry was unavailable to a later one, which
 // may be the right one, it is failure.Unavailable. An unavailable answer to the last, anonymous
 // attempt counts only if the first credential was refused: if that got a 404, it was accepted, and
-// the 404 stands. But the 404 to a credential that all namespaces share does not stand if a later
-// attempt is refused: the registry may answer 404 because the credential may not see the image.
+// the 404 stands. But the 404 to a credential that all namespaces share stands only if each later
+// attempt gets one too: the registry may answer 404 because the credential may not see the image.
 func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (result T, err error) {
 	if err := c.Init(); err != nil {
 		return result, &requestError{host: req.Ref.Host(), reason: err.Error(), err: err}
@@ -116,13 +116,14 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 		if credential.Shared && e.Class() != failure.Unavailable {
 			e = c.hideShared(e)
 		}
+		hidden := firstShared && first.Class() == failure.NotFound // perhaps
 		switch {
 		case first == nil:
 			first, firstShared = e, credential.Shared
-		case firstShared && first.Class() == failure.NotFound && e.Class() == failure.Unauthorized:
+		case hidden && e.Class() == failure.Unauthorized:
 			first = c.mayBeHidden(first, e)
 		case e.Class() == failure.Unavailable &&
-			(first.Class() == failure.Unauthorized || credential != keychain.Credential{}):
+			(hidden || first.Class() == failure.Unauthorized || credential != keychain.Credential{}):
 			e = e.after(first)
 			first = e
 		}
