@@ -96,8 +96,7 @@ var onlyRegistry = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?registry$`)
 
 // partBeside returns the key of a part that may belong to an image in the same mapping, or "".
 func partBeside(image cursor, part *regexp.Regexp) string {
-	stem := strings.ToLower(image.key.Value)
-	stem = strings.TrimRight(strings.TrimSuffix(stem, "image"), "-_")
+	stem := stemOf(image)
 	for p := range slices.Chunk(image.parent.Content, 2) {
 		rest, ok := strings.CutPrefix(strings.ToLower(p[0].Value), stem)
 		if ok && p[0].Kind == yaml.ScalarNode && part.MatchString(rest) {
@@ -107,15 +106,25 @@ func partBeside(image cursor, part *regexp.Regexp) string {
 	return ""
 }
 
+// stemOf returns what the key of an image and those of its parts begin with: proxy for proxyImage.
+func stemOf(image cursor) string {
+	stem := strings.ToLower(image.key.Value)
+	return strings.TrimRight(strings.TrimSuffix(stem, "image"), "-_")
+}
+
 // registryBeside returns the key of a registry that may belong to an image in the same mapping, or
-// "". It does not belong to an image that begins with this registry.
+// "": one of the image itself, or one for all images there. It does not belong to an image that
+// begins with this registry.
 func registryBeside(image cursor, name string) string {
-	key := partBeside(image, onlyRegistry)
-	registry := text(get(image.parent, key))
-	if registry == "" || strings.HasPrefix(name, registry+"/") {
-		return ""
+	stem := stemOf(image)
+	for p := range slices.Chunk(image.parent.Content, 2) {
+		key, registry := strings.ToLower(p[0].Value), text(p[1])
+		if registry != "" && !strings.HasPrefix(name, registry+"/") &&
+			(onlyRegistry.MatchString(key) || onlyRegistry.MatchString(strings.TrimPrefix(key, stem))) {
+			return p[0].Value
+		}
 	}
-	return key
+	return ""
 }
 
 // besideIt is why an image can't be pinned that has a part of itself beside it.
