@@ -66,20 +66,28 @@ func formats() []*format {
 	}
 }
 
-// recognize adds the references of a document to the file, if a format knows the document.
-func (f *File) recognize(root *yaml.Node) error {
-	all, kind, seen := formats(), kindOfObject(root), map[*yaml.Node]bool{}
+// recognize returns the format that knows a document, or nil.
+func (f *File) recognize(root *yaml.Node) *format {
+	all, kind := formats(), kindOfObject(root)
 	i := slices.IndexFunc(all, func(k *format) bool {
 		return k.has(kind) || k.known != nil && k.known(f, root)
 	})
 	if i < 0 {
 		return nil
 	}
-	f.formats = append(f.formats, all[i])
-	if all[i].find == nil {
+	return all[i]
+}
+
+// addDocument adds the references of a document to the file. k is its format, or nil.
+func (f *File) addDocument(k *format, root *yaml.Node) error {
+	seen := map[*yaml.Node]bool{}
+	switch {
+	case k == nil:
+		return nil
+	case k.find == nil:
 		return f.collect(root, workload.Kind{}, seen)
 	}
-	return f.find(all[i], root, seen)
+	return f.find(k, root, seen)
 }
 
 // has reports whether objects of a kind have the format.

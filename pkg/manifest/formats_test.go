@@ -3,6 +3,7 @@
 package manifest_test
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -266,12 +267,16 @@ func TestFormats(t *testing.T) {
 				"a: {imageRegistry: quay.io, image: {repository: b, tag: '1'}}\n" +
 				"c: {proxyRegistry: quay.io, image: '«d:1»', proxyImage: 'e:1'}\n" +
 				"f: {registry: quay.io, image: '«quay.io/g:1»'}\nh: {registry: '', image: '«i:1»'}\n" +
-				"j: {registry: quay.io, image: {registry: ghcr.io, repository: k, tag: '1‹@D›'}}\n",
+				"j: {registry: quay.io, image: {registry: ghcr.io, repository: k, tag: '1‹@D›'}}\n" +
+				"l: {registry: '', imageRegistry: quay.io, image: 'm:1'}\n" +
+				"n: {registry: quay.io, proxyImage: 'o:1'}\n",
 			references: "d:1 quay.io/g:1 i:1 ghcr.io/k:1",
 			left: []string{
 				"1:34 team/app:1.2: registry beside it may be a part of the image",
 				"2:49 b: imageRegistry beside it may be a part of the image",
 				"3:55 e:1: proxyRegistry beside it may be a part of the image",
+				"7:50 m:1: imageRegistry beside it may be a part of the image",
+				"8:36 o:1: registry beside it may be a part of the image",
 			},
 		},
 		{
@@ -515,6 +520,22 @@ func TestDuplicatesElsewhere(t *testing.T) {
 	check(t, "f.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {labels: {a: b, a: c}}\nspec:\n"+
 		"  containers:\n  - name: a\n    image: «nginx»\n    env: [{name: x, name: y}]\n"+
 		"---\nkind: ConfigMap\napiVersion: v1\ndata: {a: b}\ndata: {a: c}\n", "nginx", nil)
+}
+
+// TestDuplicateBesideAnObject checks that a duplicate key is an error of the file if one of its
+// documents is for a cluster, in any order.
+func TestDuplicateBesideAnObject(t *testing.T) {
+	const pod = "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: a}]}\n"
+	const twice = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n" +
+		"images: [{name: a, newTag: '1', newTag: '2'}]\n"
+	for text, want := range map[string]bool{
+		pod + "---\n" + twice: true, twice + "---\n" + pod: true, twice: false,
+	} {
+		_, err := manifest.Parse("f.yaml", []byte(text), nil)
+		if err == nil || errors.Is(err, manifest.ErrDuplicateKey) != want {
+			t.Errorf("Parse(%q) = %v, ErrDuplicateKey: want %t", text, err, want)
+		}
+	}
 }
 
 // TestNestedAliases checks that values are visited once, even if aliases repeat them a trillion

@@ -86,8 +86,14 @@ func Parse(name string, data []byte, table *workload.Table) (*File, error) {
 	if err := f.parse(); err != nil {
 		return nil, err
 	}
-	for _, root := range f.documents {
-		if err := f.recognize(root); err != nil {
+	known := make([]*format, len(f.documents))
+	for i, root := range f.documents {
+		if known[i] = f.recognize(root); known[i] != nil {
+			f.formats = append(f.formats, known[i])
+		}
+	}
+	for i, root := range f.documents {
+		if err := f.addDocument(known[i], root); err != nil {
 			return nil, err
 		}
 	}

@@ -104,9 +104,9 @@ func (f *File) at(root *yaml.Node, pointer string) (place, error) {
 	return p, nil
 }
 
-// ErrDuplicateKey is why Parse fails if a mapping on the way to an image of a Kubernetes object for
-// a cluster has a key twice. The error is another one in other formats, whose programs may accept
-// the file.
+// ErrDuplicateKey is why Parse fails if a mapping on the way to an image has a key twice, in a file
+// that has a Kubernetes object for a cluster. The error is another one in other files, whose
+// programs may accept them.
 var ErrDuplicateKey = errors.New("duplicate key")
 
 // checkUnique returns an error if n is a mapping that has a key twice.
@@ -132,9 +132,9 @@ func (f *File) checkUnique(n *yaml.Node) error {
 	return nil
 }
 
-// duplicate returns the error of a key that a mapping of the last recognized document has twice.
+// duplicate returns the error of a key that a mapping has twice.
 func (f *File) duplicate(key *yaml.Node) error {
-	if f.formats[len(f.formats)-1].cluster {
+	if slices.ContainsFunc(f.formats, func(k *format) bool { return k.cluster }) {
 		return f.errorf(key.Line, "%w %q in a mapping", ErrDuplicateKey, key.Value)
 	}
 	return f.errorf(key.Line, "%v %q in a mapping", ErrDuplicateKey, key.Value)
