@@ -231,16 +231,16 @@ func testKubernetes(t *testing.T, patterns []string) {
 // names, replaces all modules by that version, and is not updated.
 func testOlderKubernetes(t *testing.T, fixed []string) {
 	t.Helper()
-	paths, err := filepath.Glob("../../e2e/versions/*/go.mod")
-	if err != nil || len(paths) == 0 {
+	files, err := filepath.Glob("../../e2e/versions/*/go.mod")
+	if err != nil || len(files) == 0 {
 		t.Fatalf("no modules in e2e/versions: %v", err)
 	}
-	for _, path := range paths {
-		name := strings.TrimPrefix(filepath.ToSlash(path), "../../")
+	for _, file := range files {
+		name := strings.TrimPrefix(filepath.ToSlash(file), "../../")
 		if !slices.Contains(fixed, name) {
 			t.Errorf("no rule keeps the versions of %s as they are", name)
 		}
-		mod, err := modfile.Parse("go.mod", []byte(read(t, "", path)), nil)
+		mod, err := modfile.Parse("go.mod", []byte(read(t, "", file)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func testOlderKubernetes(t *testing.T, fixed []string) {
 			continue
 		}
 		version := mod.Require[i].Mod.Version
-		if minor := "v" + filepath.Base(filepath.Dir(path)); semver.MajorMinor(version) != minor {
+		if minor := "v" + filepath.Base(filepath.Dir(file)); semver.MajorMinor(version) != minor {
 			t.Errorf("%s requires Kubernetes %s, want %s as its folder says", name, version, minor)
 		}
 		replaced := 0
