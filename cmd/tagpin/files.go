@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -26,21 +27,19 @@ import (
 
 const aboutFiles = `Reads stdin for - and if there is no argument. For a folder, all files in it and in its subfolders
 are read that can have images: Kubernetes manifests with several documents and lists, the images of
-Kustomizations, JSON patches, values of Helm charts (files with "values" in their names,
-HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files, workflows and
-actions of GitHub, and Dockerfiles. Hidden files are left out, except .github, and so are the
-templates of charts, and links to folders. A file in a folder that can't be parsed is skipped with a
-message; a Kubernetes object that has a key twice on the way to an image is an error. The comment
-"# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin ignore the
-image.
-
-A message names each image that is not done: in a kind whose pod template is not known, in patches
-and values that are a text, in parameters of Helm, or in kustomize.images of an Application.`
+Kustomizations, JSON patches, values of Helm charts (values.yaml, values-prod.yaml,
+prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files,
+workflows and actions of GitHub, and Dockerfiles. Hidden files are left out, except .github, and so
+are the templates of charts, and links to folders. A file in a folder that can't be parsed is
+skipped with a message; a Kubernetes object that has a key twice on the way to an image is an error.
+The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin
+ignore the image.`
 
 // source is a file that is read.
 type source struct {
-	path    string // empty for stdin
-	named   bool   // an argument names the file itself, and not a folder above it
+	path    string   // empty for stdin
+	names   []string // all paths by which it was found
+	named   bool     // an argument names the file itself, and not a folder above it
 	data    []byte
 	file    *manifest.File
 	err     error
@@ -48,19 +47,23 @@ type source struct {
 	edits   []manifest.Edit
 	images  []string // of the edits: the canonical pins
 	pinned  []byte   // data with the edits
+	written bool     // pinned is what the file has now
 }
 
 // fileFlags are the flags of all commands that read files.
 type fileFlags struct {
 	command string // the name of the command
 	exclude []string
+
+	used map[string]bool // the globs of exclude that have matched
 }
 
 func (f *fileFlags) register(command string, flags *pflag.FlagSet) {
 	f.command = command
 	flags.StringArrayVar(&f.exclude, "exclude", nil,
 		"leave out files and folders that match the `glob`, such as \"*-test.yaml\", charts or "+
-			"\"dev/**/*.yaml\"; may be repeated")
+			"\"dev/**/*.yaml\"; one with a slash is compared with the path, as it is given or below the "+
+			"folder that is given, and another with the name alone; may be repeated")
 }
 
 // arguments returns the arguments of the command, which reads stdin if there is none. It returns an
@@ -88,22 +91,37 @@ func (f *fileFlags) checkFlags() error {
 }
 
 // excludes reports whether a file or a folder is left out. A glob without a slash is for its name
-// alone. Another one is for its path below the argument root.
+// alone. Another one is for its path, as the user would type it, or below the argument root. A slash
+// at the end of a glob, which shells complete, has no meaning.
 func (f *fileFlags) excludes(root, path string) bool {
 	below, err := filepath.Rel(root, path)
-	if err != nil || below == "." {
+	if err != nil {
 		below = path
 	}
-	for _, glob := range f.exclude {
-		name := filepath.Base(path)
+	path = filepath.ToSlash(path)
+	for _, text := range f.exclude {
+		glob := strings.TrimPrefix(strings.TrimRight(text, "/"), "./")
+		matches := doublestar.MatchUnvalidated(glob, filepath.Base(path))
 		if strings.Contains(glob, "/") {
-			name = filepath.ToSlash(below)
+			matches = doublestar.MatchUnvalidated(glob, path) ||
+				doublestar.MatchUnvalidated(glob, filepath.ToSlash(below))
 		}
-		if doublestar.MatchUnvalidated(strings.TrimSuffix(glob, "/"), name) {
+		if matches {
+			f.used[text] = true
 			return true
 		}
 	}
 	return false
+}
+
+// unused complains about globs of --exclude that match nothing, which may be spelled wrong. Files
+// that are named, such as by a Git hook, need not match any.
+func (f *fileFlags) unused(t terminal) {
+	for _, glob := range f.exclude {
+		if !f.used[glob] {
+			t.complain(fmt.Errorf("%s: --exclude %s matches nothing", f.command, glob))
+		}
+	}
 }
 
 // sources are the files that the arguments of a command name.
@@ -142,9 +160,10 @@ func (s *source) real() string {
 }
 
 // find returns the files that the arguments name, and reads stdin. A file that is named twice, or
-// that links lead to, is returned once.
+// that links lead to, is returned once, with all of its names.
 func (f *fileFlags) find(args []string, t terminal) *sources {
 	var s sources
+	f.used = map[string]bool{}
 	byPath := map[string]*source{}
 	for _, text := range args {
 		named := argument{text: text}
@@ -155,11 +174,28 @@ func (f *fileFlags) find(args []string, t terminal) *sources {
 				s.all = append(s.all, file)
 			}
 			byPath[key].named = byPath[key].named || file.named
+			byPath[key].addName(file.path, filepath.Base(key))
 			named.files = append(named.files, byPath[key])
 		}
 		s.arguments = append(s.arguments, named)
 	}
+	if slices.ContainsFunc(args, isFolder) {
+		f.unused(t)
+	}
 	return &s
+}
+
+// addName adds a path by which the file was found. That with the file's own name, which is no link,
+// comes first.
+func (s *source) addName(path, own string) {
+	switch {
+	case slices.Contains(s.names, path):
+	case filepath.Base(path) == own:
+		s.names = append([]string{path}, s.names...)
+	default:
+		s.names = append(s.names, path)
+	}
+	s.path = s.names[0]
 }
 
 // parse reads and parses the files, several at a time. It calls parsed, if it is not nil, with each
@@ -223,7 +259,7 @@ func (f *fileFlags) unknown(arg string, files []*source, program string) []error
 		arg, why = "stdin", "tagpin knows no images in a text like this"
 	case len(files) == 1 && files[0].named:
 	default:
-		if info, err := os.Stat(arg); err != nil || !info.IsDir() {
+		if !isFolder(arg) {
 			return nil
 		}
 		why = "no file in this folder has anything that tagpin knows"
@@ -258,7 +294,7 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 		data, err := io.ReadAll(t.in)
 		return []*source{{named: true, data: data, err: err}}
 	}
-	if info, err := os.Stat(arg); err != nil || !info.IsDir() { // reading the file reports the error
+	if !isFolder(arg) { // if there is nothing, reading the file reports the error
 		path := filepath.Clean(arg)
 		if f.excludes(path, path) {
 			return nil
@@ -266,6 +302,10 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 		return []*source{{path: path, named: true}}
 	}
 	arg = filepath.Clean(arg)
+	within := (&source{path: arg}).real()
+	if tree := workTree(within); tree != "" {
+		within = tree
+	}
 	root := arg + string(filepath.Separator) // without it, WalkDir does not follow a link
 	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if d == nil { // the folder itself has vanished
@@ -287,13 +327,33 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 				"render them: helm template %s | %s %s", path, filepath.Dir(path), t.program, f.command))
 			return fs.SkipDir
 		case !d.IsDir() && manifest.Candidate(path):
-			if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() { // follows links
-				files = append(files, &source{path: path})
+			info, err := os.Stat(path) // follows links
+			file := &source{path: path}
+			switch {
+			case err == nil && !info.Mode().IsRegular():
+			case d.Type()&fs.ModeSymlink != 0 && err == nil && leaves(within, file.real()):
+				s.unread = append(s.unread, fmt.Errorf("%s: it is a link to a file outside of %s, which is "+
+					"not read; name it as an argument, or leave it out with --exclude", path, within))
+			default:
+				files = append(files, file)
 			}
 		}
 		return nil
 	})
 	return files
+}
+
+// leaves reports whether a path is outside of a folder. A link that leaves a repository may lead to
+// secrets of the machine, parts of which would be printed.
+func leaves(folder, path string) bool {
+	below, err := filepath.Rel(folder, path)
+	return err != nil || !filepath.IsLocal(below)
+}
+
+// isFolder reports whether an argument names a folder.
+func isFolder(arg string) bool {
+	info, err := os.Stat(arg)
+	return err == nil && info.IsDir()
 }
 
 // isTemplates reports whether a folder has the templates of a Helm chart.
@@ -305,7 +365,8 @@ func isTemplates(path string) bool {
 	return err == nil
 }
 
-// parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin.
+// parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. A file
+// that has several names is parsed by the first one for which it has anything that tagpin knows.
 func (s *source) parse(command string, table *workload.Table) (err error) {
 	if s.path != "" {
 		if s.data, err = os.ReadFile(s.path); err != nil {
@@ -313,6 +374,14 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 		}
 	}
 	s.file, err = manifest.Parse(cmp.Or(s.path, "stdin"), s.data, table)
+	for _, name := range s.names[1:] {
+		if err != nil || s.file.Recognized() {
+			break
+		}
+		if other, err := manifest.Parse(name, s.data, table); err == nil && other.Recognized() {
+			s.path, s.file = name, other
+		}
+	}
 	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {
 		return fmt.Errorf("%w\nhint: this file looks like a template; render it first: "+
 			"`helm template … | %s`", err, command)

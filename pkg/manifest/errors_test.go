@@ -71,11 +71,11 @@ func TestParseErrors(t *testing.T) {
 		},
 		{
 			"no Dockerfile", "Dockerfile", "FROM a\n\nhello world\n",
-			`Dockerfile:3: unknown instruction "hello" in a Dockerfile`,
+			`Dockerfile:3: this is no instruction of a Dockerfile`,
 		},
 		{"empty Dockerfile", "Dockerfile", "", `Dockerfile:1: file with no instructions`},
 		{"heredoc", "Dockerfile", "FROM a\nRUN <<E\n", `Dockerfile:2: unterminated heredoc`},
-		{"binary Dockerfile", "Dockerfile", "\x00\x01 a\n", `Dockerfile:1: unknown instruction "\x00\x01"`},
+		{"binary Dockerfile", "Dockerfile", "\x00\x01 a\n", `Dockerfile:1: this is no instruction of a Dockerfile`},
 		{"broken JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{]}", "f.json:2: invalid character ']'"},
 		{"short JSON", "f.json", "{\"kind\":\"Pod\",\n\"spec\":{", "f.json:2: unexpected EOF"},
 		{"UTF-16", "f.yaml", "\xFF\xFEk\x00", "f.yaml:1: the file is UTF-16; manifests are UTF-8"},
