@@ -25,8 +25,10 @@ const aboutCheck = `Lists the images in files that are not pinned. It contacts n
 
 ` + aboutFiles + `
 
-An image in a kind that tagpin does not know is a finding too. The message says how to name the
-kind in the config, so that tagpin pin and the webhook pin the image as well.
+An image that tagpin pin can't write is a finding too: in a kind that tagpin does not know, in a
+JSON patch, or in kustomize.images of an Application. It says what to do, such as how to name the
+kind in the config. Only a message names what may be an image: in patches and values that are a
+text, and in parameters of Helm.
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
@@ -52,6 +54,10 @@ func newCheckCommand(t terminal) *cobra.Command {
 		Use:   "check [FILE | DIR | -]…",
 		Short: "List the images in files that are not pinned, offline",
 		Long:  aboutCheck,
+		Example: "  tagpin check k8s/\n" +
+			"  tagpin check --base origin/main k8s/\n" +
+			"  tagpin check -o sarif . > tagpin.sarif\n" +
+			"  helm template my-chart | tagpin check",
 		RunE: func(c *cobra.Command, args []string) error {
 			args, err := k.arguments(args, t)
 			if err != nil {
@@ -132,7 +138,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 		return errInterrupted
 	}
 	if err := printFindings(k.output.name, found, t.out); err != nil {
-		errs = append(errs, fmt.Errorf("writing: %w", err))
+		errs = append(errs, err)
 	}
 	end := ending(len(found) > 0, errors.Join(errs...), nil)
 	return t.conclude(end, checkSummary(n, found, s))
@@ -176,7 +182,10 @@ func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []fi
 	for _, o := range s.file.Objects {
 		plan := rules.Decide(policy.Input{Operation: policy.Create, Object: o.Object})
 		if plan.Skipped != "" {
-			n.alone += len(allReferences(o.Object))
+			for _, r := range allReferences(o.Object) {
+				line, column := o.Position(r)
+				add(decide(r.Text, rules), line, column, ", and "+t.program+" pin leaves it: "+inOwned)
+			}
 		}
 		for _, d := range plan.Decisions {
 			line, column := o.Position(d.Reference)
@@ -197,6 +206,11 @@ func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []fi
 	})
 	return found
 }
+
+// inOwned is why tagpin pin leaves the images of an object that has a controller: that would notice
+// that they differ from its own template. A file can say so of any object.
+const inOwned = "its object has a controller in metadata.ownerReferences, whose template has the " +
+	"image; pin that one, and remove this object from the file or its ownerReferences"
 
 // decide decides about a reference that is in no object.
 func decide(text string, rules *policy.Policy) policy.Decision {

@@ -33,10 +33,19 @@ func printFindings(name string, found []finding, out io.Writer) error {
 	return printLines(found, out)
 }
 
+// lineStart returns the name of a file for the beginning of a line of stdout. A name that begins with
+// a colon would be a command of a workflow on GitHub.
+func lineStart(name string) string {
+	if strings.HasPrefix(name, ":") {
+		name = "./" + name
+	}
+	return printable.Text(name)
+}
+
 func printLines(found []finding, out io.Writer) error {
 	for _, f := range found {
 		_, err := fmt.Fprintf(out, "%s:%d:%d: %s\n",
-			printable.Text(f.File), f.Line, f.Column, printable.Text(f.Message))
+			lineStart(f.File), f.Line, f.Column, printable.Text(f.Message))
 		if err != nil {
 			return err
 		}

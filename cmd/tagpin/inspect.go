@@ -33,11 +33,11 @@ Other flags print one thing of the image instead, for scripts:
   --image-config  the exact bytes of the config object
   --files LAYER   the files of a layer, by its number in the tree or the beginning of its digest;
                   the layer is read once, and nothing of it is kept
-  --tags          all tags of the repository that point at the image's digest
+  --tags          the tags of the repository that point at the image's digest, of at most --limit
 
 If an index has several images, --image-config and --files need --platform. An image without an
 index has a single manifest, which is taken as it is, even if it is for another platform. Exit code
-3 means that something could not be looked up; what was found is printed all the same.`
+3 means that something was not looked up; what was found is printed all the same.`
 
 const exampleInspect = `  tagpin inspect nginx:1.25
   tagpin inspect --platform linux/arm64 --image-config nginx:1.25
@@ -100,7 +100,7 @@ func (i *inspecting) run(ctx context.Context, reference ref.Reference, t termina
 		_, err = t.raw.Write(root.Body)
 		return err
 	case i.object:
-		return ofImage(reference, i.printConfig(ctx, root, t))
+		return i.printConfig(ctx, reference, root, t)
 	case i.files != "":
 		return i.printFiles(ctx, reference, root, t)
 	}
@@ -108,10 +108,14 @@ func (i *inspecting) run(ctx context.Context, reference ref.Reference, t termina
 	return errors.Join(i.printTree(reference, tree, t), ofImage(reference, err))
 }
 
-// ofImage returns the error of a lookup with the image that was asked for, or nil.
+// ofImage returns the error of a lookup with the image that was asked for, or nil. That a result
+// could not be written is no error of the image.
 func ofImage(reference ref.Reference, err error) error {
 	if err == nil {
 		return nil
+	}
+	if write := (writeError{}); errors.As(err, &write) {
+		return write
 	}
 	if exit := (exitError{}); errors.As(err, &exit) {
 		return exitError{exit.code, fmt.Errorf("%s: %w", reference, exit.error)}
@@ -132,6 +136,9 @@ func (i *inspecting) parse(
 	default:
 		errs = append(errs, fmt.Errorf("inspect: name one image; see %s inspect --help", t.program))
 	}
+	if flags.Changed("limit") && !i.tags {
+		errs = append(errs, errors.New("inspect: --limit needs --tags"))
+	}
 	if i.maxTags < 1 {
 		errs = append(errs, fmt.Errorf("inspect: --limit %d: want 1 or more", i.maxTags))
 	}
@@ -146,21 +153,28 @@ func (i *inspecting) parse(
 	return reference, errors.Join(errs...)
 }
 
-func (i *inspecting) printConfig(ctx context.Context, root *image.Root, t terminal) error {
-	single, err := i.single(ctx, root)
+func (i *inspecting) printConfig(
+	ctx context.Context, reference ref.Reference, root *image.Root, t terminal,
+) error {
+	body, err := i.configOf(ctx, root)
 	if err != nil {
-		return err
-	}
-	config := single.Config()
-	if config == nil {
-		return errors.New("the manifest has no config")
-	}
-	body, err := i.reader.ConfigBytes(ctx, single.Ref, config)
-	if err != nil {
-		return err
+		return ofImage(reference, err)
 	}
 	_, err = t.raw.Write(body)
 	return err
+}
+
+// configOf returns the bytes of the config object of an image.
+func (i *inspecting) configOf(ctx context.Context, root *image.Root) ([]byte, error) {
+	single, err := i.single(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	config := single.Config()
+	if config == nil {
+		return nil, errors.New("the manifest has no config")
+	}
+	return i.reader.ConfigBytes(ctx, single.Ref, config)
 }
 
 // single returns the only image of an index. The error names the flag that chooses one.
@@ -193,12 +207,12 @@ func (i *inspecting) printTags(
 	if err != nil {
 		return err
 	}
+	var errs []error
 	if found.More {
-		t.complain(fmt.Errorf("%s: %s", reference, leftOut(found)))
+		errs = append(errs, fmt.Errorf("%s: %s", reference, leftOut(found)))
 	}
-	errs := make([]error, len(found.Unread))
-	for n, text := range found.Unread {
-		errs[n] = fmt.Errorf("%s: tag %s", reference, text)
+	for _, text := range found.Unread {
+		errs = append(errs, fmt.Errorf("%s: tag %s", reference, text))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return exitError{exitLookup, err}

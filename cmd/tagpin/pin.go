@@ -26,7 +26,11 @@ const aboutPin = `Pins the images in files to the current digests of their tags,
 
 ` + aboutFiles + `
 
-Only the text of image references changes; a Kustomization that has no digest gets a line for it.
+Only the text of image references changes; a Kustomization that has no digest gets a line for it,
+and values without a key for a digest get tag: 1.25@sha256:…. A message names each image that tagpin
+finds and can't pin: in a kind whose pod template it does not know, in a patch, in values that are a
+text, in a parameter of Helm, or in kustomize.images of an Application.
+
 With a ResourceList on stdin, tagpin pin is a KRM function for kustomize and kpt. Several files are
 printed as one stream for kubectl, so only Kubernetes manifests are printed then; --write, --diff
 and --check are for all files.
@@ -48,6 +52,10 @@ func newPinCommand(t terminal) *cobra.Command {
 		Use:   "pin [FILE | DIR | -]…",
 		Short: "Pin the images in manifest files and the like",
 		Long:  aboutPin,
+		Example: "  tagpin pin --diff k8s/\n" +
+			"  tagpin pin --write k8s/\n" +
+			"  tagpin pin --write --update k8s/\n" +
+			"  helm template my-chart | tagpin pin | kubectl apply -f -",
 		RunE: func(c *cobra.Command, args []string) error {
 			args, err := p.arguments(args, t)
 			if err != nil {
@@ -130,7 +138,10 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 	}
 	found, err := p.output(ctx, s.files, t)
 	end := ending(found, errors.Join(append(errs, err)...), r.failed)
-	if err != nil {
+	switch {
+	case err != nil && p.write:
+		return t.conclude(end, "wrote "+amount.Of(s.written(), "file"))
+	case err != nil:
 		return end
 	}
 	return t.conclude(end, r.summary(p, s))
@@ -151,6 +162,16 @@ func (p *pinning) nothing(err error, rest bool, t terminal) error {
 
 // hasReferences reports whether a file has references that may have to be pinned.
 func (s *source) hasReferences() bool { return len(s.file.Objects) > 0 }
+
+// written returns the number of files that were written.
+func (s *sources) written() (n int) {
+	for _, file := range s.files {
+		if file.written {
+			n++
+		}
+	}
+	return n
+}
 
 // edited reports whether a file has references to write.
 func (s *sources) edited() bool {
@@ -229,7 +250,9 @@ func writeFiles(ctx context.Context, files []*source) error {
 			return errors.Join(append(errs, fmt.Errorf("interrupted before %s and the files after it "+
 				"were written; the others are complete", s.path))...)
 		}
-		errs = append(errs, s.write())
+		err := s.write()
+		s.written = err == nil
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -244,7 +267,7 @@ func printDiff(files []*source, t terminal) (found bool, err error) {
 		}
 		found = true
 		if _, err := t.raw.Write(d); err != nil {
-			return found, fmt.Errorf("writing: %w", err)
+			return found, err
 		}
 	}
 	return found, nil
@@ -257,9 +280,9 @@ func printChanges(files []*source, t terminal) (found bool, err error) {
 			line, column := e.Object.Position(e.Reference)
 			found = true
 			_, err := fmt.Fprintf(t.out, "%s:%d:%d: %s is to be %s\n",
-				printable.Text(s.file.Name), line, column, printable.Text(e.Reference.Text), e.Text)
+				lineStart(s.file.Name), line, column, printable.Text(e.Reference.Text), e.Text)
 			if err != nil {
-				return found, fmt.Errorf("writing: %w", err)
+				return found, err
 			}
 		}
 	}
@@ -310,7 +333,7 @@ func printAll(files []*source, t terminal) error {
 	}
 	for _, part := range parts {
 		if _, err := t.raw.Write(part); err != nil {
-			return fmt.Errorf("writing: %w", err)
+			return err
 		}
 	}
 	return nil

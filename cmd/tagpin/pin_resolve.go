@@ -61,8 +61,11 @@ func (s *sources) collect(t terminal) *resolution {
 	for _, file := range s.files {
 		for i, o := range file.file.Objects {
 			references := allReferences(o.Object)
-			if file.results[i].Skipped != "" {
+			if file.results[i].Skipped != "" && len(references) > 0 {
 				r.alone += len(references)
+				line, column := o.Position(references[0])
+				t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s",
+					file.file.Name, line, column, references[0].Text, inOwned))
 			}
 			for k, outcome := range file.results[i].Outcomes {
 				r.add(file, o, references[k], outcome, t)

@@ -33,8 +33,9 @@ func newTerminal(stdin io.Reader, stdout, stderr io.Writer) terminal {
 	m := &messages{w: stderr, printable: printable.NewWriter(stderr)}
 	m.fd, m.isTerminal = terminalOf(stderr)
 	m.isTerminal = m.isTerminal && os.Getenv("TERM") != "dumb"
+	results := resultWriter{stdout}
 	t := terminal{
-		in: stdin, out: printable.NewWriter(stdout), err: m, raw: stdout, messages: m,
+		in: stdin, out: printable.NewWriter(results), err: m, raw: results, messages: m,
 		program: programName,
 	}
 	if _, ok := terminalOf(stdout); ok {
@@ -42,6 +43,20 @@ func newTerminal(stdin io.Reader, stdout, stderr io.Writer) terminal {
 	}
 	return t
 }
+
+// resultWriter writes the result of a command to stdout. All of its errors are a [writeError].
+type resultWriter struct{ w io.Writer }
+
+func (r resultWriter) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if err != nil {
+		err = writeError{fmt.Errorf("writing: %w", err)}
+	}
+	return n, err
+}
+
+// writeError means that a result could not be written, such as to a disk that is full.
+type writeError struct{ error }
 
 // terminalOf reports whether a reader or a writer is a terminal, and returns its file descriptor.
 func terminalOf(stream any) (fd int, ok bool) {
