@@ -47,7 +47,7 @@ With --listen, it repeats this and serves the page at /, the same as JSON at /re
 Prometheus metrics at /metrics, and /healthz.
 
 Exit codes: 0 nothing was found, 1 a container has a state of --fail-on, 2 wrong usage, or a part of
-the cluster can't be read, 3 a lookup failed, 130 the command was interrupted. With --listen, the
+the cluster can't be read or does not exist, 3 a lookup failed, 130 the command was interrupted. With --listen, the
 exit code is 0 once the command was stopped.`
 
 // describeAudit returns the help of the command, with the states.
@@ -164,23 +164,18 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	return a.judge(report)
 }
 
-// missing complains about each namespace that is named and has no pod: it may be spelled wrong.
+// missing complains about each namespace that is named and has no pod, and about a selector for
+// which there is none: they may be spelled wrong.
 func (a *auditing) missing(report *audit.Report, t terminal) {
-	if report.Summary.Pods == 0 && a.selector != "" {
-		t.complain(errors.New("audit: there is no such pod that has not finished; check that " +
-			"--namespace and --selector are spelled right"))
-		return
+	with := ""
+	if a.selector != "" {
+		with = " with the selector " + a.selector
 	}
-	seen := map[string]bool{}
-	for _, c := range report.Containers {
-		seen[c.Namespace] = true
+	if with != "" && len(a.namespaces) == 0 && report.Summary.Pods == 0 {
+		t.complain(errors.New("audit: no pod" + with + " runs; check its spelling"))
 	}
-	for _, name := range a.namespaces {
-		if !seen[name] && !slices.Contains(report.Unread, name) {
-			t.complain(fmt.Errorf("audit: the namespace %s has no such pod that has not finished; check "+
-				"that --namespace is spelled right", name))
-		}
-		seen[name] = true
+	for _, name := range a.empty(report) {
+		t.complain(fmt.Errorf("audit: no pod%s runs in the namespace %s; check the spelling", with, name))
 	}
 }
 
@@ -208,6 +203,9 @@ func (a *auditing) checkFlags(flags *pflag.FlagSet) error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("audit: %w", err))
 		}
+	}
+	if flags.Changed("interval") && a.listen == "" {
+		errs = append(errs, errors.New("audit: --interval needs --listen"))
 	}
 	for _, name := range []string{"namespace", "fail-on"} { // a variable in CI may not be set
 		if f := flags.Lookup(name); f.Changed && f.Value.String() == "[]" {
@@ -302,7 +300,38 @@ func (a *auditing) auditCluster(
 		}
 		report.Problems = append(report.Problems, text)
 	}
+	if !auditor.ForTenants {
+		report.Problems = append(report.Problems, a.misspelled(ctx, report, &reader)...)
+	}
 	return report, nil
+}
+
+// misspelled returns a problem for each namespace that is named and does not exist.
+func (a *auditing) misspelled(
+	ctx context.Context, report *audit.Report, reader *cluster.Reader,
+) (problems []string) {
+	for _, name := range a.empty(report) {
+		if !reader.Exists(ctx, name) {
+			problems = append(problems, "the namespace "+name+" does not exist")
+			report.Unread = append(report.Unread, name)
+		}
+	}
+	return problems
+}
+
+// empty returns the namespaces that are named, were read, and have no pod in the report.
+func (a *auditing) empty(report *audit.Report) (names []string) {
+	seen := map[string]bool{}
+	for _, c := range report.Containers {
+		seen[c.Namespace] = true
+	}
+	for _, name := range a.namespaces {
+		if !seen[name] && !slices.Contains(report.Unread, name) {
+			names = append(names, name)
+		}
+		seen[name] = true
+	}
+	return names
 }
 
 // keys returns the credentials of a pull identity: with --pull-secrets its own, and then those that

@@ -131,6 +131,21 @@ func displayName(program string) string {
 	return programName
 }
 
+// printHelp prints the help of the command or topic that args name. Cobra's own help command takes
+// each word that names none for a question about tagpin itself.
+func printHelp(c *cobra.Command, args []string) error {
+	about, rest, err := c.Root().Find(args)
+	switch {
+	case err != nil:
+		return err
+	case about.HasSubCommands() && len(rest) > 0:
+		return about.RunE(about, rest)
+	}
+	about.InitDefaultHelpFlag()
+	about.InitDefaultVersionFlag()
+	return about.Help()
+}
+
 // newRoot returns the command tagpin with all of its subcommands.
 func newRoot(t terminal) *cobra.Command {
 	root := newGroup(&cobra.Command{
@@ -154,9 +169,13 @@ func newRoot(t terminal) *cobra.Command {
 		return usageError(c, "%v", err)
 	})
 	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
-		if c.Name() == "completion" {
+		switch c.Name() {
+		case "completion":
 			describeCompletion(newGroup(c))
+		case "help":
+			c.Run, c.RunE = nil, printHelp
 		}
 	}
 	completeAll(root)

@@ -85,6 +85,13 @@ func (r *Reader) Read(ctx context.Context, c *audit.Collector) (problems []error
 	return problems, context.Cause(ctx)
 }
 
+// Exists reports whether a namespace exists. It is taken to exist if the API server does not say,
+// such as to somebody who may only list pods.
+func (r *Reader) Exists(ctx context.Context, namespace string) bool {
+	err := r.Client.Get().AbsPath("/api/v1/namespaces/" + namespace).Do(ctx).Error()
+	return !apierrors.IsNotFound(err)
+}
+
 // pods adds the pods of a namespace.
 func (r *Reader) pods(ctx context.Context, namespace string, c *audit.Collector) error {
 	options := metav1.ListOptions{LabelSelector: r.Selector, FieldSelector: unfinished}
