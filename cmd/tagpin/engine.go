@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -56,12 +57,13 @@ type engineFlags struct {
 func (f *engineFlags) register(flags *pflag.FlagSet) {
 	f.command = flags.Name() // cobra names the flags like their command
 	flags.StringVar(&f.configPath, "config", "",
-		"config `file` of the webhook: exemptions, kinds, registries, network")
+		"config `file` of the webhook: exemptions, kinds, registries, network; the files that it names, "+
+			"such as caFile, must be on this machine")
 	flags.DurationVar(&f.timeout, "timeout", defaultTimeout,
 		"`time` for everything, including the waits that registries ask for; 0 is unlimited")
 	flags.StringArrayVar(&f.insecure, "insecure", nil,
-		"registry `host` that may have any TLS certificate, or only plain HTTP, as localhost may "+
-			"without --config; may be repeated")
+		"registry `host` to ask without verifying its TLS certificate, or by plain HTTP if it has no "+
+			"TLS, as localhost is without --config; may be repeated")
 }
 
 // limit returns a context that ends after --timeout.
@@ -133,7 +135,12 @@ func (f *engineFlags) newClient(
 			client.Hosts[i].Timeout = requestTimeout
 		}
 	}
-	return client, client.Init()
+	err := client.Init()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w"+hintMark+"the config names a file of the webhook's pod; copy that file to "+
+			"this machine, and change the path in a copy of the config", err)
+	}
+	return client, err
 }
 
 // newLogins returns the logins of the user.

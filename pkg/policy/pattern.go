@@ -26,7 +26,7 @@ func ParseOutput(s string) (Output, error) {
 	if o := Output(s); o == TagAndDigest || o == DigestOnly {
 		return o, nil
 	}
-	return "", fmt.Errorf("output %q: want tag-and-digest or digest", s)
+	return "", fmt.Errorf("%q: want tag-and-digest or digest", s)
 }
 
 // Pattern matches references by canonical name: ghcr.io/a/b matches every tag, ghcr.io/a/b:1.2 one
@@ -64,7 +64,7 @@ func ParsePattern(s string) (Pattern, error) {
 	case glob && !strings.HasPrefix(canonical, prefix):
 		return fail("want the canonical name, %s*", strings.TrimSuffix(canonical, "x"))
 	case !glob && canonical != text:
-		return fail("want the canonical name, %s", r.Repository())
+		return fail("want the canonical name, %s", canonical)
 	}
 	return Pattern(s), nil
 }

@@ -170,7 +170,7 @@ func TestLenientHosts(t *testing.T) {
 		"b.test:" + securePort + "/app:1": "b.test:" + securePort + ": its TLS certificate is for another host",
 		"b.test:" + plainPort + "/app:1": "b.test:" + plainPort + ": it does not speak TLS; " +
 			"if you trust the network, use --insecure b.test:" + plainPort,
-		"far.localhost:1/app:1": "far.localhost:1: its address is not allowed; see network.allow",
+		"far.localhost:1/app:1": "far.localhost:1: its address is not allowed; see network.allow in the file of --config",
 	} {
 		if got := digest(t, c, image); got != want {
 			t.Errorf("Digest of %s = %s, want %s", image, got, want)

@@ -80,7 +80,7 @@ func TestReasons(t *testing.T) {
 			forUser := withSetting
 			if hint := map[string]string{
 				"insecure": "; if you trust the network, use --insecure ",
-				"caFile":   "; name its CA by caFile in the config, or use --insecure ",
+				"caFile":   "; name its CA by caFile in the file of --config, or use --insecure ",
 			}[tt.setting]; hint != "" {
 				forUser = tt.want + hint + tt.host
 			}

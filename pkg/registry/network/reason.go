@@ -77,11 +77,11 @@ func (e Explanation) ForUser(host string) string {
 	case "insecure":
 		return e.Reason + "; if you trust the network, use --insecure " + host
 	case "caFile":
-		return e.Reason + "; name its CA by caFile in the config, or use --insecure " + host
+		return e.Reason + "; name its CA by caFile in the file of --config, or use --insecure " + host
 	case "":
 		return e.Reason
 	}
-	return e.Reason + "; see " + e.Setting
+	return e.Reason + "; see " + e.Setting + " in the file of --config"
 }
 
 // LacksTLS reports whether a failed request over TLS has shown that the server does not speak TLS:

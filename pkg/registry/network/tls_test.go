@@ -310,7 +310,7 @@ func TestClientCertificateIsWanted(t *testing.T) {
 		_ = resp.Body.Close()
 		t.Fatal("Do = nil, want an error")
 	}
-	want := "it wants a client certificate, or another one; see clientCertFile"
+	want := "it wants a client certificate, or another one; see clientCertFile in the file of --config"
 	if got := Explain(err).ForUser(s.Listener.Addr().String()); got != want {
 		t.Errorf("Explain(%v) = %s, want %s", err, got, want)
 	}
