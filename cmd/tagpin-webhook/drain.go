@@ -15,7 +15,8 @@ const (
 	// replica ends may send reviews to it.
 	drainTime = 10 * time.Second
 	// reviewTime is how long reviews under way may take after that. It is the longest timeoutSeconds
-	// that the chart accepts, so no API server waits longer.
+	// that the chart accepts. An API server that waits longer, up to the 30 seconds that Kubernetes
+	// allows, sees the reviews fail that take longer at the end of a replica.
 	reviewTime = 15 * time.Second
 	// shutdownTime is how long the manager waits for its servers.
 	shutdownTime = reviewTime + 500*time.Millisecond

@@ -21,6 +21,13 @@ import (
 	"github.com/tagpin/tagpin/pkg/registration"
 )
 
+const aboutManifests = `Prints manifests that belong to a config: how the API server is to call the webhook, or a policy that
+demands digests. Apply them where the chart is not used, and again when the config changes.
+
+Usage: tagpin-webhook manifests [FLAG]…
+
+`
+
 // manifestFlags are the flags of tagpin-webhook manifests.
 type manifestFlags struct {
 	what, config, caFile   string
@@ -67,6 +74,7 @@ func manifests(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		_, _ = fmt.Fprint(stdout, aboutManifests)
 		printHelp(fs, stdout)
 		return exitOK
 	case err == nil && fs.NArg() > 0:

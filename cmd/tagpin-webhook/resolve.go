@@ -21,7 +21,8 @@ import (
 )
 
 const aboutResolve = `Prints the digest of each IMAGE on a line. It looks the image up anew, with the network and
-the credentials that the server uses for a pod. If a lookup fails, it prints the class of the
+the credentials that the server uses for a pod, if --config names the server's config and
+--namespace the pod's namespace. If a lookup fails, it prints the class of the
 failure and the cause to stderr, and no line to stdout; the exit code is 1. If the config says
 shortNames: leave, images without a digest must name their registry host.
 
@@ -117,6 +118,10 @@ func (l *lookup) checkNames(c *config.Config) error {
 
 // run prints what the lookups find, and returns the number of those that failed.
 func (l *lookup) run(ctx context.Context, stdout, stderr io.Writer) (failed int, err error) {
+	if l.config == "" {
+		_, _ = fmt.Fprintln(stderr, "tagpin-webhook: without --config, the defaults are used; the "+
+			"server's own is /etc/tagpin/config.yaml in its pods")
+	}
 	c, err := config.Load(l.config)
 	if err != nil {
 		return 0, err
