@@ -29,7 +29,7 @@ const aboutFiles = `Reads stdin for - and if there is no argument. For a folder,
 are read that can have images: Kubernetes manifests with several documents and lists, the images of
 Kustomizations, JSON patches, values of Helm charts (values.yaml, values-prod.yaml,
 prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files,
-workflows and actions of GitHub, and Dockerfiles. Hidden files are left out, except .github, and so
+workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and so
 are the templates of charts, and links to folders. A file in a folder that can't be parsed is
 skipped with a message; a Kubernetes object that has a key twice on the way to an image is an error.
 The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin
@@ -313,7 +313,7 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 			return nil
 		}
 		path = filepath.Clean(path)
-		hidden := strings.HasPrefix(d.Name(), ".") && d.Name() != ".github"
+		hidden := d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".github"
 		switch {
 		case path != arg && (hidden || f.excludes(arg, path)):
 			if d.IsDir() {
