@@ -18,10 +18,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/tagpin/tagpin/pkg/audit"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/registry"
+	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -329,6 +331,42 @@ func TestFailuresAreOwn(t *testing.T) {
 	for _, finding := range report(t, a, pods...).Containers {
 		if got, want := finding.Has(audit.Gone), finding.Namespace == "z"; got != want || finding.Has(audit.Unknown) == want {
 			t.Errorf("%s: states %v, want gone: %t, otherwise unknown", finding.Namespace, finding.States, want)
+		}
+	}
+}
+
+// TestNoTurnIsOwn checks that a lookup of one namespace that gets no turn at a mirror says nothing
+// about the image to another namespace, which has the same credentials and its own turns.
+func TestNoTurnIsOwn(t *testing.T) {
+	d := ref.MustParse(hub + "@" + nothing).Digest()
+	for _, noTurn := range []error{registry.ErrOfNamespace, registry.ErrNoAnswer} {
+		var asked atomic.Int32
+		next := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+			switch {
+			case req.Ref.Host() != "mirror.internal":
+				return resolve.Result{}, failure.Unauthorized
+			case asked.Add(1) == 1:
+				return resolve.Result{}, failure.New(failure.Unavailable, noTurn)
+			}
+			return resolve.Result{Digest: d}, nil
+		})
+		client := &registry.Client{Hosts: []registry.Host{
+			{Name: "docker.io", Mirrors: []registry.Mirror{{Host: "mirror.internal", Resolve: true}}},
+		}}
+		t.Cleanup(client.Close)
+		a := &audit.Auditor{Images: &resolve.Mirrors{Next: next, Client: client}}
+		for _, image := range []string{hub + ":1", hub + "@" + nothing} {
+			asked.Store(0)
+			var pods []audit.Pod
+			for _, namespace := range []string{"a", "b"} {
+				p := one(image, hub+"@"+nothing)
+				p.Namespace = namespace
+				pods = append(pods, p)
+			}
+			r := report(t, a, pods...)
+			if n := r.Summary.States[audit.Unknown]; n > 0 {
+				t.Errorf("%s, %v: %d unknown, want 0, because one namespace got an answer: %+v", image, noTurn, n, r.Containers)
+			}
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (a *Answers) remember(
 // kept returns what is remembered of an error: its texts, its class, and whether the registry was
 // not asked, which Mirrors has to know. The error itself may hold much more.
 func kept(err error) error {
-	k := &keptError{err.Error(), []error{failure.Of(err)}}
+	k := &markedError{err.Error(), []error{failure.Of(err)}}
 	if errors.Is(err, registry.ErrAddress) {
 		k.is = append(k.is, registry.ErrAddress)
 	}
@@ -153,15 +153,6 @@ func kept(err error) error {
 	}
 	return k
 }
-
-// keptError is an error that is remembered.
-type keptError struct {
-	text string
-	is   []error // what errors.Is and errors.As find
-}
-
-func (k *keptError) Error() string   { return k.text }
-func (k *keptError) Unwrap() []error { return k.is }
 
 // cacheKey is a keyed hash of what an answer belongs to: the canonical reference, the settings of
 // its registry, and the credentials in their order. So no credential is in memory as a key or can

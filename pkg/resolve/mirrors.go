@@ -137,16 +137,24 @@ func (m *Mirrors) at(mirror registry.Mirror, req Request) (there Request, err er
 // withMirrors adds the errors of mirrors to the text of err, and their causes to its cause.
 func withMirrors(err error, mirrors []error) error { return withOthers(err, "mirrors", mirrors) }
 
-// withOthers adds the texts and causes of other errors to those of err, after a label.
+// withOthers adds the texts and causes of other errors to those of err, after a label. If another
+// error says nothing to other callers, then neither does the result: with an answer of that host,
+// it might have been another one.
 func withOthers(err error, label string, others []error) error {
 	if err == nil || len(others) == 0 {
 		return err
 	}
 	texts, causes := make([]string, len(others)), make([]string, len(others))
+	all := &markedError{is: []error{err}}
 	for i, e := range others {
 		texts[i], causes[i] = e.Error(), failure.Cause(e)
+		for _, mark := range []error{registry.ErrNoAnswer, registry.ErrOfNamespace} {
+			if errors.Is(e, mark) {
+				all.is = append(all.is, mark)
+			}
+		}
 	}
-	all := fmt.Errorf("%w (%s: %s)", err, label, strings.Join(texts, "; "))
+	all.text = fmt.Sprintf("%v (%s: %s)", err, label, strings.Join(texts, "; "))
 	return failure.WithCause(all,
 		fmt.Sprintf("%s (%s: %s)", failure.Cause(err), label, strings.Join(causes, "; ")))
 }

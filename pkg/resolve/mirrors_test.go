@@ -148,6 +148,42 @@ func TestMirrorsStale(t *testing.T) {
 	}
 }
 
+// TestNoAnswerOfAMirror checks that a failure says nothing to other callers if a mirror got no turn
+// or no time, which counts beside whatever the other hosts say.
+func TestNoAnswerOfAMirror(t *testing.T) {
+	image := ref.MustParse("nginx:1")
+	byDigest := ref.MustParse("nginx@" + resolvetest.Digest("1").String())
+	for _, mark := range []error{registry.ErrOfNamespace, registry.ErrNoAnswer} {
+		noTurn := errors.Join(failure.Unavailable, mark)
+		for _, tt := range []struct {
+			one, two, own error
+			want          bool
+		}{
+			{noTurn, failure.NotFound, failure.NotFound, true},
+			{failure.Unavailable, noTurn, failure.NotFound, true},
+			{failure.Unavailable, noTurn, failure.Unauthorized, true},
+			{noTurn, failure.NotFound, notToBeAsked, true},
+			{failure.NotFound, failure.Unavailable, noTurn, true},
+			{failure.Unavailable, failure.NotFound, failure.NotFound, false},
+			{failure.Unavailable, failure.Unavailable, failure.Unauthorized, false},
+		} {
+			answers := map[string]error{"one.internal": tt.one, "two.internal": tt.two, "docker.io": tt.own}
+			next := resolve.Func(func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+				return resolve.Result{}, answers[req.Ref.Host()]
+			})
+			m := &resolve.Mirrors{Next: next, Client: mirrorsOf(false,
+				registry.Mirror{Host: "one.internal", Resolve: true}, registry.Mirror{Host: "two.internal", Resolve: true})}
+			_, err := m.Resolve(t.Context(), resolve.Request{Ref: image})
+			served := m.Served(t.Context(), resolve.Request{Ref: byDigest})
+			for what, err := range map[string]error{"Resolve": err, "Served": served} {
+				if got := errors.Is(err, mark); got != tt.want {
+					t.Errorf("%s with %v: %v, %q: %t, want %t", what, answers, err, mark, got, tt.want)
+				}
+			}
+		}
+	}
+}
+
 // TestMirrorsCompare checks that a mirror's digest must be the registry's if the settings say so,
 // unless one of the two answers is older than the other.
 func TestMirrorsCompare(t *testing.T) {

@@ -105,19 +105,24 @@ func Late(ctx context.Context, r ref.Reference) error {
 	return noAnswer(fmt.Sprintf("%s: %v", r.Host(), why), registry.ErrNoAnswer)
 }
 
-// noAnswerError is an error that says nothing about the registry. It is failure.Unavailable.
-type noAnswerError struct {
-	text string
-	kind error // registry.ErrNoAnswer or registry.ErrOfNamespace
+// noAnswer returns an error that says nothing about the registry. kind is registry.ErrNoAnswer or
+// registry.ErrOfNamespace.
+func noAnswer(text string, kind error) error {
+	return &markedError{text, []error{failure.Unavailable, kind}}
 }
 
-func noAnswer(text string, kind error) error { return &noAnswerError{text, kind} }
+// markedError is an error that has a text, and is others as well: a class, and what a layer above
+// has to know.
+type markedError struct {
+	text string
+	is   []error // what errors.Is and errors.As find
+}
 
 // Error returns the text.
-func (e *noAnswerError) Error() string { return e.text }
+func (e *markedError) Error() string { return e.text }
 
-// Unwrap returns the class and the kind.
-func (e *noAnswerError) Unwrap() []error { return []error{failure.Unavailable, e.kind} }
+// Unwrap returns what the error is.
+func (e *markedError) Unwrap() []error { return e.is }
 
 // minSilence is the shortest silence of a registry that counts as an outage. A registry that
 // answers at all nearly always does so sooner.
