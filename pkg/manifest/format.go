@@ -138,15 +138,16 @@ func (w *walk) end(root *yaml.Node, kind string) error {
 // node.
 type cursor struct {
 	*walk
+	use
 	node    *yaml.Node
-	key     *yaml.Node // the key of the node, if it is in a mapping
-	parent  *yaml.Node
 	pointer jsontext.Pointer
 }
 
 // get returns the value of a key.
 func (c cursor) get(name string) cursor {
-	child := cursor{walk: c.walk, parent: c.node, pointer: c.pointer.AppendToken(name)}
+	child := cursor{
+		walk: c.walk, use: use{parent: c.node}, pointer: c.pointer.AppendToken(name),
+	}
 	child.key, child.node = pair(c.node, name)
 	return child
 }
@@ -165,16 +166,19 @@ func (c cursor) each(visit func(c cursor)) {
 		c.seen[c.node] = true
 		for p := range slices.Chunk(c.node.Content, 2) {
 			if p[0].Kind == yaml.ScalarNode {
-				visit(cursor{c.walk, p[1], p[0], c.node, c.pointer.AppendToken(p[0].Value)})
+				visit(cursor{c.walk, use{parent: c.node, key: p[0]}, p[1], c.pointer.AppendToken(p[0].Value)})
 			}
 		}
 	case yaml.SequenceNode:
 		c.seen[c.node] = true
 		for i, item := range c.node.Content {
-			visit(cursor{c.walk, item, nil, c.node, c.pointer.AppendToken(strconv.Itoa(i))})
+			visit(cursor{c.walk, useOf(c.node, i), item, c.pointer.AppendToken(strconv.Itoa(i))})
 		}
 	}
 }
+
+// asScalar returns the node in its use.
+func (c cursor) asScalar() scalar { return scalar{c.use, c.node} }
 
 // whole adds the reference that a scalar has after a prefix.
 func (c cursor) whole(prefix string) {
@@ -200,7 +204,7 @@ func (c cursor) add(text string, p place, never bool) {
 	if _, twice := c.places[pointer]; twice {
 		return
 	}
-	p.node, p.use = c.node, use{c.parent, c.key}
+	p.scalar = c.asScalar()
 	c.places[pointer] = p
 	if len(text) > ref.MaxLength+1 { // it stays too long
 		text = text[:ref.MaxLength+1]
@@ -227,8 +231,7 @@ func (c cursor) leaveReference(text, why string) {
 func (c cursor) leave(text, why string) { c.leaveAs(Left{Text: text, Why: why}) }
 
 func (c cursor) leaveAs(l Left) {
-	// The position of a block text is on a line after that of its node.
-	p := place{node: c.node, use: use{c.parent, c.key}, others: []*yaml.Node{c.node}}
+	p := place{scalar: c.asScalar()}
 	if c.file.ignored(p) {
 		c.file.Ignored++
 		return
@@ -272,7 +275,7 @@ func (c cursor) leaveTag(name string, digest cursor) {
 // scalars of the name. c is the mapping of the tag and the digest. If neither is set, split returns
 // false. If the digest has no key of its own, it is added as a key if newKey, and to the tag
 // otherwise.
-func (c cursor) split(name string, tagKey string, others []*yaml.Node, newKey bool) bool {
+func (c cursor) split(name string, tagKey string, others []scalar, newKey bool) bool {
 	tag, digest := c.get(tagKey), c.get("digest")
 	tagText, ok := tag.scalar()
 	if !ok {
@@ -283,7 +286,7 @@ func (c cursor) split(name string, tagKey string, others []*yaml.Node, newKey bo
 		return true
 	}
 	if tag.node != nil {
-		others = append(others, tag.node)
+		others = append(others, tag.asScalar())
 	}
 	reference := name
 	if tagText != "" {

@@ -514,6 +514,45 @@ func TestIgnored(t *testing.T) {
 	}
 }
 
+// TestIgnoredAliases checks that the comment at an anchor is not for its aliases, nor the other way
+// round. A mapping that an alias repeats has its images on one line, so they are ignored together.
+func TestIgnoredAliases(t *testing.T) {
+	const application = "apiVersion: argoproj.io/v1alpha1\nkind: Application\n"
+	const custom = "apiVersion: example.com/v1\nkind: App\n"
+	for _, tt := range []struct {
+		text    string
+		left    []string // their lines and columns, which are those of the anchors
+		ignored int
+	}{
+		{application + "spec:\n  source:\n    kustomize:\n      images:\n" +
+			"      - &i a:1 # tagpin:ignore\n      - *i\n", []string{"7:12"}, 1},
+		{application + "spec:\n  source:\n    kustomize:\n      images:\n" +
+			"      - &i a:1\n      - *i # tagpin:ignore\n", []string{"7:12"}, 1},
+		{application + "spec:\n  source:\n    kustomize:\n      images:\n" +
+			"      # tagpin:ignore\n      - &i a:1\n      # tagpin:ignore\n      - *i\n", nil, 2},
+		{custom + "spec:\n  image: &i a:1 # tagpin:ignore\n  sideImage: *i\n", []string{"4:13"}, 1},
+		{custom + "spec:\n  image: &i a:1\n  sideImage: *i # tagpin:ignore\n", []string{"4:13"}, 1},
+		{custom + "spec:\n  image: &i a:1\n  sideImage:\n    *i # tagpin:ignore\n", []string{"4:13"}, 1},
+		{custom + "spec:\n  a: &i b:1 # tagpin:ignore\n  c: &c\n    image: *i\n" +
+			"  d: {<<: *c}\n", []string{"4:9", "4:9"}, 0},
+		{custom + "spec:\n  a: &i b:1\n  c: &c\n    image: *i # tagpin:ignore\n  d: {<<: *c}\n", nil, 2},
+	} {
+		f := parse(t, "f.yaml", tt.text)
+		var got []string
+		for _, l := range f.Left {
+			got = append(got, fmt.Sprintf("%d:%d", l.Line, l.Column))
+		}
+		if diff := cmp.Diff(tt.left, got); diff != "" || f.Ignored != tt.ignored {
+			t.Errorf("%s: Ignored = %d, want %d; left -want +got\n%s", tt.text, f.Ignored, tt.ignored, diff)
+		}
+	}
+	f := parse(t, "f.yaml", pod+"spec:\n  initContainers:\n  - &c {name: a, image: b} # tagpin:ignore\n"+
+		"  containers:\n  - *c\n")
+	if got := len(edits(f)); f.Ignored != 2 || got != 0 {
+		t.Errorf("a container with an alias: Ignored = %d, and %d references, want 2 and 0", f.Ignored, got)
+	}
+}
+
 // TestDuplicatesElsewhere checks that a duplicate key that is not on the way to a reference is no
 // error.
 func TestDuplicatesElsewhere(t *testing.T) {

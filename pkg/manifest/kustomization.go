@@ -43,7 +43,7 @@ func findImage(image cursor) {
 	if name.text() == "" {
 		name = image.get("name")
 	}
-	if name.text() == "" || image.split(name.text(), "newTag", []*yaml.Node{name.node}, true) {
+	if name.text() == "" || image.split(name.text(), "newTag", []scalar{name.asScalar()}, true) {
 		return
 	}
 	if suffix := image.get("tagSuffix"); hasValue(suffix.node) {

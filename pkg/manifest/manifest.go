@@ -57,7 +57,9 @@ type File struct {
 	unique    map[*yaml.Node]bool
 	ignores   map[int]bool // lines whose references are ignored
 	aliases   bool         // the file has aliases
-	expanded  int          // size of all objects and merged mappings, with aliases followed
+	// aliasLines are the lines of aliases, if the file has ignores.
+	aliasLines map[use]int
+	expanded   int // size of all objects and merged mappings, with aliases followed
 }
 
 // Left is an image that can't be pinned in this file.

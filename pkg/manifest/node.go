@@ -51,18 +51,6 @@ func pair(n *yaml.Node, name string) (key, value *yaml.Node) {
 	return nil, nil
 }
 
-// keyOf returns the key of a value, or nil if n is not a mapping or does not have the value.
-func keyOf(n, value *yaml.Node) *yaml.Node {
-	if n != nil && n.Kind == yaml.MappingNode {
-		for p := range slices.Chunk(n.Content, 2) {
-			if p[1] == value {
-				return p[0]
-			}
-		}
-	}
-	return nil
-}
-
 // get returns the value of a key. It returns nil if n is not a mapping or does not have the key.
 func get(n *yaml.Node, name string) *yaml.Node {
 	_, value := pair(n, name)
@@ -84,7 +72,7 @@ func hasValue(n *yaml.Node) bool { return n != nil && n.Value != "" && kindOf(n)
 // an error if a mapping on the way to the node has a key twice: programs do not agree which one
 // counts. Elsewhere in the file, a duplicate key changes no reference.
 func (f *File) at(root *yaml.Node, pointer string) (place, error) {
-	p := place{node: root}
+	p := place{scalar: scalar{node: root}}
 	for step := range jsontext.Pointer(pointer).Tokens() {
 		n := p.node
 		p.use = use{parent: n}
@@ -99,7 +87,7 @@ func (f *File) at(root *yaml.Node, pointer string) (place, error) {
 		if err != nil || i < 0 || i >= len(n.Content) {
 			return place{}, nil
 		}
-		p.node = n.Content[i]
+		p.item, p.node = i, n.Content[i]
 	}
 	return p, nil
 }

@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"slices"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -25,11 +23,10 @@ type Object struct {
 
 // place is where a reference is in a file. Its text may be in several scalars.
 type place struct {
+	scalar // to edit; its node is nil in a Dockerfile
 	part   part
-	prefix string       // of a whole reference: what the scalar has before it
-	node   *yaml.Node   // the scalar to edit; nil in a Dockerfile
-	use                 // of the node
-	others []*yaml.Node // scalars that have other parts
+	prefix string   // of a whole reference: what the scalar has before it
+	others []scalar // those that have other parts
 	// In a Dockerfile, span is the bytes of the reference, and line is where the instruction begins.
 	span span
 	line int
@@ -109,22 +106,23 @@ func (f *File) ignored(p place) bool {
 	if len(f.ignores) == 0 {
 		return false
 	}
-	line, _ := f.position(p)
 	if p.node == nil { // in a Dockerfile
+		line, _ := f.position(p)
 		return f.ignores[line] || f.ignores[p.line]
 	}
-	return f.ignoresUse(p.use, p.node, line) || slices.ContainsFunc(p.others, func(n *yaml.Node) bool {
-		return f.ignoresUse(use{p.parent, keyOf(p.parent, n)}, n, n.Line)
-	})
+	return f.ignoredIn(p.scalar) || slices.ContainsFunc(p.others, f.ignoredIn)
 }
 
-// ignoresUse reports whether the comment is on the line of a scalar's text, or on that of its key.
-// The text of an alias is that of its anchor, which is above the key, and a comment there is for
-// the anchor alone.
-func (f *File) ignoresUse(u use, n *yaml.Node, line int) bool {
-	if u.key == nil {
+// ignoredIn reports whether the comment is on the line of a scalar or of its key. For an alias,
+// that is the line of the alias, because a comment at the anchor is for the anchor alone. The text
+// of a block is on a line after that of its node.
+func (f *File) ignoredIn(s scalar) bool {
+	if s.key != nil && f.ignores[s.key.Line] {
+		return true
+	}
+	if line, ok := f.aliasLines[s.use]; ok {
 		return f.ignores[line]
 	}
-	alias := n.Line < u.key.Line || n.Line == u.key.Line && n.Column < u.key.Column
-	return f.ignores[u.key.Line] || !alias && f.ignores[line]
+	line, _ := f.position(place{scalar: s})
+	return f.ignores[line] || f.ignores[s.node.Line]
 }

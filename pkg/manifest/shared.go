@@ -10,8 +10,28 @@ import (
 )
 
 // use is one place of a node in the tree: a value of a mapping with its key, or an item of a
-// sequence, which has no key. Aliases and merge keys give a node several uses.
-type use struct{ parent, key *yaml.Node }
+// sequence, which has no key, with its index. Aliases and merge keys give a node several uses.
+type use struct {
+	parent, key *yaml.Node
+	item        int
+}
+
+// useOf returns the use of the node at an index of parent.Content. Keys have no uses of their own.
+func useOf(parent *yaml.Node, i int) use {
+	switch {
+	case parent.Kind == yaml.SequenceNode:
+		return use{parent: parent, item: i}
+	case i%2 == 0: // a key
+		return use{parent: parent}
+	}
+	return use{parent: parent, key: parent.Content[i-1]}
+}
+
+// scalar is a scalar in one of its uses.
+type scalar struct {
+	use
+	node *yaml.Node
+}
 
 // line returns the line of a use. The pairs that a merge key adds have keys of the mapping that
 // they are from, which is above the one that has the merge key.
@@ -34,7 +54,7 @@ func (r *revision) checkUses() error {
 			// Fields of such names exist to have anchors
 			// (https://github.com/compose-spec/compose-spec/blob/main/11-extension.md).
 			if !strings.HasPrefix(root.Content[i-1].Value, "x-") {
-				u.visit(root.Content[i], use{root, root.Content[i-1]})
+				u.visit(root.Content[i], useOf(root, i))
 			}
 		}
 		if root.Kind != yaml.MappingNode {
@@ -76,13 +96,6 @@ func (u *uses) visit(n *yaml.Node, at use) {
 	}
 	u.seen[n] = true
 	for i, child := range n.Content {
-		switch {
-		case n.Kind == yaml.SequenceNode:
-			u.visit(child, use{parent: n})
-		case i%2 == 0: // a key
-			u.visit(child, use{parent: n})
-		default:
-			u.visit(child, use{n, n.Content[i-1]})
-		}
+		u.visit(child, useOf(n, i))
 	}
 }

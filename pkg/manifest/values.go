@@ -168,10 +168,10 @@ func (w *walk) valueParts(c cursor) {
 	if repository.text() == "" {
 		return
 	}
-	name, parts := repository.text(), []*yaml.Node{repository.node}
+	name, parts := repository.text(), []scalar{repository.asScalar()}
 	if registry.text() != "" {
 		name = registry.text() + "/" + name
-		parts = append(parts, registry.node)
+		parts = append(parts, registry.asScalar())
 	}
 	beside := registryBeside(c, name)
 	switch {

@@ -117,12 +117,26 @@ func (f *File) expand(n *yaml.Node, known map[*yaml.Node]bool) (*yaml.Node, erro
 		if n.Content[i], err = f.expand(c, known); err != nil {
 			return nil, err
 		}
+		if c.Kind == yaml.AliasNode {
+			f.addAlias(useOf(n, i), c.Line)
+		}
 	}
 	if err := f.merge(n, merged, known); err != nil {
 		return nil, err
 	}
 	known[n] = true
 	return n, nil
+}
+
+// addAlias notes the line of an alias, of which only the use stays, for the comments there.
+func (f *File) addAlias(at use, line int) {
+	if len(f.ignores) == 0 {
+		return
+	}
+	if f.aliasLines == nil {
+		f.aliasLines = map[use]int{}
+	}
+	f.aliasLines[at] = line
 }
 
 // splitMerged splits the pairs of a mapping into its own ones, and the values of its merge keys.
@@ -169,6 +183,9 @@ func (f *File) merge(n *yaml.Node, merged []*yaml.Node, known map[*yaml.Node]boo
 				if k := pair[0]; k.Kind == yaml.ScalarNode && !names[k.Value] {
 					names[k.Value] = true
 					n.Content = append(n.Content, pair...)
+					if line, ok := f.aliasLines[use{parent: b, key: k}]; ok {
+						f.addAlias(use{parent: n, key: k}, line)
+					}
 				}
 			}
 		}
