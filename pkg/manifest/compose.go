@@ -35,7 +35,7 @@ func isSet(field cursor) bool {
 // findCompose finds the references of services. The image of a service that is built is the name of
 // the result.
 func findCompose(_ *walk, root cursor) {
-	root.get("services").each(func(service cursor) {
+	root.get("services").each("services", func(service cursor) {
 		if image := service.get("image"); isSet(image) && !isSet(service.get("build")) {
 			image.wholeUnless("", service.get("pull_policy").text() == "never")
 		}

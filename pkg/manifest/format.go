@@ -3,13 +3,11 @@
 package manifest
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -80,7 +78,7 @@ func (f *File) recognize(root *yaml.Node) *format {
 
 // addDocument adds the references of a document to the file. k is its format, or nil.
 func (f *File) addDocument(k *format, root *yaml.Node) error {
-	seen := map[*yaml.Node]bool{}
+	seen := map[visit]bool{}
 	switch {
 	case k == nil:
 		return nil
@@ -96,89 +94,13 @@ func (k *format) has(kind workload.Kind) bool {
 		(k.kind.Kind == "" || kind.Kind == k.kind.Kind)
 }
 
-// find adds the references of a document or an object that has a format. seen has the nodes that
-// were visited.
-func (f *File) find(k *format, root *yaml.Node, seen map[*yaml.Node]bool) error {
+// find adds the references of a document or an object that has a format. seen has the visits so
+// far.
+func (f *File) find(k *format, root *yaml.Node, seen map[visit]bool) error {
 	w := &walk{file: f, seen: seen, places: map[string]place{}}
 	k.find(w, cursor{walk: w, node: root})
 	return w.end(root, k.name)
 }
-
-// walk is the search for the references of one document that is not a Kubernetes object of the
-// table.
-type walk struct {
-	file       *File
-	seen       map[*yaml.Node]bool // mappings and sequences that were visited: aliases repeat them
-	references []workload.Reference
-	places     map[string]place
-	errs       []error
-	registry   *yaml.Node // the registry of all images of a chart, if its values set one
-}
-
-// end adds what was found to the file.
-func (w *walk) end(root *yaml.Node, kind string) error {
-	for _, r := range w.references {
-		if _, err := w.file.at(root, r.Pointer); err != nil {
-			return err
-		}
-	}
-	if len(w.references) > 0 {
-		w.file.add(&Object{
-			Object: &workload.Object{
-				Kind: workload.Kind{Kind: kind}, Custom: true,
-				PodSpecs: []workload.PodSpec{{References: w.references}},
-			},
-			file: w.file, line: root.Line, places: w.places,
-		})
-	}
-	return errors.Join(w.errs...)
-}
-
-// cursor is a node of a document, and the way to it. Its node is nil if the document has no such
-// node.
-type cursor struct {
-	*walk
-	use
-	node    *yaml.Node
-	pointer jsontext.Pointer
-}
-
-// get returns the value of a key.
-func (c cursor) get(name string) cursor {
-	child := cursor{
-		walk: c.walk, use: use{parent: c.node}, pointer: c.pointer.AppendToken(name),
-	}
-	child.key, child.node = pair(c.node, name)
-	return child
-}
-
-// text returns the text of a string, or "".
-func (c cursor) text() string { return text(c.node) }
-
-// each calls visit with each value of a mapping, or each element of a sequence. It visits the same
-// node only once in a walk, because nested aliases can repeat it a trillion times.
-func (c cursor) each(visit func(c cursor)) {
-	if c.node == nil || c.seen[c.node] {
-		return
-	}
-	switch c.node.Kind {
-	case yaml.MappingNode:
-		c.seen[c.node] = true
-		for p := range slices.Chunk(c.node.Content, 2) {
-			if p[0].Kind == yaml.ScalarNode {
-				visit(cursor{c.walk, use{parent: c.node, key: p[0]}, p[1], c.pointer.AppendToken(p[0].Value)})
-			}
-		}
-	case yaml.SequenceNode:
-		c.seen[c.node] = true
-		for i, item := range c.node.Content {
-			visit(cursor{c.walk, useOf(c.node, i), item, c.pointer.AppendToken(strconv.Itoa(i))})
-		}
-	}
-}
-
-// asScalar returns the node in its use.
-func (c cursor) asScalar() scalar { return scalar{c.use, c.node} }
 
 // whole adds the reference that a scalar has after a prefix.
 func (c cursor) whole(prefix string) {
@@ -230,7 +152,15 @@ func (c cursor) leaveReference(text, why string) {
 // leave adds an image that can't be pinned. text is not a whole reference.
 func (c cursor) leave(text, why string) { c.leaveAs(Left{Text: text, Why: why}) }
 
+// leaveAs adds an image to File.Left, unless that was done or the image is ignored.
 func (c cursor) leaveAs(l Left) {
+	if c.left[c.use] {
+		return
+	}
+	if c.left == nil {
+		c.left = map[use]bool{}
+	}
+	c.left[c.use] = true
 	p := place{scalar: c.asScalar()}
 	if c.file.ignored(p) {
 		c.file.Ignored++

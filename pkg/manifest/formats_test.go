@@ -193,6 +193,36 @@ func TestFormats(t *testing.T) {
 			}(),
 		},
 		{
+			name: "a kind that is not known, with lists that are elsewhere too", file: "a.yaml",
+			text: "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec:\n" +
+				"  list: &l [&c {image: nginx}, {image: b:1}]\n  volume: &v {image: &i {reference: d}}\n" +
+				"  image: *i\n  template: {spec: {containers: *l, volumes: [*v]}}\n" +
+				"  other: {spec: {initContainers: [*c]}}\n",
+			left: func() (all []string) {
+				for _, image := range []string{"4:40 b:1", "4:24 nginx", "5:37 d"} {
+					all = append(all, image+": no pod template is known in the kind Rollout; add {group: "+
+						"argoproj.io, kind: Rollout, paths: [spec.template, spec.other], images: "+
+						"[\"spec.list[*].image\"]} to `templates` in the config")
+				}
+				return all
+			}(),
+		},
+		{
+			name: "JSON patch with a list that is elsewhere too", file: "p.yaml",
+			text: "- {op: add, path: /spec/list, value: &l [{image: a}]}\n" +
+				"- {op: add, path: /spec/containers, value: *l}\n" +
+				"- {op: add, path: /spec/initContainers, value: *l}\n",
+			left: []string{"1:50 a: it is in a patch"},
+		},
+		{
+			name: "HelmRelease with lists that are elsewhere too", file: "r.yaml",
+			text: "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nspec:\n  values:\n" +
+				"    x: &x\n    - name: a\n      newTag: '1'‹\n      digest: D›\n    p: &p [{patch: {imageName: b:1}}]\n" +
+				"  postRenderers:\n  - kustomize: {images: *x, patches: *p}\n",
+			references: "a:1",
+			left:       []string{"8:32 b:1: it is in a patch"},
+		},
+		{
 			name: "JSON patch", file: "p.yaml",
 			text: "- op: replace\n  path: /spec/template/spec/containers/0/image\n  value: nginx:1.25\n" +
 				"- {op: test, path: /spec/containers/0/image, value: 'b:1'}\n" +

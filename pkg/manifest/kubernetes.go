@@ -14,15 +14,16 @@ import (
 // collect adds n to the file's objects if it is an object of a known kind, the references of n if
 // it has a format of its own, or the items of n if it is a list. inherited is the kind of an item
 // without a kind of its own, as in the typed lists of an API server, such as PodList. seen has the
-// nodes that were visited: a list can contain the same node many times by aliases, and all its
-// occurrences change together.
+// visits so far: a list can contain the same node many times by aliases, and all its occurrences
+// change together.
 func (f *File) collect(
-	n *yaml.Node, inherited workload.Kind, seen map[*yaml.Node]bool,
+	n *yaml.Node, inherited workload.Kind, seen map[visit]bool,
 ) error {
-	if n.Kind != yaml.MappingNode || seen[n] {
+	this := visit{n, "object"}
+	if n.Kind != yaml.MappingNode || seen[this] {
 		return nil
 	}
-	seen[n] = true
+	seen[this] = true
 	kind := kindOfObject(n)
 	if kind.Kind == "" {
 		kind = inherited

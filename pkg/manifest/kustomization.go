@@ -21,7 +21,9 @@ func isKustomization(f *File, n *yaml.Node) bool {
 // findKustomization finds the images of a Kustomization, and the values of its charts.
 func findKustomization(w *walk, root cursor) {
 	findImages(root.get("images"))
-	root.get("helmCharts").each(func(chart cursor) { findValues(w, chart.get("valuesInline")) })
+	root.get("helmCharts").each("charts", func(chart cursor) {
+		findValues(w, chart.get("valuesInline"))
+	})
 	leavePatches(root)
 }
 
@@ -34,7 +36,7 @@ func findSpecImages(_ *walk, root cursor) {
 // tag and the digest of references in manifests. If it has neither a tag nor a digest, those of the
 // manifest stay. If it has a tag, but no digest, kustomize drops the digest of the manifest. With
 // both, kustomize writes both (kustomize's api/filters/imagetag).
-func findImages(images cursor) { images.each(findImage) }
+func findImages(images cursor) { images.each("images", findImage) }
 
 // findImage finds the reference in an image of a Kustomization. If it has neither a tag nor a
 // digest, but a suffix for tags, kustomize drops the digest of the manifest.

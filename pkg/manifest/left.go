@@ -33,7 +33,7 @@ func (c cursor) leaveText(name, why string) {
 // older versions of Flux, an object or a list of operations.
 func leavePatches(of cursor) {
 	for _, field := range []string{"patches", "patchesStrategicMerge", "patchesJson6902"} {
-		of.get(field).each(func(patch cursor) {
+		of.get(field).each("patches", func(patch cursor) {
 			patch.leaveText("an image in a patch", inText)
 			patch.get("patch").leaveText("an image in a patch", inText)
 			patch.leavePatch()
@@ -64,7 +64,7 @@ func (c cursor) leavePatch() {
 	case isPodImage(c) || isImageField(c):
 		c.leaveReference(c.text(), "it is in a patch")
 	default:
-		c.each(cursor.leavePatch)
+		c.each("patch "+podPart(c.pointer), cursor.leavePatch)
 	}
 }
 
@@ -83,6 +83,29 @@ func (c cursor) leaveOperation() {
 var podImage = regexp.MustCompile(`/(?:` + strings.Join(workload.ContainerLists[:], "|") +
 	`)/(?:\d+|-)/image$|/volumes/(?:\d+|-)/image/reference$`)
 
+// anIndex matches the step of a pointer to an element of a list.
+var anIndex = regexp.MustCompile(`^(\d+|-)$`)
+
+// podPart returns which part of a pod spec is at a pointer, if it is one on the way to an image: a
+// list of containers or volumes, an element of it, or the image of a volume. So it tells what
+// isPodImage says of the texts there.
+func podPart(p jsontext.Pointer) role {
+	isList := func(name string) bool {
+		return name == "volumes" || slices.Contains(workload.ContainerLists[:], name)
+	}
+	parent := p.Parent()
+	last, above := p.LastToken(), parent.LastToken()
+	switch {
+	case isList(last):
+		return role(last)
+	case isList(above) && anIndex.MatchString(last):
+		return role(above + "[*]")
+	case last == "image" && anIndex.MatchString(above) && parent.Parent().LastToken() == "volumes":
+		return "volumes[*].image"
+	}
+	return ""
+}
+
 // isPodImage reports whether a text is an image in a pod spec, as its pointer tells.
 func isPodImage(c cursor) bool {
 	return strings.TrimSpace(c.text()) != "" && podImage.MatchString(string(c.pointer))
@@ -96,13 +119,13 @@ func leaveSource(source cursor) {
 	helm := source.get("helm")
 	helm.get("values").leaveText("an image in helm.values",
 		inText+"; use helm.valuesObject")
-	helm.get("parameters").each(func(parameter cursor) {
+	helm.get("parameters").each("parameters", func(parameter cursor) {
 		name, value := parameter.get("name").text(), parameter.get("value")
 		if parameterName.MatchString(name) && value.node != nil && value.node.Kind == yaml.ScalarNode {
 			value.leave(name+"="+value.node.Value, "it is a parameter of Helm; use helm.valuesObject")
 		}
 	})
-	source.get("kustomize").get("images").each(func(image cursor) {
+	source.get("kustomize").get("images").each("names", func(image cursor) {
 		const why = "it is an image of kustomize in an Application; write its digest there, or pin it " +
 			"in the Kustomization"
 		_, name, renamed := strings.Cut(image.text(), "=")

@@ -21,8 +21,8 @@ import (
 // if a mapping on the way to one of them has a key twice.
 func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 	u := unknownKind{kind: kind}
-	root := cursor{walk: &walk{file: f, seen: map[*yaml.Node]bool{}}, node: n}
-	root.each(func(field cursor) {
+	root := cursor{walk: &walk{file: f, seen: map[visit]bool{}}, node: n}
+	root.each("object", func(field cursor) {
 		if name := field.key.Value; name != "metadata" && name != "status" {
 			u.visit(field)
 		}
@@ -54,7 +54,7 @@ func (u *unknownKind) visit(c cursor) {
 	if isPodImage(c) || custom && isImageField(c) {
 		u.found = append(u.found, c)
 	}
-	c.each(u.visit)
+	c.each("field "+podPart(c.pointer), u.visit)
 }
 
 // imageField matches the names of fields that are images in many custom kinds.

@@ -27,7 +27,7 @@ func isValues(f *File, n *yaml.Node) bool {
 // with the result.
 func findReleaseValues(w *walk, root cursor) {
 	findValues(w, root.get("spec").get("values"))
-	root.get("spec").get("postRenderers").each(func(renderer cursor) {
+	root.get("spec").get("postRenderers").each("postRenderers", func(renderer cursor) {
 		findImages(renderer.get("kustomize").get("images"))
 		leavePatches(renderer.get("kustomize"))
 	})
@@ -47,7 +47,7 @@ func findSources(w *walk, spec cursor) {
 		leaveSource(source)
 	}
 	find(spec.get("source"))
-	spec.get("sources").each(find)
+	spec.get("sources").each("sources", find)
 }
 
 // findValues finds the references in the values of a chart. A chart can give any meaning to its
@@ -71,7 +71,7 @@ func findValues(w *walk, root cursor) {
 }
 
 func (w *walk) values(c cursor) {
-	c.each(func(child cursor) {
+	c.each("values", func(child cursor) {
 		if child.key != nil && strings.HasSuffix(strings.ToLower(child.key.Value), "image") {
 			switch kindOf(child.node) {
 			case '"':

@@ -12,11 +12,11 @@ func isWorkflow(_ *File, n *yaml.Node) bool {
 
 // findWorkflow finds the containers of jobs and services, and the steps that are images.
 func findWorkflow(_ *walk, root cursor) {
-	root.get("jobs").each(func(job cursor) {
+	root.get("jobs").each("jobs", func(job cursor) {
 		job.get("container").whole("")
 		job.get("container").get("image").whole("")
-		job.get("services").each(func(service cursor) { service.get("image").whole("") })
-		job.get("steps").each(func(step cursor) { step.get("uses").whole(docker) })
+		job.get("services").each("services", func(service cursor) { service.get("image").whole("") })
+		job.get("steps").each("steps", func(step cursor) { step.get("uses").whole(docker) })
 	})
 }
 
@@ -29,5 +29,5 @@ func isAction(_ *File, n *yaml.Node) bool { return text(get(get(n, "runs"), "usi
 func findAction(_ *walk, root cursor) {
 	runs := root.get("runs")
 	runs.get("image").whole(docker)
-	runs.get("steps").each(func(step cursor) { step.get("uses").whole(docker) })
+	runs.get("steps").each("steps", func(step cursor) { step.get("uses").whole(docker) })
 }

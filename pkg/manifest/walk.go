@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// visit is a visit of a mapping or a sequence. Aliases may lead to a node in several places, where
+// it is something else, so it is visited once as each of these.
+type visit struct {
+	node *yaml.Node
+	as   role
+}
+
+// role is what a search takes a node for.
+type role string
+
+// walk is the search for the references of one document that is not a Kubernetes object of the
+// table.
+type walk struct {
+	file       *File
+	seen       map[visit]bool // of mappings and sequences, which aliases repeat
+	left       map[use]bool   // images that are in File.Left or ignored
+	references []workload.Reference
+	places     map[string]place
+	errs       []error
+	registry   *yaml.Node // the registry of all images of a chart, if its values set one
+}
+
+// end adds what was found to the file.
+func (w *walk) end(root *yaml.Node, kind string) error {
+	for _, r := range w.references {
+		if _, err := w.file.at(root, r.Pointer); err != nil {
+			return err
+		}
+	}
+	if len(w.references) > 0 {
+		w.file.add(&Object{
+			Object: &workload.Object{
+				Kind: workload.Kind{Kind: kind}, Custom: true,
+				PodSpecs: []workload.PodSpec{{References: w.references}},
+			},
+			file: w.file, line: root.Line, places: w.places,
+		})
+	}
+	return errors.Join(w.errs...)
+}
+
+// cursor is a node of a document, and the way to it. Its node is nil if the document has no such
+// node.
+type cursor struct {
+	*walk
+	use
+	node    *yaml.Node
+	pointer jsontext.Pointer
+}
+
+// get returns the value of a key.
+func (c cursor) get(name string) cursor {
+	child := cursor{
+		walk: c.walk, use: use{parent: c.node}, pointer: c.pointer.AppendToken(name),
+	}
+	child.key, child.node = pair(c.node, name)
+	return child
+}
+
+// text returns the text of a string, or "".
+func (c cursor) text() string { return text(c.node) }
+
+// each calls do with each value of a mapping, or each element of a sequence, which is visited as
+// what as says. A walk visits the same node as the same thing only once, because nested aliases can
+// repeat it a trillion times.
+func (c cursor) each(as role, do func(c cursor)) {
+	this := visit{c.node, as}
+	if c.node == nil || c.seen[this] {
+		return
+	}
+	switch c.node.Kind {
+	case yaml.MappingNode:
+		c.seen[this] = true
+		for p := range slices.Chunk(c.node.Content, 2) {
+			if p[0].Kind == yaml.ScalarNode {
+				do(cursor{c.walk, use{parent: c.node, key: p[0]}, p[1], c.pointer.AppendToken(p[0].Value)})
+			}
+		}
+	case yaml.SequenceNode:
+		c.seen[this] = true
+		for i, item := range c.node.Content {
+			do(cursor{c.walk, useOf(c.node, i), item, c.pointer.AppendToken(strconv.Itoa(i))})
+		}
+	}
+}
+
+// asScalar returns the node in its use.
+func (c cursor) asScalar() scalar { return scalar{c.use, c.node} }
