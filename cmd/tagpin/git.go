@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,7 +118,8 @@ func readFiles(
 	if err != nil {
 		return nil, nil, err
 	}
-	blobs, unread, err := readBlobs(ctx, top, commit, slices.Sorted(maps.Values(entries)))
+	ids := slices.Compact(slices.Sorted(maps.Values(entries)))
+	blobs, unread, err := readBlobs(ctx, top, commit, ids)
 	contents = map[*source][]byte{}
 	missing := 0
 	for path, id := range entries {
@@ -168,77 +167,6 @@ func listBlobs(
 		}
 	}
 	return ids, nil
-}
-
-// errPartial is why blobs are missing in a partial clone.
-var errPartial = errors.New("this partial clone does not have them; clone without --filter, or " +
-	"run git fetch --refetch --no-filter")
-
-// readBlobs returns the contents of blobs of a commit, by their IDs. Git may end at a blob that is
-// missing, or, before version 2.38, say so. Then it is asked which ones are missing, and for the
-// others again. unread is why some were not read.
-func readBlobs(
-	ctx context.Context, top, commit string, ids []string,
-) (contents map[string][]byte, unread, err error) {
-	contents, unread = catBlobs(ctx, top, ids)
-	if unread == nil || ctx.Err() != nil {
-		return contents, nil, ctx.Err()
-	}
-	missing, err := missingBlobs(ctx, top, commit)
-	if err != nil || len(missing) == 0 {
-		return contents, unread, ctx.Err()
-	}
-	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return missing[id] })
-	if contents, unread = catBlobs(ctx, top, ids); unread == nil {
-		unread = errPartial
-	}
-	return contents, unread, ctx.Err()
-}
-
-// missingBlobs returns the IDs of the objects of a commit that a clone does not have.
-func missingBlobs(ctx context.Context, top, commit string) (ids map[string]bool, err error) {
-	out, err := git(ctx, top, nil, "rev-list", "--objects", "--no-walk", "--missing=print", commit)
-	if err != nil {
-		return nil, err
-	}
-	ids = map[string]bool{}
-	for line := range strings.Lines(string(out)) {
-		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "?"); ok {
-			ids[id] = true
-		}
-	}
-	return ids, nil
-}
-
-// catBlobs returns the contents of blobs, by their IDs. If there is not one of each, the error says
-// why.
-func catBlobs(
-	ctx context.Context, top string, ids []string,
-) (contents map[string][]byte, err error) {
-	contents = map[string][]byte{}
-	if len(ids) == 0 {
-		return contents, nil
-	}
-	requests := strings.NewReader(strings.Join(ids, "\n") + "\n")
-	out, ended := git(ctx, top, requests, "cat-file", "--batch")
-	answers := bufio.NewReader(bytes.NewReader(out))
-	for _, id := range ids {
-		header, readErr := answers.ReadString('\n')
-		if readErr != nil {
-			return contents, cmp.Or(ended, fmt.Errorf("git: %w", io.ErrUnexpectedEOF))
-		}
-		var length int
-		if _, scanErr := fmt.Sscanf(header, id+" blob %d\n", &length); scanErr != nil {
-			err = cmp.Or(err, fmt.Errorf("git: %s", strings.TrimSpace(header))) // it is missing
-			continue
-		}
-		data := make([]byte, length+1) // with a line end
-		if _, readErr := io.ReadFull(answers, data); readErr != nil {
-			return contents, cmp.Or(ended, fmt.Errorf("git: %w", readErr))
-		}
-		contents[id] = data[:length]
-	}
-	return contents, err
 }
 
 // errNoCommit means that a work tree does not have the commit to compare with.
