@@ -26,9 +26,9 @@ const aboutCheck = `Lists the images in files that are not pinned. It contacts n
 ` + aboutFiles + `
 
 An image that tagpin pin can't write is a finding too: in a kind that tagpin does not know, in a
-JSON patch, or in kustomize.images of an Application. It says what to do, such as how to name the
-kind in the config. Only a message names what may be an image: in patches and values that are a
-text, and in parameters of Helm.
+JSON patch, or in kustomize.images of an Application. It says what to do. Of several in one kind,
+the first says how to name the kind in the config. Only a message names what may be an image: in
+patches and values that are a text, and in parameters of Helm.
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
@@ -81,23 +81,6 @@ func newCheckCommand(t terminal) *cobra.Command {
 	return c
 }
 
-// finding is an image that is not as it should be.
-type finding struct {
-	File   string `json:"file"`
-	Line   int    `json:"line"`
-	Column int    `json:"column"`
-	Rule   string `json:"rule"` // one of the rules
-	Image  string `json:"image"`
-	// Message is a sentence without a full stop. It begins with the image.
-	Message string `json:"message"`
-}
-
-// The rules of findings.
-const (
-	ruleUnpinned  = "unpinned"
-	ruleEditedTag = "edited-tag"
-)
-
 // checkFlags returns an error for each mistake in the flags.
 func (k *checking) checkFlags(flags *pflag.FlagSet) error {
 	errs := []error{k.fileFlags.checkFlags()}
@@ -137,6 +120,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
+	addHints(found)
 	if err := printFindings(k.output.name, found, t.out); err != nil {
 		errs = append(errs, err)
 	}
@@ -165,14 +149,18 @@ func checkSummary(n *tally, found []finding, s *sources) string {
 // unpinned returns the references that tagpin pin would resolve, and those that it would if it knew
 // how. It counts all of them.
 func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []finding) {
-	add := func(d policy.Decision, line, column int, more string) {
+	add := func(d policy.Decision, line, column int, left manifest.Left) {
 		n.add(d.Reason)
 		switch {
 		case d.Action == policy.Resolve:
 			n.open++
 			text := d.Reference.Text
+			message := text + " is not pinned to a digest"
+			if left.Why != "" {
+				message += ", and " + t.program + " pin leaves it: " + left.Why
+			}
 			found = append(found, finding{
-				s.file.Name, line, column, ruleUnpinned, text, text + " is not pinned to a digest" + more,
+				s.file.Name, line, column, ruleUnpinned, text, message, left,
 			})
 		case d.Reason == policy.Invalid:
 			t.complain(fmt.Errorf("%s:%d:%d: %w; it was not checked",
@@ -184,17 +172,17 @@ func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []fi
 		if plan.Skipped != "" {
 			for _, r := range allReferences(o.Object) {
 				line, column := o.Position(r)
-				add(decide(r.Text, rules), line, column, ", and "+t.program+" pin leaves it: "+inOwned)
+				add(decide(r.Text, rules), line, column, manifest.Left{Why: inOwned})
 			}
 		}
 		for _, d := range plan.Decisions {
 			line, column := o.Position(d.Reference)
-			add(d, line, column, "")
+			add(d, line, column, manifest.Left{})
 		}
 	}
 	for _, l := range s.file.Left {
 		if l.Reference {
-			add(decide(l.Text, rules), l.Line, l.Column, ", and "+t.program+" pin leaves it: "+l.Why)
+			add(decide(l.Text, rules), l.Line, l.Column, l)
 			continue
 		}
 		n.left++
@@ -252,9 +240,9 @@ func editedTags(s *source, before *manifest.File, program string) (found []findi
 		}
 		line, column := p.object.Position(p.is)
 		found = append(found, finding{
-			s.file.Name, line, column, ruleEditedTag, p.is.Text,
-			fmt.Sprintf("%s has the digest of the tag %s, which was there before; renew it with %s "+
-				"pin --update", p.is.Text, old.Tag(), program),
+			File: s.file.Name, Line: line, Column: column, Rule: ruleEditedTag, Image: p.is.Text,
+			Message: fmt.Sprintf("%s has the digest of the tag %s, which was there before; renew it with "+
+				"%s pin --update", p.is.Text, old.Tag(), program),
 		})
 	}
 	return found

@@ -11,8 +11,39 @@ import (
 
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
 
+	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/printable"
 )
+
+// finding is an image that is not as it should be.
+type finding struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	Rule   string `json:"rule"` // one of the rules
+	Image  string `json:"image"`
+	// Message is a sentence without a full stop. It begins with the image.
+	Message string `json:"message"`
+
+	left manifest.Left // why tagpin pin leaves the image, if it does
+}
+
+// The rules of findings.
+const (
+	ruleUnpinned  = "unpinned"
+	ruleEditedTag = "edited-tag"
+)
+
+// addHints adds each hint to the first finding that has it.
+func addHints(found []finding) {
+	hinted := hints{}
+	for _, f := range found {
+		hinted.count(f.left)
+	}
+	for i := range found {
+		found[i].Message += hinted.take(found[i].left)
+	}
+}
 
 // The formats of findings, beside those that most commands have.
 const (

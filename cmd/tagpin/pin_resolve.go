@@ -58,6 +58,12 @@ type resolution struct {
 // collect sets the edits of the files from the results of their lookups.
 func (s *sources) collect(t terminal) *resolution {
 	r := &resolution{tally: s.tally()}
+	hinted := hints{}
+	for _, file := range s.files {
+		for _, l := range file.file.Left {
+			hinted.count(l)
+		}
+	}
 	for _, file := range s.files {
 		for i, o := range file.file.Objects {
 			references := allReferences(o.Object)
@@ -73,8 +79,12 @@ func (s *sources) collect(t terminal) *resolution {
 		}
 		for _, l := range file.file.Left {
 			r.left++
-			t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s",
-				file.file.Name, l.Line, l.Column, l.Text, l.Why))
+			more := hinted.take(l)
+			if more == "" && l.Hint != "" { // the message about another image counts this one
+				continue
+			}
+			t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s%s",
+				file.file.Name, l.Line, l.Column, l.Text, l.Why, more))
 		}
 	}
 	adviseOnce(r.failed, t.program)

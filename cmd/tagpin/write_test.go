@@ -89,8 +89,14 @@ func TestSARIF(t *testing.T) {
 	for _, found := range [][]finding{
 		{},
 		{
-			{"a b/%ü.yaml", 1, 2, ruleUnpinned, "nginx", "nginx is not pinned"},
-			{"/abs/x.yaml", 3, 1, ruleEditedTag, "x\x1b", "x\x1b has the digest"},
+			{
+				File: "a b/%ü.yaml", Line: 1, Column: 2, Rule: ruleUnpinned, Image: "nginx",
+				Message: "nginx is not pinned",
+			},
+			{
+				File: "/abs/x.yaml", Line: 3, Column: 1, Rule: ruleEditedTag, Image: "x\x1b",
+				Message: "x\x1b has the digest",
+			},
 		},
 	} {
 		var b bytes.Buffer

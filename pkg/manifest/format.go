@@ -142,11 +142,15 @@ func variable(text string) bool {
 }
 
 // leaveReference adds a reference that can't be pinned where it is, unless it has a digest.
-func (c cursor) leaveReference(text, why string) {
-	if r, err := ref.Parse(text); err == nil && r.Pinned() {
+func (c cursor) leaveReference(text, why string) { c.leaveUnpinned(Left{Text: text, Why: why}) }
+
+// leaveUnpinned adds l, whose text is a reference, unless that has a digest.
+func (c cursor) leaveUnpinned(l Left) {
+	if r, err := ref.Parse(l.Text); err == nil && r.Pinned() {
 		return
 	}
-	c.leaveAs(Left{Text: text, Reference: true, Why: why})
+	l.Reference = true
+	c.leaveAs(l)
 }
 
 // leave adds an image that can't be pinned. text is not a whole reference.

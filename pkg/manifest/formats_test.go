@@ -29,7 +29,11 @@ func pinnedForm(text string) (before, after string) {
 func left(f *manifest.File) []string {
 	var list []string
 	for _, l := range f.Left {
-		list = append(list, fmt.Sprintf("%d:%d %s: %s", l.Line, l.Column, l.Text, l.Why))
+		why := l.Why
+		if l.Hint != "" {
+			why += "; " + l.Hint
+		}
+		list = append(list, fmt.Sprintf("%d:%d %s: %s", l.Line, l.Column, l.Text, why))
 	}
 	return list
 }

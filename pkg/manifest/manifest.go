@@ -70,6 +70,9 @@ type Left struct {
 	// Otherwise the image also depends on something else, or is not known for certain.
 	Reference bool
 	Why       string
+	// Hint says how to make the image known, with a verb first. It is the same for all images of an
+	// object, and may be for others of its kind. It is empty if there is no such way.
+	Hint string
 }
 
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error

@@ -32,9 +32,9 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 			return err
 		}
 	}
-	why := u.why()
+	why, hint := u.why()
 	for _, image := range u.found {
-		image.leaveReference(image.text(), why)
+		image.leaveUnpinned(Left{Text: image.text(), Why: why, Hint: hint})
 	}
 	function := root.get("metadata").get("annotations").get("config.kubernetes.io/function")
 	function.leaveText("an image of a KRM function", inText)
@@ -70,12 +70,12 @@ func isImageField(c cursor) bool {
 	return err == nil && (r.Tagged() || r.Pinned() || !r.Short())
 }
 
-// why says how to make the images of this kind known.
-func (u *unknownKind) why() string {
+// why says why the images of this kind are left, and how to make them known.
+func (u *unknownKind) why() (why, hint string) {
 	templates, others := u.paths()
-	what, entry := "no image is known in the kind ", ""
+	why, entry := "no image is known in the kind ", ""
 	if len(templates) > 0 {
-		what, entry = "no pod template is known in the kind ", ", paths: "+list(templates)
+		why, entry = "no pod template is known in the kind ", ", paths: "+list(templates)
 	}
 	if len(others) > 0 {
 		entry += ", images: " + list(others)
@@ -86,7 +86,7 @@ func (u *unknownKind) why() string {
 	if len(texts) > maxTexts || slices.ContainsFunc(texts, odd) {
 		entry = "it"
 	}
-	return what + u.kind.Kind + "; add " + entry + " to `templates` in the config"
+	return why + u.kind.Kind, "add " + entry + " to `templates` in the config"
 }
 
 // maxTexts bounds the paths in a message, which should be read by a person.
