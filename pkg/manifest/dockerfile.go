@@ -18,12 +18,24 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// dockerfileName matches Dockerfile, Containerfile, Dockerfile.dev and dev.Dockerfile.
+// dockerfileName matches Dockerfile, Containerfile, Dockerfile.dev, Dockerfile-dev and
+// dev.Dockerfile, which are the names that Docker, Podman and editors know. Docker also takes
+// dockerfile.
 var dockerfileName = regexp.MustCompile(`(?i)^(.*\.)?(Docker|Container)file([-_.].*)?$`)
+
+// These tell other files that have such a name from Dockerfiles, by their extensions.
+var (
+	documentName = regexp.MustCompile(`(?i)\.(dockerignore|html?|json|lock|md|rst|toml|xml|ya?ml)$`)
+	sourceName   = regexp.MustCompile(
+		`(?i)\.(cc?|cpp|cs|css|go|h|java|jsx?|kt|lua|php|pl|ps1|py|rb|rs|scala|sh|sql|swift|tsx?|vim)$`)
+	// forLanguage matches Dockerfile.go, which is for a program in Go. A file in Go is dockerfile.go.
+	forLanguage = regexp.MustCompile(`(^|\.)(Docker|Container)file\.\w+$`)
+)
 
 func isDockerfile(name string) bool {
 	base := filepath.Base(name)
-	return dockerfileName.MatchString(base) && !strings.HasSuffix(base, ".dockerignore")
+	return dockerfileName.MatchString(base) && !documentName.MatchString(base) &&
+		(!sourceName.MatchString(base) || forLanguage.MatchString(base))
 }
 
 var dockerfileFormat = &format{name: "Dockerfile"}

@@ -516,6 +516,15 @@ func TestRecognized(t *testing.T) {
 		{"kustomization.yaml", "kind: Other\napiVersion: a/v1\n", true, true},
 		{"Dockerfile", "FROM a\n", true, false},
 		{"dev.Containerfile", "FROM a\n", true, false},
+		{"dockerfile", "FROM a\n", true, false},
+		{"build/dev.dockerfile", "FROM a\n", true, false},
+		{"Dockerfile.dev", "FROM a\n", true, false},
+		{"dockerfile-dev", "FROM a\n", true, false},
+		{"Dockerfile.go", "FROM a\n", true, false},
+		{"dockerfile.go", "package a\n", false, false},
+		{"Dockerfile_test.go", "package a\n", false, false},
+		{"Dockerfile.md", "a\n", false, false},
+		{"dockerfile.yaml", "a: b\n", false, false},
 		{"Dockerfile.dockerignore", "a\n", false, false},
 	} {
 		f := parse(t, tt.file, tt.text)

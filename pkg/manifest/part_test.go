@@ -33,6 +33,17 @@ func kubectl(t *testing.T, stream string) []any {
 	}
 }
 
+func TestCandidate(t *testing.T) {
+	for name, want := range map[string]bool{
+		"a.yaml": true, "a/Kustomization": true, "a/Dockerfile": true, "a/dockerfile.dev": true,
+		"a/dockerfile.go": false, "a/dockerfile/a.go": false, "a/Dockerfile.md": false, "a.go": false,
+	} {
+		if got := manifest.Candidate(name); got != want {
+			t.Errorf("Candidate(%q) = %t, want %t", name, got, want)
+		}
+	}
+}
+
 // TestPart joins each pair of files. kubectl must read the same objects as from the files alone.
 func TestPart(t *testing.T) {
 	files := map[string]string{
