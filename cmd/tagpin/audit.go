@@ -46,9 +46,8 @@ replicasets.apps and jobs.batch, and with --pull-secrets to get secrets and serv
 With --listen, it repeats this and serves the page at /, the same as JSON at /report.json,
 Prometheus metrics at /metrics, and /healthz.
 
-Exit codes: 0 nothing was found, 1 a container has a state of --fail-on, 2 wrong usage, or a part of
-the cluster can't be read or does not exist, 3 a lookup failed, 130 the command was interrupted. With --listen, the
-exit code is 0 once the command was stopped.`
+If a part of the cluster can't be read or does not exist, the exit code is 2; tagpin --help has all
+of them. With --listen, it is 0 once the command was stopped.`
 
 // describeAudit returns the help of the command, with the states.
 func describeAudit() string {
