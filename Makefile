@@ -88,6 +88,10 @@ e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole nod
 test-neighbours: $(TOOLS)/built ## test with Flux and others as real programs; writes deploy/docs/compatibility.md
 	$(call say,test-neighbours: tagpin beside Flux and others; builds Kubernetes and these programs the first time,25 min,4 min)
 	@$(E2E) go run ./cmd/prepare neighbours # builds before the tests, as above
+	@# verify leaves these modules out, because their dependencies take minutes to compile.
+	@for module in e2e/neighbours/programs/*; do \
+	  test -z "$$(find $$module -name '*.go')" || (cd $$module && $(STATIC) go vet ./...) || exit 1; \
+	done
 	@# One neighbour after another, because each has a cluster of its own.
 	$(E2E) $(TEST) -p 1 -count=1 -timeout 60m $$(go list ./neighbours/... | grep /neighbours/) -update
 	go run ./hack/docs
