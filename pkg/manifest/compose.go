@@ -3,7 +3,9 @@
 package manifest
 
 import (
+	"regexp"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -32,12 +34,57 @@ func isSet(field cursor) bool {
 	return field.node != nil && kindOf(field.node) != 'n' && field.node.Tag != "!reset"
 }
 
-// findCompose finds the references of services. The image of a service that is built is the name of
-// the result.
+// findCompose finds the references of services, and leaves the images of services that are built.
 func findCompose(_ *walk, root cursor) {
 	root.get("services").each("services", func(service cursor) {
-		if image := service.get("image"); isSet(image) && !isSet(service.get("build")) {
-			image.wholeUnless("", service.get("pull_policy").text() == "never")
+		service.get("volumes").each("volumes", func(volume cursor) {
+			if volume.get("type").text() == "image" {
+				volume.get("source").whole("")
+			}
+		})
+		findBuild(service.get("build"))
+		image, policy := service.get("image"), service.get("pull_policy").text()
+		switch {
+		case !isSet(image):
+		case !isSet(service.get("build")):
+			image.wholeUnless("", policy == "never")
+		case policy != "build" && policy != "never":
+			image.leaveBuilt()
 		}
 	})
 }
+
+// fromLine matches a line of a Dockerfile with the image of a stage.
+var fromLine = regexp.MustCompile(`(?im)^[ \t]*FROM[ \t]`)
+
+// findBuild finds the references that the build of a service uses as its contexts, and leaves those
+// of a Dockerfile that is a text.
+func findBuild(build cursor) {
+	const image = "docker-image://"
+	build.get("additional_contexts").each("contexts", func(context cursor) {
+		if name, _, ok := strings.Cut(context.text(), image); ok { // name= in a list
+			context.whole(name + image)
+		}
+	})
+	if file := build.get("dockerfile_inline"); fromLine.MatchString(file.text()) {
+		file.leave("an image in dockerfile_inline", inText)
+	}
+}
+
+// leaveBuilt leaves the image of a service that is built. It is the name of the result, so it can't
+// be pinned. But unless the policy says otherwise, Compose first tries to pull it
+// (https://github.com/compose-spec/compose-spec/blob/main/build.md#using-build-and-image).
+func (c cursor) leaveBuilt() {
+	text := c.text()
+	switch {
+	case strings.TrimSpace(text) == "":
+	case variable(text):
+		c.leave(text, "it depends on a variable, and "+pulledFirst)
+	default:
+		c.leaveReference(text, pulledFirst)
+	}
+}
+
+// pulledFirst is why the image of a service that is built is left.
+const pulledFirst = "Compose tries to pull it before it builds it; " +
+	"set pull_policy to build or never"

@@ -66,6 +66,68 @@ func TestParseErrors(t *testing.T) {
 			`f.yaml:4: duplicate key "items" in a mapping`,
 		},
 		{
+			"kind twice", "f.yaml", "apiVersion: batch/v1\nkind: CronJob\nkind: Job\n" +
+				"spec: {template: {spec: {containers: [{name: a, image: b:1}]}}}\n",
+			`f.yaml:3: duplicate key "kind" in a mapping`,
+		},
+		{
+			"kind twice in JSON", "f.json", `{"apiVersion":"batch/v1","kind":"CronJob","kind":"Job",` +
+				`"spec":{"template":{"spec":{"containers":[{"name":"a","image":"b:1"}]}}}}`,
+			`f.json:1: duplicate key "kind" in a mapping`,
+		},
+		{
+			"apiVersion and kind twice, of a Kustomization and of a Pod", "f.yaml",
+			"apiVersion: kustomize.config.k8s.io/v1\nkind: X\n" + pod +
+				"spec: {containers: [{name: a, image: b:1}]}\n",
+			`f.yaml:3: duplicate key "apiVersion" in a mapping`,
+		},
+		{
+			"kind twice, first empty", "f.yaml", "kind: ''\n" + pod + "spec: {}\n",
+			`f.yaml:3: duplicate key "kind" in a mapping`,
+		},
+		{
+			"kind of an item twice", "f.yaml", "apiVersion: v1\nkind: List\nitems:\n" +
+				"- {apiVersion: v1, kind: ConfigMap, kind: Pod, spec: {containers: [{image: a}]}}\n",
+			`f.yaml:4: duplicate key "kind" in a mapping`,
+		},
+		{
+			"items twice, first empty", "f.yaml", "apiVersion: v1\nkind: List\nitems:\nitems:\n" +
+				"- apiVersion: helm.toolkit.fluxcd.io/v2\n  kind: HelmRelease\n" +
+				"  spec: {values: {image: 'a:1'}}\n",
+			`f.yaml:4: duplicate key "items" in a mapping`,
+		},
+		{
+			"spec of a HelmRelease twice, first empty", "f.yaml",
+			"apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nspec: {}\n" +
+				"spec: {values: {image: a:1}}\n",
+			`f.yaml:4: duplicate key "spec" in a mapping`,
+		},
+		{
+			"values of a HelmRelease twice, first empty", "f.yaml",
+			"apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\n" +
+				"spec:\n  values:\n  values: {image: a:1}\n",
+			`f.yaml:5: duplicate key "values" in a mapping`,
+		},
+		{
+			"images of a Kustomization twice, first empty", "kustomization.yaml",
+			"images: []\nimages: [{name: a, newTag: '1'}]\n",
+			`kustomization.yaml:2: duplicate key "images" in a mapping`,
+		},
+		{
+			"tag in values twice, first set by the chart", "values.yaml",
+			"image:\n  repository: a\n  tag: ''\n  tag: '1'\n",
+			`values.yaml:4: duplicate key "tag" in a mapping`,
+		},
+		{
+			"path of an operation twice", "p.yaml", "- op: add\n  path: x\n" +
+				"  path: /spec/containers/0/image\n  value: a:1\n",
+			`p.yaml:3: duplicate key "path" in a mapping`,
+		},
+		{
+			"op twice", "p.json", `[{"op":"test","op":"add","path":"/spec/containers/0/image","value":"a"}]`,
+			`p.json:1: duplicate key "op" in a mapping`,
+		},
+		{
 			"digest twice", "kustomization.yaml", "images:\n- name: a\n  newTag: b\n  digest: c\n" +
 				"  digest: d\n", `kustomization.yaml:5: duplicate key "digest" in a mapping`,
 		},

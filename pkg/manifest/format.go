@@ -18,6 +18,9 @@ import (
 type format struct {
 	name    string
 	cluster bool // its documents are Kubernetes objects for a cluster
+	// ownKeysFirst reports that a mapping's own pairs take precedence over those of its merge keys in
+	// all programs, wherever the merge keys are.
+	ownKeysFirst bool
 	// kind is that of its documents, if they are Kubernetes objects. Lists can have them too. Without
 	// a name, it stands for all kinds of the group.
 	kind workload.Kind
@@ -57,10 +60,10 @@ func formats() []*format {
 		{name: "KustomizePlugin", known: isPlugin, find: findPlugin},
 		{name: "Kubernetes", cluster: true, known: isKubernetes},
 		{name: "Patch", known: isPatch, find: findPatch},
-		{name: "Workflow", known: isWorkflow, find: findWorkflow},
-		{name: "Action", known: isAction, find: findAction},
+		{name: "Workflow", known: isWorkflow, find: findWorkflow, ownKeysFirst: true},
+		{name: "Action", known: isAction, find: findAction, ownKeysFirst: true},
 		{name: "Values", known: isValues, find: findValues},
-		{name: "Compose", known: isCompose, find: findCompose},
+		{name: "Compose", known: isCompose, find: findCompose, ownKeysFirst: true},
 	}
 }
 
@@ -78,11 +81,14 @@ func (f *File) recognize(root *yaml.Node) *format {
 
 // addDocument adds the references of a document to the file. k is its format, or nil.
 func (f *File) addDocument(k *format, root *yaml.Node) error {
+	if key := f.ambiguousKey(root); key != nil {
+		return f.duplicate(root, key)
+	}
 	seen := map[visit]bool{}
 	switch {
 	case k == nil:
 		return nil
-	case k.find == nil:
+	case k.cluster:
 		return f.collect(root, workload.Kind{}, seen)
 	}
 	return f.find(k, root, seen)
@@ -217,6 +223,7 @@ func (c cursor) split(name string, tagKey string, others []scalar, newKey bool) 
 		return true
 	}
 	if _, ok := digest.scalar(); !ok {
+		digest.leave(name, "its digest is not a text; write it as one")
 		return true
 	}
 	if tag.node != nil {

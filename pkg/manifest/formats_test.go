@@ -51,6 +51,8 @@ func TestLeftReference(t *testing.T) {
 		{"values.yaml", "image: {repository: a/b, tag: 1.10}\n", true},
 		{"values.yaml", "image: {repository: '{{ b }}', tag: 1.10}\n", false},
 		{"values.yaml", "image: {repository: a/b}\n", false},
+		{"compose.yaml", "services: {a: {image: 'evil:1', build: .}}\n", true},
+		{"compose.yaml", "services: {a: {image: 'evil:$TAG', build: .}}\n", false},
 		{"p.yaml", "[{op: replace, path: /spec/image, value: 'a:1'}]\n", true},
 	} {
 		f := parse(t, tt.file, tt.text)
@@ -59,6 +61,16 @@ func TestLeftReference(t *testing.T) {
 		}
 	}
 }
+
+// These are the ends of messages about images that are left.
+const (
+	inText   = ": it is in a text, which tagpin does not look into; write its digest there"
+	inPatch  = ": it is in a patch; write its digest there"
+	besideIt = " beside it may be a part of the image; write its digest in these values"
+	noTag    = ": its tag is not set here, so the chart chooses it; set the tag and the digest in " +
+		"these values"
+	newRegistry = ": global.imageRegistry changes its registry; write its digest in these values"
+)
 
 const kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
 
@@ -108,7 +120,7 @@ func TestFormats(t *testing.T) {
 			references: "a:1",
 			left: []string{
 				"9:32 b: tagSuffix removes the digest that it has in a manifest; use newTag and digest",
-				"13:9 an image in a patch: it is in a text, which tagpin does not look into",
+				"13:9 an image in a patch" + inText,
 			},
 		},
 		{
@@ -139,8 +151,8 @@ func TestFormats(t *testing.T) {
 				"- patch: |-\n    - {op: replace, path: /spec/image/tag, value: d}\n",
 			references: "a:1",
 			left: []string{
-				"6:10 an image in a patch: it is in a text, which tagpin does not look into",
-				"15:5 an image in a patch: it is in a text, which tagpin does not look into",
+				"6:10 an image in a patch" + inText,
+				"15:5 an image in a patch" + inText,
 			},
 		},
 		{
@@ -216,7 +228,7 @@ func TestFormats(t *testing.T) {
 			text: "- {op: add, path: /spec/list, value: &l [{image: a}]}\n" +
 				"- {op: add, path: /spec/containers, value: *l}\n" +
 				"- {op: add, path: /spec/initContainers, value: *l}\n",
-			left: []string{"1:50 a: it is in a patch"},
+			left: []string{"1:50 a: it is in a patch; write its digest there"},
 		},
 		{
 			name: "HelmRelease with lists that are elsewhere too", file: "r.yaml",
@@ -224,7 +236,7 @@ func TestFormats(t *testing.T) {
 				"    x: &x\n    - name: a\n      newTag: '1'‹\n      digest: D›\n    p: &p [{patch: {imageName: b:1}}]\n" +
 				"  postRenderers:\n  - kustomize: {images: *x, patches: *p}\n",
 			references: "a:1",
-			left:       []string{"8:32 b:1: it is in a patch"},
+			left:       []string{"8:32 b:1: it is in a patch; write its digest there"},
 		},
 		{
 			name: "JSON patch", file: "p.yaml",
@@ -233,7 +245,7 @@ func TestFormats(t *testing.T) {
 				"- {op: add, path: /spec/containers/-, value: {name: c, image: 'c:1'}}\n" +
 				"- {op: replace, path: /spec/containers/0/image, value: 'd@" + pinned.String() + "'}\n" +
 				"- {op: remove, path: /spec/replicas}\n",
-			left: []string{"3:10 nginx:1.25: it is in a patch", "5:63 c:1: it is in a patch"},
+			left: []string{"3:10 nginx:1.25" + inPatch, "5:63 c:1" + inPatch},
 		},
 		{
 			name: "JSON patch of what is no image", file: "p.yaml",
@@ -253,10 +265,42 @@ func TestFormats(t *testing.T) {
 				"- {op: replace, path: /spec/ephemeralContainers/0/image, value: f}\n" +
 				"- {op: replace, path: /spec/imageName, value: ghcr.io/g/h}\n",
 			left: []string{
-				"1:72 a:1: it is in a patch", "2:63 b: it is in a patch", "3:62 c: it is in a patch",
-				"4:59 d: it is in a patch", "4:75 e:1: it is in a patch", "5:65 f: it is in a patch",
-				"6:47 ghcr.io/g/h: it is in a patch",
+				"1:72 a:1" + inPatch, "2:63 b" + inPatch, "3:62 c" + inPatch,
+				"4:59 d" + inPatch, "4:75 e:1" + inPatch, "5:65 f" + inPatch,
+				"6:47 ghcr.io/g/h" + inPatch,
 			},
+		},
+		{
+			name: "JSON patch of the whole object", file: "p.yaml",
+			text: "- op: replace\n  path: ''\n  value:\n    spec: {containers: [{name: a, image: b}]}\n",
+			left: []string{"4:42 b" + inPatch},
+		},
+		{
+			name: "JSON patch that takes images from elsewhere", file: "p.yaml",
+			text: "- {op: add, path: /metadata/annotations/x, value: 'evil:1'}\n" +
+				"- {op: copy, from: /metadata/annotations/x, path: /spec/containers/0/image}\n" +
+				"- {op: move, from: /metadata/annotations/x, path: /spec/volumes/0/image/reference}\n" +
+				"- {op: copy, from: /x, path: /spec/template/spec/initContainers/-}\n" +
+				"- {op: move, from: /x, path: /spec/template/spec/initContainers}\n" +
+				"- {op: move, from: /x, path: /spec/jobTemplate}\n- {op: copy, from: /x, path: ''}\n" +
+				"- {op: copy, from: /x, path: /spec/sideImage}\n" +
+				"- {op: copy, from: /x, path: /spec/replicas}\n" +
+				"- {op: copy, from: /x, path: /metadata/labels/app}\n",
+			left: func() (all []string) {
+				for _, at := range []string{
+					"2:51 an image at /spec/containers/0/image: a patch takes it from /metadata/annotations/x",
+					"3:51 an image at /spec/volumes/0/image/reference: a patch takes it from " +
+						"/metadata/annotations/x",
+					"4:30 an image at /spec/template/spec/initContainers/-: a patch takes it from /x",
+					"5:30 an image at /spec/template/spec/initContainers: a patch takes it from /x",
+					"6:30 an image at /spec/jobTemplate: a patch takes it from /x",
+					"7:30 an image at the root: a patch takes it from /x",
+					"8:30 an image at /spec/sideImage: a patch takes it from /x",
+				} {
+					all = append(all, at+"; write it as a value, with its digest")
+				}
+				return all
+			}(),
 		},
 		{
 			name: "a core kind", file: "a.yaml",
@@ -271,7 +315,7 @@ func TestFormats(t *testing.T) {
 			name: "a KRM function", file: "a.yaml",
 			text: "apiVersion: example.com/v1\nkind: Tshirt\nmetadata:\n  annotations:\n" +
 				"    config.kubernetes.io/function: |\n      container:\n        image: example.com/a:1\n",
-			left: []string{"5:36 an image of a KRM function: it is in a text, which tagpin does not look into"},
+			left: []string{"5:36 an image of a KRM function" + inText},
 		},
 		{
 			name: "values that are not certain", file: "values.yaml", text: "a: {image: nginx, tag: 1}\n" +
@@ -279,13 +323,22 @@ func TestFormats(t *testing.T) {
 				"e: {image: {repository: nginx}}\nf: {image: {tag: v1}}\ng: {image: {repository: a, tag: [1]}}\n" +
 				"h: {image: {repository: a, tag: 1, digest: {}}}\ni: {image: {repository: a, tag: 1, sha: 12}}\n",
 			left: []string{
-				"1:12 nginx: tag beside it may be a part of the image",
-				"2:12 nginx: its tag is not set here, so the chart chooses it",
-				"3:12 nginx:1: imageDigest beside it may be a part of the image",
-				"4:25 nginx: its tag is not set here, so the chart chooses it",
-				"5:25 nginx: its tag is not set here, so the chart chooses it",
+				"1:12 nginx: tag" + besideIt,
+				"2:12 nginx" + noTag,
+				"3:12 nginx:1: imageDigest" + besideIt,
+				"4:25 nginx" + noTag,
+				"5:25 nginx" + noTag,
 				"7:33 a: its tag is not a text; write it in quotes",
+				"8:44 a: its digest is not a text; write it as one",
+				"9:41 a: its sha is not a digest; write its digest there",
 			},
+		},
+		{
+			name: "values with a digest that some charts call sha", file: "values.yaml",
+			text: "a: {image: {repository: a, tag: '1', sha: " + pinned.Encoded() + "}}\n" +
+				"b: {image: {repository: b, tag: '1', sha: '" + pinned.String() + "'}}\n" +
+				"c: {image: {repository: c, tag: '1', sha: {a: b}}}\n",
+			left: []string{"3:43 c: its sha is not a digest; write its digest there"},
 		},
 		{
 			name: "values with other versions beside images", file: "values.yaml",
@@ -293,7 +346,7 @@ func TestFormats(t *testing.T) {
 				"b: {image: '«b:tag»', appVersion: '2', sidecarTag: '3'}\n" +
 				"c: {proxyImage: c, proxyTag: '2', logImage: '«d:1»'}\nd: {image: '«e:1»', version: 2}\n",
 			references: "a:1 b:tag d:1 e:1",
-			left:       []string{"5:17 c: proxyTag beside it may be a part of the image"},
+			left:       []string{"5:17 c: proxyTag" + besideIt},
 		},
 		{
 			name: "values with registries beside images", file: "values.yaml",
@@ -306,19 +359,53 @@ func TestFormats(t *testing.T) {
 				"n: {registry: quay.io, proxyImage: 'o:1'}\n",
 			references: "d:1 quay.io/g:1 i:1 ghcr.io/k:1",
 			left: []string{
-				"1:34 team/app:1.2: registry beside it may be a part of the image",
-				"2:49 b: imageRegistry beside it may be a part of the image",
-				"3:55 e:1: proxyRegistry beside it may be a part of the image",
-				"7:50 m:1: imageRegistry beside it may be a part of the image",
-				"8:36 o:1: registry beside it may be a part of the image",
+				"1:34 team/app:1.2: registry" + besideIt,
+				"2:49 b: imageRegistry" + besideIt,
+				"3:55 e:1: proxyRegistry" + besideIt,
+				"7:50 m:1: imageRegistry" + besideIt,
+				"8:36 o:1: registry" + besideIt,
 			},
+		},
+		{
+			name: "values with registries that are no texts", file: "values.yaml",
+			text: "a: {registry: {host: quay.io}, image: 'team/app:1.2'}\n" +
+				"b: {imageRegistry: [quay.io], image: {repository: b, tag: '1'}}\n" +
+				"c: {registry: {}, image: '«c:1»'}\nd: {registry: [], image: '«d:1»'}\n" +
+				"e: {image: {registry: {host: quay.io}, repository: e, tag: '1'}}\n" +
+				"f: {registry: 5000, image: 'f:1'}\n" +
+				"g: {image: {registry: ~, repository: g, tag: '1‹@D›'}}\n",
+			references: "c:1 d:1 g:1",
+			left: []string{
+				"1:39 team/app:1.2: registry" + besideIt,
+				"2:51 b: imageRegistry" + besideIt,
+				"5:52 e: its registry is not a text; write it as one",
+				"6:28 f:1: registry" + besideIt,
+			},
+		},
+		{
+			name: "values with a registry for all that is no text", file: "values.yml",
+			text: "global: {imageRegistry: {host: r.example}}\nimage: {repository: a, tag: b}\n",
+			left: []string{"2:21 a" + newRegistry},
+		},
+		{
+			name: "pinned values with other registries", file: "values.yaml",
+			text: "a: {registry: r.example, image: 'a:1@" + pinned.String() + "'}\n" +
+				"b: {imageRegistry: r.example, image: {repository: b, tag: '1@" + pinned.String() + "'}}\n" +
+				"c: {image: {registry: {d: e}, repository: c, digest: '" + pinned.String() + "'}}\n" +
+				"f: {registry: r.example, image: {repository: f, digest: 'sha256:0'}}\n",
+			left: []string{"4:46 f: registry" + besideIt},
+		},
+		{
+			name: "pinned values with a registry for all", file: "values.yaml",
+			text: "global: {imageRegistry: r.example}\na: {image: 'a@" + pinned.String() + "'}\n" +
+				"b: {image: {repository: b, tag: '1@" + pinned.String() + "'}}\n",
 		},
 		{
 			name: "values with a registry for all", file: "values.yml",
 			text: "global: {imageRegistry: r.example}\nimage: {repository: a, tag: b}\nx: {image: c:d}\n",
 			left: []string{
-				"2:21 a: global.imageRegistry changes its registry",
-				"3:12 c:d: global.imageRegistry changes its registry",
+				"2:21 a" + newRegistry,
+				"3:12 c:d" + newRegistry,
 			},
 		},
 		{
@@ -345,6 +432,18 @@ func TestFormats(t *testing.T) {
 			references: "a:1 b:1 c:1 d:1",
 		},
 		{
+			name: "items of an object that is no list by its kind", file: "list.yaml",
+			text: "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: a, image: '«a:1»'}]}\nitems:\n" +
+				"- {apiVersion: v1, kind: Pod, spec: {containers: [{name: a, image: '«b:1»'}]}}\n---\n" +
+				"apiVersion: example.com/v1\nkind: App\nspec: {image: 'c:1'}\nitems:\n" +
+				"- {apiVersion: v1, kind: Pod, spec: {containers: [{name: a, image: '«d:1»'}]}}\n---\n" +
+				"apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nitems:\n" +
+				"- spec: {values: {image: '«e:1»'}}\n",
+			references: "a:1 b:1 d:1 e:1",
+			left: []string{"9:15 c:1: no image is known in the kind App; add {group: example.com, kind: " +
+				"App, images: [spec.image]} to `templates` in the config"},
+		},
+		{
 			name: "items of a typed list", file: "list.yaml",
 			text: "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmReleaseList\nitems:\n" +
 				"- spec: {values: {image: '«a:1»'}}\n",
@@ -355,7 +454,39 @@ func TestFormats(t *testing.T) {
 				"  web:\n    build: .\n    image: example.com/web:1\n  never: {image: «x», pull_policy: never}\n" +
 				"  v:\n    image: \"redis:${TAG:-7}\"\n",
 			references: "postgres:16 x",
-			left:       []string{"9:12 redis:${TAG:-7}: it depends on a variable"},
+			left: []string{
+				"6:12 example.com/web:1: Compose tries to pull it before it builds it; set pull_policy to " +
+					"build or never",
+				"9:12 redis:${TAG:-7}: it depends on a variable",
+			},
+		},
+		{
+			name: "compose with services that are built", file: "compose.yaml", text: "services:\n" +
+				"  a: {build: ., image: 'a:1', pull_policy: build}\n" +
+				"  b: {build: ., image: 'b:1', pull_policy: never}\n" +
+				"  c: {build: ., image: 'c:1', pull_policy: missing}\n" +
+				"  d: {build: {context: .}, image: 'd:$TAG'}\n  e: {build: ., image: ''}\n  f: {build: .}\n" +
+				"  g: {build: ., image: 'g:1'} # tagpin:ignore\n" +
+				"  h: {build: ., image: 'h@" + pinned.String() + "'}\n",
+			left: []string{
+				"4:24 c:1: Compose tries to pull it before it builds it; set pull_policy to build or never",
+				"5:35 d:$TAG: it depends on a variable, and Compose tries to pull it before it builds it; " +
+					"set pull_policy to build or never",
+			},
+		},
+		{
+			name: "compose with other images", file: "compose.yaml", text: "services:\n  a:\n" +
+				"    volumes:\n    - {type: image, source: '«a:1»', target: /a}\n    - b:/b\n" +
+				"    - {type: volume, source: c, target: /c}\n    build:\n      context: .\n" +
+				"      additional_contexts: {d: docker-image://«d:1», e: ../e}\n" +
+				"      dockerfile_inline: |\n        from f\n" +
+				"  g: {build: {additional_contexts: [g=docker-image://«g:1», 'h=docker-image://$H']}}\n" +
+				"  i: {build: {dockerfile_inline: 'RUN from i'}}\n",
+			references: "a:1 d:1 g:1",
+			left: []string{
+				"11:9 an image in dockerfile_inline" + inText,
+				"12:59 $H: it depends on a variable",
+			},
 		},
 		{
 			name: "compose with fields for anchors", file: "compose.yaml",
@@ -612,6 +743,7 @@ func TestDuplicateBesideAnObject(t *testing.T) {
 		"images: [{name: a, newTag: '1', newTag: '2'}]\n"
 	for text, want := range map[string]bool{
 		pod + "---\n" + twice: true, twice + "---\n" + pod: true, twice: false,
+		"kind: ''\n" + pod: true,
 	} {
 		_, err := manifest.Parse("f.yaml", []byte(text), nil)
 		if err == nil || errors.Is(err, manifest.ErrDuplicateKey) != want {

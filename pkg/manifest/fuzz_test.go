@@ -50,6 +50,8 @@ func FuzzEdit(f *testing.F) {
 		"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"spec\":{\"containers\":[{\"image\":\"a\\u002fb\"}]}}",
 		"kind: PodList\napiVersion: v1\nitems:\n- spec:\n    containers:\n    - image: &a nginx\n" +
 			"    - image: *a\n",
+		pod + "!!merge spec: {!!binary Y29udGFpbmVycw==: [{image: !!binary 'bmdpbng='}]}\n" +
+			"! '<<': {x: y}\n",
 		"\uFEFFkind: Pod\u2028apiVersion: v1\u0085spec: {containers: [{image: é.x/a}, {? image : b}]}",
 	} {
 		f.Add("f", []byte(seed))
@@ -72,7 +74,8 @@ func FuzzEdit(f *testing.F) {
 		list := edits(s)
 		got, err := s.Edit(list)
 		if err != nil {
-			if name != "f" || strings.Contains(err.Error(), "through an alias") {
+			if name != "f" || strings.Contains(err.Error(), "through an alias") ||
+				strings.Contains(err.Error(), "base64") {
 				return // the parts of several references can share a scalar, or anything else one
 			}
 			t.Fatalf("Edit of %q: %v", data, err)

@@ -13,19 +13,21 @@ import (
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
 
-// parseJSON parses all JSON values of text, the file without its byte order mark.
-func (f *File) parseJSON(text []byte) error {
+// parseJSON parses all JSON values of text, the file without its byte order mark. It returns the
+// size of those before an error. Like kubectl, it replaces invalid UTF-8 in a string.
+func (f *File) parseJSON(text []byte) (read int, err error) {
 	p := jsonParser{file: f, base: len(f.data) - len(text)}
-	p.dec = jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))
+	p.dec = jsonwalk.NewDecoder(bytes.NewBuffer(text))
 	for {
 		n, err := p.value()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return read, nil
 		}
 		if err != nil {
-			return p.error(err)
+			return read, p.error(err)
 		}
 		f.documents = append(f.documents, n)
+		read = int(p.dec.InputOffset())
 	}
 }
 
@@ -81,7 +83,7 @@ func (p *jsonParser) value() (*yaml.Node, error) {
 	raw, err := p.dec.ReadValue()
 	if err == nil && kind == '"' {
 		n.Style = yaml.DoubleQuotedStyle
-		raw, err = jsontext.AppendUnquote(nil, raw)
+		raw, _ = jsontext.AppendUnquote(nil, raw) // its only error is invalid UTF-8, which is replaced
 	}
 	n.Value = string(raw)
 	return n, err

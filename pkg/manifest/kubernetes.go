@@ -3,6 +3,7 @@
 package manifest
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -11,11 +12,13 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// collect adds n to the file's objects if it is an object of a known kind, the references of n if
-// it has a format of its own, or the items of n if it is a list. inherited is the kind of an item
+// collect adds the references of the object n and of its items. inherited is the kind of an item
 // without a kind of its own, as in the typed lists of an API server, such as PodList. seen has the
 // visits so far: a list can contain the same node many times by aliases, and all its occurrences
 // change together.
+//
+// For kubectl, an object of any kind is a list if it has items, and then nothing else in it counts
+// (unstructuredJSONScheme in k8s.io/apimachinery/pkg/apis/meta/v1/unstructured).
 func (f *File) collect(
 	n *yaml.Node, inherited workload.Kind, seen map[visit]bool,
 ) error {
@@ -24,10 +27,38 @@ func (f *File) collect(
 		return nil
 	}
 	seen[this] = true
+	for _, name := range []string{"apiVersion", "kind", "items"} {
+		if err := f.checkKey(n, name); err != nil {
+			return err
+		}
+	}
 	kind := kindOfObject(n)
 	if kind.Kind == "" {
 		kind = inherited
 	}
+	if err := f.addKind(n, kind, seen); err != nil {
+		return err
+	}
+	itemKind := workload.Kind{Group: kind.Group, Kind: strings.TrimSuffix(kind.Kind, "List")}
+	for _, item := range itemsOf(n) {
+		if err := f.collect(item, itemKind, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// itemsOf returns the items of an object, or nil if it is not a list.
+func itemsOf(n *yaml.Node) []*yaml.Node {
+	if items := get(n, "items"); items != nil && items.Kind == yaml.SequenceNode {
+		return items.Content
+	}
+	return nil
+}
+
+// addKind adds n to the file's objects if its kind is known, or the references of n if it has a
+// format of its own. It leaves the images of other kinds but lists, apart from their items.
+func (f *File) addKind(n *yaml.Node, kind workload.Kind, seen map[visit]bool) error {
 	all := formats()
 	if i := slices.IndexFunc(all, func(k *format) bool { return k.has(kind) }); i >= 0 {
 		return f.find(all[i], n, seen)
@@ -35,24 +66,14 @@ func (f *File) collect(
 	if f.table.Known(kind) {
 		return f.addObject(n, kind)
 	}
-	itemKind, isList := strings.CutSuffix(kind.Kind, "List")
-	items := get(n, "items")
-	if !isList || items == nil || items.Kind != yaml.SequenceNode {
-		return f.leaveKind(n, kind)
+	if strings.HasSuffix(kind.Kind, "List") && itemsOf(n) != nil {
+		return nil
 	}
-	if err := f.checkUnique(n); err != nil {
-		return err
-	}
-	for _, item := range items.Content {
-		if err := f.collect(item, workload.Kind{Group: kind.Group, Kind: itemKind}, seen); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f.leaveKind(n, kind)
 }
 
 func (f *File) addObject(n *yaml.Node, kind workload.Kind) error {
-	var e encoder
+	e := encoder{file: f}
 	e.add(n)
 	if len(e.json) > maxExpanded {
 		return f.errorf(n.Line,
@@ -87,6 +108,21 @@ func (f *File) addObject(n *yaml.Node, kind workload.Kind) error {
 // isKubernetes reports whether a document is a Kubernetes object, whether or not its kind is known.
 func isKubernetes(_ *File, n *yaml.Node) bool {
 	return text(get(n, "apiVersion")) != "" && text(get(n, "kind")) != ""
+}
+
+// ambiguousKey returns the second one of two equal keys that decide which kind a document has if it
+// is a Kubernetes object, or nil.
+func (f *File) ambiguousKey(n *yaml.Node) *yaml.Node {
+	if !isObject(n) {
+		return nil
+	}
+	return cmp.Or(f.secondKey(n, "apiVersion"), f.secondKey(n, "kind"))
+}
+
+// isObject reports whether a document has the keys that all Kubernetes objects have, whatever their
+// values are.
+func isObject(n *yaml.Node) bool {
+	return get(n, "apiVersion") != nil && get(n, "kind") != nil
 }
 
 // kindOfObject returns the kind of a Kubernetes object.

@@ -3,6 +3,7 @@
 package manifest
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,8 +19,12 @@ import (
 // to it in an operation of a patch.
 var imageLine = regexp.MustCompile(`(?im)^[^#\r\n]*(image["']?[ \t]*:|/image["']?[ \t]*([,}]|\r?$))`)
 
-// inText is why an image in a text can't be pinned.
-const inText = "it is in a text, which tagpin does not look into"
+// These are why an image in a text can't be pinned, or in a patch.
+const (
+	notRead = "it is in a text, which tagpin does not look into"
+	inText  = notRead + "; write its digest there"
+	inPatch = "it is in a patch; write its digest there"
+)
 
 // leaveText leaves a text that names an image. The package does not look into texts, because they
 // may be templates or patches.
@@ -48,9 +53,23 @@ func isPatch(_ *File, n *yaml.Node) bool {
 		!slices.ContainsFunc(n.Content, func(child *yaml.Node) bool { return !isOperation(child) })
 }
 
-// isOperation reports whether a node is an operation of a JSON patch.
+// isOperation reports whether a node is an operation of a JSON patch. Its path is a JSON pointer,
+// which is empty for the whole object. If the node has a key twice, one of the values is enough.
 func isOperation(n *yaml.Node) bool {
-	return text(get(n, "op")) != "" && strings.HasPrefix(text(get(n, "path")), "/")
+	if n.Kind != yaml.MappingNode {
+		return false
+	}
+	op, path := false, false
+	for p := range slices.Chunk(n.Content, 2) {
+		value, isText := text(p[1]), kindOf(p[1]) == '"'
+		switch p[0].Value {
+		case "op":
+			op = op || value != ""
+		case "path":
+			path = path || isText && (value == "" || strings.HasPrefix(value, "/"))
+		}
+	}
+	return op && path
 }
 
 func findPatch(_ *walk, root cursor) { root.leavePatch() }
@@ -59,24 +78,41 @@ func findPatch(_ *walk, root cursor) { root.leavePatch() }
 // of a JSON patch.
 func (c cursor) leavePatch() {
 	switch {
-	case isOperation(c.node):
+	case c.node != nil && isOperation(c.node):
 		c.leaveOperation()
 	case isPodImage(c) || isImageField(c):
-		c.leaveReference(c.text(), "it is in a patch")
+		c.leaveReference(c.text(), inPatch)
 	default:
 		c.each("patch "+podPart(c.pointer), cursor.leavePatch)
 	}
 }
 
-// leaveOperation leaves the images in the value of an operation. What a test has is not written,
-// and the other operations have no value. A pointer from the root of the patched object tells which
-// texts are images.
+// leaveOperation leaves the images in the value of an operation, and those that it takes from
+// another place. What a test has is not written, and a removal has no value. A pointer from the
+// root of the patched object tells which texts are images.
 func (c cursor) leaveOperation() {
-	if op := c.get("op").text(); op == "add" || op == "replace" {
-		value := c.get("value")
-		value.pointer = jsontext.Pointer(c.get("path").text())
+	value, from, path := c.get("value"), c.get("from"), c.get("path")
+	switch c.get("op").text() {
+	case "add", "replace":
+		value.pointer = jsontext.Pointer(path.text())
 		value.leavePatch()
+	case "copy", "move":
+		if mayHaveImage(path.text()) {
+			path.leave("an image at "+cmp.Or(path.text(), "the root"), "a patch takes it from "+from.text()+
+				"; write it as a value, with its digest")
+		}
 	}
+}
+
+// aboveImage matches the pointers to values that may have a pod spec, and to those of its parts
+// that may have images.
+var aboveImage = regexp.MustCompile(`^$|/(?:spec|template|jobTemplate)$|/(?:` +
+	strings.Join(workload.ContainerLists[:], "|") + `|volumes)(?:/(?:\d+|-)(?:/image)?)?$`)
+
+// mayHaveImage reports whether a pointer is that of an image, or of a value that may have one.
+func mayHaveImage(pointer string) bool {
+	return podImage.MatchString(pointer) || imageField.MatchString(pointer) ||
+		aboveImage.MatchString(pointer)
 }
 
 // podImage matches the pointers to the images in a pod spec: those of containers and of volumes.
@@ -118,7 +154,7 @@ var parameterName = regexp.MustCompile(`(?i)image(\.?(tag|digest|repository|name
 func leaveSource(source cursor) {
 	helm := source.get("helm")
 	helm.get("values").leaveText("an image in helm.values",
-		inText+"; use helm.valuesObject")
+		notRead+"; use helm.valuesObject")
 	helm.get("parameters").each("parameters", func(parameter cursor) {
 		name, value := parameter.get("name").text(), parameter.get("value")
 		if parameterName.MatchString(name) && value.node != nil && value.node.Kind == yaml.ScalarNode {

@@ -27,7 +27,6 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -55,8 +54,9 @@ type File struct {
 	documents []*yaml.Node // none in a Dockerfile
 	json      bool         // the file is JSON, and not YAML
 	unique    map[*yaml.Node]bool
-	ignores   map[int]bool // lines whose references are ignored
-	aliases   bool         // the file has aliases
+	repeats   map[*yaml.Node][]repeat // by the mappings that have the pair in addition to their own
+	ignores   map[int]bool            // lines whose references are ignored
+	aliases   bool                    // the file has aliases
 	// aliasLines are the lines of aliases, if the file has ignores.
 	aliasLines map[use]int
 	expanded   int // size of all objects and merged mappings, with aliases followed
@@ -76,20 +76,27 @@ type Left struct {
 }
 
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error
-// begins with the name of the file and the line, as those of compilers do.
+// begins with the name of the file and the line, as those of compilers do. If the file may be a
+// Kubernetes manifest, the error matches ErrManifest.
 func Parse(name string, data []byte, table *workload.Table) (*File, error) {
 	f := &File{Name: name, data: data, table: table, lines: newLineIndex(data)}
-	for _, utf16 := range []string{"\xFE\xFF", "\xFF\xFE"} {
-		if bytes.HasPrefix(data, []byte(utf16)) {
-			return nil, f.errorf(1, "the file is UTF-16; manifests are UTF-8")
-		}
-	}
 	f.findIgnores()
-	if isDockerfile(name) {
+	if isDockerfile(name) && !isUTF16(data) {
 		return f, f.parseDockerfile()
 	}
-	if err := f.parse(); err != nil {
+	if err := f.addDocuments(); err != nil {
+		if f.mayBeManifest() {
+			err = manifestError{err}
+		}
 		return nil, err
+	}
+	return f, nil
+}
+
+// addDocuments adds the references of all YAML documents or JSON values.
+func (f *File) addDocuments() error {
+	if err := f.parse(); err != nil {
+		return err
 	}
 	known := make([]*format, len(f.documents))
 	for i, root := range f.documents {
@@ -97,29 +104,43 @@ func Parse(name string, data []byte, table *workload.Table) (*File, error) {
 			f.formats = append(f.formats, known[i])
 		}
 	}
+	f.dropRepeats(known)
 	for i, root := range f.documents {
 		if err := f.addDocument(known[i], root); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return f, nil
+	return nil
 }
 
 var bom = []byte("\uFEFF")
 
-// parse sets documents. A file that begins with a brace is parsed as JSON first.
+// parse sets documents. A file that begins with a brace is parsed as JSON. If that fails, it may be
+// a YAML flow mapping, which kubectl reads too, whatever the name of the file is.
 func (f *File) parse() error {
-	text := bytes.TrimPrefix(f.data, bom)
-	content := bytes.TrimLeft(text, " \t\r\n")
-	if bytes.HasPrefix(content, []byte("{")) && utf8.Valid(text) {
-		f.json = true
-		err := f.parseJSON(text)
-		if err == nil || strings.HasSuffix(f.Name, ".json") {
-			return err
-		}
-		f.documents, f.json = nil, false // it may be a YAML flow mapping
+	if isUTF16(f.data) {
+		return f.errorf(1, "the file is UTF-16; manifests are UTF-8")
 	}
-	return f.parseYAML(text)
+	text := bytes.TrimPrefix(f.data, bom)
+	if !isJSON(text) {
+		return f.parseYAML(text)
+	}
+	f.json = true
+	_, jsonErr := f.parseJSON(text)
+	if jsonErr == nil {
+		return nil
+	}
+	f.documents, f.json = nil, false
+	err := f.parseYAML(text)
+	if err != nil && strings.HasSuffix(f.Name, ".json") {
+		return jsonErr
+	}
+	return err
+}
+
+// isJSON reports whether a text begins as a JSON object.
+func isJSON(text []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{"))
 }
 
 func (f *File) errorf(line int, format string, args ...any) error {
@@ -131,7 +152,8 @@ func (f *File) errorf(line int, format string, args ...any) error {
 func (f *File) addExpanded(line, size int) error {
 	f.expanded += size
 	if f.expanded > maxExpanded+maxGrowth*len(f.data) {
-		return f.errorf(line, "the file is too large when its aliases and merge keys are followed")
+		return manifestError{f.errorf(line,
+			"the file is too large when its aliases and merge keys are followed")}
 	}
 	return nil
 }

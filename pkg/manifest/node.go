@@ -3,6 +3,7 @@
 package manifest
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -70,14 +71,15 @@ func hasValue(n *yaml.Node) bool { return n != nil && n.Value != "" && kindOf(n)
 
 // at returns the place at a JSON pointer (RFC 6901). Its node is nil if there is none. It returns
 // an error if a mapping on the way to the node has a key twice: programs do not agree which one
-// counts. Elsewhere in the file, a duplicate key changes no reference.
+// counts. Elsewhere in the file, a duplicate key changes no reference, unless it is one that the
+// search for references looks for.
 func (f *File) at(root *yaml.Node, pointer string) (place, error) {
 	p := place{scalar: scalar{node: root}}
 	for step := range jsontext.Pointer(pointer).Tokens() {
 		n := p.node
 		p.use = use{parent: n}
 		if n == nil || n.Kind != yaml.SequenceNode {
-			if err := f.checkUnique(n); err != nil {
+			if err := cmp.Or(f.checkUnique(n), f.checkRepeats(n, step)); err != nil {
 				return place{}, err
 			}
 			p.key, p.node = pair(n, step)
@@ -92,9 +94,9 @@ func (f *File) at(root *yaml.Node, pointer string) (place, error) {
 	return p, nil
 }
 
-// ErrDuplicateKey is why Parse fails if a mapping on the way to an image has a key twice, in a file
-// that has a Kubernetes object for a cluster. The error is another one in other files, whose
-// programs may accept them.
+// ErrDuplicateKey is why Parse fails if a mapping on the way to an image, or where one may be, has a
+// key twice, in a file that has a Kubernetes object for a cluster. The error is another one in other
+// files, whose programs may accept them.
 var ErrDuplicateKey = errors.New("duplicate key")
 
 // checkUnique returns an error if n is a mapping that has a key twice.
@@ -109,7 +111,7 @@ func (f *File) checkUnique(n *yaml.Node) error {
 			continue
 		}
 		if seen[key.Value] {
-			return f.duplicate(key)
+			return f.duplicate(n, key)
 		}
 		seen[key.Value] = true
 	}
@@ -120,12 +122,62 @@ func (f *File) checkUnique(n *yaml.Node) error {
 	return nil
 }
 
-// duplicate returns the error of a key that a mapping has twice.
-func (f *File) duplicate(key *yaml.Node) error {
-	if slices.ContainsFunc(f.formats, func(k *format) bool { return k.cluster }) {
-		return f.errorf(key.Line, "%w %q in a mapping", ErrDuplicateKey, key.Value)
+// checkRepeats returns an error if a merge key repeats this key of n.
+func (f *File) checkRepeats(n *yaml.Node, name string) error {
+	for _, r := range f.repeats[n] {
+		if r.key.Value == name {
+			return f.duplicate(n, r.key)
+		}
 	}
-	return f.errorf(key.Line, "%v %q in a mapping", ErrDuplicateKey, key.Value)
+	return nil
+}
+
+// checkKey returns an error if n is a mapping that has this key twice. It does not look at other
+// keys.
+func (f *File) checkKey(n *yaml.Node, name string) error {
+	if key := f.secondKey(n, name); key != nil {
+		return f.duplicate(n, key)
+	}
+	return nil
+}
+
+// secondKey returns the second one of two equal keys of a mapping, or nil.
+func (f *File) secondKey(n *yaml.Node, name string) (second *yaml.Node) {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	count := 0
+	f.eachPair(n, func(key, _ *yaml.Node) {
+		if key.Value != name {
+			return
+		}
+		if count++; count == 2 {
+			second = key
+		}
+	})
+	return second
+}
+
+// duplicate returns the error of a key that n has twice.
+func (f *File) duplicate(n, key *yaml.Node) error {
+	line, why := key.Line, ""
+	for _, r := range f.repeats[n] {
+		if r.key == key {
+			line = r.from.line
+			why = ": a merge key repeats it; write the key after the merge keys"
+		}
+	}
+	if f.cluster() {
+		return f.errorf(line, "%w %q in a mapping%s", ErrDuplicateKey, key.Value, why)
+	}
+	return f.errorf(line, "%v %q in a mapping%s", ErrDuplicateKey, key.Value, why)
+}
+
+// cluster reports whether the file has a Kubernetes object for a cluster, or may have one: that can
+// depend on which of two equal keys counts.
+func (f *File) cluster() bool {
+	return slices.ContainsFunc(f.formats, func(k *format) bool { return k.cluster }) ||
+		slices.ContainsFunc(f.documents, func(n *yaml.Node) bool { return f.ambiguousKey(n) != nil })
 }
 
 const (
@@ -144,7 +196,10 @@ const (
 // encoder writes nodes as JSON for workload.Table.Scan, which does not look at the values of
 // numbers: every number is written as 0. Pairs whose key is a mapping or a sequence are left out.
 // If the result is longer than maxExpanded, it is truncated.
-type encoder struct{ json []byte }
+type encoder struct {
+	file *File
+	json []byte
+}
 
 func (e *encoder) add(n *yaml.Node) {
 	if len(e.json) > maxExpanded {
@@ -175,17 +230,14 @@ func (e *encoder) add(n *yaml.Node) {
 func (e *encoder) addMapping(n *yaml.Node) {
 	e.json = append(e.json, '{')
 	first := true
-	for p := range slices.Chunk(n.Content, 2) {
-		if p[0].Kind != yaml.ScalarNode {
-			continue
-		}
+	e.file.eachPair(n, func(key, value *yaml.Node) {
 		if !first {
 			e.json = append(e.json, ',')
 		}
 		first = false
-		e.json, _ = jsontext.AppendQuote(e.json, p[0].Value)
+		e.json, _ = jsontext.AppendQuote(e.json, key.Value)
 		e.json = append(e.json, ':')
-		e.add(p[1])
-	}
+		e.add(value)
+	})
 	e.json = append(e.json, '}')
 }

@@ -23,7 +23,10 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 	u := unknownKind{kind: kind}
 	root := cursor{walk: &walk{file: f, seen: map[visit]bool{}}, node: n}
 	root.each("object", func(field cursor) {
-		if name := field.key.Value; name != "metadata" && name != "status" {
+		switch name := field.key.Value; {
+		case name == "metadata", name == "status":
+		case name == "items" && itemsOf(n) != nil: // objects of their own
+		default:
 			u.visit(field)
 		}
 	})
@@ -38,7 +41,7 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 	}
 	function := root.get("metadata").get("annotations").get("config.kubernetes.io/function")
 	function.leaveText("an image of a KRM function", inText)
-	return nil
+	return root.twice
 }
 
 // unknownKind is the search for the images in an object whose kind the table does not have.

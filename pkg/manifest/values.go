@@ -64,7 +64,7 @@ func findValues(w *walk, root cursor) {
 	if w.registry == nil {
 		w.registry = global.get("image").get("registry").node
 	}
-	if text(w.registry) == "" {
+	if !isGiven(w.registry) {
 		w.registry = nil
 	}
 	w.values(root)
@@ -114,12 +114,12 @@ func stemOf(image cursor) string {
 
 // registryBeside returns the key of a registry that may belong to an image in the same mapping, or
 // "": one of the image itself, or one for all images there. It does not belong to an image that
-// begins with this registry.
+// begins with this registry. A registry that is not a text may contain one.
 func registryBeside(image cursor, name string) string {
 	stem := stemOf(image)
 	for p := range slices.Chunk(image.parent.Content, 2) {
 		key, registry := strings.ToLower(p[0].Value), text(p[1])
-		if registry != "" && !strings.HasPrefix(name, registry+"/") &&
+		if isGiven(p[1]) && (registry == "" || !strings.HasPrefix(name, registry+"/")) &&
 			(onlyRegistry.MatchString(key) || onlyRegistry.MatchString(strings.TrimPrefix(key, stem))) {
 			return p[0].Value
 		}
@@ -127,11 +127,17 @@ func registryBeside(image cursor, name string) string {
 	return ""
 }
 
-// besideIt is why an image can't be pinned that has a part of itself beside it.
-const besideIt = " beside it may be a part of the image"
+// isGiven reports whether a value is neither null nor empty.
+func isGiven(n *yaml.Node) bool { return hasValue(n) || n != nil && len(n.Content) > 0 }
 
-// noTag is why an image without a tag can't be pinned.
-const noTag = "its tag is not set here, so the chart chooses it"
+// These are why an image in values can't be pinned: it has a part of itself beside it, a part is
+// set for all images, or its tag is missing.
+const (
+	besideIt    = " beside it may be a part of the image; write its digest in these values"
+	newRegistry = "global.imageRegistry changes its registry; write its digest in these values"
+	noTag       = "its tag is not set here, so the chart chooses it; set the tag and the digest in " +
+		"these values"
+)
 
 // valueText adds an image that is one text. Without a tag and a digest, or with a digest or a
 // registry beside it, the text may be only a part of a reference that the chart makes.
@@ -148,24 +154,41 @@ func (w *walk) valueText(c cursor) {
 	case err != nil:
 	case beside != "" && !r.Pinned():
 		c.leave(c.text(), beside+besideIt)
+	case r.Pinned() && (registry != "" || w.registry != nil): // the digest counts in any registry
 	case registry != "":
 		c.leave(c.text(), registry+besideIt)
 	case !r.Tagged() && !r.Pinned():
 		c.leave(c.text(), noTag)
 	case w.registry != nil:
-		c.leave(c.text(), "global.imageRegistry changes its registry")
+		c.leave(c.text(), newRegistry)
 	default:
 		c.whole("")
 	}
 }
 
+// hasDigest reports whether the parts of an image have a digest.
+func (c cursor) hasDigest() bool {
+	text := "a:" + c.get("tag").text()
+	if digest := c.get("digest").text(); digest != "" {
+		text = "a@" + digest
+	}
+	r, err := ref.Parse(text)
+	return err == nil && r.Pinned()
+}
+
+// hexDigest matches a digest with or without its algorithm.
+var hexDigest = regexp.MustCompile(`^(?:sha256:)?[0-9a-f]{64}$`)
+
 // valueParts adds an image whose parts have their own keys.
 func (w *walk) valueParts(c cursor) {
 	registry, repository := c.get("registry"), c.get("repository")
-	if hasValue(c.get("sha").node) { // some charts' name of the digest
+	if repository.text() == "" {
 		return
 	}
-	if repository.text() == "" {
+	if sha := c.get("sha"); isGiven(sha.node) { // some charts' name of the digest
+		if !hexDigest.MatchString(sha.text()) && !c.hasDigest() {
+			sha.leave(repository.text(), "its sha is not a digest; write its digest there")
+		}
 		return
 	}
 	name, parts := repository.text(), []scalar{repository.asScalar()}
@@ -174,9 +197,16 @@ func (w *walk) valueParts(c cursor) {
 		parts = append(parts, registry.asScalar())
 	}
 	beside := registryBeside(c, name)
+	otherRegistry := w.registry != nil ||
+		registry.text() == "" && (isGiven(registry.node) || beside != "")
 	switch {
+	case otherRegistry && c.hasDigest():
+		return
 	case w.registry != nil:
-		repository.leave(name, "global.imageRegistry changes its registry")
+		repository.leave(name, newRegistry)
+		return
+	case registry.text() == "" && isGiven(registry.node):
+		repository.leave(name, "its registry is not a text; write it as one")
 		return
 	case registry.text() == "" && beside != "":
 		repository.leave(name, beside+besideIt)

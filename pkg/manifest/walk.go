@@ -4,7 +4,6 @@ package manifest
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -32,6 +31,7 @@ type walk struct {
 	references []workload.Reference
 	places     map[string]place
 	errs       []error
+	twice      error      // of the first mapping that has a key twice that the search looked for
 	registry   *yaml.Node // the registry of all images of a chart, if its values set one
 }
 
@@ -51,7 +51,7 @@ func (w *walk) end(root *yaml.Node, kind string) error {
 			file: w.file, line: root.Line, places: w.places,
 		})
 	}
-	return errors.Join(w.errs...)
+	return errors.Join(append(w.errs, w.twice)...)
 }
 
 // cursor is a node of a document, and the way to it. Its node is nil if the document has no such
@@ -63,12 +63,16 @@ type cursor struct {
 	pointer jsontext.Pointer
 }
 
-// get returns the value of a key.
+// get returns the value of a key. If the mapping has the key twice, that is an error of the search,
+// even if no value has a reference: the other value may be anything.
 func (c cursor) get(name string) cursor {
 	child := cursor{
 		walk: c.walk, use: use{parent: c.node}, pointer: c.pointer.AppendToken(name),
 	}
 	child.key, child.node = pair(c.node, name)
+	if c.twice == nil {
+		c.twice = c.file.checkKey(c.node, name)
+	}
 	return child
 }
 
@@ -86,11 +90,9 @@ func (c cursor) each(as role, do func(c cursor)) {
 	switch c.node.Kind {
 	case yaml.MappingNode:
 		c.seen[this] = true
-		for p := range slices.Chunk(c.node.Content, 2) {
-			if p[0].Kind == yaml.ScalarNode {
-				do(cursor{c.walk, use{parent: c.node, key: p[0]}, p[1], c.pointer.AppendToken(p[0].Value)})
-			}
-		}
+		c.file.eachPair(c.node, func(key, value *yaml.Node) {
+			do(cursor{c.walk, use{parent: c.node, key: key}, value, c.pointer.AppendToken(key.Value)})
+		})
 	case yaml.SequenceNode:
 		c.seen[this] = true
 		for i, item := range c.node.Content {

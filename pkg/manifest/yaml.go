@@ -4,19 +4,47 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
+// tagDirective matches the beginning of a directive that gives tags another meaning.
+var tagDirective = regexp.MustCompile(`(?:^|[\r\n\x{85}\x{2028}\x{2029}])%TAG`)
+
+// separatorInText matches a line that kubectl takes for a separator of documents, and a YAML parser
+// for a text: after ---, it has neither a space nor an end of the line for YAML.
+var separatorInText = regexp.MustCompile(
+	`(?m)^---[#\x{A0}\x{1680}\x{2000}-\x{200A}\x{202F}\x{205F}\x{3000}]`)
+
+// checkStream returns an error if kubectl, which cuts a text into documents before it parses them,
+// reads other documents than a YAML parser.
+func (f *File) checkStream(text []byte) error {
+	before := len(f.data) - len(text)
+	if at := tagDirective.FindIndex(text); at != nil {
+		line, _ := f.lines.position(before + at[1])
+		return f.errorf(line, "a %%TAG directive is not supported: kubectl reads each document without "+
+			"it; write the tags out")
+	}
+	if at := separatorInText.FindIndex(text); at != nil {
+		line, _ := f.lines.position(before + at[1])
+		return f.errorf(line, "kubectl takes this line for a separator of documents; "+
+			"write a space after ---")
+	}
+	return nil
+}
+
 // parseYAML parses all documents of text, the file without its byte order mark.
 func (f *File) parseYAML(text []byte) error {
+	if err := f.checkStream(text); err != nil {
+		return err
+	}
 	source := &lineReader{rest: text}
 	d := yaml.NewDecoder(source)
 	for {
@@ -108,9 +136,12 @@ func (f *File) expand(n *yaml.Node, known map[*yaml.Node]bool) (*yaml.Node, erro
 		return n, nil
 	}
 	known[n] = false
-	var merged []*yaml.Node
-	if n.Kind == yaml.MappingNode {
-		n.Content, merged = splitMerged(n.Content)
+	var merged []mergeKey
+	switch {
+	case n.Kind == yaml.MappingNode:
+		n.Content, merged = f.splitMerged(n.Content)
+	case isBinary(n):
+		decodeBinary(n)
 	}
 	for i, c := range n.Content {
 		var err error
@@ -139,58 +170,32 @@ func (f *File) addAlias(at use, line int) {
 	f.aliasLines[at] = line
 }
 
-// splitMerged splits the pairs of a mapping into its own ones, and the values of its merge keys.
-func splitMerged(pairs []*yaml.Node) (own, merged []*yaml.Node) {
-	for pair := range slices.Chunk(pairs, 2) {
-		if pair[0].ShortTag() == "!!merge" {
-			merged = append(merged, pair[1])
-		} else {
-			own = append(own, pair...)
-		}
-	}
-	return own, merged
+// isBinary reports whether a node is a text in base64 (https://yaml.org/type/binary.html).
+func isBinary(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!binary"
 }
 
-// merge adds the pairs of the values of merge keys to n. Each value is a mapping or a sequence of
-// mappings (https://yaml.org/type/merge.html). Pairs of n and of earlier mappings take precedence.
-func (f *File) merge(n *yaml.Node, merged []*yaml.Node, known map[*yaml.Node]bool) error {
-	if len(merged) == 0 {
-		return nil
+// decodeBinary replaces a text in base64 by what it stands for, as kubectl does for keys and values
+// alike. kubectl refuses a text that is not valid.
+func decodeBinary(n *yaml.Node) {
+	if text, err := base64.StdEncoding.DecodeString(n.Value); err == nil {
+		n.Value = string(text)
 	}
-	names := map[string]bool{}
-	for pair := range slices.Chunk(n.Content, 2) {
-		if pair[0].Kind == yaml.ScalarNode {
-			names[pair[0].Value] = true
-		}
+}
+
+// nonSpecific matches the properties of a node that has the tag ! and no other one.
+var nonSpecific = regexp.MustCompile(
+	`^(?:&[^ \t\r\n]+(?:[ \t\r\n]+|#[^\r\n]*)+)?!(?:<!>)?[ \t\r\n]`)
+
+// isMerge reports whether a key is a merge key, as the parser of kubectl decides: it is << with the
+// tag !!merge, without quotes and another tag, or with the tag !, which is as if it had no quotes.
+func (f *File) isMerge(key *yaml.Node) bool {
+	if key.Kind != yaml.ScalarNode || key.Value != "<<" {
+		return false
 	}
-	for _, m := range merged {
-		base, err := f.expand(m, known)
-		if err != nil {
-			return err
-		}
-		bases := []*yaml.Node{base}
-		if base.Kind == yaml.SequenceNode {
-			bases = base.Content
-		}
-		for _, b := range bases {
-			if b.Kind != yaml.MappingNode {
-				return f.errorf(m.Line, "the value of a merge key is not a mapping")
-			}
-			if err := f.addExpanded(m.Line, pairSize*len(b.Content)/2); err != nil {
-				return err
-			}
-			for pair := range slices.Chunk(b.Content, 2) {
-				if k := pair[0]; k.Kind == yaml.ScalarNode && !names[k.Value] {
-					names[k.Value] = true
-					n.Content = append(n.Content, pair...)
-					if line, ok := f.aliasLines[use{parent: b, key: k}]; ok {
-						f.addAlias(use{parent: n, key: k}, line)
-					}
-				}
-			}
-		}
-	}
-	return nil
+	at := f.lines.offset(key.Line, key.Column)
+	return key.ShortTag() == "!!merge" ||
+		key.Style&yaml.TaggedStyle == 0 && nonSpecific.Match(f.data[at:])
 }
 
 // properties matches what can be between the position of a node and its content: an anchor, a tag,
@@ -203,6 +208,9 @@ var quoted = regexp.MustCompile(`(?s)^("([^"\\]|\\.)*"|'([^']|'')*')`)
 // span returns the bytes of a scalar, including its quotes. It only supports scalars without white
 // space, such as references.
 func (f *File) span(n *yaml.Node) (span, error) {
+	if isBinary(n) {
+		return span{}, errors.New("it is written in base64 (!!binary); write it as a text")
+	}
 	at := f.lines.offset(n.Line, n.Column)
 	at += len(properties.Find(f.data[at:]))
 	rest := f.data[at:]
