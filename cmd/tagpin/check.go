@@ -35,8 +35,9 @@ cluster would go on running the image of the old tag. It compares the files with
 with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because
 HEAD has the edit already.
 
-The exit code is 1 if there is a finding, and 2 if a file, a folder or stdin has nothing that tagpin
-knows, so that a wrong path does not pass. To see what pinning would change, which asks the
+The exit code is 1 if there is a finding. It is 2 if a file, a folder or stdin has nothing that tagpin
+knows, so that a wrong path does not pass, and if a file that can't be parsed may be a manifest or
+the values of a chart. To see what pinning would change, which asks the
 registries, use tagpin pin --check.`
 
 // checking has the flags of tagpin check.
@@ -70,6 +71,7 @@ func newCheckCommand(t terminal) *cobra.Command {
 		},
 	}
 	k.register(c.Name(), c.Flags())
+	k.gate = true
 	c.Flags().StringVar(&k.config, "config", "", "config `file` of the webhook: exemptions, kinds")
 	c.Flags().StringVar(&k.base, "base", "",
 		"Git `revision` to compare the tags of pins with (default HEAD, in a Git work tree)")

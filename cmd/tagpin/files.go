@@ -31,9 +31,9 @@ Kustomizations, JSON patches, values of Helm charts (values.yaml, values-prod.ya
 prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files,
 workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and so
 are the templates of charts, and links to folders. A file in a folder that can't be parsed is
-skipped with a message; a Kubernetes object that has a key twice on the way to an image is an error.
-The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin
-ignore the image.`
+skipped with a message; a Kubernetes object that has a key twice where images are looked for is an
+error. The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes
+tagpin ignore the image.`
 
 // source is a file that is read.
 type source struct {
@@ -48,11 +48,13 @@ type source struct {
 	images  []string // of the edits: the canonical pins
 	pinned  []byte   // data with the edits
 	written bool     // pinned is what the file has now
+	suspect bool     // it can't be parsed, and other programs may find images in it
 }
 
 // fileFlags are the flags of all commands that read files.
 type fileFlags struct {
 	command string // the name of the command
+	gate    bool   // a file that may have images must not pass because it can't be parsed
 	exclude []string
 
 	used map[string]bool // the globs of exclude that have matched
@@ -212,6 +214,8 @@ func (f *fileFlags) parse(
 			}
 			if file.err == nil {
 				file.err = file.parse(t.program+" "+f.command, table)
+				file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrManifest) &&
+					!errors.Is(file.err, manifest.ErrDuplicateKey) // which is an error without this
 			}
 			if file.err == nil && parsed != nil {
 				parsed(file)
@@ -239,7 +243,7 @@ func (f *fileFlags) parse(
 // not.
 func (s *source) unread() bool {
 	path := new(fs.PathError)
-	return errors.As(s.err, &path) || errors.Is(s.err, manifest.ErrDuplicateKey)
+	return errors.As(s.err, &path) || errors.Is(s.err, manifest.ErrDuplicateKey) || s.suspect
 }
 
 // unknown returns an error if none of the files of an argument has anything that tagpin knows. A
@@ -275,6 +279,9 @@ func (s *sources) add(file *source, t terminal) {
 	switch {
 	case file.err != nil && file.named:
 		s.broken = append(s.broken, file.err)
+	case file.suspect:
+		s.unread = append(s.unread, fmt.Errorf("%w; other programs may find images in it, so it is not "+
+			"skipped: correct it, render it if it is a template, or leave it out with --exclude", file.err))
 	case file.unread():
 		s.unread = append(s.unread, file.err)
 	case file.err != nil:
@@ -303,7 +310,7 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 	}
 	arg = filepath.Clean(arg)
 	within := (&source{path: arg}).real()
-	if tree := workTree(within); tree != "" {
+	if tree := workTree(filepath.Join(within, "file")); tree != "" {
 		within = tree
 	}
 	root := arg + string(filepath.Separator) // without it, WalkDir does not follow a link

@@ -30,7 +30,7 @@ func (k *checking) baseFiles(
 	byTree := map[string][]*source{}
 	for _, s := range files {
 		if s.path != "" && len(pinsOf(s.file)) > 0 {
-			top := workTree(s.path)
+			top := workTree(s.real())
 			byTree[top] = append(byTree[top], s)
 		}
 	}
@@ -105,11 +105,7 @@ func readFiles(
 ) (contents map[*source][]byte, unread, err error) {
 	byPath := map[string][]*source{}
 	for _, s := range files {
-		absolute, err := filepath.Abs(s.path)
-		if err != nil {
-			return nil, nil, err
-		}
-		if below, err := filepath.Rel(top, absolute); err == nil {
+		if below, err := filepath.Rel(top, s.real()); err == nil {
 			path := filepath.ToSlash(below)
 			byPath[path] = append(byPath[path], s)
 		}
@@ -142,6 +138,9 @@ func readFiles(
 // maxArguments is how many bytes of paths are given to Git: Windows allows 32 KiB of arguments.
 const maxArguments = 16 << 10
 
+// modeLink is the mode of a symbolic link in Git, whose blob is the path that it leads to.
+const modeLink = "120000"
+
 // listBlobs returns the IDs of the blobs that a commit has at some paths. The others are not in the
 // commit. Unlike the blobs, a clone usually has all trees, even if it is a partial one.
 func listBlobs(
@@ -162,7 +161,7 @@ func listBlobs(
 		about, path, _ := strings.Cut(entry, "\t")
 		fields := strings.Fields(about) // mode, kind and ID
 		if _, wanted := slices.BinarySearch(paths, path); wanted && len(fields) == 3 &&
-			fields[1] == "blob" {
+			fields[1] == "blob" && fields[0] != modeLink {
 			ids[path] = fields[2]
 		}
 	}
