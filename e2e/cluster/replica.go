@@ -15,6 +15,8 @@ type Replica struct {
 	Namespace, ServiceAccount string
 	// Config is the path of its config file.
 	Config string
+	// CertDir is the folder of its certificate, if that is mounted.
+	CertDir string
 }
 
 // StartReplica starts a replica and waits until it is ready. The caller must call Kill.
@@ -26,8 +28,11 @@ func (c *Cluster) StartReplica(ctx context.Context, r Replica) (t *Tagpin, err e
 	if err != nil {
 		return nil, err
 	}
-	return c.startWebhook(ctx, r.Name, []string{"POD_NAMESPACE=" + r.Namespace},
-		[]string{"--config=" + r.Config, "--kubeconfig=" + kubeconfig})
+	flags := []string{"--config=" + r.Config, "--kubeconfig=" + kubeconfig}
+	if r.CertDir != "" {
+		flags = append(flags, "--cert-dir="+r.CertDir)
+	}
+	return c.startWebhook(ctx, r.Name, []string{"POD_NAMESPACE=" + r.Namespace}, flags)
 }
 
 // Address returns the address of the webhook.
