@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gatekeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tagpin/tagpin/e2e/child"
+	"github.com/tagpin/tagpin/e2e/neighbours"
+)
+
+// env is the environment of all tests. Each has its own namespace.
+var env *neighbours.Env
+
+const module = "github.com/open-policy-agent/gatekeeper/v3"
+
+// Gatekeeper's namespace and the user that its pods are.
+const (
+	system = "gatekeeper-system"
+	user   = "system:serviceaccount:" + system + ":gatekeeper-admin"
+)
+
+// The pods that Gatekeeper's processes take themselves for.
+const (
+	webhookPod = "gatekeeper-controller-manager"
+	auditPod   = "gatekeeper-audit"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(neighbours.Tests{
+		Name: "gatekeeper", Program: "Gatekeeper", Modules: []string{module}, Before: start,
+	}.Run(m, &env))
+}
+
+// start installs Gatekeeper, starts its webhooks and its audit as two processes, and registers the
+// webhooks when they are ready.
+func start(ctx context.Context, e *neighbours.Env) error {
+	i, err := newInstallation(ctx, e)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if err := i.apply(limited, i.objects); err != nil {
+		return err
+	}
+	if err := errors.Join(writeKubeconfig(e), writeCertificate(e)); err != nil {
+		return err
+	}
+	audited := filepath.Join(e.Scratch, "audit")
+	if err := os.Mkdir(audited, 0o700); err != nil {
+		return err
+	}
+	if _, err := startProgram(limited, e, auditPod, "--operation=audit", "--operation=status",
+		"--operation=mutation-status", "--operation=generate", "--audit-interval=2",
+		"--audit-match-kind-only", "--api-cache-dir="+audited,
+	); err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(i.address)
+	if err != nil {
+		return err
+	}
+	webhooks, err := startProgram(limited, e, webhookPod, "--operation=webhook",
+		"--operation=mutation-webhook", "--host="+host, "--port="+port, "--exempt-namespace="+system)
+	if err != nil {
+		return err
+	}
+	if err := i.apply(limited, i.webhooks); err != nil {
+		return err
+	}
+	if err := webhooks.Wait(limited, i.registered); err != nil {
+		return err
+	}
+	return i.templates(limited)
+}
+
+// writeKubeconfig writes a kubeconfig with which the administrator acts as Gatekeeper's service
+// account, so that Gatekeeper has no more rights than its manifest gives it.
+func writeKubeconfig(e *neighbours.Env) error {
+	config, err := clientcmd.LoadFromFile(e.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	for _, u := range config.AuthInfos {
+		u.Impersonate = user
+		u.ImpersonateGroups = []string{
+			"system:serviceaccounts", "system:serviceaccounts:" + system, "system:authenticated",
+		}
+	}
+	return clientcmd.WriteToFile(*config, filepath.Join(e.Scratch, "kubeconfig"))
+}
+
+// writeCertificate writes the certificate of the webhooks.
+func writeCertificate(e *neighbours.Env) error {
+	leaf, err := e.CA.Issue()
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(e.Scratch, "tls.crt"), leaf.CertPEM, 0o600),
+		os.WriteFile(filepath.Join(e.Scratch, "tls.key"), leaf.KeyPEM, 0o600),
+	)
+}
+
+// startProgram starts Gatekeeper in the place of a pod and waits until it is ready.
+func startProgram(
+	ctx context.Context, e *neighbours.Env, pod string, args ...string,
+) (*child.Process, error) {
+	health, err := neighbours.FreeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := neighbours.FreeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(metrics)
+	if err != nil {
+		return nil, err
+	}
+	p, err := e.StartProgram("gatekeeper",
+		[]string{"POD_NAMESPACE=" + system, "POD_NAME=" + pod},
+		append(args, "--kubeconfig="+filepath.Join(e.Scratch, "kubeconfig"), "--health-addr="+health,
+			"--prometheus-port="+port, "--cert-dir="+e.Scratch, "--disable-cert-rotation",
+			"--disable-opa-builtin={http.send}")...)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Wait(ctx, func(ctx context.Context) error {
+		return ready(ctx, "http://"+health+"/readyz")
+	})
+}
+
+// ready returns nil if a server answers with status 200.
+func ready(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", url, answer.Status)
+	}
+	return errors.Join(err, answer.Body.Close())
+}
+
+// denied reports whether Gatekeeper has denied a request because of the constraint with
+// a name.
+func denied(err error, name string) bool {
+	const by = `"validation.gatekeeper.sh" denied the request`
+	return err != nil && strings.Contains(err.Error(), by) &&
+		strings.Contains(err.Error(), "["+name+"]")
+}
