@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -118,8 +119,14 @@ func (e *Env) stop(context.Context, *cluster.Cluster) error {
 func (e *Env) StartProgram(
 	name string, variables []string, args ...string,
 ) (*child.Process, error) {
+	return e.StartFile(filepath.Join(e.Dir, name), variables, args...)
+}
+
+// StartFile starts another program in the same way. The last part of its path is its name.
+func (e *Env) StartFile(path string, variables []string, args ...string) (*child.Process, error) {
+	name := filepath.Base(path)
 	p := &child.Process{
-		Path: filepath.Join(e.Dir, name), Args: args,
+		Path: path, Args: args,
 		Env: slices.Concat(os.Environ(), variables,
 			[]string{"KUBECONFIG=" + e.Kubeconfig, "HOME=" + e.Scratch}),
 		LogFile: filepath.Join(e.Scratch, fmt.Sprint(name, "-", len(e.processes), ".log")),
@@ -158,7 +165,20 @@ func FreeAddress(ctx context.Context) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// Log returns everything that a program has written, which [Env.StartProgram] has started.
+// Serves returns nil if a server answers, with whatever status.
+func Serves(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+// Log returns everything that the processes of a program have written, by the program's name.
 func (e *Env) Log(name string) string {
 	var all strings.Builder
 	for _, p := range e.processes {

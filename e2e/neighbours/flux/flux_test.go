@@ -60,7 +60,7 @@ spec:
 type app struct {
 	*neighbours.Space
 	t   *testing.T
-	git *repository
+	git *neighbours.Repository
 
 	requests int // of reconciles
 }
@@ -68,7 +68,7 @@ type app struct {
 // newApp commits a Deployment and waits until Flux has deployed it.
 func newApp(t *testing.T, image string, s *neighbours.Space) *app {
 	t.Helper()
-	a := &app{Space: s, t: t, git: newRepository(t)}
+	a := &app{Space: s, t: t, git: neighbours.NewRepository(t)}
 	commit := a.deploy(image, "")
 	a.Apply(fmt.Sprintf(objects, a.git.URL, s.Name))
 	a.reconcile(commit)
@@ -78,7 +78,7 @@ func newApp(t *testing.T, image string, s *neighbours.Space) *app {
 
 // deploy commits the Deployment with an image and annotations of its template.
 func (a *app) deploy(image, annotations string) (commit string) {
-	return a.git.commit("web.yaml", fmt.Sprintf(deployment, image, annotations))
+	return a.git.Commit("web.yaml", fmt.Sprintf(deployment, image, annotations))
 }
 
 // status is the status of one of Flux's objects.
@@ -151,11 +151,11 @@ func TestMovedTag(t *testing.T) {
 	a := newApp(t, reference, s)
 	a.WantDeployment("deployed", reference+"@"+digest, 1, 1)
 	before, version := a.Lookups(), a.Deployment().ResourceVersion
-	commit := a.git.revision()
+	commit := a.git.Revision()
 	for i := range reconciles {
 		s.Push("1")
 		if i%2 == 0 {
-			commit = a.git.commit("README.md", strconv.Itoa(i))
+			commit = a.git.Commit("README.md", strconv.Itoa(i))
 		}
 		a.reconcile(commit)
 	}
@@ -213,7 +213,7 @@ func TestRevert(t *testing.T) {
 	a.RolledOut("deployment/web")
 	a.WantDeployment("the new tag", two+"@"+second, 2, 2)
 	before := s.Lookups()
-	a.reconcile(a.git.revert())
+	a.reconcile(a.git.Revert())
 	a.RolledOut("deployment/web")
 	a.WantDeployment("reverted", one+"@"+first, 3, 2)
 	if s.Lookups() == before {
@@ -230,7 +230,7 @@ func TestDrift(t *testing.T) {
 	s := env.NewSpace(t)
 	reference, first := s.Push("1")
 	a := newApp(t, reference, s)
-	commit := a.git.revision()
+	commit := a.git.Revision()
 	s.Push("1")
 	a.Kubectl("", "scale", "deployment/web", "--replicas=5")
 	a.reconcile(commit)
@@ -253,7 +253,7 @@ func TestImageDrift(t *testing.T) {
 	a.Kubectl("", "set", "image", "deployment/web", "app="+two)
 	a.WantDeployment("changed", two+"@"+second, 2, 2)
 	_, third := s.Push("1")
-	a.reconcile(a.git.revision())
+	a.reconcile(a.git.Revision())
 	a.RolledOut("deployment/web")
 	a.WantDeployment("put back", one+"@"+third, 3, 3)
 }

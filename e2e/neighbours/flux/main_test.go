@@ -4,7 +4,6 @@ package flux
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"testing"
 	"time"
@@ -52,18 +51,7 @@ func start(ctx context.Context, e *neighbours.Env) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return source.Wait(limited, func(ctx context.Context) error { return serves(ctx, "http://"+storage) })
-}
-
-// serves reports whether a server answers, with whatever status.
-func serves(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	return answer.Body.Close()
+	return source.Wait(limited, func(ctx context.Context) error {
+		return neighbours.Serves(ctx, "http://"+storage)
+	})
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package flux
+package neighbours
 
 import (
 	"net/http/cgi"
@@ -12,18 +12,19 @@ import (
 	"testing"
 )
 
-// repository is a Git repository that is served over HTTP.
-type repository struct {
+// Repository is a Git repository that is served over HTTP. Its methods fail the test if anything
+// goes wrong.
+type Repository struct {
 	URL string
 
 	t   *testing.T
 	dir string
 }
 
-// newRepository creates an empty repository. Git itself serves it, until the test ends.
-func newRepository(t *testing.T) *repository {
+// NewRepository creates an empty repository. Git itself serves it, until the test ends.
+func NewRepository(t *testing.T) *Repository {
 	t.Helper()
-	r := &repository{t: t, dir: t.TempDir()}
+	r := &Repository{t: t, dir: t.TempDir()}
 	r.git("init", "--quiet", "--initial-branch=main")
 	server := httptest.NewServer(&cgi.Handler{
 		Path: filepath.Join(r.git("--exec-path"), "git-http-backend"),
@@ -34,32 +35,32 @@ func newRepository(t *testing.T) *repository {
 	return r
 }
 
-// commit commits a file and returns the commit.
-func (r *repository) commit(file, text string) (commit string) {
+// Commit commits a file and returns the commit.
+func (r *Repository) Commit(file, text string) (commit string) {
 	r.t.Helper()
 	if err := os.WriteFile(filepath.Join(r.dir, file), []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 	r.git("add", file)
 	r.git("commit", "--quiet", "--message=change "+file)
-	return r.revision()
+	return r.Revision()
 }
 
-// revision returns the last commit.
-func (r *repository) revision() string {
+// Revision returns the last commit.
+func (r *Repository) Revision() string {
 	r.t.Helper()
 	return r.git("rev-parse", "HEAD")
 }
 
-// revert reverts the last commit and returns the new commit.
-func (r *repository) revert() (commit string) {
+// Revert reverts the last commit and returns the new commit.
+func (r *Repository) Revert() (commit string) {
 	r.t.Helper()
 	r.git("revert", "--no-edit", "HEAD")
-	return r.revision()
+	return r.Revision()
 }
 
 // git runs git in the repository, without the settings of the user, and returns its output.
-func (r *repository) git(args ...string) string {
+func (r *Repository) git(args ...string) string {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.t.Context(), "git", args...)
 	cmd.Dir = r.dir
