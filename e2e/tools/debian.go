@@ -23,14 +23,16 @@ type Program struct {
 }
 
 // Debian returns a program by its name, which is also the name of its package. If the machine lacks
-// the program, Debian downloads the package and those of its libraries, reports that to progress,
-// and unpacks them in the cache folder. It installs nothing, runs no script of a package, and needs
-// no root.
-func Debian(ctx context.Context, progress io.Writer, name string) (Program, error) {
+// the program, Debian downloads the package, others that it needs, and those of their libraries. It
+// reports that to progress, and unpacks them in the cache folder. It installs nothing, runs no
+// script of a package, and needs no root.
+func Debian(
+	ctx context.Context, progress io.Writer, name string, others ...string,
+) (Program, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return Program{Path: path}, nil
 	}
-	dir, err := unpack(ctx, progress, []string{name})
+	dir, err := unpack(ctx, progress, append(others, name))
 	if err != nil {
 		return Program{}, fmt.Errorf("this machine has no %s: install the package of that name, "+
 			"which can't be fetched from Debian here: %w", name, err)
@@ -96,15 +98,21 @@ func unpack(ctx context.Context, progress io.Writer, names []string) (dir string
 	if err != nil {
 		return "", err
 	}
-	var key []string
-	for _, p := range packages {
-		key = append(key, p.name+"_"+p.version+"_"+p.architecture)
-	}
-	return cached(parent, strings.Join(key, "_"), func(dir string) error {
+	return cached(parent, folderName(packages), func(dir string) error {
 		fmt.Fprintf(progress, "downloading Debian's packages %s into %s (once)\n",
 			strings.Join(names, ", "), parent)
 		return a.unpack(ctx, dir, packages)
 	})
+}
+
+// folderName returns the name of the folder for packages. As in the names of Debian's files, a
+// version has no colon, which would end the folder's name in LD_LIBRARY_PATH.
+func folderName(packages []debianPackage) string {
+	var names []string
+	for _, p := range packages {
+		names = append(names, p.name+"_"+p.version+"_"+p.architecture)
+	}
+	return strings.ReplaceAll(strings.Join(names, "_"), ":", "%3a")
 }
 
 // apt calls Debian's tools.

@@ -38,6 +38,18 @@ Depends: libc6 (>= 2.34), libssl3 (>= 3.0.0), zlib1g (>= 1:1.1.4), iproute2, ngi
 	}
 }
 
+// TestFolderName checks that LD_LIBRARY_PATH can have the folder of a version with an epoch.
+func TestFolderName(t *testing.T) {
+	got := folderName([]debianPackage{
+		{name: "redis-server", version: "5:7.0.15-1", architecture: "amd64"},
+		{name: "redis-tools", version: "5:7.0.15-1", architecture: "amd64"},
+	})
+	const want = "redis-server_5%3a7.0.15-1_amd64_redis-tools_5%3a7.0.15-1_amd64"
+	if got != want {
+		t.Errorf("folderName = %s, want %s", got, want)
+	}
+}
+
 // TestDebianOnThePath prefers the machine's own program.
 func TestDebianOnThePath(t *testing.T) {
 	dir := t.TempDir()
