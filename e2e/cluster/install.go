@@ -104,7 +104,14 @@ func (c *Cluster) InstallCRDFiles(ctx context.Context, files []string) error {
 	if err != nil {
 		return fmt.Errorf("creating CRDs: %w", err)
 	}
-	_, _, err = c.RunKubectl(ctx, nil,
-		"wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
-	return err
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	for {
+		_, _, err = c.RunKubectl(ctx, nil,
+			"wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+		// kubectl fails at once for a CRD that has no status yet.
+		if err == nil || !strings.Contains(err.Error(), ".status.conditions accessor error") {
+			return err
+		}
+	}
 }
