@@ -93,8 +93,8 @@ func (f *fileFlags) checkFlags() error {
 }
 
 // excludes reports whether a file or a folder is left out. A glob without a slash is for its name
-// alone. Another one is for its path, as the user would type it, or below the argument root. A slash
-// at the end of a glob, which shells complete, has no meaning.
+// alone. Another one is for its path, as the user would type it, or below the argument root. A
+// slash at the end of a glob, which shells complete, has no meaning.
 func (f *fileFlags) excludes(root, path string) bool {
 	below, err := filepath.Rel(root, path)
 	if err != nil {

@@ -64,8 +64,8 @@ func printFindings(name string, found []finding, out io.Writer) error {
 	return printLines(found, out)
 }
 
-// lineStart returns the name of a file for the beginning of a line of stdout. A name that begins with
-// a colon would be a command of a workflow on GitHub.
+// lineStart returns the name of a file for the beginning of a line of stdout. A name that begins
+// with a colon would be a command of a workflow on GitHub.
 func lineStart(name string) string {
 	if strings.HasPrefix(name, ":") {
 		name = "./" + name

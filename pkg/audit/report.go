@@ -23,7 +23,8 @@ import (
 type State string
 
 // The states. A container has one of the first three, and any number of the others. The rows
-// (others) and (unread) of a report, whose containers are only counted, have none of the first three.
+// (others) and (unread) of a report, whose containers are only counted, have none of the first
+// three.
 const (
 	Pinned   State = "pinned"
 	Unpinned State = "unpinned"
