@@ -6,7 +6,8 @@
 //
 //   - programs/NAME is a module. The tools in its go.mod are the programs, its requirements are
 //     their versions, and its replacements are those of the programs' own go.mod files. They are
-//     modules of their own so that their dependencies don't change those of e2e.
+//     modules of their own so that their dependencies don't change those of e2e. If the programs of
+//     a neighbour need different versions of a dependency, a folder in it is another module.
 //   - NAME is a package of tests, which calls [Tests] in its TestMain. Its results.json has what
 //     the last complete run found, which make docs puts on the page deploy/docs/compatibility.md.
 //

@@ -52,12 +52,10 @@ func (e *Env) Record(t *testing.T, c Check) {
 	})
 }
 
-func (o Tests) newResults(
-	ctx context.Context, n tools.Neighbour, c *cluster.Cluster,
-) (results, error) {
+func (o Tests) newResults(ctx context.Context, e *Env, c *cluster.Cluster) (results, error) {
 	r := results{Program: o.Program, Modules: map[string]string{}, Date: today()}
 	for _, module := range o.Modules {
-		_, version, err := n.Source(ctx, module)
+		version, err := e.version(ctx, module)
 		if err != nil {
 			return results{}, err
 		}
@@ -69,6 +67,19 @@ func (o Tests) newResults(
 	}
 	r.Kubernetes = version.GitVersion
 	return r, nil
+}
+
+// version returns the version of a module that the programs are built from.
+func (e *Env) version(ctx context.Context, module string) (string, error) {
+	var errs []error
+	for _, n := range append([]tools.Neighbour{e.Neighbour}, e.Parts...) {
+		_, version, err := n.Source(ctx, module)
+		if err == nil {
+			return version, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", errors.Join(errs...)
 }
 
 // write writes the results to a file.

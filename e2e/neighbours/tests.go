@@ -28,6 +28,9 @@ type Tests struct {
 	Name    string   // of the neighbour's folders
 	Program string   // the neighbour's name on the page
 	Modules []string // the modules whose versions the page names
+	// Parts are the names of further modules, in folders of the neighbour's own. Their programs and
+	// those of the neighbour's module need different versions of the same dependencies.
+	Parts []string
 	// Before is called before the tests. It installs the neighbour and starts its programs.
 	Before func(context.Context, *Env) error
 }
@@ -36,7 +39,8 @@ type Tests struct {
 type Env struct {
 	*cluster.Cluster
 	tools.Neighbour
-	Scratch string // a folder for files, which is removed at the end
+	Parts   []tools.Neighbour // in the order of [Tests].Parts
+	Scratch string            // a folder for files, which is removed at the end
 
 	results   results
 	processes []*child.Process
@@ -88,7 +92,14 @@ func (o Tests) start(ctx context.Context, e *Env, c *cluster.Cluster) (err error
 	if e.Neighbour, err = tools.BuildNeighbour(ctx, os.Stderr, o.Name); err != nil {
 		return err
 	}
-	if e.results, err = o.newResults(ctx, e.Neighbour, c); err != nil {
+	for _, name := range o.Parts {
+		part, err := tools.BuildNeighbour(ctx, os.Stderr, o.Name+"/"+name)
+		if err != nil {
+			return err
+		}
+		e.Parts = append(e.Parts, part)
+	}
+	if e.results, err = o.newResults(ctx, e, c); err != nil {
 		return err
 	}
 	e.Scratch = filepath.Join(filepath.Dir(c.Kubeconfig), "neighbour")

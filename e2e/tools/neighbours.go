@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -22,20 +24,22 @@ type Neighbour struct {
 	module string // the folder of go.mod
 }
 
-// BuildNeighbour builds the programs that are tools in the go.mod of neighbours/programs/name. Each
-// program is named by the last part of its package's path, or by the one before that if the last
-// one is a major version. The programs stay in the cache folder like those of [Build].
+// BuildNeighbour builds the programs that are tools in the go.mod of neighbours/programs/name. The
+// name may have a second part: a module in the folder of another one. Each program is named by the
+// last part of its package's path, or by the one before that if the last one is a major version.
+// The programs stay in the cache folder like those of [Build].
 func BuildNeighbour(ctx context.Context, progress io.Writer, name string) (Neighbour, error) {
 	root, err := Module(ctx)
 	if err != nil {
 		return Neighbour{}, err
 	}
-	n := Neighbour{module: filepath.Join(root, "neighbours", "programs", name)}
+	n := Neighbour{module: filepath.Join(root, "neighbours", "programs", filepath.FromSlash(name))}
 	packages, err := toolPackages(ctx, n.module)
 	if err != nil {
 		return Neighbour{}, err
 	}
-	n.Dir, err = buildCached(ctx, progress, "neighbour-"+name, n.module, "-s -w", packages)
+	kind := "neighbour-" + strings.ReplaceAll(name, "/", "-")
+	n.Dir, err = buildCached(ctx, progress, kind, n.module, "-s -w", packages)
 	return n, err
 }
 
@@ -45,12 +49,17 @@ func BuildNeighbours(ctx context.Context, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	files, err := filepath.Glob(filepath.Join(root, "neighbours", "programs", "*", "go.mod"))
+	programs := os.DirFS(filepath.Join(root, "neighbours", "programs"))
+	var files []string
+	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
+		found, e := fs.Glob(programs, pattern)
+		files, err = append(files, found...), errors.Join(err, e)
+	}
 	if err == nil && len(files) == 0 {
 		err = errors.New("there is no module in neighbours/programs")
 	}
 	for _, file := range files {
-		_, e := BuildNeighbour(ctx, progress, filepath.Base(filepath.Dir(file)))
+		_, e := BuildNeighbour(ctx, progress, path.Dir(file))
 		err = errors.Join(err, e)
 	}
 	return err

@@ -39,6 +39,11 @@ func TestNeighbours(t *testing.T) {
 			t.Fatal(err)
 		}
 		mod := read(t, name)
+		for _, part := range files(t) {
+			if ok, _ := path.Match(path.Dir(name)+"/*/go.mod", part); ok {
+				mod += read(t, part)
+			}
+		}
 		for module, version := range results.Modules {
 			if got := required(mod, module); got != version {
 				t.Errorf("%s has %s %s, and the results are of %s: run make test-neighbours",
