@@ -73,7 +73,7 @@ func isUTF16(data []byte) bool {
 }
 
 // validText returns the text of a file as kubectl reads it: it knows UTF-16 by its byte order mark,
-// and replaces what is no UTF-8.
+// and replaces invalid UTF-8.
 func validText(data []byte) []byte {
 	if !isUTF16(data) {
 		return bytes.ToValidUTF8(bytes.TrimPrefix(data, bom), []byte("\uFFFD"))

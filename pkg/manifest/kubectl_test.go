@@ -67,8 +67,8 @@ func imagesOf(object runtime.Object) (images []string) {
 	return images
 }
 
-// FuzzSameAsKubectl checks that Parse finds each image that kubectl would apply, or returns an error
-// that says that the file may be a manifest.
+// FuzzSameAsKubectl checks that Parse finds each image that kubectl would apply, or returns an
+// error that says that the file may be a manifest.
 func FuzzSameAsKubectl(f *testing.F) {
 	const spec = "spec: {containers: [{name: a, image: 'a:1'}]}\n"
 	const jsonPod = `{"apiVersion":"v1","kind":"Pod","spec":{"containers":[{"image":"a:1"}]}}`

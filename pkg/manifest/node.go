@@ -94,9 +94,9 @@ func (f *File) at(root *yaml.Node, pointer string) (place, error) {
 	return p, nil
 }
 
-// ErrDuplicateKey is why Parse fails if a mapping on the way to an image, or where one may be, has a
-// key twice, in a file that has a Kubernetes object for a cluster. The error is another one in other
-// files, whose programs may accept them.
+// ErrDuplicateKey is why Parse fails if a mapping on the way to an image, or where one may be, has
+// a key twice, in a file that has a Kubernetes object for a cluster. The error is another one in
+// other files, whose programs may accept them.
 var ErrDuplicateKey = errors.New("duplicate key")
 
 // checkUnique returns an error if n is a mapping that has a key twice.
