@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tagpin/tagpin/pkg/ref"
 )
 
 // isCompose reports whether a document is a compose file: its services have images, or are built.
@@ -72,19 +74,12 @@ func findBuild(build cursor) {
 }
 
 // leaveBuilt leaves the image of a service that is built. It is the name of the result, so it can't
-// be pinned. But unless the policy says otherwise, Compose first tries to pull it
+// be pinned, and it is no finding: most people who name a result have never pushed it. But unless
+// the policy says otherwise, Compose first tries to pull it
 // (https://github.com/compose-spec/compose-spec/blob/main/build.md#using-build-and-image).
 func (c cursor) leaveBuilt() {
 	text := c.text()
-	switch {
-	case strings.TrimSpace(text) == "":
-	case variable(text):
-		c.leave(text, "it depends on a variable, and "+pulledFirst)
-	default:
-		c.leaveReference(text, pulledFirst)
+	if r, err := ref.Parse(text); strings.TrimSpace(text) != "" && (err != nil || !r.Pinned()) {
+		c.leave(text, "Compose tries to pull it before it builds it; set pull_policy to build or never")
 	}
 }
-
-// pulledFirst is why the image of a service that is built is left.
-const pulledFirst = "Compose tries to pull it before it builds it; " +
-	"set pull_policy to build or never"
