@@ -30,16 +30,17 @@ are read that can have images: Kubernetes manifests with several documents and l
 Kustomizations, JSON patches, values of Helm charts (values.yaml, values-prod.yaml,
 prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files,
 workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and so
-are the templates of charts, and links to folders. A file in a folder that can't be parsed is
-skipped with a message; a Kubernetes object that has a key twice where images are looked for is an
-error. The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes
+are the templates of charts, and links to folders. A link to a file outside of the folder, or of its
+Git work tree, is an error, and so is a Kubernetes object that has a key twice where images are
+looked for. Other files in a folder that can't be parsed are skipped with a message. The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes
 tagpin ignore the image.`
 
 // source is a file that is read.
 type source struct {
-	path    string   // empty for stdin
-	names   []string // all paths by which it was found
-	named   bool     // an argument names the file itself, and not a folder above it
+	path    string    // empty for stdin
+	names   []string  // all paths by which it was found
+	others  []*source // the same file by names for which it is in another format
+	named   bool      // an argument names the file itself, and not a folder above it
 	data    []byte
 	file    *manifest.File
 	err     error
@@ -64,8 +65,8 @@ func (f *fileFlags) register(command string, flags *pflag.FlagSet) {
 	f.command = command
 	flags.StringArrayVar(&f.exclude, "exclude", nil,
 		"leave out files and folders that match the `glob`, such as \"*-test.yaml\", charts or "+
-			"\"dev/**/*.yaml\"; one with a slash is compared with the path, as it is given or below the "+
-			"folder that is given, and another with the name alone; may be repeated")
+			"\"dev/**/*.yaml\"; one with a slash before its end is compared with the path, as it is given or "+
+			"below the folder that is given, and another with the name alone; may be repeated")
 }
 
 // arguments returns the arguments of the command, which reads stdin if there is none. It returns an
@@ -101,19 +102,20 @@ func (f *fileFlags) excludes(root, path string) bool {
 		below = path
 	}
 	path = filepath.ToSlash(path)
+	excluded := false
 	for _, text := range f.exclude {
-		glob := strings.TrimPrefix(strings.TrimRight(text, "/"), "./")
+		glob := strings.TrimRight(text, "/")
 		matches := doublestar.MatchUnvalidated(glob, filepath.Base(path))
 		if strings.Contains(glob, "/") {
+			glob = strings.TrimPrefix(glob, "./")
 			matches = doublestar.MatchUnvalidated(glob, path) ||
 				doublestar.MatchUnvalidated(glob, filepath.ToSlash(below))
 		}
 		if matches {
-			f.used[text] = true
-			return true
+			f.used[text], excluded = true, true
 		}
 	}
-	return false
+	return excluded
 }
 
 // unused complains about globs of --exclude that match nothing, which may be spelled wrong. Files
@@ -229,6 +231,9 @@ func (f *fileFlags) parse(
 	}
 	for _, file := range s.all {
 		s.add(file, t)
+		if f.gate { // another program may read the file by its other name
+			s.files = append(s.files, file.others...)
+		}
 	}
 	for _, a := range s.arguments {
 		s.unknown = append(s.unknown, f.unknown(a.text, a.files, t.program)...)
@@ -272,6 +277,20 @@ func (f *fileFlags) unknown(arg string, files []*source, program string) []error
 		}
 	}
 	return []error{fmt.Errorf("%s: %s; see %s %s --help", arg, why, program, f.command)}
+}
+
+// imagePlaces returns where the images of a file are.
+func imagePlaces(f *manifest.File) (places [][2]int) {
+	for _, o := range f.Objects {
+		for _, reference := range allReferences(o.Object) {
+			line, column := o.Position(reference)
+			places = append(places, [2]int{line, column})
+		}
+	}
+	for _, l := range f.Left {
+		places = append(places, [2]int{l.Line, l.Column})
+	}
+	return places
 }
 
 // add adds a file that was read. Most files in a folder can have no images.
@@ -372,8 +391,9 @@ func isTemplates(path string) bool {
 	return err == nil
 }
 
-// parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. A file
-// that has several names is parsed by the first one for which it has anything that tagpin knows.
+// parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. Of
+// several names, the first one counts for which the file has anything that tagpin knows. What it has
+// by further names is in others.
 func (s *source) parse(command string, table *workload.Table) (err error) {
 	if s.path != "" {
 		if s.data, err = os.ReadFile(s.path); err != nil {
@@ -382,11 +402,13 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 	}
 	s.file, err = manifest.Parse(cmp.Or(s.path, "stdin"), s.data, table)
 	for _, name := range s.names[1:] {
-		if err != nil || s.file.Recognized() {
-			break
-		}
-		if other, err := manifest.Parse(name, s.data, table); err == nil && other.Recognized() {
-			s.path, s.file = name, other
+		other, otherErr := manifest.Parse(name, s.data, table)
+		switch {
+		case otherErr != nil || !other.Recognized():
+		case err != nil || !s.file.Recognized():
+			s.path, s.file, err = name, other, nil
+		case !slices.Equal(imagePlaces(other), imagePlaces(s.file)):
+			s.others = append(s.others, &source{path: name, data: s.data, file: other})
 		}
 	}
 	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {

@@ -125,7 +125,7 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 	}
 	l.running.Wait()
 	t.status("")
-	r := s.collect(t)
+	r := s.collect(&e.pinner.Policy, t)
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted

@@ -56,7 +56,7 @@ type resolution struct {
 }
 
 // collect sets the edits of the files from the results of their lookups.
-func (s *sources) collect(t terminal) *resolution {
+func (s *sources) collect(rules *policy.Policy, t terminal) *resolution {
 	r := &resolution{tally: s.tally()}
 	hinted := hints{}
 	for _, file := range s.files {
@@ -67,11 +67,8 @@ func (s *sources) collect(t terminal) *resolution {
 	for _, file := range s.files {
 		for i, o := range file.file.Objects {
 			references := allReferences(o.Object)
-			if file.results[i].Skipped != "" && len(references) > 0 {
-				r.alone += len(references)
-				line, column := o.Position(references[0])
-				t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s",
-					file.file.Name, line, column, references[0].Text, inOwned))
+			if file.results[i].Skipped != "" {
+				r.leaveOwned(file.file.Name, o, references, rules, t)
 			}
 			for k, outcome := range file.results[i].Outcomes {
 				r.add(file, o, references[k], outcome, t)
@@ -94,6 +91,24 @@ func (s *sources) collect(t terminal) *resolution {
 			"images were not changed, as they name no registry host")))
 	}
 	return r
+}
+
+// leaveOwned counts the references of an object that has a controller, and prints a message for each
+// that would be pinned in another object.
+func (r *resolution) leaveOwned(
+	name string, o *manifest.Object, references []workload.Reference, rules *policy.Policy, t terminal,
+) {
+	for _, reference := range references {
+		d := decide(reference.Text, rules)
+		if d.Action != policy.Resolve {
+			r.tally.add(d.Reason)
+			continue
+		}
+		r.alone++
+		line, column := o.Position(reference)
+		t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s",
+			name, line, column, reference.Text, inOwned))
+	}
 }
 
 // allReferences returns the references of an object in document order.

@@ -62,7 +62,7 @@ func formats() []*format {
 		{name: "Patch", known: isPatch, find: findPatch},
 		{name: "Workflow", known: isWorkflow, find: findWorkflow, ownKeysFirst: true},
 		{name: "Action", known: isAction, find: findAction, ownKeysFirst: true},
-		{name: "Values", known: isValues, find: findValues},
+		{name: valuesFormat, known: isValues, find: findValues},
 		{name: "Compose", known: isCompose, find: findCompose, ownKeysFirst: true},
 	}
 }

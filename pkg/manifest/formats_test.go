@@ -460,6 +460,52 @@ func TestFormats(t *testing.T) {
 			},
 		},
 		{
+			name: "values that look like an object", file: "values.yaml",
+			text:       "apiVersion: v1\nkind: ConfigMap\nimage: {repository: a, tag: «1»}\n",
+			references: "a:1",
+		},
+		{
+			name: "values that look like a compose file", file: "values.yaml", text: "services: " +
+				"{a: {image: «a:1»}}\nbImage: «b:1»\n",
+			references: "a:1 b:1",
+		},
+		{
+			name: "object in a file of values", file: "values.yaml", text: pod +
+				"spec: {containers: [{name: a, image: «a:1»}]}\n",
+			references: "a:1",
+		},
+		{
+			name: "values with white space", file: "values.yaml", text: "aImage: 'a:1 '\n" +
+				"bImage: |\n  b:1\ncImage: ' '\n",
+			left: []string{
+				"1:9 a:1: it has white space before or after it; remove that",
+				"3:3 b:1: it has white space before or after it; remove that",
+			},
+		},
+		{
+			name: "JSON patch with paths that kustomize takes", file: "p.yaml", text: "- {op: replace, path: " +
+				"x/spec/template/spec/containers/0/image, value: a}\n- {op: test, path: x/kind, value: b}\n" +
+				"- {op: add, path: /spec/template/spec/containers/-1/image, value: c}\n" +
+				"- {op: replace, path: /spec/template/spec/containers/+0, value: {image: d}}\n",
+			left: []string{
+				"1:71 a: it is in a patch; write its digest there",
+				"3:67 c: it is in a patch; write its digest there",
+				"4:73 d: it is in a patch; write its digest there",
+			},
+		},
+		{
+			name: "Kustomization with transformers", file: "kustomization.yaml", text: "transformers:\n" +
+				"- t.yaml\n- '{apiVersion: builtin, kind: ImageTagTransformer, imageTag: {name: a, newTag: b}}'\n" +
+				"replacements:\n- targets:\n  - fieldPaths: [spec.template.spec.containers.0.image, " +
+				"spec.replicas]\n",
+			left: []string{
+				"3:3 an image in a transformer: it is in a text, which tagpin does not look into; " +
+					"write its digest there",
+				"6:18 an image at spec.template.spec.containers.0.image: kustomize replaces it by another " +
+					"field; write its digest there",
+			},
+		},
+		{
 			name: "compose with services that are built", file: "compose.yaml", text: "services:\n" +
 				"  a: {build: ., image: 'a:1', pull_policy: build}\n" +
 				"  b: {build: ., image: 'b:1', pull_policy: never}\n" +
@@ -637,7 +683,7 @@ func TestRecognized(t *testing.T) {
 		{"f.yaml", kustomization, true, false},
 		{"values.yaml", "a: b\n", true, false},
 		{"p.yaml", "[{op: remove, path: /a}]\n", true, false},
-		{"p.yaml", "[{op: remove, path: /a}, {path: /b}]\n", false, false},
+		{"p.yaml", "[{op: remove, path: /a}, {path: /b}]\n", true, false},
 		{"p.yaml", "[]\n", false, false},
 		{"f.yaml", "services: {a: {image: {repository: b}}}\n", false, false},
 		{"values.yaml", "- a\n", false, false},

@@ -5,6 +5,7 @@ package manifest
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -25,6 +26,27 @@ func findKustomization(w *walk, root cursor) {
 		findValues(w, chart.get("valuesInline"))
 	})
 	leavePatches(root)
+	root.get("transformers").each("transformers", func(transformer cursor) {
+		if strings.Contains(transformer.text(), "ImageTagTransformer") {
+			transformer.leave("an image in a transformer", inText)
+		}
+		transformer.leaveText("an image in a transformer", inText)
+	})
+	leaveReplacements(root.get("replacements"))
+}
+
+// leaveReplacements leaves the images that kustomize replaces by other fields.
+func leaveReplacements(replacements cursor) {
+	replacements.each("replacements", func(r cursor) {
+		r.get("targets").each("targets", func(target cursor) {
+			target.get("fieldPaths").each("paths", func(path cursor) {
+				if imageField.MatchString(path.text()) {
+					path.leave("an image at "+path.text(), "kustomize replaces it by another field; write its "+
+						"digest there")
+				}
+			})
+		})
+	})
 }
 
 func findSpecImages(_ *walk, root cursor) {

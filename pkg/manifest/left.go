@@ -49,12 +49,13 @@ func leavePatches(of cursor) {
 // isPatch reports whether a document is a JSON patch (RFC 6902), a list of operations, such as the
 // files have that the patches of a Kustomization name.
 func isPatch(_ *File, n *yaml.Node) bool {
-	return n.Kind == yaml.SequenceNode && len(n.Content) > 0 &&
-		!slices.ContainsFunc(n.Content, func(child *yaml.Node) bool { return !isOperation(child) })
+	return n.Kind == yaml.SequenceNode && slices.ContainsFunc(n.Content, isOperation)
 }
 
 // isOperation reports whether a node is an operation of a JSON patch. Its path is a JSON pointer,
-// which is empty for the whole object. If the node has a key twice, one of the values is enough.
+// which is empty for the whole object. What is before the first slash of a path does not count
+// (github.com/evanphx/json-patch, which kustomize uses). If the node has a key twice, one of the
+// values is enough.
 func isOperation(n *yaml.Node) bool {
 	if n.Kind != yaml.MappingNode {
 		return false
@@ -66,7 +67,7 @@ func isOperation(n *yaml.Node) bool {
 		case "op":
 			op = op || value != ""
 		case "path":
-			path = path || isText && (value == "" || strings.HasPrefix(value, "/"))
+			path = path || isText && (value == "" || strings.Contains(value, "/"))
 		}
 	}
 	return op && path
@@ -92,13 +93,15 @@ func (c cursor) leavePatch() {
 // root of the patched object tells which texts are images.
 func (c cursor) leaveOperation() {
 	value, from, path := c.get("value"), c.get("from"), c.get("path")
+	pointer := path.text()
+	pointer = pointer[max(strings.Index(pointer, "/"), 0):]
 	switch c.get("op").text() {
 	case "add", "replace":
-		value.pointer = jsontext.Pointer(path.text())
+		value.pointer = jsontext.Pointer(pointer)
 		value.leavePatch()
 	case "copy", "move":
-		if mayHaveImage(path.text()) {
-			path.leave("an image at "+cmp.Or(path.text(), "the root"), "a patch takes it from "+from.text()+
+		if mayHaveImage(pointer) {
+			path.leave("an image at "+cmp.Or(pointer, "the root"), "a patch takes it from "+from.text()+
 				"; write it as a value, with its digest")
 		}
 	}
@@ -107,7 +110,7 @@ func (c cursor) leaveOperation() {
 // aboveImage matches the pointers to values that may have a pod spec, and to those of its parts
 // that may have images.
 var aboveImage = regexp.MustCompile(`^$|/(?:spec|template|jobTemplate)$|/(?:` +
-	strings.Join(workload.ContainerLists[:], "|") + `|volumes)(?:/(?:\d+|-)(?:/image)?)?$`)
+	strings.Join(workload.ContainerLists[:], "|") + `|volumes)(?:/(?:[-+]?\d+|-)(?:/image)?)?$`)
 
 // mayHaveImage reports whether a pointer is that of an image, or of a value that may have one.
 func mayHaveImage(pointer string) bool {
@@ -117,10 +120,10 @@ func mayHaveImage(pointer string) bool {
 
 // podImage matches the pointers to the images in a pod spec: those of containers and of volumes.
 var podImage = regexp.MustCompile(`/(?:` + strings.Join(workload.ContainerLists[:], "|") +
-	`)/(?:\d+|-)/image$|/volumes/(?:\d+|-)/image/reference$`)
+	`)/(?:[-+]?\d+|-)/image$|/volumes/(?:[-+]?\d+|-)/image/reference$`)
 
 // anIndex matches the step of a pointer to an element of a list.
-var anIndex = regexp.MustCompile(`^(\d+|-)$`)
+var anIndex = regexp.MustCompile(`^([-+]?\d+|-)$`)
 
 // podPart returns which part of a pod spec is at a pointer, if it is one on the way to an image: a
 // list of containers or volumes, an element of it, or the image of a volume. So it tells what

@@ -25,6 +25,7 @@ package manifest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -76,21 +77,24 @@ type Left struct {
 }
 
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error
-// begins with the name of the file and the line, as those of compilers do. If the file may be a
-// Kubernetes manifest, the error matches ErrManifest.
+// begins with the name of the file and the line, as those of compilers do. If other programs may find
+// images in the file, the error matches ErrManifest.
 func Parse(name string, data []byte, table *workload.Table) (*File, error) {
 	f := &File{Name: name, data: data, table: table, lines: newLineIndex(data)}
 	f.findIgnores()
+	parse, mayBeManifest := f.addDocuments, f.mayBeManifest
 	if isDockerfile(name) && !isUTF16(data) {
-		return f, f.parseDockerfile()
+		parse = f.parseDockerfile
+		mayBeManifest = func() bool { return fromLine.Match(data) }
 	}
-	if err := f.addDocuments(); err != nil {
-		if f.mayBeManifest() {
-			err = manifestError{err}
-		}
-		return nil, err
+	err := parse()
+	switch {
+	case err == nil:
+		return f, nil
+	case !errors.Is(err, ErrManifest) && mayBeManifest():
+		err = manifestError{err}
 	}
-	return f, nil
+	return nil, err
 }
 
 // addDocuments adds the references of all YAML documents or JSON values.
@@ -108,6 +112,11 @@ func (f *File) addDocuments() error {
 	for i, root := range f.documents {
 		if err := f.addDocument(known[i], root); err != nil {
 			return err
+		}
+		if known[i] != nil && known[i].name != valuesFormat && isValues(f, root) {
+			if err := f.addValues(root); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -53,6 +53,10 @@ func TestMergeKeys(t *testing.T) {
 	}
 	for _, container := range []string{
 		"{name: a, image: 'p:1', ! '<<': *e}",
+		"{name: a, image: 'p:1', !<!> '<<': *e}",
+		"{name: a, image: 'p:1', !<%21> \"<<\": *e}",
+		"{name: a, image: 'p:1', &k !<%21> \"<<\": *e}",
+		"{name: a, image: 'p:1', ? !\u2028\"<<\" : *e}",
 		"{name: a, image: 'p:1', <<: *e}",
 		"{name: a, image: 'p:1', <<: [*b, *e]}",
 		"{name: a, <<: *p, <<: *e}",

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // valuesName matches the names of files that have values of a Helm chart: values.yaml,
@@ -68,6 +69,37 @@ func findValues(w *walk, root cursor) {
 		w.registry = nil
 	}
 	w.values(root)
+}
+
+// valuesFormat is the name of the format of a chart's values.
+const valuesFormat = "Values"
+
+// addValues adds the references of a document that has the name of a chart's values, but looks like
+// something else. Helm reads it by its name, whatever else it has. What the other format has found
+// is not found again.
+func (f *File) addValues(root *yaml.Node) error {
+	w := &walk{file: f, seen: map[visit]bool{}, places: map[string]place{}}
+	found := map[*yaml.Node]bool{}
+	for _, o := range f.Objects {
+		for _, p := range o.places {
+			found[p.node] = true
+		}
+	}
+	type position struct{ line, column int }
+	left, before := map[position]bool{}, len(f.Left)
+	for _, l := range f.Left {
+		left[position{l.Line, l.Column}] = true
+	}
+	findValues(w, cursor{walk: w, node: root})
+	w.references = slices.DeleteFunc(w.references, func(r workload.Reference) bool {
+		n := w.places[r.Pointer].node
+		return found[n] || left[position{n.Line, n.Column}]
+	})
+	added := slices.DeleteFunc(slices.Clone(f.Left[before:]), func(l Left) bool {
+		return left[position{l.Line, l.Column}]
+	})
+	f.Left = append(f.Left[:before], added...)
+	return w.end(root, valuesFormat)
 }
 
 func (w *walk) values(c cursor) {
@@ -142,7 +174,8 @@ const (
 // valueText adds an image that is one text. Without a tag and a digest, or with a digest or a
 // registry beside it, the text may be only a part of a reference that the chart makes.
 func (w *walk) valueText(c cursor) {
-	r, err := ref.Parse(c.text())
+	text := strings.TrimSpace(c.text())
+	r, err := ref.Parse(text)
 	missing := tagOrDigest
 	if r.Tagged() {
 		missing = onlyDigest
@@ -152,6 +185,8 @@ func (w *walk) valueText(c cursor) {
 	case err != nil && variable(c.text()):
 		c.leave(c.text(), "it depends on a variable")
 	case err != nil:
+	case text != c.text() && !r.Pinned():
+		c.leaveReference(text, "it has white space before or after it; remove that")
 	case beside != "" && !r.Pinned():
 		c.leave(c.text(), beside+besideIt)
 	case r.Pinned() && (registry != "" || w.registry != nil): // the digest counts in any registry

@@ -24,18 +24,19 @@ var separatorInText = regexp.MustCompile(
 	`(?m)^---[#\x{A0}\x{1680}\x{2000}-\x{200A}\x{202F}\x{205F}\x{3000}]`)
 
 // checkStream returns an error if kubectl, which cuts a text into documents before it parses them,
-// reads other documents than a YAML parser.
+// reads other documents than a YAML parser. The error matches ErrManifest, because such a line can
+// also be a part of a text, which changes nothing for other programs.
 func (f *File) checkStream(text []byte) error {
 	before := len(f.data) - len(text)
 	if at := tagDirective.FindIndex(text); at != nil {
 		line, _ := f.lines.position(before + at[1])
-		return f.errorf(line, "a %%TAG directive is not supported: kubectl reads each document without "+
-			"it; write the tags out")
+		return manifestError{f.errorf(line, "a %%TAG directive is not supported: kubectl reads each "+
+			"document without it; write the tags out")}
 	}
 	if at := separatorInText.FindIndex(text); at != nil {
 		line, _ := f.lines.position(before + at[1])
-		return f.errorf(line, "kubectl takes this line for a separator of documents; "+
-			"write a space after ---")
+		return manifestError{f.errorf(line, "kubectl takes this line for a separator of documents; "+
+			"write a space after ---")}
 	}
 	return nil
 }
@@ -183,20 +184,26 @@ func decodeBinary(n *yaml.Node) {
 	}
 }
 
-// nonSpecific matches the properties of a node that has the tag ! and no other one.
-var nonSpecific = regexp.MustCompile(
-	`^(?:&[^ \t\r\n]+(?:[ \t\r\n]+|#[^\r\n]*)+)?!(?:<!>)?[ \t\r\n]`)
-
-// isMerge reports whether a key is a merge key, as the parser of kubectl decides: it is << with the
-// tag !!merge, without quotes and another tag, or with the tag !, which is as if it had no quotes.
+// isMerge reports whether a key is a merge key, as the parser of kubectl decides: it is <<, and its
+// tag is !!merge. That is also the tag of << without quotes and without a tag, and of << with the
+// tag !, however it is written, such as !<!> or !<%21>.
 func (f *File) isMerge(key *yaml.Node) bool {
-	if key.Kind != yaml.ScalarNode || key.Value != "<<" {
+	switch {
+	case key.Kind != yaml.ScalarNode || key.Value != "<<":
 		return false
+	case key.ShortTag() == "!!merge":
+		return true
 	}
-	at := f.lines.offset(key.Line, key.Column)
-	return key.ShortTag() == "!!merge" ||
-		key.Style&yaml.TaggedStyle == 0 && nonSpecific.Match(f.data[at:])
+	before := f.data[f.lines.offset(key.Line, key.Column):]
+	if end := startOfMerge.FindIndex(before); end != nil {
+		before = before[:end[0]]
+	}
+	return key.Style&yaml.TaggedStyle == 0 && bytes.Contains(before, []byte("!"))
 }
+
+// startOfMerge matches where the text of a key begins that is <<. Before it are its anchor, its tag
+// and comments.
+var startOfMerge = regexp.MustCompile(`<<|["']`)
 
 // properties matches what can be between the position of a node and its content: an anchor, a tag,
 // white space and comments.
