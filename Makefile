@@ -86,7 +86,7 @@ e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole nod
 	$(E2E) $(subst quiet,verbose,$(TEST)) -shuffle=on -count=1 -timeout 30m ./whole
 
 test-neighbours: $(TOOLS)/built ## test with Flux and others as real programs; writes deploy/docs/compatibility.md
-	$(call say,test-neighbours: tagpin beside Flux and others; builds Kubernetes and these programs the first time,25 min,4 min)
+	$(call say,test-neighbours: tagpin beside Flux and others; builds Kubernetes and these programs the first time,80 min,12 min)
 	@$(E2E) go run ./cmd/prepare neighbours # builds before the tests, as above
 	@# verify leaves these modules out, because their dependencies take minutes to compile.
 	@for module in e2e/neighbours/programs/*; do \
