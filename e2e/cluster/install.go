@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,11 +105,16 @@ func (c *Cluster) InstallCRDFiles(ctx context.Context, files []string) error {
 	if err != nil {
 		return fmt.Errorf("creating CRDs: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	return c.WaitForCRDs(ctx)
+}
+
+// WaitForCRDs waits until the kinds of all CRDs are served, for a minute at most.
+func (c *Cluster) WaitForCRDs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		_, _, err = c.RunKubectl(ctx, nil,
-			"wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+		_, _, err := c.RunKubectl(ctx, nil,
+			"wait", "crd", "--all", "--for=condition=Established", "--timeout=1m")
 		// kubectl fails at once for a CRD that has no status yet.
 		if err == nil || !strings.Contains(err.Error(), ".status.conditions accessor error") {
 			return err

@@ -161,14 +161,7 @@ func (i *installation) apply(ctx context.Context, objects []object) error {
 	if err != nil {
 		return fmt.Errorf("installing Gatekeeper: %w", err)
 	}
-	return i.established(ctx)
-}
-
-// established waits until the kinds of all CRDs are served.
-func (i *installation) established(ctx context.Context) error {
-	_, _, err := i.env.RunKubectl(ctx, nil,
-		"wait", "crd", "--all", "--for=condition=Established", "--timeout=1m")
-	return err
+	return i.env.WaitForCRDs(ctx)
 }
 
 // forbidden is a namespace that Gatekeeper's webhook refuses.
@@ -205,5 +198,5 @@ func (i *installation) templates(ctx context.Context) error {
 			return err
 		}
 	}
-	return i.established(ctx)
+	return i.env.WaitForCRDs(ctx)
 }
