@@ -17,7 +17,7 @@ import (
 )
 
 // Space is a namespace of a test in the mode enforce, with a repository of the same name. Its
-// methods fail the test if anything goes wrong.
+// methods fail the test if anything goes wrong, unless they return an error.
 type Space struct {
 	Name string
 
@@ -113,4 +113,20 @@ func (s *Space) WantDeployment(when, image string, generation int64, replicaSets
 	if got := d.Status.CollisionCount; got != nil && *got != 0 {
 		s.t.Errorf("%s: collisionCount = %d, want 0", when, *got)
 	}
+}
+
+// Images returns the images of the pods that options select, without those that are being deleted.
+// Each of these pods has one container.
+func (s *Space) Images(ctx context.Context, options metav1.ListOptions) ([]string, error) {
+	list, err := s.env.Client.CoreV1().Pods(s.Name).List(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	var images []string
+	for i := range list.Items {
+		if p := &list.Items[i]; p.DeletionTimestamp == nil {
+			images = append(images, p.Spec.Containers[0].Image)
+		}
+	}
+	return images, nil
 }

@@ -38,14 +38,14 @@ spec:
 // canary pauses when half of the pods are new.
 const canary = `{canary: {maxSurge: 50%, maxUnavailable: 0, steps: [{setWeight: 50}, {pause: {}}]}}`
 
-// app is a namespace with the Rollout web.
+// app is a namespace for the Rollout web.
 type app struct {
 	*neighbours.Space
 	t        *testing.T
 	strategy string
 }
 
-// newApp deploys a Rollout and waits until its pods run. The tag 1 exists.
+// newApp creates a namespace and pushes the tag 1. It deploys nothing.
 func newApp(t *testing.T, strategy string) (a *app, reference, digest string) {
 	t.Helper()
 	a = &app{Space: env.NewSpace(t), t: t, strategy: strategy}
@@ -106,15 +106,13 @@ func (a *app) wantPhase(phase string) {
 func (a *app) wantPods(when string, want map[string]int) {
 	a.t.Helper()
 	a.Eventually("the pods "+when, func(ctx context.Context) error {
-		pods, err := env.Client.CoreV1().Pods(a.Name).List(ctx, metav1.ListOptions{})
+		images, err := a.Images(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
 		got := map[string]int{}
-		for _, p := range pods.Items {
-			if p.DeletionTimestamp == nil {
-				got[p.Spec.Containers[0].Image]++
-			}
+		for _, image := range images {
+			got[image]++
 		}
 		if !maps.Equal(got, want) {
 			return fmt.Errorf("their images are %v, want %v", got, want)

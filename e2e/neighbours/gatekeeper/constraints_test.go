@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/e2e/cluster"
@@ -150,7 +149,7 @@ func create(t *testing.T, s *neighbours.Space, name, image string) (string, erro
 	return pod.Spec.Containers[0].Image, nil
 }
 
-// wantPods waits until the pods with a label run an image, and there are two of them.
+// wantPods waits until exactly two pods of a Deployment run, both with an image.
 func wantPods(t *testing.T, s *neighbours.Space, app, image string) {
 	t.Helper()
 	s.Eventually("two pods with "+image, func(ctx context.Context) error {
@@ -162,19 +161,11 @@ func wantPods(t *testing.T, s *neighbours.Space, app, image string) {
 	})
 }
 
-// running returns the images of the running pods with a label.
+// running returns the images of a Deployment's running pods.
 func running(ctx context.Context, s *neighbours.Space, app string) ([]string, error) {
-	list, err := env.Client.CoreV1().Pods(s.Name).List(ctx, byApp(app))
-	if err != nil {
-		return nil, err
-	}
-	var images []string
-	for _, p := range list.Items {
-		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
-			images = append(images, p.Spec.Containers[0].Image)
-		}
-	}
-	return images, nil
+	options := byApp(app)
+	options.FieldSelector = "status.phase=Running"
+	return s.Images(ctx, options)
 }
 
 // byApp selects the objects of a Deployment.

@@ -143,19 +143,12 @@ func (r *release) rollback(revision string) {
 	r.run("rollback", "web", revision, "--wait")
 }
 
-// wantPods compares the images of the pods with a label that run.
+// wantPods compares the images of the Deployment's pods.
 func (r *release) wantPods(when, image string, count int) {
 	r.t.Helper()
-	options := metav1.ListOptions{LabelSelector: "app=web"}
-	list, err := env.Client.CoreV1().Pods(r.Name).List(r.t.Context(), options)
+	got, err := r.Images(r.t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
 	if err != nil {
 		r.t.Fatal(err)
-	}
-	var got []string
-	for i := range list.Items {
-		if p := &list.Items[i]; p.DeletionTimestamp == nil {
-			got = append(got, p.Spec.Containers[0].Image)
-		}
 	}
 	if want := slices.Repeat([]string{image}, count); !slices.Equal(got, want) {
 		r.t.Errorf("%s: the pods run %q, want %q", when, got, want)
