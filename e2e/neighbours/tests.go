@@ -178,15 +178,30 @@ func FreeAddress(ctx context.Context) (string, error) {
 
 // Serves returns nil if a server answers, with whatever status.
 func Serves(ctx context.Context, url string) error {
+	_, err := status(ctx, url)
+	return err
+}
+
+// Ready returns nil if a server answers with status 200.
+func Ready(ctx context.Context, url string) error {
+	code, err := status(ctx, url)
+	if err == nil && code != http.StatusOK {
+		err = fmt.Errorf("%s: status %d", url, code)
+	}
+	return err
+}
+
+// status returns the status of a server's answer.
+func status(ctx context.Context, url string) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	answer, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return answer.Body.Close()
+	return answer.StatusCode, answer.Body.Close()
 }
 
 // Log returns everything that the processes of a program have written, by the program's name.

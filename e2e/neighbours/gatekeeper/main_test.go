@@ -5,9 +5,7 @@ package gatekeeper
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,24 +137,8 @@ func startProgram(
 		return nil, err
 	}
 	return p, p.Wait(ctx, func(ctx context.Context) error {
-		return ready(ctx, "http://"+health+"/readyz")
+		return neighbours.Ready(ctx, "http://"+health+"/readyz")
 	})
-}
-
-// ready returns nil if a server answers with status 200.
-func ready(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", url, answer.Status)
-	}
-	return errors.Join(err, answer.Body.Close())
 }
 
 // denied reports whether Gatekeeper has denied a request because of the constraint with
