@@ -201,7 +201,7 @@ func TestSelfHealImage(t *testing.T) {
 func TestMissing(t *testing.T) {
 	env.Record(t, neighbours.Check{
 		Done:     "A commit names a tag that is not in the registry. The tag is pushed later.",
-		Result:   "The comparison is denied: the state of the Application is unknown, its condition has tagpin's message, and nothing of it is synced. The old pods go on. The next refresh deploys the new tag.",
+		Result:   "The comparison is denied: the state of the Application is unknown, and its condition has tagpin's message. The Deployment stays as it is. The next refresh after the push deploys the new tag.",
 		Settings: "`ServerSideDiff=true`",
 	})
 	s := env.NewSpace(t)
@@ -252,7 +252,7 @@ func TestMissingByHand(t *testing.T) {
 func TestMissingFirst(t *testing.T) {
 	env.Record(t, neighbours.Check{
 		Done:     "The first commit names a tag that is not in the registry. The tag is pushed later.",
-		Result:   "The sync is denied, with tagpin's message. Argo CD tries again by itself, five times in all if nothing else is set, and deploys the tag.",
+		Result:   "The sync is denied, with tagpin's message. Argo CD tries again by itself, up to five more times if nothing else is set, and deploys the tag.",
 		Settings: "`ServerSideDiff=true`",
 	})
 	s := env.NewSpace(t)
@@ -279,7 +279,7 @@ func TestMissingFirst(t *testing.T) {
 func TestRemoval(t *testing.T) {
 	env.Record(t, neighbours.Check{
 		Done:     "The tag moves. The namespace gets the mode `keep`, and later none.",
-		Result:   "With `keep`, the Application stays synced. Without a mode it is out of sync, and self-heal removes the digest: a rollout of the tag.",
+		Result:   "With `keep`, the Application stays synced. Without a mode, self-heal removes the digest: a rollout of the tag.",
 		Settings: "`ServerSideDiff=true`",
 	})
 	s := env.NewSpace(t)

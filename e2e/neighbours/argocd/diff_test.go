@@ -15,10 +15,11 @@ import (
 	"github.com/tagpin/tagpin/e2e/neighbours"
 )
 
-// TestController sets server-side diff for the controller, as deploy/docs/gitops.md says.
+// TestController sets server-side diff for the controller. deploy/docs/gitops.md says to do that in
+// a ConfigMap; here the test sets the variable, because the controller is not a pod.
 func TestController(t *testing.T) {
 	env.Record(t, neighbours.Check{
-		Done:     "The setting is in the ConfigMap `argocd-cmd-params-cm`, and the controller restarts. The tag moves three times.",
+		Done:     "The controller restarts with the environment variable that Argo CD's manifest sets from this entry of the ConfigMap `argocd-cmd-params-cm`. The tag moves three times.",
 		Result:   "As with the annotation. Before, the Application was out of sync.",
 		Settings: "`controller.diff.server.side: \"true\"`",
 	})

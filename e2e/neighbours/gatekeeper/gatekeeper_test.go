@@ -72,8 +72,8 @@ func TestMovedTag(t *testing.T) {
 // TestRemoval removes tagpin, without and with the mode keep before.
 func TestRemoval(t *testing.T) {
 	env.Record(t, neighbours.Check{
-		Done:     "Pods need a digest. A Deployment with a tag is applied again in the mode `keep`. Then tagpin's registration is deleted, the pods are deleted, and the Deployment is applied again. tagpin is installed again.",
-		Result:   "The pin stays in `keep`, and new pods are accepted without tagpin. The apply without tagpin removes the pin, and Gatekeeper denies the pods of the new revision; those of the old one go on. With tagpin, the next apply of another tag is pinned, and accepted.",
+		Done:     "Pods need a digest. A Deployment with a tag is applied again in the mode `keep`. Then tagpin's registration is deleted, the pods are deleted, and the Deployment is applied again. tagpin is installed again, and the mode is `enforce` again.",
+		Result:   "The pin stays in `keep`, and new pods are accepted without tagpin. The apply without tagpin removes the pin, and Gatekeeper denies the pods of the new revision; those of the old one go on. With tagpin in `enforce`, the next apply of another tag is pinned, and accepted.",
 		Settings: "Delete the constraint before tagpin, or [write the digests into the manifests](../README.md#removing-it).",
 	})
 	s := env.NewSpace(t)

@@ -73,7 +73,7 @@ func TestMutatedDeployment(t *testing.T) {
 	env.Record(t, neighbours.Check{
 		Done:     "`AssignImage` of Gatekeeper sets the tag of Deployments, and pods need a digest. The tag moves, the manifest is applied again, and the pods are deleted. The Deployment is restarted.",
 		Result:   "tagpin is called after Gatekeeper and pins the tag that Gatekeeper has set. The apply changes nothing. Only the restart brings the new digest.",
-		Settings: "`applyTo` of the mutator: the workloads, without Pod, ReplicaSet and Job.",
+		Settings: "Let the mutator apply to workloads, and not to Pods or ReplicaSets.",
 	})
 	s := env.NewSpace(t)
 	requireDigests(t, s)

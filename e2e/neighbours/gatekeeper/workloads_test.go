@@ -27,7 +27,7 @@ spec:
 func TestOutage(t *testing.T) {
 	env.Record(t, neighbours.Check{
 		Done:   "Pods need a digest. A Deployment with a tag is created while its registry is down. The registry comes back.",
-		Result: "The Deployment is admitted, since the constraint does not check it. Its pods wait, and then run with a digest.",
+		Result: "The Deployment is admitted, since the constraint does not check it. When the registry is back, its pods run with a digest.",
 	})
 	s := env.NewSpace(t)
 	requireDigests(t, s)

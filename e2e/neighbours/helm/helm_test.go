@@ -157,7 +157,7 @@ func TestHook(t *testing.T) {
 func TestUninstall(t *testing.T) {
 	env.Record(t, neighbours.Check{
 		Done:   "The tag moves. `helm uninstall --wait` removes the release, and `helm upgrade --install --wait` installs it again.",
-		Result: "Nothing of the release is left. The new Deployment runs what the tag names then.",
+		Result: "The pods of the release are deleted. The new Deployment runs what the tag names then.",
 	})
 	each(t, func(r *release, reference, _ string) {
 		_, second := r.Push("1")
