@@ -88,9 +88,9 @@ func (c cursor) leavePatch() {
 	}
 }
 
-// leaveOperation leaves the images in the value of an operation, and those that it takes from
-// another place. What a test has is not written, and a removal has no value. A pointer from the
-// root of the patched object tells which texts are images.
+// leaveOperation leaves the images in the value of an operation, and those that it copies or moves
+// from another place. The operations test and remove bring no image into the object. The pointers
+// start at the root of the patched object, and so they tell which texts are images.
 func (c cursor) leaveOperation() {
 	value, from, path := c.get("value"), c.get("from"), c.get("path")
 	pointer := path.text()
@@ -126,8 +126,8 @@ var podImage = regexp.MustCompile(`/(?:` + strings.Join(workload.ContainerLists[
 var anIndex = regexp.MustCompile(`^([-+]?\d+|-)$`)
 
 // podPart returns which part of a pod spec is at a pointer, if it is one on the way to an image: a
-// list of containers or volumes, an element of it, or the image of a volume. So it tells what
-// isPodImage says of the texts there.
+// list of containers or volumes, an element of it, or the image of a volume. Otherwise it returns
+// "". Where two pointers have the same part, isPodImage finds the same texts below both.
 func podPart(p jsontext.Pointer) role {
 	isList := func(name string) bool {
 		return name == "volumes" || slices.Contains(workload.ContainerLists[:], name)

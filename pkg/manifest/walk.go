@@ -12,8 +12,8 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// visit is a visit of a mapping or a sequence. Aliases may lead to a node in several places, where
-// it is something else, so it is visited once as each of these.
+// visit is a visit of a mapping or a sequence. Aliases may put the same node in several places, in
+// another role in each, so a node is visited once in each role.
 type visit struct {
 	node *yaml.Node
 	as   role
@@ -79,9 +79,9 @@ func (c cursor) get(name string) cursor {
 // text returns the text of a string, or "".
 func (c cursor) text() string { return text(c.node) }
 
-// each calls do with each value of a mapping, or each element of a sequence, which is visited as
-// what as says. A walk visits the same node as the same thing only once, because nested aliases can
-// repeat it a trillion times.
+// each calls do with each value of a mapping, or with each element of a sequence. The role says
+// what the caller takes that mapping or sequence for. A walk visits a node only once in the same
+// role, because nested aliases can repeat it a trillion times.
 func (c cursor) each(as role, do func(c cursor)) {
 	this := visit{c.node, as}
 	if c.node == nil || c.seen[this] {

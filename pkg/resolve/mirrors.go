@@ -137,9 +137,9 @@ func (m *Mirrors) at(mirror registry.Mirror, req Request) (there Request, err er
 // withMirrors adds the errors of mirrors to the text of err, and their causes to its cause.
 func withMirrors(err error, mirrors []error) error { return withOthers(err, "mirrors", mirrors) }
 
-// withOthers adds the texts and causes of other errors to those of err, after a label. If another
-// error says nothing to other callers, then neither does the result: with an answer of that host,
-// it might have been another one.
+// withOthers adds the texts and causes of other errors to those of err, after a label. If one of
+// them is marked as saying nothing to other callers, so is the result: if that host had answered,
+// the lookup might have ended in another way.
 func withOthers(err error, label string, others []error) error {
 	if err == nil || len(others) == 0 {
 		return err

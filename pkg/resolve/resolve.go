@@ -111,17 +111,17 @@ func noAnswer(text string, kind error) error {
 	return &markedError{text, []error{failure.Unavailable, kind}}
 }
 
-// markedError is an error that has a text, and is others as well: a class, and what a layer above
-// has to know.
+// markedError is an error with a text of its own that also matches other errors: its class, and the
+// marks that tell a layer above how to treat it.
 type markedError struct {
 	text string
-	is   []error // what errors.Is and errors.As find
+	is   []error // the errors that errors.Is and errors.As match
 }
 
 // Error returns the text.
 func (e *markedError) Error() string { return e.text }
 
-// Unwrap returns what the error is.
+// Unwrap returns the errors that it matches.
 func (e *markedError) Unwrap() []error { return e.is }
 
 // minSilence is the shortest silence of a registry that counts as an outage. A registry that
