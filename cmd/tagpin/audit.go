@@ -41,7 +41,8 @@ config names (credentials.dockerConfig), and with --pull-secrets those that the 
 Nothing is pulled.
 
 It reads the cluster of the kubeconfig or, in a pod, its own, and needs the permission to list pods,
-replicasets.apps and jobs.batch, and with --pull-secrets to get secrets and serviceaccounts.
+replicasets.apps and jobs.batch, and with --pull-secrets to get secrets and serviceaccounts. With
+the permission to get namespaces, it also finds out that a namespace of --namespace does not exist.
 
 With --listen, it repeats this and serves the page at /, the same as JSON at /report.json,
 Prometheus metrics at /metrics, and /healthz.
@@ -171,10 +172,12 @@ func (a *auditing) missing(report *audit.Report, t terminal) {
 		with = " with the selector " + a.selector
 	}
 	if with != "" && len(a.namespaces) == 0 && report.Summary.Pods == 0 {
-		t.complain(errors.New("audit: no pod" + with + " runs; check its spelling"))
+		t.complain(errors.New("audit: there is no pod" + with + " that has not finished; check its " +
+			"spelling"))
 	}
 	for _, name := range a.empty(report) {
-		t.complain(fmt.Errorf("audit: no pod%s runs in the namespace %s; check the spelling", with, name))
+		t.complain(fmt.Errorf("audit: there is no pod%s that has not finished in the namespace %s; "+
+			"check the spelling", with, name))
 	}
 }
 
@@ -299,8 +302,12 @@ func (a *auditing) auditCluster(
 		}
 		report.Problems = append(report.Problems, text)
 	}
-	if !auditor.ForTenants {
-		report.Problems = append(report.Problems, a.misspelled(ctx, report, &reader)...)
+	for _, problem := range a.misspelled(ctx, report, &reader) {
+		if auditor.ForTenants { // the namespace may be made later
+			a.report(fmt.Errorf("audit: %s", problem))
+			continue
+		}
+		report.Problems = append(report.Problems, problem)
 	}
 	return report, nil
 }
@@ -311,7 +318,7 @@ func (a *auditing) misspelled(
 ) (problems []string) {
 	for _, name := range a.empty(report) {
 		if !reader.Exists(ctx, name) {
-			problems = append(problems, "the namespace "+name+" does not exist")
+			problems = append(problems, "the namespace "+name+" does not exist; check --namespace")
 			report.Unread = append(report.Unread, name)
 		}
 	}

@@ -35,9 +35,10 @@ cluster would go on running the image of the old tag. It compares the files with
 with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because
 HEAD has the edit already.
 
-The exit code is 1 if there is a finding. It is 2 if a file, a folder or stdin has nothing that tagpin
-knows, so that a wrong path does not pass, and if a file that can't be parsed may have images for
-another program. To see what pinning would change, which asks the registries, use tagpin pin --check.`
+The exit code is 1 if there is a finding. It is 2 if a file, a folder or stdin has nothing that
+tagpin knows, so that a wrong path does not pass, and if a file that can't be parsed may have images
+for another program. To see what pinning would change, which asks the registries, use tagpin pin
+--check.`
 
 // checking has the flags of tagpin check.
 type checking struct {

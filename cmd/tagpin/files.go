@@ -29,11 +29,12 @@ const aboutFiles = `Reads stdin for - and if there is no argument. For a folder,
 are read that can have images: Kubernetes manifests with several documents and lists, the images of
 Kustomizations, JSON patches, values of Helm charts (values.yaml, values-prod.yaml,
 prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files,
-workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and so
-are the templates of charts, and links to folders. A link to a file outside of the folder, or of its
-Git work tree, is an error, and so is a Kubernetes object that has a key twice where images are
-looked for. Other files in a folder that can't be parsed are skipped with a message. The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes
-tagpin ignore the image.`
+workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and
+so are the templates of charts, and links to folders. A link to a file outside of the folder, or of
+its Git work tree, is an error, and so is a Kubernetes object that has a key twice where images are
+looked for. Other files in a folder that can't be parsed are skipped with a message. The comment
+"# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin ignore the
+image.`
 
 // source is a file that is read.
 type source struct {
@@ -65,8 +66,8 @@ func (f *fileFlags) register(command string, flags *pflag.FlagSet) {
 	f.command = command
 	flags.StringArrayVar(&f.exclude, "exclude", nil,
 		"leave out files and folders that match the `glob`, such as \"*-test.yaml\", charts or "+
-			"\"dev/**/*.yaml\"; one with a slash before its end is compared with the path, as it is given or "+
-			"below the folder that is given, and another with the name alone; may be repeated")
+			"\"dev/**/*.yaml\"; one with a slash before its end is compared with the path, as it is given "+
+			"or below the folder that is given, and another with the name alone; may be repeated")
 }
 
 // arguments returns the arguments of the command, which reads stdin if there is none. It returns an
@@ -392,8 +393,8 @@ func isTemplates(path string) bool {
 }
 
 // parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. Of
-// several names, the first one counts for which the file has anything that tagpin knows. What it has
-// by further names is in others.
+// several names, the first one counts for which the file has anything that tagpin knows. What it
+// has by further names is in others.
 func (s *source) parse(command string, table *workload.Table) (err error) {
 	if s.path != "" {
 		if s.data, err = os.ReadFile(s.path); err != nil {

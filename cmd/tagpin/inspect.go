@@ -33,7 +33,7 @@ Other flags print one thing of the image instead, for scripts:
   --image-config  the exact bytes of the config object
   --files LAYER   the files of a layer, by its number in the tree or the beginning of its digest;
                   the layer is read once, and nothing of it is kept
-  --tags          the tags of the repository that point at the image's digest, of at most --limit
+  --tags          the tags of the repository that point at the image's digest (see --limit)
 
 If an index has several images, --image-config and --files need --platform. An image without an
 index has a single manifest, which is taken as it is, even if it is for another platform. Exit code

@@ -111,7 +111,7 @@ The result is written to stdout, messages for people to stderr. The exit code is
 
   0  done
   1  the command found something, such as a difference
-  2  wrong usage, or a file can't be read or written
+  2  wrong usage, or a file or a cluster can't be read or written
   3  a lookup failed
   130  interrupted, such as by Ctrl-C
 

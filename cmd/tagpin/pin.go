@@ -28,10 +28,9 @@ const aboutPin = `Pins the images in files to the current digests of their tags,
 
 Only the text of image references changes; a Kustomization that has no digest gets a line for it,
 and values without a key for a digest get tag: 1.25@sha256:…. A message names each image that tagpin
-finds and can't pin: in a kind whose pod template it does not know, in a patch, in values that are a
-text, in a parameter of Helm, or in kustomize.images of an Application. Of several in one kind that
-it does not know, it names the first one and the number of the others, and says how to name the kind
-in the config.
+finds and can't pin, such as one in a kind whose pod template it does not know, in a patch, in
+values that are a text, or in a parameter of Helm. Of several in one kind that it does not know, it
+names the first one and the number of the others, and says how to name the kind in the config.
 
 With a ResourceList on stdin, tagpin pin is a KRM function for kustomize and kpt. Several files are
 printed as one stream for kubectl, so only Kubernetes manifests are printed then; --write, --diff

@@ -93,8 +93,8 @@ func (s *sources) collect(rules *policy.Policy, t terminal) *resolution {
 	return r
 }
 
-// leaveOwned counts the references of an object that has a controller, and prints a message for each
-// that would be pinned in another object.
+// leaveOwned counts the references of an object that has a controller, and prints a message for
+// each that would be pinned in another object.
 func (r *resolution) leaveOwned(
 	name string, o *manifest.Object, references []workload.Reference, rules *policy.Policy, t terminal,
 ) {

@@ -77,8 +77,8 @@ type Left struct {
 }
 
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error
-// begins with the name of the file and the line, as those of compilers do. If other programs may find
-// images in the file, the error matches ErrManifest.
+// begins with the name of the file and the line, as those of compilers do. If other programs may
+// find images in the file, the error matches ErrManifest.
 func Parse(name string, data []byte, table *workload.Table) (*File, error) {
 	f := &File{Name: name, data: data, table: table, lines: newLineIndex(data)}
 	f.findIgnores()
