@@ -171,15 +171,13 @@ func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []fi
 	}
 	for _, o := range s.file.Objects {
 		plan := rules.Decide(policy.Input{Operation: policy.Create, Object: o.Object})
+		var left manifest.Left
 		if plan.Skipped != "" {
-			for _, r := range allReferences(o.Object) {
-				line, column := o.Position(r)
-				add(decide(r.Text, rules), line, column, manifest.Left{Why: inOwned})
-			}
+			plan, left.Why = decideUnowned(o.Object, rules), inOwned
 		}
 		for _, d := range plan.Decisions {
 			line, column := o.Position(d.Reference)
-			add(d, line, column, manifest.Left{})
+			add(d, line, column, left)
 		}
 	}
 	for _, l := range s.file.Left {
@@ -201,6 +199,13 @@ func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []fi
 // that they differ from its own template. A file can say so of any object.
 const inOwned = "its object has a controller in metadata.ownerReferences, whose template has the " +
 	"image; pin that one, and remove this object from the file or its ownerReferences"
+
+// decideUnowned decides about an object as if it had no controller.
+func decideUnowned(o *workload.Object, rules *policy.Policy) policy.Plan {
+	copied := *o
+	copied.Metadata.Controller = workload.Owner{}
+	return rules.Decide(policy.Input{Operation: policy.Create, Object: &copied})
+}
 
 // decide decides about a reference that is in no object.
 func decide(text string, rules *policy.Policy) policy.Decision {

@@ -68,7 +68,7 @@ func (s *sources) collect(rules *policy.Policy, t terminal) *resolution {
 		for i, o := range file.file.Objects {
 			references := allReferences(o.Object)
 			if file.results[i].Skipped != "" {
-				r.leaveOwned(file.file.Name, o, references, rules, t)
+				r.leaveOwned(file.file.Name, o, rules, t)
 			}
 			for k, outcome := range file.results[i].Outcomes {
 				r.add(file, o, references[k], outcome, t)
@@ -96,18 +96,17 @@ func (s *sources) collect(rules *policy.Policy, t terminal) *resolution {
 // leaveOwned counts the references of an object that has a controller, and prints a message for
 // each that would be pinned in another object.
 func (r *resolution) leaveOwned(
-	name string, o *manifest.Object, references []workload.Reference, rules *policy.Policy, t terminal,
+	name string, o *manifest.Object, rules *policy.Policy, t terminal,
 ) {
-	for _, reference := range references {
-		d := decide(reference.Text, rules)
+	for _, d := range decideUnowned(o.Object, rules).Decisions {
 		if d.Action != policy.Resolve {
 			r.tally.add(d.Reason)
 			continue
 		}
 		r.alone++
-		line, column := o.Position(reference)
+		line, column := o.Position(d.Reference)
 		t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s",
-			name, line, column, reference.Text, inOwned))
+			name, line, column, d.Reference.Text, inOwned))
 	}
 }
 
