@@ -21,8 +21,9 @@ import (
 	"github.com/tagpin/tagpin/pkg/registration"
 )
 
-const aboutManifests = `Prints manifests that belong to a config: how the API server is to call the webhook, or a policy that
-demands digests. Apply them where the chart is not used, and again when the config changes.
+const aboutManifests = `Prints manifests that belong to a config: how the API server is to call
+the webhook, or a policy that demands digests. Apply them where the chart is not used, and again
+when the config changes.
 
 Usage: tagpin-webhook manifests [FLAG]…
 

@@ -22,9 +22,9 @@ import (
 
 const aboutResolve = `Prints the digest of each IMAGE on a line. It looks the image up anew, with the network and
 the credentials that the server uses for a pod, if --config names the server's config and
---namespace the pod's namespace. If a lookup fails, it prints the class of the
-failure and the cause to stderr, and no line to stdout; the exit code is 1. If the config says
-shortNames: leave, images without a digest must name their registry host.
+--namespace the pod's namespace. If a lookup fails, it prints the class of the failure and the cause
+to stderr, and no line to stdout; the exit code is 1. If the config says shortNames: leave, images
+without a digest must name their registry host.
 
 tagpin resolve, on your own machine, uses your own network and logins. It prints an empty line for
 an image whose lookup fails, and its exit code is then 3.

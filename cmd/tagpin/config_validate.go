@@ -19,8 +19,9 @@ const aboutValidate = `Checks a config file as the webhook does when it starts o
 
 Each mistake is printed to stderr with its line and field, all of them at once; the exit code is
 then 2. For a valid file, a sentence says what it sets. With -, the file is read from stdin. The
-files that a config names, such as caFile, are not read, because they are on another machine. Whether
-the API server takes all of the templates is checked by tagpin-webhook manifests --config FILE.`
+files that a config names, such as caFile, are not read, because they are on another machine.
+Whether the API server takes all of the templates is checked by tagpin-webhook manifests --config
+FILE.`
 
 func newValidateCommand(t terminal) *cobra.Command {
 	return &cobra.Command{

@@ -8,13 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/spf13/pflag"
@@ -94,41 +91,6 @@ func (f *fileFlags) checkFlags() error {
 	return errors.Join(errs...)
 }
 
-// excludes reports whether a file or a folder is left out. A glob without a slash is for its name
-// alone. Another one is for its path, as the user would type it, or below the argument root. A
-// slash at the end of a glob, which shells complete, has no meaning.
-func (f *fileFlags) excludes(root, path string) bool {
-	below, err := filepath.Rel(root, path)
-	if err != nil {
-		below = path
-	}
-	path = filepath.ToSlash(path)
-	excluded := false
-	for _, text := range f.exclude {
-		glob := strings.TrimRight(text, "/")
-		matches := doublestar.MatchUnvalidated(glob, filepath.Base(path))
-		if strings.Contains(glob, "/") {
-			glob = strings.TrimPrefix(glob, "./")
-			matches = doublestar.MatchUnvalidated(glob, path) ||
-				doublestar.MatchUnvalidated(glob, filepath.ToSlash(below))
-		}
-		if matches {
-			f.used[text], excluded = true, true
-		}
-	}
-	return excluded
-}
-
-// unused complains about globs of --exclude that match nothing, which may be spelled wrong. Files
-// that are named, such as by a Git hook, need not match any.
-func (f *fileFlags) unused(t terminal) {
-	for _, glob := range f.exclude {
-		if !f.used[glob] {
-			t.complain(fmt.Errorf("%s: --exclude %s matches nothing", f.command, glob))
-		}
-	}
-}
-
 // sources are the files that the arguments of a command name.
 type sources struct {
 	arguments []argument
@@ -149,60 +111,6 @@ type argument struct {
 	files []*source
 }
 
-// real returns the path of the file without links, or "" for stdin.
-func (s *source) real() string {
-	if s.path == "" {
-		return ""
-	}
-	path, err := filepath.Abs(s.path)
-	if err != nil {
-		return s.path
-	}
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		return target
-	}
-	return path // reading the file reports the error
-}
-
-// find returns the files that the arguments name, and reads stdin. A file that is named twice, or
-// that links lead to, is returned once, with all of its names.
-func (f *fileFlags) find(args []string, t terminal) *sources {
-	var s sources
-	f.used = map[string]bool{}
-	byPath := map[string]*source{}
-	for _, text := range args {
-		named := argument{text: text}
-		for _, file := range f.filesOf(text, &s, t) {
-			key := file.real()
-			if byPath[key] == nil {
-				byPath[key] = file
-				s.all = append(s.all, file)
-			}
-			byPath[key].named = byPath[key].named || file.named
-			byPath[key].addName(file.path, filepath.Base(key))
-			named.files = append(named.files, byPath[key])
-		}
-		s.arguments = append(s.arguments, named)
-	}
-	if slices.ContainsFunc(args, isFolder) {
-		f.unused(t)
-	}
-	return &s
-}
-
-// addName adds a path by which the file was found. That with the file's own name, which is no link,
-// comes first.
-func (s *source) addName(path, own string) {
-	switch {
-	case slices.Contains(s.names, path):
-	case filepath.Base(path) == own:
-		s.names = append([]string{path}, s.names...)
-	default:
-		s.names = append(s.names, path)
-	}
-	s.path = s.names[0]
-}
-
 // parse reads and parses the files, several at a time. It calls parsed, if it is not nil, with each
 // valid file as soon as that is parsed, from several goroutines.
 func (f *fileFlags) parse(
@@ -217,7 +125,7 @@ func (f *fileFlags) parse(
 			}
 			if file.err == nil {
 				file.err = file.parse(t.program+" "+f.command, table)
-				file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrManifest) &&
+				file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrMayHaveImages) &&
 					!errors.Is(file.err, manifest.ErrDuplicateKey) // which is an error without this
 			}
 			if file.err == nil && parsed != nil {
@@ -310,86 +218,6 @@ func (s *sources) add(file *source, t terminal) {
 	case file.file.Recognized(), file.named:
 		s.files = append(s.files, file)
 	}
-}
-
-// filesOf returns the file that an argument names, or all files below the folder, sorted by name.
-// It does not follow links to folders below that. The path of stdin, which is -, is "". Stdin is
-// read here, before the time for lookups begins, because the program that writes it may need a
-// while.
-func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source) {
-	if arg == "-" {
-		data, err := io.ReadAll(t.in)
-		return []*source{{named: true, data: data, err: err}}
-	}
-	if !isFolder(arg) { // if there is nothing, reading the file reports the error
-		path := filepath.Clean(arg)
-		if f.excludes(path, path) {
-			return nil
-		}
-		return []*source{{path: path, named: true}}
-	}
-	arg = filepath.Clean(arg)
-	within := (&source{path: arg}).real()
-	if tree := workTree(filepath.Join(within, "file")); tree != "" {
-		within = tree
-	}
-	root := arg + string(filepath.Separator) // without it, WalkDir does not follow a link
-	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if d == nil { // the folder itself has vanished
-			s.unread = append(s.unread, err)
-			return nil
-		}
-		path = filepath.Clean(path)
-		hidden := d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".github"
-		switch {
-		case path != arg && (hidden || f.excludes(arg, path)):
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-		case err != nil:
-			s.unread = append(s.unread, err)
-			return fs.SkipDir
-		case d.IsDir() && path != arg && isTemplates(path):
-			t.complain(fmt.Errorf("%s: skipped, because it has the templates of a chart; "+
-				"render them: helm template %s | %s %s", path, filepath.Dir(path), t.program, f.command))
-			return fs.SkipDir
-		case !d.IsDir() && manifest.Candidate(path):
-			info, err := os.Stat(path) // follows links
-			file := &source{path: path}
-			switch {
-			case err == nil && !info.Mode().IsRegular():
-			case d.Type()&fs.ModeSymlink != 0 && err == nil && leaves(within, file.real()):
-				s.unread = append(s.unread, fmt.Errorf("%s: it is a link to a file outside of %s, which is "+
-					"not read; name it as an argument, or leave it out with --exclude", path, within))
-			default:
-				files = append(files, file)
-			}
-		}
-		return nil
-	})
-	return files
-}
-
-// leaves reports whether a path is outside of a folder. A link that leaves a repository may lead to
-// secrets of the machine, parts of which would be printed.
-func leaves(folder, path string) bool {
-	below, err := filepath.Rel(folder, path)
-	return err != nil || !filepath.IsLocal(below)
-}
-
-// isFolder reports whether an argument names a folder.
-func isFolder(arg string) bool {
-	info, err := os.Stat(arg)
-	return err == nil && info.IsDir()
-}
-
-// isTemplates reports whether a folder has the templates of a Helm chart.
-func isTemplates(path string) bool {
-	if filepath.Base(path) != "templates" {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(filepath.Dir(path), "Chart.yaml"))
-	return err == nil
 }
 
 // parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. Of

@@ -76,6 +76,25 @@ func (s *Space) Eventually(what string, f func(context.Context) error) {
 	})
 }
 
+// DeploymentManifest returns the manifest of a Deployment web with an image and with annotations of its
+// template, such as "a: b, c: d".
+func DeploymentManifest(image, annotations string) string {
+	return fmt.Sprintf(`
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}, annotations: {%s}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: app, image: %q}
+`, annotations, image)
+}
+
 // Deployment returns the Deployment web.
 func (s *Space) Deployment() *appsv1.Deployment {
 	s.t.Helper()

@@ -13,18 +13,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ErrManifest is matched by an error of Parse if the file is or may be a Kubernetes manifest, or
-// another file in which a format is recognized. Other programs may use such a file, or a part of
-// it, although Parse returns no references: kubectl applies the documents before one that is
-// broken, and a key twice is no error for kubectl, Helm and kustomize.
-var ErrManifest = errors.New("the file may be a manifest")
+// ErrMayHaveImages is matched by an error of Parse if other programs may find images in the file:
+// it is or may be a Kubernetes manifest, a Dockerfile, or another file in which a format is
+// recognized. kubectl applies the documents before one that is broken, and a key twice is no error
+// for kubectl, Helm and kustomize.
+var ErrMayHaveImages = errors.New("the file may have images")
 
-// manifestError is an error that matches ErrManifest.
-type manifestError struct{ error }
+// suspectError is an error that matches ErrMayHaveImages.
+type suspectError struct{ error }
 
-func (e manifestError) Is(target error) bool { return target == ErrManifest }
+func (e suspectError) Is(target error) bool { return target == ErrMayHaveImages }
 
-func (e manifestError) Unwrap() error { return e.error }
+func (e suspectError) Unwrap() error { return e.error }
 
 // apiVersionKey and kindKey match the keys of a Kubernetes object where they begin a line, or come
 // after a brace or a comma.
@@ -33,9 +33,9 @@ var (
 	kindKey       = regexp.MustCompile(`(?m)(?:^|[\r{,])[ \t]*(?:-[ \t]+)*["']?kind["']?[ \t]*:`)
 )
 
-// mayBeManifest reports whether a file that can't be parsed is or may be a manifest: it looks like
-// one, or has a part that is one.
-func (f *File) mayBeManifest() bool {
+// mayHaveImages reports whether a file that can't be parsed and is no Dockerfile may have images:
+// it looks like a manifest, or a format recognizes a part of it.
+func (f *File) mayHaveImages() bool {
 	if len(f.formats) > 0 {
 		return true
 	}
@@ -43,7 +43,7 @@ func (f *File) mayBeManifest() bool {
 	if apiVersionKey.Match(text) && kindKey.Match(text) {
 		return true
 	}
-	return slices.ContainsFunc(f.readable(text), func(root *yaml.Node) bool {
+	return f.anyReadable(text, func(root *yaml.Node) bool {
 		return isObject(root) || f.recognize(root) != nil
 	})
 }
@@ -51,20 +51,30 @@ func (f *File) mayBeManifest() bool {
 // separator matches the lines at which kubectl cuts a text into documents.
 var separator = regexp.MustCompile(`(?m)^---.*$`)
 
-// readable returns those documents of a text that can be read. Like kubectl, it reads JSON values
-// as long as it can, and then cuts the rest into YAML documents before it parses them.
-func (f *File) readable(text []byte) (roots []*yaml.Node) {
+// anyReadable reports whether one of the documents of a text that can be read is wanted. Like
+// kubectl, it reads JSON values as long as it can, and then cuts the rest into YAML documents
+// before it parses them. All of them together have the limit of one file.
+func (f *File) anyReadable(text []byte, wanted func(root *yaml.Node) bool) bool {
+	part := func(text []byte) *File {
+		return &File{Name: f.Name, data: text, lines: newLineIndex(text), expanded: f.expanded}
+	}
 	if isJSON(text) {
-		part := &File{Name: f.Name, data: text, lines: newLineIndex(text)}
-		read, _ := part.parseJSON(text)
-		roots, text = part.documents, text[read:]
+		values := part(text)
+		read, _ := values.parseJSON(text) // an error is that of the file
+		if slices.ContainsFunc(values.documents, wanted) {
+			return true
+		}
+		text = text[read:]
 	}
 	for _, document := range separator.Split(string(text), -1) {
-		part := &File{Name: f.Name, data: []byte(document), lines: newLineIndex([]byte(document))}
-		_ = part.parseYAML(part.data) // an error is that of the file
-		roots = append(roots, part.documents...)
+		p := part([]byte(document))
+		_ = p.parseYAML(p.data)
+		f.expanded = p.expanded
+		if slices.ContainsFunc(p.documents, wanted) {
+			return true
+		}
 	}
-	return roots
+	return false
 }
 
 // isUTF16 reports whether a file begins with the byte order mark of UTF-16.

@@ -20,8 +20,8 @@ func encodeUTF16(text string, order binary.AppendByteOrder) (data string) {
 	return string(b)
 }
 
-// TestErrManifest checks which files that can't be parsed may be manifests.
-func TestErrManifest(t *testing.T) {
+// TestErrMayHaveImages checks which files that can't be parsed may be manifests.
+func TestErrMayHaveImages(t *testing.T) {
 	const broken = "a: [1\n"
 	const escaped = "\"\\x61piVersion\": v1\n\"\\x6bind\": Pod\n" +
 		"spec: {containers: [{name: a, image: evil:1}]}\n"
@@ -69,8 +69,8 @@ func TestErrManifest(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := manifest.Parse(tt.file, []byte(tt.text), nil)
-			if err == nil || errors.Is(err, manifest.ErrManifest) != tt.want {
-				t.Errorf("Parse(%q) = %v, ErrManifest: want %t", tt.text, err, tt.want)
+			if err == nil || errors.Is(err, manifest.ErrMayHaveImages) != tt.want {
+				t.Errorf("Parse(%q) = %v, ErrMayHaveImages: want %t", tt.text, err, tt.want)
 			}
 		})
 	}

@@ -116,3 +116,27 @@ func BenchmarkGrowth(b *testing.B) {
 		}
 	}
 }
+
+// TestSharedByUnknownKinds parses objects whose kind is not known, and which all have the same
+// large value. The search for their images is bounded like the objects of known kinds.
+func TestSharedByUnknownKinds(t *testing.T) {
+	const size = 200 << 10
+	data := "apiVersion: v1\nkind: List\nitems:\n- {kind: A, apiVersion: b/v1, x: &x [" +
+		strings.Repeat("a, ", size/3) + "]}\n" + many(size, "", func(int) string {
+		return "- {kind: A, apiVersion: b/v1, x: [*x]}\n"
+	})
+	_, err := manifest.Parse("f.yaml", []byte(data), nil)
+	if err == nil || !strings.Contains(err.Error(), "too large when its aliases") {
+		t.Errorf("Parse = %v, want an error that the file is too large", err)
+	}
+}
+
+// TestManyValues parses a file of values with many documents that look like something else. If each
+// of them were compared with all before it, the test would run into its timeout.
+func TestManyValues(t *testing.T) {
+	data := []byte(shapes["documents"](2 << 20))
+	f, err := manifest.Parse("values.yaml", data, nil)
+	if err != nil || len(f.Objects) < 10000 {
+		t.Errorf("Parse = %v, want many objects", err)
+	}
+}

@@ -78,21 +78,21 @@ type Left struct {
 
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error
 // begins with the name of the file and the line, as those of compilers do. If other programs may
-// find images in the file, the error matches ErrManifest.
+// find images in the file, the error matches ErrMayHaveImages.
 func Parse(name string, data []byte, table *workload.Table) (*File, error) {
 	f := &File{Name: name, data: data, table: table, lines: newLineIndex(data)}
 	f.findIgnores()
-	parse, mayBeManifest := f.addDocuments, f.mayBeManifest
+	parse, mayHaveImages := f.addDocuments, f.mayHaveImages
 	if isDockerfile(name) && !isUTF16(data) {
 		parse = f.parseDockerfile
-		mayBeManifest = func() bool { return fromLine.Match(data) }
+		mayHaveImages = func() bool { return fromLine.Match(data) }
 	}
 	err := parse()
 	switch {
 	case err == nil:
 		return f, nil
-	case !errors.Is(err, ErrManifest) && mayBeManifest():
-		err = manifestError{err}
+	case !errors.Is(err, ErrMayHaveImages) && mayHaveImages():
+		err = suspectError{err}
 	}
 	return nil, err
 }
@@ -110,11 +110,12 @@ func (f *File) addDocuments() error {
 	}
 	f.dropRepeats(known)
 	for i, root := range f.documents {
+		objects, left := len(f.Objects), len(f.Left)
 		if err := f.addDocument(known[i], root); err != nil {
 			return err
 		}
 		if known[i] != nil && known[i].name != valuesFormat && isValues(f, root) {
-			if err := f.addValues(root); err != nil {
+			if err := f.addValues(root, f.Objects[objects:], f.Left[left:]); err != nil {
 				return err
 			}
 		}
@@ -161,7 +162,7 @@ func (f *File) errorf(line int, format string, args ...any) error {
 func (f *File) addExpanded(line, size int) error {
 	f.expanded += size
 	if f.expanded > maxExpanded+maxGrowth*len(f.data) {
-		return manifestError{f.errorf(line,
+		return suspectError{f.errorf(line,
 			"the file is too large when its aliases and merge keys are followed")}
 	}
 	return nil

@@ -184,10 +184,11 @@ const (
 	// maxExpanded limits the size of one object as JSON, because nested aliases can make a small
 	// file expand to gigabytes. An API server accepts at most 3 MiB.
 	maxExpanded = 16 << 20
-	// maxGrowth limits how much a whole file may grow: its objects and merged mappings together
-	// may have at most maxExpanded plus maxGrowth times the size of the file. Many objects can
-	// have aliases of one large value, and many mappings can merge it. Without aliases and merge
-	// keys, the JSON of a file is less than six times as large as the file.
+	// maxGrowth limits how much a whole file may grow: its objects, its merged mappings, and what is
+	// searched in objects of kinds that the table does not have. Together they may have at most
+	// maxExpanded plus maxGrowth times the size of the file. Many objects can have aliases of one
+	// large value, and many mappings can merge it. Without aliases and merge keys, the JSON of a file
+	// is less than six times as large as the file, and its pairs less than four times.
 	maxGrowth = 8
 	// pairSize is the size in bytes that one merged pair counts for.
 	pairSize = 16

@@ -75,30 +75,32 @@ func findValues(w *walk, root cursor) {
 const valuesFormat = "Values"
 
 // addValues adds the references of a document that has the name of a chart's values, but looks like
-// something else. Helm reads it by its name, whatever else it has. What the other format has found
-// is not found again.
-func (f *File) addValues(root *yaml.Node) error {
-	w := &walk{file: f, seen: map[visit]bool{}, places: map[string]place{}}
-	found := map[*yaml.Node]bool{}
-	for _, o := range f.Objects {
+// something else. Helm reads it by its name, whatever else it has. The images that were found or
+// left because of the other format are not added again.
+func (f *File) addValues(root *yaml.Node, objects []*Object, left []Left) error {
+	type position struct{ line, column int }
+	at := func(p place) position {
+		line, column := f.position(p)
+		return position{line, column}
+	}
+	known := map[position]bool{}
+	for _, o := range objects {
 		for _, p := range o.places {
-			found[p.node] = true
+			known[at(p)] = true
 		}
 	}
-	type position struct{ line, column int }
-	left, before := map[position]bool{}, len(f.Left)
-	for _, l := range f.Left {
-		left[position{l.Line, l.Column}] = true
+	for _, l := range left {
+		known[position{l.Line, l.Column}] = true
 	}
+	before := len(f.Left)
+	w := &walk{file: f, seen: map[visit]bool{}, places: map[string]place{}}
 	findValues(w, cursor{walk: w, node: root})
 	w.references = slices.DeleteFunc(w.references, func(r workload.Reference) bool {
-		n := w.places[r.Pointer].node
-		return found[n] || left[position{n.Line, n.Column}]
+		return known[at(w.places[r.Pointer])]
 	})
-	added := slices.DeleteFunc(slices.Clone(f.Left[before:]), func(l Left) bool {
-		return left[position{l.Line, l.Column}]
-	})
-	f.Left = append(f.Left[:before], added...)
+	f.Left = append(f.Left[:before], slices.DeleteFunc(f.Left[before:], func(l Left) bool {
+		return known[position{l.Line, l.Column}]
+	})...)
 	return w.end(root, valuesFormat)
 }
 

@@ -54,6 +54,14 @@ func (w *walk) end(root *yaml.Node, kind string) error {
 	return errors.Join(append(w.errs, w.twice)...)
 }
 
+// size returns the size of what was visited, in bytes, as merged pairs count.
+func (w *walk) size() (size int) {
+	for v := range w.seen {
+		size += pairSize * len(v.node.Content) / 2
+	}
+	return size
+}
+
 // cursor is a node of a document, and the way to it. Its node is nil if the document has no such
 // node.
 type cursor struct {

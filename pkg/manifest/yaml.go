@@ -24,18 +24,18 @@ var separatorInText = regexp.MustCompile(
 	`(?m)^---[#\x{A0}\x{1680}\x{2000}-\x{200A}\x{202F}\x{205F}\x{3000}]`)
 
 // checkStream returns an error if kubectl, which cuts a text into documents before it parses them,
-// reads other documents than a YAML parser. The error matches ErrManifest, because such a line can
-// also be a part of a text, which changes nothing for other programs.
+// reads other documents than a YAML parser. The error matches ErrMayHaveImages, because such a line
+// can also be a part of a text, which changes nothing for other programs.
 func (f *File) checkStream(text []byte) error {
 	before := len(f.data) - len(text)
 	if at := tagDirective.FindIndex(text); at != nil {
 		line, _ := f.lines.position(before + at[1])
-		return manifestError{f.errorf(line, "a %%TAG directive is not supported: kubectl reads each "+
+		return suspectError{f.errorf(line, "a %%TAG directive is not supported: kubectl reads each "+
 			"document without it; write the tags out")}
 	}
 	if at := separatorInText.FindIndex(text); at != nil {
 		line, _ := f.lines.position(before + at[1])
-		return manifestError{f.errorf(line, "kubectl takes this line for a separator of documents; "+
+		return suspectError{f.errorf(line, "kubectl takes this line for a separator of documents; "+
 			"write a space after ---")}
 	}
 	return nil

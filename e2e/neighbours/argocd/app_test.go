@@ -42,22 +42,6 @@ spec:
   syncPolicy: %[4]s
 `
 
-// deployment is the manifest in Git. The verbs take the image and the annotations of the template.
-const deployment = `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}, annotations: {%[2]s}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-      - {name: app, image: "%[1]s"}
-`
-
 // app is a namespace whose Deployment web is in a Git repository.
 type app struct {
 	*neighbours.Space
@@ -91,7 +75,7 @@ func (a *app) create(compareOptions, policy string) {
 
 // deploy commits the Deployment with an image and annotations of its template.
 func (a *app) deploy(image, annotations string) (commit string) {
-	return a.git.Commit("web.yaml", fmt.Sprintf(deployment, image, annotations))
+	return a.git.Commit("web.yaml", neighbours.DeploymentManifest(image, annotations))
 }
 
 // object has parts of an Application.

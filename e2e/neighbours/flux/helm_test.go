@@ -3,7 +3,6 @@
 package flux
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +24,7 @@ func TestHelmDrift(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := env.NewSpace(t)
 			reference, digest := s.Push("1")
-			manifest := fmt.Sprintf(deployment, reference, "")
+			manifest := neighbours.DeploymentManifest(reference, "")
 			s.Kubectl(manifest, "apply", how, "--field-manager=helm-controller", "-f", "-")
 			s.RolledOut("deployment/web")
 			for range reconciles {

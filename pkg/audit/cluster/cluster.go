@@ -28,7 +28,7 @@ import (
 const (
 	// pageSize is the number of objects in a page.
 	pageSize = 500
-	// pageTime is how long the API server may take for a page.
+	// pageTime is how long the API server may take for a page, or for one object.
 	pageTime = time.Minute
 	// partialMetadata asks for the metadata of the objects in a list alone.
 	partialMetadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -88,6 +88,8 @@ func (r *Reader) Read(ctx context.Context, c *audit.Collector) (problems []error
 // Exists reports whether a namespace exists. It is taken to exist if the API server does not say,
 // such as to somebody who may only list pods.
 func (r *Reader) Exists(ctx context.Context, namespace string) bool {
+	ctx, cancel := context.WithTimeout(ctx, pageTime)
+	defer cancel()
 	err := r.Client.Get().AbsPath("/api/v1/namespaces/" + namespace).Do(ctx).Error()
 	return !apierrors.IsNotFound(err)
 }
