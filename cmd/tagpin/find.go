@@ -124,20 +124,19 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 	return files
 }
 
-// wanted reports whether a file in a folder is read. Devices and the like are not. It returns an
-// error for a link to a file outside of the folder within: such a link may lead to secrets of the
-// machine, parts of which would be printed.
+// wanted reports whether a file in a folder is read. Devices and the like are not. A link to nothing
+// is, so that reading it reports that. It returns an error for a link to a file outside of the
+// folder within: such a link may lead to secrets of the machine, parts of which would be printed.
 func (s *source) wanted(within string) (bool, error) {
-	info, err := os.Stat(s.path) // follows links
-	if err != nil {
-		return true, nil // reading the file reports the error
+	if info, err := os.Stat(s.path); err == nil && !info.Mode().IsRegular() { // follows links
+		return false, nil
 	}
 	below, err := filepath.Rel(within, s.real())
-	if info.Mode().IsRegular() && (err != nil || !filepath.IsLocal(below)) {
+	if err != nil || !filepath.IsLocal(below) {
 		return false, fmt.Errorf("%s: it is a link to a file outside of %s, which is not read; name it "+
 			"as an argument, or leave it out with --exclude", s.path, within)
 	}
-	return info.Mode().IsRegular(), nil
+	return true, nil
 }
 
 // isFolder reports whether an argument names a folder.

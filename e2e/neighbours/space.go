@@ -76,8 +76,8 @@ func (s *Space) Eventually(what string, f func(context.Context) error) {
 	})
 }
 
-// DeploymentManifest returns the manifest of a Deployment web with an image and with annotations of its
-// template, such as "a: b, c: d".
+// DeploymentManifest returns the manifest of a Deployment web with an image, and with annotations
+// of its template, such as "a: b, c: d".
 func DeploymentManifest(image, annotations string) string {
 	return fmt.Sprintf(`
 apiVersion: apps/v1
