@@ -124,9 +124,10 @@ func (f *fileFlags) filesOf(arg string, s *sources, t terminal) (files []*source
 	return files
 }
 
-// wanted reports whether a file in a folder is read. Devices and the like are not. A link to nothing
-// is, so that reading it reports that. It returns an error for a link to a file outside of the
-// folder within: such a link may lead to secrets of the machine, parts of which would be printed.
+// wanted reports whether a file in a folder is read. Devices and the like are not. A link to
+// nothing is, so that reading it reports that. It returns an error for a link to a file outside of
+// the folder within: such a link may lead to secrets of the machine, parts of which would be
+// printed.
 func (s *source) wanted(within string) (bool, error) {
 	if info, err := os.Stat(s.path); err == nil && !info.Mode().IsRegular() { // follows links
 		return false, nil
