@@ -116,8 +116,8 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	errs = append(errs, err)
 	n := s.tally()
 	for _, file := range s.files {
-		found = append(found, unpinned(file, &rules, n, t)...)
-		found = append(found, editedTags(file, before[file], t.program)...)
+		found = append(found, inOrder(slices.Concat(
+			unpinned(file, &rules, n, t), editedTags(file, before[file], t.program)))...)
 	}
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -189,6 +189,11 @@ func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []fi
 		t.complain(fmt.Errorf("%s:%d:%d: %s was not checked: %s",
 			s.file.Name, l.Line, l.Column, l.Text, l.Why))
 	}
+	return found
+}
+
+// inOrder sorts the findings of a file by their places.
+func inOrder(found []finding) []finding {
 	slices.SortStableFunc(found, func(a, b finding) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
