@@ -26,14 +26,21 @@ const enoughMemory = 256 << 20
 const noLimit = math.MaxInt64 / 2
 
 // LimitMemory makes the garbage collector work harder before the process reaches the memory limit
-// of its cgroup. goMemLimit is the variable GOMEMLIMIT, which takes precedence. root is the root of
-// the file system.
+// of its cgroup, and switches huge pages off. Without a limit nothing changes. goMemLimit is the
+// variable GOMEMLIMIT, which takes precedence for the garbage collector. root is the root of the
+// file system.
 func LimitMemory(root fs.FS, goMemLimit string, log logr.Logger) {
 	limit := cgroupLimit(root)
 	if limit < enoughMemory {
 		log.Info("the memory limit is lower than what tagpin's bounds are made for: "+
 			"many large requests or objects at once may end the process",
 			"bytes", limit, "enough", enoughMemory)
+	}
+	if limit < noLimit {
+		if err := useSmallPages(); err != nil {
+			log.Info("huge pages can't be switched off for this process: on a node that gives "+
+				"them to all processes, memory may run out", "reason", err.Error())
+		}
 	}
 	if goMemLimit != "" {
 		log.Info("memory limit of Go, by GOMEMLIMIT", "value", goMemLimit)
