@@ -27,27 +27,34 @@ are read that can have images: Kubernetes manifests with several documents and l
 Kustomizations, JSON patches, values of Helm charts (values.yaml, values-prod.yaml,
 prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files,
 workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and
-so are the templates of charts, and links to folders. A link to a file outside of the folder, or of
-its Git work tree, is an error, and so is a Kubernetes object that has a key twice where images are
+so are the templates of charts, and links to folders. A file in the folder that a Kustomization
+names is read all the same, whatever its name is. A link to a file outside of the folder, or of its
+Git work tree, is an error, and so is a Kubernetes object that has a key twice where images are
 looked for. Other files in a folder that can't be parsed are skipped with a message. The comment
 "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin ignore the
 image.`
 
 // source is a file that is read.
 type source struct {
-	path    string    // empty for stdin
-	names   []string  // all paths by which it was found
-	others  []*source // the same file by names for which it is in another format
-	named   bool      // an argument names the file itself, and not a folder above it
-	data    []byte
-	file    *manifest.File
-	err     error
-	results []pin.Result // of the lookups for each object of file
-	edits   []manifest.Edit
-	images  []string // of the edits: the canonical pins
-	pinned  []byte   // data with the edits
-	written bool     // pinned is what the file has now
-	suspect bool     // it can't be parsed, and other programs may find images in it
+	fileName            // one of names
+	names    []fileName // all by which it was found
+	others   []*source  // the same file by names for which it is in another format
+	named    bool       // an argument names the file itself, and not a folder above it
+	data     []byte
+	file     *manifest.File
+	err      error
+	results  []pin.Result // of the lookups for each object of file
+	edits    []manifest.Edit
+	images   []string // of the edits: the canonical pins
+	pinned   []byte   // data with the edits
+	written  bool     // pinned is what the file has now
+	suspect  bool     // it can't be parsed, and other programs may find images in it
+}
+
+// fileName is a name of a file.
+type fileName struct {
+	path string // empty for stdin
+	as   string // decides about the format; it is the path, unless programs read the file otherwise
 }
 
 // fileFlags are the flags of all commands that read files.
@@ -229,15 +236,15 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 			return err // the error has the path
 		}
 	}
-	s.file, err = manifest.Parse(cmp.Or(s.path, "stdin"), s.data, table)
+	s.file, err = manifest.ParseAs(cmp.Or(s.path, "stdin"), s.as, s.data, table)
 	for _, name := range s.names[1:] {
-		other, otherErr := manifest.Parse(name, s.data, table)
+		other, otherErr := manifest.ParseAs(name.path, name.as, s.data, table)
 		switch {
 		case otherErr != nil || !other.Recognized():
 		case err != nil || !s.file.Recognized():
-			s.path, s.file, err = name, other, nil
+			s.fileName, s.file, err = name, other, nil
 		case !slices.Equal(imagePlaces(other), imagePlaces(s.file)):
-			s.others = append(s.others, &source{path: name, data: s.data, file: other})
+			s.others = append(s.others, &source{fileName: name, data: s.data, file: other})
 		}
 	}
 	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {

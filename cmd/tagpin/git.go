@@ -55,7 +55,7 @@ func (k *checking) baseFiles(
 			t.complain(fmt.Errorf("%s: edited tags were not looked for in %w", top, unread))
 		}
 		for s, data := range contents {
-			if f, err := manifest.Parse(s.path, data, table); err == nil {
+			if f, err := manifest.ParseAs(s.path, s.as, data, table); err == nil {
 				before[s] = f
 			}
 		}

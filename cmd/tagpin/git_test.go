@@ -27,7 +27,7 @@ func TestGitContents(t *testing.T) {
 			if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			files = append(files, &source{path: path})
+			files = append(files, &source{fileName: fileName{path: path}})
 		}
 		for _, name := range []string{":(top)*.yaml", "*.yaml", "a b.yaml", "a b.yaml", "é.yaml", "a\tb\n.yaml"} {
 			add(name)

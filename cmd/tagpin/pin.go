@@ -323,7 +323,7 @@ func printAll(files []*source, t terminal) error {
 		parts[i] = s.pinned
 		if len(files) > 1 {
 			var err error
-			if parts[i], err = manifest.Part(s.file.Name, s.pinned); err != nil {
+			if parts[i], err = manifest.Part(s.as, s.pinned); err != nil {
 				errs = append(errs, fmt.Errorf("%s: it can't be printed in a stream with other files: %w; "+
 					"use --write or --diff, or name it alone", s.file.Name, err))
 			}

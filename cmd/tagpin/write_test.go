@@ -26,7 +26,7 @@ func TestSavedMeanwhile(t *testing.T) {
 			if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s := source{path: path, data: []byte("old"), pinned: []byte("new")}
+			s := source{fileName: fileName{path: path}, data: []byte("old"), pinned: []byte("new")}
 			if err := save(path); err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestNoTemporaryFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := source{path: path, data: []byte("old"), pinned: []byte("new")}
+	s := source{fileName: fileName{path: path}, data: []byte("old"), pinned: []byte("new")}
 	err := s.write()
 	if err == nil || !strings.HasPrefix(err.Error(), path+": it was not changed: ") {
 		t.Errorf("write = %v, want an error that begins with the name of the file", err)

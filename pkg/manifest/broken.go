@@ -56,7 +56,7 @@ var separator = regexp.MustCompile(`(?m)^---.*$`)
 // before it parses them. All of them together have the limit of one file.
 func (f *File) anyReadable(text []byte, wanted func(root *yaml.Node) bool) bool {
 	part := func(text []byte) *File {
-		return &File{Name: f.Name, data: text, lines: newLineIndex(text), expanded: f.expanded}
+		return &File{Name: f.Name, as: f.as, data: text, lines: newLineIndex(text), expanded: f.expanded}
 	}
 	if isJSON(text) {
 		values := part(text)

@@ -10,12 +10,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// isKustomization reports whether kustomize reads a document because of the name of its file, which
-// is one of three. Its kind may be missing, but must not be another one.
+// KustomizationNames are the names of the files that kustomize reads in a folder.
+var KustomizationNames = [...]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
+
+// isKustomization reports whether kustomize reads a document because of the name of its file. Its
+// kind may be missing, but must not be another one.
 func isKustomization(f *File, n *yaml.Node) bool {
 	kind := text(get(n, "kind"))
-	named := slices.Contains(
-		[]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}, filepath.Base(f.Name))
+	named := slices.Contains(KustomizationNames[:], filepath.Base(f.as))
 	return named && n.Kind == yaml.MappingNode && (kind == "" || text(get(n, "apiVersion")) == "")
 }
 

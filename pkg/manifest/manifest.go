@@ -48,6 +48,7 @@ type File struct {
 	// them.
 	Ignored int
 
+	as        string // the name that decides about its format
 	data      []byte
 	table     *workload.Table
 	lines     lineIndex
@@ -80,10 +81,16 @@ type Left struct {
 // begins with the name of the file and the line, as those of compilers do. If other programs may
 // find images in the file, the error matches ErrMayHaveImages.
 func Parse(name string, data []byte, table *workload.Table) (*File, error) {
-	f := &File{Name: name, data: data, table: table, lines: newLineIndex(data)}
+	return ParseAs(name, name, data, table)
+}
+
+// ParseAs is like Parse, for a file that a program reads as if its name was another one: Helm reads
+// every file that the flag --values names as it reads values.yaml.
+func ParseAs(name, as string, data []byte, table *workload.Table) (*File, error) {
+	f := &File{Name: name, as: as, data: data, table: table, lines: newLineIndex(data)}
 	f.findIgnores()
 	parse, mayHaveImages := f.addDocuments, f.mayHaveImages
-	if isDockerfile(name) && !isUTF16(data) {
+	if isDockerfile(as) && !isUTF16(data) {
 		parse = f.parseDockerfile
 		mayHaveImages = func() bool { return fromLine.Match(data) }
 	}

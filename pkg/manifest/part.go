@@ -18,7 +18,7 @@ func Candidate(path string) bool {
 	case ".yaml", ".yml", ".json":
 		return true
 	}
-	return filepath.Base(path) == "Kustomization" || isDockerfile(path)
+	return slices.Contains(KustomizationNames[:], filepath.Base(path)) || isDockerfile(path)
 }
 
 // separated matches a file that begins with the separator of documents, after comments.

@@ -21,7 +21,7 @@ var valuesName = regexp.MustCompile(`(?i)^(.*[-_.])?values([-_.].*)?\.(ya?ml|jso
 // isValues reports whether a document has the values of a Helm chart. Only the name of its file
 // tells.
 func isValues(f *File, n *yaml.Node) bool {
-	return n.Kind == yaml.MappingNode && valuesName.MatchString(filepath.Base(f.Name))
+	return n.Kind == yaml.MappingNode && valuesName.MatchString(filepath.Base(f.as))
 }
 
 // findReleaseValues finds the images of the values of a HelmRelease, and of what kustomize does

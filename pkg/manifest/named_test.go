@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tagpin/tagpin/pkg/manifest"
+)
+
+func TestNamedIn(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"resources: [a, b]\nbases: [c]\ncomponents: [d]", "a b c d"},
+		{"Resources: [a]\nPATCHES: [{Path: b}]", "a b"},
+		{"patches: [{path: a, patch: x}, {patch: y}, z]", "a"},
+		{"helmCharts: [{valuesFile: a, additionalValuesFiles: [b], name: x}]", "a b"},
+		{"resources: [a]\nresources: [b]", "a b"},
+		{"x: &x {resources: [a]}\n<<: *x", "a"},
+		{
+			"x: &x [a]\nresources: *x\nhelmCharts: [{additionalValuesFiles: *x}, {additionalValuesFiles: *x}]",
+			"a a",
+		},
+		{`{"resources": ["a"]}`, "a"},
+		{"resources: [a]\n---\nb: [", "a"},
+		{"resources: a\npatches: {path: b}\nhelmCharts: [[{valuesFile: c}]]\n? [resources]\n: [d]", ""},
+		{"resources: [1, null, '', [a], {b: c}]\ncrds: [d]\nimages: [{name: e}]", ""},
+		{"- resources: [a]", ""},
+		{"resources", ""},
+		{"", ""},
+		{"\x00", ""},
+	} {
+		var got []string
+		for _, named := range manifest.NamedIn([]byte(tt.text)) {
+			got = append(got, named.Path)
+		}
+		if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
+			t.Errorf("NamedIn(%q): -want +got\n%s", tt.text, diff)
+		}
+	}
+}
+
+func TestNamedAs(t *testing.T) {
+	const text = "resources: [a]\nhelmCharts: [{valuesFile: a}]"
+	named := manifest.NamedIn([]byte(text))
+	for path, want := range map[string][2]string{
+		"a.txt":        {"a.txt", "values.yaml"},
+		"x/values.yml": {"x/values.yml", "x/values.yml"},
+		"x/Dockerfile": {"manifest.yaml", "values.yaml"},
+		"x/a.yaml":     {"x/a.yaml", "values.yaml"},
+	} {
+		if got := [2]string{named[0].As(path), named[1].As(path)}; got != want {
+			t.Errorf("As(%q) of a resource and of values = %q, want %q", path, got, want)
+		}
+	}
+}
