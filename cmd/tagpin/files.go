@@ -27,12 +27,12 @@ are read that can have images: Kubernetes manifests with several documents and l
 Kustomizations, JSON patches, values of Helm charts (values.yaml, values-prod.yaml,
 prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files,
 workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and
-so are the templates of charts, and links to folders. A file in the folder that a Kustomization
-names is read all the same, whatever its name is. A link to a file outside of the folder, or of its
-Git work tree, is an error, and so is a Kubernetes object that has a key twice where images are
-looked for. Other files in a folder that can't be parsed are skipped with a message. The comment
-"# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin ignore the
-image.`
+so are links to folders, and files with {{ in the templates of a chart. A file in the folder that a
+Kustomization names is read all the same, whatever its name is. A link to a file outside of the
+folder, or of its Git work tree, is an error, and so is a Kubernetes object that has a key twice
+where images are looked for. Other files in a folder that can't be parsed are skipped with a
+message. The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it,
+makes tagpin ignore the image.`
 
 // source is a file that is read.
 type source struct {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io/fs"
@@ -21,7 +22,9 @@ type folder struct {
 	sources *sources
 	t       terminal
 
-	files []*source
+	files     []*source
+	templates string // the folder with the templates of a chart that was found last, or ""
+	skipped   string // the one of those folders that a message was printed about last
 }
 
 // filesIn returns all files below a folder that may have images, sorted by name. It does not follow
@@ -53,20 +56,44 @@ func (d *folder) visit(path string, entry fs.DirEntry, err error) error {
 	case err != nil:
 		unread(err)
 		return fs.SkipDir
-	case entry.IsDir() && path != d.path && isTemplates(path):
-		d.t.complain(fmt.Errorf("%s: skipped, because it has the templates of a chart; render them: "+
-			"helm template %s | %s %s", path, filepath.Dir(path), d.t.program, d.flags.command))
-		return fs.SkipDir
-	case !entry.IsDir() && manifest.Candidate(path):
+	case entry.IsDir():
+		if path != d.path && !below(d.templates, path) && isTemplates(path) {
+			d.templates = path
+		}
+	case manifest.Candidate(path):
 		file := &source{fileName: fileName{path, path}}
 		switch wanted, err := file.wanted(d.within); {
 		case err != nil:
 			unread(err)
-		case wanted:
+		case wanted && !d.skips(file):
 			d.files = append(d.files, file)
 		}
 	}
 	return nil
+}
+
+// skips reports whether a file is a template of a chart. It prints a message about the first one of
+// a chart. Helm changes nothing in a file without actions, so such a file is not skipped.
+func (d *folder) skips(file *source) bool {
+	if !below(d.templates, file.path) {
+		return false
+	}
+	data, err := os.ReadFile(file.path)
+	if err != nil || !bytes.Contains(data, []byte("{{")) {
+		return false // if there is an error, reading the file again reports it
+	}
+	if d.skipped != d.templates {
+		d.skipped = d.templates
+		d.t.complain(fmt.Errorf("%s: the templates of the chart were skipped; render them: "+
+			"helm template %s | %s %s", d.templates, filepath.Dir(d.templates), d.t.program,
+			d.flags.command))
+	}
+	return true
+}
+
+// below reports whether a path is below a folder. Nothing is below "".
+func below(dir, path string) bool {
+	return dir != "" && strings.HasPrefix(path, dir+string(filepath.Separator))
 }
 
 // isTemplates reports whether a folder has the templates of a Helm chart.
