@@ -195,16 +195,16 @@ spec:
 // TestPodsOnly leaves Rollouts out of the config, so that only their pods are pinned.
 func TestPodsOnly(t *testing.T) {
 	env.Record(t, neighbours.Check{
-		Done:     "tagpin's config does not name Rollouts. Both tags move while a canary runs. It is promoted, and its pods are replaced by `spec.restartAt`.",
-		Result:   "The Rollout has its tags, and the pods have digests. All pods of a revision run one digest, since a new pod takes that of the oldest one that is left.",
+		Done:     "tagpin's config does not name Rollouts. Both tags move while a canary runs. It is promoted, and its pods are replaced by `spec.restartAt`. Then it is undone, longer than `cache.ttl` after the last pod of the old revision.",
+		Result:   "The Rollout has its tags, and the pods have digests. All pods of a revision run one digest, since a new pod takes that of the oldest one that is left. The undo resolves the old tag again.",
 		Settings: "`templates` does not have Argo Rollouts",
 	})
 	without := func(config string) string {
-		const line = "- {group: argoproj.io, kind: Rollout, paths: [spec.template]}\n"
-		if !strings.Contains(config, line) {
-			t.Error("the config has no Rollouts")
+		const line, cache = "- {group: argoproj.io, kind: Rollout, paths: [spec.template]}\n", "cache: {"
+		if !strings.Contains(config, line) || !strings.Contains(config, cache) {
+			t.Error("the config has no Rollouts, or no cache")
 		}
-		return strings.ReplaceAll(config, line, "")
+		return strings.NewReplacer(line, "", cache, cache+"ttl: 200ms, ").Replace(config)
 	}
 	if err := env.Reconfigure(t.Context(), without); err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ func TestPodsOnly(t *testing.T) {
 	a.wantPods("deployed", map[string]int{one + "@" + first: 4})
 	two, second := a.Push("2")
 	a.deploy(two, "Paused")
-	a.Push("1")
+	_, moved := a.Push("1")
 	a.Push("2")
 	a.wantPods("of the canary", map[string]int{one + "@" + first: 2, two + "@" + second: 2})
 	a.plugin("promote", "web")
@@ -231,4 +231,9 @@ func TestPodsOnly(t *testing.T) {
 	if got != two {
 		t.Errorf("the Rollout has the image %s, want %s", got, two)
 	}
+	a.plugin("undo", "web")
+	a.wantPhase("Paused")
+	a.plugin("promote", "web")
+	a.wantPhase("Healthy")
+	a.wantPods("undone", map[string]int{one + "@" + moved: 4})
 }
