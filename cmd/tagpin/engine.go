@@ -99,10 +99,7 @@ func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	caught := &panics.Reporter{Report: func(e *panics.Error) {
-		const bug = "%w, which is a bug; please report it with this line: %v: %s"
-		report(fmt.Errorf(bug, e, e.Value, e.Stack))
-	}}
+	caught := bugs(report)
 	client, err := f.newClient(c, caught)
 	if err != nil {
 		return nil, err
@@ -118,6 +115,14 @@ func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
 	e.answers = &oneAnswer{next: e.patience}
 	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: e.answers, AllAtOnce: true, Panics: caught}
 	return e, nil
+}
+
+// bugs returns what catches panics, and reports each with what its author needs.
+func bugs(report func(error)) *panics.Reporter {
+	return &panics.Reporter{Report: func(e *panics.Error) {
+		const bug = "%w, which is a bug; please report it with this line: %v: %s"
+		report(fmt.Errorf(bug, e, e.Value, e.Stack))
+	}}
 }
 
 // newClient returns the client of registries. A config file says which addresses may be dialled, as

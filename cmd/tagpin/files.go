@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tagpin/tagpin/pkg/manifest"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -130,14 +131,18 @@ func (f *fileFlags) parse(
 			if file.err == nil {
 				file.err = ctx.Err()
 			}
-			if file.err == nil {
-				file.err = file.parse(t.program+" "+f.command, table)
-				file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrMayHaveImages) &&
-					!errors.Is(file.err, manifest.ErrDuplicateKey) // which is an error without this
+			if file.err != nil {
+				return nil
 			}
-			if file.err == nil && parsed != nil {
-				parsed(file)
-			}
+			file.err = file.catch(t, func() error {
+				err := file.parse(t.program+" "+f.command, table)
+				if err == nil && parsed != nil {
+					parsed(file)
+				}
+				return err
+			})
+			file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrMayHaveImages) &&
+				!errors.Is(file.err, manifest.ErrDuplicateKey) // which is an error without this
 			return nil
 		})
 	}
@@ -159,12 +164,24 @@ func (f *fileFlags) parse(
 	}
 }
 
+// catch calls do and returns its error. If do panics because of a bug, that is an error of the file
+// alone.
+func (s *source) catch(t terminal, do func() error) error {
+	name := cmp.Or(s.path, "stdin")
+	err := bugs(t.complain).Catch("reading "+name, do)
+	if _, caught := errors.AsType[*panics.Error](err); caught {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
+}
+
 // unread reports whether the file can have images and could not be read. Files in folders that are
 // no valid YAML may be for other programs, but one that has a Kubernetes object with a key twice is
-// not.
+// not, and one that makes tagpin panic need not be.
 func (s *source) unread() bool {
-	path := new(fs.PathError)
-	return errors.As(s.err, &path) || errors.Is(s.err, manifest.ErrDuplicateKey) || s.suspect
+	_, unreadable := errors.AsType[*fs.PathError](s.err)
+	_, caught := errors.AsType[*panics.Error](s.err)
+	return unreadable || caught || errors.Is(s.err, manifest.ErrDuplicateKey) || s.suspect
 }
 
 // unknown returns an error if none of the files of an argument has anything that tagpin knows. A

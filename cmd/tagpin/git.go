@@ -55,9 +55,13 @@ func (k *checking) baseFiles(
 			t.complain(fmt.Errorf("%s: edited tags were not looked for in %w", top, unread))
 		}
 		for s, data := range contents {
-			if f, err := manifest.ParseAs(s.path, s.as, data, table); err == nil {
-				before[s] = f
-			}
+			_ = s.catch(t, func() error { // a file that was not valid has no pins
+				f, err := manifest.ParseAs(s.path, s.as, data, table)
+				if err == nil {
+					before[s] = f
+				}
+				return err
+			})
 		}
 	}
 	return before, errors.Join(unreads...)

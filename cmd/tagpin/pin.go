@@ -133,7 +133,7 @@ func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
 			ending(false, errors.Join(slices.Concat(s.unknown, s.unread)...), r.failed), s.edited(), t)
 	}
 	unread := slices.Concat(s.unknown, s.broken, s.unread)
-	errs := append(unread, s.edit()...)
+	errs := append(unread, s.edit(t)...)
 	if len(errs) > len(unread) && !p.keepGoing {
 		return p.nothing(errors.Join(errs...), s.edited(), t)
 	}
@@ -207,12 +207,15 @@ func (p *pinning) accept(ctx context.Context, s *sources, t terminal) error {
 }
 
 // edit sets the pinned content of all files. If that fails for a file, edit drops it.
-func (s *sources) edit() (errs []error) {
+func (s *sources) edit(t terminal) (errs []error) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, file := range s.files {
 		group.Go(func() error {
-			file.pinned, file.err = file.file.Edit(file.edits)
+			file.err = file.catch(t, func() (err error) {
+				file.pinned, err = file.file.Edit(file.edits)
+				return err
+			})
 			return nil
 		})
 	}

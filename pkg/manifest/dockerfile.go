@@ -52,6 +52,11 @@ type dockerfile struct {
 
 // parseDockerfile adds the references of the file.
 func (f *File) parseDockerfile() error {
+	d := newDockerfile(f)
+	if d.syntax() {
+		d.end()
+		return nil
+	}
 	result, err := parser.Parse(bytes.NewReader(f.data))
 	if err != nil {
 		line := 1
@@ -60,9 +65,21 @@ func (f *File) parseDockerfile() error {
 		}
 		return f.errorf(line, "%w", err)
 	}
-	f.formats = []*format{dockerfileFormat}
-	d := dockerfile{
-		file: f, lines: []int{0}, escape: string(result.EscapeToken), stages: map[string]bool{},
+	d.escape = string(result.EscapeToken)
+	for _, n := range result.AST.Children {
+		if _, ok := command.Commands[strings.ToLower(n.Value)]; !ok {
+			// It is not quoted: what only has the name of a Dockerfile may be a secret.
+			return f.errorf(n.StartLine, "this is no instruction of a Dockerfile")
+		}
+		d.instruction(n)
+	}
+	d.end()
+	return nil
+}
+
+func newDockerfile(f *File) *dockerfile {
+	d := &dockerfile{
+		file: f, lines: []int{0}, stages: map[string]bool{},
 		object: &Object{
 			Object: &workload.Object{
 				Kind: workload.Kind{Kind: dockerfileFormat.name}, Custom: true,
@@ -76,33 +93,37 @@ func (f *File) parseDockerfile() error {
 			d.lines = append(d.lines, i+1)
 		}
 	}
-	d.syntax()
-	for _, n := range result.AST.Children {
-		if _, ok := command.Commands[strings.ToLower(n.Value)]; !ok {
-			// It is not quoted: what only has the name of a Dockerfile may be a secret.
-			return f.errorf(n.StartLine, "this is no instruction of a Dockerfile")
-		}
-		d.instruction(n)
-	}
-	if len(d.object.PodSpecs[0].References) > 0 {
-		f.add(d.object)
-	}
-	return nil
+	return d
 }
 
-// syntax adds the frontend, which is an image that BuildKit runs.
-func (d *dockerfile) syntax() {
-	text, _, at, ok := parser.DetectSyntax(d.file.data)
-	if !ok || len(at) == 0 {
-		return
+// end adds what was found to the file.
+func (d *dockerfile) end() {
+	d.file.formats = []*format{dockerfileFormat}
+	if len(d.object.PodSpecs[0].References) > 0 {
+		d.file.add(d.object)
 	}
-	line := at[0].Start.Line
-	for _, w := range d.words(line, line) {
-		if i := strings.LastIndex(w.text, text); i >= 0 {
-			d.add(text, w.start+i, line)
-			return
+}
+
+// syntax adds the frontend, which is an image that BuildKit runs. It reports whether the file is in
+// another language, which only its frontend knows: then the directive is no comment of Dockerfiles,
+// but one that begins with //, or JSON, whose place the parser does not tell.
+func (d *dockerfile) syntax() (other bool) {
+	if text, _, at, ok := parser.ParseDirective("syntax", d.file.data); ok {
+		line := at[0].Start.Line
+		for _, w := range d.words(line, line) {
+			if i := strings.LastIndex(w.text, text); i >= 0 {
+				d.add(text, w.start+i, line)
+				return false
+			}
 		}
+		return false
 	}
+	text, _, at, other := parser.DetectSyntax(d.file.data)
+	if r, err := ref.Parse(text); other && (err != nil || !r.Pinned()) {
+		d.leaveAs(max(at[0].Start.Line, 1), Left{Text: text, Reference: true, Why: "it is the " +
+			"frontend of a file in another language than that of Dockerfiles; write its digest there"})
+	}
+	return other
 }
 
 func (d *dockerfile) instruction(n *parser.Node) {
@@ -198,13 +219,17 @@ func (d *dockerfile) add(image string, start, line int) {
 }
 
 func (d *dockerfile) leave(line int, image, why string) {
+	d.leaveAs(line, Left{Text: image, Why: why})
+}
+
+func (d *dockerfile) leaveAs(line int, l Left) {
 	start := d.lines[line-1]
 	if d.file.ignored(place{span: span{start, start}}) {
 		d.file.Ignored++
 		return
 	}
-	at, column := d.file.lines.position(start)
-	d.file.Left = append(d.file.Left, Left{Line: at, Column: column, Text: image, Why: why})
+	l.Line, l.Column = d.file.lines.position(start)
+	d.file.Left = append(d.file.Left, l)
 }
 
 // word is a word of an instruction and where it begins in the file.

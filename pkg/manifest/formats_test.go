@@ -52,6 +52,7 @@ func TestLeftReference(t *testing.T) {
 		{"values.yaml", "image: {repository: '{{ b }}', tag: 1.10}\n", false},
 		{"values.yaml", "image: {repository: a/b}\n", false},
 		{"compose.yaml", "services: {a: {image: 'a:1', build: .}}\n", false},
+		{"Dockerfile", `{"syntax": "a"}`, true},
 		{"p.yaml", "[{op: replace, path: /spec/image, value: 'a:1'}]\n", true},
 	} {
 		f := parse(t, tt.file, tt.text)
@@ -68,6 +69,8 @@ const (
 	besideIt = " beside it may be a part of the image; write its digest in these values"
 	noTag    = ": its tag is not set here, so the chart chooses it; set the tag and the digest in " +
 		"these values"
+	frontend = ": it is the frontend of a file in another language than that of Dockerfiles; write " +
+		"its digest there"
 	newRegistry = ": global.imageRegistry changes its registry; write its digest in these values"
 )
 
@@ -663,6 +666,22 @@ func TestDockerfile(t *testing.T) {
 		},
 		{name: "ignored", text: "# tagpin:ignore\nFROM a\nFROM «b»\n", references: "b"},
 		{name: "byte order mark", text: "\uFEFFFROM «a»\n", references: "a"},
+		{
+			name: "a directive in JSON", text: "{\n\"syntax\": \"docker/dockerfile:1\"}\n",
+			left: []string{"1:1 docker/dockerfile:1" + frontend},
+		},
+		{
+			name: "a directive in JSON after a shebang", text: "#!/a docker/x:1\n{\"syntax\": \"docker/x:1\"}\n",
+			left: []string{"1:1 docker/x:1" + frontend},
+		},
+		{
+			name: "a directive after slashes", text: "// syntax=a/b:1\npackage c\n",
+			left: []string{"1:1 a/b:1" + frontend},
+		},
+		{
+			name: "a directive in JSON with a digest",
+			text: "{\"syntax\": \"docker/dockerfile@" + pinned.String() + "\"}\n",
+		},
 		{name: "twice", text: "FROM «a:1»\nCOPY --from=«a:1» / /\n", references: "a:1 a:1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -61,6 +61,8 @@ func FuzzEdit(f *testing.F) {
 		"values.yaml": "image: {registry: a, repository: b, tag: 1}\nx:\n  aImage:\n    <<: {tag: a}\n" +
 			"    repository: c\n  image: &x a:b # tagpin:ignore\n",
 		"Dockerfile":   "# syntax=a/b\nFROM \\\n # x\n a AS b\nCOPY --from=c:1 / /\nRUN --mount=from=b/c true\n",
+		"Dockerfile.x": "{\"syntax\": \"a:1\"}",
+		"Dockerfile.y": "// syntax=a:1\nb",
 		"compose.yaml": "services:\n  a: {image: b}\n",
 		"ci.yaml":      "on: push\njobs: {a: {container: b, steps: [{uses: docker://c}]}}\n",
 	} {
