@@ -114,10 +114,11 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	}
 	before, err := k.baseFiles(ctx, s.files, c.Table(), t)
 	errs = append(errs, err)
-	n := s.tally()
+	n, messages := s.tally(), hints{}
+	messages.countAll(s.files, func(l manifest.Left) bool { return !l.Reference })
 	for _, file := range s.files {
 		found = append(found, inOrder(slices.Concat(
-			unpinned(file, &rules, n, t), editedTags(file, before[file], t.program)))...)
+			unpinned(file, &rules, n, messages, t), editedTags(file, before[file], t.program)))...)
 	}
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -149,8 +150,10 @@ func checkSummary(n *tally, found []finding, s *sources) string {
 }
 
 // unpinned returns the references that tagpin pin would resolve, and those that it would if it knew
-// how. It counts all of them.
-func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []finding) {
+// how. It counts all of them, and prints messages about others.
+func unpinned(
+	s *source, rules *policy.Policy, n *tally, messages hints, t terminal,
+) (found []finding) {
 	add := func(d policy.Decision, line, column int, left manifest.Left) {
 		n.add(d.Reason)
 		switch {
@@ -186,8 +189,7 @@ func unpinned(s *source, rules *policy.Policy, n *tally, t terminal) (found []fi
 			continue
 		}
 		n.left++
-		t.complain(fmt.Errorf("%s:%d:%d: %s was not checked: %s",
-			s.file.Name, l.Line, l.Column, l.Text, l.Why))
+		t.complain(messages.message(s.file.Name, "checked", l))
 	}
 	return found
 }

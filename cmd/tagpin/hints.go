@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/manifest"
 )
@@ -34,4 +36,26 @@ func (h hints) take(l manifest.Left) (words string) {
 		words = ", as for " + amount.Of(n-1, "more image")
 	}
 	return words + "; " + l.Hint
+}
+
+// countAll counts the images of files that are left, of those that are wanted.
+func (h hints) countAll(files []*source, wanted func(manifest.Left) bool) {
+	for _, file := range files {
+		for _, l := range file.file.Left {
+			if wanted(l) {
+				h.count(l)
+			}
+		}
+	}
+}
+
+// message returns what to say about an image of a file that was not checked or not pinned, which
+// done says. It returns nil if the message about another image counts this one.
+func (h hints) message(file, done string, l manifest.Left) error {
+	more := h.take(l)
+	if more == "" && l.Hint != "" {
+		return nil
+	}
+	return fmt.Errorf("%s:%d:%d: %s was not %s: %s%s",
+		file, l.Line, l.Column, l.Text, done, l.Why, more)
 }

@@ -59,11 +59,7 @@ type resolution struct {
 func (s *sources) collect(rules *policy.Policy, t terminal) *resolution {
 	r := &resolution{tally: s.tally()}
 	hinted := hints{}
-	for _, file := range s.files {
-		for _, l := range file.file.Left {
-			hinted.count(l)
-		}
-	}
+	hinted.countAll(s.files, func(manifest.Left) bool { return true })
 	for _, file := range s.files {
 		for i, o := range file.file.Objects {
 			references := allReferences(o.Object)
@@ -76,12 +72,7 @@ func (s *sources) collect(rules *policy.Policy, t terminal) *resolution {
 		}
 		for _, l := range file.file.Left {
 			r.left++
-			more := hinted.take(l)
-			if more == "" && l.Hint != "" { // the message about another image counts this one
-				continue
-			}
-			t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s%s",
-				file.file.Name, l.Line, l.Column, l.Text, l.Why, more))
+			t.complain(hinted.message(file.file.Name, "pinned", l))
 		}
 	}
 	adviseOnce(r.failed, t.program)

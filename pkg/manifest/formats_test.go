@@ -190,8 +190,13 @@ func TestFormats(t *testing.T) {
 			text: "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec:\n  template:\n    spec:\n" +
 				"      volumes:\n      - {name: a, image: {reference: a}}\n      - {name: b, emptyDir: {}}\n" +
 				"      containers: {a: {image: b}}\n",
-			left: []string{"7:38 a: no pod template is known in the kind Rollout; add {group: " +
-				"argoproj.io, kind: Rollout, paths: [spec.template]} to `templates` in the config"},
+			left: []string{
+				"7:38 a: no pod template is known in the kind Rollout; add {group: argoproj.io, kind: " +
+					"Rollout, paths: [spec.template]} to `templates` in the config",
+				"9:31 b: it has no tag, and no image is known in the kind Rollout; if it is one, write a tag " +
+					"or a digest; add {group: argoproj.io, kind: Rollout, images: " +
+					"[spec.template.spec.containers.a.image]} to `templates` in the config",
+			},
 		},
 		{
 			name: "a kind that is not known, with images outside of pod templates", file: "a.yaml",
@@ -209,6 +214,27 @@ func TestFormats(t *testing.T) {
 				}
 				return all
 			}(),
+		},
+		{
+			name: "a custom kind with what are likely to be images", file: "a.yaml",
+			text: "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: a, image: x}\nspec:\n" +
+				"  steps: [{image: alpine}, {image: team/b}, {image: $(params.image)}]\n" +
+				"  image: {repository: c/d, tag: '1'}\n  oImage: {repository: e, tag: '1@" + pinned.String() +
+				"'}\n  nImage: {repository: f, digest: '" + pinned.String() + "'}\n  mImage: {repository: g, sha: 1}\n" +
+				"  anImage: true\n  theImage: free text\n  anyImage: free $(text)\n  noImage: ''\n" +
+				"  osImage: ubuntu\n  vm_imageName: ubuntu\n  logoImage: logo.png\n  image_: x\n" +
+				"  url_image: https://a/b\n  image-: {tag: 1}\n  xImage: {tag: '1'}\n  yImage: [a]\n",
+			left: []string{
+				"5:19 alpine: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
+					"or a digest; add {group: tekton.dev, kind: Task, images: " +
+					"[\"spec.steps[*].image\"]} to `templates` in the config",
+				"5:36 team/b: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
+					"or a digest; add {group: tekton.dev, kind: Task, images: " +
+					"[\"spec.steps[*].image\"]} to `templates` in the config",
+				"5:53 $(params.image): it depends on a variable",
+				"6:23 c/d: it is likely to be the repository of an image, which is not known in the kind " +
+					"Task; write its digest there, in the tag or as digest",
+			},
 		},
 		{
 			name: "a kind that is not known, with lists that are elsewhere too", file: "a.yaml",

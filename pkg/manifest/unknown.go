@@ -33,7 +33,7 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 	if err := f.addExpanded(n.Line, root.size()); err != nil {
 		return err
 	}
-	for _, image := range u.found {
+	for _, image := range slices.Concat(u.found, u.likely) {
 		if _, err := f.at(n, string(image.pointer)); err != nil {
 			return err
 		}
@@ -42,6 +42,13 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 	for _, image := range u.found {
 		image.leaveUnpinned(Left{Text: image.text(), Why: why, Hint: hint})
 	}
+	untagged := slices.DeleteFunc(slices.Clone(u.likely), func(c cursor) bool {
+		return c.text() == "" || variable(c.text())
+	})
+	_, hint = (&unknownKind{kind: kind, found: untagged}).why()
+	for _, image := range u.likely {
+		image.leaveLikely(kind.Kind, hint)
+	}
 	function := root.get("metadata").get("annotations").get("config.kubernetes.io/function")
 	function.leaveText("an image of a KRM function", inText)
 	return root.twice
@@ -49,16 +56,20 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 
 // unknownKind is the search for the images in an object whose kind the table does not have.
 type unknownKind struct {
-	kind  workload.Kind
-	found []cursor
+	kind   workload.Kind
+	found  []cursor // for certain
+	likely []cursor
 }
 
 // visit finds the images at a node and below it: those of any pod spec, and other fields that are
 // images for certain.
 func (u *unknownKind) visit(c cursor) {
 	custom := u.kind.Group != "" // the core group has no kind with a field for an image alone
-	if isPodImage(c) || custom && isImageField(c) {
+	switch {
+	case isPodImage(c) || custom && isImageField(c):
 		u.found = append(u.found, c)
+	case custom && isLikelyImage(c):
+		u.likely = append(u.likely, c)
 	}
 	c.each("field "+podPart(c.pointer), u.visit)
 }

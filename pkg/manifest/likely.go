@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tagpin/tagpin/pkg/ref"
+)
+
+var (
+	// otherImage matches the names of fields for the images of machines.
+	otherImage = regexp.MustCompile(`(?i)(?:boot|disk|machine|node|os|vm)[-_]?image(?:Name)?$`)
+	// imageFile matches the names of files with pictures or disks.
+	imageFile = regexp.MustCompile(
+		`(?i)\.(?:gif|ico|img|iso|jpe?g|ova|png|qcow2?|raw|svg|vhdx?|vmdk|webp)$`)
+	// inserted matches what other programs replace by a value, such as $(params.image).
+	inserted = regexp.MustCompile(`\{\{[^{}]*\}\}|\$\{[^{}]*\}|\$\([^()]*\)`)
+)
+
+// isLikelyImage reports whether a field of a custom kind is likely to be an image, but is not for
+// certain: a reference without a tag, a text with variables, or a mapping with a repository. It has
+// a name that isImageField knows.
+func isLikelyImage(c cursor) bool {
+	name := c.pointer.LastToken()
+	if !imageField.MatchString(name) || otherImage.MatchString(name) {
+		return false
+	}
+	if c.node != nil && c.node.Kind == yaml.MappingNode {
+		_, err := ref.Parse(c.get("repository").text())
+		return err == nil && !c.hasDigest() && !isGiven(c.get("sha").node)
+	}
+	_, err := ref.Parse(inserted.ReplaceAllString(c.text(), "x"))
+	return err == nil && !imageFile.MatchString(c.text())
+}
+
+// leaveLikely leaves what isLikelyImage reports. kind is that of the object. hint says how to make
+// the field known.
+func (c cursor) leaveLikely(kind, hint string) {
+	switch repository := c.get("repository"); {
+	case variable(c.text()):
+		c.leave(c.text(), "it depends on a variable")
+	case repository.node == nil:
+		c.leaveAs(Left{Text: c.text(), Hint: hint, Why: "it has no tag, and no image is known in the " +
+			"kind " + kind + "; if it is one, write a tag or a digest"})
+	default:
+		repository.leave(repository.text(), "it is likely to be the repository of an image, which is "+
+			"not known in the kind "+kind+"; write its digest there, in the tag or as digest")
+	}
+}
