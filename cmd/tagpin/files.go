@@ -212,20 +212,6 @@ func (f *fileFlags) unknown(arg string, files []*source, program string) []error
 	return []error{fmt.Errorf("%s: %s; see %s %s --help", arg, why, program, f.command)}
 }
 
-// imagePlaces returns where the images of a file are.
-func imagePlaces(f *manifest.File) (places [][2]int) {
-	for _, o := range f.Objects {
-		for _, reference := range allReferences(o.Object) {
-			line, column := o.Position(reference)
-			places = append(places, [2]int{line, column})
-		}
-	}
-	for _, l := range f.Left {
-		places = append(places, [2]int{l.Line, l.Column})
-	}
-	return places
-}
-
 // add adds a file that was read. Most files in a folder can have no images.
 func (s *sources) add(file *source, t terminal) {
 	switch {
@@ -245,8 +231,8 @@ func (s *sources) add(file *source, t terminal) {
 }
 
 // parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. Of
-// several names, the first one counts for which the file has anything that tagpin knows. What it
-// has by further names is in others.
+// several names, the first one counts for which the file has anything that tagpin knows. The images
+// that it has only by further names are in others. Names of the same class need only one look.
 func (s *source) parse(command string, table *workload.Table) (err error) {
 	if s.path != "" {
 		if s.data, err = os.ReadFile(s.path); err != nil {
@@ -254,14 +240,20 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 		}
 	}
 	s.file, err = manifest.ParseAs(cmp.Or(s.path, "stdin"), s.as, s.data, table)
+	known := []string{manifest.NameClass(s.as)}
 	for _, name := range s.names[1:] {
+		class := manifest.NameClass(name.as)
+		if slices.Contains(known, class) {
+			continue
+		}
+		known = append(known, class)
 		other, otherErr := manifest.ParseAs(name.path, name.as, s.data, table)
 		switch {
 		case otherErr != nil || !other.Recognized():
 		case err != nil || !s.file.Recognized():
 			s.fileName, s.file, err = name, other, nil
-		case !slices.Equal(imagePlaces(other), imagePlaces(s.file)):
-			s.others = append(s.others, &source{fileName: name, data: s.data, file: other})
+		default:
+			s.addOther(name, other)
 		}
 	}
 	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {
@@ -269,4 +261,15 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 			"`helm template … | %s`", err, command)
 	}
 	return err
+}
+
+// addOther adds what the file has by another name alone.
+func (s *source) addOther(name fileName, other *manifest.File) {
+	other = other.Without(s.file)
+	for _, o := range s.others {
+		other = other.Without(o.file)
+	}
+	if len(other.Objects)+len(other.Left) > 0 {
+		s.others = append(s.others, &source{fileName: name, data: s.data, file: other})
+	}
 }

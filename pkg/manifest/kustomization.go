@@ -17,8 +17,13 @@ var KustomizationNames = [...]string{"kustomization.yaml", "kustomization.yml", 
 // kind may be missing, but must not be another one.
 func isKustomization(f *File, n *yaml.Node) bool {
 	kind := text(get(n, "kind"))
-	named := slices.Contains(KustomizationNames[:], filepath.Base(f.as))
-	return named && n.Kind == yaml.MappingNode && (kind == "" || text(get(n, "apiVersion")) == "")
+	return isKustomizationName(f.as) && n.Kind == yaml.MappingNode &&
+		(kind == "" || text(get(n, "apiVersion")) == "")
+}
+
+// isKustomizationName reports whether kustomize reads a file because of its name.
+func isKustomizationName(path string) bool {
+	return slices.Contains(KustomizationNames[:], filepath.Base(path))
 }
 
 // findKustomization finds the images of a Kustomization, and the values of its charts.
