@@ -172,6 +172,24 @@ func TestFormats(t *testing.T) {
 			},
 		},
 		{
+			name: "Application of Argo CD with patches", file: "a.yaml",
+			text: "apiVersion: argoproj.io/v1alpha1\nkind: Application\nspec:\n  source:\n" +
+				"    kustomize: {patches: [{target: {kind: A}, patch: 'image: a'}, {patch: 'b: c'}]}\n" +
+				"  sources:\n  - kustomize: {patches: [{patch: 'image: b'}]}\n",
+			left: []string{
+				"5:54 an image in a patch" + inText, "7:35 an image in a patch" + inText,
+			},
+		},
+		{
+			name: "generators of an ApplicationSet", file: "a.yaml",
+			text: "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nspec:\n  generators:\n" +
+				"  - list: {template: {spec: {source: {helm: {valuesObject: {image: '«a:1»'}}}}}}\n" +
+				"  - matrix:\n      generators:\n      - git: {template: {spec: {sources: [helm: " +
+				"{valuesObject: {image: '«b:1»'}}]}}}\n      - merge: {generators: [{clusters: {template: " +
+				"{spec: {source: {helm: {valuesObject: {image: '«c:1»'}}}}}}}]}\n",
+			references: "a:1 b:1 c:1",
+		},
+		{
 			name: "ApplicationSet of Argo CD", file: "a.yaml",
 			text: "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nspec:\n  template:\n    spec:\n" +
 				"      sources:\n      - helm: {valuesObject: {image: '«a:1»', b: {image: 'b:{{.tag}}'}}}\n",

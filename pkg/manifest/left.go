@@ -164,6 +164,7 @@ func leaveSource(source cursor) {
 			value.leave(name+"="+value.node.Value, "it is a parameter of Helm; use helm.valuesObject")
 		}
 	})
+	leavePatches(source.get("kustomize"))
 	source.get("kustomize").get("images").each("names", func(image cursor) {
 		const why = "it is an image of kustomize in an Application; write its digest there, or pin it " +
 			"in the Kustomization"

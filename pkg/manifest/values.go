@@ -38,7 +38,20 @@ func findApplicationValues(w *walk, root cursor) { findSources(w, root.get("spec
 
 func findApplicationSetValues(w *walk, root cursor) {
 	findSources(w, root.get("spec").get("template").get("spec"))
+	findGenerators(w, root.get("spec").get("generators"))
 	root.get("spec").get("templatePatch").leaveText("an image in templatePatch", inText)
+}
+
+// findGenerators finds the images of the templates that generators have of their own
+// (https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Template/). Those of a
+// matrix or a merge are nested.
+func findGenerators(w *walk, generators cursor) {
+	generators.each("generators", func(one cursor) {
+		one.each("generator", func(fields cursor) { // of list, matrix and the like
+			findSources(w, fields.get("template").get("spec"))
+			findGenerators(w, fields.get("generators"))
+		})
+	})
 }
 
 // findSources finds the images of the sources of an Application.
