@@ -14,18 +14,18 @@ import (
 
 // isCompose reports whether a document is a compose file: its services have images, or are built.
 // A service that another file removes is no mapping (services.a: !reset null).
-func isCompose(_ *File, n *yaml.Node) bool {
+func isCompose(f *File, n *yaml.Node) bool {
 	services := get(n, "services")
 	if services == nil || services.Kind != yaml.MappingNode {
 		return false
 	}
 	images := false
 	for p := range slices.Chunk(services.Content, 2) {
-		image := get(p[1], "image")
+		image := f.get(p[1], "image")
 		if image != nil && image.Kind != yaml.ScalarNode {
 			return false
 		}
-		images = images || image != nil || get(p[1], "build") != nil
+		images = images || image != nil || f.get(p[1], "build") != nil
 	}
 	return images
 }

@@ -48,6 +48,9 @@ type dockerfile struct {
 	escape string
 	stages map[string]bool // the names of the stages so far, in lower case
 	object *Object
+
+	starts   map[string]int // of the words of the instruction that begins at the line startsOf
+	startsOf int
 }
 
 // parseDockerfile adds the references of the file.
@@ -200,13 +203,25 @@ func (d *dockerfile) find(n *parser.Node, word string, offset int, image string)
 		d.leave(n.StartLine, image, "it depends on a variable")
 		return
 	}
-	for _, w := range d.words(n.StartLine, n.EndLine)[1:] {
-		if w.text == word {
-			d.add(image, w.start+offset, n.StartLine)
-			return
-		}
+	if start, ok := d.wordsOf(n)[word]; ok {
+		d.add(image, start+offset, n.StartLine)
+		return
 	}
 	d.leave(n.StartLine, image, "its text is not on one line")
+}
+
+// wordsOf returns where the words of an instruction begin for the first time, but for its name. It
+// looks for them once: an instruction can have many images.
+func (d *dockerfile) wordsOf(n *parser.Node) map[string]int {
+	if d.starts == nil || d.startsOf != n.StartLine {
+		d.starts, d.startsOf = map[string]int{}, n.StartLine
+		for _, w := range d.words(n.StartLine, n.EndLine)[1:] {
+			if _, known := d.starts[w.text]; !known {
+				d.starts[w.text] = w.start
+			}
+		}
+	}
+	return d.starts
 }
 
 func (d *dockerfile) add(image string, start, line int) {

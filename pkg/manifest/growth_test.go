@@ -57,6 +57,46 @@ var shapes = map[string]func(size int) string{
 		return pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1\n    command:\n    - |\n" +
 			strings.Repeat("      some text\n", size/16)
 	},
+	"services": func(size int) string {
+		return "services:\n" + many(size, "", func(i int) string {
+			return fmt.Sprintf("  a%d: {image: b}\n", i)
+		})
+	},
+	"services that are aliases": func(size int) string {
+		return "x: &x\n" + many(size/2, "", func(i int) string {
+			return fmt.Sprintf("  k%d: v\n", i)
+		}) + "  image: a\nservices:\n" + many(size/2, "", func(i int) string {
+			return fmt.Sprintf("  a%d: *x\n", i)
+		})
+	},
+	"fields of a custom kind": func(size int) string {
+		return "apiVersion: a/v1\nkind: A\nspec:\n" + many(size, "", func(i int) string {
+			return fmt.Sprintf("  a%dImage: b:1\n", i)
+		})
+	},
+	"repeated keys": func(size int) string {
+		return "x: &x\n" + many(size/2, "", func(i int) string {
+			return fmt.Sprintf("  a%dImage: b:1\n", i)
+		}) + "apiVersion: a/v1\nkind: A\nspec:\n  <<: *x\n" + many(size/2, "", func(i int) string {
+			return fmt.Sprintf("  a%dImage: b:1\n", i)
+		})
+	},
+	"patches": func(size int) string {
+		return "- &x {op: add, path: /spec/image, value: a:1,\n" + many(size/2, "", func(i int) string {
+			return fmt.Sprintf("   k%d: v,\n", i)
+		}) + "  }\n" + many(size/2, "", func(int) string { return "- *x\n" })
+	},
+	"values": func(size int) string {
+		return many(size, "", func(i int) string { return fmt.Sprintf("a%dimage: b:1\n", i) })
+	},
+	"mounts": func(size int) string {
+		return "FROM a\nRUN" + many(size, "", func(i int) string {
+			if i%100 == 99 { // the parser has a limit for a line
+				return " \\\n"
+			}
+			return fmt.Sprintf(" --mount=from=b:%d", i)
+		}) + " c\n"
+	},
 	"merge": func(size int) string {
 		return pod + "x: &x\n" + many(size, "", func(i int) string {
 			return fmt.Sprintf("  k%d: v\n", i)
@@ -77,8 +117,8 @@ func many(size int, separator string, text func(i int) string) string {
 }
 
 // pinAll pins every reference of a file and asks for the positions, as the tagpin command does.
-func pinAll(data []byte) (references int, err error) {
-	s, err := manifest.Parse("f.yaml", data, nil)
+func pinAll(name string, data []byte) (references int, err error) {
+	s, err := manifest.Parse(name, data, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -90,11 +130,34 @@ func pinAll(data []byte) (references int, err error) {
 	return len(list), err
 }
 
+// nameOf returns the name of a file with a shape.
+func nameOf(shape string) string {
+	switch shape {
+	case "values":
+		return "values.yaml"
+	case "mounts":
+		return "Dockerfile"
+	}
+	return "f.yaml"
+}
+
+// TestManyKeys parses mappings with many images, and many aliases for one mapping. If the time grew
+// with the square of the number of keys, the test would run into its timeout.
+func TestManyKeys(t *testing.T) {
+	for _, name := range []string{
+		"services", "services that are aliases", "fields of a custom kind", "values", "patches", "mounts",
+	} {
+		if _, err := pinAll(nameOf(name), []byte(shapes[name](2<<20))); err != nil {
+			t.Errorf("pinAll of %s = %v", name, err)
+		}
+	}
+}
+
 // TestOneLongLine parses a large file on one line, as an API server writes it. If every position
 // were counted from the beginning of the line, the test would run into its timeout.
 func TestOneLongLine(t *testing.T) {
 	data := []byte(shapes["JSON on one line"](2 << 20))
-	if n, err := pinAll(data); err != nil || n < 15000 {
+	if n, err := pinAll("f.yaml", data); err != nil || n < 15000 {
 		t.Errorf("pinAll of %d bytes = %d references, %v, want at least 15,000", len(data), n, err)
 	}
 }
@@ -108,7 +171,7 @@ func BenchmarkGrowth(b *testing.B) {
 				b.SetBytes(int64(len(data)))
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := pinAll(data); err != nil {
+					if _, err := pinAll(nameOf(name), data); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -48,8 +48,22 @@ func leavePatches(of cursor) {
 
 // isPatch reports whether a document is a JSON patch (RFC 6902), a list of operations, such as the
 // files have that the patches of a Kustomization name.
-func isPatch(_ *File, n *yaml.Node) bool {
-	return n.Kind == yaml.SequenceNode && slices.ContainsFunc(n.Content, isOperation)
+func isPatch(f *File, n *yaml.Node) bool {
+	return n.Kind == yaml.SequenceNode && slices.ContainsFunc(n.Content, f.isOperation)
+}
+
+// isOperation is like the function of this name. It looks at a mapping once, even if many aliases
+// are for it.
+func (f *File) isOperation(n *yaml.Node) bool {
+	known, ok := f.operations[n]
+	if !ok && n.Kind == yaml.MappingNode {
+		known = isOperation(n)
+		if f.operations == nil {
+			f.operations = map[*yaml.Node]bool{}
+		}
+		f.operations[n] = known
+	}
+	return known
 }
 
 // isOperation reports whether a node is an operation of a JSON patch. Its path is a JSON pointer,
@@ -79,7 +93,7 @@ func findPatch(_ *walk, root cursor) { root.leavePatch() }
 // of a JSON patch.
 func (c cursor) leavePatch() {
 	switch {
-	case c.node != nil && isOperation(c.node):
+	case c.node != nil && c.file.isOperation(c.node):
 		c.leaveOperation()
 	case isPodImage(c) || isImageField(c):
 		c.leaveReference(c.text(), inPatch)

@@ -57,8 +57,13 @@ type File struct {
 	json      bool         // the file is JSON, and not YAML
 	unique    map[*yaml.Node]bool
 	repeats   map[*yaml.Node][]repeat // by the mappings that have the pair in addition to their own
-	ignores   map[int]bool            // lines whose references are ignored
-	aliases   bool                    // the file has aliases
+	// These are made when they are needed: the pairs of large mappings, and the keys of repeats.
+	indexes    map[*yaml.Node]*keyIndex
+	repeatKeys map[*yaml.Node]map[string]*yaml.Node
+	operations map[*yaml.Node]bool // the nodes that were looked at, and whether they are operations
+
+	ignores map[int]bool // lines whose references are ignored
+	aliases bool         // the file has aliases
 	// aliasLines are the lines of aliases, if the file has ignores.
 	aliasLines map[use]int
 	expanded   int // size of all objects and merged mappings, with aliases followed

@@ -82,7 +82,7 @@ func (f *File) at(root *yaml.Node, pointer string) (place, error) {
 			if err := cmp.Or(f.checkUnique(n), f.checkRepeats(n, step)); err != nil {
 				return place{}, err
 			}
-			p.key, p.node = pair(n, step)
+			p.key, p.node = f.pair(n, step)
 			continue
 		}
 		i, err := strconv.Atoi(step)
@@ -102,6 +102,12 @@ var ErrDuplicateKey = errors.New("duplicate key")
 // checkUnique returns an error if n is a mapping that has a key twice.
 func (f *File) checkUnique(n *yaml.Node) error {
 	if n == nil || n.Kind != yaml.MappingNode || f.unique[n] {
+		return nil
+	}
+	if k := f.index(n); k != nil {
+		if k.twice != nil {
+			return f.duplicate(n, k.twice)
+		}
 		return nil
 	}
 	seen := map[string]bool{}
@@ -124,10 +130,8 @@ func (f *File) checkUnique(n *yaml.Node) error {
 
 // checkRepeats returns an error if a merge key repeats this key of n.
 func (f *File) checkRepeats(n *yaml.Node, name string) error {
-	for _, r := range f.repeats[n] {
-		if r.key.Value == name {
-			return f.duplicate(n, r.key)
-		}
+	if key := f.repeated(n, name); key != nil {
+		return f.duplicate(n, key)
 	}
 	return nil
 }
@@ -139,23 +143,6 @@ func (f *File) checkKey(n *yaml.Node, name string) error {
 		return f.duplicate(n, key)
 	}
 	return nil
-}
-
-// secondKey returns the second one of two equal keys of a mapping, or nil.
-func (f *File) secondKey(n *yaml.Node, name string) (second *yaml.Node) {
-	if n == nil || n.Kind != yaml.MappingNode {
-		return nil
-	}
-	count := 0
-	f.eachPair(n, func(key, _ *yaml.Node) {
-		if key.Value != name {
-			return
-		}
-		if count++; count == 2 {
-			second = key
-		}
-	})
-	return second
 }
 
 // duplicate returns the error of a key that n has twice.

@@ -131,49 +131,6 @@ func (w *walk) values(c cursor) {
 	})
 }
 
-// tagOrDigest and onlyDigest match the rest of the key of a tag or a digest, after what the key of
-// its image begins with: imageTag and tag are those of image, and proxyTag is that of proxyImage.
-var (
-	tagOrDigest = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?(tag|version|digest|sha)$`)
-	onlyDigest  = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?(digest|sha)$`)
-)
-
-// onlyRegistry matches the same of the key of a registry.
-var onlyRegistry = regexp.MustCompile(`(?i)^[-_]?(image)?[-_]?registry$`)
-
-// partBeside returns the key of a part that may belong to an image in the same mapping, or "".
-func partBeside(image cursor, part *regexp.Regexp) string {
-	stem := stemOf(image)
-	for p := range slices.Chunk(image.parent.Content, 2) {
-		rest, ok := strings.CutPrefix(strings.ToLower(p[0].Value), stem)
-		if ok && p[0].Kind == yaml.ScalarNode && part.MatchString(rest) {
-			return p[0].Value
-		}
-	}
-	return ""
-}
-
-// stemOf returns what the key of an image and those of its parts begin with: proxy for proxyImage.
-func stemOf(image cursor) string {
-	stem := strings.ToLower(image.key.Value)
-	return strings.TrimRight(strings.TrimSuffix(stem, "image"), "-_")
-}
-
-// registryBeside returns the key of a registry that may belong to an image in the same mapping, or
-// "": one of the image itself, or one for all images there. It does not belong to an image that
-// begins with this registry. A registry that is not a text may contain one.
-func registryBeside(image cursor, name string) string {
-	stem := stemOf(image)
-	for p := range slices.Chunk(image.parent.Content, 2) {
-		key, registry := strings.ToLower(p[0].Value), text(p[1])
-		if isGiven(p[1]) && (registry == "" || !strings.HasPrefix(name, registry+"/")) &&
-			(onlyRegistry.MatchString(key) || onlyRegistry.MatchString(strings.TrimPrefix(key, stem))) {
-			return p[0].Value
-		}
-	}
-	return ""
-}
-
 // isGiven reports whether a value is neither null nor empty.
 func isGiven(n *yaml.Node) bool { return hasValue(n) || n != nil && len(n.Content) > 0 }
 
@@ -191,11 +148,12 @@ const (
 func (w *walk) valueText(c cursor) {
 	text := strings.TrimSpace(c.text())
 	r, err := ref.Parse(text)
-	missing := tagOrDigest
+	near, stem := w.neighboursOf(c.parent), stemOf(c)
+	beside := near.parts[stem]
 	if r.Tagged() {
-		missing = onlyDigest
+		beside = near.digests[stem]
 	}
-	beside, registry := partBeside(c, missing), registryBeside(c, c.text())
+	registry := near.registry(stem, c.text())
 	switch {
 	case err != nil && variable(c.text()):
 		c.leave(c.text(), "it depends on a variable")
@@ -246,7 +204,7 @@ func (w *walk) valueParts(c cursor) {
 		name = registry.text() + "/" + name
 		parts = append(parts, registry.asScalar())
 	}
-	beside := registryBeside(c, name)
+	beside := w.neighboursOf(c.parent).registry(stemOf(c), name)
 	otherRegistry := w.registry != nil ||
 		registry.text() == "" && (isGiven(registry.node) || beside != "")
 	switch {

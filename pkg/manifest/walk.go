@@ -33,6 +33,7 @@ type walk struct {
 	errs       []error
 	twice      error      // of the first mapping that has a key twice that the search looked for
 	registry   *yaml.Node // the registry of all images of a chart, if its values set one
+	near       map[*yaml.Node]*neighbours
 }
 
 // end adds what was found to the file.
@@ -77,7 +78,7 @@ func (c cursor) get(name string) cursor {
 	child := cursor{
 		walk: c.walk, use: use{parent: c.node}, pointer: c.pointer.AppendToken(name),
 	}
-	child.key, child.node = pair(c.node, name)
+	child.key, child.node = c.file.pair(c.node, name)
 	if c.twice == nil {
 		c.twice = c.file.checkKey(c.node, name)
 	}
