@@ -3,8 +3,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry"
 )
@@ -29,7 +27,7 @@ func advice(err error, program string) string {
 // advised adds the advice to the error of a lookup as a hint.
 func advised(err error, program string) error {
 	if hint := advice(err, program); hint != "" {
-		return fmt.Errorf("%w%s%s", err, hintMark, hint)
+		return hintedError{err, hint}
 	}
 	return err
 }

@@ -142,8 +142,8 @@ func (f *engineFlags) newClient(
 	}
 	err := client.Init()
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w"+hintMark+"the config names a file of the webhook's pod; copy that file to "+
-			"this machine, and change the path in a copy of the config", err)
+		err = hintedError{err, "the config names a file of the webhook's pod; copy that file to this " +
+			"machine, and change the path in a copy of the config"}
 	}
 	return client, err
 }

@@ -257,8 +257,8 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 		}
 	}
 	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {
-		return fmt.Errorf("%w\nhint: this file looks like a template; render it first: "+
-			"`helm template … | %s`", err, command)
+		return hintedError{err, "this file looks like a template; render it first: " +
+			"`helm template … | " + command + "`"}
 	}
 	return err
 }

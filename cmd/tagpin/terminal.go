@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -72,10 +71,9 @@ func terminalOf(stream any) (fd int, ok bool) {
 // errors are printed on a line each.
 func (t terminal) complain(err error) {
 	for _, e := range failure.Split(err) {
-		text, hint, hasHint := strings.Cut(e.Error(), hintMark)
-		text = printable.Text(text)
-		if hasHint {
-			text += hintMark + printable.Text(hint)
+		text := printable.Text(e.Error())
+		if with, ok := errors.AsType[hintedError](e); ok {
+			text += "\nhint: " + printable.Text(with.hint)
 		}
 		fmt.Fprintf(t.err, "tagpin: %s\n", text)
 	}
@@ -96,8 +94,14 @@ func (t terminal) conclude(err error, summary string) error {
 	return exitError{code: exit.code}
 }
 
-// hintMark begins the hint in the text of an error.
-const hintMark = "\nhint: "
+// hintedError is an error with a hint, which is no part of its text: that may come from others, who
+// could make up a hint.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (e hintedError) Unwrap() error { return e.error }
 
 // status shows how far a command is, in a line that the next status or message replaces. It shows
 // nothing if stderr is not a terminal, or a dumb one, which can't erase a line. An empty text only
