@@ -124,7 +124,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 		return errInterrupted
 	}
 	addHints(found)
-	if err := printFindings(k.output.name, found, t.out); err != nil {
+	if err := printFindings(k.output.name, found, t); err != nil {
 		errs = append(errs, err)
 	}
 	end := ending(len(found) > 0, errors.Join(errs...), nil)

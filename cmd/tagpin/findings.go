@@ -52,16 +52,16 @@ const (
 )
 
 // printFindings prints findings in the format with a name.
-func printFindings(name string, found []finding, out io.Writer) error {
+func printFindings(name string, found []finding, t terminal) error {
 	switch name {
 	case formatJSON:
-		return printJSON(out, found)
+		return printJSON(t.out, found)
 	case formatGitHub:
-		return printGitHub(found, out)
+		return printGitHub(found, t.commands)
 	case formatSARIF:
-		return printSARIF(found, out)
+		return printSARIF(found, t.out)
 	}
-	return printLines(found, out)
+	return printLines(found, t.out)
 }
 
 // lineStart returns the name of a file for the beginning of a line of stdout. A name that begins

@@ -24,6 +24,7 @@ type terminal struct {
 	in       io.Reader
 	out, err io.Writer
 	raw      io.Writer
+	commands io.Writer // is like out, for lines that are commands of GitHub Actions
 	messages *messages // is err
 	program  string    // how the user calls tagpin: tagpin, or kubectl tagpin
 }
@@ -35,7 +36,7 @@ func newTerminal(stdin io.Reader, stdout, stderr io.Writer) terminal {
 	results := resultWriter{stdout}
 	t := terminal{
 		in: stdin, out: printable.NewWriter(results), err: m, raw: results, messages: m,
-		program: programName,
+		commands: printable.NewCommandWriter(results), program: programName,
 	}
 	if _, ok := terminalOf(stdout); ok {
 		t.raw = t.out
