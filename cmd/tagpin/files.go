@@ -30,10 +30,10 @@ prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo
 workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and
 so are links to folders, and files with {{ in the templates of a chart. A file in the folder that a
 Kustomization names is read all the same, whatever its name is. A link to a file outside of the
-folder, or of its Git work tree, is an error, and so is a Kubernetes object that has a key twice
-where images are looked for. Other files in a folder that can't be parsed are skipped with a
-message. The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it,
-makes tagpin ignore the image.`
+folder, or of its Git work tree, is an error, and so is a file of more than 32 MiB, and a Kubernetes
+object that has a key twice where images are looked for. Other files in a folder that can't be
+parsed are skipped with a message. The comment "# tagpin:ignore" on the line of an image, or on a
+line of its own above it, makes tagpin ignore the image.`
 
 // source is a file that is read.
 type source struct {
@@ -143,6 +143,7 @@ func (f *fileFlags) parse(
 			})
 			file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrMayHaveImages) &&
 				!errors.Is(file.err, manifest.ErrDuplicateKey) // which is an error without this
+			file.forget()
 			return nil
 		})
 	}
@@ -162,6 +163,15 @@ func (f *fileFlags) parse(
 	if len(s.unknown)+len(s.broken)+len(s.unread)+len(s.files) == 0 {
 		s.unknown = append(s.unknown, fmt.Errorf("%s: --exclude leaves out every file", f.command))
 	}
+}
+
+// forget drops the content of a file in a folder that has nothing that tagpin knows. Most files in
+// a folder are of this kind, and the tree of one needs much more memory than the file.
+func (s *source) forget() {
+	if s.named || s.err == nil && s.file.Recognized() {
+		return
+	}
+	s.data, s.file = nil, &manifest.File{Name: s.path}
 }
 
 // catch calls do and returns its error. If do panics because of a bug, that is an error of the file

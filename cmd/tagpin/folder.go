@@ -110,7 +110,8 @@ func isTemplates(path string) bool {
 // the folder within: such a link may lead to secrets of the machine, parts of which would be
 // printed.
 func (s *source) wanted(within string) (bool, error) {
-	if info, err := os.Stat(s.path); err == nil && !info.Mode().IsRegular() { // follows links
+	info, statErr := os.Stat(s.path) // follows links
+	if statErr == nil && !info.Mode().IsRegular() {
 		return false, nil
 	}
 	below, err := filepath.Rel(within, s.real())
@@ -118,5 +119,14 @@ func (s *source) wanted(within string) (bool, error) {
 		return false, fmt.Errorf("%s: it is a link to a file outside of %s, which is not read; name it "+
 			"as an argument, or leave it out with --exclude", s.path, within)
 	}
+	if statErr == nil && info.Size() > maxSize {
+		return false, fmt.Errorf("%s: it has more than %d MiB, so it was not read; name it as an "+
+			"argument, or leave it out with --exclude", s.path, maxSize>>20)
+	}
 	return true, nil
 }
+
+// maxSize is the largest size of a file in a folder that is read, because its tree can need twenty
+// times as much memory. An API server accepts at most 3 MiB for an object, so a larger file usually
+// has data for something else.
+const maxSize = 32 << 20
