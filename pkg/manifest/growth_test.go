@@ -147,7 +147,7 @@ func TestManyKeys(t *testing.T) {
 	for _, name := range []string{
 		"services", "services that are aliases", "fields of a custom kind", "values", "patches", "mounts",
 	} {
-		if _, err := pinAll(nameOf(name), []byte(shapes[name](2<<20))); err != nil {
+		if _, err := pinAll(nameOf(name), []byte(shapes[name](1<<20))); err != nil {
 			t.Errorf("pinAll of %s = %v", name, err)
 		}
 	}
