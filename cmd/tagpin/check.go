@@ -17,8 +17,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/policy"
-	"github.com/tagpin/tagpin/pkg/ref"
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 const aboutCheck = `Lists the images in files that are not pinned. It contacts no registry.
@@ -155,22 +153,18 @@ func unpinned(
 	s *source, rules *policy.Policy, n *tally, messages hints, t terminal,
 ) (found []finding) {
 	add := func(d policy.Decision, line, column int, left manifest.Left) {
-		n.add(d.Reason)
-		switch {
-		case d.Action == policy.Resolve:
-			n.open++
-			text := d.Reference.Text
-			message := text + " is not pinned to a digest"
-			if left.Why != "" {
-				message += ", and " + t.program + " pin leaves it: " + left.Why
-			}
-			found = append(found, finding{
-				s.file.Name, line, column, ruleUnpinned, text, message, left,
-			})
-		case d.Reason == policy.Invalid:
-			t.complain(fmt.Errorf("%s:%d:%d: %w; it was not checked",
-				s.file.Name, line, column, d.ParseErr))
+		if n.stays(d, place(s.file.Name, line, column), "checked", t) {
+			return
 		}
+		n.open++
+		text := d.Reference.Text
+		message := text + " is not pinned to a digest"
+		if left.Why != "" {
+			message += ", and " + t.program + " pin leaves it: " + left.Why
+		}
+		found = append(found, finding{
+			s.file.Name, line, column, ruleUnpinned, text, message, left,
+		})
 	}
 	for _, o := range s.file.Objects {
 		plan := rules.Decide(policy.Input{Operation: policy.Create, Object: o.Object})
@@ -200,108 +194,4 @@ func inOrder(found []finding) []finding {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return found
-}
-
-// inOwned is why tagpin pin leaves the images of an object that has a controller: that would notice
-// that they differ from its own template. A file can say so of any object.
-const inOwned = "its object has a controller in metadata.ownerReferences, whose template has the " +
-	"image; pin that one, and remove this object from the file or its ownerReferences"
-
-// decideUnowned decides about an object as if it had no controller.
-func decideUnowned(o *workload.Object, rules *policy.Policy) policy.Plan {
-	copied := *o
-	copied.Metadata.Controller = workload.Owner{}
-	return rules.Decide(policy.Input{Operation: policy.Create, Object: &copied})
-}
-
-// decide decides about a reference that is in no object.
-func decide(text string, rules *policy.Policy) policy.Decision {
-	return rules.Decide(policy.Input{Operation: policy.Create, Object: &workload.Object{
-		Custom:   true,
-		PodSpecs: []workload.PodSpec{{References: []workload.Reference{{Text: text}}}},
-	}}).Decisions[0]
-}
-
-// editedTags returns the pins whose tag has changed since an earlier content of the file, while
-// their digest has stayed: of the same container, or of one that the file no longer has. If before
-// is nil, there is none. program is how the user calls tagpin.
-func editedTags(s *source, before *manifest.File, program string) (found []finding) {
-	if before == nil {
-		return nil
-	}
-	pins := pinsOf(s.file)
-	now := map[string]bool{}
-	for _, p := range pins {
-		now[p.Canonical()] = true
-	}
-	was := map[string]bool{}
-	at := map[site]ref.Reference{}
-	gone := map[string]ref.Reference{} // pins that the file has no longer, by what stays in an edit
-	for _, p := range pinsOf(before) {
-		was[p.Canonical()], at[p.site] = true, p.Reference
-		if !now[p.Canonical()] {
-			gone[p.WithoutTag().Canonical()] = p.Reference
-		}
-	}
-	for _, p := range pins {
-		digest := p.WithoutTag().Canonical()
-		old, edited := at[p.site]
-		if !edited || old.WithoutTag().Canonical() != digest {
-			old, edited = gone[digest]
-		}
-		if !edited || was[p.Canonical()] {
-			continue
-		}
-		line, column := p.object.Position(p.is)
-		found = append(found, finding{
-			File: s.file.Name, Line: line, Column: column, Rule: ruleEditedTag, Image: p.is.Text,
-			Message: fmt.Sprintf("%s has the digest of the tag %s, which was there before; renew it with "+
-				"%s pin --update", p.is.Text, old.Tag(), program),
-		})
-	}
-	return found
-}
-
-// site is what a pin is for, in all versions of a file.
-type site struct {
-	kind            workload.Kind
-	namespace, name string // of the object
-	spec, container string // the key of the pod spec, and the name in it
-	n               int    // counts those that are the same but for that
-}
-
-// filePin is a pin with a tag in a file.
-type filePin struct {
-	ref.Reference
-	site
-
-	object *manifest.Object
-	is     workload.Reference
-}
-
-// pinsOf returns the pins with tags of a file.
-func pinsOf(f *manifest.File) (pins []filePin) {
-	seen := map[site]int{}
-	for _, o := range f.Objects {
-		for _, spec := range o.PodSpecs {
-			for _, r := range spec.References {
-				at := site{o.Kind, o.Metadata.Namespace, o.Metadata.Name, spec.Key, r.Name, 0}
-				seen[at]++
-				at.n = seen[at]
-				if p, ok := taggedPin(r.Text); ok {
-					pins = append(pins, filePin{p, at, o, r})
-				}
-			}
-		}
-	}
-	return pins
-}
-
-// taggedPin parses a reference. ok is false if it does not have both a tag and a digest.
-func taggedPin(text string) (r ref.Reference, ok bool) {
-	if !strings.Contains(text, "@") {
-		return r, false
-	}
-	r, err := ref.Parse(text)
-	return r, err == nil && r.Tagged() && r.Pinned()
 }

@@ -56,6 +56,6 @@ func (h hints) message(file, done string, l manifest.Left) error {
 	if more == "" && l.Hint != "" {
 		return nil
 	}
-	return fmt.Errorf("%s:%d:%d: %s was not %s: %s%s",
-		file, l.Line, l.Column, l.Text, done, l.Why, more)
+	return fmt.Errorf("%s: %s was not %s: %s%s",
+		place(file, l.Line, l.Column), l.Text, done, l.Why, more)
 }

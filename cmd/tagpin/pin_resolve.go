@@ -58,8 +58,6 @@ type resolution struct {
 // collect sets the edits of the files from the results of their lookups.
 func (s *sources) collect(rules *policy.Policy, t terminal) *resolution {
 	r := &resolution{tally: s.tally()}
-	hinted := hints{}
-	hinted.countAll(s.files, func(manifest.Left) bool { return true })
 	for _, file := range s.files {
 		for i, o := range file.file.Objects {
 			references := allReferences(o.Object)
@@ -70,11 +68,8 @@ func (s *sources) collect(rules *policy.Policy, t terminal) *resolution {
 				r.add(file, o, references[k], outcome, t)
 			}
 		}
-		for _, l := range file.file.Left {
-			r.left++
-			t.complain(hinted.message(file.file.Name, "pinned", l))
-		}
 	}
+	r.leave(s.files, rules, t)
 	adviseOnce(r.failed, t.program)
 	if r.short > 0 {
 		t.complain(fmt.Errorf("%s, because the config says shortNames: leave", amount.Text(r.short,
@@ -90,14 +85,38 @@ func (r *resolution) leaveOwned(
 	name string, o *manifest.Object, rules *policy.Policy, t terminal,
 ) {
 	for _, d := range decideUnowned(o.Object, rules).Decisions {
-		if d.Action != policy.Resolve {
-			r.tally.add(d.Reason)
+		line, column := o.Position(d.Reference)
+		at := place(name, line, column)
+		if r.stays(d, at, "changed", t) {
 			continue
 		}
 		r.alone++
-		line, column := o.Position(d.Reference)
-		t.complain(fmt.Errorf("%s:%d:%d: %s was not pinned: %s",
-			name, line, column, d.Reference.Text, inOwned))
+		t.complain(fmt.Errorf("%s: %s was not pinned: %s", at, d.Reference.Text, inOwned))
+	}
+}
+
+// leave counts the images that can't be pinned in their files, and prints a message for each that
+// the policy would pin. Of those with the same hint, only the first has a message.
+func (r *resolution) leave(files []*source, rules *policy.Policy, t terminal) {
+	type left struct {
+		manifest.Left
+		file string
+	}
+	var all []left
+	hinted := hints{}
+	for _, file := range files {
+		for _, l := range file.file.Left {
+			at := place(file.file.Name, l.Line, l.Column)
+			if l.Reference && r.stays(decide(l.Text, rules), at, "changed", t) {
+				continue
+			}
+			all = append(all, left{l, file.file.Name})
+			hinted.count(l)
+		}
+	}
+	for _, l := range all {
+		r.left++
+		t.complain(hinted.message(l.file, "pinned", l.Left))
 	}
 }
 
@@ -134,7 +153,7 @@ func (r *resolution) add(
 ) {
 	at := func() string {
 		line, column := object.Position(before)
-		return fmt.Sprintf("%s:%d:%d", s.file.Name, line, column)
+		return place(s.file.Name, line, column)
 	}
 	if o.Err != nil {
 		r.failed = append(r.failed, fmt.Errorf("%s: %s: %w", at(), o.Reference.Text, o.Err))
