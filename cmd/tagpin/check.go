@@ -23,10 +23,13 @@ const aboutCheck = `Lists the images in files that are not pinned. It contacts n
 
 ` + aboutFiles + `
 
-An image that tagpin pin can't write is a finding too, such as one in a kind that tagpin does not
-know, in a JSON patch, or in an object that says that it has a controller. It says what to do. Of
-several in one kind, the first says how to name the kind in the config. What only may be an image,
-such as in a patch or values that are a text, or in a parameter of Helm, is named in a message.
+An image that tagpin pin can't write is a finding too, such as one in a JSON patch, or in an object
+that says that it has a controller. It says what to do. So is an image in a kind that tagpin does
+not know: in the containers and volumes of pod specs, and in fields whose names end with image or
+imageName, if the text has a tag, a digest or the host of a registry. Of several in one kind, the
+first says how to name the kind in the config. What only may be an image is named in a message, such
+as in a patch or values that are a text, in a parameter of Helm, or in a kind that tagpin does not
+know and that has the repository and the tag in fields of their own.
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
@@ -34,8 +37,9 @@ with --base. In the pipeline of a pull request, give its target, such as --base 
 HEAD has the edit already.
 
 The exit code is 1 if there is a finding. It is 2 if a file, a folder or stdin has nothing that
-tagpin knows, so that a wrong path does not pass, and if a file that can't be parsed may have images
-for another program. To see what pinning would change, which asks the registries, use tagpin pin
+tagpin knows, so that a wrong path does not pass. It is also 2 if a file can't be parsed and was
+named, or may have images for another program; other files in a folder that can't be parsed are
+skipped with a message. To see what pinning would change, which asks the registries, use tagpin pin
 --check.`
 
 // checking has the flags of tagpin check.

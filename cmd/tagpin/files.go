@@ -30,10 +30,10 @@ prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo
 workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and
 so are links to folders, and files with {{ in the templates of a chart. A file in the folder that a
 Kustomization names is read all the same, whatever its name is. A link to a file outside of the
-folder, or of its Git work tree, is an error, and so is a file of more than 32 MiB, and a Kubernetes
-object that has a key twice where images are looked for. Other files in a folder that can't be
-parsed are skipped with a message. The comment "# tagpin:ignore" on the line of an image, or on a
-line of its own above it, makes tagpin ignore the image.`
+folder, or of its Git work tree, and a file of more than 32 MiB are errors unless an argument names
+them too. So is a Kubernetes object that has a key twice where images are looked for. The comment
+"# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin ignore the
+image.`
 
 // source is a file that is read.
 type source struct {
@@ -64,7 +64,8 @@ type fileFlags struct {
 	gate    bool   // a file that may have images must not pass because it can't be parsed
 	exclude []string
 
-	used map[string]bool // the globs of exclude that have matched
+	used  map[string]bool // the globs of exclude that have matched
+	named map[string]bool // the arguments, as absolute paths
 }
 
 func (f *fileFlags) register(command string, flags *pflag.FlagSet) {

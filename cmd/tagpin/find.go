@@ -17,7 +17,10 @@ import (
 // that links lead to, is returned once, with all of its names.
 func (f *fileFlags) find(args []string, t terminal) *sources {
 	var s sources
-	f.used = map[string]bool{}
+	f.used, f.named = map[string]bool{}, map[string]bool{}
+	for _, text := range args {
+		f.named[absolute(text)] = true
+	}
 	byPath := map[string]*source{}
 	for _, text := range args {
 		named := argument{text: text}
@@ -66,14 +69,19 @@ func (s *source) real() string {
 
 // realPath returns the absolute path of a file or a folder, without links.
 func realPath(path string) string {
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return path
-	}
-	if target, err := filepath.EvalSymlinks(absolute); err == nil {
+	path = absolute(path)
+	if target, err := filepath.EvalSymlinks(path); err == nil {
 		return target
 	}
-	return absolute // reading it reports the error
+	return path // reading it reports the error
+}
+
+// absolute returns an absolute path, whose links are not followed.
+func absolute(path string) string {
+	if all, err := filepath.Abs(path); err == nil {
+		return all
+	}
+	return path // there is no working folder
 }
 
 // filesOf returns the file that an argument names, or those in the folder. The path of stdin, which

@@ -62,7 +62,7 @@ func (d *folder) visit(path string, entry fs.DirEntry, err error) error {
 		}
 	case manifest.Candidate(path):
 		file := &source{fileName: fileName{path, path}}
-		switch wanted, err := file.wanted(d.within); {
+		switch wanted, err := d.flags.wanted(file, d.within); {
 		case err != nil:
 			unread(err)
 		case wanted && !d.skips(file):
@@ -106,22 +106,26 @@ func isTemplates(path string) bool {
 }
 
 // wanted reports whether a file in a folder is read. Devices and the like are not. A link to
-// nothing is, so that reading it reports that. It returns an error for a link to a file outside of
-// the folder within: such a link may lead to secrets of the machine, parts of which would be
-// printed.
-func (s *source) wanted(within string) (bool, error) {
+// nothing is, so that reading it reports that. It returns an error for a file that is too large, and
+// for a link to a file outside of the folder within, unless an argument names it: such a link may
+// lead to secrets of the machine, and parts of them would be printed.
+func (f *fileFlags) wanted(s *source, within string) (bool, error) {
 	info, statErr := os.Stat(s.path) // follows links
-	if statErr == nil && !info.Mode().IsRegular() {
+	switch {
+	case statErr == nil && !info.Mode().IsRegular():
 		return false, nil
+	case f.named[absolute(s.path)]:
+		return true, nil
 	}
+	const next = "name it as an argument too, or leave it out with --exclude"
 	below, err := filepath.Rel(within, s.real())
 	if err != nil || !filepath.IsLocal(below) {
-		return false, fmt.Errorf("%s: it is a link to a file outside of %s, which is not read; name it "+
-			"as an argument, or leave it out with --exclude", s.path, within)
+		return false, fmt.Errorf("%s: it is a link to a file outside of %s, which is not read; %s",
+			s.path, within, next)
 	}
 	if statErr == nil && info.Size() > maxSize {
-		return false, fmt.Errorf("%s: it has more than %d MiB, so it was not read; name it as an "+
-			"argument, or leave it out with --exclude", s.path, maxSize>>20)
+		return false, fmt.Errorf("%s: it has more than %d MiB, so it was not read; %s",
+			s.path, maxSize>>20, next)
 	}
 	return true, nil
 }

@@ -97,7 +97,7 @@ func (s *following) add(file *source) {
 	s.added[key] = true
 	if err == nil {
 		var wanted bool
-		if wanted, err = file.wanted(s.within); wanted {
+		if wanted, err = s.flags.wanted(file, s.within); wanted {
 			s.files, s.queue = append(s.files, file), append(s.queue, file)
 		}
 	}

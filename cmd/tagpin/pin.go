@@ -37,7 +37,7 @@ printed as one stream for kubectl, so only Kubernetes manifests are printed then
 and --check are for all files.
 
 If a file that is named can't be read or an image can't be resolved, nothing is printed or written,
-unless there is --keep-going.`
+unless there is --keep-going. Files in a folder that can't be parsed are skipped with a message.`
 
 // pinning has the flags of tagpin pin.
 type pinning struct {
