@@ -71,6 +71,7 @@ const (
 		"these values"
 	frontend = ": it is the frontend of a file in another language than that of Dockerfiles; write " +
 		"its digest there"
+	toTemplates = " to `templates` in the config file that --config names"
 	newRegistry = ": global.imageRegistry changes its registry; write its digest in these values"
 )
 
@@ -201,7 +202,7 @@ func TestFormats(t *testing.T) {
 			text: "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec:\n  template:\n    spec:\n" +
 				"      containers:\n      - image: nginx:1\n      - image: x # tagpin:ignore\n",
 			left: []string{"7:16 nginx:1: no pod template is known in the kind Rollout; add {group: " +
-				"argoproj.io, kind: Rollout, paths: [spec.template]} to `templates` in the config"},
+				"argoproj.io, kind: Rollout, paths: [spec.template]}" + toTemplates},
 		},
 		{
 			name: "a kind that is not known, with an image as a volume", file: "a.yaml",
@@ -210,10 +211,10 @@ func TestFormats(t *testing.T) {
 				"      containers: {a: {image: b}}\n",
 			left: []string{
 				"7:38 a: no pod template is known in the kind Rollout; add {group: argoproj.io, kind: " +
-					"Rollout, paths: [spec.template]} to `templates` in the config",
+					"Rollout, paths: [spec.template]}" + toTemplates,
 				"9:31 b: it has no tag, and no image is known in the kind Rollout; if it is one, write a tag " +
 					"or a digest; add {group: argoproj.io, kind: Rollout, images: " +
-					"[spec.template.spec.containers.a.image]} to `templates` in the config",
+					"[spec.template.spec.containers.a.image]}" + toTemplates,
 			},
 		},
 		{
@@ -227,8 +228,7 @@ func TestFormats(t *testing.T) {
 				for _, image := range []string{"5:10 b:1", "7:48 c", "7:60 c:2", "8:24 d", "10:22 ghcr.io/e/f", "11:14 g:1"} {
 					all = append(all, image+": no pod template is known in the kind App; add {group: example.com, "+
 						"kind: App, paths: [\"spec.jobs[*].template\"], images: [spec.image, "+
-						"\"spec.containers[*].image\", spec.sideImage.image, spec.imageName]} to `templates` in the "+
-						"config")
+						"\"spec.containers[*].image\", spec.sideImage.image, spec.imageName]}"+toTemplates)
 				}
 				return all
 			}(),
@@ -245,10 +245,10 @@ func TestFormats(t *testing.T) {
 			left: []string{
 				"5:19 alpine: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
 					"or a digest; add {group: tekton.dev, kind: Task, images: " +
-					"[\"spec.steps[*].image\"]} to `templates` in the config",
+					"[\"spec.steps[*].image\"]}" + toTemplates,
 				"5:36 team/b: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
 					"or a digest; add {group: tekton.dev, kind: Task, images: " +
-					"[\"spec.steps[*].image\"]} to `templates` in the config",
+					"[\"spec.steps[*].image\"]}" + toTemplates,
 				"5:53 $(params.image): it depends on a variable",
 				"6:23 c/d: it is likely to be the repository of an image, which is not known in the kind " +
 					"Task; write its digest there, in the tag or as digest",
@@ -264,7 +264,7 @@ func TestFormats(t *testing.T) {
 				for _, image := range []string{"4:40 b:1", "4:24 nginx", "5:37 d"} {
 					all = append(all, image+": no pod template is known in the kind Rollout; add {group: "+
 						"argoproj.io, kind: Rollout, paths: [spec.template, spec.other], images: "+
-						"[\"spec.list[*].image\"]} to `templates` in the config")
+						"[\"spec.list[*].image\"]}"+toTemplates)
 				}
 				return all
 			}(),
@@ -355,7 +355,7 @@ func TestFormats(t *testing.T) {
 		{
 			name: "a kind with a path that the config can't have", file: "a.yaml",
 			text: "apiVersion: example.com/v1\nkind: App\nspec: {'a b': {image: 'a:1'}}\n",
-			left: []string{"3:23 a:1: no image is known in the kind App; add it to `templates` in the config"},
+			left: []string{"3:23 a:1: no image is known in the kind App; add it" + toTemplates},
 		},
 		{
 			name: "a KRM function", file: "a.yaml",
@@ -487,7 +487,7 @@ func TestFormats(t *testing.T) {
 				"- spec: {values: {image: '«e:1»'}}\n",
 			references: "a:1 b:1 d:1 e:1",
 			left: []string{"9:15 c:1: no image is known in the kind App; add {group: example.com, kind: " +
-				"App, images: [spec.image]} to `templates` in the config"},
+				"App, images: [spec.image]}" + toTemplates},
 		},
 		{
 			name: "items of a typed list", file: "list.yaml",

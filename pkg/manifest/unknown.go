@@ -103,7 +103,8 @@ func (u *unknownKind) why() (why, hint string) {
 	if len(texts) > maxTexts || slices.ContainsFunc(texts, odd) {
 		entry = "it"
 	}
-	return why + u.kind.Kind, "add " + entry + " to `templates` in the config"
+	return why + u.kind.Kind, "add " + entry + " to `templates` in the config file that " +
+		"--config names"
 }
 
 // maxTexts bounds the paths in a message, which should be read by a person.
