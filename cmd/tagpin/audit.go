@@ -86,10 +86,9 @@ type auditing struct {
 	listen      string
 	interval    time.Duration
 
-	states  []audit.State  // those of --fail-on
-	api     rest.Interface // the client of the API server
-	cluster string         // its name
-	report  func(error)    // is called with what the user should know but does not end an audit
+	states []audit.State  // those of --fail-on
+	server cluster.Server // the API server
+	report func(error)    // is called with what the user should know but does not end an audit
 }
 
 func newAuditCommand(t terminal) *cobra.Command {
@@ -140,7 +139,7 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	// What is gone is so for everybody who may see that it runs.
 	a.client.TellShared = true
 	a.connection.UserAgent = "tagpin/" + moduleVersion()
-	if a.api, a.cluster, err = a.connection.Open(); err != nil {
+	if a.server, err = a.connection.Open(); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	a.report = t.complain
@@ -265,7 +264,8 @@ func (a *auditing) auditCluster(
 ) (*audit.Report, error) {
 	pods := &audit.Collector{Bytes: a.maxBytes()}
 	reader := cluster.Reader{
-		Client: a.api, Namespaces: a.namespaces, Selector: a.selector, Panics: a.panics,
+		Client: a.server.Client, InPod: a.server.InPod, Namespaces: a.namespaces,
+		Selector: a.selector, Panics: a.panics,
 		Progress: func(n int) { status(fmt.Sprintf("listing pods: %d", n)) },
 	}
 	problems, err := reader.Read(ctx, pods)
@@ -290,7 +290,7 @@ func (a *auditing) auditCluster(
 	if err != nil {
 		return nil, err
 	}
-	report.Cluster = a.cluster
+	report.Cluster = a.server.Name
 	for _, err := range problems {
 		text := err.Error()
 		report.Causes = append(report.Causes, text)
@@ -355,7 +355,7 @@ func (a *auditing) keys() (
 		return func(string, workload.Identity) keychain.Keychain { return shared }, func() {}
 	}
 	c := &secrets.Cluster{
-		Get:    readSecrets(a.api),
+		Get:    readSecrets(a.server.Client),
 		Shared: func(string) keychain.Keychain { return shared },
 		Panics: a.panics,
 	}
@@ -381,19 +381,18 @@ func (a *auditing) print(report *audit.Report, out io.Writer) error {
 
 // judge returns the error with the exit code of a report.
 func (a *auditing) judge(report *audit.Report) error {
-	if len(report.Problems) > 0 {
-		errs := make([]error, len(report.Problems))
-		for i, problem := range report.Problems {
-			errs[i] = fmt.Errorf("audit: %s", problem)
-		}
-		return exitError{exitUsage, errors.Join(errs...)}
+	var problems []error
+	for _, problem := range report.Problems {
+		problems = append(problems, fmt.Errorf("audit: %s", problem))
 	}
+	var lookups []error
 	if n := report.Summary.LookupFailed; n > 0 {
-		return exitError{exitLookup, fmt.Errorf("audit: lookups failed for %s; the details say why, "+
-			"and --pull-secrets may help where a login is missing", amount.Of(n, "container"))}
+		help := ", and --pull-secrets may help where a login is missing"
+		if a.pullSecrets {
+			help = ""
+		}
+		lookups = append(lookups, fmt.Errorf("audit: lookups failed for %s; the details say why%s",
+			amount.Of(n, "container"), help))
 	}
-	if report.Found(a.states) > 0 {
-		return exitError{code: exitFound}
-	}
-	return nil
+	return ending(report.Found(a.states) > 0, errors.Join(problems...), lookups)
 }

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/tagpin/tagpin/pkg/audit/cluster"
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/keychain/local"
 	"github.com/tagpin/tagpin/pkg/panics"
@@ -22,7 +23,7 @@ func TestAuditPanic(t *testing.T) {
 			config: &config.Config{}, keychain: &local.Keychain{},
 			panics: &panics.Reporter{Report: func(e *panics.Error) { reported = append(reported, e) }},
 		},
-		api: panicking{}, pullSecrets: true,
+		server: cluster.Server{Client: panicking{}}, pullSecrets: true,
 	}
 	keys, done := a.keys()
 	id := workload.Identity{ServiceAccount: "default"}

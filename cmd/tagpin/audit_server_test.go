@@ -223,12 +223,12 @@ func TestLargeSecret(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client, _, err := cluster.Connection{Kubeconfig: path}.Open()
+	opened, err := cluster.Connection{Kubeconfig: path}.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var secret struct{ Type string }
-	err = readSecrets(client)(t.Context(), "ns", "secrets", "large", &secret)
+	err = readSecrets(opened.Client)(t.Context(), "ns", "secrets", "large", &secret)
 	if err != nil || len(secret.Type) != size {
 		t.Errorf("a secret of %d bytes: read %d, %v", size, len(secret.Type), err)
 	}

@@ -142,8 +142,12 @@ func (f *engineFlags) newClient(
 	}
 	err := client.Init()
 	if errors.Is(err, fs.ErrNotExist) {
-		err = hintedError{err, "the config names a file of the webhook's pod; copy that file to this " +
-			"machine, and change the path in a copy of the config"}
+		advice := "the config names a file of the webhook's pod; copy that file to this machine, and " +
+			"change the path in a copy of the config"
+		if os.Getenv("KUBERNETES_SERVICE_HOST") != "" { // in a pod, such as that of the chart's audit
+			advice = "the config names a file of the webhook's pod; mount that file into this pod too"
+		}
+		err = hintedError{err, advice}
 	}
 	return client, err
 }

@@ -40,6 +40,9 @@ const (
 type Reader struct {
 	// Client sends requests to the API server. It is for no API group: the paths are absolute.
 	Client rest.Interface
+	// InPod is true if the login is that of this pod's service account. Then errors say what to do
+	// about a pod, and not about a kubeconfig.
+	InPod bool
 	// Namespaces are those to read. If empty, all of them are.
 	Namespaces []string
 	// Selector selects pods by their labels. If empty, all are selected.
@@ -165,7 +168,7 @@ func (r *Reader) each(
 		if err != nil {
 			again := expired(err)
 			if again == "" || again == options.Continue {
-				return l.explain(err)
+				return r.explain(l, err)
 			}
 			next = again
 		}

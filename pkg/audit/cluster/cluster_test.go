@@ -88,11 +88,11 @@ func (s *apiServer) open(t testing.TB) rest.Interface {
 	t.Helper()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	client, name, err := cluster.Connection{Kubeconfig: kubeconfig(t, server.URL)}.Open()
-	if err != nil || name != "blue" {
-		t.Fatalf("Open = %q, %v, want the cluster blue", name, err)
+	opened, err := cluster.Connection{Kubeconfig: kubeconfig(t, server.URL)}.Open()
+	if err != nil || opened.Name != "blue" || opened.InPod {
+		t.Fatalf("Open = %+v, %v, want the cluster blue of a kubeconfig", opened, err)
 	}
-	return client
+	return opened.Client
 }
 
 // kubeconfig writes a kubeconfig and returns its path.
@@ -440,13 +440,21 @@ func TestHangs(t *testing.T) {
 func TestAway(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
-	client, _, err := cluster.Connection{Kubeconfig: kubeconfig(t, server.URL)}.Open()
+	opened, err := cluster.Connection{Kubeconfig: kubeconfig(t, server.URL)}.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = (&cluster.Reader{Client: client}).Read(t.Context(), &audit.Collector{})
-	if err == nil || !strings.Contains(err.Error(), "the API server can't be reached") {
-		t.Errorf("Read = %v, want that the API server can't be reached", err)
+	for inPod, want := range map[bool]string{
+		false: "; check the kubeconfig and the context, and whether the cluster runs",
+		true: "; check whether a NetworkPolicy keeps the pod from connecting to it, such as " +
+			"networkPolicy.egress of the chart, and whether it runs",
+	} {
+		reader := cluster.Reader{Client: opened.Client, InPod: inPod}
+		_, err = reader.Read(t.Context(), &audit.Collector{})
+		text := fmt.Sprint(err)
+		if !strings.Contains(text, "the API server can't be reached") || !strings.HasSuffix(text, want) {
+			t.Errorf("Read with InPod %t = %v, want that the API server can't be reached%s", inPod, err, want)
+		}
 	}
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("HOME", t.TempDir())
@@ -459,7 +467,7 @@ func TestAway(t *testing.T) {
 		{cluster.Connection{Kubeconfig: "/does/not/exist"}, "kubeconfig: stat /does/not/exist"},
 		{cluster.Connection{Kubeconfig: kubeconfig(t, "https://x"), Context: "other"}, `context "other" does not exist`},
 	} {
-		if _, _, err := tt.connection.Open(); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := tt.connection.Open(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: Open = %v, want %q", tt.connection, err, tt.want)
 		}
 	}

@@ -29,37 +29,47 @@ type Connection struct {
 	UserAgent string
 }
 
-// Open returns a client for the core group's v1, and the name of the cluster. It does not connect.
-func (c Connection) Open() (client rest.Interface, cluster string, err error) {
+// Server is the API server of a cluster.
+type Server struct {
+	Client rest.Interface // for the core group's v1
+	Name   string         // that the kubeconfig gives the cluster, or empty
+	InPod  bool           // the login is that of this pod's service account
+}
+
+// podToken is the file with the token of a pod's service account.
+const podToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+// Open returns the API server. It does not connect.
+func (c Connection) Open() (s Server, err error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.Kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
 	config, err := loader.ClientConfig()
 	if err != nil {
-		return nil, "", explainConfig(err)
+		return Server{}, explainConfig(err)
 	}
+	s.InPod = config.BearerTokenFile == podToken
 	config.QPS, config.Burst, config.UserAgent = qps, burst, c.UserAgent
 	scheme := runtime.NewScheme()
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	config.GroupVersion, config.APIPath = &schema.GroupVersion{Version: "v1"}, "/api"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	client, err = rest.RESTClientFor(config)
-	if err != nil {
-		return nil, "", explainConfig(err)
+	if s.Client, err = rest.RESTClientFor(config); err != nil {
+		return Server{}, explainConfig(err)
 	}
 	raw, err := loader.RawConfig()
 	if err != nil {
-		return client, "", nil //nolint:nilerr // in a pod, there is no kubeconfig, and so no name
+		return s, nil //nolint:nilerr // in a pod, there is no kubeconfig, and so no name
 	}
 	name := raw.CurrentContext
 	if c.Context != "" {
 		name = c.Context
 	}
 	if known := raw.Contexts[name]; known != nil {
-		return client, known.Cluster, nil
+		s.Name = known.Cluster
 	}
-	return client, "", nil
+	return s, nil
 }
 
 // explainConfig returns the error of a kubeconfig, with what to do about it.

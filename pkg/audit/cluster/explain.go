@@ -26,7 +26,7 @@ type Problem struct {
 func (p *Problem) Unwrap() error { return p.error }
 
 // explain returns the error of a list, with what to do about it.
-func (l list) explain(err error) *Problem {
+func (r *Reader) explain(l list, err error) *Problem {
 	resource, where := l.resource, "in all namespaces"
 	if l.group != "" {
 		resource += "." + l.group
@@ -35,25 +35,30 @@ func (l list) explain(err error) *Problem {
 		where = "in the namespace " + l.namespace
 	}
 	text := fmt.Sprintf("listing %s %s", resource, where)
-	return &Problem{text, l.namespace, l.advise(text, err)}
+	return &Problem{text, l.namespace, r.advise(l, text, err)}
 }
 
 // advise returns the error of a list that is described by text, with what to do about it.
-func (l list) advise(text string, err error) error {
+func (r *Reader) advise(l list, text string, err error) error {
+	login, again := "login of the kubeconfig", "log in again"
+	check := "check the kubeconfig and the context, and whether the cluster runs"
+	if r.InPod {
+		login = "token of the pod's service account"
+		again = "delete the pod, so that a new one gets a new token"
+		check = "check whether a NetworkPolicy keeps the pod from connecting to it, such as " +
+			"networkPolicy.egress of the chart, and whether it runs"
+	}
 	connection := new(net.OpError)
 	switch {
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%s is forbidden; %s", text, l.grant(userOf(err)))
 	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("%s: the API server does not accept the login of the kubeconfig; "+
-			"log in again", text)
+		return fmt.Errorf("%s: the API server does not accept the %s; %s", text, login, again)
 	case errors.As(err, &connection):
-		return fmt.Errorf("%s: the API server can't be reached (%w); check the kubeconfig and the "+
-			"context, and whether the cluster runs", text, connection)
+		return fmt.Errorf("%s: the API server can't be reached (%w); %s", text, connection, check)
 	}
 	if slow := timeout(nil); errors.As(err, &slow) && slow.Timeout() {
-		return fmt.Errorf("%s: the API server did not answer in time (%w); check the kubeconfig and the "+
-			"context, and whether the cluster runs", text, err)
+		return fmt.Errorf("%s: the API server did not answer in time (%w); %s", text, err, check)
 	}
 	return fmt.Errorf("%s: %w", text, err)
 }
