@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/tagpin/tagpin/pkg/manifest"
@@ -45,10 +46,24 @@ func editedTags(s *source, before *manifest.File, program string) (found []findi
 		found = append(found, finding{
 			File: s.file.Name, Line: line, Column: column, Rule: ruleEditedTag, Image: p.is.Text,
 			Message: fmt.Sprintf("%s has the digest of the tag %s, which was there before; renew it with "+
-				"%s pin --update", p.is.Text, old.Tag(), program),
+				"%s pin --write --update %s", p.is.Text, old.Tag(), program, shellWord(s.path)),
 		})
 	}
 	return found
+}
+
+// plainWord matches a text that every shell takes as it is.
+var plainWord = regexp.MustCompile(`^[\w./@%+:,][\w./@%+:,-]*$`)
+
+// shellWord returns the path of a file as a word for a shell, which is no flag.
+func shellWord(path string) string {
+	if strings.HasPrefix(path, "-") {
+		path = "./" + path
+	}
+	if plainWord.MatchString(path) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 // site is what a pin is for, in all versions of a file.

@@ -57,3 +57,18 @@ func TestGitContents(t *testing.T) {
 		}
 	}
 }
+
+// TestShellWord checks that the path of a file is one word for a shell, and no flag.
+func TestShellWord(t *testing.T) {
+	for path, want := range map[string]string{
+		"k8s/a-b.yaml": "k8s/a-b.yaml",
+		"-a.yaml":      "./-a.yaml",
+		"a b.yaml":     "'a b.yaml'",
+		"$(x)'.yaml":   `'$(x)'\''.yaml'`,
+		"~/a.yaml":     "'~/a.yaml'",
+	} {
+		if got := shellWord(path); got != want {
+			t.Errorf("shellWord(%q) = %s, want %s", path, got, want)
+		}
+	}
+}

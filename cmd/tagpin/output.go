@@ -21,9 +21,9 @@ var errInterrupted = exitError{
 	exitSignal, errors.New("interrupted; nothing was printed or written"),
 }
 
-// errNoInput is the error of a command whose stdin has nothing. The program before it in a pipe has
-// probably failed.
-var errNoInput = errors.New("stdin is empty")
+// errNoInput is the error of a command whose stdin has nothing.
+var errNoInput = errors.New(
+	"stdin is empty; the program before it in the pipe has probably failed, so look at its errors")
 
 // ending returns the error of a command that has done what it could. The exit codes have the order
 // of moreImportant.
