@@ -147,39 +147,6 @@ func variable(text string) bool {
 	return strings.ContainsAny(text, "${}")
 }
 
-// leaveReference adds a reference that can't be pinned where it is, unless it has a digest.
-func (c cursor) leaveReference(text, why string) { c.leaveUnpinned(Left{Text: text, Why: why}) }
-
-// leaveUnpinned adds l, whose text is a reference, unless that has a digest.
-func (c cursor) leaveUnpinned(l Left) {
-	if r, err := ref.Parse(l.Text); err == nil && r.Pinned() {
-		return
-	}
-	l.Reference = true
-	c.leaveAs(l)
-}
-
-// leave adds an image that can't be pinned. text is not a whole reference.
-func (c cursor) leave(text, why string) { c.leaveAs(Left{Text: text, Why: why}) }
-
-// leaveAs adds an image to File.Left, unless that was done or the image is ignored.
-func (c cursor) leaveAs(l Left) {
-	if c.left[c.use] {
-		return
-	}
-	if c.left == nil {
-		c.left = map[use]bool{}
-	}
-	c.left[c.use] = true
-	p := place{scalar: c.asScalar()}
-	if c.file.ignored(p) {
-		c.file.Ignored++
-		return
-	}
-	l.Line, l.Column = c.file.position(p)
-	c.file.Left = append(c.file.Left, l)
-}
-
 // scalar returns the text of a string, or of a number that has the same text for every program. A
 // number such as 1.10 is 1.1 for some. ok is false if the node is anything else.
 func (c cursor) scalar() (text string, ok bool) {
@@ -197,18 +164,6 @@ func (c cursor) scalar() (text string, ok bool) {
 		return c.node.Value, same
 	}
 	return "", false
-}
-
-// leaveTag leaves an image whose tag is not a text. With a digest beside it, the image may be
-// pinned.
-func (c cursor) leaveTag(name string, digest cursor) {
-	const why = "its tag is not a text; write it in quotes"
-	text := strings.TrimSuffix(name+":"+c.node.Value, ":")
-	if c.node.Kind == yaml.ScalarNode && !variable(text) && digest.text() == "" {
-		c.leaveReference(text, why)
-	} else {
-		c.leave(text, why)
-	}
 }
 
 // split adds a reference whose name is in other scalars than its tag and its digest. others are the

@@ -26,6 +26,51 @@ const (
 	inPatch = "it is in a patch; write its digest there"
 )
 
+// leaveReference adds a reference that can't be pinned where it is, unless it has a digest.
+func (c cursor) leaveReference(text, why string) { c.leaveUnpinned(Left{Text: text, Why: why}) }
+
+// leaveUnpinned adds l, whose text is a reference, unless that has a digest.
+func (c cursor) leaveUnpinned(l Left) {
+	if r, err := ref.Parse(l.Text); err == nil && r.Pinned() {
+		return
+	}
+	l.Reference = true
+	c.leaveAs(l)
+}
+
+// leave adds an image that can't be pinned. text is not a whole reference.
+func (c cursor) leave(text, why string) { c.leaveAs(Left{Text: text, Why: why}) }
+
+// leaveAs adds an image to File.Left, unless that was done or the image is ignored.
+func (c cursor) leaveAs(l Left) {
+	if c.left[c.use] {
+		return
+	}
+	if c.left == nil {
+		c.left = map[use]bool{}
+	}
+	c.left[c.use] = true
+	p := place{scalar: c.asScalar()}
+	if c.file.ignored(p) {
+		c.file.Ignored++
+		return
+	}
+	l.Line, l.Column = c.file.position(p)
+	c.file.Left = append(c.file.Left, l)
+}
+
+// leaveTag leaves an image whose tag is not a text. With a digest beside it, the image may be
+// pinned.
+func (c cursor) leaveTag(name string, digest cursor) {
+	const why = "its tag is not a text; write it in quotes"
+	text := strings.TrimSuffix(name+":"+c.node.Value, ":")
+	if c.node.Kind == yaml.ScalarNode && !variable(text) && digest.text() == "" {
+		c.leaveReference(text, why)
+	} else {
+		c.leave(text, why)
+	}
+}
+
 // leaveText leaves a text that names an image. The package does not look into texts, because they
 // may be templates or patches.
 func (c cursor) leaveText(name, why string) {

@@ -69,3 +69,32 @@ func TestTagDirective(t *testing.T) {
 		}
 	}
 }
+
+// TestEditBreaks checks the errors for edits that would change more than a reference. They say what
+// to do instead.
+func TestEditBreaks(t *testing.T) {
+	const comment = `, or add the comment "# tagpin:ignore"`
+	for _, tt := range []struct{ name, text, to, want string }{
+		{
+			"f.yaml", pod + "spec:\n  containers:\n  - {name: a, image: b}\n", "[",
+			"f.yaml:6: editing this line would break the file; write the digest there by hand" + comment,
+		},
+		{
+			"f.yaml", pod + "spec:\n  containers:\n  - {name: a, image: b}\n", "c, d: e",
+			"f.yaml:6: editing the file would change the meaning of this line; write the digest there by " +
+				"hand" + comment,
+		},
+		{
+			"Dockerfile", "FROM a\n", "b\nFROM c",
+			"Dockerfile:1: editing this line would change the meaning of the file; write the digest there " +
+				"by hand" + comment,
+		},
+	} {
+		f := parse(t, tt.name, tt.text)
+		all := edits(f)
+		all[0].Text = tt.to
+		if got, err := f.Edit(all); err == nil || err.Error() != tt.want {
+			t.Errorf("Edit to %q = %s, %v, want %s", tt.to, got, err, tt.want)
+		}
+	}
+}
