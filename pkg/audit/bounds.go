@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -21,6 +22,38 @@ const (
 	maxImage   = ref.MaxLength + 1
 	maxImageID = ref.MaxLength + 32
 )
+
+// losses are the reasons why containers of a namespace are only counted, as a set of bits.
+type losses int
+
+const (
+	lostRows     losses = 1 << iota // the namespace has maxRows already
+	lostText                        // its texts have maxText
+	lostOfPod                       // a pod has too many containers
+	lostToMemory                    // a report of all namespaces may not take more memory
+)
+
+// String returns the reasons in one sentence without a full stop.
+func (l losses) String() string {
+	var texts []string
+	for _, reason := range []struct {
+		losses
+		text string
+	}{
+		{lostRows, fmt.Sprintf("the namespace has more than %d different containers", maxRows)},
+		{lostText, fmt.Sprintf("the names and images of the namespace have more than %d MiB",
+			maxText>>20)},
+		{lostOfPod, fmt.Sprintf("a pod of the namespace has more than %d containers and image volumes",
+			workload.MaxReferences)},
+		{lostToMemory, "the report would need more memory than there is; raise " +
+			"audit.resources.limits.memory of the chart"},
+	} {
+		if l&reason.losses != 0 {
+			texts = append(texts, reason.text)
+		}
+	}
+	return strings.Join(append(texts, "these containers were only counted"), "; ")
+}
 
 // invalid is the kind or the name of an owner that no object can have.
 const invalid = "(invalid)"

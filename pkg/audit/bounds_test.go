@@ -16,10 +16,13 @@ import (
 // counted.
 func TestBounds(t *testing.T) {
 	f := newFixture(t)
-	for name, image := range map[string]string{"rows": "!", "bytes": "!" + strings.Repeat("x", 1000)} {
+	for name, tt := range map[string]struct{ image, why string }{
+		"rows":  {"!", "the namespace has more than 10000 different containers"},
+		"bytes": {"!" + strings.Repeat("x", 1000), "the names and images of the namespace have more than 4 MiB"},
+	} {
 		c := &audit.Collector{}
 		for i := range 20_000 {
-			c.Add(one(fmt.Sprint(image, i), ""))
+			c.Add(one(fmt.Sprint(tt.image, i), ""))
 		}
 		p := one("!innocent", "")
 		p.Namespace = "z"
@@ -42,8 +45,8 @@ func TestBounds(t *testing.T) {
 		if !slices.Equal(last.States, []audit.State{audit.Unknown}) {
 			t.Errorf("%s: states of others %v, want unknown alone", name, last.States)
 		}
-		if !strings.Contains(fmt.Sprint(last.Details), "these were not looked at") {
-			t.Errorf("%s: details of others %q", name, last.Details)
+		if want := tt.why + "; these containers were only counted"; !slices.Equal(last.Details, []string{want}) {
+			t.Errorf("%s: details of others %q, want %q", name, last.Details, want)
 		}
 	}
 }
@@ -88,6 +91,11 @@ func TestBytes(t *testing.T) {
 			small += finding.Count
 		case finding.Container == "(others)":
 			lost += finding.Count
+			const why = "the report would need more memory than there is; raise " +
+				"audit.resources.limits.memory of the chart; these containers were only counted"
+			if !slices.Equal(finding.Details, []string{why}) {
+				t.Errorf("details of others %q, want %q", finding.Details, why)
+			}
 		}
 	}
 	if small != 100 || lost == 0 || r.Summary.Containers != 30_100 {

@@ -55,6 +55,7 @@ type key struct {
 type row struct {
 	count      int // of containers
 	identities []workload.Identity
+	losses     losses // why they are counted together, if the row is that of the others
 }
 
 // unreadName is the name of the container that stands for a pod that could not be read, and of the
@@ -82,7 +83,7 @@ func (c *Collector) Add(p Pod) {
 		c.add(key{p.Namespace, owner, unread}, 1)
 	}
 	if p.TooMany {
-		c.add(rest(p.Namespace), workload.MaxReferences+1)
+		c.add(rest(p.Namespace), workload.MaxReferences+1).losses |= lostOfPod
 	}
 }
 
@@ -93,7 +94,8 @@ func rest(namespace string) key {
 	}}
 }
 
-func (c *Collector) add(k key, count int, identities ...workload.Identity) {
+// add adds containers with a key to its row, or to that of the others of its namespace.
+func (c *Collector) add(k key, count int, identities ...workload.Identity) *row {
 	n := c.namespaces[k.namespace]
 	if n == nil {
 		if c.namespaces == nil {
@@ -102,8 +104,15 @@ func (c *Collector) add(k key, count int, identities ...workload.Identity) {
 		n = &namespace{rows: map[key]*row{}, texts: map[string]string{}}
 		c.namespaces[k.namespace] = n
 	}
-	if n.rows[k] == nil && !c.admits(n, k) {
-		k, identities = rest(k.namespace), nil
+	var lost losses
+	if n.rows[k] == nil {
+		lost = c.refuses(n, k)
+	}
+	switch others := rest(k.namespace); {
+	case k == others: // add's caller says why
+		lost = 0
+	case lost != 0:
+		k, identities = others, nil
 	}
 	r := n.rows[k]
 	if r == nil {
@@ -112,6 +121,7 @@ func (c *Collector) add(k key, count int, identities ...workload.Identity) {
 		c.grow(n, bytesOfRow, k.size())
 	}
 	r.count += count
+	r.losses |= lost
 	for _, id := range identities {
 		fits := n.text+sizeOf(id) <= maxText || len(r.identities) == 0
 		if len(r.identities) < maxIdentities && fits && !slices.ContainsFunc(r.identities, id.Equal) {
@@ -119,13 +129,19 @@ func (c *Collector) add(k key, count int, identities ...workload.Identity) {
 			r.identities = append(r.identities, id)
 		}
 	}
+	return r
 }
 
-// admits reports whether a namespace may have one more row. Others make room for it if they have
-// more.
-func (c *Collector) admits(n *namespace, k key) bool {
-	if n.full || len(n.rows) >= maxRows || n.text+k.size() > maxText {
-		return false
+// refuses returns why a namespace may not have one more row, or 0 if it may. Other namespaces make
+// room for it if they have more.
+func (c *Collector) refuses(n *namespace, k key) losses {
+	switch {
+	case n.full:
+		return lostToMemory
+	case len(n.rows) >= maxRows:
+		return lostRows
+	case n.text+k.size() > maxText:
+		return lostText
 	}
 	for c.Bytes > 0 && c.bytes+bytesOfRow+bytesOfText*k.size() > c.Bytes {
 		largest := n
@@ -136,14 +152,14 @@ func (c *Collector) admits(n *namespace, k key) bool {
 		}
 		if largest == n {
 			n.full = true
-			return false
+			return lostToMemory
 		}
 		before := c.bytes
 		if c.halve(largest); c.bytes == before {
-			return false
+			return lostToMemory
 		}
 	}
-	return true
+	return 0
 }
 
 // halve puts rows of a namespace together until it takes half of the memory. It gets no new ones.
@@ -155,10 +171,11 @@ func (c *Collector) halve(n *namespace) {
 	for _, k := range slices.SortedFunc(maps.Keys(old), compareKeys) {
 		r := old[k]
 		if lost := rest(k.namespace); k != lost && n.bytes >= most {
-			k, r = lost, &row{count: r.count}
+			k, r = lost, &row{count: r.count, losses: lostToMemory}
 		}
 		if known := n.rows[k]; known != nil {
 			known.count += r.count
+			known.losses |= r.losses
 			continue
 		}
 		n.rows[n.keep(k)] = r
@@ -220,7 +237,7 @@ func (c *Collector) Replace(parents map[string]Owner) {
 			if parent, ok := parents[k.owner.UID]; ok && k.owner.UID != "" {
 				k.owner = parent.Valid()
 			}
-			c.add(k, r.count, r.identities...)
+			c.add(k, r.count, r.identities...).losses |= r.losses
 		}
 		delete(old, name)
 	}

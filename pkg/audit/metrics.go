@@ -63,7 +63,7 @@ func NewMetrics(r prometheus.Registerer, interval time.Duration) *Metrics {
 				"process started.",
 		}),
 		duration: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tagpin_audit_duration_seconds", Help: "How long that audit took.",
+			Name: "tagpin_audit_duration_seconds", Help: "How long the last audit that has a report took.",
 		}),
 		containers: prometheus.NewDesc(
 			"tagpin_audit_containers",

@@ -4,7 +4,6 @@ package audit
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/opencontainers/go-digest"
 
@@ -40,9 +39,7 @@ func (a *Auditor) newSubject(k key, r *row) *subject {
 	s := &subject{key: k, row: r}
 	var err error
 	if k == rest(k.namespace) {
-		s.invalid = fmt.Sprintf("the namespace has more than %d different containers, a pod with so "+
-			"many, more than %d MiB of names and images, or more of all than there is memory for; these "+
-			"were not looked at", maxRows, maxText>>20)
+		s.invalid = r.losses.String()
 		return s
 	}
 	if s.invalid = k.container.unread; s.invalid != "" {
