@@ -177,7 +177,7 @@ func TestSelfHeal(t *testing.T) {
 // TestSelfHealImage changes the image behind Argo CD's back.
 func TestSelfHealImage(t *testing.T) {
 	env.Record(t, neighbours.Check{
-		Done:     "Somebody sets another tag with kubectl. The tag of Git moves.",
+		Done:     "The tag of Git moves. Somebody sets another tag with kubectl.",
 		Result:   "Self-heal puts back the tag of Git, and tagpin resolves it again: the pods run what it names now, because the edit has replaced the old pin.",
 		Settings: "`ServerSideDiff=true`",
 	})
