@@ -270,7 +270,17 @@ func TestGitLab(t *testing.T) {
 	}
 	check := strings.Replace(job.Script[1], ".tagpin/tagpin", "tagpin", 1)
 	t.Setenv("TAGPIN_PATHS", job.Variables["TAGPIN_PATHS"])
+	if depth := job.Variables["GIT_DEPTH"]; depth != "0" {
+		t.Errorf("GIT_DEPTH = %q, want 0, so that GitLab fetches the commit to compare with", depth)
+	}
 	dir := t.TempDir()
+	const commit = "git add . && git -c user.name=a -c user.email=a@example.com commit -q --allow-empty " +
+		"-m a && git rev-parse HEAD"
+	empty, err := shell(t, dir, "git init -q && "+commit)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, empty)
+	}
+	t.Setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", strings.TrimSpace(empty))
 	write(t, filepath.Join(dir, "pod.yaml"), unpinnedPod)
 	if out, err := shell(t, dir, check); err == nil || !strings.Contains(out, "pod.yaml:6:") {
 		t.Errorf("%s = %v, want it to name the line:\n%s", check, err, out)
@@ -278,6 +288,15 @@ func TestGitLab(t *testing.T) {
 	write(t, filepath.Join(dir, "pod.yaml"), pinnedPod)
 	if out, err := shell(t, dir, check); err != nil {
 		t.Errorf("%s = %v:\n%s", check, err, out)
+	}
+	pinned, err := shell(t, dir, commit)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, pinned)
+	}
+	t.Setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", strings.TrimSpace(pinned))
+	write(t, filepath.Join(dir, "pod.yaml"), strings.Replace(pinnedPod, "nginx:1.25", "nginx:1.26", 1))
+	if out, err := shell(t, dir, commit+" && "+check); err == nil || !strings.Contains(out, "the tag 1.25") {
+		t.Errorf("%s with an edited tag = %v, want it to name the old tag:\n%s", check, err, out)
 	}
 }
 
