@@ -68,12 +68,12 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 		logger.Error(e, "bug: please report it with this line", "value", e.Value,
 			"stack", string(e.Stack))
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(),
+	gatherer := prometheus.NewRegistry()
+	gatherer.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	port := listen.Port{
 		Name: "audit", Address: a.listen, Log: logger,
-		Metrics: listen.NewMetrics(registry, "audit"),
+		Metrics: listen.NewMetrics(gatherer, "audit"),
 		Bounds: listen.Bounds{
 			Connections: 64, PerPeer: 16, ReadTime: 5 * time.Second, WriteTime: time.Minute,
 			IdleTime: time.Minute,
@@ -84,7 +84,7 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 		return fmt.Errorf("audit: --listen %s: %w", a.listen, err)
 	}
 	s := &auditServer{}
-	server := listener.Server(s.handler(registry))
+	server := listener.Server(s.handler(gatherer))
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	ctx, cancel := context.WithCancel(ctx)
@@ -93,14 +93,14 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	repeated := make(chan struct{})
 	go func() {
 		defer close(repeated)
-		a.repeat(ctx, s, audit.NewMetrics(registry, a.interval), logger)
+		a.repeat(ctx, s, audit.NewMetrics(gatherer, a.interval), logger)
 	}()
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
-		ending, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		limited, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 		defer done()
-		err = errors.Join(server.Shutdown(ending), <-failed)
+		err = errors.Join(server.Shutdown(limited), <-failed)
 	}
 	cancel()
 	<-repeated
@@ -201,31 +201,31 @@ func compressed(write func(io.Writer) error) ([]byte, error) {
 }
 
 // handler answers all paths.
-func (s *auditServer) handler(registry *prometheus.Registry) http.Handler {
+func (s *auditServer) handler(gatherer prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		html := s.page
 		s.mu.Unlock()
-		write(w, r, "text/html; charset=utf-8", html)
+		answer(w, r, "text/html; charset=utf-8", html)
 	})
 	mux.HandleFunc("GET /report.json", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		text := s.json
 		s.mu.Unlock()
-		write(w, r, "application/json", text)
+		answer(w, r, "application/json", text)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
 	}))
 	return mux
 }
 
-// write answers with the last report, which is compressed. Before the first one, there is none.
-func write(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
+// answer sends the last report, which is compressed. Before the first one, there is none.
+func answer(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Security-Policy", page.Policy()+"; frame-ancestors 'none'")
 	header.Set("X-Content-Type-Options", "nosniff")

@@ -11,13 +11,6 @@ import (
 	"github.com/tagpin/tagpin/pkg/config/containerd"
 )
 
-func newConfigCommand(t terminal) *cobra.Command {
-	return newGroup(&cobra.Command{
-		Use:   "config",
-		Short: "Make or check the config file of the webhook",
-	}, newValidateCommand(t), newFromContainerdCommand(t))
-}
-
 const aboutFromContainerd = `Prints the field registries of tagpin's config, translated from a node's
 settings, so that tagpin asks the same mirrors as the node. PATH is one of
 

@@ -186,10 +186,10 @@ func (s *source) catch(t terminal, do func() error) error {
 	return err
 }
 
-// unread reports whether the file can have images and could not be read. Files in folders that are
-// no valid YAML may be for other programs, but one that has a Kubernetes object with a key twice is
-// not, and one that makes tagpin panic need not be.
-func (s *source) unread() bool {
+// mayHideImages reports whether the file can have images and could not be read. Files in folders
+// that are no valid YAML may be for other programs, but one that has a Kubernetes object with a key
+// twice is not, and one that makes tagpin panic need not be.
+func (s *source) mayHideImages() bool {
 	_, unreadable := errors.AsType[*fs.PathError](s.err)
 	_, caught := errors.AsType[*panics.Error](s.err)
 	return unreadable || caught || errors.Is(s.err, manifest.ErrDuplicateKey) || s.suspect
@@ -200,7 +200,7 @@ func (s *source) unread() bool {
 func (f *fileFlags) unknown(arg string, files []*source, program string) []error {
 	for _, file := range files {
 		if file.err == nil && file.file.Recognized() ||
-			file.err != nil && (file.named || file.unread()) {
+			file.err != nil && (file.named || file.mayHideImages()) {
 			return nil
 		}
 	}
@@ -231,7 +231,7 @@ func (s *sources) add(file *source, t terminal) {
 	case file.suspect:
 		s.unread = append(s.unread, fmt.Errorf("%w; other programs may find images in it, so it is not "+
 			"skipped: correct it, render it if it is a template, or leave it out with --exclude", file.err))
-	case file.unread():
+	case file.mayHideImages():
 		s.unread = append(s.unread, file.err)
 	case file.err != nil:
 		s.skipped++

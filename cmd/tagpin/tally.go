@@ -46,9 +46,9 @@ func (n *tally) add(reason policy.Reason) {
 	}
 }
 
-// images returns the number of the images that were looked at.
+// images returns the number of the images that tagpin check has looked at.
 func (n *tally) images() int {
-	return n.open + n.pinned + n.exempt + n.never + n.short + n.alone
+	return n.open + n.pinned + n.exempt + n.never + n.short
 }
 
 // parts returns the parts of a summary for the images that stay as they are without a digest, and

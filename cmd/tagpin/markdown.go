@@ -9,10 +9,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// newReferenceCommand returns the hidden command that prints the help of all commands as one page
+// newMarkdownCommand returns the hidden command that prints the help of all commands as one page
 // of Markdown. hack/docs writes it to README.md. Cobra's own generator is not used: it makes a page
 // of each command, with links instead of an overview, and links a Markdown parser.
-func newReferenceCommand(t terminal) *cobra.Command {
+func newMarkdownCommand(t terminal) *cobra.Command {
 	return &cobra.Command{
 		Use:    "reference",
 		Short:  "Print the help of all commands as Markdown",
