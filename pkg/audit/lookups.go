@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/fair"
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // lookups are the lookups of one report. Each namespace has its share of them, and each subject
@@ -21,7 +20,8 @@ type lookups struct {
 	queue   fair.Queue      // of namespaces
 	workers sync.WaitGroup
 
-	mu     sync.Mutex // guards all that follows, and the jobs
+	// mu guards all that follows, the jobs but for their questions, and which jobs a question has.
+	mu     sync.Mutex
 	tags   questions
 	served questions
 	moves  questions
@@ -115,7 +115,7 @@ func (l *lookups) job(q *question, s *subject, ask askFunc) *job {
 	if !slices.Contains(j.subjects, s) {
 		j.subjects = append(j.subjects, s)
 	}
-	j.add(s.identities)
+	j.addIdentities(s.identities)
 	if j.finished && j.tried < len(j.identities) {
 		j.finished = false
 		l.open++
@@ -165,10 +165,10 @@ func (l *lookups) take(of *share) *job {
 		of.ready = of.ready[1:]
 		switch {
 		case j.finished:
-		case j.asking:
-			j.blocked = append(j.blocked, j)
+		case j.question.asking:
+			j.question.blocked = append(j.question.blocked, j)
 		default:
-			j.asking = true
+			j.question.asking = true
 			return j
 		}
 	}
@@ -181,9 +181,9 @@ func (l *lookups) take(of *share) *job {
 func (l *lookups) tell(j *job, found answer, wait time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	j.asking = false
-	blocked := j.blocked
-	j.blocked = nil
+	j.question.asking = false
+	blocked := j.question.blocked
+	j.question.blocked = nil
 	defer func() {
 		for _, other := range blocked {
 			l.begin(other)
@@ -198,14 +198,14 @@ func (l *lookups) tell(j *job, found answer, wait time.Duration, err error) {
 			l.begin(j)
 		})
 	case err == nil:
-		l.finish(j, found, nil)
+		l.store(j, found, nil)
 		l.open++ // as long as jobs are closed, since each of them may open others
-		for _, other := range j.jobs {
+		for _, other := range j.question.jobs {
 			l.close(other)
 		}
 		l.closeOne()
 	case j.fails(err):
-		l.finish(j, answer{}, j.failed)
+		l.store(j, answer{}, j.failed)
 		l.close(j)
 	default:
 		l.begin(j)
@@ -233,41 +233,10 @@ func (l *lookups) closeOne() {
 	}
 }
 
-// job is a question of one namespace.
-type job struct {
-	*question
-
-	namespace  string
-	ask        askFunc
-	subjects   []*subject
-	identities []workload.Identity
-	tried      int         // identities that need not be tried again
-	guesses    int         // for Auditor.Wait, with the present identity
-	failed     error       // what counts most of those that were tried
-	finished   bool        // there is an answer, or none with any identity
-	timer      *time.Timer // until it is asked again
-}
-
-// add adds identities whose credentials may be tried.
-func (j *job) add(identities []workload.Identity) {
-	for _, id := range identities {
-		if len(j.identities) < maxIdentities && !slices.ContainsFunc(j.identities, id.Equal) {
-			j.identities = append(j.identities, id)
-		}
-	}
-}
-
-func (j *job) stopTimer() {
-	if j.timer != nil {
-		j.timer.Stop()
-		j.timer = nil
-	}
-}
-
 // addTag returns the question which digest the tag of a subject names.
 func (l *lookups) addTag(s *subject) *question {
 	if s.tagged == nil && s.asks() && !s.tag.IsZero() {
-		s.tagged = l.add(&l.tags, s.tag.Canonical(), &question{image: s.tag})
+		s.tagged = l.questionOf(&l.tags, s.tag.Canonical(), &question{image: s.tag})
 	}
 	return s.tagged
 }
@@ -282,7 +251,7 @@ func (l *lookups) addServed(s *subject) *question {
 		return nil
 	}
 	image := s.digestOnly()
-	s.served = l.add(&l.served, image.Canonical(), &question{image: image})
+	s.served = l.questionOf(&l.served, image.Canonical(), &question{image: image})
 	return s.served
 }
 
@@ -304,12 +273,12 @@ func (l *lookups) addMove(s *subject) *question {
 	if !q.old.IsZero() {
 		name += " " + q.old.Canonical()
 	}
-	s.move = l.add(&l.moves, name, q)
+	s.move = l.questionOf(&l.moves, name, q)
 	return s.move
 }
 
-// add returns the question of this name, which is new unless it is there already.
-func (l *lookups) add(all *questions, name string, q *question) *question {
+// questionOf returns the question of this name, which is new unless it is there already.
+func (l *lookups) questionOf(all *questions, name string, q *question) *question {
 	known, isNew := all.add(name, q)
 	if isNew {
 		l.progress(0, 1)

@@ -32,14 +32,16 @@ type question struct {
 	runs digest.Digest
 	old  ref.Reference
 
+	// lookups.mu guards these.
 	jobs    []*job // of each namespace that asks
 	asking  bool   // a namespace asks, and does not wait to ask again
 	blocked []*job // those that are ready when it no longer asks
-	past    []past // by the credentials; only for the one that asks
 
-	mu       sync.Mutex
-	counted  bool // as done
-	known    bool // found is the answer
+	past []past // by the credentials; only for the one that asks, so it needs no lock
+
+	mu       sync.Mutex // guards all that follows
+	counted  bool       // as done
+	known    bool       // found is the answer
 	found    answer
 	failures []failed // by namespace
 }
@@ -104,9 +106,9 @@ func (q *question) isKnown() bool {
 	return q.known
 }
 
-// finish stores the answer, or the error for a namespace. It reports whether that is the first
+// settle stores the answer, or the error for a namespace. It reports whether that is the first
 // time.
-func (q *question) finish(namespace string, found answer, err error) (first bool) {
+func (q *question) settle(namespace string, found answer, err error) (first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	first, q.counted = !q.counted, true
@@ -130,41 +132,19 @@ func compact(err error, cause string) error {
 	return failure.WithCause(plain, cause)
 }
 
-// fails stores why a job has failed with its present identity, and reports whether the job has
-// failed with all. An answer that there is no such image counts more than a refusal.
-func (j *job) fails(err error) bool {
-	class := failure.Of(err)
-	if j.failed == nil || class != failure.Unauthorized {
-		j.failed = err
-	}
-	j.tried++
-	j.guesses = 0
-	if class != failure.Unauthorized && class != failure.NotFound { // others would fail too
-		j.tried = len(j.identities)
-	}
-	return j.tried == len(j.identities)
-}
-
-// finish stores the answer of a job, and counts it. The caller holds mu.
-func (l *lookups) finish(j *job, found answer, err error) {
-	if j.finish(j.namespace, found, err) {
-		l.progress(1, 0)
-	}
-}
-
 // try asks a job's question with its present identity, unless it was asked with the same
 // credentials before. If it is to be asked again, wait says when.
 func (l *lookups) try(j *job) (found answer, wait time.Duration, err error) {
-	req := resolve.Request{Ref: j.image, Namespace: j.namespace, Fresh: true}
+	req := resolve.Request{Ref: j.question.image, Namespace: j.namespace, Fresh: true}
 	var keys *usedKeys
 	if l.Keychain != nil {
 		keys = &usedKeys{next: l.Keychain(j.namespace, l.identity(j))}
 		req.Keychain = keys
 	}
-	if len(j.past) > 0 {
+	if len(j.question.past) > 0 {
 		l.readKeys(l.ctx, req)
 		sum := keys.sum()
-		for _, p := range j.past {
+		for _, p := range j.question.past {
 			if p.credentials == sum {
 				return answer{}, 0, p.err
 			}
@@ -180,7 +160,7 @@ func (l *lookups) try(j *job) (found answer, wait time.Duration, err error) {
 	}
 	l.readKeys(l.ctx, req)
 	// The cause may name the pull secrets of this namespace.
-	j.past = append(j.past, past{keys.sum(), compact(err, err.Error())})
+	j.question.past = append(j.question.past, past{keys.sum(), compact(err, err.Error())})
 	return found, 0, err
 }
 
