@@ -27,7 +27,7 @@ func advice(err error, program string) string {
 // advised adds the advice to the error of a lookup as a hint.
 func advised(err error, program string) error {
 	if hint := advice(err, program); hint != "" {
-		return hintedError{err, hint}
+		return hinted(err, hint)
 	}
 	return err
 }

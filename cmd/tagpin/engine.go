@@ -147,7 +147,7 @@ func (f *engineFlags) newClient(
 		if os.Getenv("KUBERNETES_SERVICE_HOST") != "" { // in a pod, such as that of the chart's audit
 			advice = "the config names a file of the webhook's pod; mount that file into this pod too"
 		}
-		err = hintedError{err, advice}
+		err = hinted(err, advice)
 	}
 	return client, err
 }

@@ -129,26 +129,13 @@ func (f *fileFlags) parse(
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, file := range s.all {
 		group.Go(func() error {
-			if file.err == nil {
-				file.err = ctx.Err()
+			if file.err = cmp.Or(file.err, ctx.Err()); file.err == nil {
+				f.parseFile(file, table, parsed, t)
 			}
-			if file.err != nil {
-				return nil
-			}
-			file.err = file.catch(t, func() error {
-				err := file.parse(t.program+" "+f.command, table)
-				if err == nil && parsed != nil {
-					parsed(file)
-				}
-				return err
-			})
-			file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrMayHaveImages) &&
-				!errors.Is(file.err, manifest.ErrDuplicateKey) // which is an error without this
-			file.forget()
-			return nil
+			return nil // the errors are in the files
 		})
 	}
-	_ = group.Wait() // the errors are in the files
+	_ = group.Wait()
 	if ctx.Err() != nil {
 		return // the command ends, so what was not read is no finding
 	}
@@ -164,6 +151,21 @@ func (f *fileFlags) parse(
 	if len(s.unknown)+len(s.broken)+len(s.unread)+len(s.files) == 0 {
 		s.unknown = append(s.unknown, fmt.Errorf("%s: --exclude leaves out every file", f.command))
 	}
+}
+
+func (f *fileFlags) parseFile(
+	file *source, table *workload.Table, parsed func(*source), t terminal,
+) {
+	file.err = file.catch(t, func() error {
+		err := file.parse(t.program+" "+f.command, table)
+		if err == nil && parsed != nil {
+			parsed(file)
+		}
+		return err
+	})
+	file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrMayHaveImages) &&
+		!errors.Is(file.err, manifest.ErrDuplicateKey) // which is an error without this
+	file.forget()
 }
 
 // forget drops the content of a file in a folder that has nothing that tagpin knows. Most files in
@@ -268,8 +270,8 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 		}
 	}
 	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {
-		return hintedError{err, "this file looks like a template; render it first: " +
-			"`helm template … | " + command + "`"}
+		return hinted(err, "this file looks like a template; render it first: "+
+			"`helm template … | "+command+"`")
 	}
 	return err
 }

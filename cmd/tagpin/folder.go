@@ -106,9 +106,9 @@ func isTemplates(path string) bool {
 }
 
 // wanted reports whether a file in a folder is read. Devices and the like are not. A link to
-// nothing is, so that reading it reports that. It returns an error for a file that is too large, and
-// for a link to a file outside of the folder within, unless an argument names it: such a link may
-// lead to secrets of the machine, and parts of them would be printed.
+// nothing is, so that reading it reports that. It returns an error for a file that is too large,
+// and for a link to a file outside of the folder within, unless an argument names it: such a link
+// may lead to secrets of the machine, and parts of them would be printed.
 func (f *fileFlags) wanted(s *source, within string) (bool, error) {
 	info, statErr := os.Stat(s.path) // follows links
 	switch {

@@ -104,6 +104,17 @@ type hintedError struct {
 
 func (e hintedError) Unwrap() error { return e.error }
 
+// hinted adds a hint to an error, or to the last one of those that it joins.
+func hinted(err error, hint string) error {
+	all := failure.Split(err)
+	last := len(all) - 1
+	all[last] = hintedError{all[last], hint}
+	if last == 0 {
+		return all[0]
+	}
+	return errors.Join(all...)
+}
+
 // status shows how far a command is, in a line that the next status or message replaces. It shows
 // nothing if stderr is not a terminal, or a dumb one, which can't erase a line. An empty text only
 // removes the line.
