@@ -3,7 +3,6 @@
 package gatekeeper
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -18,7 +17,7 @@ import (
 )
 
 // object is an object of a manifest.
-type object = map[string]any
+type object = neighbours.Object
 
 // installation is what is in the manifest of Gatekeeper's module.
 type installation struct {
@@ -48,16 +47,16 @@ func newInstallation(ctx context.Context, e *neighbours.Env) (*installation, err
 	if err != nil {
 		return nil, err
 	}
+	all, err := neighbours.Objects(string(text))
+	if err != nil {
+		return nil, err
+	}
 	address, err := neighbours.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
 	i := &installation{env: e, address: address}
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
-		var o object
-		if err := yaml.Unmarshal([]byte(document), &o); err != nil {
-			return nil, err
-		}
+	for _, o := range all {
 		switch o["kind"] {
 		case "Deployment":
 			i.objects = append(i.objects, pod(o))
@@ -145,23 +144,6 @@ func (i *installation) mutating(registration object) error {
 		i.webhooks = append(i.webhooks, o)
 	}
 	return nil
-}
-
-// apply applies objects, and waits until the kinds of CRDs are served.
-func (i *installation) apply(ctx context.Context, objects []object) error {
-	var all bytes.Buffer
-	for _, o := range objects {
-		text, err := yaml.Marshal(o)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&all, "---\n%s", text)
-	}
-	_, _, err := i.env.RunKubectl(ctx, &all, "apply", "--server-side", "-f", "-")
-	if err != nil {
-		return fmt.Errorf("installing Gatekeeper: %w", err)
-	}
-	return i.env.WaitForCRDs(ctx)
 }
 
 // forbidden is a namespace that Gatekeeper's webhook refuses.

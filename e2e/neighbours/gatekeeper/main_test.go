@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	"github.com/tagpin/tagpin/e2e/child"
 	"github.com/tagpin/tagpin/e2e/neighbours"
 )
@@ -23,10 +21,10 @@ var env *neighbours.Env
 
 const module = "github.com/open-policy-agent/gatekeeper/v3"
 
-// Gatekeeper's namespace and the user that its pods are.
+// Gatekeeper's namespace and its service account.
 const (
-	system = "gatekeeper-system"
-	user   = "system:serviceaccount:" + system + ":gatekeeper-admin"
+	system  = "gatekeeper-system"
+	account = "gatekeeper-admin"
 )
 
 // The pods that Gatekeeper's processes take themselves for.
@@ -50,10 +48,10 @@ func start(ctx context.Context, e *neighbours.Env) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if err := i.apply(limited, i.objects); err != nil {
+	if err := e.ApplyObjects(limited, i.objects); err != nil {
 		return err
 	}
-	if err := errors.Join(writeKubeconfig(e), writeCertificate(e)); err != nil {
+	if err := writeCertificate(e); err != nil {
 		return err
 	}
 	audited := filepath.Join(e.Scratch, "audit")
@@ -75,29 +73,13 @@ func start(ctx context.Context, e *neighbours.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := i.apply(limited, i.webhooks); err != nil {
+	if err := e.ApplyObjects(limited, i.webhooks); err != nil {
 		return err
 	}
 	if err := webhooks.Wait(limited, i.registered); err != nil {
 		return err
 	}
 	return i.templates(limited)
-}
-
-// writeKubeconfig writes a kubeconfig with which the administrator acts as Gatekeeper's service
-// account, so that Gatekeeper has no more rights than its manifest gives it.
-func writeKubeconfig(e *neighbours.Env) error {
-	config, err := clientcmd.LoadFromFile(e.Kubeconfig)
-	if err != nil {
-		return err
-	}
-	for _, u := range config.AuthInfos {
-		u.Impersonate = user
-		u.ImpersonateGroups = []string{
-			"system:serviceaccounts", "system:serviceaccounts:" + system, "system:authenticated",
-		}
-	}
-	return clientcmd.WriteToFile(*config, filepath.Join(e.Scratch, "kubeconfig"))
 }
 
 // writeCertificate writes the certificate of the webhooks.
@@ -128,10 +110,14 @@ func startProgram(
 	if err != nil {
 		return nil, err
 	}
+	kubeconfig, err := e.ActAs(system, account)
+	if err != nil {
+		return nil, err
+	}
 	p, err := e.StartProgram("gatekeeper",
 		[]string{"POD_NAMESPACE=" + system, "POD_NAME=" + pod},
-		append(args, "--kubeconfig="+filepath.Join(e.Scratch, "kubeconfig"), "--health-addr="+health,
-			"--prometheus-port="+port, "--cert-dir="+e.Scratch, "--disable-cert-rotation",
+		append(args, "--kubeconfig="+kubeconfig, "--health-addr="+health, "--prometheus-port="+port,
+			"--cert-dir="+e.Scratch, "--disable-cert-rotation",
 			"--disable-opa-builtin={http.send}")...)
 	if err != nil {
 		return nil, err
