@@ -3,12 +3,14 @@
 package kueue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tagpin/tagpin/e2e/clustertest"
 	"github.com/tagpin/tagpin/e2e/neighbours"
 )
 
@@ -100,6 +102,37 @@ func TestOldJob(t *testing.T) {
 	q.completed("b", reference+"@"+second)
 	q.wantTemplate("b", reference)
 	if after := q.admitted("b", reference); after.Metadata.UID != before.Metadata.UID {
+		t.Error("the Job has another Workload")
+	}
+}
+
+// TestOutage creates a Job while its registry is down.
+func TestOutage(t *testing.T) {
+	env.Record(t, neighbours.Check{
+		Done:   "A Job is created while its registry is down. Kueue admits it. The registry comes back.",
+		Result: "The Job and its Workload have the tag. tagpin denies the pods until the registry is back. Then all of them run one digest, and Kueue keeps the Workload.",
+	})
+	q := newQueue(t, 2)
+	reference, digest := clustertest.Push(t, env.Spare, q.Name+"/app:1")
+	env.Spare.SetDown(true)
+	defer env.Spare.SetDown(false)
+	q.job("a", reference)
+	before := q.admitted("a", reference)
+	q.Eventually("a denial of pods", func(ctx context.Context) error {
+		events, err := env.Client.CoreV1().Events(q.Name).List(ctx,
+			metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.name=a"})
+		if err == nil && len(events.Items) == 0 {
+			err = errors.New("the Job's controller reports none")
+		}
+		return err
+	})
+	q.wantPods("a", 0, "")
+	env.Spare.SetDown(false)
+	q.wantPods("a", 2, reference+"@"+digest)
+	q.release()
+	q.completed("a", reference+"@"+digest)
+	q.wantTemplate("a", reference)
+	if after := q.admitted("a", reference); after.Metadata.UID != before.Metadata.UID {
 		t.Error("the Job has another Workload")
 	}
 }
