@@ -46,7 +46,7 @@ func (l losses) String() string {
 		{lostOfPod, fmt.Sprintf("a pod of the namespace has more than %d containers and image volumes",
 			workload.MaxReferences)},
 		{lostToMemory, "the report would need more memory than there is; raise " +
-			"audit.resources.limits.memory of the chart"},
+			"audit.resources.limits.memory of the chart, and GOMEMLIMIT if extraEnv sets it"},
 	} {
 		if l&reason.losses != 0 {
 			texts = append(texts, reason.text)

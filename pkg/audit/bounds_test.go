@@ -92,7 +92,8 @@ func TestBytes(t *testing.T) {
 		case finding.Container == "(others)":
 			lost += finding.Count
 			const why = "the report would need more memory than there is; raise " +
-				"audit.resources.limits.memory of the chart; these containers were only counted"
+				"audit.resources.limits.memory of the chart, and GOMEMLIMIT if extraEnv sets it; " +
+				"these containers were only counted"
 			if !slices.Equal(finding.Details, []string{why}) {
 				t.Errorf("details of others %q, want %q", finding.Details, why)
 			}
