@@ -39,7 +39,8 @@ func LimitMemory(root fs.FS, goMemLimit string, log logr.Logger) {
 	if limit < noLimit {
 		if err := useSmallPages(); err != nil {
 			log.Info("huge pages can't be switched off for this process: on a node that gives "+
-				"them to all processes, memory may run out", "reason", err.Error())
+				"them to all processes, memory may run out; raise the memory limit, or set "+
+				"transparent_hugepage to madvise on the node", "reason", err.Error())
 		}
 	}
 	if goMemLimit != "" {
