@@ -10,18 +10,20 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// job is a question of one namespace. lookups.mu guards what changes in it.
+// job is a question of one namespace. lookups.mu guards what changes in it, except for guesses.
 type job struct {
 	question   *question
 	namespace  string
 	ask        askFunc
 	subjects   []*subject
 	identities []workload.Identity
-	tried      int         // identities that need not be tried again
-	guesses    int         // for Auditor.Wait with the present identity; only for the one that asks
-	failed     error       // what counts most of those that were tried
-	finished   bool        // there is an answer, or none with any identity
-	timer      *time.Timer // until it is asked again
+	tried      int // identities that need not be tried again
+	// guesses counts for Auditor.Wait with the present identity. It needs no lock, since only one
+	// goroutine asks a question at a time.
+	guesses  int
+	failed   error       // what counts most of those that were tried
+	finished bool        // there is an answer, or none with any identity
+	timer    *time.Timer // until it is asked again
 }
 
 // addIdentities adds identities whose credentials may be tried.
@@ -53,11 +55,4 @@ func (j *job) fails(err error) bool {
 		j.tried = len(j.identities)
 	}
 	return j.tried == len(j.identities)
-}
-
-// store stores the answer of a job, and counts it. The caller holds mu.
-func (l *lookups) store(j *job, found answer, err error) {
-	if j.question.settle(j.namespace, found, err) {
-		l.progress(1, 0)
-	}
 }

@@ -20,7 +20,8 @@ type lookups struct {
 	queue   fair.Queue      // of namespaces
 	workers sync.WaitGroup
 
-	// mu guards all that follows, the jobs but for their questions, and which jobs a question has.
+	// mu guards all that follows, the fields of the jobs except for job.guesses, and of the questions
+	// the fields jobs, asking and blocked.
 	mu     sync.Mutex
 	tags   questions
 	served questions
@@ -223,6 +224,13 @@ func (l *lookups) close(j *job) {
 	}
 	if !was {
 		l.closeOne()
+	}
+}
+
+// store stores the answer of a job, and counts it. The caller holds mu.
+func (l *lookups) store(j *job, found answer, err error) {
+	if j.question.settle(j.namespace, found, err) {
+		l.progress(1, 0)
 	}
 }
 

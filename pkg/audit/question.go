@@ -37,9 +37,11 @@ type question struct {
 	asking  bool   // a namespace asks, and does not wait to ask again
 	blocked []*job // those that are ready when it no longer asks
 
-	past []past // by the credentials; only for the one that asks, so it needs no lock
+	// past has the failures by their credentials. It needs no lock, since only one goroutine asks a
+	// question at a time.
+	past []past
 
-	mu       sync.Mutex // guards all that follows
+	mu       sync.Mutex // guards the fields below
 	counted  bool       // as done
 	known    bool       // found is the answer
 	found    answer
