@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/keychain/local"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
@@ -140,16 +141,23 @@ func (f *engineFlags) newClient(
 			client.Hosts[i].Timeout = requestTimeout
 		}
 	}
-	err := client.Init()
-	if errors.Is(err, fs.ErrNotExist) {
-		advice := "the config names a file of the webhook's pod; copy that file to this machine, and " +
-			"change the path in a copy of the config"
-		if os.Getenv("KUBERNETES_SERVICE_HOST") != "" { // in a pod, such as that of the chart's audit
-			advice = "the config names a file of the webhook's pod; mount that file into this pod too"
-		}
-		err = hinted(err, advice)
+	return client, adviseMissing(client.Init())
+}
+
+// adviseMissing adds a hint to each error about a file of the config that does not exist.
+func adviseMissing(err error) error {
+	advice := "the config names a file of the webhook's pod; copy that file to this machine, and " +
+		"change the path in a copy of the config"
+	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" { // in a pod, such as that of the chart's audit
+		advice = "the config names a file of the webhook's pod; mount that file into this pod too"
 	}
-	return client, err
+	all := failure.Split(err)
+	for i, e := range all {
+		if errors.Is(e, fs.ErrNotExist) {
+			all[i] = hinted(e, advice)
+		}
+	}
+	return errors.Join(all...)
 }
 
 // newLogins returns the logins of the user.
