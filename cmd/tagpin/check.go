@@ -136,8 +136,8 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 // checkSummary says in one line what was checked.
 func checkSummary(n *tally, found []finding, s *sources) string {
 	files, bad := 0, map[string]int{}
-	for _, file := range s.files {
-		if file.file.Recognized() {
+	for _, file := range s.all { // each once, whereas s.files has those of several names again
+		if file.err == nil && file.file.Recognized() {
 			files++
 		}
 	}
