@@ -84,9 +84,9 @@ func (d *folder) skips(file *source) bool {
 	}
 	if d.skipped != d.templates {
 		d.skipped = d.templates
-		d.t.complain(fmt.Errorf("%s: the templates of the chart were skipped; render them: "+
-			"helm template %s | %s %s", d.templates, filepath.Dir(d.templates), d.t.program,
-			d.flags.command))
+		d.t.complain(fmt.Errorf("%s: files with {{ in the templates of the chart were skipped; "+
+			"render them: helm template %s | %s %s", d.templates, shellWord(filepath.Dir(d.templates)),
+			d.t.program, d.flags.command))
 	}
 	return true
 }
