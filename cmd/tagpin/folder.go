@@ -118,8 +118,12 @@ func (f *fileFlags) wanted(s *source, within string) (bool, error) {
 		return true, nil
 	}
 	const next = "name it as an argument too, or leave it out with --exclude"
-	below, err := filepath.Rel(within, s.real())
-	if err != nil || !filepath.IsLocal(below) {
+	if !isWithin(within, s.real()) {
+		if link := linkOut(within, s.path); link != s.path {
+			return false, fmt.Errorf("%s: %s is a link to a folder outside of %s, which is not read; "+
+				"leave the link out with --exclude, and name its target as an argument of its own",
+				s.path, link, within)
+		}
 		return false, fmt.Errorf("%s: it is a link to a file outside of %s, which is not read; %s",
 			s.path, within, next)
 	}
@@ -128,6 +132,21 @@ func (f *fileFlags) wanted(s *source, within string) (bool, error) {
 			s.path, maxSize>>20, next)
 	}
 	return true, nil
+}
+
+// isWithin reports whether a path is that of a folder or below it. Both are without links.
+func isWithin(dir, path string) bool {
+	below, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(below)
+}
+
+// linkOut returns the first part of a path that leads out of a folder: the path itself, or a link
+// to a folder above it.
+func linkOut(dir, path string) string {
+	for parent := filepath.Dir(path); parent != path && !isWithin(dir, realPath(parent)); {
+		path, parent = parent, filepath.Dir(parent)
+	}
+	return path
 }
 
 // maxSize is the largest size of a file in a folder that is read, because its tree can need twenty
