@@ -274,6 +274,10 @@ func TestGitLab(t *testing.T) {
 		t.Errorf("GIT_DEPTH = %q, want 0, so that GitLab fetches the commit to compare with", depth)
 	}
 	dir := t.TempDir()
+	t.Setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", "") // the pipeline is for no merge request
+	if out, err := shell(t, dir, check); err == nil || !strings.Contains(out, "--base needs a revision") {
+		t.Errorf("%s without a commit = %v, want it to say so:\n%s", check, err, out)
+	}
 	const commit = "git add . && git -c user.name=a -c user.email=a@example.com commit -q --allow-empty " +
 		"-m a && git rev-parse HEAD"
 	empty, err := shell(t, dir, "git init -q && "+commit)
