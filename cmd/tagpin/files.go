@@ -31,9 +31,9 @@ workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, e
 so are links to folders, and files with {{ in the templates of a chart. A file in the folder that a
 Kustomization names is read all the same, whatever its name is. A link to a file outside of the
 folder, or of its Git work tree, and a file of more than 32 MiB are errors unless an argument names
-them too. So is a Kubernetes object that has a key twice where images are looked for. The comment
-"# tagpin:ignore" on the line of an image, or on a line of its own above it, makes tagpin ignore the
-image.`
+them too. A Kubernetes object that has a key twice where images are looked for is always an error.
+The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes
+tagpin ignore the image.`
 
 // source is a file that is read.
 type source struct {

@@ -31,7 +31,9 @@ printed as one stream for kubectl, so only Kubernetes manifests are printed then
 and --check are for all files.
 
 If a file that is named can't be read or an image can't be resolved, nothing is printed or written,
-unless there is --keep-going. Files in a folder that can't be parsed are skipped with a message.`
+unless there is --keep-going. Files in a folder that can't be parsed are skipped with a message. If
+a file, a link or a folder in a folder can't be read or is an error, the others are pinned all the
+same, and the exit code is 2.`
 
 // pinning has the flags of tagpin pin.
 type pinning struct {
