@@ -64,8 +64,8 @@ type fileFlags struct {
 	gate    bool   // a file that may have images must not pass because it can't be parsed
 	exclude []string
 
-	used  map[string]bool // the globs of exclude that have matched
-	named map[string]bool // the arguments, as absolute paths
+	used          map[string]bool // the globs of exclude that have matched
+	argumentPaths map[string]bool // the arguments, as absolute paths
 }
 
 func (f *fileFlags) register(command string, flags *pflag.FlagSet) {

@@ -17,13 +17,13 @@ import (
 // that links lead to, is returned once, with all of its names.
 func (f *fileFlags) find(args []string, t terminal) *sources {
 	var s sources
-	f.used, f.named = map[string]bool{}, map[string]bool{}
+	f.used, f.argumentPaths = map[string]bool{}, map[string]bool{}
 	for _, text := range args {
-		f.named[absolute(text)] = true
+		f.argumentPaths[absolute(text)] = true
 	}
 	byPath := map[string]*source{}
 	for _, text := range args {
-		named := argument{text: text}
+		arg := argument{text: text}
 		for _, file := range f.filesOf(text, &s, t) {
 			key := file.real()
 			if byPath[key] == nil {
@@ -32,9 +32,9 @@ func (f *fileFlags) find(args []string, t terminal) *sources {
 			}
 			byPath[key].named = byPath[key].named || file.named
 			byPath[key].addName(file.fileName, filepath.Base(key))
-			named.files = append(named.files, byPath[key])
+			arg.files = append(arg.files, byPath[key])
 		}
-		s.arguments = append(s.arguments, named)
+		s.arguments = append(s.arguments, arg)
 	}
 	if slices.ContainsFunc(args, isFolder) {
 		f.unused(t)

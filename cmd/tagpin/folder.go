@@ -114,7 +114,7 @@ func (f *fileFlags) wanted(s *source, within string) (bool, error) {
 	switch {
 	case statErr == nil && !info.Mode().IsRegular():
 		return false, nil
-	case f.named[absolute(s.path)]:
+	case f.argumentPaths[absolute(s.path)]:
 		return true, nil
 	}
 	const next = "name it as an argument too, or leave it out with --exclude"

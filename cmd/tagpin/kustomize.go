@@ -18,7 +18,7 @@ type following struct {
 	root  string            // the path of the folder without links
 	queue []*source         // files that may be Kustomizations, to be looked at
 	read  map[string]bool   // Kustomizations, by their paths in folders without links
-	added map[fileName]bool // files that were named, by their paths without links
+	added map[fileName]bool // files that Kustomizations name, by their paths without links
 }
 
 // follow adds the files in the folder that its Kustomizations name, and those that are named by the
@@ -31,15 +31,10 @@ func (d *folder) follow() {
 		read: map[string]bool{}, added: map[fileName]bool{},
 	}
 	for ; len(s.queue) > 0; s.queue = s.queue[1:] {
-		if path := s.queue[0].path; isKustomization(path) {
+		if path := s.queue[0].path; manifest.IsKustomizationName(path) {
 			s.readKustomization(path)
 		}
 	}
-}
-
-// isKustomization reports whether kustomize takes a file for a Kustomization.
-func isKustomization(path string) bool {
-	return slices.Contains(manifest.KustomizationNames[:], filepath.Base(path))
 }
 
 // readKustomization adds the files that a Kustomization names, unless it was read before.
@@ -52,7 +47,7 @@ func (s *following) readKustomization(path string) {
 	}
 	s.read[key] = true
 	data, _ := os.ReadFile(path) // reading it again reports the error
-	for _, named := range manifest.NamedIn(data) {
+	for _, named := range manifest.ReferencedIn(data) {
 		for _, path := range s.paths(named.Path, dir, target) {
 			s.add(&source{fileName: fileName{path, named.As(path)}})
 		}

@@ -69,7 +69,7 @@ func FuzzEdit(f *testing.F) {
 		f.Add(name, []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, name string, data []byte) {
-		manifest.NamedIn(data)
+		manifest.ReferencedIn(data)
 		s, err := manifest.Parse(name, data, nil)
 		if err != nil {
 			return

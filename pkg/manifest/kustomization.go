@@ -17,12 +17,13 @@ var KustomizationNames = [...]string{"kustomization.yaml", "kustomization.yml", 
 // kind may be missing, but must not be another one.
 func isKustomization(f *File, n *yaml.Node) bool {
 	kind := text(get(n, "kind"))
-	return isKustomizationName(f.as) && n.Kind == yaml.MappingNode &&
+	return IsKustomizationName(f.as) && n.Kind == yaml.MappingNode &&
 		(kind == "" || text(get(n, "apiVersion")) == "")
 }
 
-// isKustomizationName reports whether kustomize reads a file because of its name.
-func isKustomizationName(path string) bool {
+// IsKustomizationName reports whether kustomize takes a file for a Kustomization because of its
+// name.
+func IsKustomizationName(path string) bool {
 	return slices.Contains(KustomizationNames[:], filepath.Base(path))
 }
 

@@ -18,7 +18,7 @@ func Candidate(path string) bool {
 	case ".yaml", ".yml", ".json":
 		return true
 	}
-	return slices.Contains(KustomizationNames[:], filepath.Base(path)) || isDockerfile(path)
+	return IsKustomizationName(path) || isDockerfile(path)
 }
 
 // separated matches a file that begins with the separator of documents, after comments.

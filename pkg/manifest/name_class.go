@@ -15,7 +15,7 @@ func NameClass(path string) string {
 	switch {
 	case isDockerfile(path):
 		return dockerfileFormat.name
-	case isKustomizationName(path):
+	case IsKustomizationName(path):
 		return "Kustomization"
 	case valuesName.MatchString(filepath.Base(path)):
 		return valuesFormat

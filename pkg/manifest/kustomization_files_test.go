@@ -11,7 +11,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/manifest"
 )
 
-func TestNamedIn(t *testing.T) {
+func TestReferencedIn(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"resources: [a, b]\nbases: [c]\ncomponents: [d]", "a b c d"},
 		{"Resources: [a]\nPATCHES: [{Path: b}]", "a b"},
@@ -33,25 +33,25 @@ func TestNamedIn(t *testing.T) {
 		{"\x00", ""},
 	} {
 		var got []string
-		for _, named := range manifest.NamedIn([]byte(tt.text)) {
-			got = append(got, named.Path)
+		for _, r := range manifest.ReferencedIn([]byte(tt.text)) {
+			got = append(got, r.Path)
 		}
 		if diff := cmp.Diff(tt.want, strings.Join(got, " ")); diff != "" {
-			t.Errorf("NamedIn(%q): -want +got\n%s", tt.text, diff)
+			t.Errorf("ReferencedIn(%q): -want +got\n%s", tt.text, diff)
 		}
 	}
 }
 
-func TestNamedAs(t *testing.T) {
+func TestReferencedAs(t *testing.T) {
 	const text = "resources: [a]\nhelmCharts: [{valuesFile: a}]"
-	named := manifest.NamedIn([]byte(text))
+	files := manifest.ReferencedIn([]byte(text))
 	for path, want := range map[string][2]string{
 		"a.txt":        {"a.txt", "values.yaml"},
 		"x/values.yml": {"x/values.yml", "x/values.yml"},
 		"x/Dockerfile": {"manifest.yaml", "values.yaml"},
 		"x/a.yaml":     {"x/a.yaml", "values.yaml"},
 	} {
-		if got := [2]string{named[0].As(path), named[1].As(path)}; got != want {
+		if got := [2]string{files[0].As(path), files[1].As(path)}; got != want {
 			t.Errorf("As(%q) of a resource and of values = %q, want %q", path, got, want)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Named is what a Kustomization names: a file, which kustomize reads whatever its name is, or a
-// folder with a Kustomization of its own.
-type Named struct {
+// Referenced is what a Kustomization refers to: a file, which kustomize reads whatever its name is,
+// or a folder with a Kustomization of its own.
+type Referenced struct {
 	// Path is the path as it is written, which need not exist. It may also be the URL of a file, a Git
 	// repository, or the text of a patch.
 	Path string
@@ -22,9 +22,9 @@ type Named struct {
 
 // As returns the name by which ParseAs reads a file at a path as kustomize reads it. It is the path
 // itself, unless the file has to be read in another way than its own name tells.
-func (n Named) As(path string) string {
+func (r Referenced) As(path string) string {
 	switch {
-	case n.values && !valuesName.MatchString(filepath.Base(path)):
+	case r.values && !valuesName.MatchString(filepath.Base(path)):
 		return "values.yaml"
 	case isDockerfile(path):
 		return "manifest.yaml"
@@ -32,26 +32,27 @@ func (n Named) As(path string) string {
 	return path
 }
 
-// NamedIn returns what a Kustomization names, whose content is data. Of one that is not valid, it
-// returns what is before the error, which Parse returns.
-func NamedIn(data []byte) (named []Named) {
+// ReferencedIn returns what a Kustomization refers to, whose content is data. Of one that is not
+// valid, it returns what is before the error, which Parse returns.
+func ReferencedIn(data []byte) (found []Referenced) {
 	f := &File{data: data, lines: newLineIndex(data)}
 	_ = f.parse()
 	for _, root := range f.documents {
 		w := &walk{file: f, seen: map[visit]bool{}}
 		cursor{walk: w, node: root}.each("kustomization", func(field cursor) {
-			named = append(named, namedIn(field)...)
+			found = append(found, referencedIn(field)...)
 		})
 	}
-	return named
+	return found
 }
 
-// namedIn returns what a field of a Kustomization names. kustomize ignores the case of keys.
-func namedIn(field cursor) (named []Named) {
+// referencedIn returns what a field of a Kustomization refers to. kustomize ignores the case of
+// keys.
+func referencedIn(field cursor) (found []Referenced) {
 	add := func(values bool) func(c cursor) {
 		return func(c cursor) {
 			if path := text(c.node); path != "" {
-				named = append(named, Named{path, values})
+				found = append(found, Referenced{path, values})
 			}
 		}
 	}
@@ -75,7 +76,7 @@ func namedIn(field cursor) (named []Named) {
 			}
 		})
 	}
-	return named
+	return found
 }
 
 // isAt reports whether a value has one of some keys, in lower or upper case.
