@@ -52,7 +52,8 @@ func (f *File) index(n *yaml.Node) *keyIndex {
 	return k
 }
 
-// pair is like the function of this name.
+// pair returns the same as the function pair. In a mapping with many pairs it uses the index, so
+// that it takes the same time for each key, where the function looks at the keys one by one.
 func (f *File) pair(n *yaml.Node, name string) (key, value *yaml.Node) {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil, nil
@@ -64,7 +65,7 @@ func (f *File) pair(n *yaml.Node, name string) (key, value *yaml.Node) {
 	return pair(n, name)
 }
 
-// get is like the function of this name.
+// get returns the same as the function get, as fast as File.pair.
 func (f *File) get(n *yaml.Node, name string) *yaml.Node {
 	_, value := f.pair(n, name)
 	return value

@@ -97,8 +97,8 @@ func isPatch(f *File, n *yaml.Node) bool {
 	return n.Kind == yaml.SequenceNode && slices.ContainsFunc(n.Content, f.isOperation)
 }
 
-// isOperation is like the function of this name. It looks at a mapping once, even if many aliases
-// are for it.
+// isOperation reports the same as the function isOperation. It remembers that of each mapping, so
+// that it looks at the pairs of one only once, even if many aliases are for it.
 func (f *File) isOperation(n *yaml.Node) bool {
 	known, ok := f.operations[n]
 	if !ok && n.Kind == yaml.MappingNode {

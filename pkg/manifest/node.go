@@ -39,7 +39,9 @@ func kindOf(n *yaml.Node) jsontext.Kind {
 	return '"'
 }
 
-// pair returns a key and its value. They are nil if n is not a mapping or does not have the key.
+// pair returns a key and its value. They are nil if n is not a mapping or does not have the key. It
+// looks at the keys one by one, which is enough where a document is looked at once. Where many
+// places may lead to the same mapping, use File.pair.
 func pair(n *yaml.Node, name string) (key, value *yaml.Node) {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil, nil
@@ -52,7 +54,8 @@ func pair(n *yaml.Node, name string) (key, value *yaml.Node) {
 	return nil, nil
 }
 
-// get returns the value of a key. It returns nil if n is not a mapping or does not have the key.
+// get returns the value of a key. It returns nil if n is not a mapping or does not have the key. It
+// is as slow as pair; File.get is not.
 func get(n *yaml.Node, name string) *yaml.Node {
 	_, value := pair(n, name)
 	return value
