@@ -116,11 +116,11 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	}
 	before, err := k.baseFiles(ctx, s.files, c.Table(), t)
 	errs = append(errs, err)
-	n, messages := s.tally(), hints{}
-	messages.countAll(s.files, func(l manifest.Left) bool { return !l.Reference })
+	n, byHint := s.tally(), hints{}
+	byHint.countAll(s.files, func(l manifest.Left) bool { return !l.Reference })
 	for _, file := range s.files {
 		found = append(found, inOrder(slices.Concat(
-			unpinned(file, &rules, n, messages, t), editedTags(file, before[file], t.program)))...)
+			unpinned(file, &rules, n, byHint, t), editedTags(file, before[file], t.program)))...)
 	}
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -154,7 +154,7 @@ func checkSummary(n *tally, found []finding, s *sources) string {
 // unpinned returns the references that tagpin pin would resolve, and those that it would if it knew
 // how. It counts all of them, and prints messages about others.
 func unpinned(
-	s *source, rules *policy.Policy, n *tally, messages hints, t terminal,
+	s *source, rules *policy.Policy, n *tally, byHint hints, t terminal,
 ) (found []finding) {
 	add := func(d policy.Decision, line, column int, left manifest.Left) {
 		if n.stays(d, place(s.file.Name, line, column), "checked", t) {
@@ -187,7 +187,7 @@ func unpinned(
 			continue
 		}
 		n.left++
-		t.complain(messages.message(s.file.Name, "checked", l))
+		t.complain(byHint.message(s.file.Name, "checked", l))
 	}
 	return found
 }

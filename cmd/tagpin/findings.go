@@ -36,12 +36,12 @@ const (
 
 // addHints adds each hint to the first finding that has it.
 func addHints(found []finding) {
-	hinted := hints{}
+	byHint := hints{}
 	for _, f := range found {
-		hinted.count(f.left)
+		byHint.count(f.left)
 	}
 	for i := range found {
-		found[i].Message += hinted.take(found[i].left)
+		found[i].Message += byHint.take(found[i].left)
 	}
 }
 

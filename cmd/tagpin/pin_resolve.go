@@ -103,7 +103,7 @@ func (r *resolution) leave(files []*source, rules *policy.Policy, t terminal) {
 		file string
 	}
 	var all []left
-	hinted := hints{}
+	byHint := hints{}
 	for _, file := range files {
 		for _, l := range file.file.Left {
 			at := place(file.file.Name, l.Line, l.Column)
@@ -111,12 +111,12 @@ func (r *resolution) leave(files []*source, rules *policy.Policy, t terminal) {
 				continue
 			}
 			all = append(all, left{l, file.file.Name})
-			hinted.count(l)
+			byHint.count(l)
 		}
 	}
 	for _, l := range all {
 		r.left++
-		t.complain(hinted.message(l.file, "pinned", l.Left))
+		t.complain(byHint.message(l.file, "pinned", l.Left))
 	}
 }
 
