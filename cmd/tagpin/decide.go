@@ -22,9 +22,15 @@ func (n *tally) stays(d policy.Decision, at, undone string, t terminal) bool {
 	}
 	n.add(d.Reason)
 	if d.Reason == policy.Invalid {
-		t.complain(fmt.Errorf("%s: %w; it was not %s", at, d.ParseErr, undone))
+		t.complain(invalid(d, at, undone))
 	}
 	return true
+}
+
+// invalid returns what to say about a text that is no valid reference. undone says what was not
+// done with it.
+func invalid(d policy.Decision, at, undone string) error {
+	return fmt.Errorf("%s: %w; it was not %s", at, d.ParseErr, undone)
 }
 
 // inOwned is why tagpin pin leaves the images of an object that has a controller: that would notice

@@ -75,8 +75,8 @@ func lineStart(name string) string {
 
 func printLines(found []finding, out io.Writer) error {
 	for _, f := range found {
-		_, err := fmt.Fprintf(out, "%s:%d:%d: %s\n",
-			lineStart(f.File), f.Line, f.Column, printable.Text(f.Message))
+		_, err := fmt.Fprintf(out, "%s: %s\n",
+			place(lineStart(f.File), f.Line, f.Column), printable.Text(f.Message))
 		if err != nil {
 			return err
 		}
@@ -110,12 +110,12 @@ func printSARIF(found []finding, out io.Writer) error {
 		WithDescription("The tag of a pinned image was edited, and its digest was left.")
 	for _, f := range found {
 		region := sarif.NewRegion().WithStartLine(f.Line).WithStartColumn(f.Column)
-		place := sarif.NewPhysicalLocation().WithRegion(region).
+		location := sarif.NewPhysicalLocation().WithRegion(region).
 			WithArtifactLocation(sarif.NewSimpleArtifactLocation(fileURI(f.File)))
 		scan.AddResult(sarif.NewRuleResult(f.Rule).
 			WithLevel("error").
 			WithMessage(sarif.NewTextMessage(f.Message)).
-			AddLocation(sarif.NewLocationWithPhysicalLocation(place)))
+			AddLocation(sarif.NewLocationWithPhysicalLocation(location)))
 	}
 	report := sarif.NewReport()
 	report.AddRun(scan)

@@ -72,8 +72,8 @@ func printChanges(files []*source, t terminal) (found bool, err error) {
 		for _, e := range s.edits {
 			line, column := e.Object.Position(e.Reference)
 			found = true
-			_, err := fmt.Fprintf(t.out, "%s:%d:%d: %s is to be %s\n",
-				lineStart(s.file.Name), line, column, printable.Text(e.Reference.Text), e.Text)
+			_, err := fmt.Fprintf(t.out, "%s: %s is to be %s\n", place(lineStart(s.file.Name), line, column),
+				printable.Text(e.Reference.Text), e.Text)
 			if err != nil {
 				return found, err
 			}

@@ -160,7 +160,7 @@ func (r *resolution) add(
 		return
 	}
 	if o.Reason == policy.Invalid {
-		t.complain(fmt.Errorf("%s: %w; it was not changed", at(), o.ParseErr))
+		t.complain(invalid(o.Decision, at(), "changed"))
 	}
 	if o.Reason == policy.Pinned || o.Pin.IsZero() { // it stays as its author wrote it
 		r.tally.add(o.Reason)
