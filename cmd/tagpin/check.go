@@ -27,9 +27,10 @@ An image that tagpin pin can't write is a finding too, such as one in a JSON pat
 that says that it has a controller. It says what to do. So is an image in a kind that tagpin does
 not know: in the containers and volumes of pod specs, and in fields whose names end with image or
 imageName, if the text has a tag, a digest or the host of a registry. Of several in one kind, the
-first says how to name the kind in the config. What only may be an image is named in a message, such
-as in a patch or values that are a text, in a parameter of Helm, or in a kind that tagpin does not
-know and that has the repository and the tag in fields of their own.
+first says how to name the kind in the config, with the fields in all files. What only may be an
+image is named in a message, such as in a patch or values that are a text, in a parameter of Helm,
+or in a kind that tagpin does not know: without a tag, with variables, or with the repository and
+the tag in fields of their own.
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
@@ -116,7 +117,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	}
 	before, err := k.baseFiles(ctx, s.files, c.Table(), t)
 	errs = append(errs, err)
-	n, byHint := s.tally(), hints{}
+	n, byHint := s.tally(), newHints(s.files)
 	byHint.countAll(s.files, func(l manifest.Left) bool { return !l.Reference })
 	for _, file := range s.files {
 		found = append(found, inOrder(slices.Concat(
@@ -125,7 +126,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	addHints(found)
+	addHints(found, s.files)
 	if err := printFindings(k.output.name, found, t); err != nil {
 		errs = append(errs, err)
 	}

@@ -34,9 +34,9 @@ const (
 	ruleEditedTag = "edited-tag"
 )
 
-// addHints adds each hint to the first finding that has it.
-func addHints(found []finding) {
-	byHint := hints{}
+// addHints adds each hint to the first finding that has it. files are those of the run.
+func addHints(found []finding, files []*source) {
+	byHint := newHints(files)
 	for _, f := range found {
 		byHint.count(f.left)
 	}

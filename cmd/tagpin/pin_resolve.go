@@ -103,7 +103,7 @@ func (r *resolution) leave(files []*source, rules *policy.Policy, t terminal) {
 		file string
 	}
 	var all []left
-	byHint := hints{}
+	byHint := newHints(files)
 	for _, file := range files {
 		for _, l := range file.file.Left {
 			at := place(file.file.Name, l.Line, l.Column)

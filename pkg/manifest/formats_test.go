@@ -30,8 +30,8 @@ func left(f *manifest.File) []string {
 	var list []string
 	for _, l := range f.Left {
 		why := l.Why
-		if l.Hint != "" {
-			why += "; " + l.Hint
+		if l.Kind.Kind != "" {
+			why += "; " + l.Advice(f.Unknown[l.Kind])
 		}
 		list = append(list, fmt.Sprintf("%d:%d %s: %s", l.Line, l.Column, l.Text, why))
 	}
@@ -211,9 +211,10 @@ func TestFormats(t *testing.T) {
 				"      containers: {a: {image: b}}\n",
 			left: []string{
 				"7:38 a: no pod template is known in the kind Rollout; add {group: argoproj.io, kind: " +
-					"Rollout, paths: [spec.template]}" + toTemplates,
+					"Rollout, paths: [spec.template], images: [spec.template.spec.containers.a.image]}" +
+					toTemplates,
 				"9:31 b: it has no tag, and no image is known in the kind Rollout; if it is one, write a tag " +
-					"or a digest; add {group: argoproj.io, kind: Rollout, images: " +
+					"or a digest, or add {group: argoproj.io, kind: Rollout, paths: [spec.template], images: " +
 					"[spec.template.spec.containers.a.image]}" + toTemplates,
 			},
 		},
@@ -244,10 +245,10 @@ func TestFormats(t *testing.T) {
 				"  url_image: https://a/b\n  image-: {tag: 1}\n  xImage: {tag: '1'}\n  yImage: [a]\n",
 			left: []string{
 				"5:19 alpine: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
-					"or a digest; add {group: tekton.dev, kind: Task, images: " +
+					"or a digest, or add {group: tekton.dev, kind: Task, images: " +
 					"[\"spec.steps[*].image\"]}" + toTemplates,
 				"5:36 team/b: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
-					"or a digest; add {group: tekton.dev, kind: Task, images: " +
+					"or a digest, or add {group: tekton.dev, kind: Task, images: " +
 					"[\"spec.steps[*].image\"]}" + toTemplates,
 				"5:53 $(params.image): it depends on a variable",
 				"6:23 c/d: it is likely to be the repository of an image, which is not known in the kind " +

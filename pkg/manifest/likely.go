@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 var (
@@ -36,17 +37,18 @@ func isLikelyImage(c cursor) bool {
 	return err == nil && !imageFile.MatchString(c.text())
 }
 
-// leaveLikely leaves what isLikelyImage reports. kind is that of the object. hint says how to make
-// the field known.
-func (c cursor) leaveLikely(kind, hint string) {
+// leaveLikely leaves what isLikelyImage reports. kind is that of the object.
+func (c cursor) leaveLikely(kind workload.Kind) {
 	switch repository := c.get("repository"); {
 	case variable(c.text()):
 		c.leave(c.text(), "it depends on a variable")
 	case repository.node == nil:
-		c.leaveAs(Left{Text: c.text(), Hint: hint, Why: "it has no tag, and no image is known in the " +
-			"kind " + kind + "; if it is one, write a tag or a digest"})
+		c.leaveAs(Left{
+			Text: c.text(), Why: "it has no tag, and no image is known in the kind " + kind.Kind,
+			Kind: kind, Instead: "if it is one, write a tag or a digest",
+		})
 	default:
 		repository.leave(repository.text(), "it is likely to be the repository of an image, which is "+
-			"not known in the kind "+kind+"; write its digest there, in the tag or as digest")
+			"not known in the kind "+kind.Kind+"; write its digest there, in the tag or as digest")
 	}
 }

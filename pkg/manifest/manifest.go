@@ -44,6 +44,9 @@ type File struct {
 	// Left are images that the file names, but not in a way that allows to pin them there. A reference
 	// with a digest is not among them.
 	Left []Left
+	// Unknown are the paths to the images, and to what are likely to be images, in objects whose kinds
+	// the table does not have, as the config has them: spec.steps[*].image.
+	Unknown map[workload.Kind][]string
 	// Ignored is the number of references that have the comment tagpin:ignore. Objects do not have
 	// them.
 	Ignored int
@@ -61,6 +64,8 @@ type File struct {
 	indexes    map[*yaml.Node]*keyIndex
 	repeatKeys map[*yaml.Node]map[string]*yaml.Node
 	operations map[*yaml.Node]bool // the nodes that were looked at, and whether they are operations
+	// unknownPaths are the paths that Unknown has.
+	unknownPaths map[kindPath]bool
 
 	ignores map[int]bool // lines whose references are ignored
 	aliases bool         // the file has aliases
@@ -77,9 +82,12 @@ type Left struct {
 	// Otherwise the image also depends on something else, or is not known for certain.
 	Reference bool
 	Why       string
-	// Hint says how to make the image known, with a verb first. It is the same for all images of an
-	// object, and may be for others of its kind. It is empty if there is no such way.
-	Hint string
+	// Kind is the kind of the object that has the image, if the image is left because the table does
+	// not have the kind. Advice says how to add it. Otherwise Kind is empty.
+	Kind workload.Kind
+	// Instead says what else can be done about an image of Kind, with a verb first. It is empty if
+	// nothing else can.
+	Instead string
 }
 
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error

@@ -3,14 +3,9 @@
 package manifest
 
 import (
-	"cmp"
-	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/ref"
@@ -38,16 +33,12 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 			return err
 		}
 	}
-	why, hint := u.why()
+	why := u.addPaths()
 	for _, image := range u.found {
-		image.leaveUnpinned(Left{Text: image.text(), Why: why, Hint: hint})
+		image.leaveUnpinned(Left{Text: image.text(), Why: why, Kind: kind})
 	}
-	untagged := slices.DeleteFunc(slices.Clone(u.likely), func(c cursor) bool {
-		return c.text() == "" || variable(c.text())
-	})
-	_, hint = (&unknownKind{kind: kind, found: untagged}).why()
 	for _, image := range u.likely {
-		image.leaveLikely(kind.Kind, hint)
+		image.leaveLikely(kind)
 	}
 	function := root.get("metadata").get("annotations").get("config.kubernetes.io/function")
 	function.leaveText("an image of a KRM function", inText)
@@ -87,73 +78,37 @@ func isImageField(c cursor) bool {
 	return err == nil && (r.Tagged() || r.Pinned() || !r.Short())
 }
 
-// why says why the images of this kind are left, and how to make them known.
-func (u *unknownKind) why() (why, hint string) {
-	templates, others := u.paths()
-	why, entry := "no image is known in the kind ", ""
-	if len(templates) > 0 {
-		why, entry = "no pod template is known in the kind ", ", paths: "+list(templates)
-	}
-	if len(others) > 0 {
-		entry += ", images: " + list(others)
-	}
-	entry = fmt.Sprintf("{group: %s, kind: %s%s}", cmp.Or(u.kind.Group, `""`), u.kind.Kind, entry)
-	texts := append(slices.Concat(templates, others), cmp.Or(u.kind.Group, "core"), u.kind.Kind)
-	odd := func(text string) bool { return !plain.MatchString(text) }
-	if len(texts) > maxTexts || slices.ContainsFunc(texts, odd) {
-		entry = "it"
-	}
-	return why + u.kind.Kind, "add " + entry + " to `templates` in the config file that " +
-		"--config names"
-}
-
-// maxTexts bounds the paths in a message, which should be read by a person.
-const maxTexts = 10
-
-// plain matches paths and names that the config can have as they are; [*] needs quotes.
-var plain = regexp.MustCompile(`^[\w-]+(\[\*\])?(\.[\w-]+(\[\*\])?)*$`)
-
-// templateImage matches the path to an image in a pod template.
-var templateImage = regexp.MustCompile(`^(.*)\.spec\.(?:(?:` +
-	strings.Join(workload.ContainerLists[:], "|") + `)\[\*\]\.image|volumes\[\*\]\.image\.reference)$`)
-
-// paths returns the paths to the pod templates and to the other images that were found, as the
-// config has them.
-func (u *unknownKind) paths() (templates, others []string) {
-	seen := map[string]bool{}
+// addPaths adds the paths to the images to File.Unknown. It returns why they are left.
+func (u *unknownKind) addPaths() (why string) {
+	why = "no image is known in the kind "
 	for _, image := range u.found {
-		path, to := configPath(image.pointer), &others
-		if m := templateImage.FindStringSubmatch(path); m != nil {
-			path, to = m[1], &templates
+		path := configPath(image.pointer)
+		if templateImage.MatchString(path) {
+			why = "no pod template is known in the kind "
 		}
-		if !seen[path] {
-			seen[path] = true
-			*to = append(*to, path)
+		image.file.addUnknown(u.kind, path)
+	}
+	for _, image := range u.likely {
+		if text := image.text(); text != "" && !variable(text) {
+			image.file.addUnknown(u.kind, configPath(image.pointer))
 		}
 	}
-	return templates, others
+	return why + u.kind.Kind
 }
 
-// configPath returns the path that the config has for a pointer.
-func configPath(p jsontext.Pointer) string {
-	var path strings.Builder
-	for token := range p.Tokens() {
-		if _, err := strconv.Atoi(token); err == nil {
-			path.WriteString("[*]")
-		} else {
-			path.WriteString("." + token)
-		}
+// addUnknown adds the path to an image in a kind to File.Unknown.
+func (f *File) addUnknown(kind workload.Kind, path string) {
+	if f.Unknown == nil {
+		f.Unknown, f.unknownPaths = map[workload.Kind][]string{}, map[kindPath]bool{}
 	}
-	return strings.TrimPrefix(path.String(), ".")
+	if key := (kindPath{kind, path}); !f.unknownPaths[key] {
+		f.unknownPaths[key] = true
+		f.Unknown[kind] = append(f.Unknown[kind], path)
+	}
 }
 
-// list returns paths as a list in YAML.
-func list(paths []string) string {
-	texts := slices.Clone(paths)
-	for i, path := range texts {
-		if strings.Contains(path, "[") {
-			texts[i] = strconv.Quote(path)
-		}
-	}
-	return "[" + strings.Join(texts, ", ") + "]"
+// kindPath is a path in the objects of a kind.
+type kindPath struct {
+	workload.Kind
+	path string
 }
