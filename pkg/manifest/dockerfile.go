@@ -200,14 +200,14 @@ func (d *dockerfile) used(n *parser.Node, word string, offset int, image string)
 // find adds an image that is in a word of an instruction, at an offset.
 func (d *dockerfile) find(n *parser.Node, word string, offset int, image string) {
 	if variable(image) {
-		d.leave(n.StartLine, image, "it depends on a variable")
+		d.leave(n.StartLine, image, onVariable)
 		return
 	}
 	if start, ok := d.wordsOf(n)[word]; ok {
 		d.add(image, start+offset, n.StartLine)
 		return
 	}
-	d.leave(n.StartLine, image, "its text is not on one line")
+	d.leave(n.StartLine, image, onManyLines)
 }
 
 // wordsOf returns where the words of an instruction begin for the first time, but for its name. It

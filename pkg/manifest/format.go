@@ -125,7 +125,7 @@ func (c cursor) wholeUnless(prefix string, never bool) {
 // add adds a reference. The node of the cursor is what an edit changes.
 func (c cursor) add(text string, p place, never bool) {
 	if variable(text) {
-		c.leave(text, "it depends on a variable")
+		c.leave(text, onVariable)
 		return
 	}
 	pointer := string(c.pointer)

@@ -71,6 +71,7 @@ const (
 		"these values"
 	frontend = ": it is the frontend of a file in another language than that of Dockerfiles; write " +
 		"its digest there"
+	instead     = "; write the image with its digest instead"
 	toTemplates = " to `templates` in the config file that --config names"
 	newRegistry = ": global.imageRegistry changes its registry; write its digest in these values"
 )
@@ -195,7 +196,7 @@ func TestFormats(t *testing.T) {
 			text: "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nspec:\n  template:\n    spec:\n" +
 				"      sources:\n      - helm: {valuesObject: {image: '«a:1»', b: {image: 'b:{{.tag}}'}}}\n",
 			references: "a:1",
-			left:       []string{"7:56 b:{{.tag}}: it depends on a variable"},
+			left:       []string{"7:56 b:{{.tag}}: it depends on a variable" + instead},
 		},
 		{
 			name: "a kind that is not known", file: "a.yaml",
@@ -250,7 +251,7 @@ func TestFormats(t *testing.T) {
 				"5:36 team/b: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
 					"or a digest, or add {group: tekton.dev, kind: Task, images: " +
 					"[\"spec.steps[*].image\"]}" + toTemplates,
-				"5:53 $(params.image): it depends on a variable",
+				"5:53 $(params.image): it depends on a variable" + instead,
 				"6:23 c/d: it is likely to be the repository of an image, which is not known in the kind " +
 					"Task; write its digest there, in the tag or as digest",
 			},
@@ -504,7 +505,7 @@ func TestFormats(t *testing.T) {
 			left: []string{
 				"6:12 example.com/web:1: Compose tries to pull it before it builds it; set pull_policy to " +
 					"build or never",
-				"9:12 redis:${TAG:-7}: it depends on a variable",
+				"9:12 redis:${TAG:-7}: it depends on a variable" + instead,
 			},
 		},
 		{
@@ -577,7 +578,7 @@ func TestFormats(t *testing.T) {
 			references: "a:1 d:1 g:1",
 			left: []string{
 				"11:9 an image in dockerfile_inline" + inText,
-				"12:59 $H: it depends on a variable",
+				"12:59 $H: it depends on a variable" + instead,
 			},
 		},
 		{
@@ -613,7 +614,7 @@ func TestFormats(t *testing.T) {
 				"    - uses: actions/checkout@v4\n    - uses: docker://«alpine:3»\n    - run: echo\n" +
 				"  b: {container: {image: '«node:20»'}}\n  c: {container: '${{ matrix.image }}'}\n",
 			references: "golang:1.22 postgres:16 alpine:3 node:20",
-			left:       []string{"12:18 ${{ matrix.image }}: it depends on a variable"},
+			left:       []string{"12:18 ${{ matrix.image }}: it depends on a variable" + instead},
 		},
 		{
 			name: "action", file: "action.yml",
@@ -633,7 +634,7 @@ func TestFormats(t *testing.T) {
 			references: "a:8 b:c",
 		},
 		{name: "template", file: "values.yaml", text: "image: {repository: '{{ x }}', tag: a}\n", left: []string{
-			"1:37 {{ x }}:a: it depends on a variable",
+			"1:37 {{ x }}:a: it depends on a variable" + instead,
 		}},
 		{name: "not values", file: "other.yaml", text: "image: {repository: a, tag: b}\n"},
 	} {
@@ -699,8 +700,8 @@ func TestDockerfile(t *testing.T) {
 		{
 			name: "variables", text: "ARG V=1\nFROM golang:${V}\nFROM $BASE as b\nFROM go\\\nlang\n",
 			left: []string{
-				"2:1 golang:${V}: it depends on a variable", "3:1 $BASE: it depends on a variable",
-				"4:1 golang: its text is not on one line",
+				"2:1 golang:${V}: it depends on a variable" + instead, "3:1 $BASE: it depends on a variable" + instead,
+				"4:1 golang: its text is not on one line; write it on one",
 			},
 		},
 		{

@@ -26,6 +26,12 @@ const (
 	inPatch = "it is in a patch; write its digest there"
 )
 
+// These are why an image can't be pinned that is in no text, in several formats.
+const (
+	onVariable  = "it depends on a variable; write the image with its digest instead"
+	onManyLines = "its text is not on one line; write it on one"
+)
+
 // leaveReference adds a reference that can't be pinned where it is, unless it has a digest.
 func (c cursor) leaveReference(text, why string) { c.leaveUnpinned(Left{Text: text, Why: why}) }
 

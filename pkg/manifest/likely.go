@@ -41,7 +41,7 @@ func isLikelyImage(c cursor) bool {
 func (c cursor) leaveLikely(kind workload.Kind) {
 	switch repository := c.get("repository"); {
 	case variable(c.text()):
-		c.leave(c.text(), "it depends on a variable")
+		c.leave(c.text(), onVariable)
 	case repository.node == nil:
 		c.leaveAs(Left{
 			Text: c.text(), Why: "it has no tag, and no image is known in the kind " + kind.Kind,

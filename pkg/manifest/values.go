@@ -156,7 +156,7 @@ func (w *walk) valueText(c cursor) {
 	registry := near.registry(stem, c.text())
 	switch {
 	case err != nil && variable(c.text()):
-		c.leave(c.text(), "it depends on a variable")
+		c.leave(c.text(), onVariable)
 	case err != nil:
 	case text != c.text() && !r.Pinned():
 		c.leaveReference(text, "it has white space before or after it; remove that")
