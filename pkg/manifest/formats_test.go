@@ -64,7 +64,7 @@ func TestLeftReference(t *testing.T) {
 
 // These are the ends of messages about images that are left.
 const (
-	inText   = ": it is in a text, which tagpin does not look into; write its digest there"
+	inText   = ": it is in a text, which tagpin does not change; write its digest there"
 	inPatch  = ": it is in a patch; write its digest there"
 	besideIt = " beside it may be a part of the image; write its digest in these values"
 	noTag    = ": its tag is not set here, so the chart chooses it; set the tag and the digest in " +
@@ -166,7 +166,7 @@ func TestFormats(t *testing.T) {
 				"      parameters: [{name: image.tag, value: v1}, {name: replicas, value: '2'}]\n" +
 				"      values: |\n        image: c:2\n",
 			left: []string{
-				"9:9 an image in helm.values: it is in a text, which tagpin does not look into; use " +
+				"9:9 an image in helm.values: it is in a text, which tagpin does not change; use " +
 					"helm.valuesObject",
 				"7:45 image.tag=v1: it is a parameter of Helm; use helm.valuesObject",
 				"5:26 b:1: it is an image of kustomize in an Application; write its digest there, or pin " +
@@ -548,7 +548,7 @@ func TestFormats(t *testing.T) {
 				"replacements:\n- targets:\n  - fieldPaths: [spec.template.spec.containers.0.image, " +
 				"spec.replicas]\n",
 			left: []string{
-				"3:3 an image in a transformer: it is in a text, which tagpin does not look into; " +
+				"3:3 an image in a transformer: it is in a text, which tagpin does not change; " +
 					"write its digest there",
 				"6:18 an image at spec.template.spec.containers.0.image: kustomize replaces it by another " +
 					"field; write its digest there",

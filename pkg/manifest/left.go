@@ -21,9 +21,9 @@ var imageLine = regexp.MustCompile(`(?im)^[^#\r\n]*(image["']?[ \t]*:|/image["']
 
 // These are why an image in a text can't be pinned, or in a patch.
 const (
-	notRead = "it is in a text, which tagpin does not look into"
-	inText  = notRead + "; write its digest there"
-	inPatch = "it is in a patch; write its digest there"
+	notChanged = "it is in a text, which tagpin does not change"
+	inText     = notChanged + "; write its digest there"
+	inPatch    = "it is in a patch; write its digest there"
 )
 
 // These are why an image can't be pinned that is in no text, in several formats.
@@ -77,10 +77,10 @@ func (c cursor) leaveTag(name string, digest cursor) {
 	}
 }
 
-// leaveText leaves a text that names an image. The package does not look into texts, because they
-// may be templates or patches.
+// leaveText leaves a text that names an image, unless all images in it have digests. The package
+// does not pin images in texts, because they may be templates or patches.
 func (c cursor) leaveText(name, why string) {
-	if imageLine.MatchString(c.text()) {
+	if imageLine.MatchString(c.text()) && !textIsPinned(c.text()) {
 		c.leave(name, why)
 	}
 }
@@ -222,7 +222,7 @@ var parameterName = regexp.MustCompile(`(?i)image(\.?(tag|digest|repository|name
 func leaveSource(source cursor) {
 	helm := source.get("helm")
 	helm.get("values").leaveText("an image in helm.values",
-		notRead+"; use helm.valuesObject")
+		notChanged+"; use helm.valuesObject")
 	helm.get("parameters").each("parameters", func(parameter cursor) {
 		name, value := parameter.get("name").text(), parameter.get("value")
 		if parameterName.MatchString(name) && value.node != nil && value.node.Kind == yaml.ScalarNode {
