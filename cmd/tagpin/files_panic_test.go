@@ -45,3 +45,27 @@ func TestFilePanic(t *testing.T) {
 		t.Errorf("edit = %v and %d files, want an error and none", errs, len(s.files))
 	}
 }
+
+// TestFollowPanic checks that a panic about one Kustomization is an error of that file alone.
+func TestFollowPanic(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kustomization.yaml")
+	if err := os.WriteFile(path, []byte("resources: [a.yaml]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var messages bytes.Buffer
+	var s sources
+	d := folder{ // without flags, which makes adding a.yaml panic
+		path: filepath.Dir(path), sources: &s, t: newTerminal(nil, nil, &messages),
+		files: []*source{{fileName: fileName{path, path}}},
+	}
+	if err := os.WriteFile(filepath.Join(d.path, "a.yaml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.follow()
+	if len(s.unread) != 1 || !strings.HasPrefix(s.unread[0].Error(), path+": internal error") {
+		t.Errorf("follow = %v, want an error of %s", s.unread, path)
+	}
+	if got := messages.String(); !strings.Contains(got, "which is a bug") {
+		t.Errorf("messages = %q, want a report of the panic", got)
+	}
+}

@@ -31,8 +31,16 @@ func (d *folder) follow() {
 		read: map[string]bool{}, added: map[fileName]bool{},
 	}
 	for ; len(s.queue) > 0; s.queue = s.queue[1:] {
-		if path := s.queue[0].path; manifest.IsKustomizationName(path) {
-			s.readKustomization(path)
+		file := s.queue[0]
+		if !manifest.IsKustomizationName(file.path) {
+			continue
+		}
+		err := file.catch(s.t, func() error {
+			s.readKustomization(file.path)
+			return nil
+		})
+		if err != nil {
+			s.sources.unread = append(s.sources.unread, err)
 		}
 	}
 }
