@@ -3,10 +3,10 @@
 // Package manifest finds the image references in files and replaces their text.
 //
 // A file is a stream of YAML documents or JSON values, or a Dockerfile. A format recognizes a
-// document and finds its references: Kubernetes manifests, Kustomizations, values of Helm charts,
-// compose files, workflows and actions of GitHub, and Dockerfiles. Parse returns the references of
-// all formats in the same way, as objects of package workload. Documents that no format recognizes
-// are ignored.
+// document and finds its references: Kubernetes manifests, Kustomizations, JSON patches, values of
+// Helm charts, compose files, workflows and actions of GitHub, and Dockerfiles. Parse returns the
+// references of all formats in the same way, as objects of package workload. Documents that no
+// format recognizes are ignored.
 //
 //	f, err := manifest.Parse("deploy.yaml", data, table)
 //	for _, o := range f.Objects { … o.PodSpecs … o.Position(reference) … }
@@ -18,9 +18,10 @@
 // where the edited lines already show that nothing else can differ, it does not parse. A reference
 // that is an alias is edited where its anchor is, unless other uses of the anchor would change too.
 //
-// The package does not decide which references to pin and does not contact registries. It finds
-// only what is an image for certain: it does not look into texts, such as patches and scripts.
-// Where such a text seems to have an image, File.Left says so.
+// The package does not decide which references to pin and does not contact registries. It changes
+// only what is an image for certain. Other images are in File.Left, with the reason: those in JSON
+// patches and in kinds that are not known, those in texts, such as patches within a Kustomization,
+// and what is only likely to be an image.
 package manifest
 
 import (
