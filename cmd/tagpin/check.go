@@ -119,9 +119,10 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	errs = append(errs, err)
 	n, byHint := s.tally(), newHints(s.files)
 	byHint.countAll(s.files, func(l manifest.Left) bool { return !l.Reference })
+	renew := k.renewals(s, &rules, t.program)
 	for _, file := range s.files {
 		found = append(found, inOrder(slices.Concat(
-			unpinned(file, &rules, n, byHint, t), editedTags(file, before[file], t.program)))...)
+			unpinned(file, &rules, n, byHint, t), editedTags(file, before[file], renew)))...)
 	}
 	if ctx.Err() != nil {
 		return errInterrupted

@@ -14,8 +14,8 @@ import (
 
 // editedTags returns the pins whose tag has changed since an earlier content of the file, while
 // their digest has stayed: of the same container, or of one that the file no longer has. If before
-// is nil, there is none. program is how the user calls tagpin.
-func editedTags(s *source, before *manifest.File, program string) (found []finding) {
+// is nil, there is none.
+func editedTags(s *source, before *manifest.File, renew renewals) (found []finding) {
 	if before == nil {
 		return nil
 	}
@@ -45,8 +45,8 @@ func editedTags(s *source, before *manifest.File, program string) (found []findi
 		line, column := p.object.Position(p.is)
 		found = append(found, finding{
 			File: s.file.Name, Line: line, Column: column, Rule: ruleEditedTag, Image: p.is.Text,
-			Message: fmt.Sprintf("%s has the digest of the tag %s, which was there before; renew it with "+
-				"%s pin --write --update %s", p.is.Text, old.Tag(), program, shellWord(s.path)),
+			Message: fmt.Sprintf("%s has the digest of the tag %s, which was there before; %s",
+				p.is.Text, old.Tag(), renew.of(s, p)),
 		})
 	}
 	return found
@@ -55,7 +55,7 @@ func editedTags(s *source, before *manifest.File, program string) (found []findi
 // plainWord matches a text that every shell takes as it is.
 var plainWord = regexp.MustCompile(`^[\w./@%+:,][\w./@%+:,-]*$`)
 
-// shellWord returns the path of a file as a word for a shell, which is no flag.
+// shellWord returns a text as a word for a shell. The path of a file is no flag then.
 func shellWord(path string) string {
 	if strings.HasPrefix(path, "-") {
 		path = "./" + path

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"slices"
+
+	"github.com/tagpin/tagpin/pkg/manifest"
+	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// renewals says how to renew the digests of pins.
+type renewals struct {
+	rules    *policy.Policy
+	commands map[*source]string // those that renew all pins of a file, and of others
+}
+
+// renewals returns how to renew the digests of pins in files. The commands have the arguments and
+// the flags of this one, because some files are known only by them: by a Kustomization in a folder,
+// or by a kind in the config.
+func (k *checking) renewals(s *sources, rules *policy.Policy, program string) renewals {
+	command := program + " pin --write --update"
+	if k.config != "" {
+		command += " --config " + shellWord(k.config)
+	}
+	for _, glob := range k.exclude {
+		command += " --exclude " + shellWord(glob)
+	}
+	arguments := map[*source]string{}
+	for _, a := range s.arguments {
+		once := map[*source]bool{}
+		for _, file := range a.files {
+			if file.path != "" && !once[file] {
+				once[file] = true
+				arguments[file] += " " + shellWord(a.text)
+			}
+		}
+	}
+	r := renewals{rules, map[*source]string{}}
+	for file, words := range arguments {
+		r.commands[file] = command + words
+	}
+	return r
+}
+
+// of returns how to renew the digest of a pin in a file, as an order. tagpin pin has to be able to.
+func (r *renewals) of(s *source, p filePin) string {
+	const byHand = "write the digest of its new tag"
+	command := r.commands[s]
+	if command == "" || !r.canPin(p.object, p.is) {
+		return byHand
+	}
+	return byHand + ", or renew it and all other pins there with " + command
+}
+
+// canPin reports whether tagpin pin --update resolves a reference.
+func (r *renewals) canPin(o *manifest.Object, is workload.Reference) bool {
+	plan := r.rules.Decide(policy.Input{Operation: policy.Create, Object: withoutDigests(o.Object)})
+	i := slices.IndexFunc(allReferences(o.Object), func(other workload.Reference) bool {
+		return other.Pointer == is.Pointer
+	})
+	return i >= 0 && i < len(plan.Decisions) && plan.Decisions[i].Action == policy.Resolve
+}
