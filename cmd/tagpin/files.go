@@ -9,9 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"runtime"
-	"slices"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/spf13/pflag"
@@ -240,49 +238,5 @@ func (s *sources) add(file *source, t terminal) {
 		t.complain(fmt.Errorf("%w; the file was skipped", file.err))
 	case file.file.Recognized(), file.named:
 		s.files = append(s.files, file)
-	}
-}
-
-// parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. Of
-// several names, the first one counts for which the file has anything that tagpin knows. The images
-// that it has only by further names are in others. Names of the same class need only one look.
-func (s *source) parse(command string, table *workload.Table) (err error) {
-	if s.path != "" {
-		if s.data, err = os.ReadFile(s.path); err != nil {
-			return err // the error has the path
-		}
-	}
-	s.file, err = manifest.ParseAs(cmp.Or(s.path, "stdin"), s.as, s.data, table)
-	known := []string{manifest.NameClass(s.as)}
-	for _, name := range s.names[1:] {
-		class := manifest.NameClass(name.as)
-		if slices.Contains(known, class) {
-			continue
-		}
-		known = append(known, class)
-		other, otherErr := manifest.ParseAs(name.path, name.as, s.data, table)
-		switch {
-		case otherErr != nil || !other.Recognized():
-		case err != nil || !s.file.Recognized():
-			s.fileName, s.file, err = name, other, nil
-		default:
-			s.addOther(name, other)
-		}
-	}
-	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {
-		return hinted(err, "this file looks like a template; render it first: "+
-			"`helm template … | "+command+"`")
-	}
-	return err
-}
-
-// addOther adds what the file has by another name alone.
-func (s *source) addOther(name fileName, other *manifest.File) {
-	other = other.Without(s.file)
-	for _, o := range s.others {
-		other = other.Without(o.file)
-	}
-	if len(other.Objects)+len(other.Left) > 0 {
-		s.others = append(s.others, &source{fileName: name, data: s.data, file: other})
 	}
 }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"os"
+	"slices"
+
+	"github.com/tagpin/tagpin/pkg/manifest"
+	"github.com/tagpin/tagpin/pkg/workload"
+)
+
+// parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. Of
+// several names, the first one counts for which the file has anything that tagpin knows. The images
+// that it has only by further names are in others. Names of the same class need only one look.
+func (s *source) parse(command string, table *workload.Table) (err error) {
+	if s.path != "" {
+		if s.data, err = os.ReadFile(s.path); err != nil {
+			return err // the error has the path
+		}
+	}
+	s.file, err = manifest.ParseAs(cmp.Or(s.path, "stdin"), s.as, s.data, table)
+	known := []string{manifest.NameClass(s.as)}
+	for _, name := range s.names[1:] {
+		if class := manifest.NameClass(name.as); !slices.Contains(known, class) {
+			known = append(known, class)
+			err = s.parseOther(err, name, table)
+		}
+	}
+	if err != nil {
+		s.others = nil
+	}
+	if err != nil && s.named && bytes.Contains(s.data, []byte("{{")) {
+		return hinted(err, "this file looks like a template; render it first: "+
+			"`helm template … | "+command+"`")
+	}
+	return err
+}
+
+// parseOther parses the file by a further name. err is the error by the names before it. parseOther
+// returns the error of the file. If the file may have images by one of its names, but can't be
+// parsed by that name, this is the error, even if it is valid by the others.
+func (s *source) parseOther(err error, name fileName, table *workload.Table) error {
+	other, otherErr := manifest.ParseAs(name.path, name.as, s.data, table)
+	known := err == nil && s.file.Recognized()
+	switch {
+	case mayHaveImages(err):
+	case mayHaveImages(otherErr):
+		return otherErr
+	case otherErr != nil && !known:
+		return cmp.Or(err, otherErr)
+	case otherErr != nil, !other.Recognized():
+	case known:
+		s.addOther(name, other)
+	default:
+		s.fileName, s.file, err = name, other, nil
+	}
+	return err
+}
+
+// mayHaveImages reports whether an error is about a file that may have images.
+func mayHaveImages(err error) bool {
+	return errors.Is(err, manifest.ErrMayHaveImages) || errors.Is(err, manifest.ErrDuplicateKey)
+}
+
+// addOther adds what the file has by another name alone.
+func (s *source) addOther(name fileName, other *manifest.File) {
+	other = other.Without(s.file)
+	for _, o := range s.others {
+		other = other.Without(o.file)
+	}
+	if len(other.Objects)+len(other.Left) > 0 {
+		s.others = append(s.others, &source{fileName: name, data: s.data, file: other})
+	}
+}
