@@ -89,6 +89,11 @@ var shapes = map[string]func(size int) string{
 	"values": func(size int) string {
 		return many(size, "", func(i int) string { return fmt.Sprintf("a%dimage: b:1\n", i) })
 	},
+	"patches of a Kustomization": func(size int) string {
+		return "patches:\n" + many(size, "", func(int) string {
+			return "- patch: |\n    a:\n    image: b\n"
+		})
+	},
 	"mounts": func(size int) string {
 		return "FROM a\nRUN" + many(size, "", func(i int) string {
 			if i%100 == 99 { // the parser has a limit for a line
@@ -135,6 +140,8 @@ func nameOf(shape string) string {
 	switch shape {
 	case "values":
 		return "values.yaml"
+	case "patches of a Kustomization":
+		return "kustomization.yaml"
 	case "mounts":
 		return "Dockerfile"
 	}
@@ -146,6 +153,7 @@ func nameOf(shape string) string {
 func TestManyKeys(t *testing.T) {
 	for _, name := range []string{
 		"services", "services that are aliases", "fields of a custom kind", "values", "patches", "mounts",
+		"patches of a Kustomization",
 	} {
 		if _, err := pinAll(nameOf(name), []byte(shapes[name](1<<20))); err != nil {
 			t.Errorf("pinAll of %s = %v", name, err)
@@ -201,5 +209,18 @@ func TestManyValues(t *testing.T) {
 	f, err := manifest.Parse("values.yaml", data, nil)
 	if err != nil || len(f.Objects) < 10000 {
 		t.Errorf("Parse = %v, want many objects", err)
+	}
+}
+
+// TestManyRegistries parses a mapping of values with many registries and many images whose names
+// begin with them. If each image were compared with all registries, the test would run into its
+// timeout. A key twice is an error, but only after the search for images.
+func TestManyRegistries(t *testing.T) {
+	const size = 2 << 20
+	data := many(size, "", func(int) string { return "registry: q\n" }) +
+		many(size, "", func(int) string { return "aimage: q/b:1\n" })
+	_, err := manifest.Parse("values.yaml", []byte(data), nil)
+	if err == nil || !strings.Contains(err.Error(), "duplicate key") {
+		t.Errorf("Parse = %v, want an error about a duplicate key", err)
 	}
 }

@@ -16,6 +16,7 @@ type neighbours struct {
 	parts      map[string]string // the first key of a tag or a digest
 	digests    map[string]string // the first key of a digest
 	registries map[string][]registryKey
+	known      map[registryText]bool // the texts in registries
 }
 
 // registryKey is a key of a registry, at an index of a mapping. Its text is empty if the registry
@@ -24,6 +25,9 @@ type registryKey struct {
 	at        int
 	key, text string
 }
+
+// registryText is the text of a registry of the images with a stem.
+type registryText struct{ stem, text string }
 
 // stemOf returns what the key of an image and those of its parts begin with: proxy for proxyImage.
 func stemOf(image cursor) string {
@@ -36,7 +40,9 @@ func (w *walk) neighboursOf(n *yaml.Node) *neighbours {
 	if known := w.near[n]; known != nil {
 		return known
 	}
-	near := &neighbours{map[string]string{}, map[string]string{}, map[string][]registryKey{}}
+	near := &neighbours{
+		map[string]string{}, map[string]string{}, map[string][]registryKey{}, map[registryText]bool{},
+	}
 	for i := 0; i < len(n.Content); i += 2 {
 		if n.Content[i].Kind == yaml.ScalarNode {
 			near.add(i, n.Content[i].Value, n.Content[i+1])
@@ -69,7 +75,17 @@ func (near *neighbours) add(at int, key string, value *yaml.Node) {
 		return
 	}
 	for _, stem := range stems(before) {
-		near.registries[stem] = append(near.registries[stem], registryKey{at, key, text(value)})
+		near.addRegistry(stem, registryKey{at, key, text(value)})
+	}
+}
+
+// addRegistry adds the key of a registry for a stem, unless an earlier key has the same text. Few of
+// the others can be the beginning of one name, so a search ends soon.
+func (near *neighbours) addRegistry(stem string, k registryKey) {
+	this := registryText{stem, k.text}
+	if !near.known[this] {
+		near.known[this] = true
+		near.registries[stem] = append(near.registries[stem], k)
 	}
 }
 

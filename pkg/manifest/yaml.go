@@ -227,14 +227,35 @@ func (f *File) span(n *yaml.Node) (span, error) {
 			return span{at, at + len(text)}, nil
 		}
 	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
-		header := bytes.IndexAny(rest, "\r\n") + 1
-		text := bytes.Index(rest[header:], []byte(n.Value))
-		if header > 0 && text >= 0 && n.Value != "" {
-			start := at + header + text
-			return span{start, start + len(n.Value)}, nil
+		if start := startInBlock(rest, n.Value); start >= 0 {
+			return span{at + start, at + start + len(n.Value)}, nil
 		}
 	case bytes.HasPrefix(rest, []byte(n.Value)):
 		return span{at, at + len(n.Value)}, nil
 	}
 	return span{}, fmt.Errorf("can't find the text %q at its position", n.Value)
+}
+
+// lineBreak matches the end of a line.
+var lineBreak = regexp.MustCompile(`\r\n?|\n`)
+
+// startInBlock returns where a value begins in data, which begins with its block, or -1. The value
+// is only found if it begins in the first line of the block and has no other indented line. The
+// search ends there, so that a file with many blocks does not need a time that grows with the
+// square of its size.
+func startInBlock(data []byte, value string) int {
+	header := lineBreak.FindIndex(data)
+	if header == nil || value == "" {
+		return -1
+	}
+	block := data[header[1]:]
+	end := len(block)
+	if line := lineBreak.FindIndex(block); line != nil {
+		end = min(end, line[0]+len(value))
+	}
+	start := bytes.Index(block[:end], []byte(value))
+	if start < 0 {
+		return -1
+	}
+	return header[1] + start
 }
