@@ -243,7 +243,8 @@ func TestFormats(t *testing.T) {
 				"'}\n  nImage: {repository: f, digest: '" + pinned.String() + "'}\n  mImage: {repository: g, sha: 1}\n" +
 				"  anImage: true\n  theImage: free text\n  anyImage: free $(text)\n  noImage: ''\n" +
 				"  osImage: ubuntu\n  vm_imageName: ubuntu\n  logoImage: logo.png\n  image_: x\n" +
-				"  url_image: https://a/b\n  image-: {tag: 1}\n  xImage: {tag: '1'}\n  yImage: [a]\n",
+				"  url_image: https://a/b\n  image-: {tag: 1}\n  xImage: {tag: '1'}\n  yImage: [a]\n" +
+				"  zImage: {repository: 'quay.io/a/b@" + pinned.String() + "'}\n",
 			left: []string{
 				"5:19 alpine: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
 					"or a digest, or add {group: tekton.dev, kind: Task, images: " +

@@ -30,8 +30,8 @@ func isLikelyImage(c cursor) bool {
 		return false
 	}
 	if c.node != nil && c.node.Kind == yaml.MappingNode {
-		_, err := ref.Parse(c.get("repository").text())
-		return err == nil && !c.hasDigest() && !isGiven(c.get("sha").node)
+		r, err := ref.Parse(c.get("repository").text())
+		return err == nil && !r.Pinned() && !c.hasDigest() && !isGiven(c.get("sha").node)
 	}
 	_, err := ref.Parse(inserted.ReplaceAllString(c.text(), "x"))
 	return err == nil && !imageFile.MatchString(c.text())
