@@ -17,6 +17,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/manifest"
+	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -35,6 +36,9 @@ func (k *checking) baseFiles(
 		}
 	}
 	before := map[*source]*manifest.File{}
+	parse := func(s *source, data []byte) (*manifest.File, error) {
+		return manifest.ParseAs(s.path, s.as, data, table)
+	}
 	var unreads []error
 	for top, inTree := range byTree {
 		err := fmt.Errorf("%s is in no Git work tree", inTree[0].path)
@@ -54,17 +58,31 @@ func (k *checking) baseFiles(
 		case unread != nil:
 			t.complain(fmt.Errorf("%s: edited tags were not looked for in %w", top, unread))
 		}
-		for s, data := range contents {
-			_ = s.catch(t, func() error { // a file that was not valid has no pins
-				f, err := manifest.ParseAs(s.path, s.as, data, table)
-				if err == nil {
-					before[s] = f
-				}
-				return err
-			})
-		}
+		unreads = append(unreads, k.addBefore(before, contents, parse, t)...)
 	}
 	return before, errors.Join(unreads...)
+}
+
+// addBefore adds what files were, which have these contents in the commit. A file that was not valid
+// has no pins. With --base, addBefore returns an error for each file that makes parse panic.
+func (k *checking) addBefore(
+	before map[*source]*manifest.File, contents map[*source][]byte,
+	parse func(*source, []byte) (*manifest.File, error), t terminal,
+) (errs []error) {
+	for s, data := range contents {
+		err := s.catch(t, func() error {
+			f, err := parse(s, data)
+			if err == nil {
+				before[s] = f
+			}
+			return err
+		})
+		if _, caught := errors.AsType[*panics.Error](err); caught && k.base != "" {
+			errs = append(errs, fmt.Errorf("check: --base %s: edited tags were not looked for: %w",
+				k.base, err))
+		}
+	}
+	return errs
 }
 
 // workTree returns the folder of the Git work tree that has a file, or "".

@@ -4,11 +4,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tagpin/tagpin/pkg/manifest"
 )
 
 // TestGitContents checks that the contents of files are found in a commit, whether Git gets their
@@ -54,6 +57,26 @@ func TestGitContents(t *testing.T) {
 			if name := filepath.Base(s.path); string(data) != name {
 				t.Errorf("content of %q = %q, want its name", name, data)
 			}
+		}
+	}
+}
+
+// TestBasePanic checks that a panic about the content of a file in the commit is an error with
+// --base, and that without it the file has no pins there.
+func TestBasePanic(t *testing.T) {
+	good, bad := &source{fileName: fileName{path: "a"}}, &source{fileName: fileName{path: "b"}}
+	contents := map[*source][]byte{good: nil, bad: nil}
+	parse := func(s *source, _ []byte) (*manifest.File, error) {
+		if s == bad {
+			panic("odd")
+		}
+		return &manifest.File{}, nil
+	}
+	for base, want := range map[string]int{"": 0, "main": 1} {
+		k, before := checking{base: base}, map[*source]*manifest.File{}
+		errs := k.addBefore(before, contents, parse, newTerminal(nil, io.Discard, io.Discard))
+		if len(errs) != want || len(before) != 1 || before[good] == nil {
+			t.Errorf("--base %q: addBefore = %v and %d files, want %d errors and one file", base, errs, len(before), want)
 		}
 	}
 }
