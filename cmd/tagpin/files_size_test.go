@@ -16,6 +16,7 @@ func TestFileSize(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"a.json": `{"a": 1}`, "b.yaml": "kind: A\napiVersion: b/v1\n", "c.yaml": "a: [", "large.json": "{}",
+		"kustomization.yaml": "resources: [large.json]",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -32,8 +33,9 @@ func TestFileSize(t *testing.T) {
 		t.Errorf("errors = %v, want that of large.json", s.unread)
 	}
 	for _, file := range s.all {
-		if kept := len(file.data) > 0; kept != (filepath.Base(file.path) == "b.yaml") {
-			t.Errorf("content of %s: kept = %t, want that of b.yaml alone", file.path, kept)
+		name := filepath.Base(file.path)
+		if kept := len(file.data) > 0; kept != (name == "b.yaml" || name == "kustomization.yaml") {
+			t.Errorf("content of %s: kept = %t, want that of the files that are known", file.path, kept)
 		}
 	}
 }

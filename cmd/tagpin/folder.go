@@ -23,8 +23,9 @@ type folder struct {
 	t       terminal
 
 	files     []*source
-	templates string // the folder with the templates of a chart that was found last, or ""
-	skipped   string // the one of those folders that a message was printed about last
+	refused   map[string]bool // files that are not read, by their paths in folders without links
+	templates string          // the folder with the templates of a chart that was found last, or ""
+	skipped   string          // the one of those folders that a message was printed about last
 }
 
 // filesIn returns all files below a folder that may have images, sorted by name. It does not follow
@@ -32,7 +33,9 @@ type folder struct {
 func (f *fileFlags) filesIn(path string, s *sources, t terminal) []*source {
 	within := realPath(path)
 	within = cmp.Or(workTree(filepath.Join(within, "file")), within)
-	d := folder{flags: f, path: path, within: within, sources: s, t: t}
+	d := folder{
+		flags: f, path: path, within: within, sources: s, t: t, refused: map[string]bool{},
+	}
 	root := path + string(filepath.Separator) // without it, WalkDir does not follow a link
 	_ = filepath.WalkDir(root, d.visit)
 	d.follow()
@@ -64,12 +67,22 @@ func (d *folder) visit(path string, entry fs.DirEntry, err error) error {
 		file := &source{fileName: fileName{path, path}}
 		switch wanted, err := d.flags.wanted(file, d.within); {
 		case err != nil:
-			unread(err)
+			d.refuse(path, err)
 		case wanted && !d.skips(file):
 			d.files = append(d.files, file)
 		}
 	}
 	return nil
+}
+
+// refuse adds the error of a file that is not read, unless it has one already: a Kustomization may
+// name a file that is found anyway.
+func (d *folder) refuse(path string, err error) {
+	key := filepath.Join(realPath(filepath.Dir(path)), filepath.Base(path))
+	if !d.refused[key] {
+		d.refused[key] = true
+		d.sources.unread = append(d.sources.unread, err)
+	}
 }
 
 // skips reports whether a file is a template of a chart. It prints a message about the first one of

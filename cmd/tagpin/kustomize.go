@@ -105,7 +105,7 @@ func (s *following) add(file *source) {
 		}
 	}
 	if err != nil {
-		s.sources.unread = append(s.sources.unread, err)
+		s.refuse(file.path, err)
 	}
 }
 
