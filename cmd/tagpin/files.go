@@ -14,6 +14,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/panics"
@@ -28,7 +29,7 @@ prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo
 workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and
 so are links to folders, and files with {{ in the templates of a chart. A file in the folder that a
 Kustomization names is read all the same, whatever its name is. A link to a file outside of the
-folder, or of its Git work tree, and a file of more than 32 MiB are errors unless an argument names
+folder, or of its Git work tree, and a file of more than 16 MiB are errors unless an argument names
 them too. A Kubernetes object that has a key twice where images are looked for is always an error.
 The comment "# tagpin:ignore" on the line of an image, or on a line of its own above it, makes
 tagpin ignore the image.`
@@ -118,19 +119,27 @@ type argument struct {
 	files []*source
 }
 
-// parse reads and parses the files, several at a time. It calls parsed, if it is not nil, with each
-// valid file as soon as that is parsed, from several goroutines.
+// parse reads and parses the files, several at a time, but those together have at most maxSize, and
+// a larger one is alone. It calls parsed, if it is not nil, with each valid file as soon as that is
+// parsed, from several goroutines.
 func (f *fileFlags) parse(
 	ctx context.Context, s *sources, table *workload.Table, parsed func(*source), t terminal,
 ) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
+	together := semaphore.NewWeighted(maxSize)
 	for _, file := range s.all {
 		group.Go(func() error {
+			size := file.size()
+			if err := together.Acquire(ctx, size); err != nil {
+				file.err = cmp.Or(file.err, err)
+				return nil // the errors are in the files
+			}
+			defer together.Release(size)
 			if file.err = cmp.Or(file.err, ctx.Err()); file.err == nil {
 				f.parseFile(file, table, parsed, t)
 			}
-			return nil // the errors are in the files
+			return nil
 		})
 	}
 	_ = group.Wait()

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestFileSize checks that a large file in a folder is an error, and that the content of files that
@@ -29,7 +32,7 @@ func TestFileSize(t *testing.T) {
 	var f fileFlags
 	s := f.find([]string{dir}, screen)
 	f.parse(t.Context(), s, nil, nil, screen)
-	if len(s.unread) != 1 || !strings.Contains(s.unread[0].Error(), "large.json: it has more than 32 MiB") {
+	if len(s.unread) != 1 || !strings.Contains(s.unread[0].Error(), "large.json: it has more than 16 MiB") {
 		t.Errorf("errors = %v, want that of large.json", s.unread)
 	}
 	for _, file := range s.all {
@@ -38,4 +41,36 @@ func TestFileSize(t *testing.T) {
 			t.Errorf("content of %s: kept = %t, want that of the files that are known", file.path, kept)
 		}
 	}
+}
+
+// TestLargeFilesTogether checks that files which have more than maxSize together are not parsed at
+// the same time. The one that is larger, which an argument names, is parsed alone.
+func TestLargeFilesTogether(t *testing.T) {
+	dir := t.TempDir()
+	text := "kind: A\napiVersion: b/v1\n# "
+	paths := make([]string, 3)
+	for i, size := range []int{maxSize/2 + 1, maxSize/2 + 1, maxSize + 1} {
+		paths[i] = filepath.Join(dir, string(rune('a'+i))+".yaml")
+		data := text + strings.Repeat(" ", size-len(text))
+		if err := os.WriteFile(paths[i], []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		screen := newTerminal(nil, io.Discard, io.Discard)
+		var f fileFlags
+		s := f.find(paths, screen)
+		var parsing, parsed atomic.Int32
+		f.parse(t.Context(), s, nil, func(file *source) {
+			if n := parsing.Add(1); n != 1 {
+				t.Errorf("%s is one of %d files that are parsed at the same time, want one", file.path, n)
+			}
+			time.Sleep(time.Second) // until all other goroutines wait too
+			parsing.Add(-1)
+			parsed.Add(1)
+		}, screen)
+		if parsed.Load() != 3 {
+			t.Errorf("%d files were parsed, want 3", parsed.Load())
+		}
+	})
 }

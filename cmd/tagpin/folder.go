@@ -161,8 +161,3 @@ func linkOut(dir, path string) string {
 	}
 	return path
 }
-
-// maxSize is the largest size of a file in a folder that is read, because its tree can need twenty
-// times as much memory. An API server accepts at most 3 MiB for an object, so a larger file usually
-// has data for something else.
-const maxSize = 32 << 20

@@ -13,6 +13,21 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
+// maxSize is the largest size of a file in a folder that is read, and of the files that are parsed at
+// the same time: a tree of small nodes, such as [1,1,1], needs about a hundred times as much memory
+// as its text. An API server accepts at most 3 MiB for an object, so a larger file usually has data
+// for something else.
+const maxSize = 16 << 20
+
+// size returns the size of the file as far as it counts for maxSize.
+func (s *source) size() int64 {
+	size := int64(len(s.data))
+	if info, err := os.Stat(s.path); err == nil { // otherwise it is stdin, or reading it reports that
+		size = info.Size()
+	}
+	return min(size, maxSize)
+}
+
 // parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. Of
 // several names, the first one counts for which the file has anything that tagpin knows. The images
 // that it has only by further names are in others. Names of the same class need only one look.
