@@ -30,13 +30,16 @@ func (s *source) size() int64 {
 
 // parse reads the file, unless it is stdin, and parses it for a command, such as tagpin pin. Of
 // several names, the first one counts for which the file has anything that tagpin knows. The images
-// that it has only by further names are in others. Names of the same class need only one look.
+// that it has only by further names are in others. Names of the same class need only one look. A
+// name of values comes first, because such a file may have anything else that tagpin knows too.
 func (s *source) parse(command string, table *workload.Table) (err error) {
 	if s.path != "" {
 		if s.data, err = os.ReadFile(s.path); err != nil {
 			return err // the error has the path
 		}
 	}
+	slices.SortStableFunc(s.names, valuesFirst)
+	s.fileName = s.names[0]
 	s.file, err = manifest.ParseAs(cmp.Or(s.path, "stdin"), s.as, s.data, table)
 	known := []string{manifest.NameClass(s.as)}
 	for _, name := range s.names[1:] {
@@ -53,6 +56,17 @@ func (s *source) parse(command string, table *workload.Table) (err error) {
 			"`helm template … | "+command+"`")
 	}
 	return err
+}
+
+// valuesFirst compares names: those of a file with values come before the others.
+func valuesFirst(a, b fileName) int {
+	later := func(name fileName) int {
+		if manifest.NameClass(name.as) == manifest.NameClass("values.yaml") {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Compare(later(a), later(b))
 }
 
 // parseOther parses the file by a further name. err is the error by the names before it. parseOther

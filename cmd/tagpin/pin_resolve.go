@@ -105,7 +105,7 @@ func (r *resolution) leave(files []*source, rules *policy.Policy, t terminal) {
 	var all []left
 	byHint := newHints(files)
 	for _, file := range files {
-		for _, l := range file.file.Left {
+		for _, l := range slices.Concat(file.file.Left, file.leftByOthers()) {
 			at := place(file.file.Name, l.Line, l.Column)
 			if l.Reference && r.stays(decide(l.Text, rules), at, "changed", t) {
 				continue
@@ -118,6 +118,27 @@ func (r *resolution) leave(files []*source, rules *policy.Policy, t terminal) {
 		r.left++
 		t.complain(byHint.message(l.file, "pinned", l.Left))
 	}
+}
+
+// leftByOthers returns the images that the file has by further names alone. They are not pinned,
+// because an edit is for the format by one name.
+func (s *source) leftByOthers() (left []manifest.Left) {
+	for _, other := range s.others {
+		left = append(left, other.file.Left...)
+		for _, o := range other.file.Objects {
+			for _, r := range allReferences(o.Object) {
+				if r.Never {
+					continue
+				}
+				line, column := o.Position(r)
+				left = append(left, manifest.Left{
+					Line: line, Column: column, Text: r.Text, Reference: true,
+					Why: "it is an image only by another name of the file; write its digest there",
+				})
+			}
+		}
+	}
+	return left
 }
 
 // allReferences returns the references of an object in document order.
