@@ -144,6 +144,8 @@ RELEASE_FLAGS ?= --snapshot --skip=sign
 
 release: $(RELEASER) ## build a release into bin/release: archives, chart, SBOMs, checksums, krew's manifest
 	$(call say,release: builds the image$(,) and tagpin for six platforms,25 min,2 min)
+	@# Without a remote, GoReleaser knows neither the tag nor the time of the commit, and says nothing.
+	@git remote get-url origin > /dev/null
 	@rm -rf bin/extra && mkdir -p bin/extra
 	@$(MAKE) --silent image > bin/image.digest
 	@for arch in amd64 arm64; do \

@@ -45,7 +45,8 @@ func newRelease(t *testing.T) release {
 	script := `git -C ../.. ls-files -z --cached --others --exclude-standard | tar -C ../.. -c --null \
 	  --ignore-failed-read --files-from=- 2> /dev/null | (mkdir "$CLONE" && tar -x -C "$CLONE")
 cd "$CLONE"
-git init -q && git add -A && git commit -q -m a && git tag v1.2.3
+git init -q && git remote add origin https://github.com/tagpin/tagpin
+git add -A && git commit -q -m a && git tag v1.2.3
 make release`
 	c := exec.CommandContext(t.Context(), "bash", "-c", "set -e\n"+script)
 	c.Env = append(os.Environ(), "CLONE="+clone, "GIT_CONFIG_GLOBAL="+os.DevNull, "MAKEFLAGS=", "MAKELEVEL=",
