@@ -3,6 +3,7 @@
 package manifest_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -222,5 +223,22 @@ func TestManyRegistries(t *testing.T) {
 	_, err := manifest.Parse("values.yaml", []byte(data), nil)
 	if err == nil || !strings.Contains(err.Error(), "duplicate key") {
 		t.Errorf("Parse = %v, want an error about a duplicate key", err)
+	}
+}
+
+// TestLongPath parses files with a very long key above many images. A copy of the whole path for
+// each image would need memory that grows with the square of the size of the file.
+func TestLongPath(t *testing.T) {
+	images := "? " + strings.Repeat("k", 1<<16) + "\n: {" + many(1<<16, ", ", func(i int) string {
+		return fmt.Sprintf("a%dImage: b:1", i)
+	}) + "}\n"
+	for name, data := range map[string]string{
+		"values.yaml": images, "f.yaml": "apiVersion: a/v1\nkind: A\n" + images,
+	} {
+		_, err := manifest.Parse(name, []byte(data), nil)
+		if !errors.Is(err, manifest.ErrMayHaveImages) ||
+			!strings.Contains(err.Error(), "the path to this value has more than 4096 bytes") {
+			t.Errorf("Parse of %s = %.200v, want an error about the path", name, err)
+		}
 	}
 }

@@ -42,7 +42,7 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 	}
 	function := root.get("metadata").get("annotations").get("config.kubernetes.io/function")
 	function.leaveText("an image of a KRM function", inText)
-	return root.twice
+	return root.err()
 }
 
 // unknownKind is the search for the images in an object whose kind the table does not have.
