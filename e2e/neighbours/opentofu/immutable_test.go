@@ -227,7 +227,7 @@ func TestJobPodsOnly(t *testing.T) { // not parallel, because it changes the reg
 		Result:   "There is no difference.",
 		Settings: "`pin: [pods]`",
 	})
-	defer podsOnly(t)()
+	defer env.PodsOnly(t)()
 	c := newConfiguration(t, withInit(job))
 	one, _ := c.Push("1")
 	c.apply("image=" + one)

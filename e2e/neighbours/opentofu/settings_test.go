@@ -5,7 +5,6 @@ package opentofu
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,21 +135,6 @@ func (c *configuration) external(tag string) (stdout string, err error) {
 	return string(out), err
 }
 
-// podsOnly registers only pods. The function that it returns registers workloads too.
-func podsOnly(t *testing.T) (undo func()) {
-	t.Helper()
-	if err := env.Register(t.Context(), "--pods-only"); err != nil {
-		t.Fatal(err)
-	}
-	awaitWorkloads(t, false)
-	return func() {
-		if err := env.Register(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-		awaitWorkloads(t, true)
-	}
-}
-
 // shortMemory makes tagpin remember pods for a second. The function that it returns undoes that.
 func shortMemory(t *testing.T) (undo func()) {
 	t.Helper()
@@ -167,22 +151,6 @@ func shortMemory(t *testing.T) (undo func()) {
 	}
 }
 
-// awaitWorkloads waits until workloads are pinned, or until they are not.
-func awaitWorkloads(t *testing.T, pinned bool) {
-	t.Helper()
-	s := env.NewSpace(t)
-	reference, _ := s.Push("1")
-	manifest := neighbours.DeploymentManifest(reference, "")
-	s.Eventually("the registration to be in force", func(context.Context) error {
-		image := s.Kubectl(manifest, "create", "--dry-run=server", "-f", "-",
-			"-o", "jsonpath={.spec.template.spec.containers[0].image}")
-		if strings.Contains(image, "@") != pinned {
-			return fmt.Errorf("the template's image is %s", image)
-		}
-		return nil
-	})
-}
-
 // TestPodsOnly pins pods only.
 func TestPodsOnly(t *testing.T) { // not parallel, because it changes the registration
 	env.Record(t, neighbours.Check{
@@ -190,7 +158,7 @@ func TestPodsOnly(t *testing.T) { // not parallel, because it changes the regist
 		Result:   "Until the tag in the configuration changes, no plan shows a difference, also after the restart. New pods have the digest of the others until the restart, which runs what the tag names then. Another tag is one rollout. The old tag is another one, with what it names then.",
 		Settings: "`pin: [pods]`",
 	})
-	defer podsOnly(t)()
+	defer env.PodsOnly(t)()
 	c, one, first := newDeployment(t, deployment)
 	c.WantDeployment("created", one, 1, 1)
 	for range moves {
