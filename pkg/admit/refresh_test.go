@@ -248,3 +248,18 @@ func TestRestartLeavesDigestWithoutTag(t *testing.T) {
 	l.send(workloadOf(refresh, "a"))
 	l.wantImage("a tag again, and refreshed", "r:1", "two")
 }
+
+// TestRestartLeavesPinWithoutEntry checks that a restart does not move a pin of tagpin's whose
+// entry in the annotation somebody has removed.
+func TestRestartLeavesPinWithoutEntry(t *testing.T) {
+	l := newLife(t, "apps/Deployment")
+	l.send(workloadOf())
+	l.push = "two"
+	l.change(func(template map[string]any) {
+		template["metadata"].(map[string]any)["annotations"].(map[string]any)["tagpin.dev/pins"] = "{}"
+	})
+	l.mark(restartedAt, at(1))
+	l.wantImage("restarted", "r:1", "one")
+	l.mark(refresh, "a")
+	l.wantImage("refreshed", "r:1", "one")
+}
