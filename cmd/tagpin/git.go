@@ -63,8 +63,8 @@ func (k *checking) baseFiles(
 	return before, errors.Join(unreads...)
 }
 
-// addBefore adds what files were, which have these contents in the commit. A file that was not valid
-// has no pins. With --base, addBefore returns an error for each file that makes parse panic.
+// addBefore adds what files were, which have these contents in the commit. A file that was not
+// valid has no pins. With --base, addBefore returns an error for each file that makes parse panic.
 func (k *checking) addBefore(
 	before map[*source]*manifest.File, contents map[*source][]byte,
 	parse func(*source, []byte) (*manifest.File, error), t terminal,

@@ -13,10 +13,10 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// maxSize is the largest size of a file in a folder that is read, and of the files that are parsed at
-// the same time: a tree of small nodes, such as [1,1,1], needs about a hundred times as much memory
-// as its text. An API server accepts at most 3 MiB for an object, so a larger file usually has data
-// for something else.
+// maxSize is the largest size of a file in a folder that is read, and of the files that are parsed
+// at the same time: a tree of small nodes, such as [1,1,1], needs about a hundred times as much
+// memory as its text. An API server accepts at most 3 MiB for an object, so a larger file usually
+// has data for something else.
 const maxSize = 16 << 20
 
 // size returns the size of the file as far as it counts for maxSize.

@@ -79,8 +79,8 @@ func (near *neighbours) add(at int, key string, value *yaml.Node) {
 	}
 }
 
-// addRegistry adds the key of a registry for a stem, unless an earlier key has the same text. Few of
-// the others can be the beginning of one name, so a search ends soon.
+// addRegistry adds the key of a registry for a stem, unless an earlier key has the same text. Few
+// of the others can be the beginning of one name, so a search ends soon.
 func (near *neighbours) addRegistry(stem string, k registryKey) {
 	this := registryText{stem, k.text}
 	if !near.known[this] {
