@@ -101,6 +101,7 @@ func (c *conditions) testKinds(t *testing.T) {
 				{"restart by Keel", p, mark("keel.sh/update-time", "now"), refreshes},
 				{"refresh", o, mark("tagpin.dev/refresh", "now"), refreshes},
 				{"an empty marker", o, mark("tagpin.dev/refresh", ""), 0},
+				{"restart by Okteto, not in the config", p, mark("dev.okteto.com/restart", "now"), 0},
 				{"another annotation", o, mark("tagpin.dev/refreshed", "now"), 0},
 			} {
 				if got := c.updated(t, "enforce", tt.object, tt.change); got != tt.want {
