@@ -11,6 +11,7 @@ import (
 
 // TestPodsOnly registers only pods. Workloads stay as they were written. The pods of a revision run
 // one digest while the tag moves and tagpin restarts, and a new revision runs the current digest.
+// Two server-side appliers of the image have no conflict.
 func TestPodsOnly(t *testing.T) { // not parallel, because it changes the registration
 	if err := env.Register(t.Context(), "--pods-only"); err != nil {
 		t.Fatal(err)
@@ -50,6 +51,11 @@ func TestPodsOnly(t *testing.T) { // not parallel, because it changes the regist
 	s.rolledOut("deployment/web")
 	s.wantStable("restarted", reference, 2)
 	s.wantPods("restarted", 4, reference+"@"+second)
+	for _, manager := range []string{"one", "two"} { // without force: see TestSecondApplier in e2e
+		s.kubectl(manifest("Deployment", reference, 4),
+			"apply", "--server-side", "--field-manager="+manager, "-f", "-")
+	}
+	s.wantStable("applied by two", reference, 2)
 }
 
 // awaitWorkloads waits until workloads are pinned again.
