@@ -77,8 +77,12 @@ func (s *Space) Eventually(what string, f func(context.Context) error) {
 }
 
 // DeploymentManifest returns the manifest of a Deployment web with an image, and with annotations
-// of its template, such as "a: b, c: d".
+// of its template, such as "a: b, c: d". Without annotations, the template does not have the field:
+// a client that compares by itself may take an empty map for the removal of all annotations.
 func DeploymentManifest(image, annotations string) string {
+	if annotations != "" {
+		annotations = ", annotations: {" + annotations + "}"
+	}
 	return fmt.Sprintf(`
 apiVersion: apps/v1
 kind: Deployment
@@ -87,7 +91,7 @@ spec:
   replicas: 2
   selector: {matchLabels: {app: web}}
   template:
-    metadata: {labels: {app: web}, annotations: {%s}}
+    metadata: {labels: {app: web}%s}
     spec:
       terminationGracePeriodSeconds: 0
       containers:
