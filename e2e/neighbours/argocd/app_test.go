@@ -27,7 +27,7 @@ const (
 
 // application is an Application for a Git repository. The verbs take its name, which is the
 // namespace of its objects too, the options of the comparison, the URL of the repository, and the
-// policy of synchronization.
+// policy of synchronization, after which other fields of the spec may follow.
 const application = `
 apiVersion: argoproj.io/v1alpha1
 kind: Application
@@ -89,6 +89,9 @@ type object struct {
 		OperationState struct {
 			Phase, Message, StartedAt string
 			SyncResult                struct{ Revision string }
+			Operation                 struct {
+				Sync struct{ AutoHealAttemptsCount int }
+			}
 		}
 	}
 }

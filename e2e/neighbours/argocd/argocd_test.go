@@ -23,15 +23,16 @@ func TestMovedTag(t *testing.T) {
 	s := env.NewSpace(t)
 	reference, digest := s.Push("1")
 	a := newApp(t, s, reference, serverSideDiff, selfHeal)
-	a.wantUnmoved(reference, digest, 10)
+	a.wantUnmoved(reference+"@"+digest, 10)
 }
 
-// wantUnmoved moves the tag some times, and checks that Argo CD sees no difference.
-func (a *app) wantUnmoved(reference, digest string, times int) {
+// wantUnmoved moves the tag some times, and checks that Argo CD sees no difference and that the
+// Deployment still has an image.
+func (a *app) wantUnmoved(image string, times int) {
 	a.t.Helper()
 	commit := a.git.Revision()
 	a.synced(commit)
-	a.WantDeployment("deployed", reference+"@"+digest, 1, 1)
+	a.WantDeployment("deployed", image, 1, 1)
 	before, version, synced := a.Lookups(), a.Deployment().ResourceVersion, a.get()
 	for i := range times {
 		a.Push("1")
@@ -42,7 +43,7 @@ func (a *app) wantUnmoved(reference, digest string, times int) {
 			a.t.Fatalf("the Application is at %s, want %s", o.Status.Sync.Revision, commit)
 		}
 	}
-	a.WantDeployment("compared", reference+"@"+digest, 1, 1)
+	a.WantDeployment("compared", image, 1, 1)
 	if got := a.Deployment().ResourceVersion; got != version {
 		a.t.Errorf("resourceVersion = %s, want %s as before: something has written the Deployment", got, version)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/tagpin/tagpin/e2e/neighbours"
@@ -28,7 +29,7 @@ func TestController(t *testing.T) {
 	a := newApp(t, s, reference, "", selfHeal)
 	a.want("before", "OutOfSync")
 	controller.restart(t, variable(t, "controller.diff.server.side")+"=true")
-	a.wantUnmoved(reference, digest, 3)
+	a.wantUnmoved(reference+"@"+digest, 3)
 }
 
 // variable returns the environment variable that the controller gets from an entry of the ConfigMap
@@ -68,7 +69,7 @@ func TestMutationWebhook(t *testing.T) {
 	s := env.NewSpace(t)
 	reference, digest := s.Push("1")
 	a := newApp(t, s, reference, serverSideDiff+",IncludeMutationWebhook=true", selfHeal)
-	a.wantUnmoved(reference, digest, 3)
+	a.wantUnmoved(reference+"@"+digest, 3)
 }
 
 // TestShownDiff looks at the difference that Argo CD shows for a new tag.
@@ -86,15 +87,16 @@ func TestShownDiff(t *testing.T) {
 			a := newApp(t, s, one, options, byHand)
 			a.deploy(two, "")
 			a.want("another tag", "OutOfSync")
-			if got, want := a.predicted(), two+"@"+second; got != want {
+			got, want := a.predicted().Spec.Containers[0].Image, two+"@"+second
+			if got != want {
 				t.Errorf("the difference has %s, want %s", got, want)
 			}
 		})
 	}
 }
 
-// predicted returns the image of the Deployment that Argo CD expects after a sync.
-func (a *app) predicted() string {
+// predicted returns the template of the Deployment that Argo CD expects after a sync.
+func (a *app) predicted() corev1.PodTemplateSpec {
 	a.t.Helper()
 	url := "http://" + server.address + "/api/v1/applications/" + a.Name + "/managed-resources"
 	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, url, http.NoBody)
@@ -120,10 +122,10 @@ func (a *app) predicted() string {
 		if err := json.Unmarshal([]byte(r.PredictedLiveState), &d); err != nil {
 			a.t.Fatal(err)
 		}
-		return d.Spec.Template.Spec.Containers[0].Image
+		return d.Spec.Template
 	}
 	a.t.Fatalf("%s has no Deployment: %+v", url, resources)
-	return ""
+	return corev1.PodTemplateSpec{}
 }
 
 // TestServerSideApplyDiff applies on the server and compares as Argo CD does by default then.
