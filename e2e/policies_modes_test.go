@@ -25,21 +25,31 @@ const modePolicies = "../deploy/policies/namespaces.yaml"
 // when it is in force.
 func installModePolicies(t *testing.T) {
 	t.Helper()
+	ns, nobody := newNamespace(t, "off"), as(t, "nobody", "")
 	kubectl(t, "", "apply", "-f", modePolicies)
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		if _, _, err := env.RunKubectl(ctx, nil, "delete", "-f", modePolicies); err != nil {
 			t.Error(err)
 		}
+		awaitModePolicies(t, ns, nobody, false) // later tests have values that are not modes
 	})
-	ns := newNamespace(t, "off")
-	nobody := as(t, "nobody", "")
+	awaitModePolicies(t, ns, nobody, true)
+}
+
+// awaitModePolicies waits until both policies are in force, or neither is. The API server learns of
+// a policy, and of its deletion, with a delay. nobody is a user who may not set modes.
+func awaitModePolicies(t *testing.T, ns string, nobody kubernetes.Interface, inForce bool) {
+	t.Helper()
 	modes, try := [...]string{`"keep"`, `"dry-run"`}, 0
 	poll.Until(t, func(ctx context.Context) error {
 		try++ // only a request that changes the label is denied, so each has another value
 		values := setMode(ctx, env.Client, ns, fmt.Sprintf(`"x%d"`, try), "")
 		setters := setMode(ctx, nobody, ns, modes[try%len(modes)], "")
-		if values == nil || setters == nil {
+		switch {
+		case !inForce:
+			return errors.Join(values, setters)
+		case values == nil || setters == nil:
 			return errors.New("the policies are not in force")
 		}
 		return nil
@@ -101,18 +111,7 @@ func setMode(ctx context.Context, c kubernetes.Interface, ns, value, subresource
 // modes. An older namespace with such a value can still be changed otherwise, and a command finds
 // it.
 func TestModeValues(t *testing.T) {
-	var before string
-	// The policies of another test may still be in force.
-	poll.Until(t, func(ctx context.Context) error {
-		o := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-			GenerateName: "e2e-", Labels: map[string]string{cluster.ModeLabel: "Enforce"},
-		}}
-		made, err := env.Client.CoreV1().Namespaces().Create(ctx, o, metav1.CreateOptions{})
-		if err == nil {
-			before = made.Name
-		}
-		return err
-	})
+	before := newNamespace(t, "Enforce")
 	installModePolicies(t)
 	ns := newNamespace(t, "off")
 	for _, mode := range []string{"enforce", "dry-run", "keep", "off"} {
