@@ -131,8 +131,8 @@ func readSecrets(api rest.Interface) secrets.Get {
 	return secrets.FromClient(api, secrets.Places(), large)
 }
 
-// missing complains about each namespace that is named and has no pod, and about a selector for
-// which there is none: they may be spelled wrong.
+// missing complains about each namespace that is named and has no pod, and about a selector that
+// selects no pod: they may be spelled wrong.
 func (a *auditing) missing(report *audit.Report, t terminal) {
 	with := ""
 	if a.selector != "" {

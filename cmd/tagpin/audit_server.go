@@ -224,7 +224,8 @@ func (s *auditServer) handler(gatherer prometheus.Gatherer) http.Handler {
 	return mux
 }
 
-// answer sends the last report, which is compressed. Before the first one, there is none.
+// answer sends the last report, which is compressed. If the first audit has not ended, body is nil,
+// and answer sends the status 503.
 func answer(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Security-Policy", page.Policy()+"; frame-ancestors 'none'")

@@ -14,7 +14,7 @@ import (
 
 // editedTags returns the pins whose tag has changed since an earlier content of the file, while
 // their digest has stayed: of the same container, or of one that the file no longer has. If before
-// is nil, there is none.
+// is nil, editedTags returns nil.
 func editedTags(s *source, before *manifest.File, renew renewals) (found []finding) {
 	if before == nil {
 		return nil

@@ -63,8 +63,8 @@ func (s *following) readKustomization(path string) {
 }
 
 // paths returns the paths of the files that a text in a Kustomization may name: its own, or those
-// of the Kustomizations in the folder that it names. There is none outside of the argument. dir is
-// the folder of the Kustomization, and target is its path without links.
+// of the Kustomizations in the folder that it names. It returns no path outside of the argument.
+// dir is the folder of the Kustomization, and target is its path without links.
 func (s *following) paths(text, dir, target string) (paths []string) {
 	if !filepath.IsLocal(text) { // kustomize takes the path without links for this
 		if !filepath.IsAbs(text) {
