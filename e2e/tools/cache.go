@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -23,10 +24,8 @@ const (
 // folder, which is renamed afterwards, so that a folder is complete or missing. The caller holds
 // the lock of parent.
 func cached(parent, key string, fill func(dir string) error) (dir string, err error) {
-	dir = filepath.Join(parent, key)
-	if _, err := os.Stat(dir); err == nil {
-		now := time.Now()
-		return dir, os.Chtimes(dir, now, now)
+	if dir, ok := complete(parent, key); ok {
+		return dir, nil
 	}
 	prune(parent)
 	unfinished, err := os.MkdirTemp(parent, "unfinished-")
@@ -37,33 +36,36 @@ func cached(parent, key string, fill func(dir string) error) (dir string, err er
 	if err := fill(unfinished); err != nil {
 		return "", err
 	}
+	dir = filepath.Join(parent, key)
 	return dir, os.Rename(unfinished, dir)
 }
 
-// folder returns a folder in the user's cache. Until it is unlocked, no other process can use it.
-func folder(ctx context.Context, name string) (path string, unlock func(), err error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", nil, err
-	}
-	path = filepath.Join(cache, "tagpin", name)
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return "", nil, err
-	}
-	if unlock, err = lock(ctx, filepath.Join(path, "lock")); err != nil {
-		return "", nil, fmt.Errorf("waiting for the process that fills %s: %w", path, err)
-	}
-	return path, unlock, nil
+// complete returns the folder key in parent, and whether it is there. It needs no lock. The folder
+// then stays for keepFor.
+func complete(parent, key string) (dir string, ok bool) {
+	dir = filepath.Join(parent, key)
+	now := time.Now()
+	return dir, os.Chtimes(dir, now, now) == nil
 }
 
-// lock locks a file, so that no other process builds the same at the same time. The lock ends with
-// the process.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+// folder returns a folder in the user's cache, and creates it if it is missing.
+func folder(name string) (path string, err error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(cache, "tagpin", name)
+	return path, os.MkdirAll(path, 0o755)
+}
+
+// lock locks a folder, so that no other process builds the same at the same time. It reports to
+// progress that it has to wait. The lock ends with the process.
+func lock(ctx context.Context, progress io.Writer, folder string) (unlock func(), err error) {
+	file, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for said := false; ; said = true {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			return func() { _ = file.Close() }, nil
@@ -71,9 +73,13 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, errors.Join(err, file.Close())
 		}
+		if !said {
+			fmt.Fprintf(progress, "waiting for another process, which fills %s\n", folder)
+		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), file.Close())
+			err := fmt.Errorf("waiting for the process that fills %s: %w", folder, ctx.Err())
+			return nil, errors.Join(err, file.Close())
 		case <-time.After(lockInterval):
 		}
 	}

@@ -88,7 +88,11 @@ func unpack(ctx context.Context, progress io.Writer, names []string) (dir string
 			return "", fmt.Errorf("%w: there is no %s here", ErrNotDebian, tool)
 		}
 	}
-	parent, unlock, err := folder(ctx, "debian")
+	parent, err := folder("debian")
+	if err != nil {
+		return "", err
+	}
+	unlock, err := lock(ctx, progress, parent)
 	if err != nil {
 		return "", err
 	}

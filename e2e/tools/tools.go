@@ -36,7 +36,14 @@ func buildCached(
 	if err != nil {
 		return "", err
 	}
-	parent, unlock, err := folder(ctx, kind)
+	parent, err := folder(kind)
+	if err != nil {
+		return "", err
+	}
+	if dir, ok := complete(parent, key); ok { // even while another process builds another version
+		return dir, nil
+	}
+	unlock, err := lock(ctx, progress, parent)
 	if err != nil {
 		return "", err
 	}

@@ -3,8 +3,10 @@
 package tools
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -38,22 +40,65 @@ func TestPruneRemovesOldFolders(t *testing.T) {
 }
 
 func TestLockKeepsOthersOut(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := lock(t.Context(), path)
+	folder := t.TempDir()
+	var said bytes.Buffer
+	unlock, err := lock(t.Context(), &said, folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if _, err := lock(ended, path); !errors.Is(err, context.Canceled) {
-		t.Errorf("lock of a locked file = %v, want %v", err, context.Canceled)
+	if said.Len() > 0 {
+		t.Errorf("the first lock says %q, want nothing, because it did not wait", &said)
+	}
+	if _, err := lock(ended, &said, folder); !errors.Is(err, context.Canceled) {
+		t.Errorf("lock of a locked folder = %v, want %v", err, context.Canceled)
+	}
+	if want := "waiting for another process, which fills " + folder + "\n"; said.String() != want {
+		t.Errorf("the second lock says %q, want %q", &said, want)
 	}
 	unlock()
-	again, err := lock(t.Context(), path)
+	again, err := lock(t.Context(), &said, folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	again()
+}
+
+// TestCompleteNeedsNoLock uses what was built before while another process builds something else of
+// the same kind.
+func TestCompleteNeedsNoLock(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	root := t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum"} {
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	packages := map[string]string{}
+	parent, err := folder("kind")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built, err := buildCached(t.Context(), io.Discard, "kind", root, "", packages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lock(t.Context(), io.Discard, parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	again, err := buildCached(ended, io.Discard, "kind", root, "", packages)
+	if err != nil || again != built {
+		t.Errorf("buildCached while another process builds = %s, %v, want %s", again, err, built)
+	}
+	_, err = buildCached(ended, io.Discard, "kind", root, "other flags", packages)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("buildCached of what is missing = %v, want it to wait", err)
+	}
 }
 
 // TestKeyIsStable checks that a second run finds what the first run has built, and that a program
