@@ -11,7 +11,8 @@ import (
 )
 
 func TestParseErrors(t *testing.T) {
-	const tooLarge = "the file is too large when its aliases and merge keys are followed"
+	const tooLarge = "the file needs too much memory: its aliases or merge keys repeat too much, " +
+		"or its keys are too long"
 	for _, tt := range []struct{ name, file, text, want string }{
 		{
 			"tab", "f.yaml", pod + "spec:\n\tcontainers: []\n",
@@ -147,9 +148,10 @@ func TestParseErrors(t *testing.T) {
 			"no UTF-8 in a long line", "f.yaml", "a: b\nc: " + strings.Repeat("d", 5000) + "\xff\n",
 			"f.yaml:2: invalid leading UTF-8 octet",
 		},
-		{"bomb", "f.yaml", bomb(), "is larger than 16 MiB when its aliases are followed"},
+		{"bomb", "f.yaml", bomb(), tooLarge},
 		{"bomb of objects", "f.yaml", shared("spec: *x, kind: Pod, apiVersion: v1"), tooLarge},
 		{"bomb of merges", "f.yaml", shared("<<: *x"), tooLarge},
+		{"bomb of repeated keys", "f.yaml", repeats(), tooLarge},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := manifest.Parse(tt.file, []byte(tt.text), nil)
@@ -167,6 +169,17 @@ func bomb() string {
 	for i := range 12 {
 		fmt.Fprintf(&b, "  a%d: &a%d [%s]\n", i+1, i+1,
 			strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+	}
+	return b.String()
+}
+
+// repeats returns a small file with an object that is gigabytes large when both values of each key
+// count that a merge key repeats.
+func repeats() string {
+	var b strings.Builder
+	b.WriteString(pod + "x:\n- &l0 {a: 1}\n")
+	for i := range 40 {
+		fmt.Fprintf(&b, "- &b%d {a: [*l%d]}\n- &l%d {a: *l%d, <<: *b%d}\n", i, i, i+1, i, i)
 	}
 	return b.String()
 }

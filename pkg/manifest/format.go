@@ -10,7 +10,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tagpin/tagpin/pkg/ref"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -85,10 +84,13 @@ func (f *File) addDocument(k *format, root *yaml.Node) error {
 		return f.duplicate(root, key)
 	}
 	seen := map[visit]bool{}
-	switch {
-	case k == nil:
+	if k == nil {
 		return nil
-	case k.cluster:
+	}
+	if err := f.addFollowed(root); err != nil {
+		return err
+	}
+	if k.cluster {
 		return f.collect(root, workload.Kind{}, seen)
 	}
 	return f.find(k, root, seen)
@@ -134,11 +136,8 @@ func (c cursor) add(text string, p place, never bool) {
 	}
 	p.scalar = c.asScalar()
 	c.places[pointer] = p
-	if len(text) > ref.MaxLength+1 { // it stays too long
-		text = text[:ref.MaxLength+1]
-	}
 	c.references = append(c.references, workload.Reference{
-		Name: pointer, Pointer: pointer, Text: text, Never: never,
+		Name: pointer, Pointer: pointer, Text: cut(text), Never: never,
 	})
 }
 

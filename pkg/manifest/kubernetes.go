@@ -75,10 +75,6 @@ func (f *File) addKind(n *yaml.Node, kind workload.Kind, seen map[visit]bool) er
 func (f *File) addObject(n *yaml.Node, kind workload.Kind) error {
 	e := encoder{file: f}
 	e.add(n)
-	if len(e.json) > maxExpanded {
-		return f.errorf(n.Line,
-			"the object is larger than %d MiB when its aliases are followed", maxExpanded>>20)
-	}
 	if err := f.addExpanded(n.Line, len(e.json)); err != nil {
 		return err
 	}

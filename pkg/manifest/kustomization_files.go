@@ -38,6 +38,9 @@ func ReferencedIn(data []byte) (found []Referenced) {
 	f := &File{data: data, lines: newLineIndex(data)}
 	_ = f.parse()
 	for _, root := range f.documents {
+		if f.addFollowed(root) != nil {
+			break
+		}
 		w := &walk{file: f, seen: map[visit]bool{}}
 		cursor{walk: w, node: root}.each("kustomization", func(field cursor) {
 			found = append(found, referencedIn(field)...)

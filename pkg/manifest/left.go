@@ -62,8 +62,12 @@ func (c cursor) leaveAs(l Left) {
 		return
 	}
 	l.Line, l.Column = c.file.position(p)
+	l.Text = cut(l.Text)
 	c.file.Left = append(c.file.Left, l)
 }
+
+// cut returns a text as long as a reference may be. A longer one stays too long.
+func cut(text string) string { return text[:min(len(text), ref.MaxLength+1)] }
 
 // leaveTag leaves an image whose tag is not a text. With a digest beside it, the image may be
 // pinned.

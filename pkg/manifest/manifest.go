@@ -35,7 +35,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// File is a parsed file. It is immutable.
+// File is a parsed file. Its content does not change. It is not safe for concurrent use.
 type File struct {
 	// Name is the name of the file. It is used in error messages.
 	Name string
@@ -72,7 +72,8 @@ type File struct {
 	aliases bool         // the file has aliases
 	// aliasLines are the lines of aliases, if the file has ignores.
 	aliasLines map[use]int
-	expanded   int // size of all objects and merged mappings, with aliases followed
+	expanded   int // see addExpanded
+	spans      map[*yaml.Node]spanOf
 }
 
 // Left is an image that can't be pinned in this file.
@@ -110,12 +111,23 @@ func ParseAs(name, as string, data []byte, table *workload.Table) (*File, error)
 	}
 	err := parse()
 	switch {
+	case err == nil && len(f.Objects) == 0:
+		return f.withoutTree(), nil
 	case err == nil:
 		return f, nil
 	case !errors.Is(err, ErrMayHaveImages) && mayHaveImages():
 		err = suspectError{err}
 	}
 	return nil, err
+}
+
+// withoutTree returns a file without objects that needs little memory: its tree, with which only
+// references are edited, needs up to a hundred times as much as its text.
+func (f *File) withoutTree() *File {
+	return &File{
+		Name: f.Name, Left: f.Left, Unknown: f.Unknown, Ignored: f.Ignored,
+		as: f.as, data: f.data, table: f.table, formats: f.formats, json: f.json,
+	}
 }
 
 // addDocuments adds the references of all YAML documents or JSON values.
@@ -178,15 +190,44 @@ func (f *File) errorf(line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %w", f.Name, line, fmt.Errorf(format, args...))
 }
 
-// addExpanded adds size bytes to the size of the file with its aliases and merge keys followed. It
-// returns an error if the sum is too large.
+// addExpanded adds size bytes to what the search for images needs. It returns an error if the sum
+// is much larger than the file.
 func (f *File) addExpanded(line, size int) error {
 	f.expanded += size
 	if f.expanded > maxExpanded+maxGrowth*len(f.data) {
-		return suspectError{f.errorf(line,
-			"the file is too large when its aliases and merge keys are followed")}
+		return suspectError{f.errorf(line, "the file needs too much memory: its aliases or merge keys "+
+			"repeat too much, or its keys are too long")}
 	}
 	return nil
+}
+
+// addFollowed is addExpanded for a document in which each alias is replaced by its value, and which
+// has the pairs that merge keys repeat. The search looks at a value again for each alias.
+func (f *File) addFollowed(root *yaml.Node) error {
+	if !f.aliases {
+		return nil
+	}
+	limit := maxExpanded + maxGrowth*len(f.data) + 1
+	known := map[*yaml.Node]int{}
+	var followed func(n *yaml.Node) int
+	followed = func(n *yaml.Node) (size int) {
+		if n.Kind == yaml.ScalarNode {
+			return nodeSize + len(n.Value)
+		}
+		size, ok := known[n]
+		if !ok {
+			size = nodeSize
+			for _, c := range n.Content {
+				size = min(size+followed(c), limit)
+			}
+			for _, r := range f.repeats[n] {
+				size = min(size+followed(r.key)+followed(r.value), limit)
+			}
+			known[n] = size
+		}
+		return size
+	}
+	return f.addExpanded(root.Line, followed(root))
 }
 
 // Recognized reports whether a format recognizes a document of the file.

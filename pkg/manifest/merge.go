@@ -118,7 +118,7 @@ func (f *File) bases(m mergeKey, known map[*yaml.Node]bool) ([]*yaml.Node, error
 		if b.Kind != yaml.MappingNode {
 			return nil, f.errorf(m.value.Line, "the value of a merge key is not a mapping")
 		}
-		if err := f.addExpanded(m.value.Line, pairSize*len(b.Content)/2); err != nil {
+		if err := f.addExpanded(m.value.Line, nodeSize*len(b.Content)); err != nil {
 			return nil, err
 		}
 	}

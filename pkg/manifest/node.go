@@ -170,32 +170,24 @@ func (f *File) cluster() bool {
 		slices.ContainsFunc(f.documents, func(n *yaml.Node) bool { return f.ambiguousKey(n) != nil })
 }
 
+// A file may need at most maxExpanded plus maxGrowth times its size, in bytes: its documents with
+// their aliases followed, its merged mappings, the JSON of its objects, and long paths. Nested
+// aliases can make a small file expand to gigabytes. Without aliases, merge keys and long paths, a
+// file needs less than six times its size.
 const (
-	// maxExpanded limits the size of one object as JSON, because nested aliases can make a small
-	// file expand to gigabytes. An API server accepts at most 3 MiB.
 	maxExpanded = 16 << 20
-	// maxGrowth limits how much a whole file may grow: its objects, its merged mappings, and what is
-	// searched in objects of kinds that the table does not have. Together they may have at most
-	// maxExpanded plus maxGrowth times the size of the file. Many objects can have aliases of one
-	// large value, and many mappings can merge it. Without aliases and merge keys, the JSON of a file
-	// is less than six times as large as the file, and its pairs less than four times.
-	maxGrowth = 8
-	// pairSize is the size in bytes that one merged pair counts for.
-	pairSize = 16
+	maxGrowth   = 8
+	nodeSize    = 8 // what a node counts for, in addition to its text
 )
 
 // encoder writes nodes as JSON for workload.Table.Scan, which does not look at the values of
 // numbers: every number is written as 0. Pairs whose key is a mapping or a sequence are left out.
-// If the result is longer than maxExpanded, it is truncated.
 type encoder struct {
 	file *File
 	json []byte
 }
 
 func (e *encoder) add(n *yaml.Node) {
-	if len(e.json) > maxExpanded {
-		return
-	}
 	kind := kindOf(n)
 	switch kind {
 	case '{':

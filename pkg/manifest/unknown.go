@@ -25,9 +25,6 @@ func (f *File) leaveKind(n *yaml.Node, kind workload.Kind) error {
 			u.visit(field)
 		}
 	})
-	if err := f.addExpanded(n.Line, root.size()); err != nil {
-		return err
-	}
 	for _, image := range slices.Concat(u.found, u.likely) {
 		if _, err := f.at(n, string(image.pointer)); err != nil {
 			return err

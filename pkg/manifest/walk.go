@@ -58,17 +58,9 @@ func (w *walk) end(root *yaml.Node, kind string) error {
 // err returns the errors of the search.
 func (w *walk) err() error { return errors.Join(append(w.errs, w.twice)...) }
 
-// size returns the size of what was visited, in bytes, as merged pairs count.
-func (w *walk) size() (size int) {
-	for v := range w.seen {
-		size += pairSize * len(v.node.Content) / 2
-	}
-	return size
-}
-
-// maxPath is the largest size in bytes of the path to a mapping or a sequence in which images are
-// looked for. A label has at most 317 bytes in its key, and the paths of objects have some hundred.
-const maxPath = 4 << 10
+// longPath is the size in bytes up to which a path counts for nothing. A label has at most 317 bytes
+// in its key, and the paths of objects have some hundred.
+const longPath = 512
 
 // cursor is a node of a document, and the way to it. Its node is nil if the document has no such
 // node.
@@ -98,16 +90,16 @@ func (c cursor) text() string { return text(c.node) }
 // each calls do with each value of a mapping, or with each element of a sequence. The role says
 // what the caller takes that mapping or sequence for. A walk visits a node only once in the same
 // role, because nested aliases can repeat it a trillion times. Each value gets a copy of the whole
-// path, so it is an error if that is too long.
+// path, so it is an error if there are too many long ones.
 func (c cursor) each(as role, do func(c cursor)) {
 	this := visit{c.node, as}
 	if c.node == nil || c.seen[this] {
 		return
 	}
-	if len(c.pointer) > maxPath && len(c.node.Content) > 0 {
+	long := max(len(c.pointer)-longPath, 0)
+	if err := c.file.addExpanded(c.node.Line, long*len(c.node.Content)); err != nil {
 		if len(c.errs) == 0 {
-			c.errs = []error{suspectError{c.file.errorf(c.node.Line,
-				"the path to this value has more than %d bytes, so no image is looked for in it", maxPath)}}
+			c.errs = []error{err}
 		}
 		return
 	}

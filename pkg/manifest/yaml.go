@@ -212,9 +212,29 @@ var properties = regexp.MustCompile(`^([&!][^ \t\r\n]*|[ \t\r\n]+|#[^\r\n]*)*`)
 // quoted matches a text in double or single quotes.
 var quoted = regexp.MustCompile(`(?s)^("([^"\\]|\\.)*"|'([^']|'')*')`)
 
-// span returns the bytes of a scalar, including its quotes. It only supports scalars without white
-// space, such as references.
+// spanOf is what findSpan returns.
+type spanOf struct {
+	span
+	err error
+}
+
+// span returns the same as findSpan, and remembers that of each node: many aliases can be for it,
+// and there can be a long comment before its text.
 func (f *File) span(n *yaml.Node) (span, error) {
+	s, ok := f.spans[n]
+	if !ok {
+		s.span, s.err = f.findSpan(n)
+		if f.spans == nil {
+			f.spans = map[*yaml.Node]spanOf{}
+		}
+		f.spans[n] = s
+	}
+	return s.span, s.err
+}
+
+// findSpan returns the bytes of a scalar, including its quotes. It only supports scalars without
+// white space, such as references.
+func (f *File) findSpan(n *yaml.Node) (span, error) {
 	if isBinary(n) {
 		return span{}, errors.New("it is written in base64 (!!binary); write it as a text")
 	}
