@@ -58,8 +58,8 @@ func (w *walk) end(root *yaml.Node, kind string) error {
 // err returns the errors of the search.
 func (w *walk) err() error { return errors.Join(append(w.errs, w.twice)...) }
 
-// longPath is the size in bytes up to which a path counts for nothing. A label has at most 317 bytes
-// in its key, and the paths of objects have some hundred.
+// longPath is the size in bytes up to which a path counts for nothing. A label has at most 317
+// bytes in its key, and the paths of objects have some hundred.
 const longPath = 512
 
 // cursor is a node of a document, and the way to it. Its node is nil if the document has no such
