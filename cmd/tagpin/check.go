@@ -24,18 +24,21 @@ const aboutCheck = `Lists the images in files that are not pinned. It contacts n
 ` + aboutFiles + `
 
 An image that tagpin pin can't write is a finding too, such as one in a JSON patch, or in an object
-that says that it has a controller. It says what to do. So is an image in a kind that tagpin does
-not know: in the containers and volumes of pod specs, and in fields whose names end with image or
-imageName, if the text has a tag, a digest or the host of a registry. Of several in one kind, the
-first says how to name the kind in the config, with the fields in all files. What only may be an
-image is named in a message, such as in a patch or values that are a text, in a parameter of Helm,
-or in a kind that tagpin does not know: without a tag, with variables, or with the repository and
-the tag in fields of their own.
+that says that it has a controller. The finding says what to do. So is an image in a kind that
+tagpin does not know: in the containers and volumes of pod specs, and in fields whose names end with
+image or imageName, if the text has a tag, a digest or the host of a registry. Of several in one
+kind, the first says how to name the kind in the config, with the fields in all files; tagpin help
+kinds has such a config. What may be an image, but is not one for certain, is no finding, and a
+message names it: in a patch or in values that are a text, in a parameter of Helm, and in a kind
+that tagpin does not know, where it has no tag, has variables, or has its repository and its tag in
+fields of their own.
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
-with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because
-HEAD has the edit already.
+with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because HEAD
+has the edit already. An image that is not pinned is a finding even if that commit has it too. To
+begin with files that have many, pin all of them first with tagpin pin --write, or put the comment
+tagpin:ignore above those that stay.
 
 The exit code is 1 if there is a finding. It is 2 if a file, a folder or stdin has nothing that
 tagpin knows, so that a wrong path does not pass. It is also 2 if a file can't be parsed and was
@@ -77,7 +80,8 @@ func newCheckCommand(t terminal) *cobra.Command {
 	k.gate = true
 	c.Flags().StringVar(&k.config, "config", "", "config `file` of the webhook: exemptions, kinds")
 	c.Flags().StringVar(&k.base, "base", "",
-		"Git `revision` to compare the tags of pins with (default HEAD, in a Git work tree)")
+		"Git `revision` to compare the tags of pins with (default HEAD, in a Git work tree); images "+
+			"that are not pinned are listed all the same, even if the revision has them")
 	k.output.register(c.Flags(), "; text is a line file:line:column: for each finding, sarif is "+
 		"version 2.1.0, for code scanning, and github is messages of a workflow",
 		formatText, formatJSON, formatSARIF, formatGitHub)
@@ -117,7 +121,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	}
 	before, err := k.baseFiles(ctx, s.files, c.Table(), t)
 	errs = append(errs, err)
-	n, byHint := s.tally(), newHints(s.files)
+	n, byHint := s.tally(), newHints(s.files, t.program)
 	byHint.countAll(s.files, func(l manifest.Left) bool { return !l.Reference })
 	renew := k.renewals(s, &rules, t.program)
 	for _, file := range s.files {
@@ -127,7 +131,7 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	addHints(found, s.files)
+	addHints(found, s.files, t.program)
 	if err := printFindings(k.output.name, found, t); err != nil {
 		errs = append(errs, err)
 	}

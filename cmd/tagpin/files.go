@@ -22,11 +22,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-const aboutFiles = `Reads stdin for - and if there is no argument. For a folder, all files in it and in its subfolders
-are read that can have images: Kubernetes manifests with several documents and lists, the images of
-Kustomizations, JSON patches, values of Helm charts (values.yaml, values-prod.yaml,
-prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo CD), compose files,
-workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and
+const aboutFiles = `Reads stdin for - and if there is no argument. For a folder, it reads each file in the folder and in
+its subfolders that can have images. These are Kubernetes manifests with several documents and
+lists, the images of Kustomizations, JSON patches, values of Helm charts (values.yaml,
+values-prod.yaml, prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo
+CD), compose files, workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out, except .github, and
 so are links to folders, and files with {{ in the templates of a chart. A file in the folder that a
 Kustomization names is read all the same, whatever its name is. A link to a file outside of the
 folder, or of its Git work tree, and a file of more than 16 MiB are errors unless an argument names
@@ -71,8 +71,9 @@ func (f *fileFlags) register(command string, flags *pflag.FlagSet) {
 	f.command = command
 	flags.StringArrayVar(&f.exclude, "exclude", nil,
 		"leave out files and folders that match the `glob`, such as \"*-test.yaml\", charts or "+
-			"\"dev/**/*.yaml\"; one with a slash before its end is compared with the path, as it is given "+
-			"or below the folder that is given, and another with the name alone; may be repeated")
+			"\"dev/**/*.yaml\"; a glob with a slash that is not its last character is compared with the "+
+			"path: both as it is given and below the folder that is given; any other glob is compared with "+
+			"the name; may be repeated")
 }
 
 // arguments returns the arguments of the command, which reads stdin if there is none. It returns an

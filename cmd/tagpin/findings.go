@@ -34,9 +34,10 @@ const (
 	ruleEditedTag = "edited-tag"
 )
 
-// addHints adds each hint to the first finding that has it. files are those of the run.
-func addHints(found []finding, files []*source) {
-	byHint := newHints(files)
+// addHints adds each hint to the first finding that has it. files are those of the run, and program
+// is its name.
+func addHints(found []finding, files []*source, program string) {
+	byHint := newHints(files, program)
 	for _, f := range found {
 		byHint.count(f.left)
 	}

@@ -17,7 +17,8 @@ type hints struct {
 	counts map[hint]int
 	// paths are those of all images of a kind in all files of the run: the config can have a kind only
 	// once.
-	paths map[workload.Kind][]string
+	paths   map[workload.Kind][]string
+	program string // its name in advice
 }
 
 type hint struct {
@@ -26,8 +27,8 @@ type hint struct {
 }
 
 // newHints returns hints about images in some files.
-func newHints(files []*source) hints {
-	h := hints{map[hint]int{}, map[workload.Kind][]string{}}
+func newHints(files []*source, program string) hints {
+	h := hints{map[hint]int{}, map[workload.Kind][]string{}, program}
 	for _, file := range files {
 		for kind, paths := range file.file.Unknown {
 			h.paths[kind] = append(h.paths[kind], paths...)
@@ -55,7 +56,7 @@ func (h hints) take(l manifest.Left) (words string) {
 	if n > 1 {
 		words = ", as for " + amount.Of(n-1, "more image")
 	}
-	return words + "; " + l.Advice(h.paths[l.Kind])
+	return words + "; " + l.Advice(h.paths[l.Kind]) + "; see " + h.program + " help kinds"
 }
 
 // countAll counts the images of files that are left, of those that are wanted.

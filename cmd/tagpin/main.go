@@ -159,8 +159,8 @@ func newRoot(t terminal) *cobra.Command {
 
 		SuggestionsMinimumDistance: 2,
 	}, newPinCommand(t), newCheckCommand(t), newResolveCommand(t), newInspectCommand(t),
-		newAuditCommand(t), newConfigCommand(t), newVersionCommand(t), newLoginsTopic(),
-		newMarkdownCommand(t))
+		newAuditCommand(t), newConfigCommand(t), newVersionCommand(t), newKindsTopic(),
+		newLoginsTopic(), newMarkdownCommand(t))
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetIn(t.in)
 	root.SetOut(t.out)

@@ -23,8 +23,9 @@ const aboutPin = `Pins the images in files to the current digests of their tags,
 Only the text of image references changes; a Kustomization that has no digest gets a line for it,
 and values without a key for a digest get tag: 1.25@sha256:…. A message names each image that tagpin
 finds and can't pin, such as one in a kind whose pod template it does not know, in a patch, in
-values that are a text, or in a parameter of Helm. Of several in one kind that it does not know, it
-names the first one and the number of the others, and says how to name the kind in the config.
+values that are a text, or in a parameter of Helm. If a kind that it does not know has several images
+that are wholly in one text, tagpin pin names the first one and the number of the others, and says
+how to name the kind in the config; tagpin help kinds has such a config.
 
 With a ResourceList on stdin, tagpin pin is a KRM function for kustomize and kpt. Several files are
 printed as one stream for kubectl, so only Kubernetes manifests are printed then; --write, --diff
@@ -32,8 +33,8 @@ and --check are for all files.
 
 If a file that is named can't be read or an image can't be resolved, nothing is printed or written,
 unless there is --keep-going. Files in a folder that can't be parsed are skipped with a message. If
-a file, a link or a folder in a folder can't be read or is an error, the others are pinned all the
-same, and the exit code is 2.`
+something in a folder can't be read, or is one of the errors above, such as a link to a file outside
+of the folder, the other files are pinned all the same, and the exit code is 2.`
 
 // pinning has the flags of tagpin pin.
 type pinning struct {
@@ -71,7 +72,8 @@ func newPinCommand(t terminal) *cobra.Command {
 		"print a diff instead of the files; the exit code is 1 if there is a difference")
 	c.Flags().BoolVar(&p.check, "check", false,
 		"print what would change, and change nothing; the exit code is 1 if anything would, and 2 if "+
-			"a file, a folder or stdin has nothing that tagpin knows; tagpin check needs no registry")
+			"a file, a folder or stdin has nothing that tagpin knows; it is 0 even if there are images "+
+			"that can't be pinned, so this does not replace tagpin check, which also needs no registry")
 	c.Flags().BoolVar(&p.update, "update", false,
 		"also renew the digests of pins that have a tag")
 	c.Flags().BoolVar(&p.keepGoing, "keep-going", false,

@@ -103,7 +103,7 @@ func (r *resolution) leave(files []*source, rules *policy.Policy, t terminal) {
 		file string
 	}
 	var all []left
-	byHint := newHints(files)
+	byHint := newHints(files, t.program)
 	for _, file := range files {
 		for _, l := range slices.Concat(file.file.Left, file.leftByOthers()) {
 			at := place(file.file.Name, l.Line, l.Column)

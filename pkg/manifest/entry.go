@@ -27,13 +27,13 @@ func (l Left) Advice(paths []string) string {
 }
 
 // entry returns the entry of the config for a kind and the paths to its images. If it is not short,
-// or has an odd text, entry returns "it".
+// or has an odd text, entry returns words instead.
 func entry(kind workload.Kind, paths []string) string {
 	templates, others := byTemplates(paths)
 	texts := append(slices.Concat(templates, others), cmp.Or(kind.Group, "core"), kind.Kind)
 	odd := func(text string) bool { return !plain.MatchString(text) }
 	if len(texts) > maxTexts || slices.ContainsFunc(texts, odd) {
-		return "it"
+		return "the kind and the paths to its images"
 	}
 	text := fmt.Sprintf("{group: %s, kind: %s", cmp.Or(kind.Group, `""`), kind.Kind)
 	if len(templates) > 0 {

@@ -214,8 +214,8 @@ func TestFormats(t *testing.T) {
 				"7:38 a: no pod template is known in the kind Rollout; add {group: argoproj.io, kind: " +
 					"Rollout, paths: [spec.template], images: [spec.template.spec.containers.a.image]}" +
 					toTemplates,
-				"9:31 b: it has no tag, and no image is known in the kind Rollout; if it is one, write a tag " +
-					"or a digest, or add {group: argoproj.io, kind: Rollout, paths: [spec.template], images: " +
+				"9:31 b: it has no tag, and no image is known in the kind Rollout; if it is one, write its " +
+					"digest, or add {group: argoproj.io, kind: Rollout, paths: [spec.template], images: " +
 					"[spec.template.spec.containers.a.image]}" + toTemplates,
 			},
 		},
@@ -246,15 +246,16 @@ func TestFormats(t *testing.T) {
 				"  url_image: https://a/b\n  image-: {tag: 1}\n  xImage: {tag: '1'}\n  yImage: [a]\n" +
 				"  zImage: {repository: 'quay.io/a/b@" + pinned.String() + "'}\n",
 			left: []string{
-				"5:19 alpine: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
-					"or a digest, or add {group: tekton.dev, kind: Task, images: " +
+				"5:19 alpine: it has no tag, and no image is known in the kind Task; if it is one, write its " +
+					"digest, or add {group: tekton.dev, kind: Task, images: " +
 					"[\"spec.steps[*].image\"]}" + toTemplates,
-				"5:36 team/b: it has no tag, and no image is known in the kind Task; if it is one, write a tag " +
-					"or a digest, or add {group: tekton.dev, kind: Task, images: " +
+				"5:36 team/b: it has no tag, and no image is known in the kind Task; if it is one, write its " +
+					"digest, or add {group: tekton.dev, kind: Task, images: " +
 					"[\"spec.steps[*].image\"]}" + toTemplates,
 				"5:53 $(params.image): it depends on a variable" + instead,
-				"6:23 c/d: it is likely to be the repository of an image, which is not known in the kind " +
-					"Task; write its digest there, in the tag or as digest",
+				"6:23 c/d: it is probably the repository of an image, but no image is known in the kind " +
+					"Task; write the digest of the image after its tag, as in 1.25@sha256:…, or in a field " +
+					"digest beside it",
 			},
 		},
 		{
@@ -358,7 +359,7 @@ func TestFormats(t *testing.T) {
 		{
 			name: "a kind with a path that the config can't have", file: "a.yaml",
 			text: "apiVersion: example.com/v1\nkind: App\nspec: {'a b': {image: 'a:1'}}\n",
-			left: []string{"3:23 a:1: no image is known in the kind App; add it" + toTemplates},
+			left: []string{"3:23 a:1: no image is known in the kind App; add the kind and the paths to its images" + toTemplates},
 		},
 		{
 			name: "a KRM function", file: "a.yaml",

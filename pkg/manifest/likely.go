@@ -45,10 +45,11 @@ func (c cursor) leaveLikely(kind workload.Kind) {
 	case repository.node == nil:
 		c.leaveAs(Left{
 			Text: c.text(), Why: "it has no tag, and no image is known in the kind " + kind.Kind,
-			Kind: kind, Instead: "if it is one, write a tag or a digest",
+			Kind: kind, Instead: "if it is one, write its digest",
 		})
 	default:
-		repository.leave(repository.text(), "it is likely to be the repository of an image, which is "+
-			"not known in the kind "+kind.Kind+"; write its digest there, in the tag or as digest")
+		repository.leave(repository.text(), "it is probably the repository of an image, but no image is "+
+			"known in the kind "+kind.Kind+"; write the digest of the image after its tag, as in "+
+			"1.25@sha256:…, or in a field digest beside it")
 	}
 }
