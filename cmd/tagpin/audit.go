@@ -27,8 +27,15 @@ Each container of the pods that have not finished is in one or more of these sta
 
 %s
 Containers with the same image are put together by workload: a Deployment, a CronJob, a custom
-resource. The table has the digest that runs and, if the tag has drifted, the one that it names now;
-it leaves out pinned containers about which there is no more to say. Each image is looked up once
+resource. In the table, RUNS is the beginning of the digest that runs. TAG NOW is that of the digest
+that the tag names now, if the tag has drifted. The table leaves out pinned containers about which
+there is no more to say, unless --all is set. -o json has all containers, with whole digests.
+
+To find out whether two clusters run the same code, audit each with --all or -o json, and compare
+the digests. Different ones may still be the same code: a node reports the digest of an index or
+that of the manifest for its own platform. tagpin inspect IMAGE lists the manifests of an index.
+
+Each image is looked up once
 for each set of credentials that is tried. These are your own logins, the Docker config that the
 config names (credentials.dockerConfig), and with --pull-secrets those that the pods pull with.
 Nothing is pulled.
@@ -55,6 +62,8 @@ func describeAudit() string {
 const auditExamples = `  tagpin audit
   tagpin audit --namespace shop --fail-on gone,drifted
   tagpin audit --pull-secrets -o html > audit.html
+  tagpin audit --context blue --namespace shop --all
+  tagpin audit --context blue --namespace shop -o json
   tagpin audit --listen :8080 --interval 1h`
 
 // largeManifests is the number of bytes of large manifests that are in memory at the same time.
@@ -71,7 +80,8 @@ type auditing struct {
 
 	connection  cluster.Connection
 	namespaces  []string
-	all         bool
+	all         bool // namespaces
+	allRows     bool // in the table
 	selector    string
 	pullSecrets bool
 	failOn      []string
@@ -108,6 +118,8 @@ func newAuditCommand(t terminal) *cobra.Command {
 	f.StringSliceVar(&a.failOn, "fail-on", []string{string(audit.Unpinned), string(audit.Gone)},
 		"exit with code 1 for containers in these `states`: "+either(knownStates()))
 	a.output.register(f, "", "table", formatJSON, "html")
+	f.BoolVar(&a.allRows, "all", false,
+		"also list pinned containers about which there is no more to say; only for the table")
 	f.StringVar(&a.listen, "listen", "",
 		"serve the page and metrics on this `address`, such as :8080, until the command is stopped")
 	f.DurationVar(&a.interval, "interval", time.Hour,
@@ -174,7 +186,7 @@ func (a *auditing) print(report *audit.Report, out io.Writer) error {
 	case "html":
 		return page.Write(out, report)
 	}
-	return report.WriteTable(out)
+	return report.WriteTable(out, a.allRows)
 }
 
 // judge returns the error with the exit code of a report.

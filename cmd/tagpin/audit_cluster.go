@@ -134,16 +134,14 @@ func readSecrets(api rest.Interface) secrets.Get {
 // missing complains about each namespace that is named and has no pod, and about a selector that
 // selects no pod: they may be spelled wrong.
 func (a *auditing) missing(report *audit.Report, t terminal) {
-	with := ""
+	pods := "pending or running pod"
 	if a.selector != "" {
-		with = " with the selector " + a.selector
-	}
-	if with != "" && len(a.namespaces) == 0 && report.Summary.Pods == 0 {
-		t.complain(errors.New("audit: there is no pod" + with + " that has not finished; check its " +
-			"spelling"))
+		pods += " with the selector " + a.selector
+		if len(a.namespaces) == 0 && report.Summary.Pods == 0 {
+			t.complain(errors.New("audit: there is no " + pods + "; check its spelling"))
+		}
 	}
 	for _, name := range a.empty(report) {
-		t.complain(fmt.Errorf("audit: there is no pod%s that has not finished in the namespace %s; "+
-			"check the spelling", with, name))
+		t.complain(fmt.Errorf("audit: the namespace %s has no %s; check the spelling", name, pods))
 	}
 }

@@ -25,11 +25,15 @@ func (a *auditing) checkFlags(flags *pflag.FlagSet) error {
 	for _, err := range []error{
 		a.output.checkFlag(), notTogether(flags, "all-namespaces", "namespace"),
 		notTogether(flags, "listen", "output"), notTogether(flags, "listen", "fail-on"),
-		notTogether(flags, "listen", "timeout"),
+		notTogether(flags, "listen", "timeout"), notTogether(flags, "listen", "all"),
 	} {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("audit: %w", err))
 		}
+	}
+	if a.allRows && slices.Contains([]string{formatJSON, "html"}, a.output.name) {
+		errs = append(errs, fmt.Errorf("audit: --all is for the table; -o %s has all containers",
+			a.output.name))
 	}
 	if flags.Changed("interval") && a.listen == "" {
 		errs = append(errs, errors.New("audit: --interval needs --listen"))

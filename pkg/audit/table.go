@@ -16,8 +16,8 @@ import (
 var longDigest = regexp.MustCompile(`(sha\d+:[0-9a-f]{12})[0-9a-f]+`)
 
 // WriteTable writes the summary, and a row for each finding that has another state than pinned, or
-// details.
-func (r *Report) WriteTable(out io.Writer) error {
+// details. If all is true, every finding has a row.
+func (r *Report) WriteTable(out io.Writer, all bool) error {
 	s, shown := r.Summary, 0
 	var text strings.Builder
 	where := ""
@@ -36,7 +36,7 @@ func (r *Report) WriteTable(out io.Writer) error {
 	}
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, f := range r.Containers {
-		if f.Worst() == Pinned && len(f.Details) == 0 {
+		if !all && f.Worst() == Pinned && len(f.Details) == 0 {
 			continue
 		}
 		if shown++; shown == 1 {
