@@ -28,7 +28,7 @@ func (a *auditing) auditCluster(
 	pods := &audit.Collector{Bytes: a.maxBytes()}
 	reader := cluster.Reader{
 		Client: a.server.Client, InPod: a.server.InPod, Namespaces: a.namespaces,
-		Selector: a.selector, Panics: a.panics,
+		Selector: a.selector, PullSecrets: a.pullSecrets, Panics: a.panics,
 		Progress: func(n int) { status(fmt.Sprintf("listing pods: %d", n)) },
 	}
 	problems, err := reader.Read(ctx, pods)

@@ -47,6 +47,9 @@ type Reader struct {
 	Namespaces []string
 	// Selector selects pods by their labels. If empty, all are selected.
 	Selector string
+	// PullSecrets is true if pull secrets and service accounts are read too. Then the advice about a
+	// missing permission has the one for them.
+	PullSecrets bool
 	// Progress is called with the number of pods after each page. It may be nil.
 	Progress func(pods int)
 	// Panics reports panics while an object is read. If nil, they are not reported.

@@ -324,6 +324,30 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
+// TestForbiddenSecrets checks that each user gets a binding, and that only those who read pull
+// secrets get the permission for them.
+func TestForbiddenSecrets(t *testing.T) {
+	const apply = " --dry-run=client -o yaml | kubectl apply -f -"
+	want := "can run: kubectl create --namespace=a role tagpin-audit-reader --verb=list --resource=pods,replicasets.apps,jobs.batch" + apply +
+		" && kubectl create --namespace=a rolebinding tagpin-audit-reader-team-jane --role=tagpin-audit-reader --user=team/jane" + apply
+	secrets := " && kubectl create --namespace=a role tagpin-audit-secrets --verb=get --resource=secrets,serviceaccounts" + apply +
+		" && kubectl create --namespace=a rolebinding tagpin-audit-secrets-team-jane --role=tagpin-audit-secrets --user=team/jane" + apply
+	s := &apiServer{answer: func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusForbidden)
+		_ = json.NewEncoder(w).Encode(metav1.Status{
+			TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+			Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden, Message: `User "team/jane" cannot list`,
+		})
+		return true
+	}}
+	for pullSecrets, want := range map[bool]string{false: want, true: want + secrets} {
+		r := cluster.Reader{Client: s.open(t), Namespaces: []string{"a"}, PullSecrets: pullSecrets}
+		if _, err := r.Read(t.Context(), &audit.Collector{}); !strings.HasSuffix(fmt.Sprint(err), want) {
+			t.Errorf("PullSecrets %v: %v, want %s at the end", pullSecrets, err, want)
+		}
+	}
+}
+
 // TestTooManyContainers checks that a pod with more containers than can be looked at does not end
 // the audit of others.
 func TestTooManyContainers(t *testing.T) {
@@ -365,7 +389,7 @@ func TestProblems(t *testing.T) {
 	}{
 		{
 			"all namespaces", "/api/v1/pods", 403, metav1.StatusReasonForbidden, nil, "",
-			"listing pods in all namespaces is forbidden; name the namespaces that you may read by --namespace, or somebody who may grant permissions can run: kubectl create clusterrole tagpin-audit-reader --verb=list --resource=pods,replicasets.apps,jobs.batch && kubectl create clusterrolebinding tagpin-audit-reader --clusterrole=tagpin-audit-reader --user=NAME", 0,
+			"listing pods in all namespaces is forbidden; name the namespaces that you may read by --namespace, or somebody who may grant permissions can run: kubectl create clusterrole tagpin-audit-reader --verb=list --resource=pods,replicasets.apps,jobs.batch --dry-run=client -o yaml | kubectl apply -f - && kubectl create clusterrolebinding tagpin-audit-reader-NAME --clusterrole=tagpin-audit-reader --user=NAME --dry-run=client -o yaml | kubectl apply -f -", 0,
 		},
 		{
 			"one of two namespaces", "/api/v1/namespaces/b/pods", 403, metav1.StatusReasonForbidden,

@@ -51,7 +51,7 @@ func (r *Reader) advise(l list, text string, err error) error {
 	connection := new(net.OpError)
 	switch {
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("%s is forbidden; %s", text, l.grant(userOf(err)))
+		return fmt.Errorf("%s is forbidden; %s", text, r.grant(l, userOf(err)))
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("%s: the API server does not accept the %s; %s", text, login, again)
 	case errors.As(err, &connection):
@@ -93,20 +93,17 @@ func userOf(err error) string {
 // serviceAccount begins the user name of a service account, before its namespace and name.
 const serviceAccount = "system:serviceaccount:"
 
-// grant returns what to do so that a user may list what an audit reads.
-func (l list) grant(user string) string {
-	subject, where, kind := "--user="+user, "", "clusterrole"
-	own, inCluster := strings.CutPrefix(user, serviceAccount)
-	if inCluster {
-		subject = "--serviceaccount=" + own
+// grant returns what to do so that a user may read what an audit reads. Its commands succeed for
+// each of several users, and again for the same one.
+func (r *Reader) grant(l list, user string) string {
+	inCluster := strings.HasPrefix(user, serviceAccount)
+	commands := l.grantCommands(
+		"tagpin-audit-reader", user, "list", "pods,replicasets.apps,jobs.batch")
+	if r.PullSecrets { // by a role of its own, so that not everybody who audits may read secrets
+		commands += " && " +
+			l.grantCommands("tagpin-audit-secrets", user, "get", "secrets,serviceaccounts")
 	}
-	if l.namespace != metav1.NamespaceAll {
-		where, kind = " --namespace="+l.namespace, "role"
-	}
-	text := fmt.Sprintf("somebody who may grant permissions can run: "+
-		"kubectl create%[1]s %[2]s tagpin-audit-reader --verb=list "+
-		"--resource=pods,replicasets.apps,jobs.batch && kubectl create%[1]s %[2]sbinding "+
-		"tagpin-audit-reader --%[2]s=tagpin-audit-reader %[3]s", where, kind, subject)
+	text := "somebody who may grant permissions can run: " + commands
 	switch {
 	case inCluster:
 		return "the chart grants it, unless rbac.create is false; otherwise " + text
@@ -114,4 +111,21 @@ func (l list) grant(user string) string {
 		return "name the namespaces that you may read by --namespace, or " + text
 	}
 	return text
+}
+
+// grantCommands returns the commands that make a role and bind a user to it. The role and the
+// binding may exist.
+func (l list) grantCommands(role, user, verb, resources string) string {
+	const apply = " --dry-run=client -o yaml | kubectl apply -f -"
+	subject, where, kind := "--user="+user, "", "clusterrole"
+	if own, ok := strings.CutPrefix(user, serviceAccount); ok {
+		subject, user = "--serviceaccount="+own, own
+	}
+	if l.namespace != metav1.NamespaceAll {
+		where, kind = " --namespace="+l.namespace, "role"
+	}
+	binding := role + "-" + strings.ReplaceAll(user, "/", "-") // no name may have a slash
+	return fmt.Sprintf("kubectl create%[1]s %[2]s %[3]s --verb=%[4]s --resource=%[5]s"+apply+
+		" && kubectl create%[1]s %[2]sbinding %[6]s --%[2]s=%[3]s %[7]s"+apply,
+		where, kind, role, verb, resources, binding, subject)
 }
