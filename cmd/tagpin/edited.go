@@ -52,18 +52,23 @@ func editedTags(s *source, before *manifest.File, renew renewals) (found []findi
 	return found
 }
 
-// plainWord matches a text that every shell takes as it is.
-var plainWord = regexp.MustCompile(`^[\w./@%+:,][\w./@%+:,-]*$`)
+// plainText matches a text that every shell takes as it is.
+var plainText = regexp.MustCompile(`^[\w./@%+:,-]+$`)
 
 // shellWord returns a text as a word for a shell. The path of a file is no flag then.
 func shellWord(path string) string {
 	if strings.HasPrefix(path, "-") {
 		path = "./" + path
 	}
-	if plainWord.MatchString(path) {
-		return path
+	return shellText(path)
+}
+
+// shellText returns a text for a shell, as a word or as a part of one.
+func shellText(text string) string {
+	if plainText.MatchString(text) {
+		return text
 	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // site is what a pin is for, in all versions of a file.

@@ -94,4 +94,7 @@ func TestShellWord(t *testing.T) {
 			t.Errorf("shellWord(%q) = %s, want %s", path, got, want)
 		}
 	}
+	if got := shellText("-a b"); got != "'-a b'" {
+		t.Errorf("shellText(-a b) = %s, want it in quotes and otherwise unchanged", got)
+	}
 }

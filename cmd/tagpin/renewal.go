@@ -4,6 +4,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -14,18 +15,20 @@ import (
 type renewals struct {
 	rules    *policy.Policy
 	commands map[*source]string // those that renew all pins of a file, and of others
+	resolve  string             // the command that looks an image up, without the image
 }
 
 // renewals returns how to renew the digests of pins in files. The commands have the arguments and
 // the flags of this one, because some files are known only by them: by a Kustomization in a folder,
 // or by a kind in the config.
 func (k *checking) renewals(s *sources, rules *policy.Policy, program string) renewals {
-	command := program + " pin --write --update"
+	command, resolve := program+" pin --write --update", program+" resolve"
 	if k.config != "" {
 		command += " --config " + shellWord(k.config)
+		resolve += " --config " + shellWord(k.config)
 	}
 	for _, glob := range k.exclude {
-		command += " --exclude " + shellWord(glob)
+		command += " --exclude=" + shellText(glob) // it may begin with -
 	}
 	arguments := map[*source]string{}
 	for _, a := range s.arguments {
@@ -37,7 +40,7 @@ func (k *checking) renewals(s *sources, rules *policy.Policy, program string) re
 			}
 		}
 	}
-	r := renewals{rules, map[*source]string{}}
+	r := renewals{rules, map[*source]string{}, resolve}
 	for file, words := range arguments {
 		r.commands[file] = command + words
 	}
@@ -46,12 +49,13 @@ func (k *checking) renewals(s *sources, rules *policy.Policy, program string) re
 
 // of returns how to renew the digest of a pin in a file, as an order. tagpin pin has to be able to.
 func (r *renewals) of(s *source, p filePin) string {
-	const byHand = "write the digest of its new tag"
-	command := r.commands[s]
-	if command == "" || !r.canPin(p.object, p.is) {
-		return byHand
+	image, _, _ := strings.Cut(p.is.Text, "@")
+	advice := "write the digest of its new tag"
+	if command := r.commands[s]; command != "" && r.canPin(p.object, p.is) {
+		advice += ", or renew it and all other pins there with " + command
 	}
-	return byHand + ", or renew it and all other pins there with " + command
+	return advice + "; if " + r.resolve + " " + shellWord(image) + " prints this digest, nothing is " +
+		"wrong: put the comment # tagpin:ignore above the image until the change is merged"
 }
 
 // canPin reports whether tagpin pin --update resolves a reference.
