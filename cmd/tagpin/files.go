@@ -63,6 +63,7 @@ type fileFlags struct {
 	gate    bool   // a file that may have images must not pass because it can't be parsed
 	exclude []string
 
+	unnamed       bool            // there is no argument
 	used          map[string]bool // the globs of exclude that have matched
 	argumentPaths map[string]bool // the arguments, as absolute paths
 }
@@ -86,6 +87,7 @@ func (f *fileFlags) arguments(args []string, t terminal) ([]string, error) {
 		return nil, fmt.Errorf("%s: name a file or a folder, or - for stdin; see %s %s --help",
 			f.command, t.program, f.command)
 	}
+	f.unnamed = true
 	return []string{"-"}, nil
 }
 
@@ -216,6 +218,10 @@ func (f *fileFlags) unknown(arg string, files []*source, program string) []error
 	}
 	why := "tagpin knows no images in a file of this name and content"
 	switch {
+	case arg == "-" && f.unnamed && len(bytes.TrimSpace(files[0].data)) == 0:
+		return []error{noInputError(fmt.Sprintf("no file was named and stdin is empty; name a file or a "+
+			"folder, or look at the errors of the program before tagpin in the pipe; see %s %s --help",
+			program, f.command))}
 	case arg == "-" && len(bytes.TrimSpace(files[0].data)) == 0:
 		return []error{errNoInput}
 	case arg == "-":

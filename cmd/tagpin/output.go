@@ -21,9 +21,14 @@ var errInterrupted = exitError{
 	exitSignal, errors.New("interrupted; nothing was printed or written"),
 }
 
-// errNoInput is the error of a command whose stdin has nothing.
-var errNoInput = errors.New(
-	"stdin is empty; the program before it in the pipe has probably failed, so look at its errors")
+// noInputError is the error of a command whose stdin has nothing.
+type noInputError string
+
+// Error implements error.
+func (e noInputError) Error() string { return string(e) }
+
+const errNoInput noInputError = "stdin is empty; the program before it in the pipe has probably " +
+	"failed, so look at its errors"
 
 // ending returns the error of a command that has done what it could. The exit codes have the order
 // of moreImportant.

@@ -186,8 +186,10 @@ func (p *pinning) accept(ctx context.Context, s *sources, t terminal) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	if slices.Contains(s.unknown, errNoInput) {
-		return errNoInput
+	for _, err := range s.unknown {
+		if _, empty := errors.AsType[noInputError](err); empty {
+			return err
+		}
 	}
 	if !p.check { // with it, a wrong path must not pass
 		for _, err := range s.unknown {
