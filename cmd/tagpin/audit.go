@@ -105,7 +105,7 @@ func newAuditCommand(t terminal) *cobra.Command {
 		RunE:    func(c *cobra.Command, _ []string) error { return a.run(c.Context(), c.Flags(), t) },
 	}
 	f := c.Flags()
-	a.register(f)
+	a.register(f, "exemptImages, shortNames, credentials.dockerConfig, registries and network")
 	f.StringVar(&a.connection.Kubeconfig, "kubeconfig", "",
 		"`file` that names the cluster (default: $KUBECONFIG, ~/.kube/config, or the pod's own cluster)")
 	f.StringVar(&a.connection.Context, "context", "", "`name` of a context in the kubeconfig")

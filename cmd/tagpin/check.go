@@ -78,7 +78,8 @@ func newCheckCommand(t terminal) *cobra.Command {
 	}
 	k.register(c.Name(), c.Flags())
 	k.gate = true
-	c.Flags().StringVar(&k.config, "config", "", "config `file` of the webhook: exemptions, kinds")
+	c.Flags().StringVar(&k.config, "config", "",
+		"config `file` of the webhook; this command uses exemptImages, shortNames and templates")
 	c.Flags().StringVar(&k.base, "base", "",
 		"Git `revision` to compare the tags of pins with (default HEAD, in a Git work tree); images "+
 			"that are not pinned are listed all the same, even if the revision has them")

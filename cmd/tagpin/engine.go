@@ -55,16 +55,19 @@ type engineFlags struct {
 	insecure   []string      // hosts
 }
 
-func (f *engineFlags) register(flags *pflag.FlagSet) {
+// register adds the flags. fields are those of the config file that the command uses.
+func (f *engineFlags) register(flags *pflag.FlagSet, fields string) {
 	f.command = flags.Name() // cobra names the flags like their command
 	flags.StringVar(&f.configPath, "config", "",
-		"config `file` of the webhook: exemptions, kinds, registries, network; the files that it names, "+
-			"such as caFile, must be on this machine")
+		"config `file` of the webhook; this command uses "+fields+"; the files that it names, such as "+
+			"caFile, must be on this machine; with a config, localhost needs valid TLS unless the config "+
+			"says otherwise, and a request has the timeout of the config instead of "+
+			requestTimeout.String())
 	flags.DurationVar(&f.timeout, "timeout", defaultTimeout,
 		"`time` for everything, including the waits that registries ask for; 0 is unlimited")
 	flags.StringArrayVar(&f.insecure, "insecure", nil,
-		"registry `host` to ask without verifying its TLS certificate, or by plain HTTP if it has no "+
-			"TLS, as localhost is without --config; may be repeated")
+		"registry `host` whose TLS certificate is not verified, and which is asked by plain HTTP if it "+
+			"has no TLS; without --config, localhost is such a host too; may be repeated")
 }
 
 // limit returns a context that ends after --timeout.

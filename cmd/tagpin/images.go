@@ -26,7 +26,7 @@ type reading struct {
 
 // register adds the flags. aboutPlatform is the help of --platform.
 func (r *reading) register(flags *pflag.FlagSet, aboutPlatform string) {
-	r.engineFlags.register(flags)
+	r.engineFlags.register(flags, "shortNames, registries and network")
 	flags.StringVar(&r.platform, "platform", "", aboutPlatform)
 	r.output.register(flags, "", formatText, formatJSON)
 }

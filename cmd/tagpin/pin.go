@@ -65,7 +65,8 @@ func newPinCommand(t terminal) *cobra.Command {
 			return p.run(c.Context(), args, t)
 		},
 	}
-	p.engineFlags.register(c.Flags())
+	p.engineFlags.register(c.Flags(),
+		"output, exemptImages, shortNames, templates, registries and network")
 	p.fileFlags.register(c.Name(), c.Flags())
 	c.Flags().BoolVar(&p.write, "write", false, "write the files in place")
 	c.Flags().BoolVar(&p.diff, "diff", false,
