@@ -78,8 +78,30 @@ func referencedIn(field cursor) (found []Referenced) {
 				of.each("values", add(true))
 			}
 		})
+	case field.isAt("configMapGenerator", "secretGenerator"):
+		field.eachField("generators", func(of cursor) {
+			if !of.isAt("files") {
+				return
+			}
+			of.each("generated", func(file cursor) {
+				if path, ok := generatedValues(text(file.node)); ok {
+					found = append(found, Referenced{path, true})
+				}
+			})
+		})
 	}
 	return found
+}
+
+// generatedValues returns the path of a file that a generator puts into a ConfigMap or a Secret, if
+// its key there is the name of a chart's values, which a HelmRelease of Flux can read. Without a
+// key, the name of the file is the key.
+func generatedValues(text string) (path string, ok bool) {
+	key, path, hasKey := strings.Cut(text, "=")
+	if !hasKey {
+		path = text
+	}
+	return path, path != "" && valuesName.MatchString(filepath.Base(key))
 }
 
 // isAt reports whether a value has one of some keys, in lower or upper case.

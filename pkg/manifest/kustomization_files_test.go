@@ -24,6 +24,12 @@ func TestReferencedIn(t *testing.T) {
 			"a a",
 		},
 		{`{"resources": ["a"]}`, "a"},
+		{
+			"configMapGenerator: [{name: x, files: [values.yaml=a.txt, b/values-prod.yaml, c.txt]}]",
+			"a.txt b/values-prod.yaml",
+		},
+		{"SecretGenerator: [{Files: [Values.YML=a=b, other.yaml=values.yaml, values.yaml=]}]", "a=b"},
+		{"configMapGenerator: [{envs: [values.yaml=a], files: {a: values.yaml=b}}, [values.yaml=c]]", "b"},
 		{"resources: [a]\n---\nb: [", "a"},
 		{"resources: a\npatches: {path: b}\nhelmCharts: [[{valuesFile: c}]]\n? [resources]\n: [d]", ""},
 		{"resources: [1, null, '', [a], {b: c}]\ncrds: [d]\nimages: [{name: e}]", ""},
