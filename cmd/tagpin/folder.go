@@ -97,9 +97,13 @@ func (d *folder) skips(file *source) bool {
 	}
 	if d.skipped != d.templates {
 		d.skipped = d.templates
+		next := "render them"
+		if d.flags.command == "pin" { // it would print what Helm renders, and pin nothing in the chart
+			next = "write the digests of images in them by hand, or move them into values; to see them"
+		}
 		d.t.complain(fmt.Errorf("%s: files with {{ in the templates of the chart were skipped; "+
-			"render them: helm template %s | %s %s", d.templates, shellWord(filepath.Dir(d.templates)),
-			d.t.program, d.flags.command))
+			"%s: helm template %s | %s check", d.templates, next,
+			shellWord(filepath.Dir(d.templates)), d.t.program))
 	}
 	return true
 }
