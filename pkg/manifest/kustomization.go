@@ -41,6 +41,7 @@ func findKustomization(w *walk, root cursor) {
 		transformer.leaveText("an image in a transformer", inText)
 	})
 	leaveReplacements(root.get("replacements"))
+	addFetched(root)
 }
 
 // leaveReplacements leaves the images that kustomize replaces by other fields.
@@ -92,6 +93,7 @@ func isPlugin(_ *File, n *yaml.Node) bool {
 // findPlugin finds the images in the fields of kustomize's generators and transformers: those of an
 // ImageTagTransformer, of a HelmChartInflationGenerator, and of those for patches.
 func findPlugin(w *walk, root cursor) {
+	addFetchedChart(root)
 	findImage(root.get("imageTag"))
 	findValues(w, root.get("valuesInline"))
 	for _, field := range []string{"patch", "patches", "jsonOp"} {

@@ -48,6 +48,9 @@ type File struct {
 	// Unknown are the paths to the images, and to what are likely to be images, in objects whose kinds
 	// the table does not have, as the config has them: spec.steps[*].image.
 	Unknown map[workload.Kind][]string
+	// External are the charts and the bases that the file names and other programs fetch. Their images
+	// are not looked for.
+	External []External
 	// Ignored is the number of references that have the comment tagpin:ignore. Objects do not have
 	// them.
 	Ignored int
@@ -125,7 +128,7 @@ func ParseAs(name, as string, data []byte, table *workload.Table) (*File, error)
 // references are edited, needs up to a hundred times as much as its text.
 func (f *File) withoutTree() *File {
 	return &File{
-		Name: f.Name, Left: f.Left, Unknown: f.Unknown, Ignored: f.Ignored,
+		Name: f.Name, Left: f.Left, Unknown: f.Unknown, External: f.External, Ignored: f.Ignored,
 		as: f.as, data: f.data, table: f.table, formats: f.formats, json: f.json,
 	}
 }

@@ -27,6 +27,7 @@ func isValues(f *File, n *yaml.Node) bool {
 // findReleaseValues finds the images of the values of a HelmRelease, and of what kustomize does
 // with the result.
 func findReleaseValues(w *walk, root cursor) {
+	addReleaseChart(root.get("spec"))
 	findValues(w, root.get("spec").get("values"))
 	root.get("spec").get("postRenderers").each("postRenderers", func(renderer cursor) {
 		findImages(renderer.get("kustomize").get("images"))
@@ -57,6 +58,8 @@ func findGenerators(w *walk, generators cursor) {
 // findSources finds the images of the sources of an Application.
 func findSources(w *walk, spec cursor) {
 	find := func(source cursor) {
+		chart := source.field("chart")
+		chart.addExternal(chart.text(), false)
 		findValues(w, source.get("helm").get("valuesObject"))
 		leaveSource(source)
 	}
