@@ -114,6 +114,8 @@ type sources struct {
 	unknown []error   // one for each argument that has nothing that tagpin knows
 	skipped int       // files in folders that could not be parsed
 	dropped int       // files that are not printed, because they are not for kubectl
+
+	outside outside // set by find
 }
 
 // argument is an argument of a command, and the files that it names.
@@ -155,6 +157,7 @@ func (f *fileFlags) parse(
 			s.files = append(s.files, file.others...)
 		}
 	}
+	f.complainElsewhere(s, t)
 	for _, a := range s.arguments {
 		s.unknown = append(s.unknown, f.unknown(a.text, a.files, t.program)...)
 	}

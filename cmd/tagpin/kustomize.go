@@ -24,7 +24,7 @@ type following struct {
 // follow adds the files in the folder that its Kustomizations name, and those that are named by the
 // Kustomizations of the folders that these name. kustomize reads such a file whatever its name is,
 // and in a hidden folder too. If the file does not exist, kustomize fails, so follow says nothing.
-// Files outside of the folder are not added.
+// Files outside of the folder are not added, but what names them is.
 func (d *folder) follow() {
 	s := following{
 		folder: d, root: realPath(d.path), queue: slices.Clone(d.files),
@@ -56,34 +56,39 @@ func (s *following) readKustomization(path string) {
 	s.read[key] = true
 	data, _ := os.ReadFile(path) // reading it again reports the error
 	for _, named := range manifest.ReferencedIn(data) {
-		for _, path := range s.paths(named.Path, dir, target) {
+		paths, out := s.paths(named.Path, dir, target)
+		if _, err := os.Stat(out); out != "" && err == nil {
+			s.sources.outside.add(reference{path, named.Path, realPath(out), s.path})
+		}
+		for _, path := range paths {
 			s.add(&source{fileName: fileName{path, named.As(path)}})
 		}
 	}
 }
 
 // paths returns the paths of the files that a text in a Kustomization may name: its own, or those
-// of the Kustomizations in the folder that it names. It returns no path outside of the argument.
-// dir is the folder of the Kustomization, and target is its path without links.
-func (s *following) paths(text, dir, target string) (paths []string) {
+// of the Kustomizations in the folder that it names. If it names what is outside of the argument,
+// paths returns the path of that as out. dir is the folder of the Kustomization, and target is its
+// path without links.
+func (s *following) paths(text, dir, target string) (paths []string, out string) {
 	if !filepath.IsLocal(text) { // kustomize takes the path without links for this
 		if !filepath.IsAbs(text) {
 			text = filepath.Join(target, text)
 		}
 		below, err := filepath.Rel(s.root, text)
 		if err != nil || !filepath.IsLocal(below) {
-			return nil
+			return nil, text
 		}
 		dir, text = s.path, below
 	}
 	path := filepath.Join(dir, text)
 	if !isFolder(path) {
-		return []string{path}
+		return []string{path}, ""
 	}
 	for _, name := range manifest.KustomizationNames {
 		paths = append(paths, filepath.Join(path, name))
 	}
-	return paths
+	return paths, ""
 }
 
 // add adds a file that a Kustomization names, if it exists and --exclude does not leave it out.
