@@ -7,11 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
-
-	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/manifest"
@@ -48,22 +44,6 @@ func writeFiles(ctx context.Context, files []*source) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// printDiff prints a diff of the files, and reports whether it is not empty.
-func printDiff(files []*source, t terminal) (found bool, err error) {
-	for _, s := range files {
-		name := strings.TrimPrefix(filepath.ToSlash(s.file.Name), "/")
-		d := diff.Diff("a/"+name, s.data, "b/"+name, s.pinned)
-		if len(d) == 0 {
-			continue
-		}
-		found = true
-		if _, err := t.raw.Write(d); err != nil {
-			return found, err
-		}
-	}
-	return found, nil
 }
 
 // printChanges prints a line for each reference that would change, and reports whether any would.
