@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -47,10 +48,13 @@ type dockerfile struct {
 	lines  []int // the offset of each line; here only LF ends a line
 	escape string
 	stages map[string]bool // the names of the stages so far, in lower case
-	object *Object
+	// trigger reports that the instruction is one of ONBUILD, which runs in the builds that use the
+	// image. They have their own stages.
+	trigger bool
+	object  *Object
 
-	starts   map[string]int // of the words of the instruction that begins at the line startsOf
-	startsOf int
+	byText   map[string]word // the words of the instruction that begins at the line byTextOf
+	byTextOf int
 }
 
 // parseDockerfile adds the references of the file.
@@ -122,9 +126,9 @@ func (d *dockerfile) syntax() (other bool) {
 		return false
 	}
 	text, _, at, other := parser.DetectSyntax(d.file.data)
-	if r, err := ref.Parse(text); other && (err != nil || !r.Pinned()) {
-		d.leaveAs(max(at[0].Start.Line, 1), Left{Text: text, Reference: true, Why: "it is the " +
-			"frontend of a file in another language than that of Dockerfiles; write its digest there"})
+	if other {
+		d.leaveReference(max(at[0].Start.Line, 1), text, "it is the frontend of a file in another "+
+			"language than that of Dockerfiles; write its digest there")
 	}
 	return other
 }
@@ -135,7 +139,7 @@ func (d *dockerfile) instruction(n *parser.Node) {
 		d.from(n)
 	case command.Copy:
 		for _, flag := range n.Flags {
-			if image, ok := strings.CutPrefix(flag, "--from="); ok {
+			if image, ok := strings.CutPrefix(flag, "--from="); ok && !isNumber(image) { // of a stage
 				d.used(n, flag, len("--from="), image)
 			}
 		}
@@ -143,9 +147,11 @@ func (d *dockerfile) instruction(n *parser.Node) {
 		if n.Next == nil {
 			return
 		}
+		trigger := *d
+		trigger.stages, trigger.trigger = map[string]bool{}, true
 		for _, child := range n.Next.Children { // one, which has no lines of its own
 			child.StartLine, child.EndLine = n.StartLine, n.EndLine
-			d.instruction(child)
+			trigger.instruction(child)
 		}
 	case command.Run:
 		for _, flag := range n.Flags {
@@ -161,20 +167,28 @@ func (d *dockerfile) from(n *parser.Node) {
 	if n.Next == nil {
 		return
 	}
-	image, name := n.Next.Value, ""
+	image, name := d.unquoted(n.Next.Value), ""
 	if as := n.Next.Next; as != nil && strings.EqualFold(as.Value, "as") && as.Next != nil {
 		name = as.Next.Value
 	}
 	if !d.stages[strings.ToLower(image)] && image != "scratch" {
-		d.find(n, image, 0, image)
+		d.find(n, n.Next.Value, 0, image)
 	}
 	d.stages[strings.ToLower(name)] = true
 }
 
-// mount adds the image of a mount of RUN.
+// mount adds the image of a mount of RUN. Its fields are a line of CSV, whose quotes are not those
+// of the flag.
 func (d *dockerfile) mount(n *parser.Node, flag string) {
 	at := len("--mount=")
-	for field := range strings.SplitSeq(flag[at:], ",") {
+	fields := strings.Split(flag[at:], ",")
+	if strings.Contains(flag, `"`) {
+		var err error
+		if fields, err = csv.NewReader(strings.NewReader(flag[at:])).Read(); err != nil {
+			return // BuildKit refuses it
+		}
+	}
+	for _, field := range fields {
 		if key, image, ok := strings.Cut(field, "="); ok && strings.EqualFold(key, "from") {
 			d.used(n, flag, at+len("from="), image)
 		}
@@ -182,47 +196,52 @@ func (d *dockerfile) mount(n *parser.Node, flag string) {
 	}
 }
 
-// used adds an image from which a stage takes files. The text can also be the name or the number of
-// a stage, or the name of a context that is given to the build.
+// isNumber reports whether a text is a number, which is that of a stage for COPY.
+func isNumber(text string) bool {
+	_, err := strconv.Atoi(text)
+	return err == nil
+}
+
+// used adds an image from which a stage takes files. The text can also be the name of a stage, or
+// of a context that is given to the build.
 func (d *dockerfile) used(n *parser.Node, word string, offset int, image string) {
-	if _, err := strconv.Atoi(image); err == nil || d.stages[strings.ToLower(image)] {
+	if d.stages[strings.ToLower(image)] {
 		return
 	}
 	r, err := ref.Parse(image)
 	if err == nil && !r.Tagged() && !r.Pinned() && !strings.Contains(image, "/") {
-		d.leave(n.StartLine, image,
-			"it may be a named context of the build; write a tag if it is an image")
+		maybe := "a named context of the build"
+		if d.trigger {
+			maybe = "a stage or a named context of a build that uses this image"
+		}
+		d.leave(n.StartLine, image, "it may be "+maybe+"; write a tag if it is an image")
 		return
 	}
 	d.find(n, word, offset, image)
 }
 
-// find adds an image that is in a word of an instruction, at an offset.
+// find adds an image that is in a word of an instruction. The offset is that of the image in the
+// word without quotes.
 func (d *dockerfile) find(n *parser.Node, word string, offset int, image string) {
 	if variable(image) {
 		d.leave(n.StartLine, image, onVariable)
 		return
 	}
-	if start, ok := d.wordsOf(n)[word]; ok {
-		d.add(image, start+offset, n.StartLine)
-		return
+	w, ok := d.wordsOf(n)[word]
+	switch {
+	case !ok:
+		d.leaveReference(n.StartLine, image, onManyLines)
+	case strings.HasPrefix(w.text[min(offset, len(w.text)):], image):
+		d.add(image, w.start+offset, n.StartLine)
+	case strings.Count(w.text, image) == 1:
+		d.add(image, w.start+strings.Index(w.text, image), n.StartLine)
+	default:
+		d.leaveReference(n.StartLine, image, inParts)
 	}
-	d.leave(n.StartLine, image, onManyLines)
 }
 
-// wordsOf returns where the words of an instruction begin for the first time, but for its name. It
-// looks for them once: an instruction can have many images.
-func (d *dockerfile) wordsOf(n *parser.Node) map[string]int {
-	if d.starts == nil || d.startsOf != n.StartLine {
-		d.starts, d.startsOf = map[string]int{}, n.StartLine
-		for _, w := range d.words(n.StartLine, n.EndLine)[1:] {
-			if _, known := d.starts[w.text]; !known {
-				d.starts[w.text] = w.start
-			}
-		}
-	}
-	return d.starts
-}
+// inParts is why an image can't be pinned whose text is not in the file as BuildKit reads it.
+const inParts = "a part of it is quoted or escaped; write it without that"
 
 func (d *dockerfile) add(image string, start, line int) {
 	spec := &d.object.PodSpecs[0]
@@ -231,6 +250,13 @@ func (d *dockerfile) add(image string, start, line int) {
 	spec.References = append(spec.References, workload.Reference{
 		Name: fmt.Sprintf("line %d", line), Pointer: pointer, Text: image,
 	})
+}
+
+// leaveReference leaves a reference that can't be pinned where it is, unless it has a digest.
+func (d *dockerfile) leaveReference(line int, image, why string) {
+	if r, err := ref.Parse(image); err != nil || !r.Pinned() {
+		d.leaveAs(line, Left{Text: image, Reference: true, Why: why})
+	}
 }
 
 func (d *dockerfile) leave(line int, image, why string) {
@@ -245,32 +271,4 @@ func (d *dockerfile) leaveAs(line int, l Left) {
 	}
 	l.Line, l.Column = d.file.lines.position(start)
 	d.file.Left = append(d.file.Left, l)
-}
-
-// word is a word of an instruction and where it begins in the file.
-type word struct {
-	start int
-	text  string
-}
-
-var notSpace = regexp.MustCompile(`\S+`)
-
-// words returns the words of an instruction. Comments and empty lines can be between its lines.
-func (d *dockerfile) words(first, last int) []word {
-	var words []word
-	for line := first; line <= last; line++ {
-		start, end := d.lines[line-1], len(d.file.data)
-		if line < len(d.lines) {
-			end = d.lines[line] - 1
-		}
-		text := bytes.TrimRight(d.file.data[start:end], " \t\r")
-		if line > first && bytes.HasPrefix(bytes.TrimLeft(text, " \t"), []byte("#")) {
-			continue
-		}
-		text = bytes.TrimSuffix(text, []byte(d.escape))
-		for _, at := range notSpace.FindAllIndex(text, -1) {
-			words = append(words, word{start + at[0], string(text[at[0]:at[1]])})
-		}
-	}
-	return words
 }
