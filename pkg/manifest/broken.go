@@ -44,7 +44,7 @@ func (f *File) mayHaveImages() bool {
 		return true
 	}
 	return f.anyReadable(text, func(root *yaml.Node) bool {
-		return isObject(root) || f.recognize(root) != nil
+		return isObject(root) || len(f.recognize(root)) > 0
 	})
 }
 

@@ -13,10 +13,11 @@ import (
 )
 
 // isCompose reports whether a document is a compose file: its services have images, or are built.
-// A service that another file removes is no mapping (services.a: !reset null).
+// A service that another file removes is no mapping (services.a: !reset null). The values of a
+// chart can have such services too.
 func isCompose(f *File, n *yaml.Node) bool {
 	services := get(n, "services")
-	if services == nil || services.Kind != yaml.MappingNode {
+	if services == nil || services.Kind != yaml.MappingNode || isValues(f, n) {
 		return false
 	}
 	images := false

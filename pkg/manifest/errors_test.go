@@ -115,6 +115,32 @@ func TestParseErrors(t *testing.T) {
 			`kustomization.yaml:2: duplicate key "images" in a mapping`,
 		},
 		{
+			"images of a Kustomization in two spellings", "kustomization.yaml",
+			"Images: []\nimages: [{name: a, newTag: '1'}]\n",
+			`kustomization.yaml:2: duplicate key "images" in a mapping: it is the same as Images, because ` +
+				`kustomize ignores the case of keys`,
+		},
+		{
+			"tag of a Kustomization in two spellings", "kustomization.yaml",
+			"images:\n- name: a\n  newTag: '1@" + pinned.String() + "'\n  newtag: '1'\n",
+			`kustomization.yaml:4: duplicate key "newtag" in a mapping: it is the same as newTag`,
+		},
+		{
+			"kind of a Kustomization in two spellings", "kustomization.yaml",
+			"apiVersion: apps/v1\nkind: Deployment\nKind: Kustomization\nimages: [{name: a, newTag: '1'}]\n",
+			`kustomization.yaml:3: duplicate key "Kind" in a mapping: it is the same as kind`,
+		},
+		{
+			"image of a transformer in two spellings", "t.yaml", "apiVersion: builtin\n" +
+				"kind: ImageTagTransformer\nimageTag: {name: a, newTag: '1'}\nimagetag: {}\n",
+			`t.yaml:4: duplicate key "imagetag" in a mapping: it is the same as imageTag`,
+		},
+		{
+			"images of a Kustomization in a merge key and after it", "kustomization.yaml",
+			"x: &x {newTag: '2'}\nimages:\n- name: a\n  NewTag: '1'\n  <<: *x\n",
+			`kustomization.yaml:1: duplicate key "newTag" in a mapping: it is the same as NewTag`,
+		},
+		{
 			"tag in values twice, first set by the chart", "values.yaml",
 			"image:\n  repository: a\n  tag: ''\n  tag: '1'\n",
 			`values.yaml:4: duplicate key "tag" in a mapping`,

@@ -4,7 +4,6 @@ package manifest
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -25,16 +24,24 @@ type format struct {
 	kind workload.Kind
 	// known reports whether a document has this format, whatever its kind is. It may be nil.
 	known func(f *File, root *yaml.Node) bool
+	// also reports that its programs read a document that is known, even if it has another format too.
+	also bool
+	// anyCase reports that its program ignores the case of keys.
+	anyCase bool
 	// find finds the references of a document.
 	find func(w *walk, root cursor)
 }
 
-// formats returns all formats of YAML and JSON. A document has the first one that knows it.
+// valuesFormat is the name of the format of a chart's values.
+const valuesFormat = "Values"
+
+// formats returns all formats of YAML and JSON. A document has the first one that knows it, and
+// those after it that know it and have also.
 func formats() []*format {
 	return []*format{
 		{
-			name: "Kustomization", kind: workload.Kind{Group: "kustomize.config.k8s.io"},
-			known: isKustomization, find: findKustomization,
+			name: "Kustomization", kind: workload.Kind{Group: kustomizeGroup},
+			known: isKustomization, find: findKustomization, anyCase: true,
 		},
 		{
 			name: "FluxKustomization", cluster: true,
@@ -56,58 +63,14 @@ func formats() []*format {
 			kind: workload.Kind{Group: "argoproj.io", Kind: "ApplicationSet"},
 			find: findApplicationSetValues,
 		},
-		{name: "KustomizePlugin", known: isPlugin, find: findPlugin},
+		{name: "KustomizePlugin", known: isPlugin, find: findPlugin, anyCase: true},
 		{name: "Kubernetes", cluster: true, known: isKubernetes},
 		{name: "Patch", known: isPatch, find: findPatch},
-		{name: "Workflow", known: isWorkflow, find: findWorkflow, ownKeysFirst: true},
-		{name: "Action", known: isAction, find: findAction, ownKeysFirst: true},
-		{name: valuesFormat, known: isValues, find: findValues},
-		{name: "Compose", known: isCompose, find: findCompose, ownKeysFirst: true},
+		{name: "Workflow", known: isWorkflow, find: findWorkflow, ownKeysFirst: true, also: true},
+		{name: "Action", known: isAction, find: findAction, ownKeysFirst: true, also: true},
+		{name: valuesFormat, known: isValues, find: findValues, also: true},
+		{name: "Compose", known: isCompose, find: findCompose, ownKeysFirst: true, also: true},
 	}
-}
-
-// recognize returns the format that knows a document, or nil.
-func (f *File) recognize(root *yaml.Node) *format {
-	all, kind := formats(), kindOfObject(root)
-	i := slices.IndexFunc(all, func(k *format) bool {
-		return k.has(kind) || k.known != nil && k.known(f, root)
-	})
-	if i < 0 {
-		return nil
-	}
-	return all[i]
-}
-
-// addDocument adds the references of a document to the file. k is its format, or nil.
-func (f *File) addDocument(k *format, root *yaml.Node) error {
-	if key := f.ambiguousKey(root); key != nil {
-		return f.duplicate(root, key)
-	}
-	seen := map[visit]bool{}
-	if k == nil {
-		return nil
-	}
-	if err := f.addFollowed(root); err != nil {
-		return err
-	}
-	if k.cluster {
-		return f.collect(root, workload.Kind{}, seen)
-	}
-	return f.find(k, root, seen)
-}
-
-// has reports whether objects of a kind have the format.
-func (k *format) has(kind workload.Kind) bool {
-	return kind.Kind != "" && k.kind.Group != "" && kind.Group == k.kind.Group &&
-		(k.kind.Kind == "" || kind.Kind == k.kind.Kind)
-}
-
-// find adds the references of a document or an object that has a format. seen has the visits so
-// far.
-func (f *File) find(k *format, root *yaml.Node, seen map[visit]bool) error {
-	w := &walk{file: f, seen: seen, places: map[string]place{}}
-	k.find(w, cursor{walk: w, node: root})
-	return w.end(root, k.name)
 }
 
 // whole adds the reference that a scalar has after a prefix.

@@ -53,6 +53,9 @@ func TestLeftReference(t *testing.T) {
 		{"values.yaml", "image: {repository: a/b}\n", false},
 		{"compose.yaml", "services: {a: {image: 'a:1', build: .}}\n", false},
 		{"Dockerfile", `{"syntax": "a"}`, true},
+		{"Dockerfile", "FROM alpi\\\nne:3.19\n", true},
+		{"Dockerfile", "FROM alpi\"ne:3.19\"\n", true},
+		{"Dockerfile", "FROM alpine:$TAG\n", false},
 		{"p.yaml", "[{op: replace, path: /spec/image, value: 'a:1'}]\n", true},
 	} {
 		f := parse(t, tt.file, tt.text)
@@ -71,6 +74,7 @@ const (
 		"these values"
 	frontend = ": it is the frontend of a file in another language than that of Dockerfiles; write " +
 		"its digest there"
+	inParts     = ": a part of it is quoted or escaped; write it without that"
 	instead     = "; write the image with its digest instead"
 	toTemplates = " to `templates` in the config file that --config names"
 	newRegistry = ": global.imageRegistry changes its registry; write its digest in these values"
@@ -94,6 +98,48 @@ func TestFormats(t *testing.T) {
 				"- name: g\n  newTag: v4\n  digest:‹ D›\n" +
 				"- name: h\n  newTag: 8‹\n  digest: D›",
 			references: "nginx:1.25 ghcr.io/a/b:v1 c:v2 f:v3 g:v4 h:8",
+		},
+		{
+			name: "Kustomization with keys in another case", file: "kustomization.yaml",
+			text: "Kind: Kustomization\nAPIVERSION: kustomize.config.k8s.io/v1beta1\nImages:\n" +
+				"- name: a\n  newtag: '1'‹\n  digest: D›\n- {NAME: b, Newname: c, NEWTAG: '2', Digest: '‹D›'}\n" +
+				"- {name: d, tagsuffix: -x}\nPatches: [{Patch: 'image: e'}]\nPatchesStrategicMerge: ['image: f']\n" +
+				"Transformers: ['kind: ImageTagTransformer']\n" +
+				"Replacements: [{Targets: [{fieldpaths: [spec.image]}]}]\n" +
+				"HelmCharts: [{ValuesInline: {image: {repository: g, tag: '1‹@D›', Tag: '2'}}}]\n",
+			references: "a:1 c:2 g:1",
+			left: []string{
+				"7:24 d: tagSuffix removes the digest that it has in a manifest; use newTag and digest",
+				"8:19 an image in a patch" + inText,
+				"9:25 an image in a patch" + inText,
+				"10:16 an image in a transformer" + inText,
+				"11:41 an image at spec.image: kustomize replaces it by another field; write its digest there",
+			},
+		},
+		{
+			name: "Kustomization with a long s and many keys", file: "Kustomization",
+			text: "image\u017f: [{name: a, newTag: '1'‹, digest: D›, a1: , a2: , a3: , a4: , a5: , a6: , a7: , " +
+				"a8: , a9: , a10: , a11: , a12: , a13: , a14: , a15: , a16: , a17: }]\n",
+			references: "a:1",
+		},
+		{
+			name: "Kustomization with imageTags", file: "kustomization.yml",
+			text: "imageTags:\n- {name: a, newTag: '1'‹, digest: D›}\nimages:\n" +
+				"- {name: b, newTag: '2'‹, digest: D›}\n",
+			references: "b:2 a:1",
+		},
+		{
+			name: "transformers of kustomize with keys in another case", file: "t.yaml",
+			text: "apiVersion: builtin\nkind: ImageTagTransformer\nImageTag: {name: a, newtag: '1'‹, digest: D›}\n" +
+				"---\napiVersion: builtin\nkind: PatchTransformer\nPatch: 'image: a'\n---\n" +
+				"apiVersion: builtin\nkind: HelmChartInflationGenerator\nvaluesinline: {image: '«b:1»'}\n",
+			references: "a:1 b:1",
+			left:       []string{"7:8 an image in a patch" + inText},
+		},
+		{
+			name: "Kustomization of Flux with keys in another case", file: "k.yaml",
+			text: "kind: Kustomization\napiVersion: kustomize.toolkit.fluxcd.io/v1\n" +
+				"spec: {Images: [{name: a, newTag: b}]}\n",
 		},
 		{
 			name: "Kustomization with carriage returns", file: "k.yaml",
@@ -619,6 +665,47 @@ func TestFormats(t *testing.T) {
 			left:       []string{"12:18 ${{ matrix.image }}: it depends on a variable" + instead},
 		},
 		{
+			name: "workflow with docker:// before images", file: "ci.yml", text: "on: push\njobs:\n" +
+				"  a: {container: 'docker://«a:1»', services: {x: {image: 'docker://«b:1»'}, y: {image: " +
+				"docker://}}}\n  c: {container: {image: 'docker://«c:1»'}}\n",
+			references: "a:1 b:1 c:1",
+		},
+		{
+			name: "workflow with services that are texts", file: "ci.yml", text: "on: push\njobs:\n" +
+				"  a: {services: {x: '«a:1»', y: 'docker://«b:1»', z: ''}}\n",
+			references: "a:1 b:1",
+		},
+		{
+			name: "action with docker:// in upper case", file: "action.yml", text: "runs:\n" +
+				"  using: docker\n  image: DOCKER://«alpine:3.19»\n---\nruns:\n  using: composite\n" +
+				"  steps: [{uses: 'Docker://«a:1»'}, {uses: docker}, {uses: DOCKER/x@v1}]\n",
+			references: "alpine:3.19 a:1",
+		},
+		{
+			name: "action that looks like an object", file: "action.yml", text: "apiVersion: v1\nkind: A\n" +
+				"runs: {using: docker, image: 'docker://«alpine:3.19»'}\n---\napiVersion: a.example/v1\n" +
+				"kind: A\nruns: {using: composite, steps: [{uses: 'docker://«a:1»'}]}\n",
+			references: "alpine:3.19 a:1",
+		},
+		{
+			name: "action that looks like a workflow and a compose file", file: "action.yml",
+			text: "on: x\njobs: {a: {container: '«b:1»'}}\nservices: {a: {image: '«c:1»'}}\n" +
+				"runs: {using: composite, steps: [{uses: 'docker://«a:1»'}]}\n",
+			references: "b:1 a:1 c:1",
+		},
+		{
+			name: "workflow that looks like an object", file: "ci.yml", text: "apiVersion: a.example/v1\n" +
+				"kind: A\non: push\njobs: {a: {container: {image: '«alpine»'}, services: {b: {image: 'b:$V'}}}}\n",
+			references: "alpine",
+			left:       []string{"4:64 b:$V: it depends on a variable" + instead},
+		},
+		{
+			name: "compose file that looks like an object", file: "compose.yaml",
+			text: "apiVersion: apps/v1\nkind: Deployment\nspec: {template: {spec: {containers: " +
+				"[{name: a, image: '«a:1»'}]}}}\nservices: {b: {image: '«b:1»'}}\n",
+			references: "a:1 b:1",
+		},
+		{
 			name: "action", file: "action.yml",
 			text:       "name: a\nruns:\n  using: docker\n  image: \"docker://«alpine:3»\"\n",
 			references: "alpine:3",
@@ -707,10 +794,40 @@ func TestDockerfile(t *testing.T) {
 			},
 		},
 		{
+			name: "quotes", text: "FROM \"«alpine:3.19»\" AS base\nFROM 'base'\nFROM \"scratch\"\n" +
+				"COPY --from=\"«alpine:3.20»\" /a /a\nCOPY --from='base' /a /a\n" +
+				"RUN --mount=type=bind,\"from=«alpine:3.21»\",target=/x true\n" +
+				"RUN --mount=type=bind,\\\"from=«alpine:3.22»\\\",target=/x true\n" +
+				"RUN --mount=from=«b:1»,source=/ä true\n" +
+				"FROM alp\"ine:3.1\"\nFROM alp\\ine:3.2\n" +
+				"COPY --from=\"alp\"ine:3.3 /a /a\nRUN --mount=\"from=c:1,source=c:1\" true\n" +
+				"RUN --mount=\"from=d:1, source=x\" true\n",
+			references: "alpine:3.19 alpine:3.20 alpine:3.21 alpine:3.22 b:1",
+			left: []string{
+				"9:1 alpine:3.1" + inParts, "10:1 alpine:3.2" + inParts, "11:1 alpine:3.3" + inParts,
+				"12:1 c:1" + inParts, "13:1 d:1: its text is not on one line; write it on one",
+			},
+		},
+		{
 			name: "triggers", text: "FROM scratch\nONBUILD COPY --from=«nginx:1» / /\n" +
 				"onbuild \\\n  run --mount=type=bind,FROM=«alpine:3» true\nONBUILD RUN go build\n" +
 				"ONBUILD\nRUN --mount=From=«b:2» x\n",
 			references: "nginx:1 alpine:3 b:2",
+		},
+		{
+			name: "triggers with names of stages", text: "FROM scratch AS busybox\n" +
+				"ONBUILD COPY --from=busybox /bin/sh /sh\nONBUILD RUN --mount=from=busybox true\n" +
+				"ONBUILD COPY --from=0 / /\nCOPY --from=busybox / /\n",
+			left: []string{
+				"2:1 busybox: it may be a stage or a named context of a build that uses this image; write " +
+					"a tag if it is an image",
+				"3:1 busybox: it may be a stage or a named context of a build that uses this image; write " +
+					"a tag if it is an image",
+			},
+		},
+		{
+			name: "a number in a mount", text: "FROM scratch\nRUN --mount=from=0 true\n",
+			left: []string{"2:1 0: it may be a named context of the build; write a tag if it is an image"},
 		},
 		{name: "ignored", text: "# tagpin:ignore\nFROM a\nFROM «b»\n", references: "b"},
 		{name: "byte order mark", text: "\uFEFFFROM «a»\n", references: "a"},

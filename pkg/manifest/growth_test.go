@@ -91,6 +91,14 @@ var shapes = map[string]func(size int) string{
 			return fmt.Sprintf(" --mount=from=b:%d", i)
 		}) + " c\n"
 	},
+	"mounts in quotes": func(size int) string {
+		return "FROM a\nRUN" + many(size, "", func(i int) string {
+			if i%100 == 99 { // the parser has a limit for a line
+				return " \\\n"
+			}
+			return fmt.Sprintf(` --mount="from=b:%d"`, i)
+		}) + " c\n"
+	},
 	"merge": func(size int) string {
 		return pod + "x: &x\n" + many(size, "", func(i int) string {
 			return fmt.Sprintf("  k%d: v\n", i)
@@ -131,7 +139,7 @@ func nameOf(shape string) string {
 		return "values.yaml"
 	case "patches of a Kustomization":
 		return "kustomization.yaml"
-	case "mounts":
+	case "mounts", "mounts in quotes":
 		return "Dockerfile"
 	}
 	return "f.yaml"
@@ -141,7 +149,8 @@ func nameOf(shape string) string {
 // keys, the test would run into its timeout.
 func TestManyKeys(t *testing.T) {
 	for _, name := range []string{
-		"services", "fields of a custom kind", "values", "mounts", "patches of a Kustomization",
+		"services", "fields of a custom kind", "values", "mounts", "mounts in quotes",
+		"patches of a Kustomization",
 	} {
 		if _, err := pinAll(nameOf(name), []byte(shapes[name](1<<20))); err != nil {
 			t.Errorf("pinAll of %s = %v", name, err)
@@ -240,6 +249,7 @@ func TestLargeValueRepeated(t *testing.T) {
 			keys("  a%d: {build: {dockerfile_inline: *a}}\n")},
 		"mappings of services": {"compose.yaml", "x: &x\n" + keys("  k%d: v\n") + "  image: a\nservices:\n" +
 			keys("  a%d: *x\n")},
+		"images": {"kustomization.yaml", "images:\n- &x\n  NAME: a\n" + keys("  k%d: v\n") + again("- *x\n")},
 		"operations": {"f.yaml", "- &x {op: add, path: /spec/image, value: a:1,\n" + keys("   k%d: v,\n") +
 			"  }\n" + again("- *x\n")},
 	} {

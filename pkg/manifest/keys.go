@@ -30,26 +30,34 @@ func (f *File) index(n *yaml.Node) *keyIndex {
 	if known := f.indexes[n]; known != nil {
 		return known
 	}
-	k := &keyIndex{
-		pairs: make(map[string][2]*yaml.Node, len(n.Content)/2), second: map[string]*yaml.Node{},
-	}
-	for p := range slices.Chunk(n.Content, 2) {
-		key := p[0]
-		if key.Kind != yaml.ScalarNode {
-			continue
-		}
-		if _, known := k.pairs[key.Value]; !known {
-			k.pairs[key.Value] = [2]*yaml.Node{key, p[1]}
-			continue
-		}
-		k.twice = cmp.Or(k.twice, key)
-		k.second[key.Value] = cmp.Or(k.second[key.Value], key)
-	}
+	k := newKeyIndex(n, func(key string) string { return key })
 	if f.indexes == nil {
 		f.indexes = map[*yaml.Node]*keyIndex{}
 	}
 	f.indexes[n] = k
 	return k
+}
+
+// newKeyIndex returns the index of a mapping. Keys are equal if the spelling of both is the same.
+func newKeyIndex(n *yaml.Node, spelling func(key string) string) *keyIndex {
+	k := &keyIndex{
+		pairs: make(map[string][2]*yaml.Node, len(n.Content)/2), second: map[string]*yaml.Node{},
+	}
+	for p := range slices.Chunk(n.Content, 2) {
+		if key := p[0]; key.Kind == yaml.ScalarNode {
+			k.add(spelling(key.Value), key, p[1])
+		}
+	}
+	return k
+}
+
+func (k *keyIndex) add(spelling string, key, value *yaml.Node) {
+	if _, known := k.pairs[spelling]; !known {
+		k.pairs[spelling] = [2]*yaml.Node{key, value}
+		return
+	}
+	k.twice = cmp.Or(k.twice, key)
+	k.second[spelling] = cmp.Or(k.second[spelling], key)
 }
 
 // pair returns the same as the function pair. In a mapping with many pairs it uses the index, so

@@ -8,17 +8,27 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // KustomizationNames are the names of the files that kustomize reads in a folder.
 var KustomizationNames = [...]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
 
+// kustomizeGroup is the group of Kustomizations and Components.
+const kustomizeGroup = "kustomize.config.k8s.io"
+
 // isKustomization reports whether kustomize reads a document because of the name of its file. Its
-// kind may be missing, but must not be another one.
+// kind may be missing, but must not be another one. If it is there in two spellings, either may
+// count.
 func isKustomization(f *File, n *yaml.Node) bool {
-	kind := text(get(n, "kind"))
-	return IsKustomizationName(f.as) && n.Kind == yaml.MappingNode &&
-		(kind == "" || text(get(n, "apiVersion")) == "")
+	if !IsKustomizationName(f.as) || n.Kind != yaml.MappingNode {
+		return false
+	}
+	keys := f.anyCase(n)
+	version, kind := text(keys.get("apiVersion")), text(keys.get("kind"))
+	return version == "" || kind == "" || workload.KindOf(version, kind).Group == kustomizeGroup ||
+		keys.second[foldKey("apiVersion")] != nil || keys.second[foldKey("kind")] != nil
 }
 
 // IsKustomizationName reports whether kustomize takes a file for a Kustomization because of its
@@ -27,11 +37,17 @@ func IsKustomizationName(path string) bool {
 	return slices.Contains(KustomizationNames[:], filepath.Base(path))
 }
 
-// findKustomization finds the images of a Kustomization, and the values of its charts.
+// findKustomization finds the images of a Kustomization, and the values of its charts. imageTags is
+// the former name of images. If a Kustomization has both, kustomize uses the images of both
+// (FixKustomization in kustomize's api/types).
 func findKustomization(w *walk, root cursor) {
+	for _, deciding := range []string{"apiVersion", "kind"} {
+		root.get(deciding) // having it twice is an error
+	}
 	findImages(root.get("images"))
+	findImages(root.get("imageTags"))
 	root.get("helmCharts").each("charts", func(chart cursor) {
-		findValues(w, chart.get("valuesInline"))
+		findInlineValues(w, chart.get("valuesInline"))
 	})
 	leavePatches(root)
 	root.get("transformers").each("transformers", func(transformer cursor) {
@@ -42,6 +58,14 @@ func findKustomization(w *walk, root cursor) {
 	})
 	leaveReplacements(root.get("replacements"))
 	addFetched(root)
+}
+
+// findInlineValues finds the images in the values of a chart. The case of their keys counts,
+// because Helm reads them, and not kustomize.
+func findInlineValues(w *walk, values cursor) {
+	w.anyCase = false
+	findValues(w, values)
+	w.anyCase = true
 }
 
 // leaveReplacements leaves the images that kustomize replaces by other fields.
@@ -95,7 +119,7 @@ func isPlugin(_ *File, n *yaml.Node) bool {
 func findPlugin(w *walk, root cursor) {
 	addFetchedChart(root)
 	findImage(root.get("imageTag"))
-	findValues(w, root.get("valuesInline"))
+	findInlineValues(w, root.get("valuesInline"))
 	for _, field := range []string{"patch", "patches", "jsonOp"} {
 		root.get(field).leaveText("an image in a patch", inText)
 	}

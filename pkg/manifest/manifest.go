@@ -59,13 +59,14 @@ type File struct {
 	data      []byte
 	table     *workload.Table
 	lines     lineIndex
-	formats   []*format    // of the documents that were recognized
+	formats   []*format    // the first one of each document that was recognized
 	documents []*yaml.Node // none in a Dockerfile
 	json      bool         // the file is JSON, and not YAML
 	unique    map[*yaml.Node]bool
 	repeats   map[*yaml.Node][]repeat // by the mappings that have the pair in addition to their own
 	// These are made when they are needed: the pairs of large mappings, and the keys of repeats.
 	indexes    map[*yaml.Node]*keyIndex
+	folded     map[*yaml.Node]*keyIndex // of mappings whose keys can be in any case
 	repeatKeys map[*yaml.Node]map[string]*yaml.Node
 	operations map[*yaml.Node]bool // the nodes that were looked at, and whether they are operations
 	// unknownPaths are the paths that Unknown has.
@@ -138,22 +139,16 @@ func (f *File) addDocuments() error {
 	if err := f.parse(); err != nil {
 		return err
 	}
-	known := make([]*format, len(f.documents))
+	known := make([][]*format, len(f.documents))
 	for i, root := range f.documents {
-		if known[i] = f.recognize(root); known[i] != nil {
-			f.formats = append(f.formats, known[i])
+		if known[i] = f.recognize(root); len(known[i]) > 0 {
+			f.formats = append(f.formats, known[i][0])
 		}
 	}
 	f.dropRepeats(known)
 	for i, root := range f.documents {
-		objects, left := len(f.Objects), len(f.Left)
 		if err := f.addDocument(known[i], root); err != nil {
 			return err
-		}
-		if known[i] != nil && known[i].name != valuesFormat && isValues(f, root) {
-			if err := f.addValues(root, f.Objects[objects:], f.Left[left:]); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

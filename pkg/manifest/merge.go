@@ -127,10 +127,11 @@ func (f *File) bases(m mergeKey, known map[*yaml.Node]bool) ([]*yaml.Node, error
 
 // dropRepeats drops the repeats of documents whose programs do not set pairs in the order of the
 // file. known are the formats of the documents.
-func (f *File) dropRepeats(known []*format) {
+func (f *File) dropRepeats(known [][]*format) {
+	inOrder := func(k *format) bool { return !k.ownKeysFirst }
 	maps.DeleteFunc(f.repeats, func(_ *yaml.Node, all []repeat) bool {
-		k := known[all[0].document]
-		return k != nil && k.ownKeysFirst
+		formats := known[all[0].document]
+		return len(formats) > 0 && !slices.ContainsFunc(formats, inOrder)
 	})
 }
 

@@ -157,6 +157,11 @@ func (f *File) duplicate(n, key *yaml.Node) error {
 			why = ": a merge key repeats it; write the key after the merge keys"
 		}
 	}
+	return f.duplicateAt(line, key, why)
+}
+
+// duplicateAt returns the error of a key that is there twice. why says more, or is empty.
+func (f *File) duplicateAt(line int, key *yaml.Node, why string) error {
 	if f.cluster() {
 		return f.errorf(line, "%w %q in a mapping%s", ErrDuplicateKey, key.Value, why)
 	}

@@ -5,13 +5,11 @@ package manifest
 import (
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tagpin/tagpin/pkg/ref"
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // valuesName matches the names of files that have values of a Helm chart: values.yaml,
@@ -85,39 +83,6 @@ func findValues(w *walk, root cursor) {
 		w.registry = nil
 	}
 	w.values(root)
-}
-
-// valuesFormat is the name of the format of a chart's values.
-const valuesFormat = "Values"
-
-// addValues adds the references of a document that has the name of a chart's values, but looks like
-// something else. Helm reads it by its name, whatever else it has. The images that were found or
-// left because of the other format are not added again.
-func (f *File) addValues(root *yaml.Node, objects []*Object, left []Left) error {
-	type position struct{ line, column int }
-	at := func(p place) position {
-		line, column := f.position(p)
-		return position{line, column}
-	}
-	known := map[position]bool{}
-	for _, o := range objects {
-		for _, p := range o.places {
-			known[at(p)] = true
-		}
-	}
-	for _, l := range left {
-		known[position{l.Line, l.Column}] = true
-	}
-	before := len(f.Left)
-	w := &walk{file: f, seen: map[visit]bool{}, places: map[string]place{}}
-	findValues(w, cursor{walk: w, node: root})
-	w.references = slices.DeleteFunc(w.references, func(r workload.Reference) bool {
-		return known[at(w.places[r.Pointer])]
-	})
-	f.Left = append(f.Left[:before], slices.DeleteFunc(f.Left[before:], func(l Left) bool {
-		return known[position{l.Line, l.Column}]
-	})...)
-	return w.end(root, valuesFormat)
 }
 
 func (w *walk) values(c cursor) {

@@ -32,6 +32,7 @@ type walk struct {
 	places     map[string]place
 	errs       []error
 	twice      error      // of the first mapping that has a key twice that the search looked for
+	anyCase    bool       // keys can be in any case
 	registry   *yaml.Node // the registry of all images of a chart, if its values set one
 	near       map[*yaml.Node]*neighbours
 }
@@ -74,6 +75,9 @@ type cursor struct {
 // get returns the value of a key. If the mapping has the key twice, that is an error of the search,
 // even if no value has a reference: the other value may be anything.
 func (c cursor) get(name string) cursor {
+	if c.anyCase {
+		return c.getAnyCase(name)
+	}
 	child := cursor{
 		walk: c.walk, use: use{parent: c.node}, pointer: c.pointer.AppendToken(name),
 	}
