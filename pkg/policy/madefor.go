@@ -55,12 +55,15 @@ func (p *Policy) add(all pins, image *annotation.Image) {
 }
 
 // Running returns the sha256 pins of a pod's images, by the text that each was made for. If two
-// pins were made for one text, it returns the one that tagpin made.
+// pins were made for one text, it returns the one that tagpin made. It leaves out ephemeral
+// containers: they belong to one pod, and not to its revision.
 func (p *Policy) Running(pod *workload.Object) map[string]ref.Reference {
 	running := pins{}
 	for _, s := range annotation.Read(pod, nil) {
 		for i := range s.Images {
-			p.add(running, &s.Images[i])
+			if !s.Images[i].Reference.Ephemeral {
+				p.add(running, &s.Images[i])
+			}
 		}
 	}
 	return running

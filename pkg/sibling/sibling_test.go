@@ -123,6 +123,10 @@ func TestOldest(t *testing.T) {
 		{name: "no tag, without an annotation", output: policy.DigestOnly, pods: []string{
 			podJSON("a", old, "u", "h", "", "app", "r@"+d1.String()),
 		}},
+		{name: "ephemeral container, which only one pod has", pods: []string{
+			strings.Replace(podJSON("a", old, "u", "h", "", "debug", "r:1@"+d1.String()),
+				`"containers"`, `"ephemeralContainers"`, 1),
+		}},
 		{name: "algorithm that tagpin does not write", pods: []string{
 			podJSON("a", old, "u", "h", "", "app", "r:1@sha512:"+strings.Repeat("1", 128)),
 		}},
