@@ -22,8 +22,8 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 , := ,
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
-.PHONY: help test verify unit test-tools e2e test-versions test-neighbours cluster node bench docs fmt demo build \
-  image release test-release fuzz clean
+.PHONY: help test prepare beside-node verify unit test-tools e2e test-node test-versions test-neighbours cluster node \
+  bench docs fmt demo build image release test-release fuzz clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,24 @@ OTHERS  := hack/dist hack/gatekeeper hack/helm hack/image hack/observability hac
 STATIC  := CGO_ENABLED=0 GOFLAGS=-trimpath
 E2E     := cd e2e && $(STATIC)
 
-test: verify unit test-tools e2e ## verify, unit, test-tools and e2e; CI runs these and test-versions
+# The make of macOS does not know this option, so that the lines of two parts mix there.
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+test: $(TOOLS)/built prepare ## verify, unit, test-tools, e2e and test-node; CI runs these and test-versions
+	$(call say,test: the output of each part comes when it ends,60 min,20 min)
+	@# The tests of a node wait more than they compute, so these parts run at the same time. They have a
+	@# lower priority, because test-node tests under load. What admission does is also tested with the
+	@# oldest Kubernetes.
+	@$(MAKE) --no-print-directory --jobs=2 $(SYNC) test-node beside-node
+	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory test-versions VERSIONS=$(firstword $(VERSIONS)) SUITES='. ./kinds'
+
+beside-node:
+	+@for part in verify unit test-tools; do nice $(MAKE) --no-print-directory $$part || exit 1; done
+
+# Builds what the tests of e2e run, so that their time limits don't include it.
+prepare:
+	@$(E2E) go run ./cmd/prepare
 
 verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 	$(call say,verify: formatting$(,) vet$(,) lint$(,) generated docs$(,) go.mod,20 min,3 min)
@@ -78,11 +95,13 @@ test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, oras, Promet
 	@# -count=1 switches off the cache of test results, which does not notice changes in deploy.
 	@for module in $(OTHERS); do (cd $$module && $(STATIC) $(TEST) -shuffle=on -count=1 -timeout 30m ./...) || exit 1; done
 
-e2e: $(TOOLS)/built ## test with real registries, a real API server, a whole node
-	$(call say,e2e: real registries$(,) a real API server and a whole node; builds Kubernetes the first time,34 min,24 min)
-	@$(E2E) go run ./cmd/prepare # builds before the tests, as above
+e2e: $(TOOLS)/built prepare ## test with real registries, a real API server and its controllers
+	$(call say,e2e: real registries and a real API server; builds Kubernetes the first time,30 min,7 min)
 	$(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $$(go list ./... | grep -v -e /whole$$ -e /neighbours/)
-	@# whole needs the machine for itself, because it tests under load. Its output has figures.
+
+test-node: $(TOOLS)/built prepare ## test with a whole node, under load; needs Linux and root
+	$(call say,test-node: a whole node; builds Kubernetes the first time,30 min,12 min)
+	@# The output has figures.
 	$(E2E) $(subst quiet,verbose,$(TEST)) -shuffle=on -count=1 -timeout 30m ./whole
 
 test-neighbours: $(TOOLS)/built ## test with Flux and others as real programs; writes deploy/docs/compatibility.md
@@ -96,12 +115,16 @@ test-neighbours: $(TOOLS)/built ## test with Flux and others as real programs; w
 	$(E2E) $(TEST) -p 1 -count=1 -timeout 60m $$(go list ./neighbours/... | grep /neighbours/) -update
 	go run ./hack/docs
 
+# The older versions of Kubernetes, the oldest first, and the tests that run with them.
+VERSIONS := $(sort $(notdir $(wildcard e2e/versions/*)))
+SUITES   := . ./kinds ./controllers ./certificates ./chart
+
 test-versions: $(TOOLS)/built ## test with the older versions of Kubernetes in e2e/versions
-	$(call say,test-versions: a real API server and controllers of older Kubernetes; builds Kubernetes the first time,20 min,10 min)
-	@for version in $$(ls e2e/versions); do \
+	$(call say,test-versions: older Kubernetes$(,) here $(VERSIONS); builds Kubernetes the first time,28 min,8 min)
+	@for version in $(VERSIONS); do \
 	  echo "Kubernetes $$version" >&2; export TAGPIN_E2E_KUBERNETES=$$version; \
 	  ($(E2E) go run ./cmd/prepare) && \
-	  ($(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m . ./kinds ./controllers ./certificates ./chart) || exit 1; \
+	  ($(E2E) $(TEST) -shuffle=on -count=1 -timeout 30m $(SUITES)) || exit 1; \
 	done
 
 cluster: ## run a real API server with tagpin, to try it, until Ctrl-C

@@ -50,7 +50,9 @@ func TestWorkflows(t *testing.T) {
 		}
 	}
 	ci := read(t, "../../.github/workflows", "ci.yaml")
-	for _, part := range strings.Fields(regexp.MustCompile(`(?m)^test: (.*) ##`).FindStringSubmatch(read(t, "../..", "Makefile"))[1]) {
+	parts := regexp.MustCompile(`(?m)^test: .* ## (.*); CI runs these`)
+	list := parts.FindStringSubmatch(read(t, "../..", "Makefile"))[1]
+	for _, part := range strings.Split(strings.ReplaceAll(list, " and ", ", "), ", ") {
 		if !strings.Contains(ci, "{target: "+part) {
 			t.Errorf("ci.yaml does not run make %s, which is part of make test", part)
 		}
