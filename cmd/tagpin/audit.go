@@ -35,10 +35,9 @@ To find out whether two clusters run the same code, audit each with --all or -o 
 the digests. Different ones may still be the same code: a node reports the digest of an index or
 that of the manifest for its own platform. tagpin inspect IMAGE lists the manifests of an index.
 
-Each image is looked up once
-for each set of credentials that is tried. These are your own logins, the Docker config that the
-config names (credentials.dockerConfig), and with --pull-secrets those that the pods pull with.
-Nothing is pulled.
+Each image is looked up once for each set of credentials that is tried. These are your own logins,
+the Docker config that the config names (credentials.dockerConfig), and with --pull-secrets those
+that the pods pull with. Nothing is pulled.
 
 It reads the cluster of the kubeconfig or, in a pod, its own, and needs the permission to list pods,
 replicasets.apps and jobs.batch, and with --pull-secrets to get secrets and serviceaccounts. With
