@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/registry/auth"
 	"github.com/tagpin/tagpin/pkg/registry/network"
@@ -160,7 +161,7 @@ func (l *lookup) recall(ctx context.Context) recalled {
 			l.client.challenges.Remove(key) // until the registry sends it again
 		}
 		if ctx.Err() != nil {
-			r.challenge = nil // the request for a token goes on, and can be joined
+			r.challenge = nil // if the request for a token was sent, it goes on, and can be joined
 		}
 	}
 	return r
@@ -168,23 +169,29 @@ func (l *lookup) recall(ctx context.Context) recalled {
 
 // authorize returns the Authorization header that meets a challenge. It is empty if there is
 // nothing to present. Lookups that need a token at the same time share one request for it, which
-// has the registry's whole timeout and not that of the first caller. If there was no room for the
-// request of another lookup, authorize asks again.
+// has the registry's whole timeout and not that of the first caller. While it waits for its turn at
+// another host, only lookups of its namespace share it. If there was no room for the request of
+// another lookup, authorize asks again.
 func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error) {
 	if header, ok := c.Header(l.credential.Auth); ok {
 		return header, nil
 	}
-	var own, sent atomic.Bool
+	var sent atomic.Bool
+	var own atomic.Pointer[error] // that of the request which this lookup has made
 	foreign := l.isForeign(c)
 	one := *l
 	// The call may outlive the lookup, and needs one of its credentials.
 	one.Credentials, one.slot, one.tried = nil, new(slot), nil
-	call := func(ctx context.Context) (string, error) {
-		own.Store(true)
+	call := func(ctx context.Context, start func() error) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, one.Timeout)
 		defer cancel()
-		token, lifetime, err := one.askToken(ctx, c, func() { sent.Store(true) })
+		token, lifetime, err := one.askToken(ctx, c, func(inTime bool) error {
+			err := start()
+			sent.Store(err == nil && inTime)
+			return err
+		})
 		if err != nil {
+			own.Store(&err)
 			return "", err
 		}
 		header := "Bearer " + token
@@ -197,10 +204,15 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 		l.endTry(false)
 		l.paused = true
 	}
-	header, err := l.client.tokenCalls.Do(ctx, tokenCall{c, l.tokenKey()}, call)
+	isOwn := func(err error) bool {
+		e := own.Load()
+		return e != nil && *e == err //nolint:errorlint // whether it is this very error
+	}
+	header, err := l.client.tokenCalls.DoQueued(ctx, tokenCall{c, l.tokenKey()},
+		cache.Caller{Namespace: l.Namespace}, call)
 	switch {
 	case err == nil:
-	case errors.Is(err, ErrOfNamespace) && !own.Load() && ctx.Err() == nil:
+	case errors.Is(err, ErrOfNamespace) && ctx.Err() == nil && !isOwn(err):
 		return l.authorize(ctx, c)
 	case asError(err) == nil: // ctx has ended, or a panic
 		e := l.unanswered(err, l.api(), network.Broken)
@@ -222,10 +234,11 @@ func (l *lookup) isForeign(c auth.Challenge) bool {
 	return err == nil && !l.realms.Owns(realm)
 }
 
-// askToken asks the token endpoint of a challenge. It calls sent when nothing is left to wait for
-// and there is time enough for an answer.
+// askToken asks the token endpoint of a challenge. It calls start when nothing is left to wait for,
+// and sends nothing if start returns an error. inTime reports that there is time enough for an
+// answer.
 func (l *lookup) askToken(
-	ctx context.Context, c auth.Challenge, sent func(),
+	ctx context.Context, c auth.Challenge, start func(inTime bool) error,
 ) (string, time.Duration, error) {
 	realm, err := l.realms.Realm(c, l.credential.Auth)
 	if err != nil {
@@ -245,8 +258,8 @@ func (l *lookup) askToken(
 		}
 		defer func() { l.leaveOther(nil) }()
 	}
-	if !foreign || !l.other.late {
-		sent()
+	if err := start(!foreign || !l.other.late); err != nil {
+		return "", 0, err
 	}
 	resp, err := l.do(req, tokenRequest, func(to *url.URL) bool {
 		return req.Body == nil && sameOrigin(to, realm)

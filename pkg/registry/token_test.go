@@ -137,6 +137,37 @@ func TestTokenHangs(t *testing.T) {
 	})
 }
 
+// TestTokenWaitsForItsOwnTurn checks that a lookup does not wait for the turn that a lookup of
+// another namespace with the same credential waits for at the host of the token endpoint.
+func TestTokenWaitsForItsOwnTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := over(handler(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasPrefix(r.URL.Path, "/v2/hold"):
+				<-r.Context().Done()
+			case r.URL.Path == "/token":
+				_, _ = w.Write([]byte(`{"token":"t"}`))
+			default:
+				withToken("https://busy.example/token", nil)(w, r)
+			}
+		}), Host{Name: "busy.example", MaxInFlight: 2}) // one for each namespace
+		begin := time.Now()
+		go func() { _, _ = c.Head(t.Context(), head("busy.example/hold:1", "a")) }()
+		synctest.Wait()
+		waiting := make(chan error, 1)
+		go func() { _, err := c.Head(t.Context(), head("r.example/app:1", "a")); waiting <- err }()
+		synctest.Wait()
+		_, err := c.Head(t.Context(), head("r.example/app:1", "b"))
+		if took := time.Since(begin); err != nil || took > 0 {
+			t.Errorf("Head of another namespace = %v after %v, want an answer at once", err, took)
+		}
+		if err := <-waiting; err != nil {
+			t.Errorf("Head of the namespace that waits = %v, want the token of the other one", err)
+		}
+		c.Learned.Close()
+	})
+}
+
 // TestRealmOfAnotherTeam checks that a login is not sent to a token endpoint that only repositories
 // of another team have named: behind a host that routes by path, it may be that team's own server.
 func TestRealmOfAnotherTeam(t *testing.T) {
