@@ -56,6 +56,7 @@ func TestIncidents(t *testing.T) {
 	i.web.runs(t, n)
 	defer scaleTagpin(t, n, 2)
 	scale, played := 2, 0
+	tagpinReady(t, n, scale) // the test before may have left a pod that is still ending
 	for _, p := range plays() {
 		if scale != p.replicas {
 			scale = p.replicas
