@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/tagpin/tagpin/e2e/child"
@@ -222,11 +224,19 @@ func (t *Tagpin) Start(ctx context.Context) error {
 	return nil
 }
 
-// freeAddress returns a free address on loopback.
+// freeAddress returns a free address on loopback. Its port is below those that Linux gives to
+// connections (net.ipv4.ip_local_port_range), so that none takes it while tagpin is down.
 func freeAddress(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const lowest, count = 20000, 12000
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(count))
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return address, l.Close()
 	}
-	return l.Addr().String(), l.Close()
 }
