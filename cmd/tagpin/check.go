@@ -35,10 +35,10 @@ fields of their own.
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
-with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because HEAD
-has the edit already. An image that is not pinned is a finding even if that commit has it too. To
-begin with files that have many, pin all of them first with tagpin pin --write, or put the comment
-tagpin:ignore above those that stay.
+with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because
+HEAD has the edit already. An image that is not pinned is a finding even if that commit has it too.
+To begin with files that have many, pin all of them first with tagpin pin --write, or put the
+comment "# tagpin:ignore" above those that stay.
 
 The exit code is 1 if there is a finding. It is 2 if a file, a folder or stdin has nothing that
 tagpin knows, so that a wrong path does not pass. It is also 2 if a file can't be parsed and was

@@ -27,15 +27,15 @@ its subfolders that can have images. These are Kubernetes manifests with several
 lists, the images of Kustomizations, JSON patches, values of Helm charts (values.yaml,
 values-prod.yaml, prod.values.yaml, HelmReleases of Flux, Applications and ApplicationSets of Argo
 CD), compose files, workflows and actions of GitHub, and Dockerfiles. Hidden folders are left out,
-except .github, and so are links to folders, and files with {{ in the templates of a chart. A file in
-the folder that a Kustomization names is read all the same, whatever its name is; one of a
+except .github, and so are links to folders, and files with {{ in the templates of a chart. A file
+in the folder that a Kustomization names is read all the same, whatever its name is; one of a
 configMapGenerator or a secretGenerator is read if its key is the name of values, as in
 values.yaml=podinfo.yaml. What is not in the folder is not read: images that a chart chooses itself,
 remote bases, and bases such as ../../base. A message names the first one of each. A link to a file
 outside of the folder, or of its Git work tree, and a file of more than 16 MiB are errors unless an
 argument names them too. A Kubernetes object that has a key twice where images are looked for is
-always an error. The comment "# tagpin:ignore" on the line of an image, or on a line of its own above
-it, makes tagpin ignore the image.`
+always an error. The comment "# tagpin:ignore" on the line of an image, or on a line of its own
+above it, makes tagpin ignore the image.`
 
 // source is a file that is read.
 type source struct {
