@@ -213,14 +213,25 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
-// TestManyTexts checks that a digest is recorded for a text although a list has found many others.
+// TestManyTexts checks that a list finds the text that it is for among more than are remembered,
+// and shows that a pod with another text is the first one. A digest is recorded although the list
+// has found many others.
 func TestManyTexts(t *testing.T) {
 	var images []string
 	for i := range 200 {
 		images = append(images, fmt.Sprintf("c%d", i), fmt.Sprintf("r:%d@%s", i, d1))
 	}
 	s := newSiblings(t, &fakeLister{json: []string{podJSON("a", "", "u", "h", "", images...)}})
-	s.Running(t.Context(), revisionOf("u", "h"), []string{"r:new"}, true)
+	for i := range 200 {
+		text := fmt.Sprintf("r:%d", i)
+		if got := s.Running(t.Context(), revisionOf("u", "h"), []string{text}, true); got.Digests[text] != d1 {
+			t.Errorf("Running for %s = %+v, want %s", text, got, d1)
+		}
+	}
+	got := s.Running(t.Context(), revisionOf("u", "h"), []string{"r:new"}, true)
+	if !got.First || got.Err != nil {
+		t.Errorf("Running for another text = %+v, want the first pod", got)
+	}
 	s.Record(revisionOf("u", "h"), "r:new", d1)
 	if got := s.Record(revisionOf("u", "h"), "r:new", d2); got != d1 {
 		t.Errorf("Record of a second pod = %s, want the digest of the first one, %s", got, d1)

@@ -29,6 +29,7 @@ type record struct {
 	listed    time.Time       // when the last list began, or ended if it failed
 	err       error           // the error of the last list
 	truncated bool            // the last successful list stopped before the last pod
+	dropped   bool            // that list has found more texts than are remembered
 	texts     map[string]fact // what the siblings run, by text
 }
 
@@ -88,12 +89,16 @@ func (s *Siblings) Running(
 			rec, _ = s.known.Get(r)
 			return s.conclude(&rec, texts, err)
 		}
+		if own {
+			listed.dropped = false // the list was for these texts, and has left out none of them
+		}
 		running := s.conclude(&listed.record, texts, listed.err)
-		complete := !listed.truncated && !listed.remembered
+		complete := !listed.truncated && !listed.dropped && !listed.remembered
 		if own || !stored || complete || listed.err != nil || hasAll(running.Digests, texts) {
 			return running
 		}
-		// The list of another pod has stopped before it found these texts, or had ended before.
+		// The list of another pod had ended before, has stopped before it found these texts, or has
+		// found too many.
 	}
 }
 
@@ -107,16 +112,18 @@ func (s *Siblings) conclude(rec *record, texts []string, err error) Running {
 	case err != nil:
 		return Running{Digests: known, Err: err}
 	}
-	return Running{Digests: known, First: !rec.truncated}
+	return Running{Digests: known, First: !rec.truncated && !rec.dropped}
 }
 
 // recent reports whether a record makes a list unnecessary. For a pod that will be stored, a list
 // that has ended before must have found all texts, because it can't show that a pod is the first.
+// For other pods, one that has found too many texts must have found these.
 func (s *Siblings) recent(rec *record, texts []string, stored bool) bool {
 	if rec.err != nil {
 		return time.Since(rec.listed) < min(retryAfter, s.ttl())
 	}
-	return time.Since(rec.listed) < s.ttl() && (!stored || hasAll(s.digests(rec, texts), texts))
+	return time.Since(rec.listed) < s.ttl() &&
+		(!stored && !rec.dropped || hasAll(s.digests(rec, texts), texts))
 }
 
 // digests returns the known digests of some texts.
@@ -141,7 +148,13 @@ func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (update
 	began := time.Now()
 	ctx, called := span.Call(ctx, "siblings")
 	defer called.End()
-	found := oldest{policy: s.Policy, table: workload.Table{Labels: s.RevisionLabels}, revision: r}
+	found := oldest{
+		policy: s.Policy, table: workload.Table{Labels: s.RevisionLabels}, revision: r,
+		wanted: map[string]bool{},
+	}
+	for _, text := range texts {
+		found.wanted[text] = true
+	}
 	var next string
 	err := s.Panics.Catch(listing, func() (err error) {
 		next, err = s.pages(ctx, &found, texts)
@@ -159,7 +172,9 @@ func (s *Siblings) list(ctx context.Context, r Revision, texts []string) (update
 		if err != nil {
 			rec.err, rec.listed, rec.texts = err, time.Now(), known
 		} else {
-			rec = record{listed: began, truncated: next != "", texts: found.addTo(known)}
+			rec = record{
+				listed: began, truncated: next != "", dropped: found.dropped, texts: found.addTo(known),
+			}
 		}
 		updated = rec
 		return rec, true

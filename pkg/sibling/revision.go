@@ -62,7 +62,9 @@ type oldest struct {
 	policy   *policy.Policy
 	table    workload.Table
 	revision Revision
+	wanted   map[string]bool // the texts that the list is for, which are always collected
 	texts    map[string]podDigest
+	dropped  bool // other texts were left out, because there are more than maxTexts
 }
 
 // podDigest is a digest with the pod that runs it.
@@ -92,8 +94,12 @@ func (o *oldest) add(raw []byte) error {
 	for text, running := range o.policy.Running(pod) {
 		p := podDigest{pod.Metadata.Created, pod.Metadata.Name, running.Digest()}
 		known, ok := o.texts[text]
-		if ok && p.compare(known) < 0 || !ok && len(o.texts) < maxTexts {
+		switch {
+		case ok && p.compare(known) >= 0:
+		case ok || len(o.texts) < maxTexts || o.wanted[text]:
 			o.texts[text] = p
+		default:
+			o.dropped = true
 		}
 	}
 	return nil

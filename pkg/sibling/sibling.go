@@ -19,8 +19,10 @@
 // Only the spec of a pod says what it runs; an annotation alone does not count. Before a pod counts
 // as the first one of its revision, the pods are listed again, because another replica may have
 // admitted the first one in the meantime. If the API server does not answer, no pod counts as the
-// first one. The images of the first pod are resolved by the next Resolver, and the digests are
-// recorded for the pods after it.
+// first one. A list that is under way is good enough, although it may have begun before another
+// replica admitted a pod: if each pod waited for a list of its own, no pod would have an answer in
+// time from an API server that is slow. The images of the first pod are resolved by the next
+// Resolver, and the digests are recorded for the pods after it.
 package sibling
 
 import (
@@ -52,7 +54,8 @@ const (
 	// refreshTimeout is how long a pod waits for a list if every digest that it needs is already known
 	// from an older list.
 	refreshTimeout = 2 * time.Second
-	// maxTexts is the maximum number of texts that are remembered of one revision.
+	// maxTexts is the maximum number of texts that are remembered of one revision, besides those that
+	// the last list was for.
 	maxTexts = 128
 )
 
