@@ -14,9 +14,14 @@ import (
 // ErrClosed is returned by Do and DoQueued after Close.
 var ErrClosed = errors.New("shutting down")
 
-// ErrStarted is returned by the start function of DoQueued if a call of another namespace for the
-// same key has started first. Its callers get the result of that call.
+// ErrStarted is returned by Turn.Start if the call must not start: a call of another namespace for
+// the same key has started first or has a result, or there is no caller any more.
 var ErrStarted = errors.New("another call for the same key has started")
+
+// patience is how long a call that has started may wait for another turn of its namespace before
+// callers of other namespaces look after themselves. A shorter wait, such as that for the next tick
+// of the default rate, ends sooner than another call would.
+const patience = 100 * time.Millisecond
 
 // Flights shares a call among the callers that want the same key at the same time. The fields must
 // not change after the first call. The zero value is ready. It is safe for concurrent use.
@@ -25,7 +30,7 @@ var ErrStarted = errors.New("another call for the same key has started")
 // its end: a call that has started goes on when its callers give up, so that later callers can have
 // the result. A panic in a call is an error for all of its callers (*panics.Error).
 type Flights[K comparable, V any] struct {
-	// MaxAbandoned is the maximum number of running calls whose callers have all given up. If there
+	// MaxAbandoned is the maximum number of started calls whose callers have all given up. If there
 	// are more, the one that was left first is cancelled. If 0, there is no maximum.
 	MaxAbandoned int
 	// Timeout is the maximum time for a call, including the wait for its turn. If 0, there is none.
@@ -34,13 +39,28 @@ type Flights[K comparable, V any] struct {
 	Doing string
 	// Panics reports panics. If nil, they are not reported.
 	Panics *panics.Reporter
+	// IsOwn reports whether an error of a call says something only to the callers of its own
+	// namespace. Those of others make a call of their own then. If nil, no error does.
+	IsOwn func(error) bool
 
 	mu        sync.Mutex
 	latest    map[K]*flight[K, V] // the flights that callers can join
-	abandoned []*flight[K, V]     // the running flights without callers, in the order of leaving
+	abandoned []*flight[K, V]     // the started flights without callers, in the order of leaving
 	base      context.Context     // ended by Close
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
+}
+
+// Turn is how a call of DoQueued says how far it is.
+type Turn struct {
+	// Start must be called when the turn of the call has come, and before it does anything that others
+	// may share. If Start returns an error, the call must return it. Start may be called again.
+	Start func() error
+	// Wait must be called before a wait for a turn of the call's namespace, and over after it. came
+	// says whether the turn has come. While a call that has started waits for long, callers of other
+	// namespaces no longer rely on it: they wait for turns of their own as well, and take the result
+	// that is there first.
+	Wait func() (over func(came bool))
 }
 
 // Caller says who calls DoQueued, and which calls it may share.
@@ -48,8 +68,11 @@ type Caller struct {
 	// Namespace is the namespace whose turn the call waits for.
 	Namespace string
 	// Fresh is true if the call must start after this caller has asked. The caller then shares a call
-	// that is waiting, but not one that is running.
+	// that is waiting, but not one that has started.
 	Fresh bool
+	// OnWait is called when the call of the caller's namespace waits for its turn (Turn.Wait), and
+	// over after that. It may be nil.
+	OnWait func() (over func(came bool))
 }
 
 // Do returns the result of call for a key, or of a call for the key that is running already. Its
@@ -58,98 +81,37 @@ func (f *Flights[K, V]) Do(
 	ctx context.Context, key K, call func(context.Context) (V, error),
 ) (V, error) {
 	return f.DoQueued(ctx, key, Caller{},
-		func(ctx context.Context, start func() error) (value V, err error) {
-			if err := start(); err != nil {
+		func(ctx context.Context, turn Turn) (value V, err error) {
+			if err := turn.Start(); err != nil {
 				return value, err
 			}
 			return call(ctx)
 		})
 }
 
-// DoQueued is like Do for a call that waits in a queue first. When its turn has come, and before it
-// does anything that others may share, call must call start. If start returns an error, call must
-// return it. start may be called again. If call returns an error without having started, only the
-// callers of its own namespace get the error.
+// DoQueued is like Do for a call that waits in a queue first, and says so by its Turn. Each
+// namespace waits for its own turn, and the call whose turn comes first is for all of them.
+//
+// If the turn of a call does not come, or it fails by an error for which IsOwn is true, only the
+// callers of its namespace get the error. While a call of another namespace runs, they wait for its
+// result first. call may be called again after Turn.Start has returned ErrStarted.
 func (f *Flights[K, V]) DoQueued(
-	ctx context.Context, key K, c Caller,
-	call func(ctx context.Context, start func() error) (V, error),
+	ctx context.Context, key K, c Caller, call func(context.Context, Turn) (V, error),
 ) (value V, err error) {
-	own, err := f.join(ctx, key, c, call)
-	if err != nil {
-		return value, err
-	}
-	defer f.leave(own)
-	select {
-	case <-own.flight.done:
-		return own.flight.value, own.flight.err
-	case <-own.failed:
-		return value, own.err
-	case <-ctx.Done():
-		return value, ctx.Err()
-	}
-}
-
-// join adds a caller to an attempt: the running one, or the waiting one of the caller's namespace.
-// If there is none, join creates it.
-func (f *Flights[K, V]) join(
-	ctx context.Context, key K, c Caller, call func(context.Context, func() error) (V, error),
-) (*attempt[K, V], error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.initLocked()
-	if f.base.Err() != nil {
-		return nil, ErrClosed
-	}
-	shared := f.latest[key]
-	if shared == nil || shared.running != nil && c.Fresh {
-		shared = &flight[K, V]{
-			key: key, previous: shared,
-			done: make(chan struct{}), waiting: map[string]*attempt[K, V]{},
+	s := &seat[K, V]{Caller: c, key: key}
+	defer f.leave(s)
+	for {
+		changed, err := f.sit(ctx, s, call)
+		if err != nil {
+			return value, err
 		}
-		f.latest[key] = shared
-	}
-	own := shared.running
-	if own == nil {
-		own = shared.waiting[c.Namespace]
-	}
-	if own == nil {
-		own = &attempt[K, V]{
-			flight: shared, namespace: c.Namespace, failed: make(chan struct{}),
+		select {
+		case <-s.flight.done:
+			return s.flight.value, s.flight.err
+		case <-changed:
+		case <-ctx.Done():
+			return value, ctx.Err()
 		}
-		// A namespace has at most two calls for a key, however many Fresh callers it has: the running
-		// one, and one that waits for it.
-		if p := shared.previous; p != nil && p.running.namespace == c.Namespace {
-			own.after = p.done
-		}
-		shared.waiting[c.Namespace] = own
-		own.cancel = f.goLocked(ctx, func(ctx context.Context) { f.run(ctx, own, call) })
-	}
-	own.callers++
-	shared.callers++
-	f.adoptLocked(shared)
-	return own, nil
-}
-
-// leave removes a caller that has a result or has given up.
-func (f *Flights[K, V]) leave(own *attempt[K, V]) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	shared := own.flight
-	own.callers--
-	shared.callers--
-	switch {
-	case shared.running == nil && own.callers == 0 && shared.waiting[own.namespace] == own:
-		own.cancel()
-		f.removeLocked(own)
-	case shared.running != nil && shared.callers == 0 && !shared.isDone():
-		f.abandonLocked(shared)
-	}
-}
-
-func (f *Flights[K, V]) initLocked() {
-	if f.latest == nil {
-		f.latest = map[K]*flight[K, V]{}
-		f.base, f.cancel = context.WithCancel(context.Background())
 	}
 }
 
@@ -161,4 +123,11 @@ func (f *Flights[K, V]) Close() {
 	f.cancel()
 	f.mu.Unlock()
 	f.wg.Wait()
+}
+
+func (f *Flights[K, V]) initLocked() {
+	if f.latest == nil {
+		f.latest = map[K]*flight[K, V]{}
+		f.base, f.cancel = context.WithCancel(context.Background())
+	}
 }

@@ -55,9 +55,25 @@ type ticket struct {
 func (q *Queue) Enter(
 	ctx context.Context, namespace string, weight int64,
 ) (leave func(), err error) {
+	return q.EnterNotify(ctx, namespace, weight, nil)
+}
+
+// EnterNotify is like Enter. If the caller has to wait, it calls onWait before that, and over after
+// it, which gets whether the caller enters. onWait may be nil.
+func (q *Queue) EnterNotify(
+	ctx context.Context, namespace string, weight int64, onWait func() (over func(enters bool)),
+) (leave func(), err error) {
 	t, err := q.join(namespace, weight)
 	if err != nil {
 		return nil, err
+	}
+	if onWait != nil {
+		select {
+		case <-t.admitted:
+		default:
+			over := onWait()
+			defer func() { over(err == nil) }()
+		}
 	}
 	select {
 	case <-t.admitted:

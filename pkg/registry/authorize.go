@@ -155,7 +155,7 @@ func (l *lookup) recall(ctx context.Context) recalled {
 		ctx, cancel = context.WithTimeout(ctx, l.Timeout/2)
 		defer cancel()
 	}
-	r.header, r.err = l.authorize(ctx, *r.challenge)
+	r.header, r.err = l.authorize(ctx, *r.challenge, !r.final)
 	if r.err != nil && !r.final {
 		if !errors.Is(r.err, ErrOfNamespace) {
 			l.client.challenges.Remove(key) // until the registry sends it again
@@ -169,29 +169,27 @@ func (l *lookup) recall(ctx context.Context) recalled {
 
 // authorize returns the Authorization header that meets a challenge. It is empty if there is
 // nothing to present. Lookups that need a token at the same time share one request for it, which
-// has the registry's whole timeout and not that of the first caller. While it waits for its turn at
-// another host, only lookups of its namespace share it. If there was no room for the request of
-// another lookup, authorize asks again.
-func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error) {
+// has the registry's whole timeout and not that of the first caller. goesOn says whether the lookup
+// goes on without the header too.
+func (l *lookup) authorize(ctx context.Context, c auth.Challenge, goesOn bool) (string, error) {
 	if header, ok := c.Header(l.credential.Auth); ok {
 		return header, nil
 	}
 	var sent atomic.Bool
-	var own atomic.Pointer[error] // that of the request which this lookup has made
 	foreign := l.isForeign(c)
-	one := *l
-	// The call may outlive the lookup, and needs one of its credentials.
-	one.Credentials, one.slot, one.tried = nil, new(slot), nil
-	call := func(ctx context.Context, start func() error) (string, error) {
+	asking := *l // for the call, which may outlive the lookup and needs one of its credentials
+	asking.Credentials, asking.tried, asking.Begin = nil, nil, nil
+	call := func(ctx context.Context, turn cache.Turn) (string, error) {
+		one := asking
+		one.slot, one.OnWait = new(slot), turn.Wait
 		ctx, cancel := context.WithTimeout(ctx, one.Timeout)
 		defer cancel()
 		token, lifetime, err := one.askToken(ctx, c, func(inTime bool) error {
-			err := start()
+			err := turn.Start()
 			sent.Store(err == nil && inTime)
 			return err
 		})
 		if err != nil {
-			own.Store(&err)
 			return "", err
 		}
 		header := "Bearer " + token
@@ -204,16 +202,14 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge) (string, error
 		l.endTry(false)
 		l.paused = true
 	}
-	isOwn := func(err error) bool {
-		e := own.Load()
-		return e != nil && *e == err //nolint:errorlint // whether it is this very error
+	onWait := func() func(bool) {
+		over := l.waiting()
+		return func(came bool) { over(came || goesOn) }
 	}
 	header, err := l.client.tokenCalls.DoQueued(ctx, tokenCall{c, l.tokenKey()},
-		cache.Caller{Namespace: l.Namespace}, call)
+		cache.Caller{Namespace: l.Namespace, OnWait: onWait}, call)
 	switch {
 	case err == nil:
-	case errors.Is(err, ErrOfNamespace) && ctx.Err() == nil && !isOwn(err):
-		return l.authorize(ctx, c)
 	case asError(err) == nil: // ctx has ended, or a panic
 		e := l.unanswered(err, l.api(), network.Broken)
 		if e.token = true; ctx.Err() == nil {

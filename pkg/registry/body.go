@@ -57,7 +57,7 @@ func (l *lookup) readBody(ctx context.Context, m *Manifest, r io.Reader, size in
 		size = MaxManifest // the size is unknown
 	}
 	asked := time.Now()
-	release, err := l.client.Manifests.Enter(ctx, l.Namespace, size)
+	release, err := l.client.Manifests.EnterNotify(ctx, l.Namespace, size, l.waitForRoom)
 	if err != nil {
 		return l.noRoom("large ones ", err)
 	}
@@ -79,6 +79,15 @@ func (l *lookup) readBody(ctx context.Context, m *Manifest, r io.Reader, size in
 	}
 	release()
 	return err
+}
+
+// waitForRoom lets other requests try the gate of the repository meanwhile, since it has answered.
+func (l *lookup) waitForRoom() (over func(goesOn bool)) {
+	resume, waited := l.pauseTry(), l.waiting()
+	return func(goesOn bool) {
+		waited(goesOn)
+		_ = resume() // the answer has come, whatever was closed meanwhile
+	}
 }
 
 // decoded returns an answer's body and its size, which is -1 if it is unknown. tagpin accepts no

@@ -194,10 +194,15 @@ func TestNoRoomIsNoSilence(t *testing.T) {
 				if len(taken) > 0 || trying != nil || err != nil {
 					t.Errorf("gates of another repository: %v, %v, %v, want them open", taken, trying, err)
 				}
+				own := c.one(head("a.example/large/app:1", "b")).gates()
+				if taken, trying, err = c.gates.pass(own, true); trying != nil || err != nil {
+					t.Errorf("gates of the repository: %v, %v, want that others may try them", trying, err)
+				}
+				c.gates.done(taken, false)
 				if err := <-done; !errors.Is(err, errNoRoom) {
 					t.Errorf("get = %v, want no room", err)
 				}
-				taken, trying, err = c.gates.pass(c.one(head("a.example/large/app:1", "b")).gates(), true)
+				taken, trying, err = c.gates.pass(own, true)
 				if len(taken) > 0 || trying != nil || err != nil {
 					t.Errorf("gates of the repository: %v, %v, %v, want them open", taken, trying, err)
 				}

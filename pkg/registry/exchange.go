@@ -89,15 +89,14 @@ func (l *lookup) endTry(answered bool) {
 }
 
 // servedTry is endTry for a registry that has answered by a redirect to another host, or by the
-// header of a manifest, whose body may have to wait for room. The try of the repository goes on,
-// because a failure from here on closes it.
+// header of a manifest. The try of the repository goes on, since a failure from here on closes it.
 func (l *lookup) servedTry() {
 	ofOthers := slices.DeleteFunc(slices.Clone(l.tried), isOfRepository)
 	l.tried = slices.DeleteFunc(l.tried, func(g *gate) bool { return !isOfRepository(g) })
 	l.client.gates.done(ofOthers, true)
 }
 
-// pauseTry lets other requests try the lookup's gates while it waits for another host. resume takes
+// pauseTry lets other requests try the lookup's gates while it waits for a turn. resume takes
 // those again that no other request tries, and fails if one of them was closed meanwhile.
 func (l *lookup) pauseTry() (resume func() error) {
 	paused, keys := l.tried, []gateKey{}
@@ -147,7 +146,7 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 		l.remember(*challenge)
 		renewed := ""
 		if !known.met(challenge) {
-			renewed, failed = l.authorize(ctx, *challenge)
+			renewed, failed = l.authorize(ctx, *challenge, false)
 		}
 		switch {
 		case failed != nil:

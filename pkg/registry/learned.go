@@ -5,6 +5,7 @@ package registry
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -63,6 +64,7 @@ func (l *Learned) prepare(p *panics.Reporter) {
 		l.tokens.Bytes = maxTokenBytes
 		l.tokens.Weigh = func(_ tokenKey, header owned[string]) int { return len(header.value) }
 		l.tokenCalls.Doing, l.tokenCalls.Panics = "asking a registry for a token", p
+		l.tokenCalls.IsOwn = func(err error) bool { return errors.Is(err, ErrOfNamespace) }
 	})
 }
 

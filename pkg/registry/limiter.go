@@ -72,9 +72,11 @@ func (s *slot) endGet() {
 }
 
 // take takes a slot and waits for it.
-func (l *limiters) take(ctx context.Context, key limiterKey, namespace string) (slot, error) {
+func (l *limiters) take(
+	ctx context.Context, key limiterKey, namespace string, onWait func() (over func(bool)),
+) (slot, error) {
 	used, unuse := l.use(key, namespace)
-	leave, err := used.slots.Enter(ctx, namespace, 1)
+	leave, err := used.slots.EnterNotify(ctx, namespace, 1, onWait)
 	if err != nil {
 		unuse()
 		return slot{}, err
@@ -129,10 +131,8 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 		case trying != nil:
 			l.slot.leave()
 			waited = false
-			select {
-			case <-trying:
-			case <-ctx.Done():
-				return nil, l.notTried(ctx.Err())
+			if err := l.await(ctx, trying); err != nil {
+				return nil, err
 			}
 		case !waited:
 			if err := l.wait(ctx, method); err != nil {
@@ -166,10 +166,7 @@ func (l *lookup) resume(ctx context.Context) error {
 			l.tried, l.paused = taken, false
 			return nil
 		}
-		select {
-		case <-trying:
-		case <-ctx.Done():
-			late := l.notTried(ctx.Err())
+		if late := l.await(ctx, trying); late != nil {
 			late.ofNamespace = true
 			return late
 		}
@@ -177,15 +174,28 @@ func (l *lookup) resume(ctx context.Context) error {
 	return nil
 }
 
+// await waits until the request that tries a gate has ended.
+func (l *lookup) await(ctx context.Context, trying <-chan struct{}) (late *requestError) {
+	over := l.waiting()
+	defer func() { over(late == nil) }()
+	select {
+	case <-trying:
+		return nil
+	case <-ctx.Done():
+		return l.notTried(ctx.Err())
+	}
+}
+
 // wait waits for a slot, if the lookup has none, for the rate, and for the turn of a GET.
 func (l *lookup) wait(ctx context.Context, method string) (err error) {
 	if l.slot.limiter == nil {
 		key := limiterKey{l.server(), l.MaxInFlight, l.RequestsPerSecond}
-		if *l.slot, err = l.client.limiters.take(ctx, key, l.Namespace); err != nil {
+		*l.slot, err = l.client.limiters.take(ctx, key, l.Namespace, l.OnWait)
+		if err != nil {
 			return l.late(err)
 		}
 	}
-	leave, err := l.slot.limiter.rate.Enter(ctx, l.Namespace, 1)
+	leave, err := l.slot.limiter.rate.EnterNotify(ctx, l.Namespace, 1, l.OnWait)
 	if err != nil {
 		return l.late(err)
 	}
@@ -193,7 +203,8 @@ func (l *lookup) wait(ctx context.Context, method string) (err error) {
 	if method != http.MethodGet {
 		return nil
 	}
-	if l.slot.leaveGet, err = l.client.Gets.Enter(ctx, l.Namespace, 1); err != nil {
+	l.slot.leaveGet, err = l.client.Gets.EnterNotify(ctx, l.Namespace, 1, l.OnWait)
+	if err != nil {
 		return l.noRoom("", err)
 	}
 	return nil
@@ -212,4 +223,12 @@ func (l *lookup) notTried(err error) *requestError {
 func (l *lookup) late(err error) error {
 	const reason = "no place among the requests to it within the time allowed"
 	return &requestError{host: l.Name, reason: reason, err: errors.Join(ErrNoAnswer, err)}
+}
+
+// waiting calls OnWait.
+func (l *lookup) waiting() (over func(goesOn bool)) {
+	if l.OnWait == nil {
+		return func(bool) {}
+	}
+	return l.OnWait()
 }

@@ -56,7 +56,7 @@ func (h *held) wantAsked(t *testing.T, want int) {
 // visit takes a slot of a registry and gives it back.
 func (h *held) visit(t *testing.T, origin, namespace string) {
 	t.Helper()
-	s, err := h.limiters.take(t.Context(), limiterKey{server: origin, slots: 2}, namespace)
+	s, err := h.limiters.take(t.Context(), limiterKey{server: origin, slots: 2}, namespace, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,6 +209,33 @@ func TestRateGivesTheSlotBack(t *testing.T) {
 		}
 		if n := len(h.limiters.inUse); n != 0 {
 			t.Errorf("%d limiters are in use, want 0", n)
+		}
+	})
+}
+
+// TestOnWaitForATry checks that a lookup says so while it waits for another one to try a gate.
+func TestOnWaitForATry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := over(handler(func(http.ResponseWriter, *http.Request) {}))
+		other := c.one(head("r.example/a:1", "a"))
+		other.judge(&requestError{evidence: network.Broken})
+		time.Sleep(unreachable.first)
+		taken, _, err := c.gates.pass(other.gates(), true)
+		if err != nil || len(taken) == 0 {
+			t.Fatalf("gates: %v, %v, want one to try", taken, err)
+		}
+		waits := false
+		req := head("r.example/a:1", "a")
+		req.OnWait = func() func(bool) { waits = true; return func(goesOn bool) { waits = !goesOn } }
+		done := make(chan error)
+		go func() { _, err := c.Head(t.Context(), req); done <- err }()
+		synctest.Wait()
+		if !waits {
+			t.Error("OnWait was not called")
+		}
+		c.gates.done(taken, true)
+		if err := <-done; err != nil || waits {
+			t.Errorf("Head = %v, waits: %t, want an answer after the wait", err, waits)
 		}
 	})
 }

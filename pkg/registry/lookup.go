@@ -30,6 +30,11 @@ type Request struct {
 	// that these need, such as that for a token, belong to them. If Begin returns an error, nothing
 	// is sent, and the lookup ends with that error. It may be nil.
 	Begin func() error
+	// OnWait is called when the lookup has to wait for a turn of its namespace or for another lookup.
+	// over is called after the wait, and goesOn says whether this lookup goes on. Such waits may also
+	// come after Begin: for a second request, at another host, or for room for a large manifest.
+	// OnWait may be nil.
+	OnWait func() (over func(goesOn bool))
 }
 
 // Digest returns the digest of the manifest or index that a tag names (rules 1 to 5 of package

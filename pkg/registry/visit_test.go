@@ -3,11 +3,13 @@
 package registry
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,8 +17,10 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
@@ -382,5 +386,125 @@ func TestLateTurnElsewhere(t *testing.T) {
 				c.Learned.Close()
 			})
 		})
+	}
+}
+
+// slots returns the queue for the slots of an image's registry.
+func slots(image string) func(*Client) *fair.Queue {
+	return func(c *Client) *fair.Queue {
+		l := c.one(head(image, "a"))
+		used, _ := c.limiters.use(limiterKey{l.server(), l.MaxInFlight, l.RequestsPerSecond}, "")
+		return &used.slots
+	}
+}
+
+// TestGoesOnWithoutToken checks that a lookup says that it goes on if its turn at a token endpoint
+// did not come in its part of the time, so that the answer to it is for all namespaces.
+func TestGoesOnWithoutToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := false
+		challenged := withToken("https://busy.example/token", nil)
+		c := over(handler(func(w http.ResponseWriter, r *http.Request) {
+			if open {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			challenged(w, r)
+		}), Host{Name: "busy.example", MaxInFlight: 1})
+		if _, err := c.Head(t.Context(), head("r.example/app:1", "a")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(challengeLifetime / 2)
+		c.tokens.Remove(c.one(head("r.example/app:1", "a")).tokenKey())
+		open = true
+		leave, err := slots("busy.example/app:1")(c).Enter(t.Context(), "a", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+		var ends []bool
+		req := head("r.example/app:1", "a")
+		req.OnWait = func() func(bool) { return func(goesOn bool) { ends = append(ends, goesOn) } }
+		_, err = c.Head(t.Context(), req)
+		if e := asError(err); e == nil || e.status != http.StatusNotFound {
+			t.Errorf("Head = %v, want 404", err)
+		}
+		if !slices.Equal(ends, []bool{true}) {
+			t.Errorf("the waits have ended with %v, want one, after which the lookup goes on", ends)
+		}
+		c.Learned.Close()
+	})
+}
+
+// TestOnWait checks that a lookup tells each wait for a turn of its namespace, and only waits.
+func TestOnWait(t *testing.T) {
+	digestless := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", string(types.OCIManifestSchema1))
+		if r.Method == http.MethodGet {
+			_, _ = w.Write(append([]byte(`{"config":{}}`), bytes.Repeat([]byte(" "), freeBody)...))
+		}
+	}
+	to := func(path string) handler {
+		return func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://busy.example"+path, http.StatusFound)
+		}
+	}
+	challenged := withToken("https://busy.example/token", digestless)
+	for name, tt := range map[string]struct {
+		lead  handler
+		busy  func(c *Client) *fair.Queue // where the namespace has to wait
+		after bool                        // after Begin
+	}{
+		"the registry": {digestless, slots("r.example/app:1"), false},
+		"a GET":        {digestless, func(c *Client) *fair.Queue { return c.Gets }, true},
+		"room":         {digestless, func(c *Client) *fair.Queue { return c.Manifests }, true},
+		"a redirect":   {to("/v2/app/manifests/1"), slots("busy.example/app:1"), true},
+		"a token":      {challenged, slots("busy.example/app:1"), true},
+	} {
+		for _, isBusy := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/%t", name, isBusy), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := over(handler(func(w http.ResponseWriter, r *http.Request) {
+						switch {
+						case r.URL.Path == "/token":
+							_, _ = w.Write([]byte(`{"token":"t"}`))
+						case r.URL.Host == "busy.example":
+							digestless(w, r)
+						default:
+							tt.lead(w, r)
+						}
+					}), Host{Name: "*", MaxInFlight: 1, RequestsPerSecond: 1000})
+					c.Gets = &fair.Queue{Capacity: 1}
+					c.Manifests = &fair.Queue{Capacity: MaxManifest}
+					q := tt.busy(c)
+					leave := func() {}
+					if isBusy {
+						leave, _ = q.Enter(t.Context(), "a", q.Capacity)
+					}
+					begun, waits, ended := false, []bool{}, 0
+					req := head("r.example/app:1", "a")
+					req.Begin = func() error { begun = true; return nil }
+					req.OnWait = func() func(bool) {
+						waits = append(waits, begun)
+						return func(bool) { ended++ }
+					}
+					done := make(chan error, 1)
+					go func() { _, err := c.Digest(t.Context(), req); done <- err }()
+					synctest.Wait()
+					leave()
+					if err := <-done; err != nil {
+						t.Error(err)
+					}
+					var want []bool
+					if isBusy {
+						want = []bool{tt.after}
+					}
+					if !slices.Equal(waits, want) || ended != len(want) {
+						t.Errorf("waits after Begin: %v, of which %d ended; want %v", waits, ended, want)
+					}
+					c.Learned.Close()
+				})
+			})
+		}
 	}
 }

@@ -58,6 +58,7 @@ func (a *Answers) init() {
 		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace.Value() }
 		a.flights.MaxAbandoned, a.flights.Timeout = maxAbandoned, lookupTimeout
 		a.flights.Doing, a.flights.Panics = "looking up an image", a.Panics
+		a.flights.IsOwn = func(err error) bool { return errors.Is(err, registry.ErrOfNamespace) }
 	})
 }
 

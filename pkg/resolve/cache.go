@@ -70,31 +70,17 @@ func (c *Cache) stale(known entry, req Request, began time.Time, err error) (Res
 	return Result{Digest: known.text(), Cached: true, Stale: true}, nil
 }
 
-// namespaceError is a registry.ErrOfNamespace with the namespace.
-type namespaceError struct {
-	error
-
-	namespace string
-}
-
-// Unwrap returns the failure.
-func (e *namespaceError) Unwrap() error { return e.error }
-
-// join waits for a lookup of key. If it fails for something that only concerns another namespace,
-// it waits for the next one.
+// join waits for a lookup of key.
 func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, error) {
 	if ctx.Err() != nil {
 		return Result{}, Late(ctx, req.Ref)
 	}
 	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First || req.renewed}
 	result, err := c.Answers.flights.DoQueued(ctx, key, caller,
-		func(ctx context.Context, begin func() error) (Result, error) {
-			return c.ask(ctx, key, req, begin)
+		func(ctx context.Context, turn cache.Turn) (Result, error) {
+			return c.ask(ctx, key, req, turn)
 		})
-	other := new(namespaceError)
 	switch {
-	case errors.As(err, &other) && other.namespace != req.Namespace && ctx.Err() == nil:
-		return c.join(ctx, key, req)
 	case err == nil || errors.As(err, new(failure.Class)):
 		return result, err
 	case ctx.Err() != nil:
@@ -106,19 +92,20 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 // ask asks Next and remembers the answer. A failure is remembered only if the registry was asked
 // and had its time. Else it has to do with the namespace, and not with the image.
 func (c *Cache) ask(
-	ctx context.Context, key cacheKey, req Request, begin func() error,
+	ctx context.Context, key cacheKey, req Request, turn cache.Turn,
 ) (Result, error) {
 	begun, asked := false, c.Answers.ask()
 	req.begin = func() error {
-		err := begin()
+		err := turn.Start()
 		if err == nil && !begun {
 			begun, asked = true, c.Answers.ask()
 		}
 		return err
 	}
+	req.onWait = turn.Wait
 	result, err := c.Next.Resolve(ctx, req)
 	if errors.Is(err, registry.ErrOfNamespace) {
-		return Result{}, &namespaceError{err, req.Namespace}
+		return Result{}, err
 	}
 	if err == nil || begun && ctx.Err() == nil {
 		c.Answers.remember(key, req.Namespace, asked, result.Digest, err)

@@ -29,7 +29,10 @@
 //  6. Cache. An answer belongs to the canonical reference and the exact list of candidates, so that
 //     a digest is never told to a caller without the credential. A cloud's credential counts by
 //     where it comes from: it is renewed often, and all have it. Concurrent lookups of the same key
-//     are one lookup, which outlives its callers once it was sent.
+//     are one lookup, which outlives its callers once it was sent. It may have to wait for another
+//     turn of its namespace after that: for a second request, at another host, or for room for a
+//     large manifest. If that takes longer than 100 ms, another namespace that has its turn asks
+//     too, and the first answer is for all.
 //  7. Freshness. A deploy asks the registry, or joins a lookup that has not been sent yet: what was
 //     just pushed is what is deployed. Pods that a controller makes may use an answer that is up to
 //     TTL old, and failures that are up to NegativeTTL old. The first pod of a revision is a deploy

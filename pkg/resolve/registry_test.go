@@ -4,6 +4,7 @@ package resolve_test
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -168,6 +170,52 @@ func TestUnreadIsNotNeeded(t *testing.T) {
 		got, err := get(t, c, host+"/team/app:1", list...)
 		if err != nil || got.Digest != want {
 			t.Errorf("Resolve = %v, %v, want %s", got, err, want)
+		}
+	}
+}
+
+// TestTurnElsewhere checks that a lookup does not wait for the turn of another namespace at the
+// host that a running lookup of the same image was redirected to, and that both get its answer.
+func TestTurnElsewhere(t *testing.T) {
+	holding, release := make(chan struct{}), make(chan struct{})
+	there, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v2/hold/") {
+			close(holding)
+			<-release
+		}
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		w.Header().Set("Docker-Content-Digest", d("D1").String())
+	}))
+	redirected := make(chan struct{}, 3)
+	here, client := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://"+there+r.URL.Path, http.StatusFound)
+		redirected <- struct{}{}
+	}))
+	t.Cleanup(func() { close(release) })
+	client.Hosts = []registry.Host{
+		{Name: here, Timeout: time.Minute},
+		{Name: there, Timeout: time.Minute, MaxInFlight: 2}, // one for each namespace
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c := remembering(t, &resolve.Registry{Client: client})
+	c.Client = client
+	ask := func(image, namespace string) <-chan result {
+		results := make(chan result, 1)
+		go func() {
+			got, err := c.Resolve(ctx, of(image, namespace, false))
+			results <- result{got, err}
+		}()
+		return results
+	}
+	ask(there+"/hold/app:1", "a")
+	<-holding
+	waiting := ask(here+"/team/app:1", "a")
+	<-redirected
+	other := ask(here+"/team/app:1", "b")
+	for namespace, results := range map[string]<-chan result{"a": waiting, "b": other} {
+		if got := <-results; got.err != nil || got.Digest != d("D1") {
+			t.Errorf("Resolve for %s = %v, %v, want %s", namespace, got.Digest, got.err, d("D1"))
 		}
 	}
 }

@@ -38,7 +38,8 @@ type Request struct {
 	// true. It is for the first pod of a revision, because all others will run what it gets.
 	First bool
 
-	begin func() error
+	begin  func() error
+	onWait func() (over func(goesOn bool)) // as in registry.Request
 	// renewed is true if the credentials were read again after a refusal. Then a failure that is
 	// remembered, or a lookup that has begun, may be of the former ones with the same Source.
 	renewed bool
@@ -91,7 +92,7 @@ func (r *Registry) Resolve(ctx context.Context, req Request) (Result, error) {
 func (r *Request) registry() registry.Request {
 	return registry.Request{
 		Ref: r.Ref, Route: r.Route, Credentials: r.Credentials,
-		Namespace: r.Namespace, Sender: r.Sender, Begin: r.Begin,
+		Namespace: r.Namespace, Sender: r.Sender, Begin: r.Begin, OnWait: r.onWait,
 	}
 }
 

@@ -68,7 +68,7 @@ func (s *Siblings) Running(
 	for {
 		own := false // the list was made for these texts
 		listed, err := s.lists.DoQueued(ctx, r, cache.Caller{Namespace: r.Namespace},
-			func(ctx context.Context, start func() error) (shared, error) {
+			func(ctx context.Context, turn cache.Turn) (shared, error) {
 				// Another list may have ended between Get and DoQueued.
 				rec, ok := s.known.Get(r)
 				if ok && s.recent(&rec, texts, stored) {
@@ -79,7 +79,7 @@ func (s *Siblings) Running(
 					return shared{}, err
 				}
 				defer leave()
-				if err := start(); err != nil {
+				if err := turn.Start(); err != nil {
 					return shared{}, err
 				}
 				own = true

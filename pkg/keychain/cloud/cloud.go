@@ -131,7 +131,7 @@ func (a *Ambient) credentials(
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	got, err := a.flights.DoQueued(ctx, s, cache.Caller{Namespace: namespace},
-		func(ctx context.Context, begin func() error) (state, error) {
+		func(ctx context.Context, turn cache.Turn) (state, error) {
 			queue := a.otherQueue[p]
 			if known.usable() {
 				queue = a.knownQueue[p]
@@ -141,7 +141,7 @@ func (a *Ambient) credentials(
 				return state{}, err
 			}
 			defer leave()
-			if err := begin(); err != nil {
+			if err := turn.Start(); err != nil {
 				return state{}, err
 			}
 			return a.update(s, namespace, r), nil
