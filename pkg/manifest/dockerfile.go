@@ -229,6 +229,8 @@ func (d *dockerfile) find(n *parser.Node, word string, offset int, image string)
 	}
 	w, ok := d.wordsOf(n)[word]
 	switch {
+	case !ok && strings.ContainsAny(word, " \t"):
+		d.leaveReference(n.StartLine, image, "its flag has white space; write it without")
 	case !ok:
 		d.leaveReference(n.StartLine, image, onManyLines)
 	case strings.HasPrefix(w.text[min(offset, len(w.text)):], image):

@@ -805,7 +805,7 @@ func TestDockerfile(t *testing.T) {
 			references: "alpine:3.19 alpine:3.20 alpine:3.21 alpine:3.22 b:1",
 			left: []string{
 				"9:1 alpine:3.1" + inParts, "10:1 alpine:3.2" + inParts, "11:1 alpine:3.3" + inParts,
-				"12:1 c:1" + inParts, "13:1 d:1: its text is not on one line; write it on one",
+				"12:1 c:1" + inParts, "13:1 d:1: its flag has white space; write it without",
 			},
 		},
 		{
