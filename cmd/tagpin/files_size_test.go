@@ -47,11 +47,11 @@ func TestFileSize(t *testing.T) {
 // the same time. The one that is larger, which an argument names, is parsed alone.
 func TestLargeFilesTogether(t *testing.T) {
 	dir := t.TempDir()
-	text := "kind: A\napiVersion: b/v1\n# "
+	line := "#" + strings.Repeat(" ", 32<<10) + "\n" // which takes little time
 	paths := make([]string, 3)
 	for i, size := range []int{maxSize/2 + 1, maxSize/2 + 1, maxSize + 1} {
-		paths[i] = filepath.Join(dir, string(rune('a'+i))+".yaml")
-		data := text + strings.Repeat(" ", size-len(text))
+		paths[i] = filepath.Join(dir, string(rune('a'+i))+".Dockerfile")
+		data := ("FROM a:1\n" + strings.Repeat(line, size/len(line)+1))[:size]
 		if err := os.WriteFile(paths[i], []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}

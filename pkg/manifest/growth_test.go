@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !race
+
+// The race detector makes these tests ten times slower, and would find nothing: each of them has
+// one goroutine.
+
 package manifest_test
 
 import (
