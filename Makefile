@@ -22,7 +22,7 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -bui
 , := ,
 say = @echo "== $(1) (about $(2) from empty caches, $(3) after that)" >&2
 
-.PHONY: help test prepare beside-node verify unit test-tools e2e test-node test-versions test-neighbours cluster node \
+.PHONY: help test prepare beside-node test-oldest verify unit test-tools e2e test-node test-versions test-neighbours cluster node \
   bench docs fmt demo build image release test-release fuzz clean
 
 help: ## list the targets
@@ -41,15 +41,20 @@ SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 test: $(TOOLS)/built prepare ## verify, unit, test-tools, e2e and test-node; CI runs these and test-versions
 	$(call say,test: the output of each part comes when it ends,60 min,20 min)
-	@# The tests of a node wait more than they compute, so these parts run at the same time. They have a
-	@# lower priority, because test-node tests under load. What admission does is also tested with the
-	@# oldest Kubernetes.
+	@TAGPIN_E2E_KUBERNETES=$(firstword $(VERSIONS)) $(MAKE) --no-print-directory prepare
+	@# The tests of a node wait more than they compute, so other parts run at the same time. They have a
+	@# lower priority, because test-node tests under load.
 	@$(MAKE) --no-print-directory --jobs=2 $(SYNC) test-node beside-node
 	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory test-versions VERSIONS=$(firstword $(VERSIONS)) SUITES='. ./kinds'
 
 beside-node:
-	+@for part in verify unit test-tools; do nice $(MAKE) --no-print-directory $$part || exit 1; done
+	+@for part in verify unit test-tools test-oldest; do \
+	  nice $(MAKE) --no-print-directory $$part || exit 1; \
+	done
+
+# What admission does is also tested with the oldest Kubernetes.
+test-oldest:
+	@$(MAKE) --no-print-directory test-versions VERSIONS=$(firstword $(VERSIONS)) SUITES='. ./kinds'
 
 # Builds what the tests of e2e run, so that their time limits don't include it.
 prepare:
@@ -73,8 +78,10 @@ verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 	done
 
 unit: $(TOOLS)/built ## run the unit tests with the race detector, in random order
-	$(call say,unit: unit tests with the race detector,7 min,4 min)
+	$(call say,unit: unit tests with the race detector,7 min,3 min)
 	$(TEST) -race -shuffle=on ./...
+	@# The line above leaves out the tests with the build tag !race.
+	$(TEST) -shuffle=on ./pkg/manifest
 
 test-tools: $(TOOLS)/built ## test with others' tools: gator, Helm, oras, Prometheus, Chromium
 	$(call say,test-tools: policies$(,) chart$(,) image$(,) alerts and the page of audits with gator$(,) Helm$(,) oras$(,) Prometheus and Chromium,8 min,3 min)
