@@ -28,7 +28,7 @@ const patience = 100 * time.Millisecond
 //
 // Each call runs on its own goroutine with the values of the first caller's context, but not with
 // its end: a call that has started goes on when its callers give up, so that later callers can have
-// the result. A panic in a call is an error for all of its callers (*panics.Error).
+// the result. A panic in a call is an error like others (*panics.Error).
 type Flights[K comparable, V any] struct {
 	// MaxAbandoned is the maximum number of started calls whose callers have all given up. If there
 	// are more, the one that was left first is cancelled. If 0, there is no maximum.
@@ -57,9 +57,9 @@ type Turn struct {
 	// may share. If Start returns an error, the call must return it. Start may be called again.
 	Start func() error
 	// Wait must be called before a wait for a turn of the call's namespace, and over after it. came
-	// says whether the turn has come. While a call that has started waits for long, callers of other
-	// namespaces no longer rely on it: they wait for turns of their own as well, and take the result
-	// that is there first.
+	// says whether the turn has come. If a call that has started waits for long, callers of other
+	// namespaces no longer rely on it until it calls Start again: they wait for turns of their own as
+	// well, and take the result that is there first.
 	Wait func() (over func(came bool))
 }
 

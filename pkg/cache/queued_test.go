@@ -490,46 +490,28 @@ func TestOwnError(t *testing.T) {
 	})
 }
 
-// TestErrorAfterTheWait checks that the error of a call whose turn has come is for all callers,
-// although a call of another namespace has started meanwhile.
-func TestErrorAfterTheWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newWaiting()
-		defer r.flights.Close()
-		b := r.ask(t.Context(), Caller{Namespace: "b"})
-		time.Sleep(2 * patience)
-		close(r.open["b"])
-		synctest.Wait()
-		close(r.over)
-		synctest.Wait()
-		r.result <- answer{err: errEnd}
-		for name, answers := range map[string]<-chan answer{"a": r.first, "b": b} {
-			if a := got(t, answers); !errors.Is(a.err, errEnd) {
-				t.Errorf("DoQueued of %s = %v, want the error of a's call", name, a)
-			}
-		}
-		close(r.end)
-	})
-}
-
-// TestValueAfterTheWait checks that the value of a call whose turn has come is there at once,
-// although a call of another namespace has started meanwhile.
-func TestValueAfterTheWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newWaiting()
-		defer r.flights.Close()
-		b := r.ask(t.Context(), Caller{Namespace: "b"})
-		time.Sleep(2 * patience)
-		close(r.open["b"])
-		synctest.Wait()
-		close(r.over)
-		synctest.Wait()
-		r.result <- answer{value: "a"}
-		for name, answers := range map[string]<-chan answer{"a": r.first, "b": b} {
-			if a := got(t, answers); a.value != "a" || a.err != nil {
-				t.Errorf("DoQueued of %s = %v, want the value of a's call", name, a)
-			}
-		}
-		close(r.end)
-	})
+// TestResultAfterTheWait checks that the result of a call whose turn has come is for all callers at
+// once, although a call of another namespace has started meanwhile.
+func TestResultAfterTheWait(t *testing.T) {
+	for name, want := range map[string]answer{"value": {value: "a"}, "error": {err: errEnd}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newWaiting()
+				defer r.flights.Close()
+				b := r.ask(t.Context(), Caller{Namespace: "b"})
+				time.Sleep(2 * patience)
+				close(r.open["b"])
+				synctest.Wait()
+				close(r.over)
+				synctest.Wait()
+				r.result <- want
+				for namespace, answers := range map[string]<-chan answer{"a": r.first, "b": b} {
+					if a := got(t, answers); a.value != want.value || !errors.Is(a.err, want.err) {
+						t.Errorf("DoQueued of %s = %v, want %v of a's call", namespace, a, want)
+					}
+				}
+				close(r.end)
+			})
+		})
+	}
 }
