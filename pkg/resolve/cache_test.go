@@ -480,9 +480,12 @@ func TestLaterQuestionWins(t *testing.T) {
 // answer to another one.
 func TestOfNamespaceIsNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hold := make(chan struct{})
+		hold, turn := make(chan struct{}), make(chan struct{})
 		c := remembering(t, resolve.Func(
 			func(_ context.Context, req resolve.Request) (resolve.Result, error) {
+				if req.Namespace == "other" {
+					<-turn // once it has begun, the loud one waits for its answer
+				}
 				if err := req.Begin(); err != nil {
 					return resolve.Result{}, err
 				}
@@ -498,6 +501,7 @@ func TestOfNamespaceIsNotShared(t *testing.T) {
 		if got := <-loud; !errors.Is(got.err, failure.Unavailable) {
 			t.Errorf("loud namespace: %v, want it unavailable", got.err)
 		}
+		close(turn)
 		if got := <-other; got.err != nil {
 			t.Errorf("namespace that has joined: %v", got.err)
 		}
