@@ -70,15 +70,19 @@ func common(a, b string) int {
 
 // globbed adds the entries with globs that match a host and a repository.
 func (c *candidates) globbed(rings []*Keyring, host, port, repository string) {
-	compared := 0
+	left := maxGlobSteps
 	for _, ring := range rings {
-		if ring == nil || len(ring.globs) == 0 || compared >= maxGlobs {
+		if ring == nil {
 			continue
 		}
-		compared += len(ring.globs)
-		for _, e := range ring.globbed(host, port) {
-			if strings.HasPrefix(repository, e.path) {
+		for i := range ring.globs {
+			e := &ring.globs[i]
+			ok, steps := e.matches(host, port)
+			if ok && strings.HasPrefix(repository, e.path) {
 				c.add(e)
+			}
+			if left -= steps; left <= 0 {
+				return
 			}
 		}
 	}

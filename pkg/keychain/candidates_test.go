@@ -197,6 +197,20 @@ func BenchmarkLookupMany(b *testing.B) {
 	}
 }
 
+// BenchmarkSlowGlobs looks up images in a secret with globs that take long to compare. Each image
+// is at another host.
+func BenchmarkSlowGlobs(b *testing.B) {
+	label := strings.Repeat("a", 58)
+	glob := strings.Repeat("*"+label[:55]+".", 3) + "*" + label[:50] + "b?"
+	k := ring(b, many(1024, func(i int) string { return fmt.Sprint(glob, i) }))
+	for n := 0; b.Loop(); n++ {
+		host := fmt.Sprintf("%s.%s.%s.%s%d", label, label, label, label[:48], n)
+		if auths, _ := keychain.Lookup(ref.MustParse(host+"/a"), k); len(auths) != 0 {
+			b.Fatal("a glob matches")
+		}
+	}
+}
+
 func BenchmarkLookupCrowd(b *testing.B) {
 	rings := crowd(b, 64, 1024)
 	r := ref.MustParse("ghcr.io/a/b:1")

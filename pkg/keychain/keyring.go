@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -32,9 +31,10 @@ const (
 	// maxKey is the maximum length of a key. A key has a scheme, a host and port or globs for them,
 	// and a path, each of which has a maximum length.
 	maxKey = 1024
-	// maxGlobs is the number of entries with globs after which one lookup compares those of no further
-	// config.
-	maxGlobs = 1024
+	// maxGlobSteps is the work that one lookup puts into comparing globs, in the steps of
+	// entry.matches: about 0.1 ms. Entries that come later don't count. There are steps for hundreds
+	// of entries such as *.dkr.ecr.*.amazonaws.com.
+	maxGlobSteps = 64 << 10
 	// maxCompared is the maximum number of entries and paths that one lookup compares in all configs.
 	// Nobody needs that many for one host.
 	maxCompared = 4096
@@ -50,9 +50,6 @@ const (
 // fields, and the rounding of each text's allocation.
 const entrySize = 16 * 16
 
-// globMatchesSize is the approximate size of a globMatches without its entries.
-const globMatchesSize = 512
-
 // Keyring is the content of a Docker config or a pull secret. The zero value and nil are empty. It
 // does not change, and is safe for concurrent use.
 type Keyring struct {
@@ -62,14 +59,7 @@ type Keyring struct {
 	// named are the entries without globs, in the order of hosts and ports. Those of one host are in
 	// descending order of paths.
 	named []entry
-	globs []entry                     // the entries with globs
-	last  atomic.Pointer[globMatches] // for the host of the last lookup
-}
-
-// globMatches are the entries with globs that match a host.
-type globMatches struct {
-	host, port string
-	entries    []*entry
+	globs []entry // the entries with globs
 }
 
 // entry is a key with its credential. The key is parsed in advance, so that a match allocates
@@ -100,9 +90,6 @@ func (k *Keyring) Size() (n int) {
 			n += entrySize + len(entries[i].key) + Size(entries[i].auth)
 		}
 	}
-	if len(k.globs) > 0 {
-		n += globMatchesSize + 8*len(k.globs)
-	}
 	return n
 }
 
@@ -112,9 +99,8 @@ func (k *Keyring) Size() (n int) {
 // no other key matches. Entries without a credential, and repeated credentials, are left out.
 //
 // Lookup returns at most MaxCandidates credentials. left is the number of entries that also match r
-// and come after them. If more than 4,096 entries match, Lookup does not consider all of them. It
-// makes one allocation if an entry matches, and otherwise none. It makes more if it compares globs
-// with another host than before.
+// and come after them. If more than 4,096 entries match, or globs need too many comparisons, Lookup
+// does not consider all of them. It makes one allocation if an entry matches, and otherwise none.
 func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left int) {
 	host, port := splitPort(r.Host())
 	var found candidates
@@ -153,22 +139,6 @@ func (k *Keyring) ofHost(host, port string) []entry {
 	})]
 }
 
-// globbed returns the entries with globs that match a host. It remembers the last result, because a
-// comparison is slow and most images of an object have the same host.
-func (k *Keyring) globbed(host, port string) []*entry {
-	if last := k.last.Load(); last != nil && last.host == host && last.port == port {
-		return last.entries
-	}
-	matches := &globMatches{host: strings.Clone(host), port: strings.Clone(port)}
-	for i := range k.globs {
-		if e := &k.globs[i]; e.matches(host, port) {
-			matches.entries = append(matches.entries, e)
-		}
-	}
-	k.last.Store(matches)
-	return matches.entries
-}
-
 // newEntry parses a key, which has a host and may have a scheme, globs, a port and a path. Like the
 // kubelet, it parses the host with net/url, and takes /v1/ and /v2/ for the registry itself, but no
 // other path of an API.
@@ -204,28 +174,36 @@ func (e *entry) compareHost(host, port string) int {
 }
 
 // matches reports whether the globs of an entry match a host: the ports are the same, and each
-// label of the host matches its glob.
-func (e *entry) matches(host, port string) bool {
-	return e.port == port && strings.Count(e.host, ".") == strings.Count(host, ".") &&
-		matchLabels(e.host, host)
+// label of the host matches its glob. steps is the work: one for each character of the entry's
+// host, and for each pair of characters in a glob and a label that were compared.
+func (e *entry) matches(host, port string) (ok bool, steps int) {
+	steps = len(e.host)
+	if e.port != port || strings.Count(e.host, ".") != strings.Count(host, ".") {
+		return false, steps
+	}
+	compared := 0
+	ok, compared = matchLabels(e.host, host)
+	return ok, steps + compared
 }
 
 // matchLabels compares each label with its glob; a glob never spans a dot. An invalid glob matches
 // nothing. A glob that is longer than a label matches nothing either, because the comparison could
-// be slow.
-func matchLabels(glob, host string) bool {
+// be slow. Even one that is not longer can make path.Match compare each of its characters with each
+// of the label.
+func matchLabels(glob, host string) (ok bool, steps int) {
 	for more := true; more; {
 		var label, want string
 		want, glob, more = strings.Cut(glob, ".")
 		label, host, _ = strings.Cut(host, ".")
 		if max(len(label), len(want)) > maxLabel {
-			return false
+			return false, steps
 		}
+		steps += len(want) * len(label)
 		if ok, err := path.Match(want, label); err != nil || !ok {
-			return false
+			return false, steps
 		}
 	}
-	return true
+	return true, steps
 }
 
 // splitPort splits a host and a port. Like the kubelet, it takes a text that is invalid for a host.

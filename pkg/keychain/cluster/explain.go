@@ -24,9 +24,9 @@ var explained = map[string]string{
 }
 
 // Explain returns, for the operator, why pull secrets of the identity gave no credential for an
-// image: a sentence for each of the first few. If all is true, it also names secrets in which
-// nothing is wrong but that they are for other images, and says so if there are no secrets. It
-// reads nothing, so it is for a lookup that has failed a moment ago.
+// image: a sentence for each of the first few. If all is true, it also names those of the first few
+// secrets in which nothing is wrong except that they are for other images, and says so if there are
+// no secrets. It reads nothing, so it is for a lookup that has failed a moment ago.
 func (id *identity) Explain(r ref.Reference, all bool) (reasons []string) {
 	c := id.cluster
 	if c.Get == nil {
@@ -48,15 +48,17 @@ func (id *identity) Explain(r ref.Reference, all bool) (reasons []string) {
 		if len(reasons) == maxExplained {
 			return append(reasons, fmt.Sprintf("and %d more pull secrets", len(secrets)-i))
 		}
-		if why := c.explainSecret(key{id.namespace, secretKind, name}, r, all); why != "" {
+		compare := all && i < maxExplained // looking for an entry takes time
+		if why := c.explainSecret(key{id.namespace, secretKind, name}, r, compare); why != "" {
 			reasons = append(reasons, fmt.Sprintf("pull secret %q: %s", name, why))
 		}
 	}
 	return reasons
 }
 
-// explainSecret returns why a pull secret has given no credential, or "" if it has.
-func (c *Cluster) explainSecret(k key, r ref.Reference, all bool) string {
+// explainSecret returns why a pull secret has given no credential, or "" if it has. If compare is
+// false, it does not look for an entry that matches the image.
+func (c *Cluster) explainSecret(k key, r ref.Reference, compare bool) string {
 	secret, _ := c.known.Get(k)
 	if !k.valid() {
 		return explained[missing] // no object can have this name
@@ -64,8 +66,10 @@ func (c *Cluster) explainSecret(k key, r ref.Reference, all bool) string {
 	if secret.result != readOK {
 		return explained[secret.result]
 	}
-	if auths, _ := keychain.Lookup(r, secret.ring); len(auths) == 0 && all {
-		return "it has no entry for the image"
+	if compare {
+		if auths, _ := keychain.Lookup(r, secret.ring); len(auths) == 0 {
+			return "it has no entry for the image"
+		}
 	}
 	return ""
 }
