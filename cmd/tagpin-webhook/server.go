@@ -101,7 +101,7 @@ func (s *server) run(ctx context.Context) error {
 // and time each of them once more, and say less about them than package admit does.
 func webhookHandler(h *handlers, t *tracing) http.Handler {
 	mux := http.NewServeMux()
-	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
+	for _, mode := range policy.Modes() {
 		mux.Handle("/"+mode.String(), t.wrap(h.mode(mode)))
 	}
 	return mux

@@ -31,7 +31,7 @@ type state struct {
 	client      *registry.Client
 	places      *fair.Queue // of lookups
 	cache       *resolve.Cache
-	resolver    resolve.Resolver // all layers, but for that of siblings
+	resolver    resolve.Resolver // all layers except that of siblings
 	credentials *cluster.Cluster
 	siblings    *sibling.Siblings // nil with --standalone
 
@@ -91,7 +91,7 @@ func (h *handlers) addModes(s, former *state) {
 	}
 	table := s.config.Table()
 	s.modes = map[policy.Mode]http.Handler{}
-	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
+	for _, mode := range policy.Modes() {
 		s.modes[mode] = &admit.Handler{
 			Pinner:    pinner,
 			Table:     table,

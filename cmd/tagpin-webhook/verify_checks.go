@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/registration"
 )
 
 // verifyTimeout is the time limit of each check.
@@ -42,8 +43,8 @@ func (v *verification) check(ctx context.Context) (found []finding) {
 		return []finding{{failed, subject, err.Error(), nextAfterRead(err)}}
 	}
 	var empty []string
-	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
-		name := mode.String() + ".tagpin.dev"
+	for _, mode := range policy.Modes() {
+		name := registration.WebhookName(mode.String())
 		i := slices.IndexFunc(live.Webhooks, func(w admissionregistrationv1.MutatingWebhook) bool {
 			return w.Name == name
 		})

@@ -48,7 +48,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	r.MustRegister(m.reviews, m.references, m.seconds)
 	// The counters start at 0, so that increase() sees the first review and the first failure.
-	for _, mode := range []policy.Mode{policy.Enforce, policy.Propose, policy.Keep} {
+	for _, mode := range policy.Modes() {
 		for _, result := range []string{
 			"patched", "unchanged", "skipped", "denied", "deferred", "unpinned", "refused",
 		} {

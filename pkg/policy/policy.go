@@ -35,6 +35,9 @@ const (
 	Keep                // make no new pins, for a namespace that is leaving tagpin
 )
 
+// Modes returns all modes.
+func Modes() []Mode { return []Mode{Enforce, Propose, Keep} }
+
 // String returns the mode as it is written in the namespace label and in the webhook's path.
 func (m Mode) String() string { return [...]string{"enforce", "dry-run", "keep"}[m] }
 

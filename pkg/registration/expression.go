@@ -25,14 +25,15 @@ const (
 	// if the field has no text.
 	image = ".map(o, [o[?'%s'].orValue(dyn(''))].filter(i, type(i) == string && i != '')" +
 		".map(i, [o[?'name'].orValue(dyn('')), i]))"
-	// proposed holds if the object has the annotation of a proposal.
-	proposed = "object.?metadata.?annotations[?'tagpin.dev/proposed-pins'].hasValue()"
+	// proposal is the annotation of a proposal, below an object.
+	proposal = ".?metadata.?annotations[?'" + workload.AnnotationProposedPins + "']"
+	// proposed holds if the object has a proposal.
+	proposed = "object" + proposal + ".hasValue()"
 	// forgotten holds if the update drops or changes the proposal that the object had. A manifest
 	// that is applied again has no proposal.
-	forgotten = `request.operation == 'UPDATE' &&
-oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'].orValue('') != '' &&
-oldObject.?metadata.?annotations[?'tagpin.dev/proposed-pins'] !=
-  object.?metadata.?annotations[?'tagpin.dev/proposed-pins']`
+	forgotten = "request.operation == 'UPDATE' &&\n" +
+		"oldObject" + proposal + ".orValue('') != '' &&\n" +
+		"oldObject" + proposal + " !=\n  object" + proposal
 )
 
 // references maps each pod spec to the references of each list of containers and of the volumes.
@@ -118,7 +119,7 @@ func (r *Registration) Custom(mode string, kinds []Kind) string {
 		// own metadata.
 		reasons = append(reasons, "request.operation == 'UPDATE' &&\n"+
 			"[[object, oldObject]"+
-			".map(o, o.?metadata.?annotations[?'tagpin.dev/refresh'].orValue(''))\n]"+
+			".map(o, o.?metadata.?annotations[?'"+workload.AnnotationRefresh+"'].orValue(''))\n]"+
 			".exists(a, a[0] != '' && a[0] != a[1])")
 	}
 	return fmt.Sprintf("!(%s in %s) ||\n%s", kindOfRequest, names(kinds), either(mode, reasons))
@@ -137,9 +138,9 @@ func names(kinds []Kind) string {
 
 // markers returns the annotations that ask for a refresh, as a CEL list.
 func (r *Registration) markers() string {
-	names := []string{"tagpin.dev/refresh"}
+	names := []string{workload.AnnotationRefresh}
 	if !r.IgnoreRestart {
-		names = append(names, "kubectl.kubernetes.io/restartedAt")
+		names = append(names, workload.AnnotationRestartedAt)
 	}
 	return "['" + strings.Join(append(names, r.RefreshAnnotations...), "', '") + "']"
 }

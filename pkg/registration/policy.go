@@ -164,7 +164,9 @@ func (p *Policy) skippedOwners() string {
 func policyReferences() string { return builtinSpec + joinedReferences() }
 
 // templatePins returns an expression for the annotation tagpin.dev/pins of the new pod template.
-func templatePins() string { return builtinAnnotations + "[0][?'tagpin.dev/pins'].orValue('')" }
+func templatePins() string {
+	return builtinAnnotations + "[0][?'" + workload.AnnotationPins + "'].orValue('')"
+}
 
 // isUser returns an expression that holds if one of SkipOwner.Users makes the request.
 func isUser(user string) string {

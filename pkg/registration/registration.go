@@ -144,12 +144,12 @@ func (r *Registration) Rules() []Rule {
 // modes returns the modes, each of which has a webhook, in their order.
 func modes() []string { return []string{"enforce", "dry-run", "keep"} }
 
-// webhookName returns the name of a mode's webhook in the registration.
-func webhookName(mode string) string { return mode + ".tagpin.dev" }
+// WebhookName returns the name of a mode's webhook in the registration.
+func WebhookName(mode string) string { return mode + ".tagpin.dev" }
 
 // IsWebhook reports whether a name in a registration is that of a mode's webhook.
 func IsWebhook(name string) bool {
-	return slices.ContainsFunc(modes(), func(m string) bool { return webhookName(m) == name })
+	return slices.ContainsFunc(modes(), func(m string) bool { return WebhookName(m) == name })
 }
 
 // KindsByPaths groups the kinds that have the same paths.

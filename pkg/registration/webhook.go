@@ -65,7 +65,7 @@ func (r *Registration) webhook(mode string) string {
 	}
 	return fill(webhookTemplate, map[string]string{
 		"{{about}}":            aboutMode[mode],
-		"{{name}}":             webhookName(mode),
+		"{{name}}":             WebhookName(mode),
 		"{{service}}":          r.service(mode),
 		"{{caBundle}}":         bundle,
 		"{{failurePolicy}}":    failurePolicy,
