@@ -58,9 +58,10 @@ func (l *lookups) add(r ref.Reference, id workload.Identity, outcome int) {
 	l.byCanonical[canonical] = append(l.byCanonical[canonical], job)
 }
 
-// alone is how long the lookups for a controller's object run one after another. Most are answered
-// from memory in a few microseconds, and need no other goroutine. No registry answers as fast.
-const alone = 200 * time.Microsecond
+// serialFor is how long the lookups for a controller's object run one after another. Most are
+// answered from memory in a few microseconds, and need no other goroutine. No registry answers as
+// fast.
+const serialFor = 200 * time.Microsecond
 
 // run runs all lookups side by side and waits for them. Those for a controller's object only do so
 // if they are not over soon. Lookups that have not begun when ctx ends fail at once.
@@ -107,7 +108,7 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 		work()
 	} else {
 		others.Add(1) // for the timer
-		timer := time.AfterFunc(alone, func() { help(); others.Done() })
+		timer := time.AfterFunc(serialFor, func() { help(); others.Done() })
 		work()
 		if timer.Stop() {
 			others.Done()

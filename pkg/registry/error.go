@@ -56,7 +56,7 @@ type requestError struct {
 	presented  bool   // the request had an Authorization header
 	login      bool   // the credential was not accepted
 	evidence   network.Evidence
-	// asked is true if it is remembered, and the registry is asked again when it wants to be.
+	// asked is true if the answer is remembered until the time that the registry named in it.
 	asked bool
 	// remembered is true if the registry was not asked, because of an earlier answer.
 	remembered bool

@@ -121,14 +121,14 @@ func tryEach[T any](c *Client, req Request, try func(*lookup) (T, error)) (resul
 		if credential.Shared && e.Class() != failure.Unavailable {
 			e = c.hideShared(e)
 		}
-		hidden := firstShared && first.Class() == failure.NotFound // perhaps
+		maybeHidden := firstShared && first.Class() == failure.NotFound
 		switch {
 		case first == nil:
 			first, firstShared = e, credential.Shared
-		case hidden && e.Class() == failure.Unauthorized:
+		case maybeHidden && e.Class() == failure.Unauthorized:
 			first = c.mayBeHidden(first, e)
 		case e.Class() == failure.Unavailable &&
-			(hidden || first.Class() == failure.Unauthorized || credential != keychain.Credential{}):
+			(maybeHidden || first.Class() == failure.Unauthorized || credential != keychain.Credential{}):
 			e = e.after(first)
 			first = e
 		}
