@@ -13,8 +13,8 @@
 // not have the digest that has run, or the tag of an unpinned image. Registries are not asked about
 // an image that is never pulled.
 //
-// The digest that runs is that of the image, if it has one: the runtime checks the bytes. Else it
-// is in the status of the container (imageID), which differs between runtimes:
+// The digest that runs is that of the image, if it has one: the runtime checks the bytes.
+// Otherwise it is in the status of the container (imageID), which differs between runtimes:
 //
 //   - docker-pullable://NAME@DIGEST (Docker) and NAME@DIGEST (containerd, CRI-O) name what was
 //     pulled. NAME may be another one than in the pod spec, if the node has the same image under

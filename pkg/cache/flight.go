@@ -159,7 +159,7 @@ func (f *Flights[K, V]) endLocked(own *attempt[K, V]) {
 }
 
 // dropLocked ends the time in which callers can join a flight. If it has not begun, they can join
-// the one before again that is not over. Else that may be too old for them.
+// the one before again that is not over. Otherwise that may be too old for them.
 func (f *Flights[K, V]) dropLocked(dropped *flight[K, V]) {
 	if f.latest[dropped.key] != dropped {
 		return
@@ -241,9 +241,9 @@ func (f *Flights[K, V]) run(
 	f.finish(own, value, err, ctx.Err() != nil)
 }
 
-// finish ends an attempt whose call has returned. A value is for all callers. An error is for all
-// too, but for that of an attempt whose turn has not come, those for which IsOwn is true, and those
-// of an attempt that was not shared and had no time left: then cut is true.
+// finish ends an attempt whose call has returned. A value is for all callers, and
+// so is an error, with three exceptions: those of an attempt whose turn has not come, those for
+// which IsOwn is true, and those of an attempt that was not shared and had no time left (cut).
 func (f *Flights[K, V]) finish(own *attempt[K, V], value V, err error, cut bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

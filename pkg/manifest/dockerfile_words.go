@@ -17,7 +17,7 @@ type word struct {
 	text  string
 }
 
-// wordsOf returns the words of an instruction but for its name, by the texts that BuildKit's parser
+// wordsOf returns the words of an instruction except its name, by the texts that BuildKit's parser
 // has of them. Of several with the same text, it returns the first one. It looks for them once: an
 // instruction can have many images.
 func (d *dockerfile) wordsOf(n *parser.Node) map[string]word {

@@ -39,7 +39,7 @@ func same(before, after string) bool {
 }
 
 // FuzzEdit pins all references of a file. It checks that Edit succeeds and that the result has the
-// same objects, the same scalars but for the references, and no unpinned reference.
+// same objects, the same scalars except the references, and no unpinned reference.
 func FuzzEdit(f *testing.F) {
 	for _, seed := range []string{
 		pod + "spec:\n  containers:\n  - name: a\n    image: nginx:1.25 # c\n" +

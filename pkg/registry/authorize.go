@@ -84,7 +84,7 @@ type recalled struct {
 	// part of the time.
 	challenge *auth.Challenge
 	// final is true if err is the answer to the lookup, because the repository has sent the challenge
-	// just now. Else the challenge may be out of date, and the registry has to be asked.
+	// just now. Otherwise the challenge may be out of date, and the registry has to be asked.
 	final bool
 	err   error
 }

@@ -26,7 +26,7 @@ type Lenient struct {
 	// which still count: the client certificate is shown, and the CA is trusted for token realms
 	// elsewhere.
 	Hosts []string
-	// Loopback adds the hosts that are this machine by their name, such as localhost:5000, but for
+	// Loopback adds the hosts that are this machine by their name, such as localhost:5000, except
 	// those in Client.Hosts. Only loopback addresses are dialled for them. A host of which only DNS
 	// says that it is this machine may be dialled too, but needs a certificate.
 	Loopback bool

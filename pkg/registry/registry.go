@@ -77,9 +77,9 @@ type Client struct {
 	// can be reached from here.
 	ExplainAll bool
 	// TellShared makes errors with a credential that all namespaces share tell their class, and with
-	// ExplainAll also the registry's answer. Else they are all failure.Unauthorized: a tenant would
-	// learn which images there are that it may not see. A 404 is failure.NotFound only if no later
-	// attempt was refused.
+	// ExplainAll also the registry's answer. Otherwise they are all failure.Unauthorized: a tenant
+	// would learn which images there are that it may not see. A 404 is failure.NotFound only if no
+	// later attempt was refused.
 	TellShared bool
 	// Metrics counts requests. It may be nil.
 	Metrics *Metrics
@@ -96,7 +96,7 @@ type Client struct {
 	once    sync.Once
 	err     error
 	named   map[address]target // the hosts that have settings
-	others  target             // the defaults, but for mirrors
+	others  target             // the defaults, without mirrors
 	mirrors []Mirror           // of the registries that have none set
 	labels  map[address]string // the names of registries and mirrors, as the config spells them
 	apis    map[string]bool    // the hosts of URLs that the config names, and of their token realms
@@ -186,7 +186,7 @@ func (c *Client) Label(name string) string {
 	return c.target(name).label
 }
 
-// Labels returns all labels that Label may return, but for "".
+// Labels returns all labels that Label may return, except "".
 func (c *Client) Labels() []string {
 	_ = c.Init() // its error is about files
 	all := slices.Collect(maps.Values(c.labels))

@@ -90,7 +90,7 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 }
 
 // ask asks Next and remembers the answer. A failure is remembered only if the registry was asked
-// and had its time. Else it has to do with the namespace, and not with the image.
+// and had its time. Otherwise it has to do with the namespace, and not with the image.
 func (c *Cache) ask(
 	ctx context.Context, key cacheKey, req Request, turn cache.Turn,
 ) (Result, error) {

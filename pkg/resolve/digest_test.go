@@ -58,7 +58,8 @@ func TestOtherAlgorithm(t *testing.T) {
 	}
 }
 
-// TestAccept checks that Accept has every type of manifest (R15, R17, R26). Else some registries
+// TestAccept checks that Accept has every type of manifest (R15, R17, R26). Otherwise some
+// registries
 // answer with a manifest of one platform, a converted one, or 404.
 func TestAccept(t *testing.T) {
 	var got []string

@@ -35,9 +35,9 @@
 //     too, and the first answer is for all.
 //  7. Freshness. A deploy asks the registry, or joins a lookup that has not been sent yet: what was
 //     just pushed is what is deployed. Pods that a controller makes may use an answer that is up to
-//     TTL old, and failures that are up to NegativeTTL old. The first pod of a revision is a deploy
-//     for this rule and the next one, but for failures, which may be remembered; the pods after it
-//     run what it runs, without a lookup.
+//     TTL old, and failures that are up to NegativeTTL old. For this rule and the next
+//     one, the first pod of a revision is a deploy. But it may get a remembered failure. The pods
+//     after it run what it runs, without a lookup.
 //  8. Outages. If a lookup is unavailable, because the registry is unreachable or slow, limits
 //     requests or fails, pods that a controller makes may use an answer that is up to StaleFor old,
 //     which the metrics count as stale. A 401, 403 or 404 is an answer. A lookup that ends without

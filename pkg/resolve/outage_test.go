@@ -25,7 +25,7 @@ type outage struct {
 	rules rules
 	host  registry.Host
 	time  time.Duration // of the review; default: 3 s
-	// stale is true if all pods get an old digest. Else none may.
+	// stale is true if all pods get an old digest. Otherwise none may.
 	stale bool
 }
 

@@ -32,7 +32,7 @@ type Request struct {
 	// Sender is the address that has sent the request. Unlike Namespace, it can't be made up.
 	Sender string
 	// Fresh is true if the registry has to be asked after now, so that what was just pushed is what is
-	// deployed. Else an answer may be remembered.
+	// deployed. Otherwise an answer may be remembered.
 	Fresh bool
 	// First is true if a failure may be remembered, but a digest has to be asked for as if Fresh were
 	// true. It is for the first pod of a revision, because all others will run what it gets.

@@ -23,7 +23,7 @@ func TestRealms(t *testing.T) {
 		{"Docker Hub's look-alike", "registry-1.docker.io", "https://auth.docker.io.evil.example/token", Realms{}, false, true},
 		{"GitLab", "registry.gitlab.com", "https://gitlab.com/jwt/auth", Realms{}, true, true},
 		{"named", "r.example", "https://auth.example/token", Realms{AuthHosts: []string{"auth.example"}}, true, true},
-		{"named but for the port", "r.example", "https://auth.example:8443/token", Realms{AuthHosts: []string{"auth.example"}}, false, true},
+		{"named with another port", "r.example", "https://auth.example:8443/token", Realms{AuthHosts: []string{"auth.example"}}, false, true},
 		{"subdomain", "r.example", "https://auth.r.example/token", Realms{}, false, true},
 		{"parent", "a.r.example", "https://r.example/token", Realms{}, false, true},
 		{"other case", "r.example", "https://R.EXAMPLE/token", Realms{}, true, true},
