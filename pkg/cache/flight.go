@@ -33,15 +33,15 @@ type flight[K comparable, V any] struct {
 	err   error
 
 	// Guarded by Flights.mu.
-	attempts  map[string]*attempt[K, V] // those that wait or have started, by namespace
-	shared    *attempt[K, V]            // the one that has started and that all rely on, or nil
-	begun     bool                      // an attempt has started
-	unshared  bool                      // one that had started was not shared for a while
-	changed   chan struct{}             // closed and replaced when callers have to call sit again
-	watched   bool                      // a caller wants to know when an attempt waits (OnWait)
-	callers   int
-	previous  *flight[K, V] // an earlier one that was not over when this one was created, or nil
-	cancelled bool          // because too many had no callers
+	attempts    map[string]*attempt[K, V] // those that wait or have started, by namespace
+	shared      *attempt[K, V]            // the one that has started and that all rely on, or nil
+	begun       bool                      // an attempt has started
+	wasUnshared bool                      // one that had started was not shared for a while
+	changed     chan struct{}             // closed and replaced when callers have to call ensureAttempt again
+	watched     bool                      // a caller wants to know when an attempt waits (OnWait)
+	callers     int
+	previous    *flight[K, V] // an earlier one that was not over when this one was created, or nil
+	cancelled   bool          // because too many had no callers
 }
 
 // attempt waits for the turn of one namespace, and then runs the call.
@@ -53,13 +53,13 @@ type attempt[K comparable, V any] struct {
 	returned  chan struct{} // closed when the call has returned
 
 	// Guarded by Flights.mu.
-	callers int   // of its own namespace
-	started bool  // Turn.Start has succeeded
-	waits   bool  // between Turn.Wait and its end
-	late    bool  // since it has started, it has waited too long to be shared
-	inVain  bool  // the turn that it waited for has not come
-	ended   bool  // it was taken out of flight.attempts
-	err     error // why it has failed, for the callers of its namespace; nil if it was cancelled
+	callers    int   // of its own namespace
+	started    bool  // Turn.Start has succeeded
+	waits      bool  // between Turn.Wait and its end
+	unreliable bool  // since it has started, it has waited too long to be shared
+	turnFailed bool  // the turn that it waited for has not come
+	ended      bool  // it was taken out of flight.attempts
+	err        error // why it has failed, for the callers of its namespace; nil if it was cancelled
 }
 
 // newFlight returns a flight that comes after previous, which may be nil. Flights that are over are
@@ -88,7 +88,7 @@ func (f *flight[K, V]) isDone() bool {
 	}
 }
 
-// isOverLocked reports whether nothing comes of the flight any more.
+// isOverLocked reports whether the flight is done or has no attempts left.
 func (f *flight[K, V]) isOverLocked() bool { return f.isDone() || len(f.attempts) == 0 }
 
 // hasStartedLocked reports whether an attempt has started that is not over.
@@ -104,7 +104,7 @@ func (f *flight[K, V]) hasStartedLocked() bool {
 // shareLocked chooses an attempt that all callers can rely on, if there is one.
 func (f *flight[K, V]) shareLocked() {
 	for _, a := range f.attempts {
-		if f.shared == nil && a.started && !a.late {
+		if f.shared == nil && a.started && !a.unreliable {
 			f.shared = a
 		}
 	}
@@ -113,21 +113,21 @@ func (f *flight[K, V]) shareLocked() {
 // unshareLocked ends the time in which all callers rely on an attempt. It is shared again when it
 // calls Turn.Start, if no other one is then.
 func (f *flight[K, V]) unshareLocked(own *attempt[K, V]) {
-	own.late = true
+	own.unreliable = true
 	if f.shared == own && !f.isDone() {
-		f.shared, f.unshared = nil, true
+		f.shared, f.wasUnshared = nil, true
 		f.shareLocked() // another one
 		f.changeLocked()
 	}
 }
 
-// changeLocked makes all callers call sit again.
+// changeLocked makes all callers call ensureAttempt again.
 func (f *flight[K, V]) changeLocked() {
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
 
-// tellWaitLocked makes callers call sit again that want to know whether an attempt waits.
+// tellWaitLocked makes callers call ensureAttempt again that want to know whether an attempt waits.
 func (f *flight[K, V]) tellWaitLocked() {
 	if f.watched {
 		f.changeLocked()
@@ -251,7 +251,7 @@ func (f *Flights[K, V]) finish(own *attempt[K, V], value V, err error, cut bool)
 	if own.ended || finished.isDone() {
 		return
 	}
-	isOwn := !own.started || own.inVain || f.IsOwn != nil && f.IsOwn(err) ||
+	isOwn := !own.started || own.turnFailed || f.IsOwn != nil && f.IsOwn(err) ||
 		finished.shared != own && (cut || errors.Is(err, context.DeadlineExceeded))
 	if err != nil && isOwn {
 		own.err = err
@@ -284,16 +284,16 @@ func (f *Flights[K, V]) start(own *attempt[K, V]) error {
 	case own.ended, flight.isDone():
 		return ErrStarted
 	case own.started:
-		own.late, own.inVain = false, false
+		own.unreliable, own.turnFailed = false, false
 		flight.shareLocked()
 		return nil
 	case flight.shared != nil:
 		f.endLocked(own)
 		return ErrStarted
 	}
-	own.started, own.inVain, flight.begun, flight.shared = true, false, true, own
+	own.started, own.turnFailed, flight.begun, flight.shared = true, false, true, own
 	for _, other := range flight.attempts {
-		if !flight.unshared && other != own {
+		if !flight.wasUnshared && other != own {
 			f.endLocked(other)
 		}
 	}
@@ -319,7 +319,7 @@ func (f *Flights[K, V]) wait(own *attempt[K, V]) (over func(came bool)) {
 		timer.Stop()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		isOver, own.waits, own.inVain = true, false, !came
+		isOver, own.waits, own.turnFailed = true, false, !came
 		if own.started && !came {
 			flight.unshareLocked(own)
 		}

@@ -101,7 +101,7 @@ func (f *Flights[K, V]) DoQueued(
 	s := &seat[K, V]{Caller: c, key: key}
 	defer f.leave(s)
 	for {
-		changed, err := f.sit(ctx, s, call)
+		changed, err := f.ensureAttempt(ctx, s, call)
 		if err != nil {
 			return value, err
 		}

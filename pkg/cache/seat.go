@@ -16,10 +16,10 @@ type seat[K comparable, V any] struct {
 	endWait func(came bool) // ends OnWait; nil if it was not called
 }
 
-// sit makes sure that there is an attempt which the caller can rely on: the shared one, or the one
-// of its own namespace. changed is closed when the caller has to call sit again. The error is that
+// ensureAttempt makes sure that there is an attempt which the caller can rely on: the shared one, or the one
+// of its own namespace. changed is closed when the caller has to call ensureAttempt again. The error is that
 // of the own attempt, or ErrClosed.
-func (f *Flights[K, V]) sit(
+func (f *Flights[K, V]) ensureAttempt(
 	ctx context.Context, s *seat[K, V], call func(context.Context, Turn) (V, error),
 ) (changed <-chan struct{}, err error) {
 	waits, came := false, true
@@ -36,7 +36,7 @@ func (f *Flights[K, V]) sit(
 		return nil, nil
 	}
 	if own := s.own; own != nil {
-		came = !own.inVain
+		came = !own.turnFailed
 	}
 	if own := s.own; own != nil && own.ended {
 		switch {
