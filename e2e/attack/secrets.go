@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 )
 
 // canary is part of every credential of an attacker, by which it is found where it must not be.
@@ -93,6 +94,37 @@ func ManyCredentials() Attack {
 			}
 			return nil
 		}, nil
+	}}
+}
+
+// SlowGlobs has pods with pull secrets whose entries are globs that take long to compare, and with
+// many images, each of which is at another host.
+func SlowGlobs() Attack {
+	return Attack{"slow-globs", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+		const secrets, pods, perPod = 8, 64, 64
+		label := strings.Repeat("a", 58)
+		// It is compared with the whole host, and does not match its last label.
+		glob := strings.Repeat("*"+label[:55]+".", 3) + "*" + label[:50] + "b?"
+		var names []string
+		for i := range secrets {
+			auths := map[string]any{}
+			for j := range manyEntries {
+				auths[fmt.Sprint(glob, i*manyEntries+j)] = auth("user", canary)
+			}
+			names = append(names, fmt.Sprintf("globs-%d", i))
+			if err := t.secret(ctx, names[i], dockerConfig(auths)); err != nil {
+				return nil, err
+			}
+		}
+		var n atomic.Int64
+		return inParallel(pods, func(ctx context.Context, _ int) {
+			var images []string
+			for range perPod {
+				host := fmt.Sprintf("%[1]s.%[1]s.%[1]s.%[2]s%[3]d", label, label[:48], n.Add(1))
+				images = append(images, host+"/app:1")
+			}
+			_, _ = t.deploy(ctx, newPod(images, names...))
+		}), nil
 	}}
 }
 

@@ -30,6 +30,7 @@ func rows() []row {
 		// Pull secrets.
 		{attack.BrokenToken(), private},
 		{attack.ManyCredentials(), private},
+		{attack.SlowGlobs(), private},
 		{attack.LargeCredentials(), private},
 		{attack.WaitingCredentials(), private},
 		{attack.Typos(), strict},
