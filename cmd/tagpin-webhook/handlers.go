@@ -162,6 +162,10 @@ func (h *handlers) use() *state {
 	return s
 }
 
+// lookAtFiles looks at the TLS files of the current config's registries, and returns an error for
+// each registry whose files are refused.
+func (h *handlers) lookAtFiles() error { return h.current.Load().client.LookAtFiles() }
+
 // close cancels the lookups and reads that are under way and waits for them. It must be called
 // after the last review.
 func (h *handlers) close() {

@@ -95,7 +95,7 @@ func drive(t *testing.T) (families []*dto.MetricFamily, named string) {
 	}
 	newReloads(r)(errors.New("bad"))
 	reloads := newTLSReloads(r)
-	for _, files := range []string{certificateFiles, clientCAFiles} {
+	for _, files := range []string{certificateFiles, clientCAFiles, registryFiles} {
 		reloads.WithLabelValues(files)
 	}
 	texts := hostile(i.registry)

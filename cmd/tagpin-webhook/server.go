@@ -90,6 +90,7 @@ func (s *server) run(ctx context.Context) error {
 	err = errors.Join(
 		mgr.Add(manager.RunnableFunc(keeper.Run)),
 		mgr.Add(s.reload(handlers, metrics, keeper.Changed)),
+		mgr.Add(watchRegistryFiles(handlers.lookAtFiles, tlsReloads, s.log)),
 	)
 	if err != nil {
 		return err

@@ -52,9 +52,6 @@ func (h *handlers) addResolver(s, former *state) error {
 		client := c.Client()
 		client.UserAgent, client.Metrics, client.Panics = userAgent(), h.metrics.registry, h.panics
 		client.Learned, client.Gets, client.Manifests = h.learned, h.queues.gets, h.queues.manifests
-		client.Network.Report = func(err error) {
-			h.log.Error(err, "TLS files refused; the former ones stay in use")
-		}
 		s.client = client
 	}
 	s.cache = &resolve.Cache{

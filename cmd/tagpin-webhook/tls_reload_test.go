@@ -17,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
+	"github.com/tagpin/tagpin/pkg/config"
 )
 
 // valueOf returns the value of the gauge of TLS files.
@@ -74,6 +75,67 @@ func TestRefusedTLSFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRefusedRegistryFiles checks that the gauge is 0 as long as TLS files of a registry are
+// refused, that the log says why, and that no lookup is needed for that. A config without the
+// registry ends it.
+func TestRefusedRegistryFiles(t *testing.T) {
+	dir := t.TempDir()
+	(&instance{t: t}).certificates(dir)
+	path := filepath.Join(dir, "client-ca.crt")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var logged []string
+		log := funcr.New(func(_, line string) { logged = append(logged, line) }, funcr.Options{})
+		without, with := config.Default(), *config.Default()
+		r := with.Registries[0]
+		r.Host, r.CAFile = "registry.internal", path
+		with.Registries = append([]config.Registry{r}, with.Registries...)
+		h, err := newHandlers(&with, log, prometheus.NewRegistry(), apiServer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.close()
+		gauge := newTLSReloads(prometheus.NewRegistry())
+		task := watchRegistryFiles(h.lookAtFiles, gauge, log)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- task(ctx) }()
+		for _, step := range []struct {
+			text  string
+			want  float64
+			lines int
+		}{{string(good), 1, 0}, {"no PEM", 0, 1}, {"no PEM", 0, 1}, {string(good), 1, 2}, {"", 0, 3}} {
+			if err := os.WriteFile(path, []byte(step.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(registryFilesInterval + time.Second)
+			synctest.Wait()
+			if got := valueOf(t, gauge, registryFiles); got != step.want || len(logged) != step.lines {
+				t.Errorf("%.9q: gauge %v, log %q, want %v and %d lines", step.text, got, logged, step.want, step.lines)
+			}
+		}
+		if err := h.load(without); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(registryFilesInterval + time.Second)
+		if got := valueOf(t, gauge, registryFiles); got != 1 {
+			t.Errorf("without the registry: gauge %v, want 1", got)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		for _, want := range []string{path, "registry.internal", "TLS files refused", registryFiles} {
+			if len(logged) == 0 || !strings.Contains(logged[0], want) {
+				t.Errorf("logged %q, want %s in the first line", logged, want)
+			}
+		}
+	})
 }
 
 // taskOf returns the task that reads files in dir again, and the number of values that it has put

@@ -35,6 +35,9 @@ func (a *auditing) auditCluster(
 	if err != nil {
 		return nil, err
 	}
+	if err := a.client.LookAtFiles(); err != nil {
+		a.report(fmt.Errorf("TLS files refused; the former ones stay in use: %w", err))
+	}
 	auditor := audit.Auditor{
 		Images: a.mirrors, Wait: a.patience.wait, Until: until, Panics: a.panics,
 		ForTenants:      a.listen != "",

@@ -247,6 +247,9 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_tls_last_reload_successful{instance="a",files="certificate"} 1x90
 			tagpin_tls_last_reload_successful{instance="a",files="client-ca"} 1x90
 			tagpin_tls_last_reload_successful{instance="b",files="client-ca"} 0x90`, []string{"TagpinCertificateRefused"}},
+		{"a replica has refused the files of a registry", up + `
+			tagpin_tls_last_reload_successful{instance="a",files="certificate"} 1x90
+			tagpin_tls_last_reload_successful{instance="a",files="registries"} 0x90`, []string{"TagpinCertificateRefused"}},
 		{"a CA expires", up + `
 			tagpin_certificate_expiry_timestamp_seconds{kind="ca"} 86400x90
 			tagpin_certificate_lifetime_seconds{kind="ca"} 315360000x90

@@ -134,7 +134,7 @@ func (c *Client) init() error {
 			if err != nil {
 				errs = append(errs, fmt.Errorf("registry %s: %w", h.Name, err))
 			} else {
-				t.transport = own
+				t.transport, t.files = own, own
 			}
 		}
 		c.named[t.address] = t
@@ -146,6 +146,24 @@ func (c *Client) init() error {
 		return errors.Join(errs...) // which have those of lenient hosts
 	}
 	return c.addLenient(shared)
+}
+
+// LookAtFiles looks at the TLS files of all registries, and returns an error for each registry
+// whose files have changed and can't be used as they are. The former ones stay in use, so that only
+// this function tells. A later client, such as that of the next process, would not begin.
+func (c *Client) LookAtFiles() error {
+	_ = c.Init() // its error is about files that this client does not use at all
+	var errs []error
+	for _, t := range c.named {
+		if t.files == nil {
+			continue
+		}
+		if err := t.files.Look(); err != nil {
+			errs = append(errs, fmt.Errorf("registry %s: %w", t.Name, err))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
 }
 
 // Close closes idle connections.

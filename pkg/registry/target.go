@@ -54,8 +54,9 @@ type target struct {
 	reach     string // identifies how the registry is reached; "" by default
 	answers   string // identifies all settings that an answer may depend on
 	transport http.RoundTripper
-	isNamed   bool // Client.Hosts or Client.Lenient has it
-	lenient   bool // asked by TLS with any certificate, or by plain HTTP (Lenient)
+	files     *network.HostTransport // nil if the registry has no TLS files
+	isNamed   bool                   // Client.Hosts or Client.Lenient has it
+	lenient   bool                   // asked by TLS with any certificate, or by plain HTTP (Lenient)
 }
 
 func newTarget(h Host, transport http.RoundTripper) target {

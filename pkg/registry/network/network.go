@@ -54,7 +54,4 @@ type Network struct {
 	Roots *x509.CertPool
 	// Dials bounds the connections that are being made at the same time.
 	Dials *fair.Room
-	// Report is called with the error of a host's TLS files if they have changed and can't be used.
-	// The former ones stay in use. If nil, errors are dropped.
-	Report func(error)
 }

@@ -21,37 +21,32 @@ type TLSFiles struct {
 	ClientCert, ClientKey string
 }
 
-// TransportFor returns a transport with a host's TLS settings. It also serves the requests to other
-// hosts that the host's requests lead to, such as token realms. The CA counts for those too, but
-// the client certificate is shown to the host alone. When a file changes, it counts for new
-// connections; if it can't be used, Report gets the error. host is in its canonical spelling.
-func (n *Network) TransportFor(host string, files TLSFiles) (http.RoundTripper, error) {
-	return n.transportFor(&reloading{network: n, host: host, tls: files})
+// TransportFor returns a transport with a host's TLS settings. host is in its canonical spelling.
+func (n *Network) TransportFor(host string, files TLSFiles) (*HostTransport, error) {
+	return n.transportFor(&HostTransport{network: n, host: host, tls: files})
 }
 
 // UnverifiedFor is TransportFor for a host of which any certificate is accepted, as of all others
 // to which its requests lead. The client certificate is still shown to the host alone.
-func (n *Network) UnverifiedFor(host string, files TLSFiles) (http.RoundTripper, error) {
-	return n.transportFor(&reloading{network: n, host: host, tls: files, unverified: true})
+func (n *Network) UnverifiedFor(host string, files TLSFiles) (*HostTransport, error) {
+	return n.transportFor(&HostTransport{network: n, host: host, tls: files, unverified: true})
 }
 
-func (n *Network) transportFor(t *reloading) (http.RoundTripper, error) {
-	files, host := t.tls, t.host
-	for _, path := range []string{files.CA, files.ClientCert, files.ClientKey} {
+func (n *Network) transportFor(t *HostTransport) (*HostTransport, error) {
+	for _, path := range []string{t.tls.CA, t.tls.ClientCert, t.tls.ClientKey} {
 		if path != "" {
 			t.files.Paths = append(t.files.Paths, path)
 		}
 	}
 	t.files.Parse = t.parse
-	if n.Report != nil {
-		t.files.Report = func(err error) { n.Report(fmt.Errorf("registry %s: %w", host, err)) }
-	}
-	_, err := t.files.Look()
-	return t, err
+	return t, t.Look()
 }
 
-// reloading is a transport that is replaced when one of its files changes.
-type reloading struct {
+// HostTransport is the transport of a host that has TLS files. It also serves the requests to other
+// hosts that the host's requests lead to, such as token realms. The CA counts for those too, but
+// the client certificate is shown to the host alone. When a file changes, it counts for new
+// connections. If it can't be used, the former files stay in use.
+type HostTransport struct {
 	network    *Network
 	host       string
 	tls        TLSFiles
@@ -63,7 +58,7 @@ type reloading struct {
 // transports are those for requests to the host itself, and to others. They may be the same.
 type transports struct{ own, others *transport }
 
-func (t *reloading) parse(contents [][]byte) (transports, error) {
+func (t *HostTransport) parse(contents [][]byte) (transports, error) {
 	pool := t.network.Roots
 	if t.tls.CA != "" {
 		var err error
@@ -86,7 +81,7 @@ func (t *reloading) parse(contents [][]byte) (transports, error) {
 	return parsed, nil
 }
 
-func (t *reloading) transport(pool *x509.CertPool, client ...tls.Certificate) *transport {
+func (t *HostTransport) transport(pool *x509.CertPool, client ...tls.Certificate) *transport {
 	config := tlsConfig(pool, client...)
 	if t.unverified {
 		config = unverified(config)
@@ -107,7 +102,15 @@ func (n *Network) trusting(pem []byte) (pool *x509.CertPool, err error) {
 	return pool, nil
 }
 
-func (t *reloading) RoundTrip(r *http.Request) (*http.Response, error) {
+// Look looks at the files now, also if there are no requests. It returns an error if they can't be
+// used as they are.
+func (t *HostTransport) Look() error {
+	_, err := t.files.Look()
+	return err
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *HostTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	current := t.files.Current()
 	if CanonicalHost(r.URL.Host, r.URL.Scheme == "http") == t.host {
 		return current.own.RoundTrip(r)
@@ -116,7 +119,7 @@ func (t *reloading) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
-func (t *reloading) CloseIdleConnections() { t.files.Current().closeIdle() }
+func (t *HostTransport) CloseIdleConnections() { t.files.Current().closeIdle() }
 
 func (t transports) closeIdle() {
 	for _, each := range []*transport{t.own, t.others} {
