@@ -4,10 +4,14 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tagpin/tagpin/pkg/config"
@@ -154,5 +158,32 @@ func TestCloudOff(t *testing.T) {
 		if got := off(host); got != want {
 			t.Errorf("cloudOff(%s) = %q, want %q", host, got, want)
 		}
+	}
+}
+
+// TestSharedConfigInRunbook checks that a shared Docker config that can't be parsed is logged with
+// its path, in a line that the runbook of TagpinDenies names.
+func TestSharedConfigInRunbook(t *testing.T) {
+	const line = "shared Docker config"
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var logged string
+	log := funcr.New(func(_, line string) { logged += line }, funcr.Options{})
+	c := *config.Default()
+	c.Credentials.DockerConfig = path
+	h, err := newHandlers(&c, log, prometheus.NewRegistry(), apiServer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	h.current.Load().credentials.For("team", workload.Identity{}).Credentials(
+		t.Context(), ref.MustParse("registry.invalid/a:1"), false)
+	if !strings.Contains(logged, line) || !strings.Contains(logged, path) {
+		t.Errorf("logged %q, want %q and the path", logged, line)
+	}
+	if !strings.Contains(runbook(t, "TagpinDenies"), "`"+line+"`") {
+		t.Errorf("the runbook of TagpinDenies lacks %q", line)
 	}
 }
