@@ -34,8 +34,8 @@ type Secret struct {
 }
 
 // A replica writes the secret at most maxRenewals times within renewalSpan. Otherwise two replicas
-// whose clocks differ could replace each other's certificates forever: if the clock of one is sixty
-// days ahead, every leaf of the other seems to be near its end.
+// that ask API servers whose clocks differ could replace each other's certificates forever: if the
+// clock of one is sixty days ahead, every leaf of the other seems to be near its end.
 const (
 	maxRenewals = 5
 	renewalSpan = time.Hour
@@ -50,8 +50,8 @@ const (
 func (s *Secret) Renew(
 	ctx context.Context, settled func(*x509.Certificate) bool,
 ) (m *Material, err error) {
-	// If another replica was faster, it has renewed everything, unless its version or its clock
-	// differs.
+	// If another replica was faster, it has renewed everything, unless its version differs or the
+	// clock of the API server that it asks.
 	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		m, err = s.renew(ctx, settled)
 		return err
@@ -96,7 +96,8 @@ func (s *Secret) mayRenew() error {
 		return nil
 	}
 	return fmt.Errorf("secret %s must be renewed, but this replica has renewed it %d times within %s"+
-		" and waits: something reverts the renewal; compare the clocks of the nodes",
+		" and waits: something reverts the renewal; see who writes the secret (managedFields), and "+
+		"compare the clocks of the API servers",
 		s.Name, len(s.renewals), renewalSpan)
 }
 

@@ -242,22 +242,26 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestClocksThatDiffer has a replica whose clock is sixty days ahead. To it, every leaf of the
-// other replica is near its end, and the other one can't use its leaves yet. The test checks that
-// they don't replace each other's leaf all the time, and that each returns only leaves that are
-// valid by its own clock.
+// TestClocksThatDiffer has a replica whose API server has a clock that is sixty days ahead. To it,
+// every leaf of the other replica is near its end, and the other one can't use its leaves yet. The
+// test checks that they don't replace each other's leaf all the time, that each returns only leaves
+// that are valid by the clock of its API server, and that an error names these clocks.
 func TestClocksThatDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
 		punctual, ahead := s.renewer(), s.renewer()
 		ahead.Now = func() time.Time { return time.Now().Add(61 * day) }
+		var waits string
 		for range 360 {
 			for _, replica := range []*certificate.Secret{punctual, ahead} {
 				now := time.Now()
 				if replica == ahead {
 					now = ahead.Now()
 				}
-				m, _ := replica.Renew(t.Context(), settled)
+				m, err := replica.Renew(t.Context(), settled)
+				if err != nil {
+					waits = err.Error()
+				}
 				if m == nil {
 					continue // the replica goes on with the leaf that it has
 				}
@@ -266,6 +270,9 @@ func TestClocksThatDiffer(t *testing.T) {
 				}
 			}
 			time.Sleep(10 * time.Second)
+		}
+		if !strings.Contains(waits, "compare the clocks of the API servers") {
+			t.Errorf("Renew = %q, want an error with whose clocks may be wrong", waits)
 		}
 		if s.updates > 10 {
 			t.Errorf("%d updates within an hour, want at most 5 by each replica", s.updates)
