@@ -106,7 +106,8 @@ func (h *handlers) load(c *config.Config) error {
 	defer h.mu.Unlock()
 	former := h.current.Load()
 	next := &state{config: c}
-	err := h.addResolver(next, former)
+	err := h.addClient(next, former)
+	h.addResolver(next, former)
 	h.addModes(next, former)
 	if c.Registration.Name != "" {
 		err = errors.Join(err, newRegistration(c, "").Validate())

@@ -38,13 +38,9 @@ type state struct {
 	reviews sync.WaitGroup // those that began with this state
 }
 
-// addResolver sets the client of registries and what needs it.
-func (h *handlers) addResolver(s, former *state) error {
+// addClient sets the client of registries.
+func (h *handlers) addClient(s, former *state) error {
 	c := s.config
-	s.places = resolve.Places(c.MaxInFlightPerNamespace)
-	if former != nil && former.config.MaxInFlightPerNamespace == c.MaxInFlightPerNamespace {
-		s.places = former.places
-	}
 	if former != nil && reflect.DeepEqual(former.config.Registries, c.Registries) &&
 		reflect.DeepEqual(former.config.Network, c.Network) {
 		s.client = former.client
@@ -54,14 +50,6 @@ func (h *handlers) addResolver(s, former *state) error {
 		client.Learned, client.Gets, client.Manifests = h.learned, h.queues.gets, h.queues.manifests
 		s.client = client
 	}
-	s.cache = &resolve.Cache{
-		Next: &resolve.Limit{
-			Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.queues.pending,
-		},
-		Answers: h.answers,
-		Limits:  c.Limits(),
-		Client:  s.client,
-	}
 	if err := s.client.Init(); err != nil {
 		return err
 	}
@@ -70,16 +58,34 @@ func (h *handlers) addResolver(s, former *state) error {
 	return nil
 }
 
-// addModes sets the handlers, and the credentials and siblings that they need.
-func (h *handlers) addModes(s, former *state) {
-	if former != nil && reflect.DeepEqual(former.config.Credentials, s.config.Credentials) {
+// addResolver sets the layers of the resolver, except that of siblings, and the sources of
+// credentials.
+func (h *handlers) addResolver(s, former *state) {
+	c := s.config
+	s.places = resolve.Places(c.MaxInFlightPerNamespace)
+	if former != nil && former.config.MaxInFlightPerNamespace == c.MaxInFlightPerNamespace {
+		s.places = former.places
+	}
+	if former != nil && reflect.DeepEqual(former.config.Credentials, c.Credentials) {
 		s.credentials = former.credentials
 	} else {
-		s.credentials = h.newCredentials(s.config.Credentials)
+		s.credentials = h.newCredentials(c.Credentials)
+	}
+	s.cache = &resolve.Cache{
+		Next: &resolve.Limit{
+			Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.queues.pending,
+		},
+		Answers: h.answers,
+		Limits:  c.Limits(),
+		Client:  s.client,
 	}
 	credentials := &resolve.Credentials{Next: s.cache, Room: h.queues.credentials}
 	mirrors := &resolve.Mirrors{Next: credentials, Client: s.client}
 	s.resolver = &resolve.Measured{Next: mirrors, Metrics: h.metrics.resolve, Label: s.client.Label}
+}
+
+// addModes sets the handlers, and the siblings that they need.
+func (h *handlers) addModes(s, former *state) {
 	pinner := &pin.Pinner{
 		Policy: s.config.Policy(), Resolver: s.resolver, Panics: h.panics,
 	}
