@@ -52,7 +52,6 @@ type checking struct {
 
 	config, base string
 	output       format
-	allowNone    bool
 }
 
 func newCheckCommand(t terminal) *cobra.Command {
@@ -86,8 +85,6 @@ func newCheckCommand(t terminal) *cobra.Command {
 	k.output.register(c.Flags(), "; text is a line file:line:column: for each finding, sarif is "+
 		"version 2.1.0, for code scanning, and github is messages of a workflow",
 		formatText, formatJSON, formatSARIF, formatGitHub)
-	c.Flags().BoolVar(&k.allowNone, "allow-none", false,
-		"succeed if a file, a folder or stdin has nothing that tagpin knows, such as in a Git hook")
 	return c
 }
 

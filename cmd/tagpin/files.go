@@ -62,9 +62,10 @@ type fileName struct {
 
 // fileFlags are the flags of all commands that read files.
 type fileFlags struct {
-	command string // the name of the command
-	gate    bool   // a file that may have images must not pass because it can't be parsed
-	exclude []string
+	command   string // the name of the command
+	gate      bool   // a file that may have images must not pass because it can't be parsed
+	exclude   []string
+	allowNone bool
 
 	unnamed       bool            // there is no argument
 	used          map[string]bool // the globs of exclude that have matched
@@ -78,6 +79,10 @@ func (f *fileFlags) register(command string, flags *pflag.FlagSet) {
 			"\"dev/**/*.yaml\"; a glob with a slash that is not its last character is compared with the "+
 			"path: both as it is given and below the folder that is given; any other glob is compared with "+
 			"the name; may be repeated")
+	flags.BoolVar(&f.allowNone, "allow-none", false,
+		"succeed if a file, a folder or stdin has nothing that tagpin knows, such as in a Git hook; a "+
+			"file that is named and can't be parsed, such as JSON with comments, is then skipped with a "+
+			"message, unless other programs may find images in it")
 }
 
 // arguments returns the arguments of the command, which reads stdin if there is none. It returns an
@@ -115,7 +120,7 @@ type sources struct {
 	broken  []error   // of files that are named, which must be valid
 	unread  []error   // of files and folders in folders that could not be read
 	unknown []error   // one for each argument that has nothing that tagpin knows
-	skipped int       // files in folders that could not be parsed
+	skipped int       // files that could not be parsed and need not be
 	dropped int       // files that are not printed, because they are not for kubectl
 
 	outside outside // set by find
@@ -155,7 +160,7 @@ func (f *fileFlags) parse(
 		return // the command ends, so what was not read is no finding
 	}
 	for _, file := range s.all {
-		s.add(file, t)
+		f.add(s, file, t)
 		if f.gate { // another program may read the file by its other name
 			s.files = append(s.files, file.others...)
 		}
@@ -164,7 +169,7 @@ func (f *fileFlags) parse(
 	for _, a := range s.arguments {
 		s.unknown = append(s.unknown, f.unknown(a.text, a.files, t.program)...)
 	}
-	if len(s.unknown)+len(s.broken)+len(s.unread)+len(s.files) == 0 {
+	if len(s.unknown)+len(s.broken)+len(s.unread)+len(s.files)+s.skipped == 0 {
 		s.unknown = append(s.unknown, fmt.Errorf("%s: --exclude leaves out every file", f.command))
 	}
 }
@@ -182,6 +187,12 @@ func (f *fileFlags) parseFile(
 	file.suspect = f.gate && !file.named && errors.Is(file.err, manifest.ErrMayHaveImages) &&
 		!errors.Is(file.err, manifest.ErrDuplicateKey) // which is an error without this
 	file.forget()
+}
+
+// allows reports whether a file that is named, but can't be parsed, is skipped: a Git hook names
+// all files that have changed. What is piped to tagpin is meant for it, so stdin is not skipped.
+func (f *fileFlags) allows(file *source) bool {
+	return f.allowNone && file.path != "" && !mayHaveImages(file.err) && !file.mayHideImages()
 }
 
 // forget drops the content of a file in a folder that has nothing that tagpin knows. Most files in
@@ -246,9 +257,9 @@ func (f *fileFlags) unknown(arg string, files []*source, program string) []error
 }
 
 // add adds a file that was read. Most files in a folder can have no images.
-func (s *sources) add(file *source, t terminal) {
+func (f *fileFlags) add(s *sources, file *source, t terminal) {
 	switch {
-	case file.err != nil && file.named:
+	case file.err != nil && file.named && !f.allows(file):
 		s.broken = append(s.broken, file.err)
 	case file.suspect:
 		s.unread = append(s.unread, fmt.Errorf("%w; other programs may find images in it, so it is not "+

@@ -188,11 +188,11 @@ func (p *pinning) accept(ctx context.Context, s *sources, t terminal) error {
 		return errInterrupted
 	}
 	for _, err := range s.unknown {
-		if _, empty := errors.AsType[noInputError](err); empty {
+		if _, empty := errors.AsType[noInputError](err); empty && !p.allowNone {
 			return err
 		}
 	}
-	if !p.check { // with it, a wrong path must not pass
+	if !p.check || p.allowNone { // with --check, a wrong path must not pass
 		for _, err := range s.unknown {
 			t.complain(err)
 		}

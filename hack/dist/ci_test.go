@@ -95,6 +95,7 @@ func TestPreCommit(t *testing.T) {
 	write(t, filepath.Join(dir, "k8s/pod.yaml"), pinnedPod)
 	write(t, filepath.Join(dir, "chart/templates/pod.yaml"), chartTemplate)
 	write(t, filepath.Join(dir, "other.yaml"), "a: 1\n")
+	write(t, filepath.Join(dir, ".vscode/settings.json"), "{\n  // comment\n  \"a\": 1\n}\n")
 	write(t, filepath.Join(dir, ".pre-commit-config.yaml"), "repos:\n- repo: "+hooksRepository+
 		"\n  rev: HEAD\n  hooks:\n  - id: tagpin-check-system\n  - id: tagpin-pin-system\n")
 	if out, err := shell(t, dir, setup+"\npre-commit run --all-files"); err != nil {
