@@ -254,10 +254,13 @@ func (d *dockerfile) add(image string, start, line int) {
 	})
 }
 
-// leaveReference leaves a reference that can't be pinned where it is, unless it has a digest.
+// leaveReference leaves a reference that can't be pinned where it is. If it has a digest, it is
+// added to File.Pinned instead.
 func (d *dockerfile) leaveReference(line int, image, why string) {
 	if r, err := ref.Parse(image); err != nil || !r.Pinned() {
 		d.leaveAs(line, Left{Text: image, Reference: true, Why: why})
+	} else if at, column, ok := d.position(line); ok {
+		d.file.Pinned = append(d.file.Pinned, Pin{Line: at, Column: column, Text: image})
 	}
 }
 
@@ -266,11 +269,19 @@ func (d *dockerfile) leave(line int, image, why string) {
 }
 
 func (d *dockerfile) leaveAs(line int, l Left) {
+	var ok bool
+	if l.Line, l.Column, ok = d.position(line); ok {
+		d.file.Left = append(d.file.Left, l)
+	}
+}
+
+// position returns where the instruction on a line is. ok is false if it is ignored.
+func (d *dockerfile) position(line int) (at, column int, ok bool) {
 	start := d.lines[line-1]
 	if d.file.ignored(place{span: span{start, start}}) {
 		d.file.Ignored++
-		return
+		return 0, 0, false
 	}
-	l.Line, l.Column = d.file.lines.position(start)
-	d.file.Left = append(d.file.Left, l)
+	at, column = d.file.lines.position(start)
+	return at, column, true
 }

@@ -35,13 +35,22 @@ const (
 // leaveReference adds a reference that can't be pinned where it is, unless it has a digest.
 func (c cursor) leaveReference(text, why string) { c.leaveUnpinned(Left{Text: text, Why: why}) }
 
-// leaveUnpinned adds l, whose text is a reference, unless that has a digest.
+// leaveUnpinned adds l, whose text is a reference. If that has a digest, it is added to File.Pinned
+// instead.
 func (c cursor) leaveUnpinned(l Left) {
 	if r, err := ref.Parse(l.Text); err == nil && r.Pinned() {
+		c.addPinned(l.Text)
 		return
 	}
 	l.Reference = true
 	c.leaveAs(l)
+}
+
+// addPinned adds a reference with a digest to File.Pinned, unless that was done or it is ignored.
+func (c cursor) addPinned(text string) {
+	if line, column, ok := c.leaveOnce(); ok {
+		c.file.Pinned = append(c.file.Pinned, Pin{line, column, text, string(c.pointer)})
+	}
 }
 
 // leave adds an image that can't be pinned. text is not a whole reference.
@@ -49,8 +58,18 @@ func (c cursor) leave(text, why string) { c.leaveAs(Left{Text: text, Why: why}) 
 
 // leaveAs adds an image to File.Left, unless that was done or the image is ignored.
 func (c cursor) leaveAs(l Left) {
+	var ok bool
+	if l.Line, l.Column, ok = c.leaveOnce(); ok {
+		l.Text = cut(l.Text)
+		c.file.Left = append(c.file.Left, l)
+	}
+}
+
+// leaveOnce returns where an image is that is not pinned here. ok is false if it was left before or
+// is ignored.
+func (c cursor) leaveOnce() (line, column int, ok bool) {
 	if c.left[c.use] {
-		return
+		return 0, 0, false
 	}
 	if c.left == nil {
 		c.left = map[use]bool{}
@@ -59,11 +78,10 @@ func (c cursor) leaveAs(l Left) {
 	p := place{scalar: c.asScalar()}
 	if c.file.ignored(p) {
 		c.file.Ignored++
-		return
+		return 0, 0, false
 	}
-	l.Line, l.Column = c.file.position(p)
-	l.Text = cut(l.Text)
-	c.file.Left = append(c.file.Left, l)
+	line, column = c.file.position(p)
+	return line, column, true
 }
 
 // cut returns a text as long as a reference may be. A longer one stays too long.

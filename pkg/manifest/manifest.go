@@ -45,6 +45,8 @@ type File struct {
 	// Left are images that the file names, but not in a way that allows to pin them there. A reference
 	// with a digest is not among them.
 	Left []Left
+	// Pinned are the references that would be in Left if they had no digest.
+	Pinned []Pin
 	// Unknown are the paths to the images, and to what are likely to be images, in objects whose kinds
 	// the table does not have, as the config has them: spec.steps[*].image.
 	Unknown map[workload.Kind][]string
@@ -96,6 +98,13 @@ type Left struct {
 	Instead string
 }
 
+// Pin is a reference with a digest that this package could not pin where it is.
+type Pin struct {
+	Line, Column int
+	Text         string // with the digest, also if the file has it in another place
+	Pointer      string // where it is in its document; of a patch, it is where that puts it
+}
+
 // Parse parses a file whose content is data. It builds a tree of the whole file in memory. An error
 // begins with the name of the file and the line, as those of compilers do. If other programs may
 // find images in the file, the error matches ErrMayHaveImages.
@@ -129,8 +138,8 @@ func ParseAs(name, as string, data []byte, table *workload.Table) (*File, error)
 // references are edited, needs up to a hundred times as much as its text.
 func (f *File) withoutTree() *File {
 	return &File{
-		Name: f.Name, Left: f.Left, Unknown: f.Unknown, External: f.External, Ignored: f.Ignored,
-		as: f.as, data: f.data, table: f.table, formats: f.formats, json: f.json,
+		Name: f.Name, Left: f.Left, Pinned: f.Pinned, Unknown: f.Unknown, External: f.External,
+		Ignored: f.Ignored, as: f.as, data: f.data, table: f.table, formats: f.formats, json: f.json,
 	}
 }
 

@@ -48,6 +48,13 @@ func (f *File) Without(other *File) *File {
 		certain, ok := known[image{l.Line, l.Column, l.Text}]
 		return ok && (certain || !l.Reference)
 	})
+	pinned := map[image]bool{}
+	for _, p := range other.Pinned {
+		pinned[image{p.Line, p.Column, p.Text}] = true
+	}
+	rest.Pinned = slices.DeleteFunc(slices.Clone(f.Pinned), func(p Pin) bool {
+		return pinned[image{p.Line, p.Column, p.Text}]
+	})
 	rest.Objects = nil
 	for _, o := range f.Objects {
 		o = o.without(func(r workload.Reference) bool {

@@ -131,6 +131,7 @@ func (w *walk) valueText(c cursor) {
 	case beside != "" && !r.Pinned():
 		c.leave(c.text(), beside+besideIt)
 	case r.Pinned() && (registry != "" || w.registry != nil): // the digest counts in any registry
+		c.addPinned(text)
 	case registry != "":
 		c.leave(c.text(), registry+besideIt)
 	case !r.Tagged() && !r.Pinned():
@@ -152,6 +153,21 @@ func (c cursor) hasDigest() bool {
 	return err == nil && r.Pinned()
 }
 
+// addPinnedParts adds the reference of an image to File.Pinned, if its parts have a tag and a
+// digest. digest is the one beside the tag, or empty.
+func (c cursor) addPinnedParts(name, digest string) {
+	tag := c.get("tag")
+	text, _ := tag.scalar()
+	text = name + ":" + text
+	if digest != "" {
+		text, _, _ = strings.Cut(text, "@")
+		text += "@sha256:" + strings.TrimPrefix(digest, "sha256:")
+	}
+	if r, err := ref.Parse(text); err == nil && r.Pinned() {
+		tag.addPinned(text)
+	}
+}
+
 // hexDigest matches a digest with or without its algorithm.
 var hexDigest = regexp.MustCompile(`^(?:sha256:)?[0-9a-f]{64}$`)
 
@@ -162,7 +178,12 @@ func (w *walk) valueParts(c cursor) {
 		return
 	}
 	if sha := c.get("sha"); isGiven(sha.node) { // some charts' name of the digest
-		if !hexDigest.MatchString(sha.text()) && !c.hasDigest() {
+		switch {
+		case hexDigest.MatchString(sha.text()):
+			c.addPinnedParts(repository.text(), sha.text())
+		case c.hasDigest():
+			c.addPinnedParts(repository.text(), c.get("digest").text())
+		default:
 			sha.leave(repository.text(), "its sha is not a digest; write its digest there")
 		}
 		return
@@ -177,6 +198,7 @@ func (w *walk) valueParts(c cursor) {
 		registry.text() == "" && (isGiven(registry.node) || beside != "")
 	switch {
 	case otherRegistry && c.hasDigest():
+		c.addPinnedParts(name, c.get("digest").text())
 		return
 	case w.registry != nil:
 		repository.leave(name, newRegistry)
