@@ -36,7 +36,9 @@ fields of their own.
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
 with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because
-HEAD has the edit already. An image that is not pinned is a finding even if that commit has it too.
+HEAD has the edit already. All files that it reads are compared together, and with the files that
+the work tree no longer has, so that a pin that has moved to another file is found too. Images in
+texts, such as patches within a Kustomization, are not compared. An image that is not pinned is a finding even if that commit has it too.
 To begin with files that have many, pin all of them first with tagpin pin --write, or put the
 comment "# tagpin:ignore" above those that stay.
 
@@ -117,14 +119,18 @@ func (k *checking) run(ctx context.Context, args []string, t terminal) error {
 			errs = append(errs, err)
 		}
 	}
-	before, err := k.baseFiles(ctx, s.files, c.Table(), t)
-	errs = append(errs, err)
+	parse := func(file *source, data []byte) (*manifest.File, error) {
+		return manifest.ParseAs(file.path, file.as, data, c.Table())
+	}
+	base, err := k.readBase(ctx, s.files, parse, t)
+	tags := newComparison(s.all, base)
+	errs = append(errs, err, k.addMoved(ctx, tags, s.all, parse, t))
 	n, byHint := s.tally(), newHints(s.files, t.program)
 	byHint.countAll(s.files, func(l manifest.Left) bool { return !l.Reference })
-	renew := k.renewals(s, &rules, t.program)
+	gone, renew := tags.gone(), k.renewals(s, &rules, t.program)
 	for _, file := range s.files {
 		found = append(found, inOrder(slices.Concat(
-			unpinned(file, &rules, n, byHint, t), editedTags(file, before[file], renew)))...)
+			unpinned(file, &rules, n, byHint, t), tags.editedTags(file, gone, renew)))...)
 	}
 	if ctx.Err() != nil {
 		return errInterrupted

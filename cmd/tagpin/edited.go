@@ -12,42 +12,76 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// editedTags returns the pins whose tag has changed since an earlier content of the file, while
-// their digest has stayed: of the same container, or of one that the file no longer has. If before
-// is nil, editedTags returns nil.
-func editedTags(s *source, before *manifest.File, renew renewals) (found []finding) {
-	if before == nil {
-		return nil
-	}
-	pins := pinsOf(s.file)
-	now := map[string]bool{}
+// pinCounts is how many pins there are with the same repository, tag and digest.
+type pinCounts map[string]int
+
+func (n pinCounts) add(pins []filePin) {
 	for _, p := range pins {
-		now[p.Canonical()] = true
+		n[p.Canonical()]++
 	}
-	was := map[string]bool{}
-	at := map[site]ref.Reference{}
-	gone := map[string]ref.Reference{} // pins that the file has no longer, by what stays in an edit
-	for _, p := range pinsOf(before) {
-		was[p.Canonical()], at[p.site] = true, p.Reference
-		if !now[p.Canonical()] {
+}
+
+// comparison compares the pins of a run with those that a commit has.
+type comparison struct {
+	baseline
+	now, was pinCounts // of all files
+	old      []filePin // those that was counts
+}
+
+// newComparison compares files with what they were in the commit.
+func newComparison(files []*source, base baseline) *comparison {
+	c := comparison{baseline: base, now: pinCounts{}, was: pinCounts{}}
+	for _, s := range files {
+		if s.err == nil {
+			c.now.add(pinsOf(s.file))
+			c.add(base.pins[s])
+		}
+	}
+	return &c
+}
+
+// add adds pins that the commit has.
+func (c *comparison) add(pins []filePin) {
+	c.was.add(pins)
+	c.old = append(c.old, pins...)
+}
+
+// gone returns the pins of which the files have fewer than the commit, by what stays when a tag is
+// edited.
+func (c *comparison) gone() map[string]ref.Reference {
+	gone := map[string]ref.Reference{}
+	for _, p := range c.old {
+		if id := p.Canonical(); c.now[id] < c.was[id] {
 			gone[p.WithoutTag().Canonical()] = p.Reference
 		}
 	}
-	for _, p := range pins {
-		digest := p.WithoutTag().Canonical()
+	return gone
+}
+
+// editedTags returns the pins of a file whose tag has changed since the commit, while their digest
+// has stayed: of the same container, or of one that is no longer there, in any file.
+func (c *comparison) editedTags(
+	s *source, gone map[string]ref.Reference, renew renewals,
+) (found []finding) {
+	was, at := pinCounts{}, map[site]ref.Reference{}
+	was.add(c.pins[s])
+	for _, p := range c.pins[s] {
+		at[p.site] = p.Reference
+	}
+	for _, p := range pinsOf(s.file) {
+		id, digest := p.Canonical(), p.WithoutTag().Canonical()
 		old, edited := at[p.site]
-		if !edited || old.WithoutTag().Canonical() != digest {
+		edited = edited && old.WithoutTag().Canonical() == digest && was[id] == 0
+		if !edited && s.path != "" && !c.unread[s] && c.was[id] == 0 {
 			old, edited = gone[digest]
 		}
-		if !edited || was[p.Canonical()] {
-			continue
+		if edited {
+			found = append(found, finding{
+				File: s.file.Name, Line: p.line, Column: p.column, Rule: ruleEditedTag, Image: p.text,
+				Message: fmt.Sprintf("%s has the digest of the tag %s, which was there before; %s",
+					p.text, old.Tag(), renew.of(s, p)),
+			})
 		}
-		line, column := p.object.Position(p.is)
-		found = append(found, finding{
-			File: s.file.Name, Line: line, Column: column, Rule: ruleEditedTag, Image: p.is.Text,
-			Message: fmt.Sprintf("%s has the digest of the tag %s, which was there before; %s",
-				p.is.Text, old.Tag(), renew.of(s, p)),
-		})
 	}
 	return found
 }
@@ -84,24 +118,48 @@ type filePin struct {
 	ref.Reference
 	site
 
-	object *manifest.Object
-	is     workload.Reference
+	text         string
+	line, column int
+	object       *manifest.Object // nil if tagpin pin leaves the image
+	is           workload.Reference
 }
 
 // pinsOf returns the pins with tags of a file.
 func pinsOf(f *manifest.File) (pins []filePin) {
 	seen := map[site]int{}
+	type position struct{ line, column int }
+	known := map[position]bool{}
+	add := func(at site, p filePin) {
+		seen[at]++
+		at.n = seen[at]
+		var ok bool
+		if p.Reference, ok = taggedPin(p.text); ok && !known[position{p.line, p.column}] {
+			p.site = at
+			pins = append(pins, p)
+		}
+	}
 	for _, o := range f.Objects {
 		for _, spec := range o.PodSpecs {
 			for _, r := range spec.References {
-				at := site{o.Kind, o.Metadata.Namespace, o.Metadata.Name, spec.Key, r.Name, 0}
-				seen[at]++
-				at.n = seen[at]
-				if p, ok := taggedPin(r.Text); ok {
-					pins = append(pins, filePin{p, at, o, r})
-				}
+				line, column := o.Position(r)
+				add(site{o.Kind, o.Metadata.Namespace, o.Metadata.Name, spec.Key, r.Name, 0},
+					filePin{text: r.Text, line: line, column: column, object: o, is: r})
 			}
 		}
+	}
+	for _, p := range pins { // a file can have an image in two formats
+		known[position{p.line, p.column}] = true
+	}
+	for _, p := range f.Pinned {
+		add(site{container: p.Pointer}, filePin{text: p.Text, line: p.Line, column: p.Column})
+	}
+	return pins
+}
+
+// withoutObjects returns pins that are only to be compared. They keep no tree in memory.
+func withoutObjects(pins []filePin) []filePin {
+	for i := range pins {
+		pins[i].object, pins[i].is = nil, workload.Reference{}
 	}
 	return pins
 }

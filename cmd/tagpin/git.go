@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,26 +19,33 @@ import (
 	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/panics"
-	"github.com/tagpin/tagpin/pkg/workload"
 )
 
-// baseFiles returns what the files with pins were in the commit to compare with. A file that is new
+// baseline is what a commit has of the files of a run.
+type baseline struct {
+	pins map[*source][]filePin // of the files with pins; a new file has no entry
+	// trees are the files with pins by their work trees, of those that Git could read.
+	trees  map[string][]*source
+	unread map[*source]bool // the commit has the file, but Git could not read it
+}
+
+// parser parses the content that a file had.
+type parser func(s *source, data []byte) (*manifest.File, error)
+
+// readBase returns what the files with pins were in the commit to compare with. A file that is new
 // or that was not valid has no entry. Without --base, files outside of a Git work tree have none
-// either, and if Git fails in one or can't read a file of the commit, baseFiles prints why nothing
+// either, and if Git fails in one or can't read a file of the commit, readBase prints why nothing
 // is compared. With --base, all of these are errors.
-func (k *checking) baseFiles(
-	ctx context.Context, files []*source, table *workload.Table, t terminal,
-) (map[*source]*manifest.File, error) {
+func (k *checking) readBase(
+	ctx context.Context, files []*source, parse parser, t terminal,
+) (baseline, error) {
+	b := baseline{map[*source][]filePin{}, map[string][]*source{}, map[*source]bool{}}
 	byTree := map[string][]*source{}
 	for _, s := range files {
 		if s.path != "" && len(pinsOf(s.file)) > 0 {
 			top := workTree(s.real())
 			byTree[top] = append(byTree[top], s)
 		}
-	}
-	before := map[*source]*manifest.File{}
-	parse := func(s *source, data []byte) (*manifest.File, error) {
-		return manifest.ParseAs(s.path, s.as, data, table)
 	}
 	var unreads []error
 	for top, inTree := range byTree {
@@ -49,31 +57,47 @@ func (k *checking) baseFiles(
 		}
 		switch {
 		case err != nil && k.base != "":
-			return before, fmt.Errorf("check: --base %s: %w", k.base, err)
-		case err != nil && top != "" && !errors.Is(err, errNoCommit) && ctx.Err() == nil:
+			return b, fmt.Errorf("check: --base %s: %w", k.base, err)
+		case err == nil:
+			b.trees[top] = inTree
+		case top != "" && !errors.Is(err, errNoCommit) && ctx.Err() == nil:
 			t.complain(fmt.Errorf("%s: edited tags were not looked for: %w", top, err))
-		case unread != nil && k.base != "":
-			unreads = append(unreads, fmt.Errorf("check: --base %s: %s: edited tags were not looked for "+
-				"in %w", k.base, top, unread))
-		case unread != nil:
-			t.complain(fmt.Errorf("%s: edited tags were not looked for in %w", top, unread))
 		}
-		unreads = append(unreads, k.addBefore(before, contents, parse, t)...)
+		maps.DeleteFunc(contents, func(s *source, data []byte) bool {
+			b.unread[s] = data == nil
+			return data == nil
+		})
+		unreads = append(unreads, k.notCompared(top, unread, t))
+		unreads = append(unreads, k.addBefore(b.pins, contents, parse, t)...)
 	}
-	return before, errors.Join(unreads...)
+	return b, errors.Join(unreads...)
 }
 
-// addBefore adds what files were, which have these contents in the commit. A file that was not
-// valid has no pins. With --base, addBefore returns an error for each file that makes parse panic.
+// notCompared returns an error about files that Git could not read, or prints it if there is no
+// --base. The error that it gets may be nil.
+func (k *checking) notCompared(top string, unread error, t terminal) error {
+	switch {
+	case unread == nil:
+		return nil
+	case k.base != "":
+		return fmt.Errorf("check: --base %s: %s: edited tags were not looked for in %w",
+			k.base, top, unread)
+	}
+	t.complain(fmt.Errorf("%s: edited tags were not looked for in %w", top, unread))
+	return nil
+}
+
+// addBefore adds the pins that files had, which have these contents in the commit. A file that was
+// not valid has no pins. With --base, addBefore returns an error for each file that makes the
+// parser panic.
 func (k *checking) addBefore(
-	before map[*source]*manifest.File, contents map[*source][]byte,
-	parse func(*source, []byte) (*manifest.File, error), t terminal,
+	before map[*source][]filePin, contents map[*source][]byte, parse parser, t terminal,
 ) (errs []error) {
 	for s, data := range contents {
 		err := s.catch(t, func() error {
 			f, err := parse(s, data)
 			if err == nil {
-				before[s] = f
+				before[s] = withoutObjects(pinsOf(f))
 			}
 			return err
 		})
@@ -103,22 +127,25 @@ func workTree(path string) string {
 // gitContents returns the contents that files had in a commit. It runs Git's plumbing, which runs
 // no hooks, filters or other programs that a repository configures. unread says how many files the
 // commit has but Git could not read, such as those that a partial clone has not fetched, and why.
+// Their contents are nil.
 func gitContents(
 	ctx context.Context, top, base string, files []*source,
 ) (contents map[*source][]byte, unread, err error) {
-	revision := base
-	if base == "" {
-		revision = "HEAD"
-	}
-	commit, err := git(ctx, top, nil,
-		"rev-parse", "--verify", "--quiet", "--end-of-options", revision+"^{commit}")
-	switch exit := new(exec.ExitError); {
-	case errors.As(err, &exit) && exit.ExitCode() == 1: // what --quiet says in this way alone
-		return nil, nil, fmt.Errorf("%w in %s; fetch it first", errNoCommit, top)
-	case err != nil:
+	commit, err := findCommit(ctx, top, base)
+	if err != nil {
 		return nil, nil, err
 	}
-	return readFiles(ctx, top, string(bytes.TrimSpace(commit)), files)
+	return readFiles(ctx, top, commit, files)
+}
+
+// findCommit returns the ID of a commit, or that of HEAD if base is empty.
+func findCommit(ctx context.Context, top, base string) (string, error) {
+	commit, err := git(ctx, top, nil, "rev-parse", "--verify", "--quiet", "--end-of-options",
+		cmp.Or(base, "HEAD")+"^{commit}")
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return "", fmt.Errorf("%w in %s; fetch it first", errNoCommit, top) // --quiet says only this so
+	}
+	return string(bytes.TrimSpace(commit)), err
 }
 
 // readFiles returns the contents that files have in a commit.
@@ -144,17 +171,20 @@ func readFiles(
 		data, ok := blobs[id]
 		if !ok {
 			missing++
-			continue
 		}
 		for _, s := range byPath[path] {
 			contents[s] = data
 		}
 	}
-	if unread != nil {
-		unread = fmt.Errorf("%s that Git can't read in the commit: %w",
-			amount.Of(missing, "file"), unread)
+	return contents, unreadFiles(missing, unread), err
+}
+
+// unreadFiles returns the error of some files that Git can't read, or nil if there is none.
+func unreadFiles(n int, err error) error {
+	if err == nil {
+		return nil
 	}
-	return contents, unread, err
+	return fmt.Errorf("%s that Git can't read in the commit: %w", amount.Of(n, "file"), err)
 }
 
 // maxArguments is how many bytes of paths are given to Git: Windows allows 32 KiB of arguments.
@@ -174,6 +204,17 @@ func listBlobs(
 	} else {
 		args = append(args, "-r", commit)
 	}
+	return listTree(ctx, top, args, func(path string) bool {
+		_, wanted := slices.BinarySearch(paths, path)
+		return wanted
+	})
+}
+
+// listTree returns the IDs of the blobs of files that Git lists with some arguments, by their
+// paths.
+func listTree(
+	ctx context.Context, top string, args []string, wanted func(path string) bool,
+) (ids map[string]string, err error) {
 	out, err := git(ctx, top, nil, args...)
 	if err != nil {
 		return nil, err
@@ -182,8 +223,7 @@ func listBlobs(
 	for entry := range strings.SplitSeq(string(out), "\x00") {
 		about, path, _ := strings.Cut(entry, "\t")
 		fields := strings.Fields(about) // mode, kind and ID
-		if _, wanted := slices.BinarySearch(paths, path); wanted && len(fields) == 3 &&
-			fields[1] == "blob" && fields[0] != modeLink {
+		if len(fields) == 3 && fields[1] == "blob" && fields[0] != modeLink && wanted(path) {
 			ids[path] = fields[2]
 		}
 	}

@@ -95,6 +95,24 @@ func missingBlobs(ctx context.Context, top, commit string) map[string]bool {
 	return ids
 }
 
+// blobSizes returns the sizes of blobs by their IDs, of those that Git can read.
+func blobSizes(ctx context.Context, top string, ids []string) map[string]int64 {
+	sizes := map[string]int64{}
+	if len(ids) == 0 {
+		return sizes
+	}
+	requests := strings.NewReader(strings.Join(ids, "\n") + "\n")
+	out, _ := git(ctx, top, requests, "cat-file", "--batch-check") // reading the rest reports errors
+	for line := range strings.Lines(string(out)) {
+		var id string
+		var size int64
+		if _, err := fmt.Sscanf(line, "%s blob %d", &id, &size); err == nil {
+			sizes[id] = size
+		}
+	}
+	return sizes
+}
+
 // catBlobs adds the contents of blobs to contents, by their IDs. bad are those that Git can't read.
 // If it ends at one of them, rest are those after it.
 func catBlobs(

@@ -73,9 +73,10 @@ func TestBasePanic(t *testing.T) {
 		return &manifest.File{}, nil
 	}
 	for base, want := range map[string]int{"": 0, "main": 1} {
-		k, before := checking{base: base}, map[*source]*manifest.File{}
+		k, before := checking{base: base}, map[*source][]filePin{}
 		errs := k.addBefore(before, contents, parse, newTerminal(nil, io.Discard, io.Discard))
-		if len(errs) != want || len(before) != 1 || before[good] == nil {
+		_, ok := before[good]
+		if len(errs) != want || len(before) != 1 || !ok {
 			t.Errorf("--base %q: addBefore = %v and %d files, want %d errors and one file", base, errs, len(before), want)
 		}
 	}

@@ -101,7 +101,7 @@ func (s *source) addOther(name fileName, other *manifest.File) {
 	for _, o := range s.others {
 		other = other.Without(o.file)
 	}
-	if len(other.Objects)+len(other.Left) > 0 {
+	if len(other.Objects)+len(other.Left)+len(other.Pinned) > 0 {
 		s.others = append(s.others, &source{fileName: name, data: s.data, file: other})
 	}
 }

@@ -49,9 +49,9 @@ func (k *checking) renewals(s *sources, rules *policy.Policy, program string) re
 
 // of returns how to renew the digest of a pin in a file, as an order. tagpin pin has to be able to.
 func (r *renewals) of(s *source, p filePin) string {
-	image, _, _ := strings.Cut(p.is.Text, "@")
+	image, _, _ := strings.Cut(p.text, "@")
 	advice := "write the digest of its new tag"
-	if command := r.commands[s]; command != "" && r.canPin(p.object, p.is) {
+	if command := r.commands[s]; command != "" && p.object != nil && r.canPin(p.object, p.is) {
 		advice += ", or renew it and all other pins there with " + command
 	}
 	return advice + "; if " + r.resolve + " " + shellWord(image) + " prints this digest, nothing is " +
