@@ -29,9 +29,10 @@ tagpin does not know: in the containers and volumes of pod specs, and in fields 
 image or imageName, if the text has a tag, a digest or the host of a registry. Of several in one
 kind, the first says how to name the kind in the config, with the fields in all files; tagpin help
 kinds has such a config. What may be an image, but is not one for certain, is no finding, and a
-message names it: in a patch or in values that are a text, in a parameter of Helm, and in a kind
-that tagpin does not know, where it has no tag, has variables, or has its repository and its tag in
-fields of their own.
+message names it: in a patch or in values that are a text, in a parameter of Helm, in values with a
+repository and a tag below other keys than those of images, with a name and a tag in an image, or
+with a text that has a tag in images, and in a kind that tagpin does not know, where it has no tag,
+has variables, or has its repository and its tag in fields of their own.
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or

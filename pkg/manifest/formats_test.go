@@ -188,7 +188,7 @@ func TestFormats(t *testing.T) {
 			name: "values", file: "chart/values-prod.yaml", text: "image:\n  repository: nginx\n" +
 				"  tag: 1.25‹@D›\nsidecar:\n  proxyImage: {registry: quay.io, repository: a/b, tag: \"v1\", " +
 				"digest: \"‹D›\"}\n  image: «ghcr.io/c/d:v2»\nother:\n- image: &x '«e:1»'\n- image: *x\n" +
-				"text: nginx:1\nname: {repository: x, tag: y}\n",
+				"text: nginx:1\nname: {repository: x, version: y}\n",
 			references: "nginx:1.25 quay.io/a/b:v1 ghcr.io/c/d:v2 e:1 e:1",
 		},
 		{

@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -51,5 +52,70 @@ func (c cursor) leaveLikely(kind workload.Kind) {
 		repository.leave(repository.text(), "it is probably the repository of an image, but no image is "+
 			"known in the kind "+kind.Kind+"; write the digest of the image after its tag, as in "+
 			"1.25@sha256:…, or in a field digest beside it")
+	}
+}
+
+// sourceKey and notRegistry match the keys and the names of repositories that are of no registry,
+// but of Git or of charts.
+var (
+	sourceKey   = regexp.MustCompile(`(?i)git|chart|source|backup|restic`)
+	notRegistry = regexp.MustCompile(`(?i)^(?:github|gitlab|bitbucket)\.(?:com|org)/|\.git$`)
+	// registryName matches the keys of what is no image, but its text may look like one: host:5000.
+	registryName = regexp.MustCompile(`(?i)(?:registry|host|server|mirror|address)$`)
+)
+
+// hasParts reports whether a mapping in the values of a chart has a repository and a tag, which are
+// not those of Git or of a chart.
+func (c cursor) hasParts() bool {
+	repository := c.field("repository").text()
+	_, err := ref.Parse(repository)
+	return (err == nil || variable(repository)) && repository != "" && c.field("tag").node != nil &&
+		!sourceKey.MatchString(c.lowerKey()) && !notRegistry.MatchString(repository) &&
+		c.field("branch").node == nil
+}
+
+// leaveNamed leaves a mapping that has the name of an image and its tag, but no repository.
+func (c cursor) leaveNamed() {
+	if c.field("repository").text() != "" {
+		return
+	}
+	for _, name := range []string{"name", "repo"} {
+		if c.field(name).text() != "" {
+			c.leaveParts(name, "it has no repository")
+			return
+		}
+	}
+}
+
+// leaveParts leaves an image in the values of a chart, of which a field has the name and another
+// one the tag. A digest in the tag counts.
+func (c cursor) leaveParts(field, why string) {
+	name, tag := c.field(field), c.field("tag")
+	if !hasValue(tag.node) || tag.node.Kind != yaml.ScalarNode || isGiven(c.field("sha").node) {
+		return
+	}
+	text := name.text() + ":" + tag.node.Value
+	r, err := ref.Parse(text)
+	switch {
+	case err == nil && r.Pinned():
+		tag.addPinned(text)
+	case isGiven(c.field("digest").node):
+	case err == nil || variable(text):
+		name.leave(text, "it is probably an image, but "+why+"; write its digest after the tag, as in "+
+			"1.25@sha256:…")
+	}
+}
+
+// leaveListed leaves a text among images in the values of a chart, if it has a tag.
+func (c cursor) leaveListed() {
+	text := strings.TrimSpace(c.text())
+	r, err := ref.Parse(text)
+	switch {
+	case err != nil || !r.Tagged() || registryName.MatchString(c.lowerKey()):
+	case r.Pinned():
+		c.addPinned(text)
+	default:
+		c.leave(text, "it is probably an image, but its key does not end with image; write its digest "+
+			"there")
 	}
 }

@@ -31,8 +31,7 @@ type registryText struct{ stem, text string }
 
 // stemOf returns what the key of an image and those of its parts begin with: proxy for proxyImage.
 func stemOf(image cursor) string {
-	stem := strings.ToLower(image.key.Value)
-	return strings.TrimRight(strings.TrimSuffix(stem, "image"), "-_")
+	return strings.TrimRight(strings.TrimSuffix(image.lowerKey(), "image"), "-_")
 }
 
 // neighboursOf returns the neighbours of a mapping. They are found once for all images in it.
@@ -43,7 +42,7 @@ func (w *walk) neighboursOf(n *yaml.Node) *neighbours {
 	near := &neighbours{
 		map[string]string{}, map[string]string{}, map[string][]registryKey{}, map[registryText]bool{},
 	}
-	for i := 0; i < len(n.Content); i += 2 {
+	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
 		if n.Content[i].Kind == yaml.ScalarNode {
 			near.add(i, n.Content[i].Value, n.Content[i+1])
 		}

@@ -66,13 +66,16 @@ func findSources(w *walk, spec cursor) {
 }
 
 // findValues finds the references in the values of a chart. A chart can give any meaning to its
-// values, so only two forms count, each below a key that ends with "image":
+// values, so only these forms count, of which the first two have a key that ends with "image", and
+// the third one is anywhere below a key that ends with "image" or "images":
 //
 //	image: {registry: quay.io, repository: team/app, tag: "1.25", digest: ""}
 //	image: quay.io/team/app:1.25
+//	image: {engine: {repository: team/app, tag: "1.25"}}
 //
 // The registry and the digest may be missing. If there is no key for a digest, the digest is
-// written after the tag, where every chart takes it that writes repository:tag.
+// written after the tag, where every chart takes it that writes repository:tag. What is only likely
+// to be an image is left.
 func findValues(w *walk, root cursor) {
 	global := root.get("global")
 	w.registry = global.get("imageRegistry").node
@@ -82,21 +85,62 @@ func findValues(w *walk, root cursor) {
 	if !isGiven(w.registry) {
 		w.registry = nil
 	}
-	w.values(root)
+	w.values(root, anyValues)
 }
 
-func (w *walk) values(c cursor) {
-	c.each("values", func(child cursor) {
-		if child.key != nil && strings.HasSuffix(strings.ToLower(child.key.Value), "image") {
-			switch kindOf(child.node) {
-			case '"':
-				w.valueText(child)
-			case '{':
-				w.valueParts(child)
-			}
-		}
-		w.values(child)
+// The roles of mappings and sequences in the values of a chart.
+const (
+	anyValues   role = "values"
+	imageValues role = "values of an image"     // below a key that ends with "image" or "images"
+	imagesList  role = "values that are images" // directly below a key that ends with "images"
+)
+
+// values finds the references in a value of a role.
+func (w *walk) values(c cursor, as role) {
+	c.each(as, func(child cursor) {
+		w.value(child, as)
+		w.values(child, roleOf(child, as))
 	})
+}
+
+// roleOf returns the role of a value, which is directly in one of another role. OpenStack-Helm has
+// its images in images.tags.
+func roleOf(c cursor, in role) role {
+	key := c.lowerKey()
+	switch {
+	case strings.HasSuffix(key, "images"), in == imagesList && key == "tags":
+		return imagesList
+	case strings.HasSuffix(key, "image"), in != anyValues:
+		return imageValues
+	}
+	return anyValues
+}
+
+// lowerKey returns the key of a value in lower case, or "" for an element of a sequence.
+func (c cursor) lowerKey() string {
+	if c.key == nil {
+		return ""
+	}
+	return strings.ToLower(c.key.Value)
+}
+
+// value adds or leaves the image that a value is, in one of a role.
+func (w *walk) value(c cursor, in role) {
+	isImage := strings.HasSuffix(c.lowerKey(), "image")
+	switch kind := kindOf(c.node); {
+	case kind == '"' && isImage:
+		w.valueText(c)
+	case kind == '"' && in == imagesList:
+		c.leaveListed()
+	case kind != '{':
+	case isImage, in != anyValues && c.hasParts():
+		w.valueParts(c)
+	case c.hasParts():
+		c.leaveParts("repository", "its key does not end with image")
+	}
+	if kindOf(c.node) == '{' && (isImage || in == imagesList) {
+		c.leaveNamed()
+	}
 }
 
 // isGiven reports whether a value is neither null nor empty.
