@@ -5,10 +5,8 @@ package network
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,39 +28,9 @@ var (
 	// about the host.
 	ErrNoRoom = errors.New("too many connections are being made")
 
-	errDNS          = errors.New("DNS answer too long")
-	errHandshake    = errors.New("TLS handshake too long")
-	errCertificates = errors.New("TLS certificates too large")
+	errDNS       = errors.New("DNS answer too long")
+	errHandshake = errors.New("TLS handshake too long")
 )
-
-// These bound the certificates of a server, which a connection holds as long as it lives. Most
-// chains have less than 8 KiB. In memory a name of two bytes takes 150, and other parts of a
-// certificate up to 13 times their bytes. A CA has seen what is in a verified chain, but nobody
-// what is in the certificates that a server sends beside it. Without verification there is no such
-// chain. Then maxChain and maxNames alone count.
-const (
-	maxChain   = 32 << 10 // bytes
-	maxNames   = 1000
-	maxSurplus = 8 << 10 // bytes of certificates that belong to no verified chain
-)
-
-// checkCertificates returns errCertificates if a server's certificates need too much memory.
-func checkCertificates(cs tls.ConnectionState) error {
-	size, surplus, names := 0, 0, 0
-	verified := len(cs.VerifiedChains) > 0
-	for _, c := range cs.PeerCertificates {
-		size += len(c.Raw)
-		names += len(c.DNSNames) + len(c.URIs) + len(c.IPAddresses) + len(c.EmailAddresses)
-		inChain := func(chain []*x509.Certificate) bool { return slices.ContainsFunc(chain, c.Equal) }
-		if verified && !slices.ContainsFunc(cs.VerifiedChains, inChain) {
-			surplus += len(c.Raw)
-		}
-	}
-	if size > maxChain || names > maxNames || surplus > maxSurplus {
-		return errCertificates
-	}
-	return nil
-}
 
 // dialFunc connects to an address.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -120,7 +88,7 @@ func enter(ctx context.Context, dials *fair.Room) (leave func(), err error) {
 
 // overTLS returns a dial function that makes a TLS connection over one of dial. It bounds the bytes
 // that are read until the handshake is over.
-func overTLS(config *tls.Config, dial dialFunc) dialFunc {
+func overTLS(settings tlsSettings, dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -130,10 +98,8 @@ func overTLS(config *tls.Config, dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		config := config.Clone()
-		config.ServerName = host
 		bounded := &boundedConn{Conn: plain, max: maxHandshake, err: errHandshake}
-		conn := tls.Client(bounded, config)
+		conn := tls.Client(bounded, settings.config(host))
 		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 		defer cancel()
 		if err := conn.HandshakeContext(ctx); err != nil {

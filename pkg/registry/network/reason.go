@@ -143,6 +143,7 @@ func reason(err error) (text, setting string) {
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
 		record   tls.RecordHeaderError
+		bound    certificatesError
 		dns      *net.DNSError
 		timeout  interface{ Timeout() bool }
 	)
@@ -151,8 +152,8 @@ func reason(err error) (text, setting string) {
 		return "its address is not allowed", "network.allow"
 	case errors.Is(err, errHeader):
 		return "its answer has too many lines of header", ""
-	case errors.Is(err, errCertificates):
-		return "its TLS certificates are too large", ""
+	case errors.As(err, &bound):
+		return string(bound), ""
 	case errors.Is(err, errHandshake):
 		return fmt.Sprintf("its TLS handshake has more than %d KiB", maxHandshake>>10), ""
 	case errors.As(err, &unknown):

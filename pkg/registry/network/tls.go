@@ -67,26 +67,20 @@ func (t *HostTransport) parse(contents [][]byte) (transports, error) {
 		}
 		contents = contents[1:]
 	}
-	parsed := transports{others: t.transport(pool)}
+	settings := tlsSettings{roots: pool, unverified: t.unverified}
+	parsed := transports{others: t.network.transportWith(settings)}
 	parsed.own = parsed.others
 	if t.tls.ClientCert != "" {
 		certificate, err := tls.X509KeyPair(contents[0], contents[1]) // err quotes no key
 		if err != nil {
 			return transports{}, fmt.Errorf("%s with %s: %w", t.tls.ClientCert, t.tls.ClientKey, err)
 		}
-		parsed.own = t.transport(pool, certificate)
+		settings.client = []tls.Certificate{certificate}
+		parsed.own = t.network.transportWith(settings)
 	}
 	t.current.closeIdle() // they were made with the former files
 	t.current = parsed
 	return parsed, nil
-}
-
-func (t *HostTransport) transport(pool *x509.CertPool, client ...tls.Certificate) *transport {
-	config := tlsConfig(pool, client...)
-	if t.unverified {
-		config = unverified(config)
-	}
-	return t.network.transportWith(config)
 }
 
 // trusting returns the CAs that are trusted for all hosts, and those of a PEM file.

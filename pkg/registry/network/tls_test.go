@@ -322,7 +322,7 @@ func TestClientCertificateIsWanted(t *testing.T) {
 // is not kept, and that the error says why.
 func TestLargeCertificates(t *testing.T) {
 	for names, want := range map[int]string{
-		100: "", 2000: "its TLS certificates are too large",
+		100: "", 2000: "its TLS certificates have more than 1000 names",
 	} {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
@@ -362,7 +362,7 @@ func TestLargeCertificates(t *testing.T) {
 // another.
 func TestSurplusCertificates(t *testing.T) {
 	for usages, want := range map[int]string{
-		10: "", 3000: "its TLS certificates are too large",
+		10: "", 3000: "its TLS certificates have more than 8 KiB that belong to no verified chain",
 	} {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {

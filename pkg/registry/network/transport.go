@@ -5,8 +5,6 @@ package network
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -29,32 +27,21 @@ const (
 var errHeader = errors.New("too many lines of header")
 
 // Transport returns a transport that trusts the CAs in Roots.
-func (n *Network) Transport() http.RoundTripper { return n.transportWith(tlsConfig(n.Roots)) }
+func (n *Network) Transport() http.RoundTripper {
+	return n.transportWith(tlsSettings{roots: n.Roots})
+}
 
 // Unverified returns a transport that accepts any certificate of a registry.
 func (n *Network) Unverified() http.RoundTripper {
-	return n.transportWith(unverified(tlsConfig(n.Roots)))
-}
-
-// unverified changes settings so that any certificate is accepted.
-func unverified(config *tls.Config) *tls.Config {
-	config.InsecureSkipVerify = true
-	return config
-}
-
-func tlsConfig(roots *x509.CertPool, client ...tls.Certificate) *tls.Config {
-	return &tls.Config{
-		RootCAs: roots, Certificates: client, VerifyConnection: checkCertificates,
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-	}
+	return n.transportWith(tlsSettings{roots: n.Roots, unverified: true})
 }
 
 // transportWith returns a transport that speaks HTTP/1.1 alone. By HTTP/2, net/http bounds neither
 // the idle connections nor what a server may send on them, so that a tenant with many hosts could
 // use up the memory and the processor.
-func (n *Network) transportWith(config *tls.Config) *transport {
+func (n *Network) transportWith(settings tlsSettings) *transport {
 	base := &http.Transport{
-		TLSClientConfig:        config,
+		TLSClientConfig:        settings.config(""),
 		TLSHandshakeTimeout:    connectTimeout,
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
@@ -64,29 +51,24 @@ func (n *Network) transportWith(config *tls.Config) *transport {
 	}
 	base.Protocols = new(http.Protocols)
 	base.Protocols.SetHTTP1(true)
-	t := &transport{Network: *n, direct: base.Clone(), proxied: base.Clone()}
+	t := &transport{
+		Network: *n, tls: settings, direct: base.Clone(), proxied: base.Clone(),
+	}
 	t.Resolver = boundedResolver(cmp.Or(n.Resolver, systemResolver()))
 	if t.Proxy == nil {
 		t.Proxy = http.ProxyFromEnvironment
 	}
 	dial := dialAbsolute(n.Rules.dialer(t.Resolver))
 	t.direct.DialContext = inRoom(n.Dials, dial)
-	t.direct.DialTLSContext = inRoom(n.Dials, overTLS(base.TLSClientConfig, dial))
+	t.direct.DialTLSContext = inRoom(n.Dials, overTLS(settings, dial))
 	// These dial the proxy, which the operator chose.
 	dial = dialAbsolute(newDialer(t.Resolver))
 	t.proxied.DialContext = inRoomUntilReady(n.Dials, dial)
-	t.proxied.DialTLSContext = inRoomUntilReady(n.Dials,
-		overTLS(forProxy(base.TLSClientConfig), dial))
+	// The client certificate is for the registry, and so is the leave to accept any certificate.
+	ofProxy := tlsSettings{roots: settings.roots}
+	t.proxied.DialTLSContext = inRoomUntilReady(n.Dials, overTLS(ofProxy, dial))
 	t.proxied.Proxy, t.proxied.OnProxyConnectResponse = t.Proxy, refusedByProxy
 	return t
-}
-
-// forProxy returns the settings for TLS with a proxy itself: the client certificate is for the
-// registry, and so is the leave to accept any certificate.
-func forProxy(config *tls.Config) *tls.Config {
-	config = config.Clone()
-	config.Certificates, config.InsecureSkipVerify = nil, false
-	return config
 }
 
 // transport sends a request directly, or through a proxy. The address that a proxy connects to
@@ -94,6 +76,7 @@ func forProxy(config *tls.Config) *tls.Config {
 // can't be looked up is only asked for if the config names it.
 type transport struct {
 	Network         // with defaults
+	tls             tlsSettings
 	direct, proxied *http.Transport
 }
 
@@ -117,12 +100,25 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	resp, err := t.proxied.RoundTrip(r)
+	resp, err := t.through(r).RoundTrip(r)
 	// net/http marks errors of the connection to the proxy.
 	if op := new(net.OpError); errors.As(err, &op) && op.Op == "proxyconnect" {
 		err = &proxyError{host: proxy.Hostname(), err: err}
 	}
 	return checkHeader(resp, err)
+}
+
+// through returns the transport for a request through a proxy. net/http makes the TLS connection to
+// the registry, and crypto/tls names the host to VerifyConnection only if it is no address. So a
+// request to an address has a transport of its own, and its connection is not kept.
+func (t *transport) through(r *http.Request) *http.Transport {
+	host := r.URL.Hostname()
+	if _, err := netip.ParseAddr(host); err != nil || r.URL.Scheme != "https" {
+		return t.proxied
+	}
+	own := t.proxied.Clone()
+	own.TLSClientConfig, own.DisableKeepAlives = t.tls.config(host), true
+	return own
 }
 
 // lookup returns the addresses of the host that a proxy is asked for. A host that the config names

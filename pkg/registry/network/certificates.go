@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"slices"
+)
+
+// These bound the certificates of a server, which a connection holds as long as it lives. Most
+// chains have less than 8 KiB. In memory a name of two bytes takes 150, and other parts of a
+// certificate up to 13 times their bytes. A CA has seen what is in a verified chain, but nobody
+// what is in the certificates that a server sends beside it. Without verification there is no such
+// chain. Then maxChain and maxNames alone count.
+const (
+	maxChain   = 32 << 10 // bytes
+	maxNames   = 1000
+	maxSurplus = 8 << 10 // bytes of certificates that belong to no verified chain
+)
+
+// These bound the work of a verification, which ends neither with the request nor with the
+// connection. Go checks up to 100 signatures, each by a key that the server may have chosen.
+// Registries send up to 5 certificates, which need 4 checks. If the certificates of two CAs are
+// there in two generations each, that makes 10. A check takes less than 0.7 ms, but up to 2.5 ms
+// with a large key, of which private CAs have up to 3.
+const (
+	maxCertificates = 10
+	maxChecks       = 12
+	checksOfLarge   = 4    // that a check with a large key counts for
+	smallRSA        = 4096 // bits
+	smallExponent   = 1<<16 + 1
+	smallCurve      = 384 // bits
+)
+
+// certificatesError says which bound the certificates of a server exceed.
+type certificatesError string
+
+func (e certificatesError) Error() string { return string(e) }
+
+// tlsSettings say which servers are trusted, and who a client is.
+type tlsSettings struct {
+	roots      *x509.CertPool // if nil, the system's
+	client     []tls.Certificate
+	unverified bool // any certificate is accepted
+}
+
+// config returns the settings for connections to a host. It may be empty if crypto/tls will know
+// the host's name. crypto/tls does not verify the certificates, because it would do so before they
+// can be bounded.
+func (s tlsSettings) config(host string) *tls.Config {
+	return &tls.Config{
+		ServerName: host, Certificates: s.client, NextProtos: []string{"http/1.1"},
+		MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, //nolint:gosec // s.check verifies
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			if host != "" {
+				cs.ServerName = host // crypto/tls has it only if it is no address
+			}
+			return s.check(cs.ServerName, cs.PeerCertificates)
+		},
+	}
+}
+
+// check returns a certificatesError if a server's certificates need too much memory or work, or
+// else verifies them.
+func (s tlsSettings) check(host string, certificates []*x509.Certificate) error {
+	if err := checkSize(certificates); err != nil || s.unverified {
+		return err
+	}
+	if len(certificates) > maxCertificates {
+		return certificatesError(fmt.Sprintf("it sends more than %d TLS certificates", maxCertificates))
+	}
+	if checks(certificates[:1], certificates[1:]) > maxChecks {
+		return certificatesError(fmt.Sprintf("its TLS certificates need more than %d checks of "+
+			"signatures, where an RSA key of more than %d bits or a large exponent, or a key on P-521, "+
+			"counts as %d",
+			maxChecks, smallRSA, checksOfLarge))
+	}
+	chains, err := s.verify(host, certificates)
+	if err != nil {
+		return err
+	}
+	return checkSurplus(certificates, chains)
+}
+
+// verify verifies a server's certificates as crypto/tls does.
+func (s tlsSettings) verify(
+	host string, certificates []*x509.Certificate,
+) (chains [][]*x509.Certificate, err error) {
+	if host == "" { // x509 would accept a certificate of any host
+		return nil, x509.HostnameError{Certificate: certificates[0]}
+	}
+	options := x509.VerifyOptions{
+		Roots: s.roots, DNSName: host, Intermediates: x509.NewCertPool(),
+	}
+	for _, c := range certificates[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	chains, err = certificates[0].Verify(options)
+	if err != nil {
+		return nil, &tls.CertificateVerificationError{UnverifiedCertificates: certificates, Err: err}
+	}
+	return chains, nil
+}
+
+// checkSize bounds the memory that certificates need.
+func checkSize(certificates []*x509.Certificate) error {
+	size, names := 0, 0
+	for _, c := range certificates {
+		size += len(c.Raw)
+		names += len(c.DNSNames) + len(c.URIs) + len(c.IPAddresses) + len(c.EmailAddresses)
+	}
+	switch {
+	case size > maxChain:
+		return certificatesError(fmt.Sprintf("its TLS certificates have more than %d KiB", maxChain>>10))
+	case names > maxNames:
+		return certificatesError(fmt.Sprintf("its TLS certificates have more than %d names", maxNames))
+	}
+	return nil
+}
+
+// checkSurplus bounds the certificates that belong to no verified chain.
+func checkSurplus(certificates []*x509.Certificate, chains [][]*x509.Certificate) error {
+	surplus := 0
+	for _, c := range certificates {
+		inChain := func(chain []*x509.Certificate) bool { return slices.ContainsFunc(chain, c.Equal) }
+		if !slices.ContainsFunc(chains, inChain) {
+			surplus += len(c.Raw)
+		}
+	}
+	if surplus > maxSurplus {
+		return certificatesError(fmt.Sprintf("its TLS certificates have more than %d KiB that belong to "+
+			"no verified chain", maxSurplus>>10))
+	}
+	return nil
+}
+
+// checks returns how many signatures x509 checks at most, by the keys of the certificates that a
+// server sends, in search of chains that go on from a path. Like x509, it takes each certificate
+// with the name of the issuer for a possible issuer, but not those on the path. It stops above
+// maxChecks. For each of the checks, x509 may make another one by the key of a root.
+func checks(path, sent []*x509.Certificate) int {
+	sum := 0
+	last := path[len(path)-1]
+	for i, c := range sent {
+		if !bytes.Equal(c.RawSubject, last.RawIssuer) || slices.ContainsFunc(path, c.Equal) ||
+			slices.ContainsFunc(sent[:i], c.Equal) {
+			continue
+		}
+		if sum += checksBy(c.PublicKey); sum <= maxChecks {
+			sum += checks(append(slices.Clip(path), c), sent)
+		}
+		if sum > maxChecks {
+			break
+		}
+	}
+	return sum
+}
+
+// checksBy returns what a check of a signature by a key counts for.
+func checksBy(key any) int {
+	large := false
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		large = key.N.BitLen() > smallRSA || key.E > smallExponent
+	case *ecdsa.PublicKey:
+		large = key.Curve.Params().BitSize > smallCurve
+	}
+	if large {
+		return checksOfLarge
+	}
+	return 1
+}
