@@ -43,7 +43,7 @@ func TestForeignRealm(t *testing.T) {
 			defer env.seen.belongs(e.realmHost, e.owner)
 		}
 		c := e.client(t)
-		c.wantError(t, "oci-index", failure.Unauthorized, c.at+": its token realm is on another host, "+realm+"; see authHosts", c.right())
+		c.wantError(t, "oci-index", failure.Unauthorized, c.at+": its token realm is on another host or port, "+realm+"; see authHosts", c.right())
 		// The realm gets an anonymous request, which gives nothing away.
 		wantAsked(t, "first lookup", e, asked{Manifests: []string{"HEAD 401", "HEAD 401"}, Tokens: []string{"200"}})
 	}, bearer)

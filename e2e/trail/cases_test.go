@@ -11,9 +11,11 @@ import (
 	"github.com/tagpin/tagpin/e2e/pki"
 )
 
-// Pull secrets of the pods. The API server has wrong, and allows nobody to read forbidden.
+// Pull secrets of the pods. The API server has wrong and realm, and allows nobody to read
+// forbidden. Each is for one cause, because tagpin remembers a secret for some seconds.
 const (
 	wrongSecret     = "wrong"
+	realmSecret     = "realm"
 	missingSecret   = "missing"
 	forbiddenSecret = "forbidden"
 )
@@ -22,9 +24,11 @@ const (
 type cause struct {
 	name string
 	// answer is what the registry answers. If nil, host is a host without one.
-	answer     http.HandlerFunc
-	host       string
-	unknownCA  bool   // the registry's certificate is of a CA that nobody trusts
+	answer    http.HandlerFunc
+	host      string
+	unknownCA bool // the registry's certificate is of a CA that nobody trusts
+	// realm is true if the token endpoint is on another port, as that of GitLab may be.
+	realm      bool
 	pullSecret string // of the pod
 
 	class string
@@ -59,6 +63,11 @@ func causes() []cause {
 		{
 			name: "401", answer: challenge, pullSecret: wrongSecret, class: "unauthorized", log: "401 Unauthorized",
 			do: "renew the password in the pull secret ([credentials](credentials.md))",
+		},
+		{
+			name: "token realm on another port", answer: challenge, realm: true, pullSecret: realmSecret, class: "unauthorized",
+			log: "its token realm is on another host or port, ",
+			do:  "if the token endpoint is the registry's own, `registries[].authHosts` with that host ([registries](registries.md))",
 		},
 		{
 			name: "403", answer: status(http.StatusForbidden), class: "unauthorized", log: "403 Forbidden",
@@ -109,6 +118,14 @@ func challenge(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusUnauthorized)
 }
 
+// challengeTo names a token endpoint.
+func challengeTo(realm string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`/token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+}
+
 // hang answers when the client has gone.
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
@@ -134,5 +151,9 @@ func (c *cause) registry(t *testing.T, trusted *pki.CA) string {
 			t.Fatal(err)
 		}
 	}
-	return strings.TrimPrefix(serveTLS(t, ca, c.answer), "https://")
+	answer := c.answer
+	if c.realm {
+		answer = challengeTo(serveTLS(t, trusted, http.HandlerFunc(challenge)))
+	}
+	return strings.TrimPrefix(serveTLS(t, ca, answer), "https://")
 }

@@ -46,7 +46,7 @@ func serveProxy(t *testing.T) (address string) {
 // secrets, and the secrets of the cases.
 type api struct {
 	address string
-	host    atomic.Value // of the registry that wrongSecret is for
+	host    atomic.Value // of the registry that wrongSecret and realmSecret are for
 }
 
 func serveAPI(t *testing.T) *api {
@@ -57,7 +57,7 @@ func serveAPI(t *testing.T) *api {
 		switch path {
 		case "/serviceaccounts/default":
 			answer(w, http.StatusOK, map[string]any{"kind": "ServiceAccount", "apiVersion": "v1"})
-		case "/secrets/" + wrongSecret:
+		case "/secrets/" + wrongSecret, "/secrets/" + realmSecret:
 			answer(w, http.StatusOK, pullSecret(a.host.Load()))
 		case "/secrets/" + forbiddenSecret:
 			answer(w, http.StatusForbidden, failed("Forbidden", http.StatusForbidden))

@@ -4,6 +4,7 @@ package admit
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -73,6 +75,9 @@ func (a *answer) advice(o *pin.Outcome) string {
 		return "check the image's name and tag"
 	case failure.Unauthorized:
 		switch {
+		case errors.Is(o.Err, registry.ErrForeignRealm):
+			return "ask whoever runs tagpin in this cluster to add that host to the registry's " +
+				"authHosts, if they belong together"
 		case a.handler.cloudOff(o) != "" && len(spec.Identity.PullSecrets) == 0:
 			return fmt.Sprintf("check the image's name; nodes may pull it with an identity of the cloud "+
 				"that tagpin does not have: ask whoever runs tagpin in this cluster, or give the service "+

@@ -193,8 +193,8 @@ type Registry struct {
 	ClientKeyFile string `yaml:"clientKeyFile"`
 	// Insecure uses plain HTTP. Default: `false`. Not for `*`.
 	Insecure bool `yaml:"insecure"`
-	// AuthHosts are other hosts that may issue its tokens, and that get its credentials. Default:
-	// none. Not for `*`.
+	// AuthHosts are other hosts, or ports of its host, that may issue its tokens, and that get its
+	// credentials. Default: none. Not for `*`.
 	AuthHosts []string `yaml:"authHosts"`
 }
 

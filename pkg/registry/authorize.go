@@ -230,6 +230,21 @@ func (l *lookup) isForeign(c auth.Challenge) bool {
 	return err == nil && !l.realms.Owns(realm)
 }
 
+// unusableRealm returns the error of a token endpoint that is not asked.
+func (l *lookup) unusableRealm(err error) *requestError {
+	e := &requestError{host: l.Name, reason: err.Error(), class: failure.Of(err)}
+	switch {
+	case !errors.Is(err, ErrForeignRealm):
+	case l.client.ExplainAll:
+		e.reason += "; if you trust it, name it by authHosts in the file of --config"
+		e.err = ErrForeignRealm
+	default:
+		e.reason += "; see authHosts"
+		e.err = ErrForeignRealm
+	}
+	return e
+}
+
 // askToken asks the token endpoint of a challenge. It calls start when nothing is left to wait for,
 // and sends nothing if start returns an error. inTime reports that there is time enough for an
 // answer.
@@ -238,8 +253,7 @@ func (l *lookup) askToken(
 ) (string, time.Duration, error) {
 	realm, err := l.realms.Realm(c, l.credential.Auth)
 	if err != nil {
-		e := &requestError{host: l.Name, reason: err.Error(), class: failure.Of(err)}
-		return "", 0, e
+		return "", 0, l.unusableRealm(err)
 	}
 	foreign := !l.realms.Owns(realm)
 	scope := "repository:" + c.Prefix + l.Ref.Path() + ":pull"

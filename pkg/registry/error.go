@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/registry/auth"
 	"github.com/tagpin/tagpin/pkg/registry/network"
 )
 
@@ -32,6 +33,10 @@ var ErrNoAnswer = errors.New("no answer within the time allowed")
 // ErrAddress reports that the registry was not asked, because the network's rules allow none of its
 // addresses.
 var ErrAddress = network.ErrAddress
+
+// ErrForeignRealm reports that a credential was not sent to a token endpoint, because that is not
+// known to be the registry's own. Host.AuthHosts may name its host.
+var ErrForeignRealm = auth.ErrForeignRealm
 
 // ErrRefused reports that a credential was refused, although the failure is of another class: the
 // registry was unavailable to a later one. The refused one may be out of date.

@@ -132,7 +132,7 @@ func (c *Client) addNames(h Host) {
 	for _, name := range names {
 		t := c.find(name)
 		c.labels[t.address], c.apis[t.api()] = name, true
-		if realm := auth.KnownRealm(t.api()); realm != "" {
+		for _, realm := range auth.KnownRealms(t.api()) {
 			c.apis[realm] = true
 		}
 	}

@@ -3,6 +3,7 @@
 package auth
 
 import (
+	"errors"
 	"net/url"
 	"path"
 	"slices"
@@ -17,15 +18,9 @@ import (
 // MaxRealm bounds the address of a token endpoint and the name of its service together.
 const MaxRealm = 2 << 10
 
-// knownRealms are registries whose tokens come from another host of the same operator.
-var knownRealms = map[string]string{
-	"registry-1.docker.io": "auth.docker.io",
-	"registry.gitlab.com":  "gitlab.com",
-}
-
-// KnownRealm returns the host of a registry's token endpoint if it is known to be another one than
-// the registry's own host, else "".
-func KnownRealm(host string) string { return knownRealms[host] }
+// ErrForeignRealm reports that a credential was not sent to a token endpoint, because that is not
+// known to be the registry's own. AuthHosts may name its host.
+var ErrForeignRealm = errors.New("its token realm is on another host or port")
 
 // Realms says which token endpoints are a registry's own. A credential is sent to no other.
 type Realms struct {
@@ -47,7 +42,7 @@ func (r *Realms) plain(host string) bool {
 func (r *Realms) Owns(u *url.URL) bool {
 	plain := u.Scheme == "http"
 	host := network.CanonicalHost(u.Host, plain)
-	return host == r.Host || host != "" && host == knownRealms[r.Host] ||
+	return host == r.Host || slices.Contains(KnownRealms(r.Host), host) ||
 		slices.ContainsFunc(r.AuthHosts, func(h string) bool {
 			return network.CanonicalHost(h, plain) == host
 		})
@@ -98,7 +93,8 @@ func (r *Realms) isBesideAPI(u *url.URL) bool {
 // Realm returns the address of the challenge's token endpoint. A registry behind a proxy that
 // terminates TLS may call its own endpoint by http; then it is asked by https. The error is
 // failure.Unauthorized if the endpoint is not over TLS and the config does not call its host
-// insecure, or if it is not the registry's own and there is a credential to send to it.
+// insecure. It is also an ErrForeignRealm if the endpoint is not the registry's own and there is a
+// credential to send to it.
 func (r *Realms) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
 	u, err := url.Parse(c.Realm)
 	if err != nil || u.Hostname() == "" || len(c.Realm)+len(c.Service) > MaxRealm {
@@ -121,8 +117,7 @@ func (r *Realms) Realm(c Challenge, a authn.AuthConfig) (*url.URL, error) {
 	case u.Scheme != "https" && (u.Scheme != "http" || !r.plain(u.Host)):
 		return nil, failure.Errorf(failure.Unauthorized, "its token realm %s is not over TLS", host)
 	case !own && a != (authn.AuthConfig{}):
-		return nil, failure.Errorf(failure.Unauthorized,
-			"its token realm is on another host, %s; see authHosts", host)
+		return nil, failure.Errorf(failure.Unauthorized, "%w, %s", ErrForeignRealm, host)
 	}
 	return u, nil
 }

@@ -22,6 +22,8 @@ func TestRealms(t *testing.T) {
 		{"as if it were Docker Hub", "r.example", "https://auth.docker.io/token", Realms{}, false, true},
 		{"Docker Hub's look-alike", "registry-1.docker.io", "https://auth.docker.io.evil.example/token", Realms{}, false, true},
 		{"GitLab", "registry.gitlab.com", "https://gitlab.com/jwt/auth", Realms{}, true, true},
+		{"another port, of GitLab", "git.example:5005", "https://git.example/jwt/auth", Realms{}, false, true},
+		{"the same, named", "git.example:5005", "https://git.example/jwt/auth", Realms{AuthHosts: []string{"git.example"}}, true, true},
 		{"named", "r.example", "https://auth.example/token", Realms{AuthHosts: []string{"auth.example"}}, true, true},
 		{"named with another port", "r.example", "https://auth.example:8443/token", Realms{AuthHosts: []string{"auth.example"}}, false, true},
 		{"subdomain", "r.example", "https://auth.r.example/token", Realms{}, false, true},

@@ -134,7 +134,7 @@ var authCases = []Case{
 	{Name: "R34 several secrets for a host", Rules: Bearer("w"), Credentials: Users("u", "v", "w"), Want: ImageBody, Asked: []string{"HEAD app:1", "GET token:app:pull Basic u", "GET token:app:pull Basic v", "GET token:app:pull Basic w", "HEAD app:1 Bearer w"}},
 	{Name: "R34 no more than 16 of them", Rules: Always(Denied), Credentials: Users(Names("u", 40)...), Asked: loginsOf(Names("u", 16)...), Class: failure.Unauthorized, Says: "401 Unauthorized"},
 	{
-		Name: "R37 a realm on another host", Rules: with(`Bearer realm="https://{other}/token"`), Credentials: Users("u"), Class: failure.Unauthorized, Says: "its token realm is on another host, {other}; see authHosts",
+		Name: "R37 a realm on another host", Rules: with(`Bearer realm="https://{other}/token"`), Credentials: Users("u"), Class: failure.Unauthorized, Says: "its token realm is on another host or port, {other}; see authHosts",
 		Asked: []string{"HEAD app:1", "other: GET token:app:pull", "HEAD app:1 Bearer public"},
 	},
 	{Name: "R50 a challenge that nobody knows, and another one", Rules: Rules{Registry: {{As: "u", Then: Image}, {Then: Challenged("Negotiate\nBasic realm=\"r\"")}}}, Credentials: Users("u"), Asked: []string{"HEAD app:1", "HEAD app:1 Basic u"}, Want: ImageBody},
