@@ -25,7 +25,7 @@ func (s *source) write() (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = old.Close() }()
+	defer func() { _ = old.Close() }() // if an error comes first
 	info, err := old.Stat()
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (s *source) write() (err error) {
 		return s.notChanged(err)
 	}
 	now, err := io.ReadAll(old)
-	if err != nil {
+	if err = errors.Join(err, old.Close()); err != nil { // Windows can't replace an open file
 		return err
 	}
 	current, err := os.Stat(path)
