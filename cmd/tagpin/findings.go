@@ -123,10 +123,14 @@ func printSARIF(found []finding, out io.Writer) error {
 	return report.PrettyWrite(out)
 }
 
-// fileURI returns the relative reference of a file (RFC 3986), as code scanning expects it.
+// fileURI returns the URI of a file or, for a relative path, a relative reference (RFC 3986), as
+// code scanning expects it. Its colons are escaped: a scheme would end with one.
 func fileURI(path string) string {
-	if path = filepath.ToSlash(path); strings.HasPrefix(path, "/") {
-		return (&url.URL{Scheme: "file", Path: path}).String()
+	slashed := filepath.ToSlash(path)
+	if filepath.IsAbs(path) || strings.HasPrefix(slashed, "/") {
+		// The path of a URI begins with a slash, but that of a file on Windows with a drive.
+		return (&url.URL{Scheme: "file", Path: "/" + strings.TrimPrefix(slashed, "/")}).String()
 	}
-	return strings.TrimPrefix((&url.URL{Path: path}).String(), "./")
+	relative := strings.TrimPrefix((&url.URL{Path: slashed}).String(), "./")
+	return strings.ReplaceAll(relative, ":", "%3A")
 }

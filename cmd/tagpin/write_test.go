@@ -118,3 +118,17 @@ func TestSARIF(t *testing.T) {
 		}
 	}
 }
+
+// TestFileURI checks that no part of a path is taken for a scheme.
+func TestFileURI(t *testing.T) {
+	for path, want := range map[string]string{
+		"a b/%.yaml":  "a%20b/%25.yaml",
+		"a:b/c:d":     "a%3Ab/c%3Ad",
+		":a.yaml":     "%3Aa.yaml",
+		"/abs/x.yaml": "file:///abs/x.yaml",
+	} {
+		if got := fileURI(path); got != want {
+			t.Errorf("fileURI(%q) = %q, want %q", path, got, want)
+		}
+	}
+}
