@@ -53,7 +53,7 @@ func printChanges(files []*source, t terminal) (found bool, err error) {
 			line, column := e.Object.Position(e.Reference)
 			found = true
 			_, err := fmt.Fprintf(t.out, "%s: %s is to be %s\n", place(lineStart(s.file.Name), line, column),
-				printable.Text(e.Reference.Text), e.Text)
+				printable.Text(e.Reference.Text), printable.Text(e.Result()))
 			if err != nil {
 				return found, err
 			}

@@ -187,14 +187,13 @@ func (r *resolution) add(
 		r.tally.add(o.Reason)
 		return
 	}
-	if before.Text == o.Pin.String() { // it was looked up for --update, and has not moved
+	edit := manifest.Edit{Object: object, Reference: before, Text: o.Pin.String()}
+	if edit.Result() == before.Text { // it was looked up for --update, and has not moved
 		r.pinned++
 		return
 	}
 	s.images = append(s.images, o.Pin.Canonical())
-	s.edits = append(s.edits, manifest.Edit{
-		Object: object, Reference: before, Text: o.Pin.String(),
-	})
+	s.edits = append(s.edits, edit)
 }
 
 // summary says in one line what was done with the files.

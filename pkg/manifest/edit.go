@@ -20,11 +20,24 @@ import (
 type span struct{ start, end int }
 
 // Edit replaces the text of one reference of an object. If the reference has its digest in a scalar
-// of its own, only the digest of the text is used.
+// of its own, or in that of the tag, only the digest of the text is used.
 type Edit struct {
 	Object    *Object
 	Reference workload.Reference
 	Text      string
+}
+
+// Result returns the text that the reference has in the edited file. If its digest is in a scalar
+// of its own, or in that of the tag, it keeps its name and its tag, even if the edit's text has
+// others or no tag.
+func (e Edit) Result() string {
+	p := e.Object.places[e.Reference.Pointer]
+	_, digest, ok := strings.Cut(e.Text, "@")
+	if p.node == nil || p.part == whole || !ok {
+		return e.Text
+	}
+	stays, _, _ := strings.Cut(e.Reference.Text, "@")
+	return stays + "@" + digest
 }
 
 // revision is a set of edits: what changes in the bytes, and what must have changed in the tree

@@ -274,3 +274,38 @@ func TestEditConfirmed(t *testing.T) {
 		}
 	}
 }
+
+// TestEditResult checks that Result is the text that a reference has in the edited file, where the
+// text of the edit has no tag.
+func TestEditResult(t *testing.T) {
+	old := "sha256:" + strings.Repeat("0", 64)
+	for _, tt := range []struct{ file, text, want string }{
+		{"f.yaml", pod + "spec: {containers: [{name: a, image: 'nginx:1'}]}", "nginx"},
+		{"f.yaml", pod + "spec: {containers: [{name: a, image: 'nginx:1@" + old + "'}]}", "nginx"},
+		{"Dockerfile", "FROM nginx:1\n", "nginx"},
+		{"ci.yaml", "on: push\njobs: {a: {steps: [{uses: 'docker://nginx:1'}]}}\n", "nginx"},
+		{"kustomization.yaml", "images: [{name: nginx, newTag: '1'}]\n", "nginx:1"},
+		{"kustomization.yaml", "images: [{name: nginx, newTag: '1', digest: }]\n", "nginx:1"},
+		{"kustomization.yaml", "images: [{name: nginx, newTag: '1', digest: '" + old + "'}]\n", "nginx:1"},
+		{"kustomization.yaml", "images: [{name: nginx, digest: '" + old + "'}]\n", "nginx"},
+		{"values.yaml", "image: {repository: nginx, tag: '1'}\n", "nginx:1"},
+		{"values.yaml", "image: {repository: nginx, tag: '1@" + old + "'}\n", "nginx:1"},
+		{"values.yaml", "image: {repository: nginx, tag: '1', digest: '" + old + "'}\n", "nginx:1"},
+	} {
+		s := parse(t, tt.file, tt.text)
+		e := manifest.Edit{
+			Object:    s.Objects[0],
+			Reference: s.Objects[0].PodSpecs[0].References[0],
+			Text:      "nginx@" + pinned.String(),
+		}
+		got, err := s.Edit([]manifest.Edit{e})
+		if err != nil {
+			t.Errorf("Edit of %s: %v", tt.text, err)
+			continue
+		}
+		after := parse(t, tt.file, string(got)).Objects[0].PodSpecs[0].References[0].Text
+		if want := tt.want + "@" + pinned.String(); e.Result() != want || after != want {
+			t.Errorf("Result in %s = %q, and the edited file has %q, want %q", tt.text, e.Result(), after, want)
+		}
+	}
+}
