@@ -38,11 +38,6 @@ func (a *auditing) checkFlags(flags *pflag.FlagSet) error {
 	if flags.Changed("interval") && a.listen == "" {
 		errs = append(errs, errors.New("audit: --interval needs --listen"))
 	}
-	for _, name := range []string{"namespace", "fail-on"} { // a variable in CI may not be set
-		if f := flags.Lookup(name); f.Changed && f.Value.String() == "[]" {
-			errs = append(errs, fmt.Errorf("audit: --%s has no value", name))
-		}
-	}
 	for _, name := range a.namespaces {
 		if name == "" || len(validate.IsPathSegmentName(name)) > 0 {
 			errs = append(errs, fmt.Errorf("audit: --namespace %q: no namespace can have this name", name))

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/tagpin/tagpin/pkg/amount"
 	"github.com/tagpin/tagpin/pkg/config"
@@ -72,7 +71,7 @@ func newCheckCommand(t terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := k.checkFlags(c.Flags()); err != nil {
+			if err := k.checkFlags(); err != nil {
 				return err
 			}
 			return k.run(c.Context(), args, t)
@@ -92,13 +91,10 @@ func newCheckCommand(t terminal) *cobra.Command {
 }
 
 // checkFlags returns an error for each mistake in the flags.
-func (k *checking) checkFlags(flags *pflag.FlagSet) error {
+func (k *checking) checkFlags() error {
 	errs := []error{k.fileFlags.checkFlags()}
 	if err := k.output.checkFlag(); err != nil {
 		errs = append(errs, fmt.Errorf("check: %w", err))
-	}
-	if flags.Changed("base") && k.base == "" {
-		errs = append(errs, errors.New("check: --base needs a revision; without --base, it is HEAD"))
 	}
 	return errors.Join(errs...)
 }

@@ -165,9 +165,7 @@ func newRoot(t terminal) *cobra.Command {
 	root.SetIn(t.in)
 	root.SetOut(t.out)
 	root.SetErr(t.err)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError(c, "%v", err)
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
@@ -179,6 +177,7 @@ func newRoot(t terminal) *cobra.Command {
 		}
 	}
 	completeAll(root)
+	refuseEmpty(root)
 	return root
 }
 

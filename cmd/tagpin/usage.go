@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -50,4 +51,53 @@ func notTogether(flags *pflag.FlagSet, names ...string) error {
 	}
 	last := len(set) - 1
 	return fmt.Errorf("%s and %s can't be used together", strings.Join(set[:last], ", "), set[last])
+}
+
+// flagError returns the error of a command whose flags can't be parsed. An empty value is never
+// valid. In a pipeline, it is usually that of a variable.
+func flagError(c *cobra.Command, err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if ok && invalid.GetValue() == "" {
+		return usageError(c, "--%s has an empty value; if a variable has the value, it may not be set",
+			invalid.GetFlag().Name)
+	}
+	return usageError(c, "%v", err)
+}
+
+// refuseEmpty makes it an error to set a flag of a command or of its subcommands to an empty text.
+// Otherwise, those with texts and lists would be taken as not given. The other types of flags
+// refuse it themselves.
+func refuseEmpty(c *cobra.Command) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		list, isList := f.Value.(pflag.SliceValue)
+		switch {
+		case isList:
+			f.Value = notEmptyList{notEmpty{f.Value}, list}
+			if len(list.GetSlice()) == 0 {
+				f.DefValue = "" // so that the help has no default: pflag only knows [] of its own types
+			}
+		case f.Value.Type() == "string":
+			f.Value = notEmpty{f.Value}
+		}
+	})
+	for _, sub := range c.Commands() {
+		refuseEmpty(sub)
+	}
+}
+
+// notEmpty is the value of a flag that can't be set to an empty text.
+type notEmpty struct{ pflag.Value }
+
+// Set implements pflag.Value.
+func (v notEmpty) Set(text string) error {
+	if text == "" {
+		return errors.New("it is empty")
+	}
+	return v.Value.Set(text)
+}
+
+// notEmptyList is the value of a flag that may be repeated, each time with a text.
+type notEmptyList struct {
+	notEmpty
+	pflag.SliceValue
 }

@@ -276,7 +276,7 @@ func TestGitLab(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Setenv("CI_MERGE_REQUEST_DIFF_BASE_SHA", "") // the pipeline is for no merge request
-	if out, err := shell(t, dir, check); err == nil || !strings.Contains(out, "--base needs a revision") {
+	if out, err := shell(t, dir, check); err == nil || !strings.Contains(out, "--base has an empty value") {
 		t.Errorf("%s without a commit = %v, want it to say so:\n%s", check, err, out)
 	}
 	const commit = "git add . && git -c user.name=a -c user.email=a@example.com commit -q --allow-empty " +
