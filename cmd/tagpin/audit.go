@@ -132,7 +132,7 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 		return err
 	}
 	var err error
-	if a.engine, err = a.newEngine(t.complain); err != nil {
+	if a.engine, err = a.newEngine(ctx, t.complain); err != nil {
 		return err
 	}
 	defer a.close()
@@ -143,7 +143,7 @@ func (a *auditing) run(ctx context.Context, flags *pflag.FlagSet, t terminal) er
 	// What is gone is so for everybody who may see that it runs.
 	a.client.TellShared = true
 	a.connection.UserAgent = "tagpin/" + moduleVersion()
-	if a.server, err = a.connection.Open(); err != nil {
+	if a.server, err = await(ctx, a.connection.Open); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	a.report = t.complain

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tagpin/tagpin/pkg/amount"
-	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/manifest"
 	"github.com/tagpin/tagpin/pkg/policy"
 )
@@ -100,12 +99,12 @@ func (k *checking) checkFlags() error {
 }
 
 func (k *checking) run(ctx context.Context, args []string, t terminal) error {
-	c, err := config.Load(k.config)
+	c, err := loadConfig(ctx, k.config)
 	if err != nil {
 		return err
 	}
 	rules := c.Policy()
-	s := k.find(args, t)
+	s := k.find(ctx, args, t)
 	k.parse(ctx, s, c.Table(), nil, t)
 	found := []finding{}
 	errs := slices.Concat(s.broken, s.unread)

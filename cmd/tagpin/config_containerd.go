@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -26,17 +27,19 @@ func newFromContainerdCommand(t terminal) *cobra.Command {
 		Short:   "Print the config of the registries that a node's settings describe",
 		Long:    aboutFromContainerd,
 		Example: "  tagpin config from-containerd /etc/containerd/certs.d",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("config from-containerd: name one folder or file")
 			}
-			return fromContainerd(args[0], t)
+			return fromContainerd(c.Context(), args[0], t)
 		},
 	}
 }
 
-func fromContainerd(path string, t terminal) error {
-	translated, err := containerd.Read(path)
+func fromContainerd(ctx context.Context, path string, t terminal) error {
+	translated, err := await(ctx, func() (*containerd.Translation, error) {
+		return containerd.Read(path)
+	})
 	if err != nil {
 		return fmt.Errorf("config from-containerd: %w", err)
 	}

@@ -3,9 +3,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -31,18 +31,18 @@ func newValidateCommand(t terminal) *cobra.Command {
 		Example: "  tagpin config validate tagpin.yaml\n" +
 			"  kubectl get configmap tagpin-webhook -n tagpin-system " +
 			"-o jsonpath='{.data.config\\.yaml}' |\n    tagpin config validate -",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("config validate: name one file, or - for stdin")
 			}
-			return validateConfig(args[0], t)
+			return validateConfig(c.Context(), args[0], t)
 		},
 	}
 }
 
 // validateConfig prints what the config file at path sets, or returns an error for each of its
 // mistakes.
-func validateConfig(path string, t terminal) error {
+func validateConfig(ctx context.Context, path string, t terminal) error {
 	var (
 		name = path
 		data []byte
@@ -50,9 +50,9 @@ func validateConfig(path string, t terminal) error {
 	)
 	if path == "-" {
 		name = "stdin"
-		data, err = io.ReadAll(t.in)
+		data, err = t.readStdin(ctx)
 	} else {
-		data, err = os.ReadFile(path)
+		data, err = await(ctx, func() ([]byte, error) { return os.ReadFile(path) })
 	}
 	if err != nil {
 		return fmt.Errorf("config validate: %w", err)

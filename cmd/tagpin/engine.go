@@ -98,8 +98,8 @@ func (f *engineFlags) checkFlags() error {
 
 // newEngine reads the config file. The flags must have been checked. report is called with what the
 // user should know but is no error of the command, such as one of a credential helper.
-func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
-	c, err := config.Load(f.configPath)
+func (f *engineFlags) newEngine(ctx context.Context, report func(error)) (*engine, error) {
+	c, err := loadConfig(ctx, f.configPath)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +119,11 @@ func (f *engineFlags) newEngine(report func(error)) (*engine, error) {
 	e.answers = &oneAnswer{next: e.patience}
 	e.pinner = &pin.Pinner{Policy: c.Policy(), Resolver: e.answers, AllAtOnce: true, Panics: caught}
 	return e, nil
+}
+
+// loadConfig reads a config file. If path is empty, it returns the default config.
+func loadConfig(ctx context.Context, path string) (*config.Config, error) {
+	return await(ctx, func() (*config.Config, error) { return config.Load(path) })
 }
 
 // bugs returns what catches panics, and reports each with what its author needs.

@@ -152,7 +152,7 @@ func (f *fileFlags) parse(
 			}
 			defer together.Release(size)
 			if file.err = cmp.Or(file.err, ctx.Err()); file.err == nil {
-				f.parseFile(file, table, parsed, t)
+				f.parseFile(ctx, file, table, parsed, t)
 			}
 			return nil
 		})
@@ -177,10 +177,10 @@ func (f *fileFlags) parse(
 }
 
 func (f *fileFlags) parseFile(
-	file *source, table *workload.Table, parsed func(*source), t terminal,
+	ctx context.Context, file *source, table *workload.Table, parsed func(*source), t terminal,
 ) {
 	file.err = file.catch(t, func() error {
-		err := file.parse(t.program+" "+f.command, table)
+		err := file.parse(ctx, t.program+" "+f.command, table)
 		if err == nil && parsed != nil {
 			parsed(file)
 		}

@@ -24,7 +24,7 @@ func TestFilePanic(t *testing.T) {
 	var out, messages bytes.Buffer
 	screen := newTerminal(nil, &out, &messages)
 	var f fileFlags
-	s := f.find([]string{dir}, screen)
+	s := f.find(t.Context(), []string{dir}, screen)
 	f.parse(t.Context(), s, nil, func(file *source) {
 		if filepath.Base(file.path) == "a.yaml" {
 			panic("odd")

@@ -30,7 +30,7 @@ func TestFileSize(t *testing.T) {
 	}
 	screen := newTerminal(nil, io.Discard, io.Discard)
 	var f fileFlags
-	s := f.find([]string{dir}, screen)
+	s := f.find(t.Context(), []string{dir}, screen)
 	f.parse(t.Context(), s, nil, nil, screen)
 	if len(s.unread) != 1 || !strings.Contains(s.unread[0].Error(), "large.json: it has more than 16 MiB") {
 		t.Errorf("errors = %v, want that of large.json", s.unread)
@@ -59,7 +59,7 @@ func TestLargeFilesTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		screen := newTerminal(nil, io.Discard, io.Discard)
 		var f fileFlags
-		s := f.find(paths, screen)
+		s := f.find(t.Context(), paths, screen)
 		var parsing, parsed atomic.Int32
 		f.parse(t.Context(), s, nil, func(file *source) {
 			if n := parsing.Add(1); n != 1 {

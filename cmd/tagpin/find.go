@@ -3,8 +3,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +15,7 @@ import (
 
 // find returns the files that the arguments name, and reads stdin. A file that is named twice, or
 // that links lead to, is returned once, with all of its names.
-func (f *fileFlags) find(args []string, t terminal) *sources {
+func (f *fileFlags) find(ctx context.Context, args []string, t terminal) *sources {
 	var s sources
 	f.used, f.argumentPaths = map[string]bool{}, map[string]bool{}
 	for _, text := range args {
@@ -24,7 +24,7 @@ func (f *fileFlags) find(args []string, t terminal) *sources {
 	byPath := map[string]*source{}
 	for _, text := range args {
 		arg := argument{text: text}
-		for _, file := range f.filesOf(text, &s, t) {
+		for _, file := range f.filesOf(ctx, text, &s, t) {
 			key := file.real()
 			if byPath[key] == nil {
 				byPath[key] = file
@@ -87,9 +87,11 @@ func absolute(path string) string {
 // filesOf returns the file that an argument names, or those in the folder. The path of stdin, which
 // is -, is "". Stdin is read here, before the time for lookups begins, because the program that
 // writes it may need a while.
-func (f *fileFlags) filesOf(arg string, s *sources, t terminal) []*source {
+func (f *fileFlags) filesOf(
+	ctx context.Context, arg string, s *sources, t terminal,
+) []*source {
 	if arg == "-" {
-		data, err := io.ReadAll(t.in)
+		data, err := t.readStdin(ctx)
 		return []*source{{named: true, data: data, err: err}}
 	}
 	path := filepath.Clean(arg)

@@ -49,7 +49,7 @@ func (r *reading) checkFlags() error {
 func (r *reading) start(ctx context.Context, images []ref.Reference, t terminal) (
 	limited context.Context, done func(), err error,
 ) {
-	if r.engine, err = r.newEngine(t.complain); err != nil {
+	if r.engine, err = r.newEngine(ctx, t.complain); err != nil {
 		return nil, nil, err
 	}
 	if err := r.checkNames(r.command, images); err != nil {

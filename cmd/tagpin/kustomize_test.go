@@ -40,7 +40,7 @@ func TestFollowMany(t *testing.T) {
 	for i := range chain {
 		write(fmt.Sprintf(".chain/%d/Kustomization", i), fmt.Sprintf("resources: [../%d]", i+1))
 	}
-	s := new(fileFlags).find([]string{root}, terminal{})
+	s := new(fileFlags).find(t.Context(), []string{root}, terminal{})
 	if want := 2 + chain; len(s.all) != want || len(s.arguments[0].files) > want+2 {
 		t.Errorf("%d files, of the argument %d, want %d", len(s.all), len(s.arguments[0].files), want)
 	}

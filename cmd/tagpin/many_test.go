@@ -78,7 +78,7 @@ func BenchmarkPinMany(b *testing.B) {
 	var reading time.Duration
 	for b.Loop() {
 		begin := time.Now()
-		s := new(fileFlags).find([]string{manifests}, terminal{})
+		s := new(fileFlags).find(b.Context(), []string{manifests}, terminal{})
 		new(fileFlags).parse(b.Context(), s, nil, nil, terminal{})
 		reading += time.Since(begin)
 		if len(s.files) != 1000 {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -32,9 +33,12 @@ func (s *source) size() int64 {
 // several names, the first one counts for which the file has anything that tagpin knows. The images
 // that it has only by further names are in others. Names of the same class need only one look. A
 // name of values comes first, because such a file may have anything else that tagpin knows too.
-func (s *source) parse(command string, table *workload.Table) (err error) {
+func (s *source) parse(
+	ctx context.Context, command string, table *workload.Table,
+) (err error) {
 	if s.path != "" {
-		if s.data, err = os.ReadFile(s.path); err != nil {
+		s.data, err = await(ctx, func() ([]byte, error) { return os.ReadFile(s.path) })
+		if err != nil {
 			return err // the error has the path
 		}
 	}

@@ -98,12 +98,12 @@ func (p *pinning) checkFlags(args []string, flags *pflag.FlagSet) error {
 // run pins the files. The lookups of a file begin when it has been parsed, while others are still
 // read: they wait for registries, and the others need the processor.
 func (p *pinning) run(ctx context.Context, args []string, t terminal) error {
-	e, err := p.newEngine(t.complain)
+	e, err := p.newEngine(ctx, t.complain)
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	s := p.find(args, t)
+	s := p.find(ctx, args, t)
 	limited, cancel := p.limit(ctx)
 	e.answers.shown = newProgress("images", t)
 	l := fileLookups{engine: e, update: p.update}

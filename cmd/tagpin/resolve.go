@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func newResolveCommand(t terminal) *cobra.Command {
 }
 
 func (r *resolving) run(ctx context.Context, args []string, t terminal) error {
-	images, err := r.parse(args, t)
+	images, err := r.parse(ctx, args, t)
 	if err != nil {
 		return err
 	}
@@ -92,7 +93,9 @@ func (r *resolving) run(ctx context.Context, args []string, t terminal) error {
 }
 
 // parse parses the images and checks the flags. The error describes every mistake.
-func (r *resolving) parse(args []string, t terminal) (images []ref.Reference, err error) {
+func (r *resolving) parse(
+	ctx context.Context, args []string, t terminal,
+) (images []ref.Reference, err error) {
 	errs := []error{r.checkFlags()}
 	if len(args) == 0 {
 		errs = append(errs, fmt.Errorf("resolve: name an image; see %s resolve --help", t.program))
@@ -107,7 +110,12 @@ func (r *resolving) parse(args []string, t terminal) (images []ref.Reference, er
 				errs = append(errs, errors.New("resolve: - stands for all of stdin; name it once"))
 				continue
 			}
-			more, err := readImages(t.in)
+			data, err := t.readStdin(ctx)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("stdin: %w", err))
+				continue
+			}
+			more, err := readImages(data)
 			images, errs = append(images, more...), append(errs, err)
 			continue
 		}
@@ -117,10 +125,10 @@ func (r *resolving) parse(args []string, t terminal) (images []ref.Reference, er
 	return images, errors.Join(errs...)
 }
 
-// readImages reads a list of images, one on each line. The error names each line that has none.
-func readImages(stdin io.Reader) (images []ref.Reference, err error) {
+// readImages parses a list of images, one on each line. The error names each line that has none.
+func readImages(stdin []byte) (images []ref.Reference, err error) {
 	var errs []error
-	lines := bufio.NewScanner(stdin)
+	lines := bufio.NewScanner(bytes.NewReader(stdin))
 	n := 0
 	for lines.Scan() {
 		n++
