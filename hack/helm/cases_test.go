@@ -336,7 +336,11 @@ func TestEffects(t *testing.T) {
 			`"--interval=30m","--pull-secrets"`, `"mountPath":"/etc/tagpin-ca/company-ca","name":"ca-0"`, `{"name":"HTTPS_PROXY","value":"http://proxy.internal:3128"}`,
 			`"imagePullSecrets":[{"name":"pull"}]`, `"tolerations":[{"operator":"Exists"}]`, `"app.kubernetes.io/component":"audit"`,
 		}, []string{"client-ca"}},
-		{"audit", "NetworkPolicy tagpin-audit", []string{`"kubernetes.io/metadata.name":"monitoring"`, `"policyTypes":["Ingress","Egress"]`, `{"port":5353,"protocol":"UDP"}`, `{"ports":[{"port":443}]}`}, nil},
+		{"audit", "NetworkPolicy tagpin-audit", []string{
+			`"ingress":[{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"monitoring"}}},` +
+				`{"ipBlock":{"cidr":"192.0.2.0/24"}}],"ports":[{"port":8080,"protocol":"TCP"}]}]`,
+			`"policyTypes":["Ingress","Egress"]`, `{"port":5353,"protocol":"UDP"}`, `{"ports":[{"port":443}]}`,
+		}, nil},
 		{"audit", "ServiceMonitor tagpin-audit", []string{`"interval":"1m"`, `"app.kubernetes.io/component":"audit"`}, nil},
 		{"audit", "Service tagpin-audit", []string{`"ipFamilyPolicy":"PreferDualStack"`, `"port":8080`}, nil},
 		{"pull-secrets-none", "Deployment tagpin-audit", nil, nil},
