@@ -335,7 +335,9 @@ func TestEffects(t *testing.T) {
 		{"audit", "Deployment tagpin-audit", []string{
 			`"--interval=30m","--pull-secrets"`, `"mountPath":"/etc/tagpin-ca/company-ca","name":"ca-0"`, `{"name":"HTTPS_PROXY","value":"http://proxy.internal:3128"}`,
 			`"imagePullSecrets":[{"name":"pull"}]`, `"tolerations":[{"operator":"Exists"}]`, `"app.kubernetes.io/component":"audit"`,
-		}, []string{"client-ca"}},
+			`"affinity":{"nodeAffinity":{`, `"example.com/scan":"true"`, `"dnsPolicy":"None"`, `{"emptyDir":{},"name":"login"}`,
+			`"initContainers":[{"image":"registry.example.com/login:1"`, `"image":"registry.example.com/renew:1","name":"renew"`,
+		}, []string{"client-ca", "podAntiAffinity", "priorityClassName", "hostNetwork"}},
 		{"audit", "NetworkPolicy tagpin-audit", []string{
 			`"ingress":[{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"monitoring"}}},` +
 				`{"ipBlock":{"cidr":"192.0.2.0/24"}}],"ports":[{"port":8080,"protocol":"TCP"}]}]`,
