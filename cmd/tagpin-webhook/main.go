@@ -89,7 +89,7 @@ func serve(
 	}
 	ctrllog.SetLogger(log)
 	process.LogLibraries(log)
-	process.LimitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
+	process.LimitMemory(os.DirFS("/"), log)
 	s := &server{options: o, config: c, configFile: file, log: log, drainTime: drainTime}
 	err = s.run(logr.NewContext(ctx, log))
 	switch {

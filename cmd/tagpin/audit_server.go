@@ -60,7 +60,7 @@ type auditServer struct {
 func (a *auditing) serve(ctx context.Context, t terminal) error {
 	logger := process.NewLogger(t.err, zapcore.InfoLevel)
 	process.LogLibraries(logger)
-	process.LimitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), logger)
+	process.LimitMemory(os.DirFS("/"), logger)
 	a.patience.limit = "the part of --interval that is for lookups"
 	a.report = func(err error) { logger.Info(err.Error()) }
 	a.patience.report, a.keychain.Report = a.report, a.report

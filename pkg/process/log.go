@@ -6,7 +6,7 @@
 //
 //	log := process.NewLogger(os.Stderr, zapcore.InfoLevel)
 //	process.LogLibraries(log)
-//	process.LimitMemory(os.DirFS("/"), os.Getenv("GOMEMLIMIT"), log)
+//	process.LimitMemory(os.DirFS("/"), log)
 //
 // It reads neither flags nor the environment.
 package process

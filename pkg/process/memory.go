@@ -26,33 +26,29 @@ const enoughMemory = 256 << 20
 const noLimit = math.MaxInt64 / 2
 
 // LimitMemory makes the garbage collector work harder before the process reaches the memory limit
-// of its cgroup, and switches huge pages off. Without a limit nothing changes. goMemLimit is the
-// variable GOMEMLIMIT, which takes precedence for the garbage collector. root is the root of the
-// file system.
-func LimitMemory(root fs.FS, goMemLimit string, log logr.Logger) {
+// of its cgroup, and switches huge pages off. Without a limit nothing changes. A lower limit that
+// Go has already, by GOMEMLIMIT, stays. A higher one does not: the pods of one chart may share the
+// variable, and each has a memory limit of its own. root is the root of the file system.
+func LimitMemory(root fs.FS, log logr.Logger) {
 	limit := cgroupLimit(root)
 	if limit < enoughMemory {
 		log.Info("the memory limit is lower than what tagpin's bounds are made for: "+
 			"many large requests or objects at once may end the process",
 			"bytes", limit, "enough", enoughMemory)
 	}
+	given := debug.SetMemoryLimit(-1)
 	if limit < noLimit {
 		if err := useSmallPages(); err != nil {
 			log.Info("huge pages can't be switched off for this process: on a node that gives "+
 				"them to all processes, memory may run out; raise the memory limit, or set "+
 				"transparent_hugepage to madvise on the node", "reason", err.Error())
 		}
+		given = min(given, limit/100*memoryPercent)
+		debug.SetMemoryLimit(given)
 	}
-	if goMemLimit != "" {
-		log.Info("memory limit of Go, by GOMEMLIMIT", "value", goMemLimit)
-		return
+	if given < noLimit {
+		log.Info("memory limit of Go, by GOMEMLIMIT or the limit of the cgroup", "bytes", given)
 	}
-	if limit >= noLimit {
-		return
-	}
-	limit = limit / 100 * memoryPercent
-	debug.SetMemoryLimit(limit)
-	log.Info("memory limit of Go, by the limit of the cgroup", "bytes", limit)
 }
 
 // cgroupLimit returns the memory limit of the process in bytes, in either version of cgroups. If

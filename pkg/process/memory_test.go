@@ -3,12 +3,12 @@
 package process
 
 import (
+	"math"
 	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/fstest"
 
-	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 )
 
@@ -48,29 +48,36 @@ func filesOf(texts map[string]string) fstest.MapFS {
 	return files
 }
 
-// TestLimitMemory checks that Go may use less than the whole limit, and that GOMEMLIMIT takes
-// precedence.
+// TestLimitMemory checks that Go may use less than the whole limit, and that a lower limit by
+// GOMEMLIMIT stays, but not a higher one.
 func TestLimitMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
-	limited := filesOf(map[string]string{"sys/fs/cgroup/memory.max": "4294967296"})
-	LimitMemory(limited, "1GiB", logr.Discard())
-	if got := debug.SetMemoryLimit(-1); got != before {
-		t.Errorf("with GOMEMLIMIT the limit is %d, want it unchanged, %d", got, before)
-	}
-	var lines []string
-	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
-	LimitMemory(limited, "", log)
-	if len(lines) != 1 {
-		t.Errorf("with a large limit the log has %q, want one line", lines)
-	}
-	lines = nil
-	LimitMemory(filesOf(map[string]string{"sys/fs/cgroup/memory.max": "134217728"}), "", log)
-	if len(lines) != 2 || !strings.Contains(lines[0], "lower than what tagpin's bounds are made for") {
-		t.Errorf("with a small limit the log has %q, want a warning", lines)
-	}
-	LimitMemory(limited, "", log)
-	if got := debug.SetMemoryLimit(-1); got < 4<<30*6/10 || got > 4<<30*7/10 {
-		t.Errorf("with a limit of 4 GiB, Go's is %d, want about 65%%", got)
+	for _, tt := range []struct {
+		name, cgroup string
+		given        int64 // by GOMEMLIMIT
+		least, most  int64
+		lines        int
+	}{
+		{"no limit", "max", math.MaxInt64, math.MaxInt64, math.MaxInt64, 0},
+		{"GOMEMLIMIT alone", "max", 1 << 30, 1 << 30, 1 << 30, 1},
+		{"cgroup alone", "4294967296", math.MaxInt64, 4 << 30 * 6 / 10, 4 << 30 * 7 / 10, 1},
+		{"lower GOMEMLIMIT", "4294967296", 1 << 30, 1 << 30, 1 << 30, 1},
+		{"GOMEMLIMIT of a larger pod", "268435456", 1 << 30, 256 << 20 * 6 / 10, 256 << 20 * 7 / 10, 1},
+		{"small", "134217728", math.MaxInt64, 128 << 20 * 6 / 10, 128 << 20 * 7 / 10, 2},
+	} {
+		debug.SetMemoryLimit(tt.given)
+		var lines []string
+		log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+		LimitMemory(filesOf(map[string]string{"sys/fs/cgroup/memory.max": tt.cgroup}), log)
+		if got := debug.SetMemoryLimit(-1); got < tt.least || got > tt.most {
+			t.Errorf("%s: Go's limit is %d, want %d to %d", tt.name, got, tt.least, tt.most)
+		}
+		if len(lines) != tt.lines {
+			t.Errorf("%s: the log has %q, want %d lines", tt.name, lines, tt.lines)
+		}
+		if tt.lines == 2 && !strings.Contains(lines[0], "lower than what tagpin's bounds are made for") {
+			t.Errorf("%s: the log has %q, want a warning", tt.name, lines)
+		}
 	}
 }

@@ -4,6 +4,7 @@ package process
 
 import (
 	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -16,15 +17,17 @@ func TestSmallPages(t *testing.T) {
 	const huge = "THP_enabled:\t1"
 	before := allowHugePages(t)
 	t.Cleanup(func() { _ = unix.Prctl(unix.PR_SET_THP_DISABLE, uintptr(before), 0, 0, 0) })
+	memory := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(memory) })
 	if !strings.Contains(status(t), huge) {
 		t.Skip("this kernel doesn't report whether a process gets huge pages")
 	}
-	LimitMemory(filesOf(nil), "", logr.Discard())
+	LimitMemory(filesOf(nil), logr.Discard())
 	if !strings.Contains(status(t), huge) {
 		t.Error("without a memory limit, huge pages are off, want them unchanged")
 	}
 	limited := filesOf(map[string]string{"sys/fs/cgroup/memory.max": "4294967296"})
-	LimitMemory(limited, "1GiB", logr.Discard())
+	LimitMemory(limited, logr.Discard())
 	if strings.Contains(status(t), huge) {
 		t.Error("with a memory limit, huge pages are on, want them off")
 	}
