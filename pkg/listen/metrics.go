@@ -15,11 +15,13 @@ func NewMetrics(r prometheus.Registerer, ports ...string) *Metrics {
 	m := &Metrics{
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tagpin_connections",
-			Help: "Open connections, by port (webhook, metrics, probes).",
+			Help: "Open connections, by port: webhook, metrics, probes, or audit, the only one of the " +
+				"audit.",
 		}, []string{"port"}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tagpin_connections_closed_total",
-			Help: "Connections that were closed early, by port (webhook, metrics, probes) and reason: " +
+			Help: "Connections that were closed early, by port (webhook, metrics, probes, or audit, " +
+				"the only one of the audit) and reason: " +
 				"refused (the port or the peer had too many with a request under way), " +
 				"displaced (a newer one took its place while it waited for its peer), " +
 				"cut (a peer with fewer connections took its place in the middle of a request), " +
