@@ -90,6 +90,7 @@ type auditing struct {
 
 	states []audit.State  // those of --fail-on
 	server cluster.Server // the API server
+	memory *audit.Memory  // of what was gone in the last report, with --listen
 	report func(error)    // is called with what the user should know but does not end an audit
 }
 

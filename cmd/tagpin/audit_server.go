@@ -70,6 +70,7 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	}
 	gatherer := prometheus.NewRegistry()
 	gatherer.MustRegister(collectors.NewGoCollector(),
+	a.memory = &audit.Memory{}
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	port := listen.Port{
 		Name: "audit", Address: a.listen, Log: logger,

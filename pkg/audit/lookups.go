@@ -67,6 +67,22 @@ func (a *Auditor) lookUp(ctx context.Context, all map[string][]*subject) {
 	}
 	l.end()
 	l.workers.Wait()
+	l.remember(all)
+}
+
+// remember keeps what is gone for the next report, also if there was no time to ask for it again.
+func (l *lookups) remember(all map[string][]*subject) {
+	if l.Memory == nil {
+		return
+	}
+	for _, subjects := range all {
+		for _, s := range subjects {
+			if l.Memory.has(s.namespace, s.digestOnly()) {
+				l.addServed(s)
+			}
+		}
+	}
+	l.Memory.replace(all)
 }
 
 // end ends all waits.
@@ -244,7 +260,7 @@ func (l *lookups) closeOne() {
 // addTag returns the question which digest the tag of a subject names.
 func (l *lookups) addTag(s *subject) *question {
 	if s.tagged == nil && s.asks() && !s.tag.IsZero() {
-		s.tagged = l.questionOf(&l.tags, s.tag.Canonical(), &question{image: s.tag})
+		s.tagged = l.questionOf(&l.tags, s.tag.Canonical(), &question{image: s.tag, memory: l.Memory})
 	}
 	return s.tagged
 }
@@ -259,7 +275,8 @@ func (l *lookups) addServed(s *subject) *question {
 		return nil
 	}
 	image := s.digestOnly()
-	s.served = l.questionOf(&l.served, image.Canonical(), &question{image: image})
+	q := &question{image: image, memory: l.Memory}
+	s.served = l.questionOf(&l.served, image.Canonical(), q)
 	return s.served
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -30,6 +31,7 @@ import (
 type fixture struct {
 	http.Handler
 	host string
+	down atomic.Bool // answers 503 to all lookups
 
 	mu       sync.Mutex
 	requests []string
@@ -55,7 +57,7 @@ func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/v2/private/") && password != "canary":
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 		w.WriteHeader(http.StatusUnauthorized)
-	case strings.HasPrefix(r.URL.Path, "/v2/busy/"):
+	case strings.HasPrefix(r.URL.Path, "/v2/busy/"), f.down.Load():
 		w.WriteHeader(http.StatusServiceUnavailable)
 	default:
 		f.Handler.ServeHTTP(w, r)
