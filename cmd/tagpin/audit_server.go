@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap/zapcore"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/audit/page"
@@ -43,6 +45,10 @@ const (
 	// reportDivisor says how much of Go's memory a report may take: half of it. The rest is for what
 	// lookups hold: secrets, manifests and connections.
 	reportDivisor = 2
+	// firstRetry and lastRetry are the times from a failed audit to the next one: each is twice as
+	// long as the one before, and none is longer than the interval. A lost connection is back soon.
+	firstRetry = 10 * time.Second
+	lastRetry  = 10 * time.Minute
 	// lookupsDivisor says when lookups end: after a quarter of the interval. One tenant may have
 	// images at registries that hardly answer, and everybody's report waits for them.
 	lookupsDivisor = 4
@@ -54,6 +60,8 @@ type auditServer struct {
 	mu   sync.Mutex
 	page []byte // nil before the first report
 	json []byte
+	// next is when the next audit begins, if the last one has failed. Otherwise it is zero.
+	next time.Time
 }
 
 // serve audits the cluster again and again, and serves what it found, until ctx ends.
@@ -62,6 +70,7 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	process.LogLibraries(logger)
 	process.LimitMemory(os.DirFS("/"), logger)
 	a.patience.limit = "the part of --interval that is for lookups"
+	a.memory = &audit.Memory{}
 	a.report = func(err error) { logger.Info(err.Error()) }
 	a.patience.report, a.keychain.Report = a.report, a.report
 	a.panics.Report = func(e *panics.Error) {
@@ -70,7 +79,6 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	}
 	gatherer := prometheus.NewRegistry()
 	gatherer.MustRegister(collectors.NewGoCollector(),
-	a.memory = &audit.Memory{}
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	port := listen.Port{
 		Name: "audit", Address: a.listen, Log: logger,
@@ -111,10 +119,12 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	return fmt.Errorf("audit: --listen %s: %w", a.listen, err)
 }
 
-// repeat audits the cluster until ctx ends.
+// repeat audits the cluster until ctx ends. After a failure, it tries again before the interval is
+// over.
 func (a *auditing) repeat(
 	ctx context.Context, s *auditServer, metrics *audit.Metrics, log logr.Logger,
 ) {
+	retry := a.backoff()
 	for {
 		began := time.Now()
 		jitter := a.interval / jitterDivisor
@@ -127,9 +137,12 @@ func (a *auditing) repeat(
 		case ctx.Err() != nil:
 			return
 		case err != nil:
+			next = time.Now().Add(retry.Step())
+			s.fail(next)
 			metrics.Finished(nil, began)
-			log.Error(err, "audit failed")
+			log.Error(err, "audit failed", "next", next.UTC().Format(time.RFC3339))
 		default:
+			retry = a.backoff()
 			metrics.Finished(report, began)
 			logReport(log, report, time.Since(began))
 		}
@@ -138,6 +151,14 @@ func (a *auditing) repeat(
 			return
 		case <-time.After(time.Until(next)):
 		}
+	}
+}
+
+// backoff returns the times from failed audits to the next ones.
+func (a *auditing) backoff() wait.Backoff {
+	return wait.Backoff{
+		Duration: firstRetry, Factor: 2, Jitter: 1.0 / jitterDivisor,
+		Steps: math.MaxInt, Cap: min(lastRetry, a.interval),
 	}
 }
 
@@ -189,8 +210,32 @@ func (s *auditServer) set(report *audit.Report) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.page, s.json = html, text
+	s.page, s.json, s.next = html, text, time.Time{}
 	return nil
+}
+
+// fail says that an audit has failed, and when the next one begins. The last report is still
+// served.
+func (s *auditServer) fail(next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = next
+}
+
+// missing returns why there is no report yet, and after how many seconds to ask again.
+func (s *auditServer) missing() (why string, seconds int) {
+	const soon = 10
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := time.Until(s.next)
+	switch {
+	case s.next.IsZero():
+		return "the first audit is under way", soon
+	case left <= 0:
+		return "the last audit failed, and the log says why; another one is under way", soon
+	}
+	return "the last audit failed, and the log says why; the next one begins at " +
+		s.next.UTC().Format(time.RFC3339), soon + int(left.Seconds())
 }
 
 // compressed returns what write writes, as gzip.
@@ -208,13 +253,13 @@ func (s *auditServer) handler(gatherer prometheus.Gatherer) http.Handler {
 		s.mu.Lock()
 		html := s.page
 		s.mu.Unlock()
-		answer(w, r, "text/html; charset=utf-8", html)
+		s.answer(w, r, "text/html; charset=utf-8", html)
 	})
 	mux.HandleFunc("GET /report.json", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		text := s.json
 		s.mu.Unlock()
-		answer(w, r, "application/json", text)
+		s.answer(w, r, "application/json", text)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
@@ -225,17 +270,20 @@ func (s *auditServer) handler(gatherer prometheus.Gatherer) http.Handler {
 	return mux
 }
 
-// answer sends the last report, which is compressed. If the first audit has not ended, body is nil,
-// and answer sends the status 503.
-func answer(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
+// answer sends the last report, which is compressed. If there is none yet, body is nil, and answer
+// sends the status 503.
+func (s *auditServer) answer(
+	w http.ResponseWriter, r *http.Request, contentType string, body []byte,
+) {
 	header := w.Header()
 	header.Set("Content-Security-Policy", page.Policy()+"; frame-ancestors 'none'")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cache-Control", "no-store")
 	if body == nil {
-		header.Set("Retry-After", "10")
-		http.Error(w, "the first audit is under way", http.StatusServiceUnavailable)
+		why, seconds := s.missing()
+		header.Set("Retry-After", strconv.Itoa(seconds))
+		http.Error(w, why, http.StatusServiceUnavailable)
 		return
 	}
 	header.Set("Content-Type", contentType)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -17,14 +18,25 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	runtimescheme "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/audit/cluster"
+	"github.com/tagpin/tagpin/pkg/config"
+	"github.com/tagpin/tagpin/pkg/keychain/local"
+	"github.com/tagpin/tagpin/pkg/panics"
+	"github.com/tagpin/tagpin/pkg/pin"
 )
 
 // TestListen runs tagpin audit --listen, reads what it serves, and stops it.
@@ -208,6 +220,87 @@ func TestBeforeFirstReport(t *testing.T) {
 		t.Errorf("GET / = %d, %v, want 503 with Retry-After", w.Code, w.Header())
 	}
 }
+
+// TestAfterFailure checks that a failed audit is repeated before the interval is over, that what is
+// served until then says so, and that a report stays if a later audit fails.
+func TestAfterFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		down.Store(true)
+		a := emptyCluster(t, &down)
+		a.interval = 24 * time.Hour
+		s := &auditServer{}
+		handler := s.handler(prometheus.NewRegistry())
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			a.repeat(ctx, s, audit.NewMetrics(prometheus.NewRegistry(), a.interval), logr.Discard())
+		}()
+		check := func(when string, status int, text string) {
+			t.Helper()
+			synctest.Wait()
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/report.json", nil))
+			retry := w.Header().Get("Retry-After")
+			if w.Code != status || !strings.Contains(w.Body.String(), text) ||
+				(retry == "") != (status == http.StatusOK) {
+				t.Errorf("%s: %d, %q, Retry-After %q, want %d, %q", when, w.Code, w.Body, retry, status, text)
+			}
+		}
+		const failed = "the last audit failed, and the log says why; the next one begins at 2000-"
+		check("after a failure", http.StatusServiceUnavailable, failed)
+		time.Sleep(5 * time.Minute)
+		check("after several failures", http.StatusServiceUnavailable, failed)
+		down.Store(false)
+		time.Sleep(2 * lastRetry)
+		check("after a success", http.StatusOK, `"pods": 0`)
+		down.Store(true)
+		time.Sleep(2 * a.interval)
+		check("after a later failure", http.StatusOK, `"pods": 0`)
+		stop()
+		<-done
+	})
+}
+
+// emptyCluster returns an audit of a cluster without pods. While down is true, connections to its
+// API server are lost.
+func emptyCluster(t *testing.T, down *atomic.Bool) *auditing {
+	t.Helper()
+	codecs := serializer.NewCodecFactory(runtimescheme.NewScheme())
+	client, err := rest.RESTClientForConfigAndClient(&rest.Config{
+		Host: "http://api.example", APIPath: "/api", QPS: -1,
+		ContentConfig: rest.ContentConfig{
+			GroupVersion:         &schema.GroupVersion{Version: "v1"},
+			NegotiatedSerializer: codecs.WithoutConversion(),
+		},
+	}, &http.Client{Transport: apiServer(func(r *http.Request) (*http.Response, error) {
+		if down.Load() {
+			return nil, errors.New("connection lost")
+		}
+		return &http.Response{
+			StatusCode: http.StatusOK, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: io.NopCloser(strings.NewReader(`{"items":[]}`)),
+		}, nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &auditing{
+		engine: &engine{
+			config: &config.Config{}, keychain: &local.Keychain{}, panics: &panics.Reporter{},
+			patience: &patience{}, pinner: &pin.Pinner{},
+		},
+		server: cluster.Server{Client: client}, listen: ":0",
+		report: func(err error) { t.Error(err) },
+	}
+}
+
+// apiServer is a connection to an API server that does not use the network.
+type apiServer func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (s apiServer) RoundTrip(r *http.Request) (*http.Response, error) { return s(r) }
 
 // TestLargeSecret checks that a pull secret is read that is larger than those that need no room.
 func TestLargeSecret(t *testing.T) {
