@@ -300,8 +300,48 @@ func TestAlertsFire(t *testing.T) {
 			tagpin_audit_last_report_timestamp_seconds 60x30 _x60`, []string{"TagpinAuditFails"}},
 		{"the audit restarts every ten minutes", up + `
 			tagpin_audit_interval_seconds{instance="a"} 3600x90
-			tagpin_audit_last_report_timestamp_seconds{instance="a"} 0x10 600x10 1200x10 1800x10 2400x10 3000x10 3600x10 4200x10
 			process_start_time_seconds{instance="a"} 0x10 600x10 1200x10 1800x10 2400x10 3000x10 3600x10 4200x10`, []string{"TagpinAuditFails"}},
+		{"the audit ends before each report, and never had one", up + `
+			tagpin_audit_interval_seconds{instance="a"} 900x90
+			process_start_time_seconds{instance="a"} 0x30 1800x30 3600x30`, []string{"TagpinAuditFails"}},
+		{"the audit ends before each report since a while, and was moved to other nodes", up + `
+			tagpin_audit_interval_seconds{instance="a"} 600x30 _x60
+			tagpin_audit_interval_seconds{instance="b"} _x30 600x30 _x30
+			tagpin_audit_interval_seconds{instance="c"} _x60 600x30
+			tagpin_audit_last_report_timestamp_seconds{instance="a"} _x5 300x25 _x60`, []string{"TagpinAuditFails"}},
+		{"the first audit is under way after an update, and the last one was in time", up + `
+			tagpin_audit_interval_seconds{instance="a"} 3600x40 _x50
+			tagpin_audit_interval_seconds{instance="b"} _x40 3600x50
+			tagpin_audit_last_report_timestamp_seconds{instance="a"} _x5 300x35 _x50`, nil},
+		{"the first audit is under way", up + `
+			tagpin_audit_interval_seconds 3600x90`, nil},
+		{"an audit reaches no registry", up + `
+			tagpin_audit_interval_seconds 3600x90
+			tagpin_audit_last_report_timestamp_seconds 60x90
+			tagpin_audit_containers{workload_namespace="shop",state="pinned"} 3x90
+			tagpin_audit_containers{workload_namespace="shop",state="unknown"} 7x90
+			tagpin_audit_containers{workload_namespace="data",state="unpinned"} 3x90
+			tagpin_audit_containers{workload_namespace="data",state="exempt"} 1x90
+			tagpin_audit_lookup_failed_containers 6x90
+			tagpin_audit_unread_parts 0x90`, []string{"TagpinAuditIncomplete"}},
+		{"a few lookups of an audit fail", up + `
+			tagpin_audit_interval_seconds 3600x90
+			tagpin_audit_last_report_timestamp_seconds 60x90
+			tagpin_audit_containers{workload_namespace="shop",state="pinned"} 7x90
+			tagpin_audit_containers{workload_namespace="shop",state="unknown"} 3x90
+			tagpin_audit_lookup_failed_containers 3x90
+			tagpin_audit_unread_parts 0x90`, nil},
+		{"an audit can't read a part of the cluster", up + `
+			tagpin_audit_interval_seconds 3600x90
+			tagpin_audit_last_report_timestamp_seconds 60x90
+			tagpin_audit_containers{workload_namespace="shop",state="pinned"} 7x90
+			tagpin_audit_lookup_failed_containers 0x90
+			tagpin_audit_unread_parts 1x90`, []string{"TagpinAuditIncomplete"}},
+		{"an audit finds no container", up + `
+			tagpin_audit_interval_seconds 3600x90
+			tagpin_audit_last_report_timestamp_seconds 60x90
+			tagpin_audit_lookup_failed_containers 0x90
+			tagpin_audit_unread_parts 0x90`, nil},
 		{"another release's audit does not run, in another namespace", up + `
 			kube_deployment_status_replicas_available{namespace="shop",deployment="tagpin-audit"} 0x90`, nil},
 		{"the audit runs and has never had metrics", up + `

@@ -28,10 +28,9 @@ const (
 type Metrics struct {
 	runs     *prometheus.CounterVec
 	interval prometheus.Gauge
-	finished prometheus.Gauge
-	duration prometheus.Gauge
 
-	containers, gone, failed *prometheus.Desc
+	// These are there after the first report.
+	finished, duration, containers, gone, failed, unread *prometheus.Desc
 
 	mu   sync.Mutex
 	last *counts // nil before the first report
@@ -39,9 +38,12 @@ type Metrics struct {
 
 // counts are the numbers of a report. The report itself is not kept.
 type counts struct {
+	finished     time.Time
+	duration     time.Duration
 	containers   map[string]map[State]int // by namespace
 	gone         map[labels]int
 	lookupFailed int // containers
+	unread       int // parts of the cluster
 }
 
 // NewMetrics returns new metrics that are registered with r. interval is the time between two runs.
@@ -57,14 +59,15 @@ func NewMetrics(r prometheus.Registerer, interval time.Duration) *Metrics {
 			Help: "Time from the beginning of an audit to that of the next. It varies by a tenth either " +
 				"way.",
 		}),
-		finished: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tagpin_audit_last_report_timestamp_seconds",
-			Help: "When the last audit that has a report ended or, if there was none yet, when the " +
-				"process started.",
-		}),
-		duration: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tagpin_audit_duration_seconds", Help: "How long the last audit that has a report took.",
-		}),
+		finished: prometheus.NewDesc(
+			"tagpin_audit_last_report_timestamp_seconds",
+			"When the last audit that has a report ended. It is missing before the first report of the "+
+				"process.",
+			[]string{}, nil),
+		duration: prometheus.NewDesc(
+			"tagpin_audit_duration_seconds",
+			"How long the last audit that has a report took.",
+			[]string{}, nil),
 		containers: prometheus.NewDesc(
 			"tagpin_audit_containers",
 			"Containers, by the namespace of their pod and by state: pinned, unpinned, exempt, drifted, "+
@@ -81,13 +84,16 @@ func NewMetrics(r prometheus.Registerer, interval time.Duration) *Metrics {
 			"Containers that are unknown because a lookup failed, or was not made in time, in the last "+
 				"audit.",
 			[]string{}, nil),
+		unread: prometheus.NewDesc(
+			"tagpin_audit_unread_parts",
+			"Parts of the cluster that the last audit could not read.",
+			[]string{}, nil),
 	}
 	for _, result := range []string{resultOK, resultPart, resultFailed} {
 		m.runs.WithLabelValues(result)
 	}
 	m.interval.Set(interval.Seconds())
-	m.finished.SetToCurrentTime()
-	r.MustRegister(m.runs, m.interval, m.finished, m.duration, m)
+	r.MustRegister(m.runs, m.interval, m)
 	return m
 }
 
@@ -102,18 +108,22 @@ func (m *Metrics) Finished(report *Report, began time.Time) {
 		result = resultPart
 	}
 	m.mu.Lock()
-	m.last = &counts{report.byNamespace(), report.goneByWorkload(), report.Summary.LookupFailed}
+	m.last = &counts{
+		finished: report.Time, duration: time.Since(began),
+		containers: report.byNamespace(), gone: report.goneByWorkload(),
+		lookupFailed: report.Summary.LookupFailed, unread: len(report.Problems),
+	}
 	m.mu.Unlock()
-	m.finished.Set(float64(report.Time.Unix()))
-	m.duration.Set(time.Since(began).Seconds())
 	m.runs.WithLabelValues(result).Inc()
 }
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(descriptions chan<- *prometheus.Desc) {
-	descriptions <- m.containers
-	descriptions <- m.gone
-	descriptions <- m.failed
+	for _, d := range []*prometheus.Desc{
+		m.finished, m.duration, m.containers, m.gone, m.failed, m.unread,
+	} {
+		descriptions <- d
+	}
 }
 
 // Collect implements prometheus.Collector. Before the first report, there is nothing to collect.
@@ -124,18 +134,21 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	if last == nil {
 		return
 	}
-	send := func(d *prometheus.Desc, n int, labels ...string) {
-		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+	send := func(d *prometheus.Desc, value float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
+	send(m.finished, float64(last.finished.Unix()))
+	send(m.duration, last.duration.Seconds())
 	for name, states := range last.containers {
 		for _, s := range States() {
-			send(m.containers, states[s], name, string(s))
+			send(m.containers, float64(states[s]), name, string(s))
 		}
 	}
 	for w, n := range last.gone {
-		send(m.gone, n, w.namespace, w.workload)
+		send(m.gone, float64(n), w.namespace, w.workload)
 	}
-	send(m.failed, last.lookupFailed)
+	send(m.failed, float64(last.lookupFailed))
+	send(m.unread, float64(last.unread))
 }
 
 // byNamespace returns the states of the namespaces, and those of all others together.

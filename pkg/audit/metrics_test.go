@@ -19,21 +19,31 @@ import (
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	m := audit.NewMetrics(registry, time.Hour)
-	if age := time.Since(time.Unix(int64(lastReport(t, registry)), 0)); age < 0 || age > time.Minute {
-		t.Errorf("before the first report, the last one was %v ago, want the time since the start", age)
-	}
-	names := []string{"tagpin_audit_containers", "tagpin_audit_gone_containers", "tagpin_audit_lookup_failed_containers"}
-	if n, err := testutil.GatherAndCount(registry, names...); err != nil || n > 0 {
-		t.Errorf("%d metrics of containers before the first report (%v), want 0", n, err)
+	names := []string{"tagpin_audit_containers", "tagpin_audit_gone_containers", "tagpin_audit_lookup_failed_containers", "tagpin_audit_unread_parts"}
+	times := []string{"tagpin_audit_last_report_timestamp_seconds", "tagpin_audit_duration_seconds"}
+	m.Finished(nil, time.Now())
+	if n, err := testutil.GatherAndCount(registry, append(times, names...)...); err != nil || n > 0 {
+		t.Errorf("%d metrics of a report before the first one (%v), want 0", n, err)
 	}
 	f := newFixture(t)
 	f.pusher(t).image("app:1", "one")
 	gone := one(f.host+"/app@"+nothing, f.host+"/app@"+nothing)
 	busy := one(f.host+"/busy/app:1", "")
 	m.Finished(report(t, f.auditor(t), gone, gone, busy), time.Now())
-	m.Finished(nil, time.Now())
 	m.Finished(&audit.Report{Problems: []string{"x"}, Summary: audit.Summary{LookupFailed: 1}}, time.Now())
-	m.Finished(report(t, f.auditor(t), gone, gone, busy), time.Now())
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP tagpin_audit_unread_parts Parts of the cluster that the last audit could not read.
+# TYPE tagpin_audit_unread_parts gauge
+tagpin_audit_unread_parts 1
+`), "tagpin_audit_unread_parts"); err != nil {
+		t.Error(err)
+	}
+	last := report(t, f.auditor(t), gone, gone, busy)
+	m.Finished(last, time.Now())
+	m.Finished(nil, time.Now())
+	if got := lastReport(t, registry); int64(got) != last.Time.Unix() {
+		t.Errorf("the last report was at %v, want %v", got, last.Time.Unix())
+	}
 	want := `
 # HELP tagpin_audit_containers Containers, by the namespace of their pod and by state: pinned, unpinned, exempt, drifted, gone, unknown. A container may have several states. Namespaces beyond the first 1000 are (others).
 # TYPE tagpin_audit_containers gauge
@@ -46,12 +56,15 @@ tagpin_audit_containers{state="unpinned",workload_namespace="ns"} 1
 # HELP tagpin_audit_lookup_failed_containers Containers that are unknown because a lookup failed, or was not made in time, in the last audit.
 # TYPE tagpin_audit_lookup_failed_containers gauge
 tagpin_audit_lookup_failed_containers 1
+# HELP tagpin_audit_unread_parts Parts of the cluster that the last audit could not read.
+# TYPE tagpin_audit_unread_parts gauge
+tagpin_audit_unread_parts 0
 # HELP tagpin_audit_gone_containers Containers whose image the registry no longer has, by namespace and workload. Workloads of a namespace beyond the first 10 are (others), and namespaces beyond the first 1000 too.
 # TYPE tagpin_audit_gone_containers gauge
 tagpin_audit_gone_containers{workload="Pod/p",workload_namespace="ns"} 2
 # HELP tagpin_audit_runs_total Audits of the cluster, by result: ok; incomplete, if a part of the cluster could not be read; failed, if there is no report.
 # TYPE tagpin_audit_runs_total counter
-tagpin_audit_runs_total{result="failed"} 1
+tagpin_audit_runs_total{result="failed"} 2
 tagpin_audit_runs_total{result="incomplete"} 1
 tagpin_audit_runs_total{result="ok"} 2
 `
