@@ -37,7 +37,7 @@ type flight[K comparable, V any] struct {
 	shared      *attempt[K, V]            // the one that has started and that all rely on, or nil
 	begun       bool                      // an attempt has started
 	wasUnshared bool                      // one that had started was not shared for a while
-	changed     chan struct{}             // closed and replaced when callers have to call ensureAttempt again
+	changed     chan struct{}             // closed and replaced when callers have to look again
 	watched     bool                      // a caller wants to know when an attempt waits (OnWait)
 	callers     int
 	previous    *flight[K, V] // an earlier one that was not over when this one was created, or nil
