@@ -110,7 +110,7 @@ type site struct {
 	kind            workload.Kind
 	namespace, name string // of the object
 	spec, container string // the key of the pod spec, and the name in it
-	n               int    // counts those that are the same but for that
+	n               int    // numbers the pins that are otherwise the same
 }
 
 // filePin is a pin with a tag in a file.
