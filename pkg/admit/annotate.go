@@ -57,7 +57,7 @@ func (a *answer) record() {
 	pins, markers := map[string]string{}, map[string]string{}
 	for i := range a.result.Outcomes {
 		o := &a.result.Outcomes[i]
-		if entry := cmp.Or(o.NewEntry, o.Entry); !entry.IsZero() {
+		if entry := cmp.Or(o.NewEntry, o.HeldEntry, o.Entry); !entry.IsZero() {
 			pins[o.Key] = entry.String()
 		}
 	}

@@ -84,7 +84,7 @@ func (a *answer) outcome(o *pin.Outcome) {
 	case mode == policy.Propose && o.Action == policy.Resolve:
 		a.warn(o, "would be pinned: %s", image(o.Pin.String()))
 	default:
-		a.replace(o, o.Pin)
+		a.replace(o, o.Pin, o.NewEntry)
 		s := &a.result.PodSpecs[o.PodSpec]
 		if o.Reason == policy.Sticky && s.Spec.Hash != s.Old.Spec.Hash {
 			how := ""
@@ -105,14 +105,14 @@ func (a *answer) outcome(o *pin.Outcome) {
 	}
 }
 
-// replace puts a pin into the patch, unless the field has it already, and into the audit
+// replace puts a pin into the patch, unless the field has it already, and its entry into the audit
 // annotation.
-func (a *answer) replace(o *pin.Outcome, value ref.Reference) {
+func (a *answer) replace(o *pin.Outcome, value, entry ref.Reference) {
 	if text := value.String(); text != o.Reference.Text {
 		op := operation{Op: "replace", Path: o.Reference.Pointer, Value: text}
 		a.replacements = append(a.replacements, op)
 	}
-	a.pins[o.Key] = o.NewEntry.String()
+	a.pins[o.Key] = entry.String()
 }
 
 // unreplaced adds a placeholder in a Pod that no injector has replaced. No registry was asked for
@@ -142,8 +142,7 @@ func (a *answer) failed(o *pin.Outcome) {
 		// The pin is put back if the manifest does not have it. Otherwise the workload would stay without
 		// one.
 		if o.Held.String() != o.Reference.Text {
-			o.NewEntry = o.Parsed.WithDigest(o.Held.Digest())
-			a.replace(o, o.Held)
+			a.replace(o, o.Held, o.HeldEntry)
 		}
 		a.warnFailed(o, "kept at "+short(o.Held))
 	case then == failure.Deny, then == failure.Defer && a.request.Object.Kind.IsPod():

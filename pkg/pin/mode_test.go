@@ -9,6 +9,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 // TestProposeUpdate checks which pins are restored and which are proposed when some texts of an
@@ -87,5 +88,38 @@ func TestDigestOnlyRestores(t *testing.T) {
 	if got[1].Pin.String() != short || got[1].NewEntry.String() != want {
 		t.Errorf("new container: pin %s, entry %s, want %s and %s",
 			got[1].Pin, got[1].NewEntry, short, want)
+	}
+}
+
+// TestHeldEntry checks that a refresh whose lookup fails has the entry of the pin to keep, with the
+// tag, and makes no pin.
+func TestHeldEntry(t *testing.T) {
+	const text = "missing:1"
+	held := pinOf("missing", "held")
+	object := func(image, marker string) *workload.Object {
+		entry := `{"a":"` + pinOf(text, "held") + `"}`
+		annotations := map[string]any{
+			workload.AnnotationPins: entry, workload.AnnotationRefresh: marker,
+		}
+		return scan(t, "apps", "Deployment", map[string]any{"spec": map[string]any{
+			"template": map[string]any{
+				"metadata": map[string]any{"annotations": annotations},
+				"spec": map[string]any{
+					"containers": []any{map[string]any{"name": "a", "image": image}},
+				},
+			},
+		}})
+	}
+	for _, image := range []string{held, text} {
+		p := &pin.Pinner{Policy: policy.Policy{Output: policy.DigestOnly}, Resolver: &backend{}}
+		got := p.Pin(t.Context(), pin.Request{Input: policy.Input{
+			Operation: policy.Update, Object: object(image, "b"), Old: object(held, "a"),
+		}}).Outcomes[0]
+		if got.Err == nil || !got.Pin.IsZero() || !got.NewEntry.IsZero() {
+			t.Errorf("%s: outcome %+v, want a failed lookup and no pin", image, got)
+		}
+		if want := pinOf(text, "held"); got.Held.String() != held || got.HeldEntry.String() != want {
+			t.Errorf("%s: held %s, entry %s, want %s and %s", image, got.Held, got.HeldEntry, held, want)
+		}
 	}
 }

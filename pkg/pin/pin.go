@@ -83,6 +83,9 @@ type Outcome struct {
 	// NewEntry is the entry to record for Pin, if it is no proposal: the author's text with the
 	// digest. It has the tag even if Pin does not.
 	NewEntry ref.Reference
+	// HeldEntry is the entry to record if the lookup failed and Held stays or is put back instead. It
+	// is zero if there is no such pin.
+	HeldEntry ref.Reference
 	// Err is the error of the lookup. It has a class of package failure.
 	Err error
 }
@@ -116,8 +119,11 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 		for _, i := range job.outcomes {
 			o := &outcomes[i]
 			o.Result, o.Err = job.result, job.err
-			if job.err == nil {
+			switch {
+			case job.err == nil:
 				p.pin(o, req.Mode, job.result.Digest)
+			case o.Held.Pinned():
+				o.HeldEntry = o.Parsed.WithDigest(o.Held.Digest())
 			}
 		}
 	}
