@@ -65,42 +65,50 @@ func (a *answer) record() {
 	if kind.IsPod() || kind.IsJob() { // they are never refreshed
 		return
 	}
+	put := a.changes.Update
 	rest := a.result.Outcomes // in the order of the pod specs
 	for i := range a.result.PodSpecs {
 		s, n := &a.result.PodSpecs[i], 0
 		for n < len(rest) && rest[n].PodSpec == i {
 			n++
 		}
-		for name, value := range a.markers(s, rest[:n]) {
+		recorded, resolved := a.markers(s, rest[:n])
+		if resolved { // what was recorded before is no longer true
+			put = a.changes.Set
+		}
+		for name, value := range recorded {
 			markers[s.Prefix+name] = value
 		}
 		rest = rest[n:]
 	}
-	a.changes.Update(m, old, workload.AnnotationRefreshed, markers)
+	put(m, old, workload.AnnotationRefreshed, markers)
 }
 
-// markers returns the markers to record for a pod spec with some outcomes.
+// markers returns the markers to record for a pod spec with some outcomes, and whether an image of
+// it was resolved.
 //
-// If an image was resolved, these are the markers of the new object. A restart whose lookups failed
-// is recorded too: the pins that it kept are those of the new revision, which an undo brings back.
-// If no image was resolved, the record stays, so that a manifest which is applied again without the
+// If so, these are the markers of the new object, and no others. A restart whose lookups failed is
+// recorded too: the pins that it kept are those of the new revision, which an undo brings back. If
+// no image was resolved, the record stays, so that a manifest which is applied again without the
 // markers changes nothing.
-func (a *answer) markers(s *annotation.PodSpec, outcomes []pin.Outcome) annotation.Markers {
+func (a *answer) markers(
+	s *annotation.PodSpec, outcomes []pin.Outcome,
+) (_ annotation.Markers, resolved bool) {
 	recorded := s.Recorded
 	if s.Old != nil {
 		recorded = s.Old.Recorded
 	}
-	resolved, failed := false, false
+	failed := false
 	for i := range outcomes {
 		o := &outcomes[i]
 		resolved = resolved || o.Action == policy.Resolve
 		failed = failed || o.Err != nil && o.Marker == workload.AnnotationRefresh
 	}
-	if !resolved || a.handler.Mode != policy.Enforce {
-		return recorded
-	}
-	if !failed {
-		return s.Markers
+	switch {
+	case !resolved || a.handler.Mode != policy.Enforce:
+		return recorded, false
+	case !failed:
+		return s.Markers, true
 	}
 	// onFailure allows the failure: the pins are still those of the marker before.
 	markers := maps.Clone(s.Markers)
@@ -110,7 +118,7 @@ func (a *answer) markers(s *annotation.PodSpec, outcomes []pin.Outcome) annotati
 			markers[name] = value
 		}
 	}
-	return markers
+	return markers, true
 }
 
 // proposals returns the annotation of proposed pins: the pins that a creation of the object would

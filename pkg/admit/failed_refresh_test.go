@@ -49,10 +49,7 @@ func eachFailure(t *testing.T, test func(l *life, then failure.Action)) {
 
 // record returns the recorded value of a marker.
 func (l *life) record(marker string) string {
-	metadata, _ := l.template()["metadata"].(map[string]any)
-	annotations, _ := metadata["annotations"].(map[string]any)
-	text, _ := annotations["tagpin.dev/refreshed"].(string)
-	return annotation.Decode(text)[marker]
+	return annotation.Decode(l.annotations()["tagpin.dev/refreshed"])[marker]
 }
 
 // wantKept checks that the last object was allowed with the image from before a refresh that

@@ -120,6 +120,18 @@ func (l *life) template() map[string]any {
 	return templateOf(l.copy())
 }
 
+// annotations returns those of the stored template.
+func (l *life) annotations() map[string]string {
+	l.t.Helper()
+	metadata, _ := l.template()["metadata"].(map[string]any)
+	annotations, _ := metadata["annotations"].(map[string]any)
+	texts := map[string]string{}
+	for key, value := range annotations {
+		texts[key] = value.(string)
+	}
+	return texts
+}
+
 // undo sends the stored object with the template of a revision.
 func (l *life) undo(revision map[string]any) {
 	l.t.Helper()

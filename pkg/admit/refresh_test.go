@@ -263,3 +263,43 @@ func TestRestartLeavesPinWithoutEntry(t *testing.T) {
 	l.mark(refresh, "a")
 	l.wantImage("refreshed", "r:1", "one")
 }
+
+// TestMarkerOfAnotherTag checks that the record is about the pins that there are: when a new tag is
+// resolved without the marker, the record of the old tag's marker goes, and the same marker asks
+// for a refresh again. kubectl apply keeps annotations that are not in the manifest.
+func TestMarkerOfAnotherTag(t *testing.T) {
+	manifest := func(image, marker string) map[string]any {
+		o := workloadOf(refresh, marker)
+		containerOf(templateOf(o), 0)["image"] = image
+		return o
+	}
+	for name, applied := range map[string]func(l *life, o map[string]any) map[string]any{
+		"applied": func(l *life, o map[string]any) map[string]any {
+			for key, value := range l.annotations() {
+				if key != refresh {
+					annotate(templateOf(o), key, value)
+				}
+			}
+			return o
+		},
+		"replaced": func(_ *life, o map[string]any) map[string]any { return o },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t, "apps/Deployment")
+			l.send(manifest("r:1", "c1"))
+			first := l.template()
+			l.push = "two"
+			l.send(applied(l, manifest("r:2", "")))
+			l.wantImage("another tag, without the marker", "r:2", "two")
+			if got, ok := l.annotations()[workload.AnnotationRefreshed]; ok {
+				t.Errorf("the record is %s, want none", got)
+			}
+			l.push = "three"
+			l.send(applied(l, manifest("r:2", "c1")))
+			l.wantImage("the first marker again", "r:2", "three")
+			l.push = "four"
+			l.undo(first)
+			l.wantImage("undone to the first tag", "r:1", "one")
+		})
+	}
+}

@@ -85,32 +85,52 @@ func TestSharedAnnotation(t *testing.T) {
 	}
 }
 
-// TestUpdate tests which value an annotation gets, given those of the new and the old object.
+// TestUpdate tests which value Update and Set give an annotation, from those of the new and the old
+// object.
 func TestUpdate(t *testing.T) {
+	const encoded, more = `{"<&>":"2","a":"1"}`, `{"a":"1", "<&>":"2", "more":"3"}`
 	texts := map[string]string{"a": "1", "<&>": "2"}
-	const encoded = `{"<&>":"2","a":"1"}`
+	value := func(v string) map[string]string { return map[string]string{"k": v} }
 	for _, tt := range []struct {
-		now, old string
-		want     map[string]string
+		now, old    string
+		texts       map[string]string
+		update, set map[string]string // the changes
 	}{
-		{"", "", map[string]string{"k": encoded}},
-		{encoded, "", nil},
-		{`{"a":"1", "<&>":"2", "more":"3"}`, "", nil},
-		{"", `{"a":"1", "<&>":"2"}`, map[string]string{"k": `{"a":"1", "<&>":"2"}`}},
-		{`{"a":"1"}`, "junk", map[string]string{"k": encoded}},
+		{"", "", texts, value(encoded), value(encoded)},
+		{encoded, "", texts, nil, nil},
+		{more, "", texts, nil, value(encoded)},
+		{"", `{"a":"1", "<&>":"2"}`, texts, value(`{"a":"1", "<&>":"2"}`), value(`{"a":"1", "<&>":"2"}`)},
+		{more, `{"a":"1", "<&>":"2"}`, texts, nil, value(`{"a":"1", "<&>":"2"}`)},
+		{`{"a":"1"}`, "junk", texts, value(encoded), value(encoded)},
+		{more, "", nil, nil, value("")},
+		{"", more, nil, value(more), nil},
+		{"", "", nil, nil, nil},
 	} {
-		m := &workload.Metadata{Annotations: map[string]string{"k": tt.now}}
-		old := &workload.Metadata{Annotations: map[string]string{"k": tt.old}}
-		var c annotation.Changes
-		c.Update(m, old, "k", texts)
-		var got map[string]string
-		for _, change := range c.All {
-			if len(change.Values) > 0 {
-				got = change.Values
+		changes := func(put func(c *annotation.Changes, m, old *workload.Metadata)) map[string]string {
+			m := &workload.Metadata{Annotations: value(tt.now)}
+			if tt.now == "" {
+				m.Annotations = nil
 			}
+			var c annotation.Changes
+			put(&c, m, &workload.Metadata{Annotations: value(tt.old)})
+			for _, change := range c.All {
+				if len(change.Values) > 0 {
+					return change.Values
+				}
+			}
+			return nil
 		}
-		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("Update of %q over %q: -want +got\n%s", tt.now, tt.old, diff)
+		got := changes(func(c *annotation.Changes, m, old *workload.Metadata) {
+			c.Update(m, old, "k", tt.texts)
+		})
+		if diff := cmp.Diff(tt.update, got); diff != "" {
+			t.Errorf("Update of %q over %q to %v: -want +got\n%s", tt.now, tt.old, tt.texts, diff)
+		}
+		got = changes(func(c *annotation.Changes, m, old *workload.Metadata) {
+			c.Set(m, old, "k", tt.texts)
+		})
+		if diff := cmp.Diff(tt.set, got); diff != "" {
+			t.Errorf("Set of %q over %q to %v: -want +got\n%s", tt.now, tt.old, tt.texts, diff)
 		}
 	}
 }

@@ -50,12 +50,27 @@ func (c *Changes) PutTexts(m *workload.Metadata, key string, texts map[string]st
 	c.Put(m, key, value)
 }
 
-// Update is like PutTexts, but if the annotation of the new or the old object has all of the texts,
-// that annotation is put byte for byte. Another spelling, or fewer entries, would make another pod
-// template, and roll it out.
+// Set is like PutTexts, but if the annotation of the new or the old object has just these texts,
+// that annotation is put byte for byte. Another spelling would make another pod template, and roll
+// it out.
+func (c *Changes) Set(m, old *workload.Metadata, key string, texts map[string]string) {
+	c.putSpelled(m, old, key, texts, maps.Equal)
+}
+
+// Update is like Set, but the annotation of the new or the old object may have more than the texts:
+// fewer entries would make another pod template too.
 func (c *Changes) Update(m, old *workload.Metadata, key string, texts map[string]string) {
+	c.putSpelled(m, old, key, texts, hasAll)
+}
+
+// putSpelled puts the annotation of the new or the old object if it fits the texts, and otherwise
+// the texts.
+func (c *Changes) putSpelled(
+	m, old *workload.Metadata, key string, texts map[string]string,
+	fits func(annotation, texts map[string]string) bool,
+) {
 	for _, value := range []string{m.Annotations[key], old.Annotations[key]} {
-		if value != "" && hasAll(Decode(value), texts) {
+		if value != "" && fits(Decode(value), texts) {
 			c.Put(m, key, value)
 			return
 		}
