@@ -118,6 +118,36 @@ func TestAppliedAgain(t *testing.T) {
 	}
 }
 
+// TestUnrecordedPinAppliedAgain applies a manifest without the digest that its former version had.
+// tagpin has not written that digest, and puts it back. Nothing is rolled out in any mode.
+func TestUnrecordedPinAppliedAgain(t *testing.T) {
+	for _, mode := range []string{"enforce", "keep", "dry-run"} {
+		for _, verb := range [][]string{{"apply"}, {"apply", "--server-side"}, {"replace"}} {
+			t.Run(mode+" "+strings.Join(verb, " "), func(t *testing.T) {
+				ns, tag := newNamespace(t, mode), repository(t)+":1"
+				reference, digest := push(t, env.Open, tag)
+				first := verb
+				if verb[0] == "replace" {
+					first = []string{"create"}
+				}
+				template := func() string {
+					return kubectl(t, "", "-n", ns, "get", "deployment/web", "-o", "jsonpath={.spec.template}")
+				}
+				pinned := fmt.Sprintf(deployment, reference+"@"+digest)
+				kubectl(t, pinned, append([]string{"-n", ns, "-f", "-"}, first...)...)
+				before := template()
+				push(t, env.Open, tag)
+				for range 2 {
+					kubectl(t, fmt.Sprintf(deployment, reference), append([]string{"-n", ns, "-f", "-"}, verb...)...)
+					if after := template(); after != before {
+						t.Errorf("template without the digest = %s, want %s", after, before)
+					}
+				}
+			})
+		}
+	}
+}
+
 // TestJobAppliedAgain applies a Job again, whose template can't be changed and must therefore stay
 // the same.
 func TestJobAppliedAgain(t *testing.T) {

@@ -55,33 +55,62 @@ func (a *answer) restoreRecords() {
 func (a *answer) record() {
 	m, old, kind := a.request.Object.Records(), a.request.Old.Records(), a.request.Object.Kind
 	pins, markers := map[string]string{}, map[string]string{}
-	for i := range a.result.Outcomes {
-		o := &a.result.Outcomes[i]
-		if entry := cmp.Or(o.NewEntry, o.HeldEntry, o.Entry); !entry.IsZero() {
-			pins[o.Key] = entry.String()
-		}
-	}
-	a.changes.Update(m, old, workload.AnnotationPins, pins)
-	if kind.IsPod() || kind.IsJob() { // they are never refreshed
-		return
-	}
-	put := a.changes.Update
+	putMarkers := a.changes.Update
 	rest := a.result.Outcomes // in the order of the pod specs
 	for i := range a.result.PodSpecs {
 		s, n := &a.result.PodSpecs[i], 0
 		for n < len(rest) && rest[n].PodSpec == i {
 			n++
 		}
+		a.addEntries(pins, s, rest[:n])
 		recorded, resolved := a.markers(s, rest[:n])
 		if resolved { // what was recorded before is no longer true
-			put = a.changes.Set
+			putMarkers = a.changes.Set
 		}
 		for name, value := range recorded {
 			markers[s.Prefix+name] = value
 		}
 		rest = rest[n:]
 	}
-	put(m, old, workload.AnnotationRefreshed, markers)
+	a.changes.Update(m, old, workload.AnnotationPins, pins)
+	if kind.IsPod() || kind.IsJob() { // they are never refreshed
+		return
+	}
+	putMarkers(m, old, workload.AnnotationRefreshed, markers)
+}
+
+// addEntries adds the entries of a pod spec with some outcomes to pins.
+func (a *answer) addEntries(
+	pins map[string]string, s *annotation.PodSpec, outcomes []pin.Outcome,
+) {
+	adopts := a.adopts(s, outcomes)
+	for i := range outcomes {
+		o := &outcomes[i]
+		if o.Reason == policy.Sticky && o.Old.Entry.IsZero() && !adopts {
+			continue
+		}
+		if entry := cmp.Or(o.NewEntry, o.HeldEntry, o.Entry); !entry.IsZero() {
+			pins[o.Key] = entry.String()
+		}
+	}
+}
+
+// adopts reports whether pins of a pod spec that were put back get an entry, though the old object
+// has none for them: somebody else has written them. An entry in a pod template would roll it out,
+// so one is added only if the template changes anyway. The other modes make no new entries.
+func (a *answer) adopts(s *annotation.PodSpec, outcomes []pin.Outcome) bool {
+	object := a.request.Object
+	switch {
+	case a.handler.Mode != policy.Enforce:
+		return false
+	case object.Records().Pointer == object.Metadata.Pointer: // and not in a pod template
+		return true
+	case s.Old == nil || s.Spec.Hash != s.Old.Spec.Hash:
+		return true
+	}
+	return slices.ContainsFunc(outcomes, func(o pin.Outcome) bool {
+		return o.Reason != policy.Sticky && o.Reason != policy.Unchanged
+	})
 }
 
 // markers returns the markers to record for a pod spec with some outcomes, and whether an image of

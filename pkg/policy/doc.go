@@ -49,9 +49,10 @@
 //
 //  5. Sticky. If an update replaces a pin by the very text that the pin was made for, such as
 //     nginx:1.25@sha256:… by nginx:1.25, the old pin is put back without a lookup. A manifest
-//     without digests can therefore be applied again, and changes nothing. If the old pin has no
-//     tag because the output is [DigestOnly], only its entry says which text it was made for;
-//     without an entry, this rule does not apply.
+//     without digests can therefore be applied again, and changes nothing. A pin without an entry
+//     gets none as long as nothing else changes in the pod template, because that would roll it
+//     out. If the old pin has no tag because the output is [DigestOnly], only its entry says which
+//     text it was made for; without an entry, this rule does not apply.
 //
 //  6. Left alone. A text stays if the kubelet never pulls it (imagePullPolicy: Never), if it is
 //     blank, if the kubelet would refuse it, if the config exempts it, or if it names no host and

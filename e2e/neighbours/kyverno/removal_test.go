@@ -48,8 +48,8 @@ func TestRemovalOfTagpin(t *testing.T) {
 // TestRemovalOfKyverno removes Kyverno, which has written the digest of a Deployment.
 func TestRemovalOfKyverno(t *testing.T) {
 	env.Record(t, neighbours.Check{
-		Done:   "A policy with `mutateDigest: true` has written the digest of a Deployment, and its tag moves. Kyverno's registrations and its admission controller are removed. The Deployment is applied again with its tag, and then restarted.",
-		Result: "The apply changes no digest: tagpin keeps it, and from then on it is a pin of tagpin's. The restart brings the new digest.",
+		Done:   "A policy with `mutateDigest: true` has written the digest of a Deployment, and its tag moves. Kyverno's registrations and its admission controller are removed. The Deployment is applied again with its tag, and then restarted. Then the template gets the annotation `tagpin.dev/refresh`.",
+		Result: "The apply changes nothing: tagpin puts the digest back. The restart keeps it, because tagpin has not written it. The annotation brings the new digest.",
 	})
 	s := newSpace(t)
 	reference, first := s.Push("1")
@@ -74,12 +74,14 @@ func TestRemovalOfKyverno(t *testing.T) {
 		return err
 	})
 	s.Apply(deploymentManifest(reference))
-	s.RolledOut("deployment/web")
-	s.wantPods(reference + "@" + first)
-	if s.pins() == "" {
-		t.Error("the pin is not one of tagpin's")
+	s.wantDeployed("applied again", reference+"@"+first, 1, 1)
+	if pins := s.pins(); pins != "" {
+		t.Errorf("the pins of tagpin are %s, want none", pins)
 	}
 	s.Kubectl("", "rollout", "restart", "deployment/web")
+	s.RolledOut("deployment/web")
+	s.wantPods(reference + "@" + first)
+	s.Apply(neighbours.DeploymentManifest(reference, "tagpin.dev/refresh: a"))
 	s.RolledOut("deployment/web")
 	s.wantPods(reference + "@" + second)
 }
