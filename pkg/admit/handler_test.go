@@ -28,7 +28,7 @@ func TestNotReview(t *testing.T) {
 	for name, body := range map[string]string{
 		"not JSON":     `hello`,
 		"empty":        ``,
-		"cut off":      `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","object":{"spec"`,
+		"cut off":      `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u"`,
 		"other kind":   `{"kind":"Pod","apiVersion":"v1"}`,
 		"old version":  `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","request":{"uid":"u"}}`,
 		"no request":   `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`,
@@ -54,14 +54,53 @@ func TestNotReview(t *testing.T) {
 	}
 }
 
-// TestLongNames checks that an error does not repeat a long name.
-func TestLongNames(t *testing.T) {
-	long := strings.Repeat("x", 1<<20)
-	r := newRequest(t.Context(), bytes.NewReader(review("CREATE", "g", long, `{}`, "")))
-	w := httptest.NewRecorder()
-	newHandler(t, policy.Enforce, registry).ServeHTTP(w, r)
-	if w.Code != http.StatusBadRequest || w.Body.Len() > 1000 {
-		t.Errorf("status %d with %d bytes, want 400 with at most 1000", w.Code, w.Body.Len())
+// TestLongWords checks that a request has to have a uid, a namespace and a kind as an API server
+// has them, and that an error does not repeat a long one.
+func TestLongWords(t *testing.T) {
+	for _, size := range []int{254, 1 << 20} {
+		long := strings.Repeat("x", size)
+		for field, body := range map[string][]byte{
+			"uid":       bytes.Replace(review("CREATE", "", "Pod", nginxPod, ""), []byte(`"u"`), []byte(`"`+long+`"`), 1),
+			"namespace": large(long, 10),
+			"kind":      review("CREATE", "g", long, `{}`, ""),
+			"group":     review("CREATE", long, "Pod", `{}`, ""),
+		} {
+			if field == "namespace" && size > 32<<10 {
+				continue // as a long name, which may precede it
+			}
+			r := newRequest(t.Context(), bytes.NewReader(body))
+			w := httptest.NewRecorder()
+			newHandler(t, policy.Enforce, registry).ServeHTTP(w, r)
+			if w.Code != http.StatusBadRequest || w.Body.Len() > 1000 {
+				t.Errorf("%s of %d bytes: status %d with %d bytes, want 400 with at most 1000",
+					field, size, w.Code, w.Body.Len())
+			}
+		}
+	}
+}
+
+// TestUnreadableReview checks that a review with a uid gets an answer, even if the rest can't be
+// read. A tenant can bring that about: the API server accepts objects as deep as the reviews that
+// are read here.
+func TestUnreadableReview(t *testing.T) {
+	for name, object := range map[string]string{
+		"deep":    `{"a":` + strings.Repeat("[", 9999) + strings.Repeat("]", 9999) + `}`,
+		"cut off": `{"a":1`,
+	} {
+		for mode, allowed := range allowedIn {
+			body := review("CREATE", "argoproj.io", "Rollout", object, "")
+			r, code := post(t, newHandler(t, mode, registry), body)
+			if code != http.StatusOK || r.Allowed != allowed || r.UID != "u" {
+				t.Errorf("%s, %s: status %d, answer %+v, want allowed %t", name, mode, code, r, allowed)
+			}
+		}
+	}
+	for _, size := range []int{4096, 4097} {
+		body := bytes.Replace(review("CREATE", "", "Pod", nginxPod, ""), []byte("jane"), bytes.Repeat([]byte("j"), size), 1)
+		r, code := post(t, newHandler(t, policy.Enforce, registry), body)
+		if code != http.StatusOK || r.Allowed != (size == 4096) {
+			t.Errorf("a user's name of %d bytes: status %d, answer %+v", size, code, r)
+		}
 	}
 }
 

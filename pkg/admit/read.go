@@ -43,8 +43,8 @@ type upload struct {
 	end     time.Time
 }
 
-// read reads the review in a request, which has to come until end. If only the beginning of the
-// review can be read, the result has the reason in unread, and no objects.
+// read reads the review in a request, which has to come until end. If the review can be answered,
+// but not be read as a whole, the result has the reason in unread, and no objects.
 func (h *Handler) read(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, end time.Time,
 ) (rv *review, err error) {
@@ -94,11 +94,13 @@ func (h *Handler) readLarge(
 	if err != nil {
 		return nil, err
 	}
-	rv, err := h.readRest(ctx, peer, beginning.Namespace, head, from)
-	if err == nil || beginning.UID == "" {
-		return rv, err
+	if beginning.unread == nil {
+		rv, err := h.readRest(ctx, peer, beginning.Namespace, head, from)
+		if err == nil {
+			return rv, nil
+		}
+		beginning.unread = err
 	}
-	beginning.unread = err
 	return beginning, from.discard()
 }
 

@@ -220,16 +220,55 @@ func TestReviewIsForgottenBeforeLookups(t *testing.T) {
 	})
 }
 
-// TestLateNamespace checks that a large review gets no place if its namespace does not come soon.
+// TestLateNamespace checks that a large review gets no place if its namespace does not come soon,
+// and is answered: the API server calls webhooks before it checks the name of an object.
 func TestLateNamespace(t *testing.T) {
-	h := newHandler(t, policy.Enforce, registry)
-	h.Reviews = &fair.Groups{Capacity: 32 * mebi, Share: 16 * mebi}
-	body := bytes.Replace(large("team", 2*mebi), []byte(`"name":"p"`), []byte(`"name":"`+strings.Repeat("p", 70<<10)+`"`), 1)
-	if _, code := post(t, h, body); code != http.StatusBadRequest {
-		t.Errorf("status %d, want 400", code)
+	for mode, allowed := range allowedIn {
+		h := newHandler(t, mode, registry)
+		h.Reviews = &fair.Groups{Capacity: 32 * mebi, Share: 16 * mebi}
+		body := named(large("team", 2*mebi), strings.Repeat("p", 70<<10))
+		r, code := post(t, h, body)
+		if code != http.StatusOK || r.Allowed != allowed || r.UID != "u" {
+			t.Fatalf("%s: status %d, answer %+v, want allowed %t", mode, code, r, allowed)
+		}
+		text := strings.Join(r.Warnings, "")
+		if !allowed {
+			text = r.Result.Message
+		}
+		if !strings.Contains(text, "the object's name is too long") {
+			t.Errorf("%s: %q, want the reason", mode, text)
+		}
+		if s := h.Reviews.Stats(); s != (fair.Stats{Capacity: 32 * mebi}) {
+			t.Errorf("%s: %+v, want that it never had a place", mode, s)
+		}
+		wantReason(t, h, body, map[bool]string{true: "unchanged", false: "denied"}[allowed], "unreadable")
 	}
-	if s := h.Reviews.Stats(); s != (fair.Stats{Capacity: 32 * mebi}) {
-		t.Errorf("%+v, want that it never had a place", s)
+}
+
+// named returns a review with another name of its object.
+func named(review []byte, name string) []byte {
+	return bytes.Replace(review, []byte(`"name":"p"`), []byte(`"name":"`+name+`"`), 1)
+}
+
+// TestLongNameOfObject checks that an object is pinned, however long its name is, and that the log
+// has the beginning of the name. The API server refuses the name after the webhooks.
+func TestLongNameOfObject(t *testing.T) {
+	for _, size := range []int{254, 4097, 30 << 10} {
+		for mode := range allowedIn {
+			h := newHandler(t, mode, unreachable)
+			h.OnFailure = onFailure(failure.Allow)
+			body := named(large("team", 100), strings.Repeat("n", size))
+			if r, code := post(t, h, body); code != http.StatusOK || !r.Allowed {
+				t.Errorf("%s, %d bytes: status %d, answer %+v, want it allowed", mode, size, code, r)
+			}
+			for message, lines := range postLogged(t, h, body) {
+				for _, line := range lines {
+					if name := fmt.Sprint(line["name"]); name == "" || len(name) > 253 {
+						t.Errorf("%s, %d bytes: the line %q has %d of them", mode, size, message, len(name))
+					}
+				}
+			}
+		}
 	}
 }
 

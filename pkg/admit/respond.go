@@ -132,7 +132,7 @@ func (h *Handler) process(ctx context.Context, rv *review) reply {
 	return reply{AdmissionResponse: r, result: result, unpinned: a.unpinned, reason: a.reason}
 }
 
-// notRead returns the answer to a review of which only the beginning was read.
+// notRead returns the answer to a review that could not be read as a whole.
 func (h *Handler) notRead(rv *review) reply {
 	switch {
 	case errors.Is(rv.unread, fair.ErrFull):

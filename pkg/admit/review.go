@@ -18,9 +18,12 @@ const (
 	// apiVersion is the version of AdmissionReview that is supported. Every API server since 1.16
 	// sends it.
 	apiVersion = "admission.k8s.io/v1"
-	// maxName is longer than any name that an API server sends. The longest are names of users: the
-	// URL of an issuer and a subject.
-	maxName = 4096
+	// maxWord is the greatest length of a uid, a namespace, a group or a kind that an API server
+	// sends, and of a valid name of an object (RFC 1123, subdomain).
+	maxWord = 253
+	// maxUser is longer than nearly any name of a user. The longest are the URL of an issuer and a
+	// subject.
+	maxUser = 4096
 	// ephemeralContainers is the subresource of Pods through which kubectl debug adds containers.
 	ephemeralContainers = "ephemeralcontainers"
 )
@@ -32,7 +35,7 @@ type review struct {
 	SubResource string           `json:"subResource"`
 	Operation   policy.Operation `json:"operation"`
 	Namespace   string           `json:"namespace"`
-	Name        string           `json:"name"`
+	Name        string           `json:"name"` // for logs and traces; cut to maxWord
 	User        struct {
 		Name string `json:"username"`
 		Node node   `json:"groups"`
@@ -42,7 +45,7 @@ type review struct {
 	Old    part `json:"oldObject"`
 
 	peer   string // the address that it came from
-	unread error  // if not nil, only the beginning of the review was read, for this reason
+	unread error  // if not nil, the review has no objects, for this reason
 	leave  func() // if not nil, gives back the review's place in Handler.Reviews
 }
 
@@ -83,52 +86,68 @@ func (p *part) take(body []byte) {
 	}
 }
 
-// decode decodes as much of a review as body has.
-func decode(body []byte) (rv *review, apiVersion, kind string, err error) {
+// decode decodes as much of a review as body has. unread is why the rest could not be decoded, or
+// nil. err is not nil if the review can't be answered: an API server writes the version, the uid
+// and the kind first, and none of them is long.
+func decode(body []byte) (rv *review, unread, err error) {
 	var envelope struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 		Request    review `json:"request"`
 	}
-	err = json.Unmarshal(body, &envelope,
+	unread = json.Unmarshal(body, &envelope,
 		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return &envelope.Request, envelope.APIVersion, envelope.Kind, err
+	rv = &envelope.Request
+	isReview := envelope.Kind == "AdmissionReview" && envelope.APIVersion == apiVersion
+	switch {
+	case isReview && max(len(rv.UID), len(rv.Namespace), len(rv.Kind.Group),
+		len(rv.Kind.Kind)) > maxWord:
+		return nil, nil, errors.New("a name in the AdmissionReview is too long")
+	case isReview && rv.UID != "" && rv.Kind.Kind != "":
+		rv.Name = truncate(rv.Name, maxWord)
+		return rv, unread, nil
+	case unread != nil:
+		return nil, nil, fmt.Errorf("reading the AdmissionReview: %w", unread)
+	case isReview:
+		return nil, nil, errors.New("the AdmissionReview has no request with a uid and a kind")
+	}
+	return nil, nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q", apiVersion,
+		truncate(envelope.Kind, maxWarning), truncate(envelope.APIVersion, maxWarning))
 }
 
-// errLongName is returned for a name that no API server sends.
-var errLongName = errors.New("a name in the AdmissionReview is too long")
+// errLongName is why a review can't be read if the namespace is not in its beginning. Only the
+// object's name can be the reason: an API server calls webhooks before it checks the name, and
+// writes everything else that may be long after the namespace and the operation.
+var errLongName = errors.New("the object's name is too long")
 
-// parseHead parses the beginning of a review. It fails if the namespace may be missing: an API
-// server writes the namespace, and then the operation, before everything that may be long.
+// parseHead parses the beginning of a review. If the namespace may be missing, the result has
+// unread set.
 func parseHead(head []byte) (*review, error) {
-	rv, _, _, _ := decode(head) // the error is that the end is missing
-	switch {
-	case rv.Operation == "":
+	rv, _, err := decode(head) // the rest is missing
+	if err != nil {
 		return nil, errors.New(
 			"the AdmissionReview is large, and does not begin like that of an API server")
-	case max(len(rv.UID), len(rv.Namespace)) > maxName:
-		return nil, errLongName
+	}
+	if rv.Operation == "" {
+		rv.unread = errLongName
 	}
 	return rv, nil
 }
 
 // parseReview parses a review in one pass. The objects remain JSON, and share the memory of body.
+// If the review can be answered, but not be read, the result has unread set.
 func parseReview(body []byte) (*review, error) {
-	rv, version, kind, err := decode(body)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("reading the AdmissionReview: %w", err)
-	case max(len(rv.UID), len(rv.Kind.Group), len(rv.Kind.Kind), len(rv.Namespace), len(rv.Name),
-		len(rv.User.Name)) > maxName:
-		return nil, errLongName
-	case kind != "AdmissionReview" || version != apiVersion:
-		return nil, fmt.Errorf("want an AdmissionReview of %s, got kind %q of %q",
-			apiVersion, truncate(kind, maxWarning), truncate(version, maxWarning))
-	case rv.UID == "":
-		return nil, errors.New("the AdmissionReview has no request with a uid")
+	rv, unread, err := decode(body)
+	if err != nil {
+		return nil, err
 	}
-	rv.Object.take(body)
-	rv.Old.take(body)
+	if len(rv.User.Name) > maxUser {
+		rv.User.Name, unread = "", errors.New("the user's name is too long")
+	}
+	if rv.unread = unread; unread == nil {
+		rv.Object.take(body)
+		rv.Old.take(body)
+	}
 	return rv, nil
 }
 
