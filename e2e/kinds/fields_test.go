@@ -80,7 +80,7 @@ func TestImageFieldsWarn(t *testing.T) {
 	if got := apply(steps("one", "build", reference, "param", "$(params.image)")); got != "" {
 		t.Errorf("created: %s, want no warning", got)
 	}
-	want := "field /spec/steps/build/image: " + reference + " kept at sha256:"
+	want := `field "/spec/steps/build/image": ` + reference + " kept at sha256:"
 	got := apply(steps("two", "build", reference, "param", "$(params.image)"))
 	if !strings.Contains(got, want) || !strings.Contains(got, "though the object has changed") {
 		t.Errorf("with another script: %s, want the warning %s", got, want)
@@ -113,14 +113,14 @@ func TestImageFieldsDenied(t *testing.T) {
 			"-n", newSpace(t, mode).name, "create", "-f", "-")
 		return warnings, err
 	}
-	want := "field /spec/templates/build/container/image: can't pin "
+	want := `field "/spec/templates/build/container/image": can't pin `
 	if _, err := create("enforce", named); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("enforce: %v, want a denial with %s", err, want)
 	}
 	if _, err := create("keep", named); err != nil {
 		t.Errorf("keep: %v", err)
 	}
-	want = "field /spec/steps/build/image: can't pin "
+	want = `field "/spec/steps/build/image": can't pin `
 	if warnings, err := create("enforce", unnamed); err != nil || !strings.Contains(warnings, want) {
 		t.Errorf("without an account: %v, warnings %q, want %s", err, warnings, want)
 	}

@@ -170,7 +170,7 @@ func (a *answer) denyFailed(o *pin.Outcome) {
 
 // deny refuses the object, with a sentence for its sender and a word for the log.
 func (a *answer) deny(why reason, sentence string) {
-	a.denials = append(a.denials, sentence)
+	a.denials = append(a.denials, message("%s", sentence))
 	a.reason = cmp.Or(a.reason, why)
 }
 

@@ -116,8 +116,8 @@ func describePlaceholder(o *pin.Outcome) string {
 
 // describeName returns the container or the volume of a reference, or the field that holds it.
 func describeName(o *pin.Outcome) string {
-	if strings.HasPrefix(o.Reference.Name, "/") {
-		return "field " + o.Reference.Name
+	if o.Field {
+		return fmt.Sprintf("field %q", o.Reference.Name)
 	}
 	if name, ok := strings.CutPrefix(o.Reference.Name, "volume/"); ok && name != "" {
 		return fmt.Sprintf("volume %q", name)

@@ -83,7 +83,7 @@ func TestImageFields(t *testing.T) {
 	l.send(taskOf([]string{"new r:3", "b r:2", "a r:1"}))
 	l.wantSteps("another order, and a new step", "r:3@two", "r:2@one", "r:1@one")
 	if got := l.last.Warnings; len(got) != 2 ||
-		!strings.Contains(got[0], "field /spec/steps/b/image: r:2 kept at sha256:") ||
+		!strings.Contains(got[0], `field "/spec/steps/b/image": r:2 kept at sha256:`) ||
 		!strings.HasSuffix(got[0], "though the object has changed; to resolve it anew: change the object's annotation tagpin.dev/refresh") {
 		t.Errorf("another order: warnings = %q, want two that say how to refresh", got)
 	}
@@ -127,7 +127,7 @@ func TestImageFieldsModes(t *testing.T) {
 // pull secrets.
 func TestImageFieldsFail(t *testing.T) {
 	for class, want := range map[failure.Class]string{
-		failure.NotFound:     "field /spec/steps/a/image: can't pin r:1: ",
+		failure.NotFound:     `field "/spec/steps/a/image": can't pin r:1: `,
 		failure.Invalid:      "ask the registry's operator",
 		failure.Unavailable:  "admitted as it is; its pods wait until the image resolves",
 		failure.Unauthorized: `or give the service account "runner" an image pull secret`,

@@ -67,12 +67,12 @@ type reply struct {
 func (h *Handler) notReviewed(
 	rv *review, why reason, code int32, format string, args ...any,
 ) reply {
-	r, message := allowed(rv), fmt.Sprintf(format, args...)
+	r, text := allowed(rv), message(format, args...)
 	if h.Mode == policy.Propose {
-		message += "; admitted without proposed pins"
-		r.Warnings = []string{truncate(message, maxWarning)}
+		text += "; admitted without proposed pins"
+		r.Warnings = []string{truncate(text, maxWarning)}
 	} else {
-		deny(r, message, code)
+		deny(r, text, code)
 	}
 	return reply{AdmissionResponse: r, reason: why}
 }
@@ -102,7 +102,7 @@ func (h *Handler) process(ctx context.Context, rv *review) reply {
 		return reply{AdmissionResponse: allowed(rv)}
 	case !h.Table.Known(rv.Kind):
 		r := allowed(rv)
-		text := fmt.Sprintf("the images of this %s are not pinned: it is not among the `templates` of "+
+		text := message("the images of this %s are not pinned: it is not among the `templates` of "+
 			"tagpin's config; add it there, or remove it from the registration", rv.Kind)
 		r.Warnings = []string{truncate(text, maxWarning)}
 		return reply{AdmissionResponse: r}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/printable"
 )
 
 const (
@@ -49,10 +50,16 @@ func (a *answer) warn(o *pin.Outcome, format string, args ...any) {
 	a.warnings.add("%s: "+format, append([]any{describeName(o)}, args...)...)
 }
 
+// message formats a text for whoever applies an object, which may have been written by somebody
+// else. A terminal must not obey what is in it, nor must what runs a pipeline.
+func message(format string, args ...any) string {
+	return printable.Text(fmt.Sprintf(format, args...))
+}
+
 // brief formats a warning of at most maxWarning characters. It cuts the images first, and then the
 // end.
 func brief(format string, args []any) string {
-	s := fmt.Sprintf(format, args...)
+	s := message(format, args...)
 	size := utf8.RuneCountInString(s)
 	if size <= maxWarning {
 		return s
@@ -70,7 +77,7 @@ func brief(format string, args []any) string {
 			args[i] = cutMiddle(string(text), max(room/images, minImage))
 		}
 	}
-	runes := []rune(fmt.Sprintf(format, args...))
+	runes := []rune(message(format, args...))
 	if len(runes) <= maxWarning {
 		return string(runes)
 	}

@@ -6,9 +6,53 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/tagpin/tagpin/pkg/policy"
 )
+
+// TestMessagesArePrintable checks that no message has a command for a terminal or for what runs a
+// pipeline, whatever is in the object: others apply manifests that a tenant wrote.
+func TestMessagesArePrintable(t *testing.T) {
+	const evil = `\u001b[2J\u202e\u0000\u009b1m##[error]`
+	pods := map[string]string{}
+	for _, name := range []string{"", "/", "volume/"} {
+		for _, image := range []string{"missing", "private", "down", "auto", evil, strings.Repeat("a.", 150) + "b/c"} {
+			pods[name+" "+image] = `{"name":"` + name + evil + `","image":"` + image + `"}`
+		}
+	}
+	messages := 0
+	check := func(mode policy.Mode, body []byte) {
+		t.Helper()
+		r := respond(t, mode, body)
+		texts := r.Warnings
+		if r.Result != nil {
+			texts = append(texts, r.Result.Message)
+		}
+		for _, text := range texts {
+			messages++
+			not := func(c rune) bool { return !unicode.IsPrint(c) }
+			if strings.ContainsFunc(text, not) || strings.Contains(text, "##[") {
+				t.Errorf("%s: message %q for %s", mode, text, body)
+			}
+			if strings.Contains(text, "field") {
+				t.Errorf("%s: message %q calls a container a field", mode, text)
+			}
+		}
+	}
+	for mode := range allowedIn {
+		for _, container := range pods {
+			spec := `"spec":{"serviceAccountName":"` + evil + `","containers":[` + container + `]}`
+			check(mode, review("CREATE", "", "Pod", `{`+spec+`}`, ""))
+			check(mode, review("CREATE", "apps", "Deployment", `{"spec":{"template":{`+spec+`}}}`, ""))
+		}
+		check(mode, review("CREATE", "apps", "Deployment", `{"`+evil+`":`+strings.Repeat("[", 9999)+`}`, ""))
+		check(mode, review("CREATE", evil, evil, `{}`, ""))
+	}
+	if messages < 3*len(pods) {
+		t.Errorf("%d messages, want more", messages)
+	}
+}
 
 // TestLongWarning checks that a warning about a long image says first what became of the object,
 // has the registry once, the ends of the image and the cause, and what to do.
