@@ -51,8 +51,10 @@ var probesBounds = listen.Bounds{
 	IdleTime:    15 * time.Second,
 }
 
-// maxScrapes is the number of concurrent answers of /metrics. Each holds all metrics as text.
-const maxScrapes = 4
+// newScrapes bounds the concurrent answers of /metrics, each of which holds all metrics. Answers to
+// one address come one after the other, so that a pod that asks all the time does not keep
+// Prometheus waiting.
+func newScrapes() *fair.Queue { return &fair.Queue{Capacity: 4, Share: 1} }
 
 // queues bound what is held at once, fairly by namespace. deploy/docs/bounds.md lists the bounds
 // that matter for memory, with their reasons. An idle server holds about 40 MiB, and 60 to 180 MiB

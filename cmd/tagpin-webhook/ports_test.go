@@ -11,10 +11,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tagpin/tagpin/pkg/listen"
 )
@@ -153,6 +158,51 @@ func countOpen(t *testing.T, all []net.Conn) int {
 		}
 	}
 	return open
+}
+
+// TestScrapesTakeTurns checks that an address that asks for the metrics over all of its connections
+// does not keep another one from them.
+func TestScrapesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads, hold := new(atomic.Int64), make(chan struct{})
+		r := prometheus.NewRegistry()
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "slow"}, func() float64 {
+			reads.Add(1)
+			<-hold
+			return 1
+		}))
+		handler, statuses := metricsHandler(r), make(chan int, metricsBounds.PerPeer+1)
+		scrape := func(ctx context.Context, from string) {
+			request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", http.NoBody)
+			request.RemoteAddr = from
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, request)
+			statuses <- answer.Code
+		}
+		for n := range metricsBounds.PerPeer {
+			go scrape(t.Context(), fmt.Sprintf("192.0.2.1:%d", 1000+n))
+		}
+		synctest.Wait()
+		before := reads.Load()
+		go scrape(t.Context(), "192.0.2.2:1000")
+		synctest.Wait()
+		if now := reads.Load(); before != 1 || now != 2 {
+			t.Errorf("%d answers for an address, and %d with another one, want 1 and 2", before, now)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		go scrape(gone, "192.0.2.2:1001")
+		synctest.Wait()
+		leave()
+		if got := <-statuses; got != http.StatusServiceUnavailable {
+			t.Errorf("status without a turn = %d, want 503", got)
+		}
+		close(hold)
+		for range metricsBounds.PerPeer + 1 {
+			if got := <-statuses; got != http.StatusOK {
+				t.Errorf("status = %d, want 200", got)
+			}
+		}
+	})
 }
 
 // TestNoHTTP2 checks that the webhook only speaks HTTP/1.1, as API servers do to webhooks.
