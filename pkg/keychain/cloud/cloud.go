@@ -93,7 +93,7 @@ type Ambient struct {
 // state is what is known about a scope.
 type state struct {
 	auth      authn.AuthConfig // the last credential; zero if there was none
-	authAt    time.Time        // when the request for auth began
+	authAt    time.Time        // when the request for auth began; zero if there was none
 	lastAt    time.Time        // when the last request that has ended began
 	pendingAt time.Time        // when the request that is under way began; zero if there is none
 	namespace string           // the namespace of the last request
@@ -120,9 +120,12 @@ func (a *Ambient) credentials(
 	s := p.scope(r.Host())
 	known, _ := a.known.Get(s)
 	left := timeout // of the request that is under way, or of a new one
-	if !known.pendingAt.IsZero() {
+	switch {
+	case !fresh && time.Since(known.authAt) < ttl:
+		left = 0 // another caller may have requested a new one, which this one does not need
+	case !known.pendingAt.IsZero():
 		left -= time.Since(known.pendingAt)
-	} else if time.Since(known.lastAt) < known.maxAge(fresh) {
+	case time.Since(known.lastAt) < interval(fresh):
 		left = 0
 	}
 	if left <= 0 {
@@ -170,15 +173,13 @@ func (st *state) usable() bool {
 	return st.auth != (authn.AuthConfig{}) && time.Since(st.authAt) < keepFor
 }
 
-// maxAge returns the age from which on a state must be updated.
-func (st *state) maxAge(fresh bool) time.Duration {
-	switch {
-	case fresh:
+// interval returns the minimum time between two requests, if the last one failed or, with fresh, a
+// registry refused its credential.
+func interval(fresh bool) time.Duration {
+	if fresh {
 		return minInterval
-	case !st.authAt.Equal(st.lastAt): // the last request failed
-		return failureTTL
 	}
-	return ttl
+	return failureTTL
 }
 
 // update requests a credential and remembers the new state of the scope.

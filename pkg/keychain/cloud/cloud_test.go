@@ -198,6 +198,38 @@ func TestHanging(t *testing.T) {
 	})
 }
 
+// TestRefusedMeanwhile checks that a lookup whose credential a registry has refused, which requests
+// a new one, does not delay lookups for which the remembered one is new enough.
+func TestRefusedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Google}, Source: s}
+		get := func(namespace string, fresh bool) (waited time.Duration) {
+			begin := time.Now()
+			got := a.For(namespace).Credentials(t.Context(), ref.MustParse("gcr.io/a/b"), fresh)
+			if !found(got) {
+				t.Errorf("%s: Credentials = %v, want a credential", namespace, got)
+			}
+			return time.Since(begin)
+		}
+		get("n", false)
+		time.Sleep(time.Minute)
+		s.mu.Lock()
+		s.hold = make(chan struct{})
+		s.mu.Unlock()
+		go get("refused", true)
+		synctest.Wait()
+		if waited := get("other", false); waited != 0 {
+			t.Errorf("a lookup waited %v for a credential that it did not need", waited)
+		}
+		if waited := get("refused too", true); waited != 2*time.Second {
+			t.Errorf("a lookup that was refused waited %v, want 2 s", waited)
+		}
+		close(s.hold)
+		synctest.Wait()
+	})
+}
+
 // TestHangingAlone checks that hosts that hang don't delay other clouds, or hosts with a
 // credential.
 func TestHangingAlone(t *testing.T) {
