@@ -35,7 +35,8 @@ Other flags print one thing of the image instead, for scripts:
                   the layer is read once, and nothing of it is kept
   --tags          the tags of the repository that point at the image's digest (see --limit)
 
-If an index has several images, --image-config and --files need --platform. An image without an
+If an index has several images, --image-config and --files need --platform, which chooses as
+containerd does: without an image for linux/arm/v7, that for linux/arm/v6. An image without an
 index has a single manifest, which is taken as it is, even if it is for another platform. Exit code
 3 means that something was not looked up; what was found is printed all the same.`
 

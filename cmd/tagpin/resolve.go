@@ -22,10 +22,12 @@ const aboutResolve = `Prints the current digest of each image on a line of its o
 image already has is printed as it is. No layer is pulled.
 
 For an image of several platforms, tagpin resolve prints the digest of the index, so that a pinned
-image runs on all of them. With --platform, it prints the digest of the manifest for one platform.
-An image without an index has a single manifest, which is taken as it is: which platform it is for
-is not looked up, and -o json then has no field platform. With --full, tagpin resolve prints the
-whole image: nginx:1.25@sha256:…
+image runs on all of them. With --platform, it prints the digest of the manifest that containerd
+chooses on that platform: its own, or else the best one that runs there too. Without a manifest for
+linux/arm/v7 it is that for linux/arm/v6, and linux/amd64/v3 runs what is for linux/amd64. An image
+without an index has a single manifest, which is taken as it is: which platform it is for is not
+looked up, and -o json then has no field platform. With --full, tagpin resolve prints the whole
+image: nginx:1.25@sha256:…
 
 A - stands for the images in stdin, one on each line. Blank lines and lines that begin with # are
 left out.

@@ -178,6 +178,60 @@ func TestAttestationIsNotChosen(t *testing.T) {
 	}
 }
 
+// TestPlatformIsChosenAsByRuntimes checks that a manifest for a lower variant is chosen if there is
+// none for the one that is asked for, as containerd does, and that the best one is chosen, wherever
+// it stands in the index.
+func TestPlatformIsChosenAsByRuntimes(t *testing.T) {
+	host, r := serve(t, nil)
+	for n, tt := range []struct {
+		asked string
+		index []string
+		want  string // "" if none is chosen
+	}{
+		{"linux/arm/v7", []string{"linux/amd64", "linux/arm/v6"}, "linux/arm/v6"},
+		{"linux/arm/v7", []string{"linux/arm/v5", "linux/arm/v6"}, "linux/arm/v6"},
+		{"linux/arm/v7", []string{"linux/arm/v6", "linux/arm/v7"}, "linux/arm/v7"},
+		{"linux/arm/v6", []string{"linux/arm/v7"}, ""},
+		{"linux/amd64/v3", []string{"linux/amd64"}, "linux/amd64"},
+		{"linux/amd64/v3", []string{"linux/amd64", "linux/amd64/v2", "linux/amd64/v4"}, "linux/amd64/v2"},
+		{"linux/amd64", []string{"linux/amd64/v3"}, ""},
+		{"linux/amd64", []string{"linux/386", "linux/amd64"}, "linux/amd64"},
+		{"linux/arm64", []string{"linux/arm/v7", "linux/arm64/v8"}, "linux/arm64/v8"},
+		{"linux/arm64", []string{"linux/arm/v6", "linux/arm/v7"}, "linux/arm/v7"},
+		{"linux/arm64/v10", []string{"linux/arm64", "linux/arm64/v10"}, "linux/arm64/v10"},
+		{"windows/amd64", []string{"linux/amd64"}, ""},
+	} {
+		var index v1.ImageIndex = empty.Index
+		want := ""
+		for _, text := range tt.index {
+			platform, err := v1.ParsePlatform(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			one := randomImage(t)
+			index = mutate.AppendManifests(index, mutate.IndexAddendum{
+				Add: one, Descriptor: v1.Descriptor{Platform: platform},
+			})
+			if d, err := one.Digest(); err != nil {
+				t.Fatal(err)
+			} else if text == tt.want {
+				want = d.String()
+			}
+		}
+		tag := fmt.Sprintf("%s/a:%d", host, n)
+		push(t, tag, index)
+		p, err := image.ParsePlatform(tt.asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := r.DigestFor(t.Context(), ref.MustParse(tag), p)
+		if got.String() != want || (err == nil) != (want != "") {
+			t.Errorf("%s in an index of %q: DigestFor = %s, %v, want that of %q (%s)",
+				tt.asked, tt.index, got, err, tt.want, want)
+		}
+	}
+}
+
 // TestTreeIsBounded checks that deep and huge indexes are cut, and that the tree says where.
 func TestTreeIsBounded(t *testing.T) {
 	var manifests atomic.Int64

@@ -23,7 +23,7 @@ import (
 // Platform is a platform to choose in an index. The zero value chooses none.
 type Platform struct {
 	text    string
-	matcher platforms.Matcher
+	matcher platforms.MatchComparer
 }
 
 // ParsePlatform parses os/arch or os/arch/variant. The empty text is the zero value.
@@ -35,7 +35,11 @@ func ParsePlatform(text string) (Platform, error) {
 	if err != nil || !strings.Contains(text, "/") {
 		return Platform{}, errors.New("want os/arch or os/arch/variant, such as linux/arm64")
 	}
-	return Platform{text, platforms.OnlyStrict(p)}, nil
+	matcher := platforms.Only(p)
+	if !matcher.Match(p) { // containerd does not know the variant, nor which ones are below it
+		matcher = platforms.OnlyStrict(p)
+	}
+	return Platform{text, matcher}, nil
 }
 
 // IsZero reports whether no platform is to be chosen.
@@ -55,8 +59,9 @@ func (r *Reader) Digest(ctx context.Context, image ref.Reference) (digest.Digest
 }
 
 // Open gets the manifest that a reference names. If it is an index and a platform is given, that is
-// the first manifest in the index that matches the platform, as a container runtime chooses one.
-// The error has a class of package failure.
+// the manifest that containerd chooses: the one for the platform, or else for the best of those
+// that the platform also runs, such as linux/arm/v6 on linux/arm/v7. The error has a class of
+// package failure.
 func (r *Reader) Open(ctx context.Context, image ref.Reference, p Platform) (*Root, error) {
 	d, err := r.Digest(ctx, image)
 	if err != nil {
@@ -113,19 +118,24 @@ func (r *Reader) get(ctx context.Context, pinned ref.Reference) (*Root, error) {
 	return root, nil
 }
 
-// choose returns the digest of the first manifest that matches a platform.
+// choose returns the digest of the best manifest for a platform, or of the first one of several
+// that are as good.
 func (r *Root) choose(p Platform) (digest.Digest, error) {
+	var best ocispec.Descriptor
 	var available []string
 	for _, child := range r.images() {
-		if p.matcher.Match(*child.Platform) {
-			if err := child.Digest.Validate(); err != nil {
-				return "", failure.Errorf(failure.Invalid, "the index has no valid digest for %s", p)
-			}
-			return child.Digest, nil
-		}
 		available = append(available, platforms.FormatAll(*child.Platform))
+		if p.matcher.Match(*child.Platform) &&
+			(best.Platform == nil || p.matcher.Less(*child.Platform, *best.Platform)) {
+			best = child
+		}
 	}
-	if len(available) == 0 {
+	switch {
+	case best.Platform != nil && best.Digest.Validate() != nil:
+		return "", failure.Errorf(failure.Invalid, "the index has no valid digest for %s", p)
+	case best.Platform != nil:
+		return best.Digest, nil
+	case len(available) == 0:
 		return "", failure.Errorf(failure.NotFound,
 			"no manifest for %s: the index names no platforms", p)
 	}
