@@ -17,8 +17,8 @@ the login of an image in these places, and takes the first one:
 
 Within a file, a helper in credHelpers for the host decides. If there is none, the entry for the
 repository or the longest path above it counts: quay.io/org/app, then quay.io/org. After these come
-the helper in credsStore and the entry for the host. A login for a path is sent for images below it
-only.
+the helper in credsStore, unless credHelpers has the host with an empty name, and the entry for the
+host. A login for a path is sent for images below it only.
 
 A helper is asked once for each host, for up to 30 seconds. If it fails, tagpin says why and goes on
 without the login, because the image may be public. A login that a registry refuses is followed by

@@ -68,10 +68,12 @@ func (s Source) parse() (*file, error) {
 	return f, nil
 }
 
-// helper returns the question to the helper that credHelpers names for a host.
+// helper returns the question to the helper that credHelpers names for a host. ok is false if
+// credHelpers has no entry for the host. An entry with an empty name names no helper: the host's
+// login is in the file (getConfiguredCredentialStore in cli/config/configfile of docker/cli).
 func (f *file) helper(host string) (q question, ok bool) {
 	for _, key := range spellings(host) {
-		if name := f.Helpers[key]; name != "" {
+		if name, ok := f.Helpers[key]; ok {
 			asked := key
 			if key == hubIndex || key == hubAPI {
 				asked = hubLogin // where docker login stores it; podman login stores it by its key
@@ -80,6 +82,15 @@ func (f *file) helper(host string) (q question, ok bool) {
 		}
 	}
 	return question{}, false
+}
+
+// store returns the question to the helper of credsStore. ok is false if there is none, or if
+// credHelpers has an entry for the host.
+func (f *file) store(host string) (q question, ok bool) {
+	if _, named := f.helper(host); named || f.Store == "" {
+		return question{}, false
+	}
+	return question{f.Store, server(host), f.name}, true
 }
 
 // spellings returns the keys under which a file may have the login for a host. The usual one comes
@@ -102,9 +113,11 @@ func server(host string) string {
 }
 
 // below returns the entry for the repository, or else for the longest path above it within the
-// host. An empty entry says that no login is to be sent, so it counts as found. In a file with
-// credsStore it is skipped: Docker leaves an empty entry there for each login that the helper has.
+// host. An empty entry says that no login is to be sent, so it counts as found. It is skipped if
+// the helper of credsStore is asked for the host: Docker leaves an empty entry in the file for each
+// login that the helper has.
 func (f *file) below(r ref.Reference) (auth authn.AuthConfig, found bool, err error) {
+	_, stored := f.store(r.Host())
 	for path := r.Path(); path != ""; path = parent(path) {
 		key := r.Host() + "/" + path
 		raw, ok := f.Auths[key]
@@ -112,7 +125,7 @@ func (f *file) below(r ref.Reference) (auth authn.AuthConfig, found bool, err er
 			continue
 		}
 		auth, err := f.decode(key, raw)
-		if err != nil || f.Store == "" || auth != (authn.AuthConfig{}) {
+		if err != nil || !stored || auth != (authn.AuthConfig{}) {
 			return auth, true, err
 		}
 	}

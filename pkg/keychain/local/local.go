@@ -12,7 +12,8 @@
 //  1. A helper in credHelpers for the host. Then the file's entries for that host don't count.
 //  2. The entry of the repository, and of each path above it: quay.io/org/app, then quay.io/org. A
 //     key is the whole repository or path, so a login for quay.io/orga is not sent for quay.io/org.
-//  3. The helper in credsStore, which is Docker's.
+//  3. The helper in credsStore, which is Docker's, unless credHelpers has the host with an empty
+//     name.
 //  4. The entry of the host, also in the older spellings such as https://quay.io/v1/.
 //
 // The package runs the helpers, so it must not be used in a server.
@@ -116,7 +117,7 @@ func (k *Keychain) current(fresh bool) []*file {
 func (k *Keychain) fromFile(
 	ctx context.Context, f *file, r ref.Reference, fresh bool,
 ) (authn.AuthConfig, error) {
-	if q, ok := f.helper(r.Host()); ok {
+	if q, ok := f.helper(r.Host()); ok && q.helper != "" {
 		return k.ask(ctx, q, fresh)
 	}
 	auth, found, err := f.below(r)
@@ -124,8 +125,8 @@ func (k *Keychain) fromFile(
 		return auth, err
 	}
 	var failed error
-	if f.Store != "" {
-		auth, failed = k.ask(ctx, question{f.Store, server(r.Host()), f.name}, fresh)
+	if q, ok := f.store(r.Host()); ok {
+		auth, failed = k.ask(ctx, q, fresh)
 	}
 	if auth != (authn.AuthConfig{}) {
 		return auth, nil

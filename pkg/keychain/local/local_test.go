@@ -263,6 +263,27 @@ esac
 			"nginx", "helper",
 			[]string{"get https://index.docker.io/v1/\n"},
 		},
+		{
+			"an empty name in credHelpers, and the login in the file",
+			`{"credsStore":"test","credHelpers":{"a.example":""},"auths":{"a.example":{"auth":"dTpw"}}}`,
+			"a.example/x", "u", nil,
+		},
+		{
+			"an empty name in credHelpers, and an empty entry",
+			`{"credsStore":"test","credHelpers":{"a.example":""},"auths":{"a.example/x":{},"a.example":{"auth":"dTpw"}}}`,
+			"a.example/x", "", nil,
+		},
+		{
+			"an empty name in credHelpers for another host",
+			`{"credsStore":"test","credHelpers":{"b.example":""},"auths":{"a.example":{"auth":"dTpw"}}}`,
+			"a.example/x", "helper",
+			[]string{"get a.example\n"},
+		},
+		{
+			"an empty name in credHelpers for Docker Hub",
+			`{"credsStore":"test","credHelpers":{"https://index.docker.io/v1/":""},"auths":{"https://index.docker.io/v1/":{"auth":"dTpw"}}}`,
+			"nginx", "u", nil,
+		},
 		{"podman's credHelpers for Docker Hub", `{"credHelpers":{"docker.io":"test"}}`, "nginx", "helper", []string{"get docker.io\n"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
