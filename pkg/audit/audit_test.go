@@ -132,6 +132,35 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// TestVolume checks the states of an image volume with each status. The status of nodes before
+// Kubernetes 1.35 has no image of a volume, and a runtime may report only the digest of its config.
+func TestVolume(t *testing.T) {
+	f := newFixture(t)
+	push := f.pusher(t)
+	was := push.image("app:1", "one")
+	now := push.image("app:1", "two")
+	const unknown = "does not name the digest of a volume's image"
+	for _, tt := range []struct{ id, states, detail string }{
+		{"", "unknown unpinned", unknown},
+		{nothing, "unknown unpinned", unknown},
+		{nothing[7:], "unknown unpinned", unknown},
+		{f.host + "/app@" + now, "unpinned", ""},
+		{f.host + "/app@" + was, "drifted unpinned", ""},
+	} {
+		p := one(f.host+"/app:1", tt.id)
+		p.Containers[0].Type, p.Containers[0].Mounted = audit.TypeVolume, true
+		found := report(t, &audit.Auditor{Images: f.images(t)}, p).Containers[0]
+		var states []string
+		for _, s := range found.States {
+			states = append(states, string(s))
+		}
+		detail := strings.Join(found.Details, "; ")
+		if strings.Join(states, " ") != tt.states || !strings.Contains(detail, tt.detail) {
+			t.Errorf("%q: %s (%s), want %s (%s)", tt.id, states, detail, tt.states, tt.detail)
+		}
+	}
+}
+
 // TestNeverPulled checks that nothing is asked about images that are never pulled.
 func TestNeverPulled(t *testing.T) {
 	f := newFixture(t)

@@ -47,7 +47,8 @@ type Container struct {
 	Type Type
 	// Image is the text in the pod spec.
 	Image string
-	// ImageID is what the status says about the image. It is empty if the container has not started.
+	// ImageID is what the status says about the image. It is empty if the container has not started,
+	// or if nodes don't report the images of volumes.
 	ImageID string
 	// Mounted is true for an image volume if a container of its pod has started.
 	Mounted bool

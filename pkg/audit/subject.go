@@ -65,13 +65,12 @@ func (a *Auditor) newSubject(k key, r *row) *subject {
 	switch {
 	case name.Pinned():
 		s.runs = name
+	case status.image.IsZero() && k.container.Type == TypeVolume: // it may be pulled all the same
+		s.unknown = "the status of the pod does not name the digest of a volume's image"
 	case status.reason != "":
 		s.unknown = status.reason
 		return s // a registry's tag says nothing about an image that did not come from there
-	case status.image.IsZero():
-		if k.container.Type == TypeVolume {
-			s.unknown = "the status of a pod does not say which image a volume has"
-		}
+	case status.image.IsZero(): // it has not started
 	default:
 		s.runs = name.WithDigest(status.digest())
 		if status.image.Repository() != name.Repository() {

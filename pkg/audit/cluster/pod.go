@@ -52,6 +52,19 @@ type containerStatus struct {
 	State   struct {
 		Terminated *struct{} `json:"terminated"`
 	} `json:"state"`
+	VolumeMounts []volumeMount `json:"volumeMounts"`
+}
+
+// volumeMount is what the status of a container says about a volume that it mounts. Nodes report
+// the image of a volume since Kubernetes 1.35, with the feature gate ImageVolumeWithDigest. The
+// kubelet writes the runtime's ID of the image, which may be the digest of its config alone.
+type volumeMount struct {
+	Name         string `json:"name"`
+	VolumeStatus struct {
+		Image struct {
+			ImageRef string `json:"imageRef"`
+		} `json:"image"`
+	} `json:"volumeStatus"`
 }
 
 // unknownNamespace is the namespace of a pod whose metadata could not be read.
@@ -93,7 +106,12 @@ func read(raw []byte, a *audit.Pod) error {
 	for _, r := range spec.References {
 		l := listOf(r)
 		if statuses[l.kind] == nil {
-			if statuses[l.kind], err = p.statuses(l.status); err != nil {
+			if l.kind == audit.TypeVolume {
+				statuses[l.kind], err = p.volumes()
+			} else {
+				statuses[l.kind], err = p.statuses(l.status)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -122,14 +140,19 @@ type imageList struct {
 	kind    audit.Type // of its containers or volumes
 }
 
-// listOf returns the list that a reference is in.
-func listOf(r workload.Reference) imageList {
-	for _, l := range []imageList{
+// imageLists returns all lists of the pod spec that have images.
+func imageLists() []imageList {
+	return []imageList{
 		{"/spec/containers/", "containerStatuses", audit.TypeContainer},
 		{"/spec/initContainers/", "initContainerStatuses", audit.TypeInit},
 		{"/spec/ephemeralContainers/", "ephemeralContainerStatuses", audit.TypeEphemeral},
 		{"/spec/volumes/", "", audit.TypeVolume},
-	} {
+	}
+}
+
+// listOf returns the list that a reference is in.
+func listOf(r workload.Reference) imageList {
+	for _, l := range imageLists() {
 		if strings.HasPrefix(r.Pointer, l.pointer) {
 			return l
 		}
@@ -137,17 +160,44 @@ func listOf(r workload.Reference) imageList {
 	return imageList{}
 }
 
+// list returns what a field of the status says about containers.
+func (p *pod) list(field string) (all []containerStatus, err error) {
+	if raw := p.Status[field]; raw != nil {
+		err = decode(raw, &all)
+	}
+	return all, err
+}
+
 // statuses returns what a field of the status says about containers, by name.
 func (p *pod) statuses(field string) (map[string]containerStatus, error) {
-	var all []containerStatus
-	if raw := p.Status[field]; raw != nil {
-		if err := decode(raw, &all); err != nil {
-			return nil, err
-		}
+	all, err := p.list(field)
+	if err != nil {
+		return nil, err
 	}
 	byName := make(map[string]containerStatus, len(all))
 	for _, s := range all {
 		byName[s.Name] = s
+	}
+	return byName, nil
+}
+
+// volumes returns what the status says about volumes with images, by the names of their references.
+// If several containers mount a volume, the first one of imageLists counts.
+func (p *pod) volumes() (map[string]containerStatus, error) {
+	byName := map[string]containerStatus{}
+	for _, l := range imageLists() {
+		all, err := p.list(l.status)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range all {
+			for _, m := range s.VolumeMounts {
+				name, image := "volume/"+m.Name, m.VolumeStatus.Image.ImageRef
+				if image != "" && byName[name].ImageID == "" {
+					byName[name] = containerStatus{Name: name, ImageID: image}
+				}
+			}
+		}
 	}
 	return byName, nil
 }
