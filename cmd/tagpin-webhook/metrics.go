@@ -38,14 +38,15 @@ var (
 			"namespace is bounded.",
 		[]string{"queue"}, nil)
 	queueWaiting = prometheus.NewDesc("tagpin_queue_waiting",
-		"Callers that wait for their namespace's turn, by queue (lookups, pending, secrets, siblings, "+
-			"reviews, images, waiting, gets, credentials, manifests, objects).",
+		"Callers that wait for their namespace's turn, by queue (lookups, secrets, siblings, reviews, "+
+			"gets, manifests, objects). The other queues let nobody wait: they admit or refuse a caller "+
+			"at once.",
 		[]string{"queue"}, nil)
 	queueRefused = prometheus.NewDesc("tagpin_queue_refused_total",
 		"Callers that got nothing of the resource, by queue (lookups, pending, secrets, siblings, "+
 			"reviews, images, waiting, gets, credentials, manifests, objects) and reason: full (there "+
 			"was no room for one more of their namespace) or late (their time was over before their "+
-			"turn).",
+			"turn, in the queues of tagpin_queue_waiting).",
 		[]string{"queue", "reason"}, nil)
 )
 
@@ -71,8 +72,11 @@ func (m queueMetrics) Collect(out chan<- prometheus.Metric) {
 		s := q.Stats()
 		gauge(queueInUse, float64(s.InUse))
 		gauge(queueCapacity, float64(s.Capacity))
-		gauge(queueWaiting, float64(s.Waiting))
 		refused(float64(s.Refused), "full")
+		if _, ok := q.(*fair.Room); ok { // nobody waits in it
+			continue
+		}
+		gauge(queueWaiting, float64(s.Waiting))
 		refused(float64(s.TimedOut), "late")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
@@ -48,5 +49,32 @@ func TestQueueMetrics(t *testing.T) {
 		if !slices.Contains(lines, want) {
 			t.Errorf("metrics lack %s:\n%s", want, text)
 		}
+	}
+}
+
+// TestRoomMetrics checks that a fair.Room, in which nobody waits, has no metrics about waiting.
+func TestRoomMetrics(t *testing.T) {
+	room := &fair.Room{Capacity: 4}
+	for range 4 {
+		if leave, err := room.Enter("", "team", 1); err == nil {
+			defer leave()
+		}
+	}
+	m := queueMetrics(func() map[string]queue { return map[string]queue{"images": room} })
+	want := []string{
+		`tagpin_queue_capacity{queue="images"} 4`,
+		`tagpin_queue_in_use{queue="images"} 1`,
+		`tagpin_queue_refused_total{queue="images",reason="full"} 3`,
+	}
+	text, err := testutil.CollectAndFormat(m, expfmt.TypeTextPlain, "tagpin_queue_in_use",
+		"tagpin_queue_capacity", "tagpin_queue_waiting", "tagpin_queue_refused_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool {
+		return line == "" || strings.HasPrefix(line, "#")
+	})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("metrics: -want +got\n%s", diff)
 	}
 }
