@@ -83,14 +83,14 @@ func newHandlers(
 // queuesByName returns the queues with the names that they have in metrics.
 func (h *handlers) queuesByName() map[string]queue {
 	byName := map[string]queue{
-		"lookups":     h.current.Load().places,
-		"gets":        h.queues.gets,
-		"manifests":   h.queues.manifests,
-		"reviews":     h.queues.reviews,
-		"images":      h.queues.images,
-		"waiting":     h.queues.waiting,
-		"pending":     h.queues.pending,
-		"credentials": h.queues.credentials,
+		"lookups":         h.current.Load().places,
+		"gets":            h.queues.gets,
+		"manifests":       h.queues.manifests,
+		"reviews":         h.queues.reviews,
+		"images":          h.queues.images,
+		"waiting":         h.queues.waiting,
+		"pending-lookups": h.queues.pending,
+		"credentials":     h.queues.credentials,
 	}
 	if h.api.client != nil {
 		byName["secrets"] = h.api.secrets
