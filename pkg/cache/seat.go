@@ -16,9 +16,9 @@ type seat[K comparable, V any] struct {
 	endWait func(came bool) // ends OnWait; nil if it was not called
 }
 
-// ensureAttempt makes sure that there is an attempt which the caller can rely on: the shared one, or
-// that of its own namespace. changed is closed when the caller has to call ensureAttempt again. The
-// error is that of the own attempt, or ErrClosed.
+// ensureAttempt makes sure that there is an attempt which the caller can rely on: the shared one,
+// or that of its own namespace. changed is closed when the caller has to call ensureAttempt again.
+// The error is that of the own attempt, or ErrClosed.
 func (f *Flights[K, V]) ensureAttempt(
 	ctx context.Context, s *seat[K, V], call func(context.Context, Turn) (V, error),
 ) (changed <-chan struct{}, err error) {
