@@ -62,9 +62,9 @@ func newScrapes() *fair.Queue { return &fair.Queue{Capacity: 4, Share: 1} }
 // and siblings are beside what they bound (resolve.Places, Pending and CredentialRoom,
 // cluster.Places, sibling.Places).
 type queues struct {
-	reviews                               *fair.Groups
-	waiting, images, pending, credentials *fair.Room
-	manifests, gets                       *fair.Queue
+	reviews                                   *fair.Groups
+	slowReviews, images, pending, credentials *fair.Room
+	manifests, gets                           *fair.Queue
 }
 
 func newQueues() queues {
@@ -78,7 +78,7 @@ func newQueues() queues {
 		// review takes a place when it has waited for half a second. One address may have up to 384
 		// places, and one namespace of it up to 192; less if others wait too. The other connections are
 		// for reviews that can be answered from memory.
-		waiting: &fair.Room{Capacity: int64(webhookBounds.Connections)},
+		slowReviews: &fair.Room{Capacity: int64(webhookBounds.Connections)},
 		// The size of large objects that are being pinned, in images, pod specs and KiB of text, each of
 		// which holds about 1 KiB. One namespace may have an object with the greatest number of images,
 		// if their texts have at most 256 bytes on average. An object that counts as at most 64 needs no

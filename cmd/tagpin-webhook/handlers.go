@@ -88,7 +88,7 @@ func (h *handlers) queuesByName() map[string]queue {
 		"manifests":       h.queues.manifests,
 		"reviews":         h.queues.reviews,
 		"images":          h.queues.images,
-		"waiting":         h.queues.waiting,
+		"slow-reviews":    h.queues.slowReviews,
 		"pending-lookups": h.queues.pending,
 		"credentials":     h.queues.credentials,
 	}

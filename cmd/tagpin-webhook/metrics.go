@@ -28,14 +28,14 @@ var (
 	queueInUse = prometheus.NewDesc("tagpin_queue_in_use",
 		"What is in use of a resource that namespaces share, by queue: lookups, pending-lookups (those "+
 			"that are under way or wait), secrets and siblings (reads), images (of large objects), "+
-			"waiting (reviews), gets (manifests that are being read), credentials (KiB, of lookups "+
-			"with large ones), and in bytes: reviews, manifests, objects (large ones of the API "+
-			"server).",
+			"slow-reviews (those that have waited for half a second), gets (manifests that are being "+
+			"read), credentials (KiB, of lookups with large ones), and in bytes: reviews, manifests, "+
+			"objects (large ones of the API server).",
 		[]string{"queue"}, nil)
 	queueCapacity = prometheus.NewDesc("tagpin_queue_capacity",
 		"How much of the resource there is, by queue (lookups, pending-lookups, secrets, siblings, "+
-			"reviews, images, waiting, gets, credentials, manifests, objects). 0 if only the share of "+
-			"each namespace is bounded.",
+			"reviews, images, slow-reviews, gets, credentials, manifests, objects). 0 if only the share "+
+			"of each namespace is bounded.",
 		[]string{"queue"}, nil)
 	queueWaiting = prometheus.NewDesc("tagpin_queue_waiting",
 		"Callers that wait for their namespace's turn, by queue (lookups, secrets, siblings, reviews, "+
@@ -44,9 +44,9 @@ var (
 		[]string{"queue"}, nil)
 	queueRefused = prometheus.NewDesc("tagpin_queue_refused_total",
 		"Callers that got nothing of the resource, by queue (lookups, pending-lookups, secrets, "+
-			"siblings, reviews, images, waiting, gets, credentials, manifests, objects) and reason: full "+
-			"(there was no room for one more of their namespace) or late (their time was over before "+
-			"their turn, in the queues of tagpin_queue_waiting).",
+			"siblings, reviews, images, slow-reviews, gets, credentials, manifests, objects) and reason: "+
+			"full (there was no room for one more of their namespace) or late (their time was over "+
+			"before their turn, in the queues of tagpin_queue_waiting).",
 		[]string{"queue", "reason"}, nil)
 )
 

@@ -96,17 +96,17 @@ func (h *handlers) addModes(s, former *state) {
 	s.modes = map[policy.Mode]http.Handler{}
 	for _, mode := range policy.Modes() {
 		s.modes[mode] = &admit.Handler{
-			Pinner:    pinner,
-			Table:     table,
-			Mode:      mode,
-			OnFailure: s.config.OnFailure.Actions(),
-			Keychain:  s.credentials.For,
-			CloudOff:  cloudOff(s.config.Credentials.Clouds),
-			Metrics:   h.metrics.admit,
-			Reviews:   h.queues.reviews,
-			Images:    h.queues.images,
-			Waiting:   h.queues.waiting,
-			Began:     listen.Began,
+			Pinner:      pinner,
+			Table:       table,
+			Mode:        mode,
+			OnFailure:   s.config.OnFailure.Actions(),
+			Keychain:    s.credentials.For,
+			CloudOff:    cloudOff(s.config.Credentials.Clouds),
+			Metrics:     h.metrics.admit,
+			Reviews:     h.queues.reviews,
+			Images:      h.queues.images,
+			SlowReviews: h.queues.slowReviews,
+			Began:       listen.Began,
 		}
 	}
 }

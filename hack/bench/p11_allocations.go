@@ -62,14 +62,14 @@ func allocations(ctx context.Context, _ *stage, r *report.Report) error {
 		}),
 	}
 	handler := &admit.Handler{
-		Pinner:   &pin.Pinner{Resolver: cache},
-		Mode:     policy.Enforce,
-		Keychain: func(string, workload.Identity) keychain.Keychain { return nil },
-		Metrics:  admit.NewMetrics(prometheus.NewRegistry()),
-		Reviews:  new(fair.Groups),
-		Images:   new(fair.Room),
-		Waiting:  new(fair.Room),
-		Began:    func(*http.Request) time.Time { return time.Now() },
+		Pinner:      &pin.Pinner{Resolver: cache},
+		Mode:        policy.Enforce,
+		Keychain:    func(string, workload.Identity) keychain.Keychain { return nil },
+		Metrics:     admit.NewMetrics(prometheus.NewRegistry()),
+		Reviews:     new(fair.Groups),
+		Images:      new(fair.Room),
+		SlowReviews: new(fair.Room),
+		Began:       func(*http.Request) time.Time { return time.Now() },
 	}
 	admission, err := benchmark(r, "Admission", func() error { return serve(ctx, handler, body) })
 	if err != nil {

@@ -163,7 +163,7 @@ func (a *answer) denyFailed(o *pin.Outcome) {
 	case o.Reason == policy.TooLong:
 		why = byLength
 	case a.crowded:
-		why = byWaiting
+		why = bySlow
 	}
 	a.deny(why, a.describe(o))
 }

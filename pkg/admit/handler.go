@@ -75,8 +75,8 @@ type Handler struct {
 	// specs and KiB of text, and is shared like Reviews. An image takes about 1 KiB until the answer,
 	// however short its text is.
 	Images *fair.Room
-	// Waiting limits the reviews that take long, and is shared like Reviews.
-	Waiting *fair.Room
+	// SlowReviews limits the reviews that take long, and is shared like Reviews.
+	SlowReviews *fair.Room
 	// Began returns the time at which the first byte of a request came. The handler is only called
 	// after the header.
 	Began func(*http.Request) time.Time

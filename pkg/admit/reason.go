@@ -15,7 +15,7 @@ const (
 	// There was no room in a queue, which has this name in the metrics too.
 	byReviews reason = "reviews"
 	byImages  reason = "images"
-	byWaiting reason = "waiting"
+	bySlow    reason = "slow-reviews"
 
 	bySize    reason = "too-large"  // the review has too many bytes
 	byContent reason = "unreadable" // the review or its object can't be read

@@ -122,12 +122,12 @@ func TestReasonOfWaitingReviews(t *testing.T) {
 			return resolve.Result{}, failure.Unavailable
 		}
 		h := newHandler(t, policy.Enforce, resolve.Func(hangs))
-		h.Waiting = &fair.Room{Capacity: 4}
+		h.SlowReviews = &fair.Room{Capacity: 4}
 		open := make(chan struct{})
 		close(open)
 		first := send(h, large("team", 10, "hangs"), open)
 		time.Sleep(time.Second)
-		wantReason(t, h, podOf("hangs"), "denied", "waiting")
+		wantReason(t, h, podOf("hangs"), "denied", "slow-reviews")
 		<-first
 	})
 }

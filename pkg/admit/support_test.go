@@ -83,12 +83,12 @@ func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handl
 		OnFailure: failure.Actions{
 			failure.Unauthorized: failure.Defer, failure.Unavailable: failure.Defer,
 		},
-		Keychain: func(string, workload.Identity) keychain.Keychain { return nil },
-		Metrics:  admit.NewMetrics(prometheus.NewRegistry()),
-		Reviews:  new(fair.Groups),
-		Images:   new(fair.Room),
-		Waiting:  new(fair.Room),
-		Began:    func(*http.Request) time.Time { return time.Now() },
+		Keychain:    func(string, workload.Identity) keychain.Keychain { return nil },
+		Metrics:     admit.NewMetrics(prometheus.NewRegistry()),
+		Reviews:     new(fair.Groups),
+		Images:      new(fair.Room),
+		SlowReviews: new(fair.Room),
+		Began:       func(*http.Request) time.Time { return time.Now() },
 	}
 }
 

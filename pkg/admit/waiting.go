@@ -18,8 +18,8 @@ const patience = time.Second / 2
 var errCrowded = errors.New("too many reviews are waiting beside this one")
 
 // limitWaiting returns a context for a review that ends early if the review waits and there is no
-// room in Waiting. The lookups that it still waits for then fail, and the answer is made without
-// them. done must be called after the answer was made.
+// room in SlowReviews. The lookups that it still waits for then fail, and the answer is made
+// without them. done must be called after the answer was made.
 func (h *Handler) limitWaiting(
 	ctx context.Context, rv *review,
 ) (_ context.Context, done func()) {
@@ -32,7 +32,7 @@ func (h *Handler) limitWaiting(
 		if answered {
 			return
 		}
-		enter, err := h.Waiting.Enter(rv.peer, rv.Namespace, 1)
+		enter, err := h.SlowReviews.Enter(rv.peer, rv.Namespace, 1)
 		if err != nil {
 			cancel(fmt.Errorf("no answer yet, and %w of namespace %s", errCrowded, rv.Namespace))
 			return

@@ -97,7 +97,7 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 		h := newHandler(t, policy.Enforce, &resolve.Cache{
 			Next: resolve.Func(hangs), Answers: answers, Client: &registries.Client{},
 		})
-		h.Waiting = &fair.Room{Capacity: 16}
+		h.SlowReviews = &fair.Room{Capacity: 16}
 		open := make(chan struct{})
 		close(open)
 		var loud []pending
@@ -105,7 +105,7 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 			loud = append(loud, send(h, large("loud", 10, "hangs"), open))
 		}
 		time.Sleep(time.Second)
-		if s := h.Waiting.Stats(); s.InUse != 4 || s.Refused != 6 {
+		if s := h.SlowReviews.Stats(); s.InUse != 4 || s.Refused != 6 {
 			t.Errorf("of ten reviews: %+v, want 4 that wait", s)
 		}
 		loud = slices.DeleteFunc(loud, func(answers pending) bool {
@@ -131,14 +131,14 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 			t.Errorf("a review that needs no wait: %+v, want it pinned", r.Result)
 		}
 		time.Sleep(time.Second)
-		if s := h.Waiting.Stats(); s.InUse != 5 {
+		if s := h.SlowReviews.Stats(); s.InUse != 5 {
 			t.Errorf("with the review of another namespace: %+v, want it to wait too", s)
 		}
 		<-other
 		for _, answers := range loud {
 			<-answers
 		}
-		if s := h.Waiting.Stats(); s.InUse != 0 {
+		if s := h.SlowReviews.Stats(); s.InUse != 0 {
 			t.Errorf("in the end: %+v, want nothing in use", s)
 		}
 	})
