@@ -43,7 +43,7 @@ func TestLastAnswerOpensMore(t *testing.T) {
 		a.Keychain = passwords(map[string]string{"a": "a", "b": "b"})
 		a.Progress = func(n, _ int) { done.Store(int64(n)) }
 		a.Wait = func(_ context.Context, err error, _ *int) (time.Duration, error) {
-			if strings.Contains(err.Error(), "500") {
+			if strings.Contains(err.Error(), "500 Internal Server Error") {
 				return time.Millisecond, err
 			}
 			return 0, err
