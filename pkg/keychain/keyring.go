@@ -181,8 +181,7 @@ func (e *entry) matches(host, port string) (ok bool, steps int) {
 	if e.port != port || strings.Count(e.host, ".") != strings.Count(host, ".") {
 		return false, steps
 	}
-	compared := 0
-	ok, compared = matchLabels(e.host, host)
+	ok, compared := matchLabels(e.host, host)
 	return ok, steps + compared
 }
 
