@@ -20,7 +20,6 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
-	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/listen"
 	"github.com/tagpin/tagpin/pkg/reminder"
 )
@@ -86,28 +85,10 @@ func (s *server) serving(*http.Request) error {
 func metricsHandler(r *prometheus.Registry) http.Handler {
 	all := prometheus.Gatherers{r, ctrlmetrics.Registry}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", inTurn(newScrapes(), promhttp.HandlerFor(all, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", newScrapes().Handler(promhttp.HandlerFor(all, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError,
 	})))
 	return mux
-}
-
-// inTurn returns a handler whose requests wait for their turn in a queue. Addresses share it as
-// namespaces do. A request whose sender has gone leaves the queue.
-func inTurn(q *fair.Queue, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		from, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil {
-			from = r.RemoteAddr
-		}
-		leave, err := q.Enter(r.Context(), from, 1)
-		if err != nil {
-			http.Error(w, "no turn: "+err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		defer leave()
-		next.ServeHTTP(w, r)
-	})
 }
 
 // reported returns a check that logs why it fails when the reason changes, and again now and then

@@ -28,6 +28,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/audit"
 	"github.com/tagpin/tagpin/pkg/audit/page"
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/listen"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/process"
@@ -264,9 +265,10 @@ func (s *auditServer) handler(gatherer prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
-	}))
+	scrapes := &fair.Queue{Capacity: maxScrapes, Share: 1} // one for each address
+	mux.Handle("GET /metrics", scrapes.Handler(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError,
+	})))
 	return mux
 }
 
