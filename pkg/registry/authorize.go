@@ -203,7 +203,7 @@ func (l *lookup) authorize(ctx context.Context, c auth.Challenge, goesOn bool) (
 		l.paused = true
 	}
 	onWait := func() func(bool) {
-		over := l.waiting()
+		over := l.notifyWait()
 		return func(came bool) { over(came || goesOn) }
 	}
 	header, err := l.client.tokenCalls.DoQueued(ctx, tokenCall{c, l.tokenKey()},

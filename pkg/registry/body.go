@@ -83,7 +83,7 @@ func (l *lookup) readBody(ctx context.Context, m *Manifest, r io.Reader, size in
 
 // waitForRoom lets other requests try the gate of the repository meanwhile, since it has answered.
 func (l *lookup) waitForRoom() (over func(goesOn bool)) {
-	resume, waited := l.pauseTry(), l.waiting()
+	resume, waited := l.pauseTry(), l.notifyWait()
 	return func(goesOn bool) {
 		waited(goesOn)
 		_ = resume() // the answer has come, whatever was closed meanwhile

@@ -54,7 +54,7 @@ func (l *lookup) request(ctx context.Context, method string) (*Manifest, error) 
 	}
 	l.via, l.final, l.paused = "", false, false
 	defer l.slot.endGet()
-	tried, err := l.begin(ctx, method)
+	tried, err := l.beginRequest(ctx, method)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 		return nil, known.err
 	}
 	header, failed := known.header, known.err
-	if err := l.resume(ctx); err != nil {
+	if err := l.passGatesAgain(ctx); err != nil {
 		return nil, err
 	}
 	m, challenge, err := l.send(ctx, method, header)
@@ -153,7 +153,7 @@ func (l *lookup) ask(ctx context.Context, method string) (*Manifest, error) {
 			return nil, failed
 		case renewed != "":
 			header = renewed
-			if err = l.resume(ctx); err != nil {
+			if err = l.passGatesAgain(ctx); err != nil {
 				return nil, err
 			}
 			m, challenge, err = l.send(ctx, method, header)

@@ -31,7 +31,7 @@ func at(g *gates, path, user string, shared bool) *lookup {
 	return c.lookup("r.example", head("r.example/"+path, ""), credential, new(slot))
 }
 
-// pass waits until the gates let a request pass, as lookup.begin does.
+// pass waits until the gates let a request pass, as lookup.beginRequest does.
 func pass(ctx context.Context, g *gates, keys []gateKey) ([]*gate, error) {
 	for {
 		taken, trying, err := g.pass(keys, true)

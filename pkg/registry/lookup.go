@@ -61,7 +61,7 @@ type lookup struct {
 	realms     auth.Realms
 	slot       *slot   // of the whole Request
 	tried      []*gate // by the request that is under way
-	paused     bool    // others may try the gates that the request has passed (resume)
+	paused     bool    // others may try the gates that the request has passed (passGatesAgain)
 	via        string  // the host that the registry has redirected the request to; "" if it has not
 	other      *visit  // of that host, or of a foreign token endpoint; nil if there is none
 	visitor    bool    // the lookup is for the bounds of a visit, and tries no gate

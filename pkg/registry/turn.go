@@ -8,13 +8,15 @@ import (
 	"net/http"
 )
 
-// begin waits until the lookup may send a request: each gate is open or may be tried, the lookup
-// has a slot, the rate allows it, and a GET has its turn among those of all registries. While
-// another request tries a gate, the lookup gives its slot back. begin returns the gates that this
-// request tries.
-func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
+// beginRequest waits until the lookup may send a request: each gate is open or may be tried, the
+// lookup has a slot, the rate allows it, and a GET has its turn among those of all registries.
+// While another request tries a gate, the lookup gives its slot back. beginRequest returns the
+// gates that this request tries.
+func (l *lookup) beginRequest(ctx context.Context, method string) ([]*gate, error) {
 	l.settle(ctx)
 	for waited := false; ; {
+		// Only a request that is about to be sent may try a gate. That of a visit is sent by the lookup
+		// that visits, which tries its own.
 		taken, trying, err := l.client.gates.pass(l.gates(), waited && !l.visitor)
 		switch {
 		case err != nil:
@@ -23,11 +25,11 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 		case trying != nil:
 			l.slot.leave()
 			waited = false
-			if err := l.await(ctx, trying); err != nil {
+			if err := l.awaitTry(ctx, trying); err != nil {
 				return nil, err
 			}
 		case !waited:
-			if err := l.wait(ctx, method); err != nil {
+			if err := l.awaitCapacity(ctx, method); err != nil {
 				return nil, err
 			}
 			waited = true
@@ -43,11 +45,12 @@ func (l *lookup) begin(ctx context.Context, method string) ([]*gate, error) {
 	}
 }
 
-// resume does for the gates what begin does, if the lookup has let others try them while it waited
-// for a token from another host. Otherwise all lookups that wait for such tokens would be sent at
-// once when a limit ends. Meanwhile the lookup keeps its slot, as it did while it waited. If its
-// time ends, that is only for its namespace: the registry was not asked with the token.
-func (l *lookup) resume(ctx context.Context) error {
+// passGatesAgain does for the gates what beginRequest does, if the lookup has let others try them
+// while it waited for a token from another host. Otherwise all lookups that wait for such tokens
+// would be sent at once when a limit ends. Meanwhile the lookup keeps its slot, as it did while it
+// waited. If its time ends, that is only for its namespace: the registry was not asked with the
+// token.
+func (l *lookup) passGatesAgain(ctx context.Context) error {
 	for l.paused {
 		taken, trying, err := l.client.gates.pass(l.gates(), true)
 		switch {
@@ -58,7 +61,7 @@ func (l *lookup) resume(ctx context.Context) error {
 			l.tried, l.paused = taken, false
 			return nil
 		}
-		if late := l.await(ctx, trying); late != nil {
+		if late := l.awaitTry(ctx, trying); late != nil {
 			late.ofNamespace = true
 			return late
 		}
@@ -66,9 +69,9 @@ func (l *lookup) resume(ctx context.Context) error {
 	return nil
 }
 
-// await waits until the request that tries a gate has ended.
-func (l *lookup) await(ctx context.Context, trying <-chan struct{}) (late *requestError) {
-	over := l.waiting()
+// awaitTry waits until the request that tries a gate has ended.
+func (l *lookup) awaitTry(ctx context.Context, trying <-chan struct{}) (late *requestError) {
+	over := l.notifyWait()
 	defer func() { over(late == nil) }()
 	select {
 	case <-trying:
@@ -78,18 +81,18 @@ func (l *lookup) await(ctx context.Context, trying <-chan struct{}) (late *reque
 	}
 }
 
-// wait waits for a slot, if the lookup has none, for the rate, and for the turn of a GET.
-func (l *lookup) wait(ctx context.Context, method string) (err error) {
+// awaitCapacity waits for a slot, if the lookup has none, for the rate, and for the turn of a GET.
+func (l *lookup) awaitCapacity(ctx context.Context, method string) (err error) {
 	if l.slot.limiter == nil {
 		key := limiterKey{l.server(), l.MaxInFlight, l.RequestsPerSecond}
 		*l.slot, err = l.client.limiters.take(ctx, key, l.Namespace, l.OnWait)
 		if err != nil {
-			return l.late(err)
+			return l.noPlace(err)
 		}
 	}
 	leave, err := l.slot.limiter.rate.EnterNotify(ctx, l.Namespace, 1, l.OnWait)
 	if err != nil {
-		return l.late(err)
+		return l.noPlace(err)
 	}
 	leave()
 	if method != http.MethodGet {
@@ -111,14 +114,14 @@ func (l *lookup) notTried(err error) *requestError {
 	}
 }
 
-// late returns the error of a lookup whose turn did not come in time.
-func (l *lookup) late(err error) error {
+// noPlace returns the error of a lookup whose turn did not come in time.
+func (l *lookup) noPlace(err error) error {
 	const reason = "no place among the requests to it within the time allowed"
 	return &requestError{host: l.Name, reason: reason, err: errors.Join(ErrNoAnswer, err)}
 }
 
-// waiting calls OnWait.
-func (l *lookup) waiting() (over func(goesOn bool)) {
+// notifyWait tells OnWait that a wait begins. over ends it.
+func (l *lookup) notifyWait() (over func(goesOn bool)) {
 	if l.OnWait == nil {
 		return func(bool) {}
 	}

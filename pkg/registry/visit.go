@@ -49,7 +49,7 @@ func (l *lookup) visit(ctx context.Context, u *url.URL) error {
 	v.manifest = v.manifest && v.there.at(u)
 	v.there.visitor = true
 	resume := l.pauseTry()
-	_, err = v.there.begin(ctx, http.MethodHead) // a GET has its turn already
+	_, err = v.there.beginRequest(ctx, http.MethodHead) // a GET has its turn already
 	if err = cmp.Or(l.from(err), resume()); err != nil {
 		v.there.slot.leave()
 		return err

@@ -63,7 +63,7 @@ const (
 // repository must not be sent to it. The server gets requests below /v2/, or below the path that
 // the API has instead, where a token endpoint may be for one repository alone, and so may one whose
 // path leads there when it is cleaned. A token endpoint elsewhere on the host is for repositories
-// whose path has the same first part, and one on another host, which the config or a known pair
+// whose path has the same first part, and one on another host, which the config or knownRealms
 // names, is for all.
 func (r *Realms) Scope(c Challenge) Scope {
 	if c.Basic {

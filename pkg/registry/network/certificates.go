@@ -23,18 +23,18 @@ const (
 	maxSurplus = 8 << 10 // bytes of certificates that belong to no verified chain
 )
 
-// These bound the work of a verification, which ends neither with the request nor with the
-// connection. Go checks up to 100 signatures, each by a key that the server may have chosen.
-// Registries send up to 5 certificates, which need 4 checks. If the certificates of two CAs are
-// there in two generations each, that makes 10. A check takes less than 0.7 ms, but up to 2.5 ms
-// with a large key, of which private CAs have up to 3.
+// A verification goes on after the request and the connection have ended, so its work is bounded
+// before it begins. Go checks up to 100 signatures, each by a key that the server may have chosen.
+// Registries send up to 5 certificates, which need 4 checks, or 10 while two of their CAs have an
+// old and a new certificate. A check takes less than 0.7 ms, and up to 2.5 ms with a large key.
+// Chains of private CAs have up to 3 such keys.
 const (
-	maxCertificates = 10
-	maxChecks       = 12
-	checksOfLarge   = 4    // that a check with a large key counts for
-	smallRSA        = 4096 // bits
-	smallExponent   = 1<<16 + 1
-	smallCurve      = 384 // bits
+	maxCertificates    = 10
+	maxSignatureChecks = 12
+	largeKeyCost       = 4    // that a check with a large key counts for
+	smallRSA           = 4096 // bits
+	smallExponent      = 1<<16 + 1
+	smallCurve         = 384 // bits
 )
 
 // certificatesError says which bound the certificates of a server exceed.
@@ -55,36 +55,36 @@ type tlsSettings struct {
 func (s tlsSettings) config(host string) *tls.Config {
 	return &tls.Config{
 		ServerName: host, Certificates: s.client, NextProtos: []string{"http/1.1"},
-		MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, //nolint:gosec // s.check verifies
+		MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, //nolint:gosec // see VerifyConnection
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			if host != "" {
 				cs.ServerName = host // crypto/tls has it only if it is no address
 			}
-			return s.check(cs.ServerName, cs.PeerCertificates)
+			return s.verifyBounded(cs.ServerName, cs.PeerCertificates)
 		},
 	}
 }
 
-// check returns a certificatesError if a server's certificates need too much memory or work, or
-// else verifies them.
-func (s tlsSettings) check(host string, certificates []*x509.Certificate) error {
-	if err := checkSize(certificates); err != nil || s.unverified {
+// verifyBounded verifies a server's certificates, unless they need too much memory or work. Then it
+// returns a certificatesError.
+func (s tlsSettings) verifyBounded(host string, certificates []*x509.Certificate) error {
+	if err := boundSize(certificates); err != nil || s.unverified {
 		return err
 	}
 	if len(certificates) > maxCertificates {
 		return certificatesError(fmt.Sprintf("it sends more than %d TLS certificates", maxCertificates))
 	}
-	if checks(certificates[:1], certificates[1:]) > maxChecks {
+	if signatureChecks(certificates[:1], certificates[1:]) > maxSignatureChecks {
 		return certificatesError(fmt.Sprintf("its TLS certificates need more than %d checks of "+
 			"signatures, where an RSA key of more than %d bits or a large exponent, or a key on P-521, "+
 			"counts as %d",
-			maxChecks, smallRSA, checksOfLarge))
+			maxSignatureChecks, smallRSA, largeKeyCost))
 	}
 	chains, err := s.verify(host, certificates)
 	if err != nil {
 		return err
 	}
-	return checkSurplus(certificates, chains)
+	return boundSurplus(certificates, chains)
 }
 
 // verify verifies a server's certificates as crypto/tls does.
@@ -107,8 +107,8 @@ func (s tlsSettings) verify(
 	return chains, nil
 }
 
-// checkSize bounds the memory that certificates need.
-func checkSize(certificates []*x509.Certificate) error {
+// boundSize bounds the memory that certificates need.
+func boundSize(certificates []*x509.Certificate) error {
 	size, names := 0, 0
 	for _, c := range certificates {
 		size += len(c.Raw)
@@ -123,8 +123,8 @@ func checkSize(certificates []*x509.Certificate) error {
 	return nil
 }
 
-// checkSurplus bounds the certificates that belong to no verified chain.
-func checkSurplus(certificates []*x509.Certificate, chains [][]*x509.Certificate) error {
+// boundSurplus bounds the certificates that belong to no verified chain.
+func boundSurplus(certificates []*x509.Certificate, chains [][]*x509.Certificate) error {
 	surplus := 0
 	for _, c := range certificates {
 		inChain := func(chain []*x509.Certificate) bool { return slices.ContainsFunc(chain, c.Equal) }
@@ -139,11 +139,12 @@ func checkSurplus(certificates []*x509.Certificate, chains [][]*x509.Certificate
 	return nil
 }
 
-// checks returns how many signatures x509 checks at most, by the keys of the certificates that a
-// server sends, in search of chains that go on from a path. Like x509, it takes each certificate
-// with the name of the issuer for a possible issuer, but not those on the path. It stops above
-// maxChecks. For each of the checks, x509 may make another one by the key of a root.
-func checks(path, sent []*x509.Certificate) int {
+// signatureChecks returns how many signatures x509 checks at most, by the keys of the certificates
+// that a server sends, in search of chains that go on from a path. Like x509, it takes each
+// certificate with the name of the issuer for a possible issuer, but not those on the path. It
+// stops above maxSignatureChecks. For each of the checks, x509 may make another one by the key of a
+// root.
+func signatureChecks(path, sent []*x509.Certificate) int {
 	sum := 0
 	last := path[len(path)-1]
 	for i, c := range sent {
@@ -151,18 +152,18 @@ func checks(path, sent []*x509.Certificate) int {
 			slices.ContainsFunc(sent[:i], c.Equal) {
 			continue
 		}
-		if sum += checksBy(c.PublicKey); sum <= maxChecks {
-			sum += checks(append(slices.Clip(path), c), sent)
+		if sum += costOf(c.PublicKey); sum <= maxSignatureChecks {
+			sum += signatureChecks(append(slices.Clip(path), c), sent)
 		}
-		if sum > maxChecks {
+		if sum > maxSignatureChecks {
 			break
 		}
 	}
 	return sum
 }
 
-// checksBy returns what a check of a signature by a key counts for.
-func checksBy(key any) int {
+// costOf returns what a check of a signature by a key counts for.
+func costOf(key any) int {
 	large := false
 	switch key := key.(type) {
 	case *rsa.PublicKey:
@@ -171,7 +172,7 @@ func checksBy(key any) int {
 		large = key.Curve.Params().BitSize > smallCurve
 	}
 	if large {
-		return checksOfLarge
+		return largeKeyCost
 	}
 	return 1
 }

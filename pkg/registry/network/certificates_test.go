@@ -140,19 +140,19 @@ func TestOrdinaryChains(t *testing.T) {
 		settings := tlsSettings{roots: x509.NewCertPool()}
 		settings.roots.AddCert(tt.root.Certificate)
 		for range 2 {
-			if err := settings.check("registry.example", tt.sent); err != nil {
+			if err := settings.verifyBounded("registry.example", tt.sent); err != nil {
 				t.Errorf("%s: %v, want no error", name, err)
 			}
 			host := x509.HostnameError{}
 			for _, other := range []string{"other.example", "192.0.2.1", ""} {
-				if err := settings.check(other, tt.sent); !errors.As(err, &host) {
+				if err := settings.verifyBounded(other, tt.sent); !errors.As(err, &host) {
 					t.Errorf("%s: for the host %q: %v, want a HostnameError", name, other, err)
 				}
 			}
 			slices.Reverse(tt.sent[1:])
 		}
 		unknown := x509.UnknownAuthorityError{}
-		err := tlsSettings{roots: x509.NewCertPool()}.check("registry.example", tt.sent)
+		err := tlsSettings{roots: x509.NewCertPool()}.verifyBounded("registry.example", tt.sent)
 		if !errors.As(err, &unknown) || !errors.As(err, new(*tls.CertificateVerificationError)) {
 			t.Errorf("%s: without the root: %v, want an UnknownAuthorityError", name, err)
 		}
@@ -198,7 +198,7 @@ func TestCertificatesToCheck(t *testing.T) {
 		"a large exponent, 4 CAs":  {ofKey(4, &rsa.PublicKey{N: modulus(2048), E: 1<<31 - 1}), needsChecks},
 		"the largest curve, 4 CAs": {ofKey(4, newKey(t, elliptic.P521()).Public()), needsChecks},
 	} {
-		err := tlsSettings{roots: x509.NewCertPool()}.check("registry.example", tt.sent)
+		err := tlsSettings{roots: x509.NewCertPool()}.verifyBounded("registry.example", tt.sent)
 		if err == nil {
 			t.Errorf("%s: no error, want %q", name, tt.want)
 		} else if got := Explain(err).Reason; got != tt.want {
@@ -292,7 +292,7 @@ func BenchmarkCertificates(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				_ = settings.check("registry.example", chain)
+				_ = settings.verifyBounded("registry.example", chain)
 			}
 		})
 	}
