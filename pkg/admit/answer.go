@@ -18,11 +18,11 @@ import (
 
 // answer turns the outcomes of one object into the answer to its review.
 type answer struct {
-	handler *Handler
-	rv      *review
-	request pin.Request
-	result  pin.Result
-	crowded bool // the review was cut short because too many others were waiting
+	handler  *Handler
+	rv       *review
+	request  pin.Request
+	result   pin.Result
+	cutShort bool // by errTooManySlow
 
 	replacements []operation // of image texts
 	changes      annotation.Changes
@@ -49,7 +49,7 @@ func (a *answer) response() *admissionv1.AdmissionResponse {
 	}
 	if len(a.denials) > 0 {
 		code := int32(http.StatusForbidden)
-		if a.crowded {
+		if a.cutShort {
 			code = http.StatusTooManyRequests
 		}
 		deny(r, sentences(a.denials), code)
@@ -162,7 +162,7 @@ func (a *answer) denyFailed(o *pin.Outcome) {
 	switch {
 	case o.Reason == policy.TooLong:
 		why = byLength
-	case a.crowded:
+	case a.cutShort:
 		why = bySlow
 	}
 	a.deny(why, a.describe(o))

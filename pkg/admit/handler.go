@@ -104,7 +104,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
-	ctx, done := h.limitWaiting(ctx, rv)
+	ctx, done := h.limitSlow(ctx, rv)
 	defer done()
 	answer := h.respond(ctx, rv)
 	h.observe(ctx, rv, answer, time.Since(began))

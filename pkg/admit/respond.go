@@ -127,7 +127,7 @@ func (h *Handler) process(ctx context.Context, rv *review) reply {
 		return reply{AdmissionResponse: allowed(rv), result: result}
 	}
 	a := &answer{handler: h, rv: rv, request: request, result: result}
-	a.crowded = errors.Is(context.Cause(ctx), errCrowded)
+	a.cutShort = errors.Is(context.Cause(ctx), errTooManySlow)
 	r := a.response()
 	return reply{AdmissionResponse: r, result: result, unpinned: a.unpinned, reason: a.reason}
 }

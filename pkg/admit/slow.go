@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// patience is the time after which a review counts as one that waits. A review that can be answered
-// from memory takes a few milliseconds.
-const patience = time.Second / 2
+// slowAfter is the time after which a review counts as slow. From memory it takes a few
+// milliseconds.
+const slowAfter = time.Second / 2
 
-// errCrowded is the reason why the context of a review ended early.
-var errCrowded = errors.New("too many reviews are waiting beside this one")
+// errTooManySlow is the reason why the context of a review ended early.
+var errTooManySlow = errors.New("too many slow reviews beside this one")
 
-// limitWaiting returns a context for a review that ends early if the review waits and there is no
-// room in SlowReviews. The lookups that it still waits for then fail, and the answer is made
+// limitSlow returns a context for a review that ends early if the review becomes slow and there is
+// no room in SlowReviews. The lookups that it still waits for then fail, and the answer is made
 // without them. done must be called after the answer was made.
-func (h *Handler) limitWaiting(
+func (h *Handler) limitSlow(
 	ctx context.Context, rv *review,
 ) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var mu sync.Mutex
 	answered, leave := false, func() {}
-	timer := time.AfterFunc(patience, func() {
+	timer := time.AfterFunc(slowAfter, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if answered {
@@ -34,7 +34,8 @@ func (h *Handler) limitWaiting(
 		}
 		enter, err := h.SlowReviews.Enter(rv.peer, rv.Namespace, 1)
 		if err != nil {
-			cancel(fmt.Errorf("no answer yet, and %w of namespace %s", errCrowded, rv.Namespace))
+			cancel(fmt.Errorf("no answer yet, and there are %w of namespace %s",
+				errTooManySlow, rv.Namespace))
 			return
 		}
 		leave = enter

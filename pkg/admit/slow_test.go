@@ -113,7 +113,7 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 				return false
 			}
 			r := responseFrom(t, answers)
-			const want = "no answer yet, and too many reviews are waiting beside this one of namespace loud"
+			const want = "no answer yet, and there are too many slow reviews beside this one of namespace loud"
 			if r.Allowed || r.Result.Code != http.StatusTooManyRequests ||
 				r.Result.Details.RetryAfterSeconds != 1 {
 				t.Errorf("a review without room: %+v, want it denied with Retry-After", r.Result)
