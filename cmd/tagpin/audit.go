@@ -88,10 +88,10 @@ type auditing struct {
 	listen      string
 	interval    time.Duration
 
-	states []audit.State  // those of --fail-on
-	server cluster.Server // the API server
-	memory *audit.Memory  // of what was gone in the last report, with --listen
-	report func(error)    // is called with what the user should know but does not end an audit
+	states      []audit.State      // those of --fail-on
+	server      cluster.Server     // the API server
+	lastMissing *audit.LastMissing // with --listen
+	report      func(error)        // is called with what the user should know but does not end an audit
 }
 
 func newAuditCommand(t terminal) *cobra.Command {

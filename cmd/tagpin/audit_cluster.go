@@ -40,7 +40,7 @@ func (a *auditing) auditCluster(
 	}
 	auditor := audit.Auditor{
 		Images: a.mirrors, Wait: a.patience.wait, Until: until, Panics: a.panics,
-		Memory:          a.memory,
+		LastMissing:     a.lastMissing,
 		ForTenants:      a.listen != "",
 		LeaveShortNames: a.pinner.Policy.LeaveShortNames,
 		Exempt: func(image ref.Reference) bool {

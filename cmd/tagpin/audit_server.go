@@ -71,7 +71,7 @@ func (a *auditing) serve(ctx context.Context, t terminal) error {
 	process.LogLibraries(logger)
 	process.LimitMemory(os.DirFS("/"), logger)
 	a.patience.limit = "the part of --interval that is for lookups"
-	a.memory = &audit.Memory{}
+	a.lastMissing = &audit.LastMissing{}
 	a.report = func(err error) { logger.Info(err.Error()) }
 	a.patience.report, a.keychain.Report = a.report, a.report
 	a.panics.Report = func(e *panics.Error) {

@@ -46,9 +46,9 @@ type Auditor struct {
 	// the registry wants. If wait is 0, the lookup is not repeated, and final is its error. guesses is
 	// 0 at first, and Wait may count in it. If Wait is nil, no lookup is repeated.
 	Wait func(ctx context.Context, err error, guesses *int) (wait time.Duration, final error)
-	// Memory keeps what was gone in the last report until its registry answers again. If nil, a report
-	// does not depend on others.
-	Memory *Memory
+	// LastMissing keeps what was gone in the last report until its registry answers again. If nil, a
+	// report does not depend on others.
+	LastMissing *LastMissing
 	// Panics reports panics in lookups. The image of one that panics is unknown. If nil, they are not
 	// reported.
 	Panics *panics.Reporter

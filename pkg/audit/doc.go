@@ -25,6 +25,10 @@
 //   - sha256:ID, or 64 hexadecimal digits, is the digest of the image's config: the image was built
 //     or loaded on the node, or the runtime says no more. No registry can be asked for it.
 //
+// That of an image volume is in the status of a container that mounts it, in the same forms
+// (volumeMounts[].volumeStatus.image.imageRef), since Kubernetes 1.35 with the feature gate
+// ImageVolumeWithDigest.
+//
 // Each image is looked up once for each set of credentials that is tried, whatever the number of
 // its pods. The package reads no cluster: package cluster does.
 package audit

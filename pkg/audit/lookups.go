@@ -70,19 +70,20 @@ func (a *Auditor) lookUp(ctx context.Context, all map[string][]*subject) {
 	l.remember(all)
 }
 
-// remember keeps what is gone for the next report, also if there was no time to ask for it again.
+// remember keeps what is gone for the next report. If there was no time to ask again for an image
+// that was gone, its question is added without being asked, so that it has the last answer.
 func (l *lookups) remember(all map[string][]*subject) {
-	if l.Memory == nil {
+	if l.LastMissing == nil {
 		return
 	}
 	for _, subjects := range all {
 		for _, s := range subjects {
-			if l.Memory.has(s.namespace, s.digestOnly()) {
+			if l.LastMissing.was(s.namespace, s.digestOnly()) {
 				l.addServed(s)
 			}
 		}
 	}
-	l.Memory.replace(all)
+	l.LastMissing.replace(all)
 }
 
 // end ends all waits.
@@ -260,7 +261,8 @@ func (l *lookups) closeOne() {
 // addTag returns the question which digest the tag of a subject names.
 func (l *lookups) addTag(s *subject) *question {
 	if s.tagged == nil && s.asks() && !s.tag.IsZero() {
-		s.tagged = l.questionOf(&l.tags, s.tag.Canonical(), &question{image: s.tag, memory: l.Memory})
+		q := &question{image: s.tag, missing: l.LastMissing}
+		s.tagged = l.questionOf(&l.tags, s.tag.Canonical(), q)
 	}
 	return s.tagged
 }
@@ -275,7 +277,7 @@ func (l *lookups) addServed(s *subject) *question {
 		return nil
 	}
 	image := s.digestOnly()
-	q := &question{image: image, memory: l.Memory}
+	q := &question{image: image, missing: l.LastMissing}
 	s.served = l.questionOf(&l.served, image.Canonical(), q)
 	return s.served
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// Memory remembers from one report to the next which images were not found. A failed lookup does
-// not contradict that: what was gone before a registry was down stays gone until it answers again.
-// The zero value is ready for use. Each namespace has at most two small entries for each of its
-// rows.
-type Memory struct {
+// LastMissing has the images that were not found for the last report, for the next one. A failed
+// lookup does not contradict that: what was gone before a registry was down stays gone until it
+// answers again. The zero value is ready for use. Each namespace has at most two small entries for
+// each of its rows.
+type LastMissing struct {
 	seed maphash.Seed
 	gone map[uint64]struct{} // hashes of missing
 }
@@ -22,8 +22,8 @@ type Memory struct {
 // missing is an image that a namespace has not found.
 type missing struct{ namespace, image string }
 
-// has reports whether a namespace did not find an image in the last report. m may be nil.
-func (m *Memory) has(namespace string, image ref.Reference) bool {
+// was reports whether a namespace did not find an image in the last report. m may be nil.
+func (m *LastMissing) was(namespace string, image ref.Reference) bool {
 	if m == nil || len(m.gone) == 0 || image.IsZero() {
 		return false
 	}
@@ -31,9 +31,9 @@ func (m *Memory) has(namespace string, image ref.Reference) bool {
 	return ok
 }
 
-// recall returns the error of a lookup, or that of the last report if the image was not found then.
-func (m *Memory) recall(namespace string, image ref.Reference, err error) error {
-	if isGone(err) || !m.has(namespace, image) {
+// keep returns the error of a lookup, or that of the last report if the image was not found then.
+func (m *LastMissing) keep(namespace string, image ref.Reference, err error) error {
+	if isGone(err) || !m.was(namespace, image) {
 		return err
 	}
 	const before = "an earlier audit did not find it, and now: "
@@ -42,8 +42,8 @@ func (m *Memory) recall(namespace string, image ref.Reference, err error) error 
 }
 
 // replace remembers what the subjects have not found, and nothing else.
-func (m *Memory) replace(all map[string][]*subject) {
-	next := Memory{maphash.MakeSeed(), map[uint64]struct{}{}}
+func (m *LastMissing) replace(all map[string][]*subject) {
+	next := LastMissing{maphash.MakeSeed(), map[uint64]struct{}{}}
 	for namespace, subjects := range all {
 		for _, s := range subjects {
 			for _, q := range []*question{s.tagged, s.served} {

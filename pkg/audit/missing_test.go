@@ -25,7 +25,7 @@ func TestStaysGone(t *testing.T) {
 	present := push.image("app:1", "one")
 	up := one(f.host+"/app:1", f.host+"/app@"+present)
 	up.Name = "r"
-	memory := &audit.Memory{}
+	missing := &audit.LastMissing{}
 	for _, tt := range []struct {
 		name       string
 		down, late bool
@@ -40,7 +40,7 @@ func TestStaysGone(t *testing.T) {
 	} {
 		f.down.Store(tt.down)
 		a := f.auditor(t)
-		a.Memory = memory
+		a.LastMissing = missing
 		if tt.late {
 			a.Until = time.Now().Add(-time.Second)
 		}
@@ -55,7 +55,7 @@ func TestStaysGone(t *testing.T) {
 	for _, down := range []bool{false, true} {
 		f.down.Store(down)
 		a := f.auditor(t)
-		a.Memory = memory
+		a.LastMissing = missing
 		r := report(t, a, pinned, one(f.host+"/other:1", f.host+"/other@"+present), up)
 		if n := r.Summary.States[audit.Gone]; n > 0 {
 			t.Errorf("down %t: %d containers are gone after the registry had them, want none", down, n)

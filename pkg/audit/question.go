@@ -27,8 +27,8 @@ var errLate = failure.Errorf(failure.Unavailable, "not looked up in time")
 // those with the same credentials.
 type question struct {
 	image ref.Reference
-	// memory may have what a namespace did not find in the last report. It may be nil.
-	memory *Memory
+	// missing may have what a namespace did not find in the last report. It may be nil.
+	missing *LastMissing
 	// Whether a tag that has moved names the same manifests is asked with the digest that runs, and
 	// with old, which is the image of that digest. It is zero if it can't be asked for.
 	runs digest.Digest
@@ -97,10 +97,10 @@ func (q *question) answer(namespace string) (answer, error) {
 	}
 	for _, f := range q.failures {
 		if f.namespace == namespace {
-			return answer{}, q.memory.recall(namespace, q.image, f.err)
+			return answer{}, q.missing.keep(namespace, q.image, f.err)
 		}
 	}
-	return answer{}, q.memory.recall(namespace, q.image, errLate)
+	return answer{}, q.missing.keep(namespace, q.image, errLate)
 }
 
 // isKnown reports whether there is an answer, which is for all namespaces.
