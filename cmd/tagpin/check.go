@@ -26,20 +26,24 @@ that says that it has a controller. The finding says what to do. So is an image 
 tagpin does not know: in the containers and volumes of pod specs, and in fields whose names end with
 image or imageName, if the text has a tag, a digest or the host of a registry. Of several in one
 kind, the first says how to name the kind in the config, with the fields in all files; tagpin help
-kinds has such a config. What may be an image, but is not one for certain, is no finding, and a
-message names it: in a patch or in values that are a text, in a parameter of Helm, in values with a
-repository and a tag below other keys than those of images, with a name and a tag in an image, or
-with a text that has a tag in images, and in a kind that tagpin does not know, where it has no tag,
-has variables, or has its repository and its tag in fields of their own.
+kinds has such a config.
+
+What may be an image, but is not one for certain, is no finding. A message names it:
+
+  - a text that is a patch or values, and a parameter of Helm
+  - in values: a repository and a tag at other keys than those of images, a name and a tag at such a
+    key, and a text with a tag below images
+  - in a kind that tagpin does not know: an image without a tag, with variables, or with its
+    repository and its tag in fields of their own
 
 In a Git work tree, tagpin check also lists pins whose tag was edited while the digest was left: the
 cluster would go on running the image of the old tag. It compares the files with the commit HEAD, or
 with --base. In the pipeline of a pull request, give its target, such as --base origin/main, because
 HEAD has the edit already. All files that it reads are compared together, and with the files that
 the work tree no longer has, so that a pin that has moved to another file is found too. Images in
-texts, such as patches within a Kustomization, are not compared. An image that is not pinned is a finding even if that commit has it too.
-To begin with files that have many, pin all of them first with tagpin pin --write, or put the
-comment "# tagpin:ignore" above those that stay.
+texts, such as patches within a Kustomization, are not compared. An image that is not pinned is a
+finding even if that commit has it too. To begin with files that have many, pin all of them first
+with tagpin pin --write, or put the comment "# tagpin:ignore" above those that stay.
 
 The exit code is 1 if there is a finding. It is 2 if a file, a folder or stdin has nothing that
 tagpin knows, so that a wrong path does not pass. It is also 2 if a file can't be parsed and was

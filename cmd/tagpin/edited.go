@@ -12,12 +12,17 @@ import (
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
+// Edited tags are found in three steps. readBase reads what the commit has of the files that have
+// pins now. addMoved adds files that have none now, or that the work tree no longer has, if a
+// digest is at a new place. editedTags then returns the pins whose digest was there before with another
+// tag: of the same container, or of one that is gone.
+
 // pinCounts is how many pins there are with the same repository, tag and digest.
 type pinCounts map[string]int
 
 func (n pinCounts) add(pins []filePin) {
 	for _, p := range pins {
-		n[p.Canonical()]++
+		n[p.id()]++
 	}
 }
 
@@ -46,13 +51,12 @@ func (c *comparison) add(pins []filePin) {
 	c.old = append(c.old, pins...)
 }
 
-// gone returns the pins of which the files have fewer than the commit, by what stays when a tag is
-// edited.
+// gone returns the pins of which the files have fewer than the commit, by withoutTag.
 func (c *comparison) gone() map[string]ref.Reference {
 	gone := map[string]ref.Reference{}
 	for _, p := range c.old {
-		if id := p.Canonical(); c.now[id] < c.was[id] {
-			gone[p.WithoutTag().Canonical()] = p.Reference
+		if id := p.id(); c.now[id] < c.was[id] {
+			gone[p.withoutTag()] = p.Reference
 		}
 	}
 	return gone
@@ -63,17 +67,17 @@ func (c *comparison) gone() map[string]ref.Reference {
 func (c *comparison) editedTags(
 	s *source, gone map[string]ref.Reference, renew renewals,
 ) (found []finding) {
-	was, at := pinCounts{}, map[site]ref.Reference{}
-	was.add(c.pins[s])
+	inFile, at := pinCounts{}, map[site]filePin{}
+	inFile.add(c.pins[s])
 	for _, p := range c.pins[s] {
-		at[p.site] = p.Reference
+		at[p.site] = p
 	}
 	for _, p := range pinsOf(s.file) {
-		id, digest := p.Canonical(), p.WithoutTag().Canonical()
-		old, edited := at[p.site]
-		edited = edited && old.WithoutTag().Canonical() == digest && was[id] == 0
-		if !edited && s.path != "" && !c.unread[s] && c.was[id] == 0 {
-			old, edited = gone[digest]
+		same, edited := at[p.site]
+		old := same.Reference
+		edited = edited && same.withoutTag() == p.withoutTag() && inFile[p.id()] == 0
+		if !edited && s.path != "" && !c.unread[s] && c.was[p.id()] == 0 {
+			old, edited = gone[p.withoutTag()]
 		}
 		if edited {
 			found = append(found, finding{
@@ -123,6 +127,12 @@ type filePin struct {
 	object       *manifest.Object // nil if tagpin pin leaves the image
 	is           workload.Reference
 }
+
+// id returns the repository, the tag and the digest.
+func (p filePin) id() string { return p.Canonical() }
+
+// withoutTag returns the repository and the digest, which stay when a tag is edited.
+func (p filePin) withoutTag() string { return p.WithoutTag().Canonical() }
 
 // pinsOf returns the pins with tags of a file.
 func pinsOf(f *manifest.File) (pins []filePin) {

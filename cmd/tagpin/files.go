@@ -30,10 +30,10 @@ CD), compose files, workflows and actions of GitHub, and Dockerfiles. Hidden fol
 except .github, and so are links to folders, and files with {{ in the templates of a chart. A file
 in the folder that a Kustomization names is read all the same, whatever its name is; one of a
 configMapGenerator or a secretGenerator is read if its key is the name of values, as in
-values.yaml=podinfo.yaml. In values, an image is a text, or a mapping with a repository, at a key
-that ends with image, and a mapping with a repository and a tag anywhere below such a key or one that
-ends with images. What is not in the folder is not read: images that a chart chooses itself,
-remote bases, and bases such as ../../base. A message names the first one of each. A link to a file
+values.yaml=podinfo.yaml. In values, these are images: a text or a mapping with a repository, if its
+key ends with image; and a mapping with a repository and a tag anywhere below a key that ends with
+image or images. What is not in the folder is not read: images that a chart chooses itself, remote
+bases, and bases such as ../../base. A message names the first one of each. A link to a file
 outside of the folder, or of its Git work tree, and a file of more than 16 MiB are errors unless an
 argument names them too. A Kubernetes object that has a key twice where images are looked for is
 always an error. The comment "# tagpin:ignore" on the line of an image, or on a line of its own

@@ -58,7 +58,7 @@ func (c *comparison) newDigests(files []*source) map[string]bool {
 	digests := map[string]bool{}
 	for _, s := range files {
 		for _, p := range pinsOf(s.file) {
-			if !c.unread[s] && c.was[p.Canonical()] == 0 {
+			if !c.unread[s] && c.was[p.id()] == 0 {
 				_, digest, _ := strings.Cut(p.Digest().String(), ":")
 				digests[digest] = true
 			}

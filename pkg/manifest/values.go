@@ -74,8 +74,13 @@ func findSources(w *walk, spec cursor) {
 //	image: {engine: {repository: team/app, tag: "1.25"}}
 //
 // The registry and the digest may be missing. If there is no key for a digest, the digest is
-// written after the tag, where every chart takes it that writes repository:tag. What is only likely
-// to be an image is left.
+// written after the tag, where every chart takes it that writes repository:tag.
+//
+// These are only likely to be images. They are left, and a message names them:
+//
+//	sidecar: {repository: quay.io/a/b, tag: v1}   at any other key
+//	image: {name: nginx, tag: "1.25"}             also with repo
+//	images: {web: nginx:1.25}                     also in images.tags
 func findValues(w *walk, root cursor) {
 	global := root.get("global")
 	w.registry = global.get("imageRegistry").node
