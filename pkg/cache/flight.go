@@ -241,9 +241,9 @@ func (f *Flights[K, V]) run(
 	f.finish(own, value, err, ctx.Err() != nil)
 }
 
-// finish ends an attempt whose call has returned. A value is for all callers, and
-// so is an error, with three exceptions: those of an attempt whose turn has not come, those for
-// which IsOwn is true, and those of an attempt that was not shared and had no time left (cut).
+// finish ends an attempt whose call has returned. A value is for all callers, and so is an error,
+// with three exceptions: those of an attempt whose turn has not come, those for which IsOwn is
+// true, and those of an attempt that was not shared and had no time left (cut).
 func (f *Flights[K, V]) finish(own *attempt[K, V], value V, err error, cut bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -274,8 +274,8 @@ func (f *Flights[K, V]) finish(own *attempt[K, V], value V, err error, cut bool)
 }
 
 // start shares an attempt whose turn has come, and cancels the others. But they keep their turns in
-// a flight with an attempt that was not shared for a while: else a namespace that starts, and waits
-// or fails, again and again, would take the turns of all others.
+// a flight with an attempt that was not shared for a while. Otherwise a namespace whose attempts
+// start, and then wait or fail, again and again, would take the turns of all others.
 func (f *Flights[K, V]) start(own *attempt[K, V]) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,9 +11,9 @@
 // A pin is a reference with a digest: the author's own text, "@" and the digest, such as
 // nginx:1.25@sha256:…. If the output is [DigestOnly], the tag is dropped: nginx@sha256:….
 //
-// An entry is what the annotation tagpin.dev/pins has for a pin that tagpin made (package
-// annotation): the text and the digest, with the tag whatever the output is. It counts only if the
-// container's image still has its digest.
+// An entry is what the annotation tagpin.dev/pins has for a pin that tagpin made or has taken over
+// by rule 5 (package annotation): the text and the digest, with the tag whatever the output is. It
+// counts only if the container's image still has its digest.
 //
 // # The rules of pinning
 //
@@ -50,9 +50,10 @@
 //  5. Sticky. If an update replaces a pin by the very text that the pin was made for, such as
 //     nginx:1.25@sha256:… by nginx:1.25, the old pin is put back without a lookup. A manifest
 //     without digests can therefore be applied again, and changes nothing. A pin without an entry
-//     gets none as long as nothing else changes in the pod template, because that would roll it
-//     out. If the old pin has no tag because the output is [DigestOnly], only its entry says which
-//     text it was made for; without an entry, this rule does not apply.
+//     was written by somebody else. tagpin takes it over, by an entry, with the next other change
+//     of the pod template in the mode enforce. Until then it adds no entry, because that would
+//     roll out the template. If the old pin has no tag because the output is [DigestOnly], only its
+//     entry says which text it was made for; without an entry, this rule does not apply.
 //
 //  6. Left alone. A text stays if the kubelet never pulls it (imagePullPolicy: Never), if it is
 //     blank, if the kubelet would refuse it, if the config exempts it, or if it names no host and
