@@ -91,7 +91,7 @@ type auditing struct {
 	states      []audit.State      // those of --fail-on
 	server      cluster.Server     // the API server
 	lastMissing *audit.LastMissing // with --listen
-	report      func(error)        // is called with what the user should know but does not end an audit
+	report      func(error)        // is called with errors that do not end an audit
 }
 
 func newAuditCommand(t terminal) *cobra.Command {

@@ -37,6 +37,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain/local"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/pin"
+	"github.com/tagpin/tagpin/pkg/registry"
 )
 
 // TestListen runs tagpin audit --listen, reads what it serves, and stops it.
@@ -289,7 +290,7 @@ func emptyCluster(t *testing.T, down *atomic.Bool) *auditing {
 	return &auditing{
 		engine: &engine{
 			config: &config.Config{}, keychain: &local.Keychain{}, panics: &panics.Reporter{},
-			patience: &patience{}, pinner: &pin.Pinner{},
+			client: &registry.Client{}, patience: &patience{}, pinner: &pin.Pinner{},
 		},
 		server: cluster.Server{Client: client}, listen: ":0",
 		report: func(err error) { t.Error(err) },

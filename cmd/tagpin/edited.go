@@ -14,8 +14,8 @@ import (
 
 // Edited tags are found in three steps. readBase reads what the commit has of the files that have
 // pins now. addMoved adds files that have none now, or that the work tree no longer has, if a
-// digest is at a new place. editedTags then returns the pins whose digest was there before with another
-// tag: of the same container, or of one that is gone.
+// digest is at a new place. editedTags then returns the pins whose digest was there before with
+// another tag: of the same container, or of one that is gone.
 
 // pinCounts is how many pins there are with the same repository, tag and digest.
 type pinCounts map[string]int
