@@ -165,3 +165,23 @@ func TestGlobsAreBounded(t *testing.T) {
 		t.Errorf("label of 64 characters: Lookup = %q, want none", got)
 	}
 }
+
+// TestManyLargeCredentials checks that the credentials of a lookup have at most 64 KiB together.
+// The others count as left out.
+func TestManyLargeCredentials(t *testing.T) {
+	auths := map[string]any{}
+	for i := range 8 {
+		user := fmt.Sprint("u", i)
+		auths["a.b/"+strings.Repeat("c", 8-i)] = map[string]string{
+			"username": user, "password": strings.Repeat("p", 16<<10-len(user)),
+		}
+	}
+	data, err := json.Marshal(map[string]any{"auths": auths})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, left := keychain.Lookup(ref.MustParse("a.b/cccccccc"), ring(t, data))
+	if users(got) != "u0 u1 u2 u3" || left != 4 {
+		t.Errorf("Lookup = %q and %d left out, want the first 4 of 8", users(got), left)
+	}
+}

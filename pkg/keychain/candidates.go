@@ -117,13 +117,20 @@ func (c *candidates) add(e *entry) {
 	c.n = len(slices.Insert(best, i, e)) // in place
 }
 
-// auths returns the credentials of the best entries.
+// auths returns the credentials of the best entries, as many as may be tried. It counts the others.
 func (c *candidates) auths() []authn.AuthConfig {
-	if c.n == 0 {
+	n := 0
+	for bytes := 0; n < c.n; n++ {
+		if bytes += Size(c.best[n].auth); bytes > maxCandidateBytes {
+			break
+		}
+	}
+	c.left += c.n - n
+	if n == 0 {
 		return nil
 	}
-	auths := make([]authn.AuthConfig, c.n)
-	for i, e := range c.best[:c.n] {
+	auths := make([]authn.AuthConfig, n)
+	for i, e := range c.best[:n] {
 		auths[i] = e.auth
 	}
 	return auths

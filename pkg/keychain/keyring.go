@@ -41,6 +41,9 @@ const (
 	// MaxCandidates is the maximum number of credentials that are tried for one reference, because
 	// each may cost a login.
 	MaxCandidates = 16
+	// maxCandidateBytes is the maximum size of these together, as Size returns it: that of 16 of the
+	// largest known ones. They are hashed for each lookup (package resolve).
+	maxCandidateBytes = 64 << 10
 	// maxLabel is the maximum length of a label of a host (RFC 1035, section 2.3.4), and of a glob for
 	// one.
 	maxLabel = 63
@@ -98,9 +101,10 @@ func (k *Keyring) Size() (n int) {
 // key in the order of the keyrings. The key that docker login writes for Docker Hub counts only if
 // no other key matches. Entries without a credential, and repeated credentials, are left out.
 //
-// Lookup returns at most MaxCandidates credentials. left is the number of entries that also match r
-// and come after them. If more than 4,096 entries match, or globs need too many comparisons, Lookup
-// does not consider all of them. It makes one allocation if an entry matches, and otherwise none.
+// Lookup returns at most MaxCandidates credentials, of 64 KiB together. left is the number of
+// entries that also match r and come after them. If more than 4,096 entries match, or globs need
+// too many comparisons, Lookup does not consider all of them. It makes one allocation if an entry
+// matches, and otherwise none.
 func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left int) {
 	host, port := splitPort(r.Host())
 	var found candidates
@@ -109,7 +113,8 @@ func Lookup(r ref.Reference, rings ...*Keyring) (auths []authn.AuthConfig, left 
 	if !found.matched && r.Host() == hubHost {
 		found.named(rings, hubIndex, "", "")
 	}
-	return found.auths(), found.left
+	auths = found.auths()
+	return auths, found.left
 }
 
 // add adds an entry.

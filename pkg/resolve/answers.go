@@ -162,7 +162,7 @@ func kept(err error) error {
 type cacheKey [16]byte
 
 // key hashes each part with its length before it. It copies one part at a time, since 16
-// credentials may have 256 KiB.
+// credentials may have 64 KiB.
 func (a *Answers) key(req Request, settings string) cacheKey {
 	h := sha256.New()
 	part := make([]byte, 0, 256) // few parts are longer

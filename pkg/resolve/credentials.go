@@ -30,7 +30,7 @@ type Credentials struct {
 const freeCredentials = 4 << 10
 
 // CredentialRoom returns the room of a Credentials, in KiB. A lookup holds its credentials while it
-// waits. They may be 16 of 16 KiB (package keychain), and no other lookup may have the same ones.
+// waits. They may have 64 KiB (package keychain), and no other lookup may have the same ones.
 func CredentialRoom() *fair.Room { return &fair.Room{Capacity: 16 << 10, Modest: 256} }
 
 // explainer is a Keychain that knows why it has no more credentials for an image.
