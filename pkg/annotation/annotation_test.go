@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -158,5 +159,27 @@ func TestOmitted(t *testing.T) {
 	if len(got) != 3 || got["first"] == "" || got["second"] == "" || third != "" || !removed {
 		t.Errorf("changes of %q, want the first and the second set, and the third removed",
 			slices.Sorted(maps.Keys(got)))
+	}
+}
+
+// TestLargeMarker checks that a long marker of the object is hashed once, and not for each of
+// thousands of pod specs.
+func TestLargeMarker(t *testing.T) {
+	o := &workload.Object{PodSpecs: make([]workload.PodSpec, 10_000)}
+	o.Metadata.Annotations = map[string]string{
+		workload.AnnotationRefresh: strings.Repeat("x", workload.MaxAnnotations),
+	}
+	for i := range o.PodSpecs {
+		o.PodSpecs[i].Metadata.Pointer = "/template/metadata"
+	}
+	began := time.Now()
+	specs := annotation.Read(o, []string{annotation.OwnRefresh})
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("Read took %v", took)
+	}
+	for i := range specs {
+		if got := specs[i].Markers[annotation.OwnRefresh]; len(got) != len("sha256:")+64 {
+			t.Fatalf("marker = %q, want a hash", got)
+		}
 	}
 }

@@ -22,17 +22,23 @@ type Markers map[string]string
 // the object's own counts too, for all of its templates.
 const OwnRefresh = "object/" + workload.AnnotationRefresh
 
-// markersOf returns the markers of a pod spec, of those that names lists.
-func markersOf(o *workload.Object, spec *workload.PodSpec, names []string) Markers {
+// marker returns the value of an annotation as it is recorded.
+func marker(value string) string {
+	if len(value) <= maxMarker {
+		return value
+	}
+	sum := sha256.Sum256([]byte(value))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// markersOf returns the markers of a pod spec of an object, of those that names lists. own is that
+// of the object itself.
+func markersOf(o *workload.Object, spec *workload.PodSpec, own string, names []string) Markers {
 	m := Markers{}
 	for _, name := range names {
-		value := spec.Metadata.Annotations[name]
-		if name == OwnRefresh && spec.Metadata.Pointer != o.Metadata.Pointer {
-			value = o.Metadata.Annotations[workload.AnnotationRefresh]
-		}
-		if len(value) > maxMarker {
-			sum := sha256.Sum256([]byte(value))
-			value = "sha256:" + hex.EncodeToString(sum[:])
+		value := own
+		if name != OwnRefresh || spec.Metadata.Pointer == o.Metadata.Pointer {
+			value = marker(spec.Metadata.Annotations[name])
 		}
 		if value != "" {
 			m[name] = value

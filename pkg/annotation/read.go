@@ -73,6 +73,7 @@ func Read(o *workload.Object, markers []string) []PodSpec {
 	records := o.Records().Annotations
 	pins := Decode(records[workload.AnnotationPins])
 	recorded := Decode(records[workload.AnnotationRefreshed])
+	own := marker(o.Metadata.Annotations[workload.AnnotationRefresh])
 	for i := range o.PodSpecs {
 		spec := &o.PodSpecs[i]
 		s := &specs[i]
@@ -80,7 +81,7 @@ func Read(o *workload.Object, markers []string) []PodSpec {
 		if o.Several && spec.Key != "" {
 			s.Prefix = spec.Key + ":"
 		}
-		s.Markers = markersOf(o, spec, markers)
+		s.Markers = markersOf(o, spec, own, markers)
 		s.Recorded = recordedMarkers(recorded, s.Prefix, markers)
 		s.Images = make([]Image, len(spec.References))
 		for j, r := range spec.References {
