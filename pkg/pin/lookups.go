@@ -5,6 +5,8 @@ package pin
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,9 +27,16 @@ const maxConcurrent = 16
 
 // lookups are the distinct lookups of one object.
 type lookups struct {
-	all         []*lookup
-	byCanonical map[string][]*lookup
-	references  []ref.Reference // of all outcomes that need a lookup
+	all        []*lookup
+	byKey      map[lookupKey]*lookup
+	identities identities
+	references []ref.Reference // of all outcomes that need a lookup
+}
+
+// lookupKey is what a lookup is for: a canonical reference, and the number of an identity.
+type lookupKey struct {
+	canonical string
+	identity  int
 }
 
 // lookup is the lookup of one image with one pull identity.
@@ -39,23 +48,51 @@ type lookup struct {
 	err      error
 }
 
-// add adds a lookup for an outcome. Outcomes with the same image and identity share one lookup, so
-// that the object gets one digest for one image.
-func (l *lookups) add(r ref.Reference, id workload.Identity, outcome int) {
+// add adds a lookup for an outcome, which is one of the pod spec with an index. Outcomes with the
+// same image and identity share one lookup, so that the object gets one digest for one image.
+func (l *lookups) add(o *workload.Object, podSpec int, r ref.Reference, outcome int) {
 	l.references = append(l.references, r)
-	canonical := r.Canonical()
-	for _, job := range l.byCanonical[canonical] {
-		if job.identity.Equal(id) {
-			job.outcomes = append(job.outcomes, outcome)
-			return
-		}
+	key := lookupKey{r.Canonical(), l.identities.number(o, podSpec)}
+	if job := l.byKey[key]; job != nil {
+		job.outcomes = append(job.outcomes, outcome)
+		return
 	}
-	job := &lookup{identity: id, ref: r, outcomes: []int{outcome}}
+	job := &lookup{identity: o.PodSpecs[podSpec].Identity, ref: r, outcomes: []int{outcome}}
 	l.all = append(l.all, job)
-	if l.byCanonical == nil {
-		l.byCanonical = map[string][]*lookup{}
+	if l.byKey == nil {
+		l.byKey = map[lookupKey]*lookup{}
 	}
-	l.byCanonical[canonical] = append(l.byCanonical[canonical], job)
+	l.byKey[key] = job
+}
+
+// identities numbers the distinct pull identities of an object, which may be thousands.
+type identities struct {
+	numbers map[string]int // by the names in them
+	podSpec int            // whose number is last
+	last    int
+}
+
+// number returns the number of the identity of a pod spec. Those of one pod spec come one after the
+// other.
+func (ids *identities) number(o *workload.Object, podSpec int) int {
+	if len(o.PodSpecs) == 1 || ids.numbers != nil && podSpec == ids.podSpec {
+		return ids.last
+	}
+	id := o.PodSpecs[podSpec].Identity
+	var names strings.Builder
+	for _, name := range append([]string{id.ServiceAccount}, id.PullSecrets...) {
+		names.WriteString(strconv.Itoa(len(name)) + ":" + name)
+	}
+	n, known := ids.numbers[names.String()]
+	if !known {
+		if ids.numbers == nil {
+			ids.numbers = map[string]int{}
+		}
+		n = len(ids.numbers)
+		ids.numbers[names.String()] = n
+	}
+	ids.podSpec, ids.last = podSpec, n
+	return n
 }
 
 // serialFor is how long the lookups for a controller's object run one after another. Most are

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -89,6 +90,35 @@ func TestOncePerIdentity(t *testing.T) {
 	p.Pin(t.Context(), pin.Request{Input: create(jobSet(t, "nginx", "docker.io/library/nginx:latest", "index.docker.io/nginx"))})
 	if n := f.Calls("nginx"); n != 2 {
 		t.Errorf("%d lookups, want 2, one for each identity", n)
+	}
+}
+
+// TestManyIdentities checks that grouping the images of thousands of pod specs by their pull
+// identities takes time in proportion to their number.
+func TestManyIdentities(t *testing.T) {
+	const specs = 4000
+	secrets := func(last string) []string { return append(slices.Repeat([]string{"a"}, 54), last) }
+	reference := workload.Reference{Name: "app", Pointer: "/image", Text: "app:1"}
+	o := &workload.Object{Kind: workload.Kind{Group: "x.example", Kind: "Set"}, Several: true}
+	for i := range specs {
+		o.PodSpecs = append(o.PodSpecs, workload.PodSpec{
+			Key: fmt.Sprint(i), References: []workload.Reference{reference},
+			Identity: workload.Identity{PullSecrets: secrets(fmt.Sprint(i % (specs / 2)))},
+		})
+	}
+	var asked atomic.Int64
+	p := &pin.Pinner{Resolver: resolve.Func(
+		func(context.Context, resolve.Request) (resolve.Result, error) {
+			asked.Add(1)
+			return resolve.Result{}, failure.NotFound
+		})}
+	began := time.Now()
+	p.Pin(t.Context(), pin.Request{Input: create(o), Namespace: "ns"})
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("Pin took %v for %d pod specs", took, specs)
+	}
+	if got := asked.Load(); got != specs/2 {
+		t.Errorf("%d lookups for %d identities", got, specs/2)
 	}
 }
 

@@ -111,7 +111,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 		case d.Action == policy.Resolve && d.Reason == policy.SameText:
 			p.pin(o, req.Mode, d.Held.Digest())
 		case d.Action == policy.Resolve:
-			jobs.add(d.Parsed, req.Object.PodSpecs[d.PodSpec].Identity, i)
+			jobs.add(req.Object, d.PodSpec, d.Parsed, i)
 		}
 	}
 	jobs.run(ctx, p, req)
