@@ -72,8 +72,7 @@ func printHelp(fs *flag.FlagSet, stdout io.Writer) {
 func parseFlags(args []string, stdout io.Writer) (options, error) {
 	var o options
 	fs := newFlags(&o)
-	fs.SetOutput(io.Discard) // the caller prints errors
-	err := fs.Parse(args)
+	err := parse(fs, args)
 	if errors.Is(err, flag.ErrHelp) {
 		printHelp(fs, stdout)
 		_, _ = fmt.Fprint(stdout, `
@@ -86,6 +85,23 @@ To call the webhook as the API server does, and see why that fails: tagpin-webho
 		return o, err
 	}
 	return o, o.validate(fs.Args())
+}
+
+// parse parses arguments, and refuses empty values: without --client-ca, for example, everybody may
+// call the webhook. The caller prints the error.
+func parse(fs *flag.FlagSet, args []string) error {
+	fs.SetOutput(io.Discard)
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	var errs []error
+	fs.Visit(func(f *flag.Flag) {
+		if value, ok := f.Value.(flag.Getter); ok && value.Get() == "" {
+			errs = append(errs, fmt.Errorf("--%s has an empty value; if a variable has the value, it may "+
+				"not be set", f.Name))
+		}
+	})
+	return errors.Join(errs...)
 }
 
 // validate returns an error that names every mistake. rest are the arguments that are not flags.

@@ -109,6 +109,7 @@ func TestBadSettings(t *testing.T) {
 	}{
 		{"unknown flag", []string{"--colour"}, exitUsage, false, []string{"-colour"}},
 		{"argument", []string{"--webhook-port", "0", "serve"}, exitUsage, false, []string{`"serve"`, "--webhook-port 0"}},
+		{"empty", []string{"--client-ca", "", "--cert-dir="}, exitUsage, false, []string{"--client-ca has an empty value", "--cert-dir has an empty value"}},
 		{"level", []string{"--log-level", "loud"}, exitUsage, false, []string{"unrecognized level"}},
 		{"both", []string{"--standalone", "--kubeconfig", "x"}, exitUsage, false, []string{"--standalone"}},
 		{"no config", []string{"--config", filepath.Join(dir, "none")}, exitUsage, true, []string{"no such file"}},

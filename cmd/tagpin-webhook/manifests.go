@@ -71,8 +71,7 @@ func newManifestFlags(o *manifestFlags) *flag.FlagSet {
 func manifests(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var o manifestFlags
 	fs := newManifestFlags(&o)
-	fs.SetOutput(io.Discard)
-	err := fs.Parse(args)
+	err := parse(fs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		_, _ = fmt.Fprint(stdout, aboutManifests)

@@ -72,6 +72,7 @@ func TestManifests(t *testing.T) {
 		{[]string{"--config", open}, 0, []string{"failurePolicy: Ignore", "operator: In, values: [enforce, dry-run, keep]}", "operator: DoesNotExist"}},
 		{[]string{"--flag-of-tomorrow"}, 2, []string{"flag-of-tomorrow"}},
 		{[]string{"more"}, 2, []string{`unexpected argument "more"`}},
+		{[]string{"--default-mode", ""}, 2, []string{"--default-mode has an empty value"}},
 		{[]string{"--help"}, 0, []string{"-pods-only"}},
 	} {
 		var stdout, stderr bytes.Buffer

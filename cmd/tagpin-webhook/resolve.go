@@ -63,8 +63,7 @@ func newLookupFlags(l *lookup) *flag.FlagSet {
 
 func (l *lookup) parse(args []string, stdout io.Writer) error {
 	fs := newLookupFlags(l)
-	fs.SetOutput(io.Discard) // the caller prints errors
-	err := fs.Parse(args)
+	err := parse(fs, args)
 	if errors.Is(err, flag.ErrHelp) {
 		_, _ = fmt.Fprint(stdout, aboutResolve)
 		printHelp(fs, stdout)

@@ -62,8 +62,7 @@ func newVerifyFlags(v *verification) *flag.FlagSet {
 
 func (v *verification) parse(args []string, stdout io.Writer) error {
 	fs := newVerifyFlags(v)
-	fs.SetOutput(io.Discard) // the caller prints errors
-	err := fs.Parse(args)
+	err := parse(fs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		_, _ = fmt.Fprint(stdout, aboutVerify)
