@@ -127,7 +127,7 @@ func boundedResolver(r *net.Resolver) *net.Resolver {
 		if _, packets := conn.(net.PacketConn); err != nil || packets {
 			return conn, err
 		}
-		return &boundedConn{Conn: conn, max: maxDNS, err: errDNS}, nil
+		return newBounded(conn, maxDNS, errDNS), nil
 	}
 	return &net.Resolver{PreferGo: r.PreferGo, StrictErrors: r.StrictErrors, Dial: bounded}
 }

@@ -2,9 +2,9 @@
 
 // Package network makes connections to hosts that tenants choose. It owns the rules of which
 // addresses may be dialled, the lookup of names in DNS, the bounds of a connection (how many are
-// made at a time, the size of a TLS handshake and of an answer's header, and the work to verify a
-// server's certificates), proxies, and the TLS files of hosts. It also says what a failed request
-// has shown of the network, and describes the failure.
+// made at a time, the size of a TLS handshake and of an answer's header, what a server sends beside
+// an answer's body, and the work to verify a server's certificates), proxies, and the TLS files of
+// hosts. It also says what a failed request has shown of the network, and describes the failure.
 //
 // The package does not know what a request asks for, what its answer means, or whether it may be
 // sent at all. That is the job of package registry.

@@ -68,11 +68,12 @@ type progress struct {
 	wrote     atomic.Bool // the request's header
 	// handshakeDone gives back the room of a connection through a proxy. It is nil if there is none.
 	handshakeDone atomic.Pointer[func()]
+	bound         atomic.Pointer[boundedConn] // of the connection; nil if there is none
 }
 
 func (p *progress) do(t http.RoundTripper, r *http.Request) (*http.Response, error) {
 	ctx := context.WithValue(r.Context(), progressKey{}, p)
-	return t.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	resp, err := t.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { // also when net/http sends the request once more
 			p.connected.Store(false)
 			p.wrote.Store(false)
@@ -81,7 +82,10 @@ func (p *progress) do(t http.RoundTripper, r *http.Request) (*http.Response, err
 		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			p.connected.Store(true)
-			markReady(info.Conn)
+			bounded := boundOf(info.Conn)
+			if p.bound.Store(bounded); bounded != nil {
+				bounded.ready()
+			}
 			p.caller.begun()
 		},
 		TLSHandshakeDone: func(tls.ConnectionState, error) {
@@ -91,6 +95,10 @@ func (p *progress) do(t http.RoundTripper, r *http.Request) (*http.Response, err
 		},
 		WroteHeaders: func() { p.wrote.Store(true) },
 	})))
+	if bounded := p.bound.Load(); err == nil && bounded != nil {
+		resp.Body = &boundedBody{resp.Body, bounded}
+	}
+	return resp, err
 }
 
 // dials records that a connection is being made from now on.

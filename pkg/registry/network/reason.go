@@ -156,6 +156,8 @@ func reason(err error) (text, setting string) {
 		return string(bound), ""
 	case errors.Is(err, errHandshake):
 		return fmt.Sprintf("its TLS handshake has more than %d KiB", maxHandshake>>10), ""
+	case errors.Is(err, errBeside):
+		return fmt.Sprintf("it sends more than %d KiB beside its answer", maxBesideBody>>10), ""
 	case errors.As(err, &unknown):
 		return "its TLS certificate is signed by an unknown authority", "caFile"
 	case errors.As(err, &hostname):
