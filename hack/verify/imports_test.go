@@ -21,7 +21,7 @@ const module = "github.com/tagpin/tagpin/"
 var level = map[string]int{
 	"pkg/ref": 0, "pkg/span": 0, "pkg/fair": 0, "pkg/panics": 0, "pkg/listen": 0,
 	"pkg/jsonwalk": 0, "pkg/failure": 0, "pkg/printable": 0, "pkg/reminder": 0, "pkg/process": 0,
-	"pkg/amount":   0,
+	"pkg/amount": 0, "pkg/chain": 0,
 	"pkg/workload": 1, "pkg/cache": 1, "pkg/reload": 1,
 	"pkg/keychain": 2, "pkg/registration": 2, "pkg/certificate": 2, "pkg/annotation": 2,
 	"pkg/policy": 3, "pkg/registrar": 3, "pkg/registry": 3,

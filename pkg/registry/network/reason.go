@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"github.com/tagpin/tagpin/pkg/chain"
 )
 
 // Explanation says why a request got no answer.
@@ -143,7 +145,7 @@ func reason(err error) (text, setting string) {
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
 		record   tls.RecordHeaderError
-		bound    certificatesError
+		bound    chain.BoundError
 		dns      *net.DNSError
 		timeout  interface{ Timeout() bool }
 	)
