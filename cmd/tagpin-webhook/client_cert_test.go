@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tagpin/tagpin/pkg/chain/chaintest"
 )
 
 // clientCert returns a certificate that is its own CA and expires at the time end.
@@ -55,6 +57,49 @@ func (i *instance) refusedBy(roots *x509.CertPool, certificate *tls.Certificate)
 		i.t.Fatalf("a caller gets %+v, want an error", response)
 	}
 	return err.Error()
+}
+
+// layers returns a client's certificates whose verification takes long.
+func layers(t *testing.T) *tls.Certificate {
+	t.Helper()
+	key := chaintest.NewKey(t, elliptic.P521())
+	own := &tls.Certificate{PrivateKey: key}
+	for _, c := range chaintest.Layers(t, key, 3, 3) {
+		own.Certificate = append(own.Certificate, c.Raw)
+	}
+	return own
+}
+
+// TestClientCertificateIsAskedFor checks that callers are told which CAs are trusted, and present
+// their certificate on each connection.
+func TestClientCertificateIsAskedFor(t *testing.T) {
+	dir := t.TempDir()
+	other := &instance{t: t}
+	other.certificates(dir)
+	i := start(t, 0, "--client-ca", filepath.Join(dir, "client-ca.crt"))
+	defer i.end()
+	asked := 0
+	config := &tls.Config{
+		RootCAs: i.pool, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+		GetClientCertificate: func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked++
+			if err := r.SupportsCertificate(&other.client); err != nil || len(r.AcceptableCAs) != 1 {
+				t.Errorf("the server asks for certificates of %q: %v", r.AcceptableCAs, err)
+			}
+			return &other.client, nil
+		},
+	}
+	for n := range 4 { // twice each
+		config.MaxVersion = tls.VersionTLS12 + uint16(n)/2 //nolint:gosec // up to VersionTLS13
+		transport := &http.Transport{TLSClientConfig: config.Clone()}
+		if got := i.patch(&http.Client{Transport: transport}, "/enforce"); !strings.Contains(got, i.digest) {
+			t.Errorf("a caller with a certificate gets %s, want a pin", got)
+		}
+		transport.CloseIdleConnections()
+	}
+	if asked != 4 {
+		t.Errorf("a caller was asked %d times for its certificate, want 4", asked)
+	}
 }
 
 // runbook returns what the runbook of an alert says.
@@ -97,9 +142,10 @@ func TestHandshakesInRunbooks(t *testing.T) {
 		logged, caller string
 	}{
 		{"no certificate", i.pool, &tls.Certificate{}, "client didn't provide a certificate", "certificate required"},
-		{"expired", i.pool, expired, failed + "certificate has expired or is not yet valid", "remote error: tls: expired certificate"},
-		{"not valid yet", i.pool, early, failed + "certificate has expired or is not yet valid", "remote error: tls: expired certificate"},
-		{"of another CA", i.pool, foreign, failed + "certificate signed by unknown authority", "remote error: tls: unknown certificate authority"},
+		{"expired", i.pool, expired, failed + "certificate has expired or is not yet valid", "remote error: tls: bad certificate"},
+		{"not valid yet", i.pool, early, failed + "certificate has expired or is not yet valid", "remote error: tls: bad certificate"},
+		{"of another CA", i.pool, foreign, failed + "certificate signed by unknown authority", "remote error: tls: bad certificate"},
+		{"that takes long to verify", i.pool, layers(t), "its TLS certificates need more than 12 checks of signatures", "remote error: tls: bad certificate"},
 		{"of a server", i.pool, server, failed + "certificate specifies an incompatible key usage", "remote error: tls: bad certificate"},
 		{"tagpin's certificate is not trusted", x509.NewCertPool(), right, "remote error: tls: bad certificate", "x509"},
 	} {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/tagpin/tagpin/pkg/certificate"
+	"github.com/tagpin/tagpin/pkg/chain"
 	"github.com/tagpin/tagpin/pkg/config"
 	"github.com/tagpin/tagpin/pkg/reload"
 )
@@ -65,6 +66,7 @@ func (s *server) namespace() (string, error) {
 //
 // With --client-ca, callers must present a certificate that is verified by the CAs in the file. The
 // manager reads the file again when it changes, so that CAs can be rotated without a restart.
+// crypto/tls does not verify the certificates, because it would do so before they can be bounded.
 func (s *server) webhookTLS(
 	mgr manager.Manager, source *certificate.Source, reloads *prometheus.GaugeVec,
 ) (*tls.Config, error) {
@@ -81,13 +83,21 @@ func (s *server) webhookTLS(
 	if err != nil {
 		return nil, fmt.Errorf("%w: --client-ca: %w", errSettings, err)
 	}
-	settings.ClientAuth, settings.ClientCAs = tls.RequireAndVerifyClientCert, pool
-	base := settings.Clone()
 	var current atomic.Pointer[x509.CertPool]
 	current.Store(pool)
+	settings.ClientAuth = tls.RequireAnyClientCert // see VerifyConnection
+	settings.VerifyConnection = func(cs tls.ConnectionState) error {
+		return chain.Verify(cs.PeerCertificates, x509.VerifyOptions{
+			Roots: current.Load(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		})
+	}
+	// A caller with a ticket would present the former certificate, even if the CA of that is gone and
+	// the caller has a new one. API servers use no tickets (k8s.io/client-go/transport).
+	settings.SessionTicketsDisabled = true
+	base := settings.Clone()
 	settings.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		c := base.Clone()
-		c.ClientCAs = current.Load()
+		c.ClientCAs = current.Load() // which callers are told
 		return c, nil
 	}
 	use := func(pool *x509.CertPool) error {
