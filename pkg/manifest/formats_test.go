@@ -463,6 +463,51 @@ func TestFormats(t *testing.T) {
 			},
 		},
 		{
+			name: "values with registries further up than beside images", file: "values.yaml",
+			text: "global:\n  registry: {address: ghcr.io/x/y}\n  images:\n    kubeovn: {repository: " +
+				"kube-ovn, vpcRepository: vpc-nat-gateway, tag: v1.15.4}\n" +
+				"b:\n  imageRegistry: quay.io\n  images: {web: {repository: team/web, tag: v1}, " +
+				"own: {registry: ghcr.io, repository: b, tag: '1‹@D›'}}\n" +
+				"c: {image: {registry: quay.io, team: {web: {repository: team/c, tag: v1}}}}\n" +
+				"d: {registry: quay.io, images: [{repository: quay.io/team/d, tag: 'v1‹@D›'}, " +
+				"{repository: team/d, tag: v1}]}\n" +
+				"e: {proxyRegistry: quay.io, proxyImages: {web: {repository: e, tag: v1}}, " +
+				"images: {web: {repository: f, tag: '1‹@D›'}}}\n" +
+				"g: {registry: quay.io, images: {a: {image: 'team/g:1', logImage: 'quay.io/g:$A'}}}\n" +
+				"h: {registry: quay.io, images: {a: {image: 'team/h:1@" + pinned.String() + "'}}}\n" +
+				"i: {registry: quay.io, other: {images: {web: {repository: i, tag: '1‹@D›'}}}}\n",
+			references: "ghcr.io/b:1 quay.io/team/d:v1 f:1 i:1",
+			left: []string{
+				"4:27 kube-ovn: registry" + besideIt,
+				"7:30 team/web: imageRegistry" + besideIt,
+				"8:57 team/c: registry" + besideIt,
+				"9:87 team/d: registry" + besideIt,
+				"10:61 e: proxyRegistry" + besideIt,
+				"11:44 team/g:1: registry" + besideIt,
+				"11:66 quay.io/g:$A: it depends on a variable" + instead,
+			},
+		},
+		{
+			name: "values with an alias below a registry", file: "values.yaml",
+			text: "a: {image: &i {web: {repository: quay.io/a, tag: '1‹@D›'}, log: {repository: b, tag: '1'}}}\n" +
+				"c: {registry: quay.io, image: *i}\n",
+			references: "quay.io/a:1 quay.io/a:1",
+			left:       []string{"1:74 b: registry" + besideIt},
+		},
+		{
+			name: "values with anchors for images", file: "values.yaml",
+			text: "defaults: &img {repository: quay.io/a/b, tag: 'v1‹@D›'}\nweb: {image: *img}\n" +
+				"other: &other {repository: quay.io/a/c, tag: v1}\n" +
+				"c: {registry: r.example, image: *other}\n" +
+				"pinned: &p {repository: f, tag: '1@" + pinned.String() + "'}\ng: {image: *p}\n" +
+				"h: {image: &h {repository: h, tag: v1}}\ni: {registry: r.example, image: *h}\n",
+			references: "quay.io/a/b:v1 f:1@" + pinned.String(),
+			left: []string{
+				"3:28 quay.io/a/c: registry" + besideIt,
+				"7:28 h: registry" + besideIt,
+			},
+		},
+		{
 			name: "values with registries that are no texts", file: "values.yaml",
 			text: "a: {registry: {host: quay.io}, image: 'team/app:1.2'}\n" +
 				"b: {imageRegistry: [quay.io], image: {repository: b, tag: '1'}}\n" +

@@ -81,10 +81,17 @@ func (c cursor) leaveNamed() {
 	}
 	for _, name := range []string{"name", "repo"} {
 		if c.field(name).text() != "" {
-			c.leaveParts(name, "it has no repository")
+			c.partsAreLikely(name, "it has no repository")
 			return
 		}
 	}
+}
+
+// partsAreLikely says that a mapping is likely to be an image, and that leaveParts leaves it.
+func (c cursor) partsAreLikely(field, why string) {
+	c.likely = append(c.likely, likelyValue{
+		c.field(field).node, func() { c.leaveParts(field, why) },
+	})
 }
 
 // leaveParts leaves an image in the values of a chart, of which a field has the name and another

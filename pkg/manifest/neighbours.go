@@ -29,9 +29,14 @@ type registryKey struct {
 // registryText is the text of a registry of the images with a stem.
 type registryText struct{ stem, text string }
 
-// stemOf returns what the key of an image and those of its parts begin with: proxy for proxyImage.
+// stemOf returns what the key of an image and those of its parts begin with: proxy for proxyImage,
+// and for proxyImages.
 func stemOf(image cursor) string {
-	return strings.TrimRight(strings.TrimSuffix(image.lowerKey(), "image"), "-_")
+	key := image.lowerKey()
+	if stem, ok := strings.CutSuffix(key, "images"); ok {
+		key = stem
+	}
+	return strings.TrimRight(strings.TrimSuffix(key, "image"), "-_")
 }
 
 // neighboursOf returns the neighbours of a mapping. They are found once for all images in it.
@@ -105,8 +110,10 @@ func stems(before string) (all []string) {
 	}
 	for _, text := range separated(before) {
 		all = append(all, separated(text)...)
-		if stem, ok := strings.CutSuffix(text, "image"); ok {
-			all = append(all, separated(stem)...)
+		for _, of := range []string{"image", "images"} {
+			if stem, ok := strings.CutSuffix(text, of); ok {
+				all = append(all, separated(stem)...)
+			}
 		}
 	}
 	slices.Sort(all)
@@ -127,4 +134,34 @@ func (near *neighbours) registry(stem, name string) string {
 		}
 	}
 	return first.key
+}
+
+// registries are the registries of a mapping that may belong to what is at one of its keys, and
+// those of the mappings above it.
+type registries struct {
+	*neighbours
+
+	stem  string // of the key
+	above *registries
+}
+
+// registriesOf returns the registries that may belong to an image, or to the images in a value, at
+// a place below others: those beside it, if there are any, and those above it.
+func (w *walk) registriesOf(c cursor, above *registries) *registries {
+	near, stem := w.neighboursOf(c.parent), stemOf(c)
+	if near.registry(stem, "") == "" {
+		return above
+	}
+	return &registries{near, stem, above}
+}
+
+// of returns the key of a registry that may belong to an image with this name, or "". A walk bounds
+// the sum of all paths, and so the mappings above all images.
+func (r *registries) of(name string) string {
+	for ; r != nil; r = r.above {
+		if key := r.registry(r.stem, name); key != "" {
+			return key
+		}
+	}
+	return ""
 }

@@ -3,8 +3,10 @@
 package manifest
 
 import (
+	"cmp"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -90,7 +92,13 @@ func findValues(w *walk, root cursor) {
 	if !isGiven(w.registry) {
 		w.registry = nil
 	}
-	w.values(root, anyValues)
+	before := len(w.file.Left)
+	w.values(root, valuesPlace{role: anyValues})
+	w.dropLeft()
+	w.leaveLikelyValues()
+	slices.SortStableFunc(w.file.Left[before:], func(a, b Left) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 }
 
 // The roles of mappings and sequences in the values of a chart.
@@ -100,25 +108,45 @@ const (
 	imagesList  role = "values that are images" // directly below a key that ends with "images"
 )
 
-// values finds the references in a value of a role.
-func (w *walk) values(c cursor, as role) {
-	c.each(as, func(child cursor) {
-		w.value(child, as)
-		w.values(child, roleOf(child, as))
+// valuesPlace is what a mapping or a sequence in the values of a chart is, and what is above it
+// that may belong to its images.
+type valuesPlace struct {
+	role
+	above *registries // nil if there are none
+}
+
+// visited returns the role for the visits of a mapping or a sequence. An alias may put it in a
+// place below a registry, and in another one.
+func (p valuesPlace) visited() role {
+	if p.above != nil {
+		return p.role + " below a registry"
+	}
+	return p.role
+}
+
+// values finds the references in a value at a place.
+func (w *walk) values(c cursor, at valuesPlace) {
+	c.each(at.visited(), func(child cursor) {
+		w.value(child, at)
+		w.values(child, w.placeOf(child, at))
 	})
 }
 
-// roleOf returns the role of a value, which is directly in one of another role. OpenStack-Helm has
-// its images in images.tags.
-func roleOf(c cursor, in role) role {
+// placeOf returns the place of a value, which is directly in one at another place. OpenStack-Helm
+// has its images in images.tags.
+func (w *walk) placeOf(c cursor, in valuesPlace) valuesPlace {
+	p := valuesPlace{role: anyValues}
 	key := c.lowerKey()
 	switch {
-	case strings.HasSuffix(key, "images"), in == imagesList && key == "tags":
-		return imagesList
-	case strings.HasSuffix(key, "image"), in != anyValues:
-		return imageValues
+	case strings.HasSuffix(key, "images"), in.role == imagesList && key == "tags":
+		p.role = imagesList
+	case strings.HasSuffix(key, "image"), in.role != anyValues:
+		p.role = imageValues
 	}
-	return anyValues
+	if p.role != anyValues && len(c.node.Content) > 0 {
+		p.above = w.registriesOf(c, in.above)
+	}
+	return p
 }
 
 // lowerKey returns the key of a value in lower case, or "" for an element of a sequence.
@@ -129,21 +157,21 @@ func (c cursor) lowerKey() string {
 	return strings.ToLower(c.key.Value)
 }
 
-// value adds or leaves the image that a value is, in one of a role.
-func (w *walk) value(c cursor, in role) {
+// value adds or leaves the image that a value is, in one at a place.
+func (w *walk) value(c cursor, in valuesPlace) {
 	isImage := strings.HasSuffix(c.lowerKey(), "image")
 	switch kind := kindOf(c.node); {
 	case kind == '"' && isImage:
-		w.valueText(c)
-	case kind == '"' && in == imagesList:
-		c.leaveListed()
+		w.valueText(c, in.above)
+	case kind == '"' && in.role == imagesList:
+		w.likely = append(w.likely, likelyValue{c.node, c.leaveListed})
 	case kind != '{':
-	case isImage, in != anyValues && c.hasParts():
-		w.valueParts(c)
+	case isImage, in.role != anyValues && c.hasParts():
+		w.valueParts(c, in.above)
 	case c.hasParts():
-		c.leaveParts("repository", "its key does not end with image")
+		c.partsAreLikely("repository", "its key does not end with image")
 	}
-	if kindOf(c.node) == '{' && (isImage || in == imagesList) {
+	if kindOf(c.node) == '{' && (isImage || in.role == imagesList) {
 		c.leaveNamed()
 	}
 }
@@ -162,7 +190,7 @@ const (
 
 // valueText adds an image that is one text. Without a tag and a digest, or with a digest or a
 // registry beside it, the text may be only a part of a reference that the chart makes.
-func (w *walk) valueText(c cursor) {
+func (w *walk) valueText(c cursor, above *registries) {
 	text := strings.TrimSpace(c.text())
 	r, err := ref.Parse(text)
 	near, stem := w.neighboursOf(c.parent), stemOf(c)
@@ -170,7 +198,7 @@ func (w *walk) valueText(c cursor) {
 	if r.Tagged() {
 		beside = near.digests[stem]
 	}
-	registry := near.registry(stem, c.text())
+	registry := w.registriesOf(c, above).of(c.text())
 	switch {
 	case err != nil && variable(c.text()):
 		c.leave(c.text(), onVariable)
@@ -221,7 +249,7 @@ func (c cursor) addPinnedParts(name, digest string) {
 var hexDigest = regexp.MustCompile(`^(?:sha256:)?[0-9a-f]{64}$`)
 
 // valueParts adds an image whose parts have their own keys.
-func (w *walk) valueParts(c cursor) {
+func (w *walk) valueParts(c cursor, above *registries) {
 	registry, repository := c.get("registry"), c.get("repository")
 	if repository.text() == "" {
 		return
@@ -242,7 +270,7 @@ func (w *walk) valueParts(c cursor) {
 		name = registry.text() + "/" + name
 		parts = append(parts, registry.asScalar())
 	}
-	beside := w.neighboursOf(c.parent).registry(stemOf(c), name)
+	beside := w.registriesOf(c, above).of(name)
 	otherRegistry := w.registry != nil ||
 		registry.text() == "" && (isGiven(registry.node) || beside != "")
 	switch {

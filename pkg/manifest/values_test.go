@@ -63,6 +63,9 @@ func TestValues(t *testing.T) {
 		{"images: {logo: 'https://a.example/logo.png', icon: a.png}", "", ""},
 		{"images: {local_registry: {active: false}, a: {b: 'c:1'}}", "", ""},
 		{"list: ['nginx:1.25']", "", ""},
+		// What is an image for certain in one place is not only likely in others.
+		{"a: &a {repository: b, tag: '1'}\nc: {image: {<<: *a, pullPolicy: Never}}", "b:1", ""},
+		{"images: {a: &a 'b:1'}\nc: {image: *a}", "b:1", ""},
 		// Duplicate keys elsewhere are no error, as for Helm.
 		{"a: {repository: x, repository: y, tag: v1, tag: v2}", "", "x:v1"},
 	} {

@@ -35,6 +35,7 @@ type walk struct {
 	anyCase    bool       // keys can be in any case
 	registry   *yaml.Node // the registry of all images of a chart, if its values set one
 	near       map[*yaml.Node]*neighbours
+	likely     []likelyValue // in the values of a chart
 }
 
 // end adds what was found to the file.
