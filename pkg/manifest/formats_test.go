@@ -70,7 +70,9 @@ const (
 	inText   = ": it is in a text, which tagpin does not change; write its digest there"
 	inPatch  = ": it is in a patch; write its digest there"
 	besideIt = " beside it may be a part of the image; write its digest in these values"
-	noTag    = ": its tag is not set here, so the chart chooses it; set the tag and the digest in " +
+	sameTag  = " beside it may be an image with the same tag, and a digest after that would be for " +
+		"both; pin the output of helm template instead"
+	noTag = ": its tag is not set here, so the chart chooses it; set the tag and the digest in " +
 		"these values"
 	frontend = ": it is the frontend of a file in another language than that of Dockerfiles; write " +
 		"its digest there"
@@ -505,6 +507,21 @@ func TestFormats(t *testing.T) {
 			left: []string{
 				"3:28 quay.io/a/c: registry" + besideIt,
 				"7:28 h: registry" + besideIt,
+			},
+		},
+		{
+			name: "values with a tag of several repositories", file: "values.yaml",
+			text: "images: {app: {repository: quay.io/t/app, initRepository: quay.io/t/init, tag: v1}}\n" +
+				"a: {image: {repository: a, init-repository: [b], tag: '1', digest: ''}}\n" +
+				"c: {image: {repository: c, initRepository: '', logRepository: ~, tag: '1‹@D›'}}\n" +
+				"d: {image: {registry: quay.io, repository: d, PROXY_REPOSITORY: p, tag: '1@" +
+				pinned.String() + "'}}\n" +
+				"sidecar: {repository: e, initRepository: i, tag: '1'}\n",
+			references: "c:1",
+			left: []string{
+				"1:28 quay.io/t/app: initRepository" + sameTag,
+				"2:25 a: init-repository" + sameTag,
+				"5:23 e:1: initRepository" + sameTag,
 			},
 		},
 		{

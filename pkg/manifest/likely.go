@@ -103,10 +103,13 @@ func (c cursor) leaveParts(field, why string) {
 	}
 	text := name.text() + ":" + tag.node.Value
 	r, err := ref.Parse(text)
+	other := c.neighboursOf(c.node).repository
 	switch {
 	case err == nil && r.Pinned():
 		tag.addPinned(text)
 	case isGiven(c.field("digest").node):
+	case (err == nil || variable(text)) && field == "repository" && other != "":
+		name.leave(text, other+sameTag)
 	case err == nil || variable(text):
 		name.leave(text, "it is probably an image, but "+why+"; write its digest after the tag, as in "+
 			"1.25@sha256:…")

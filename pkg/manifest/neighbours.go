@@ -3,6 +3,7 @@
 package manifest
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,8 @@ type neighbours struct {
 	digests    map[string]string // the first key of a digest
 	registries map[string][]registryKey
 	known      map[registryText]bool // the texts in registries
+	// repository is the first key of the repository of another image than that which the mapping is.
+	repository string
 }
 
 // registryKey is a key of a registry, at an index of a mapping. Its text is empty if the registry
@@ -45,7 +48,8 @@ func (w *walk) neighboursOf(n *yaml.Node) *neighbours {
 		return known
 	}
 	near := &neighbours{
-		map[string]string{}, map[string]string{}, map[string][]registryKey{}, map[registryText]bool{},
+		parts: map[string]string{}, digests: map[string]string{},
+		registries: map[string][]registryKey{}, known: map[registryText]bool{},
 	}
 	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
 		if n.Content[i].Kind == yaml.ScalarNode {
@@ -62,6 +66,9 @@ func (w *walk) neighboursOf(n *yaml.Node) *neighbours {
 // add adds the pair at an index of the mapping.
 func (near *neighbours) add(at int, key string, value *yaml.Node) {
 	lower := strings.ToLower(key)
+	if strings.HasSuffix(lower, "repository") && key != "repository" && isGiven(value) {
+		near.repository = cmp.Or(near.repository, key)
+	}
 	for _, part := range []string{"tag", "version", "digest", "sha"} {
 		before, ok := strings.CutSuffix(lower, part)
 		if !ok {

@@ -179,10 +179,12 @@ func (w *walk) value(c cursor, in valuesPlace) {
 // isGiven reports whether a value is neither null nor empty.
 func isGiven(n *yaml.Node) bool { return hasValue(n) || n != nil && len(n.Content) > 0 }
 
-// These are why an image in values can't be pinned: it has a part of itself beside it, a part is
-// set for all images, or its tag is missing.
+// These are why an image in values can't be pinned: it has a part of itself beside it, its tag is
+// also that of another image, a part is set for all images, or its tag is missing.
 const (
-	besideIt    = " beside it may be a part of the image; write its digest in these values"
+	besideIt = " beside it may be a part of the image; write its digest in these values"
+	sameTag  = " beside it may be an image with the same tag, and a digest after that would be " +
+		"for both; pin the output of helm template instead"
 	newRegistry = "global.imageRegistry changes its registry; write its digest in these values"
 	noTag       = "its tag is not set here, so the chart chooses it; set the tag and the digest in " +
 		"these values"
@@ -270,24 +272,29 @@ func (w *walk) valueParts(c cursor, above *registries) {
 		name = registry.text() + "/" + name
 		parts = append(parts, registry.asScalar())
 	}
-	beside := w.registriesOf(c, above).of(name)
-	otherRegistry := w.registry != nil ||
-		registry.text() == "" && (isGiven(registry.node) || beside != "")
-	switch {
-	case otherRegistry && c.hasDigest():
+	switch why := w.whyLeft(c, name, above); {
+	case why != "" && c.hasDigest():
 		c.addPinnedParts(name, c.get("digest").text())
-		return
-	case w.registry != nil:
-		repository.leave(name, newRegistry)
-		return
-	case registry.text() == "" && isGiven(registry.node):
-		repository.leave(name, "its registry is not a text; write it as one")
-		return
-	case registry.text() == "" && beside != "":
-		repository.leave(name, beside+besideIt)
-		return
-	}
-	if !c.split(name, "tag", parts, false) {
+	case why != "":
+		repository.leave(name, why)
+	case !c.split(name, "tag", parts, false):
 		repository.leave(name, noTag)
 	}
+}
+
+// whyLeft returns why an image whose parts have their own keys can't be pinned, or "".
+func (w *walk) whyLeft(c cursor, name string, above *registries) string {
+	registry := c.get("registry")
+	beside, other := w.registriesOf(c, above).of(name), w.neighboursOf(c.node).repository
+	switch {
+	case w.registry != nil:
+		return newRegistry
+	case registry.text() == "" && isGiven(registry.node):
+		return "its registry is not a text; write it as one"
+	case registry.text() == "" && beside != "":
+		return beside + besideIt
+	case other != "":
+		return other + sameTag
+	}
+	return ""
 }
