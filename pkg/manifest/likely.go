@@ -4,7 +4,9 @@ package manifest
 
 import (
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -55,23 +57,39 @@ func (c cursor) leaveLikely(kind workload.Kind) {
 	}
 }
 
-// sourceKey and notRegistry match the keys and the names of repositories that are of no registry,
-// but of Git or of charts.
+// sourceWord and notRegistry match the words in keys and the names of repositories that are of no
+// registry, but of Git or of charts, for example.
 var (
-	sourceKey   = regexp.MustCompile(`(?i)git|chart|source|backup|restic`)
+	sourceWord  = regexp.MustCompile(`(?i)^(?:git|chart|source|backup|restic)s?$`)
 	notRegistry = regexp.MustCompile(`(?i)^(?:github|gitlab|bitbucket)\.(?:com|org)/|\.git$`)
 	// registryName matches the keys of what is no image, but its text may look like one: host:5000.
 	registryName = regexp.MustCompile(`(?i)(?:registry|host|server|mirror|address)$`)
 )
 
-// hasParts reports whether a mapping in the values of a chart has a repository and a tag, which are
-// not those of Git or of a chart.
+// words returns the words of a key: git and Sync of gitSync, git-Sync and git_Sync.
+func words(key string) []string {
+	return strings.FieldsFunc(newWord.ReplaceAllString(key, "$1$3 $2$4"), func(r rune) bool {
+		return !unicode.IsLetter(r)
+	})
+}
+
+// newWord matches two letters between which a word begins: tS in gitSync, and the IC in OCIChart
+// with the next letter.
+var newWord = regexp.MustCompile(`([a-z])([A-Z])|([A-Z])([A-Z][a-z])`)
+
+// isSource reports whether the key of a value says that it is for a repository of something else
+// than images.
+func (c cursor) isSource() bool {
+	return c.key != nil && slices.ContainsFunc(words(c.key.Value), sourceWord.MatchString)
+}
+
+// hasParts reports whether a mapping in the values of a chart has a repository and a tag, unless
+// the name of the repository or a branch says that they are those of Git.
 func (c cursor) hasParts() bool {
 	repository := c.field("repository").text()
 	_, err := ref.Parse(repository)
 	return (err == nil || variable(repository)) && repository != "" && c.field("tag").node != nil &&
-		!sourceKey.MatchString(c.lowerKey()) && !notRegistry.MatchString(repository) &&
-		c.field("branch").node == nil
+		!notRegistry.MatchString(repository) && c.field("branch").node == nil
 }
 
 // leaveNamed leaves a mapping that has the name of an image and its tag, but no repository.

@@ -80,7 +80,7 @@ func findSources(w *walk, spec cursor) {
 //
 // These are only likely to be images. They are left, and a message names them:
 //
-//	sidecar: {repository: quay.io/a/b, tag: v1}   at any other key
+//	sidecar: {repository: quay.io/a/b, tag: v1}   at any other key, but see sourceWord
 //	image: {name: nginx, tag: "1.25"}             also with repo
 //	images: {web: nginx:1.25}                     also in images.tags
 func findValues(w *walk, root cursor) {
@@ -168,7 +168,7 @@ func (w *walk) value(c cursor, in valuesPlace) {
 	case kind != '{':
 	case isImage, in.role != anyValues && c.hasParts():
 		w.valueParts(c, in.above)
-	case c.hasParts():
+	case c.hasParts() && !c.isSource():
 		c.partsAreLikely("repository", "its key does not end with image")
 	}
 	if kindOf(c.node) == '{' && (isImage || in.role == imagesList) {
