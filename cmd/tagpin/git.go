@@ -230,6 +230,22 @@ func listTree(
 	return ids, nil
 }
 
+// sparseFiles returns the paths of the files that a sparse checkout leaves out of a work tree. They
+// are in its index. The empty setting keeps Git from running the program that core.fsmonitor names.
+func sparseFiles(ctx context.Context, top string) (map[string]bool, error) {
+	out, err := git(ctx, top, nil, "-c", "core.fsmonitor=", "ls-files", "-t", "-z")
+	if err != nil {
+		return nil, err
+	}
+	paths := map[string]bool{}
+	for entry := range strings.SplitSeq(string(out), "\x00") {
+		if path, ok := strings.CutPrefix(entry, "S "); ok {
+			paths[path] = true
+		}
+	}
+	return paths, nil
+}
+
 // errNoCommit means that a work tree does not have the commit to compare with.
 var errNoCommit = errors.New("no such commit")
 

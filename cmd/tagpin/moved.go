@@ -137,6 +137,7 @@ func (m *moved) files(
 		}
 	}
 	sources := map[string]*source{} // by their paths in the commit
+	var absent []string
 	wanted := func(path string) bool {
 		full := filepath.Join(m.top, filepath.FromSlash(path))
 		s := inRun[full]
@@ -144,20 +145,41 @@ func (m *moved) files(
 		case s != nil && (s.err != nil || m.compared[full]):
 			return false
 		case s == nil:
-			if _, err := os.Lstat(full); !manifest.Candidate(path) || !errors.Is(err, fs.ErrNotExist) {
+			if !manifest.Candidate(path) || !isAbsent(full) {
 				return false
 			}
 			s = &source{fileName: fileName{full, full}}
+			absent = append(absent, path)
 		}
 		sources[path] = s
 		return true
 	}
 	ids, err := listTree(ctx, m.top, []string{"ls-tree", "-r", "-z", "--full-tree", commit}, wanted)
+	if err != nil {
+		return nil, err
+	}
+	if len(absent) > 0 {
+		sparse, err := sparseFiles(ctx, m.top)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range absent {
+			if sparse[path] { // it was not deleted
+				delete(ids, path)
+			}
+		}
+	}
 	files := map[string][]*source{}
 	for path, id := range ids {
 		files[id] = append(files[id], sources[path])
 	}
-	return files, err
+	return files, nil
+}
+
+// isAbsent reports whether a file does not exist.
+func isAbsent(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // chunks returns blobs in parts with at most maxSize bytes. It leaves out those that are larger,
