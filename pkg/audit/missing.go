@@ -10,10 +10,11 @@ import (
 	"github.com/tagpin/tagpin/pkg/ref"
 )
 
-// LastMissing has the images that were not found for the last report, for the next one. A failed
-// lookup does not contradict that: what was gone before a registry was down stays gone until it
-// answers again. The zero value is ready for use. Each namespace has at most two small entries for
-// each of its rows.
+// LastMissing has the images that were not found for the last report, for the next one. A lookup
+// without an answer does not contradict that: what was gone before a registry was down stays gone
+// until it answers again. Then its answer counts, even if it says nothing about the image, such as
+// that the login is wrong. The zero value is ready for use. Each namespace has at most two small
+// entries for each of its rows.
 type LastMissing struct {
 	seed maphash.Seed
 	gone map[uint64]struct{} // hashes of missing
@@ -31,9 +32,10 @@ func (m *LastMissing) was(namespace string, image ref.Reference) bool {
 	return ok
 }
 
-// keep returns the error of a lookup, or that of the last report if the image was not found then.
+// keep returns the error of a lookup. If there was no answer, and the image was not found for the
+// last report, it returns an error that says so.
 func (m *LastMissing) keep(namespace string, image ref.Reference, err error) error {
-	if isGone(err) || !m.was(namespace, image) {
+	if failure.Of(err) != failure.Unavailable || !m.was(namespace, image) {
 		return err
 	}
 	const before = "an earlier audit did not find it, and now: "

@@ -27,18 +27,19 @@ func TestStaysGone(t *testing.T) {
 	up.Name = "r"
 	missing := &audit.LastMissing{}
 	for _, tt := range []struct {
-		name       string
-		down, late bool
-		gone       int
-		detail     string
+		name   string
+		status int32
+		late   bool
+		gone   int
+		detail string
 	}{
-		{"found to be gone", false, false, 2, "404"},
-		{"the registry is down", true, false, 2, "an earlier audit did not find it, and now: "},
-		{"there is no time", true, true, 2, "and now: not looked up in time"},
-		{"the registry is still down", true, false, 2, "503"},
-		{"the registry is up", false, false, 2, "no longer has the digest: " + f.host + ": 404"},
+		{"found to be gone", 0, false, 2, "404"},
+		{"the registry is down", 503, false, 2, "an earlier audit did not find it, and now: "},
+		{"there is no time", 503, true, 2, "and now: not looked up in time"},
+		{"the registry is still down", 503, false, 2, "503"},
+		{"the registry is up", 0, false, 2, "no longer has the digest: " + f.host + ": 404"},
 	} {
-		f.down.Store(tt.down)
+		f.status.Store(tt.status)
 		a := f.auditor(t)
 		a.LastMissing = missing
 		if tt.late {
@@ -52,13 +53,35 @@ func TestStaysGone(t *testing.T) {
 	}
 	push.image("lost:1", "lost")
 	push.image("other:1", "one")
-	for _, down := range []bool{false, true} {
-		f.down.Store(down)
+	for _, status := range []int32{0, 503} {
+		f.status.Store(status)
 		a := f.auditor(t)
 		a.LastMissing = missing
 		r := report(t, a, pinned, one(f.host+"/other:1", f.host+"/other@"+present), up)
 		if n := r.Summary.States[audit.Gone]; n > 0 {
-			t.Errorf("down %t: %d containers are gone after the registry had them, want none", down, n)
+			t.Errorf("status %d: %d containers are gone after the registry had them, want none", status, n)
+		}
+	}
+}
+
+// TestAnswersAgain checks that any answer ends it that an image counts as gone because of the last
+// report, even one that does not say whether the image is there.
+func TestAnswersAgain(t *testing.T) {
+	f := newFixture(t)
+	gone := one(f.host+"/other:1", f.host+"/other@"+nothing)
+	for _, status := range []int32{401, 403, 200} {
+		missing := &audit.LastMissing{}
+		for _, tt := range []struct {
+			status int32
+			gone   int
+		}{{0, 1}, {503, 1}, {status, 0}, {503, 0}} {
+			f.status.Store(tt.status)
+			a := f.auditor(t)
+			a.LastMissing = missing
+			if r := report(t, a, gone); r.Summary.States[audit.Gone] != tt.gone {
+				t.Errorf("gone after the status %d, with %d then: %v, want %d",
+					tt.status, status, r.Summary.States, tt.gone)
+			}
 		}
 	}
 }

@@ -30,8 +30,8 @@ import (
 // the password "canary", and those below busy/ answer 503.
 type fixture struct {
 	http.Handler
-	host string
-	down atomic.Bool // answers 503 to all lookups
+	host   string
+	status atomic.Int32 // of the answers to all lookups, or 0 for those of a registry
 
 	mu       sync.Mutex
 	requests []string
@@ -57,8 +57,10 @@ func (f *fixture) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/v2/private/") && password != "canary":
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 		w.WriteHeader(http.StatusUnauthorized)
-	case strings.HasPrefix(r.URL.Path, "/v2/busy/"), f.down.Load():
+	case strings.HasPrefix(r.URL.Path, "/v2/busy/"):
 		w.WriteHeader(http.StatusServiceUnavailable)
+	case f.status.Load() != 0:
+		w.WriteHeader(int(f.status.Load()))
 	default:
 		f.Handler.ServeHTTP(w, r)
 	}
