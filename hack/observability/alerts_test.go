@@ -3,6 +3,7 @@
 package observability
 
 import (
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"regexp"
@@ -360,6 +361,34 @@ func TestAlertsFire(t *testing.T) {
 				t.Errorf("alerts %q fire, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestAuditFailsWithLongIntervals checks that the alert also fires if three intervals are longer
+// than the windows of its query, and the audit has restarted.
+func TestAuditFailsWithLongIntervals(t *testing.T) {
+	const alert, day = "TagpinAuditFails", 24 * 12 // samples
+	only := map[string]rulefmt.Rule{alert: rules(t)[alert]}
+	for _, tt := range []struct {
+		name, interval, series string
+		from                   int // the day when it fires, or 0
+	}{
+		{"it never had a report", "259200", "", 6},
+		{"it had one before it restarted", "259200", fmt.Sprintf(
+			"tagpin_audit_last_report_timestamp_seconds{instance=\"b\"} 60x%d _x%d", day, 7*day), 8},
+		{"it has one in each interval", "864000", fmt.Sprintf(
+			"tagpin_audit_last_report_timestamp_seconds{instance=\"a\"} 60x%d", 8*day), 0},
+	} {
+		series := fmt.Sprintf("tagpin_audit_interval_seconds{instance=\"a\"} %sx%d\n%s",
+			tt.interval, 9*day, tt.series)
+		end := time.Unix(9*24*3600, 0)
+		from := 0
+		if times := fired(t, "5m", strings.TrimSpace(series), only, end)[alert]; len(times) > 0 {
+			from = int(times[0].Unix() / (24 * 3600))
+		}
+		if from != tt.from {
+			t.Errorf("%s: fires from day %d on, want %d", tt.name, from, tt.from)
+		}
 	}
 }
 
