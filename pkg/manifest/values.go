@@ -77,6 +77,8 @@ func findSources(w *walk, spec cursor) {
 //
 // The registry and the digest may be missing. If there is no key for a digest, the digest is
 // written after the tag, where every chart takes it that writes repository:tag.
+// They are left if a registry beside them or above them, or another repository with the same tag
+// beside them, may change what the chart makes of them.
 //
 // These are only likely to be images. They are left, and a message names them:
 //
