@@ -134,6 +134,7 @@ const killedCode = 128 + 9
 func (i *incident) outOfMemory() {
 	pods := i.n.Client.CoreV1().Pods(node.TagpinNamespace)
 	pod := replicas(i.t, i.n)[0]
+	restarts := pod.Status.ContainerStatuses[0].RestartCount // another test may have killed it
 	before, err := i.n.PodMemory(string(pod.UID), server)
 	kills, errKills := node.OutOfMemoryKills()
 	if err := errors.Join(err, errKills); err != nil {
@@ -146,7 +147,7 @@ func (i *incident) outOfMemory() {
 				return err
 			}
 			status := now.Status.ContainerStatuses[0]
-			if end := status.LastTerminationState.Terminated; end != nil {
+			if end := status.LastTerminationState.Terminated; end != nil && status.RestartCount > restarts {
 				// Not by the reason: see OutOfMemoryKills.
 				after, err := node.OutOfMemoryKills()
 				if err != nil || after == kills || end.ExitCode != killedCode {
