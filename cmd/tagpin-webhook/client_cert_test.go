@@ -145,7 +145,7 @@ func TestHandshakesInRunbooks(t *testing.T) {
 		{"expired", i.pool, expired, failed + "certificate has expired or is not yet valid", "remote error: tls: bad certificate"},
 		{"not valid yet", i.pool, early, failed + "certificate has expired or is not yet valid", "remote error: tls: bad certificate"},
 		{"of another CA", i.pool, foreign, failed + "certificate signed by unknown authority", "remote error: tls: bad certificate"},
-		{"that takes long to verify", i.pool, layers(t), "its TLS certificates need more than 12 checks of signatures", "remote error: tls: bad certificate"},
+		{"that takes long to verify", i.pool, layers(t), "its TLS certificates need more than 16 checks of signatures", "remote error: tls: bad certificate"},
 		{"of a server", i.pool, server, failed + "certificate specifies an incompatible key usage", "remote error: tls: bad certificate"},
 		{"tagpin's certificate is not trusted", x509.NewCertPool(), right, "remote error: tls: bad certificate", "x509"},
 	} {

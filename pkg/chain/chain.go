@@ -18,6 +18,7 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,10 +39,10 @@ const (
 // Go checks up to 100 signatures, each by a key that the peer may have chosen. Registries send up
 // to 5 certificates, which need 4 checks, or 10 while two of their CAs have an old and a new
 // certificate. Clients send up to 3. A check takes less than 0.7 ms, and up to 2.5 ms with a large
-// key. Chains of private CAs have up to 3 such keys.
+// key. Chains of private CAs have up to 4 certificates with such keys.
 const (
 	maxCertificates    = 10
-	maxSignatureChecks = 12
+	maxSignatureChecks = 16
 	largeKeyCost       = 4    // that a check with a large key counts for
 	smallRSA           = 4096 // bits
 	smallExponent      = 1<<16 + 1
@@ -118,14 +119,14 @@ func boundSurplus(certificates []*x509.Certificate, chains [][]*x509.Certificate
 
 // signatureChecks returns how many signatures x509 checks at most, by the keys of the certificates
 // that a peer sends, in search of chains that go on from a path. Like x509, it takes each
-// certificate with the name of the issuer for a possible issuer, but not those on the path. It
-// stops above maxSignatureChecks. For each of the checks, x509 may make another one by the key of a
-// root.
+// certificate with the name of the issuer for a possible issuer, but not those whose CA is on the
+// path. It stops above maxSignatureChecks. For each of the checks, x509 may make another one by the
+// key of a root.
 func signatureChecks(path, sent []*x509.Certificate) int {
 	sum := 0
 	last := path[len(path)-1]
 	for i, c := range sent {
-		if !bytes.Equal(c.RawSubject, last.RawIssuer) || slices.ContainsFunc(path, c.Equal) ||
+		if !bytes.Equal(c.RawSubject, last.RawIssuer) || hasCA(path, c) ||
 			slices.ContainsFunc(sent[:i], c.Equal) {
 			continue
 		}
@@ -137,6 +138,29 @@ func signatureChecks(path, sent []*x509.Certificate) int {
 		}
 	}
 	return sum
+}
+
+// hasCA reports whether a path has a certificate of the same CA: with the same name, key and
+// alternative names, as x509 compares them (alreadyInChain in crypto/x509). A CA whose certificate
+// was renewed has several.
+func hasCA(path []*x509.Certificate, c *x509.Certificate) bool {
+	for _, on := range path {
+		if bytes.Equal(c.RawSubject, on.RawSubject) &&
+			bytes.Equal(c.RawSubjectPublicKeyInfo, on.RawSubjectPublicKeyInfo) {
+			return bytes.Equal(alternativeNames(c), alternativeNames(on))
+		}
+	}
+	return false
+}
+
+// alternativeNames returns the extension with the alternative names of a certificate, or nil.
+func alternativeNames(c *x509.Certificate) []byte {
+	for _, e := range c.Extensions {
+		if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) { // RFC 5280, section 4.2.1.6
+			return e.Value
+		}
+	}
+	return nil
 }
 
 // costOf returns what a check of a signature by a key counts for.

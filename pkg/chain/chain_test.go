@@ -32,6 +32,13 @@ func TestOrdinaryChains(t *testing.T) {
 	cross, policyAgain := issue("root", root.Key, old), issue("policy", policy.Key, root)
 	leaf := issue("leaf", key(), issuing)
 
+	renewed := func(ca, issuer *chaintest.Issued) *chaintest.Issued {
+		return chaintest.Renew(t, ca, issuer)
+	}
+	direct := issue("direct", key(), root)
+	directLeaf := issue("leaf", key(), direct)
+	second, third := renewed(root, nil), renewed(renewed(root, nil), nil)
+
 	large := issue("large root", largeKey(), nil)
 	largePolicy := issue("large policy", largeKey(), large)
 	largeIssuing := issue("large issuing", largeKey(), largePolicy)
@@ -50,6 +57,15 @@ func TestOrdinaryChains(t *testing.T) {
 			old, of(leaf, issuing, again, policy, policyAgain, cross),
 		},
 		"twice the same": {root, of(leaf, issuing, policy, root, issuing, policy, root)},
+		"three generations of a root with one key": {
+			root, of(directLeaf, direct, root, second, third),
+		},
+		"a renewed root that is also cross-signed": {
+			old, of(directLeaf, direct, root, second, renewed(root, old), old),
+		},
+		"three CAs with large keys, of which one is cross-signed": {
+			large, of(largeLeaf, largeIssuing, largePolicy, large, renewed(large, old)),
+		},
 		"three CAs with large keys": {
 			large, of(largeLeaf, largeIssuing, largePolicy, large),
 		},
@@ -76,7 +92,7 @@ func TestOrdinaryChains(t *testing.T) {
 	}
 }
 
-const needsChecks = "its TLS certificates need more than 12 checks of signatures, where an RSA key " +
+const needsChecks = "its TLS certificates need more than 16 checks of signatures, where an RSA key " +
 	"of more than 4096 bits or a large exponent, or a key on P-521, counts as 4"
 
 // TestCertificatesToCheck checks that a chain whose verification takes long is refused before.
@@ -113,10 +129,10 @@ func TestCertificatesToCheck(t *testing.T) {
 		"the attack, in small":     {layers(3, 3), needsChecks},
 		"12 checks":                {layers(2, 3), unknown},
 		"RSA of 4096 bits":         {ofKey(8, &rsa.PublicKey{N: modulus(4096), E: 65537}), unknown},
-		"RSA of 8192 bits, 3 CAs":  {ofKey(3, &rsa.PublicKey{N: modulus(8192), E: 65537}), unknown},
-		"RSA of 8192 bits, 4 CAs":  {ofKey(4, &rsa.PublicKey{N: modulus(8192), E: 65537}), needsChecks},
-		"a large exponent, 4 CAs":  {ofKey(4, &rsa.PublicKey{N: modulus(2048), E: 1<<31 - 1}), needsChecks},
-		"the largest curve, 4 CAs": {ofKey(4, chaintest.NewKey(t, elliptic.P521()).Public()), needsChecks},
+		"RSA of 8192 bits, 4 CAs":  {ofKey(4, &rsa.PublicKey{N: modulus(8192), E: 65537}), unknown},
+		"RSA of 8192 bits, 5 CAs":  {ofKey(5, &rsa.PublicKey{N: modulus(8192), E: 65537}), needsChecks},
+		"a large exponent, 5 CAs":  {ofKey(5, &rsa.PublicKey{N: modulus(2048), E: 1<<31 - 1}), needsChecks},
+		"the largest curve, 5 CAs": {ofKey(5, chaintest.NewKey(t, elliptic.P521()).Public()), needsChecks},
 	} {
 		err := Verify(tt.sent, x509.VerifyOptions{Roots: x509.NewCertPool()})
 		if err == nil {

@@ -60,6 +60,14 @@ func Certify(
 	if issuer != nil {
 		parent, signer = issuer.Certificate, issuer.Key
 	}
+	return create(tb, template, parent, public, key, signer)
+}
+
+// create returns a certificate for a public key, which belongs to key. signer is the key of parent.
+func create(
+	tb testing.TB, template, parent *x509.Certificate, public any, key, signer crypto.Signer,
+) *Issued {
+	tb.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, signer)
 	if err != nil {
 		tb.Fatal(err)
@@ -69,6 +77,18 @@ func Certify(
 		tb.Fatal(err)
 	}
 	return &Issued{c, key}
+}
+
+// Renew returns another certificate of a CA with its name and key.
+func Renew(tb testing.TB, ca, issuer *Issued) *Issued {
+	tb.Helper()
+	template := *ca.Certificate
+	template.SerialNumber = new(big.Int).Add(ca.SerialNumber, big.NewInt(1))
+	template.NotAfter = ca.NotAfter.Add(time.Hour)
+	if issuer == nil {
+		issuer = ca
+	}
+	return create(tb, &template, issuer.Certificate, ca.Key.Public(), ca.Key, issuer.Key)
 }
 
 // Of returns the certificates without their keys.

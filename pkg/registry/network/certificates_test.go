@@ -20,7 +20,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/fair"
 )
 
-const needsChecks = "its TLS certificates need more than 12 checks of signatures, where an RSA key " +
+const needsChecks = "its TLS certificates need more than 16 checks of signatures, where an RSA key " +
 	"of more than 4096 bits or a large exponent, or a key on P-521, counts as 4"
 
 // TestHostOfCertificates checks that certificates only count for the host that is dialled.

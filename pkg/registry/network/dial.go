@@ -191,8 +191,12 @@ type boundedBody struct {
 	conn *boundedConn
 }
 
+// maxRead is how much of a body is read at once. net/http reads until it has that many bytes of a
+// chunked body, and only then they count.
+const maxRead = maxBesideBody / 4
+
 func (b *boundedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p[:min(len(p), maxRead)])
 	b.conn.got(n)
 	return n, err
 }
