@@ -47,9 +47,10 @@ test: $(TOOLS)/built prepare ## verify, unit, test-tools, e2e and test-node; CI 
 	@$(MAKE) --no-print-directory --jobs=2 $(SYNC) test-node beside-node
 	@$(MAKE) --no-print-directory e2e
 
+# One package at a time, since test-node needs most of the processor now and then.
 beside-node:
 	+@for part in verify unit test-tools test-oldest; do \
-	  nice $(MAKE) --no-print-directory $$part || exit 1; \
+	  nice $(MAKE) --no-print-directory UNIT='-p 1' $$part || exit 1; \
 	done
 
 # What admission does is also tested with the oldest Kubernetes.
@@ -79,7 +80,7 @@ verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 
 unit: $(TOOLS)/built ## run the unit tests with the race detector, in random order
 	$(call say,unit: unit tests with the race detector,7 min,3 min)
-	$(TEST) -race -shuffle=on ./...
+	$(TEST) -race -shuffle=on $(UNIT) ./...
 	@# The line above leaves out the tests with the build tag !race.
 	$(TEST) -shuffle=on ./pkg/manifest
 
