@@ -177,6 +177,7 @@ func TestEffects(t *testing.T) {
 		{"default", deployment, []string{`"image":"ghcr.io/tagpin/tagpin-webhook:set-by-your-overlay"`, `"--webhook-port=10250"`, `"priorityClassName":"system-cluster-critical"`, `"fieldPath":"metadata.namespace"`, `"replicas":2`}, []string{"client-ca", "HTTPS_PROXY", "SSL_CERT_DIR", "hostNetwork", "imagePullSecrets", "cert-dir", "tls"}},
 		{"default", deployment, []string{`"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}`}, nil},
 		{"host-network", deployment, []string{`"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}`}, nil},
+		{"host-network", "Deployment tagpin-audit", []string{`"app.kubernetes.io/component":"audit"`}, []string{"hostNetwork"}},
 		{"default", policy, []string{`"ingress":[{"ports":[{"port":10250`}, []string{"from", "Egress", "probes"}},
 		{"default", deployment, []string{
 			`"maxSurge":1,"maxUnavailable":0`, `"terminationGracePeriodSeconds":30`, `"revisionHistoryLimit":10`,
@@ -337,7 +338,7 @@ func TestEffects(t *testing.T) {
 			`"imagePullSecrets":[{"name":"pull"}]`, `"tolerations":[{"operator":"Exists"}]`, `"app.kubernetes.io/component":"audit"`,
 			`"affinity":{"nodeAffinity":{`, `"example.com/scan":"true"`, `"dnsPolicy":"None"`, `{"emptyDir":{},"name":"login"}`,
 			`"initContainers":[{"image":"registry.example.com/login:1"`, `"image":"registry.example.com/renew:1","name":"renew"`,
-		}, []string{"client-ca", "podAntiAffinity", "priorityClassName", "hostNetwork"}},
+		}, []string{"client-ca", "podAntiAffinity", "priorityClassName"}},
 		{"audit", "NetworkPolicy tagpin-audit", []string{
 			`"ingress":[{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"monitoring"}}},` +
 				`{"ipBlock":{"cidr":"192.0.2.0/24"}}],"ports":[{"port":8080,"protocol":"TCP"}]}]`,
