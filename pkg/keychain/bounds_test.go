@@ -185,3 +185,36 @@ func TestManyLargeCredentials(t *testing.T) {
 		t.Errorf("Lookup = %q and %d left out, want the first 4 of 8", users(got), left)
 	}
 }
+
+// TestOddObjects checks that both formats treat unusual JSON alike. A result is the number of
+// entries and the number of malformed entries.
+func TestOddObjects(t *testing.T) {
+	for text, want := range map[string]string{
+		`null`:                            "0 0",
+		`{}`:                              "0 0",
+		`[]`:                              "error",
+		`"ghcr.io"`:                       "error",
+		`{"a.b":null}`:                    "1 0",
+		`{"a.b":{},"a.b":{"auth":"x"}}`:   "0 1",
+		`{"a.b":{"auth":"x"},"a.b":{}}`:   "1 0",
+		`{"a.b":{}`:                       "error",
+		`{"a.b":{}} {}`:                   "error",
+		`{"a.b":{"username":1},"c.d":{}}`: "1 1",
+	} {
+		for name, parse := range map[string]func() (*keychain.Keyring, error){
+			"older": func() (*keychain.Keyring, error) { return keychain.ParseDockercfg([]byte(text)) },
+			"newer": func() (*keychain.Keyring, error) {
+				return keychain.ParseDockerConfig([]byte(`{"auths":` + text + `}`))
+			},
+		} {
+			k, err := parse()
+			got := "error"
+			if err == nil {
+				got = fmt.Sprint(k.Len(), k.Malformed)
+			}
+			if got != want {
+				t.Errorf("%s format: parsing %s = %s, want %s", name, text, got, want)
+			}
+		}
+	}
+}
