@@ -8,6 +8,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/admit"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/listen"
+	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
@@ -59,12 +60,12 @@ func newScrapes() *fair.Queue { return &fair.Queue{Capacity: 4, Share: 1} }
 // queues bound what is held at once, fairly by namespace. deploy/docs/bounds.md lists the bounds
 // that matter for memory, with their reasons. An idle server holds about 40 MiB, and 60 to 180 MiB
 // under the attacks of e2e/whole; the chart's limit is 256 MiB. The bounds of lookups, pull secrets
-// and siblings are beside what they bound (resolve.Places, Pending and CredentialRoom,
-// cluster.Places, sibling.Places).
+// and siblings are beside what they bound (pin.HelperRoom, resolve.Places, Pending and
+// CredentialRoom, cluster.Places, sibling.Places).
 type queues struct {
-	reviews                                   *fair.Groups
-	slowReviews, images, pending, credentials *fair.Room
-	manifests, gets                           *fair.Queue
+	reviews                                            *fair.Groups
+	slowReviews, images, helpers, pending, credentials *fair.Room
+	manifests, gets                                    *fair.Queue
 }
 
 func newQueues() queues {
@@ -84,6 +85,7 @@ func newQueues() queues {
 		// if their texts have at most 256 bytes on average. An object that counts as at most 64 needs no
 		// place.
 		images:      &fair.Room{Capacity: 4 * largest, Modest: 512},
+		helpers:     pin.HelperRoom(),
 		pending:     resolve.Pending(),
 		credentials: resolve.CredentialRoom(),
 		// The bytes of large manifests that are held at once, of which one namespace gets half. A

@@ -87,7 +87,7 @@ func (h *handlers) addResolver(s, former *state) {
 // addModes sets the handlers, and the siblings that they need.
 func (h *handlers) addModes(s, former *state) {
 	pinner := &pin.Pinner{
-		Policy: s.config.Policy(), Resolver: s.resolver, Panics: h.panics,
+		Policy: s.config.Policy(), Resolver: s.resolver, Helpers: h.queues.helpers, Panics: h.panics,
 	}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, former); s.siblings != nil {
 		pinner.Layer = s.siblings.Layer

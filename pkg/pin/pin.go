@@ -15,6 +15,7 @@ import (
 
 	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/failure"
+	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/panics"
 	"github.com/tagpin/tagpin/pkg/policy"
@@ -37,6 +38,10 @@ type Pinner struct {
 	// AllAtOnce is true if all lookups of an object run at the same time, instead of at most 16. It is
 	// for objects that no tenant has made, so that no image waits for another one's registry.
 	AllAtOnce bool
+	// Helpers bounds the helpers: goroutines that look up further images of an object while its own
+	// goroutine looks up one. HelperRoom makes it, and senders and namespaces share it. An object
+	// without helpers has its images looked up one after another. If nil, there is no bound.
+	Helpers *fair.Room
 	// Panics reports panics that occur in lookups. A panic fails the references that share the lookup.
 	// If nil, panics are not reported.
 	Panics *panics.Reporter
@@ -90,16 +95,18 @@ type Outcome struct {
 	Err error
 }
 
-// Pin decides about each reference and resolves those that need a lookup. Lookups run side by side,
-// one for each image and pull identity. If no reference needs a lookup, Pin sends no request. It
-// returns when all lookups have ended, and they end with ctx.
+// Pin decides about each reference and resolves those that need a lookup, one for each image and
+// pull identity. At most 16 lookups run at a time, and fewer if there is no room for Helpers. Those
+// for a controller's object run one after another at first, because most are answered from memory.
+// If no reference needs a lookup, Pin sends no request. It returns when all lookups have ended, and
+// they end with ctx.
 func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	_, s := span.Start(ctx, "decide")
 	plan := p.Policy.Decide(req.Input)
 	s.Number("tagpin.references", len(plan.Decisions))
 	s.End()
 	outcomes := make([]Outcome, len(plan.Decisions))
-	var jobs lookups
+	var needed lookups
 	for i, d := range plan.Decisions {
 		o := &outcomes[i]
 		o.Decision = d
@@ -111,17 +118,17 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 		case d.Action == policy.Resolve && d.Reason == policy.SameText:
 			p.pin(o, req.Mode, d.Held.Digest())
 		case d.Action == policy.Resolve:
-			jobs.add(req.Object, d.PodSpec, d.Parsed, i)
+			needed.add(req.Object, d.PodSpec, d.Parsed, i)
 		}
 	}
-	jobs.run(ctx, p, req)
-	for _, job := range jobs.all {
-		for _, i := range job.outcomes {
+	needed.run(ctx, p, req)
+	for _, one := range needed.all {
+		for _, i := range one.outcomes {
 			o := &outcomes[i]
-			o.Result, o.Err = job.result, job.err
+			o.Result, o.Err = one.result, one.err
 			switch {
-			case job.err == nil:
-				p.pin(o, req.Mode, job.result.Digest)
+			case one.err == nil:
+				p.pin(o, req.Mode, one.result.Digest)
 			case o.Held.Pinned():
 				o.HeldEntry = o.Parsed.WithDigest(o.Held.Digest())
 			}
