@@ -1,17 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command tagpin pins image tags to digests, with the same code as the admission webhook. It edits
-// and checks files, resolves and inspects images, audits what runs in a cluster, and makes and
-// checks the webhook's config file.
-//
-//	tagpin pin --write deploy/
-//	tagpin check deploy/
-//	tagpin resolve nginx:1.25
-//	tagpin inspect nginx:1.25
-//	tagpin audit --namespace shop
-//	tagpin config validate tagpin.yaml
-//
-// The result is written to stdout. Messages for people are written to stderr.
 package main
 
 import (
