@@ -34,7 +34,7 @@ const (
 // errTooLarge is the reason why a review of more than MaxReview bytes is not read.
 var errTooLarge = fmt.Errorf("larger than %d bytes", MaxReview)
 
-// upload is the body of a request, which has to come until end.
+// upload is the body of a request, which must arrive before end.
 type upload struct {
 	io.Reader
 
@@ -43,7 +43,7 @@ type upload struct {
 	end     time.Time
 }
 
-// read reads the review in a request, which has to come until end. If the review can be answered,
+// read reads the review in a request, which must arrive before end. If the review can be answered,
 // but not be read as a whole, the result has the reason in unread, and no objects.
 func (h *Handler) read(
 	ctx context.Context, w http.ResponseWriter, r *http.Request, end time.Time,

@@ -56,10 +56,10 @@ func (a *Auditor) lookUp(ctx context.Context, all map[string][]*subject) {
 	for name, subjects := range all {
 		l.shares[name] = &share{}
 		for _, s := range subjects {
-			l.advance(s)
+			l.advanceLocked(s)
 		}
 	}
-	l.closeOne()
+	l.closeOneLocked()
 	l.mu.Unlock()
 	select {
 	case <-l.idle:
@@ -100,9 +100,9 @@ func (l *lookups) end() {
 	}
 }
 
-// advance adds a job for the first question about a subject that has no answer yet. It is called
-// again after each answer. The caller holds mu.
-func (l *lookups) advance(s *subject) {
+// advanceLocked adds a job for the first question about a subject that has no answer yet. It is
+// called again after each answer.
+func (l *lookups) advanceLocked(s *subject) {
 	for _, step := range []struct {
 		ask askFunc
 		add func(s *subject) *question // nil if there is nothing to ask
@@ -113,15 +113,15 @@ func (l *lookups) advance(s *subject) {
 		if q == nil || q.isKnown() {
 			continue
 		}
-		if j := l.job(q, s, step.ask); !j.finished {
+		if j := l.jobLocked(q, s, step.ask); !j.finished {
 			return
 		}
 	}
 }
 
-// job returns the job of a subject's namespace for a question. If there is one, but it has failed
-// without an identity of the subject, it goes on. The caller holds mu.
-func (l *lookups) job(q *question, s *subject, ask askFunc) *job {
+// jobLocked returns the job of a subject's namespace for a question. If there is one, but it has
+// failed without an identity of the subject, it goes on.
+func (l *lookups) jobLocked(q *question, s *subject, ask askFunc) *job {
 	i := slices.IndexFunc(q.jobs, func(j *job) bool { return j.namespace == s.namespace })
 	if i < 0 {
 		i = len(q.jobs)
@@ -137,13 +137,13 @@ func (l *lookups) job(q *question, s *subject, ask askFunc) *job {
 	if j.finished && j.tried < len(j.identities) {
 		j.finished = false
 		l.open++
-		l.begin(j)
+		l.beginLocked(j)
 	}
 	return j
 }
 
-// begin lets a job be asked when it is its turn. The caller holds mu.
-func (l *lookups) begin(j *job) {
+// beginLocked lets a job be asked when it is its turn.
+func (l *lookups) beginLocked(j *job) {
 	if l.ended || j.finished {
 		return
 	}
@@ -204,7 +204,7 @@ func (l *lookups) tell(j *job, found answer, wait time.Duration, err error) {
 	j.question.blocked = nil
 	defer func() {
 		for _, other := range blocked {
-			l.begin(other)
+			l.beginLocked(other)
 		}
 	}()
 	switch {
@@ -213,46 +213,46 @@ func (l *lookups) tell(j *job, found answer, wait time.Duration, err error) {
 		j.timer = time.AfterFunc(wait, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.begin(j)
+			l.beginLocked(j)
 		})
 	case err == nil:
-		l.store(j, found, nil)
+		l.storeLocked(j, found, nil)
 		l.open++ // as long as jobs are closed, since each of them may open others
 		for _, other := range j.question.jobs {
-			l.close(other)
+			l.closeLocked(other)
 		}
-		l.closeOne()
+		l.closeOneLocked()
 	case j.fails(err):
-		l.store(j, answer{}, j.failed)
-		l.close(j)
+		l.storeLocked(j, answer{}, j.failed)
+		l.closeLocked(j)
 	default:
-		l.begin(j)
+		l.beginLocked(j)
 	}
 }
 
-// close ends a job and advances its subjects. After an answer that another namespace has got, a job
-// that has failed before is closed again, since there may be more to ask. The caller holds mu.
-func (l *lookups) close(j *job) {
+// closeLocked ends a job and advances its subjects. After an answer that another namespace has got,
+// a job that has failed before is closed again, since there may be more to ask.
+func (l *lookups) closeLocked(j *job) {
 	was := j.finished
 	j.finished = true
 	j.stopTimer()
 	for _, s := range j.subjects {
-		l.advance(s)
+		l.advanceLocked(s)
 	}
 	if !was {
-		l.closeOne()
+		l.closeOneLocked()
 	}
 }
 
-// store stores the answer of a job, and counts it. The caller holds mu.
-func (l *lookups) store(j *job, found answer, err error) {
+// storeLocked stores the answer of a job, and counts it.
+func (l *lookups) storeLocked(j *job, found answer, err error) {
 	if j.question.settle(j.namespace, found, err) {
 		l.progress(1, 0)
 	}
 }
 
-// closeOne ends the lookups with the last job. The caller holds mu.
-func (l *lookups) closeOne() {
+// closeOneLocked ends the lookups with the last job.
+func (l *lookups) closeOneLocked() {
 	if l.open--; l.open == 0 {
 		close(l.idle)
 	}

@@ -62,9 +62,9 @@ type attempt[K comparable, V any] struct {
 	err        error // why it has failed, for the callers of its namespace; nil if it was cancelled
 }
 
-// newFlight returns a flight that comes after previous, which may be nil. Flights that are over are
-// taken out of the chain.
-func newFlight[K comparable, V any](key K, previous *flight[K, V]) *flight[K, V] {
+// newFlightLocked returns a flight that comes after previous, which may be nil. Flights that are
+// over are taken out of the chain.
+func newFlightLocked[K comparable, V any](key K, previous *flight[K, V]) *flight[K, V] {
 	created := &flight[K, V]{
 		key: key, done: make(chan struct{}), changed: make(chan struct{}),
 		attempts: map[string]*attempt[K, V]{}, previous: previous,

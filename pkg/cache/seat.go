@@ -72,7 +72,7 @@ func (f *Flights[K, V]) joinLocked(s *seat[K, V]) error {
 	}
 	joined := f.latest[s.key]
 	if joined == nil || joined.begun && s.Fresh {
-		joined = newFlight(s.key, joined)
+		joined = newFlightLocked(s.key, joined)
 		f.latest[s.key] = joined
 	}
 	joined.callers++

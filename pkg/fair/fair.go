@@ -26,7 +26,7 @@ package fair
 import "errors"
 
 // ErrFull is returned if there are no free units and the caller must not wait for them.
-var ErrFull = errors.New("too many are waiting")
+var ErrFull = errors.New("there is no room")
 
 // ErrTooLarge is returned if a caller asks for more units than it could ever get.
 var ErrTooLarge = errors.New("larger than the whole share of a namespace")
@@ -36,7 +36,7 @@ type Stats struct {
 	Capacity int64  // units; 0 if there is no maximum
 	InUse    int64  // units
 	Waiting  int    // callers
-	Refused  uint64 // callers that got ErrFull or ErrTooLarge so far
+	Refused  uint64 // calls that returned ErrFull or ErrTooLarge so far
 	TimedOut uint64 // callers whose context ended while they waited so far
 }
 

@@ -68,9 +68,9 @@ func (a *Answers) Resize(size int) { a.entries.Resize(size) }
 // Close cancels the lookups that are under way and waits for them. Later requests are unavailable.
 func (a *Answers) Close() { a.flights.Close() }
 
-// ask returns when a question to a registry is asked: the time since Answers began. It is greater
-// than 0, and than the time of every earlier question.
-func (a *Answers) ask() time.Duration {
+// stamp returns the time of a new question to a registry, since Answers began. It is greater than
+// 0, and than the time of every earlier question.
+func (a *Answers) stamp() time.Duration {
 	for {
 		last := a.asked.Load()
 		next := max(last+1, int64(time.Since(a.began)))

@@ -31,7 +31,7 @@ type Cache struct {
 
 // Limits are the maximum ages of remembered answers.
 type Limits struct {
-	TTL         time.Duration // of a digest, but for a Fresh or First request
+	TTL         time.Duration // of a digest; Fresh and First requests use none
 	NegativeTTL time.Duration // of a failure
 	StaleFor    time.Duration // of a digest if the lookup is unavailable
 }
@@ -94,11 +94,11 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 func (c *Cache) ask(
 	ctx context.Context, key cacheKey, req Request, turn cache.Turn,
 ) (Result, error) {
-	begun, asked := false, c.Answers.ask()
+	begun, asked := false, c.Answers.stamp()
 	req.begin = func() error {
 		err := turn.Start()
 		if err == nil && !begun {
-			begun, asked = true, c.Answers.ask()
+			begun, asked = true, c.Answers.stamp()
 		}
 		return err
 	}
