@@ -56,6 +56,9 @@ type node bool
 // UnmarshalJSONFrom reads the groups. It ignores a value that is not a list.
 func (n *node) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return jsonwalk.Array(dec, func() error {
+		if dec.PeekKind() != '"' {
+			return dec.SkipValue()
+		}
 		group, err := dec.ReadValue()
 		*n = *n || string(group) == `"system:nodes"`
 		return err
@@ -66,7 +69,7 @@ func (n *node) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 type part struct {
 	jsontext.Value
 
-	end, length int64
+	from, to int64
 }
 
 // UnmarshalJSONFrom notes where the value is in the body. The value itself is taken from the body
@@ -74,15 +77,29 @@ type part struct {
 func (p *part) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	null := dec.PeekKind() == 'n'
 	value, err := dec.ReadValue()
-	if err == nil && !null {
-		p.end, p.length = dec.InputOffset(), int64(len(value))
+	if end := dec.InputOffset(); err == nil && !null {
+		p.from, p.to = end-int64(len(value)), end
 	}
 	return err
 }
 
+// maxLevels is how deep the values of a review may be nested to be read in the faster way.
+const maxLevels = 100
+
+// locateParts makes json.Unmarshal read each part by jsonwalk.Locate, which takes twice as long,
+// but needs no large stack if the part is nested deeply.
+var locateParts = json.WithUnmarshalers(json.UnmarshalFromFunc(
+	func(dec *jsontext.Decoder, p *part) (err error) {
+		if dec.PeekKind() == 'n' {
+			return dec.SkipValue()
+		}
+		p.from, p.to, err = jsonwalk.Locate(dec)
+		return err
+	}))
+
 func (p *part) take(body []byte) {
-	if p.length > 0 {
-		p.Value = body[p.end-p.length : p.end]
+	if p.to > 0 {
+		p.Value = jsonwalk.Cut(body, p.from, p.to)
 	}
 }
 
@@ -95,8 +112,13 @@ func decode(body []byte) (rv *review, unread, err error) {
 		Kind       string `json:"kind"`
 		Request    review `json:"request"`
 	}
-	unread = json.Unmarshal(body, &envelope,
-		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	options := []json.Options{
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+	}
+	if jsonwalk.IsDeeper(body, maxLevels) {
+		options = append(options, locateParts)
+	}
+	unread = json.Unmarshal(body, &envelope, options...)
 	rv = &envelope.Request
 	isReview := envelope.Kind == "AdmissionReview" && envelope.APIVersion == apiVersion
 	switch {

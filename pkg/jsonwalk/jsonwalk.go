@@ -36,6 +36,57 @@ func Reset(dec *jsontext.Decoder, r io.Reader) {
 	dec.Reset(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
+// Locate reads the next value and returns where it is in the text: Cut takes it from there. It
+// needs no more memory for a value that is nested deeply. Decoder.ReadValue would: it calls itself
+// for each level, and a value of 10,000 levels makes the goroutine's stack grow to several MiB,
+// which are given back only slowly.
+func Locate(dec *jsontext.Decoder) (from, to int64, err error) {
+	from = dec.InputOffset()
+	err = dec.SkipValue()
+	return from, dec.InputOffset(), err
+}
+
+// IsDeeper reports whether a JSON text has values that are nested deeper than a number of levels.
+func IsDeeper(text []byte, levels int) bool {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			if depth++; depth > levels {
+				return true
+			}
+		case '}', ']':
+			depth--
+		case '"':
+			i += 1 + stringLength(text[i+1:])
+		}
+	}
+	return false
+}
+
+// stringLength returns the length of a string up to its closing quote, or of all of text.
+func stringLength(text []byte) int {
+	for n := 0; ; n++ {
+		more := bytes.IndexByte(text[n:], '"')
+		if more < 0 {
+			return len(text)
+		}
+		n += more
+		backslashes := 0
+		for backslashes < n && text[n-1-backslashes] == '\\' {
+			backslashes++
+		}
+		if backslashes%2 == 0 {
+			return n
+		}
+	}
+}
+
+// Cut returns the value that Locate found. It shares the memory of text.
+func Cut(text []byte, from, to int64) jsontext.Value {
+	return bytes.TrimLeft(text[from:to], ":, \t\r\n")
+}
+
 // Object calls field for each name of the next value, if that is an object. field must consume the
 // value of the name, and may only use name before that.
 func Object(dec *jsontext.Decoder, field func(name []byte) error) error {

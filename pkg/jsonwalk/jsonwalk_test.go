@@ -3,12 +3,14 @@
 package jsonwalk_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
 )
@@ -88,4 +90,54 @@ func FuzzWalk(f *testing.F) {
 			t.Errorf("walking %q: a = %q, want %q", text, a, s)
 		}
 	})
+}
+
+// TestIsDeeper checks that only brackets outside of strings count.
+func TestIsDeeper(t *testing.T) {
+	for text, want := range map[string]int{
+		``: 0, `1`: 0, `"[[["`: 0, `{}`: 1, `[[]]`: 2, `[[],[]]`: 2, `{"a":[{"b":1}],"c":{}}`: 3,
+		`{"[\"[":["]]]"]}`: 2, `["\\",[[]]]`: 3, `["\\\"[[[",[]]`: 2, `["]]]]",["\"]]",[]]]`: 3, `[["`: 2, `[["\`: 2, `["a\"`: 1,
+	} {
+		if jsonwalk.IsDeeper([]byte(text), want) {
+			t.Errorf("%s is deeper than %d levels", text, want)
+		}
+		if want > 0 && !jsonwalk.IsDeeper([]byte(text), want-1) {
+			t.Errorf("%s is not deeper than %d levels", text, want-1)
+		}
+	}
+}
+
+// TestLocate checks that Cut returns what ReadValue would, wherever the value is.
+func TestLocate(t *testing.T) {
+	const text = "{ \"a\" : [1, {\"b\":\"]\"} ,\n\t-1e3,null ,\"x\"] , \"c\":\ntrue}"
+	var got, want []string
+	for _, walk := range []struct {
+		values *[]string
+		read   func(*jsontext.Decoder) (jsontext.Value, error)
+	}{
+		{&want, func(dec *jsontext.Decoder) (jsontext.Value, error) { return dec.ReadValue() }},
+		{&got, func(dec *jsontext.Decoder) (jsontext.Value, error) {
+			from, to, err := jsonwalk.Locate(dec)
+			return jsonwalk.Cut([]byte(text), from, to), err
+		}},
+	} {
+		dec := jsonwalk.NewDecoder(bytes.NewBufferString(text))
+		read := func() error {
+			value, err := walk.read(dec)
+			*walk.values = append(*walk.values, string(value))
+			return err
+		}
+		err := jsonwalk.Object(dec, func(name []byte) error {
+			if string(name) == "a" {
+				return jsonwalk.Array(dec, read)
+			}
+			return read()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(got) != 6 {
+		t.Errorf("Cut: -want +got\n%s", diff)
+	}
 }

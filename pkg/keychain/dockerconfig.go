@@ -78,8 +78,10 @@ func split(data []byte) (auths map[string]jsontext.Value, surplus int, err error
 			return dec.SkipValue()
 		}
 		key := string(name)
-		value, err := dec.ReadValue()
-		auths[key] = value.Clone()
+		from, to, err := jsonwalk.Locate(dec)
+		if err == nil {
+			auths[key] = jsonwalk.Cut(data, from, to).Clone()
+		}
 		return err
 	})
 	if err != nil {
