@@ -107,6 +107,7 @@ func (h *handlers) addModes(s, former *state) {
 			Images:      h.queues.images,
 			SlowReviews: h.queues.slowReviews,
 			Began:       listen.Began,
+			WhenLost:    listen.WhenLost,
 		}
 	}
 }

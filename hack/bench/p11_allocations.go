@@ -70,6 +70,7 @@ func allocations(ctx context.Context, _ *stage, r *report.Report) error {
 		Images:      new(fair.Room),
 		SlowReviews: new(fair.Room),
 		Began:       func(*http.Request) time.Time { return time.Now() },
+		WhenLost:    func(*http.Request, func()) {},
 	}
 	admission, err := benchmark(r, "Admission", func() error { return serve(ctx, handler, body) })
 	if err != nil {

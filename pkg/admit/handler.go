@@ -80,6 +80,9 @@ type Handler struct {
 	// Began returns the time at which the first byte of a request came. The handler is only called
 	// after the header.
 	Began func(*http.Request) time.Time
+	// WhenLost calls a function if a connection has lost its place to another one, so that a review
+	// for which there is no place any more does not go on.
+	WhenLost func(*http.Request, func())
 
 	// refusals limits log lines about requests that are not reviews, because anybody who reaches the
 	// port can send any number of them: the first ten, and then at most one every ten seconds.
@@ -96,9 +99,10 @@ type Handler struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := h.Began(r)
 	end := began.Add(budget(r.URL.Query().Get("timeout")))
-	// The server's context ends when a shutdown begins. The last reviews are answered all the same.
+	// A caller that has gone away is no failure of a lookup, and the answers are remembered.
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), end)
 	defer cancel()
+	h.WhenLost(r, cancel)
 	rv, err := h.read(ctx, w, r, end)
 	if err != nil {
 		h.refuse(w, r, err)

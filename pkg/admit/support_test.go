@@ -89,6 +89,7 @@ func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handl
 		Images:      new(fair.Room),
 		SlowReviews: new(fair.Room),
 		Began:       func(*http.Request) time.Time { return time.Now() },
+		WhenLost:    func(*http.Request, func()) {},
 	}
 }
 

@@ -29,6 +29,8 @@ type conn struct {
 	header headerLines
 	first  atomic.Int64 // when the first byte of the request came; 0 if none came yet
 	busy   atomic.Bool  // a request is being answered, and the server doesn't wait for the peer
+	lost   atomic.Bool  // another connection has taken the place
+	onLoss atomic.Pointer[func()]
 	// since is when the connection was opened, became idle or got its request.
 	since atomic.Int64
 }
@@ -114,6 +116,22 @@ func (c *conn) idle() {
 	c.first.Store(0)
 	c.busy.Store(false)
 	c.since.Store(c.listener.now())
+}
+
+// whenLost calls do once the place is lost. It replaces the function of the request before.
+func (c *conn) whenLost(do func()) {
+	c.onLoss.Store(&do)
+	if c.lost.Load() {
+		do()
+	}
+}
+
+// lose ends the request that is being answered.
+func (c *conn) lose() {
+	c.lost.Store(true)
+	if do := c.onLoss.Load(); do != nil {
+		(*do)()
+	}
 }
 
 // expired reports whether the connection has reached its greatest age, or all must end.

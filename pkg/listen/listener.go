@@ -134,6 +134,7 @@ func (l *Listener) openLocked(c *conn) bool {
 func (l *Listener) displaceLocked(from pool, victim *conn, reason closeReason) {
 	l.closedEarly(victim, reason)
 	from.remove(victim)
+	victim.lose()
 	_ = victim.raw.Close()
 }
 

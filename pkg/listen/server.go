@@ -27,6 +27,16 @@ func Began(r *http.Request) time.Time {
 	return time.Now()
 }
 
+// WhenLost calls do if the connection of a request loses its place to another one. The context of
+// the request may not end then: net/http looks for the end of a connection only after the whole
+// body has come. do must be fast, may be called twice, and may be called after the request has
+// ended.
+func WhenLost(r *http.Request, do func()) {
+	if c := connOf(r); c != nil {
+		c.whenLost(do)
+	}
+}
+
 // Server returns a server for the listener's connections. Only it may serve them.
 func (l *Listener) Server(handler http.Handler) *http.Server {
 	return &http.Server{

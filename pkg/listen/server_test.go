@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,50 @@ func connect(t *testing.T, l *Listener) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// TestLostPlace checks that a handler learns that the connection of its request has lost its place,
+// although most of the body is missing.
+func TestLostPlace(t *testing.T) {
+	l := newListener(t, Bounds{Connections: 2, PerPeer: 2, IdleTime: time.Minute})
+	began, lost := make(chan string), make(chan string, 3)
+	server := l.Server(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		over := make(chan struct{})
+		WhenLost(r, sync.OnceFunc(func() { close(over) }))
+		began <- r.URL.Path
+		<-over
+		lost <- r.URL.Path
+	}))
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(l) // until the test ends
+	}()
+	defer func() { _ = server.Close(); <-served }()
+	begin := func(from, path string) {
+		t.Helper()
+		local := &net.TCPAddr{IP: net.ParseIP(from)}
+		conn, err := (&net.Dialer{LocalAddr: local}).DialContext(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx", path)
+		if got := <-began; err != nil || got != path {
+			t.Fatalf("%s began, %v, want %s", got, err, path)
+		}
+	}
+	begin("127.0.0.1", "/first")
+	begin("127.0.0.1", "/second")
+	begin("127.0.0.2", "/third")
+	if got := <-lost; got != "/first" {
+		t.Errorf("%s has lost its place, want /first", got)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		c.lose() // so that the other handlers end
+	}
 }
 
 // TestHeaderBehindARequest checks the limit of a header that comes in the same bytes as the request
