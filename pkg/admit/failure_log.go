@@ -24,8 +24,8 @@ const (
 	namespaceInterval, totalInterval = 10 * time.Second, 50 * time.Millisecond
 )
 
-// maxCause bounds the cause in a log line, and maxLoggedImage the image, in bytes.
-const maxCause, maxLoggedImage = 1024, 512
+// maxLoggedImage bounds the image in a log line, in bytes.
+const maxLoggedImage = 512
 
 // failureLog decides which failed lookups get a log line, so that a tenant can't flood the log, nor
 // drown the failures of others. The zero value is ready.
@@ -92,7 +92,7 @@ func (h *Handler) logFailures(log logr.Logger, rv *review, result pin.Result) {
 		line.Info("lookup failed", "uid", rv.UID, "namespace", rv.Namespace,
 			"kind", rv.Kind.String(), "name", rv.Name,
 			"image", cutMiddle(o.Parsed.String(), maxLoggedImage), "registry", o.Parsed.Host(),
-			"class", string(failure.Of(o.Err)), "cause", truncate(failure.Cause(o.Err), maxCause),
+			"class", string(failure.Of(o.Err)), "cause", truncate(failure.Cause(o.Err), failure.MaxCause),
 			"remembered", o.Cached, "leftOut", leftOut)
 	}
 }

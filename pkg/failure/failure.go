@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Class is the class of a failed lookup. Every error of a Resolver is in exactly one class. A class
@@ -98,8 +99,18 @@ func Cause(err error) string {
 	return err.Error()
 }
 
-// WithCause returns err with another Cause.
-func WithCause(err error, cause string) error { return &caused{err, cause} }
+// MaxCause is the greatest length of a Cause in bytes, and what a log line has of it. The outcomes
+// of an object with thousands of images each hold one until the object is answered.
+const MaxCause = 1024
+
+// WithCause returns err with another Cause, of which it keeps MaxCause bytes.
+func WithCause(err error, cause string) error {
+	if len(cause) > MaxCause {
+		const more = "…"
+		cause = strings.ToValidUTF8(cause[:MaxCause-len(more)], "") + more
+	}
+	return &caused{err, cause}
+}
 
 type caused struct {
 	error

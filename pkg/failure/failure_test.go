@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 )
@@ -42,5 +44,15 @@ func TestCause(t *testing.T) {
 	}
 	if want := "image: a.b: unreachable"; err.Error() != want || failure.Of(err) != failure.Unavailable {
 		t.Errorf("error %v of class %s, want %s, unavailable", err, failure.Of(err), want)
+	}
+}
+
+// TestLongCause checks that a cause is cut between characters.
+func TestLongCause(t *testing.T) {
+	for _, cause := range []string{strings.Repeat("x", 5000), strings.Repeat("ä", 5000), "x" + strings.Repeat("日", 5000)} {
+		got := failure.Cause(failure.WithCause(failure.Errorf(failure.NotFound, "gone"), cause))
+		if len(got) > failure.MaxCause || len(got) < failure.MaxCause-4 || !strings.HasSuffix(got, "…") || !utf8.ValidString(got) {
+			t.Errorf("Cause = %d bytes, %q…, want nearly %d", len(got), got[:10], failure.MaxCause)
+		}
 	}
 }

@@ -73,3 +73,26 @@ func TestExplain(t *testing.T) {
 		c.Close()
 	}
 }
+
+// TestLongNamesOfAccount checks that names of pull secrets in a service account, which the API
+// server accepts at any length, are neither kept nor repeated as a whole.
+func TestLongNamesOfAccount(t *testing.T) {
+	long := strings.Repeat("\x7f", 350<<10)
+	a := &api{accounts: map[string][]string{"sa": {long, long, long, long}}}
+	c := &cluster.Cluster{Get: a.get}
+	defer c.Close()
+	id := c.For("ns", workload.Identity{ServiceAccount: "sa"})
+	if got := id.Credentials(t.Context(), image, true); len(got) != 0 {
+		t.Errorf("Credentials = %d, want none", len(got))
+	}
+	if calls := a.take(); len(calls) != 1 {
+		t.Errorf("%d objects were read, want the service account alone", len(calls))
+	}
+	reasons := id.(interface {
+		Explain(ref.Reference, bool) []string
+	}).Explain(image, false)
+	got := strings.Join(reasons, "; ")
+	if !strings.Contains(got, "it does not exist") || len(got) > 8<<10 {
+		t.Errorf("Explain has %d bytes, want few: %.200s", len(got), got)
+	}
+}

@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -135,11 +136,12 @@ func parse(secret *corev1.Secret) (ring *keychain.Keyring, result string) {
 }
 
 // pullSecrets returns the names of a service account's pull secrets. It returns at most one more
-// than MaxPullSecrets, so that the caller sees that there are too many.
+// than MaxPullSecrets, so that the caller sees that there are too many. The API server accepts
+// names of any length; of one that is too long, it returns as much as shows that.
 func pullSecrets(account *corev1.ServiceAccount) (secrets []string) {
 	for _, s := range account.ImagePullSecrets {
 		if s.Name != "" && len(secrets) <= workload.MaxPullSecrets {
-			secrets = append(secrets, s.Name)
+			secrets = append(secrets, strings.Clone(s.Name[:min(len(s.Name), maxName+1)]))
 		}
 	}
 	return secrets
