@@ -58,7 +58,7 @@ var probesBounds = listen.Bounds{
 func newScrapes() *fair.Queue { return &fair.Queue{Capacity: 4, Share: 1} }
 
 // queues bound what is held at once, fairly by namespace. deploy/docs/bounds.md lists the bounds
-// that matter for memory, with their reasons. An idle server holds about 40 MiB, and 60 to 180 MiB
+// that matter for memory, with their reasons. An idle server holds about 40 MiB, and 50 to 170 MiB
 // under the attacks of e2e/whole; the chart's limit is 256 MiB. The bounds of lookups, pull secrets
 // and siblings are beside what they bound (pin.HelperRoom, resolve.Places, Pending and
 // CredentialRoom, cluster.Places, sibling.Places).
