@@ -80,7 +80,7 @@ verify: $(TOOLS)/built ## check formatting, vet, lint, generated docs, go.mod
 
 unit: $(TOOLS)/built ## run the unit tests with the race detector, in random order
 	$(call say,unit: unit tests with the race detector,7 min,3 min)
-	$(TEST) -race -shuffle=on $(UNIT) ./...
+	CGO_ENABLED=1 $(TEST) -race -shuffle=on $(UNIT) ./...
 	@# The line above leaves out the tests with the build tag !race.
 	$(TEST) -shuffle=on ./pkg/manifest
 
