@@ -24,8 +24,8 @@ func Places(perNamespace int) *fair.Queue {
 const lookupSize = 10 << 10
 
 // Pending returns the room of a Limit, in units of lookupSize. Those of one sender need about 12
-// MiB at most. The lookups of an object run 16 at a time (package pin), so a namespace may always
-// have that many.
+// MiB at most. The lookups of an object run 16 at a time (package pin). A namespace with no more
+// usually finds room even if its sender has used up its part.
 func Pending() *fair.Room { return &fair.Room{Capacity: 2048, Modest: 16} }
 
 // Limit is a Resolver that bounds the lookups of one namespace that are under way, so that a tenant
