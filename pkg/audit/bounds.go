@@ -16,7 +16,6 @@ import (
 const (
 	maxRows = 10_000  // of a namespace
 	maxText = 4 << 20 // bytes of the texts in the rows of a namespace
-	maxName = 253     // of an object: a DNS subdomain name
 	// maxImage is longer than any valid image, so that a text that was cut remains invalid. An
 	// imageID may have a scheme as well.
 	maxImage   = ref.MaxLength + 1
@@ -69,29 +68,29 @@ func (o Owner) Valid() Owner {
 	if o.Kind != "" && !validKind.MatchString(o.Kind) {
 		o.Kind = invalid
 	}
-	if len(o.Name) > maxName || o.Name != "" && !validName.MatchString(o.Name) {
+	if len(o.Name) > workload.MaxName || o.Name != "" && !validName.MatchString(o.Name) {
 		o.Name = invalid
 	}
-	if len(o.Group) > maxName || o.Group != "" && !validName.MatchString(o.Group) {
+	if len(o.Group) > workload.MaxName || o.Group != "" && !validName.MatchString(o.Group) {
 		o.Group = invalid
 	}
-	o.UID = head(o.UID, maxName)
+	o.UID = head(o.UID, workload.MaxName)
 	return o
 }
 
 // bounded returns the container with texts of a bounded length.
 func (c Container) bounded() Container {
-	c.Name = printable.Text(head(c.Name, maxName))
+	c.Name = printable.Text(head(c.Name, workload.MaxName))
 	c.Image, c.ImageID = head(c.Image, maxImage), head(c.ImageID, maxImageID)
 	return c
 }
 
 // bounded returns an identity with texts of a bounded length.
 func bounded(id workload.Identity) workload.Identity {
-	id.ServiceAccount = head(id.ServiceAccount, maxName)
+	id.ServiceAccount = head(id.ServiceAccount, workload.MaxName)
 	secrets := make([]string, 0, min(len(id.PullSecrets), workload.MaxPullSecrets+1))
 	for _, name := range id.PullSecrets[:cap(secrets)] {
-		secrets = append(secrets, head(name, maxName))
+		secrets = append(secrets, head(name, workload.MaxName))
 	}
 	id.PullSecrets = secrets
 	return id

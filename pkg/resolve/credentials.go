@@ -26,7 +26,8 @@ type Credentials struct {
 }
 
 // freeCredentials is how many bytes of credentials a lookup may have without room. Nearly all have
-// less: a pod has one or two pull secrets that fit, and a credential has up to 4 KiB.
+// less: one or two pull secrets of a pod fit an image, and most credentials are far smaller than
+// the largest known ones, which have 4 KiB.
 const freeCredentials = 4 << 10
 
 // CredentialRoom returns the room of a Credentials, in KiB. A lookup holds its credentials while it

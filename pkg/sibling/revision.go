@@ -19,10 +19,6 @@ import (
 // known labels.
 type Revision struct{ Namespace, Owner, Label, Value string }
 
-// maxName is the maximum length of a UID, a namespace and a label's value. They may be longer here,
-// because an object is validated after the review.
-const maxName = 253
-
 // RevisionOf returns the revision that a pod belongs to, by one of workload.RevisionLabels or else
 // by one of labels, which are those of the config. These come last, because a configured label may
 // stand for more than one revision. ok is false if the pod has no controller, or has no label that
@@ -30,13 +26,13 @@ const maxName = 253
 func RevisionOf(namespace string, pod *workload.Object, labels []string) (r Revision, ok bool) {
 	m := &pod.Metadata
 	r = Revision{Namespace: namespace, Owner: m.Controller.UID}
-	if r.Owner == "" || max(len(r.Owner), len(namespace)) > maxName {
+	if r.Owner == "" || max(len(r.Owner), len(namespace)) > workload.MaxName {
 		return Revision{}, false
 	}
 	builtin := workload.RevisionLabels()
 	for _, list := range [...][]string{builtin[:], labels} {
 		for _, label := range list {
-			if value := m.Labels[label]; value != "" && len(value) <= maxName {
+			if value := m.Labels[label]; value != "" && len(value) <= workload.MaxName {
 				r.Label, r.Value = label, value
 				return r, true
 			}

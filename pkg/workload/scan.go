@@ -33,11 +33,13 @@ const (
 	// MaxPullSecrets is the maximum number of pull secrets that are used for a pod. Scan keeps one
 	// more, so that callers can tell that there are too many.
 	MaxPullSecrets = 64
-	// maxName is the maximum length of a name (RFC 1123, subdomain). Of all texts that Scan keeps,
-	// only images, annotations and apiVersions can be longer.
-	maxName = 253
+	// MaxName is the maximum length of a name of an object (RFC 1123, subdomain), and of a namespace
+	// and a UID, which are shorter. They may be longer in a review, because an API server validates an
+	// object after it. Of all texts that Scan keeps, only images, annotations and apiVersions can be
+	// longer.
+	MaxName = 253
 	// maxVersion is the maximum length of an apiVersion: a group, a slash and a version.
-	maxVersion = maxName + 1 + 63
+	maxVersion = MaxName + 1 + 63
 	// maxHead is the maximum number of bytes that shorten keeps of a text.
 	maxHead = ref.MaxLength
 )
@@ -133,7 +135,7 @@ func (s *scanner) leaveOut() { s.hashed = s.dec.InputOffset() }
 func (s *scanner) isObject() bool { return s.dec.PeekKind() == '{' }
 
 // name reads a name, or another text with the same maximum length.
-func (s *scanner) name(into *string) error { return s.text(into, maxName) }
+func (s *scanner) name(into *string) error { return s.text(into, MaxName) }
 
 // annotation reads the value of an annotation. room is the number of bytes that are left for this
 // and all following annotations. Once they are used up, each annotation still keeps its first

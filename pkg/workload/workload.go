@@ -112,7 +112,8 @@ type Metadata struct {
 	Controller     Owner  // the owner reference with controller=true; zero if there is none
 	// Labels has the labels of the Label… constants and of Table.Labels. Others are left out.
 	Labels map[string]string
-	// Annotations has the annotations of the Annotation… constants. Others are left out.
+	// Annotations has the annotations of the Annotation… constants and of Table.RefreshAnnotations.
+	// Others are left out.
 	Annotations map[string]string
 }
 

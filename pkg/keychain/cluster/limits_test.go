@@ -67,7 +67,7 @@ func TestTooManyCandidates(t *testing.T) {
 			t.Errorf("call %d: Credentials = %q, want %q", i, got, want)
 		}
 		left := fmt.Sprintf(`
-# HELP tagpin_keychain_candidates_left_total Credentials that match an image and were not tried, because 16 others come before them in the kubelet's order. Counted for each lookup.
+# HELP tagpin_keychain_candidates_left_total Credentials that match an image and were not tried, because 16 others, or 64 KiB of others, come before them in the kubelet's order. Counted for each lookup.
 # TYPE tagpin_keychain_candidates_left_total counter
 tagpin_keychain_candidates_left_total %g
 `, tt.left)

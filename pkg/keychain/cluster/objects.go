@@ -46,8 +46,8 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{left: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tagpin_keychain_candidates_left_total",
-		Help: "Credentials that match an image and were not tried, because 16 others come before them" +
-			" in the kubelet's order. Counted for each lookup.",
+		Help: "Credentials that match an image and were not tried, because 16 others, or 64 KiB of" +
+			" others, come before them in the kubelet's order. Counted for each lookup.",
 	}), reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tagpin_keychain_reads_total",
 		Help: "Pull secrets and service accounts read from the API server, by kind (secret," +
@@ -141,7 +141,7 @@ func parse(secret *corev1.Secret) (ring *keychain.Keyring, result string) {
 func pullSecrets(account *corev1.ServiceAccount) (secrets []string) {
 	for _, s := range account.ImagePullSecrets {
 		if s.Name != "" && len(secrets) <= workload.MaxPullSecrets {
-			secrets = append(secrets, strings.Clone(s.Name[:min(len(s.Name), maxName+1)]))
+			secrets = append(secrets, strings.Clone(s.Name[:min(len(s.Name), workload.MaxName+1)]))
 		}
 	}
 	return secrets

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	validate "k8s.io/apimachinery/pkg/api/validate/content"
+
+	"github.com/tagpin/tagpin/pkg/workload"
 )
 
 const (
@@ -32,8 +34,6 @@ const (
 	minInterval = time.Second
 	// keepFor is how long the last value is used while the API server does not answer in time.
 	keepFor = time.Minute
-	// maxName is the maximum length of a namespace or of an object's name.
-	maxName = 253
 )
 
 // key is an object. Its kind is secretKind or accountKind.
@@ -42,7 +42,7 @@ type key struct{ namespace, kind, name string }
 // valid reports whether an object with this name can exist. The author of a pod may write any text,
 // and the API server can't be asked for an invalid name.
 func (k key) valid() bool {
-	return k.name != "" && len(k.namespace) <= maxName && len(k.name) <= maxName &&
+	return k.name != "" && len(k.namespace) <= workload.MaxName && len(k.name) <= workload.MaxName &&
 		len(validate.IsPathSegmentName(k.name)) == 0
 }
 
