@@ -114,6 +114,7 @@ func (c *conn) began() time.Time {
 func (c *conn) idle() {
 	c.header = headerLines{}
 	c.first.Store(0)
+	c.onLoss.Store(nil)
 	c.busy.Store(false)
 	c.since.Store(c.listener.now())
 }

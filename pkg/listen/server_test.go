@@ -87,6 +87,18 @@ func TestLostPlace(t *testing.T) {
 	}
 }
 
+// TestLostWhileIdle checks that a connection that is idle does not hold the function of the request
+// before, and does not call it.
+func TestLostWhileIdle(t *testing.T) {
+	c := &conn{listener: newListener(t, Bounds{Connections: 1, PerPeer: 1, IdleTime: time.Minute})}
+	c.whenLost(func() { t.Error("the function of a request was called after its end") })
+	c.idle()
+	c.lose()
+	if c.onLoss.Load() != nil {
+		t.Error("an idle connection holds a function")
+	}
+}
+
 // TestHeaderBehindARequest checks the limit of a header that comes in the same bytes as the request
 // before.
 func TestHeaderBehindARequest(t *testing.T) {

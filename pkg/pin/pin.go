@@ -96,10 +96,10 @@ type Outcome struct {
 }
 
 // Pin decides about each reference and resolves those that need a lookup, one for each image and
-// pull identity. At most 16 lookups run at a time, and fewer if there is no room for Helpers. Those
-// for a controller's object run one after another at first, because most are answered from memory.
-// If no reference needs a lookup, Pin sends no request. It returns when all lookups have ended, and
-// they end with ctx.
+// pull identity. At most 16 lookups run at a time, or all of them if AllAtOnce, and fewer if there
+// is no room for Helpers. Those for a controller's object run one after another at first, because
+// most are answered from memory. If no reference needs a lookup, Pin sends no request. It returns
+// when all lookups have ended, and they end with ctx.
 func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 	_, s := span.Start(ctx, "decide")
 	plan := p.Policy.Decide(req.Input)
