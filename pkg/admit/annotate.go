@@ -18,61 +18,61 @@ import (
 // The mode dry-run writes the proposed pins, and enforce removes them. The pins that tagpin made,
 // and the markers that they were resolved for, are written if the request changes or refreshes an
 // image. Otherwise they stay as they are.
-func (a *answer) annotate() {
-	object := &a.request.Object.Metadata
-	switch a.handler.Mode {
+func (b *builder) annotate() {
+	object := &b.request.Object.Metadata
+	switch b.handler.Mode {
 	case policy.Propose:
-		a.changes.PutTexts(object, workload.AnnotationProposedPins, a.proposals())
+		b.changes.PutTexts(object, workload.AnnotationProposedPins, b.proposals())
 	case policy.Enforce:
-		a.changes.Put(object, workload.AnnotationProposedPins, "")
+		b.changes.Put(object, workload.AnnotationProposedPins, "")
 	case policy.Keep: // a proposal stays
 	}
 	refreshed := func(o pin.Outcome) bool { return o.Reason == policy.Refresh }
 	switch {
-	case len(a.replacements) == 0 && !slices.ContainsFunc(a.result.Outcomes, refreshed):
-	case a.request.Object.Kind.IsJob() && a.request.Operation == policy.Update:
-		a.restoreRecords()
+	case len(b.replacements) == 0 && !slices.ContainsFunc(b.result.Outcomes, refreshed):
+	case b.request.Object.Kind.IsJob() && b.request.Operation == policy.Update:
+		b.restoreRecords()
 	default:
-		a.record()
+		b.record()
 	}
-	for _, key := range a.changes.Omitted {
-		a.warnings.add("tagpin: the annotation " + key + " would be too long, and is left out")
+	for _, key := range b.changes.Omitted {
+		b.warnings.add("tagpin: the annotation " + key + " would be too long, and is left out")
 	}
 }
 
 // restoreRecords puts back the annotations of a Job byte for byte, because its pod template can't
 // change.
-func (a *answer) restoreRecords() {
-	if a.request.Old == nil {
+func (b *builder) restoreRecords() {
+	if b.request.Old == nil {
 		return
 	}
 	for _, key := range []string{workload.AnnotationPins, workload.AnnotationRefreshed} {
-		a.changes.Put(a.request.Object.Records(), key, a.request.Old.Records().Annotations[key])
+		b.changes.Put(b.request.Object.Records(), key, b.request.Old.Records().Annotations[key])
 	}
 }
 
 // record writes the pins and the markers of all pod specs.
-func (a *answer) record() {
-	m, old, kind := a.request.Object.Records(), a.request.Old.Records(), a.request.Object.Kind
+func (b *builder) record() {
+	m, old, kind := b.request.Object.Records(), b.request.Old.Records(), b.request.Object.Kind
 	pins, markers := map[string]string{}, map[string]string{}
-	putMarkers := a.changes.Update
-	rest := a.result.Outcomes // in the order of the pod specs
-	for i := range a.result.PodSpecs {
-		s, n := &a.result.PodSpecs[i], 0
+	putMarkers := b.changes.Update
+	rest := b.result.Outcomes // in the order of the pod specs
+	for i := range b.result.PodSpecs {
+		s, n := &b.result.PodSpecs[i], 0
 		for n < len(rest) && rest[n].PodSpec == i {
 			n++
 		}
-		a.addEntries(pins, s, rest[:n])
-		recorded, resolved := a.markers(s, rest[:n])
+		b.addEntries(pins, s, rest[:n])
+		recorded, resolved := b.markers(s, rest[:n])
 		if resolved { // what was recorded before is no longer true
-			putMarkers = a.changes.Set
+			putMarkers = b.changes.Set
 		}
 		for name, value := range recorded {
 			markers[s.Prefix+name] = value
 		}
 		rest = rest[n:]
 	}
-	a.changes.Update(m, old, workload.AnnotationPins, pins)
+	b.changes.Update(m, old, workload.AnnotationPins, pins)
 	if kind.IsPod() || kind.IsJob() { // they are never refreshed
 		return
 	}
@@ -80,10 +80,10 @@ func (a *answer) record() {
 }
 
 // addEntries adds the entries of a pod spec with some outcomes to pins.
-func (a *answer) addEntries(
+func (b *builder) addEntries(
 	pins map[string]string, s *annotation.PodSpec, outcomes []pin.Outcome,
 ) {
-	adopts := a.adopts(s, outcomes)
+	adopts := b.adopts(s, outcomes)
 	for i := range outcomes {
 		o := &outcomes[i]
 		if o.Reason == policy.Sticky && o.Old.Entry.IsZero() && !adopts {
@@ -98,10 +98,10 @@ func (a *answer) addEntries(
 // adopts reports whether pins of a pod spec that were put back get an entry, though the old object
 // has none for them: somebody else has written them. An entry in a pod template would roll it out,
 // so one is added only if the template changes anyway. The other modes make no new entries.
-func (a *answer) adopts(s *annotation.PodSpec, outcomes []pin.Outcome) bool {
-	object := a.request.Object
+func (b *builder) adopts(s *annotation.PodSpec, outcomes []pin.Outcome) bool {
+	object := b.request.Object
 	switch {
-	case a.handler.Mode != policy.Enforce:
+	case b.handler.Mode != policy.Enforce:
 		return false
 	case object.Records().Pointer == object.Metadata.Pointer: // and not in a pod template
 		return true
@@ -120,7 +120,7 @@ func (a *answer) adopts(s *annotation.PodSpec, outcomes []pin.Outcome) bool {
 // recorded too: the pins that it kept are those of the new revision, which an undo brings back. If
 // no image was resolved, the record stays, so that a manifest which is applied again without the
 // markers changes nothing.
-func (a *answer) markers(
+func (b *builder) markers(
 	s *annotation.PodSpec, outcomes []pin.Outcome,
 ) (_ annotation.Markers, resolved bool) {
 	recorded := s.Recorded
@@ -134,7 +134,7 @@ func (a *answer) markers(
 		failed = failed || o.Err != nil && o.Marker == workload.AnnotationRefresh
 	}
 	switch {
-	case !resolved || a.handler.Mode != policy.Enforce:
+	case !resolved || b.handler.Mode != policy.Enforce:
 		return recorded, false
 	case !failed:
 		return s.Markers, true
@@ -152,15 +152,15 @@ func (a *answer) markers(
 
 // proposals returns the annotation of proposed pins: the pins that a creation of the object would
 // make now, and the former proposals for texts that stay.
-func (a *answer) proposals() map[string]string {
+func (b *builder) proposals() map[string]string {
 	var former map[string]string
-	if a.request.Old != nil {
-		old := a.request.Old.Metadata.Annotations
+	if b.request.Old != nil {
+		old := b.request.Old.Metadata.Annotations
 		former = annotation.Decode(old[workload.AnnotationProposedPins])
 	}
 	proposals := map[string]string{}
-	for i := range a.result.Outcomes {
-		o := &a.result.Outcomes[i]
+	for i := range b.result.Outcomes {
+		o := &b.result.Outcomes[i]
 		switch {
 		case o.Err != nil:
 			proposals[o.Key] = "error: " + o.Err.Error()

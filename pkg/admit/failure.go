@@ -18,22 +18,22 @@ import (
 
 // describe describes a failed lookup in one sentence: the container, the reference, the cause, and
 // what to do.
-func (a *answer) describe(o *pin.Outcome) string {
+func (b *builder) describe(o *pin.Outcome) string {
 	if o.Reason == policy.TooLong {
 		return describeTooLong(o)
 	}
 	return fmt.Sprintf("%s: can't %s %s: %v; %s",
-		describeName(o), verb(o), o.Parsed, o.Err, a.advice(o))
+		describeName(o), verb(o), o.Parsed, o.Err, b.advice(o))
 }
 
 // warnFailed adds a warning about a failed lookup. It begins with what became of the object, if
 // that is not empty, because the end of a long warning is cut. It has the registry's host once.
-func (a *answer) warnFailed(o *pin.Outcome, became string) {
+func (b *builder) warnFailed(o *pin.Outcome, became string) {
 	if became != "" {
 		became += ": "
 	}
 	if o.Reason == policy.TooLong {
-		a.warnings.add("%s%s", became, describeTooLong(o))
+		b.warnings.add("%s%s", became, describeTooLong(o))
 		return
 	}
 	text, cause := o.Parsed.String(), o.Err.Error()
@@ -42,8 +42,8 @@ func (a *answer) warnFailed(o *pin.Outcome, became string) {
 			cause = strings.TrimLeft(rest, ": ")
 		}
 	}
-	a.warnings.add("%s%s: can't %s %s: %s; %s",
-		became, describeName(o), verb(o), image(text), cause, a.advice(o))
+	b.warnings.add("%s%s: can't %s %s: %s; %s",
+		became, describeName(o), verb(o), image(text), cause, b.advice(o))
 }
 
 // verb returns what a lookup was for.
@@ -60,11 +60,11 @@ func describeTooLong(o *pin.Outcome) string {
 }
 
 // advice returns what to do about a failed lookup.
-func (a *answer) advice(o *pin.Outcome) string {
-	if o.Marker == workload.AnnotationRefresh && a.action(o) == failure.Allow {
+func (b *builder) advice(o *pin.Outcome) string {
+	if o.Marker == workload.AnnotationRefresh && b.action(o) == failure.Allow {
 		return "change " + workload.AnnotationRefresh + " again later"
 	}
-	spec := a.spec(o)
+	spec := b.spec(o)
 	account := cmp.Or(spec.Identity.ServiceAccount, "default")
 	switch failure.Of(o.Err) {
 	case failure.NotFound:
@@ -78,7 +78,7 @@ func (a *answer) advice(o *pin.Outcome) string {
 		case errors.Is(o.Err, registry.ErrForeignRealm):
 			return "ask whoever runs tagpin in this cluster to add that host to the registry's " +
 				"authHosts, if they belong together"
-		case a.handler.cloudOff(o) != "" && len(spec.Identity.PullSecrets) == 0:
+		case b.handler.cloudOff(o) != "" && len(spec.Identity.PullSecrets) == 0:
 			return fmt.Sprintf("check the image's name; nodes may pull it with an identity of the cloud "+
 				"that tagpin does not have: ask whoever runs tagpin in this cluster, or give the service "+
 				"account %q an image pull secret", account)

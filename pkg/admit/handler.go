@@ -110,13 +110,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done := h.limitSlow(ctx, rv)
 	defer done()
-	answer := h.respond(ctx, rv)
-	h.observe(ctx, rv, answer, time.Since(began))
+	a := h.respond(ctx, rv)
+	h.observe(ctx, rv, a, time.Since(began))
 	w.Header().Set("Content-Type", "application/json")
 	// If this fails, the connection is broken and there is nobody to report it to.
 	_ = json.NewEncoder(w).Encode(&admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "AdmissionReview"},
-		Response: answer.AdmissionResponse,
+		Response: a.AdmissionResponse,
 	})
 }
 

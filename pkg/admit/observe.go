@@ -29,7 +29,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "tagpin_admission_reviews_total",
 			Help: "Reviews answered, by mode (enforce, dry-run, keep) and result: patched, unchanged," +
 				" skipped, denied; deferred or unpinned, if the object was admitted although an image of" +
-				" it could not be pinned, because onFailure says defer or allow; or refused, if the" +
+				" it could not be pinned, because onFailure says defer or allow; not-reviewed, if it was" +
+				" admitted without being looked at, for a reason that the log has; or refused, if the" +
 				" request was not a review.",
 		}, []string{"mode", "result"}),
 		references: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -50,7 +51,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	// The counters start at 0, so that increase() sees the first review and the first failure.
 	for _, mode := range policy.Modes() {
 		for _, result := range []string{
-			"patched", "unchanged", "skipped", "denied", "deferred", "unpinned", "refused",
+			"patched", "unchanged", "skipped", "denied", "deferred", "unpinned", "not-reviewed",
+			"refused",
 		} {
 			m.reviews.WithLabelValues(mode.String(), result)
 		}
@@ -63,8 +65,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 
 // observe counts an answer, adds it to the request's span, and logs it in one line, with a line for
 // each lookup that failed before it.
-func (h *Handler) observe(ctx context.Context, rv *review, r reply, took time.Duration) {
-	mode, verdict, result := h.Mode.String(), verdictOf(r), r.result
+func (h *Handler) observe(ctx context.Context, rv *review, a answer, took time.Duration) {
+	mode, verdict, result := h.Mode.String(), verdictOf(a), a.result
 	h.Metrics.reviews.WithLabelValues(mode, verdict).Inc()
 	h.Metrics.seconds.WithLabelValues(mode).Observe(took.Seconds())
 	for i := range result.Outcomes {
@@ -79,15 +81,15 @@ func (h *Handler) observe(ctx context.Context, rv *review, r reply, took time.Du
 		s.Text("k8s.namespace.name", rv.Namespace)
 		s.Number("tagpin.references", len(result.Outcomes))
 	}
-	h.log(ctx, rv, verdict, r, took)
+	h.log(ctx, rv, verdict, a, took)
 }
 
 // log writes the line of a review. In it, pinned counts the pins that are made, proposed or put
 // back.
 func (h *Handler) log(
-	ctx context.Context, rv *review, verdict string, r reply, took time.Duration,
+	ctx context.Context, rv *review, verdict string, a answer, took time.Duration,
 ) {
-	result := r.result
+	result := a.result
 	log := logr.FromContextOrDiscard(ctx)
 	if !log.Enabled() {
 		return
@@ -110,24 +112,26 @@ func (h *Handler) log(
 		}
 	}
 	log.Info("admission", "uid", rv.UID, "mode", h.Mode.String(), "verdict", verdict,
-		"reason", string(r.reason), "skipped", string(result.Skipped),
+		"reason", string(a.reason), "skipped", string(result.Skipped),
 		"namespace", rv.Namespace, "kind", rv.Kind.String(), "name", rv.Name, "dryRun", rv.DryRun,
 		"references", len(result.Outcomes), "pinned", pinned, "cached", cached,
 		"failed", failed, "ms", took.Milliseconds())
 }
 
 // verdictOf returns the result of a review, as a word for logs and metrics.
-func verdictOf(r reply) string {
+func verdictOf(a answer) string {
 	switch {
-	case !r.Allowed:
+	case !a.Allowed:
 		return "denied"
-	case r.result.Skipped != "":
+	case a.reason != "":
+		return "not-reviewed"
+	case a.result.Skipped != "":
 		return "skipped"
-	case r.unpinned == failure.Allow:
+	case a.unpinned == failure.Allow:
 		return "unpinned"
-	case r.unpinned == failure.Defer:
+	case a.unpinned == failure.Defer:
 		return "deferred"
-	case r.Patch != nil:
+	case a.Patch != nil:
 		return "patched"
 	}
 	return "unchanged"

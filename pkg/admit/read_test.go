@@ -241,7 +241,7 @@ func TestLateNamespace(t *testing.T) {
 		if s := h.Reviews.Stats(); s != (fair.Stats{Capacity: 32 * mebi}) {
 			t.Errorf("%s: %+v, want that it never had a place", mode, s)
 		}
-		wantReason(t, h, body, map[bool]string{true: "unchanged", false: "denied"}[allowed], "unreadable")
+		wantReason(t, h, body, map[bool]string{true: "not-reviewed", false: "denied"}[allowed], "unreadable")
 	}
 }
 
@@ -314,7 +314,7 @@ func TestHugeReviewIsNotHeld(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	answer := responseFrom(t, sendLength(h, body, int64(len(body))))
 	runtime.ReadMemStats(&after)
-	if answer.Allowed || !strings.Contains(answer.Result.Message, "larger than 16777216 bytes") {
+	if answer.Allowed || !strings.Contains(answer.Result.Message, "more than 16 MiB") {
 		t.Errorf("answer %+v, want it denied with the reason", answer.Result)
 	}
 	if used := after.TotalAlloc - before.TotalAlloc; used > mebi {

@@ -2,8 +2,8 @@
 
 package admit
 
-// reason says in a word why an object was refused, or why it was not looked at, which in dry-run
-// mode admits it. The log has it, so that an operator finds out without the denial, which only the
+// reason says in a word why an object was denied, or why it was not reviewed, which in dry-run mode
+// admits it. The log has it, so that an operator finds out without the denial, which only the
 // sender reads.
 type reason string
 
@@ -20,4 +20,7 @@ const (
 	bySize    reason = "too-large"  // the review has too many bytes
 	byContent reason = "unreadable" // the review or its object can't be read
 	byBug     reason = "bug"        // a panic
+
+	// The registration has a kind that the config does not have. The object is admitted in any mode.
+	byKind reason = "unknown-kind"
 )

@@ -70,9 +70,10 @@ func TestReasonOfUnseenReviews(t *testing.T) {
 	for mode, allowed := range allowedIn {
 		verdict := "denied"
 		if allowed {
-			verdict = "unchanged"
+			verdict = "not-reviewed"
 		}
 		h := newHandler(t, mode, registry)
+		wantReason(t, h, review("CREATE", "example.com", "Unknown", `{}`, ""), "not-reviewed", "unknown-kind")
 		wantReason(t, h, review("CREATE", "", "Pod", `"x"`, ""), verdict, "unreadable")
 		wantReason(t, h, large("team", 17*mebi), verdict, "too-large")
 		h.Images = &fair.Room{Capacity: 100}

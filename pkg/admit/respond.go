@@ -50,23 +50,23 @@ var reasons = map[int32]metav1.StatusReason{
 	http.StatusInternalServerError:   metav1.StatusReasonInternalError,
 }
 
-// reply is the answer to a review, with what the log and the metrics say about it.
-type reply struct {
+// answer is the answer to a review, with what the log and the metrics say about it.
+type answer struct {
 	*admissionv1.AdmissionResponse
 
 	result pin.Result
 	// unpinned is what onFailure says for an image that was not pinned although its object was
 	// admitted: Allow if it says so for one of them, else Defer, or "" if there is none.
 	unpinned failure.Action
-	// reason is why the object was refused or not looked at, or "".
+	// reason is why the object was denied or not reviewed, or "".
 	reason reason
 }
 
-// notReviewed returns the answer to a review whose object could not be looked at: it refuses the
+// notReviewed returns the answer to a review whose object could not be looked at: it denies the
 // object or, in dry-run mode, which never denies, admits it with a warning.
 func (h *Handler) notReviewed(
 	rv *review, why reason, code int32, format string, args ...any,
-) reply {
+) answer {
 	r, text := allowed(rv), message(format, args...)
 	if h.Mode == policy.Propose {
 		text += "; admitted without proposed pins"
@@ -74,38 +74,38 @@ func (h *Handler) notReviewed(
 	} else {
 		deny(r, text, code)
 	}
-	return reply{AdmissionResponse: r, reason: why}
+	return answer{AdmissionResponse: r, reason: why}
 }
 
 // respond answers a review, even if there is a panic: an HTTP error would admit an unpinned object
 // where the API server ignores failures.
-func (h *Handler) respond(ctx context.Context, rv *review) (r reply) {
+func (h *Handler) respond(ctx context.Context, rv *review) (a answer) {
 	defer rv.drop()
 	doing := "answering the review " + rv.UID + " of namespace " + rv.Namespace
 	err := h.Pinner.Panics.Catch(doing, func() error {
-		r = h.process(ctx, rv)
+		a = h.process(ctx, rv)
 		return nil
 	})
 	if err != nil {
 		return h.notReviewed(rv, byBug, http.StatusInternalServerError,
 			"tagpin: %v; its log has the cause", err)
 	}
-	return r
+	return a
 }
 
 // process answers a review. A panic in it is caught by respond.
-func (h *Handler) process(ctx context.Context, rv *review) reply {
+func (h *Handler) process(ctx context.Context, rv *review) answer {
 	switch {
 	case rv.unread != nil:
 		return h.notRead(rv)
 	case rv.Operation != policy.Create && rv.Operation != policy.Update:
-		return reply{AdmissionResponse: allowed(rv)}
+		return answer{AdmissionResponse: allowed(rv)}
 	case !h.Table.Known(rv.Kind):
 		r := allowed(rv)
 		text := message("the images of this %s are not pinned: it is not among the `templates` of "+
 			"tagpin's config; add it there, or remove it from the registration", rv.Kind)
 		r.Warnings = []string{truncate(text, maxWarning)}
-		return reply{AdmissionResponse: r}
+		return answer{AdmissionResponse: r, reason: byKind}
 	}
 	request, err := h.request(rv)
 	if err != nil {
@@ -124,16 +124,18 @@ func (h *Handler) process(ctx context.Context, rv *review) reply {
 	}
 	result := h.Pinner.Pin(ctx, request)
 	if result.Skipped != "" {
-		return reply{AdmissionResponse: allowed(rv), result: result}
+		return answer{AdmissionResponse: allowed(rv), result: result}
 	}
-	a := &answer{handler: h, rv: rv, request: request, result: result}
-	a.cutShort = errors.Is(context.Cause(ctx), errTooManySlow)
-	r := a.response()
-	return reply{AdmissionResponse: r, result: result, unpinned: a.unpinned, reason: a.reason}
+	b := &builder{
+		handler: h, rv: rv, request: request,
+		cutShort: errors.Is(context.Cause(ctx), errTooManySlow),
+		answer:   answer{AdmissionResponse: allowed(rv), result: result},
+	}
+	return b.build()
 }
 
 // notRead returns the answer to a review that could not be read as a whole.
-func (h *Handler) notRead(rv *review) reply {
+func (h *Handler) notRead(rv *review) answer {
 	switch {
 	case errors.Is(rv.unread, fair.ErrFull):
 		return h.notReviewed(rv, byReviews, http.StatusTooManyRequests, "tagpin: too many large "+
@@ -143,7 +145,8 @@ func (h *Handler) notRead(rv *review) reply {
 			"namespace %s got no turn in time; try again in a moment", rv.Namespace)
 	case errors.Is(rv.unread, errTooLarge):
 		return h.notReviewed(rv, bySize, http.StatusRequestEntityTooLarge,
-			"tagpin: the review of this object is %v, counting each < as six", rv.unread)
+			"tagpin: this object is too large: its review has more than 16 MiB, in which the API server "+
+				"writes characters such as < as six bytes; make it smaller")
 	}
 	return h.notReviewed(rv, byContent, http.StatusBadRequest,
 		"tagpin: the review of this object can't be read: %v", rv.unread)

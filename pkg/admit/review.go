@@ -18,9 +18,6 @@ const (
 	// apiVersion is the version of AdmissionReview that is supported. Every API server since 1.16
 	// sends it.
 	apiVersion = "admission.k8s.io/v1"
-	// maxWord is the greatest length of a uid, a namespace, a group or a kind that an API server
-	// sends, and of a valid name of an object (RFC 1123, subdomain).
-	maxWord = 253
 	// maxUser is longer than nearly any name of a user. The longest are the URL of an issuer and a
 	// subject.
 	maxUser = 4096
@@ -35,7 +32,7 @@ type review struct {
 	SubResource string           `json:"subResource"`
 	Operation   policy.Operation `json:"operation"`
 	Namespace   string           `json:"namespace"`
-	Name        string           `json:"name"` // for logs and traces; cut to maxWord
+	Name        string           `json:"name"` // for logs and traces; cut to workload.MaxName
 	User        struct {
 		Name string `json:"username"`
 		Node node   `json:"groups"`
@@ -123,10 +120,10 @@ func decode(body []byte) (rv *review, unread, err error) {
 	isReview := envelope.Kind == "AdmissionReview" && envelope.APIVersion == apiVersion
 	switch {
 	case isReview && max(len(rv.UID), len(rv.Namespace), len(rv.Kind.Group),
-		len(rv.Kind.Kind)) > maxWord:
+		len(rv.Kind.Kind)) > workload.MaxName:
 		return nil, nil, errors.New("a name in the AdmissionReview is too long")
 	case isReview && rv.UID != "" && rv.Kind.Kind != "":
-		rv.Name = truncate(rv.Name, maxWord)
+		rv.Name = truncate(rv.Name, workload.MaxName)
 		return rv, unread, nil
 	case unread != nil:
 		return nil, nil, fmt.Errorf("reading the AdmissionReview: %w", unread)

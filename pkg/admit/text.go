@@ -46,8 +46,8 @@ func (w *warnings) add(format string, args ...any) {
 }
 
 // warn adds a warning about one reference.
-func (a *answer) warn(o *pin.Outcome, format string, args ...any) {
-	a.warnings.add("%s: "+format, append([]any{describeName(o)}, args...)...)
+func (b *builder) warn(o *pin.Outcome, format string, args ...any) {
+	b.warnings.add("%s: "+format, append([]any{describeName(o)}, args...)...)
 }
 
 // message formats a text for whoever applies an object, which may have been written by somebody
