@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // canary is part of every credential of an attacker, by which it is found where it must not be.
@@ -192,6 +195,37 @@ func WaitingCredentials() Attack {
 				tags = append(tags, fmt.Sprintf("%s:%d", image, i))
 			}
 			_, _ = t.deploy(ctx, newPod(tags, names[first:first+perPod]...))
+		}), nil
+	}}
+}
+
+// LongNames has a service account whose pull secrets don't exist and have names of 20,000 bytes,
+// which the API server accepts, and Deployments with many images that a registry refuses.
+func LongNames() Attack {
+	return Attack{"long-names", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
+		const length, deployments, perDeployment = 20_000, 32, 64
+		h, err := t.Serve(ctx, challenge(`Basic realm="r"`))
+		if err != nil {
+			return nil, err
+		}
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "long-names"}}
+		for i := range manySecrets {
+			name := fmt.Sprint(i, strings.Repeat("x", length))
+			account.ImagePullSecrets = append(account.ImagePullSecrets,
+				corev1.LocalObjectReference{Name: name})
+		}
+		api := t.Client.CoreV1().ServiceAccounts(t.Namespace)
+		if _, err := api.Create(ctx, account, metav1.CreateOptions{}); err != nil {
+			return nil, err
+		}
+		return inParallel(deployments, func(ctx context.Context, i int) {
+			var images []string
+			for j := range perDeployment {
+				images = append(images, h.image(i*perDeployment+j))
+			}
+			d := newDeployment(images)
+			d.Spec.Template.Spec.ServiceAccountName = account.Name
+			_, _ = t.deploy(ctx, d)
 		}), nil
 	}}
 }

@@ -33,6 +33,7 @@ func rows() []row {
 		{attack.SlowGlobs(), private},
 		{attack.LargeCredentials(), private},
 		{attack.WaitingCredentials(), private},
+		{attack.LongNames(), private},
 		{attack.Typos(), strict},
 		// References and the answers of registries.
 		{attack.Queue(), open},
@@ -45,6 +46,7 @@ func rows() []row {
 		// The number and the size of requests.
 		{attack.LargeReviews(), open},
 		{attack.LongTexts(), open},
+		{attack.DeepReviews(), open},
 		{attack.SlowHeaders(), open},
 		{attack.Siblings(), open},
 		{attack.AbandonedLists(), open},
