@@ -26,8 +26,13 @@
 //	manager                 server.go               runs until the end:
 //	├─ server of each port
 //	├─ registrar                                    certificate and registration
-//	├─ certificate files                            read again every ten seconds
+//	├─ certificate files    tls.go                  read again every ten seconds
+//	├─ client CAs           tls.go                  read again every five seconds
+//	├─ registries' files    tls_reload.go           read again every ten seconds
 //	└─ config file          config_reload.go        read again every second, for the handlers
+//
+// The other commands are in manifests.go, resolve.go and, for verify, verify.go, verify_checks.go
+// and verify_review.go. The metrics of the process are in metrics.go.
 //
 // At SIGTERM the server is no longer ready, but serves for ten more seconds (drain.go). Then the
 // manager stops: requests under way get their answers. At last the parts are closed from bottom to

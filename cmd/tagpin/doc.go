@@ -19,9 +19,9 @@
 //
 //	main.go, usage.go, format.go           commands and flags, errors in them, and exit codes
 //	terminal.go, output.go, await.go       standard input and outputs, and the end by a signal
-//	engine.go, patience.go, logins.go      from the flags to a resolver, as the webhook has it
+//	engine.go, patience.go                 from the flags to a resolver, as the webhook has it
 //	advice.go                              what to do about a failed lookup
-//	kinds.go, markdown.go                  help topics, and the page of all help
+//	logins.go, kinds.go, markdown.go       help topics, and the page of all help
 //
 // Those that read images from files do it in this order:
 //
