@@ -97,11 +97,11 @@ func (m *Memory[K, V]) Len() int {
 	return len(m.index)
 }
 
-// Resize changes Size, and removes entries if there are too many.
-func (m *Memory[K, V]) Resize(size int) {
+// Resize changes Size and Bytes, and removes entries if there are too many.
+func (m *Memory[K, V]) Resize(size, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.Size = size
+	m.Size, m.Bytes = size, bytes
 	m.boundLocked()
 }
 

@@ -20,7 +20,7 @@ func TestMemoryForgetsTheOldest(t *testing.T) {
 			t.Errorf("Get(%s) found a value: %t, want %t", key, ok, want)
 		}
 	}
-	if m.Resize(1); m.Len() != 1 {
+	if m.Resize(1, 0); m.Len() != 1 {
 		t.Errorf("Len() after Resize(1) = %d, want 1", m.Len())
 	}
 }

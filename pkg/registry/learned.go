@@ -72,13 +72,13 @@ func (l *Learned) prepare(p *panics.Reporter) {
 func (l *Learned) Close() { l.tokenCalls.Close() }
 
 // memory remembers values that were learned for namespaces. When there is no more room, the
-// namespace that has learned most loses its values first. Those that several namespaces have
-// learned count as if one namespace had learned them. So a tenant that asks for made-up registries
-// or repositories can push them out down to half of the room, and takes nothing from a namespace
-// that has learned less.
+// namespace that has learned most loses its values first. A value belongs to the first namespace
+// that has learned it, whoever uses it. So a tenant that asks for made-up registries or
+// repositories takes nothing from a namespace that has learned less, and a second namespace of the
+// tenant changes nothing.
 type memory[K comparable, V any] struct{ cache.Memory[K, owned[V]] }
 
-// owned is a value with the namespace that has learned it, or "" if several have.
+// owned is a value with the namespace that has learned it first.
 type owned[V any] struct {
 	value V
 	owner string
@@ -104,9 +104,9 @@ func (m *memory[K, V]) Update(
 	key K, namespace string, lifetime time.Duration, change func(known V) V,
 ) {
 	m.Memory.Update(key, lifetime, func(known owned[V], ok bool) (owned[V], bool) {
-		owner := strings.Clone(namespace) // which may be a part of a whole review
-		if ok && known.owner != namespace {
-			owner = ""
+		owner := known.owner
+		if !ok {
+			owner = strings.Clone(namespace) // which may be a part of a whole review
 		}
 		return owned[V]{change(known.value), owner}, true
 	})

@@ -88,11 +88,11 @@ func TestNamedRegistryIsShared(t *testing.T) {
 	c.check(t, "r.example/wrong:1", "modest", false)
 }
 
-// TestLearnedBySeveral checks that what several namespaces have learned belongs to none of them.
+// TestLearnedBySeveral checks that what several namespaces have learned belongs to the first.
 func TestLearnedBySeveral(t *testing.T) {
 	m := &memory[string, int]{}
 	for _, tt := range []struct{ namespace, owner string }{
-		{"a", "a"}, {"a", "a"}, {"b", ""}, {"a", ""}, {"b", ""},
+		{"a", "a"}, {"a", "a"}, {"b", "a"}, {"a", "a"}, {"b", "a"},
 	} {
 		m.Put("k", 1, tt.namespace, time.Minute)
 		if v, _ := m.Memory.Get("k"); v.owner != tt.owner {

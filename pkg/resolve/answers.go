@@ -35,6 +35,9 @@ const (
 	// maxAbandoned bounds the lookups that go on after their callers have left. Each needs about 10
 	// KiB for up to lookupTimeout.
 	maxAbandoned = 512
+	// failureBytes is how long the texts of remembered failures may be on average. Most are shorter,
+	// and a registry can make its own four times as long.
+	failureBytes = 512
 )
 
 // Answers is the memory of a Cache: digests, failures, and the lookups that are under way. The zero
@@ -55,6 +58,8 @@ func (a *Answers) init() {
 	a.once.Do(func() {
 		_, _ = rand.Read(a.secret[:]) // never fails (crypto/rand)
 		a.began = time.Now()
+		a.entries.Bytes = cache.DefaultSize * failureBytes
+		a.entries.Weigh = func(_ cacheKey, e entry) int { return e.failed.size() }
 		a.entries.Owner = func(_ cacheKey, e entry) string { return e.namespace.Value() }
 		a.flights.MaxAbandoned, a.flights.Timeout = maxAbandoned, lookupTimeout
 		a.flights.Doing, a.flights.Panics = "looking up an image", a.Panics
@@ -63,7 +68,10 @@ func (a *Answers) init() {
 }
 
 // Resize changes how many answers are remembered. As many as that allows are kept.
-func (a *Answers) Resize(size int) { a.entries.Resize(size) }
+func (a *Answers) Resize(size int) {
+	a.init()
+	a.entries.Resize(size, size*failureBytes)
+}
 
 // Close cancels the lookups that are under way and waits for them. Later requests are unavailable.
 func (a *Answers) Close() { a.flights.Close() }
@@ -89,7 +97,7 @@ type entry struct {
 	digest    [sha256.Size]byte
 	asked     time.Duration         // when the digest was asked for; 0 if there was none
 	failed    *failed               // nil if the last answer is the digest
-	namespace unique.Handle[string] // that has asked for it; empty if several have
+	namespace unique.Handle[string] // that asked for it first, whose it is
 }
 
 // failed is an answer without a digest.
@@ -97,6 +105,14 @@ type failed struct {
 	err   error
 	asked time.Duration
 	at    time.Duration // when it came
+}
+
+// size returns the length of the texts.
+func (f *failed) size() int {
+	if f == nil {
+		return 0
+	}
+	return len(f.err.Error()) + len(failure.Cause(f.err))
 }
 
 // lastAsked returns when the last answer was asked for.
@@ -128,12 +144,11 @@ func (a *Answers) remember(
 		answer.failed = &failed{kept(err), asked, time.Since(a.began)}
 	}
 	a.entries.Update(key, 0, func(known entry, ok bool) (entry, bool) {
-		if ok && known.namespace != answer.namespace {
-			answer.namespace = unique.Make("")
+		if ok {
+			answer.namespace = known.namespace
 		}
 		switch {
 		case ok && known.lastAsked() > asked:
-			known.namespace = answer.namespace
 			return known, true
 		case errors.Is(err, failure.Unavailable): // this does not contradict the last digest
 			answer.digest, answer.asked = known.digest, known.asked
