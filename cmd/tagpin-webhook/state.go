@@ -143,8 +143,9 @@ func (h *handlers) newCredentials(c config.Credentials) *cluster.Cluster {
 	ambient := &cloud.Ambient{
 		Panics:  h.panics,
 		Metrics: h.metrics.cloud,
-		Report: func(p cloud.Provider, err error) {
-			h.log.Info("a cloud gave no credential", "cloud", string(p), "reason", cloud.Reason(err))
+		Report: func(f cloud.Failure) {
+			h.log.Info("a cloud gave no credential", "cloud", string(f.Provider),
+				"namespace", f.Namespace, "registry", f.Registry, "reason", cloud.Reason(f.Err))
 		},
 	}
 	for _, name := range c.Clouds {

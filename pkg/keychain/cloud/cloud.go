@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"golang.org/x/time/rate"
 
 	"github.com/tagpin/tagpin/pkg/cache"
 	"github.com/tagpin/tagpin/pkg/fair"
@@ -54,6 +55,10 @@ const (
 	// maxPerNamespace is the maximum number of requests of one namespace at a time, for scopes without
 	// a credential.
 	maxPerNamespace = 2
+	// minTurn is how long a request without a credential keeps others of its namespace waiting at
+	// least. The libraries make a connection for each, which may stay open for 90 s, and invented
+	// regions fail within milliseconds.
+	minTurn = time.Second
 	// maxWaiting is the maximum number of requests of one namespace that wait for their turn.
 	maxWaiting = 32
 )
@@ -75,19 +80,30 @@ type Ambient struct {
 	// Source returns the credential for a host of a cloud. A credential is also used for the other
 	// hosts of its scope. Default: the clouds' libraries.
 	Source authn.Keychain
-	// Report is called for each failed request. If nil, failures are not reported.
-	Report func(provider Provider, err error)
+	// Report is called for failed requests: the first ten, and then at most one every ten seconds,
+	// because a namespace can invent any number of regions and registries. If nil, failures are not
+	// reported.
+	Report func(Failure)
 	// Metrics counts the requests. If nil, they are not counted.
 	Metrics *Metrics
 	// Panics reports panics in the clouds' libraries. If nil, they are not reported.
 	Panics *panics.Reporter
 
-	once  sync.Once
-	known cache.Memory[scope, state]
+	once    sync.Once
+	reports rate.Sometimes
+	known   cache.Memory[scope, state]
 	// flights are never closed, because a library that ignores its context would delay a shutdown.
 	flights    cache.Flights[scope, state]
 	knownQueue map[Provider]*fair.Queue // for scopes with a usable credential
 	otherQueue map[Provider]*fair.Queue // for all other scopes
+}
+
+// Failure is a failed request.
+type Failure struct {
+	Provider  Provider
+	Namespace string // of the lookup
+	Registry  string // the host that the credential was requested for
+	Err       error
 }
 
 // state is what is known about a scope.
@@ -143,11 +159,18 @@ func (a *Ambient) credentials(
 			if err != nil {
 				return state{}, err
 			}
-			defer leave()
 			if err := turn.Start(); err != nil {
+				leave()
 				return state{}, err
 			}
-			return a.update(s, namespace, r), nil
+			began := time.Now()
+			updated := a.update(s, namespace, r)
+			if updated.usable() {
+				leave()
+			} else {
+				time.AfterFunc(minTurn-time.Since(began), leave)
+			}
+			return updated, nil
 		})
 	if err != nil {
 		got, _ = a.known.Get(s)
@@ -196,7 +219,7 @@ func (a *Ambient) update(s scope, namespace string, r ref.Reference) (updated st
 	})
 	a.Metrics.count(s.provider, err)
 	if err != nil && a.Report != nil {
-		a.Report(s.provider, err)
+		a.reports.Do(func() { a.Report(Failure{s.provider, namespace, r.Host(), err}) })
 	}
 	a.known.Update(s, 0, func(known state, _ bool) (state, bool) {
 		known.namespace, known.pendingAt, known.lastAt = namespace, time.Time{}, began
@@ -225,6 +248,7 @@ func (a *Ambient) request(r ref.Reference) (authn.AuthConfig, error) {
 }
 
 func (a *Ambient) init() {
+	a.reports = rate.Sometimes{First: 10, Interval: 10 * time.Second}
 	a.known.Size = maxScopes
 	// Scopes that a namespace invents push out each other, but no credentials and no scopes of other
 	// namespaces.

@@ -88,7 +88,7 @@ func TestRequests(t *testing.T) {
 		var reports []string
 		a := &cloud.Ambient{
 			Providers: []cloud.Provider{cloud.Google}, Source: s,
-			Report: func(p cloud.Provider, err error) { reports = append(reports, fmt.Sprint(p, err)) },
+			Report: func(f cloud.Failure) { reports = append(reports, fmt.Sprint(f.Provider, f.Err)) },
 		}
 		for i, step := range []struct {
 			wait  time.Duration

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,20 +125,62 @@ const cloudTTL = 4 * time.Minute
 
 // TestInventedRegionsAreForgotten checks that invented regions push out no credential.
 func TestInventedRegionsAreForgotten(t *testing.T) {
-	s := &source{}
-	a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Amazon}, Source: oneRegion(s, nil)}
-	has := func() bool {
-		return found(a.For("quiet").Credentials(t.Context(), ecr(1, "eu-west-1"), false))
-	}
-	if !has() || s.take() != 1 {
-		t.Fatal("want a credential by one request")
-	}
-	for i := range 1000 {
-		a.For("loud").Credentials(t.Context(), ecr(i, fmt.Sprintf("invented-%d", i)), false)
-	}
-	if ok, n := has(), s.take(); !ok || n != 0 {
-		t.Errorf("afterwards: found %t, %d requests, want the remembered credential", ok, n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		a := &cloud.Ambient{Providers: []cloud.Provider{cloud.Amazon}, Source: oneRegion(s, nil)}
+		has := func() bool {
+			return found(a.For("quiet").Credentials(t.Context(), ecr(1, "eu-west-1"), false))
+		}
+		if !has() || s.take() != 1 {
+			t.Fatal("want a credential by one request")
+		}
+		for i := range 400 { // two a second, for less than the credential is remembered
+			a.For("loud").Credentials(t.Context(), ecr(i, fmt.Sprintf("invented-%d", i)), false)
+		}
+		if ok, n := has(), s.take(); !ok || n != 0 {
+			t.Errorf("afterwards: found %t, %d requests, want the remembered credential", ok, n)
+		}
+	})
+}
+
+// TestInventedRegionsFail checks that a namespace can't cause very many requests or reports by
+// regions that fail at once.
+func TestInventedRegionsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests, reports := 0, 0
+		var mu sync.Mutex
+		a := &cloud.Ambient{
+			Providers: []cloud.Provider{cloud.Amazon},
+			Source: keychainFunc(func(authn.Resource) (authn.Authenticator, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				requests++
+				return nil, errors.New("no such host")
+			}),
+			Report: func(f cloud.Failure) {
+				mu.Lock()
+				defer mu.Unlock()
+				if reports++; f.Namespace != "loud" || !strings.HasSuffix(f.Registry, ".amazonaws.com") {
+					t.Errorf("reported %+v, want the namespace and the registry", f)
+				}
+			},
+		}
+		const seconds = 20
+		for began := time.Now(); time.Since(began) < seconds*time.Second; time.Sleep(time.Second) {
+			for i := range 30 {
+				region := fmt.Sprintf("invented-%d-%d", time.Since(began)/time.Second, i)
+				go a.For("loud").Credentials(t.Context(), ecr(i, region), false)
+			}
+		}
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		// While they are made, two each second, and one report of ten seconds after the first ten.
+		if requests > 2*(seconds+3) || reports > 10+seconds/10+1 {
+			t.Errorf("%d requests, %d reports in %d s, want at most 2 requests a second", requests, reports,
+				seconds)
+		}
+	})
 }
 
 // TestNoAnswer checks that a cloud that returns no credential leads to a mark, and that failures
@@ -157,7 +200,7 @@ func TestNoAnswer(t *testing.T) {
 		reports := 0
 		a := &cloud.Ambient{
 			Providers: []cloud.Provider{cloud.Google}, Source: source,
-			Report: func(cloud.Provider, error) { reports++ },
+			Report: func(cloud.Failure) { reports++ },
 			Panics: &panics.Reporter{Report: func(err *panics.Error) { caught = append(caught, err) }},
 		}
 		for range 3 {
