@@ -16,11 +16,13 @@ import (
 	"flag"
 	"io"
 	"log"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 )
 
@@ -38,11 +40,12 @@ func NewLogger(w io.Writer, level zapcore.Level, options ...zap.Option) logr.Log
 // to our log.
 func LogLibraries(to logr.Logger) {
 	to = to.WithName("library")
+	w := libraryWriter{to, &rate.Sometimes{First: 10, Interval: 10 * time.Second}}
 	log.SetFlags(0)
-	log.SetOutput(libraryWriter{to})
+	log.SetOutput(w)
 	klog.LogToStderr(false) // klog.SetLogger must not be called while something may log
 	klog.SetOutput(io.Discard)
-	klog.SetOutputBySeverity("INFO", libraryWriter{to}) // and all that is more severe
+	klog.SetOutputBySeverity("INFO", w) // and all that is more severe
 	// By default, klog also writes errors to os.Stderr, which has another format.
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)
@@ -54,11 +57,16 @@ func LogLibraries(to logr.Logger) {
 const unsolicited = "Unsolicited response received on idle HTTP channel"
 
 // libraryWriter is a writer for the standard logger, which writes one line at a time.
-type libraryWriter struct{ log logr.Logger }
+type libraryWriter struct {
+	log logr.Logger
+	// registries limits the lines that registries can cause, of which each lookup may cause several:
+	// the first ten, and then at most one every ten seconds.
+	registries *rate.Sometimes
+}
 
 func (l libraryWriter) Write(line []byte) (int, error) {
 	if bytes.Contains(line, []byte(unsolicited)) {
-		l.log.Info("a registry sent a response without a request")
+		l.registries.Do(func() { l.log.Info("a registry sent a response without a request") })
 	} else {
 		l.log.Info(string(bytes.TrimSpace(line)))
 	}

@@ -8,6 +8,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,7 +32,9 @@ func TestLogLibraries(t *testing.T) {
 	klog.Info("an info")
 	klog.ErrorS(errors.New("why"), "an error")
 	log.Print("a line")
-	log.Print(unsolicited + " with a secret")
+	for range 1000 {
+		log.Print(unsolicited + " with a secret")
+	}
 	klog.Flush()
 	os.Stderr = before
 	if err := stderr.Close(); err != nil {
@@ -42,7 +45,8 @@ func TestLogLibraries(t *testing.T) {
 		t.Errorf("standard error: %q, %v, want nothing", raw, err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	want := []string{"an info", "an error", "a line", "a response without a request"}
+	want := []string{"an info", "an error", "a line"}
+	want = append(want, slices.Repeat([]string{"a response without a request"}, 10)...)
 	if len(lines) != len(want) {
 		t.Fatalf("log: %q, want %d lines", lines, len(want))
 	}
