@@ -41,13 +41,13 @@ func (b *builder) build() answer {
 	if !ephemeral { // the API server would discard changes of anything else
 		b.annotate()
 	}
-	if b.request.Object.Metadata.Controller.IsZero() || ephemeral { // a controller reads no warnings
+	if b.request.Object.Metadata.Controller.IsZero() { // a controller reads no warnings
 		b.Warnings = b.warnings.list
 	}
 	if len(b.denials) > 0 {
 		code := int32(http.StatusForbidden)
 		if b.cutShort {
-			code = http.StatusTooManyRequests
+			code = tooMany(b.request.Object)
 		}
 		deny(b.AdmissionResponse, sentences(b.denials), code)
 		return b.answer

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/ref"
+	"github.com/tagpin/tagpin/pkg/resolve"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
 
@@ -130,6 +132,22 @@ func TestDebugIdentity(t *testing.T) {
 	want := []workload.Identity{{ServiceAccount: "own", PullSecrets: []string{"own"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pull identities: -want +got\n%s", diff)
+	}
+}
+
+// TestDebugIsADeploy adds an ephemeral container to a pod of a controller. A person does that, so
+// the registry is asked, and not the cache.
+func TestDebugIsADeploy(t *testing.T) {
+	var fresh []bool
+	h := newHandler(t, policy.Enforce, resolve.Func(
+		func(ctx context.Context, req resolve.Request) (resolve.Result, error) {
+			fresh = append(fresh, req.Fresh)
+			return registry(ctx, req)
+		}))
+	const owned = `"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"a","uid":"1","controller":true}]`
+	body := debugReview(t, "ephemeralcontainers", debugPod(owned, "", debugger), debugPod(owned, "", ""))
+	if r, _ := post(t, h, body); !r.Allowed || !slices.Equal(fresh, []bool{true}) {
+		t.Errorf("%+v by lookups with Fresh %v, want it pinned by one with Fresh true", r, fresh)
 	}
 }
 

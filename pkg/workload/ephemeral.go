@@ -11,9 +11,11 @@ import "slices"
 // of the update must not influence any decision (k8s.io/kubernetes
 // pkg/registry/core/pod/strategy.go, dropNonEphemeralContainerUpdates).
 //
-// The references of ephemeral containers point into update. Neither object is changed.
+// The result has no controller: a person adds ephemeral containers, and not the controller of the
+// pod. The references of ephemeral containers point into update. Neither object is changed.
 func (o *Object) WithEphemeralContainers(update *Object) *Object {
 	stored := *o
+	stored.Metadata.Controller = Owner{}
 	if len(o.PodSpecs) == 0 {
 		return &stored
 	}
