@@ -42,6 +42,16 @@ func deny(r *admissionv1.AdmissionResponse, message string, code int32) {
 	}
 }
 
+// tooMany returns the status code of a denial for which there was no room. With 429 and Retry-After
+// the clients of Kubernetes try again by themselves, up to ten times. A controller would do that in
+// one of its few workers (see resolve.Patience); its own queue tries again too, more slowly.
+func tooMany(o *workload.Object) int32 {
+	if o.Metadata.Controller.IsZero() {
+		return http.StatusTooManyRequests
+	}
+	return http.StatusForbidden
+}
+
 // reasons are the reasons by which clients tell codes apart.
 var reasons = map[int32]metav1.StatusReason{
 	http.StatusBadRequest:            metav1.StatusReasonBadRequest,
@@ -116,7 +126,7 @@ func (h *Handler) process(ctx context.Context, rv *review) answer {
 		// The object does not wait for a place, because it takes memory already.
 		leave, err := h.Images.Enter(rv.peer, rv.Namespace, int64(size))
 		if err != nil {
-			return h.notReviewed(rv, byImages, http.StatusTooManyRequests, "tagpin: too many large "+
+			return h.notReviewed(rv, byImages, tooMany(request.Object), "tagpin: too many large "+
 				"objects are being pinned beside this one of namespace %s; try again in a moment",
 				rv.Namespace)
 		}

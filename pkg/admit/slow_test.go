@@ -15,6 +15,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/policy"
+	"github.com/tagpin/tagpin/pkg/ref"
 	registries "github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
@@ -142,4 +143,32 @@ func TestWaitingReviewsAreBounded(t *testing.T) {
 			t.Errorf("in the end: %+v, want nothing in use", s)
 		}
 	})
+}
+
+// TestSlowReviewsOfControllers checks that a controller gets no Retry-After if there is no room,
+// since its client would try again ten times while a worker waits.
+func TestSlowReviewsOfControllers(t *testing.T) {
+	const owner = `"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"a","uid":"1","controller":true}]`
+	for metadata, code := range map[string]int32{"": http.StatusTooManyRequests, owner: http.StatusForbidden} {
+		synctest.Test(t, func(t *testing.T) {
+			hangs := func(ctx context.Context, _ resolve.Request) (resolve.Result, error) {
+				<-ctx.Done()
+				return resolve.Result{}, resolve.Late(ctx, ref.MustParse("nginx"))
+			}
+			h := newHandler(t, policy.Enforce, resolve.Func(hangs))
+			h.SlowReviews = &fair.Room{Capacity: 1}
+			h.Images = &fair.Room{Capacity: 100}
+			pod := func(images int) []byte {
+				containers := strings.Repeat(`{"name":"a","image":"nginx"},`, images)
+				return review("CREATE", "", "Pod", fmt.Sprintf(`{"metadata":{%s},"spec":{"containers":[%s]}}`,
+					metadata, strings.TrimSuffix(containers, ",")), "")
+			}
+			for name, images := range map[string]int{"slow": 1, "many images": 200} {
+				r, _ := post(t, h, pod(images))
+				if r.Allowed || r.Result.Code != code || (r.Result.Details != nil) != (metadata == "") {
+					t.Errorf("%s, metadata %q: %+v, want it denied with %d", name, metadata, r.Result, code)
+				}
+			}
+		})
+	}
 }
