@@ -32,8 +32,9 @@ type handlers struct {
 	panics  *panics.Reporter
 	queues  queues
 
-	answers *resolve.Answers
-	learned *registry.Learned
+	answers  *resolve.Answers
+	patience resolve.Patience
+	learned  *registry.Learned
 
 	current atomic.Pointer[state]
 	using   sync.RWMutex // held to begin a review, and to change current

@@ -75,9 +75,10 @@ func (h *handlers) addResolver(s, former *state) {
 		Next: &resolve.Limit{
 			Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.queues.pending,
 		},
-		Answers: h.answers,
-		Limits:  c.Limits(),
-		Client:  s.client,
+		Answers:  h.answers,
+		Limits:   c.Limits(),
+		Client:   s.client,
+		Patience: &h.patience,
 	}
 	credentials := &resolve.Credentials{Next: s.cache, Room: h.queues.credentials}
 	mirrors := &resolve.Mirrors{Next: credentials, Client: s.client}

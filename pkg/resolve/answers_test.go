@@ -15,14 +15,17 @@ import (
 	"github.com/tagpin/tagpin/pkg/resolve"
 )
 
-// TestAnswersForSeveral checks that a tenant who asks for very many images from two namespaces
-// pushes out no answer that other namespaces use.
+// TestAnswersForSeveral checks that a tenant with two namespaces that need very many images pushes
+// out no answer that other namespaces use.
 func TestAnswersForSeveral(t *testing.T) {
 	const size = 100
 	next := &backend{digest: d("x")}
 	var answers resolve.Answers
 	answers.Resize(size)
-	c := &resolve.Cache{Next: next, Answers: &answers, Client: new(registry.Client), Limits: resolve.Limits{TTL: time.Hour}}
+	c := &resolve.Cache{
+		Next: next, Answers: &answers, Client: new(registry.Client),
+		Limits: resolve.Limits{TTL: time.Hour},
+	}
 	ask := func(image, namespace string, fresh bool) {
 		t.Helper()
 		if _, err := c.Resolve(t.Context(), of(image, namespace, fresh)); err != nil {
@@ -57,7 +60,10 @@ func TestLongFailuresAreBounded(t *testing.T) {
 	})
 	var answers resolve.Answers
 	answers.Resize(size)
-	c := &resolve.Cache{Next: next, Answers: &answers, Client: new(registry.Client), Limits: resolve.Limits{NegativeTTL: time.Hour}}
+	c := &resolve.Cache{
+		Next: next, Answers: &answers, Client: new(registry.Client),
+		Limits: resolve.Limits{NegativeTTL: time.Hour},
+	}
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()

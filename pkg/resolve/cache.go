@@ -27,6 +27,8 @@ type Cache struct {
 	// Client has the settings of the registries, and knows how long each has been silent. An answer
 	// counts only for the settings that it was got with. Required.
 	Client *registry.Client
+	// Patience bounds how long controllers wait. If nil, they wait as long as others.
+	Patience *Patience
 }
 
 // Limits are the maximum ages of remembered answers.
@@ -51,7 +53,8 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 		result, err := c.stale(known, req, began, known.failed.err)
 		result.Cached = true
 		return result, err
-	case known.failed == nil && !req.First && a.age(known.asked) < c.Limits.TTL:
+	case known.failed == nil && a.age(known.asked) < c.Limits.TTL &&
+		(!req.First || !req.Since.IsZero() && known.asked > req.Since.Sub(a.began)):
 		return Result{Digest: known.text(), Cached: true}, nil
 	}
 	result, err := c.join(ctx, key, req)
@@ -75,6 +78,8 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 	if ctx.Err() != nil {
 		return Result{}, Late(ctx, req.Ref)
 	}
+	ctx, done := c.Patience.bound(ctx, req)
+	defer done()
 	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First || req.renewed}
 	result, err := c.Answers.flights.DoQueued(ctx, key, caller,
 		func(ctx context.Context, turn cache.Turn) (Result, error) {

@@ -37,6 +37,9 @@ type Request struct {
 	// First is true if a failure may be remembered, but a digest has to be asked for as if Fresh were
 	// true. It is for the first pod of a revision, because all others will run what it gets.
 	First bool
+	// Since is not zero if First is true and the pod was already tried: a digest will do that was
+	// asked for after this time.
+	Since time.Time
 
 	begin  func() error
 	onWait func() (over func(goesOn bool)) // as in registry.Request

@@ -220,6 +220,25 @@ func (s *Siblings) Record(r Revision, text string, d digest.Digest) digest.Diges
 	return d
 }
 
+// try is an image that the first pod of a revision needs.
+type try struct {
+	Revision
+
+	image string // canonical
+}
+
+// firstTry returns when the first pod of a revision needed an image for the first time within the
+// TTL. If the answer took too long then, it may be known by now.
+func (s *Siblings) firstTry(r Revision, image string) (at time.Time) {
+	s.tries.Update(try{r, image}, 0, func(known time.Time, ok bool) (time.Time, bool) {
+		if at = known; !ok || time.Since(at) >= s.ttl() {
+			at = time.Now()
+		}
+		return at, true
+	})
+	return at
+}
+
 // countRecorded returns the number of digests that no list has found yet.
 func countRecorded(texts map[string]fact) (n int) {
 	for _, f := range texts {
@@ -244,5 +263,6 @@ func (s *Siblings) ttl() time.Duration { return cmp.Or(max(s.TTL, 0), defaultTTL
 func (s *Siblings) init() {
 	s.known.Size, s.known.Bytes, s.known.Weigh = maxRevisions, maxBytes, weigh
 	s.known.Owner = func(r Revision, _ record) string { return r.Namespace }
+	s.tries.Owner = func(t try, _ time.Time) string { return t.Namespace }
 	s.lists.Timeout, s.lists.Doing, s.lists.Panics = listTimeout, listing, s.Panics
 }

@@ -74,7 +74,9 @@ func (l *layer) Resolve(ctx context.Context, req resolve.Request) (resolve.Resul
 	case l.running.Err != nil:
 		return resolve.Result{}, errUnknown
 	}
-	req.First = l.running.First
+	if req.First = l.running.First; req.First && l.stored {
+		req.Since = l.siblings.firstTry(l.revision, req.Ref.Canonical())
+	}
 	result, err := l.next.Resolve(ctx, req)
 	if err == nil && l.stored {
 		for _, text := range texts {

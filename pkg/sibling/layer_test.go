@@ -7,6 +7,8 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -163,6 +165,39 @@ func TestLayerStates(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestFirstTry checks that the first pod of a revision may have an answer that was asked for since
+// its controller tried for the first time, if that was within the TTL. A dry run is no try.
+func TestFirstTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &registry{err: failure.Unavailable}
+		s := newSiblings(t, &fakeLister{})
+		p := &pin.Pinner{Layer: s.Layer, Resolver: next}
+		ask := func(dryRun bool) time.Time {
+			req := request(podOf("r:1"))
+			req.DryRun = dryRun
+			p.Pin(t.Context(), req)
+			return next.asked[len(next.asked)-1].Since
+		}
+		if since := ask(true); !since.IsZero() {
+			t.Errorf("a dry run: since %v, want none", since)
+		}
+		first := time.Now()
+		for _, tt := range []struct {
+			wait  time.Duration
+			again bool
+		}{{0, false}, {time.Second, true}, {20 * time.Second, true}, {20 * time.Second, false}} {
+			time.Sleep(tt.wait)
+			want := first
+			if !tt.again {
+				want = time.Now()
+			}
+			if since := ask(false); since != want {
+				t.Errorf("after %v: since %v, want the first try within 30 s: %t", tt.wait, since, tt.again)
+			}
+		}
+	})
 }
 
 // TestUnknownSiblings checks that nothing is resolved while it is not known what the siblings run.

@@ -85,6 +85,7 @@ type Siblings struct {
 	once  sync.Once
 	known cache.Memory[Revision, record]
 	lists cache.Flights[Revision, shared]
+	tries cache.Memory[try, time.Time]
 }
 
 // Running is what is known about the siblings of a pod.
