@@ -17,26 +17,32 @@ import (
 	"github.com/tagpin/tagpin/e2e/poll"
 )
 
-// TestFlowSchema installs the chart's FlowSchema and reads as tagpin does. The answers name the
-// schema and the priority level. Requests of other users are not affected.
+// TestFlowSchema installs the chart's FlowSchemas and reads as tagpin does. The answers name the
+// schema and the priority level, which lists of pods have for themselves. Requests of other users
+// are not affected.
 func TestFlowSchema(t *testing.T) {
 	helm(t, "4", "install", "tagpin", deploy+"/chart", "--set", "flowSchema.enabled=true")
 	defer helm(t, "4", "uninstall", "tagpin")
 	api := env.Client.FlowcontrolV1()
-	schema, err := api.FlowSchemas().Get(t.Context(), "tagpin-webhook", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
+	installed := func(name string) flow {
+		t.Helper()
+		schema, err := api.FlowSchemas().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		level, err := api.PriorityLevelConfigurations().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return flow{string(schema.UID), string(level.UID)}
 	}
-	levels := api.PriorityLevelConfigurations()
-	level, err := levels.Get(t.Context(), "workload-high", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := flow{string(schema.UID), string(level.UID)}
+	want, lists := installed("tagpin-webhook"), installed("tagpin-webhook-lists")
 	poll.Until(t, func(ctx context.Context) error {
-		for _, path := range []string{
-			"/api/v1/namespaces/shop/secrets/pull", "/api/v1/namespaces/shop/pods", "/version",
-			"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + registration,
+		for path, want := range map[string]flow{
+			"/api/v1/namespaces/shop/secrets/pull": want,
+			"/api/v1/namespaces/shop/pods":         lists,
+			"/version":                             want,
+			"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + registration: want,
 		} {
 			got, err := served(ctx, cluster.ServiceAccount, path)
 			if err == nil && got != want {

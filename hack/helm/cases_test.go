@@ -315,9 +315,16 @@ func TestEffects(t *testing.T) {
 		{"default", "PrometheusRule tagpin-webhook", nil, nil},
 		{"default", "FlowSchema tagpin-webhook", nil, nil},
 		{"flow-schema", "FlowSchema tagpin-webhook", []string{
-			`"priorityLevelConfiguration":{"name":"workload-high"}`,
+			`"priorityLevelConfiguration":{"name":"tagpin-webhook"}`,
 			`"serviceAccount":{"name":"tagpin-webhook","namespace":"tagpin-system"}`,
 		}, nil},
+		{"flow-schema", "FlowSchema tagpin-webhook-lists", []string{
+			`"priorityLevelConfiguration":{"name":"tagpin-webhook-lists"}`, `"resources":["pods"],"verbs":["list"]`,
+		}, []string{"nonResourceRules"}},
+		{"flow-schema", "PriorityLevelConfiguration tagpin-webhook-lists", []string{`"type":"Limited"`}, nil},
+		{"flow-schema-level", "FlowSchema tagpin-webhook-lists", []string{`"priorityLevelConfiguration":{"name":"workload-high"}`}, nil},
+		{"flow-schema-level", "PriorityLevelConfiguration tagpin-webhook", nil, nil},
+		{"default", "PriorityLevelConfiguration tagpin-webhook", nil, nil},
 		{"default", "ServiceMonitor tagpin-webhook", nil, nil},
 		{"default", "Deployment tagpin-audit", nil, nil},
 		{"default", "ClusterRole tagpin-audit", nil, nil},
@@ -537,7 +544,7 @@ func TestKinds(t *testing.T) {
 	want := []string{
 		"Certificate", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "FlowSchema",
 		"HorizontalPodAutoscaler", "Issuer", "MutatingWebhookConfiguration", "NetworkPolicy", "PodDisruptionBudget",
-		"PrometheusRule", "ResourceQuota", "Role", "RoleBinding", "Secret", "Service",
+		"PriorityLevelConfiguration", "PrometheusRule", "ResourceQuota", "Role", "RoleBinding", "Secret", "Service",
 		"ServiceAccount", "ServiceMonitor",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(kinds))); diff != "" {

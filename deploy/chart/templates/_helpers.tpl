@@ -74,7 +74,7 @@ annotations, and the component, if it is not the webhook. */ -}}
 {{- $labels := mergeOverwrite dict ($given.labels | default dict) (.labels | default dict) -}}
 {{- $annotations := mergeOverwrite dict ($root.Values.commonAnnotations | default dict) ($given.annotations | default dict) (.annotations | default dict) -}}
 name: {{ toYaml .name }}
-{{- if not (has .kind (list "ClusterRole" "ClusterRoleBinding" "FlowSchema")) }}
+{{- if not (has .kind (list "ClusterRole" "ClusterRoleBinding" "FlowSchema" "PriorityLevelConfiguration")) }}
 namespace: {{ .namespace | default $root.Release.Namespace | toYaml }}
 {{- end }}
 {{- $all := include "tagpin.labelsAnd" (list $root $labels) | fromYaml }}
