@@ -46,7 +46,6 @@ func rows() []row {
 		// The number and the size of requests.
 		{attack.LargeReviews(), open},
 		{attack.LongTexts(), open},
-		{attack.DeepReviews(), open},
 		{attack.SlowHeaders(), open},
 		{attack.Siblings(), open},
 		{attack.AbandonedLists(), open},
