@@ -16,6 +16,7 @@ import (
 	"github.com/tagpin/tagpin/pkg/keychain/cloud"
 	"github.com/tagpin/tagpin/pkg/keychain/cluster"
 	"github.com/tagpin/tagpin/pkg/panics"
+	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registry"
 	"github.com/tagpin/tagpin/pkg/resolve"
@@ -33,7 +34,7 @@ type handlers struct {
 	queues  queues
 
 	answers  *resolve.Answers
-	patience resolve.Patience
+	patience pin.Patience
 	learned  *registry.Learned
 
 	current atomic.Pointer[state]

@@ -75,10 +75,9 @@ func (h *handlers) addResolver(s, former *state) {
 		Next: &resolve.Limit{
 			Next: &resolve.Registry{Client: s.client}, Places: s.places, Pending: h.queues.pending,
 		},
-		Answers:  h.answers,
-		Limits:   c.Limits(),
-		Client:   s.client,
-		Patience: &h.patience,
+		Answers: h.answers,
+		Limits:  c.Limits(),
+		Client:  s.client,
 	}
 	credentials := &resolve.Credentials{Next: s.cache, Room: h.queues.credentials}
 	mirrors := &resolve.Mirrors{Next: credentials, Client: s.client}
@@ -88,7 +87,8 @@ func (h *handlers) addResolver(s, former *state) {
 // addModes sets the handlers, and the siblings that they need.
 func (h *handlers) addModes(s, former *state) {
 	pinner := &pin.Pinner{
-		Policy: s.config.Policy(), Resolver: s.resolver, Helpers: h.queues.helpers, Panics: h.panics,
+		Policy: s.config.Policy(), Resolver: s.resolver, Helpers: h.queues.helpers,
+		Patience: &h.patience, Panics: h.panics,
 	}
 	if s.siblings = h.newSiblings(s.config, &pinner.Policy, former); s.siblings != nil {
 		pinner.Layer = s.siblings.Layer

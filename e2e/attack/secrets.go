@@ -199,17 +199,17 @@ func WaitingCredentials() Attack {
 	}}
 }
 
-// LongNames has a service account whose pull secrets don't exist and have names of 20,000 bytes,
+// LongNames has a service account whose pull secrets don't exist and have names of 300,000 bytes,
 // which the API server accepts, and Deployments with many images that a registry refuses.
 func LongNames() Attack {
 	return Attack{"long-names", func(ctx context.Context, t *Tenant, _ *Victim) (Round, error) {
-		const length, deployments, perDeployment = 20_000, 32, 64
+		const secrets, length, deployments, perDeployment = 4, 300_000, 32, 64
 		h, err := t.Serve(ctx, challenge(`Basic realm="r"`))
 		if err != nil {
 			return nil, err
 		}
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "long-names"}}
-		for i := range manySecrets {
+		for i := range secrets {
 			name := fmt.Sprint(i, strings.Repeat("x", length))
 			account.ImagePullSecrets = append(account.ImagePullSecrets,
 				corev1.LocalObjectReference{Name: name})

@@ -15,7 +15,7 @@ import (
 // registries that never answer. The workers of their controllers must not wait for these, so that
 // the workloads of another namespace get their pods meanwhile.
 func TestControllersDoNotWait(t *testing.T) { // not parallel, because it occupies the controllers
-	const replicaSets, daemonSets, within = 80, 40, 30 * time.Second
+	const replicaSets, daemonSets, images, within = 80, 40, 40, 30 * time.Second
 	loud, modest := newSpace(t, "enforce"), newSpace(t, "enforce")
 	reference, digest := modest.push("1")
 	port := silentPort(t)
@@ -33,7 +33,11 @@ func TestControllersDoNotWait(t *testing.T) { // not parallel, because it occupi
 			"ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owner, uid: %s, controller: true}]}",
 			i, uid), 1)
 		text = strings.ReplaceAll(text, "app: web}", fmt.Sprintf("app: web-%d}", i))
-		fmt.Fprintf(&all, "---\n%s", strings.ReplaceAll(text, "  minReadySeconds: 0\n", ""))
+		text = strings.ReplaceAll(text, "  minReadySeconds: 0\n", "")
+		fmt.Fprintf(&all, "---\n%s", text)
+		for j := range images {
+			fmt.Fprintf(&all, "      - {name: c%d, image: '%s-%d'}\n", j, image, j)
+		}
 	}
 	loud.apply(all.String())
 	for _, kind := range []string{"Deployment", "DaemonSet"} {

@@ -29,7 +29,7 @@ func (b *builder) annotate() {
 	}
 	refreshed := func(o pin.Outcome) bool { return o.Reason == policy.Refresh }
 	switch {
-	case len(b.replacements) == 0 && !slices.ContainsFunc(b.result.Outcomes, refreshed):
+	case len(b.replacements) == 0 && !slices.ContainsFunc(b.answer.result.Outcomes, refreshed):
 	case b.request.Object.Kind.IsJob() && b.request.Operation == policy.Update:
 		b.restoreRecords()
 	default:
@@ -56,9 +56,9 @@ func (b *builder) record() {
 	m, old, kind := b.request.Object.Records(), b.request.Old.Records(), b.request.Object.Kind
 	pins, markers := map[string]string{}, map[string]string{}
 	putMarkers := b.changes.Update
-	rest := b.result.Outcomes // in the order of the pod specs
-	for i := range b.result.PodSpecs {
-		s, n := &b.result.PodSpecs[i], 0
+	rest := b.answer.result.Outcomes // in the order of the pod specs
+	for i := range b.answer.result.PodSpecs {
+		s, n := &b.answer.result.PodSpecs[i], 0
 		for n < len(rest) && rest[n].PodSpec == i {
 			n++
 		}
@@ -159,8 +159,8 @@ func (b *builder) proposals() map[string]string {
 		former = annotation.Decode(old[workload.AnnotationProposedPins])
 	}
 	proposals := map[string]string{}
-	for i := range b.result.Outcomes {
-		o := &b.result.Outcomes[i]
+	for i := range b.answer.result.Outcomes {
+		o := &b.answer.result.Outcomes[i]
 		switch {
 		case o.Err != nil:
 			proposals[o.Key] = "error: " + o.Err.Error()

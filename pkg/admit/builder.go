@@ -23,7 +23,7 @@ type builder struct {
 	request  pin.Request
 	cutShort bool // by errTooManySlow
 
-	answer
+	answer       answer
 	replacements []operation // of image texts
 	changes      annotation.Changes
 	warnings     warnings
@@ -34,30 +34,30 @@ type builder struct {
 // build returns the answer: a denial if there is a reason for one, and otherwise a patch.
 func (b *builder) build() answer {
 	b.pins = map[string]string{}
-	for i := range b.result.Outcomes {
-		b.outcome(&b.result.Outcomes[i])
+	for i := range b.answer.result.Outcomes {
+		b.outcome(&b.answer.result.Outcomes[i])
 	}
 	ephemeral := b.rv.SubResource == ephemeralContainers
 	if !ephemeral { // the API server would discard changes of anything else
 		b.annotate()
 	}
 	if b.request.Object.Metadata.Controller.IsZero() { // a controller reads no warnings
-		b.Warnings = b.warnings.list
+		b.answer.Warnings = b.warnings.list
 	}
 	if len(b.denials) > 0 {
 		code := int32(http.StatusForbidden)
 		if b.cutShort {
-			code = tooMany(b.request.Object)
+			code = http.StatusTooManyRequests
 		}
-		deny(b.AdmissionResponse, sentences(b.denials), code)
+		deny(b.answer.AdmissionResponse, b.rv, sentences(b.denials), code)
 		return b.answer
 	}
 	if patch := encodePatch(b.replacements, b.changes.All); patch != nil {
 		patchType := admissionv1.PatchTypeJSONPatch
-		b.Patch, b.PatchType = patch, &patchType
+		b.answer.Patch, b.answer.PatchType = patch, &patchType
 	}
 	recorded := b.request.Object.Records().Annotations[workload.AnnotationPins] != ""
-	b.AuditAnnotations = annotation.Audit(b.pins, recorded)
+	b.answer.AuditAnnotations = annotation.Audit(b.pins, recorded)
 	return b.answer
 }
 
@@ -82,7 +82,7 @@ func (b *builder) outcome(o *pin.Outcome) {
 		b.warn(o, "would be pinned: %s", image(o.Pin.String()))
 	default:
 		b.replace(o, o.Pin, o.NewEntry)
-		s := &b.result.PodSpecs[o.PodSpec]
+		s := &b.answer.result.PodSpecs[o.PodSpec]
 		if o.Reason == policy.Sticky && s.Spec.Hash != s.Old.Spec.Hash {
 			how := ""
 			if mode == policy.Enforce { // the other modes refresh nothing
@@ -124,15 +124,19 @@ func (b *builder) unreplaced(o *pin.Outcome) {
 	}
 }
 
-// failed adds a lookup that failed. onFailure says what happens (action), with two exceptions. A
+// failed adds a lookup that failed. onFailure says what happens (action), with three exceptions. A
 // refresh that tagpin.dev/refresh asks for is a deployment, which is not deferred: it would run the
 // old image, and nobody would try again. A restart has to work in an incident, so it keeps the old
-// pin.
+// pin. A pod that its controller did not wait for is denied: the controller tries again, and
+// nothing is known about the registry.
 func (b *builder) failed(o *pin.Outcome) {
 	then := b.action(o)
 	switch {
 	case b.handler.Mode == policy.Propose:
 		b.warnFailed(o, "")
+	case b.answer.result.Impatient && b.request.Object.Kind.IsPod() &&
+		failure.Of(o.Err) == failure.Unavailable:
+		b.denyFailed(o)
 	case o.Marker == workload.AnnotationRefresh && then != failure.Allow:
 		b.denyFailed(o)
 	case o.Held.Pinned(): // it was to be refreshed
@@ -145,10 +149,10 @@ func (b *builder) failed(o *pin.Outcome) {
 	case then == failure.Deny, then == failure.Defer && b.request.Object.Kind.IsPod():
 		b.denyFailed(o)
 	case then == failure.Defer:
-		b.unpinned = cmp.Or(b.unpinned, then)
+		b.answer.unpinned = cmp.Or(b.answer.unpinned, then)
 		b.warnFailed(o, "admitted as it is; its pods wait until the image resolves")
 	default:
-		b.unpinned = failure.Allow
+		b.answer.unpinned = failure.Allow
 		b.warnFailed(o, "admitted unpinned")
 	}
 }
@@ -168,7 +172,7 @@ func (b *builder) denyFailed(o *pin.Outcome) {
 // deny denies the object, with a sentence for its sender and a word for the log.
 func (b *builder) deny(why reason, sentence string) {
 	b.denials = append(b.denials, message("%s", sentence))
-	b.reason = cmp.Or(b.reason, why)
+	b.answer.reason = cmp.Or(b.answer.reason, why)
 }
 
 // action returns what onFailure says about a failed lookup. If the pull identity was a guess, not

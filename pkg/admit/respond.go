@@ -30,26 +30,20 @@ func allowed(rv *review) *admissionv1.AdmissionResponse {
 	return &admissionv1.AdmissionResponse{UID: types.UID(rv.UID), Allowed: true}
 }
 
-// deny makes an answer refuse the object.
-func deny(r *admissionv1.AdmissionResponse, message string, code int32) {
+// deny makes an answer deny the object of a review.
+//
+// With 429, the API server sends Retry-After, and the clients of Kubernetes try again by
+// themselves, up to ten times. A controller gets none: it would wait for that in one of its few
+// workers (see pin.Patience), and its own queue tries again too.
+func deny(r *admissionv1.AdmissionResponse, rv *review, message string, code int32) {
 	r.Allowed = false
 	r.Result = &metav1.Status{
 		Status: metav1.StatusFailure, Message: message, Code: code,
 		Reason: cmp.Or(reasons[code], metav1.StatusReasonForbidden),
 	}
-	if code == http.StatusTooManyRequests { // the API server sends it as Retry-After
+	if code == http.StatusTooManyRequests && !rv.ofController() {
 		r.Result.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
 	}
-}
-
-// tooMany returns the status code of a denial for which there was no room. With 429 and Retry-After
-// the clients of Kubernetes try again by themselves, up to ten times. A controller would do that in
-// one of its few workers (see resolve.Patience); its own queue tries again too, more slowly.
-func tooMany(o *workload.Object) int32 {
-	if o.Metadata.Controller.IsZero() {
-		return http.StatusTooManyRequests
-	}
-	return http.StatusForbidden
 }
 
 // reasons are the reasons by which clients tell codes apart.
@@ -82,7 +76,7 @@ func (h *Handler) notReviewed(
 		text += "; admitted without proposed pins"
 		r.Warnings = []string{truncate(text, maxWarning)}
 	} else {
-		deny(r, text, code)
+		deny(r, rv, text, code)
 	}
 	return answer{AdmissionResponse: r, reason: why}
 }
@@ -121,12 +115,13 @@ func (h *Handler) process(ctx context.Context, rv *review) answer {
 	if err != nil {
 		return h.notReviewed(rv, byContent, http.StatusBadRequest, "%v", err)
 	}
+	rv.controlled = !request.Object.Metadata.Controller.IsZero()
 	rv.drop() // the lookups may take long
 	if size := request.Object.Size() + request.Old.Size(); size > fewImages {
 		// The object does not wait for a place, because it takes memory already.
 		leave, err := h.Images.Enter(rv.peer, rv.Namespace, int64(size))
 		if err != nil {
-			return h.notReviewed(rv, byImages, tooMany(request.Object), "tagpin: too many large "+
+			return h.notReviewed(rv, byImages, http.StatusTooManyRequests, "tagpin: too many large "+
 				"objects are being pinned beside this one of namespace %s; try again in a moment",
 				rv.Namespace)
 		}

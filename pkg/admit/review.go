@@ -5,6 +5,7 @@ package admit
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -41,9 +42,18 @@ type review struct {
 	Object part `json:"object"`
 	Old    part `json:"oldObject"`
 
-	peer   string // the address that it came from
-	unread error  // if not nil, the review has no objects, for this reason
-	leave  func() // if not nil, gives back the review's place in Handler.Reviews
+	peer       string // the address that it came from
+	controlled bool   // the object was read, and has a controller
+	unread     error  // if not nil, the review has no objects, for this reason
+	leave      func() // if not nil, gives back the review's place in Handler.Reviews
+}
+
+// ofController reports whether a controller made the object. Without the object, only the user says
+// so: Kubernetes' controllers are in one process, or have service accounts in kube-system.
+func (rv *review) ofController() bool {
+	return rv.controlled || rv.unread != nil &&
+		(rv.User.Name == "system:kube-controller-manager" ||
+			strings.HasPrefix(rv.User.Name, "system:serviceaccount:kube-system:"))
 }
 
 // node reports whether a list of groups has the group that the API server puts every node into

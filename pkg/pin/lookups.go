@@ -54,12 +54,15 @@ func (l *lookups) add(o *workload.Object, podSpec int, r ref.Reference, outcome 
 }
 
 // run runs all lookups and waits for them. The calling goroutine runs one after another, and
-// helpers run others at the same time. Lookups that have not begun when ctx ends fail at once.
-func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
+// helpers run others at the same time. Lookups that have not begun when ctx ends fail at once. The
+// result is that of Result.Impatient.
+func (l *lookups) run(ctx context.Context, p *Pinner, req Request) (tooLong bool) {
 	if len(l.all) == 0 {
-		return
+		return false
 	}
 	resolver := p.resolver(ctx, req, l.references)
+	ctx, done := p.Patience.bound(ctx, &req)
+	defer done()
 	// An object that no controller made is a deploy: it asks the registry, not the cache.
 	fresh := req.Object.Metadata.Controller.IsZero()
 	resolveOne := func(one *lookup) {
@@ -103,6 +106,7 @@ func (l *lookups) run(ctx context.Context, p *Pinner, req Request) {
 			resolveOne(one)
 		}
 	})
+	return impatient(ctx)
 }
 
 // resolver returns the Resolver for one object. It does not call the Pinner's Resolver after ctx

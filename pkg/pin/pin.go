@@ -42,6 +42,8 @@ type Pinner struct {
 	// goroutine looks up one. HelperRoom makes it, and senders and namespaces share it. An object
 	// without helpers has its images looked up one after another. If nil, there is no bound.
 	Helpers *fair.Room
+	// Patience bounds how long controllers wait for lookups. If nil, they wait as long as others.
+	Patience *Patience
 	// Panics reports panics that occur in lookups. A panic fails the references that share the lookup.
 	// If nil, panics are not reported.
 	Panics *panics.Reporter
@@ -75,6 +77,9 @@ type Result struct {
 	PodSpecs []annotation.PodSpec
 	// Outcomes has one outcome for each reference, in document order.
 	Outcomes []Outcome
+	// Impatient is true if lookups failed because of Pinner.Patience. The controller tries again if
+	// the object is denied.
+	Impatient bool
 }
 
 // Outcome is the result for one reference.
@@ -121,7 +126,7 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 			needed.add(req.Object, d.PodSpec, d.Parsed, i)
 		}
 	}
-	needed.run(ctx, p, req)
+	impatient := needed.run(ctx, p, req)
 	for _, one := range needed.all {
 		for _, i := range one.outcomes {
 			o := &outcomes[i]
@@ -134,7 +139,9 @@ func (p *Pinner) Pin(ctx context.Context, req Request) Result {
 			}
 		}
 	}
-	return Result{Skipped: plan.Skipped, PodSpecs: plan.PodSpecs, Outcomes: outcomes}
+	return Result{
+		Skipped: plan.Skipped, PodSpecs: plan.PodSpecs, Outcomes: outcomes, Impatient: impatient,
+	}
 }
 
 // pin sets the pin and the entry of an outcome.

@@ -73,9 +73,9 @@ func (l *Learned) Close() { l.tokenCalls.Close() }
 
 // memory remembers values that were learned for namespaces. When there is no more room, the
 // namespace that has learned most loses its values first. A value belongs to the first namespace
-// that has learned it, whoever uses it. So a tenant that asks for made-up registries or
-// repositories takes nothing from a namespace that has learned less, and a second namespace of the
-// tenant changes nothing.
+// that has learned it, whoever uses it later. So a tenant that asks for made-up registries or
+// repositories takes nothing from a namespace that has learned less than each of its own, except
+// what one of its own has learned first.
 type memory[K comparable, V any] struct{ cache.Memory[K, owned[V]] }
 
 // owned is a value with the namespace that has learned it first.

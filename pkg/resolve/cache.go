@@ -27,8 +27,6 @@ type Cache struct {
 	// Client has the settings of the registries, and knows how long each has been silent. An answer
 	// counts only for the settings that it was got with. Required.
 	Client *registry.Client
-	// Patience bounds how long controllers wait. If nil, they wait as long as others.
-	Patience *Patience
 }
 
 // Limits are the maximum ages of remembered answers.
@@ -78,8 +76,6 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 	if ctx.Err() != nil {
 		return Result{}, Late(ctx, req.Ref)
 	}
-	ctx, done := c.Patience.bound(ctx, req)
-	defer done()
 	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First || req.renewed}
 	result, err := c.Answers.flights.DoQueued(ctx, key, caller,
 		func(ctx context.Context, turn cache.Turn) (Result, error) {

@@ -79,6 +79,32 @@ func TestOutageAfterARefusal(t *testing.T) {
 	}
 }
 
+// TestOutageForImpatience checks that a lookup whose controller did not wait for it gets an old
+// digest only if the registry has been silent for longer than slow ones are.
+func TestOutageForImpatience(t *testing.T) {
+	t.Parallel()
+	w := registrytest.Start(t, rules{own: {{Then: registrytest.Image}}})
+	client := w.Client(registry.Host{Name: w.Host(own), Timeout: 20 * time.Second})
+	cache := remembering(t, &resolve.Registry{Client: client})
+	cache.Client, cache.Limits = client, resolve.Limits{StaleFor: time.Hour}
+	req := resolve.Request{Ref: ref.MustParse(w.Host(own) + "/app:1"), Namespace: "team"}
+	if _, err := cache.Resolve(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	w.Change(rules{own: {{Then: answer{Hang: "status"}}}})
+	for _, tt := range []struct {
+		wait  time.Duration
+		stale bool
+	}{{2 * time.Second, false}, {4 * time.Second, true}} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(tt.wait, func() { cancel(resolve.ErrImpatient) })
+		got, err := cache.Resolve(ctx, req)
+		if got.Stale != tt.stale || !tt.stale && !errors.Is(err, resolve.ErrImpatient) {
+			t.Errorf("after %v more: %+v, %v, want the old digest: %t", tt.wait, got, err, tt.stale)
+		}
+	}
+}
+
 // TestOutageAfterAStoppedLogin checks that it is an outage if the registry fails after a credential
 // that was refused a moment ago, and is not shown again: the failure says so itself. So an old
 // digest is used, of the registry and of its mirror. To other namespaces the failure says nothing.

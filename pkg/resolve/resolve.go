@@ -102,15 +102,22 @@ func (r *Request) registry() registry.Request {
 // Late returns the error of a lookup whose context has ended. The text is the cause of the end, if
 // the caller has set one.
 func Late(ctx context.Context, r ref.Reference) error {
-	why := context.Cause(ctx)
-	if errors.Is(why, context.DeadlineExceeded) || errors.Is(why, context.Canceled) {
+	why, kind := context.Cause(ctx), registry.ErrNoAnswer
+	switch {
+	case errors.Is(why, context.DeadlineExceeded), errors.Is(why, context.Canceled):
 		why = registry.ErrNoAnswer
+	case errors.Is(why, ErrImpatient):
+		kind = ErrImpatient
 	}
-	return noAnswer(fmt.Sprintf("%s: %v", r.Host(), why), registry.ErrNoAnswer)
+	return noAnswer(fmt.Sprintf("%s: %v", r.Host(), why), kind)
 }
 
-// noAnswer returns an error that says nothing about the registry. kind is registry.ErrNoAnswer or
-// registry.ErrOfNamespace.
+// ErrImpatient is the cause of a context that ends before its time because a controller must not
+// wait any longer (see pin.Patience). It says nothing about the registry.
+var ErrImpatient = errors.New("controllers have waited long enough")
+
+// noAnswer returns an error that says nothing about the registry. kind is registry.ErrNoAnswer,
+// registry.ErrOfNamespace or ErrImpatient.
 func noAnswer(text string, kind error) error {
 	return &markedError{text, []error{failure.Unavailable, kind}}
 }
@@ -128,9 +135,14 @@ func (e *markedError) Error() string { return e.text }
 // Unwrap returns the errors that it matches.
 func (e *markedError) Unwrap() []error { return e.is }
 
-// minSilence is the shortest silence of a registry that counts as an outage. A registry that
-// answers at all nearly always does so sooner.
-const minSilence = time.Second
+const (
+	// minSilence is the shortest silence of a registry that counts as an outage. A registry that
+	// answers at all nearly always does so sooner.
+	minSilence = time.Second
+	// longSilence is the shortest one that counts for lookups that did not wait for long: as long as
+	// a request may take by default.
+	longSilence = 5 * time.Second
+)
 
 // isOutage reports whether a registry is unavailable, so that an old digest may be used (rule 8):
 // err says so, or err says nothing about the registry, but the registry was silent for most of the
@@ -141,6 +153,8 @@ func isOutage(err error, began time.Time, silence time.Duration) bool {
 		return false
 	case errors.Is(err, registry.ErrOutage):
 		return true
+	case errors.Is(err, ErrImpatient):
+		return silence >= longSilence
 	case errors.Is(err, registry.ErrNoAnswer), errors.Is(err, registry.ErrOfNamespace):
 		return silence >= max(minSilence, time.Since(began)/2)
 	}

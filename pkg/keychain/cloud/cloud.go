@@ -21,6 +21,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,9 +81,9 @@ type Ambient struct {
 	// Source returns the credential for a host of a cloud. A credential is also used for the other
 	// hosts of its scope. Default: the clouds' libraries.
 	Source authn.Keychain
-	// Report is called for failed requests: the first ten, and then at most one every ten seconds,
-	// because a namespace can invent any number of regions and registries. If nil, failures are not
-	// reported.
+	// Report is called for failed requests: the first ten of a namespace, and then at most one every
+	// ten seconds, because it can invent any number of regions and registries. If nil, failures are
+	// not reported.
 	Report func(Failure)
 	// Metrics counts the requests. If nil, they are not counted.
 	Metrics *Metrics
@@ -90,7 +91,7 @@ type Ambient struct {
 	Panics *panics.Reporter
 
 	once    sync.Once
-	reports rate.Sometimes
+	reports cache.Memory[string, *rate.Sometimes] // by namespace
 	known   cache.Memory[scope, state]
 	// flights are never closed, because a library that ignores its context would delay a shutdown.
 	flights    cache.Flights[scope, state]
@@ -219,7 +220,7 @@ func (a *Ambient) update(s scope, namespace string, r ref.Reference) (updated st
 	})
 	a.Metrics.count(s.provider, err)
 	if err != nil && a.Report != nil {
-		a.reports.Do(func() { a.Report(Failure{s.provider, namespace, r.Host(), err}) })
+		a.report(Failure{s.provider, namespace, r.Host(), err})
 	}
 	a.known.Update(s, 0, func(known state, _ bool) (state, bool) {
 		known.namespace, known.pendingAt, known.lastAt = namespace, time.Time{}, began
@@ -230,6 +231,19 @@ func (a *Ambient) update(s scope, namespace string, r ref.Reference) (updated st
 		return known, true
 	})
 	return updated
+}
+
+// report calls Report, unless the namespace has had too many failures.
+func (a *Ambient) report(f Failure) {
+	var limit *rate.Sometimes
+	a.reports.Update(strings.Clone(f.Namespace), 0,
+		func(known *rate.Sometimes, ok bool) (*rate.Sometimes, bool) {
+			if limit = known; !ok {
+				limit = &rate.Sometimes{First: 10, Interval: 10 * time.Second}
+			}
+			return limit, true
+		})
+	limit.Do(func() { a.Report(f) })
 }
 
 // request requests a credential from the source.
@@ -248,7 +262,6 @@ func (a *Ambient) request(r ref.Reference) (authn.AuthConfig, error) {
 }
 
 func (a *Ambient) init() {
-	a.reports = rate.Sometimes{First: 10, Interval: 10 * time.Second}
 	a.known.Size = maxScopes
 	// Scopes that a namespace invents push out each other, but no credentials and no scopes of other
 	// namespaces.
