@@ -121,31 +121,8 @@ func reviewOf(namespace string, missing int, images ...string) string {
 	if missing == 0 {
 		body += "}}}"
 	}
-	return post(body, missing)
-}
-
-// post returns a request with the beginning of a body, of which some bytes are missing.
-func post(body string, missing int) string {
 	return fmt.Sprintf("POST /enforce?timeout=30s HTTP/1.1\r\nHost: tagpin\r\n"+
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body)+missing, body)
-}
-
-// DeepReviews sends reviews whose objects are nested nearly as deeply as JSON may be, as any pod
-// could: many on each of many connections, which it keeps open.
-func DeepReviews() Attack {
-	return Attack{"deep-reviews", func(_ context.Context, t *Tenant, _ *Victim) (Round, error) {
-		const connections, each, levels = 500, 20, 9900
-		deep := strings.Repeat("[", levels) + strings.Repeat("]", levels)
-		request := post(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1",`+
-			`"request":{"uid":"u","kind":{"group":"","version":"v1","kind":"Pod"},"namespace":"made-up","operation":"UPDATE",`+
-			`"userInfo":{"username":"u"},"object":{"x":`+deep+`},"oldObject":{"x":`+deep+`}}}`, 0)
-		return func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, holdHeaders)
-			defer cancel()
-			together(connections, func(int) { t.send(ctx, t.webhook(), strings.Repeat(request, each)) })
-			return nil
-		}, nil
-	}}
 }
 
 // StalledReviews sends the beginnings of large reviews with invented namespaces, as any pod could,

@@ -36,7 +36,7 @@ func TestMemoryUnderAttack(t *testing.T) {
 		attack.EscapedReviews(), attack.LongAnnotations(),
 		attack.LongTexts(), attack.SlowHeaders(), attack.StalledReviews(), attack.WaitingReviews(),
 		attack.LargeSiblings(), attack.ManyStalls(), attack.LongRedirects(),
-		attack.WaitingCredentials(), attack.AbandonedLists(), attack.LongNames(), attack.DeepReviews(),
+		attack.WaitingCredentials(), attack.AbandonedLists(), attack.LongNames(),
 	} {
 		t.Run(a.Name, func(t *testing.T) {
 			pod, before := measured(t, n)
