@@ -24,7 +24,6 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/tagpin/tagpin/pkg/admit"
-	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/fair"
 	"github.com/tagpin/tagpin/pkg/keychain"
@@ -80,8 +79,7 @@ func newHandler(t testing.TB, mode policy.Mode, r resolve.Resolver) *admit.Handl
 		}
 	}
 	return &admit.Handler{
-		Pinner: &pin.Pinner{Policy: policy.Policy{Parser: new(annotation.Parser)}, Resolver: r},
-		Table:  table, Mode: mode,
+		Pinner: &pin.Pinner{Resolver: r}, Table: table, Mode: mode,
 		OnFailure: failure.Actions{
 			failure.Unauthorized: failure.Defer, failure.Unavailable: failure.Defer,
 		},

@@ -54,7 +54,7 @@ func TestEntries(t *testing.T) {
 		{`{"b":"nginx:1` + d1 + `"}`, "nginx:1" + d1, "", false},
 		{`["app"]`, "nginx:1" + d1, "", false},
 	} {
-		got := annotation.Read(nil, object(false, tt.annotation, tt.image), nil)[0]
+		got := annotation.Read(object(false, tt.annotation, tt.image), nil)[0]
 		if entry := got.Images[0].Entry.String(); entry != tt.want || got.Outdated != tt.outdated {
 			t.Errorf("Read(%s beside %s): entry %q, outdated %t, want %q, %t",
 				tt.annotation, tt.image, entry, got.Outdated, tt.want, tt.outdated)
@@ -67,7 +67,7 @@ func TestEntries(t *testing.T) {
 func TestSharedAnnotation(t *testing.T) {
 	pins := `{"/0:app":"a:1` + d1 + `","/1:app":"b:1` + d2 + `","app":"c:1` + d1 + `"}`
 	for _, images := range [][]string{{"a:1" + d1}, {"a:1" + d1, "b:1" + d2}} {
-		specs := annotation.ReadBoth(nil, object(true, pins, images...), object(true, "", "old:1"),
+		specs := annotation.ReadBoth(object(true, pins, images...), object(true, "", "old:1"),
 			[]string{workload.AnnotationRefresh})
 		for i, s := range specs {
 			want := fmt.Sprintf("/%d:app", i)
@@ -173,7 +173,7 @@ func TestLargeMarker(t *testing.T) {
 		o.PodSpecs[i].Metadata.Pointer = "/template/metadata"
 	}
 	began := time.Now()
-	specs := annotation.Read(nil, o, []string{annotation.OwnRefresh})
+	specs := annotation.Read(o, []string{annotation.OwnRefresh})
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("Read took %v", took)
 	}

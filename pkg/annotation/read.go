@@ -38,12 +38,12 @@ type Image struct {
 
 // ReadBoth reads an object and the object that it replaces, as Read does, and sets the Old fields.
 // old may be nil.
-func ReadBoth(parser *Parser, o, old *workload.Object, markers []string) []PodSpec {
-	now := Read(parser, o, markers)
+func ReadBoth(o, old *workload.Object, markers []string) []PodSpec {
+	now := Read(o, markers)
 	if old == nil {
 		return now
 	}
-	specs, before := map[string]*PodSpec{}, Read(parser, old, markers)
+	specs, before := map[string]*PodSpec{}, Read(old, markers)
 	for i := range before {
 		specs[before[i].Spec.Key] = &before[i]
 	}
@@ -68,7 +68,7 @@ func ReadBoth(parser *Parser, o, old *workload.Object, markers []string) []PodSp
 //
 // Read ignores an annotation that is not a JSON object of texts, and an entry that is not a pin of
 // what its container holds.
-func Read(parser *Parser, o *workload.Object, markers []string) []PodSpec {
+func Read(o *workload.Object, markers []string) []PodSpec {
 	specs := make([]PodSpec, len(o.PodSpecs))
 	records := o.Records().Annotations
 	pins := Decode(records[workload.AnnotationPins])
@@ -87,20 +87,20 @@ func Read(parser *Parser, o *workload.Object, markers []string) []PodSpec {
 		for j, r := range spec.References {
 			image := &s.Images[j]
 			image.Reference, image.Key = r, s.Prefix+r.Name
-			image.Parsed, image.ParseErr = parser.Parse(r.Text)
-			s.addEntry(parser, image, pins[image.Key])
+			image.Parsed, image.ParseErr = ref.Parse(r.Text)
+			s.addEntry(image, pins[image.Key])
 		}
 	}
 	return specs
 }
 
 // addEntry sets the entry of an image, if the annotation's text is a pin of it.
-func (s *PodSpec) addEntry(parser *Parser, image *Image, text string) {
+func (s *PodSpec) addEntry(image *Image, text string) {
 	held := image.Parsed
 	if text == "" || !held.Pinned() {
 		return
 	}
-	entry, err := parser.Parse(text)
+	entry, err := ref.Parse(text)
 	if err != nil || !entry.Pinned() {
 		return
 	}

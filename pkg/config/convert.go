@@ -5,7 +5,6 @@ package config
 import (
 	"time"
 
-	"github.com/tagpin/tagpin/pkg/annotation"
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/registry"
@@ -22,7 +21,7 @@ func (c *Config) policy(p *problems) policy.Policy {
 	p.add("output", err)
 	rules := policy.Policy{
 		Output: output, LeaveShortNames: c.ShortNames == ShortNamesLeave,
-		IgnoreRestart: !c.RefreshOnRestart, Parser: &annotation.Parser{},
+		IgnoreRestart: !c.RefreshOnRestart,
 	}
 	for i, s := range c.ExemptImages {
 		pattern, err := policy.ParsePattern(s)

@@ -22,7 +22,7 @@ func (p *Policy) Decide(in Input) Plan {
 		in.Old = nil
 	}
 	markers := p.markers(in.Object)
-	plan := Plan{PodSpecs: annotation.ReadBoth(p.Parser, in.Object, in.Old, markers)}
+	plan := Plan{PodSpecs: annotation.ReadBoth(in.Object, in.Old, markers)}
 	refreshes := false
 	for i := range plan.PodSpecs {
 		s := &plan.PodSpecs[i]

@@ -32,7 +32,7 @@ func (p *Policy) textOfOtherTag(old *annotation.Image, now ref.Reference) ref.Re
 	if old.Parsed.Digest() != now.Digest() || old.Parsed.Repository() != now.Repository() {
 		return ref.Reference{}
 	}
-	before, err := p.Parser.Parse(p.madeFor(old))
+	before, err := ref.Parse(p.madeFor(old))
 	if err != nil || !before.Tagged() || !now.Tagged() || before.Tag() == now.Tag() {
 		return ref.Reference{}
 	}
@@ -59,7 +59,7 @@ func (p *Policy) add(all pins, image *annotation.Image) {
 // containers: they belong to one pod, and not to its revision.
 func (p *Policy) Running(pod *workload.Object) map[string]ref.Reference {
 	running := pins{}
-	for _, s := range annotation.Read(p.Parser, pod, nil) {
+	for _, s := range annotation.Read(pod, nil) {
 		for i := range s.Images {
 			if !s.Images[i].Reference.Ephemeral {
 				p.add(running, &s.Images[i])

@@ -22,8 +22,6 @@ type Policy struct {
 	SkipOwners []SkipOwner
 	// IgnoreRestart makes kubectl rollout restart keep the pins. By default it refreshes them.
 	IgnoreRestart bool
-	// Parser parses the references. If nil, none is remembered.
-	Parser *annotation.Parser
 }
 
 // Mode says what to do with references that are not pinned. Each mode keeps the pins that an object

@@ -59,7 +59,7 @@ func (p *Policy) refresh(d *Decision, marker string) {
 			return // the author wrote the digest, or an undo has brought back a revision's own
 		}
 		var err error
-		if parsed, err = p.Parser.Parse(d.Entry.Text()); err != nil {
+		if parsed, err = ref.Parse(d.Entry.Text()); err != nil {
 			return // a name of 64 hexadecimal digits is only valid with a digest
 		}
 	}
