@@ -38,11 +38,13 @@ func (c *Cluster) StartControllers(ctx context.Context, nodes int) error {
 		name  string
 		flags []string
 	}{
-		// Nothing here uses tokens of service accounts. On a busy machine kwok's heartbeats for nodes may
-		// be late. The nodes' pods would then become unready for ever, because kwok makes them ready only
-		// once.
+		// No pod here uses the token of its service account. The controllers have accounts of their
+		// own, as in clusters made by kubeadm: tagpin knows them by these. On a busy machine kwok's
+		// heartbeats for nodes may be late. The nodes' pods would then become unready for ever, because
+		// kwok makes them ready only once.
 		{"kube-controller-manager", slices.Concat(common, []string{
 			"--controllers=*,-serviceaccount-token-controller", "--node-monitor-grace-period=1h",
+			"--use-service-account-credentials",
 		})},
 		{"kube-scheduler", common},
 		{"kwok", []string{

@@ -46,7 +46,7 @@ func (b *builder) build() answer {
 	}
 	if len(b.denials) > 0 {
 		code := int32(http.StatusForbidden)
-		if b.cutShort {
+		if b.cutShort || b.answer.result.Impatient {
 			code = http.StatusTooManyRequests
 		}
 		deny(b.answer.AdmissionResponse, b.rv, sentences(b.denials), code)

@@ -5,12 +5,12 @@ package admit
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tagpin/tagpin/pkg/jsonwalk"
+	"github.com/tagpin/tagpin/pkg/pin"
 	"github.com/tagpin/tagpin/pkg/policy"
 	"github.com/tagpin/tagpin/pkg/workload"
 )
@@ -49,11 +49,9 @@ type review struct {
 }
 
 // ofController reports whether a controller made the object. Without the object, only the user says
-// so: Kubernetes' controllers are in one process, or have service accounts in kube-system.
+// so.
 func (rv *review) ofController() bool {
-	return rv.controlled || rv.unread != nil &&
-		(rv.User.Name == "system:kube-controller-manager" ||
-			strings.HasPrefix(rv.User.Name, "system:serviceaccount:kube-system:"))
+	return rv.controlled || rv.unread != nil && pin.ByKubernetes(rv.User.Name)
 }
 
 // node reports whether a list of groups has the group that the API server puts every node into

@@ -127,8 +127,9 @@ type OnFailure struct {
 	NotFound string `yaml:"notFound"`
 	// Unauthorized is for a registry that accepts none of the credentials. Default: `defer`.
 	Unauthorized string `yaml:"unauthorized"`
-	// Unavailable is for a registry that can't be reached, limits the rate, times out or fails.
-	// Default: `defer`.
+	// Unavailable is for a registry that can't be reached, limits the rate, times out or fails. A pod
+	// that one of Kubernetes' controllers did not wait for, because they have waited for its namespace
+	// for too long, is denied whatever this says: the controller tries again. Default: `defer`.
 	Unavailable string `yaml:"unavailable"`
 	// Invalid is for an answer of the registry that can't be used. Default: `deny`.
 	Invalid string `yaml:"invalid"`

@@ -51,8 +51,8 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 		result, err := c.stale(known, req, began, known.failed.err)
 		result.Cached = true
 		return result, err
-	case known.failed == nil && a.age(known.asked) < c.Limits.TTL &&
-		(!req.First || !req.Since.IsZero() && known.asked > req.Since.Sub(a.began)):
+	case known.failed == nil && !req.First && a.age(known.asked) < c.Limits.TTL,
+		c.answersSince(known, req):
 		return Result{Digest: known.text(), Cached: true}, nil
 	}
 	result, err := c.join(ctx, key, req)
@@ -60,6 +60,13 @@ func (c *Cache) Resolve(ctx context.Context, req Request) (Result, error) {
 		return c.stale(known, req, began, err)
 	}
 	return result, err
+}
+
+// answersSince reports whether a known digest will do for a request because of its Since.
+func (c *Cache) answersSince(known entry, req Request) bool {
+	a := c.Answers
+	return known.failed == nil && !req.Since.IsZero() && known.asked > req.Since.Sub(a.began) &&
+		a.age(known.asked) < c.Limits.TTL
 }
 
 // stale returns the last digest if err is an outage and the digest is not too old, and else err.
@@ -79,6 +86,10 @@ func (c *Cache) join(ctx context.Context, key cacheKey, req Request) (Result, er
 	caller := cache.Caller{Namespace: req.Namespace, Fresh: req.Fresh || req.First || req.renewed}
 	result, err := c.Answers.flights.DoQueued(ctx, key, caller,
 		func(ctx context.Context, turn cache.Turn) (Result, error) {
+			// A lookup that had begun before may have ended meanwhile.
+			if known, ok := c.Answers.entries.Get(key); ok && c.answersSince(known, req) {
+				return Result{Digest: known.text(), Cached: true}, nil
+			}
 			return c.ask(ctx, key, req, turn)
 		})
 	switch {

@@ -36,15 +36,16 @@
 //  7. Freshness. A deploy asks the registry, or joins a lookup that has not been sent yet: what was
 //     just pushed is what is deployed. Pods that a controller makes may use an answer that is up to
 //     TTL old, and failures that are up to NegativeTTL old. For this rule and the next
-//     one, the first pod of a revision is a deploy. But it may get a remembered failure. The pods
+//     one, the first pod of a revision is a deploy. But it may get a remembered failure and, if its
+//     controller did not wait for the answer (pin.Patience), that answer for up to TTL. The pods
 //     after it run what it runs, without a lookup.
 //  8. Outages. If a lookup is unavailable, because the registry is unreachable or slow, limits
 //     requests or fails, pods that a controller makes may use an answer that is up to StaleFor old,
 //     which the metrics count as stale. A 401, 403 or 404 is an answer. A lookup that ends without
 //     an answer, because it got no turn or the time for the review was over, says nothing about its
 //     registry by itself: it is an outage if the registry was asked and answered nobody for most of
-//     that time (registry.Client.Silence). If a credential could not be read and the others are
-//     refused, that is an outage too (rule 5).
+//     that time (registry.Client.Silence), or for 5 s if the controller did not wait. If a
+//     credential could not be read and the others are refused, that is an outage too (rule 5).
 //  9. Mirrors are asked first, each by its own settings and with the credentials of its own host. A
 //     mirror gets the registry's name (?ns=), and what it answers for one registry says nothing
 //     about another, except refused logins, which count for the mirror's host. The pin keeps the

@@ -5,6 +5,7 @@ package resolve
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,8 +88,8 @@ func (m *Measured) Resolve(ctx context.Context, req Request) (Result, error) {
 	}
 	s.Text("tagpin.registry", req.Ref.Host())
 	s.Text("tagpin.source", source)
-	if m.Metrics == nil {
-		return result, err
+	if m.Metrics == nil || errors.Is(context.Cause(ctx), ErrImpatient) && err != nil {
+		return result, err // ErrImpatient says nothing about the registry
 	}
 	label := otherRegistry
 	if m.Label != nil {

@@ -37,8 +37,8 @@ type Request struct {
 	// First is true if a failure may be remembered, but a digest has to be asked for as if Fresh were
 	// true. It is for the first pod of a revision, because all others will run what it gets.
 	First bool
-	// Since is not zero if First is true and the pod was already tried: a digest will do that was
-	// asked for after this time.
+	// Since is not zero if First is true, and the controller did not wait for the answer when it tried
+	// before: a digest will do that was asked for after this time.
 	Since time.Time
 
 	begin  func() error

@@ -55,6 +55,19 @@ type fact struct {
 func (s *Siblings) Running(
 	ctx context.Context, r Revision, texts []string, stored bool,
 ) Running {
+	return s.running(ctx, r, r.Namespace, texts, stored)
+}
+
+// byKubernetes begins the name under which pods that a controller of Kubernetes creates in a
+// namespace have their lists take turns. The controller waits in one of a few workers that it has
+// for all namespaces, and pods that a person creates must not delay that. No name of a namespace
+// has a slash.
+const byKubernetes = "kubernetes/"
+
+// running is Running, whose lists take turns under a name.
+func (s *Siblings) running(
+	ctx context.Context, r Revision, turns string, texts []string, stored bool,
+) Running {
 	s.once.Do(s.init)
 	rec, ok := s.known.Get(r)
 	if ok && s.recent(&rec, texts, stored) {
@@ -67,14 +80,14 @@ func (s *Siblings) Running(
 	}
 	for {
 		own := false // the list was made for these texts
-		listed, err := s.lists.DoQueued(ctx, r, cache.Caller{Namespace: r.Namespace},
+		listed, err := s.lists.DoQueued(ctx, r, cache.Caller{Namespace: turns},
 			func(ctx context.Context, turn cache.Turn) (shared, error) {
 				// Another list may have ended between Get and DoQueued.
 				rec, ok := s.known.Get(r)
 				if ok && s.recent(&rec, texts, stored) {
 					return shared{rec, true}, nil
 				}
-				leave, err := s.Queue.Enter(ctx, r.Namespace, 1)
+				leave, err := s.Queue.Enter(ctx, turns, 1)
 				if err != nil {
 					return shared{}, err
 				}
@@ -227,16 +240,15 @@ type try struct {
 	image string // canonical
 }
 
-// firstTry returns when the first pod of a revision needed an image for the first time within the
-// TTL. If the answer took too long then, it may be known by now.
-func (s *Siblings) firstTry(r Revision, image string) (at time.Time) {
-	s.tries.Update(try{r, image}, 0, func(known time.Time, ok bool) (time.Time, bool) {
-		if at = known; !ok || time.Since(at) >= s.ttl() {
-			at = time.Now()
+// tried remembers for the TTL that a controller did not wait for an image, and since when it needs
+// it. When it tries again, an answer will do that was asked for after that.
+func (s *Siblings) tried(t try, since time.Time) {
+	s.tries.Update(t, s.ttl(), func(known time.Time, ok bool) (time.Time, bool) {
+		if ok {
+			since = known
 		}
-		return at, true
+		return since, true
 	})
-	return at
 }
 
 // countRecorded returns the number of digests that no list has found yet.

@@ -4,7 +4,9 @@ package sibling
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tagpin/tagpin/pkg/failure"
 	"github.com/tagpin/tagpin/pkg/pin"
@@ -55,7 +57,11 @@ func (s *Siblings) Layer(
 		canonical := reference.Canonical()
 		l.texts[canonical] = append(l.texts[canonical], texts[i])
 	}
-	l.running = s.Running(ctx, r, texts, l.stored)
+	turns := r.Namespace
+	if pin.ByKubernetes(req.User) {
+		turns = byKubernetes + turns
+	}
+	l.running = s.running(ctx, r, turns, texts, l.stored)
 	return l
 }
 
@@ -74,10 +80,15 @@ func (l *layer) Resolve(ctx context.Context, req resolve.Request) (resolve.Resul
 	case l.running.Err != nil:
 		return resolve.Result{}, errUnknown
 	}
+	first := try{l.revision, req.Ref.Canonical()}
 	if req.First = l.running.First; req.First && l.stored {
-		req.Since = l.siblings.firstTry(l.revision, req.Ref.Canonical())
+		req.Since, _ = l.siblings.tries.Get(first)
 	}
+	began := time.Now()
 	result, err := l.next.Resolve(ctx, req)
+	if err != nil && l.stored && errors.Is(context.Cause(ctx), resolve.ErrImpatient) {
+		l.siblings.tried(first, began)
+	}
 	if err == nil && l.stored {
 		for _, text := range texts {
 			result.Digest = l.siblings.Record(l.revision, text, result.Digest)

@@ -5,6 +5,9 @@ package sibling_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -49,12 +52,16 @@ type registry struct {
 	digest digest.Digest
 	err    error
 	asked  []resolve.Request
+	ask    func() // if not nil, it is called for each request
 }
 
 func (r *registry) Resolve(_ context.Context, req resolve.Request) (resolve.Result, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asked = append(r.asked, req)
+	if r.ask != nil {
+		r.ask()
+	}
 	return resolve.Result{Digest: r.digest}, r.err
 }
 
@@ -168,33 +175,39 @@ func TestLayerStates(t *testing.T) {
 }
 
 // TestFirstTry checks that the first pod of a revision may have an answer that was asked for since
-// its controller tried for the first time, if that was within the TTL. A dry run is no try.
+// a try of its controller that did not wait for the answer, if that was within the TTL. Another
+// failure, and a dry run, are no such try.
 func TestFirstTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &registry{err: failure.Unavailable}
 		s := newSiblings(t, &fakeLister{})
 		p := &pin.Pinner{Layer: s.Layer, Resolver: next}
-		ask := func(dryRun bool) time.Time {
-			req := request(podOf("r:1"))
-			req.DryRun = dryRun
-			p.Pin(t.Context(), req)
-			return next.asked[len(next.asked)-1].Since
-		}
-		if since := ask(true); !since.IsZero() {
-			t.Errorf("a dry run: since %v, want none", since)
-		}
 		first := time.Now()
-		for _, tt := range []struct {
-			wait  time.Duration
-			again bool
-		}{{0, false}, {time.Second, true}, {20 * time.Second, true}, {20 * time.Second, false}} {
+		for i, tt := range []struct {
+			wait              time.Duration
+			dryRun, impatient bool
+			since             time.Time
+		}{
+			{0, false, false, time.Time{}},
+			{0, true, true, time.Time{}},
+			{0, false, true, time.Time{}},
+			{time.Second, false, true, first},
+			{20 * time.Second, false, false, first},
+			{20 * time.Second, false, true, time.Time{}},
+		} {
 			time.Sleep(tt.wait)
-			want := first
-			if !tt.again {
-				want = time.Now()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			next.ask = func() {
+				if tt.impatient {
+					cancel(resolve.ErrImpatient)
+				}
 			}
-			if since := ask(false); since != want {
-				t.Errorf("after %v: since %v, want the first try within 30 s: %t", tt.wait, since, tt.again)
+			req := request(podOf("r:1"))
+			req.DryRun = tt.dryRun
+			p.Pin(ctx, req)
+			cancel(nil)
+			if since := next.asked[len(next.asked)-1].Since; since != tt.since {
+				t.Errorf("try %d: since %v, want %v", i, since, tt.since)
 			}
 		}
 	})
@@ -256,4 +269,61 @@ func stateOf(r sibling.Running) state {
 		return first
 	}
 	return known
+}
+
+// TestListsForKubernetes checks that the pods of a namespace's own users, whose lists take long, do
+// not delay the lists for pods that a controller of Kubernetes creates there, of another revision
+// or of the same one.
+func TestListsForKubernetes(t *testing.T) {
+	const flood = 40
+	hold, held := make(chan struct{}), make(chan string, flood)
+	s := &sibling.Siblings{
+		Queue: sibling.Places(), Policy: &policy.Policy{},
+		List: func(
+			_ context.Context, r sibling.Revision, _ string, _ func([]byte) error,
+		) (string, error) {
+			if len(held) < 4 {
+				held <- r.Owner
+				<-hold
+			}
+			return "", nil
+		},
+	}
+	defer s.Close()
+	p := &pin.Pinner{Layer: s.Layer, Resolver: &registry{digest: d1}}
+	create := func(user, owner string) pin.Outcome {
+		req := request(podOf("r:1"))
+		req.User, req.Object.Metadata.Controller.UID = user, owner
+		return p.Pin(t.Context(), req).Outcomes[0]
+	}
+	var users sync.WaitGroup
+	waits := map[string]bool{}
+	for i := range flood {
+		waits[fmt.Sprint(i)] = true
+		users.Go(func() { create("jane", fmt.Sprint(i)) })
+	}
+	for s.Queue.Stats().Waiting < flood-4 || len(held) < 4 {
+		time.Sleep(time.Millisecond)
+	}
+	for range 4 {
+		owner := <-held
+		delete(waits, owner)
+	}
+	for range 4 {
+		held <- "so that no other list waits"
+	}
+	for _, owner := range append(slices.Sorted(maps.Keys(waits))[:3], "other") {
+		done := make(chan pin.Outcome, 1)
+		go func() { done <- create("system:serviceaccount:kube-system:replicaset-controller", owner) }()
+		select {
+		case o := <-done:
+			if o.Err != nil {
+				t.Errorf("owner %s: %v, want it pinned", owner, o.Err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("the list for owner %s waits for those of users", owner)
+		}
+	}
+	close(hold)
+	users.Wait()
 }
