@@ -69,21 +69,50 @@ func (p *Patience) bound(ctx context.Context, req *Request) (_ context.Context, 
 		return ctx, func() {}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	began, mine := time.Now(), time.Duration(0)
+	var (
+		mu    sync.Mutex
+		ended bool
+		end   *time.Timer // if not nil, the usual wait is over
+		until time.Time   // when end fires
+	)
+	usual := time.AfterFunc(usualWait, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return
+		}
+		mine := p.take(req)
+		until = time.Now().Add(mine)
+		end = time.AfterFunc(mine, func() {
+			cancel(fmt.Errorf("no answer yet, and %w for images of namespace %s",
+				resolve.ErrImpatient, req.Namespace))
+		})
+	})
+	return ctx, func() {
+		usual.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+		if end != nil {
+			end.Stop()
+			p.giveBack(req, time.Until(until))
+		}
+		cancel(nil)
+	}
+}
+
+// take takes half of what is left for the namespace of a request.
+func (p *Patience) take(req *Request) (mine time.Duration) {
 	p.change(req, func(left time.Duration) time.Duration {
 		mine = left / 2
 		return left - mine
 	})
-	timer := time.AfterFunc(usualWait+mine, func() {
-		cancel(fmt.Errorf("no answer yet, and %w for images of namespace %s",
-			resolve.ErrImpatient, req.Namespace))
-	})
-	return ctx, func() {
-		timer.Stop()
-		cancel(nil)
-		used := max(0, time.Since(began)-usualWait)
-		p.change(req, func(left time.Duration) time.Duration { return left + max(0, mine-used) })
-	}
+	return mine
+}
+
+// giveBack gives back what a request has not used.
+func (p *Patience) giveBack(req *Request, unused time.Duration) {
+	p.change(req, func(left time.Duration) time.Duration { return left + max(0, unused) })
 }
 
 // change changes what is left for the namespace of a request.
