@@ -20,8 +20,8 @@ const (
 	// sooner.
 	usualWait = 200 * time.Millisecond
 	// mostWait is how long the lookups of a namespace's objects may take beyond that in all. An object
-	// gets half of what is left, which is 8 s at most, as long as an API server waits by default. Of
-	// each second, a tenth comes back.
+	// gets half of what is left, which is 8 s at most: the time for a review by default. Of each
+	// second, a tenth comes back.
 	mostWait = 16 * time.Second
 	comeBack = 10
 )
@@ -62,7 +62,7 @@ type allowance struct {
 // bound returns a context that ends early, by resolve.ErrImpatient, if the lookups of a request
 // take too long. done must be called when they have ended.
 //
-// The context ends without a deadline, because nothing may divide a short one among mirrors.
+// The context gets no earlier deadline, which would be divided among mirrors.
 func (p *Patience) bound(ctx context.Context, req *Request) (_ context.Context, done func()) {
 	if p == nil || req.Operation != policy.Create || req.Object.Metadata.Controller.IsZero() ||
 		!ByKubernetes(req.User) {
