@@ -142,8 +142,10 @@ func TestNoRoomForToken(t *testing.T) {
 		}))
 		loud, other := head("r.example/t/a:1", "loud"), head("r.example/t/a:2", "other")
 		close(hold)
-		if err := <-loud; !errors.Is(err, network.ErrNoRoom) {
-			t.Errorf("Head without room = %v, want %v", err, network.ErrNoRoom)
+		// If the request for the other namespace has begun before the lookup notices its failure, the
+		// lookup waits for that one's token.
+		if err := <-loud; err != nil && !errors.Is(err, network.ErrNoRoom) {
+			t.Errorf("Head without room = %v, want %v or an answer", err, network.ErrNoRoom)
 		}
 		if err := <-other; err != nil {
 			t.Errorf("Head of another namespace = %v, want an answer", err)
