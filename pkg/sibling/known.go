@@ -60,8 +60,8 @@ func (s *Siblings) Running(
 
 // byKubernetes begins the name under which pods that a controller of Kubernetes creates in a
 // namespace have their lists take turns. The controller waits in one of a few workers that it has
-// for all namespaces, and pods that a person creates must not delay that. No name of a namespace
-// has a slash.
+// for all namespaces, and pods that a person creates must not delay that. The sender follows,
+// because anybody who reaches the port can make up the user. No name of a namespace has a slash.
 const byKubernetes = "kubernetes/"
 
 // running is Running, whose lists take turns under a name.

@@ -59,7 +59,7 @@ func (s *Siblings) Layer(
 	}
 	turns := r.Namespace
 	if pin.ByKubernetes(req.User) {
-		turns = byKubernetes + turns
+		turns = byKubernetes + req.Sender + "/" + turns
 	}
 	l.running = s.running(ctx, r, turns, texts, l.stored)
 	return l

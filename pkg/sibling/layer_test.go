@@ -275,14 +275,14 @@ func stateOf(r sibling.Running) state {
 // not delay the lists for pods that a controller of Kubernetes creates there, of another revision
 // or of the same one.
 func TestListsForKubernetes(t *testing.T) {
-	const flood = 40
+	const flood, atOnce = 40, 8 // of each name under which they take turns, 4
 	hold, held := make(chan struct{}), make(chan string, flood)
 	s := &sibling.Siblings{
 		Queue: sibling.Places(), Policy: &policy.Policy{},
 		List: func(
 			_ context.Context, r sibling.Revision, _ string, _ func([]byte) error,
 		) (string, error) {
-			if len(held) < 4 {
+			if len(held) < atOnce {
 				held <- r.Owner
 				<-hold
 			}
@@ -291,30 +291,32 @@ func TestListsForKubernetes(t *testing.T) {
 	}
 	defer s.Close()
 	p := &pin.Pinner{Layer: s.Layer, Resolver: &registry{digest: d1}}
-	create := func(user, owner string) pin.Outcome {
+	const controller = "system:serviceaccount:kube-system:replicaset-controller"
+	create := func(user, sender, owner string) pin.Outcome {
 		req := request(podOf("r:1"))
-		req.User, req.Object.Metadata.Controller.UID = user, owner
+		req.User, req.Sender, req.Object.Metadata.Controller.UID = user, sender, owner
 		return p.Pin(t.Context(), req).Outcomes[0]
 	}
 	var users sync.WaitGroup
 	waits := map[string]bool{}
 	for i := range flood {
 		waits[fmt.Sprint(i)] = true
-		users.Go(func() { create("jane", fmt.Sprint(i)) })
+		user := []string{"jane", controller}[i%2] // the second one is made up
+		users.Go(func() { create(user, "pod", fmt.Sprint(i)) })
 	}
-	for s.Queue.Stats().Waiting < flood-4 || len(held) < 4 {
+	for s.Queue.Stats().Waiting < flood-atOnce || len(held) < atOnce {
 		time.Sleep(time.Millisecond)
 	}
-	for range 4 {
+	for range atOnce {
 		owner := <-held
 		delete(waits, owner)
 	}
-	for range 4 {
+	for range atOnce {
 		held <- "so that no other list waits"
 	}
 	for _, owner := range append(slices.Sorted(maps.Keys(waits))[:3], "other") {
 		done := make(chan pin.Outcome, 1)
-		go func() { done <- create("system:serviceaccount:kube-system:replicaset-controller", owner) }()
+		go func() { done <- create(controller, "api", owner) }()
 		select {
 		case o := <-done:
 			if o.Err != nil {
